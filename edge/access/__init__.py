@@ -1,0 +1,1 @@
+"""May they pass: the rules that come after recognition."""

@@ -1,0 +1,67 @@
+"""Every error that Threshold raises on purpose.
+
+    ThresholdError              exit code 1: something failed that should have worked
+    ├── BrokerError             the MQTT broker cannot be reached or refuses us    (also ConnectionError)
+    ├── CameraLost              a camera that worked has stopped giving frames     (also OSError)
+    ├── ExpectationError        a replay's events differ from the expected ones
+    ├── OutboxError             the event store cannot be opened or written        (also OSError)
+    └── InputError              exit code 2: what the user gave cannot be used     (also ValueError)
+        ├── CameraError         no such camera, clip or folder, or it cannot be opened
+        ├── ConfigError         door.toml is missing, malformed or contradicts itself
+        ├── GalleryError        a gallery is damaged or belongs to another embedder
+        ├── ImageError          an image cannot be decoded
+        └── ModelError          a model is missing, damaged or does not fit its manifest
+
+A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated
+where they enter, with ``from``.
+"""
+
+from __future__ import annotations
+
+
+class ThresholdError(Exception):
+    """The root: catch this to catch everything Threshold raises on purpose."""
+
+    exit_code = 1
+
+
+class BrokerError(ThresholdError, ConnectionError):
+    """The MQTT broker cannot be reached or refuses us."""
+
+
+class CameraLost(ThresholdError, OSError):
+    """A camera that worked has stopped giving frames."""
+
+
+class ExpectationError(ThresholdError):
+    """The events of a replay differ from the expected ones."""
+
+
+class OutboxError(ThresholdError, OSError):
+    """The event store cannot be opened or written."""
+
+
+class InputError(ThresholdError, ValueError):
+    """What the user gave cannot be used: a file, a setting, an argument."""
+
+    exit_code = 2
+
+
+class CameraError(InputError):
+    """No such camera, clip or folder, or it cannot be opened."""
+
+
+class ConfigError(InputError):
+    """door.toml is missing, malformed or contradicts itself."""
+
+
+class GalleryError(InputError):
+    """A gallery is damaged, or was made by another embedder."""
+
+
+class ImageError(InputError):
+    """An image cannot be decoded."""
+
+
+class ModelError(InputError):
+    """A model is missing, damaged, or does not fit its manifest."""

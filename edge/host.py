@@ -1,0 +1,53 @@
+"""What the board says of itself: clock, temperature, memory, and the service manager it reports to."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from pathlib import Path
+
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zero asks and changes nothing
+_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+
+
+def clock_synced() -> bool:
+    """Whether a time service keeps the clock, as the kernel knows it (adjtimex(2)); False where it cannot tell."""
+    try:
+        return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))) not in (-1, _TIME_ERROR)
+    except (AttributeError, OSError):
+        return False
+
+
+def temperature_c() -> float | None:
+    """The processor's temperature, or None where there is no sensor."""
+    try:
+        return int(_THERMAL.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def memory_mb() -> tuple[float, float]:
+    """Resident memory of this process and its highest so far, in units of 10^6 bytes."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    now, peak = (int(fields[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
+    return now, peak
+
+
+class ServiceManager:
+    """systemd's notification socket (sd_notify(3)); silent where there is none."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+
+    def tell(self, state: str) -> None:
+        """Send one assignment or several, such as "READY=1" or "WATCHDOG=1"; never fails the caller."""
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            try:
+                channel.sendto(state.encode(), address)
+            except OSError:
+                return

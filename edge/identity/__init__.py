@@ -1,0 +1,1 @@
+"""Who is it: distances to the gallery, and many frames to one verdict."""

@@ -1,0 +1,174 @@
+"""Many frames to one verdict: evidence of a track is fused until it names somebody, or is enough to say unknown.
+
+A track gathers samples. The quality-weighted mean of their embeddings is its fused embedding, and one distance from
+that to the gallery decides: a name needs `min_samples` samples that agree on it, a fused distance within the person's
+threshold, and a runner-up that is clearly farther. `unknown` needs evidence too: `unknown_samples`, or a visitor who
+left after at least `min_samples`.
+
+A sample that contradicts what the track has shown so far is kept apart as doubt. Two in a row mean that the track now
+follows somebody else: its evidence is dropped, its verdict withdrawn, and the doubt becomes the new evidence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.config import VerdictConfig
+from edge.identity.cooldown import Cooldown
+from edge.identity.gallery import Gallery
+from edge.records import Finding, Floats, Match, Quality, Sample, Track, Verdict
+
+_DOUBTS_TO_RESET = 2
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """Samples that seem to show one face."""
+
+    sum: Floats | None = None  # of quality times embedding, (D,)
+    samples: int = 0
+    quality: float = 0.0  # summed
+    votes: Counter[str] = field(default_factory=Counter)  # agreeing samples by person id
+
+    def add(self, embedding: Floats, quality: Quality, match: Match, agree_slack_sq: float) -> None:
+        weighted = embedding * np.float32(quality.value)
+        self.sum = weighted if self.sum is None else self.sum + weighted
+        self.samples += 1
+        self.quality += quality.value
+        if match.person is not None and match.distance_sq <= match.threshold_sq + agree_slack_sq:
+            self.votes[match.person.id] += 1
+
+    @property
+    def fused(self) -> Floats:
+        """The (D,) unit vector in the direction of the weighted sum."""
+        assert self.sum is not None
+        return self.sum / max(float(np.linalg.norm(self.sum)), 1e-12)
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one track."""
+
+    evidence: _Evidence = field(default_factory=_Evidence)
+    doubt: _Evidence = field(default_factory=_Evidence)
+    verdict: Verdict | None = None
+    looked_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a track's evidence has come, to look at; `match` is None before the first sample."""
+
+    samples: int
+    match: Match | None
+    verdict: Verdict | None
+
+
+class Judge:
+    """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
+
+    def __init__(self, gallery: Gallery, config: VerdictConfig) -> None:
+        self.gallery = gallery
+        self.refusals: Counter[str] = Counter()  # samples refused, by reason
+        self._config = config
+        self._states: dict[int, _State] = {}
+        self._cooldown = Cooldown(config)
+
+    def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
+        """The tracks whose next look is due: often while undecided or in doubt, seldom after the verdict."""
+        return [track for track in tracks if not track.lost and self._due(self._state(track), t_ns)]
+
+    def observe(self, track: Track, sample: Sample, t_ns: int) -> None:
+        """Take one sample of a track as evidence, or count why it was refused."""
+        state = self._state(track)
+        state.looked_ns = t_ns
+        if sample.embedding is None:
+            self.refusals[sample.quality.refusal] += 1
+            return
+        match = self._measure(sample.embedding)
+        if self._fits(state, sample.embedding, match):
+            state.evidence.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
+            state.doubt = _Evidence()
+            return
+        state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
+        if state.doubt.samples >= _DOUBTS_TO_RESET:
+            self._states[track.id] = _State(evidence=state.doubt, looked_ns=t_ns)
+
+    def ripe(self, tracks: Sequence[Track], t_ns: int) -> list[Verdict]:
+        """The verdicts that fall now and are news; each track has one, unless its identity changes."""
+        verdicts = []
+        for track in tracks:
+            state = self._state(track)
+            if state.verdict is None:
+                verdict = self._judge(track, state.evidence, t_ns)
+                if verdict.finding is not Finding.UNDECIDED:
+                    state.verdict = verdict
+                    if self._cooldown.is_news(verdict, t_ns):
+                        verdicts.append(verdict)
+            if state.verdict is not None:
+                self._cooldown.saw(state.verdict, t_ns)
+            if track.lost:
+                del self._states[track.id]
+        return verdicts
+
+    def progress(self, track: Track) -> Progress:
+        """How far the evidence of a track has come."""
+        state = self._states.get(track.id, _State())
+        match = self._measure(state.evidence.fused) if state.evidence.samples else None
+        return Progress(state.evidence.samples, match, state.verdict)
+
+    def _state(self, track: Track) -> _State:
+        return self._states.setdefault(track.id, _State())
+
+    def _due(self, state: _State, t_ns: int) -> bool:
+        if state.looked_ns is None:
+            return True
+        settled = state.verdict is not None and not state.doubt.samples
+        pause_s = self._config.recheck_every_s if settled else self._config.sample_every_s
+        return t_ns - state.looked_ns >= pause_s * 1e9
+
+    def _measure(self, embedding: Floats) -> Match:
+        """The gallery's answer, under this door's threshold if it has one of its own."""
+        match = self.gallery.nearest(embedding)
+        if self._config.threshold_sq is None or match.person is None:
+            return match
+        return Match(match.person, match.distance_sq, self._config.threshold_sq, match.runner_up_sq)
+
+    def _fits(self, state: _State, embedding: Floats, match: Match) -> bool:
+        """Whether a sample shows the face that the track has shown so far, and does not belie an `unknown`."""
+        if not state.evidence.samples:
+            return True
+        if float(2 - 2 * (state.evidence.fused @ embedding)) > self._config.same_face_sq:
+            return False
+        called_unknown = state.verdict is not None and state.verdict.finding is Finding.UNKNOWN
+        return not (called_unknown and match.distance_sq <= match.threshold_sq)
+
+    def _judge(self, track: Track, evidence: _Evidence, t_ns: int) -> Verdict:
+        """The whole rule, on the evidence as it stands."""
+        if not evidence.samples:
+            match = Match(None, 4.0, 0.0, 4.0)
+            return Verdict(Finding.UNDECIDED, track, match, np.zeros(0, np.float32), 0, 0.0, "no-sample", t_ns)
+        fused = evidence.fused
+        match = self._measure(fused)
+        finding, reason = self._find(match, evidence, track.lost)
+        return Verdict(
+            finding, track, match, fused, evidence.samples, evidence.quality / evidence.samples, reason, t_ns
+        )
+
+    def _find(self, match: Match, evidence: _Evidence, left: bool) -> tuple[Finding, str]:
+        config = self._config
+        near = match.person is not None and match.distance_sq <= match.threshold_sq
+        alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
+        agreeing = evidence.votes[match.person.id] if match.person else 0
+        if near and alone and agreeing >= config.min_samples:
+            return Finding.RECOGNISED, "within-threshold"
+        enough = evidence.samples >= config.unknown_samples or (left and evidence.samples >= config.min_samples)
+        if not enough:
+            return Finding.UNDECIDED, "too-few-samples"
+        if not near:
+            return Finding.UNKNOWN, "beyond-threshold"
+        return Finding.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"

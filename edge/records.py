@@ -1,0 +1,240 @@
+"""The records that flow through a door, in the order in which they arise.
+
+All are frozen: a record says what was so at one moment. Frame pixels are the frame of reference for every
+``_px`` field: origin at the centre of the top left pixel, x to the right, y down. ``t_ns`` is monotonic capture time in
+nanoseconds (clip time in a replay). A distance is a squared Euclidean distance between unit vectors, 0 (same) to
+4 (opposite): lower is nearer, and a lower threshold is stricter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One camera frame.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, BGR. Lent: valid until the source is asked for the next frame; copy to keep.
+        seq: count of frames of this source since it was opened, the dropped ones included; starts at 0.
+        t_ns: monotonic capture time, or clip time in a replay.
+    """
+
+    pixels: Pixels
+    seq: int
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle in frame pixels; it may reach beyond the frame."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        return max(self.width, 0.0) * max(self.height, 0.0)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, 0..1."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.area + other.area - shared)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One detection.
+
+    Attributes:
+        box: the face without hair and ears, frame pixels.
+        keypoints_px: (6, 2) float32, frame pixels: right eye, left eye, nose tip, mouth centre, right ear tragion,
+            left ear tragion; right and left are the person's own.
+        score: 0..1, the detector's confidence.
+    """
+
+    box: Box
+    keypoints_px: Floats
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A face followed over time: a snapshot at one frame.
+
+    Attributes:
+        id: unique within one tracker, rising from 1.
+        face: the latest detection.
+        first_ns: when it was first seen.
+        last_ns: when it was last seen.
+        hits: frames in which it was seen.
+        lost: it has just ended; this is the last snapshot of it.
+    """
+
+    id: int
+    face: Face
+    first_ns: int
+    last_ns: int
+    hits: int
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landmarks:
+    """The dense mesh of one face.
+
+    Attributes:
+        points_px: (468, 3) float32, MediaPipe face mesh order; x and y in frame pixels, z in the same unit, negative
+            towards the camera, 0 at the head's centre.
+        presence: 0..1, the model's belief that there is a face at all.
+    """
+
+    points_px: Floats
+    presence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well one sample shows a face.
+
+    Attributes:
+        value: 0..1, the weight of the sample as evidence; 0 means refused.
+        size_px: distance between the eye centres in frame pixels.
+        yaw_deg, pitch_deg, roll_deg: head pose; 0 is frontal; yaw is positive when the head turns to its own left,
+            pitch when it looks up, roll when it tilts to its own right.
+        sharpness: variance of the Laplacian of the aligned grey crop, grey levels squared.
+        refusal: why the sample must not be used, or "".
+    """
+
+    value: float
+    size_px: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    sharpness: float
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One look at one face in one frame.
+
+    Attributes:
+        embedding: (D,) float32, unit length; D is 192 for the shipped embedder. None when the quality refuses it.
+        quality: how much it may weigh.
+        landmarks: the mesh, or None when the face was refused before it was looked for.
+    """
+
+    embedding: Floats | None
+    quality: Quality
+    landmarks: Landmarks | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody enrolled: ``id`` is what rules and machines use, ``name`` what people read."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A measurement against the gallery, not a decision.
+
+    Attributes:
+        person: the nearest enrolled person, or None when the gallery is empty.
+        distance_sq: squared distance to that person's centroid; lower is nearer; 4 when the gallery is empty.
+        threshold_sq: the distance at or below which this person is accepted; lower is stricter.
+        runner_up_sq: squared distance to the nearest other person; 4 where there is none.
+    """
+
+    person: Person | None
+    distance_sq: float
+    threshold_sq: float
+    runner_up_sq: float
+
+
+class Finding(StrEnum):
+    """What the evidence of a track says so far."""
+
+    RECOGNISED = "recognised"
+    UNKNOWN = "unknown"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """Who a track is, from the evidence of several frames.
+
+    Attributes:
+        finding: recognised, unknown or undecided.
+        track: the track as it was when the verdict fell.
+        match: the fused embedding against the gallery. For an unknown it still names the nearest person: a
+            measurement for calibration; nobody may be told that name as if it were an identification.
+        embedding: (D,) float32, unit length: the samples fused. It stays on the device.
+        samples: how many samples were fused.
+        quality: mean quality of the samples, 0..1.
+        reason: which condition decided.
+        t_ns: when it fell.
+    """
+
+    finding: Finding
+    track: Track
+    match: Match
+    embedding: Floats
+    samples: int
+    quality: float
+    reason: str
+    t_ns: int
+
+
+class Kind(StrEnum):
+    """The three answers a door gives."""
+
+    DOOR_OPEN = "door-open"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """A verdict after the access rules.
+
+    Attributes:
+        kind: what the door answers.
+        rule: the access rule that decided.
+        verdict: the evidence behind it.
+        t_ns: capture time of the frame that tipped it.
+    """
+
+    kind: Kind
+    rule: str
+    verdict: Verdict
+    t_ns: int

@@ -1,0 +1,58 @@
+"""Times of stages: a meter for those who want to know, kept out of the stages themselves."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_KEPT = 512  # latest runs of each stage
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one stage took over its latest runs."""
+
+    runs: int
+    median_ms: float
+    p95_ms: float
+
+
+class Stopwatch:
+    """A `Meter` that keeps the latest times of every stage."""
+
+    def __init__(self) -> None:
+        self._laps_ns: dict[str, deque[int]] = {}
+
+    def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]:
+        laps = self._laps_ns.setdefault(stage, deque(maxlen=_KEPT))
+        now = time.perf_counter_ns
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            began = now()
+            result = verb(*args, **kwargs)
+            laps.append(now() - began)
+            return result
+
+        return timed
+
+    def timings(self) -> dict[str, Timing]:
+        """Median and 95th percentile of every stage that ran since the last `clear`."""
+        return {stage: timing(laps) for stage, laps in self._laps_ns.items() if laps}
+
+    def clear(self) -> None:
+        """Forget all laps."""
+        for laps in self._laps_ns.values():
+            laps.clear()
+
+
+def timing(laps_ns: deque[int] | list[int]) -> Timing:
+    """Median and 95th percentile, milliseconds to a microsecond, of at least one lap."""
+    median, p95 = np.percentile(np.asarray(laps_ns), [50, 95]) / 1e6
+    return Timing(len(laps_ns), round(float(median), 3), round(float(p95), 3))

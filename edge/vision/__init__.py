@@ -1,0 +1,1 @@
+"""From light to embedding: cameras, motion, detector, tracker, landmarks, aligner, embedder."""

@@ -1,0 +1,126 @@
+"""BlazeFace: where are the faces?
+
+The network answers on a grid of anchors; this module places the picture into its square input, decodes the anchors
+that pass the score, and blends overlapping answers (Bazarevsky et al. 2019, "BlazeFace", section 3.3: blending
+instead of suppression keeps boxes from jittering).
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from edge.config import DetectorConfig
+from edge.records import Box, Face, Floats, Frame, Pixels
+from edge.vision.manifest import AnchorLayer
+from edge.vision.tflite import Model
+
+_GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
+
+
+class Detector:
+    """Finds faces in whole frames of any size; not thread-safe."""
+
+    def __init__(self, model: Model, config: DetectorConfig) -> None:
+        self._model = model
+        self._config = config
+        self._min_logit = _logit(config.min_score)
+        self._anchors = [_anchor_centres(layer, model.contract.size_px) for layer in model.contract.anchors]
+        self._shape: tuple[int, int] | None = None
+
+    def detect(self, frame: Frame) -> list[Face]:
+        """Faces of one frame, largest first, at most `max_faces`."""
+        scale, left, top = self._place(frame.pixels)
+        self._model()
+        answers, scores = self._decode()
+        answers[:, 0::2] = (answers[:, 0::2] - left) / scale
+        answers[:, 1::2] = (answers[:, 1::2] - top) / scale
+        faces = [_face(answer, score) for answer, score in _blend(answers, scores, self._config.max_overlap)]
+        faces.sort(key=lambda face: -face.box.area)
+        return faces[: self._config.max_faces]
+
+    def _place(self, pixels: Pixels) -> tuple[float, float, float]:
+        """Shrink the picture into the middle of the input; gives scale and offsets: input = frame * scale + offset."""
+        height, width = pixels.shape[:2]
+        side = self._model.contract.size_px
+        scale = side / max(height, width)
+        shrunk = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (side - shrunk[0]) // 2, (side - shrunk[1]) // 2
+        target = self._model.pixels
+        if self._shape != (height, width):
+            target.fill(_GREY)
+            self._shape = (height, width)
+        inside = target[top : top + shrunk[1], left : left + shrunk[0]]
+        written = cv2.resize(pixels, shrunk, dst=inside, interpolation=cv2.INTER_AREA)
+        assert np.shares_memory(written, target), "cv2.resize ignored dst"
+        # Pixel centres: frame x maps to (x + 0.5) * scale - 0.5.
+        return scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5
+
+    def _decode(self) -> tuple[Floats, Floats]:
+        """Answers above the score: corners and keypoints (K, 16) in input pixels, and scores (K,)."""
+        answers, logits = [], []
+        for k, centres in enumerate(self._anchors):
+            rows = self._model.stored_at_least(f"scores_{k}", self._min_logit)
+            if not rows.size:
+                continue
+            raw = self._model.read(f"boxes_{k}", rows)
+            half = raw[:, 2:4] / 2
+            centre = raw[:, 0:2] + centres[rows]
+            keypoints = raw[:, 4:16].reshape(-1, 6, 2) + centres[rows, None, :]
+            answers.append(np.concatenate([centre - half, centre + half, keypoints.reshape(-1, 12)], axis=1))
+            logits.append(self._model.read(f"scores_{k}", rows)[:, 0])
+        if not answers:
+            return np.empty((0, 16), np.float32), np.empty(0, np.float32)
+        return np.concatenate(answers), _sigmoid(np.concatenate(logits))
+
+
+def main_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
+    """The subject of a portrait: large and central. Area minus twice the squared distance from the picture's centre."""
+
+    def weight(face: Face) -> float:
+        x, y = face.box.centre
+        return face.box.area - 2 * ((x - width_px / 2) ** 2 + (y - height_px / 2) ** 2)
+
+    return max(faces, key=weight, default=None)
+
+
+def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
+    """Centres (cells * cells * per_cell, 2) of one SSD grid in input pixels, row by row."""
+    step = size_px / layer.cells
+    along = (np.arange(layer.cells, dtype=np.float32) + 0.5) * np.float32(step) - 0.5
+    x, y = np.meshgrid(along, along)
+    return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.per_cell, axis=0)
+
+
+def _blend(answers: Floats, scores: Floats, max_overlap: float) -> list[tuple[Floats, float]]:
+    """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score."""
+    merged = []
+    left = np.argsort(-scores, kind="stable")
+    areas = (answers[:, 2] - answers[:, 0]) * (answers[:, 3] - answers[:, 1])
+    while left.size:
+        best = left[0]
+        low = np.maximum(answers[left, 0:2], answers[best, 0:2])
+        high = np.minimum(answers[left, 2:4], answers[best, 2:4])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        same = shared > max_overlap * (areas[left] + areas[best] - shared)
+        same[0] = True  # even a degenerate box is itself
+        group = left[same]
+        merged.append((np.average(answers[group], axis=0, weights=scores[group]), float(scores[best])))
+        left = left[~same]
+    return merged
+
+
+def _face(answer: Floats, score: float) -> Face:
+    left, top, right, bottom = (float(value) for value in answer[:4])
+    return Face(Box(left, top, right, bottom), answer[4:16].reshape(6, 2).astype(np.float32), score)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def _logit(share: float) -> float:
+    share = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(share / (1 - share))

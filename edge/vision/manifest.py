@@ -1,0 +1,140 @@
+"""What the model files are: `models/manifest.json`, read by the device and written by `tools/quantize.py`.
+
+Everything the code must know about a model stands here, so that a model can be replaced without touching code:
+its file and sha256, where it came from, what it takes and gives, and what quantization cost it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from edge.errors import ModelError
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the float model came from."""
+
+    registry: str  # "pypi" or "npm"
+    package: str
+    version: str
+    archive_sha256: str  # of the package file as the registry serves it
+    file: str  # path inside the package
+    file_sha256: str
+    licence_package: str
+    licence_model: str
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output: real value = scale * (stored value - zero_point); scale 0 means stored as float32."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # "int8" or "float32"
+    scale: float
+    zero_point: int
+
+
+class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One SSD grid: `cells` x `cells`, `per_cell` anchors at each cell centre."""
+
+    cells: int
+    per_cell: int
+
+
+class Operating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of the impostor table: the distance below which a share `fmr` of stranger-to-centroid pairs falls."""
+
+    fmr: float
+    distance_sq: float
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model file and its contract.
+
+    Attributes:
+        file: name within the models folder.
+        sha256: of that file.
+        job: detector, landmarks or embedder.
+        source: the float original.
+        input: one int8 tensor (1, H, W, 3) in BGR order whose stored value is the pixel's uint8 value minus 128,
+            that is the same byte with its top bit flipped. Scaling and channel order are folded into the model.
+        outputs: by role. Detector: `boxes_<k>` (1, N, 16) and `scores_<k>` (1, N, 1) for each anchor layer k, boxes in
+            pixels of the input relative to the anchor centre, scores as logits. Landmarks: `points` (1404 values,
+            x y z in pixels of the input) and `presence` (one logit). Embedder: `embedding` (D values, not normalised).
+        anchors: detector only, one entry per pair of outputs.
+        template_px: embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the
+            person's own right and left) that alignment maps a face to, pixels of the input, pixel centres at integers.
+        impostors: embedder only, a conservative table for thresholds, falling in fmr.
+        report: what quantization cost, as measured by tools/quantize.py; free form, for people.
+    """
+
+    file: str
+    sha256: str
+    job: str
+    source: Source
+    input: Tensor
+    outputs: dict[str, Tensor]
+    report: dict[str, float | str]
+    anchors: tuple[AnchorLayer, ...] = ()
+    template_px: tuple[tuple[float, float], ...] = ()
+    impostors: tuple[Operating, ...] = ()
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square input, pixels."""
+        return self.input.shape[1]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All models by name: `detector-far`, `detector-near`, `landmarks`, `embedder`."""
+
+    version: int
+    models: dict[str, Model]
+
+
+def default_folder() -> Path:
+    """The models that came with this installation: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder`/manifest.json.
+
+    Raises:
+        ModelError: it is missing or malformed.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); reinstall the models") from error
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"{path}: malformed manifest ({error}); reinstall the models") from error
+    if manifest.version != 1:
+        raise ModelError(f"{path}: manifest version {manifest.version}, this program reads version 1")
+    return manifest
+
+
+def read_model(folder: Path, name: str) -> tuple[Model, bytes]:
+    """The contract and the verified bytes of one model.
+
+    Raises:
+        ModelError: unknown name, missing file, or bytes that are not the ones the manifest names.
+    """
+    models = read_manifest(folder).models
+    if name not in models:
+        raise ModelError(f"{folder}: no model named '{name}'; there are {', '.join(sorted(models))}")
+    model = models[name]
+    path = folder / model.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); reinstall the models") from error
+    if hashlib.sha256(content).hexdigest() != model.sha256:
+        raise ModelError(f"{path}: damaged, its sha256 is not the manifest's; reinstall the models")
+    return model, content

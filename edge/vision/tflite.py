@@ -1,0 +1,164 @@
+"""The one place that knows the TFLite runtime: ai-edge-litert, or its forerunner tflite-runtime.
+
+A model takes pixels as the camera gives them (uint8, BGR). Its int8 input tensor is the same bytes with the top bit
+flipped, so preparing it is one pass over the picture and no arithmetic.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import ModelsConfig
+from edge.errors import ModelError
+from edge.records import Floats, Pixels
+from edge.vision import manifest
+
+_RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+_EDGETPU_LIBRARY = "libedgetpu.so.1"
+_TOP_BIT = np.uint8(0x80)
+
+
+class _Interpreter(Protocol):
+    def allocate_tensors(self) -> None: ...
+    def invoke(self) -> None: ...
+    def tensor(self, index: int) -> Any: ...
+    def get_input_details(self) -> list[dict[str, Any]]: ...
+    def get_output_details(self) -> list[dict[str, Any]]: ...
+
+
+class Model:
+    """One loaded model: write `pixels`, call it, read its outputs by role.
+
+    Attributes:
+        contract: the model's entry in the manifest.
+        pixels: (H, W, 3) uint8 BGR, the input picture; ours to write into between calls.
+        runtime: name of the runtime that executes it.
+    """
+
+    def __init__(self, name: str, config: ModelsConfig) -> None:
+        """Load and warm up the model called `name` in the manifest.
+
+        Raises:
+            ModelError: the model, the runtime or the delegate is missing, damaged or does not fit the manifest.
+        """
+        folder = Path(config.folder) if config.folder else manifest.default_folder()
+        self.contract, content = manifest.read_model(folder, name)
+        self.runtime, module = _import_runtime(config.runtime)
+        self._interpreter = _interpreter(module, content, config, f"{folder / self.contract.file}")
+        self._input = self._checked_input()
+        self._outputs = self._checked_outputs()
+        self.pixels: Pixels = np.zeros(self.contract.input.shape[1:], np.uint8)
+        self()
+
+    def __call__(self) -> None:
+        """Run the model on `pixels`."""
+        # A view of a tensor that outlives the statement would make invoke() refuse.
+        np.bitwise_xor(self.pixels, _TOP_BIT, out=self._interpreter.tensor(self._input)()[0].view(np.uint8))
+        self._interpreter.invoke()
+
+    def invoke(self) -> None:
+        """Run the bare network on what its tensor holds: the floor under every measurement."""
+        self._interpreter.invoke()
+
+    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
+        """A copy of one output as real values.
+
+        Args:
+            role: the output's key in the manifest.
+            rows: which entries of the output's second axis; all by default.
+
+        Returns:
+            float32, the output's shape without the batch axis, only the chosen rows.
+        """
+        tensor, index = self._outputs[role]
+        stored = self._interpreter.tensor(index)()[0, rows]
+        if not tensor.scale:
+            return np.array(stored, np.float32)
+        real: Floats = stored.astype(np.float32)
+        real -= np.float32(tensor.zero_point)
+        real *= np.float32(tensor.scale)
+        return real
+
+    def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
+        """Indices on the second axis where a (1, N, 1) output is at least `real`, found without converting it."""
+        tensor, index = self._outputs[role]
+        bound = math.ceil(real / tensor.scale + tensor.zero_point) if tensor.scale else real
+        return np.flatnonzero(self._interpreter.tensor(index)() >= bound)
+
+    def _checked_input(self) -> int:
+        details = self._interpreter.get_input_details()
+        wanted = self.contract.input
+        if len(details) != 1 or tuple(details[0]["shape"]) != wanted.shape or details[0]["dtype"] is not np.int8:
+            raise ModelError(f"{self.contract.file}: input is not the int8 {wanted.shape} its manifest promises")
+        return int(details[0]["index"])
+
+    def _checked_outputs(self) -> dict[str, tuple[manifest.Tensor, int]]:
+        found = {str(detail["name"]): detail for detail in self._interpreter.get_output_details()}
+        outputs = {}
+        for role, tensor in self.contract.outputs.items():
+            detail = found.get(tensor.name)
+            if detail is None or tuple(detail["shape"]) != tensor.shape:
+                raise ModelError(f"{self.contract.file}: no output '{tensor.name}' of shape {tensor.shape}")
+            outputs[role] = (tensor, int(detail["index"]))
+        return outputs
+
+
+def _import_runtime(wanted: str) -> tuple[str, Any]:
+    """The name and module of the runtime: the wanted one, or the first that is installed."""
+    names = list(_RUNTIMES) if wanted == "auto" else [wanted]
+    for name in names:
+        try:
+            return name, importlib.import_module(_RUNTIMES[name])
+        except ModuleNotFoundError:
+            continue
+    raise ModelError(f"TFLite runtime {' or '.join(names)} is not installed; run: pip install {names[0]}")
+
+
+def _interpreter(module: Any, content: bytes, config: ModelsConfig, where: str) -> _Interpreter:
+    delegates = _delegates(module, config)
+    with _native_stderr() as said:
+        try:
+            interpreter: _Interpreter = module.Interpreter(
+                model_content=content, num_threads=config.threads, experimental_delegates=delegates
+            )
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{where}: the runtime refuses it ({error} {said()})".replace("\n", " ")) from error
+    return interpreter
+
+
+def _delegates(module: Any, config: ModelsConfig) -> list[Any] | None:
+    if config.delegate == "none":
+        return None
+    try:
+        return [module.load_delegate(_EDGETPU_LIBRARY)]
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"delegate 'edgetpu': {_EDGETPU_LIBRARY} cannot be loaded ({error or 'no device'}); "
+            'plug in the accelerator and install libedgetpu1-std, or set [models] delegate = "none"'
+        ) from error
+
+
+@contextmanager
+def _native_stderr() -> Iterator[Any]:
+    """Keep what the runtime's C++ prints while loading off the user's screen; yields a function that returns it."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield lambda: (kept.seek(0), kept.read().decode(errors="replace").strip())[1]
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,88 @@
+"""Faces to tracks: which face is the one of the frame before?
+
+A track is born with its first face, continued by the face that overlaps its last box most (or, at low frame rates,
+lies nearest to it), and ends when it has not been seen for `lost_after_s`. Age counts in time, not in frames.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from edge.config import TrackerConfig
+from edge.records import Face, Track
+
+
+class Tracker:
+    """Follows faces; every track handed out is a frozen snapshot."""
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self._config = config
+        self._tracks: list[Track] = []
+        self._last_id = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether anybody is being followed."""
+        return bool(self._tracks)
+
+    def update(self, faces: list[Face], t_ns: int) -> list[Track]:
+        """Continue the tracks with the faces of one frame.
+
+        Returns:
+            the tracks seen in this frame, then those that have just ended, marked `lost`.
+        """
+        pairs = self._pair(faces)
+        seen = [
+            replace(track, face=faces[j], last_ns=t_ns, hits=track.hits + 1)
+            for track, j in ((self._tracks[i], j) for i, j in pairs)
+        ]
+        continued = {i for i, _ in pairs}
+        taken = {j for _, j in pairs}
+        born = [self._born(face, t_ns) for j, face in enumerate(faces) if j not in taken]
+        unseen = [track for i, track in enumerate(self._tracks) if i not in continued]
+        patience_ns = self._config.lost_after_s * 1e9
+        waiting = [track for track in unseen if t_ns - track.last_ns < patience_ns]
+        ended = [replace(track, lost=True) for track in unseen if t_ns - track.last_ns >= patience_ns]
+        self._tracks = seen + born + waiting
+        return seen + born + ended
+
+    def finish(self) -> list[Track]:
+        """End every track: the source has no more frames."""
+        ended = [replace(track, lost=True) for track in self._tracks]
+        self._tracks = []
+        return ended
+
+    def _born(self, face: Face, t_ns: int) -> Track:
+        self._last_id += 1
+        return Track(self._last_id, face, first_ns=t_ns, last_ns=t_ns, hits=1)
+
+    def _pair(self, faces: list[Face]) -> list[tuple[int, int]]:
+        """Greedy assignment of tracks to faces, best likeness first."""
+        likeness = [
+            (_likeness(track.face, face, self._config), i, j)
+            for i, track in enumerate(self._tracks)
+            for j, face in enumerate(faces)
+        ]
+        likeness.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
+        pairs: list[tuple[int, int]] = []
+        used_tracks: set[int] = set()
+        used_faces: set[int] = set()
+        for value, i, j in likeness:
+            if value > 0 and i not in used_tracks and j not in used_faces:
+                pairs.append((i, j))
+                used_tracks.add(i)
+                used_faces.add(j)
+        return pairs
+
+
+def _likeness(old: Face, new: Face, config: TrackerConfig) -> float:
+    """How well `new` continues `old`: 1 + IoU if they overlap enough, below 1 if only the centres are near, else 0."""
+    overlap = old.box.iou(new.box)
+    if overlap >= config.min_overlap:
+        return 1 + overlap
+    side = math.sqrt(max(old.box.area, new.box.area))
+    if side <= 0:
+        return 0.0
+    step = math.dist(old.box.centre, new.box.centre) / side
+    return max(0.0, 1 - step / config.max_step)

@@ -1,0 +1,41 @@
+"""Shared fixtures: the real models, loaded once, and the bundled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from edge.vision.camera import read_image
+
+from edge.config import DetectorConfig, ModelsConfig, QualityConfig
+from edge.demo.show import FOLDER
+from edge.records import Face, Frame, Pixels
+from edge.vision.reader import Vision, load_vision
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def vision() -> Vision:
+    """Detector, mesh and embedder as the door runs them."""
+    return load_vision(ModelsConfig(), DetectorConfig(), QualityConfig())
+
+
+@pytest.fixture(scope="session")
+def photo() -> Callable[[str], Pixels]:
+    """A bundled photo by its stem: two of barack-obama (enrolled in the demo), biden and astronaut."""
+    paths = [*FOLDER.glob("people/*/*.jpg"), *DATA.glob("*.jpg")]
+    by_stem = {path.stem: path for path in paths}
+    return lambda stem: read_image(by_stem[stem])
+
+
+@pytest.fixture(scope="session")
+def only_face(vision: Vision) -> Callable[[Pixels], Face]:
+    """The face of a picture that shows exactly one."""
+
+    def find(pixels: Pixels) -> Face:
+        (face,) = vision.detector.detect(Frame(pixels, 0, 0))
+        return face
+
+    return find

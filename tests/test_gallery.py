@@ -1,0 +1,110 @@
+"""The gallery: what it measures, and what it refuses to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faces import DIMENSION, direction
+from safetensors.numpy import save_file
+
+from edge.errors import GalleryError
+from edge.identity.gallery import load_gallery, save_gallery
+from edge.records import Floats, Person
+
+EMBEDDER = "e" * 64
+
+
+def crowd(count: int, seed: int = 0) -> Floats:
+    """(count, D) random unit vectors."""
+    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def saved(path: Path, centroids: Floats, thresholds_sq: Floats | None = None) -> Path:
+    people = [Person(f"p{row}", f"Persön {row}") for row in range(len(centroids))]
+    limits = np.full(len(people), 1.0, np.float32) if thresholds_sq is None else thresholds_sq
+    save_gallery(path, people, centroids, limits, EMBEDDER)
+    return path
+
+
+def test_nearest_agrees_with_a_search_one_by_one(tmp_path: Path) -> None:
+    centroids = crowd(200)
+    limits = np.linspace(0.5, 1.5, 200, dtype=np.float32)
+    gallery = load_gallery(saved(tmp_path / "g", centroids, limits), EMBEDDER)
+    for probe in crowd(50, seed=1):
+        distances = [float(np.sum((centroid - probe) ** 2)) for centroid in centroids]
+        first, second = np.argsort(distances)[:2]
+        match = gallery.nearest(probe)
+        assert match.person == Person(f"p{first}", f"Persön {first}")
+        assert match.distance_sq == pytest.approx(distances[first], abs=1e-5)
+        assert match.runner_up_sq == pytest.approx(distances[second], abs=1e-5)
+        assert match.threshold_sq == pytest.approx(limits[first])
+
+
+def test_the_same_vector_is_at_no_distance_and_the_opposite_at_four(tmp_path: Path) -> None:
+    gallery = load_gallery(saved(tmp_path / "g", direction(0)[None]), EMBEDDER)
+    assert gallery.nearest(direction(0)).distance_sq == 0.0
+    assert gallery.nearest(-direction(0)).distance_sq == 4.0
+    assert gallery.nearest(direction(0)).runner_up_sq == 4.0  # there is nobody else
+
+
+def test_an_empty_gallery_recognises_nobody(tmp_path: Path) -> None:
+    gallery = load_gallery(saved(tmp_path / "g", np.zeros((0, DIMENSION), np.float32)), EMBEDDER)
+    match = gallery.nearest(direction(0))
+    assert match.person is None
+    assert match.distance_sq > match.threshold_sq
+
+
+def test_a_gallery_of_another_embedder_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "g", crowd(3))
+    with pytest.raises(GalleryError, match=r"made by another embedder \(eeeeeeeeeeee, this door runs ffffffffffff\)"):
+        load_gallery(path, "f" * 64)
+
+
+def test_a_gallery_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "g", crowd(20)).read_bytes()
+    cut = tmp_path / "cut"
+    for sixteenth in range(16):
+        cut.write_bytes(whole[: len(whole) * sixteenth // 16])
+        with pytest.raises(GalleryError, match="damaged or not a gallery"):
+            load_gallery(cut, EMBEDDER)
+
+
+@pytest.mark.parametrize("spoil", [np.nan, 3.0, 0.0])
+def test_a_centroid_that_is_no_unit_vector_is_refused(tmp_path: Path, spoil: float) -> None:
+    centroids = crowd(3)
+    centroids[1, 7] = spoil
+    if spoil == 0.0:
+        centroids[1] = 0.0
+    with pytest.raises(GalleryError, match="not of unit length"):
+        load_gallery(saved(tmp_path / "g", centroids), EMBEDDER)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 4.1, np.nan])
+def test_a_threshold_outside_its_range_is_refused(tmp_path: Path, threshold: float) -> None:
+    with pytest.raises(GalleryError, match=r"outside 0\.\.4"):
+        load_gallery(saved(tmp_path / "g", crowd(1), np.array([threshold], np.float32)), EMBEDDER)
+
+
+def test_a_person_may_stand_in_it_once_only(tmp_path: Path) -> None:
+    path = tmp_path / "g"
+    save_gallery(path, [Person("a", "A"), Person("a", "B")], crowd(2), np.ones(2, np.float32), EMBEDDER)
+    with pytest.raises(GalleryError, match="twice"):
+        load_gallery(path, EMBEDDER)
+
+
+def test_another_safetensors_file_is_no_gallery(tmp_path: Path) -> None:
+    save_file({"x": np.zeros(3, np.float32)}, tmp_path / "g")
+    with pytest.raises(GalleryError, match="not a threshold-gallery-1 file"):
+        load_gallery(tmp_path / "g", EMBEDDER)
+
+
+def test_a_missing_gallery_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match="absent: cannot be read"):
+        load_gallery(tmp_path / "absent", EMBEDDER)
+
+
+def test_the_same_people_make_the_same_bytes(tmp_path: Path) -> None:
+    assert saved(tmp_path / "a", crowd(5)).read_bytes() == saved(tmp_path / "b", crowd(5)).read_bytes()

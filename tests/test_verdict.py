@@ -1,0 +1,191 @@
+"""The verdict: how much evidence it takes, and what becomes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from faces import DIMENSION, direction, sample, towards, track
+
+from edge.config import VerdictConfig
+from edge.identity.gallery import Gallery, GalleryInfo
+from edge.identity.verdict import Judge
+from edge.records import Finding, Floats, Person, Quality, Verdict
+
+S = 1_000_000_000
+ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
+CONFIG = VerdictConfig(
+    margin_sq=0.1,
+    min_samples=3,
+    agree_slack_sq=0.25,
+    unknown_samples=6,
+    sample_every_s=0.1,
+    recheck_every_s=1.0,
+    same_face_sq=1.5,
+    same_visitor_sq=1.0,
+    cooldown_s=10.0,
+)
+
+
+def judge(config: VerdictConfig = CONFIG, centroids: Floats | None = None, threshold_sq: float = 1.0) -> Judge:
+    """Anna at axis 0 and Bert at axis 1, unless told otherwise."""
+    rows = np.stack([direction(0), direction(1)]) if centroids is None else centroids
+    limits = np.full(len(rows), threshold_sq, np.float32)
+    return Judge(Gallery([ANNA, BERT][: len(rows)], rows, limits, GalleryInfo("", "", len(rows))), config)
+
+
+def show(judging: Judge, embeddings: list[Floats | None], number: int = 1, start_ns: int = 0) -> list[Verdict]:
+    """One look after another at one track, every 100 ms; the verdicts that fell."""
+    verdicts = []
+    for step, embedding in enumerate(embeddings):
+        t_ns = start_ns + step * S // 10
+        seen = track(number, t_ns=t_ns)
+        judging.observe(seen, sample(embedding), t_ns)
+        verdicts += judging.ripe([seen], t_ns)
+    return verdicts
+
+
+def leave(judging: Judge, number: int = 1, t_ns: int = 0) -> list[Verdict]:
+    """The visitor is gone."""
+    return judging.ripe([track(number, t_ns=t_ns, lost=True)], t_ns)
+
+
+def near_anna(distance_sq: float = 0.5, axis: int = 7) -> Floats:
+    return towards(direction(0), direction(axis), distance_sq)
+
+
+def test_a_name_needs_min_samples() -> None:
+    judging = judge()
+    assert show(judging, [near_anna()] * 2) == []
+    (verdict,) = show(judging, [near_anna()], start_ns=S)
+    assert (verdict.finding, verdict.match.person, verdict.samples) == (Finding.RECOGNISED, ANNA, 3)
+
+
+def test_a_track_has_one_verdict() -> None:
+    assert len(show(judge(), [near_anna()] * 20)) == 1
+
+
+def test_samples_that_scatter_around_a_person_fuse_to_a_nearer_one() -> None:
+    """Three looks at 1.1 in three independent directions: each is beyond the threshold of 1, their mean is not."""
+    looks = [near_anna(1.1, axis) for axis in (7, 8, 9)]
+    (verdict,) = show(judge(VerdictConfig(same_face_sq=1.7)), looks)
+    assert verdict.finding is Finding.RECOGNISED
+    expected = np.sum(looks, axis=0) / np.linalg.norm(np.sum(looks, axis=0))
+    assert abs(verdict.match.distance_sq - (2 - 2 * expected[0])) < 1e-5
+
+
+def test_a_better_sample_weighs_more() -> None:
+    judging = judge(VerdictConfig(min_samples=2, same_face_sq=4.0))
+    for embedding, weight in ((direction(7), 0.1), (near_anna(0.1), 0.9)):
+        judging.observe(track(), sample(embedding, Quality(weight, 60, 0, 0, 0, 500)), 0)
+    match = judging.progress(track()).match
+    assert match is not None
+    mean = 0.1 * direction(7) + 0.9 * near_anna(0.1)
+    assert abs(match.distance_sq - (2 - 2 * mean[0] / np.linalg.norm(mean))) < 1e-5
+
+
+def test_unknown_waits_for_enough_samples() -> None:
+    judging = judge()
+    assert show(judging, [direction(5)] * 5) == []
+    (verdict,) = show(judging, [direction(5)], start_ns=S)
+    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "beyond-threshold")
+
+
+def test_a_visitor_who_leaves_is_unknown_only_on_enough_evidence() -> None:
+    judging = judge()
+    show(judging, [direction(5)] * 2)
+    assert leave(judging, t_ns=S) == []
+    show(judging, [direction(5)] * 3, number=2, start_ns=2 * S)
+    (verdict,) = leave(judging, number=2, t_ns=3 * S)
+    assert verdict.finding is Finding.UNKNOWN
+
+
+def test_a_person_seen_too_briefly_is_not_called_unknown() -> None:
+    judging = judge()
+    show(judging, [near_anna()] * 2)
+    assert leave(judging, t_ns=S) == []
+
+
+def test_refused_samples_are_counted_and_are_no_evidence() -> None:
+    judging = judge()
+    assert show(judging, [None] * 20) == []
+    assert judging.refusals == {"blurred": 20}
+    assert leave(judging, t_ns=3 * S) == []
+
+
+def test_two_people_alike_are_not_told_apart_by_a_hair() -> None:
+    """Both within the threshold, and nearer to each other than the margin: nobody is named."""
+    twins = np.stack([direction(0), towards(direction(0), direction(1), 0.05)])
+    (verdict,) = show(judge(centroids=twins), [direction(0)] * 6)
+    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "runner-up-too-near")
+
+
+def test_a_threshold_of_the_door_replaces_that_of_the_gallery() -> None:
+    (verdict,) = show(judge(VerdictConfig(threshold_sq=0.4, unknown_samples=3)), [near_anna(0.5)] * 3)
+    assert (verdict.finding, verdict.match.threshold_sq) == (Finding.UNKNOWN, 0.4)
+
+
+def test_one_odd_sample_changes_nothing() -> None:
+    (verdict,) = show(judge(), [near_anna(), near_anna(), direction(5), near_anna()])
+    assert (verdict.finding, verdict.samples) == (Finding.RECOGNISED, 3)
+
+
+def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
+    """Tailgating in one track: Anna's evidence does not open the door for the stranger behind her, nor for Bert."""
+    judging = judge()
+    (first,) = show(judging, [near_anna()] * 3)
+    (second,) = show(judging, [direction(1)] * 3, start_ns=S)
+    assert (first.match.person, second.match.person) == (ANNA, BERT)
+    assert second.samples == 3
+    (third,) = show(judging, [direction(5)] * 6, start_ns=2 * S)
+    assert third.finding is Finding.UNKNOWN
+
+
+def test_somebody_called_unknown_too_early_may_still_be_recognised() -> None:
+    judging = judge()
+    (first,) = show(judging, [near_anna(1.4)] * 6)
+    (second,) = show(judging, [near_anna(0.4)] * 3, start_ns=S)
+    assert (first.finding, second.finding) == (Finding.UNKNOWN, Finding.RECOGNISED)
+
+
+def test_who_stays_or_returns_within_the_cooldown_is_no_news() -> None:
+    judging = judge()
+    show(judging, [near_anna()] * 3)
+    leave(judging, t_ns=S)
+    assert show(judging, [near_anna()] * 3, number=2, start_ns=9 * S) == []
+    leave(judging, number=2, t_ns=10 * S)
+    assert show(judging, [near_anna()] * 3, number=3, start_ns=19 * S) == []  # seen again at 10 s
+    leave(judging, number=3, t_ns=20 * S)
+    assert len(show(judging, [near_anna()] * 3, number=4, start_ns=31 * S)) == 1
+
+
+def test_a_stranger_who_returns_is_no_news_but_another_stranger_is() -> None:
+    judging = judge()
+    assert len(show(judging, [direction(5)] * 6)) == 1
+    leave(judging, t_ns=S)
+    assert show(judging, [direction(5)] * 6, number=2, start_ns=2 * S) == []
+    assert len(show(judging, [direction(6)] * 6, number=3, start_ns=2 * S)) == 1
+
+
+def test_looks_are_due_often_before_the_verdict_and_seldom_after() -> None:
+    judging = judge()
+    visitor = track()
+    assert judging.wanting([visitor], 0) == [visitor]
+    judging.observe(visitor, sample(near_anna()), 0)
+    assert judging.wanting([visitor], S // 10 - 1) == []
+    assert judging.wanting([visitor], S // 10) == [visitor]
+    show(judging, [near_anna()] * 2, start_ns=S // 10)
+    assert judging.wanting([visitor], S) == []
+    assert judging.wanting([visitor], 2 * S) == [visitor]
+
+
+def test_who_has_left_is_not_looked_at_and_is_forgotten() -> None:
+    judging = judge()
+    show(judging, [near_anna()] * 2)
+    gone = track(t_ns=S, lost=True)
+    assert judging.wanting([gone], S) == []
+    judging.ripe([gone], S)
+    assert judging.progress(gone).samples == 0
+
+
+def test_an_empty_gallery_leaves_everybody_unknown() -> None:
+    (verdict,) = show(judge(centroids=np.zeros((0, DIMENSION), np.float32)), [direction(0)] * 6)
+    assert (verdict.finding, verdict.match.person) == (Finding.UNKNOWN, None)

@@ -1,0 +1,308 @@
+"""Detector, mesh, alignment, embedder and quality: the real models on real photos."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.config import DetectorConfig, ModelsConfig, QualityConfig
+from edge.errors import ModelError
+from edge.records import Box, Face, Floats, Frame, Pixels
+from edge.vision import manifest
+from edge.vision.aligner import Aligner, similarity
+from edge.vision.detector import Detector, main_face
+from edge.vision.landmarks import five_points, pose_deg
+from edge.vision.quality import assess, too_small
+from edge.vision.reader import Vision
+from edge.vision.tflite import Model
+
+Photo = Callable[[str], Pixels]
+OnlyFace = Callable[[Pixels], Face]
+PORTRAITS = ("obama2", "obama3", "biden", "astronaut")
+
+
+def framed(pixels: Pixels) -> Frame:
+    return Frame(pixels, 0, 0)
+
+
+def rotated(pixels: Pixels, degrees: float) -> Pixels:
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    return np.asarray(cv2.warpAffine(pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def embedding(vision: Vision, pixels: Pixels) -> Floats:
+    face = main_face(vision.detector.detect(framed(pixels)), pixels.shape[1], pixels.shape[0])
+    assert face is not None
+    vector = vision.reader.read(framed(pixels), face).embedding
+    assert vector is not None
+    return vector
+
+
+@pytest.fixture(scope="module")
+def near() -> Detector:
+    return Detector(Model("detector-near", ModelsConfig()), DetectorConfig())
+
+
+class TestDetector:
+    @pytest.mark.parametrize("stem", PORTRAITS)
+    def test_finds_the_one_face_of_a_portrait(self, photo: Photo, only_face: OnlyFace, stem: str) -> None:
+        """Its eyes stand upright above nose and mouth, inside the box."""
+        face = only_face(photo(stem))
+        right, left, nose, mouth = face.keypoints_px[:4]
+        assert right[0] < nose[0] < left[0]
+        assert max(right[1], left[1]) < nose[1] < mouth[1]
+        assert face.box.left < right[0]
+        assert left[0] < face.box.right
+        assert face.score > 0.6
+
+    @pytest.mark.parametrize("stem", PORTRAITS)
+    def test_near_and_far_agree(self, photo: Photo, only_face: OnlyFace, near: Detector, stem: str) -> None:
+        far_face = only_face(photo(stem))
+        near_faces = near.detect(framed(photo(stem)))
+        assert max(face.box.iou(far_face.box) for face in near_faces) > 0.5
+
+    def test_sees_nobody_in_an_empty_room(self, vision: Vision, near: Detector) -> None:
+        rng = np.random.default_rng(0)
+        wall = rng.normal(120, 10, (480, 640, 3)).clip(0, 255).astype(np.uint8)
+        for picture in (wall, np.zeros_like(wall), np.full_like(wall, 255)):
+            assert vision.detector.detect(framed(picture)) == []
+            assert near.detect(framed(picture)) == []
+
+    @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1920, 1080), (641, 479)])
+    def test_answers_in_the_pixels_of_a_frame_of_any_shape(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace, width: int, height: int
+    ) -> None:
+        """The same portrait pasted into frames of other shapes is found at the place where it was pasted."""
+        portrait = cv2.resize(photo("biden"), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+        alone = only_face(portrait)
+        left, top = width - portrait.shape[1] - 7, height - portrait.shape[0] - 5
+        frame = np.full((height, width, 3), 128, np.uint8)
+        frame[top : top + portrait.shape[0], left : left + portrait.shape[1]] = portrait
+        (face,) = vision.detector.detect(framed(frame))
+        moved = Box(alone.box.left + left, alone.box.top + top, alone.box.right + left, alone.box.bottom + top)
+        assert face.box.iou(moved) > 0.7
+
+    def test_blends_answers_into_one_face_and_keeps_the_largest(self, photo: Photo, vision: Vision) -> None:
+        portrait = cv2.resize(photo("biden"), (240, 240 * photo("biden").shape[0] // photo("biden").shape[1]))
+        half = cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        frame = np.full((max(480, portrait.shape[0]), 640, 3), 128, np.uint8)
+        frame[: portrait.shape[0], :240] = portrait
+        frame[: half.shape[0], 400:520] = half
+        faces = vision.detector.detect(framed(frame))
+        assert len(faces) == 2
+        assert faces[0].box.area > faces[1].box.area
+        assert faces[0].box.centre[0] < 240
+
+    def test_the_subject_of_a_photo_is_large_and_central(self) -> None:
+        keypoints = np.zeros((6, 2), np.float32)
+        middle = Face(Box(100, 100, 160, 160), keypoints, 0.9)
+        corner = Face(Box(0, 0, 70, 70), keypoints, 0.9)
+        assert main_face([corner, middle], 256, 256) is middle
+        assert main_face([], 256, 256) is None
+
+
+class TestLandmarks:
+    @pytest.mark.parametrize("stem", PORTRAITS)
+    def test_the_mesh_lies_on_the_face_that_was_detected(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace, stem: str
+    ) -> None:
+        face = only_face(photo(stem))
+        sample = vision.reader.read(framed(photo(stem)), face)
+        assert sample.landmarks is not None
+        points = five_points(sample.landmarks)
+        eyes = math.dist(points[0], points[1])
+        assert np.linalg.norm(points[:3] - face.keypoints_px[:3], axis=1).max() < 0.35 * eyes
+        assert sample.landmarks.presence > 0.9
+
+    @pytest.mark.parametrize("degrees", [-20, 20])
+    def test_the_mesh_turns_with_the_picture(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace, degrees: float
+    ) -> None:
+        """Turning the picture back brings every point home, within a small part of the eye distance."""
+        upright = photo("biden")
+        turned = rotated(upright, degrees)
+        one = vision.reader.read(framed(upright), only_face(upright)).landmarks
+        other = vision.reader.read(framed(turned), only_face(turned)).landmarks
+        assert one is not None
+        assert other is not None
+        matrix = cv2.getRotationMatrix2D((upright.shape[1] / 2, upright.shape[0] / 2), degrees, 1.0)
+        expected = five_points(one) @ matrix[:, :2].T + matrix[:, 2]
+        eyes = math.dist(*five_points(one)[:2])
+        assert np.linalg.norm(five_points(other) - expected, axis=1).max() < 0.12 * eyes
+
+    def test_mirroring_the_picture_mirrors_the_pose(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+        straight = photo("obama3")
+        mirrored = np.ascontiguousarray(straight[:, ::-1])
+        poses = []
+        for picture in (straight, mirrored):
+            landmarks = vision.reader.read(framed(picture), only_face(picture)).landmarks
+            assert landmarks is not None
+            poses.append(pose_deg(landmarks))
+        (yaw, pitch, roll), (other_yaw, other_pitch, other_roll) = poses
+        assert abs(yaw) > 5
+        assert yaw == pytest.approx(-other_yaw, abs=5)
+        assert pitch == pytest.approx(other_pitch, abs=5)
+        assert roll == pytest.approx(-other_roll, abs=5)
+
+
+class TestAligner:
+    def test_recovers_a_known_similarity(self) -> None:
+        rng = np.random.default_rng(0)
+        source = rng.uniform(0, 100, (5, 2)).astype(np.float32)
+        known = np.array([[0.8, -0.3, 12.0], [0.3, 0.8, -7.0]])
+        target = source.astype(np.float64) @ known[:, :2].T + known[:, 2]
+        assert similarity(source, target) == pytest.approx(known, abs=1e-4)
+
+    def test_agrees_with_least_squares(self) -> None:
+        """Against the general solver on the four unknowns a, b, x, y of [[a, -b, x], [b, a, y]]."""
+        rng = np.random.default_rng(1)
+        source = rng.uniform(0, 100, (5, 2)).astype(np.float32)
+        target = rng.uniform(0, 112, (5, 2))
+        rows, right = [], []
+        for (x, y), (u, v) in zip(source.astype(float), target, strict=True):
+            rows += [[x, -y, 1, 0], [y, x, 0, 1]]
+            right += [u, v]
+        a, b, shift_x, shift_y = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
+        assert similarity(source, target) == pytest.approx(np.array([[a, -b, shift_x], [b, a, shift_y]]), abs=1e-6)
+
+    @pytest.mark.parametrize("stem", PORTRAITS)
+    def test_brings_the_eyes_to_the_template(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace, stem: str
+    ) -> None:
+        """The aligned crop, looked at by the mesh again, has its eyes where the template wants them."""
+        template = manifest.read_manifest(manifest.default_folder()).models["embedder"].template_px
+        landmarks = vision.reader.read(framed(photo(stem)), only_face(photo(stem))).landmarks
+        assert landmarks is not None
+        into = np.zeros((112, 112, 3), np.uint8)
+        crop = Aligner(template, into).align(framed(photo(stem)), landmarks)
+        assert crop is into
+        matrix = similarity(five_points(landmarks), np.array(template))
+        moved = five_points(landmarks) @ matrix[:, :2].T + matrix[:, 2]
+        assert np.abs(moved - np.array(template)).max() < 8
+
+
+class TestEmbedder:
+    def test_one_person_is_near_and_others_are_far(self, photo: Photo, vision: Vision) -> None:
+        vectors = {stem: embedding(vision, photo(stem)) for stem in PORTRAITS}
+        for vector in vectors.values():
+            assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        distance = {(a, b): float(np.sum((vectors[a] - vectors[b]) ** 2)) for a in vectors for b in vectors}
+        assert distance["obama2", "obama3"] < 0.9
+        for other in ("biden", "astronaut"):
+            assert min(distance["obama2", other], distance["obama3", other]) > 1.4
+
+    def test_the_same_picture_gives_the_same_bytes(self, photo: Photo, vision: Vision) -> None:
+        assert embedding(vision, photo("biden")).tobytes() == embedding(vision, photo("biden")).tobytes()
+
+    def test_a_person_in_the_mirror_stays_the_same_person(self, photo: Photo, vision: Vision) -> None:
+        straight = embedding(vision, photo("obama2"))
+        mirrored = vision.reader.embedder.embed_mirrored()
+        assert float(np.sum((straight - mirrored) ** 2)) < 0.5
+
+
+class TestQuality:
+    def test_a_good_portrait_is_accepted(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+        quality = vision.reader.read(framed(photo("obama2")), only_face(photo("obama2"))).quality
+        assert quality.refusal == ""
+        assert 0.5 < quality.value <= 1
+
+    def test_a_blurred_face_is_refused(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+        soft = np.asarray(cv2.GaussianBlur(photo("obama2"), (0, 0), 9), np.uint8)
+        assert vision.reader.read(framed(soft), only_face(soft)).quality.refusal == "blurred"
+
+    def test_a_tiny_face_is_refused_before_the_mesh(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+        face = only_face(photo("biden"))
+        tiny = Face(face.box, face.keypoints_px / 20, face.score)
+        sample = vision.reader.read(framed(photo("biden")), tiny)
+        assert (sample.quality.refusal, sample.landmarks, sample.embedding) == ("too-small", None, None)
+
+    def test_the_early_look_at_the_size_is_lenient(self) -> None:
+        """Just below the limit the mesh decides: its eyes are more exact than the detector's."""
+        eyes = np.array([[0, 0], [15, 0]], np.float32)
+        assert too_small(eyes, QualityConfig(min_size_px=18)) is None
+        assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
+
+    @pytest.mark.parametrize(
+        ("config", "refusal"),
+        [
+            (QualityConfig(min_presence=1.0), "no-face"),
+            (QualityConfig(min_size_px=500), "too-small"),
+            (QualityConfig(max_yaw_deg=0.01), "turned-away"),
+            (QualityConfig(max_pitch_deg=0.01), "tilted"),
+            (QualityConfig(min_sharpness=1e6), "blurred"),
+        ],
+    )
+    def test_every_condition_has_its_own_reason(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace, config: QualityConfig, refusal: str
+    ) -> None:
+        landmarks = vision.reader.read(framed(photo("obama3")), only_face(photo("obama3"))).landmarks
+        assert landmarks is not None
+        assert assess(landmarks, vision.reader.embedder.pixels, config).refusal == refusal
+
+
+class TestModelFiles:
+    @pytest.fixture
+    def copy(self, tmp_path: Path) -> Path:
+        """A folder of models to spoil."""
+        for path in manifest.default_folder().iterdir():
+            if path.is_file():
+                (tmp_path / path.name).write_bytes(path.read_bytes())
+        return tmp_path
+
+    def load(self, folder: Path) -> None:
+        Model("embedder", ModelsConfig(folder=str(folder)))
+
+    def test_a_model_with_one_flipped_bit_is_refused(self, copy: Path) -> None:
+        content = bytearray((copy / "embedder.tflite").read_bytes())
+        content[len(content) // 2] ^= 1
+        (copy / "embedder.tflite").write_bytes(content)
+        with pytest.raises(ModelError, match=r"embedder\.tflite: damaged"):
+            self.load(copy)
+
+    def test_a_missing_model_is_named(self, copy: Path) -> None:
+        (copy / "embedder.tflite").unlink()
+        with pytest.raises(ModelError, match=r"embedder\.tflite: cannot be read"):
+            self.load(copy)
+
+    def test_a_malformed_manifest_is_named(self, copy: Path) -> None:
+        (copy / "manifest.json").write_text("{")
+        with pytest.raises(ModelError, match=r"manifest\.json: malformed"):
+            self.load(copy)
+
+    def test_a_model_that_breaks_its_contract_is_refused(self, copy: Path) -> None:
+        """A detector under the embedder's name, with a sha256 that fits."""
+        entries = json.loads((copy / "manifest.json").read_text())
+        for key in ("file", "sha256"):
+            entries["models"]["embedder"][key] = entries["models"]["detector-far"][key]
+        (copy / "manifest.json").write_text(json.dumps(entries))
+        with pytest.raises(ModelError, match="input is not the int8"):
+            self.load(copy)
+
+    def test_a_file_that_is_no_model_is_refused(self, copy: Path) -> None:
+        import hashlib
+
+        entries = json.loads((copy / "manifest.json").read_text())
+        entries["models"]["embedder"]["sha256"] = hashlib.sha256(b"no model").hexdigest()
+        (copy / "manifest.json").write_text(json.dumps(entries))
+        (copy / "embedder.tflite").write_bytes(b"no model")
+        with pytest.raises(ModelError, match="the runtime refuses it"):
+            self.load(copy)
+
+    def test_an_unknown_name_lists_the_known_ones(self) -> None:
+        with pytest.raises(ModelError, match="no model named 'nose'; there are detector-far, detector-near"):
+            Model("nose", ModelsConfig())
+
+    def test_a_missing_accelerator_is_said_and_never_replaced_silently(self) -> None:
+        with pytest.raises(ModelError, match=r"delegate 'edgetpu': libedgetpu\.so\.1 cannot be loaded"):
+            Model("embedder", ModelsConfig(delegate="edgetpu"))
+
+    def test_loading_says_nothing_on_the_users_screen(self, capfd: pytest.CaptureFixture[str]) -> None:
+        Model("detector-near", ModelsConfig())
+        assert capfd.readouterr() == ("", "")
