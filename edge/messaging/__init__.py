@@ -1,0 +1,1 @@
+"""The wire: events, the durable outbox, and the MQTT publisher."""

@@ -1,0 +1,375 @@
+"""The wire contract, version 1: what goes out over MQTT, as types, and the topics it goes to.
+
+Every field is always present; one that makes no sense for a record is null, so that a consumer never has to ask
+whether a key exists. A field added later gets a default here, so that events stored by an older version stay
+readable; consumers ignore keys that they do not know. Everything is pure: ids and times are handed in. Nothing on
+the wire holds pixels or embeddings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.records import Box, Decision, Finding, Kind
+
+VERSION: Literal[1] = 1
+UNSENT_SEQ = 0  # an event that is not in the outbox yet
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Instant = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="UTC, RFC 3339, milliseconds",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Version = Annotated[Literal[1], Meta(description="version of this contract")]
+EventId = Annotated[str, Meta(description="UUIDv7: the same for every copy of one event, so the key to drop copies by")]
+Seq = Annotated[int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")]
+DistanceSq = Annotated[
+    float, Meta(description="squared Euclidean distance of unit vectors, 0..4: lower is nearer, a lower limit stricter")
+]
+
+
+class EventKind(StrEnum):
+    """What an event reports: the door's three answers, then what befell the door itself."""
+
+    DOOR_OPEN = Kind.DOOR_OPEN.value
+    DENIED = Kind.DENIED.value
+    UNKNOWN = Kind.UNKNOWN.value
+    STARTED = "started"
+    STOPPED = "stopped"
+    CAMERA_LOST = "camera-lost"
+    CAMERA_BACK = "camera-back"
+    OPEN_EXPIRED = "open-expired"
+    EVENTS_DROPPED = "events-dropped"
+    RELEASE_APPLIED = "release-applied"
+    RELEASE_REFUSED = "release-refused"
+
+
+ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in Kind)
+
+
+class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody enrolled: `id` for machines and rules, `name` for people."""
+
+    id: str
+    name: str
+
+
+class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
+    """The face in frame pixels, origin at the top left, whole pixels; it may reach beyond the frame."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which gallery answered."""
+
+    version: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One access or system event, delivered at least once and in the order of `seq` on `…/events`."""
+
+    v: Version
+    id: EventId
+    seq: Seq
+    door: str
+    kind: EventKind
+    at: Annotated[Instant, Meta(description="when it happened; for an access event the capture of the frame")]
+    published_at: Annotated[Instant, Meta(description="when this copy was sent")] | None
+    person: Annotated[PersonRef, Meta(description="who was identified; null for anybody unknown")] | None
+    distance_sq: DistanceSq | None
+    threshold_sq: DistanceSq | None
+    runner_up_sq: DistanceSq | None
+    samples: int | None
+    quality: Annotated[float, Meta(ge=0, le=1)] | None
+    reason: Annotated[str, Meta(description="why, in a few words")]
+    rule: Annotated[str, Meta(description="the access rule that decided")] | None
+    track: int | None
+    box: BoxPx | None
+    clock_synced: Annotated[bool, Meta(description="whether the door's clock was set by a time server")]
+    gallery: GalleryRef | None
+    models: Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
+    dropped: Annotated[int, Meta(description="events-dropped only: how many never reached the broker")] | None = None
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """The act of opening, on `…/open`. Whoever drives a lock ignores one that is older than `expires_at`.
+
+    The door never sends one late, but a broker may hold one back for a subscriber that was away (over MQTT 3.1.1
+    there is no message expiry), so the receiver checks too.
+    """
+
+    v: Version
+    id: EventId
+    seq: Seq
+    door: str
+    person: PersonRef
+    at: Instant
+    expires_at: Instant
+
+
+class Presence(StrEnum):
+    """Whether a door is connected."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the door is connected, retained on `…/status`; the broker itself sends the offline one if it vanishes."""
+
+    v: Version
+    door: str
+    status: Presence
+    reason: str
+    since: Annotated[Instant, Meta(description="null when the broker noticed: only it knows when")] | None
+
+
+class CameraState(StrEnum):
+    """What the camera is doing."""
+
+    STARTING = "starting"
+    WORKING = "working"
+    LOST = "lost"
+
+
+class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one stage took since the last report, milliseconds."""
+
+    runs: int
+    median_ms: float
+    p95_ms: float
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the door is doing, retained on `…/health`."""
+
+    v: Version
+    door: str
+    at: Instant
+    uptime_s: float
+    camera: CameraState
+    fps: Annotated[float, Meta(description="frames really processed in a second, since the last report")]
+    frames: Annotated[int, Meta(description="processed since the start")]
+    dropped: Annotated[int, Meta(description="frames skipped since the start because a newer one was there")]
+    stages: dict[str, StageTiming]
+    rejects: Annotated[dict[str, dict[str, int]], Meta(description="stage to reason to count, since the start")]
+    temperature_c: float | None
+    outbox_depth: Annotated[int, Meta(description="events that the broker has not acknowledged")]
+    gallery: GalleryRef | None
+    models: dict[str, str]
+    problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
+
+
+Record = Event | Open | Status | Health
+
+
+class Channel(StrEnum):
+    """The last part of a topic."""
+
+    EVENTS = "events"
+    OPEN = "open"
+    STATUS = "status"
+    HEALTH = "health"
+
+
+_TYPES: dict[Channel, type[Record]] = {
+    Channel.EVENTS: Event,
+    Channel.OPEN: Open,
+    Channel.STATUS: Status,
+    Channel.HEALTH: Health,
+}
+_ENCODER = msgspec.json.Encoder()
+_DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
+_TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topic names of one door; with "+" as site or door, filters for all of them."""
+
+    site: str
+    door: str
+
+    def of(self, channel: Channel) -> str:
+        """The topic of a channel, such as threshold/home/front/events."""
+        return f"threshold/{self.site}/{self.door}/{channel}"
+
+    @staticmethod
+    def split(topic: str) -> tuple[Topics, Channel] | None:
+        """The door and the channel that a topic names; None for any other topic."""
+        found = _TOPIC.fullmatch(topic)
+        return None if found is None else (Topics(found[1], found[2]), Channel(found[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What every event of a door says about the door at that moment.
+
+    Attributes:
+        door: the door's name.
+        clock_synced: whether its clock was set by a time server.
+        gallery_version: of the gallery in use, or "" before there is one.
+        models: job, such as "embedder", to the first digits of that model's sha256.
+    """
+
+    door: str
+    clock_synced: bool
+    gallery_version: str
+    models: tuple[tuple[str, str], ...] = ()
+
+
+def instant(unix_ns: int) -> str:
+    """UTC in RFC 3339 with milliseconds (cut, not rounded) and Z.
+
+    Example: instant(1_700_000_000_123_456_789) is "2023-11-14T22:13:20.123Z".
+    """
+    when = _EPOCH + timedelta(milliseconds=unix_ns // 1_000_000)
+    return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
+
+
+def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances) -> Event:
+    """The event of one decision. Only somebody recognised is named: never the nearest person of an unknown.
+
+    Args:
+        decision: what the door answered.
+        id: a fresh UUIDv7.
+        at_ns: wall-clock capture time of the frame that tipped it, nanoseconds since 1970 UTC.
+        door: the circumstances.
+    """
+    verdict, match = decision.verdict, decision.verdict.match
+    identified = verdict.finding is Finding.RECOGNISED and decision.kind is not Kind.UNKNOWN
+    person = match.person if identified else None
+    return Event(
+        v=VERSION,
+        id=id,
+        seq=UNSENT_SEQ,
+        door=door.door,
+        kind=EventKind(decision.kind.value),
+        at=instant(at_ns),
+        published_at=None,
+        person=None if person is None else PersonRef(id=person.id, name=person.name),
+        distance_sq=round(float(match.distance_sq), 4),
+        threshold_sq=round(float(match.threshold_sq), 4),
+        runner_up_sq=round(float(match.runner_up_sq), 4),
+        samples=verdict.samples,
+        quality=round(min(max(float(verdict.quality), 0.0), 1.0), 3),
+        reason=verdict.reason,
+        rule=decision.rule,
+        track=verdict.track.id,
+        box=_box(verdict.track.face.box),
+        clock_synced=door.clock_synced,
+        gallery=_gallery(door),
+        models=dict(door.models),
+    )
+
+
+def system_event(
+    kind: EventKind, reason: str, *, id: str, at_ns: int, door: Circumstances, dropped: int | None = None
+) -> Event:
+    """An event about the door itself.
+
+    Args:
+        kind: any but the three answers of a door.
+        reason: what happened, in a few words.
+        id: a fresh UUIDv7.
+        at_ns: when, nanoseconds since 1970 UTC.
+        door: the circumstances.
+        dropped: for events-dropped, how many.
+
+    Raises:
+        ValueError: `kind` is an access kind.
+    """
+    if kind in ACCESS_KINDS:
+        raise ValueError(f"{kind} is a door's answer: make it from a decision")
+    return Event(
+        v=VERSION,
+        id=id,
+        seq=UNSENT_SEQ,
+        door=door.door,
+        kind=kind,
+        at=instant(at_ns),
+        published_at=None,
+        person=None,
+        distance_sq=None,
+        threshold_sq=None,
+        runner_up_sq=None,
+        samples=None,
+        quality=None,
+        reason=reason,
+        rule=None,
+        track=None,
+        box=None,
+        clock_synced=door.clock_synced,
+        gallery=_gallery(door),
+        models=dict(door.models),
+        dropped=dropped,
+    )
+
+
+def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
+    """The act of opening that belongs to a door-open event.
+
+    Args:
+        event: the event.
+        seq: its number in the outbox.
+        expires_ns: when it stops being valid, wall clock, nanoseconds since 1970 UTC.
+
+    Raises:
+        ValueError: the event is no door-open, or names nobody.
+    """
+    if event.kind is not EventKind.DOOR_OPEN or event.person is None:
+        raise ValueError(f"only a door-open event that names somebody opens a door, not {event.kind}")
+    return Open(
+        v=VERSION,
+        id=event.id,
+        seq=seq,
+        door=event.door,
+        person=event.person,
+        at=event.at,
+        expires_at=instant(expires_ns),
+    )
+
+
+def encode(record: Record) -> bytes:
+    """UTF-8 JSON."""
+    return _ENCODER.encode(record)
+
+
+def decode(channel: Channel, payload: bytes) -> Record:
+    """The record that was published on a channel.
+
+    Raises:
+        ValueError: not JSON, not this contract, or another version of it.
+    """
+    try:
+        return _DECODERS[channel].decode(payload)
+    except msgspec.DecodeError as error:  # its subclass ValidationError too; neither is a ValueError in every release
+        raise ValueError(f"not a version {VERSION} message of {channel}: {error}") from error
+
+
+def schemas() -> dict[Channel, dict[str, Any]]:
+    """The JSON Schema (2020-12) of what each channel carries."""
+    return {channel: msgspec.json.schema(kind) for channel, kind in _TYPES.items()}
+
+
+def _box(box: Box) -> BoxPx:
+    return BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom))
+
+
+def _gallery(door: Circumstances) -> GalleryRef | None:
+    return GalleryRef(version=door.gallery_version) if door.gallery_version else None

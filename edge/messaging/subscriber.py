@@ -1,0 +1,130 @@
+"""Listening to doors: what `edge events` prints and the demo waits for."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from edge.config import MqttConfig
+from edge.errors import BrokerError
+from edge.messaging.connection import Connection, Incoming, Waker, connect
+from edge.messaging.events import Channel, Record, Topics, decode
+
+NAP_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something a door has published.
+
+    Attributes:
+        topic: the full topic.
+        door: the site and door in it.
+        channel: its last part.
+        payload: as received.
+        record: the payload decoded, or None if it is not version 1 of the contract.
+        problem: what is wrong with it, or "".
+        retained: whether the broker had kept it, so that it may be old.
+    """
+
+    topic: str
+    door: Topics
+    channel: Channel
+    payload: bytes
+    record: Record | None
+    problem: str
+    retained: bool
+
+
+class Subscriber:
+    """A connection that listens; a context manager. Once entered, nothing published later is missed.
+
+    Args:
+        config: the broker.
+        doors: whom to listen to; "+" as site or door means all.
+        channels: what to listen to.
+    """
+
+    def __init__(
+        self, config: MqttConfig, doors: Topics | None = None, channels: Iterable[Channel] = tuple(Channel)
+    ) -> None:
+        self._config = config
+        self._doors = doors if doors is not None else Topics("+", "+")
+        self._channels = tuple(channels)
+        self._connection: Connection | None = None
+        self._waker = Waker()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Connect and subscribe; returns when the broker has confirmed it.
+
+        Raises:
+            ConfigError: the [mqtt] table cannot be used.
+            BrokerError: the broker cannot be reached, or refuses the login or the topics.
+        """
+        connection, _ = connect(self._config, client_id=f"threshold-listen-{uuid.uuid4().hex[:12]}")
+        try:
+            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=1)
+        except BaseException:
+            connection.abort()
+            raise
+        self._connection = connection
+        self._waker.open()
+
+    def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
+        """What comes in, as it comes, until `timeout_s` from now (None: for ever) or until `stop`.
+
+        Raises:
+            BrokerError: the connection has ended.
+        """
+        if self._connection is None:
+            raise BrokerError("not connected: call start first, or use 'with'")
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            for incoming in self._connection.messages():
+                message = _message(incoming)
+                if message is not None:
+                    yield message
+            left_s = NAP_S if deadline is None else deadline - time.monotonic()
+            if self._stopping or left_s <= 0:
+                return
+            self._connection.spin(min(left_s, NAP_S), self._waker)
+
+    def stop(self) -> None:
+        """End `messages`; may be called from another thread."""
+        self._stopping = True
+        self._waker.wake()
+
+    def close(self) -> None:
+        """Disconnect. Closing twice does nothing."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._waker.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _message(incoming: Incoming) -> Message | None:
+    """The message, decoded as far as possible; None for a topic that is not a door's."""
+    parts = Topics.split(incoming.topic)
+    if parts is None:
+        return None
+    door, channel = parts
+    record, problem = None, ""
+    try:
+        record = decode(channel, incoming.payload)
+    except ValueError as error:
+        problem = str(error)
+    return Message(incoming.topic, door, channel, incoming.payload, record, problem, incoming.retained)

@@ -1,0 +1,131 @@
+"""Listening to doors: everything valid comes in, nothing invalid stops it, and trouble is plain."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from brokers import BROKERS, AnyBroker, Mosquitto, an_event, config_for, free_port, make_broker, needs_mosquitto
+
+from edge.config import MqttConfig
+from edge.errors import BrokerError
+from edge.messaging.connection import Outgoing, RefusedError, connect
+from edge.messaging.events import Channel, Topics, encode
+from edge.messaging.subscriber import Subscriber
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    """Started."""
+    with make_broker(request.param, tmp_path) as made:
+        yield made
+
+
+def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:
+    """Publish, and return when the broker has it all."""
+    connection, _ = connect(config, client_id="speaker")
+    waiting = {connection.publish(Outgoing(topic, payload, qos=1)) for topic, payload in messages}
+    while waiting:
+        connection.spin(1.0)
+        waiting -= {receipt.number for receipt in connection.receipts()}
+    connection.close()
+
+
+def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -> None:
+    """Whatever somebody publishes on a door's topics."""
+    config = config_for(broker)
+    events = Topics("home", "front").of(Channel.EVENTS)
+    event = an_event()
+    with Subscriber(config) as subscriber:
+        say(config, (events, b"\xff{"), (events, b""), (f"{events}/deeper", b"x"), (events, encode(event)))
+        messages = subscriber.messages(8.0)
+        first, second, third = (next(messages) for _ in range(3))
+    assert [(message.record, bool(message.problem)) for message in (first, second)] == [(None, True)] * 2
+    assert (third.record, third.problem, third.payload) == (event, "", encode(event))
+    assert (third.topic, third.door, third.channel) == (events, Topics("home", "front"), Channel.EVENTS)
+
+
+def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> None:
+    """One site, any door, events alone."""
+    config = config_for(broker)
+    topics = [Topics(site, door).of(channel) for site in "ab" for door in "xy" for channel in Channel]
+    with Subscriber(config, Topics("a", "+"), [Channel.EVENTS]) as subscriber:
+        say(config, *((topic, b"{}") for topic in topics))
+        messages = subscriber.messages(8.0)
+        assert [next(messages).topic for _ in range(2)] == ["threshold/a/x/events", "threshold/a/y/events"]
+
+
+def test_listening_ends_at_its_deadline(broker: AnyBroker) -> None:
+    """Even if nothing comes."""
+    with Subscriber(config_for(broker)) as subscriber:
+        began = time.monotonic()
+        assert list(subscriber.messages(0.05)) == []
+        assert time.monotonic() - began < 1.0
+
+
+def test_listening_ends_when_another_thread_says_so(broker: AnyBroker) -> None:
+    """At once, not at the next message."""
+    with Subscriber(config_for(broker)) as subscriber:
+        timer = threading.Timer(0.05, subscriber.stop)
+        timer.start()
+        assert list(subscriber.messages()) == []
+        timer.join()
+
+
+def test_a_broker_that_goes_away_ends_it_with_a_clear_error(broker: AnyBroker) -> None:
+    """Not with silence."""
+    with Subscriber(config_for(broker)) as subscriber:
+        broker.close()
+        with pytest.raises(BrokerError, match=r"lost|ended the connection"):
+            list(subscriber.messages(8.0))
+
+
+def test_no_broker_is_a_clear_error() -> None:
+    """It names the address."""
+    port = free_port()
+    with (
+        pytest.raises(BrokerError, match=rf"127\.0\.0\.1:{port}: cannot be reached .*is the broker running"),
+        Subscriber(MqttConfig(url=f"mqtt://127.0.0.1:{port}")),
+    ):
+        pass
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1", "auto"])
+def test_a_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None:
+    """Whatever version is spoken."""
+    with (
+        Mosquitto(tmp_path, conf="allow_anonymous false\n") as broker,
+        pytest.raises(RefusedError, match=r"without a user name.*password_file"),
+        Subscriber(config_for(broker, protocol=protocol)),
+    ):
+        pass
+
+
+def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
+    """A subscription that was not granted must not look like a quiet door."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(ConnectionResetError):
+                client.recv(1024)
+                client.sendall(b"\x20\x02\x00\x00")  # CONNACK, welcome
+                number = client.recv(1024)[2:4]
+                client.sendall(b"\x90\x03" + number + b"\x80")  # SUBACK, refused
+                client.recv(1024)
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="3.1.1")
+        with (
+            pytest.raises(RefusedError, match="does not let us read threshold"),
+            Subscriber(config, channels=[Channel.EVENTS]),
+        ):
+            pass
+        broker.join(5)
