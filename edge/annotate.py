@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edge.errors import InputError
 from edge.identity.verdict import Progress
@@ -14,6 +15,7 @@ from edge.records import Decision, Finding, Frame, Kind, Pixels, Track
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
 _COLOURS = {Kind.DOOR_OPEN: _GREEN, Kind.DENIED: _RED, Kind.UNKNOWN: _AMBER}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SIZE = 0.42
 _BANNER_S = 2.0
 _CODEC = "mp4v"
 _DEFAULT_FPS = 25.0
@@ -33,6 +35,7 @@ class Annotator:
             raise InputError(f"{path.parent}: no such folder")
         self._path = path
         self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)  # width and height of the clip, those of its first frame
         self._pending: tuple[Pixels, int] | None = None
         self._banner: tuple[str, tuple[int, int, int], int] | None = None
 
@@ -68,15 +71,20 @@ class Annotator:
             self._pending = None
             self._open(first, 1e9 / max(t_ns - first_ns, 1)).write(first)
         assert self._writer is not None
-        self._writer.write(picture)
+        self._writer.write(_fitted(picture, self._size))
 
     def _open(self, picture: Pixels, fps: float) -> cv2.VideoWriter:
-        height, width = picture.shape[:2]
+        self._size = (picture.shape[1], picture.shape[0])
         fps = min(max(fps, 1.0), 120.0)
-        self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*_CODEC), fps, (width, height))
+        self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*_CODEC), fps, self._size)
         if not self._writer.isOpened():
             raise InputError(f"{self._path}: cannot be written")
         return self._writer
+
+
+def _fitted(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """Stills may differ in size; a clip has one."""
+    return picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
 def _draw_track(picture: Pixels, track: Track, pipeline: Pipeline) -> None:
@@ -90,8 +98,10 @@ def _draw_track(picture: Pixels, track: Track, pipeline: Pipeline) -> None:
         for x, y in sample.landmarks.points_px[::3, :2]:
             cv2.circle(picture, (round(float(x)), round(float(y))), 1, colour, -1, cv2.LINE_AA)
     refusal = sample.quality.refusal if sample else ""
-    for row, text in enumerate(_captions(track, progress, refusal)):
-        _text(picture, text, (corner[0], max(14, corner[1] - 24) + 16 * row), colour)
+    captions = [caption for caption in _captions(track, progress, refusal) if caption]
+    top = max(14, corner[1] - 8 - 17 * (len(captions) - 1))
+    for row, caption in enumerate(captions):
+        _text(picture, caption, (corner[0], top + 17 * row), colour)
 
 
 def _captions(track: Track, progress: Progress, refusal: str) -> list[str]:
@@ -127,9 +137,11 @@ def _draw_banner(picture: Pixels, text: str, colour: tuple[int, int, int]) -> No
 
 
 def _text(picture: Pixels, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Legible on any ground: a dark outline below the colour."""
-    for shade, width in (((20, 20, 20), 3), (colour, 1)):
-        cv2.putText(picture, _ascii(text), at, _FONT, 0.45, shade, width, cv2.LINE_AA)
+    """Legible on any ground: on a dark plate."""
+    (width, height), below = cv2.getTextSize(_ascii(text), _FONT, _SIZE, 1)
+    x, y = at
+    cv2.rectangle(picture, (x - 2, y - height - 2), (x + width + 2, y + below), (25, 25, 25), -1)
+    cv2.putText(picture, _ascii(text), at, _FONT, _SIZE, colour, 1, cv2.LINE_AA)
 
 
 def _ascii(text: str) -> str:

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
-import numpy as np
 
 from edge import __version__
 from edge.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, QualityConfig, VerdictConfig
@@ -21,7 +21,7 @@ from edge.demo.show import CLIP, GALLERY
 from edge.host import memory_mb
 from edge.identity.gallery import load_gallery
 from edge.pipeline import Pipeline
-from edge.records import Frame
+from edge.records import Frame, Pixels
 from edge.stopwatch import Stopwatch, Timing, timing
 from edge.vision.camera import Clip
 from edge.vision.reader import Vision, load_vision
@@ -76,11 +76,10 @@ def bench(threads: int, repeats: int) -> Report:
             runs = {name: [] for name in runs}
         for model in vision.models:
             runs[model.contract.job].append(_lap(model.invoke))
-        frame = Frame(face, number, number * _FRAME_NS)
-        runs["one_face"].append(_lap(lambda frame=frame: pipeline.step(frame)))
+        runs["one_face"].append(_lap(partial(pipeline.step, Frame(face, number, number * _FRAME_NS))))
     stages = watch.timings()
     away = Pipeline(_every_stage_every_frame(), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
-    none = [_lap(lambda n=n: away.step(Frame(empty, n, n * _FRAME_NS))) for n in range(repeats)]
+    none = [_lap(partial(away.step, Frame(empty, number, number * _FRAME_NS))) for number in range(repeats)]
     raw = {model.contract.job: timing(runs[model.contract.job]) for model in vision.models}
     one_face, no_face = timing(runs["one_face"]), timing(none)
     rss_mb, peak_mb = memory_mb()
@@ -130,7 +129,7 @@ def _every_stage_every_frame() -> DoorConfig:
     return DoorConfig(site="bench", door="bench", motion=MotionConfig(enabled=False), verdict=verdict)
 
 
-def _frames(vision: Vision) -> tuple[np.ndarray, np.ndarray]:
+def _frames(vision: Vision) -> tuple[Pixels, Pixels]:
     """The clip's frame with the largest single face, and its first, which is empty."""
     best, best_area, empty = None, 0.0, None
     with Clip(CLIP) as clip:

@@ -13,13 +13,16 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edge import __version__
 from edge.config import DoorConfig, MqttConfig, read_config
 from edge.program import run
+
+if TYPE_CHECKING:
+    from edge.messaging.subscriber import Message
 
 
 def main() -> None:
@@ -71,11 +74,16 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from edge.demo.show import show
 
-    for event in show(arguments.broker):
+    if not arguments.verbose:
+        logging.getLogger().setLevel(logging.WARNING)  # the events themselves tell the story
+    print(
+        "A bundled clip plays before a door; these are its events as an MQTT subscriber receives them.", file=sys.stderr
+    )
+    for message in show(arguments.broker):
         if arguments.json:
-            _print_json(event)
+            print(message.payload.decode(), flush=True)
         else:
-            print(f"{event.at}  {event.kind:9}  {event.person.name if event.person else '-':16}  {event.reason}")
+            print(_readable(message), flush=True)
     return 0
 
 
@@ -120,8 +128,20 @@ def _events(arguments: argparse.Namespace) -> int:
             elif arguments.json:
                 print(msgspec.json.encode(_Received(message.topic, msgspec.Raw(message.payload))).decode(), flush=True)
             else:
-                print(f"{message.topic}  {message.payload.decode()}", flush=True)
+                print(_readable(message), flush=True)
     return 0
+
+
+def _readable(message: Message) -> str:
+    """One line of `edge events` for people: when, where, what, who and why."""
+    from edge.messaging.events import Event
+
+    if not isinstance(message.record, Event):
+        return f"{message.door.site}/{message.door.door} {message.channel}  {message.payload.decode()}"
+    event = message.record
+    near = "" if event.distance_sq is None else f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}"
+    who = event.person.id if event.person else "-"
+    return f"{event.at}  {message.door.site}/{message.door.door}  {event.kind:14}  {who:20}  {event.reason}{near}"
 
 
 class _Received(msgspec.Struct):

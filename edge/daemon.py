@@ -48,7 +48,12 @@ _FEED_NS = 1_000_000_000  # the watchdog is fed at most once in so long
 
 
 class Daemon:
-    """One door. Making it loads everything that can be wrong; `run` watches until told to stop."""
+    """One door. Making it loads everything that can be wrong; `run` watches until told to stop.
+
+    Attributes:
+        camera_state: what the camera is doing.
+        frames: how many went through the pipeline so far.
+    """
 
     def __init__(self, config: DoorConfig) -> None:
         """
@@ -67,9 +72,9 @@ class Daemon:
         topics = Topics(config.site, config.door)
         self._publisher = Publisher(config.mqtt, topics, self._outbox, on_open_expired=self._open_expired)
         self._manager = ServiceManager()
-        self._camera_state = CameraState.STARTING
+        self.camera_state = CameraState.STARTING
         self._started_ns = time.monotonic_ns()
-        self._frames = 0
+        self.frames = 0
         self._dropped_frames = 0
         self._fed_ns = 0
         self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
@@ -85,7 +90,7 @@ class Daemon:
             OutboxError: events can no longer be stored.
         """
         with self._outbox:
-            camera = open_camera(self._config.camera)
+            camera: Camera | None = open_camera(self._config.camera, realtime=True)
             with self._publisher:
                 self._record(EventKind.STARTED, f"camera {self._config.camera.source}")
                 self._manager.tell("READY=1")
@@ -101,10 +106,10 @@ class Daemon:
         try:
             with camera:
                 for frame in camera:
-                    self._camera_state = CameraState.WORKING
+                    self.camera_state = CameraState.WORKING
                     for decision in self._pipeline.step(frame):
                         self._act(decision)
-                    self._frames += 1
+                    self.frames += 1
                     self._feed()
                     self._report(camera)
                     if stop.is_set():
@@ -114,7 +119,7 @@ class Daemon:
             return None
         except CameraLost as error:
             log.warning("%s", error)
-            self._camera_state = CameraState.LOST
+            self.camera_state = CameraState.LOST
             self._record(EventKind.CAMERA_LOST, str(error))
             for decision in self._pipeline.finish(time.monotonic_ns()):
                 self._act(decision)
@@ -128,7 +133,7 @@ class Daemon:
         while not stop.wait(pause_s):
             self._report(None)
             try:
-                camera = open_camera(self._config.camera)
+                camera = open_camera(self._config.camera, realtime=True)
             except CameraError as error:
                 log.debug("%s", error)
                 pause_s = min(pause_s * 2, longest_s)
@@ -183,16 +188,16 @@ class Daemon:
         last_ns, frames = self._reported
         if now_ns - last_ns < self._config.mqtt.health_every_s * 1e9:
             return
-        self._reported = (now_ns, self._frames)
+        self._reported = (now_ns, self.frames)
         self._publisher.health(
             Health(
                 v=VERSION,
                 door=self._config.door,
                 at=instant(time.time_ns()),
                 uptime_s=round((now_ns - self._started_ns) / 1e9, 1),
-                camera=self._camera_state,
-                fps=round((self._frames - frames) * 1e9 / (now_ns - last_ns), 2),
-                frames=self._frames,
+                camera=self.camera_state,
+                fps=round((self.frames - frames) * 1e9 / (now_ns - last_ns), 2),
+                frames=self.frames,
                 dropped=self._dropped_frames + (camera.dropped if camera else 0),
                 stages={
                     stage: StageTiming(runs=timing.runs, median_ms=timing.median_ms, p95_ms=timing.p95_ms)
@@ -210,7 +215,7 @@ class Daemon:
 
     def _problems(self) -> tuple[str, ...]:
         problems = []
-        if self._camera_state is CameraState.LOST:
+        if self.camera_state is CameraState.LOST:
             problems.append(f"camera {self._config.camera.source} is lost")
         if self._publisher.state.link is not Link.ONLINE:
             problems.append(self._publisher.state.reason or "not connected to the broker")

@@ -1,7 +1,8 @@
 """Every error that Threshold raises on purpose.
 
     ThresholdError              exit code 1: something failed that should have worked
-    ├── BrokerError             the MQTT broker cannot be reached or refuses us    (also ConnectionError)
+    ├── BrokerError             the MQTT broker cannot be reached or has gone      (also ConnectionError)
+    │   └── BrokerRefused       it answers and does not want us: login, rights, identity
     ├── CameraLost              a camera that worked has stopped giving frames     (also OSError)
     ├── ExpectationError        a replay's events differ from the expected ones
     ├── OutboxError             the event store cannot be opened or written        (also OSError)
@@ -26,7 +27,11 @@ class ThresholdError(Exception):
 
 
 class BrokerError(ThresholdError, ConnectionError):
-    """The MQTT broker cannot be reached or refuses us."""
+    """The MQTT broker cannot be reached or has gone."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers and does not want us: login, rights or identity. Trying again soon is useless."""
 
 
 class CameraLost(ThresholdError, OSError):

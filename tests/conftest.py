@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge.vision.camera import read_image
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.demo.show import FOLDER
 from edge.records import Face, Frame, Pixels
+from edge.vision.camera import read_image
 from edge.vision.reader import Vision, load_vision
 
 DATA = Path(__file__).parent / "data"

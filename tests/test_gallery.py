@@ -97,7 +97,7 @@ def test_a_person_may_stand_in_it_once_only(tmp_path: Path) -> None:
 
 def test_another_safetensors_file_is_no_gallery(tmp_path: Path) -> None:
     save_file({"x": np.zeros(3, np.float32)}, tmp_path / "g")
-    with pytest.raises(GalleryError, match="not a threshold-gallery-1 file"):
+    with pytest.raises(GalleryError, match="a safetensors file, but no gallery"):
         load_gallery(tmp_path / "g", EMBEDDER)
 
 
@@ -107,4 +107,5 @@ def test_a_missing_gallery_is_named(tmp_path: Path) -> None:
 
 
 def test_the_same_people_make_the_same_bytes(tmp_path: Path) -> None:
-    assert saved(tmp_path / "a", crowd(5)).read_bytes() == saved(tmp_path / "b", crowd(5)).read_bytes()
+    files = [saved(tmp_path / name, crowd(5)).read_bytes() for name in "abcdefgh"]
+    assert len(set(files)) == 1

@@ -38,8 +38,8 @@ from brokers import (
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import MqttConfig, OutboxConfig
-from edge.errors import BrokerError, ConfigError
-from edge.messaging.connection import Outgoing, RefusedError, connect
+from edge.errors import BrokerError, BrokerRefused, ConfigError
+from edge.messaging.connection import Outgoing, connect
 from edge.messaging.events import (
     VERSION,
     CameraState,
@@ -322,15 +322,32 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
     assert "older than 3 s" in why
 
 
-def test_an_opening_without_a_broker_is_dropped_and_reported_at_once(outbox: Outbox) -> None:
-    """It is not kept for later."""
+def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
+    """It is not kept any longer."""
     opening = an_opening()
-    with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox) as door:
+    config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.2)
+    with a_door(config, outbox) as door:
         door.publisher.open(opening, time.monotonic_ns())
-        assert len(door.expired) == 1
+        wait_until(lambda: bool(door.expired), "reported")
     ((message, why),) = door.expired
     assert message == opening
-    assert "no connection to the broker" in why
+    assert "older than 0.2 s" in why
+
+
+def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
+    """The next attempt to connect would be a minute away, but somebody stands at the door."""
+    broker.start()
+    config = config_for(broker)
+    with listen(config, Channel.OPEN) as lock, Relay(broker.port) as relay:
+        relay.close()
+        with a_door(config_for(broker, relay.port), outbox, backoff_s=(60.0, 60.0)) as door:
+            wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "tried once")
+            opening = an_opening()
+            door.publisher.open(opening, time.monotonic_ns())
+            relay.start()
+            (message,) = hear(lock, 1)
+            assert message.record == opening
+    assert door.expired == []
 
 
 def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox) -> None:
@@ -431,7 +448,7 @@ def test_a_refused_login_never_counts_as_connected(
             door.publisher.open(an_opening(), time.monotonic_ns())
             assert len(door.expired) == 1
             assert outbox.depth() == 1
-            with pytest.raises(RefusedError, match="user 'front'"):
+            with pytest.raises(BrokerRefused, match="user 'front'"):
                 connect(config, client_id="another")
             password.write_text("right\n")
             door.online()
@@ -645,7 +662,7 @@ def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
         fill(outbox, 50)
         with a_door(MqttConfig(url=url, ca_file=str(cert)), outbox):
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
-        with pytest.raises(RefusedError, match=r"not trusted.*ca_file"):
+        with pytest.raises(BrokerRefused, match=r"not trusted.*ca_file"):
             connect(MqttConfig(url=url), client_id="x")
         with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
             connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")

@@ -13,8 +13,8 @@ import pytest
 from brokers import BROKERS, AnyBroker, Mosquitto, an_event, config_for, free_port, make_broker, needs_mosquitto
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError
-from edge.messaging.connection import Outgoing, RefusedError, connect
+from edge.errors import BrokerError, BrokerRefused
+from edge.messaging.connection import Outgoing, connect
 from edge.messaging.events import Channel, Topics, encode
 from edge.messaging.subscriber import Subscriber
 
@@ -101,7 +101,7 @@ def test_a_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None
     """Whatever version is spoken."""
     with (
         Mosquitto(tmp_path, conf="allow_anonymous false\n") as broker,
-        pytest.raises(RefusedError, match=r"without a user name.*password_file"),
+        pytest.raises(BrokerRefused, match=r"without a user name.*password_file"),
         Subscriber(config_for(broker, protocol=protocol)),
     ):
         pass
@@ -124,7 +124,7 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
         broker.start()
         config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="3.1.1")
         with (
-            pytest.raises(RefusedError, match="does not let us read threshold"),
+            pytest.raises(BrokerRefused, match="does not let us read threshold"),
             Subscriber(config, channels=[Channel.EVENTS]),
         ):
             pass

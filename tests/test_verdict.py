@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from faces import DIMENSION, direction, sample, towards, track
 
@@ -32,7 +34,7 @@ def judge(config: VerdictConfig = CONFIG, centroids: Floats | None = None, thres
     return Judge(Gallery([ANNA, BERT][: len(rows)], rows, limits, GalleryInfo("", "", len(rows))), config)
 
 
-def show(judging: Judge, embeddings: list[Floats | None], number: int = 1, start_ns: int = 0) -> list[Verdict]:
+def show(judging: Judge, embeddings: Sequence[Floats | None], number: int = 1, start_ns: int = 0) -> list[Verdict]:
     """One look after another at one track, every 100 ms; the verdicts that fell."""
     verdicts = []
     for step, embedding in enumerate(embeddings):

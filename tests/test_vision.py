@@ -13,7 +13,7 @@ import pytest
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.errors import ModelError
-from edge.records import Box, Face, Floats, Frame, Pixels
+from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels
 from edge.vision import manifest
 from edge.vision.aligner import Aligner, similarity
 from edge.vision.detector import Detector, main_face
@@ -75,12 +75,14 @@ class TestDetector:
             assert vision.detector.detect(framed(picture)) == []
             assert near.detect(framed(picture)) == []
 
-    @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1920, 1080), (641, 479)])
+    @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1280, 720), (641, 479)])
     def test_answers_in_the_pixels_of_a_frame_of_any_shape(
         self, photo: Photo, vision: Vision, only_face: OnlyFace, width: int, height: int
     ) -> None:
         """The same portrait pasted into frames of other shapes is found at the place where it was pasted."""
-        portrait = cv2.resize(photo("biden"), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+        portrait = np.asarray(
+            cv2.resize(photo("biden"), None, fx=0.65, fy=0.65, interpolation=cv2.INTER_AREA), np.uint8
+        )
         alone = only_face(portrait)
         left, top = width - portrait.shape[1] - 7, height - portrait.shape[0] - 5
         frame = np.full((height, width, 3), 128, np.uint8)
@@ -91,10 +93,10 @@ class TestDetector:
 
     def test_blends_answers_into_one_face_and_keeps_the_largest(self, photo: Photo, vision: Vision) -> None:
         portrait = cv2.resize(photo("biden"), (240, 240 * photo("biden").shape[0] // photo("biden").shape[1]))
-        half = cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        half = cv2.resize(portrait, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
         frame = np.full((max(480, portrait.shape[0]), 640, 3), 128, np.uint8)
         frame[: portrait.shape[0], :240] = portrait
-        frame[: half.shape[0], 400:520] = half
+        frame[: half.shape[0], 400 : 400 + half.shape[1]] = half
         faces = vision.detector.detect(framed(frame))
         assert len(faces) == 2
         assert faces[0].box.area > faces[1].box.area
@@ -219,7 +221,7 @@ class TestQuality:
 
     def test_a_tiny_face_is_refused_before_the_mesh(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
         face = only_face(photo("biden"))
-        tiny = Face(face.box, face.keypoints_px / 20, face.score)
+        tiny = Face(face.box, face.keypoints_px / np.float32(20), face.score)
         sample = vision.reader.read(framed(photo("biden")), tiny)
         assert (sample.quality.refusal, sample.landmarks, sample.embedding) == ("too-small", None, None)
 
@@ -229,10 +231,13 @@ class TestQuality:
         assert too_small(eyes, QualityConfig(min_size_px=18)) is None
         assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
 
+    def test_a_mesh_that_sees_no_face_is_refused(self, vision: Vision) -> None:
+        nobody = Landmarks(np.zeros((468, 3), np.float32), presence=0.49)
+        assert assess(nobody, vision.reader.embedder.pixels, QualityConfig()).refusal == "no-face"
+
     @pytest.mark.parametrize(
         ("config", "refusal"),
         [
-            (QualityConfig(min_presence=1.0), "no-face"),
             (QualityConfig(min_size_px=500), "too-small"),
             (QualityConfig(max_yaw_deg=0.01), "turned-away"),
             (QualityConfig(max_pitch_deg=0.01), "tilted"),

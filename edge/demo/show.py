@@ -12,7 +12,7 @@ from edge.config import CameraConfig, DoorConfig, MqttConfig
 from edge.daemon import Daemon
 from edge.messaging.broker import EmbeddedBroker
 from edge.messaging.events import Channel, Event, EventKind, Topics
-from edge.messaging.subscriber import Subscriber
+from edge.messaging.subscriber import Message, Subscriber
 
 FOLDER = Path(__file__).resolve().parent
 CLIP = FOLDER / "door.mp4"
@@ -21,7 +21,7 @@ _DOOR = Topics("demo", "front")
 _PATIENCE_S = 120.0  # a slow machine takes longer than the clip
 
 
-def show(broker: str | None) -> Iterator[Event]:
+def show(broker: str | None) -> Iterator[Message]:
     """Yield the door's events as a subscriber receives them, until the clip has ended.
 
     Args:
@@ -31,9 +31,11 @@ def show(broker: str | None) -> Iterator[Event]:
         BrokerError, InputError: the broker cannot be reached or started, or a bundled file is damaged.
     """
     with ExitStack() as stack:
-        url = broker or stack.enter_context(EmbeddedBroker()).url
+        if broker:
+            mqtt = MqttConfig(url=broker)
+        else:
+            mqtt = MqttConfig(url=stack.enter_context(EmbeddedBroker()).url, protocol="3.1.1")  # all that it speaks
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="threshold-demo-"))
-        mqtt = MqttConfig(url=url)
         daemon = Daemon(
             DoorConfig(
                 site=_DOOR.site,
@@ -52,6 +54,6 @@ def show(broker: str | None) -> Iterator[Event]:
         thread.start()
         for message in subscriber.messages(_PATIENCE_S):
             if isinstance(message.record, Event):
-                yield message.record
+                yield message
                 if message.record.kind is EventKind.STOPPED:
                     return

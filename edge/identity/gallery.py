@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -22,7 +23,8 @@ from edge.errors import GalleryError
 from edge.files import replace_file
 from edge.records import Floats, Match, Person
 
-FORMAT = "threshold-gallery-1"
+HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
+VERSION = 1
 FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
 _UNIT_TOLERANCE = 1e-3
 
@@ -34,6 +36,11 @@ class GalleryInfo:
     version: str
     embedder_sha256: str
     people: int
+
+
+class _Header(msgspec.Struct, frozen=True):
+    version: int
+    embedder_sha256: str
 
 
 class Gallery:
@@ -78,18 +85,22 @@ def load_gallery(path: Path, embedder_sha256: str) -> Gallery:
     try:
         version = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, framework="numpy") as stored:
-            meta = stored.metadata() or {}
+            text = (stored.metadata() or {}).get(HEADER, "")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except SafetensorError as error:
         raise GalleryError(f"{path}: damaged or not a gallery ({error}); make it again or restore a copy") from error
-    if meta.get("format") != FORMAT:
-        raise GalleryError(f"{path}: not a {FORMAT} file; make it with tools/enroll.py")
-    if meta.get("embedder_sha256") != embedder_sha256:
+    try:
+        header = msgspec.json.decode(text, type=_Header)
+    except msgspec.MsgspecError as error:
+        raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with tools/enroll.py") from error
+    if header.version != VERSION:
+        raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
+    if header.embedder_sha256 != embedder_sha256:
         raise GalleryError(
-            f"{path}: made by another embedder ({meta.get('embedder_sha256', '?')[:12]}, this door runs "
-            f"{embedder_sha256[:12]}); enrol again with tools/enroll.py"
+            f"{path}: made by another embedder ({header.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
+            "enrol again with tools/enroll.py"
         )
     try:
         people, centroids, thresholds_sq = _checked(tensors)
@@ -114,7 +125,8 @@ def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresh
         "people": np.frombuffer(b"".join(texts), np.uint8),
         "ends": np.cumsum([len(text) for text in texts], dtype=np.uint64),
     }
-    replace_file(path, save(tensors, {"format": FORMAT, "embedder_sha256": embedder}))
+    header = msgspec.json.encode(_Header(version=VERSION, embedder_sha256=embedder)).decode()
+    replace_file(path, save(tensors, {HEADER: header}))
 
 
 def _checked(tensors: dict[str, NDArray[Any]]) -> tuple[list[Person], Floats, Floats]:

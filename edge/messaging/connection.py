@@ -24,7 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError
+from edge.errors import BrokerError, BrokerRefused
 from edge.messaging.endpoint import Endpoint, read_endpoint
 
 Protocol = Literal["5", "3.1.1"]
@@ -37,10 +37,6 @@ FAILURE = 0x80  # MQTT reason codes from here on are failures
 UNSUPPORTED_VERSION = 0x84
 REFUSALS = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})  # client id, user or password, not authorised, banned, method
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
-
-
-class RefusedError(BrokerError):
-    """The broker answered and does not want us: login, rights or identity. Trying again soon is useless."""
 
 
 class _ProtocolRefused(BrokerError):
@@ -189,7 +185,7 @@ class Connection:
         """Subscribe, and wait until the broker has confirmed it.
 
         Raises:
-            RefusedError: it does not let us read one of them.
+            BrokerRefused: it does not let us read one of them.
             BrokerError: the connection has ended, or no answer came.
         """
         self._inbox.suback = None
@@ -201,7 +197,7 @@ class Connection:
             self.spin(deadline - time.monotonic())
         refused = [f"{topic} ({why})" for topic, why in zip(topics, self._inbox.suback, strict=False) if why]
         if refused:
-            raise RefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
+            raise BrokerRefused(f"the broker does not let us read {', '.join(refused)}: check its access rules")
 
     def close(self) -> None:
         """Say goodbye, so that the last will is not sent, and close."""
@@ -241,7 +237,7 @@ def connect(
 
     Raises:
         ConfigError: the password or certificate file cannot be read, or the address is none.
-        RefusedError: the broker refuses the login.
+        BrokerRefused: the broker refuses the login.
         BrokerError: it cannot be reached.
     """
     endpoint = read_endpoint(config)
@@ -272,7 +268,7 @@ def _attempt(
     try:
         client.connect(endpoint.host, endpoint.port, config.keepalive_s)
     except ssl.SSLCertVerificationError as error:
-        raise RefusedError(
+        raise BrokerRefused(
             f"{endpoint}: its certificate is not trusted ({error.verify_message}); "
             "set [mqtt] ca_file to the certificate of its authority, and use the host name that it is made out to"
         ) from error
@@ -296,7 +292,7 @@ def _attempt(
         raise _ProtocolRefused(f"{endpoint}: does not speak MQTT {protocol}", sure=True)
     if code in REFUSALS:
         who = f"user '{endpoint.username}'" if endpoint.username else "a login without a user name"
-        raise RefusedError(
+        raise BrokerRefused(
             f"{endpoint}: refuses {who} ({reason}); check [mqtt] username and password_file, and the broker's rules"
         )
     raise BrokerError(f"{endpoint}: does not accept the connection ({reason})")

@@ -19,8 +19,8 @@ from typing import Self
 import msgspec
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError, ConfigError, OutboxError
-from edge.messaging.connection import Connection, Outgoing, Protocol, RefusedError, Waker, connect
+from edge.errors import BrokerError, BrokerRefused, ConfigError, OutboxError
+from edge.messaging.connection import Connection, Outgoing, Protocol, Waker, connect
 from edge.messaging.endpoint import read_endpoint
 from edge.messaging.events import VERSION, Channel, Event, Health, Open, Presence, Status, Topics, encode, instant
 from edge.messaging.flight import Flight, Opening
@@ -32,6 +32,7 @@ WINDOW = 20  # events under way at once
 SPARE = 4  # of the messages that the broker lets us have under way, kept free for openings and status
 STEADY_S = 10.0  # a connection that lasted so long starts the waiting times anew when it breaks
 IDLE_S = 1.0  # the longest nap while connected; keep-alive is looked after at each waking
+EAGER_S = 0.25  # between two attempts to connect while an opening waits
 ACK_GRACE_NS = 1_000_000_000  # an opening sent just before it expires may still be acknowledged for so long
 FAREWELL_NS = 1_000_000_000  # of the time for closing, kept for saying offline
 NS = 1_000_000_000
@@ -125,7 +126,7 @@ class Publisher:
         self._thread.start()
 
     def open(self, message: Open, captured_ns: int) -> None:
-        """Open the door: publish now or never. Returns at once.
+        """Open the door: publish while it is fresh, or never. Returns at once.
 
         Args:
             message: what to say.
@@ -133,13 +134,13 @@ class Publisher:
         """
         opening = Opening(message, captured_ns + round(self._config.open_max_age_s * NS))
         with self._lock:
-            link = self._state.link
-            if link is Link.ONLINE:
+            hopeless = self._state.link in (Link.REFUSED, Link.CLOSED)
+            if not hopeless:
                 self._openings.append(opening)
-        if link is Link.ONLINE:
-            self._waker.wake()
+        if hopeless:
+            self._on_open_expired(message, f"no connection to the broker ({self._state.link})")
         else:
-            self._on_open_expired(message, f"no connection to the broker ({link})")
+            self._waker.wake()
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
@@ -182,7 +183,7 @@ class Publisher:
                 self._serve(self._connect())
             except _Stopped:
                 return
-            except (RefusedError, ConfigError) as error:
+            except (BrokerRefused, ConfigError) as error:
                 self._tell(LinkState(Link.REFUSED, str(error)))
                 wait_s = longest_s
             except BrokerError as error:
@@ -198,9 +199,14 @@ class Publisher:
             wait_s = min(wait_s * 2, longest_s)
 
     def _pause(self, wait_s: float) -> None:
-        """Wait; only closing ends it early."""
-        until = time.monotonic() + wait_s
-        while self._stop_ns is None and (left_s := until - time.monotonic()) > 0:
+        """Wait; closing ends it early, and so does an opening: somebody stands at the door."""
+        began = time.monotonic()
+        while self._stop_ns is None:
+            self._expire_late()
+            pause_s = min(wait_s, EAGER_S) if self._openings else wait_s
+            left_s = began + pause_s - time.monotonic()
+            if left_s <= 0:
+                return
             self._waker.wait(left_s)
 
     def _connect(self) -> Connection:
@@ -227,11 +233,11 @@ class Publisher:
     def _become(self, state: LinkState) -> None:
         with self._lock:
             self._state = state
-            left = [] if state.link is Link.ONLINE else list(self._openings)
+            left = list(self._openings) if state.link in (Link.REFUSED, Link.CLOSED) else []
             if left:
                 self._openings.clear()
         for opening in left:
-            self._expire(opening, "the connection to the broker broke")
+            self._expire(opening, f"no connection to the broker ({state.link})")
 
     # Talking, in the publisher's thread.
 
@@ -323,7 +329,7 @@ class Publisher:
                 continue
             if landing.event_seq is not None:
                 self._acknowledge(flight.done_seq())
-                raise RefusedError(
+                raise BrokerRefused(
                     f"{self._config.url}: does not take our events ({landing.refusal}); "
                     f"check that its access rules let this door write to {self._topics.of(Channel.EVENTS)}"
                 )

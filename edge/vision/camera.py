@@ -1,0 +1,77 @@
+"""Every kind of camera behind one small interface: Pi camera, V4L2, network stream, clip, folder of stills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from edge.config import CameraConfig
+from edge.errors import CameraError
+from edge.records import Frame
+from edge.vision.capture import open_device, open_stream, without_password
+from edge.vision.images import read_image
+from edge.vision.live import LiveCamera
+from edge.vision.picamera import open_picamera
+from edge.vision.recorded import Clip, Stills
+
+__all__ = ["Camera", "Clip", "LiveCamera", "Stills", "open_camera", "read_image", "without_password"]
+
+_KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, or a folder of pictures"
+
+
+class Camera(Protocol):
+    """A source of frames. Leaving the context, or `close`, lets go of it; closing twice is harmless.
+
+    Attributes:
+        name: as it may be shown and logged; without a password.
+        live: frame times are on the monotonic clock; otherwise they are clip time, from 0.
+        dropped: frames that were never given out, so far.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def live(self) -> bool: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames; a recorded source ends, a live one raises CameraLost when it fails."""
+        ...
+
+    def __enter__(self) -> Camera: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
+    """Open what `config.source` names.
+
+    Args:
+        config: the [camera] table.
+        realtime: a clip or folder of stills plays at its own pace on the monotonic clock, as a live camera would.
+
+    Raises:
+        CameraError: there is no such source, or it cannot be opened; the message says what there is.
+    """
+    source = config.source
+    if source == "picamera2" or source.startswith("picamera2:"):
+        return open_picamera(config)
+    if source.startswith("/dev/"):
+        return open_device(config)
+    if source.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")):
+        return open_stream(config)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Stills(path, config.fps, realtime=realtime, rotate_deg=config.rotate_deg)
+    if path.is_file():
+        return Clip(path, realtime=realtime, rotate_deg=config.rotate_deg)
+    raise CameraError(f"{without_password(source)}: no such camera; a source is {_KINDS}")

@@ -1,0 +1,119 @@
+"""Photos on disk to pixels, with everything refused that OpenCV would turn into a grey or half a picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.errors import ImageError
+from edge.records import Pixels
+from edge.vision.opencv import quieten
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+MAX_PIXELS = 100_000_000
+_NO_SIZE = (0, 0)
+
+
+def read_image(path: Path) -> Pixels:
+    """Read a JPEG, PNG, BMP or WebP file.
+
+    Returns:
+        (H, W, 3) uint8 BGR, turned as its EXIF orientation says; grey, CMYK, alpha and 16-bit are converted.
+
+    Raises:
+        ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels.
+    """
+    quieten()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content:
+        raise ImageError(f"{path}: an empty file (0 bytes)")
+    try:
+        size = _inspect(content)
+    except (struct.error, IndexError) as error:
+        raise ImageError(f"{path}: a truncated image; copy it again") from error
+    except ValueError as error:
+        raise ImageError(f"{path}: damaged ({error}); copy it again") from error
+    if size is None:
+        raise ImageError(f"{path}: not a JPEG, PNG, BMP or WebP image")
+    _refuse_huge(path, size)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
+    if pixels is None:
+        raise ImageError(f"{path}: damaged, cannot be decoded")
+    _refuse_huge(path, (pixels.shape[1], pixels.shape[0]))
+    return np.asarray(pixels, np.uint8)
+
+
+def _refuse_huge(path: Path, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {MAX_PIXELS // 1_000_000} megapixels")
+
+
+def _inspect(content: bytes) -> tuple[int, int] | None:
+    """Width and height as the header tells them, (0, 0) where that takes decoding; None for another kind of file.
+
+    Raises:
+        IndexError, struct.error: the file ends before the image does.
+        ValueError: it is damaged in between.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return _inspect_jpeg(content)
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _inspect_png(content)
+    if content.startswith(b"BM"):
+        width, height = struct.unpack_from("<ii", content, 18)
+        return abs(width), abs(height)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        if len(content) < struct.unpack_from("<I", content, 4)[0] + 8:
+            raise IndexError("shorter than its RIFF header says")
+        return _NO_SIZE  # at most 16383 x 16383 by the format
+    return None
+
+
+def _inspect_png(content: bytes) -> tuple[int, int]:
+    """Walk the chunks (ISO/IEC 15948) to the last; their checksums find damage that some libpng tell only to stderr."""
+    size: tuple[int, int] = struct.unpack_from(">II", content, 16)
+    at, kind, has_rows = 8, b"", False
+    while kind != b"IEND":
+        length: int = struct.unpack_from(">I", content, at)[0]
+        kind = content[at + 4 : at + 8]
+        (checksum,) = struct.unpack_from(">I", content, at + 8 + length)
+        if zlib.crc32(memoryview(content)[at + 4 : at + 8 + length]) != checksum:
+            raise ValueError("a wrong checksum")
+        has_rows |= kind == b"IDAT"
+        at += 12 + length
+    if not has_rows:
+        raise ValueError("no picture in it")
+    return size
+
+
+def _inspect_jpeg(content: bytes) -> tuple[int, int]:
+    """Walk the segments (ITU-T T.81, annex B) up to the picture's data, which must end with an end marker.
+
+    A thumbnail inside a segment has an end marker too, so searching the whole file would not do.
+    """
+    at, size = 2, _NO_SIZE
+    while True:
+        while content[at + 1] == 0xFF:  # fill bytes
+            at += 1
+        marker = content[at + 1]
+        length: int = struct.unpack_from(">H", content, at + 2)[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            size = (width, height)
+        at += 2 + length
+        if marker == 0xDA:
+            if content.find(b"\xff\xd9", at) < 0:
+                raise IndexError("no end marker")
+            return size
+        if content[at] != 0xFF:
+            raise IndexError("segments out of step")

@@ -1,0 +1,41 @@
+"""How this program uses OpenCV's files and streams: silently, because every failure is told once, in our own words."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import cv2
+import numpy as np
+
+from edge.records import Pixels
+
+_ENVIRONMENT = {
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # UDP loses packets, and a lost packet smears the picture
+}
+_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+@cache
+def quieten() -> None:
+    """Keep OpenCV and FFmpeg from writing to stderr; what the user has put into the environment stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4 and 5
+        set_level(_SILENT)
+
+
+def rotate(pixels: Pixels, degrees: int, out: Pixels | None = None) -> Pixels:
+    """Turn a picture clockwise by 0, 90, 180 or 270 degrees.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        degrees: 0 returns `pixels` itself, at no cost.
+        out: reused when its shape fits; must not share memory with `pixels`.
+    """
+    if not degrees:
+        return pixels
+    return np.asarray(cv2.rotate(pixels, _TURNS[degrees], dst=out), np.uint8)

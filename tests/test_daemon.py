@@ -1,0 +1,252 @@
+"""The whole door in one process: clip in, events over a real broker out, and what happens when a part fails."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import msgspec
+import pytest
+from brokers import BROKERS, AnyBroker, config_for, free_port, make_broker, wait_until
+
+from edge.config import AccessConfig, CameraConfig, DoorConfig, MqttConfig, OutboxConfig
+from edge.daemon import Daemon
+from edge.demo.show import CLIP, GALLERY
+from edge.errors import CameraError, GalleryError, OutboxError
+from edge.messaging.events import Channel, Event, Health, Open, Status, Topics
+from edge.messaging.outbox import Outbox
+from edge.messaging.subscriber import Message, Subscriber
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    with make_broker(request.param, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The second and a half of the bundled clip in which the enrolled person walks up, at three times the pace."""
+    path = tmp_path_factory.mktemp("clip") / "short.avi"
+    source = cv2.VideoCapture(str(CLIP))
+    frames = [source.read()[1] for _ in range(45)]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
+    for frame in frames[15:]:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def door(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -> DoorConfig:
+    """A door that samples every frame, so that a short clip suffices."""
+    config = DoorConfig(
+        site="test",
+        door="front",
+        state_folder=str(state),
+        gallery=str(GALLERY),
+        camera=CameraConfig(source=str(source), lost_after_s=1.0),
+        mqtt=mqtt,
+    )
+    quick = msgspec.structs.replace(config.verdict, sample_every_s=0.0)
+    return msgspec.structs.replace(config, verdict=quick, **changes)
+
+
+@contextmanager
+def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
+    """Everything that the doors publish while the block runs."""
+    heard: list[Message] = []
+    with Subscriber(mqtt) as subscriber:
+        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
+        thread.start()
+        try:
+            yield heard
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+R = TypeVar("R")
+
+
+def records(heard: list[Message], kind: type[R]) -> list[R]:
+    """The records of one kind, in the order of arrival."""
+    return [message.record for message in heard if isinstance(message.record, kind)]
+
+
+def stored(state: Path) -> list[Event]:
+    """What the outbox keeps, oldest first."""
+
+    def never(count: int) -> Event:
+        raise AssertionError(count)
+
+    with Outbox(state / "outbox.sqlite", OutboxConfig(), announce=never) as outbox:
+        return outbox.recent(100)[::-1]
+
+
+def test_a_visitor_opens_the_door_once_and_everything_is_told(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2)
+    with listening(config_for(broker)) as heard:
+        Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
+    events = records(heard, Event)
+    assert [event.kind for event in events] == ["started", "door-open", "stopped"]
+    assert [event.seq for event in events] == [1, 2, 3]
+    (opening,) = records(heard, Open)
+    assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
+    assert opening.at < opening.expires_at
+    assert [(status.status, status.reason) for status in records(heard, Status)] == [
+        ("online", "connected"),
+        ("offline", "stopped"),
+    ]
+    reports = records(heard, Health)
+    assert {"motion", "detect", "landmarks", "align", "quality", "embed"} == {
+        name for each in reports for name in each.stages
+    }
+    health = reports[-1]
+    assert health.camera == "working"
+    assert health.frames > 0
+    assert health.gallery == events[1].gallery
+    assert [message.channel for message in heard if message.retained] == []
+
+
+def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    config = door(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
+    with listening(config_for(broker)) as heard:
+        Daemon(config).run(threading.Event())
+        wait_until(lambda: len(records(heard, Event)) == 3, "three events")
+    denied = records(heard, Event)[1]
+    assert denied.person is not None
+    assert (denied.kind, denied.person.id, denied.rule) == ("denied", "barack-obama", "not-in-allow")
+    assert records(heard, Open) == []
+
+
+def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: Path) -> None:
+    """Nothing opens, that is recorded, and every event waits on disk for the broker."""
+    mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
+    Daemon(door(tmp_path, short_clip, mqtt)).run(threading.Event())
+    assert sorted(event.kind for event in stored(tmp_path)) == ["door-open", "open-expired", "started", "stopped"]
+
+
+def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    state = tmp_path / "state"
+    Daemon(door(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+    with listening(config_for(broker)) as heard:
+        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
+    assert [event.seq for event in records(heard, Event)] == list(range(1, 8))
+    assert [opening.seq for opening in records(heard, Open)] == [6]  # never the old one
+
+
+def test_the_watchdog_is_fed_by_processed_frames(
+    tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        Daemon(door(tmp_path, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+        told = []
+        while True:
+            try:
+                told.append(manager.recv(1000).decode())
+            except BlockingIOError:
+                break
+    assert told[0] == "READY=1"
+    assert told[1] == "WATCHDOG=1"
+    assert told[-1] == "STOPPING=1"
+
+
+class Stream:
+    """A network camera: motion JPEG over HTTP, which can be pulled out and plugged in again at the same address."""
+
+    def __init__(self, jpeg: bytes) -> None:
+        self.port = free_port()
+        self._jpeg = jpeg
+        self._server: http.server.ThreadingHTTPServer | None = None
+        self._gone = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/video.mjpg"
+
+    def plug(self) -> None:
+        jpeg, gone = self._jpeg, threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
+                try:
+                    while not gone.wait(0.03):
+                        self.wfile.write(part)
+                except OSError:
+                    return
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._gone = gone
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def unplug(self) -> None:
+        self._gone.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:
+    source = cv2.VideoCapture(str(CLIP))
+    _, frame = source.read()
+    stream = Stream(cv2.imencode(".jpg", frame)[1].tobytes())
+    stream.plug()
+    stop = threading.Event()
+    daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: daemon.frames > 5, "frames of the first camera")
+        stream.unplug()
+        seen = daemon.frames
+        wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+        stream.plug()
+        wait_until(lambda: daemon.frames > seen + 5, "frames of the camera that is back", deadline_s=20)
+    finally:
+        stop.set()
+        thread.join(20)
+        stream.unplug()
+    assert [event.kind for event in stored(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
+
+
+def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Path) -> None:
+    mqtt = MqttConfig(url="mqtt://127.0.0.1:1")
+    with pytest.raises(GalleryError):
+        Daemon(door(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
+    with pytest.raises(CameraError):
+        Daemon(door(tmp_path / "a", "/dev/video99", mqtt)).run(threading.Event())
+    (tmp_path / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
+    with pytest.raises(OutboxError, match="damaged"):
+        Daemon(door(tmp_path, short_clip, mqtt))
+
+
+def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    """Whoever subscribes later finds status and health, but no event and no opening."""
+    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
+    Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+    with Subscriber(config_for(broker), Topics("+", "+")) as late:
+        found = {message.channel for message in late.messages(timeout_s=0.3)}
+    assert found == {Channel.STATUS, Channel.HEALTH}
