@@ -46,7 +46,7 @@ class ModelsConfig(Table, frozen=True):
     detector: Literal["far", "near"] = "far"  # far: up to about 5 m; near: up to about 2 m
     delegate: Literal["none", "edgetpu"] = "none"
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
-    threads: Annotated[int, Meta(ge=1, le=16)] = 1
+    threads: Annotated[int, Meta(ge=1, le=16)] = 2
 
 
 class MotionConfig(Table, frozen=True):
@@ -97,8 +97,8 @@ class VerdictConfig(Table, frozen=True):
     unknown_samples: Count = 10  # samples before a visitor who stays is called unknown
     sample_every_s: NotNegative = 0.1  # at most one sample of a track in so long
     recheck_every_s: Positive = 1.0  # after the verdict: is it still the same face?
-    same_face_sq: DistanceSq = 1.5  # a sample farther than this from its track's mean is another face
-    same_visitor_sq: DistanceSq = 1.1  # a stranger within this of one just announced is the same stranger
+    same_face_sq: DistanceSq = 1.2  # a sample farther than this from its track's mean is another face
+    same_visitor_sq: DistanceSq = 1.0  # a stranger within this of one just announced is the same stranger
     cooldown_s: NotNegative = 10.0  # who stays, or returns within this, is not announced again
 
 

@@ -38,7 +38,7 @@ from edge.messaging.uuid7 import Uuid7Source
 from edge.pipeline import Pipeline
 from edge.records import Decision, Kind
 from edge.stopwatch import Stopwatch
-from edge.vision.camera import Camera, open_camera
+from edge.vision.camera import Camera, open_camera, without_password
 from edge.vision.reader import load_vision
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Daemon:
         topics = Topics(config.site, config.door)
         self._publisher = Publisher(config.mqtt, topics, self._outbox, on_open_expired=self._open_expired)
         self._manager = ServiceManager()
+        self._camera_name = without_password(config.camera.source)
         self.camera_state = CameraState.STARTING
         self._started_ns = time.monotonic_ns()
         self.frames = 0
@@ -79,7 +80,7 @@ class Daemon:
         self._fed_ns = 0
         self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
         log.info(
-            "door %s/%s: %d people, camera %s", config.site, config.door, gallery.info.people, config.camera.source
+            "door %s/%s: %d people, camera %s", config.site, config.door, gallery.info.people, self._camera_name
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -92,7 +93,7 @@ class Daemon:
         with self._outbox:
             camera: Camera | None = open_camera(self._config.camera, realtime=True)
             with self._publisher:
-                self._record(EventKind.STARTED, f"camera {self._config.camera.source}")
+                self._record(EventKind.STARTED, f"camera {self._camera_name}")
                 self._manager.tell("READY=1")
                 try:
                     while camera is not None:
@@ -138,8 +139,8 @@ class Daemon:
                 log.debug("%s", error)
                 pause_s = min(pause_s * 2, longest_s)
                 continue
-            log.info("camera %s is back", self._config.camera.source)
-            self._record(EventKind.CAMERA_BACK, f"camera {self._config.camera.source}")
+            log.info("camera %s is back", self._camera_name)
+            self._record(EventKind.CAMERA_BACK, f"camera {self._camera_name}")
             return camera
         return None
 
@@ -216,7 +217,7 @@ class Daemon:
     def _problems(self) -> tuple[str, ...]:
         problems = []
         if self.camera_state is CameraState.LOST:
-            problems.append(f"camera {self._config.camera.source} is lost")
+            problems.append(f"camera {self._camera_name} is lost")
         if self._publisher.state.link is not Link.ONLINE:
             problems.append(self._publisher.state.reason or "not connected to the broker")
         if not clock_synced():

@@ -112,10 +112,13 @@ class Landmarks:
     Attributes:
         points_px: (468, 3) float32, MediaPipe face mesh order; x and y in frame pixels, z in the same unit, negative
             towards the camera, 0 at the head's centre.
+        five_px: (5, 2) float32, frame pixels: right eye, left eye, nose tip, right and left mouth corner; right and
+            left are the person's own.
         presence: 0..1, the model's belief that there is a face at all.
     """
 
     points_px: Floats
+    five_px: Floats
     presence: float
 
 

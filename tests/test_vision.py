@@ -17,7 +17,7 @@ from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels
 from edge.vision import manifest
 from edge.vision.aligner import Aligner, similarity
 from edge.vision.detector import Detector, main_face
-from edge.vision.landmarks import five_points, pose_deg
+from edge.vision.landmarks import pose_deg
 from edge.vision.quality import assess, too_small
 from edge.vision.reader import Vision
 from edge.vision.tflite import Model
@@ -118,7 +118,7 @@ class TestLandmarks:
         face = only_face(photo(stem))
         sample = vision.reader.read(framed(photo(stem)), face)
         assert sample.landmarks is not None
-        points = five_points(sample.landmarks)
+        points = sample.landmarks.five_px
         eyes = math.dist(points[0], points[1])
         assert np.linalg.norm(points[:3] - face.keypoints_px[:3], axis=1).max() < 0.35 * eyes
         assert sample.landmarks.presence > 0.9
@@ -135,9 +135,9 @@ class TestLandmarks:
         assert one is not None
         assert other is not None
         matrix = cv2.getRotationMatrix2D((upright.shape[1] / 2, upright.shape[0] / 2), degrees, 1.0)
-        expected = five_points(one) @ matrix[:, :2].T + matrix[:, 2]
-        eyes = math.dist(*five_points(one)[:2])
-        assert np.linalg.norm(five_points(other) - expected, axis=1).max() < 0.12 * eyes
+        expected = one.five_px @ matrix[:, :2].T + matrix[:, 2]
+        eyes = math.dist(*one.five_px[:2])
+        assert np.linalg.norm(other.five_px - expected, axis=1).max() < 0.12 * eyes
 
     def test_mirroring_the_picture_mirrors_the_pose(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
         straight = photo("obama3")
@@ -160,7 +160,7 @@ class TestAligner:
         source = rng.uniform(0, 100, (5, 2)).astype(np.float32)
         known = np.array([[0.8, -0.3, 12.0], [0.3, 0.8, -7.0]])
         target = source.astype(np.float64) @ known[:, :2].T + known[:, 2]
-        assert similarity(source, target) == pytest.approx(known, abs=1e-4)
+        assert similarity(source.tolist(), target.tolist()) == pytest.approx(known, abs=1e-4)
 
     def test_agrees_with_least_squares(self) -> None:
         """Against the general solver on the four unknowns a, b, x, y of [[a, -b, x], [b, a, y]]."""
@@ -172,7 +172,9 @@ class TestAligner:
             rows += [[x, -y, 1, 0], [y, x, 0, 1]]
             right += [u, v]
         a, b, shift_x, shift_y = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
-        assert similarity(source, target) == pytest.approx(np.array([[a, -b, shift_x], [b, a, shift_y]]), abs=1e-6)
+        assert similarity(source.tolist(), target.tolist()) == pytest.approx(
+            np.array([[a, -b, shift_x], [b, a, shift_y]]), abs=1e-6
+        )
 
     @pytest.mark.parametrize("stem", PORTRAITS)
     def test_brings_the_eyes_to_the_template(
@@ -185,8 +187,8 @@ class TestAligner:
         into = np.zeros((112, 112, 3), np.uint8)
         crop = Aligner(template, into).align(framed(photo(stem)), landmarks)
         assert crop is into
-        matrix = similarity(five_points(landmarks), np.array(template))
-        moved = five_points(landmarks) @ matrix[:, :2].T + matrix[:, 2]
+        matrix = similarity(landmarks.five_px.tolist(), template)
+        moved = landmarks.five_px @ matrix[:, :2].T + matrix[:, 2]
         assert np.abs(moved - np.array(template)).max() < 8
 
 
@@ -232,7 +234,7 @@ class TestQuality:
         assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
 
     def test_a_mesh_that_sees_no_face_is_refused(self, vision: Vision) -> None:
-        nobody = Landmarks(np.zeros((468, 3), np.float32), presence=0.49)
+        nobody = Landmarks(np.zeros((468, 3), np.float32), np.zeros((5, 2), np.float32), presence=0.49)
         assert assess(nobody, vision.reader.embedder.pixels, QualityConfig()).refusal == "no-face"
 
     @pytest.mark.parametrize(

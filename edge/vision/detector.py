@@ -128,25 +128,25 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
 
 def _blend(answers: Floats, scores: Floats, max_overlap: float) -> list[tuple[Floats, float]]:
     """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score."""
+    low, high = answers[:, None, 0:2], answers[:, None, 2:4]
+    shared = np.prod(np.maximum(np.minimum(high, answers[:, 2:4]) - np.maximum(low, answers[:, 0:2]), 0), axis=2)
+    areas = np.prod(answers[:, 2:4] - answers[:, 0:2], axis=1)
+    same = shared > max_overlap * (areas[:, None] + areas - shared)
     merged = []
-    left = np.argsort(-scores, kind="stable")
-    areas = (answers[:, 2] - answers[:, 0]) * (answers[:, 3] - answers[:, 1])
-    while left.size:
-        best = left[0]
-        low = np.maximum(answers[left, 0:2], answers[best, 0:2])
-        high = np.minimum(answers[left, 2:4], answers[best, 2:4])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        same = shared > max_overlap * (areas[left] + areas[best] - shared)
-        same[0] = True  # even a degenerate box is itself
-        group = left[same]
-        merged.append((np.average(answers[group], axis=0, weights=scores[group]), float(scores[best])))
-        left = left[~same]
+    left = np.ones(len(scores), bool)
+    for best in np.argsort(-scores, kind="stable").tolist():
+        if left[best]:
+            group = same[best] & left
+            group[best] = True  # even a degenerate box is itself
+            weights = scores[group]
+            merged.append((weights @ answers[group] / weights.sum(), float(scores[best])))
+            left &= ~group
     return merged
 
 
 def _face(answer: Floats, score: float) -> Face:
-    left, top, right, bottom = (float(value) for value in answer[:4])
-    return Face(Box(left, top, right, bottom), answer[4:16].reshape(6, 2).astype(np.float32), score)
+    left, top, right, bottom = answer[:4].tolist()
+    return Face(Box(left, top, right, bottom), answer[4:16].reshape(6, 2), score)
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import cv2
-import numpy as np
 
 from edge.config import QualityConfig
 from edge.records import Floats, Landmarks, Pixels, Quality
-from edge.vision.landmarks import five_points, pose_deg
+from edge.vision.landmarks import pose_deg
 
 _GENEROUS = 0.7  # the detector's eyes are less exact than the mesh's: refuse early only what is clearly too small
 _LEAST = 0.05  # a sample that is not refused always weighs a little
@@ -22,7 +21,7 @@ def assess(landmarks: Landmarks, crop: Pixels, config: QualityConfig) -> Quality
         landmarks: its mesh, frame pixels.
         crop: (112, 112, 3) uint8 BGR, aligned.
     """
-    size_px = _eye_distance(five_points(landmarks)[:2])
+    size_px = _eye_distance(landmarks.five_px)
     yaw, pitch, roll = pose_deg(landmarks)
     sharpness = _sharpness(crop)
     refusal = _refusal(landmarks.presence, size_px, yaw, pitch, sharpness, config)
@@ -37,7 +36,7 @@ def assess(landmarks: Landmarks, crop: Pixels, config: QualityConfig) -> Quality
 
 def too_small(keypoints_px: Floats, config: QualityConfig) -> Quality | None:
     """A refusal from the detector's keypoints alone, so that a tiny face costs no more; None if it is large enough."""
-    size_px = _eye_distance(keypoints_px[:2])
+    size_px = _eye_distance(keypoints_px)
     if size_px >= _GENEROUS * config.min_size_px:
         return None
     return Quality(0.0, size_px, 0.0, 0.0, 0.0, 0.0, "too-small")
@@ -59,10 +58,11 @@ def _sharpness(crop: Pixels) -> float:
     """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the inner face, grey levels squared."""
     height, width = crop.shape[:2]
     inner = crop[height // 8 : -height // 8, width // 8 : -width // 8]
-    grey = cv2.cvtColor(np.ascontiguousarray(inner), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(inner, cv2.COLOR_BGR2GRAY)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     return float(deviation[0, 0] ** 2)
 
 
-def _eye_distance(eyes: Floats) -> float:
-    return float(math.dist(eyes[0], eyes[1]))
+def _eye_distance(points_px: Floats) -> float:
+    """Of points that begin with the two eyes."""
+    return math.dist(points_px[0].tolist(), points_px[1].tolist())
