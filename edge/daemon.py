@@ -79,9 +79,7 @@ class Daemon:
         self._dropped_frames = 0
         self._fed_ns = 0
         self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
-        log.info(
-            "door %s/%s: %d people, camera %s", config.site, config.door, gallery.info.people, self._camera_name
-        )
+        log.info("door %s/%s: %d people, camera %s", config.site, config.door, gallery.info.people, self._camera_name)
 
     def run(self, stop: threading.Event) -> None:
         """Watch the door until `stop` is set or a recorded source ends.

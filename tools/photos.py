@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edge.vision.camera import read_image
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.errors import InputError
 from edge.records import Face, Floats, Frame, Pixels, Sample
+from edge.vision.camera import read_image
 from edge.vision.detector import main_face
 from edge.vision.manifest import Operating
 from edge.vision.reader import Vision, load_vision
