@@ -177,12 +177,12 @@ def _nearest_other(everybody: Floats, vector: Floats, own_row: int | None) -> tu
 def thresholds(centroids: Floats, base_sq: float) -> Floats:
     """(N,) float32 thresholds: the base, stricter where another person's centroid is near."""
     nearest = [_nearest_other(centroids, vector, row)[1] for row, vector in enumerate(centroids)]
-    return np.minimum(np.float32(base_sq), np.float32(LOOKALIKE_SHARE) * np.asarray(nearest, np.float32))
+    return np.asarray(np.minimum(base_sq, LOOKALIKE_SHARE * np.array(nearest)), np.float32)
 
 
 def distance_sq(a: Floats, b: Floats) -> float:
     """Squared Euclidean distance of two unit vectors, 0..4; lower is nearer."""
-    return float(max(2 - 2 * (a @ b), 0.0))
+    return max(2 - 2 * float(a @ b), 0.0)
 
 
 def enrol(folder: Path, out: Path, one_stranger_in: float) -> None:
