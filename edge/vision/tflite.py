@@ -128,7 +128,7 @@ def _import_runtime(wanted: str) -> tuple[str, Any]:
 
 def _interpreter(module: Any, content: bytes, config: ModelsConfig, where: str) -> _Interpreter:
     delegates = _delegates(module, config)
-    with _native_stderr() as said:
+    with native_stderr() as said:
         try:
             interpreter: _Interpreter = module.Interpreter(
                 model_content=content, num_threads=config.threads, experimental_delegates=delegates
@@ -153,7 +153,7 @@ def _delegates(module: Any, config: ModelsConfig) -> list[Any] | None:
 
 
 @contextmanager
-def _native_stderr() -> Iterator[Any]:
+def native_stderr() -> Iterator[Any]:
     """Keep what the runtime's C++ prints while loading off the user's screen; yields a function that returns it."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:

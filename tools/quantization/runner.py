@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edge.vision.tflite import native_stderr
 from quantization.faces import Floats, Pixels
 from quantization.graph import Graph, write_graph
 
@@ -100,6 +101,7 @@ def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: in
 
 
 def _load(content: bytes) -> Interpreter:
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+    with native_stderr():
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
     return interpreter
