@@ -41,6 +41,19 @@ def test_somebody_walking_in_is_movement() -> None:
     assert motion.moved(Frame(walker, 20, 2 * S))
 
 
+def test_what_was_put_down_becomes_part_of_the_scene() -> None:
+    motion = Motion(CONFIG)
+    looks(motion, [scene(seed) for seed in range(20)])
+    changed = []
+    for seed in range(20, 80):
+        parcel = scene(seed)
+        parcel[200:300, 50:110] = 30
+        changed.append(parcel)
+    answers = looks(motion, changed, start_ns=2 * S)
+    assert answers[0]
+    assert answers[50:] == [False] * 10
+
+
 def test_a_still_scene_is_looked_at_on_patrol() -> None:
     answers = looks(Motion(CONFIG), [scene()] * 100)
     assert sum(answers[10:]) == 2  # at about five and nine seconds

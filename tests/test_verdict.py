@@ -130,6 +130,20 @@ def test_one_odd_sample_changes_nothing() -> None:
     assert (verdict.finding, verdict.samples) == (Finding.RECOGNISED, 3)
 
 
+def test_odd_samples_that_are_not_in_a_row_change_nothing() -> None:
+    looks = [near_anna(), direction(5), near_anna(), direction(6), near_anna()]
+    (verdict,) = show(judge(), looks)
+    assert (verdict.finding, verdict.samples) == (Finding.RECOGNISED, 3)
+
+
+def test_a_name_needs_samples_that_agree_each_for_itself() -> None:
+    """Looks at 1.3 are beyond threshold and slack: their mean comes near, but not one of them agrees."""
+    looks = [near_anna(1.3, axis) for axis in (7, 8, 9)] * 2
+    (verdict,) = show(judge(VerdictConfig(same_face_sq=1.9, unknown_samples=6)), looks)
+    assert verdict.match.distance_sq < verdict.match.threshold_sq
+    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "too-few-agree")
+
+
 def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
     """Tailgating in one track: Anna's evidence does not open the door for the stranger behind her, nor for Bert."""
     judging = judge()

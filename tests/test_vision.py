@@ -136,6 +136,7 @@ class TestLandmarks:
         assert other is not None
         matrix = cv2.getRotationMatrix2D((upright.shape[1] / 2, upright.shape[0] / 2), degrees, 1.0)
         expected = one.five_px @ matrix[:, :2].T + matrix[:, 2]
+        assert pose_deg(one)[2] - pose_deg(other)[2] == pytest.approx(-degrees, abs=4)
         eyes = math.dist(*one.five_px[:2])
         assert np.linalg.norm(other.five_px - expected, axis=1).max() < 0.12 * eyes
 
