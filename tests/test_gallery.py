@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,50 @@ def test_a_missing_gallery_is_named(tmp_path: Path) -> None:
 def test_the_same_people_make_the_same_bytes(tmp_path: Path) -> None:
     files = [saved(tmp_path / name, crowd(5)).read_bytes() for name in "abcdefgh"]
     assert len(set(files)) == 1
+
+
+def huge(path: Path, count: int) -> Path:
+    """A gallery of many people, written by hand: 768 bytes a vector add up."""
+    texts = [f"p{row:07d}\tPerson {row:07d}".encode() for row in range(count)]
+    vectors = np.tile(crowd(1000), (count // 1000, 1))
+    people = [Person(*text.decode().split("\t")) for text in texts]
+    save_gallery(path, people, vectors, np.full(count, 1.0, np.float32), EMBEDDER)
+    return path
+
+
+def opens_lazily(path: Path, count: int) -> float:
+    """Open it, measure and name somebody; returns the seconds that opening took."""
+    began = time.perf_counter()
+    gallery = load_gallery(path, EMBEDDER)
+    took_s = time.perf_counter() - began
+    assert gallery.info.people == len(gallery.people) == count
+    assert gallery.people[count - 1] == Person(f"p{count - 1:07d}", f"Person {count - 1:07d}")
+    assert gallery.people[-1] == gallery.people[count - 1]
+    assert gallery.nearest(crowd(1000)[123]).distance_sq < 1e-6
+    return took_s
+
+
+def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = huge(tmp_path / "g", 2000)
+    small = load_gallery(path, EMBEDDER)
+    monkeypatch.setattr("edge.identity.gallery.MAPPED_FROM", 1000)
+    opens_lazily(path, 2000)
+    large = load_gallery(path, EMBEDDER)
+    assert list(large.people) == list(small.people)
+    assert large.people[3:5] == small.people[3:5]
+    with pytest.raises(IndexError):
+        large.people[2000]
+    with pytest.raises(GalleryError, match="made by another embedder"):
+        load_gallery(path, "f" * 64)
+    whole = path.read_bytes()
+    for sixteenth in range(16):
+        path.write_bytes(whole[: len(whole) * sixteenth // 16])
+        with pytest.raises(GalleryError, match="damaged or not a gallery"):
+            load_gallery(path, EMBEDDER)
+
+
+@pytest.mark.slow
+def test_a_million_people_open_in_under_a_second(tmp_path: Path) -> None:
+    took_s = opens_lazily(huge(tmp_path / "g", 1_000_000), 1_000_000)
+    print(f"a million people: open in {took_s:.2f} s")
+    assert took_s < 1.0

@@ -41,7 +41,7 @@ class Look:
     """What a photo shows.
 
     Attributes:
-        faces: all faces found, largest first.
+        faces: all sure faces, largest first; where none is, the main one alone.
         main: the largest, most central one, or None.
         sample: of the main face, or None.
         mirrored: (D,) float32 unit embedding of the mirrored main face, or None when not asked for or refused.
@@ -91,13 +91,12 @@ class PhotoReader:
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
         sure = [face for face in candidates if face.score >= _SURE]
-        faces = sure or candidates
-        face = main_face(faces, pixels.shape[1], pixels.shape[0])
+        face = main_face(sure or candidates, pixels.shape[1], pixels.shape[0])
         if face is None:
-            return Look(faces, None, None, None)
+            return Look([], None, None, None)
         sample = self.vision.reader.read(frame, face)
         mirrored = self.vision.reader.embedder.embed_mirrored() if mirror and sample.embedding is not None else None
-        return Look(faces, face, sample, mirrored)
+        return Look(sure or [face], face, sample, mirrored)
 
 
 def unit(vector: Floats) -> Floats:

@@ -7,11 +7,10 @@ byte tensor `people` cut by `ends` (N,) uint64: a tab between id and name. Nothi
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 import numpy as np
@@ -26,7 +25,9 @@ from edge.records import Floats, Match, Person
 HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
 VERSION = 1
 FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
+MAPPED_FROM = 64 * 1024 * 1024  # bytes; about 80,000 people
 _UNIT_TOLERANCE = 1e-3
+_SAMPLED = 4096  # rows of a mapped gallery that are looked at when it is opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Gallery:
 
     Attributes:
         people: everybody enrolled, in row order.
+        centroids: (N, D) float32, unit rows.
+        thresholds_sq: (N,) float32, 0..4, lower is stricter.
         info: what the gallery says of itself.
     """
 
@@ -61,35 +64,66 @@ class Gallery:
         """
         self.people = people
         self.info = info
-        self._centroids = np.ascontiguousarray(centroids, np.float32)
-        self._thresholds_sq = thresholds_sq
+        self.centroids = np.ascontiguousarray(centroids, np.float32)
+        self.thresholds_sq = thresholds_sq
 
     def nearest(self, embedding: Floats) -> Match:
         """Measure one (D,) unit embedding against everybody: |a - b|^2 = 2 - 2 a.b on unit vectors."""
         if not self.people:
             return Match(None, FARTHEST_SQ, 0.0, FARTHEST_SQ)
-        likeness = self._centroids @ embedding
+        likeness = self.centroids @ embedding
         first = int(likeness.argmax())
         best = float(likeness[first])
         likeness[first] = -1.0
         second = float(likeness.max()) if len(self.people) > 1 else -1.0
-        return Match(self.people[first], _distance_sq(best), float(self._thresholds_sq[first]), _distance_sq(second))
+        return Match(self.people[first], _distance_sq(best), float(self.thresholds_sq[first]), _distance_sq(second))
 
 
 def load_gallery(path: Path, embedder_sha256: str) -> Gallery:
     """Read a gallery and check all of it.
 
+    One larger than `MAPPED_FROM` bytes is memory-mapped: its vectors are read when they are measured against, its
+    people when they are named, and of what would mean reading all of it only samples are checked: units, and
+    nobody twice. The file must not be written to while it is in use; replacing it is fine.
+
     Raises:
         GalleryError: it is missing, truncated, malformed, or was made by another embedder.
     """
+    info, stored = _open(path)
+    if info.embedder_sha256 != embedder_sha256:
+        raise GalleryError(
+            f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
+            "enrol again with tools/enroll.py"
+        )
+    return Gallery(stored.people, stored.centroids, stored.thresholds_sq, info)
+
+
+def read_info(path: Path) -> GalleryInfo:
+    """What a gallery says of itself, whichever embedder made it; all of it is checked as by `load_gallery`.
+
+    Raises:
+        GalleryError: it is missing, truncated or malformed.
+    """
+    return _open(path)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    people: Sequence[Person]
+    centroids: Floats
+    thresholds_sq: Floats
+
+
+def _open(path: Path) -> tuple[GalleryInfo, _Stored]:
     try:
-        version = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, framework="numpy") as stored:
-            text = (stored.metadata() or {}).get(HEADER, "")
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        mapped = path.stat().st_size > MAPPED_FROM
+        content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(path.read_bytes(), np.uint8)
+        with safe_open(path, framework="numpy") as opened:  # checks the layout of the file
+            text = (opened.metadata() or {}).get(HEADER, "")
+            names = list(opened.keys())
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise GalleryError(f"{path}: damaged or not a gallery ({error}); make it again or restore a copy") from error
     try:
         header = msgspec.json.decode(text, type=_Header)
@@ -97,16 +131,69 @@ def load_gallery(path: Path, embedder_sha256: str) -> Gallery:
         raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with tools/enroll.py") from error
     if header.version != VERSION:
         raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
-    if header.embedder_sha256 != embedder_sha256:
-        raise GalleryError(
-            f"{path}: made by another embedder ({header.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
-            "enrol again with tools/enroll.py"
-        )
     try:
-        people, centroids, thresholds_sq = _checked(tensors)
+        tensors = _tensors(content, names)
+        stored = _checked(tensors, mapped)
     except (KeyError, ValueError) as error:
         raise GalleryError(f"{path}: damaged ({error}); make it again or restore a copy") from error
-    return Gallery(people, centroids, thresholds_sq, GalleryInfo(version, embedder_sha256, len(people)))
+    version = _sampled_sha256(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
+    return GalleryInfo(version, header.embedder_sha256, len(stored.people)), stored
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    """One entry of a safetensors header; offsets from the header's end."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"), "U64": np.dtype("<u8")}
+
+
+def _tensors(content: NDArray[np.uint8], names: list[str]) -> dict[str, NDArray[Any]]:
+    """The tensors as views of the file, whose layout was checked."""
+    head = 8 + int(content[:8].view("<u8")[0])
+    header = msgspec.json.decode(content[8:head].tobytes(), type=dict[str, msgspec.Raw])
+    tensors = {}
+    for name in names:
+        tensor = msgspec.json.decode(header[name], type=_Tensor)
+        start, end = (head + offset for offset in tensor.data_offsets)
+        if tensor.dtype in _DTYPES:
+            tensors[name] = content[start:end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
+    return tensors
+
+
+def _sampled_sha256(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]) -> str:
+    """A version for a mapped gallery: of everything but the vectors, and of a share of those."""
+    digest = hashlib.sha256(len(content).to_bytes(8, "little"))
+    for name in sorted(tensors.keys() - {"centroids"}):
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    centroids = tensors["centroids"]
+    digest.update(np.ascontiguousarray(centroids[:: max(len(centroids) // _SAMPLED, 1)]).data)
+    return digest.hexdigest()
+
+
+class _PeopleInFile(Sequence[Person]):
+    """People decoded when they are asked for."""
+
+    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
+        self._text = text
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, row: int) -> Person: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Person]: ...
+    def __getitem__(self, row: int | slice) -> Person | list[Person]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        start = int(self._ends[row - 1]) if row else 0
+        return _person(self._text[start : int(self._ends[row])].tobytes())
 
 
 def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresholds_sq: Floats, embedder: str) -> None:
@@ -129,23 +216,30 @@ def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresh
     replace_file(path, save(tensors, {HEADER: header}))
 
 
-def _checked(tensors: dict[str, NDArray[Any]]) -> tuple[list[Person], Floats, Floats]:
+def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
     centroids, thresholds_sq = tensors["centroids"], tensors["thresholds_sq"]
+    text, ends = tensors["people"], tensors["ends"]
     if centroids.dtype != np.float32 or centroids.ndim != 2 or thresholds_sq.dtype != np.float32:
         raise ValueError("tensors of the wrong type")
-    text = tensors["people"].tobytes()
-    ends = [0, *(int(end) for end in tensors["ends"])]
-    if not len(ends) - 1 == len(centroids) == len(thresholds_sq) or ends[-1] != len(text):
+    if text.dtype != np.uint8 or ends.dtype != np.uint64 or text.ndim != 1 or ends.ndim != 1:
+        raise ValueError("tensors of the wrong type")
+    if not len(ends) == len(centroids) == len(thresholds_sq) or (int(ends[-1]) if len(ends) else 0) != len(text):
         raise ValueError("tensors of different lengths")
-    people = [_person(text[start:end]) for start, end in itertools.pairwise(ends)]
-    if len({person.id for person in people}) != len(people):
-        raise ValueError("a person stands in it twice")
-    lengths_sq = np.einsum("ij,ij->i", centroids, centroids)
+    if np.any(ends[1:] < ends[:-1]):
+        raise ValueError("people out of order")
+    people: Sequence[Person] = _PeopleInFile(text, ends)
+    if mapped:
+        sample = centroids[:: max(len(centroids) // _SAMPLED, 1)]
+    else:
+        people, sample = list(people), centroids
+        if len({person.id for person in people}) != len(people):
+            raise ValueError("a person stands in it twice")
+    lengths_sq = np.einsum("ij,ij->i", sample, sample)
     if not np.all(np.abs(lengths_sq - 1) < _UNIT_TOLERANCE):  # not-a-number fails this, too
         raise ValueError("a centroid is not of unit length")
     if not np.all((thresholds_sq >= 0) & (thresholds_sq <= FARTHEST_SQ)):
         raise ValueError("a threshold is outside 0..4")
-    return people, centroids, thresholds_sq
+    return _Stored(people, centroids, thresholds_sq)
 
 
 def _person(text: bytes) -> Person:

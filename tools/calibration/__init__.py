@@ -1,0 +1,1 @@
+"""From strangers' distances to thresholds: the tail, the rates it foretells, and pictures of both."""

@@ -1,0 +1,114 @@
+"""Faces to measure with: vectors and whose they are, from a folder of photos or from an .npz of tools/embed.py."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from photos import PhotoReader, photos_in
+from tqdm import tqdm
+
+from edge.config import QualityConfig
+from edge.errors import ImageError, InputError
+from edge.records import Floats
+
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """Single photos, one row each, of one or more people.
+
+    Attributes:
+        vectors: (N, D) float32 unit rows, as a door embeds a single sample.
+        labels: whose face each is: the folder of the photo, or the photo itself where it lies in none.
+        paths: where each came from, for messages.
+        unusable: photos that a door would not have accepted as a sample; they are no attempt.
+    """
+
+    vectors: Floats
+    labels: Sequence[str]
+    paths: Sequence[str]
+    unusable: int = 0
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def only(self, keep: NDArray[np.bool_]) -> Faces:
+        """The rows for which `keep` (N,) is true."""
+        rows = np.flatnonzero(keep).tolist()
+        labels, paths = [self.labels[row] for row in rows], [self.paths[row] for row in rows]
+        return Faces(self.vectors[rows], labels, paths, self.unusable)
+
+    @property
+    def people(self) -> NDArray[np.intp]:
+        """(N,) number of the person of each row, from 0, in the order of their labels."""
+        return np.asarray(np.unique(np.array(self.labels), return_inverse=True)[1], np.intp).reshape(-1)
+
+
+def read_faces(source: Path, embedder_sha256: str, dimension: int) -> Faces:
+    """Faces below a folder, embedded now, or the ones that tools/embed.py has stored.
+
+    Raises:
+        InputError: there is nothing usable in it, or it was made by another embedder.
+    """
+    faces = _embedded(source) if source.is_dir() else _stored(source, embedder_sha256)
+    if not len(faces):
+        raise InputError(f"{source}: not one usable face in it")
+    if faces.vectors.shape[1] != dimension:
+        raise InputError(f"{source}: vectors of length {faces.vectors.shape[1]}, the gallery's have {dimension}")
+    return faces
+
+
+def _embedded(folder: Path) -> Faces:
+    """Every photo as a door would take it: one sample, not mirrored, of the quality that a door asks for."""
+    reader = PhotoReader(QualityConfig())
+    vectors: list[Floats] = []
+    paths: list[str] = []
+    found = photos_in(folder)
+    for path in tqdm(found, desc=folder.name, unit=" photos", disable=None):
+        try:
+            sample = reader.look(path).sample
+        except ImageError as error:
+            tqdm.write(str(error), file=sys.stderr)
+            continue
+        if sample is not None and sample.embedding is not None:
+            vectors.append(sample.embedding)
+            paths.append(path.relative_to(folder).as_posix())
+    stacked = np.stack(vectors) if vectors else np.zeros((0, reader.dimension), np.float32)
+    return Faces(stacked, [_label(path) for path in paths], paths, len(found) - len(paths))
+
+
+def _stored(path: Path, embedder_sha256: str) -> Faces:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            embedding, found = stored["embedding"], stored["found"]
+            paths, made_by = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged, or not from tools/embed.py ({error})") from error
+    if made_by != embedder_sha256:
+        raise InputError(
+            f"{path}: made by another embedder ({made_by[:12]}, the gallery by {embedder_sha256[:12]}); "
+            "embed the photos again with tools/embed.py"
+        )
+    right_types = embedding.dtype == np.float32 and embedding.ndim == 2 and found.dtype == bool
+    if not right_types or not len(paths) == len(embedding) == len(found):
+        raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with tools/embed.py")
+    faces = Faces(embedding, [_label(each) for each in paths], paths, int((~found).sum())).only(found)
+    if not np.all(np.abs(np.linalg.norm(faces.vectors, axis=1) - 1) < _UNIT_TOLERANCE):
+        raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with tools/embed.py")
+    return faces
+
+
+def _label(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    return parts[0] if parts else path

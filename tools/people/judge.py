@@ -1,0 +1,180 @@
+"""Which photos and which people may be enrolled, judged from all of them together; pure, no file is read.
+
+A photo alone cannot tell that it shows somebody else, or that it is the same picture again: here every photo is held
+against the person's others, against everybody else, and people against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from photos import unit
+
+from edge.records import Floats
+from people.sight import same_picture
+
+SAME_PERSON_FMR = 1e-3  # a photo farther from the others than the distance at this rate shows somebody else
+TWIN_SHARE = 0.5  # two people nearer than this share of that distance are one person under two ids
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """One usable photo.
+
+    Attributes:
+        path: of the file.
+        embedding: (D,) float32 unit vector of face and mirrored face.
+        weight: of its quality, 0..1.
+        key: sha256 of the file; two photos with one key are one.
+        print: fingerprint of the aligned face, see people.sight.
+    """
+
+    path: Path
+    embedding: Floats
+    weight: float
+    key: str = ""
+    print: bytes = b""
+
+
+Group = dict[str, list[Photo]]  # photos by person id
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found against photos and people, in the order in which it was.
+
+    Attributes:
+        photos: why each refused photo is refused.
+        people: why each refused person is refused.
+        notes: what is worth knowing of people who are enrolled all the same.
+    """
+
+    photos: dict[Path, str] = field(default_factory=dict)
+    people: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Photos and people refused."""
+        return len(self.photos) + len(self.people)
+
+
+def judge(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Findings) -> Group:
+    """Who can be enrolled, and with which photos; why not, goes into `findings`.
+
+    Args:
+        people: usable photos by person id.
+        same_sq: beyond this squared distance two photos show different people.
+    """
+    once = {person: _drop_copies(photos, findings) for person, photos in people.items()}
+    own = {person: _drop_strangers(person, photos, same_sq, findings) for person, photos in once.items()}
+    own = {person: photos for person, photos in own.items() if photos}
+    if not own:
+        return {}
+    return _drop_mislabelled(_drop_twins(own, same_sq, findings), same_sq, findings)
+
+
+def centroid(photos: Sequence[Photo]) -> Floats:
+    """The quality-weighted mean of a person's photos, (D,) float32 unit length."""
+    return unit(np.sum([photo.embedding * np.float32(photo.weight) for photo in photos], axis=0))
+
+
+def distance_sq(a: Floats, b: Floats) -> float:
+    """Squared Euclidean distance of two unit vectors, 0..4; lower is nearer."""
+    return max(2 - 2 * float(a @ b), 0.0)
+
+
+def _drop_copies(photos: Sequence[Photo], findings: Findings) -> list[Photo]:
+    """Leave out what is the same file or picture as a better one: it is no second piece of evidence."""
+    kept: list[Photo] = []
+    for photo in sorted(photos, key=lambda photo: -photo.weight):
+        twin = next((other for other in kept if photo.key and photo.key == other.key), None)
+        likeness = next((other for other in kept if same_picture(photo.print, other.print)), None)
+        if twin is not None:
+            findings.photos[photo.path] = f"the same photo as {twin.path.name}, byte for byte"
+        elif likeness is not None:
+            findings.photos[photo.path] = f"the same picture as {likeness.path.name}"
+        else:
+            kept.append(photo)
+    return [photo for photo in photos if photo in kept]
+
+
+def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings: Findings) -> list[Photo]:
+    """Leave out photos farther than `limit_sq` from the mean of the person's others, the worst first."""
+    photos = list(photos)
+    while len(photos) > 1:
+        distances = [distance_sq(each.embedding, centroid(_others(photos, each))) for each in photos]
+        worst = distances.index(max(distances))
+        if distances[worst] <= limit_sq:
+            return photos
+        told = f"unlike the person's other photos (distance {distances[worst]:.2f}, at most {limit_sq:.2f})"
+        if len(photos) == 2:
+            findings.people[person] = f"two photos that show different people, {told}; add a third"
+            return []
+        findings.photos[photos[worst].path] = told
+        del photos[worst]
+    return photos
+
+
+def _drop_mislabelled(people: Group, limit_sq: float, findings: Findings) -> Group:
+    """Leave out photos within `limit_sq` of another person and nearer to them than to the rest of their own."""
+    everybody = np.stack([centroid(photos) for photos in people.values()])
+    ids = list(people)
+    kept: Group = {}
+    for row, (person, photos) in enumerate(people.items()):
+        stay = []
+        for photo in photos:
+            rest = _others(photos, photo)
+            other, other_sq = _nearest_other(everybody, photo.embedding, row)
+            if rest and other_sq <= min(limit_sq, distance_sq(photo.embedding, centroid(rest))):
+                findings.photos[photo.path] = f"like another person, {ids[other]} (distance {other_sq:.2f})"
+            else:
+                stay.append(photo)
+        if stay:
+            kept[person] = stay
+    return kept
+
+
+def _drop_twins(people: Group, limit_sq: float, findings: Findings) -> Group:
+    """Leave out a person who is clearly one before them under another id."""
+    kept: Group = {}
+    centroids = np.zeros((len(people), len(next(iter(people.values()))[0].embedding)), np.float32)
+    for person, photos in people.items():
+        vector = centroid(photos)
+        other, other_sq = _nearest_other(centroids[: len(kept)], vector, None) if kept else (0, 4.0)
+        if other_sq < TWIN_SHARE * limit_sq:
+            twin = list(kept)[other]
+            files = {photo.key for photo in kept[twin] if photo.key}
+            shared = next((f", and {photo.path.name} is the same file" for photo in photos if photo.key in files), "")
+            told = f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
+            findings.people[person] = told
+            continue
+        centroids[len(kept)] = vector
+        kept[person] = photos
+    return kept
+
+
+def note_lookalikes(people: Group, limit_sq: float, findings: Findings) -> None:
+    """Tell of people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
+    centroids = np.stack([centroid(photos) for photos in people.values()]) if people else np.zeros((0, 0), np.float32)
+    ids = list(people)
+    for row, person in enumerate(ids):
+        other, other_sq = _nearest_other(centroids, centroids[row], row)
+        if len(ids) > 1 and other_sq < limit_sq:
+            findings.notes[person] = f"looks like {ids[other]} (distance {other_sq:.2f}); gets a stricter threshold"
+
+
+def _others(photos: Sequence[Photo], photo: Photo) -> list[Photo]:
+    return [each for each in photos if each is not photo]
+
+
+def _nearest_other(everybody: Floats, vector: Floats, own_row: int | None) -> tuple[int, float]:
+    """Row and squared distance of the nearest of (N, D) unit vectors, the own row aside."""
+    likeness = everybody @ vector
+    if own_row is not None:
+        likeness[own_row] = -1
+    nearest = int(likeness.argmax())
+    return nearest, float(2 - 2 * likeness[nearest])
