@@ -5,27 +5,22 @@ Stages take their own table and nothing else. An unknown key is an error that na
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from edge.errors import ConfigError
+from edge.tables import Table, checked, read_tables
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 DistanceSq = Annotated[float, Meta(ge=0, le=4)]
+Factor = Annotated[float, Meta(gt=0, le=2)]
 Count = Annotated[int, Meta(ge=1)]
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every table in door.toml."""
+DoorSlug = Annotated[str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]  # threshold/<site>/repo is taken
 
 
 class CameraConfig(Table, frozen=True):
@@ -91,6 +86,7 @@ class VerdictConfig(Table, frozen=True):
     """How many frames become one verdict. Distances are squared Euclidean, 0..4; a lower threshold is stricter."""
 
     threshold_sq: DistanceSq | None = None  # None: each person's own, from the gallery
+    threshold_factor: Factor = 1.0  # multiplies either; below 1 is stricter
     margin_sq: DistanceSq = 0.1  # the runner-up must be farther by at least this
     min_samples: Count = 3  # agreeing samples for a name
     agree_slack_sq: DistanceSq = 0.25  # a single sample agrees with a name up to so much beyond its threshold
@@ -105,7 +101,20 @@ class VerdictConfig(Table, frozen=True):
 class AccessConfig(Table, frozen=True):
     """Who of the recognised may pass; everybody else is denied."""
 
-    allow: tuple[str, ...] = ("*",)  # person ids or shell-style patterns
+    allow: tuple[str, ...] | None = None  # person ids or shell-style patterns; None: all, or as the policy says
+    policy: str = ""  # a policy.toml with groups, schedules and dates, instead of `allow`
+    trust_clock: bool = False  # true: the clock is right at the start without a time server, as it has a battery
+
+
+class LockoutConfig(Table, frozen=True):
+    """What follows repeated failures of one visitor."""
+
+    failures: Count = 5  # in a row, until the first pause; from then on each further one brings another
+    pause_s: NotNegative = 30.0  # nothing opens to this visitor for so long
+    threshold_factor: Annotated[float, Meta(gt=0, le=1)] = 0.85  # of the threshold afterwards, until a success
+    extra_samples: Annotated[int, Meta(ge=0)] = 3  # beyond `min_samples` afterwards, until a success
+    forget_s: Positive = 600.0  # a visitor unseen for so long is forgotten
+    max_visitors: Count = 64  # remembered at most; beyond this the one unseen longest is forgotten
 
 
 class MqttConfig(Table, frozen=True):
@@ -128,11 +137,19 @@ class OutboxConfig(Table, frozen=True):
     keep_sent: Annotated[int, Meta(ge=0)] = 1000  # acknowledged events kept for looking back
 
 
+class ReleaseConfig(Table, frozen=True):
+    """Signed galleries, access rules and models from afar; with this table the door takes them from nowhere else."""
+
+    source: Annotated[str, Meta(min_length=1)] = "mqtt"  # "mqtt", a folder such as a USB stick, or http(s)://
+    check_every_s: Positive = 30.0  # how often a folder or address is looked at; the broker tells at once
+    max_mb: Annotated[int, Meta(ge=1, le=4096)] = 128  # a release larger than this many MiB is refused
+
+
 class DoorConfig(Table, frozen=True):
     """The whole of door.toml."""
 
     site: Slug
-    door: Slug
+    door: DoorSlug
     state_folder: str = "/var/lib/threshold"
     gallery: str = "/var/lib/threshold/gallery.safetensors"
     camera: CameraConfig = CameraConfig()
@@ -143,8 +160,10 @@ class DoorConfig(Table, frozen=True):
     quality: QualityConfig = QualityConfig()
     verdict: VerdictConfig = VerdictConfig()
     access: AccessConfig = AccessConfig()
+    lockout: LockoutConfig = LockoutConfig()
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
+    release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models
 
 
 def read_config(path: Path) -> DoorConfig:
@@ -153,39 +172,8 @@ def read_config(path: Path) -> DoorConfig:
     Raises:
         ConfigError: it cannot be read, is not TOML, has an unknown key or a value of the wrong type or range.
     """
+    tables = read_tables(path)
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    try:
-        return msgspec.convert(tables, DoorConfig)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
-
-
-def _explain(error: msgspec.ValidationError) -> str:
-    """msgspec's message in a user's words, with the nearest known key for an unknown one."""
-    what, _, where = str(error).partition(" - at ")
-    where = where.strip("`$.")
-    unknown = re.search(r"unknown field `(.*)`", what)
-    if unknown is None:
-        return f"{where or 'top level'}: {what[:1].lower()}{what[1:]}"
-    key = unknown.group(1)
-    table = _table(where)
-    known = [field.encode_name for field in msgspec.structs.fields(table)]
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-    return f"{f'[{where}]' if where else 'top level'}: unknown key '{key}'; {hint}"
-
-
-def _table(name: str) -> type[Table]:
-    """The type of the table called `name`; the whole document for ""."""
-    kinds = {field.encode_name: field.type for field in msgspec.structs.fields(DoorConfig)}
-    kind = kinds.get(name, DoorConfig)
-    return kind if isinstance(kind, type) and issubclass(kind, Table) else DoorConfig
+        return checked(tables, DoorConfig)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -11,7 +11,8 @@
         ├── ConfigError         door.toml is missing, malformed or contradicts itself
         ├── GalleryError        a gallery is damaged or belongs to another embedder
         ├── ImageError          an image cannot be decoded
-        └── ModelError          a model is missing, damaged or does not fit its manifest
+        ├── ModelError          a model is missing, damaged or does not fit its manifest
+        └── ReleaseError        a release, its repository or its keys cannot be used; a door refuses it
 
 A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated
 where they enter, with ``from``.
@@ -70,3 +71,7 @@ class ImageError(InputError):
 
 class ModelError(InputError):
     """A model is missing, damaged, or does not fit its manifest."""
+
+
+class ReleaseError(InputError):
+    """A release, its repository or its keys cannot be used; a door that meets it goes on with what it has."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import time
 from pathlib import Path
 
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zero asks and changes nothing
+_ASK_NS = 1_000_000_000
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 
 
@@ -18,6 +20,32 @@ def clock_synced() -> bool:
         return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))) not in (-1, _TIME_ERROR)
     except (AttributeError, OSError):
         return False
+
+
+class WallClock:
+    """The wall clock, as far as it can be trusted: from the moment when a time service has set it, or from the start.
+
+    Once set it counts as set: a crystal loses seconds a day, while a network may be away for longer than the kernel
+    goes on calling the clock synchronised (about nine hours).
+    """
+
+    def __init__(self, *, trusted: bool) -> None:
+        """
+        Args:
+            trusted: the clock is right from the start, as a battery keeps it.
+        """
+        self._set = trusted
+        self._asked_ns = -_ASK_NS
+        self._offset_ns: int | None = None
+
+    def offset_ns(self) -> int | None:
+        """Nanoseconds since 1970 UTC minus monotonic time, looked up once a second; None while it is not set."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._asked_ns >= _ASK_NS:
+            self._asked_ns = now_ns
+            self._set = self._set or clock_synced()
+            self._offset_ns = time.time_ns() - time.monotonic_ns() if self._set else None
+        return self._offset_ns
 
 
 def temperature_c() -> float | None:

@@ -235,9 +235,11 @@ class Decision:
         rule: the access rule that decided.
         verdict: the evidence behind it.
         t_ns: capture time of the frame that tipped it.
+        reason: why that rule refuses, such as "outside-schedule"; "" where it does not, and the verdict says it all.
     """
 
     kind: Kind
     rule: str
     verdict: Verdict
     t_ns: int
+    reason: str = ""

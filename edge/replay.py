@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
+from edge.access.rules import rules_of
 from edge.annotate import Annotator
 from edge.config import CameraConfig, DoorConfig
 from edge.errors import ExpectationError, InputError
@@ -45,7 +46,9 @@ class Line(msgspec.Struct, frozen=True):
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
-def replay(config: DoorConfig, clip: Path, gallery: Path, annotate: Path | None = None) -> Iterator[Line]:
+def replay(
+    config: DoorConfig, clip: Path, gallery: Path, annotate: Path | None = None, at_ns: int | None = None
+) -> Iterator[Line]:
     """Yield the decisions of a clip, or of a folder of stills, as they fall.
 
     Args:
@@ -53,23 +56,25 @@ def replay(config: DoorConfig, clip: Path, gallery: Path, annotate: Path | None 
         clip: video file or folder of stills.
         gallery: who is enrolled.
         annotate: where to write the clip with what the door saw drawn into it, or None.
+        at_ns: when the clip begins for the access rules, nanoseconds since 1970 UTC; None: the clock is not set.
 
     Raises:
-        CameraError, GalleryError, ModelError: the clip, the gallery or a model cannot be used.
+        CameraError, ConfigError, GalleryError, ModelError: the clip, the policy, the gallery or a model cannot be used.
     """
     vision = load_vision(config.models, config.detector, config.quality)
-    pipeline = Pipeline(config, vision, load_gallery(gallery, vision.reader.embedder.sha256))
+    rules = rules_of(config.access)
+    pipeline = Pipeline(config, vision, load_gallery(gallery, vision.reader.embedder.sha256), rules=rules)
     t_ns = 0
     with ExitStack() as stack:
         camera = stack.enter_context(open_camera(_clip_camera(config.camera, clip)))
         drawn = stack.enter_context(closing(Annotator(annotate))) if annotate else None
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
             t_ns = frame.t_ns
-            decisions = pipeline.step(frame)
+            decisions = pipeline.step(frame, at_ns)
             if drawn:
                 drawn.draw(frame, pipeline, decisions)
             yield from (line(decision) for decision in decisions)
-        yield from (line(decision) for decision in pipeline.finish(t_ns))
+        yield from (line(decision) for decision in pipeline.finish(t_ns, at_ns))
 
 
 def line(decision: Decision) -> Line:
@@ -86,7 +91,7 @@ def line(decision: Decision) -> Line:
         runner_up_sq=round(verdict.match.runner_up_sq, 4),
         samples=verdict.samples,
         quality=round(verdict.quality, 3),
-        reason=verdict.reason,
+        reason=decision.reason or verdict.reason,
         rule=decision.rule,
         track=verdict.track.id,
         box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),

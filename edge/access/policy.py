@@ -1,24 +1,90 @@
-"""May they pass? The access rules, applied to a verdict; who is not allowed by a rule is denied."""
+"""May they pass? The access rules of one door, applied to a verdict; who is not allowed by a rule is denied."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from edge.config import AccessConfig
+import msgspec
+
+from edge.access.rulebook import PersonRules, Rule, Rules
+from edge.config import VerdictConfig
 from edge.records import Decision, Finding, Kind, Verdict
 
 
 class Policy:
-    """The rules of one door; pure."""
+    """The rules of one door; pure: the moment is an argument."""
 
-    def __init__(self, config: AccessConfig) -> None:
-        self._config = config
+    def __init__(self, rules: Rules, door: str) -> None:
+        self._door = rules.door(door)
+        self._ways = [(rule, _Names(rule.people)) for rule in self._door.allow]
+        self._calendar = rules.calendar
+        self._own_limits = {limits.person: limits for limits in rules.people}
+        self._shared_limits = [limits for limits in rules.people if _is_pattern(limits.person)]
 
-    def decide(self, verdict: Verdict, t_ns: int) -> Decision:
-        """Turn a verdict that is recognised or unknown into the door's answer."""
+    def demands(self, verdict: VerdictConfig) -> VerdictConfig:
+        """What this door asks of a verdict: its own factor on top of that of door.toml, and its own `min_samples`."""
+        return msgspec.structs.replace(
+            verdict,
+            threshold_factor=verdict.threshold_factor * self._door.threshold_factor,
+            min_samples=self._door.min_samples or verdict.min_samples,
+        )
+
+    def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
+        """Turn a verdict that is recognised or unknown into the door's answer.
+
+        Args:
+            verdict: who it is.
+            t_ns: capture time of the frame that tipped it.
+            wall_ns: the same moment in nanoseconds since 1970 UTC, or None while the clock is not set: what depends
+                on it is denied then.
+        """
         if verdict.finding is not Finding.RECOGNISED or verdict.match.person is None:
             return Decision(Kind.UNKNOWN, "nobody-enrolled-is-near", verdict, t_ns)
-        for pattern in self._config.allow:
-            if fnmatchcase(verdict.match.person.id, pattern):
-                return Decision(Kind.DOOR_OPEN, f"allow {pattern}", verdict, t_ns)
-        return Decision(Kind.DENIED, "not-in-allow", verdict, t_ns)
+        rule, refusal = self._judge(verdict.match.person.id, wall_ns)
+        return Decision(Kind.DENIED if refusal else Kind.DOOR_OPEN, rule, verdict, t_ns, refusal)
+
+    def _judge(self, person: str, wall_ns: int | None) -> tuple[str, str]:
+        """The rule that decides, and why it refuses or "": any rule that allows will do, else the first that fits."""
+        fitting = [rule for rule, names in self._ways if names.hold(person)]
+        if not fitting:
+            return self._door.id, "no-rule-for-this-person"
+        for limits in self._limits(person):
+            refusal = self._outside(limits, wall_ns)
+            if refusal:
+                return limits.id, refusal
+        refusals = [self._refusal(rule, wall_ns) for rule in fitting]
+        deciding = refusals.index("") if "" in refusals else 0
+        return fitting[deciding].id, refusals[deciding]
+
+    def _limits(self, person: str) -> list[PersonRules]:
+        """All that hold for a person, the table of their own first."""
+        own = [self._own_limits[person]] if person in self._own_limits else []
+        return own + [limits for limits in self._shared_limits if fnmatchcase(person, limits.person)]
+
+    def _outside(self, limits: PersonRules, wall_ns: int | None) -> str:
+        if wall_ns is None:
+            return "clock-not-set"
+        return limits.validity.refusal(self._calendar.local(wall_ns))
+
+    def _refusal(self, rule: Rule, wall_ns: int | None) -> str:
+        if rule.schedule is None:
+            return ""
+        if wall_ns is None:
+            return "clock-not-set"
+        inside = self._calendar.covers(rule.schedule, self._calendar.local(wall_ns))
+        return "" if inside else "outside-schedule"
+
+
+class _Names:
+    """Ids and patterns; ten thousand ids are looked up as fast as one."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._ids = frozenset(names)
+        self._patterns = [name for name in names if _is_pattern(name)]
+
+    def hold(self, person: str) -> bool:
+        return person in self._ids or any(fnmatchcase(person, pattern) for pattern in self._patterns)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")

@@ -23,8 +23,16 @@ class Cooldown:
 
     def saw(self, verdict: Verdict, t_ns: int) -> None:
         """The person of this verdict is still here."""
-        self._recent = [(known, seen) for known, seen in self._recent if not self._same(verdict, known)]
+        self.forget(verdict)
         self._recent.append((verdict, t_ns))
+
+    def forget(self, verdict: Verdict) -> None:
+        """The next verdict about this person is news."""
+        self._recent = [(known, seen) for known, seen in self._recent if not self._same(verdict, known)]
+
+    def forget_strangers(self) -> None:
+        """Forget everybody remembered by embedding alone: another embedder's cannot be compared."""
+        self._recent = [(known, seen) for known, seen in self._recent if known.finding is Finding.RECOGNISED]
 
     def _forget(self, t_ns: int) -> None:
         horizon_ns = self._config.cooldown_s * 1e9

@@ -7,22 +7,29 @@ left after at least `min_samples`.
 
 A sample that contradicts what the track has shown so far is kept apart as doubt. Two in a row mean that the track now
 follows somebody else: its evidence is dropped, its verdict withdrawn, and the doubt becomes the new evidence.
+
+A visitor who stays unknown is weighed again with every further `unknown_samples`. Who fails repeatedly has to wait, and
+then to show more: see `edge.identity.lockout`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
-from edge.config import VerdictConfig
+from edge.config import LockoutConfig, VerdictConfig
 from edge.identity.cooldown import Cooldown
-from edge.identity.gallery import Gallery
+from edge.identity.gallery import FARTHEST_SQ, Gallery
+from edge.identity.lockout import Demand, Lockout
 from edge.records import Finding, Floats, Match, Quality, Sample, Track, Verdict
 
 _DOUBTS_TO_RESET = 2
+_PAUSED = "paused-after-failures"
+_LOCKOUT = LockoutConfig()
 
 
 @dataclass(slots=True)
@@ -57,6 +64,7 @@ class _State:
     doubt: _Evidence = field(default_factory=_Evidence)
     verdict: Verdict | None = None
     looked_ns: int | None = None
+    paused: bool = False  # its failures have brought a pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,35 @@ class Progress:
 class Judge:
     """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
 
-    def __init__(self, gallery: Gallery, config: VerdictConfig) -> None:
+    def __init__(self, gallery: Gallery, config: VerdictConfig, lockout: LockoutConfig = _LOCKOUT) -> None:
         self.gallery = gallery
         self.refusals: Counter[str] = Counter()  # samples refused, by reason
         self._config = config
+        self._strict = _stricter(config, lockout)
+        self._lockout_config = lockout
+        self._lockout = Lockout(lockout, config.same_visitor_sq)
         self._states: dict[int, _State] = {}
         self._cooldown = Cooldown(config)
+
+    def adopt(self, gallery: Gallery, config: VerdictConfig) -> None:
+        """Judge by another gallery and demands from now on.
+
+        The evidence of every track is dropped and gathered anew, a third of a second's work, so that nothing measured
+        against the old gallery can open the door. Who was announced and who failed stay remembered, strangers only
+        while the embedder is the same, for vectors of two embedders cannot be compared.
+        """
+        if gallery.info.embedder_sha256 != self.gallery.info.embedder_sha256:
+            self._lockout = Lockout(self._lockout_config, config.same_visitor_sq)
+            self._cooldown.forget_strangers()
+        self.gallery = gallery
+        self._config = config
+        self._strict = _stricter(config, self._lockout_config)
+        self._states.clear()
+
+    def look_anew(self, verdict: Verdict) -> None:
+        """Forget this verdict and the evidence behind it: the next one about this person is news again."""
+        self._states.pop(verdict.track.id, None)
+        self._cooldown.forget(verdict)
 
     def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks whose next look is due: often while undecided or in doubt, seldom after the verdict."""
@@ -101,14 +132,18 @@ class Judge:
     def ripe(self, tracks: Sequence[Track], t_ns: int) -> list[Verdict]:
         """The verdicts that fall now and are news; each track has one, unless its identity changes."""
         verdicts = []
+        present = {track.id for track in tracks if not track.lost}
         for track in tracks:
             state = self._state(track)
-            if state.verdict is None:
-                verdict = self._judge(track, state.evidence, t_ns)
+            if state.verdict is None or self._weigh_again(state, state.verdict):
+                others = present - {track.id}
+                verdict = self._judge(track, state.evidence, others, t_ns)
+                state.paused = verdict.reason == _PAUSED
+                if state.paused:  # still here, which is no news after the pause
+                    self._cooldown.saw(replace(verdict, finding=Finding.UNKNOWN), t_ns)
                 if verdict.finding is not Finding.UNDECIDED:
+                    verdicts += self._news(verdict, state.verdict, others)
                     state.verdict = verdict
-                    if self._cooldown.is_news(verdict, t_ns):
-                        verdicts.append(verdict)
             if state.verdict is not None:
                 self._cooldown.saw(state.verdict, t_ns)
             if track.lost:
@@ -127,16 +162,32 @@ class Judge:
     def _due(self, state: _State, t_ns: int) -> bool:
         if state.looked_ns is None:
             return True
-        settled = state.verdict is not None and not state.doubt.samples
+        settled = (state.verdict is not None or state.paused) and not state.doubt.samples
         pause_s = self._config.recheck_every_s if settled else self._config.sample_every_s
         return t_ns - state.looked_ns >= pause_s * 1e9
 
-    def _measure(self, embedding: Floats) -> Match:
-        """The gallery's answer, under this door's threshold if it has one of its own."""
+    def _weigh_again(self, state: _State, last: Verdict) -> bool:
+        """Whether a visitor who stays unknown has shown as much again as made them unknown."""
+        return last.finding is Finding.UNKNOWN and state.evidence.samples - last.samples >= self._config.unknown_samples
+
+    def _news(self, verdict: Verdict, last: Verdict | None, others: Set[int]) -> list[Verdict]:
+        """The verdict if it is worth telling; failures and successes are counted, told or not."""
+        news = (last is None or last.finding is not verdict.finding) and self._cooldown.is_news(verdict, verdict.t_ns)
+        if verdict.finding is Finding.RECOGNISED:
+            self._lockout.succeeded(verdict, others)
+        elif self._lockout.failed(verdict, others):
+            return [replace(verdict, reason="repeated-failures")]
+        return [verdict] if news else []
+
+    def _measure(self, embedding: Floats, config: VerdictConfig | None = None) -> Match:
+        """The gallery's answer, under this door's threshold."""
+        config = config or self._config
         match = self.gallery.nearest(embedding)
-        if self._config.threshold_sq is None or match.person is None:
+        if match.person is None:
             return match
-        return Match(match.person, match.distance_sq, self._config.threshold_sq, match.runner_up_sq)
+        threshold_sq = match.threshold_sq if config.threshold_sq is None else config.threshold_sq
+        limit_sq = min(threshold_sq * config.threshold_factor, FARTHEST_SQ)
+        return Match(match.person, match.distance_sq, limit_sq, match.runner_up_sq)
 
     def _fits(self, state: _State, embedding: Floats, match: Match) -> bool:
         """Whether a sample shows the face that the track has shown so far, and does not belie an `unknown`."""
@@ -147,28 +198,47 @@ class Judge:
         called_unknown = state.verdict is not None and state.verdict.finding is Finding.UNKNOWN
         return not (called_unknown and match.distance_sq <= match.threshold_sq)
 
-    def _judge(self, track: Track, evidence: _Evidence, t_ns: int) -> Verdict:
-        """The whole rule, on the evidence as it stands."""
+    def _judge(self, track: Track, evidence: _Evidence, others: Set[int], t_ns: int) -> Verdict:
+        """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
         if not evidence.samples:
-            match = Match(None, 4.0, 0.0, 4.0)
+            match = Match(None, FARTHEST_SQ, 0.0, FARTHEST_SQ)
             return Verdict(Finding.UNDECIDED, track, match, np.zeros(0, np.float32), 0, 0.0, "no-sample", t_ns)
+        verdict = self._weigh(track, evidence, self._config, t_ns)
+        if verdict.finding is Finding.UNDECIDED:
+            return verdict
+        demand = self._lockout.demand(verdict, others)
+        if demand is Demand.PAUSED and verdict.finding is Finding.RECOGNISED:
+            return replace(verdict, finding=Finding.UNDECIDED, reason=_PAUSED)
+        return self._weigh(track, evidence, self._strict, t_ns) if demand is Demand.STRICT else verdict
+
+    def _weigh(self, track: Track, evidence: _Evidence, config: VerdictConfig, t_ns: int) -> Verdict:
         fused = evidence.fused
-        match = self._measure(fused)
-        finding, reason = self._find(match, evidence, track.lost)
+        match = self._measure(fused, config)
+        finding, reason = _find(match, evidence, config, track.lost)
         return Verdict(
             finding, track, match, fused, evidence.samples, evidence.quality / evidence.samples, reason, t_ns
         )
 
-    def _find(self, match: Match, evidence: _Evidence, left: bool) -> tuple[Finding, str]:
-        config = self._config
-        near = match.person is not None and match.distance_sq <= match.threshold_sq
-        alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
-        agreeing = evidence.votes[match.person.id] if match.person else 0
-        if near and alone and agreeing >= config.min_samples:
-            return Finding.RECOGNISED, "within-threshold"
-        enough = evidence.samples >= config.unknown_samples or (left and evidence.samples >= config.min_samples)
-        if not enough:
-            return Finding.UNDECIDED, "too-few-samples"
-        if not near:
-            return Finding.UNKNOWN, "beyond-threshold"
-        return Finding.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
+
+def _find(match: Match, evidence: _Evidence, config: VerdictConfig, left: bool) -> tuple[Finding, str]:
+    near = match.person is not None and match.distance_sq <= match.threshold_sq
+    alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
+    agreeing = evidence.votes[match.person.id] if match.person else 0
+    if near and alone and agreeing >= config.min_samples:
+        return Finding.RECOGNISED, "within-threshold"
+    enough_samples = max(config.unknown_samples, config.min_samples)
+    enough = evidence.samples >= enough_samples or (left and evidence.samples >= config.min_samples)
+    if not enough:
+        return Finding.UNDECIDED, "too-few-samples"
+    if not near:
+        return Finding.UNKNOWN, "beyond-threshold"
+    return Finding.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
+
+
+def _stricter(config: VerdictConfig, lockout: LockoutConfig) -> VerdictConfig:
+    """What a visitor has to show after repeated failures."""
+    return msgspec.structs.replace(
+        config,
+        threshold_factor=config.threshold_factor * lockout.threshold_factor,
+        min_samples=config.min_samples + lockout.extra_samples,
+    )
