@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from edge.access.rules import rules_of
 from edge.config import DoorConfig, read_config
-from edge.errors import ThresholdError
+from edge.errors import ConfigError, ThresholdError
 from edge.host import clock_synced
 from edge.identity.gallery import load_gallery
 from edge.messaging.connection import connect
+from edge.renewal import describe
 from edge.vision.camera import open_camera
 from edge.vision.reader import Vision, load_vision
 
@@ -38,8 +40,12 @@ def check(path: Path) -> list[Finding]:
     findings.extend(_look("camera", lambda: _camera(config), "plug it in, or set [camera] source"))
     vision: list[Vision] = []
     findings.extend(_look("models", lambda: _models(config, vision), "reinstall threshold-edge"))
-    if vision:
+    if vision and config.release:
+        remedy = "edge trust ROOT.json, then  tools/sync.py publish  on the desktop"
+        findings.extend(_look("release", lambda: describe(config, vision[0]), remedy))
+    elif vision:
         findings.extend(_look("gallery", lambda: _gallery(config, vision[0]), "make one with tools/enroll.py"))
+    findings.extend(_look("access", lambda: _access(config), "mend the policy; systemd/policy.toml is an example"))
     findings.extend(_look("broker", lambda: _broker(config), "see [mqtt] in door.toml; the daemon queues meanwhile"))
     findings.append(_state(Path(config.state_folder)))
     findings.append(_clock())
@@ -72,6 +78,15 @@ def _models(config: DoorConfig, vision: list[Vision]) -> str:
 def _gallery(config: DoorConfig, vision: Vision) -> str:
     info = load_gallery(Path(config.gallery), vision.reader.embedder.sha256).info
     return f"{config.gallery}: {info.people} people, version {info.version[:12]}"
+
+
+def _access(config: DoorConfig) -> str:
+    door = rules_of(config.access).door(config.door)
+    if not config.access.policy:
+        return f"[access] allow: {len(door.allow)} pattern(s)"
+    if not door.allow:
+        raise ConfigError(f"{config.access.policy}: lets nobody through door '{config.door}' ({door.id})")
+    return f"{config.access.policy}: {door.id}, {len(door.allow)} rule(s)"
 
 
 def _broker(config: DoorConfig) -> str:

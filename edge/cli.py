@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from edge.program import run
 
 if TYPE_CHECKING:
     from edge.messaging.subscriber import Message
+
+_YEARS = (1971, 2200)  # of --at
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="replay", door="replay")
     expected = read_expected(arguments.expect) if arguments.expect else None
     found = []
-    for line in replay(config, arguments.clip, arguments.gallery, arguments.annotate):
+    for line in replay(config, arguments.clip, arguments.gallery, arguments.annotate, arguments.at):
         found.append(line)
         if arguments.json:
             _print_json(line)
@@ -99,6 +102,13 @@ def _check(arguments: argparse.Namespace) -> int:
             if not finding.ok:
                 print(f"{'':18}{finding.remedy}")
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _trust(arguments: argparse.Namespace) -> int:
+    from edge.renewal import trust
+
+    print(trust(read_config(arguments.config), arguments.root), file=sys.stderr)
+    return 0
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -172,6 +182,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="one JSON object per decision and line")
     command.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="write the clip with what the door saw")
     command.add_argument(
+        "--at",
+        type=_moment_ns,
+        metavar="TIME",
+        help="when the clip begins, for rules with times, such as 2026-03-29T01:30+01:00 (default: clock not set)",
+    )
+    command.add_argument(
         "--expect",
         type=Path,
         metavar="EVENTS.jsonl",
@@ -187,6 +203,16 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "check", _check, "find what stands between this door and its first event")
     command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
     command.add_argument("--json", action="store_true", help="a JSON array")
+
+    command = _command(commands, "trust", _trust, "take releases from whoever holds the keys that this root names")
+    command.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of tools/sync.py")
+    command.add_argument(
+        "--config",
+        type=Path,
+        default=Path("/etc/threshold/door.toml"),
+        metavar="door.toml",
+        help="the door's configuration (default: %(default)s)",
+    )
 
     command = _command(commands, "bench", _bench, "measure every stage on this machine")
     command.add_argument(
@@ -207,12 +233,23 @@ def _parser() -> argparse.ArgumentParser:
         "--channels",
         nargs="+",
         default=["events"],
-        choices=["events", "open", "status", "health"],
+        choices=["events", "open", "status", "health", "release"],
         metavar="CHANNEL",
-        help="events, open, status, health (default: events)",
+        help="events, open, status, health, release (default: events)",
     )
     command.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
     return parser
+
+
+def _moment_ns(text: str) -> int:
+    """Nanoseconds since 1970 UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
+    if moment.tzinfo is None or not _YEARS[0] <= moment.year < _YEARS[1]:
+        raise argparse.ArgumentTypeError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
+    return round(moment.timestamp()) * 1_000_000_000
 
 
 def _command(commands: Any, name: str, function: Any, purpose: str) -> argparse.ArgumentParser:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edge.config import DoorConfig
 from edge.errors import CameraError, CameraLost
-from edge.host import ServiceManager, clock_synced, temperature_c
-from edge.identity.gallery import load_gallery
+from edge.host import ServiceManager, WallClock, clock_synced, temperature_c
+from edge.kit import Kit, kit_of
 from edge.messaging.events import (
     VERSION,
     CameraState,
@@ -25,6 +25,7 @@ from edge.messaging.events import (
     GalleryRef,
     Health,
     Open,
+    ReleaseReport,
     StageTiming,
     Topics,
     access_event,
@@ -37,9 +38,10 @@ from edge.messaging.publisher import Link, Publisher
 from edge.messaging.uuid7 import Uuid7Source
 from edge.pipeline import Pipeline
 from edge.records import Decision, Kind
+from edge.release.keeper import News
+from edge.renewal import Renewal
 from edge.stopwatch import Stopwatch
 from edge.vision.camera import Camera, open_camera, without_password
-from edge.vision.reader import load_vision
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +65,11 @@ class Daemon:
         self._config = config
         self._ids = Uuid7Source()
         self._stopwatch = Stopwatch()
-        vision = load_vision(config.models, config.detector, config.quality, self._stopwatch)
-        gallery = load_gallery(Path(config.gallery), vision.reader.embedder.sha256)
-        self._pipeline = Pipeline(config, vision, gallery, self._stopwatch)
-        self._models = tuple((model.contract.job, model.contract.sha256[:12]) for model in vision.models)
-        self._gallery_version = gallery.info.version
+        self._renewal = Renewal(config, config.release, self._released, self._stopwatch) if config.release else None
+        kit = self._renewal.kit if self._renewal else kit_of(config, self._stopwatch)
+        self._pipeline = Pipeline(config, kit.vision, kit.gallery, self._stopwatch, rules=kit.rules)
+        self._clock = WallClock(trusted=config.access.trust_clock)
+        self._kit = kit
         self._outbox = Outbox(Path(config.state_folder) / "outbox.sqlite", config.outbox, announce=self._dropped)
         topics = Topics(config.site, config.door)
         self._publisher = Publisher(config.mqtt, topics, self._outbox, on_open_expired=self._open_expired)
@@ -79,7 +81,9 @@ class Daemon:
         self._dropped_frames = 0
         self._fed_ns = 0
         self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
-        log.info("door %s/%s: %d people, camera %s", config.site, config.door, gallery.info.people, self._camera_name)
+        log.info(
+            "door %s/%s: %d people, camera %s", config.site, config.door, kit.gallery.info.people, self._camera_name
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Watch the door until `stop` is set or a recorded source ends.
@@ -89,16 +93,29 @@ class Daemon:
             OutboxError: events can no longer be stored.
         """
         with self._outbox:
-            camera: Camera | None = open_camera(self._config.camera, realtime=True)
+            camera: Camera | None = self._open_first()
             with self._publisher:
                 self._record(EventKind.STARTED, f"camera {self._camera_name}")
                 self._manager.tell("READY=1")
+                if self._renewal:
+                    self._renewal.start()
                 try:
                     while camera is not None:
                         camera = self._watch(camera, stop)
                 finally:
                     self._manager.tell("STOPPING=1")
+                    if self._renewal:
+                        self._renewal.close()
                     self._record(EventKind.STOPPED, "asked to stop" if stop.is_set() else "the source has ended")
+
+    def _open_first(self) -> Camera:
+        """The camera at the start; a release is not to blame for its absence."""
+        try:
+            return open_camera(self._config.camera, realtime=True)
+        except CameraError:
+            if self._renewal:
+                self._renewal.excuse()
+            raise
 
     def _watch(self, camera: Camera, stop: threading.Event) -> Camera | None:
         """Use one opened camera until it ends; returns its successor if it was lost and came back, else None."""
@@ -106,21 +123,22 @@ class Daemon:
             with camera:
                 for frame in camera:
                     self.camera_state = CameraState.WORKING
-                    for decision in self._pipeline.step(frame):
+                    for decision in self._pipeline.step(frame, self._clock.offset_ns()):
                         self._act(decision)
                     self.frames += 1
                     self._feed()
+                    self._renew()
                     self._report(camera)
                     if stop.is_set():
                         return None
-            for decision in self._pipeline.finish(time.monotonic_ns()):
+            for decision in self._pipeline.finish(time.monotonic_ns(), self._clock.offset_ns()):
                 self._act(decision)
             return None
         except CameraLost as error:
             log.warning("%s", error)
             self.camera_state = CameraState.LOST
             self._record(EventKind.CAMERA_LOST, str(error))
-            for decision in self._pipeline.finish(time.monotonic_ns()):
+            for decision in self._pipeline.finish(time.monotonic_ns(), self._clock.offset_ns()):
                 self._act(decision)
         finally:
             self._dropped_frames += camera.dropped
@@ -131,6 +149,7 @@ class Daemon:
         pause_s, longest_s = _REOPEN_S
         while not stop.wait(pause_s):
             self._report(None)
+            self._renew()
             try:
                 camera = open_camera(self._config.camera, realtime=True)
             except CameraError as error:
@@ -172,7 +191,38 @@ class Daemon:
         return self._ids.new(time.time_ns() // 1_000_000)
 
     def _circumstances(self) -> Circumstances:
-        return Circumstances(self._config.door, clock_synced(), self._gallery_version, self._models)
+        return Circumstances(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)
+
+    def _renew(self) -> None:
+        """Go over to a new release if one is ready, between two frames."""
+        if self._renewal:
+            self._renewal.exchange(self._adopt)
+
+    def _adopt(self, kit: Kit) -> None:
+        self._pipeline.adopt(kit.vision, kit.gallery, kit.rules)
+        self._kit = kit
+
+    def _released(self, news: News) -> None:
+        """Tell of a release, or of its refusal; called from the thread that keeps the releases."""
+        standing, kit = news.standing, self._kit
+        if news.applied or news.refused:
+            self._record(EventKind.RELEASE_APPLIED if news.applied else EventKind.RELEASE_REFUSED, standing.reason)
+        report = ReleaseReport(
+            v=VERSION,
+            door=self._config.door,
+            release=standing.release,
+            applied_at=standing.applied_at,
+            ok=standing.ok,
+            reason=standing.reason,
+            people=kit.gallery.info.people,
+            gallery=self._gallery_ref(),
+            models=dict(kit.models),
+        )
+        self._publisher.release(report)
+
+    def _gallery_ref(self) -> GalleryRef | None:
+        version = self._kit.gallery.info.version
+        return GalleryRef(version=version) if version else None
 
     def _feed(self) -> None:
         """Only a frame that went through the whole pipeline feeds the watchdog."""
@@ -205,8 +255,8 @@ class Daemon:
                 rejects={"quality": dict(self._pipeline.judge.refusals)},
                 temperature_c=temperature_c(),
                 outbox_depth=self._outbox.depth(),
-                gallery=GalleryRef(version=self._gallery_version),
-                models=dict(self._models),
+                gallery=self._gallery_ref(),
+                models=dict(self._kit.models),
                 problems=self._problems(),
             )
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.access.policy import Policy
+from edge.access.rulebook import Rules, plain_rules
 from edge.config import DoorConfig
 from edge.identity.gallery import Gallery
 from edge.identity.verdict import Judge
-from edge.records import Decision, Frame, Sample, Track
+from edge.records import Decision, Finding, Frame, Kind, Sample, Track
 from edge.vision.metering import Meter, unmetered
 from edge.vision.motion import Motion
 from edge.vision.reader import Vision
@@ -27,25 +28,45 @@ class Pipeline:
         judge: the evidence, to look at.
     """
 
-    def __init__(self, config: DoorConfig, vision: Vision, gallery: Gallery, meter: Meter = unmetered) -> None:
+    def __init__(
+        self,
+        config: DoorConfig,
+        vision: Vision,
+        gallery: Gallery,
+        meter: Meter = unmetered,
+        *,
+        rules: Rules | None = None,
+    ) -> None:
         """
         Args:
             config: of the door; each stage gets its own table.
             vision: the loaded models; the meter was given to them already.
             gallery: who is enrolled, made by the embedder in `vision`.
             meter: watches the stages bound here.
+            rules: who may pass; None: as [access] allow says.
+
+        Raises:
+            ConfigError: [access] names a policy, and no rules are given.
         """
+        self._config = config
+        self._meter = meter
         self.tracks: Sequence[Track] = ()
         self.samples: dict[int, Sample] = {}
-        self.judge = Judge(gallery, config.verdict)
+        self._policy = Policy(plain_rules(config.access) if rules is None else rules, config.door)
+        self.judge = Judge(gallery, self._policy.demands(config.verdict), config.lockout)
         self._tracker = Tracker(config.tracker)
-        self._policy = Policy(config.access)
+        self._denied: set[str] = set()  # ids of people whose last answer was a denial
         self._moved = meter("motion", Motion(config.motion).moved)
         self._detect = meter("detect", vision.detector.detect)
         self._read = vision.reader.read
 
-    def step(self, frame: Frame) -> list[Decision]:
-        """Take one frame; returns the decisions that fell with it, seldom any."""
+    def step(self, frame: Frame, utc_offset_ns: int | None = None) -> list[Decision]:
+        """Take one frame; returns the decisions that fell with it, seldom any.
+
+        Args:
+            frame: the next one.
+            utc_offset_ns: wall clock (nanoseconds since 1970 UTC) minus the frames' clock; None: it is not set.
+        """
         self.samples = {}
         if not self._moved(frame) and not self._tracker.alive:
             self.tracks = ()
@@ -54,12 +75,46 @@ class Pipeline:
         for track in self.judge.wanting(self.tracks, frame.t_ns):
             self.samples[track.id] = self._read(frame, track.face)
             self.judge.observe(track, self.samples[track.id], frame.t_ns)
-        return self._decide(frame.t_ns)
+        return self._decide(frame.t_ns, utc_offset_ns)
 
-    def finish(self, t_ns: int) -> list[Decision]:
+    def adopt(self, vision: Vision, gallery: Gallery, rules: Rules) -> None:
+        """Go on with other models, people and rules, between two frames; tracks go on, their evidence starts anew."""
+        self._policy = Policy(rules, self._config.door)
+        self.judge.adopt(gallery, self._policy.demands(self._config.verdict))
+        self._detect = self._meter("detect", vision.detector.detect)
+        self._read = vision.reader.read
+
+    def finish(self, t_ns: int, utc_offset_ns: int | None = None) -> list[Decision]:
         """The source has ended: everybody has left, and what is ripe falls now."""
         self.tracks = self._tracker.finish()
-        return self._decide(t_ns)
+        return self._decide(t_ns, utc_offset_ns)
 
-    def _decide(self, t_ns: int) -> list[Decision]:
-        return [self._policy.decide(verdict, t_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
+    def _decide(self, t_ns: int, utc_offset_ns: int | None) -> list[Decision]:
+        wall_ns = None if utc_offset_ns is None else t_ns + utc_offset_ns
+        decisions = [self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
+        for decision in decisions:
+            self._remember(decision)
+        if self._denied:
+            self._reconsider(t_ns, wall_ns)
+        return decisions
+
+    def _remember(self, decision: Decision) -> None:
+        person = decision.verdict.match.person
+        if decision.kind is Kind.DENIED and person is not None:
+            self._denied.add(person.id)
+        elif decision.kind is Kind.DOOR_OPEN and person is not None:
+            self._denied.discard(person.id)
+
+    def _reconsider(self, t_ns: int, wall_ns: int | None) -> None:
+        """Whoever was denied and is here when a window opens, the clock is set or the rules change, need not go away.
+
+        The old verdict opens nothing: it may be a while ago. The judge looks anew.
+        """
+        for track in self.tracks:
+            verdict = None if track.lost else self.judge.progress(track).verdict
+            person = verdict.match.person if verdict and verdict.finding is Finding.RECOGNISED else None
+            if verdict is None or person is None or person.id not in self._denied:
+                continue
+            if self._policy.decide(verdict, t_ns, wall_ns).kind is Kind.DOOR_OPEN:
+                self._denied.discard(person.id)
+                self.judge.look_anew(verdict)

@@ -199,6 +199,10 @@ class Connection:
         if refused:
             raise BrokerRefused(f"the broker does not let us read {', '.join(refused)}: check its access rules")
 
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Hear no more of these topics; not waited for."""
+        self._client.unsubscribe(topics)
+
     def close(self) -> None:
         """Say goodbye, so that the last will is not sent, and close."""
         with contextlib.suppress(OSError, ValueError):
@@ -218,7 +222,12 @@ class Connection:
 
 
 def connect(
-    config: MqttConfig, *, client_id: str, will: Outgoing | None = None, first: Protocol = "5"
+    config: MqttConfig,
+    *,
+    client_id: str,
+    will: Outgoing | None = None,
+    first: Protocol = "5",
+    max_packet_bytes: int | None = None,
 ) -> tuple[Connection, Protocol]:
     """Connect and log in, speaking MQTT 5 where the broker does and 3.1.1 otherwise.
 
@@ -230,6 +239,8 @@ def connect(
         client_id: who we are; a second connection with the same id ends the first.
         will: what the broker shall publish if we vanish.
         first: what to try first when the version is not forced.
+        max_packet_bytes: larger messages are not for us. An MQTT 5 broker is told and leaves them out; if one comes
+            all the same, as over 3.1.1, the connection ends before it is read.
 
     Returns:
         The connection, and what to try first next time. After a mere hang-up that is still 5: it may have been an
@@ -241,15 +252,19 @@ def connect(
         BrokerError: it cannot be reached.
     """
     endpoint = read_endpoint(config)
+
+    def attempt(protocol: Protocol, answer_s: float = CONNECT_TIMEOUT_S) -> Connection:
+        return _attempt(endpoint, config, protocol, client_id, will, answer_s, max_packet_bytes)
+
     if config.protocol != "auto":
-        return _attempt(endpoint, config, config.protocol, client_id, will), config.protocol
+        return attempt(config.protocol), config.protocol
     if first == "3.1.1":
         with contextlib.suppress(_ProtocolRefused):
-            return _attempt(endpoint, config, "3.1.1", client_id, will), "3.1.1"
+            return attempt("3.1.1"), "3.1.1"
     try:
-        return _attempt(endpoint, config, "5", client_id, will, answer_s=TRY_5_S), "5"
+        return attempt("5", TRY_5_S), "5"
     except _ProtocolRefused as error:
-        return _attempt(endpoint, config, "3.1.1", client_id, will), "3.1.1" if error.sure else "5"
+        return attempt("3.1.1"), "3.1.1" if error.sure else "5"
 
 
 def _attempt(
@@ -258,15 +273,20 @@ def _attempt(
     protocol: Protocol,
     client_id: str,
     will: Outgoing | None,
-    answer_s: float = CONNECT_TIMEOUT_S,
+    answer_s: float,
+    max_packet_bytes: int | None,
 ) -> Connection:
     """One CONNECT in one protocol version."""
     inbox = _Inbox()
-    client = _client(endpoint, protocol, client_id, inbox)
+    client = _client(endpoint, protocol, client_id, inbox, max_packet_bytes)
+    properties = None
+    if protocol == "5" and max_packet_bytes is not None:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = max_packet_bytes
     if will is not None:
         client.will_set(will.topic, will.payload, will.qos, will.retain)
     try:
-        client.connect(endpoint.host, endpoint.port, config.keepalive_s)
+        client.connect(endpoint.host, endpoint.port, config.keepalive_s, properties=properties)
     except ssl.SSLCertVerificationError as error:
         raise BrokerRefused(
             f"{endpoint}: its certificate is not trusted ({error.verify_message}); "
@@ -298,15 +318,33 @@ def _attempt(
     raise BrokerError(f"{endpoint}: does not accept the connection ({reason})")
 
 
-def _client(endpoint: Endpoint, protocol: Protocol, client_id: str, inbox: _Inbox) -> paho.Client:
+class _BoundedClient(paho.Client):
+    """A paho client that cuts the connection rather than gather a packet beyond a limit.
+
+    paho asks its socket for the whole rest of a packet, so what it asks for shows the packet's length before its first
+    byte is read. This hook is not part of paho's API; `tests/test_release.py` notices if it stops being called.
+    """
+
+    max_packet_bytes: int | None = None
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if self.max_packet_bytes is not None and bufsize > self.max_packet_bytes:
+            raise ConnectionError(f"a packet of {bufsize} bytes, more than {self.max_packet_bytes}")
+        return super()._sock_recv(bufsize)
+
+
+def _client(
+    endpoint: Endpoint, protocol: Protocol, client_id: str, inbox: _Inbox, max_packet_bytes: int | None
+) -> paho.Client:
     """A paho client that writes all it hears into `inbox` and does nothing by itself."""
-    client = paho.Client(
+    client = _BoundedClient(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=_PAHO_VERSION[protocol],
         clean_session=None if protocol == "5" else True,
         reconnect_on_failure=False,
     )
+    client.max_packet_bytes = max_packet_bytes
     client.connect_timeout = CONNECT_TIMEOUT_S
     client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
     if endpoint.username:

@@ -175,7 +175,21 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
 
 
-Record = Event | Open | Status | Health
+class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Which release the door runs, retained on `…/release`; after a refusal it still names the one that runs."""
+
+    v: Version
+    door: str
+    release: Annotated[int, Meta(description="number of the release that runs")] | None
+    applied_at: Annotated[Instant, Meta(description="when it began to run")] | None
+    ok: Annotated[bool, Meta(description="whether the last one offered was applied, or was the same")]
+    reason: Annotated[str, Meta(description="what was applied, or why the last one offered was refused")]
+    people: Annotated[int, Meta(description="how many the gallery in use holds")] | None
+    gallery: GalleryRef | None
+    models: dict[str, str]
+
+
+Record = Event | Open | Status | Health | ReleaseReport
 
 
 class Channel(StrEnum):
@@ -185,6 +199,7 @@ class Channel(StrEnum):
     OPEN = "open"
     STATUS = "status"
     HEALTH = "health"
+    RELEASE = "release"
 
 
 _TYPES: dict[Channel, type[Record]] = {
@@ -192,6 +207,7 @@ _TYPES: dict[Channel, type[Record]] = {
     Channel.OPEN: Open,
     Channel.STATUS: Status,
     Channel.HEALTH: Health,
+    Channel.RELEASE: ReleaseReport,
 }
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
@@ -214,6 +230,17 @@ class Topics:
         """The door and the channel that a topic names; None for any other topic."""
         found = _TOPIC.fullmatch(topic)
         return None if found is None else (Topics(found[1], found[2]), Channel(found[3]))
+
+
+def repo_topic(site: str, name: str) -> str:
+    """Where a file of the site's signed repository is kept, retained, such as threshold/home/repo/timestamp.json."""
+    return f"threshold/{site}/repo/{name}"
+
+
+def repo_name(site: str, topic: str) -> str | None:
+    """The file's name in such a topic; None for any other topic."""
+    prefix = repo_topic(site, "")
+    return topic.removeprefix(prefix) if topic.startswith(prefix) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +295,7 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances
         runner_up_sq=round(float(match.runner_up_sq), 4),
         samples=verdict.samples,
         quality=round(min(max(float(verdict.quality), 0.0), 1.0), 3),
-        reason=verdict.reason,
+        reason=decision.reason or verdict.reason,
         rule=decision.rule,
         track=verdict.track.id,
         box=_box(verdict.track.face.box),

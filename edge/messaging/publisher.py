@@ -22,7 +22,19 @@ from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError, OutboxError
 from edge.messaging.connection import Connection, Outgoing, Protocol, Waker, connect
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import VERSION, Channel, Event, Health, Open, Presence, Status, Topics, encode, instant
+from edge.messaging.events import (
+    VERSION,
+    Channel,
+    Event,
+    Health,
+    Open,
+    Presence,
+    ReleaseReport,
+    Status,
+    Topics,
+    encode,
+    instant,
+)
 from edge.messaging.flight import Flight, Opening
 from edge.messaging.outbox import Outbox
 
@@ -102,9 +114,10 @@ class Publisher:
         self._backoff_s = backoff_s
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
-        self._lock = threading.Lock()  # guards the next three
+        self._lock = threading.Lock()  # guards the next four
         self._openings: deque[Opening] = deque()
         self._health: Health | None = None
+        self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
         self._state = LinkState(Link.CONNECTING)
         self._waker = Waker()
         self._first: Protocol = "5"
@@ -141,6 +154,12 @@ class Publisher:
             self._on_open_expired(message, f"no connection to the broker ({self._state.link})")
         else:
             self._waker.wake()
+
+    def release(self, report: ReleaseReport) -> None:
+        """Publish which release runs, now and after every reconnect; a newer report replaces the older."""
+        with self._lock:
+            self._release = (report, False)
+        self._waker.wake()
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
@@ -252,6 +271,8 @@ class Publisher:
         try:
             online = self._status(Presence.ONLINE, "connected", since=self._wall_ns())
             flight.add_other(connection.publish(online))
+            with self._lock:
+                self._release = self._release and (self._release[0], False)
             self._tell(LinkState(Link.ONLINE, protocol=connection.protocol))
             while not self._finished(flight):
                 self._send(connection, flight)
@@ -276,6 +297,11 @@ class Publisher:
             flight.add_event(number, event.seq)
         with self._lock:
             report, self._health = self._health, None
+            release = self._release[0] if self._release and not self._release[1] else None
+            self._release = self._release and (self._release[0], True)
+        if release is not None:
+            outgoing = Outgoing(self._topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
+            flight.add_other(connection.publish(outgoing))
         if report is not None and not connection.congested():
             connection.publish(Outgoing(self._topics.of(Channel.HEALTH), encode(report), qos=0, retain=True))
 
@@ -373,7 +399,8 @@ class Publisher:
         """Whether we are to stop, and everything is said or there is no time for it."""
         if self._stop_ns is None:
             return False
-        said = not len(flight) and not self._openings and self._health is None and self._outbox.depth() == 0
+        told = self._release is None or self._release[1]
+        said = told and not len(flight) and not self._openings and self._health is None and self._outbox.depth() == 0
         return said or time.monotonic_ns() > self._stop_ns - FAREWELL_NS
 
     def _farewell(self, connection: Connection) -> None:

@@ -1,0 +1,118 @@
+"""What a door runs and a release can replace: models, gallery and access rules, loaded, tested and belonging together.
+
+From [release] the newest release that is whole, else what door.toml names.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.access.rulebook import Rules
+from edge.access.rules import read_rules, rules_of
+from edge.config import DoorConfig
+from edge.errors import GalleryError, ModelError
+from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
+from edge.identity.shards import retained
+from edge.records import Floats
+from edge.release.layout import GALLERY, MODELS, POLICY
+from edge.vision.metering import Meter, unmetered
+from edge.vision.reader import Vision, load_vision
+
+log = logging.getLogger(__name__)
+
+_UNIT_TOLERANCE = 1e-3
+_SELF_SQ = 1e-3  # a person's own vector is within this of its own row, whatever the rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Models, gallery and rules that belong together; `models` is job to the first digits of the model's sha256."""
+
+    vision: Vision
+    gallery: Gallery
+    rules: Rules
+    own_models: bool
+
+    @property
+    def models(self) -> tuple[tuple[str, str], ...]:
+        return tuple((model.contract.job, model.contract.sha256[:12]) for model in self.vision.models)
+
+
+def kit_of(config: DoorConfig, meter: Meter = unmetered) -> Kit:
+    """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: something is missing or damaged.
+    """
+    vision = load_vision(config.models, config.detector, config.quality, meter)
+    embedder = vision.reader.embedder
+    try:
+        gallery = load_gallery(Path(config.gallery), embedder.sha256)
+    except GalleryError as error:
+        if config.release is None:
+            raise
+        log.warning("%s; this door knows nobody until a release arrives", error)
+        gallery = _nobody(embedder.dimension, embedder.sha256)
+    return Kit(vision, gallery, rules_of(config.access), own_models=False)
+
+
+def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, meter: Meter = unmetered) -> Kit:
+    """Load and test what lies in a release's folder.
+
+    Args:
+        config: of the door.
+        folder: of the release.
+        installed: the models that door.toml names, if they are loaded, for a release without models.
+        meter: for models loaded here.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: something is damaged, does not fit, or fails its test.
+    """
+    own_models = (folder / MODELS).is_dir()
+    if own_models:
+        models = msgspec.structs.replace(config.models, folder=str(folder / MODELS))
+        vision = load_vision(models, config.detector, config.quality, meter)
+        _test_models(vision)
+    else:
+        vision = installed or load_vision(config.models, config.detector, config.quality, meter)
+    gallery = load_gallery(folder / GALLERY, vision.reader.embedder.sha256)
+    _test_gallery(gallery, folder)
+    policy = folder / POLICY
+    rules = read_rules(policy) if policy.exists() else rules_of(config.access)
+    return Kit(vision, gallery, rules, own_models)
+
+
+def still_enrolled(old: bytes, new: bytes) -> bytes | None:
+    """The old gallery without anybody who is not in the new one unchanged; None if it cannot be read."""
+    try:
+        return retained(old, new)
+    except ValueError:
+        return None
+
+
+def _test_models(vision: Vision) -> None:
+    """Warm up, and see that a vector comes out: finite, of unit length, the same twice."""
+    embedder = vision.reader.embedder
+    embedder.pixels[:] = np.random.default_rng(0).integers(0, 255, embedder.pixels.shape, np.uint8)
+    first, again = embedder.embed(), embedder.embed()
+    if not abs(float(np.linalg.norm(first)) - 1) < _UNIT_TOLERANCE or not np.array_equal(first, again):
+        raise ModelError("self-test failed: the embedder gives no steady unit vector")
+
+
+def _test_gallery(gallery: Gallery, folder: Path) -> None:
+    """The first, the middle and the last person are found by their own vectors."""
+    count = len(gallery.people)
+    for row in {0, count // 2, count - 1} if count else set():
+        vector: Floats = gallery.centroids[row]
+        if gallery.nearest(vector).distance_sq > _SELF_SQ:
+            raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")
+
+
+def _nobody(dimension: int, embedder_sha256: str) -> Gallery:
+    nothing = np.zeros((0, dimension), np.float32)
+    return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))

@@ -1,0 +1,1 @@
+"""How signed releases reach a door: mirrored, verified, assembled, applied between two frames, reported."""

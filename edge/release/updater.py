@@ -1,0 +1,135 @@
+"""One look at a repository: verify what it offers, fetch what is missing, put the release on the disk, whole.
+
+Nothing here runs a release; see `edge.release.keeper`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from edge.errors import ReleaseError
+from edge.release.layout import (
+    PIECE_BYTES,
+    TARGET,
+    TIMESTAMP,
+    Entry,
+    Release,
+    cut_plain,
+    decode_release,
+    piece_name,
+    sha256_of,
+)
+from edge.release.mirror import Source
+from edge.release.store import Store
+from edge.release.trust import next_root_name, verify
+
+
+class Cutter(Protocol):
+    """How a gallery is cut into pieces and joined again, both raising ValueError for what is no gallery."""
+
+    def cut(self, content: bytes, rows: int, piece_bytes: int) -> list[bytes]: ...
+
+    def join(self, pieces: Sequence[bytes], length: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A release that has arrived whole and verified, and does not run yet."""
+
+    release: Release
+    digest: str
+    folder: str
+    path: Path
+
+
+class Updater:
+    """Looks at one repository for one door.
+
+    Args:
+        source: the repository.
+        store: this door's disk.
+        cutter: for galleries.
+        max_bytes: the largest release to take.
+    """
+
+    def __init__(self, source: Source, store: Store, cutter: Cutter, max_bytes: int) -> None:
+        self._source = source
+        self._store = store
+        self._cutter = cutter
+        self._max_bytes = max_bytes
+        self._root = store.root()
+
+    def root_name(self) -> str:
+        """The name of the root metadata that would come next."""
+        return next_root_name(self._store.metadata, self._root)
+
+    def check(self, now: datetime) -> Offer | None:
+        """Fetch what is new; None if the repository offers what runs already.
+
+        Raises:
+            ReleaseError: what it offers is refused, and why.
+            ThresholdError: it cannot be reached.
+            Changed: it has changed meanwhile.
+        """
+        current = self._store.current()
+        if current is None and self._one(TIMESTAMP) is None:  # nothing was ever published
+            return None
+        content = verify(self._store.metadata, self._one, self._root, now)
+        digest = sha256_of(content)
+        if current is not None and current.digest == digest:
+            return None
+        if current is not None and current.failed == digest:
+            raise ReleaseError(current.failure)
+        release = decode_release(content, self._max_bytes)
+        if current is not None and release.release < current.release:
+            raise ReleaseError(f"{TARGET}: release {release.release} is older than {current.release}, which runs here")
+        files = self._assemble(release, current.folder if current else "")
+        folder = self._store.write(release.release, content, files)
+        return Offer(release, digest, folder, self._store.path(folder))
+
+    def _one(self, name: str) -> bytes | None:
+        return self._source.fetch([name]).get(name)
+
+    def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
+        """The files of a release, from pieces of the running one and pieces fetched."""
+        held = self._held(release, running)
+        wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
+        names = [piece_name(sha256) for sha256 in wanted if sha256 not in held]
+        for name, content in self._source.fetch(names).items():
+            sha256 = sha256_of(content)
+            if piece_name(sha256) != name:
+                raise ReleaseError(f"{name}: damaged, its sha256 is another")
+            held[sha256] = content
+        missing = [sha256 for sha256 in wanted if sha256 not in held]
+        if missing:
+            raise ReleaseError(f"{piece_name(missing[0])}: not there ({len(missing)} of {len(wanted)} pieces missing)")
+        return {
+            entry.name: self._join(entry, [held[piece.sha256] for piece in entry.pieces]) for entry in release.files
+        }
+
+    def _held(self, release: Release, running: str) -> dict[str, bytes]:
+        """Pieces that the running release's files contain, cut as the new release cuts its own."""
+        held: dict[str, bytes] = {}
+        if not running:
+            return held
+        for entry in release.files:
+            try:
+                content = (self._store.path(running) / entry.name).read_bytes()
+                pieces = self._cutter.cut(content, entry.rows, PIECE_BYTES) if entry.rows else cut_plain(content)
+            except (OSError, ValueError):
+                continue
+            held |= {sha256_of(piece): piece for piece in pieces}
+        return held
+
+    def _join(self, entry: Entry, pieces: list[bytes]) -> bytes:
+        try:
+            content = self._cutter.join(pieces, entry.length) if entry.rows else b"".join(pieces)
+        except ValueError as error:
+            raise ReleaseError(f"{entry.name}: its pieces do not fit together ({error})") from error
+        if sha256_of(content) != entry.sha256 or len(content) != entry.length:
+            raise ReleaseError(f"{entry.name}: its sha256 is not the signed one")
+        return content

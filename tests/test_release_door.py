@@ -1,0 +1,239 @@
+"""Releases at a whole door: models and clip are the real ones, and so is the broker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from brokers import Mosquitto, needs_mosquitto, wait_until
+from releases import Desk, holds
+from releasing.commands import _models
+from releasing.transport import publish
+
+from edge.access.rulebook import allow_list
+from edge.check import check
+from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
+from edge.daemon import Daemon
+from edge.demo.show import CLIP, GALLERY
+from edge.errors import ReleaseError
+from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
+from edge.messaging.events import Channel, Event, EventKind, ReleaseReport, Topics
+from edge.messaging.subscriber import Message, Subscriber
+from edge.pipeline import Pipeline
+from edge.records import Decision, Frame, Kind
+from edge.release.layout import GALLERY as GALLERY_FILE
+from edge.renewal import trust
+from edge.vision.manifest import default_folder
+from edge.vision.reader import Vision
+
+SITE = "home"
+
+
+def frames(count: int) -> list[Frame]:
+    """The first frames of the bundled clip, in which the enrolled person walks up."""
+    source = cv2.VideoCapture(str(CLIP))
+    read = [source.read()[1] for _ in range(count)]
+    source.release()
+    return [Frame(np.asarray(pixels, np.uint8), seq, round(seq * 1e9 / 15)) for seq, pixels in enumerate(read)]
+
+
+def quick() -> DoorConfig:
+    config = DoorConfig(site=SITE, door="front")
+    return msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+
+
+def nobody(embedder: str) -> Gallery:
+    return Gallery([], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), GalleryInfo("0", embedder, 0))
+
+
+def opened(decisions: list[Decision]) -> bool:
+    return any(decision.kind is Kind.DOOR_OPEN for decision in decisions)
+
+
+def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: Vision) -> None:
+    """The swap one frame before the door would have opened; the same frames open it without the swap."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    clip = frames(90)
+    plain = Pipeline(quick(), vision, gallery)
+    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
+    swapped = Pipeline(quick(), vision, gallery)
+    for seq, frame in enumerate(clip):
+        if seq == first:
+            swapped.adopt(vision, nobody(gallery.info.embedder_sha256), allow_list(["*"]))
+        assert not opened(swapped.step(frame))
+
+
+def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision: Vision) -> None:
+    """A swap before the verdict delays it by the samples it needs; one after it announces nothing again."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    clip = frames(90)
+    plain = Pipeline(quick(), vision, gallery)
+    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
+    swapped = Pipeline(quick(), vision, gallery)
+    openings = 0
+    for seq, frame in enumerate(clip[: first + 20]):
+        if seq in (first, first + 12):
+            swapped.adopt(vision, gallery, allow_list(["*"]))
+        openings += opened(swapped.step(frame))
+    assert openings == 1
+
+
+def test_rules_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    pipeline.adopt(vision, gallery, allow_list([]))
+    decisions = [decision for frame in frames(90) for decision in pipeline.step(frame)]
+    assert [decision.kind for decision in decisions] == [Kind.DENIED]
+
+
+@contextmanager
+def running(config: DoorConfig) -> Iterator[Daemon]:
+    """A daemon in a thread."""
+    daemon = Daemon(config)
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield daemon
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def hearing(mqtt: MqttConfig) -> Iterator[list[Message]]:
+    heard: list[Message] = []
+    with Subscriber(mqtt, Topics("+", "+"), [Channel.EVENTS, Channel.RELEASE]) as subscriber:
+        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
+        thread.start()
+        try:
+            yield heard
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+@pytest.fixture
+def mqtt(tmp_path: Path) -> Iterator[MqttConfig]:
+    with Mosquitto(tmp_path) as broker:
+        yield MqttConfig(url=broker.url)
+
+
+def door(tmp_path: Path, mqtt: MqttConfig, source: str = "mqtt") -> DoorConfig:
+    state = tmp_path / "state"
+    state.mkdir(exist_ok=True)
+    return msgspec.structs.replace(
+        quick(),
+        state_folder=str(state),
+        gallery=str(state / "gallery.safetensors"),
+        camera=CameraConfig(source=str(CLIP)),
+        mqtt=mqtt,
+        release=ReleaseConfig(source=source),
+    )
+
+
+def reports(heard: list[Message]) -> list[ReleaseReport]:
+    return [message.record for message in heard if isinstance(message.record, ReleaseReport)]
+
+
+def kinds(heard: list[Message]) -> list[EventKind]:
+    return [message.record.kind for message in heard if isinstance(message.record, Event)]
+
+
+def demo_gallery_without_anybody(tmp_path: Path, embedder: str) -> bytes:
+    path = tmp_path / "nobody.safetensors"
+    save_gallery(path, [], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), embedder)
+    return path.read_bytes()
+
+
+@needs_mosquitto
+def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    """From nobody known, to a door that opens, to a leaver gone; no frame is dropped and each step is told once."""
+    embedder = vision.reader.embedder.sha256
+    config = door(tmp_path, mqtt)
+    desk = Desk(tmp_path / "desk")
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    person = load_gallery(GALLERY, embedder).centroids[0].tobytes()
+
+    def push(gallery: bytes, people: int) -> float:
+        desk.release_files({GALLERY_FILE: gallery}, people, now=datetime.now(UTC), embedder=embedder)
+        began = time.monotonic()
+        publish(mqtt, SITE, desk.repository().files(), [])
+        return began
+
+    with hearing(mqtt) as heard, running(config) as daemon:
+        wait_until(lambda: daemon.frames > 2, "frames")
+        wait_until(lambda: len(reports(heard)) == 1, "the first report")
+        began = push(GALLERY.read_bytes(), 1)
+        wait_until(lambda: reports(heard)[-1].release == 1, "release 1")
+        print(f"push to applied: {time.monotonic() - began:.2f} s")
+        assert time.monotonic() - began < 2
+        wait_until(lambda: EventKind.DOOR_OPEN in kinds(heard), "the door opens", 15)
+        assert holds(tmp_path / "state", person)
+        push(demo_gallery_without_anybody(tmp_path, embedder), 0)
+        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
+        assert not holds(tmp_path / "state", person)
+        assert daemon._dropped_frames == 0
+    assert [kind for kind in kinds(heard) if kind.startswith("release")] == ["release-applied"] * 2
+    last = reports(heard)[-1]
+    assert (last.ok, last.people, last.applied_at is not None) == (True, 0, True)
+    assert reports(heard)[0].reason == "no release yet"
+
+
+@needs_mosquitto
+def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    embedder = vision.reader.embedder.sha256
+    desk = Desk(tmp_path / "desk")
+    stick = desk.folder
+    config = door(tmp_path, mqtt, source=str(stick))
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    files = {GALLERY_FILE: GALLERY.read_bytes(), **_models(default_folder())}
+    desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
+    with hearing(mqtt) as heard:
+        with running(config):
+            wait_until(lambda: bool(reports(heard)) and reports(heard)[-1].release == 1, "release 1", 15)
+        with running(config) as daemon:
+            assert daemon._kit.own_models
+            wait_until(lambda: daemon.frames > 2, "frames")
+    assert EventKind.RELEASE_REFUSED not in kinds(heard)
+
+
+def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"no trusted root .*edge trust ROOT.json"):
+        Daemon(door(tmp_path, MqttConfig(url="mqtt://127.0.0.1:1")))
+
+
+def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
+    """From no root, to no release; the release itself is shown by its number."""
+    state = tmp_path / "state"
+    state.mkdir()
+    toml = tmp_path / "door.toml"
+    toml.write_text(
+        f'site = "home"\ndoor = "front"\nstate_folder = "{state}"\n[camera]\nsource = "{CLIP}"\n'
+        '[mqtt]\nurl = "mqtt://127.0.0.1:1"\n[release]\n'
+    )
+
+    def shown() -> tuple[bool, str]:
+        (finding,) = [finding for finding in check(toml) if finding.what == "release"]
+        return finding.ok, finding.detail
+
+    assert shown()[0] is False
+    assert "no trusted root" in shown()[1]
+    desk = Desk(tmp_path / "desk")
+    (tmp_path / "root.json").write_bytes(desk.root)
+    config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
+    trust(config, tmp_path / "root.json")
+    assert "no release has arrived yet" in shown()[1]

@@ -1,0 +1,233 @@
+"""The operator's commands, as an operator runs them: init, publish, status, rotate, revoke, rollback, push, export."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from brokers import Mosquitto, needs_mosquitto, wait_until
+from releases import Door, gallery_bytes, holds, mqtt_source, vector
+from releasing.transport import DoorState
+
+from edge.config import MqttConfig
+from edge.release.mirror import FolderSource
+from edge.vision.manifest import default_folder, read_manifest
+
+ROOT = Path(__file__).parent.parent
+SITE = "home"
+PASSWORD = "a password of some length"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def tool(*arguments: str | Path, password: str | None = PASSWORD) -> Ran:
+    """Run a tool unattended, with the password in its environment."""
+    environment = {key: value for key, value in os.environ.items() if key != "THRESHOLD_KEY_PASSWORD"}
+    if password is not None:
+        environment["THRESHOLD_KEY_PASSWORD"] = password
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def sync(*arguments: str | Path, password: str | None = PASSWORD) -> Ran:
+    return tool("tools/sync.py", *arguments, password=password)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    path = tmp_path / "repo"
+    assert sync("init", path).code == 0
+    return path
+
+
+def gallery(folder: Path, people: list[int], embedder: str = "e" * 64) -> Path:
+    path = folder / f"gallery-{len(list(folder.glob('gallery-*')))}.safetensors"
+    path.write_bytes(gallery_bytes(people, embedder=embedder))
+    return path
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+def states(broker: Mosquitto) -> dict[str, DoorState]:
+    ran = sync("status", "--broker", broker.url, "--site", SITE, "--json")
+    assert ran.code == 0
+    return {state.door: state for state in msgspec.json.decode(ran.out, type=list[DoorState])}
+
+
+def test_keys_are_encrypted_and_for_their_owner_alone(repo: Path) -> None:
+    keys = sorted((repo / "keys").iterdir())
+    assert [path.name for path in keys] == ["root-1.pem", "snapshot-1.pem", "targets-1.pem", "timestamp-1.pem"]
+    for path in keys:
+        assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> None:
+    ran = sync("init", str(tmp_path / "new"), password="short")
+    assert ran.code == 0
+    assert "5 characters is easily guessed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "code", "said"),
+    [
+        (["init", "{repo}"], PASSWORD, 2, "is a repository already"),
+        (["init", "{new}"], None, 2, "THRESHOLD_KEY_PASSWORD"),
+        (["init", "{new}", "--threshold", "3", "--signers", "2"], PASSWORD, 2, "at least as many --signers"),
+        (["publish", "{new}", "--gallery", "{gallery}"], PASSWORD, 2, "no repository; make one with"),
+        (["publish", "{repo}"], PASSWORD, 2, "a first release needs a gallery"),
+        (["publish", "{repo}", "--gallery", "{repo}/absent"], PASSWORD, 2, "cannot be read"),
+        (["publish", "{repo}", "--gallery", "{repo}/root.json"], PASSWORD, 2, "damaged or not a gallery"),
+        (["publish", "{repo}", "--gallery", "{gallery}"], "another password", 2, "is the password right"),
+        (["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1"], PASSWORD, 2, "go together"),
+        (
+            ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1", "--site", "s"],
+            PASSWORD,
+            1,
+            "cannot be reached",
+        ),
+        (
+            ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "http://x", "--site", "s"],
+            PASSWORD,
+            2,
+            "is not of the form",
+        ),
+        (["rollback", "{repo}", "--to", "7"], PASSWORD, 2, "no release 7; there are: none"),
+        (["revoke-key", "{repo}", "ffff"], PASSWORD, 2, "no key"),
+        (["status", "--broker", "mqtt://127.0.0.1:1", "--site", "s"], None, 1, "cannot be reached"),
+        (["export", "{repo}", "{new}"], None, 2, "nothing has been released yet"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(
+    tmp_path: Path, repo: Path, arguments: list[str], password: str | None, code: int, said: str
+) -> None:
+    places = {"repo": repo, "new": tmp_path / "new", "gallery": gallery(tmp_path, [1, 2])}
+    ran = sync(*(argument.format(**places) for argument in arguments), password=password)
+    assert (ran.code, said in ran.err) == (code, True), ran
+    assert ran.err.strip().splitlines()[-1].startswith(("error: ", "sync.py: error: "))
+
+
+@needs_mosquitto
+def test_publish_removal_and_proof(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
+    """The whole round: two people, a door, a leaver gone from the door, from the broker, and from the door's list."""
+    to = ("--broker", broker.url, "--site", SITE)
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
+    source = mqtt_source(MqttConfig(url=broker.url), SITE, "front")
+    with Door(tmp_path / "state", (repo / "root.json").read_bytes(), source, now=_now) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+        assert holds(tmp_path / "state", vector(2).tobytes())
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to).code == 0
+        wait_until(lambda: door.release == 2, "release 2")
+        assert holds(tmp_path / "state", vector(2).tobytes()) == []
+        ran = sync("rollback", repo, "--to", "1", *to)
+        assert (ran.code, "would bring back 1 people removed since: p000002" in ran.err) == (2, True)
+        assert sync("rollback", repo, "--to", "1", "--bring-back", *to).code == 0
+        wait_until(lambda: door.release == 3, "release 3")
+        assert holds(tmp_path / "state", vector(2).tobytes())
+
+
+@needs_mosquitto
+def test_keys_can_be_rotated_and_revoked_while_doors_run(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
+    to = ("--broker", broker.url, "--site", SITE)
+    root = (repo / "root.json").read_bytes()
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
+    source = mqtt_source(MqttConfig(url=broker.url), SITE, "front")
+    with Door(tmp_path / "state", root, source, now=_now) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+        assert sync("rotate", repo, "timestamp", *to).code == 0
+        listed = sync("keys", repo).out.split()
+        first = listed[listed.index("targets:") + 3]
+        ran = sync("revoke-key", repo, first[:10], *to)
+        assert (ran.code, f"targets: {first[:12]} is trusted no longer" in ran.err) == (0, True)
+        (repo / "keys" / "root-1.pem").rename(tmp_path / "root-1.pem")  # to the safe
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2, 3]), *to).code == 0
+        wait_until(lambda: door.release == 2, "release 2")
+        ran = sync("rotate", repo, "snapshot", *to)
+        assert (ran.code, "bring the folders that hold root's keys with --keys" in ran.err) == (2, True)
+        assert sync("rotate", repo, "root", "--keys", tmp_path, *to).code == 0
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to).code == 0
+        wait_until(lambda: door.release == 3, "release 3")
+        assert not [news for news in door.news if news.refused]
+
+
+def test_two_signers_of_three(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    assert sync("init", repo, "--threshold", "2", "--signers", "3").code == 0
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for number in (2, 3):
+        (repo / "keys" / f"targets-{number}.pem").rename(stick / f"targets-{number}.pem")
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
+    assert (ran.code, "targets wants 2 of its 3 keys to sign, 1 are here" in ran.err) == (2, True)
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--keys", stick).code == 0
+
+
+def test_a_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    assert sync("export", repo, tmp_path / "stick", password=None).code == 0
+    with Door(
+        tmp_path / "state", (repo / "root.json").read_bytes(), FolderSource(tmp_path / "stick"), now=_now
+    ) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+
+
+def test_models_and_gallery_must_belong_together(tmp_path: Path, repo: Path) -> None:
+    """A new embedder needs a gallery made anew, and the tool says how."""
+    models = default_folder()
+    embedder = read_manifest(models).models["embedder"].sha256
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    ran = tool("tools/push.py", repo, "--models", models)
+    assert (ran.code, "make the gallery anew with these models by tools/enroll.py" in ran.err) == (2, True)
+    matching = gallery(tmp_path, [1, 2], embedder)
+    ran = tool("tools/push.py", repo, "--models", models, "--gallery", matching)
+    assert (ran.code, "release 2: 2 people, 6 files" in ran.err) == (0, True), ran
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
+    assert (ran.code, "do not belong together" in ran.err) == (2, True)
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1], embedder))
+    assert (ran.code, "release 3: 1 people, 6 files" in ran.err) == (0, True)
+
+
+def test_publishing_the_same_again_only_renews(tmp_path: Path, repo: Path) -> None:
+    same = gallery(tmp_path, [1, 2])
+    assert "release 1: " in sync("publish", repo, "--gallery", same).err
+    assert "release 1: " in sync("publish", repo, "--gallery", same).err
+    assert "release 1: " in sync("publish", repo).err
+    assert (repo / "metadata" / "3.timestamp.json").exists()
+
+
+def test_a_policy_that_no_door_could_read_is_not_published(tmp_path: Path, repo: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[dors.front]\n")
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--policy", policy)
+    assert (ran.code, "dors" in ran.err) == (2, True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

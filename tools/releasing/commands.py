@@ -1,0 +1,146 @@
+"""What tools/sync.py and tools/push.py share: their options, and the way from files to doors."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from edge.access.rules import read_rules
+from edge.config import MqttConfig
+from edge.errors import ReleaseError
+from edge.files import replace_file
+from edge.identity.gallery import read_info
+from edge.release.layout import GALLERY, MODELS, POLICY, Release
+from edge.vision.manifest import read_manifest, read_model
+from releasing.keys import load_keys, password
+from releasing.repository import Repository, has_models
+from releasing.transport import publish, read_names
+
+
+def add_broker_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Where the doors are."""
+    parser.add_argument("--broker", required=required, metavar="URL", help="such as mqtts://broker.local:8883")
+    parser.add_argument("--site", required=required, metavar="S", help="the site of the doors, as in their door.toml")
+    parser.add_argument("--username", default="", metavar="U", help="of the broker's login")
+    parser.add_argument("--password-file", default="", metavar="F", help="its first line is the login's password")
+    parser.add_argument("--ca-file", default="", metavar="F", help="certificate of the broker's authority")
+
+
+def add_key_options(parser: argparse.ArgumentParser) -> None:
+    """Where the keys are, and how long signatures shall hold."""
+    parser.add_argument(
+        "--keys", type=Path, action="append", default=[], metavar="DIR", help="more keys, besides those in REPO/keys"
+    )
+    parser.add_argument(
+        "--valid-days",
+        type=int,
+        metavar="N",
+        help="doors refuse this release afterwards, and go on with what they have "
+        "(default: 90; publish again before that)",
+    )
+
+
+def mqtt_of(arguments: argparse.Namespace) -> MqttConfig:
+    """The broker's options as a table.
+
+    Raises:
+        ReleaseError: they cannot be used.
+    """
+    try:
+        return msgspec.convert(
+            {
+                "url": arguments.broker,
+                "username": arguments.username,
+                "password_file": arguments.password_file,
+                "ca_file": arguments.ca_file,
+            },
+            MqttConfig,
+        )
+    except msgspec.ValidationError as error:
+        raise ReleaseError(f"--broker {arguments.broker}: is not of the form mqtt://host:port ({error})") from error
+
+
+def open_repository(arguments: argparse.Namespace) -> Repository:
+    """The repository with the keys at hand."""
+    path: Path = arguments.repo
+    if not (path / "root.json").is_file():
+        raise ReleaseError(f"{path}: no repository; make one with  tools/sync.py init {path}")
+    return Repository(path, load_keys([path / "keys", *arguments.keys], password()))
+
+
+def gather(
+    repository: Repository, *, gallery: Path | None, policy: Path | None, models: Path | None, drop_policy: bool = False
+) -> tuple[dict[str, bytes], str, int]:
+    """The files of the next release: those given, and those of the newest one in place of what is not given.
+
+    Returns:
+        Files by name, the embedder they belong to, and how many people there are.
+
+    Raises:
+        ReleaseError: there is no gallery, or gallery and models do not belong together.
+        GalleryError, ModelError, ConfigError: a file is damaged.
+    """
+    newest = repository.newest()
+    files = {} if newest is None else {entry.name: repository.content(entry) for entry in newest.files}
+    embedder, people = ("", 0) if newest is None else (newest.embedder_sha256, newest.people)
+    if gallery is not None:
+        info = read_info(gallery)
+        embedder, people = info.embedder_sha256, info.people
+        files[GALLERY] = gallery.read_bytes()
+    if GALLERY not in files:
+        raise ReleaseError("a first release needs a gallery: --gallery G, made by tools/enroll.py")
+    if drop_policy:
+        files.pop(POLICY, None)
+    if policy is not None:
+        read_rules(policy)
+        files[POLICY] = policy.read_bytes()
+    if models is not None:
+        files = {name: content for name, content in files.items() if not name.startswith(MODELS)}
+        files |= _models(models)
+    _check_match(repository, embedder, models, newest)
+    return files, embedder, people
+
+
+def release_to_doors(repository: Repository, release: Release, arguments: argparse.Namespace) -> str:
+    """Sign a release, and publish it if a broker is given; returns what to tell the operator."""
+    repository.sign(release, arguments.valid_days)
+    files = repository.files()
+    what = f"release {release.release}: {release.people} people, {len(release.files)} files"
+    if arguments.broker is None:
+        return f"{what}, signed; not published: give --broker and --site, or use  tools/sync.py export"
+    known = repository.path / "sites" / f"{arguments.site}.json"
+    known.parent.mkdir(exist_ok=True)
+    names = [name for name, _ in files]
+    before = read_names(known)
+    replace_file(known, msgspec.json.encode(sorted({*before, *names})))  # first, so that nothing is ever forgotten
+    count = publish(mqtt_of(arguments), arguments.site, files, sorted(set(before) - set(names)))
+    replace_file(known, msgspec.json.encode(names))
+    return f"{what}, published to site {arguments.site} ({count / 1024:.0f} KiB on the broker)"
+
+
+def _models(folder: Path) -> Mapping[str, bytes]:
+    """Manifest and verified model files."""
+    manifest = read_manifest(folder)
+    files = {f"{MODELS}manifest.json": (folder / "manifest.json").read_bytes()}
+    for name in manifest.models:
+        model, content = read_model(folder, name)
+        files[f"{MODELS}{model.file}"] = content
+    return files
+
+
+def _check_match(repository: Repository, embedder: str, models: Path | None, newest: Release | None) -> None:
+    if models is not None:
+        of_models = read_manifest(models).models["embedder"].sha256
+    elif newest is not None and has_models(newest):
+        of_models = newest.embedder_sha256
+    else:
+        return
+    if of_models != embedder:
+        raise ReleaseError(
+            f"gallery and models do not belong together (gallery of embedder {embedder[:12]}, models with "
+            f"{of_models[:12]}): make the gallery anew with these models by tools/enroll.py, and push both at once: "
+            f"tools/push.py {repository.path} --models FOLDER --gallery G"
+        )
