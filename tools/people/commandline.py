@@ -18,10 +18,11 @@ from edge.records import Box
 from people.commands import add, cut_frame, read_pictures, remove
 from people.folder import Card, as_rows, find_member, read_members
 from people.review import Review, review
+from people.rules import merged_policy
 from people.sheet import contact_sheet
 from people.sight import ENROL_QUALITY
 
-FIRST_WORDS = ("add", "frames", "remove", "list", "review")
+FIRST_WORDS = ("add", "frames", "remove", "list", "review", "policy")
 
 
 def tell(text: str) -> None:
@@ -107,6 +108,14 @@ def _list(arguments: argparse.Namespace) -> None:
         )
 
 
+def _policy(arguments: argparse.Namespace) -> None:
+    need_folders(arguments.out)
+    members = read_members(arguments.folder)
+    replace_file(arguments.out, merged_policy(arguments.rules, members))
+    grouped = sum(bool(member.groups) for member in members)
+    tell(f"{arguments.out}: the rules of {arguments.rules} with {grouped} people in their groups")
+
+
 def _review(arguments: argparse.Namespace) -> None:
     need_folders(arguments.sheet)
     if arguments.person:
@@ -175,6 +184,9 @@ def commands(description: str) -> argparse.ArgumentParser:
     reviewing = word("review", _review, "what is wrong with the folder, without making a gallery")
     reviewing.add_argument("--person", metavar="ID", help="only what concerns this one")
     reviewing.add_argument("--sheet", type=Path, metavar="OUT.html", help="write a contact sheet")
+    ruling = word("policy", _policy, "enter everybody's groups and validity into the access rules")
+    ruling.add_argument("--rules", type=Path, required=True, metavar="P.toml", help="schedules and doors")
+    ruling.add_argument("--out", type=Path, required=True, metavar="OUT.toml", help="the policy to publish")
     for each in (adding, cutting, reviewing):
         each.add_argument("--no-cache", action="store_true", help="neither use nor keep what was seen in photos")
     return parser
