@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import desktop  # noqa: F401
 import msgspec
 import numpy as np
 from calibration.forecast import SEED, Genuine, from_strangers, from_table, table_reach, wishes_up_to

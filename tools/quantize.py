@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import desktop  # noqa: F401
 import msgspec
 import numpy as np
 from quantization import calibrate, compare, photos, verify

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from photos import PhotoReader, photos_in
 from tqdm import tqdm
+from vectors import read_vectors
 
 from edge.config import QualityConfig
 from edge.errors import ImageError, InputError
 from edge.records import Floats
-
-_UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,26 +83,14 @@ def _embedded(folder: Path) -> Faces:
 
 
 def _stored(path: Path, embedder_sha256: str) -> Faces:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            embedding, found = stored["embedding"], stored["found"]
-            paths, made_by = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged, or not from tools/embed.py ({error})") from error
-    if made_by != embedder_sha256:
+    stored = read_vectors(path)
+    if stored.embedder_sha256 != embedder_sha256:
         raise InputError(
-            f"{path}: made by another embedder ({made_by[:12]}, the gallery by {embedder_sha256[:12]}); "
+            f"{path}: made by another embedder ({stored.embedder_sha256[:12]}, the gallery by {embedder_sha256[:12]}); "
             "embed the photos again with tools/embed.py"
         )
-    right_types = embedding.dtype == np.float32 and embedding.ndim == 2 and found.dtype == bool
-    if not right_types or not len(paths) == len(embedding) == len(found):
-        raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with tools/embed.py")
-    faces = Faces(embedding, [_label(each) for each in paths], paths, int((~found).sum())).only(found)
-    if not np.all(np.abs(np.linalg.norm(faces.vectors, axis=1) - 1) < _UNIT_TOLERANCE):
-        raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with tools/embed.py")
-    return faces
+    labels = [_label(each) for each in stored.paths]
+    return Faces(stored.embedding, labels, stored.paths, int((~stored.found).sum())).only(stored.found)
 
 
 def _label(path: str) -> str:

@@ -18,7 +18,6 @@ from edge.records import Box
 from people.commands import add, cut_frame, read_pictures, remove
 from people.folder import Card, as_rows, find_member, read_members
 from people.review import Review, review
-from people.rules import merged_policy
 from people.sheet import contact_sheet
 from people.sight import ENROL_QUALITY
 
@@ -109,6 +108,8 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _policy(arguments: argparse.Namespace) -> None:
+    from people.rules import merged_policy  # needs a package of the desktop extra, which enrolment does not
+
     need_folders(arguments.out)
     members = read_members(arguments.folder)
     replace_file(arguments.out, merged_policy(arguments.rules, members))

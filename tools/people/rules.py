@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import desktop  # noqa: F401
 import tomli_w
 
 from edge.access.rules import read_rules
