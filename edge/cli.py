@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge import __version__
-from edge.config import DoorConfig, MqttConfig, read_config
+from edge.config import DoorConfig, ModelsConfig, MqttConfig, read_config
 from edge.program import run
 
 if TYPE_CHECKING:
@@ -216,7 +216,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "bench", _bench, "measure every stage on this machine")
     command.add_argument(
-        "--threads", type=int, default=1, choices=range(1, 17), metavar="N", help="of the models (default: 1)"
+        "--threads",
+        type=int,
+        default=ModelsConfig().threads,
+        choices=range(1, 17),
+        metavar="N",
+        help="of the models (default: %(default)s, as for a door)",
     )
     command.add_argument(
         "--repeats", type=int, default=100, metavar="N", help="runs of every measurement (default: 100)"
