@@ -21,8 +21,9 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
 def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="directory") as caught:
         replace_file(path, b"new")
+    assert caught.value.filename == str(path)
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 
 
