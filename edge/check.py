@@ -35,7 +35,7 @@ def check(path: Path) -> list[Finding]:
     try:
         config = read_config(path)
     except ThresholdError as error:
-        return [Finding("config", False, str(error), "mend the file; README.md lists every key")]
+        return [Finding("config", False, str(error), "mend the file; edge/config.py lists every key")]
     findings = [Finding("config", True, f"{path}: door {config.site}/{config.door}")]
     findings.extend(_look("camera", lambda: _camera(config), "plug it in, or set [camera] source"))
     vision: list[Vision] = []
