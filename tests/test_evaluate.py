@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classification import network
+from classification.kinds import KINDS
 from evaluate import evaluate, main
 from evaluation import folds, pairs, search
 from evaluation.closed import SPLITS, closed_set
@@ -24,6 +26,12 @@ from edge.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 SPREAD = 6  # dimensions in which made-up people differ: few enough that they are mistaken for each other
+
+
+@pytest.fixture(autouse=True)
+def brief_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closed set trains twenty networks; a tenth of the steps tell made-up people apart as well."""
+    monkeypatch.setattr(network, "STEPS", 30)
 
 
 def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> Photos:
@@ -231,24 +239,76 @@ class TestFolds:
 
 
 class TestClosedSet:
-    def test_only_people_with_ten_photos_take_part_and_are_told_apart(self) -> None:
+    def test_only_people_with_ten_photos_take_part_and_every_classifier_tells_them_apart(self) -> None:
         closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0)
         assert closed is not None
-        assert (closed.people, closed.photos) == (3, 52)
-        assert closed.centroid.tolist() == closed.sample.tolist() == [1.0] * SPLITS
+        assert (closed.people, closed.photos, closed.strangers) == (3, 52, 1)
+        assert [tried.accuracy.tolist() for tried in closed.tried] == [[1.0] * SPLITS] * len(KINDS)
+        assert closed.misnamed == []
+        assert all(np.isnan(tried.fnir).all() for tried in closed.tried)  # one stranger sets no limit
 
     def test_strangers_to_themselves_are_named_by_chance(self) -> None:
         closed = closed_set(crowd([20] * 5, 50.0), 0)
         assert closed is not None
-        assert closed.centroid.mean() == pytest.approx(0.2, abs=0.1)
-        assert closed.sample.mean() == pytest.approx(0.2, abs=0.1)
+        for tried in closed.tried:
+            assert tried.accuracy.mean() == pytest.approx(0.2, abs=0.1)
 
     def test_probes_without_a_face_are_errors_in_brackets(self) -> None:
-        photos = crowd([20] * 5, 0.01, lost=0.3)
+        photos = crowd([3] * 150 + [20] * 5, 0.01, lost=0.3)
         closed = closed_set(photos, 0)
         assert closed is not None
-        assert closed.centroid.mean() == 1
-        assert closed.centroid_with_failures.mean() == pytest.approx(photos.found.mean(), abs=0.07)
+        for tried in closed.tried:
+            assert tried.accuracy.mean() == 1
+            assert tried.accuracy_with_failures.mean() == pytest.approx(photos.found.mean(), abs=0.07)
+            lost = 1 - tried.accuracy_with_failures
+            assert tried.fnir_with_failures == pytest.approx(tried.fnir * (1 - lost) + lost)
+
+    def test_every_classifier_keeps_strangers_out_whom_it_has_not_seen(self) -> None:
+        """The limit is set on half of the strangers: of the others about as many get a name."""
+        closed = closed_set(crowd([4] * 300 + [12] * 8, 0.2), 0)
+        assert closed is not None
+        for tried in closed.tried:
+            assert tried.fpir.mean() == pytest.approx(0.01, abs=0.006)
+            assert tried.fpir.std() > 0
+            assert (tried.fnir >= 1 - tried.accuracy).all()
+            assert tried.fnir.mean() < 0.9
+
+    def test_the_centroids_rates_are_what_naming_one_by_one_says(self) -> None:
+        photos = crowd([2] * 120 + [10] * 6, 0.3)
+        closed = closed_set(photos, 7)
+        assert closed is not None
+        rng = np.random.default_rng([7, 0])  # the first split's
+        enrolled: dict[int, list[int]] = {}
+        probes = []
+        for person in range(120, 126):
+            mixed = rng.permutation(photos.rows_of[person]).tolist()
+            probes += mixed[:2]
+            enrolled[person] = mixed[2:]
+        means = {person: photos.vectors[rows].mean(axis=0) for person, rows in enrolled.items()}
+
+        def named(row: int) -> tuple[float, int]:
+            gaps = {p: float(np.sum((photos.vectors[row] - m / np.linalg.norm(m)) ** 2)) for p, m in means.items()}
+            return min((gap, person) for person, gap in gaps.items())
+
+        dealt = rng.permutation(120).tolist()
+        judged, limiting = ([named(row)[0] for who in dealt[n::2] for row in photos.rows_of[who]] for n in (0, 1))
+        limit = sorted(limiting)[1]  # 1 % of 120 is one photo: the second must stay out
+        answers = [named(row) for row in probes]
+        own = photos.people[probes].tolist()
+        right = [who == person for (_, who), person in zip(answers, own, strict=True)]
+        opened = [good and gap < limit for (gap, _), good in zip(answers, right, strict=True)]
+        assert closed.tried[0].accuracy[0] == pytest.approx(np.mean(right))
+        assert closed.tried[0].fnir[0] == pytest.approx(1 - np.mean(opened))
+        assert closed.tried[0].fpir[0] == pytest.approx(np.mean([gap < limit for gap in judged]))
+
+    def test_a_photo_under_the_wrong_name_is_misnamed_every_time(self) -> None:
+        photos = crowd([12] * 4, 0.02)
+        photos.vectors[0] = photos.vectors[13]
+        closed = closed_set(photos, 0)
+        assert closed is not None
+        (wrong,) = closed.misnamed
+        assert (wrong.row, wrong.named, wrong.near) == (0, 1, 13)
+        assert wrong.wrong == wrong.tried > 0
 
 
 class TestOpenSet:
@@ -377,7 +437,18 @@ class TestWhole:
         told = show(evaluate(stored(tmp_path / "x.npz", photos)).report)
         for word in ("folds", "EER", "TAR", "FNMR", "CLOSED", "OPEN", "FPIR", "FNIR", "lower is nearer", "brackets"):
             assert word in told
+        assert all(kind.name in told for kind in KINDS)
         assert f"{int((~photos.found).sum())} of {len(photos)} photos" in told
+
+    def test_times_stand_in_table_and_page_where_they_are_asked_for(self, tmp_path: Path) -> None:
+        """Without, everything told is the same in every run."""
+        source = stored(tmp_path / "x.npz", crowd([2] * 4 + [12] * 3, 0.3))
+        timed = evaluate(source, wanted=["closed-set"], times=True)
+        plain = evaluate(source, wanted=["closed-set"])
+        assert ("learnt anew" in show(timed.report), "learnt anew" in show(plain.report)) == (True, False)
+        assert "add a person, ms" in page(timed.report, timed.photos, None, None)
+        assert timed.report.closed_set is not None
+        assert all((each.learn_ms or 0) > 0 < (each.probe_ms or 0) for each in timed.report.closed_set.classifiers)
 
     def test_photos_go_in_and_a_page_comes_out(
         self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-_PACKAGES = ("ai_edge_quantizer", "flatbuffers", "matplotlib", "rich", "scipy", "tomli_w")
+_PACKAGES = ("ai_edge_quantizer", "flatbuffers", "matplotlib", "rich", "scipy", "threadpoolctl", "tomli_w")
 
 missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
 if missing:

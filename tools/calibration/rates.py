@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from classification.nearest import nearest
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 from thresholds import FARTHEST_SQ, caps_sq
@@ -80,21 +81,11 @@ class Attempts:
 
 
 def attempts(faces: Faces, centroids: Floats) -> Attempts:
-    """Hold every face against every centroid, a block at a time."""
-    nearest = np.zeros(len(faces), np.intp)
-    best, second = np.full(len(faces), -1.0), np.full(len(faces), -1.0)
-    for start in range(0, len(faces), _BLOCK):
-        likeness = faces.vectors[start : start + _BLOCK] @ centroids.T
-        rows = np.arange(len(likeness))
-        first = likeness.argmax(axis=1)
-        nearest[start : start + _BLOCK] = first
-        best[start : start + _BLOCK] = likeness[rows, first]
-        likeness[rows, first] = -1
-        if len(centroids) > 1:
-            second[start : start + _BLOCK] = likeness.max(axis=1)
+    """Hold every face against every centroid."""
+    found = nearest(faces.vectors, centroids)
     people = faces.people
     share = 1 / np.bincount(people)[people]
-    return Attempts(nearest, np.maximum(2 - 2 * best, 0), 2 - 2 * second, people, share / share.sum())
+    return Attempts(found.rows, found.distance_sq, found.runner_up_sq, people, share / share.sum())
 
 
 def limits(centroids: Floats, strangers: Faces | None) -> Limits:

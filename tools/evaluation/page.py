@@ -6,13 +6,12 @@ import base64
 import html
 from pathlib import Path
 
-import cv2
+import pages
 
 from edge.errors import ImageError
-from edge.vision.camera import read_image
 from evaluation import plot
 from evaluation.pairs import Sweep
-from evaluation.report import Report, interval, percent, show
+from evaluation.report import MISNAMED, ClosedSet, Report, interval, percent, show, spread
 from evaluation.vectors import Photos
 
 _SHOWN_FMRS = (1e-3, 1e-4, 1e-5)
@@ -36,11 +35,6 @@ figure img, figure i { width: 8.3rem; height: 8.3rem; object-fit: contain; backg
 figcaption { font-size: .8rem; overflow-wrap: anywhere; } figcaption b { display: block; }
 pre { font-size: 12px; line-height: 1.35; overflow-x: auto; background: #f6f6f6; padding: .8rem; }
 """
-_HEAD = (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-)
 
 
 def page(report: Report, photos: Photos, swept: Sweep | None, folder: Path | None) -> str:
@@ -53,7 +47,7 @@ def page(report: Report, photos: Photos, swept: Sweep | None, folder: Path | Non
         folder: where the photos are, or None: then the worst errors are named, not shown.
     """
     title = f"Evaluation of {Path(report.source).name}"
-    parts = [_HEAD, f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"]
+    parts = [pages.HEAD, f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"]
     parts += [f"<h1>{html.escape(title)}</h1>", _summary(report), '<div class="plots">']
     if report.all_pairs and swept:
         rows = [row for row in report.all_pairs.at if row.fmr in _SHOWN_FMRS]
@@ -64,6 +58,8 @@ def page(report: Report, photos: Photos, swept: Sweep | None, folder: Path | Non
     if projected:
         parts.append(_plot(projected, "projection"))
     parts.append("</div>")
+    if report.closed_set:
+        parts += _classifiers(report.closed_set, folder)
     if swept:
         parts += _pictures("Worst false matches: two people, nearest pairs", swept.false_matches, photos, folder)
         parts += _pictures(
@@ -95,8 +91,8 @@ def _summary(report: Report) -> str:
         ]
     if report.closed_set:
         closed = report.closed_set
-        told = f"{percent(closed.nearest_centroid.mean)} ± {percent(closed.nearest_centroid.spread)}"
-        rows.append((f"closed set of {closed.people:,} people, nearest centroid", told))
+        door = closed.classifiers[0]
+        rows.append((f"closed set of {closed.people:,} people, {door.name}", spread(door.accuracy)))
     for each in report.open_set:
         for name, found in (("single photos", each.single), ("tracks of 3", each.fused)):
             rows += [
@@ -113,23 +109,56 @@ def _plot(svg: str, name: str, *, wide: bool = False) -> str:
     return f'<img alt="{name}"{" class=wide" if wide else ""} src="data:image/svg+xml;base64,{coded}">'
 
 
+def _classifiers(closed: ClosedSet, folder: Path | None) -> list[str]:
+    """The classifiers side by side, and the photos that the door's misnamed."""
+    told = (
+        f"{closed.people:,} people with 10 photos or more, {closed.splits} random 80/20 splits, mean ± standard "
+        f'deviation. FNIR: answered by "unknown" or wrongly, where the limit of "unknown" keeps half of '
+        f"{closed.strangers:,} strangers to FPIR {percent(closed.wished_fpir, 0)}; FPIR is that of the other half."
+    )
+    heads = ["classifier", "named rightly", "FNIR", "FPIR, others", "somebody new"]
+    timed = closed.classifiers[0].learn_ms is not None
+    heads += ["learn everybody, ms", "add a person, ms", "name a photo, ms"] if timed else []
+    rows = []
+    for each in closed.classifiers:
+        cells = [each.name, spread(each.accuracy), spread(each.fnir), spread(each.fpir)]
+        cells.append("everybody is learnt anew" if each.retrains else "is added")
+        if timed:
+            cells += [f"{each.learn_ms:,.1f}", f"{each.add_ms:,.2f}", f"{each.probe_ms:.3f}"]
+        rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    parts = ["<h2>Classifiers of the closed set</h2>", f"<p>{html.escape(told)}</p>"]
+    parts.append(f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>")
+    if closed.misnamed:
+        figures = [
+            _figure(
+                f"named {each.named} in {each.wrong} of {each.tried} splits; {each.distance_sq:.3f} to the nearest",
+                [each.path, each.nearest_path],
+                folder,
+            )
+            for each in closed.misnamed[:MISNAMED]
+        ]
+        parts += [f"<h2>Misnamed by {html.escape(closed.classifiers[0].name)}, with the other's nearest photo</h2>"]
+        parts += [f"<p>{_DOUBT}</p>", f'<div class="pairs">{"".join(figures)}</div>']
+    return parts
+
+
 def _pictures(title: str, pairs: list[tuple[float, int, int]], photos: Photos, folder: Path | None) -> list[str]:
-    figures = []
-    for distance_sq, first, second in pairs:
-        ends = [photos.paths[first], photos.paths[second]]
-        images = f"<div>{''.join(_picture(folder / end) for end in ends)}</div>" if folder else ""
-        names = "<br>".join(html.escape(end) for end in ends)
-        figures.append(f"<figure>{images}<figcaption><b>distance {distance_sq:.3f}</b>{names}</figcaption></figure>")
+    figures = [
+        _figure(f"distance {distance_sq:.3f}", [photos.paths[first], photos.paths[second]], folder)
+        for distance_sq, first, second in pairs
+    ]
     return [f"<h2>{title}</h2>", f"<p>{_DOUBT}</p>", f'<div class="pairs">{"".join(figures)}</div>']
+
+
+def _figure(told: str, ends: list[str], folder: Path | None) -> str:
+    images = f"<div>{''.join(_picture(folder / end) for end in ends)}</div>" if folder else ""
+    names = "<br>".join(html.escape(end) for end in ends)
+    return f"<figure>{images}<figcaption><b>{html.escape(told)}</b>{names}</figcaption></figure>"
 
 
 def _picture(path: Path) -> str:
     try:
-        pixels = read_image(path)
+        return pages.photo(path, 2 * _PICTURE_PX)
     except ImageError:
         return "<i></i>"
-    scale = min(_PICTURE_PX * 2 / max(pixels.shape[:2]), 1)
-    size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    coded = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()).decode()
-    return f'<img alt="" src="data:image/jpeg;base64,{coded}">'

@@ -6,10 +6,22 @@ import math
 from pathlib import Path
 
 import numpy as np
+from classification.kinds import KINDS
 from numpy.typing import NDArray
 
 from evaluation import closed, folds, pairs, search
-from evaluation.report import Acquisition, AllPairs, ClosedSet, FnirAt, Mean, OpenSet, TarAt, TenFold
+from evaluation.report import (
+    Acquisition,
+    AllPairs,
+    Classifier,
+    ClosedSet,
+    FnirAt,
+    Mean,
+    Misnamed,
+    OpenSet,
+    TarAt,
+    TenFold,
+)
 from evaluation.vectors import Photos
 
 _DET_POINTS = 400
@@ -78,20 +90,34 @@ def thinned(fmr: pairs.Reals, fnmr: pairs.Reals) -> list[tuple[float, float]]:
     return [(float(fmr[row]), float(fnmr[row])) for row in rows]
 
 
-def closed_set(photos: Photos, seed: int) -> ClosedSet | None:
-    """Closed-set identification."""
-    result = closed.closed_set(photos, seed)
-    if result is None:
-        return None
-    return ClosedSet(
-        result.people,
-        result.photos,
-        len(result.centroid),
-        mean(result.centroid),
-        mean(result.sample),
-        mean(result.centroid_with_failures),
-        mean(result.sample_with_failures),
-    )
+def closed_set(photos: Photos, result: closed.Closed) -> ClosedSet:
+    """Closed-set identification, and the strangers to it."""
+    classifiers = []
+    for place, (kind, tried) in enumerate(zip(KINDS, result.tried, strict=True)):
+        rated = not np.isnan(tried.fnir).any()
+        times = result.times[place] if result.times else None
+        classifiers.append(
+            Classifier(
+                name=kind.name,
+                retrains=kind.retrains,
+                accuracy=mean(tried.accuracy),
+                accuracy_with_failures=mean(tried.accuracy_with_failures),
+                fnir=mean(tried.fnir) if rated else None,
+                fnir_with_failures=mean(tried.fnir_with_failures) if rated else None,
+                fpir=mean(tried.fpir) if rated else None,
+                learn_ms=times.learn_ms if times else None,
+                add_ms=times.add_ms if times else None,
+                probe_ms=times.probe_ms if times else None,
+            )
+        )
+    misnamed = [
+        Misnamed(
+            photos.paths[each.row], photos.names[each.named], each.wrong, each.tried, photos.paths[each.near],
+            each.distance_sq,
+        )
+        for each in result.misnamed
+    ]  # fmt: skip
+    return ClosedSet(result.people, result.photos, closed.SPLITS, result.strangers, closed.FPIR, classifiers, misnamed)
 
 
 def open_set(tried: search.Open, seed: int) -> OpenSet:

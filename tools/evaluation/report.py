@@ -64,16 +64,49 @@ class TenFold(msgspec.Struct, frozen=True):
     threshold_sq: Mean
 
 
+class Classifier(msgspec.Struct, frozen=True):
+    """What one way of naming people comes to; None without strangers enough, and without times.
+
+    `accuracy` is of probes that are all somebody's; `fnir` is the share of them answered by "unknown" or wrongly, the
+    limit of "unknown" being set on half of the strangers, and `fpir` the share of the other half that gets a name.
+    """
+
+    name: str
+    retrains: bool
+    accuracy: Mean
+    accuracy_with_failures: Mean
+    fnir: Mean | None
+    fnir_with_failures: Mean | None
+    fpir: Mean | None
+    learn_ms: float | None
+    add_ms: float | None
+    probe_ms: float | None
+
+
+class Misnamed(msgspec.Struct, frozen=True):
+    """A photo taken for `named` by the nearest centroid in `wrong` of `tried` splits, and the nearest of theirs."""
+
+    path: str
+    named: str
+    wrong: int
+    tried: int
+    nearest_path: str
+    distance_sq: float
+
+
 class ClosedSet(msgspec.Struct, frozen=True):
-    """Rank-one identification of people who are all enrolled."""
+    """Identification of people who are all enrolled, and strangers, people with fewer photos, held against them.
+
+    The first of the classifiers is the door's, the nearest centroid.
+    """
 
     people: int
     photos: int
     splits: int
-    nearest_centroid: Mean
-    nearest_sample: Mean
-    nearest_centroid_with_failures: Mean
-    nearest_sample_with_failures: Mean
+    strangers: int
+    wished_fpir: float
+    classifiers: Sequence[Classifier]
+    misnamed: Sequence[Misnamed]
 
 
 class FnirAt(msgspec.Struct, frozen=True):
@@ -151,6 +184,7 @@ HOW_FAILURES_COUNT = (
     "answer in the folds, a false non-match in all pairs, a miss in both identifications. It can be no false match and "
     "no false positive, so it never loosens a threshold: FMR and FPIR are of photos with a face."
 )
+MISNAMED = 12  # photos shown; --json has all
 SCALE = (
     "Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer, a lower threshold stricter."
 )
@@ -219,15 +253,44 @@ def _pairs(pairs: AllPairs) -> list[str]:
 
 
 def _closed(closed: ClosedSet) -> list[str]:
-    def row(name: str, plain: Mean, failures: Mean) -> str:
-        return f"  {name:<17} {percent(plain.mean)} ± {percent(plain.spread)}   [{percent(failures.mean)}]"
-
-    return [
+    lines = [
         f"CLOSED SET: {closed.people:,} people with 10 photos or more, {closed.photos:,} photos, "
-        f"{closed.splits} random 80/20 splits, mean ± standard deviation",
-        row("nearest centroid", closed.nearest_centroid, closed.nearest_centroid_with_failures),
-        row("nearest sample", closed.nearest_sample, closed.nearest_sample_with_failures),
+        f"{closed.splits} random 80/20 splits, mean ± standard deviation;",
+        f'  FNIR where "unknown" keeps half of the {closed.strangers:,} strangers, people with fewer photos, to FPIR '
+        f"{percent(closed.wished_fpir, 0)}; FPIR of the others",
+        "  classifier          named rightly      [with failures]    FNIR             [with failures]    FPIR, others",
     ]
+    lines += [
+        f"  {each.name:<18}  {spread(each.accuracy):<17}  [{percent(each.accuracy_with_failures.mean)}]".ljust(58)
+        + f"{spread(each.fnir):<17}"
+        + (f"[{percent(each.fnir_with_failures.mean)}]" if each.fnir_with_failures else "-").ljust(19)
+        + spread(each.fpir)
+        for each in closed.classifiers
+    ]
+    if closed.classifiers[0].learn_ms is not None:
+        lines.append("  times in ms         learn everybody  add a person  name a photo")
+        lines += [
+            f"  {each.name:<18}  {each.learn_ms:>15,.1f}  {each.add_ms:>12,.2f}  {each.probe_ms:>12.3f}"
+            + ("   everybody is learnt anew" if each.retrains else "")
+            for each in closed.classifiers
+        ]
+    if closed.misnamed:
+        wrong, tried = sum(each.wrong for each in closed.misnamed), sum(each.tried for each in closed.misnamed)
+        door = closed.classifiers[0].name
+        lines.append(f"  {door} misnamed {len(closed.misnamed)} photos, {wrong} of {tried} times they were tried:")
+        lines += [
+            f"    {each.path} as {each.named} ({each.wrong} of {each.tried}; {each.distance_sq:.2f} to "
+            f"{each.nearest_path})"
+            for each in closed.misnamed[:MISNAMED]
+        ]
+        if len(closed.misnamed) > MISNAMED:
+            lines.append(f"    and {len(closed.misnamed) - MISNAMED} more, in --json")
+    return lines
+
+
+def spread(value: Mean | None) -> str:
+    """A mean and its standard deviation, in percent."""
+    return "-" if value is None else f"{percent(value.mean)} ± {100 * value.spread:.2f}"
 
 
 def _open(open_sets: Sequence[OpenSet]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from calibration.rates import CONFIDENCE, FEW, RESAMPLES, Rate, attempts, clopper_pearson
-from calibration.vectors import Faces
+from calibration.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
+from classification.nearest import NearestCentroid, unit_means
 from numpy.typing import NDArray
 
 from edge.records import Floats
@@ -238,39 +238,29 @@ def _draw(
         # A stranger with too few photos gives what there is: that errs on the safe side.
         ends = range(0, max(len(rows) - TRACK + 1, min(len(rows), 1)), TRACK)
         stranger_tracks += [rows[place : place + TRACK] for place in ends]
-    some = [len(rows) > 0 for rows in kept]
-    centroids, owners = centroids_of(photos, [rows for rows in kept if len(rows)]), enrolled[some]
+    rows = np.concatenate(kept)
+    gallery = NearestCentroid(photos.vectors[rows], photos.people[rows])
     return Draw(
-        _search(photos, singles, centroids, owners),
-        _search(photos, stranger_singles, centroids, None),
-        _search(photos, tracks, centroids, owners),
-        _search(photos, stranger_tracks, centroids, None),
+        _search(photos, singles, gallery, enrolled=True),
+        _search(photos, stranger_singles, gallery, enrolled=False),
+        _search(photos, tracks, gallery, enrolled=True),
+        _search(photos, stranger_tracks, gallery, enrolled=False),
     )
 
 
-def _search(
-    photos: Photos, groups: list[NDArray[np.intp]], centroids: Floats, owners: NDArray[np.intp] | None
-) -> Searches:
-    """Fuse the photos of each group and hold them against the gallery; for strangers `owners` is None."""
+def _search(photos: Photos, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool) -> Searches:
+    """Fuse the photos of each group and hold them against the gallery."""
     people = photos.people[[rows[0] for rows in groups]] if groups else np.zeros(0, np.intp)
     critical = np.full(len(groups), _NEVER)
     usable = np.array([bool(photos.found[rows].any()) for rows in groups], bool)
     if usable.any():
-        fused = centroids_of(photos, [rows for rows, good in zip(groups, usable, strict=True) if good])
-        tried = attempts(faces_of(fused), centroids)
-        right = np.ones(len(fused), bool) if owners is None else owners[tried.nearest] == people[usable]
+        answers = gallery.name(fused(photos, [rows for rows, good in zip(groups, usable, strict=True) if good]))
+        right = answers.people == people[usable] if enrolled else np.ones(len(answers.people), bool)
         # Compared as float32, like the daemon's, so that a threshold just below a distance stays below it.
-        critical[usable] = np.where(right, tried.distance_sq.astype(np.float32), _NEVER)
+        critical[usable] = np.where(right, answers.scores.astype(np.float32), _NEVER)
     return Searches(critical, usable, people)
 
 
-def centroids_of(photos: Photos, groups: list[NDArray[np.intp]]) -> Floats:
+def fused(photos: Photos, groups: list[NDArray[np.intp]]) -> Floats:
     """(G, D) unit rows: the direction of the mean of each group's vectors; photos without a face add nothing."""
-    starts = np.cumsum([0] + [len(rows) for rows in groups[:-1]])
-    sums = np.add.reduceat(photos.vectors[np.concatenate(groups)].astype(np.float64), starts, axis=0)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
-
-
-def faces_of(vectors: Floats) -> Faces:
-    """For the measurement only, which asks for no names."""
-    return Faces(vectors, ["-"] * len(vectors), [""] * len(vectors))
+    return unit_means(photos.vectors[np.concatenate(groups)], np.array([len(rows) for rows in groups]))

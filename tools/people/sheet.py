@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from pathlib import Path
+
+import pages
 
 from people.folder import Member
 from people.review import Review
@@ -29,19 +30,14 @@ li b { display: block; font-weight: 600; } li span { display: block; font-size: 
 .bad .why { color: var(--bad); font-weight: 600; opacity: 1; }
 body:has(#only:checked) section.fine, body:has(#only:checked) section li.good { display: none; }
 """
-_HEAD = (
-    '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-)
 
 
 def contact_sheet(review: Review, title: str) -> str:
     """The sheet, HTML."""
     photos = sum(len(kept) for kept in review.kept.values())
     parts = [
-        _HEAD,
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
+        pages.HEAD,
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{len(review.kept)} of {len(review.members)} people from {photos} photos, {review.findings.count} refused. "
         '<label><input type="checkbox" id="only"> show only what was refused or doubted</label></p><main>',
@@ -52,7 +48,7 @@ def contact_sheet(review: Review, title: str) -> str:
         tiles = "".join(_tile(review, path, path.name, "") for path in stray)
         parts.append(f"<section><h2>nobody's</h2><ul>{tiles}</ul></section>")
     parts += [_person(review, member) for member in review.members]
-    return "\n".join(parts) + "\n</main></html>\n"
+    return "\n".join(parts) + "\n</main></body></html>\n"
 
 
 def _person(review: Review, member: Member) -> str:
@@ -80,7 +76,7 @@ def _tile(review: Review, path: Path, name: str, accepted: str) -> str:
     sight = review.sights.get(path)
     face = "no picture"
     if sight is not None and sight.thumb:
-        face = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(sight.thumb).decode()}">'
+        face = pages.embedded(sight.thumb)
     why = accepted or review.findings.photos.get(path, "the person is not enrolled")
     return (
         f'<li class="{"good" if accepted else "bad"}"><div class="face">{face}</div><b>{html.escape(name)}</b>'

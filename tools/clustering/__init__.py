@@ -1,0 +1,1 @@
+"""Grouping photos by whom they seem to show, without anybody's name: two ways, their scores and their pictures."""
