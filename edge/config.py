@@ -52,6 +52,7 @@ class MotionConfig(Table, frozen=True):
     area: Share = 0.002  # share of the picture that must change
     linger_s: NotNegative = 2.0  # keep looking for so long after the last movement
     patrol_s: Positive = 2.0  # look once in so long even if nothing moves
+    still_s: NotNegative = 0.25  # the same while somebody stands there who needs no more samples
 
 
 class DetectorConfig(Table, frozen=True):
@@ -60,6 +61,7 @@ class DetectorConfig(Table, frozen=True):
     min_score: Share = 0.5
     max_overlap: Share = 0.3  # IoU above which two detections are one face
     max_faces: Count = 8  # the largest ones are kept
+    scan_every_s: NotNegative = 0.5  # while one or two faces are followed, search everywhere once in so long
 
 
 class TrackerConfig(Table, frozen=True):
@@ -74,12 +76,14 @@ class QualityConfig(Table, frozen=True):
     """Which samples may count as evidence, and how much."""
 
     min_size_px: Positive = 18.0  # between the eye centres; about 2 m at 640 px and 60 degrees
-    full_size_px: Positive = 40.0  # from here on size costs no weight
     max_yaw_deg: Positive = 40.0
     max_pitch_deg: Positive = 35.0
-    min_sharpness: NotNegative = 15.0  # variance of the Laplacian of the aligned crop, grey levels squared
-    full_sharpness: Positive = 150.0
-    min_presence: Share = 0.5
+    min_sharpness: NotNegative = 10.0  # variance of the Laplacian of the aligned crop, grey levels squared
+    min_brightness: NotNegative = 12.0  # mean grey level of the face, 0..255; darker: "too-dark"
+    max_glare: Share = 0.8  # share of the face that is white; more: "too-bright"
+    min_presence: Share = 0.9  # the mesh's belief that there is a face at all
+    min_strength: NotNegative = 0.6  # of the embedder's answer, 1 for an ordinary photo; weaker: "unclear"
+    full_strength: Positive = 1.0  # from here on a sample has its full weight
 
 
 class VerdictConfig(Table, frozen=True):

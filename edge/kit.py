@@ -31,7 +31,7 @@ _SELF_SQ = 1e-3  # a person's own vector is within this of its own row, whatever
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """Models, gallery and rules that belong together; `models` is job to the first digits of the model's sha256."""
+    """Models, gallery and rules that belong together; `models` is name to the first digits of the model's sha256."""
 
     vision: Vision
     gallery: Gallery
@@ -40,7 +40,7 @@ class Kit:
 
     @property
     def models(self) -> tuple[tuple[str, str], ...]:
-        return tuple((model.contract.job, model.contract.sha256[:12]) for model in self.vision.models)
+        return tuple((Path(model.contract.file).stem, model.contract.sha256[:12]) for model in self.vision.models)
 
 
 def kit_of(config: DoorConfig, meter: Meter = unmetered) -> Kit:

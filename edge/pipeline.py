@@ -55,6 +55,7 @@ class Pipeline:
         self._policy = Policy(plain_rules(config.access) if rules is None else rules, config.door)
         self.judge = Judge(gallery, self._policy.demands(config.verdict), config.lockout)
         self._tracker = Tracker(config.tracker)
+        self._looked_ns = 0
         self._denied: set[str] = set()  # ids of people whose last answer was a denial
         self._moved = meter("motion", Motion(config.motion).moved)
         self._detect = meter("detect", vision.detector.detect)
@@ -68,12 +69,14 @@ class Pipeline:
             utc_offset_ns: wall clock (nanoseconds since 1970 UTC) minus the frames' clock; None: it is not set.
         """
         self.samples = {}
-        if not self._moved(frame) and not self._tracker.alive:
-            self.tracks = ()
+        if not self._moved(frame) and not self._due(frame.t_ns):
             return []
-        self.tracks = self._tracker.update(self._detect(frame), frame.t_ns)
+        self._looked_ns = frame.t_ns
+        self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.t_ns)
         for track in self.judge.wanting(self.tracks, frame.t_ns):
-            self.samples[track.id] = self._read(frame, track.face)
+            # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
+            mirrored = self.judge.samples_of(track) % 2 == 1
+            self.samples[track.id] = self._read(frame, track.face, mirrored=mirrored)
             self.judge.observe(track, self.samples[track.id], frame.t_ns)
         return self._decide(frame.t_ns, utc_offset_ns)
 
@@ -88,6 +91,14 @@ class Pipeline:
         """The source has ended: everybody has left, and what is ripe falls now."""
         self.tracks = self._tracker.finish()
         return self._decide(t_ns, utc_offset_ns)
+
+    def _due(self, t_ns: int) -> bool:
+        """Whether somebody stands there, perfectly still, and has to be looked at all the same."""
+        if not self._tracker.alive:
+            self.tracks = ()
+            return False
+        rested_ns = t_ns - self._looked_ns
+        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self.judge.wanting(self.tracks, t_ns))
 
     def _decide(self, t_ns: int, utc_offset_ns: int | None) -> list[Decision]:
         wall_ns = None if utc_offset_ns is None else t_ns + utc_offset_ns

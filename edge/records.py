@@ -133,6 +133,10 @@ class Quality:
             pitch when it looks up, roll when it tilts to its own right.
         sharpness: variance of the Laplacian of the aligned grey crop, grey levels squared.
         refusal: why the sample must not be used, or "".
+        brightness: mean grey level of the face, 0..255.
+        glare: share of the face that is all but white, 0..1.
+        strength: length of the embedder's raw vector in its typical lengths: around 1 for an ordinary photo, less the
+            more is covered, smeared, dark or glaring; 0 where it was not measured.
     """
 
     value: float
@@ -142,6 +146,9 @@ class Quality:
     roll_deg: float
     sharpness: float
     refusal: str = ""
+    brightness: float = 0.0
+    glare: float = 0.0
+    strength: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,14 +16,14 @@ SOLE_IMPORTERS = {
     "tflite_runtime": "edge.vision.tflite",
     "paho": "edge.messaging.connection",
     "amqtt": "edge.messaging.broker",
-    "sqlite3": "edge.messaging.outbox",
+    "sqlite3": "edge.messaging.store",
     "picamera2": "edge.vision.picamera",
     "tuf": "edge.release.trust",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
-    ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader"],
-    ["gallery", "verdict", "cooldown", "lockout", "shards"],
+    ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout"],
+    ["gallery", "coarse", "verdict", "cooldown", "lockout", "shards"],
     ["policy", "rulebook"],
 )
 IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "asyncio", "uuid", "logging"}

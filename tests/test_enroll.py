@@ -12,20 +12,20 @@ import cv2
 import enroll
 import numpy as np
 import pytest
-from faces import direction, towards
+from faces import direction, face, towards
 from people.cache import FILE
 from people.folder import Card, read_card, write_card
-from people.judge import Findings, judge, note_lookalikes
+from people.judge import Findings, centroid, judge, note_lookalikes
 from people.judge import Photo as Usable
-from people.sight import ENROL_QUALITY, fingerprint, same_picture, sight
-from photos import PhotoReader
+from people.sight import ENROL_QUALITY, fault, fingerprint, same_picture, sight
+from photos import Look, PhotoReader
 from portraits import EMBEDDER, Photo, put, two_people
 
 from edge.config import DoorConfig
 from edge.demo.show import CLIP
 from edge.errors import InputError
 from edge.identity.gallery import Gallery, load_gallery
-from edge.records import Floats
+from edge.records import Floats, Quality, Sample
 from edge.replay import replay
 
 ROOT = Path(__file__).parent.parent
@@ -374,7 +374,22 @@ def usable(name: str, vector: Floats, **other: bytes) -> Usable:
     return Usable(Path(name), vector, 1.0, **other)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "reason", ["no-face", "too-small", "blurred", "turned-away", "tilted", "too-dark", "too-bright", "unclear"]
+)
+def test_every_reason_of_the_door_is_told_in_words(reason: str) -> None:
+    main = face(100, 100)
+    sample = Sample(None, Quality(0.0, 10, 50, 50, 0, 1, reason, 5, 0.9, 0.4), None)
+    words = fault(Look([main], main, sample, None))
+    assert words.split(" (")[0].replace(" ", "-") == {"tilted": "looking-up-or-down"}.get(reason, reason)
+
+
 class TestJudge:
+    def test_every_photo_has_the_same_say_in_the_centroid(self) -> None:
+        """Weights would give one clear photo of somebody else the word over the person's own dim ones."""
+        photos = [Usable(Path("a"), direction(0), 1.0), Usable(Path("b"), direction(1), 0.1)]
+        assert centroid(photos) == pytest.approx((direction(0) + direction(1)) / np.sqrt(2), abs=1e-6)
+
     def test_a_person_copied_under_another_id_stays_enrolled_once(self) -> None:
         """Every photo of the copy is like the original's and the reverse: that must not throw out both."""
         anna = [towards(direction(0), direction(axis), 0.3) for axis in (1, 2, 3)]

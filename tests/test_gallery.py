@@ -11,7 +11,7 @@ from faces import DIMENSION, direction
 from safetensors.numpy import save_file
 
 from edge.errors import GalleryError
-from edge.identity.gallery import load_gallery, save_gallery
+from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
 from edge.records import Floats, Person
 
 EMBEDDER = "e" * 64
@@ -152,8 +152,28 @@ def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: 
             load_gallery(path, EMBEDDER)
 
 
+def test_in_a_large_gallery_every_row_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a mapped one without codes only samples are."""
+    monkeypatch.setattr("edge.identity.gallery.MAPPED_FROM", 1000)
+    rows = np.tile(crowd(1000), (9, 1))
+    rows[8191] *= 1.1
+    with pytest.raises(GalleryError, match=r"g: damaged \(a centroid is not of unit length\)"):
+        load_gallery(saved(tmp_path / "g", rows), EMBEDDER)
+
+
+def test_only_a_large_gallery_takes_memory_for_codes() -> None:
+    people = [Person("p", "P")]
+    few, many = crowd(8191), crowd(8192)
+    made = [
+        Gallery(people * len(rows), rows, np.ones(len(rows), np.float32), GalleryInfo("", "", len(rows)))
+        for rows in (few, many)
+    ]
+    assert [gallery.extra_bytes for gallery in made] == [0, 8192 * DIMENSION]
+
+
 @pytest.mark.slow
-def test_a_million_people_open_in_under_a_second(tmp_path: Path) -> None:
-    took_s = opens_lazily(huge(tmp_path / "g", 1_000_000), 1_000_000)
+def test_a_million_people_are_opened_and_searched(tmp_path: Path) -> None:
+    path = huge(tmp_path / "g", 1_000_000)
+    took_s = opens_lazily(path, 1_000_000)
     print(f"a million people: open in {took_s:.2f} s")
-    assert took_s < 1.0
+    assert took_s < 60.0  # all of them are coded: about 2 s of one core

@@ -13,12 +13,12 @@ import pytest
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.errors import ModelError
-from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels
+from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels, Quality
 from edge.vision import manifest
 from edge.vision.aligner import Aligner, similarity
 from edge.vision.detector import Detector, main_face
 from edge.vision.landmarks import pose_deg
-from edge.vision.quality import assess, too_small
+from edge.vision.quality import assess, too_small, weigh
 from edge.vision.reader import Vision
 from edge.vision.tflite import Model
 
@@ -236,7 +236,7 @@ class TestQuality:
 
     def test_a_mesh_that_sees_no_face_is_refused(self, vision: Vision) -> None:
         nobody = Landmarks(np.zeros((468, 3), np.float32), np.zeros((5, 2), np.float32), presence=0.49)
-        assert assess(nobody, vision.reader.embedder.pixels, QualityConfig()).refusal == "no-face"
+        assert assess(nobody, np.full((112, 112, 3), 90, np.uint8), QualityConfig()).refusal == "no-face"
 
     @pytest.mark.parametrize(
         ("config", "refusal"),
@@ -245,6 +245,8 @@ class TestQuality:
             (QualityConfig(max_yaw_deg=0.01), "turned-away"),
             (QualityConfig(max_pitch_deg=0.01), "tilted"),
             (QualityConfig(min_sharpness=1e6), "blurred"),
+            (QualityConfig(min_brightness=250), "too-dark"),
+            (QualityConfig(max_glare=-1), "too-bright"),
         ],
     )
     def test_every_condition_has_its_own_reason(
@@ -253,6 +255,57 @@ class TestQuality:
         landmarks = vision.reader.read(framed(photo("obama3")), only_face(photo("obama3"))).landmarks
         assert landmarks is not None
         assert assess(landmarks, vision.reader.embedder.pixels, config).refusal == refusal
+
+    def test_a_face_in_the_dark_or_in_glare_says_so(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+        """Of the crop of a good portrait, its mesh as it was: only the light is different."""
+        landmarks = vision.reader.read(framed(photo("obama2")), only_face(photo("obama2"))).landmarks
+        assert landmarks is not None
+        crop = vision.reader.embedder.pixels.astype(np.float32)
+        for gain, refusal in ((0.05, "too-dark"), (0.5, ""), (1.0, ""), (8.0, "too-bright")):
+            lit = np.clip(crop * gain, 0, 255).astype(np.uint8)
+            quality = assess(landmarks, lit, QualityConfig(min_sharpness=0))
+            assert quality.refusal == refusal, gain
+            face = cv2.cvtColor(lit, cv2.COLOR_BGR2GRAY)[28:104, 24:88]
+            assert quality.brightness == pytest.approx(face.mean(), abs=0.01)
+            assert quality.glare == pytest.approx((face > 244).mean(), abs=1e-6)
+
+    def test_a_covered_face_is_weaker_evidence_and_at_last_none(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace
+    ) -> None:
+        """A band over the eyes costs weight; a configuration that wants more refuses it as unclear."""
+        pixels = photo("obama2")
+        whole = vision.reader.read(framed(pixels), only_face(pixels))
+        assert whole.landmarks is not None
+        (right, left) = whole.landmarks.five_px[:2].astype(int)
+        reach = whole.quality.size_px / 2
+        covered = pixels.copy()
+        corners = (int(right[0] - reach), int(right[1] - reach)), (int(left[0] + reach), int(left[1] + reach))
+        cv2.rectangle(covered, *corners, (20, 20, 20), -1)
+        sample = vision.reader.read(framed(covered), only_face(pixels))
+        assert 0 < sample.quality.strength < 0.85 * whole.quality.strength
+        gates = QualityConfig(min_strength=sample.quality.strength + 0.01)
+        assert weigh(whole.quality, whole.quality.strength, gates) == whole.quality
+        refused = weigh(assess(whole.landmarks, vision.reader.embedder.pixels, gates), sample.quality.strength, gates)
+        assert (refused.refusal, refused.value) == ("unclear", 0)
+
+    def test_the_weight_grows_with_the_strength_of_the_answer_up_to_one(self) -> None:
+        seen = Quality(1.0, 60, 0, 0, 0, 500)
+        config = QualityConfig(min_strength=0.6, full_strength=1.0)
+        weights = [weigh(seen, strength, config).value for strength in (0.59, 0.6, 0.7, 0.9, 1.0, 1.3)]
+        assert weights == sorted(weights)
+        assert (weights[0], weights[-2], weights[-1]) == (0, 1, 1)
+        assert weights[3] == pytest.approx(((0.9 - 0.43) / (1 - 0.43)) ** 2)
+
+    def test_an_embedder_of_unknown_strength_is_not_judged_by_it(self) -> None:
+        seen = Quality(1.0, 60, 0, 0, 0, 500)
+        assert weigh(seen, 0.0, QualityConfig()) == seen
+
+    def test_ordinary_photos_have_a_strength_around_one(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace
+    ) -> None:
+        for stem in PORTRAITS:
+            quality = vision.reader.read(framed(photo(stem)), only_face(photo(stem))).quality
+            assert 0.8 < quality.strength < 1.4, stem
 
 
 class TestModelFiles:

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Embed every photo below a folder, through exactly the stages that run at a door.
 
+Each photo is embedded together with its mirror image, as enrolment takes photos and as a door's samples come by turns.
+
 Writes an .npz with `path` (N,) text, relative to the folder and sorted; `embedding` (N, D) float32, the unit vector of
 each photo's main (largest, most central) face, zeros where none was found; `found` (N,) bool; and `embedder_sha256`,
 the model that the vectors belong to. Squared Euclidean distance between rows: lower is nearer, 0 to 4.
@@ -18,11 +20,11 @@ from edge.errors import InputError
 from edge.program import run
 
 
-def embed(folder: Path, out: Path) -> None:
+def embed(folder: Path, out: Path, *, mirror: bool) -> None:
     """Embed all photos below `folder` into `out`."""
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
-    vectors = embed_photos(folder)
+    vectors = embed_photos(folder, mirror=mirror)
     save_vectors(out, vectors)
     print(f"{out}: {int(vectors.found.sum())} of {len(vectors.paths)} photos embedded", file=sys.stderr)
 
@@ -32,8 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of photos, searched to any depth")
     parser.add_argument("--out", type=Path, required=True, metavar="X.npz", help="file to write")
+    parser.add_argument("--plain", action="store_true", help="leave the mirror images out: what a single sample is worth")
     arguments = parser.parse_args()
-    embed(arguments.folder, arguments.out)
+    embed(arguments.folder, arguments.out, mirror=not arguments.plain)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,18 @@ from edge.vision.reader import Vision, load_vision
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _SURE = DetectorConfig().min_score
-_CANDIDATE = 0.1  # a photo is of somebody: where no face is sure, a less sure one will do
-ANY_QUALITY = QualityConfig(min_size_px=1e-6, max_yaw_deg=180, max_pitch_deg=180, min_sharpness=0, min_presence=0)
+_LIKELY = 0.3  # the subject of a photo may be less sure than somebody in the background
+_CANDIDATE = 0.1  # a photo is of somebody: where no face is likely, a less likely one will do
+ANY_QUALITY = QualityConfig(
+    min_size_px=1e-6,
+    max_yaw_deg=180,
+    max_pitch_deg=180,
+    min_sharpness=0,
+    min_brightness=0,
+    max_glare=1,
+    min_presence=0,
+    min_strength=0,
+)
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -41,8 +51,8 @@ class Look:
     """What a photo shows.
 
     Attributes:
-        faces: all sure faces, largest first; where none is, the main one alone.
-        main: the largest, most central one, or None.
+        faces: the main face and all others that are sure, largest first.
+        main: the largest, most central of the likely ones, or None.
         sample: of the main face, or None.
         mirrored: (D,) float32 unit embedding of the mirrored main face, or None when not asked for or refused.
     """
@@ -61,7 +71,9 @@ class PhotoReader:
         Raises:
             ModelError: a model or the runtime is missing or damaged.
         """
-        self.vision: Vision = load_vision(models or ModelsConfig(), DetectorConfig(min_score=_CANDIDATE), quality)
+        self.vision: Vision = load_vision(
+            models or ModelsConfig(), DetectorConfig(min_score=_CANDIDATE, scan_every_s=0), quality
+        )
 
     @property
     def embedder_sha256(self) -> str:
@@ -90,13 +102,14 @@ class PhotoReader:
         """As `look`, of (H, W, 3) uint8 BGR pixels."""
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
-        sure = [face for face in candidates if face.score >= _SURE]
-        face = main_face(sure or candidates, pixels.shape[1], pixels.shape[0])
+        likely = [face for face in candidates if face.score >= _LIKELY]
+        face = main_face(likely or candidates, pixels.shape[1], pixels.shape[0])
         if face is None:
             return Look([], None, None, None)
         sample = self.vision.reader.read(frame, face)
         mirrored = self.vision.reader.embedder.embed_mirrored() if mirror and sample.embedding is not None else None
-        return Look(sure or [face], face, sample, mirrored)
+        faces = [each for each in candidates if each is face or each.score >= _SURE]
+        return Look(faces, face, sample, mirrored)
 
 
 def unit(vector: Floats) -> Floats:

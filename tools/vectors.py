@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from photos import ANY_QUALITY, PhotoReader, photos_in
+from photos import ANY_QUALITY, PhotoReader, photos_in, unit
 from tqdm import tqdm
 
 from edge.errors import ImageError, InputError
@@ -38,8 +38,12 @@ class Vectors:
     embedder_sha256: str
 
 
-def embed_photos(folder: Path) -> Vectors:
+def embed_photos(folder: Path, *, mirror: bool = True) -> Vectors:
     """Embed all photos below a folder; an unreadable photo is reported and counts as not found.
+
+    Args:
+        folder: searched to any depth.
+        mirror: each photo together with its mirror image, as enrolment takes it and as a door's samples come by turns.
 
     Raises:
         InputError: no such folder, or no photo in it.
@@ -50,12 +54,13 @@ def embed_photos(folder: Path) -> Vectors:
     found = np.zeros(len(paths), bool)
     for row, path in enumerate(tqdm(paths, desc="embed", unit=" photos", disable=None)):
         try:
-            sample = reader.look(path).sample
+            seen = reader.look(path, mirror=mirror)
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)
             continue
-        if sample is not None and sample.embedding is not None:
-            embedding[row] = sample.embedding
+        if seen.sample is not None and seen.sample.embedding is not None:
+            mirrored = seen.sample.embedding if seen.mirrored is None else seen.mirrored
+            embedding[row] = unit(seen.sample.embedding + mirrored)
             found[row] = True
     relative = [path.relative_to(folder).as_posix() for path in paths]
     return Vectors(embedding, found, relative, reader.embedder_sha256)

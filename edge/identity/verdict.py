@@ -150,6 +150,10 @@ class Judge:
                 del self._states[track.id]
         return verdicts
 
+    def samples_of(self, track: Track) -> int:
+        """How many samples of a track agree so far."""
+        return self._state(track).evidence.samples
+
     def progress(self, track: Track) -> Progress:
         """How far the evidence of a track has come."""
         state = self._states.get(track.id, _State())

@@ -8,6 +8,8 @@ instead of suppression keeps boxes from jittering).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from edge.records import Box, Face, Floats, Frame, Pixels
 from edge.vision.manifest import AnchorLayer
 from edge.vision.tflite import Model
 
+_SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
 
 
@@ -31,40 +34,83 @@ class Detector:
         self._canvas: _Canvas | None = None
 
     def detect(self, frame: Frame) -> list[Face]:
-        """Faces of one frame, largest first, at most `max_faces`."""
-        scale, left, top = self._place(frame.pixels)
+        """Faces anywhere in a frame, largest first, at most `max_faces`."""
+        return self._faces(self._draw(frame.pixels))
+
+    def detect_around(self, frame: Frame, face: Face) -> list[Face]:
+        """Faces near one that was there a moment ago, as `detect`, at a scale at which it cannot be missed."""
+        return self._faces(self._draw_around(frame.pixels, face))
+
+    def _faces(self, place: _Place) -> list[Face]:
+        """Run the model on what was drawn at `place`."""
         self._model()
-        answers, scores = self._decode()
-        answers[:, 0::2] = (answers[:, 0::2] - left) / scale
-        answers[:, 1::2] = (answers[:, 1::2] - top) / scale
-        faces = [_face(answer, score) for answer, score in _blend(answers, scores, self._config.max_overlap)]
+        faces = [place.to_frame(answer) for answer in _blend(self._answers(), self._config.max_overlap)]
         faces.sort(key=lambda face: -face.box.area)
         return faces[: self._config.max_faces]
 
-    def _place(self, pixels: Pixels) -> tuple[float, float, float]:
-        """Shrink the picture into the middle of the input; gives scale and offsets: input = frame * scale + offset."""
+    def _draw(self, pixels: Pixels) -> _Place:
+        """Shrink the whole picture into the middle of the input."""
         if self._canvas is None or self._canvas.shape != pixels.shape:
             self._model.pixels.fill(_GREY)
             self._canvas = _Canvas(pixels.shape, self._model.pixels)
         self._canvas.fill(pixels)
-        return self._canvas.scale, self._canvas.left, self._canvas.top
+        return self._canvas.place
 
-    def _decode(self) -> tuple[Floats, Floats]:
-        """Answers above the score: corners and keypoints (K, 16) in input pixels, and scores (K,)."""
-        answers, logits = [], []
+    def _draw_around(self, pixels: Pixels, face: Face) -> _Place:
+        """Fill the input with a square around a face, moved inwards at the picture's edge."""
+        height, width = pixels.shape[:2]
+        side = max(1, min(round(_SURROUNDINGS * max(face.box.width, face.box.height)), height, width))
+        x, y = face.box.centre
+        left = min(max(round(x - side / 2), 0), width - side)
+        top = min(max(round(y - side / 2), 0), height - side)
+        _resize(pixels[top : top + side, left : left + side], self._model.pixels, cv2.INTER_LINEAR)
+        self._canvas = None  # its grey border is gone
+        scale = self._model.pixels.shape[0] / side
+        return _Place(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
+
+    def _answers(self) -> list[_Answer]:
+        """The anchors' answers above the score; few, so that plain numbers are quicker than arrays."""
+        answers: list[_Answer] = []
         for k, centres in enumerate(self._anchors):
             rows = self._model.stored_at_least(f"scores_{k}", self._min_logit)
-            if not rows.size:
-                continue
-            raw = self._model.read(f"boxes_{k}", rows)
-            half = raw[:, 2:4] / 2
-            centre = raw[:, 0:2] + centres[rows]
-            keypoints = raw[:, 4:16].reshape(-1, 6, 2) + centres[rows, None, :]
-            answers.append(np.concatenate([centre - half, centre + half, keypoints.reshape(-1, 12)], axis=1))
-            logits.append(self._model.read(f"scores_{k}", rows)[:, 0])
-        if not answers:
-            return np.empty((0, 16), np.float32), np.empty(0, np.float32)
-        return np.concatenate(answers), _sigmoid(np.concatenate(logits))
+            if rows.size:
+                boxes = self._model.read(f"boxes_{k}", rows).tolist()
+                logits = self._model.read(f"scores_{k}", rows)[:, 0].tolist()
+                answers += map(_answer, boxes, centres[rows].tolist(), logits)
+        return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Box and keypoints in input pixels: left, top, right, bottom, then six points (x, y)."""
+
+    box: Box
+    points: tuple[float, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the frame lies in the input: input = frame * scale + (left, top), between pixel centres."""
+
+    scale: float
+    left: float
+    top: float
+
+    def to_frame(self, answer: _Answer) -> Face:
+        box, points = answer.box, np.array(answer.points, np.float32).reshape(6, 2)
+        points -= (self.left, self.top)
+        points /= self.scale
+        return Face(
+            Box(
+                (box.left - self.left) / self.scale,
+                (box.top - self.top) / self.scale,
+                (box.right - self.left) / self.scale,
+                (box.bottom - self.top) / self.scale,
+            ),
+            points,
+            answer.score,
+        )
 
 
 class _Canvas:
@@ -75,19 +121,18 @@ class _Canvas:
 
     Attributes:
         shape: of the frames.
-        scale, left, top: input = frame * scale + (left, top), between pixel centres.
+        place: where they lie in the input.
     """
 
     def __init__(self, shape: tuple[int, ...], target: Pixels) -> None:
         height, width = shape[:2]
         side = target.shape[0]
         self.shape = shape
-        self.scale = side / max(height, width)
-        inside = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        scale = side / max(height, width)
+        inside = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (side - inside[0]) // 2, (side - inside[1]) // 2
         # The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
-        self.left = left + 0.5 * self.scale - 0.5
-        self.top = top + 0.5 * self.scale - 0.5
+        self.place = _Place(scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5)
         self._inside = target[top : top + inside[1], left : left + inside[0]]
         self._halves: list[Pixels] = []
         while min(width // 2, height // 2) > 0 and max(height, width) >= 2 * side:
@@ -126,31 +171,43 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
     return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.per_cell, axis=0)
 
 
-def _blend(answers: Floats, scores: Floats, max_overlap: float) -> list[tuple[Floats, float]]:
+def _answer(box: list[float], centre: list[float], logit: float) -> _Answer:
+    """One anchor's answer: offsets from its centre, the box as centre and size."""
+    (x, y), (dx, dy, width, height) = centre, box[:4]
+    half_width, half_height = width / 2, height / 2
+    middle_x, middle_y = x + dx, y + dy
+    corners = Box(middle_x - half_width, middle_y - half_height, middle_x + half_width, middle_y + half_height)
+    points = tuple(value + (y if i % 2 else x) for i, value in enumerate(box[4:]))
+    return _Answer(corners, points, 1 / (1 + math.exp(-logit)))
+
+
+def _blend(answers: list[_Answer], max_overlap: float) -> list[_Answer]:
     """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score."""
-    low, high = answers[:, None, 0:2], answers[:, None, 2:4]
-    shared = np.prod(np.maximum(np.minimum(high, answers[:, 2:4]) - np.maximum(low, answers[:, 0:2]), 0), axis=2)
-    areas = np.prod(answers[:, 2:4] - answers[:, 0:2], axis=1)
-    same = shared > max_overlap * (areas[:, None] + areas - shared)
     merged = []
-    left = np.ones(len(scores), bool)
-    for best in np.argsort(-scores, kind="stable").tolist():
-        if left[best]:
-            group = same[best] & left
-            group[best] = True  # even a degenerate box is itself
-            weights = scores[group]
-            merged.append((weights @ answers[group] / weights.sum(), float(scores[best])))
-            left &= ~group
+    left = sorted(answers, key=lambda answer: -answer.score)
+    while left:
+        best, *others = left
+        same, left = [best], []
+        for other in others:
+            (same if best.box.iou(other.box) > max_overlap else left).append(other)
+        merged.append(_mean(same))
     return merged
 
 
-def _face(answer: Floats, score: float) -> Face:
-    left, top, right, bottom = answer[:4].tolist()
-    return Face(Box(left, top, right, bottom), answer[4:16].reshape(6, 2), score)
+def _mean(answers: list[_Answer]) -> _Answer:
+    """The mean of answers, weighted by score, with the first one's score."""
+    if len(answers) == 1:
+        return answers[0]
+    total = sum(answer.score for answer in answers)
+    weights = [answer.score / total for answer in answers]
 
+    def mean(values: Iterable[float]) -> float:
+        return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    boxes = (answer.box for answer in answers)
+    corners = zip(*((box.left, box.top, box.right, box.bottom) for box in boxes), strict=True)
+    points = zip(*(answer.points for answer in answers), strict=True)
+    return _Answer(Box(*map(mean, corners)), tuple(map(mean, points)), answers[0].score)
 
 
 def _logit(share: float) -> float:

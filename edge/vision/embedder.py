@@ -9,10 +9,20 @@ from edge.vision.tflite import Model
 
 
 class Embedder:
-    """MobileFaceNet; write the aligned face into `pixels`, then `embed`."""
+    """MobileFaceNet; write the aligned face into `pixels`, then `embed`.
+
+    Attributes:
+        strength: of the last answer: the length of the raw vector, in the model's typical lengths; 0 where the manifest
+            knows none. A network trained with a softmax loss answers the shorter the less it sees of a face: covered,
+            smeared, dark (Meng et al. 2021, "MagFace", train for it; here it comes by itself, and free).
+        dimension: length of the embeddings.
+        sha256: of the model file.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._typical_length = model.contract.typical_length
+        self.strength = 0.0
         self.dimension = model.contract.outputs["embedding"].shape[-1]
         self.sha256 = model.contract.sha256
 
@@ -25,7 +35,9 @@ class Embedder:
         """The (dimension,) float32 unit vector of the face in `pixels`."""
         self._model()
         vector = self._model.read("embedding")
-        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+        length = max(float(np.linalg.norm(vector)), 1e-12)
+        self.strength = length / self._typical_length if self._typical_length else 0.0
+        return vector / length
 
     def embed_mirrored(self) -> Floats:
         """As `embed`, of the mirror image; `pixels` stays mirrored."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -68,6 +69,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         template_px: embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the
             person's own right and left) that alignment maps a face to, pixels of the input, pixel centres at integers.
         impostors: embedder only, a conservative table for thresholds, falling in fmr.
+        typical_length: embedder only, the median length of its raw vector over ordinary photos; 0: not known.
         report: what quantization cost, as measured by tools/quantize.py; free form, for people.
     """
 
@@ -81,6 +83,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anchors: tuple[AnchorLayer, ...] = ()
     template_px: tuple[tuple[float, float], ...] = ()
     impostors: tuple[Operating, ...] = ()
+    typical_length: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     @property
     def size_px(self) -> int:

@@ -10,8 +10,9 @@ from edge.vision.aligner import Aligner
 from edge.vision.detector import Detector
 from edge.vision.embedder import Embedder
 from edge.vision.landmarks import Mesh
+from edge.vision.lookout import Lookout
 from edge.vision.metering import Meter, unmetered
-from edge.vision.quality import assess, too_small
+from edge.vision.quality import assess, too_small, weigh
 from edge.vision.tflite import Model
 
 
@@ -27,23 +28,28 @@ class FaceReader:
         self._align = meter("align", aligner.align)
         self._assess = meter("quality", assess)
         self._embed = meter("embed", embedder.embed)
+        self._embed_mirrored = meter("embed", embedder.embed_mirrored)
 
-    def read(self, frame: Frame, face: Face) -> Sample:
-        """Look at one face. A refused one has no embedding and says why in its quality."""
+    def read(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
+        """Look at one face, or at its mirror image. A refused one has no embedding and says why in its quality."""
         tiny = too_small(face.keypoints_px, self._config)
         if tiny is not None:
             return Sample(None, tiny, None)
         landmarks = self._locate(frame, face)
         crop = self._align(frame, landmarks)
         quality = self._assess(landmarks, crop, self._config)
-        return Sample(None if quality.refusal else self._embed(), quality, landmarks)
+        if quality.refusal:
+            return Sample(None, quality, landmarks)
+        embedding = self._embed_mirrored() if mirrored else self._embed()
+        quality = weigh(quality, self.embedder.strength, self._config)
+        return Sample(None if quality.refusal else embedding, quality, landmarks)
 
 
 @dataclass(frozen=True, slots=True)
 class Vision:
     """The stages that hold models, loaded, and which runtime executes them."""
 
-    detector: Detector
+    detector: Lookout
     reader: FaceReader
     models: tuple[Model, ...]
 
@@ -51,12 +57,13 @@ class Vision:
 def load_vision(
     models: ModelsConfig, detector: DetectorConfig, quality: QualityConfig, meter: Meter = unmetered
 ) -> Vision:
-    """Load detector, mesh and embedder.
+    """Load detectors, mesh and embedder.
 
     Raises:
         ModelError: a model, the runtime or the delegate is missing, damaged or does not fit.
     """
-    finding = Model(f"detector-{models.detector}", models)
+    searching = Model(f"detector-{models.detector}", models)
+    closing_in = Model("detector-near", models) if models.detector == "far" and detector.scan_every_s else None
     meshing = Model("landmarks", models)
     embedding = Model("embedder", models)
     embedder = Embedder(embedding)
@@ -67,4 +74,7 @@ def load_vision(
         config=quality,
         meter=meter,
     )
-    return Vision(Detector(finding, detector), reader, (finding, meshing, embedding))
+    everywhere = Detector(searching, detector)
+    close = Detector(closing_in, detector) if closing_in else everywhere
+    loaded = (searching, *([closing_in] if closing_in else []), meshing, embedding)
+    return Vision(Lookout(everywhere, close, detector), reader, loaded)

@@ -26,6 +26,11 @@ class Tracker:
         """Whether anybody is being followed."""
         return bool(self._tracks)
 
+    @property
+    def faces(self) -> list[Face]:
+        """Whom it follows, as they were last seen."""
+        return [track.face for track in self._tracks]
+
     def update(self, faces: list[Face], t_ns: int) -> list[Track]:
         """Continue the tracks with the faces of one frame.
 

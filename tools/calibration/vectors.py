@@ -23,7 +23,8 @@ class Faces:
     """Single photos, one row each, of one or more people.
 
     Attributes:
-        vectors: (N, D) float32 unit rows, as a door embeds a single sample.
+        vectors: (N, D) float32 unit rows: a single sample of a door, or a photo with its mirror image where
+            tools/embed.py has stored it so; strangers' distances of the two differ by less than 0.005.
         labels: whose face each is: the folder of the photo, or the photo itself where it lies in none.
         paths: where each came from, for messages.
         unusable: photos that a door would not have accepted as a sample; they are no attempt.

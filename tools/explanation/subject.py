@@ -17,6 +17,7 @@ from edge.vision.aligner import Aligner
 from edge.vision.camera import read_image
 from edge.vision.detector import Detector
 from edge.vision.landmarks import Mesh
+from edge.vision.lookout import Lookout
 from edge.vision.reader import FaceReader, Vision
 from explanation.report import Part, Shown
 
@@ -86,7 +87,8 @@ class Viewer:
         self.template_px = embedding.contract.template_px
         aligner = Aligner(self.template_px, into=embedder.pixels)
         strict = FaceReader(mesh=Mesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
-        self.at_door = Vision(Detector(finding, config.detector), strict, self.reader.vision.models)
+        search = Detector(finding, config.detector)
+        self.at_door = Vision(Lookout(search, search, config.detector), strict, self.reader.vision.models)
 
     def look(self, path: Path) -> Subject:
         """Look at one photo.

@@ -19,7 +19,7 @@ from photos import PhotoReader
 from people.sight import ENROL_QUALITY, SAME_PICTURE_BITS, Sight
 
 FILE = ".enrol-cache.sqlite"
-_FORM = 1  # of a Sight and of how it is made: raise it when either changes
+_FORM = 2  # of a Sight and of how it is made: raise it when either changes
 
 
 class Cache:

@@ -78,8 +78,12 @@ def judge(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Findi
 
 
 def centroid(photos: Sequence[Photo]) -> Floats:
-    """The quality-weighted mean of a person's photos, (D,) float32 unit length."""
-    return unit(np.sum([photo.embedding * np.float32(photo.weight) for photo in photos], axis=0))
+    """The plain mean of a person's photos, (D,) float32 unit length.
+
+    Weights gain nothing here, and give a clear photo of somebody else a say of its own; nor do medians and trimmed
+    means, once what is unlike the others has been left out.
+    """
+    return unit(np.sum([photo.embedding for photo in photos], axis=0))
 
 
 def distance_sq(a: Floats, b: Floats) -> float:

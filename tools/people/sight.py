@@ -10,7 +10,7 @@ from photos import Look, PhotoReader, unit
 from edge.config import QualityConfig
 from edge.records import Box, Face, Floats, Pixels
 
-ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20)
+ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_strength=0.7)
 RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
 SAME_PICTURE_BITS = 30  # two fingerprints of 256 bits that differ in no more are of one picture: copies of development
 # photos, resized, cropped, stored anew, differed in 0 to 31, different photos of one person in 47 or more
@@ -55,6 +55,7 @@ def sight(reader: PhotoReader, pixels: Pixels) -> Sight:
         quality = sample.quality
         told = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
         if sample.landmarks is not None:
+            told += f", strength {quality.strength:.2f}" if quality.strength else ""
             told += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
     if reason or sample is None or sample.embedding is None or look.mirrored is None:
         return Sight(reason or "no face", b"", 0.0, b"", thumb, told)
@@ -77,6 +78,9 @@ def fault(look: Look) -> str:
         "too-small": f"too small (eyes {quality.size_px:.0f} px apart, need {ENROL_QUALITY.min_size_px:.0f})",
         "blurred": f"blurred (sharpness {quality.sharpness:.0f}, need {ENROL_QUALITY.min_sharpness:.0f})",
         "turned-away": f"turned away (yaw {quality.yaw_deg:+.0f} degrees)",
+        "too-dark": f"too dark (mean grey level {quality.brightness:.0f}, need {ENROL_QUALITY.min_brightness:.0f})",
+        "too-bright": f"too bright ({quality.glare:.0%} of the face is white)",
+        "unclear": f"unclear (strength {quality.strength:.2f}, need {ENROL_QUALITY.min_strength:g}): covered, smeared?",
         "tilted": f"looking up or down (pitch {quality.pitch_deg:+.0f} degrees)",
     }[quality.refusal]
 

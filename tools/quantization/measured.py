@@ -22,7 +22,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ranges: lowest and highest value of every tensor between the nodes, after equalization.
         centres: per centred output, the middle of what each value was seen to be.
         corrections: per corrected output, the mean by which each value came out too low in int8.
-        impostors: embedder only, see `edge.vision.manifest.Model`.
+        impostors, typical_length: embedder only, see `edge.vision.manifest.Model`.
     """
 
     faces: str
@@ -31,6 +31,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     centres: dict[str, list[int]] = {}
     corrections: dict[str, list[float]] = {}
     impostors: tuple[Operating, ...] = ()
+    typical_length: float = 0.0
 
 
 def read_measured(folder: Path, name: str) -> Measured:

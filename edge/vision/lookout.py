@@ -1,0 +1,62 @@
+"""Where to look for faces: everywhere now and then, otherwise closely at those already known.
+
+A close look costs a third of a search of the whole picture, and sees small faces better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.config import DetectorConfig
+from edge.records import Face, Frame
+from edge.vision.detector import Detector
+
+_CLOSE_LOOKS = 2  # more cost as much as a search
+_SAME = 0.3  # IoU with the last frame's box
+
+
+class Lookout:
+    """Finds faces with two detectors, one for the whole picture and one for close looks; not thread-safe."""
+
+    def __init__(self, everywhere: Detector, close: Detector, config: DetectorConfig) -> None:
+        """
+        Args:
+            everywhere: searches whole frames.
+            close: looks around one face; may be the same.
+            config: of both; `scan_every_s` says how often to search.
+        """
+        self._everywhere = everywhere
+        self._close = close
+        self._config = config
+        self._searched_ns: int | None = None
+
+    def detect(self, frame: Frame, known: Sequence[Face] = ()) -> list[Face]:
+        """Faces of one frame, largest first.
+
+        Args:
+            frame: to look at.
+            known: the faces that are being followed, as they were last seen. While there are one or two, each is found
+                again, and the last search is recent, nothing else is looked for.
+        """
+        if known and len(known) <= _CLOSE_LOOKS and not self._search_due(frame):
+            faces = self._again(frame, known)
+            if faces:
+                return faces
+        self._searched_ns = frame.t_ns
+        return self._everywhere.detect(frame)
+
+    def _search_due(self, frame: Frame) -> bool:
+        return self._searched_ns is None or frame.t_ns - self._searched_ns >= self._config.scan_every_s * 1e9
+
+    def _again(self, frame: Frame, known: Sequence[Face]) -> list[Face]:
+        """The known faces as they are now, or nothing as soon as one is not found or two have become one."""
+        faces: list[Face] = []
+        for old in known:
+            near = self._close.detect_around(frame, old)
+            face = max(near, key=lambda new: new.box.iou(old.box), default=None)
+            if face is None or face.box.iou(old.box) < _SAME:
+                return []
+            if any(face.box.iou(other.box) > self._config.max_overlap for other in faces):
+                return []
+            faces.append(face)
+        return sorted(faces, key=lambda face: -face.box.area)
