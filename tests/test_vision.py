@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels, Quality
 from edge.vision import manifest
 from edge.vision.aligner import Aligner, similarity
 from edge.vision.detector import Detector, main_face
+from edge.vision.embedder import Embedder
 from edge.vision.landmarks import pose_deg
 from edge.vision.quality import assess, too_small, weigh
 from edge.vision.reader import Vision
@@ -308,6 +310,17 @@ class TestQuality:
             assert 0.8 < quality.strength < 1.4, stem
 
 
+def compiled(folder: Path) -> None:
+    """Let the embedder of a models folder look like one that edgetpu_compiler has been at: bytes behind the model."""
+    path = folder / "embedder.tflite"
+    path.write_bytes(path.read_bytes() + b"edgetpu-custom-op")
+    entries = json.loads((folder / "manifest.json").read_text())
+    embedder = entries["models"]["embedder"]
+    embedder["compiled_from"] = embedder["sha256"]
+    embedder["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(entries))
+
+
 class TestModelFiles:
     @pytest.fixture
     def copy(self, tmp_path: Path) -> Path:
@@ -347,8 +360,6 @@ class TestModelFiles:
             self.load(copy)
 
     def test_a_file_that_is_no_model_is_refused(self, copy: Path) -> None:
-        import hashlib
-
         entries = json.loads((copy / "manifest.json").read_text())
         entries["models"]["embedder"]["sha256"] = hashlib.sha256(b"no model").hexdigest()
         (copy / "manifest.json").write_text(json.dumps(entries))
@@ -360,9 +371,22 @@ class TestModelFiles:
         with pytest.raises(ModelError, match="no model named 'nose'; there are detector-far, detector-near"):
             Model("nose", ModelsConfig())
 
-    def test_a_missing_accelerator_is_said_and_never_replaced_silently(self) -> None:
+    def test_a_missing_accelerator_is_said_and_never_replaced_silently(self, copy: Path) -> None:
+        """The file says that it is compiled; the library is not here."""
+        compiled(copy)
         with pytest.raises(ModelError, match=r"delegate 'edgetpu': libedgetpu\.so\.1 cannot be loaded"):
+            Model("embedder", ModelsConfig(delegate="edgetpu", folder=str(copy)))
+
+    def test_a_model_that_an_accelerator_would_leave_to_the_processor_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="not compiled for the Edge TPU, all of it would run on the CPU"):
             Model("embedder", ModelsConfig(delegate="edgetpu"))
+
+    def test_a_compiled_embedder_serves_the_galleries_of_its_original(self, copy: Path) -> None:
+        original = manifest.read_manifest(copy).models["embedder"].sha256
+        compiled(copy)
+        model = Model("embedder", ModelsConfig(folder=str(copy)))
+        assert model.contract.sha256 != original
+        assert Embedder(model).sha256 == original
 
     def test_loading_says_nothing_on_the_users_screen(self, capfd: pytest.CaptureFixture[str]) -> None:
         Model("detector-near", ModelsConfig())

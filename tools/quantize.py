@@ -10,11 +10,12 @@ import argparse
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from quantization import calibrate, compare, photos, verify
+from quantization import calibrate, compare, edgetpu, photos, reports, verify
 from quantization.faces import TEMPLATE_PX, Pixels
 from quantization.fetch import cache_folder, fetch_original
 from quantization.measured import Measured, read_measured, write_measured
@@ -27,6 +28,7 @@ from rich.table import Table
 from edge.errors import InputError
 from edge.files import replace_file
 from edge.program import run
+from edge.records import Floats
 from edge.vision.manifest import Manifest, Model, Tensor, read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +36,7 @@ SCENES = 300  # scenes a detector is compared on
 CROPS = 600  # photos the mesh and the embedder are compared on
 PORTRAITS = ROOT / "edge" / "demo" / "people"
 
+Item = TypeVar("Item")
 console = Console(stderr=True)
 
 
@@ -43,6 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _choose(options.only)
     if options.check:
         return check(chosen, options.out)
+    if options.edgetpu:
+        return for_edgetpu(chosen, options.out)
+    if options.chain is not None:
+        return _show(*reports.chains(options.chain, options.out, _originals(RECIPES), _track))
+    if options.layers is not None:
+        return _show(*reports.layers_of(chosen, options.layers, options.out, _originals(RECIPES), _track))
     if options.calibrate is not None:
         measure(chosen, options.calibrate, options.out)
     write(chosen, options.out, options.images)
@@ -66,6 +75,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "file in models/ is the same, or in which operation, tensor or scale it first differs",
     )
     parser.add_argument(
+        "--edgetpu",
+        action="store_true",
+        help="make nothing; say what of each model in models/ a Coral Edge TPU would run, by the documentation of its "
+        "compiler, and compile them into models/edgetpu/ where edgetpu_compiler is on the PATH",
+    )
+    parser.add_argument(
         "--calibrate",
         metavar="DIR",
         type=Path,
@@ -78,6 +93,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="photos of faces to compare int8 with float on, best of people that --calibrate did not see; without it "
         "the bundled portraits serve, and the manifest keeps the report of an unchanged model",
+    )
+    parser.add_argument(
+        "--chain",
+        metavar="DIR",
+        type=Path,
+        help="write no model; measure what int8 costs in recognition on DIR/<person>/*.jpg: the same photos through "
+        "the float models and the int8 ones, judged on the same pairs; written to chain.json in the models folder",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="DIR",
+        type=Path,
+        help="write no model; show for each layer how much of the error of int8 it makes, on photos of faces; written "
+        "to layers-NAME.json in the models folder",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=ROOT / "models", help="the models folder (%(default)s)"
@@ -96,8 +125,8 @@ def _originals(names: Iterable[str]) -> dict[str, bytes]:
     return {name: fetch_original(RECIPES[name].source, cache_folder()) for name in names}
 
 
-def _track(images: list[Pixels], what: str) -> Iterable[Pixels]:
-    return rich_track(images, description=what, console=console, transient=True, disable=not console.is_terminal)
+def _track(items: list[Item], what: str) -> Iterable[Item]:
+    return rich_track(items, description=what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def check(chosen: dict[str, Recipe], folder: Path) -> int:
@@ -123,6 +152,23 @@ def check(chosen: dict[str, Recipe], folder: Path) -> int:
     return code
 
 
+def _show(*tables: Table) -> int:
+    for each in tables:
+        Console().print(each)
+    return 0
+
+
+def for_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
+    """Say what of the models in `folder` an Edge TPU would run, and compile them where the compiler is installed."""
+    print(edgetpu.show(edgetpu.examine_all(folder, chosen)))
+    if edgetpu.installed():
+        console.print(edgetpu.compile_models(folder, list(chosen), folder / "edgetpu"), markup=False, highlight=False)
+        print(edgetpu.show(edgetpu.examine_all(folder / "edgetpu", chosen)))
+    else:
+        console.print(f"not compiled: {edgetpu.COMPILER} is not on the PATH", highlight=False)
+    return 0
+
+
 def measure(chosen: dict[str, Recipe], faces: Path, folder: Path) -> None:
     """Measure and write `folder`/ranges for the chosen models."""
     paths = photos.find(faces)
@@ -139,7 +185,7 @@ def measure(chosen: dict[str, Recipe], faces: Path, folder: Path) -> None:
 
 
 def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: Path, embedder: bytes) -> Measured:
-    """The same with the distances between strangers, found with the int8 models."""
+    """The same with the distances between strangers and the length of raw vectors, found with the int8 models."""
     detector, mesh = (IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks"))
     runner = IntegerRunner(embedder)
     crops: dict[str, list[Pixels]] = {}
@@ -154,8 +200,15 @@ def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: 
         kept = [crop.face for crop in found if crop is not None]
         if kept:
             crops[person] = kept
-    rows = calibrate.impostors(lambda pixels: runner(pixels)["embedding"].ravel(), crops, _track)
-    return msgspec.structs.replace(measured, impostors=rows)
+    lengths: list[float] = []
+
+    def embed(pixels: Pixels) -> Floats:
+        vector = runner(pixels)["embedding"].ravel()
+        lengths.append(float(np.linalg.norm(vector)))
+        return vector
+
+    rows = calibrate.impostors(embed, crops, _track)
+    return msgspec.structs.replace(measured, impostors=rows, typical_length=round(float(np.median(lengths)), 1))
 
 
 def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
@@ -208,6 +261,7 @@ def _entry(recipe: Recipe, content: bytes, measured: Measured, report: verify.Re
         anchors=recipe.anchors,
         template_px=TEMPLATE_PX if recipe.job == "embedder" else (),
         impostors=measured.impostors,
+        typical_length=measured.typical_length,
     )
 
 

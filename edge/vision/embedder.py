@@ -16,7 +16,7 @@ class Embedder:
             knows none. A network trained with a softmax loss answers the shorter the less it sees of a face: covered,
             smeared, dark (Meng et al. 2021, "MagFace", train for it; here it comes by itself, and free).
         dimension: length of the embeddings.
-        sha256: of the model file.
+        sha256: of the model file, or of the one it was compiled from: what vectors are bound to.
     """
 
     def __init__(self, model: Model) -> None:
@@ -24,7 +24,7 @@ class Embedder:
         self._typical_length = model.contract.typical_length
         self.strength = 0.0
         self.dimension = model.contract.outputs["embedding"].shape[-1]
-        self.sha256 = model.contract.sha256
+        self.sha256 = model.contract.vectors_sha256
 
     @property
     def pixels(self) -> Pixels:

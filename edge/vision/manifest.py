@@ -69,6 +69,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         template_px: embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the
             person's own right and left) that alignment maps a face to, pixels of the input, pixel centres at integers.
         impostors: embedder only, a conservative table for thresholds, falling in fmr.
+        compiled_from: sha256 of the model that this one was compiled from for an accelerator, or "".
         typical_length: embedder only, the median length of its raw vector over ordinary photos; 0: not known.
         report: what quantization cost, as measured by tools/quantize.py; free form, for people.
     """
@@ -84,6 +85,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template_px: tuple[tuple[float, float], ...] = ()
     impostors: tuple[Operating, ...] = ()
     typical_length: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    compiled_from: str = ""
+
+    @property
+    def vectors_sha256(self) -> str:
+        """What vectors and galleries are bound to; a compiled embedder gives the vectors of the one it is made from."""
+        return self.compiled_from or self.sha256
 
     @property
     def size_px(self) -> int:

@@ -85,11 +85,13 @@ def decode(outputs: dict[str, Floats], layers: tuple[tuple[int, int], ...], size
     return points, 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
 
 
-def detect(runner: Runner, layers: tuple[tuple[int, int], ...], image: Pixels) -> Detection | None:
+def detect(
+    runner: Runner, layers: tuple[tuple[int, int], ...], image: Pixels, min_score: float = MIN_SCORE
+) -> Detection | None:
     """The most central large face of a photo, overlapping anchors averaged by score; None if there is none."""
     square, forward = letterbox(image, runner.size_px)
     points, scores = decode(runner(square), layers, runner.size_px)
-    points, scores = points[scores > MIN_SCORE], scores[scores > MIN_SCORE]
+    points, scores = points[scores > min_score], scores[scores > min_score]
     faces: list[Detection] = []
     order = np.argsort(-scores)
     while order.size:

@@ -28,7 +28,7 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
         ModelError: a tensor has no range.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
-    ranges = _with_shared_ranges(graph, ranges)
+    ranges = with_shared_ranges(graph, ranges)
     missing = [node.output for node in graph.nodes if node.output not in ranges]
     if missing:
         raise ModelError(
@@ -39,7 +39,7 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
     if float_heads:
         output = qtyping.TFLOperationName.OUTPUT
         work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
-        for tensor in _head_tensors(graph):
+        for tensor in head_tensors(graph):
             work.update_quantization_recipe(f"^{tensor};?$", EVERYTHING, algorithm_key=AlgorithmName.NO_QUANTIZE)
     statistics = {tensor: {"min": _four(low), "max": _four(high)} for tensor, (low, high) in ranges.items()}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings
@@ -48,7 +48,7 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
     return _canonical_bytes(bytes(result.quantized_model))
 
 
-def _with_shared_ranges(graph: Graph, ranges: Ranges) -> Ranges:
+def with_shared_ranges(graph: Graph, ranges: Ranges) -> Ranges:
     """One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again."""
     shared = dict(ranges)
     for node in graph.nodes:
@@ -58,7 +58,7 @@ def _with_shared_ranges(graph: Graph, ranges: Ranges) -> Ranges:
     return shared
 
 
-def _head_tensors(graph: Graph) -> list[str]:
+def head_tensors(graph: Graph) -> list[str]:
     """The outputs, and what the RESHAPE before an output reads."""
     tensors = []
     for tensor in graph.outputs.values():

@@ -76,9 +76,16 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[Pixels]:
         yield np.asarray(scene, np.uint8)
 
 
-def crop(image: Pixels, detector: Runner, grids: tuple[tuple[int, int], ...], mesh: Runner, size: int) -> Crops | None:
+def crop(
+    image: Pixels,
+    detector: Runner,
+    grids: tuple[tuple[int, int], ...],
+    mesh: Runner,
+    size: int,
+    min_score: float = faces.MIN_SCORE,
+) -> Crops | None:
     """What the mesh and the embedder (input `size`) see of a photo; None when no face is found."""
-    face = faces.detect(detector, grids, image)
+    face = faces.detect(detector, grids, image, min_score)
     if face is None:
         return None
     picture, forward = faces.mesh_crop(image, face, mesh.size_px)
