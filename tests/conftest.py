@@ -21,7 +21,13 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="session")
 def vision() -> Vision:
-    """Detector, mesh and embedder as the door runs them."""
+    """Detector, mesh and embedder as the door runs them, every frame searched, so that no test depends on another."""
+    return load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig())
+
+
+@pytest.fixture(scope="session")
+def watching() -> Vision:
+    """The same as a door has them, which remember when they last searched."""
     return load_vision(ModelsConfig(), DetectorConfig(), QualityConfig())
 
 

@@ -22,11 +22,11 @@ LARGEST = 64_000  # bytes; a 640x480 frame has 921,600, the smallest model's inp
 
 
 @pytest.fixture
-def door(vision: Vision) -> Pipeline:
+def door(watching: Vision) -> Pipeline:
     """Every stage in every frame."""
     verdict = VerdictConfig(sample_every_s=0.0, recheck_every_s=1e-9)
     config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), verdict=verdict)
-    return Pipeline(config, vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
+    return Pipeline(config, watching, load_gallery(GALLERY, watching.reader.embedder.sha256))
 
 
 def peak_bytes(step: Callable[[], object]) -> int:

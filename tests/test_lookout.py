@@ -84,6 +84,19 @@ def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, looko
     assert len(lookout.detect(at(both, CONFIG.scan_every_s), [known])) == 2
 
 
+def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(photo: Photo, lookout: Lookout) -> None:
+    """A portrait 90 px wide is beyond the near model."""
+    empty, close, distant = (
+        scene(photo("biden")),
+        scene(photo("biden"), 150, width=300, top=20),
+        scene(photo("biden"), 300, width=90),
+    )
+    assert lookout.detect(at(empty, 0)) == []
+    assert len(lookout.detect(at(close, 0.1))) == 1
+    assert lookout.detect(at(distant, 0.2)) == []
+    assert len(lookout.detect(at(distant, CONFIG.scan_every_s))) == 1
+
+
 def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: Lookout) -> None:
     (known,) = lookout.detect(at(scene(photo("biden"), 0), 0))
     (found,) = lookout.detect(at(scene(photo("biden"), 420), 0.1), [known])
@@ -127,7 +140,7 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
     (face,) = vision.detector.detect(at(room, 0))
 
     def seen(number: int) -> Floats:
-        door.step(at(room, number * CONFIG.scan_every_s))  # a search each, so that the box is the same
+        door.step(at(room, number))
         (sample,) = door.samples.values()
         assert sample.embedding is not None
         return sample.embedding
@@ -140,11 +153,11 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
     assert not np.array_equal(plain, mirrored)
 
 
-def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, vision: Vision) -> None:
+def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, watching: Vision) -> None:
     """Ten seconds at 20 frames a second: looks only as often as `still_s` asks, and the visitor is not lost."""
     config = DoorConfig(site="s", door="d", motion=MotionConfig(linger_s=0.0))
     count: Counter[str] = Counter()
-    door = pipeline(vision, config, count)
+    door = pipeline(watching, config, count)
     room = scene(photo("obama2"), 150, width=300, top=20)
     decisions = [decision for n in range(40) for decision in door.step(at(room, n / 20))]
     assert [str(decision.kind) for decision in decisions] == ["door-open"]
@@ -155,9 +168,9 @@ def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, v
     assert 20 <= count["detect"] <= 10 / config.motion.still_s + 10 / config.verdict.recheck_every_s
 
 
-def test_an_empty_room_is_looked_at_on_patrol_only(vision: Vision) -> None:
+def test_an_empty_room_is_looked_at_on_patrol_only(watching: Vision) -> None:
     count: Counter[str] = Counter()
-    door = pipeline(vision, DoorConfig(site="s", door="d"), count)
+    door = pipeline(watching, DoorConfig(site="s", door="d"), count)
     room = np.full((480, 640, 3), 128, np.uint8)
     for n in range(200):
         door.step(at(room, n / 20))
