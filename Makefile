@@ -1,12 +1,12 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime bench clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 bench clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
 
 .venv/created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; say  make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
@@ -49,6 +49,9 @@ test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment o
 		tqdm tzdata tuf 'securesystemslib[crypto]' pytest hypothesis
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py
+
+test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
+	PYTHON=$(PYTHON) tests/arm64/run.sh
 
 bench: .venv/demo  ## measure every stage on this machine
 	$(BIN)/edge bench
