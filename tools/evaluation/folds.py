@@ -19,6 +19,7 @@ from evaluation.vectors import Photos
 FOLDS = 10
 PAIRS = 300  # of each kind in a fold
 _NUMBERS = 2  # on the first line of a pairs file: folds, and pairs of each kind in one
+_DIGITS = 9  # of a photo's number
 _MATED, _OTHERS = 3, 4  # fields in a line
 
 
@@ -90,7 +91,7 @@ def read_pairs(path: Path, photos: Photos) -> Pairs:
         name, one, *other, two = fields
         ends = []
         for who, which in ((name, one), (other[0] if other else name, two)):
-            stem = f"{who}_{int(which):04d}" if which.strip().isdecimal() else which
+            stem = f"{who}_{int(which):04d}" if which.strip().isdecimal() and len(which) <= _DIGITS else which
             if (who, stem) not in by_stem:
                 raise InputError(f"{path}, line {number}: there is no photo {who}/{stem}")
             ends.append(by_stem[who, stem])

@@ -1,0 +1,93 @@
+"""The report of `edge bench`: how it is written, read back, and compared with another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edge.bench.figures import Figure
+from edge.errors import InputError
+
+_SLIGHT = 0.02  # a change of less than this share is never told, however steady the machine
+_ONE_RUN = 0.05  # the same for a figure that was measured only once
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `edge bench --json` prints.
+
+    Attributes:
+        load: how many processes wanted a processor when the measurement began, mean of a minute.
+        broker: which one carried the events, "" if none was needed.
+        figures: in the order of measurement; `section`, `name` and `unit` together name one.
+    """
+
+    version: Literal[1] = 1
+    program: str
+    machine: str
+    cores: int
+    load: float
+    python: str
+    runtime: str
+    threads: int
+    broker: str
+    figures: tuple[Figure, ...]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One figure before and after.
+
+    Attributes:
+        ratio: after / before; where that was 0, 1 if it still is and else 0.
+        changed: whether that is more than their noise: the intervals are apart, and by more than a slight share.
+    """
+
+    section: str
+    name: str
+    unit: str
+    before: float
+    after: float
+    ratio: float
+    changed: bool
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What `edge bench --compare --json` prints; figures that only one of the reports has are left out."""
+
+    before: Report
+    after: Report
+    changes: tuple[Change, ...]
+
+
+def read_report(path: Path) -> Report:
+    """Read what `edge bench --json` has printed.
+
+    Raises:
+        InputError: it cannot be read, or is not a whole report.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a report ({error}); make one with  edge bench --json") from error
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Every figure that both reports have, in the order of the second."""
+    known = {_key(figure): figure for figure in before.figures}
+    pairs = [(known[_key(figure)], figure) for figure in after.figures if _key(figure) in known]
+    return Comparison(before, after, tuple(_change(old, new) for old, new in pairs))
+
+
+def _key(figure: Figure) -> tuple[str, str, str]:
+    return figure.section, figure.name, figure.unit
+
+
+def _change(old: Figure, new: Figure) -> Change:
+    ratio = new.value / old.value if old.value else float(new.value == old.value)
+    apart = new.low > old.high or new.high < old.low
+    least = _ONE_RUN if min(old.runs, new.runs) == 1 else _SLIGHT
+    changed = apart and abs(ratio - 1) > least
+    return Change(new.section, new.name, new.unit, old.value, new.value, float(f"{ratio:.4g}"), changed)

@@ -1,0 +1,110 @@
+"""What the door sees while it is measured, cut from the bundled clip: nobody, somebody enrolled, and a crowd of two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.config import DetectorConfig, ModelsConfig
+from edge.demo.show import CLIP
+from edge.records import Box, Face, Frame, Pixels
+from edge.vision.camera import Clip
+from edge.vision.detector import Detector
+from edge.vision.tflite import Model
+
+FPS = 15
+FRAME_NS = round(1e9 / FPS)
+_NOISE_LEVELS = 1.5  # of a camera by day, standard deviation
+_PATCH_PX = 96  # side of what moves through the empty scene
+_SWAY_PX = 24
+_KEPT = 15  # different pictures of one scene, over and over
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenes:
+    """Pictures (480, 640, 3) uint8 BGR, each scene as one or more that come in turn.
+
+    Attributes:
+        face: the enrolled person, once.
+        nobody: the place without anybody, once.
+        still: nobody, with a camera's noise.
+        still_face: the enrolled person, perfectly still, with a camera's noise.
+        moving: nobody, but something moves.
+        busy: the enrolled person and a stranger, swaying.
+    """
+
+    face: Pixels
+    nobody: Pixels
+    still: Sequence[Pixels]
+    still_face: Sequence[Pixels]
+    moving: Sequence[Pixels]
+    busy: Sequence[Pixels]
+
+
+def scenes(models: ModelsConfig) -> Scenes:
+    """Cut the scenes out of the bundled clip, where this detector sees nobody and somebody."""
+    nobody, faces = _clip(Detector(Model(f"detector-{models.detector}", models), DetectorConfig()))
+    enrolled, stranger = (_largest(faces[: len(faces) // 2]), _largest(faces[len(faces) // 2 :]))
+    pair = np.hstack([_half(*enrolled), _half(*stranger)])
+    return Scenes(
+        face=enrolled[0],
+        nobody=nobody,
+        still=_noisy(nobody),
+        still_face=_noisy(enrolled[0]),
+        moving=[_passing(nobody, number) for number in range(_KEPT)],
+        busy=[
+            np.ascontiguousarray(np.roll(pair, round(_SWAY_PX * np.sin(2 * np.pi * number / _KEPT)), axis=1))
+            for number in range(_KEPT)
+        ],
+    )
+
+
+def film(pictures: Sequence[Pixels], start: int = 0) -> Iterator[Frame]:
+    """The pictures in turn for ever, at `FPS` in the frames' own time; `start` is the first frame's number."""
+    number = start
+    while True:
+        yield Frame(pictures[number % len(pictures)], number, number * FRAME_NS)
+        number += 1
+
+
+def _clip(detector: Detector) -> tuple[Pixels, list[tuple[Pixels, Box]]]:
+    """The first picture without a face, and all with one, in order of time."""
+    nobody: Pixels | None = None
+    faces: list[tuple[Pixels, Box]] = []
+    with Clip(CLIP) as clip:
+        for frame in clip:
+            found: list[Face] = detector.detect(frame)
+            if not found and nobody is None:
+                nobody = frame.pixels.copy()
+            if len(found) == 1 and frame.seq % 3 == 0:
+                faces.append((frame.pixels.copy(), found[0].box))
+    assert nobody is not None, "the bundled clip begins empty"
+    assert faces, "the bundled clip shows faces"
+    return nobody, faces
+
+
+def _largest(faces: Sequence[tuple[Pixels, Box]]) -> tuple[Pixels, Box]:
+    return max(faces, key=lambda each: each[1].area)
+
+
+def _half(picture: Pixels, box: Box) -> Pixels:
+    """The half of a picture that has the face in its middle."""
+    width = picture.shape[1]
+    return np.roll(picture, round(width / 4 - box.centre[0]), axis=1)[:, : width // 2]
+
+
+def _noisy(picture: Pixels) -> list[Pixels]:
+    random = np.random.default_rng(0)
+    return [
+        np.clip(picture + random.normal(0, _NOISE_LEVELS, picture.shape), 0, 255).astype(np.uint8) for _ in range(_KEPT)
+    ]
+
+
+def _passing(picture: Pixels, number: int) -> Pixels:
+    """Something dark goes through the picture."""
+    copy = picture.copy()
+    left = (picture.shape[1] - _PATCH_PX) * number // _KEPT
+    copy[-_PATCH_PX:, left : left + _PATCH_PX] //= 3
+    return copy

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Run other programs that recognise faces beside ours, on the same pictures: how fast, and how well?
+
+All find the main face of a picture and make its vector, in turn, with one thread each:
+
+  threshold  as a door sees somebody new (first sight), somebody it follows (followed), or with detector = "near" (near
+             detector)
+  dlib       as the package face_recognition uses it, without and with doubling the picture
+  OpenCV     4: a Haar cascade and local binary patterns; its networks' weights are in no package
+
+Ratios are medians of quotients within a round, so a machine that is busy with something else slows all. With a folder
+of people the error rates come from the same photos for all; what a program finds no face in counts as an error, and
+the rates without those stand in brackets. Programs that are not installed are left out, and it is said how to get
+them: pip install '.[peers]'. mediapipe makes no vectors; insightface, deepface and facenet-pytorch fetch weights when
+they run, and take no part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import desktop  # noqa: F401
+import msgspec
+import numpy as np
+from peers import accuracy, ours, with_dlib, with_opencv
+from peers.peer import Entry, Peer
+from peers.report import Accuracy, Report, Speed, markdown, show
+from peers.speed import Laps, in_turn, one_thread
+
+from edge import __version__
+from edge.bench_search import quotient
+from edge.errors import InputError
+from edge.program import run
+from edge.vision.camera import read_image
+
+PACKAGES = ("ai-edge-litert", "tflite-runtime", "dlib-bin")
+ROUNDS, PHOTOS = 30, 800
+
+
+def entries() -> list[Entry]:
+    """Every program that may take part, ours first."""
+    return [*ours.entries(), *with_dlib.entries(), *with_opencv.entries()]
+
+
+def compare(
+    known: Sequence[Entry],
+    picture: Path | None = None,
+    folder: Path | None = None,
+    *,
+    rounds: int = ROUNDS,
+    limit: int = PHOTOS,
+    seed: int = 0,
+) -> Report:
+    """Measure all installed programs.
+
+    Args:
+        known: programs; those not installed are left out.
+        picture: to measure the speed on; None: a frame of the bundled clip.
+        folder: of people, to measure the accuracy on; None: it is not measured.
+        rounds: laps of each program.
+        limit: photos to draw from the folder.
+        seed: of what is drawn.
+
+    Raises:
+        InputError: picture or folder cannot be used.
+    """
+    pixels = ours.clip_frame() if picture is None else read_image(picture)
+    paths = [] if folder is None else accuracy.draw(folder, limit, seed)
+    missing = {entry.name: entry.missing() for entry in known}
+    here = [entry for entry in known if not missing[entry.name]]
+    peers = {entry.name: entry.load() for entry in here}
+    if any(entry.ours and peers[entry.name].detect_and_embed(pixels) is None for entry in here):
+        raise InputError(f"{picture}: we find no face in it, so there is nothing to compare with; take another")
+    rates: list[Accuracy] = []
+    people = read = 0
+    with one_thread():
+        laps = in_turn(peers, pixels, rounds)
+        if folder is not None:
+            embedded = accuracy.embed(_for_photos(here, peers), folder, paths)
+            rates = [accuracy.measure(name, each, seed) for name, each in embedded.items()]
+            people, read = next((len(each.photos.names), len(each.photos)) for each in embedded.values())
+    return Report(
+        machine=f"{platform.machine()}, Python {platform.python_version()}",
+        versions=_versions(),
+        made_of={entry.name: entry.made_of for entry in here},
+        left_out={name: how for name, how in missing.items() if how},
+        picture=f"{picture.name if picture else 'bundled clip'}, {pixels.shape[1]}x{pixels.shape[0]}",
+        rounds=rounds,
+        speed=_speeds(here, laps),
+        people=people,
+        photos=read,
+        accuracy=rates,
+    )
+
+
+def _for_photos(here: Sequence[Entry], peers: dict[str, Peer]) -> dict[str, Peer]:
+    return {entry.name: peers[entry.name] for entry in here if entry.photos}
+
+
+def _speeds(here: Sequence[Entry], laps: dict[str, Laps]) -> list[Speed]:
+    bases = [entry.name for entry in here if entry.ours]
+    return [
+        Speed(
+            name=name,
+            found=lap.found,
+            wall_ms=round(float(np.median(lap.wall_ns)) / 1e6, 3),
+            cpu_ms=round(float(np.median(lap.cpu_ns)) / 1e6, 3),
+            wall_of={base: round(quotient(lap.wall_ns, laps[base].wall_ns), 3) for base in bases},
+            cpu_of={base: round(quotient(lap.cpu_ns, laps[base].cpu_ns), 3) for base in bases},
+        )
+        for name, lap in laps.items()
+    ]
+
+
+def _versions() -> dict[str, str]:
+    found = {each.name: each.version for each in importlib.metadata.distributions()}
+    peers = {name: found[name] for name in PACKAGES if name in found}
+    return {"threshold": __version__, **peers, "OpenCV": cv2.__version__}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="one folder of photos for each person")
+    parser.add_argument("--picture", type=Path, metavar="X.jpg", help="to measure the speed on (default: of our clip)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"laps of each (default: {ROUNDS})")
+    parser.add_argument("--limit", type=int, default=PHOTOS, metavar="N", help=f"photos to draw (default: {PHOTOS})")
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    form.add_argument("--markdown", action="store_true", help="print a table for a README")
+    arguments = parser.parse_args(words)
+    if min(arguments.rounds, arguments.limit) < 1:
+        parser.error("--rounds and --limit must be 1 or more")
+    if arguments.seed < 0:
+        parser.error("--seed must not be negative")
+    report = compare(
+        entries(),
+        arguments.picture,
+        arguments.folder,
+        rounds=arguments.rounds,
+        limit=arguments.limit,
+        seed=arguments.seed,
+    )
+    if arguments.json:
+        print(msgspec.json.encode(report).decode())
+    elif arguments.markdown:
+        for name, how in report.left_out.items():
+            print(f"{name}: left out; {how}", file=sys.stderr)
+        print(markdown(report))
+    else:
+        print(show(report))
+
+
+if __name__ == "__main__":
+    run(main)

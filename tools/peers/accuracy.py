@@ -1,0 +1,139 @@
+"""Error rates of several programs on one and the same photos, by the protocols of tools/evaluate.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from evaluation import pairs, protocols
+from evaluation.vectors import Photos, photos_of
+from numpy.typing import NDArray
+from photos import photos_in
+from tqdm import tqdm
+
+from edge.errors import ImageError, InputError
+from edge.records import Floats
+from edge.vision.camera import read_image
+from peers.peer import Peer
+from peers.report import Accuracy, Tar
+
+FMRS = (1e-3, 1e-4)
+MOST = 5  # photos of one person: the much photographed do not prevail
+_SPHERE = 0.2  # length of the longest vector on the unit sphere; see `on_sphere`
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What one program made of the photos.
+
+    Attributes:
+        photos: unit vectors whose distances are in the order of the program's own.
+        cpu_ms: median of a photo.
+    """
+
+    photos: Photos
+    cpu_ms: float
+
+
+def draw(folder: Path, limit: int, seed: int) -> list[Path]:
+    """At most `limit` photos of people drawn at random, five of each at most, people with several photos first.
+
+    Raises:
+        InputError: no such folder, no photo in it, or it is not one folder for each person.
+    """
+    of: dict[str, list[Path]] = {}
+    for path in photos_in(folder):
+        inside = path.relative_to(folder).parts
+        if len(inside) == 1:
+            raise InputError(f"{path}: lies in no person's folder; photos are wanted as {folder}/<person>/*.jpg")
+        of.setdefault(inside[0], []).append(path)
+    rng = np.random.default_rng(seed)
+    people = [list(of)[place] for place in rng.permutation(len(of))]
+    people.sort(key=lambda person: len(of[person]) == 1)
+    drawn: list[Path] = []
+    for person in people:
+        drawn += [of[person][place] for place in rng.permutation(len(of[person]))[:MOST]]
+    return sorted(drawn[:limit])
+
+
+def embed(peers: Mapping[str, Peer], folder: Path, paths: Sequence[Path]) -> dict[str, Embedded]:
+    """Give every photo to every program; an unreadable photo is told and left out.
+
+    Raises:
+        InputError: not one photo can be read.
+    """
+    names: list[str] = []
+    vectors: dict[str, list[Floats | None]] = {name: [] for name in peers}
+    laps: dict[str, list[int]] = {name: [] for name in peers}
+    for path in tqdm(paths, desc="accuracy", unit=" photos", disable=None):
+        try:
+            pixels = read_image(path)
+        except ImageError as error:
+            tqdm.write(str(error), file=sys.stderr)
+            continue
+        names.append(path.relative_to(folder).as_posix())
+        for name, peer in peers.items():
+            began_ns = time.process_time_ns()
+            vectors[name].append(peer.detect_and_embed(pixels))
+            laps[name].append(time.process_time_ns() - began_ns)
+    if not names:
+        raise InputError(f"{folder}: not one photo can be read")
+    return {
+        name: Embedded(_photos(vectors[name], names, name), round(float(np.median(laps[name])) / 1e6, 2))
+        for name in peers
+    }
+
+
+def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
+    """The rates of one program; those that the photos are too few for are left out."""
+    photos = embedded.photos
+    acquired = protocols.acquisition(photos)
+    folds = protocols.ten_fold(photos, None, seed) if photos.found.any() else None
+    swept = pairs.sweep(photos)
+    rows = {row.fmr: row for row in protocols.all_pairs(swept).at} if swept else {}
+    return Accuracy(
+        name=name,
+        cpu_ms=embedded.cpu_ms,
+        failures=acquired.failures,
+        ten_fold=folds.accuracy.mean if folds else None,
+        ten_fold_with_failures=folds.with_failures.mean if folds else None,
+        eer_with_failures=swept.eer(failures=True) if swept else None,
+        mated=swept.mated if swept else 0,
+        tar=[Tar(fmr, rows[fmr].tar, rows[fmr].tar_with_failures) for fmr in FMRS if fmr in rows],
+    )
+
+
+def on_sphere(vectors: Floats, found: NDArray[np.bool_]) -> Floats:
+    """Rows of any length as unit rows in the order of their Euclidean distances, for what reckons with unit vectors.
+
+    A cap of a sphere is nearly flat: rows v become (sv, sqrt(1 - |sv|^2)), s so small that the last component differs
+    by less than matters. Rows that are of unit length already stay as they are; those not found are zeros.
+
+    Args:
+        vectors: (N, D) float32.
+        found: (N,) which rows count.
+
+    Returns:
+        (N, D) or (N, D + 1) float32.
+    """
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not found.any() or np.all(np.abs(lengths[found] - 1) < _UNIT_TOLERANCE):
+        return vectors
+    scale = _SPHERE / lengths[found].max()
+    lifted = np.concatenate([vectors * scale, np.sqrt(1 - np.minimum(lengths * scale, 1) ** 2)[:, None]], axis=1)
+    return np.asarray(np.where(found[:, None], lifted, 0), np.float32)
+
+
+def _photos(vectors: Sequence[Floats | None], names: list[str], made_by: str) -> Photos:
+    found = np.array([vector is not None for vector in vectors])
+    size = next((len(vector) for vector in vectors if vector is not None), 1)
+    rows = np.zeros((len(vectors), size), np.float32)
+    for row, vector in zip(rows, vectors, strict=True):
+        if vector is not None:
+            row[:] = vector
+    return photos_of(on_sphere(rows, found), found, names, made_by)
