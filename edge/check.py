@@ -13,7 +13,9 @@ from edge.config import DoorConfig, read_config
 from edge.errors import ConfigError, ThresholdError
 from edge.host import clock_synced
 from edge.identity.gallery import load_gallery
-from edge.messaging.connection import connect
+from edge.identity.sealing import read_key
+from edge.messaging.login import connect
+from edge.privacy import exposed
 from edge.renewal import describe
 from edge.vision.camera import open_camera
 from edge.vision.reader import Vision, load_vision
@@ -39,7 +41,7 @@ def check(path: Path) -> list[Finding]:
     findings = [Finding("config", True, f"{path}: door {config.site}/{config.door}")]
     findings.extend(_look("camera", lambda: _camera(config), "plug it in, or set [camera] source"))
     vision: list[Vision] = []
-    findings.extend(_look("models", lambda: _models(config, vision), "reinstall threshold-edge"))
+    findings.extend(_look("models", lambda: _models(config, vision), "do as it says, or reinstall threshold-edge"))
     if vision and config.release:
         remedy = "edge trust ROOT.json, then  tools/sync.py publish  on the desktop"
         findings.extend(_look("release", lambda: describe(config, vision[0]), remedy))
@@ -48,6 +50,7 @@ def check(path: Path) -> list[Finding]:
     findings.extend(_look("access", lambda: _access(config), "mend the policy; systemd/policy.toml is an example"))
     findings.extend(_look("broker", lambda: _broker(config), "see [mqtt] in door.toml; the daemon queues meanwhile"))
     findings.append(_state(Path(config.state_folder)))
+    findings.append(_privacy(config))
     findings.append(_clock())
     return findings
 
@@ -76,8 +79,9 @@ def _models(config: DoorConfig, vision: list[Vision]) -> str:
 
 
 def _gallery(config: DoorConfig, vision: Vision) -> str:
-    info = load_gallery(Path(config.gallery), vision.reader.embedder.sha256).info
-    return f"{config.gallery}: {info.people} people, version {info.version[:12]}"
+    info = load_gallery(Path(config.gallery), vision.reader.embedder.sha256, read_key(config.gallery_key)).info
+    sealed = ", sealed" if config.gallery_key else ""
+    return f"{config.gallery}: {info.people} people, version {info.version[:12]}{sealed}"
 
 
 def _access(config: DoorConfig) -> str:
@@ -99,6 +103,13 @@ def _state(folder: Path) -> Finding:
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Finding("state", True, f"{folder}: writable")
     return Finding("state", False, f"{folder}: no folder that this user may write", "create it, or set state_folder")
+
+
+def _privacy(config: DoorConfig) -> Finding:
+    paths = " ".join(map(str, exposed(config)))
+    if paths:
+        return Finding("privacy", False, f"others than the door's user may read or write {paths}", f"chmod go= {paths}")
+    return Finding("privacy", True, "gallery, events and keys are for the door's user alone")
 
 
 def _clock() -> Finding:

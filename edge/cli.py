@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import signal
+import struct
 import sys
 import threading
 from datetime import datetime
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge import __version__
+from edge.bench import SECTIONS
 from edge.config import DoorConfig, ModelsConfig, MqttConfig, read_config
+from edge.errors import InputError
 from edge.program import run
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ _YEARS = (1971, 2200)  # of --at
 
 def main() -> None:
     """The entry point of the console script."""
+    # Products this small lose by threads, and these would take the models' cores; read when numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     run(_main)
 
 
@@ -41,13 +46,22 @@ def _main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge.daemon import Daemon
+    from edge.privacy import confine, exposed
 
+    confine()
     config = read_config(arguments.config)
+    if found := exposed(config):
+        paths = " ".join(map(str, found))
+        logging.getLogger(__name__).warning("others may read or write %s: chmod go= %s", paths, paths)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    Daemon(config).run(stop)
+    from edge.vision.opening import Opening
+
+    with Opening(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
+        from edge.daemon import Daemon
+
+        Daemon(config, opening).run(stop)
     return 0
 
 
@@ -111,14 +125,43 @@ def _trust(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(arguments: argparse.Namespace) -> int:
-    from edge.bench import bench, table
+def _seal(arguments: argparse.Namespace) -> int:
+    from edge.identity.sealing import read_key
+    from edge.privacy import change_seal, galleries
 
-    report = bench(threads=arguments.threads, repeats=arguments.repeats)
+    config = read_config(arguments.config) if arguments.config else None
+    key = read_key(arguments.key, "--key") or (read_key(config.gallery_key) if config else None)
+    if key is None:
+        raise InputError(
+            "no key: give --key FILE, or set gallery_key in door.toml; make one with  openssl rand -hex 32"
+        )
+    paths = arguments.gallery or (galleries(config) if config else [])
+    if not paths:
+        raise InputError("no gallery: name one, or give --config door.toml")
+    changed = change_seal(paths, key, undo=arguments.undo)
+    for path in paths:
+        state = "plain" if arguments.undo else "sealed"
+        print(f"{path}: {state if path in changed else f'{state} already'}", file=sys.stderr)
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from edge.bench.bench import bench
+    from edge.bench.report import compare, read_report
+    from edge.bench.table import comparison_table, table
+
+    before = read_report(arguments.compare) if arguments.compare else None
+    report = bench(
+        ModelsConfig(threads=arguments.threads),
+        sections=arguments.only,
+        repeats=arguments.repeats,
+        quick=arguments.quick,
+    )
+    comparison = compare(before, report) if before else None
     if arguments.json:
-        _print_json(report)
+        _print_json(comparison or report)
     else:
-        print(table(report))
+        print(comparison_table(comparison) if comparison else table(report))
     return 0
 
 
@@ -127,16 +170,16 @@ def _events(arguments: argparse.Namespace) -> int:
     from edge.messaging.subscriber import Subscriber
 
     config = read_config(arguments.config) if arguments.config else None
-    mqtt = config.mqtt if config else MqttConfig(url=arguments.broker)
+    mqtt = config.mqtt if config else MqttConfig(url=arguments.broker, insecure=arguments.insecure)
     doors = Topics(arguments.site or "+", arguments.door or "+")
     with Subscriber(mqtt, doors, [Channel(name) for name in arguments.channels]) as subscriber:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: subscriber.stop())
         for message in subscriber.messages():
             if message.problem:
-                print(f"{message.topic}: {message.problem}", file=sys.stderr)
+                print(_printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
             elif arguments.json:
-                print(msgspec.json.encode(_Received(message.topic, msgspec.Raw(message.payload))).decode(), flush=True)
+                print(_as_json(message), flush=True)
             else:
                 print(_readable(message), flush=True)
     return 0
@@ -146,19 +189,38 @@ def _readable(message: Message) -> str:
     """One line of `edge events` for people: when, where, what, who and why."""
     from edge.messaging.events import Event
 
+    door = f"{message.door.site}/{message.door.door}"
     if not isinstance(message.record, Event):
-        return f"{message.door.site}/{message.door.door} {message.channel}  {message.payload.decode()}"
+        return _printable(f"{door} {message.channel}  {msgspec.json.encode(_content(message)).decode()}")
     event = message.record
-    near = "" if event.distance_sq is None else f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}"
+    measured = event.distance_sq is not None and event.threshold_sq is not None
+    near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
     who = event.person.id if event.person else "-"
-    return f"{event.at}  {message.door.site}/{message.door.door}  {event.kind:14}  {who:20}  {event.reason}{near}"
+    return _printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
 
 
-class _Received(msgspec.Struct):
+def _as_json(message: Message) -> str:
     """One line of `edge events --json`."""
+    return _printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
 
-    topic: str
-    message: msgspec.Raw
+
+def _content(message: Message) -> object:
+    """All that was said, in JSON's own terms; without the keys beyond the contract where those are damaged."""
+    try:
+        return msgspec.json.decode(message.payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return message.record
+
+
+def _printable(text: str) -> str:
+    r"""One line that no terminal obeys: what anybody on the network has sent, with control characters as \uXXXX."""
+    units = struct.Struct(">H")
+    return "".join(
+        each
+        if each.isprintable()
+        else "".join(f"\\u{unit:04x}" for (unit,) in units.iter_unpack(each.encode("utf-16-be", "surrogatepass")))
+        for each in text
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -214,7 +276,18 @@ def _parser() -> argparse.ArgumentParser:
         help="the door's configuration (default: %(default)s)",
     )
 
-    command = _command(commands, "bench", _bench, "measure every stage on this machine")
+    command = _command(commands, "seal", _seal, "encrypt galleries on this disk, or open them again")
+    command.add_argument("gallery", type=Path, nargs="*", metavar="G", help="(default: all of the door's)")
+    command.add_argument("--config", type=Path, metavar="door.toml", help="the door's configuration")
+    command.add_argument("--key", default="", metavar="FILE", help="64 hexadecimal digits (default: gallery_key)")
+    command.add_argument("--undo", action="store_true", help="open them, for instance to change the key")
+
+    command = _command(
+        commands,
+        "bench",
+        _bench,
+        "measure this machine: models, steps, power, a running door, its start, searches",
+    )
     command.add_argument(
         "--threads",
         type=int,
@@ -224,14 +297,29 @@ def _parser() -> argparse.ArgumentParser:
         help="of the models (default: %(default)s, as for a door)",
     )
     command.add_argument(
-        "--repeats", type=int, default=100, metavar="N", help="runs of every measurement (default: 100)"
+        "--repeats",
+        type=int,
+        default=100,
+        metavar="N",
+        help="runs of each model and step, the rest in proportion (default: 100)",
     )
-    command.add_argument("--json", action="store_true", help="a JSON object")
+    command.add_argument(
+        "--only",
+        nargs="+",
+        default=SECTIONS,
+        choices=SECTIONS,
+        metavar="SECTION",
+        help=f"some of: {', '.join(SECTIONS)} (default: all)",
+    )
+    command.add_argument("--quick", action="store_true", help="a fifth of the runs, and no large galleries")
+    command.add_argument("--compare", type=Path, metavar="OTHER.json", help="show what changed since this report")
+    command.add_argument("--json", action="store_true", help="a JSON object; --compare reads it back")
 
     command = _command(commands, "events", _events, "subscribe to doors and print what they publish")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
     source.add_argument("--broker", default="mqtt://localhost:1883", metavar="URL", help="(default: %(default)s)")
+    command.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
     command.add_argument("--site", metavar="S", help="only this site (default: all)")
     command.add_argument("--door", metavar="D", help="only this door (default: all)")
     command.add_argument(

@@ -55,13 +55,24 @@ class MotionConfig(Table, frozen=True):
     still_s: NotNegative = 0.25  # the same while somebody stands there who needs no more samples
 
 
+class SightConfig(Table, frozen=True):
+    """When a camera that gives frames counts as blind. It is told of and opens or closes nothing."""
+
+    blind_after_s: NotNegative = 10.0  # black, flooded or covered for so long: the camera is blind
+    sees_after_s: NotNegative = 3.0  # and for so long no more: it sees again
+    frozen_after_s: Positive = 30.0  # the same picture, byte for byte, for so long: it is opened anew
+    black_level: NotNegative = 16.0  # mean grey level of the brightest patch up to which all is black
+    flooded_share: Share = 0.8  # of the picture white, above which it is flooded; 1: never
+    covered_detail: NotNegative = 0.06  # detail below which the lens is covered: scenes have 0.2 and more; 0: never
+
+
 class DetectorConfig(Table, frozen=True):
     """What counts as a face."""
 
     min_score: Share = 0.5
     max_overlap: Share = 0.3  # IoU above which two detections are one face
     max_faces: Count = 8  # the largest ones are kept
-    scan_every_s: NotNegative = 0.5  # while one or two faces are followed, search everywhere once in so long
+    scan_every_s: NotNegative = 0.5  # search for far faces once in so long; 0: in every frame
 
 
 class TrackerConfig(Table, frozen=True):
@@ -122,13 +133,17 @@ class LockoutConfig(Table, frozen=True):
 
 
 class MqttConfig(Table, frozen=True):
-    """The broker. The password is read from `password_file`, never written here."""
+    """The broker. A file is given by its path, or as "credential:NAME" if systemd's LoadCredential= hands it over."""
 
     url: Annotated[str, Meta(pattern=r"^mqtts?://")] = "mqtt://localhost:1883"
+    insecure: bool = False  # true: unencrypted mqtt:// to another host, for all on the network to read and alter
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    username: str = ""
-    password_file: str = ""
-    ca_file: str = ""  # "": the system's certificates, for mqtts://
+    username: str = ""  # or "credential:NAME"
+    password_file: str = ""  # its first line
+    ca_file: str = ""  # of the authority that signed the broker's certificate; "": the system's authorities
+    cert_file: str = ""  # this door's own certificate, for a broker that asks for one
+    key_file: str = ""  # and its private key
+    signing_key: str = ""  # Ed25519 private key; with it `open` and `events` are signed
     keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
     open_max_age_s: Positive = 3.0  # an `open` older than this is dropped, never sent late
     health_every_s: Positive = 10.0
@@ -138,7 +153,9 @@ class OutboxConfig(Table, frozen=True):
     """The store of events that the broker has not acknowledged yet."""
 
     max_events: Count = 100_000  # beyond this the oldest are dropped, counted and announced
+    max_age_days: Positive = 90.0  # and those older than this, once the clock is set
     keep_sent: Annotated[int, Meta(ge=0)] = 1000  # acknowledged events kept for looking back
+    keep_days: Positive = 30.0  # but none longer than this after it happened, once the clock is set
 
 
 class ReleaseConfig(Table, frozen=True):
@@ -156,9 +173,11 @@ class DoorConfig(Table, frozen=True):
     door: DoorSlug
     state_folder: str = "/var/lib/threshold"
     gallery: str = "/var/lib/threshold/gallery.safetensors"
+    gallery_key: str = ""  # galleries are sealed on this disk with this key, a path or "credential:NAME"; `edge seal`
     camera: CameraConfig = CameraConfig()
     models: ModelsConfig = ModelsConfig()
     motion: MotionConfig = MotionConfig()
+    sight: SightConfig = SightConfig()
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
     quality: QualityConfig = QualityConfig()

@@ -10,38 +10,37 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.config import DoorConfig
-from edge.errors import CameraError, CameraLost
+from edge.errors import CameraLost
+from edge.eye import Eye
 from edge.host import ServiceManager, WallClock, clock_synced, temperature_c
 from edge.kit import Kit, kit_of
+from edge.logbook import Logbook
+from edge.messaging.desk import Link
 from edge.messaging.events import (
     VERSION,
     CameraState,
-    Circumstances,
-    Event,
     EventKind,
     GalleryRef,
     Health,
-    Open,
     ReleaseReport,
     StageTiming,
     Topics,
-    access_event,
     instant,
-    open_message,
-    system_event,
 )
-from edge.messaging.outbox import Outbox
-from edge.messaging.publisher import Link, Publisher
-from edge.messaging.uuid7 import Uuid7Source
+from edge.messaging.making import Circumstances
+from edge.messaging.publisher import Publisher
 from edge.pipeline import Pipeline
-from edge.records import Decision, Kind
-from edge.release.keeper import News
-from edge.renewal import Renewal
+from edge.records import Decision
 from edge.stopwatch import Stopwatch
-from edge.vision.camera import Camera, open_camera, without_password
+from edge.vision.camera import Camera
+from edge.vision.opening import Opening
+
+if TYPE_CHECKING:
+    from edge.release.keeper import News
+    from edge.renewal import Renewal
 
 log = logging.getLogger(__name__)
 
@@ -53,142 +52,147 @@ class Daemon:
     """One door. Making it loads everything that can be wrong; `run` watches until told to stop.
 
     Attributes:
-        camera_state: what the camera is doing.
-        frames: how many went through the pipeline so far.
+        frames: how many were looked at so far.
     """
 
-    def __init__(self, config: DoorConfig) -> None:
+    def __init__(self, config: DoorConfig, opening: Opening | None = None) -> None:
         """
+        Args:
+            config: of the door.
+            opening: its camera, if that is being opened already.
+
         Raises:
             ModelError, GalleryError, ConfigError, OutboxError: what the door needs is missing or damaged.
         """
         self._config = config
-        self._ids = Uuid7Source()
         self._stopwatch = Stopwatch()
-        self._renewal = Renewal(config, config.release, self._released, self._stopwatch) if config.release else None
+        self._renewal = self._renewing()
         kit = self._renewal.kit if self._renewal else kit_of(config, self._stopwatch)
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, self._stopwatch, rules=kit.rules)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
-        self._outbox = Outbox(Path(config.state_folder) / "outbox.sqlite", config.outbox, announce=self._dropped)
-        topics = Topics(config.site, config.door)
-        self._publisher = Publisher(config.mqtt, topics, self._outbox, on_open_expired=self._open_expired)
+        self._logbook = Logbook(config, self._circumstances, self._clock)
+        self._publisher = Publisher(
+            config.mqtt,
+            Topics(config.site, config.door),
+            self._logbook.outbox,
+            on_open_expired=self._logbook.open_expired,
+        )
         self._manager = ServiceManager()
-        self._camera_name = without_password(config.camera.source)
-        self.camera_state = CameraState.STARTING
+        self._eye = Eye(config, self._logbook.record, opening)
         self._started_ns = time.monotonic_ns()
         self.frames = 0
+        self._seen_ns = self._started_ns  # capture time of the last frame that was worth a look
         self._dropped_frames = 0
         self._fed_ns = 0
         self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
         log.info(
-            "door %s/%s: %d people, camera %s", config.site, config.door, kit.gallery.info.people, self._camera_name
+            "door %s/%s: %d enrolled, camera %s", config.site, config.door, kit.gallery.info.people, self._eye.name
         )
+
+    def _renewing(self) -> Renewal | None:
+        if self._config.release is None:
+            return None
+        # Here, because it is a quarter of all that a door imports, and 11 MB.
+        from edge.renewal import Renewal
+
+        return Renewal(self._config, self._config.release, self._released, self._stopwatch)
+
+    @property
+    def camera_state(self) -> CameraState:
+        """What the camera is doing."""
+        return self._eye.state
 
     def run(self, stop: threading.Event) -> None:
         """Watch the door until `stop` is set or a recorded source ends.
 
         Raises:
-            CameraError: the camera cannot be opened at the start; later on it is waited for.
-            OutboxError: events can no longer be stored.
+            CameraError: a clip or folder of stills cannot be opened; a camera is waited for.
         """
-        with self._outbox:
-            camera: Camera | None = self._open_first()
+        with self._logbook.outbox:
+            camera = None if self._eye.patient else self._open_first()  # without its clip nothing begins
+            self._logbook.record(EventKind.STARTED, f"camera {self._eye.name}")
+            camera = camera or self._open_first()
             with self._publisher:
-                self._record(EventKind.STARTED, f"camera {self._camera_name}")
                 self._manager.tell("READY=1")
                 if self._renewal:
                     self._renewal.start()
+                why = "failed: see the log"
                 try:
+                    camera = camera or self._reopen(stop)
                     while camera is not None:
                         camera = self._watch(camera, stop)
+                    why = "asked to stop" if stop.is_set() else "the source has ended"
                 finally:
                     self._manager.tell("STOPPING=1")
                     if self._renewal:
                         self._renewal.close()
-                    self._record(EventKind.STOPPED, "asked to stop" if stop.is_set() else "the source has ended")
+                    log.info("stopped: %s", why)
+                    self._logbook.record(EventKind.STOPPED, why)
 
-    def _open_first(self) -> Camera:
-        """The camera at the start; a release is not to blame for its absence."""
+    def _open_first(self) -> Camera | None:
+        """The camera at the start, None when it is to be waited for; a release is not to blame for its absence."""
+        camera = None
         try:
-            return open_camera(self._config.camera, realtime=True)
-        except CameraError:
-            if self._renewal:
+            camera = self._eye.open()
+            return camera
+        finally:
+            if camera is None and self._renewal:
                 self._renewal.excuse()
-            raise
 
     def _watch(self, camera: Camera, stop: threading.Event) -> Camera | None:
-        """Use one opened camera until it ends; returns its successor if it was lost and came back, else None."""
+        """Use one opened camera until it ends; returns its successor if it had to be opened anew, else None."""
         try:
             with camera:
                 for frame in camera:
-                    self.camera_state = CameraState.WORKING
-                    for decision in self._pipeline.step(frame, self._clock.offset_ns()):
-                        self._act(decision)
+                    if self._eye.look(frame, camera):
+                        self._seen_ns = frame.t_ns
+                        for decision in self._pipeline.step(frame, self._clock.offset_ns()):
+                            self._act(decision)
                     self.frames += 1
                     self._feed()
+                    self._logbook.tend()
                     self._renew()
                     self._report(camera)
                     if stop.is_set():
                         return None
-            for decision in self._pipeline.finish(time.monotonic_ns(), self._clock.offset_ns()):
-                self._act(decision)
-            return None
+                    if self._eye.stuck:
+                        break
+            over = not self._eye.stuck
         except CameraLost as error:
-            log.warning("%s", error)
-            self.camera_state = CameraState.LOST
-            self._record(EventKind.CAMERA_LOST, str(error))
-            for decision in self._pipeline.finish(time.monotonic_ns(), self._clock.offset_ns()):
-                self._act(decision)
+            self._eye.lose(error)
+            over = False
         finally:
             self._dropped_frames += camera.dropped
-        return self._reopen(stop)
+        # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
+        for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
+            self._act(decision)
+        return None if over else self._reopen(stop)
 
     def _reopen(self, stop: threading.Event) -> Camera | None:
-        """Wait for a lost camera; the watchdog goes hungry meanwhile, so a wedged driver ends in a restart."""
+        """Wait for the camera.
+
+        After one that worked the watchdog goes hungry, so that a wedged driver ends in a restart; one that never came
+        is waited for in peace.
+        """
         pause_s, longest_s = _REOPEN_S
         while not stop.wait(pause_s):
+            self._logbook.tend()
             self._report(None)
             self._renew()
-            try:
-                camera = open_camera(self._config.camera, realtime=True)
-            except CameraError as error:
-                log.debug("%s", error)
-                pause_s = min(pause_s * 2, longest_s)
-                continue
-            log.info("camera %s is back", self._camera_name)
-            self._record(EventKind.CAMERA_BACK, f"camera {self._camera_name}")
-            return camera
+            if not self.frames:
+                self._feed()
+            camera = self._eye.open()
+            if camera is not None:
+                return camera
+            pause_s = min(pause_s * 2, longest_s)
         return None
 
     def _act(self, decision: Decision) -> None:
         """Durable first, then visible: the event is on disk before the lock hears of it."""
-        now_ns = time.time_ns()
-        age_ns = time.monotonic_ns() - decision.t_ns
-        event = access_event(decision, id=self._new_id(), at_ns=now_ns - age_ns, door=self._circumstances())
-        seq = self._outbox.append(event)
-        if decision.kind is Kind.DOOR_OPEN:
-            expires_ns = now_ns - age_ns + round(self._config.mqtt.open_max_age_s * 1e9)
-            self._publisher.open(open_message(event, seq=seq, expires_ns=expires_ns), decision.t_ns)
-        log.info("%s %s: %s", event.kind, event.person.id if event.person else "-", event.reason)
-
-    def _record(self, kind: EventKind, reason: str) -> None:
-        self._outbox.append(self._system(kind, reason))
-
-    def _open_expired(self, message: Open, why: str) -> None:
-        log.warning("the door was not opened for %s: %s", message.person.id, why)
-        self._record(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
-
-    def _dropped(self, count: int) -> Event:
-        return self._system(EventKind.EVENTS_DROPPED, f"{count} events were lost: the outbox was full", dropped=count)
-
-    def _system(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
-        return system_event(
-            kind, reason, id=self._new_id(), at_ns=time.time_ns(), door=self._circumstances(), dropped=dropped
-        )
-
-    def _new_id(self) -> str:
-        return self._ids.new(time.time_ns() // 1_000_000)
+        opening = self._logbook.decided(decision)
+        if opening is not None:
+            self._publisher.open(opening, decision.t_ns)
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)
@@ -206,7 +210,9 @@ class Daemon:
         """Tell of a release, or of its refusal; called from the thread that keeps the releases."""
         standing, kit = news.standing, self._kit
         if news.applied or news.refused:
-            self._record(EventKind.RELEASE_APPLIED if news.applied else EventKind.RELEASE_REFUSED, standing.reason)
+            self._logbook.record(
+                EventKind.RELEASE_APPLIED if news.applied else EventKind.RELEASE_REFUSED, standing.reason
+            )
         report = ReleaseReport(
             v=VERSION,
             door=self._config.door,
@@ -225,7 +231,7 @@ class Daemon:
         return GalleryRef(version=version) if version else None
 
     def _feed(self) -> None:
-        """Only a frame that went through the whole pipeline feeds the watchdog."""
+        """A frame that went through the whole pipeline feeds the watchdog, and so does waiting for the first one."""
         now_ns = time.monotonic_ns()
         if now_ns - self._fed_ns >= _FEED_NS:
             self._fed_ns = now_ns
@@ -254,7 +260,7 @@ class Daemon:
                 },
                 rejects={"quality": dict(self._pipeline.judge.refusals)},
                 temperature_c=temperature_c(),
-                outbox_depth=self._outbox.depth(),
+                outbox_depth=self._logbook.outbox.depth(),
                 gallery=self._gallery_ref(),
                 models=dict(self._kit.models),
                 problems=self._problems(),
@@ -263,11 +269,9 @@ class Daemon:
         self._stopwatch.clear()
 
     def _problems(self) -> tuple[str, ...]:
-        problems = []
-        if self.camera_state is CameraState.LOST:
-            problems.append(f"camera {self._camera_name} is lost")
+        problems = [self._eye.problem()] if self._eye.problem() else []
         if self._publisher.state.link is not Link.ONLINE:
             problems.append(self._publisher.state.reason or "not connected to the broker")
         if not clock_synced():
             problems.append("the clock is not synchronised")
-        return tuple(problems)
+        return (*problems, *self._logbook.problems())

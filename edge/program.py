@@ -21,6 +21,9 @@ def run(main: Callable[[], int | None]) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except MemoryError:
+        print("error: out of memory: end other programs, or take a board with more", file=sys.stderr)
+        code = 1
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,8 +12,10 @@ from tqdm import tqdm
 from edge.access.rules import rules_of
 from edge.annotate import Annotator
 from edge.config import CameraConfig, DoorConfig
+from edge.decoding import UNREADABLE
 from edge.errors import ExpectationError, InputError
 from edge.identity.gallery import load_gallery
+from edge.identity.sealing import read_key
 from edge.pipeline import Pipeline
 from edge.records import Decision, Kind
 from edge.vision.camera import open_camera
@@ -63,7 +65,8 @@ def replay(
     """
     vision = load_vision(config.models, config.detector, config.quality)
     rules = rules_of(config.access)
-    pipeline = Pipeline(config, vision, load_gallery(gallery, vision.reader.embedder.sha256), rules=rules)
+    known = load_gallery(gallery, vision.reader.embedder.sha256, read_key(config.gallery_key))
+    pipeline = Pipeline(config, vision, known, rules=rules)
     t_ns = 0
     with ExitStack() as stack:
         camera = stack.enter_context(open_camera(_clip_camera(config.camera, clip)))
@@ -113,7 +116,7 @@ def read_expected(path: Path) -> list[Line]:
         try:
             if text.strip():
                 lines.append(msgspec.json.decode(text, type=Line))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise InputError(f"{path}:{number}: not an expected event ({error})") from error
     return lines
 

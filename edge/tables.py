@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -33,9 +34,19 @@ def read_tables(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text, parse_float=_finite)
+    except ValueError as error:  # besides TOMLDecodeError, for a number of thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    """No infinite number; what has a range refuses nan by itself, and says where it stands."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is no number to reckon with")
+    return value
 
 
 def checked(value: object, kind: type[T], place: str = "") -> T:

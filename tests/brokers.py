@@ -19,7 +19,8 @@ import pytest
 
 from edge.config import MqttConfig
 from edge.messaging.broker import EmbeddedBroker
-from edge.messaging.events import Circumstances, Event, EventKind, system_event
+from edge.messaging.events import Event, EventKind
+from edge.messaging.making import Circumstances, system_event
 from edge.messaging.uuid7 import Uuid7Source
 
 DEADLINE_S = 8.0

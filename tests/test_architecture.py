@@ -14,7 +14,7 @@ SHELL_ROOMS = ("edge.messaging", "edge.release")
 SOLE_IMPORTERS = {
     "ai_edge_litert": "edge.vision.tflite",
     "tflite_runtime": "edge.vision.tflite",
-    "paho": "edge.messaging.connection",
+    "paho": "edge.messaging.client",
     "amqtt": "edge.messaging.broker",
     "sqlite3": "edge.messaging.store",
     "picamera2": "edge.vision.picamera",
@@ -22,7 +22,7 @@ SOLE_IMPORTERS = {
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
-    ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout"],
+    ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout", "sight"],
     ["gallery", "coarse", "verdict", "cooldown", "lockout", "shards"],
     ["policy", "rulebook"],
 )

@@ -98,7 +98,7 @@ def test_a_visitor_opens_the_door_once_and_everything_is_told(
         wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "door-open", "stopped"]
-    assert [event.seq for event in events] == [1, 2, 3]
+    assert [event.seq - events[0].seq for event in events] == [0, 1, 2]
     (opening,) = records(heard, Open)
     assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
     assert opening.at < opening.expires_at
@@ -141,8 +141,9 @@ def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_pat
     with listening(config_for(broker)) as heard:
         Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
         wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
-    assert [event.seq for event in records(heard, Event)] == list(range(1, 8))
-    assert [opening.seq for opening in records(heard, Open)] == [6]  # never the old one
+    events = records(heard, Event)
+    assert [event.seq - events[0].seq for event in events] == list(range(7))
+    assert [opening.seq for opening in records(heard, Open)] == [events[5].seq]  # never the old one
 
 
 def test_the_watchdog_is_fed_by_processed_frames(
@@ -237,10 +238,27 @@ def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Pat
     with pytest.raises(GalleryError):
         Daemon(door(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
     with pytest.raises(CameraError):
-        Daemon(door(tmp_path / "a", "/dev/video99", mqtt)).run(threading.Event())
-    (tmp_path / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(OutboxError, match="damaged"):
+        Daemon(door(tmp_path / "a", tmp_path / "absent.mp4", mqtt)).run(threading.Event())
+    (tmp_path / "outbox.sqlite").mkdir()
+    with pytest.raises(OutboxError, match="no folder"):
         Daemon(door(tmp_path, short_clip, mqtt))
+
+
+def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    """What was no store any more is kept beside it, and the door opens as ever."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
+    with listening(config_for(broker)) as heard:
+        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "the last event")
+    events = records(heard, Event)
+    assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
+    assert "outbox.sqlite.damaged" in events[1].reason
+    assert len(records(heard, Open)) == 1
+    assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
 
 
 def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:

@@ -28,14 +28,12 @@ from edge.messaging.events import (
     StageTiming,
     Status,
     Topics,
-    access_event,
     decode,
     encode,
     instant,
-    open_message,
     schemas,
-    system_event,
 )
+from edge.messaging.making import access_event, open_message, system_event
 from edge.messaging.uuid7 import TAIL_BITS, Uuid7Source, uuid7
 from edge.records import Box, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
 

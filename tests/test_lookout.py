@@ -58,7 +58,7 @@ def test_a_close_look_finds_a_known_face_where_a_search_does(photo: Photo, far: 
     room = scene(photo("biden"), 220)
     (searched,) = far.detect(at(room, 0))
     (close,) = near.detect_around(at(room, 0), searched)
-    assert close.box.iou(searched.box) > 0.7
+    assert close.box.iou(searched.box) > 0.6
     eyes = np.linalg.norm(searched.keypoints_px[1] - searched.keypoints_px[0])
     assert np.abs(close.keypoints_px[:2] - searched.keypoints_px[:2]).max() < 0.2 * eyes
 

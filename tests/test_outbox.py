@@ -10,21 +10,37 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from brokers import an_event, announce
+from brokers import T0_NS, an_event, announce
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import OutboxConfig
 from edge.errors import OutboxError
 from edge.messaging.events import EventKind
+from edge.messaging.numbering import Floor, by_clock
 from edge.messaging.outbox import Outbox
 
+DAY_S = 86_400.0
+NOW_S = T0_NS / 1e9
 
-def open_outbox(folder: Path, max_events: int = 1000, keep_sent: int = 10) -> Outbox:
-    return Outbox(folder / "outbox.db", OutboxConfig(max_events=max_events, keep_sent=keep_sent), announce=announce)
+
+def open_outbox(
+    folder: Path,
+    max_events: int = 1000,
+    keep_sent: int = 10,
+    *,
+    max_age_days: float = 90,
+    keep_days: float = 30,
+    now_s: Callable[[], float | None] = lambda: NOW_S,
+    first_seq: int = 1,
+) -> Outbox:
+    config = OutboxConfig(max_events=max_events, keep_sent=keep_sent, max_age_days=max_age_days, keep_days=keep_days)
+    return Outbox(folder / "outbox.db", config, announce=announce, now_s=now_s, first_seq=first_seq)
 
 
 def reasons(outbox: Outbox, after_seq: int = 0) -> list[str]:
@@ -236,22 +252,136 @@ def no_database(file: Path) -> None:
     file.write_text("hello " * 1000)
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_header, damage_middle, damage_one_page_of_sent_events, truncate, no_database]
-)
-def test_a_damaged_file_is_a_clear_error_that_says_what_to_do(tmp_path: Path, damage: object) -> None:
-    """One line, with the path, and nothing is overwritten."""
+def damage_mark(file: Path) -> None:
+    whole = bytearray(file.read_bytes())
+    whole[68:72] = b"xxxx"  # the application id
+    file.write_bytes(whole)
+
+
+DAMAGES = [
+    damage_header,
+    damage_mark,
+    damage_middle,
+    damage_one_page_of_sent_events,
+    truncate,
+    no_database,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said in an event and once in the log; numbers go on above all that were in use; nothing is thrown away."""
     with open_outbox(tmp_path, keep_sent=1000) as outbox:
-        for _ in range(100):
-            outbox.append(an_event("x" * 300))
+        for number in range(100):
+            outbox.append(an_event(str(number) + "x" * 300))
         outbox.acknowledge(95)
     file = tmp_path / "outbox.db"
-    damage(file)  # type: ignore[operator]
+    damage(file)
     before = file.read_bytes()
-    with pytest.raises(OutboxError, match=r"outbox\.db: the event store is damaged .*move the file aside") as caught:
-        open_outbox(tmp_path)
-    assert "\n" not in str(caught.value)
-    assert file.read_bytes() == before
+    with open_outbox(tmp_path) as outbox:
+        (notice,) = outbox.notices()
+        assert notice.kind is EventKind.STORE_REPLACED
+        assert "outbox.db.damaged" in notice.reason
+        waiting = [event.seq for event in outbox.pending()]
+        assert waiting == sorted(waiting)
+        assert set(waiting) <= set(range(1, 101))
+        assert str(len(waiting)) in notice.reason
+        seq = outbox.append(an_event("new"))
+        assert seq > 100
+        assert reasons(outbox)[-1] == "new"
+    assert (tmp_path / "outbox.db.damaged").read_bytes() == before
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.notices() == []
+        assert outbox.append(an_event()) == seq + 1
+
+
+@pytest.mark.parametrize("damage", [damage_one_page_of_sent_events, damage_mark])
+def test_waiting_events_are_read_from_around_the_damage(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """They keep their numbers and ids, so that a copy the broker has already is known for one."""
+    with open_outbox(tmp_path, keep_sent=1000) as outbox:
+        events = [an_event("x" * 300) for _ in range(100)]
+        for event in events:
+            outbox.append(event)
+        outbox.acknowledge(95)
+    damage(tmp_path / "outbox.db")
+    with open_outbox(tmp_path) as outbox:
+        found = {event.seq: event.id for event in outbox.pending(limit=1000)}
+    assert {seq: found.get(seq) for seq in range(96, 101)} == {seq: events[seq - 1].id for seq in range(96, 101)}
+
+
+def test_damage_that_shows_while_running_loses_nothing_new(tmp_path: Path) -> None:
+    """The file is destroyed under the open door; the next events are stored all the same."""
+    with open_outbox(tmp_path) as outbox:
+        for number in range(50):
+            outbox.append(an_event(str(number) + "x" * 300))
+        outbox._vault.flatten()
+        file = tmp_path / "outbox.db"
+        with file.open("r+b") as content:
+            content.seek(4096)
+            content.write(os.urandom(file.stat().st_size - 4096))
+        outbox._vault.shut()  # or it would go on from its memory
+        last = max(outbox.append(an_event("after")) for _ in range(2))
+        assert last > 50
+        assert reasons(outbox)[-2:] == ["after", "after"]
+        assert [notice.kind for notice in outbox.notices()] == [EventKind.STORE_REPLACED]
+
+
+@pytest.mark.parametrize("stage", ["new file made", "old file moved"])
+def test_a_crash_in_the_middle_of_replacing_ends_well(tmp_path: Path, stage: str) -> None:
+    """The new file waits beside the place of the old one, or is made again."""
+    with open_outbox(tmp_path) as outbox:
+        outbox.append(an_event("kept"))
+    file = tmp_path / "outbox.db"
+    damage_mark(file)
+    with open_outbox(tmp_path) as outbox:
+        kept = outbox.pending()
+    os.replace(file, tmp_path / "outbox.db.new")
+    if stage == "new file made":
+        os.replace(tmp_path / "outbox.db.damaged", file)
+    else:
+        with open_outbox(tmp_path / "other") as other:
+            other.append(an_event("ghost"))
+            log = (tmp_path / "other" / "outbox.db-wal").read_bytes()
+        (tmp_path / "outbox.db-wal").write_bytes(log)  # of the old file: must not meet the new one
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.pending() == kept
+        assert outbox.append(an_event()) > kept[-1].seq
+
+
+def test_a_store_that_has_vanished_is_noticed_and_its_numbers_are_not_used_again(tmp_path: Path) -> None:
+    """Somebody deleted it; the small file beside it still knows."""
+    with open_outbox(tmp_path) as outbox:
+        last = [outbox.append(an_event()) for _ in range(20)][-1]
+    (tmp_path / "outbox.db").unlink()
+    with open_outbox(tmp_path) as outbox:
+        assert last < outbox.append(an_event()) <= last + 1100
+        assert [notice.kind for notice in outbox.notices()] == [EventKind.STORE_REPLACED]
+
+
+def test_numbers_rise_over_the_life_of_a_door_as_long_as_its_clock_does(tmp_path: Path) -> None:
+    """Everything is lost, the small file too, as with a new card: the clock is the last witness."""
+    last = 0
+    for number, unix_s in enumerate((1_700_000_000.0, 1_700_000_060.0, 1_900_000_000.0)):
+        with open_outbox(tmp_path / str(number), first_seq=by_clock(unix_s) + 1) as outbox:
+            first = outbox.append(an_event())
+            assert first == by_clock(unix_s) + 1
+            assert first > last
+            last = max(outbox.append(an_event()) for _ in range(20))
+    assert 0 < last < 2**53  # whole numbers of JSON readers
+    assert by_clock(0) == 0
+
+
+def test_the_floor_is_always_ahead(tmp_path: Path) -> None:
+    """Whenever the power fails, it holds a number that is not in use yet; and it is seldom written."""
+    floor, written = Floor(tmp_path / "floor"), set()
+    for seq in range(5000):
+        floor.raise_above(seq)
+        written.add((tmp_path / "floor").read_text())
+        assert Floor(tmp_path / "floor").value > seq
+    assert len(written) <= 6
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -304,22 +434,90 @@ def test_an_event_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) 
         assert [event.dropped for event in outbox.pending()] == [1]
 
 
-def fill_up(outbox: Outbox) -> None:
-    for _ in range(100):
-        outbox.append(an_event("x" * 500))
+def test_what_waits_for_too_long_is_dropped_counted_and_announced(tmp_path: Path) -> None:
+    """The oldest only."""
+    now_s = NOW_S
+    with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
+        for text in "ab":
+            outbox.append(an_event(text))
+        now_s += 1.5 * DAY_S
+        outbox.append(an_event("c"))
+        outbox.tend()
+        assert reasons(outbox) == ["a", "b", "c"]
+    now_s += DAY_S
+    with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
+        outbox.tend()
+        assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["c"], 1, 2)
+        outbox.acknowledge(3)
+        assert [event.dropped for event in outbox.pending()] == [2]
 
 
-def test_a_full_disk_is_a_clear_error_and_what_is_stored_stays(tmp_path: Path) -> None:
-    """The bound on the file's size stands in for the disk's end; SQLite reports both alike."""
+def test_nothing_ages_before_the_clock_is_set(tmp_path: Path) -> None:
+    """A clock of 1970 that jumps to today makes no event old; those made before it go with the next that is old."""
+    now_s: float | None = None
+    with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
+        outbox.append(an_event("before the clock was set"))
+        now_s = NOW_S
+        outbox.tend()
+        assert outbox.depth() == 1
+        outbox.append(an_event("after"))
+    for days, left in ((1.0, 2), (3.0, 0)):
+        later_s = NOW_S + days * DAY_S
+        with open_outbox(tmp_path, max_age_days=2, now_s=partial(float, later_s)) as outbox:
+            outbox.tend()
+            assert outbox.depth() == left
+
+
+@pytest.mark.parametrize("step_s", [-3650 * DAY_S, 3650 * DAY_S])
+def test_a_clock_that_was_wrong_for_a_while_does_not_keep_others_from_ageing(tmp_path: Path, step_s: float) -> None:
+    """One event was stamped ten years off."""
+    now_s = NOW_S
+    with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
+        now_s = NOW_S + step_s
+        outbox.append(an_event("stamped wrong"))
+        now_s = NOW_S
+        outbox.append(an_event("stamped right"))
+    now_s = NOW_S + 3 * DAY_S
+    with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
+        outbox.tend()
+        assert (outbox.depth(), outbox.dropped()) == (0, 2)
+
+
+def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path: Path) -> None:
+    """Not in the database, not in its log, not in what was moved aside: every byte of the folder is looked at."""
+    now_s = NOW_S
+    with open_outbox(tmp_path, keep_sent=1000, keep_days=7, now_s=lambda: now_s) as outbox:
+        for number in range(200):
+            outbox.append(an_event(f"Ada Lovelace {number}"))
+        outbox.acknowledge(200)
+        (tmp_path / "outbox.db.damaged").write_bytes(b"Ada Lovelace")
+        os.utime(tmp_path / "outbox.db.damaged", (NOW_S, NOW_S))
+        now_s += 6.9 * DAY_S
+        outbox.tend()
+        assert len(outbox.recent(1000)) == 200
+        outbox.append(an_event("somebody else"))
+    now_s += 0.2 * DAY_S
+    with open_outbox(tmp_path, keep_sent=1000, keep_days=7, now_s=lambda: now_s) as outbox:
+        assert traces(tmp_path, b"Ada Lovelace") > 200
+        outbox.tend()
+        assert [event.reason for event in outbox.recent(1000)] == ["somebody else"]
+        assert traces(tmp_path, b"Ada Lovelace") == 0
+
+
+def traces(folder: Path, what: bytes) -> int:
+    return sum(file.read_bytes().count(what) for file in folder.iterdir())
+
+
+def test_a_store_of_the_first_layout_is_read_on(tmp_path: Path) -> None:
+    """An update of the program loses nothing."""
     with open_outbox(tmp_path) as outbox:
-        outbox.append(an_event("kept"))
-        assert outbox._db is not None
-        outbox._db.execute("PRAGMA max_page_count = 1")
-        with pytest.raises(OutboxError, match="disk is full: make room"):
-            fill_up(outbox)
-        depth = outbox.depth()
-        assert depth == len(outbox.pending(limit=1000))
-        assert reasons(outbox)[0] == "kept"
+        outbox.append(an_event("old"))
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.executescript("ALTER TABLE event DROP COLUMN at_s; PRAGMA user_version = 1;")
+    db.close()
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.append(an_event("new")) == 2
+        assert reasons(outbox) == ["old", "new"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -39,7 +39,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
-from edge.messaging.connection import Outgoing, connect
+from edge.messaging.desk import Link
 from edge.messaging.events import (
     VERSION,
     CameraState,
@@ -53,8 +53,10 @@ from edge.messaging.events import (
     Topics,
     instant,
 )
+from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
-from edge.messaging.publisher import Link, Publisher
+from edge.messaging.packets import Outgoing
+from edge.messaging.publisher import Publisher
 from edge.messaging.subscriber import Message, Subscriber
 
 FRONT = Topics("home", "front")
@@ -632,9 +634,6 @@ def test_a_hang_up_is_no_proof_so_version_5_is_tried_first_again() -> None:
 
 @needs_mosquitto
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # paho leaves that socket to the collector
 def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
     """A certificate of a known authority is accepted, any other refused with what to do."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"

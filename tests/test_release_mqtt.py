@@ -21,8 +21,9 @@ from edge.config import MqttConfig
 from edge.errors import BrokerError
 from edge.host import memory_mb
 from edge.messaging.broker import EmbeddedBroker
-from edge.messaging.connection import Outgoing, connect
 from edge.messaging.events import repo_topic
+from edge.messaging.login import connect
+from edge.messaging.packets import Outgoing
 from edge.release.layout import FILE_BYTES, TIMESTAMP
 from edge.release.mirror import MqttSource
 

@@ -14,9 +14,10 @@ from brokers import BROKERS, AnyBroker, Mosquitto, an_event, config_for, free_po
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused
-from edge.messaging.connection import Outgoing, connect
 from edge.messaging.events import Channel, Topics, encode
-from edge.messaging.subscriber import Subscriber
+from edge.messaging.login import connect
+from edge.messaging.packets import Outgoing
+from edge.messaging.subscriber import Message, Subscriber
 
 
 @pytest.fixture(params=BROKERS)
@@ -58,6 +59,20 @@ def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> Non
         say(config, *((topic, b"{}") for topic in topics))
         messages = subscriber.messages(8.0)
         assert [next(messages).topic for _ in range(2)] == ["threshold/a/x/events", "threshold/a/y/events"]
+
+
+@needs_mosquitto
+def test_everything_that_a_dying_broker_has_sent_is_given_before_the_error(tmp_path: Path) -> None:
+    """Also what came in the same moment as the end."""
+    with Mosquitto(tmp_path) as broker:
+        config = config_for(broker)
+        with Subscriber(config, qos=0) as subscriber:
+            say(config, *((Topics("a", "x").of(Channel.EVENTS), b"{}") for _ in range(50)))
+            broker.close()
+            heard: list[Message] = []
+            with pytest.raises(BrokerError):
+                heard.extend(subscriber.messages(8.0))
+    assert len(heard) == 50
 
 
 def test_listening_ends_at_its_deadline(broker: AnyBroker) -> None:

@@ -34,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of photos, searched to any depth")
     parser.add_argument("--out", type=Path, required=True, metavar="X.npz", help="file to write")
-    parser.add_argument("--plain", action="store_true", help="leave the mirror images out: what a single sample is worth")
+    parser.add_argument(
+        "--plain", action="store_true", help="leave the mirror images out: what a single sample is worth"
+    )
     arguments = parser.parse_args()
     embed(arguments.folder, arguments.out, mirror=not arguments.plain)
 

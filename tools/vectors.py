@@ -19,6 +19,7 @@ from edge.files import replace_file
 from edge.records import Floats
 
 _UNIT_TOLERANCE = 1e-3
+_DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +77,7 @@ def save_vectors(path: Path, vectors: Vectors) -> None:
         found=vectors.found,
         embedder_sha256=vectors.embedder_sha256,
     )
-    replace_file(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue(), private=True)
 
 
 def read_vectors(path: Path) -> Vectors:
@@ -87,11 +88,14 @@ def read_vectors(path: Path) -> Vectors:
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            embedding, found = stored["embedding"], stored["found"]
+            embedding, found = (
+                np.asarray(stored["embedding"]),
+                np.asarray(stored["found"]),
+            )  # bytes, if they are no array
             paths, made_by = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (KeyError, ValueError, TypeError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: damaged, or not from tools/embed.py ({error})") from error
     right = embedding.dtype == np.float32 and embedding.ndim == 2 and found.dtype == bool and found.ndim == 1
     named = all(PurePosixPath(each).parts for each in paths)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge.config import MqttConfig
+from edge.credentials import PREFIX, secret_file, secret_line
 from edge.errors import ConfigError
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -15,13 +16,19 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A broker's address and our login; as text it is the address alone."""
+    """A broker's address and our login; as text it is the address alone.
+
+    Attributes:
+        tls: how to check the broker's certificate, and our own if we have one; None for plain MQTT.
+        certified: whether we have one.
+    """
 
     host: str
     port: int
     username: str
     password: str | None = field(repr=False)
     tls: ssl.SSLContext | None
+    certified: bool
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -32,7 +39,8 @@ def read_endpoint(config: MqttConfig) -> Endpoint:
     """Take the broker's address apart, and read the files that the table names.
 
     Raises:
-        ConfigError: the address is no mqtt(s)://host[:port], or a file cannot be used.
+        ConfigError: the address is no mqtt(s)://host[:port], a file cannot be used, or the way to another host is
+            not encrypted and nobody has said that this is meant.
     """
     try:
         parts = urlsplit(config.url)
@@ -45,35 +53,69 @@ def read_endpoint(config: MqttConfig) -> Endpoint:
         raise ConfigError(f"[mqtt] url: '{config.url}' is not of the form mqtt://host:port or mqtts://host:port")
     if config.password_file and not config.username:
         raise ConfigError("[mqtt] password_file: needs username beside it")
+    encrypted = parts.scheme == "mqtts"
+    _check_way(config, parts.hostname, encrypted)
+    username = config.username
     return Endpoint(
         host=parts.hostname,
         port=port or PORTS[parts.scheme],
-        username=config.username,
-        password=_password(config.password_file),
-        tls=_tls(config.ca_file) if parts.scheme == "mqtts" else None,
+        username=secret_line(username, "[mqtt] username") if username.startswith(PREFIX) else username,
+        password=secret_line(config.password_file, "[mqtt] password_file") if config.password_file else None,
+        tls=_tls(config) if encrypted else None,
+        certified=bool(config.cert_file),
     )
 
 
-def _password(file: str) -> str | None:
-    """The first line of the file; None without a file."""
-    if not file:
-        return None
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"[mqtt] password_file: {file} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"[mqtt] password_file: {file} is not UTF-8 text (byte {error.start})") from error
-    if not lines or not lines[0]:
-        raise ConfigError(f"[mqtt] password_file: the first line of {file} is empty; it must be the password")
-    return lines[0]
+def _check_way(config: MqttConfig, host: str, encrypted: bool) -> None:
+    """Nothing goes over a network in the clear unless somebody has said so.
+
+    Raises:
+        ConfigError: it would, or the table contradicts itself.
+    """
+    if encrypted and config.insecure:
+        raise ConfigError(
+            "[mqtt] insecure: only means plain mqtt:// to another host; the certificate of an mqtts:// broker is "
+            "always checked, so take it out, and name a private authority in ca_file"
+        )
+    if not encrypted and (config.cert_file or config.key_file or config.ca_file):
+        raise ConfigError("[mqtt] url: certificates are for mqtts://; plain mqtt:// does not use ca_file or cert_file")
+    if not encrypted and not config.insecure and not _here(host):
+        raise ConfigError(
+            f"[mqtt] url: {config.url} is not encrypted, and whoever is on the network could read it, or open the "
+            f"door; use mqtts://{host} (systemd/mosquitto/ shows how), or, where everybody on the network may do "
+            "that, set insecure = true beside it (on a command line: --insecure)"
+        )
 
 
-def _tls(ca_file: str) -> ssl.SSLContext:
-    """Certificates are always verified: against `ca_file`, or against the system's authorities."""
+def _here(host: str) -> bool:
+    """Whether a host is this machine by its very name; nothing is looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        return ssl.create_default_context(cafile=ca_file or None)
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(config: MqttConfig) -> ssl.SSLContext:
+    """The broker's certificate and name are always verified: against `ca_file`, or the system's authorities."""
+    authority = secret_file(config.ca_file, "[mqtt] ca_file") if config.ca_file else None
+    try:
+        context = ssl.create_default_context(cafile=authority)
     except ssl.SSLError as error:
-        raise ConfigError(f"[mqtt] ca_file: {ca_file} holds no PEM certificate ({error.reason or error})") from error
-    except OSError as error:
-        raise ConfigError(f"[mqtt] ca_file: {ca_file} cannot be read ({error.strerror})") from error
+        raise ConfigError(
+            f"[mqtt] ca_file: {config.ca_file} holds no PEM certificate ({error.reason or error})"
+        ) from error
+    if bool(config.cert_file) != bool(config.key_file):
+        raise ConfigError("[mqtt] cert_file and key_file go together: the certificate, and its private key")
+    if config.cert_file:
+        certificate = secret_file(config.cert_file, "[mqtt] cert_file")
+        key = secret_file(config.key_file, "[mqtt] key_file")
+        try:
+            context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
+        except ssl.SSLError as error:
+            raise ConfigError(
+                f"[mqtt] cert_file, key_file: {config.cert_file} and {config.key_file} are not a PEM certificate and "
+                f"its own PEM key without a password ({error.reason or error})"
+            ) from error
+    return context

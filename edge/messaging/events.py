@@ -2,8 +2,7 @@
 
 Every field is always present; one that makes no sense for a record is null, so that a consumer never has to ask
 whether a key exists. A field added later gets a default here, so that events stored by an older version stay
-readable; consumers ignore keys that they do not know. Everything is pure: ids and times are handed in. Nothing on
-the wire holds pixels or embeddings.
+readable; consumers ignore keys that they do not know. Nothing on the wire holds pixels or embeddings.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.records import Box, Decision, Finding, Kind
+from edge.decoding import UNREADABLE
+from edge.records import Kind
 
 VERSION: Literal[1] = 1
 UNSENT_SEQ = 0  # an event that is not in the outbox yet
@@ -49,10 +49,16 @@ class EventKind(StrEnum):
     STOPPED = "stopped"
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
+    CAMERA_BLIND = "camera-blind"
+    CAMERA_SEES = "camera-sees"
     OPEN_EXPIRED = "open-expired"
     EVENTS_DROPPED = "events-dropped"
     RELEASE_APPLIED = "release-applied"
     RELEASE_REFUSED = "release-refused"
+    STORE_FAILING = "store-failing"
+    STORE_BACK = "store-back"
+    STORE_REPLACED = "store-replaced"
+    CLOCK_STEPPED = "clock-stepped"
 
 
 ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in Kind)
@@ -144,6 +150,7 @@ class CameraState(StrEnum):
 
     STARTING = "starting"
     WORKING = "working"
+    BLIND = "blind"
     LOST = "lost"
 
 
@@ -243,23 +250,6 @@ def repo_name(site: str, topic: str) -> str | None:
     return topic.removeprefix(prefix) if topic.startswith(prefix) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What every event of a door says about the door at that moment.
-
-    Attributes:
-        door: the door's name.
-        clock_synced: whether its clock was set by a time server.
-        gallery_version: of the gallery in use, or "" before there is one.
-        models: job, such as "embedder", to the first digits of that model's sha256.
-    """
-
-    door: str
-    clock_synced: bool
-    gallery_version: str
-    models: tuple[tuple[str, str], ...] = ()
-
-
 def instant(unix_ns: int) -> str:
     """UTC in RFC 3339 with milliseconds (cut, not rounded) and Z.
 
@@ -267,109 +257,6 @@ def instant(unix_ns: int) -> str:
     """
     when = _EPOCH + timedelta(milliseconds=unix_ns // 1_000_000)
     return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
-
-
-def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances) -> Event:
-    """The event of one decision. Only somebody recognised is named: never the nearest person of an unknown.
-
-    Args:
-        decision: what the door answered.
-        id: a fresh UUIDv7.
-        at_ns: wall-clock capture time of the frame that tipped it, nanoseconds since 1970 UTC.
-        door: the circumstances.
-    """
-    verdict, match = decision.verdict, decision.verdict.match
-    identified = verdict.finding is Finding.RECOGNISED and decision.kind is not Kind.UNKNOWN
-    person = match.person if identified else None
-    return Event(
-        v=VERSION,
-        id=id,
-        seq=UNSENT_SEQ,
-        door=door.door,
-        kind=EventKind(decision.kind.value),
-        at=instant(at_ns),
-        published_at=None,
-        person=None if person is None else PersonRef(id=person.id, name=person.name),
-        distance_sq=round(float(match.distance_sq), 4),
-        threshold_sq=round(float(match.threshold_sq), 4),
-        runner_up_sq=round(float(match.runner_up_sq), 4),
-        samples=verdict.samples,
-        quality=round(min(max(float(verdict.quality), 0.0), 1.0), 3),
-        reason=decision.reason or verdict.reason,
-        rule=decision.rule,
-        track=verdict.track.id,
-        box=_box(verdict.track.face.box),
-        clock_synced=door.clock_synced,
-        gallery=_gallery(door),
-        models=dict(door.models),
-    )
-
-
-def system_event(
-    kind: EventKind, reason: str, *, id: str, at_ns: int, door: Circumstances, dropped: int | None = None
-) -> Event:
-    """An event about the door itself.
-
-    Args:
-        kind: any but the three answers of a door.
-        reason: what happened, in a few words.
-        id: a fresh UUIDv7.
-        at_ns: when, nanoseconds since 1970 UTC.
-        door: the circumstances.
-        dropped: for events-dropped, how many.
-
-    Raises:
-        ValueError: `kind` is an access kind.
-    """
-    if kind in ACCESS_KINDS:
-        raise ValueError(f"{kind} is a door's answer: make it from a decision")
-    return Event(
-        v=VERSION,
-        id=id,
-        seq=UNSENT_SEQ,
-        door=door.door,
-        kind=kind,
-        at=instant(at_ns),
-        published_at=None,
-        person=None,
-        distance_sq=None,
-        threshold_sq=None,
-        runner_up_sq=None,
-        samples=None,
-        quality=None,
-        reason=reason,
-        rule=None,
-        track=None,
-        box=None,
-        clock_synced=door.clock_synced,
-        gallery=_gallery(door),
-        models=dict(door.models),
-        dropped=dropped,
-    )
-
-
-def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
-    """The act of opening that belongs to a door-open event.
-
-    Args:
-        event: the event.
-        seq: its number in the outbox.
-        expires_ns: when it stops being valid, wall clock, nanoseconds since 1970 UTC.
-
-    Raises:
-        ValueError: the event is no door-open, or names nobody.
-    """
-    if event.kind is not EventKind.DOOR_OPEN or event.person is None:
-        raise ValueError(f"only a door-open event that names somebody opens a door, not {event.kind}")
-    return Open(
-        v=VERSION,
-        id=event.id,
-        seq=seq,
-        door=event.door,
-        person=event.person,
-        at=event.at,
-        expires_at=instant(expires_ns),
-    )
 
 
 def encode(record: Record) -> bytes:
@@ -385,18 +272,10 @@ def decode(channel: Channel, payload: bytes) -> Record:
     """
     try:
         return _DECODERS[channel].decode(payload)
-    except msgspec.DecodeError as error:  # its subclass ValidationError too; neither is a ValueError in every release
+    except UNREADABLE as error:
         raise ValueError(f"not a version {VERSION} message of {channel}: {error}") from error
 
 
 def schemas() -> dict[Channel, dict[str, Any]]:
     """The JSON Schema (2020-12) of what each channel carries."""
     return {channel: msgspec.json.schema(kind) for channel, kind in _TYPES.items()}
-
-
-def _box(box: Box) -> BoxPx:
-    return BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom))
-
-
-def _gallery(door: Circumstances) -> GalleryRef | None:
-    return GalleryRef(version=door.gallery_version) if door.gallery_version else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.messaging.connection import Receipt
 from edge.messaging.events import Open
+from edge.messaging.packets import Receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,41 +1,31 @@
-"""The durable queue of events between the pipeline and the broker: one SQLite file.
-
-Write-ahead logging with ``synchronous=FULL``: a commit is one append to the log and one fsync, where the rollback
-journal writes every page twice and syncs three or four times; that is slower and wears an SD card out sooner. Each
-frame of the log carries a checksum, so a torn write at a power cut costs the unfinished event and nothing before it.
-"""
+"""The durable queue of events between the pipeline and the broker: in order, at least once, bounded, and never mute."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from edge.config import OutboxConfig
 from edge.errors import OutboxError
-from edge.messaging.events import Channel, Event, decode, encode
+from edge.messaging.events import Event, encode
+from edge.messaging.limits import decoded, drop_aged, drop_oldest, forget_aged, forget_sent, insert
+from edge.messaging.store import Db, StoreFailing
+from edge.messaging.vault import Counters, Notice, Vault
 
 log = logging.getLogger(__name__)
 
-APPLICATION_ID = 0x54687264  # "Thrd": this file is ours
-SCHEMA_VERSION = 1
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
-CREATE TABLE door (acknowledged INTEGER NOT NULL, dropped INTEGER NOT NULL);
-INSERT INTO door VALUES (0, 0);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
+HELD = 1000  # events kept in memory while the disk takes none; beyond this the oldest are lost, and counted
+_AT_ONCE = 50  # of them stored in one transaction, so that finding out that the disk is still full costs little
+_SWEEP_S = 3600.0  # events are looked at for their age once in so long
+_DAY_S = 86_400
 
 Announce = Callable[[int], Event]
 
@@ -44,8 +34,12 @@ class Outbox:
     """Events that must reach the broker, in the order in which they happened.
 
     An event is on disk when `append` returns. `pending` lends those that the broker has not acknowledged; once it
-    has, `acknowledge` puts them aside. When more than `max_events` wait, the oldest are dropped; how many were is
-    kept on disk, and as soon as the broker acknowledges again one `events-dropped` event says it.
+    has, `acknowledge` puts them aside. When more than `max_events` wait, or they grow too old, the oldest are dropped;
+    how many were is kept on disk, and as soon as the broker acknowledges again one `events-dropped` event says it.
+
+    A damaged file is moved aside, what can be read of it is taken over, and numbers go on above all those used before.
+    A full, read-only or failing disk is waited for: `append` raises and holds the event in memory, `trouble` says what
+    is wrong, and `tend`, to be called now and then, takes up again.
 
     Safe to use from several threads; only one process may have the file open.
 
@@ -53,50 +47,52 @@ class Outbox:
         path: the database file; its folder is made if it is missing.
         config: the bounds.
         announce: makes the `events-dropped` event that says how many were lost.
+        now_s: the wall clock, seconds since 1970 UTC; None while it is not set, and then nothing ages.
+        first_seq: the number of the first event of a new store, unless higher ones were in use.
 
     Raises:
-        OutboxError: the file cannot be opened or made, is damaged, is no outbox, or is in use.
+        OutboxError: the path cannot be used, the file is no outbox or a newer one, or it is in use.
     """
 
-    def __init__(self, path: Path, config: OutboxConfig, *, announce: Announce) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: OutboxConfig,
+        *,
+        announce: Announce,
+        now_s: Callable[[], float | None] = time.time,
+        first_seq: int = 1,
+    ) -> None:
         self._path = path
         self._config = config
         self._announce = announce
+        self._now_s = now_s
         self._lock = threading.RLock()
         self._listener: Callable[[], None] | None = None
         self._acknowledged = 0  # these three mirror the file
         self._dropped = 0
         self._depth = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutboxError(f"{path.parent}: this folder for the events cannot be made ({error.strerror})") from error
-        with self._translated("opened"):
-            self._db: sqlite3.Connection | None = sqlite3.connect(
-                path, timeout=1.0, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._translated("opened"):
-                self._open(self._db)
-        except BaseException:
-            self.close()
-            raise
+        self._due = 0  # acknowledged by the broker, perhaps not on disk yet
+        self._held: deque[Event] = deque()
+        self._spilt = 0  # events that not even the memory could hold
+        self._reserve = ""
+        self._swept_s = -_SWEEP_S
+        self._vault = Vault(path, most=config.max_events, first_seq=first_seq, opened=self._opened)
+        with contextlib.suppress(StoreFailing):
+            self._vault.run("written", lambda _: None)
+        self._reserve = self._vault.reserve()
 
     def append(self, event: Event) -> int:
         """Store an event and give its number. It is on disk when this returns.
 
         Raises:
-            OutboxError: it could not be stored.
+            OutboxError: it is not on disk; it is held in memory and stored later, if that is possible in this life.
         """
         with self._lock:
-            with self._transaction("written") as db:
-                seq = self._insert(db, event)
-                gone, lost = self._drop_oldest(db)
-            first_loss = lost and not self._dropped
-            self._depth += 1 - gone
-            self._dropped += lost
-        if first_loss:
-            log.warning("%s: full with %d events, dropping the oldest", self._path, self._config.max_events)
+            if len(self._held) == HELD:
+                self._spilt += self._held.popleft().dropped or 1
+            self._held.append(event)
+            seq = self._flush()
         if self._listener is not None:
             self._listener()
         return seq
@@ -107,56 +103,63 @@ class Outbox:
         Raises:
             OutboxError: they could not be read.
         """
-        while True:
-            with self._transaction("read") as db:
-                rows = db.execute(
-                    "SELECT seq, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
-                    (max(after_seq, self._acknowledged), limit),
-                ).fetchall()
-            events, unreadable = _decode(rows)
-            if not unreadable:
-                return events
-            self._discard(unreadable)
+
+        def work(db: Db) -> list[tuple[int, bytes]]:
+            query = "SELECT seq, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+            return db.execute(query, (max(after_seq, self._acknowledged, self._due), limit)).fetchall()
+
+        with self._lock:
+            while True:
+                events, unreadable = decoded(self._vault.run("read", work))
+                if not unreadable:
+                    return events
+                self._discard(unreadable)
 
     def acknowledge(self, seq: int) -> None:
         """The broker has every event up to and including `seq`.
 
         Raises:
-            OutboxError: that could not be stored; the events will be sent again after a restart.
+            OutboxError: that could not be stored yet; after a restart before it is, the events will be sent again.
         """
         with self._lock:
-            if seq <= self._acknowledged:
-                return
-            with self._transaction("written") as db:
-                (done,) = db.execute(
-                    "SELECT COUNT(*) FROM event WHERE seq > ? AND seq <= ?", (self._acknowledged, seq)
-                ).fetchone()
-                db.execute("UPDATE door SET acknowledged = ?, dropped = 0", (seq,))
-                db.execute(
-                    "DELETE FROM event WHERE seq <= "
-                    "(SELECT seq FROM event WHERE seq <= ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-                    (seq, self._config.keep_sent),
-                )
-                lost = self._dropped
-                if lost:
-                    self._insert(db, self._announce(lost))
-            self._acknowledged = seq
-            self._depth += (1 if lost else 0) - done
-            self._dropped = 0
-            if lost:
-                log.info("%s: has room again; %d events were lost", self._path, lost)
+            if seq > self._due:
+                self._due = seq
+                self._flush()
+
+    def tend(self) -> None:
+        """Store what is held if the disk takes it again, let go what is too old; never fails. Call it now and then."""
+        with self._lock, contextlib.suppress(OutboxError):
+            if self._vault.trouble or self._held:
+                self._flush()
+            self._reserve = self._vault.reserve()
+            if time.monotonic() - self._swept_s >= _SWEEP_S:
+                self._sweep()
+                self._swept_s = time.monotonic()
 
     def depth(self) -> int:
-        """How many events the broker has not acknowledged."""
+        """How many events on disk the broker has not acknowledged."""
         return self._depth
+
+    def held(self) -> int:
+        """How many events are only in memory, because the disk does not take them."""
+        return len(self._held)
 
     def dropped(self) -> int:
         """How many events were dropped that no `events-dropped` event has told of yet."""
-        return self._dropped
+        return self._dropped + self._spilt
+
+    def trouble(self) -> str:
+        """What keeps events from being stored, or soon will, in a line; "" when nothing does."""
+        return self._vault.trouble or self._reserve
+
+    def notices(self) -> list[Notice]:
+        """Take what befell the store since the last time; it belongs among the events."""
+        with self._lock:
+            return self._vault.notices()
 
     def acknowledged(self) -> int:
         """The number up to which the broker has everything; 0 at first."""
-        return self._acknowledged
+        return max(self._due, self._acknowledged)
 
     def recent(self, limit: int = 20) -> list[Event]:
         """The latest events, sent or not, newest first, as far back as they are kept.
@@ -164,9 +167,9 @@ class Outbox:
         Raises:
             OutboxError: they could not be read.
         """
-        with self._transaction("read") as db:
-            rows = db.execute("SELECT seq, body FROM event ORDER BY seq DESC LIMIT ?", (limit,)).fetchall()
-        return _decode(rows)[0]
+        query = "SELECT seq, body FROM event ORDER BY seq DESC LIMIT ?"
+        with self._lock:
+            return decoded(self._vault.run("read", lambda db: db.execute(query, (limit,)).fetchall()))[0]
 
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in the appender's thread, after every append."""
@@ -175,10 +178,10 @@ class Outbox:
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
         with self._lock:
-            if self._db is not None:
-                with contextlib.suppress(sqlite3.Error):  # everything is committed already
-                    self._db.close()
-                self._db = None
+            self._vault.close()
+            if self._held:
+                log.error("%s: %d events could not be stored and are lost", self._path, len(self._held))
+                self._held.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -188,115 +191,94 @@ class Outbox:
     ) -> None:
         self.close()
 
-    def _open(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send it
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA journal_size_limit = 4194304")  # the log is cut back to 4 MiB
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (owner,) = db.execute("PRAGMA application_id").fetchone()
-        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if not tables and not owner:
-            db.executescript(_SCHEMA)
-        elif owner != APPLICATION_ID:
-            raise OutboxError(f"{self._path}: a SQLite file, but not an outbox; name another file")
-        elif version != SCHEMA_VERSION:
-            raise OutboxError(
-                f"{self._path}: made by another version of this program (layout {version}, this one reads "
-                f"{SCHEMA_VERSION}); update the program or move the file aside"
-            )
-        (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise self._damaged(health)
-        self._acknowledged, self._dropped = db.execute("SELECT acknowledged, dropped FROM door").fetchone()
-        (self._depth,) = db.execute("SELECT COUNT(*) FROM event WHERE seq > ?", (self._acknowledged,)).fetchone()
+    def _opened(self, counters: Counters) -> None:
+        self._acknowledged, self._dropped, self._depth = counters.acknowledged, counters.dropped, counters.depth
 
-    def _insert(self, db: sqlite3.Connection, event: Event) -> int:
-        seq = db.execute("INSERT INTO event (body) VALUES (?)", (encode(event),)).lastrowid
-        assert seq is not None
+    # The counters may be changed only after the transaction has ended well: it may be done twice, or fail.
+
+    def _flush(self) -> int:
+        """Bring to disk what is not there yet; gives the last number."""
+        held, seq = len(self._held), self._flush_some()
+        while self._held:
+            seq = self._flush_some()
+        self._vault.well(seq, held)
         return seq
 
-    def _drop_oldest(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """Bring the unsent events, one more than `_depth` now, back within the bound.
+    def _flush_some(self) -> int:
+        """Bring acknowledgements, losses and the first of the held events to disk; gives the last number."""
+        now_s = self._now_s()
+        at_s = None if now_s is None else int(now_s)
+        events = list(islice(self._held, _AT_ONCE))
 
-        Returns:
-            How many stored events went, and how many of the door's events that loses: an `events-dropped` event that
-            has to go itself hands on the number it carried.
-        """
-        excess = self._depth + 1 - self._config.max_events
-        if excess <= 0:
-            return 0, 0
-        oldest = db.execute(
-            "SELECT seq, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (self._acknowledged, excess)
-        ).fetchall()
-        events, unreadable = _decode(oldest)
-        lost = len(unreadable) + sum(event.dropped or 1 for event in events)
-        db.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq, _ in oldest])
-        db.execute("UPDATE door SET dropped = dropped + ?", (lost,))
-        return len(oldest), lost
+        def work(db: Db) -> tuple[int, int, int, int]:
+            depth, untold, told, seq = self._depth, self._dropped, 0, 0
+            if self._due > self._acknowledged:
+                query = "SELECT COUNT(*) FROM event WHERE seq > ? AND seq <= ?"
+                (done,) = db.execute(query, (self._acknowledged, self._due)).fetchone()
+                db.execute("UPDATE door SET acknowledged = ?, dropped = 0", (self._due,))
+                forget_sent(db, self._due, self._config.keep_sent)
+                depth -= done
+                if untold:
+                    seq = insert(db, None, encode(self._announce(untold)), at_s)
+                    depth, told, untold = depth + 1, untold, 0
+            for event in events:
+                seq = insert(db, None, encode(event), at_s)
+                depth += 1
+            excess = depth - self._config.max_events if events else 0  # never the announcement for its own sake
+            gone, lost = drop_oldest(db, max(self._due, self._acknowledged), excess)
+            db.execute("UPDATE door SET dropped = dropped + ?", (self._spilt,))
+            return seq, depth - gone, untold + lost + self._spilt, told
+
+        seq, depth, dropped, told = self._vault.run("written", work)
+        if told:
+            log.info("%s: has room again; %d events were lost", self._path, told)
+        elif dropped and not self._dropped:
+            log.warning("%s: full with %d events, dropping the oldest", self._path, self._config.max_events)
+        self._acknowledged = max(self._acknowledged, self._due)
+        self._depth, self._dropped, self._spilt = depth, dropped, 0
+        for _ in events:
+            self._held.popleft()
+        return seq
+
+    def _sweep(self) -> None:
+        """Let go what is older than the bounds say: unsent events, counted, and sent ones."""
+        now_s = self._now_s()
+        if now_s is None:
+            return
+        unsent_s = int(now_s - self._config.max_age_days * _DAY_S)
+        sent_s = int(now_s - self._config.keep_days * _DAY_S)
+        forgotten = more = self._drop_aged(unsent_s) + self._forget_aged(sent_s)
+        while more:
+            more = self._drop_aged(unsent_s) + self._forget_aged(sent_s)
+            forgotten += more
+        if forgotten:
+            self._vault.flatten()
+        self._vault.forget_damaged(sent_s)
+
+    def _drop_aged(self, before_s: int) -> int:
+        gone, lost = self._vault.run("written", lambda db: drop_aged(db, self._acknowledged, before_s))
+        if lost and not self._dropped:
+            log.warning(
+                "%s: events older than %g days wait and are dropped, the oldest first",
+                self._path,
+                self._config.max_age_days,
+            )
+        self._depth, self._dropped = self._depth - gone, self._dropped + lost
+        return gone
+
+    def _forget_aged(self, before_s: int) -> int:
+        return self._vault.run("written", lambda db: forget_aged(db, self._acknowledged, before_s))
 
     def _discard(self, seqs: list[int]) -> None:
         """Take events that cannot be read out of the way of the others, and count them as dropped."""
         log.warning(
             "%s: %d stored events cannot be read and are dropped, the first is %d", self._path, len(seqs), seqs[0]
         )
-        with self._transaction("written") as db:
+
+        def work(db: Db) -> None:
             db.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
             db.execute("UPDATE door SET dropped = dropped + ?", (len(seqs),))
+
+        self._vault.run("written", work)
         self._depth -= len(seqs)
         self._dropped += len(seqs)
-
-    @contextlib.contextmanager
-    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """All or nothing, one at a time; the counters beside it must be changed only after it has ended well."""
-        with self._lock, self._translated(doing):
-            if self._db is None:
-                raise OutboxError(f"{self._path}: already closed")
-            self._db.execute("BEGIN IMMEDIATE" if doing == "written" else "BEGIN")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in _DAMAGED:
-                raise self._damaged(str(error)) from error
-            hint = _HINTS.get(code, "check the folder, the disk and their permissions")
-            raise OutboxError(f"{self._path}: events cannot be {doing} ({error}); {hint}") from error
-
-    def _damaged(self, how: str) -> OutboxError:
-        how = " ".join(how.split())
-        return OutboxError(
-            f"{self._path}: the event store is damaged ({how}); move the file aside and start again: "
-            "events that wait in it are lost and numbering starts anew"
-        )
-
-
-_HINTS = {
-    sqlite3.SQLITE_BUSY: "another process has it open: is this door already running?",
-    sqlite3.SQLITE_FULL: "the disk is full: make room",
-    sqlite3.SQLITE_READONLY: "the file or its disk is read-only: make it writable",
-    sqlite3.SQLITE_CANTOPEN: "check that the folder may be written and that the path is no folder",
-}
-
-
-def _decode(rows: list[tuple[int, bytes]]) -> tuple[list[Event], list[int]]:
-    """Events with their numbers, and the numbers of those that cannot be read."""
-    events, unreadable = [], []
-    for seq, body in rows:
-        try:
-            event = decode(Channel.EVENTS, body)
-        except ValueError:
-            unreadable.append(seq)
-            continue
-        assert isinstance(event, Event)
-        events.append(msgspec.structs.replace(event, seq=seq))
-    return events, unreadable

@@ -9,68 +9,28 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from edge.config import MqttConfig
-from edge.errors import BrokerError, BrokerRefused, ConfigError, OutboxError
-from edge.messaging.connection import Connection, Outgoing, Protocol, Waker, connect
+from edge.errors import BrokerError, BrokerRefused, ConfigError
+from edge.messaging.connection import Connection
+from edge.messaging.desk import Desk, Link, LinkState
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import (
-    VERSION,
-    Channel,
-    Event,
-    Health,
-    Open,
-    Presence,
-    ReleaseReport,
-    Status,
-    Topics,
-    encode,
-    instant,
-)
-from edge.messaging.flight import Flight, Opening
+from edge.messaging.events import Health, Open, Presence, ReleaseReport, Topics
+from edge.messaging.flight import Opening
+from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
+from edge.messaging.packets import Protocol
+from edge.messaging.session import NS, Progress, Session, Stopped, Voice
+from edge.messaging.signing import read_seal
+from edge.messaging.waker import Waker
 
 log = logging.getLogger(__name__)
 
-WINDOW = 20  # events under way at once
-SPARE = 4  # of the messages that the broker lets us have under way, kept free for openings and status
 STEADY_S = 10.0  # a connection that lasted so long starts the waiting times anew when it breaks
-IDLE_S = 1.0  # the longest nap while connected; keep-alive is looked after at each waking
 EAGER_S = 0.25  # between two attempts to connect while an opening waits
-ACK_GRACE_NS = 1_000_000_000  # an opening sent just before it expires may still be acknowledged for so long
-FAREWELL_NS = 1_000_000_000  # of the time for closing, kept for saying offline
-NS = 1_000_000_000
-
-
-class Link(StrEnum):
-    """How the door stands with its broker."""
-
-    CONNECTING = "connecting"
-    ONLINE = "online"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """How the door stands with its broker, and why; `protocol` is the MQTT version spoken, "" unless online."""
-
-    link: Link
-    reason: str = ""
-    protocol: str = ""
-
-
-class _Stopped(Exception):
-    """The goodbye has been said, or the time for it is over."""
 
 
 class Publisher:
@@ -110,27 +70,29 @@ class Publisher:
         self._config = config
         self._topics = topics
         self._outbox = outbox
-        self._on_open_expired = on_open_expired
         self._backoff_s = backoff_s
-        self._wall_ns = wall_ns
-        self._monotonic_ns = monotonic_ns
-        self._lock = threading.Lock()  # guards the next four
-        self._openings: deque[Opening] = deque()
-        self._health: Health | None = None
-        self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
-        self._state = LinkState(Link.CONNECTING)
+        self._desk = Desk()
+        self._progress = Progress()
+        self._voice = Voice(
+            config=config,
+            topics=topics,
+            outbox=outbox,
+            desk=self._desk,
+            progress=self._progress,
+            on_open_expired=on_open_expired,
+            seal=read_seal(config),
+            wall_ns=wall_ns,
+            monotonic_ns=monotonic_ns,
+        )
         self._waker = Waker()
         self._first: Protocol = "5"
-        self._done_seq = 0  # the broker has everything up to here, even if the outbox could not store that
         self._told: Link | None = None
-        self._troubled = False
-        self._stop_ns: int | None = None  # monotonic: be gone by then
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     @property
     def state(self) -> LinkState:
         """How the door stands with its broker just now."""
-        return self._state
+        return self._desk.state
 
     def start(self) -> None:
         """Start connecting; returns at once."""
@@ -146,32 +108,26 @@ class Publisher:
             captured_ns: monotonic capture time of the frame that decided.
         """
         opening = Opening(message, captured_ns + round(self._config.open_max_age_s * NS))
-        with self._lock:
-            hopeless = self._state.link in (Link.REFUSED, Link.CLOSED)
-            if not hopeless:
-                self._openings.append(opening)
-        if hopeless:
-            self._on_open_expired(message, f"no connection to the broker ({self._state.link})")
-        else:
+        if self._desk.add_opening(opening):
             self._waker.wake()
+        else:
+            self._voice.expire(opening, self._no_hope(self._desk.state))
 
     def release(self, report: ReleaseReport) -> None:
         """Publish which release runs, now and after every reconnect; a newer report replaces the older."""
-        with self._lock:
-            self._release = (report, False)
+        self._desk.put_release(report)
         self._waker.wake()
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
-        with self._lock:
-            self._health = report
+        self._desk.put_health(report)
         self._waker.wake()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what can be sent within `timeout_s`, say offline, disconnect. Closing twice does nothing."""
-        if self._stop_ns is not None:
+        if self._progress.stop_ns is not None:
             return
-        self._stop_ns = time.monotonic_ns() + round(timeout_s * NS)
+        self._progress.stop_ns = time.monotonic_ns() + round(timeout_s * NS)
         self._outbox.listen(None)
         if self._thread.is_alive():
             self._waker.wake()
@@ -191,16 +147,16 @@ class Publisher:
     ) -> None:
         self.close()
 
-    # Connecting, in the publisher's thread.
+    # In the publisher's thread.
 
     def _run(self) -> None:
         first_s, longest_s = self._backoff_s
         wait_s = first_s
-        while self._stop_ns is None:
+        while self._progress.stop_ns is None:
             began_ns = time.monotonic_ns()
             try:
                 self._serve(self._connect())
-            except _Stopped:
+            except Stopped:
                 return
             except (BrokerRefused, ConfigError) as error:
                 self._tell(LinkState(Link.REFUSED, str(error)))
@@ -213,16 +169,16 @@ class Publisher:
                 log.exception("publisher: unexpected failure; connecting again")
                 self._become(LinkState(Link.UNREACHABLE, "unexpected failure: see the log"))
                 wait_s = longest_s
-            if self._stop_ns is None:
+            if self._progress.stop_ns is None:
                 self._pause(wait_s * random.uniform(0.75, 1.25))  # not a hundred doors in the same moment
             wait_s = min(wait_s * 2, longest_s)
 
     def _pause(self, wait_s: float) -> None:
         """Wait; closing ends it early, and so does an opening: somebody stands at the door."""
         began = time.monotonic()
-        while self._stop_ns is None:
-            self._expire_late()
-            pause_s = min(wait_s, EAGER_S) if self._openings else wait_s
+        while self._progress.stop_ns is None:
+            self._voice.expire_late()
+            pause_s = min(wait_s, EAGER_S) if self._desk.opening_waits() else wait_s
             left_s = began + pause_s - time.monotonic()
             if left_s <= 0:
                 return
@@ -234,10 +190,26 @@ class Publisher:
         connection, self._first = connect(
             self._config,
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
-            will=self._status(Presence.OFFLINE, "the connection was lost", since=None),
+            will=self._voice.status(Presence.OFFLINE, "the connection was lost", since=None),
             first=self._first,
         )
         return connection
+
+    def _serve(self, connection: Connection) -> None:
+        """Use one connection until it ends.
+
+        Raises:
+            BrokerError: it has ended.
+            Stopped: we have.
+        """
+        session = Session(connection, self._voice)
+        try:
+            session.greet()
+            self._tell(LinkState(Link.ONLINE, protocol=connection.protocol))
+            session.serve(self._waker)
+        finally:
+            self._become(LinkState(Link.CONNECTING))
+            session.end()
 
     def _tell(self, state: LinkState) -> None:
         """Take on a state, and log it if it is news."""
@@ -250,173 +222,9 @@ class Publisher:
             log.log(logging.WARNING if news else logging.DEBUG, "%s; events are kept, trying again", state.reason)
 
     def _become(self, state: LinkState) -> None:
-        with self._lock:
-            self._state = state
-            left = list(self._openings) if state.link in (Link.REFUSED, Link.CLOSED) else []
-            if left:
-                self._openings.clear()
-        for opening in left:
-            self._expire(opening, f"no connection to the broker ({state.link})")
+        for opening in self._desk.become(state):
+            self._voice.expire(opening, self._no_hope(state))
 
-    # Talking, in the publisher's thread.
-
-    def _serve(self, connection: Connection) -> None:
-        """Use one connection until it ends.
-
-        Raises:
-            BrokerError: it has ended.
-            _Stopped: we have.
-        """
-        flight = Flight()
-        try:
-            online = self._status(Presence.ONLINE, "connected", since=self._wall_ns())
-            flight.add_other(connection.publish(online))
-            with self._lock:
-                self._release = self._release and (self._release[0], False)
-            self._tell(LinkState(Link.ONLINE, protocol=connection.protocol))
-            while not self._finished(flight):
-                self._send(connection, flight)
-                connection.spin(self._nap_s(flight), self._waker)
-                self._settle(connection, flight)
-            self._farewell(connection)
-        finally:
-            connection.abort()
-            self._become(LinkState(Link.CONNECTING))
-            for opening in flight.openings():
-                self._expire(opening, "the connection broke before the broker had acknowledged it")
-
-    def _send(self, connection: Connection, flight: Flight) -> None:
-        """Hand over what may be sent now: openings first, then events as far as the window allows, then health."""
-        self._expire_late()
-        while len(flight) < connection.receive_max and (opening := self._next_opening()) is not None:
-            self._send_opening(connection, flight, opening)
-        room = min(WINDOW - flight.events, max(connection.receive_max - SPARE, 1) - len(flight))
-        for event in self._pending(max(flight.sent_seq, self._done_seq), room):
-            copy = msgspec.structs.replace(event, published_at=instant(self._wall_ns()))
-            number = connection.publish(Outgoing(self._topics.of(Channel.EVENTS), encode(copy), qos=1))
-            flight.add_event(number, event.seq)
-        with self._lock:
-            report, self._health = self._health, None
-            release = self._release[0] if self._release and not self._release[1] else None
-            self._release = self._release and (self._release[0], True)
-        if release is not None:
-            outgoing = Outgoing(self._topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
-            flight.add_other(connection.publish(outgoing))
-        if report is not None and not connection.congested():
-            connection.publish(Outgoing(self._topics.of(Channel.HEALTH), encode(report), qos=0, retain=True))
-
-    def _send_opening(self, connection: Connection, flight: Flight, opening: Opening) -> None:
-        left_ns = opening.expires_ns - self._monotonic_ns()
-        if left_ns <= 0:
-            self._expire(opening, self._too_old())
-            return
-        expiry_s = max(left_ns // NS, 1)
-        message = Outgoing(self._topics.of(Channel.OPEN), encode(opening.message), qos=1, expiry_s=expiry_s)
-        try:
-            number = connection.publish(message)
-        except BrokerError:
-            self._expire(opening, "the connection broke while it was sent")
-            raise
-        flight.add_opening(number, opening)
-
-    def _next_opening(self) -> Opening | None:
-        with self._lock:
-            return self._openings.popleft() if self._openings else None
-
-    def _expire_late(self) -> None:
-        """Give up the openings that grew too old while waiting for room."""
-        now_ns = self._monotonic_ns()
-        with self._lock:
-            late = [opening for opening in self._openings if opening.expires_ns <= now_ns]
-            for opening in late:
-                self._openings.remove(opening)
-        for opening in late:
-            self._expire(opening, self._too_old())
-
-    def _too_old(self) -> str:
-        return f"older than {self._config.open_max_age_s:g} s before it could be sent"
-
-    def _pending(self, after_seq: int, room: int) -> list[Event]:
-        """The next events; none while the outbox cannot be read, for openings must go on."""
-        if room <= 0:
-            return []
-        try:
-            events = self._outbox.pending(after_seq, room)
-        except OutboxError as error:
-            self._trouble(error)
-            return []
-        return events
-
-    def _settle(self, connection: Connection, flight: Flight) -> None:
-        """Take in what the broker has acknowledged; give up on it if it refuses events or leaves an opening hanging."""
-        for receipt in connection.receipts():
-            landing = flight.land(receipt)
-            if landing is None or not landing.refusal:
-                continue
-            if landing.event_seq is not None:
-                self._acknowledge(flight.done_seq())
-                raise BrokerRefused(
-                    f"{self._config.url}: does not take our events ({landing.refusal}); "
-                    f"check that its access rules let this door write to {self._topics.of(Channel.EVENTS)}"
-                )
-            log.warning("%s: refuses our message (%s); check its access rules", self._config.url, landing.refusal)
-            if landing.opening is not None:
-                self._expire(landing.opening, f"refused by the broker ({landing.refusal})")
-        self._acknowledge(flight.done_seq())
-        latest_ns = self._monotonic_ns() - ACK_GRACE_NS
-        if any(opening.expires_ns < latest_ns for opening in flight.openings()):
-            raise BrokerError(f"{self._config.url}: an opening was not acknowledged in time, so the connection was cut")
-
-    def _acknowledge(self, seq: int) -> None:
-        if seq <= self._done_seq:
-            return
-        self._done_seq = seq
-        try:
-            self._outbox.acknowledge(seq)
-        except OutboxError as error:
-            self._trouble(error)
-        else:
-            self._troubled = False
-
-    def _trouble(self, error: OutboxError) -> None:
-        log.log(logging.DEBUG if self._troubled else logging.WARNING, "%s", error)
-        self._troubled = True
-
-    def _expire(self, opening: Opening, reason: str) -> None:
-        try:
-            self._on_open_expired(opening.message, reason)
-        except OutboxError as error:
-            self._trouble(error)
-
-    def _nap_s(self, flight: Flight) -> float:
-        """How long nothing needs doing unless somebody wakes us."""
-        ends_ns = [opening.expires_ns + ACK_GRACE_NS - self._monotonic_ns() for opening in flight.openings()]
-        if self._stop_ns is not None:
-            ends_ns.append(self._stop_ns - FAREWELL_NS - time.monotonic_ns())
-        return max(min([IDLE_S, *(end_ns / NS for end_ns in ends_ns)]), 0.001)
-
-    def _finished(self, flight: Flight) -> bool:
-        """Whether we are to stop, and everything is said or there is no time for it."""
-        if self._stop_ns is None:
-            return False
-        told = self._release is None or self._release[1]
-        said = told and not len(flight) and not self._openings and self._health is None and self._outbox.depth() == 0
-        return said or time.monotonic_ns() > self._stop_ns - FAREWELL_NS
-
-    def _farewell(self, connection: Connection) -> None:
-        """Say offline, wait for the broker to have it, and disconnect."""
-        assert self._stop_ns is not None
-        offline = self._status(Presence.OFFLINE, "stopped", since=self._wall_ns())
-        number = connection.publish(offline)
-        heard = False
-        while not heard and (left_ns := self._stop_ns - time.monotonic_ns()) > 0:
-            connection.spin(left_ns / NS)
-            heard = any(receipt.number == number for receipt in connection.receipts())
-        connection.close()
-        self._told = None
-        raise _Stopped
-
-    def _status(self, status: Presence, reason: str, *, since: int | None) -> Outgoing:
-        since_text = None if since is None else instant(since)
-        record = Status(v=VERSION, door=self._topics.door, status=status, reason=reason, since=since_text)
-        return Outgoing(self._topics.of(Channel.STATUS), encode(record), qos=1, retain=True)
+    @staticmethod
+    def _no_hope(state: LinkState) -> str:
+        return f"no connection to the broker ({state.link})"

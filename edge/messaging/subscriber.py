@@ -7,12 +7,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError
-from edge.messaging.connection import Connection, Incoming, Waker, connect
+from edge.messaging.connection import Connection
 from edge.messaging.events import Channel, Record, Topics, decode
+from edge.messaging.login import connect
+from edge.messaging.packets import Incoming
+from edge.messaging.waker import Waker
 
 NAP_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
 
@@ -47,14 +50,21 @@ class Subscriber:
         config: the broker.
         doors: whom to listen to; "+" as site or door means all.
         channels: what to listen to.
+        qos: 0 lets the broker pass on at once what a slow listener with 1 would have to confirm first, in portions.
     """
 
     def __init__(
-        self, config: MqttConfig, doors: Topics | None = None, channels: Iterable[Channel] = tuple(Channel)
+        self,
+        config: MqttConfig,
+        doors: Topics | None = None,
+        channels: Iterable[Channel] = tuple(Channel),
+        *,
+        qos: Literal[0, 1] = 1,
     ) -> None:
         self._config = config
         self._doors = doors if doors is not None else Topics("+", "+")
         self._channels = tuple(channels)
+        self._qos = qos
         self._connection: Connection | None = None
         self._waker = Waker()
         self._stopping = False
@@ -68,7 +78,7 @@ class Subscriber:
         """
         connection, _ = connect(self._config, client_id=f"threshold-listen-{uuid.uuid4().hex[:12]}")
         try:
-            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=1)
+            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=self._qos)
         except BaseException:
             connection.abort()
             raise
@@ -79,20 +89,26 @@ class Subscriber:
         """What comes in, as it comes, until `timeout_s` from now (None: for ever) or until `stop`.
 
         Raises:
-            BrokerError: the connection has ended.
+            BrokerError: the connection has ended; everything that it brought was given before.
         """
         if self._connection is None:
             raise BrokerError("not connected: call start first, or use 'with'")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        ended: BrokerError | None = None
         while True:
             for incoming in self._connection.messages():
                 message = _message(incoming)
                 if message is not None:
                     yield message
+            if ended is not None:
+                raise ended
             left_s = NAP_S if deadline is None else deadline - time.monotonic()
             if self._stopping or left_s <= 0:
                 return
-            self._connection.spin(min(left_s, NAP_S), self._waker)
+            try:
+                self._connection.spin(min(left_s, NAP_S), self._waker)
+            except BrokerError as error:
+                ended = error  # after what it still brought
 
     def stop(self) -> None:
         """End `messages`; may be called from another thread."""

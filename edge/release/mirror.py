@@ -19,9 +19,11 @@ from typing import Protocol
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, ReleaseError
-from edge.messaging.connection import Connection, Waker, connect
-from edge.messaging.connection import Protocol as MqttProtocol
+from edge.messaging.connection import Connection
 from edge.messaging.events import repo_name, repo_topic
+from edge.messaging.login import connect
+from edge.messaging.packets import Protocol as MqttProtocol
+from edge.messaging.waker import Waker
 from edge.release.layout import FILE_BYTES, TIMESTAMP, is_repo_name
 
 log = logging.getLogger(__name__)

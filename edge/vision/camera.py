@@ -16,9 +16,10 @@ from edge.vision.live import LiveCamera
 from edge.vision.picamera import open_picamera
 from edge.vision.recorded import Clip, Stills
 
-__all__ = ["Camera", "Clip", "LiveCamera", "Stills", "open_camera", "read_image", "without_password"]
+__all__ = ["Camera", "Clip", "LiveCamera", "Stills", "is_recorded", "open_camera", "read_image", "without_password"]
 
 _KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, or a folder of pictures"
+_STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 
 
 class Camera(Protocol):
@@ -27,6 +28,7 @@ class Camera(Protocol):
     Attributes:
         name: as it may be shown and logged; without a password.
         live: frame times are on the monotonic clock; otherwise they are clip time, from 0.
+        recorded: a clip or stills, which may well show one picture for long; a real camera that does is frozen.
         dropped: frames that were never given out, so far.
     """
 
@@ -35,6 +37,9 @@ class Camera(Protocol):
 
     @property
     def live(self) -> bool: ...
+
+    @property
+    def recorded(self) -> bool: ...
 
     @property
     def dropped(self) -> int: ...
@@ -63,11 +68,11 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
         CameraError: there is no such source, or it cannot be opened; the message says what there is.
     """
     source = config.source
-    if source == "picamera2" or source.startswith("picamera2:"):
+    if f"{source}:".startswith("picamera2:"):
         return open_picamera(config)
     if source.startswith("/dev/"):
         return open_device(config)
-    if source.lower().startswith(("rtsp://", "rtsps://", "http://", "https://")):
+    if source.lower().startswith(_STREAMS):
         return open_stream(config)
     path = Path(source).expanduser()
     if path.is_dir():
@@ -75,3 +80,8 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
     if path.is_file():
         return Clip(path, realtime=realtime, rotate_deg=config.rotate_deg)
     raise CameraError(f"{without_password(source)}: no such camera; a source is {_KINDS}")
+
+
+def is_recorded(source: str) -> bool:
+    """Whether a source names a clip or a folder of stills; any other may be away now and come back."""
+    return not f"{source.lower()}:".startswith(("picamera2:", "/dev/", *_STREAMS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from edge.records import Floats, Pixels
 from edge.vision.tflite import Model
@@ -35,7 +35,7 @@ class Embedder:
         """The (dimension,) float32 unit vector of the face in `pixels`."""
         self._model()
         vector = self._model.read("embedding")
-        length = max(float(np.linalg.norm(vector)), 1e-12)
+        length = max(math.sqrt(float(vector @ vector)), 1e-12)
         self.strength = length / self._typical_length if self._typical_length else 0.0
         return vector / length
 

@@ -16,8 +16,11 @@ from edge.vision.tflite import Model
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
 _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector keypoints
-# Right eye, left eye, nose tip, right and left mouth corner, each as the mean of four mesh points.
-_FIVE = np.array([(33, 133, 159, 145), (362, 263, 386, 374), (1,) * 4, (61,) * 4, (291,) * 4])
+# Right eye, left eye, nose tip, right and left mouth corner, each the mean of so many mesh points.
+_FIVE = ((33, 133, 159, 145), (362, 263, 386, 374), (1,), (61,), (291,))
+_MEANS = np.zeros((len(_FIVE), 468), np.float32)
+for _row, _points in enumerate(_FIVE):
+    _MEANS[_row, _points] = 1 / len(_points)
 _EYE_CORNERS = (33, 263)
 _FOREHEAD, _CHIN = 10, 152
 
@@ -31,16 +34,15 @@ class Mesh:
     def locate(self, frame: Frame, face: Face) -> Landmarks:
         """The mesh of one face, in frame pixels."""
         size_px = self._model.contract.size_px
-        to_input, to_frame, scale = _crop(face, size_px)
+        to_input, turn, shift = _crop(face, size_px)
         pixels = self._model.pixels
         written = cv2.warpAffine(frame.pixels, to_input, (size_px, size_px), dst=pixels, flags=cv2.INTER_LINEAR)
         assert written is pixels, "cv2.warpAffine ignored dst"
         self._model()
-        points = self._model.read("points").reshape(468, 3)
+        points = self._model.read("points").reshape(468, 3) @ turn
+        points += shift
         presence = 1 / (1 + math.exp(-float(self._model.read("presence").item())))
-        located = points * np.float32(scale)
-        located[:, :2] = points[:, :2] @ to_frame[:, :2].T + to_frame[:, 2]
-        return Landmarks(located, located[_FIVE, :2].mean(axis=1), presence)
+        return Landmarks(points, _MEANS @ points[:, :2], presence)
 
 
 def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
@@ -58,22 +60,22 @@ def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
 
 
-def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, float]:
-    """An upright square around the face: (2, 3) float32 maps from frame to input and back, frame px per input px."""
+def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:
+    """An upright square around the face.
+
+    Returns:
+        (2, 3) float32, from frame to input, and the way back for rows (x, y, z): (3, 3) and (3,) float32 with
+        frame = input @ turn + shift.
+    """
     x, y = (face.keypoints_px[_LEFT_EYE] - face.keypoints_px[_RIGHT_EYE]).tolist()
     angle = math.atan2(y, x)
     scale = _SIDE * max(face.box.width, face.box.height, 1.0) / size_px
     centre_x, centre_y = face.box.centre
     middle = (size_px - 1) / 2
-    cos, sin = math.cos(angle), math.sin(angle)
-    return (
-        _turn(cos / scale, sin / scale, (centre_x, centre_y), (middle, middle)),
-        _turn(cos * scale, -sin * scale, (middle, middle), (centre_x, centre_y)),
-        scale,
-    )
-
-
-def _turn(cos: float, sin: float, about: tuple[float, float], to: tuple[float, float]) -> Floats:
-    """The (2, 3) float32 map that turns and scales around `about` and moves it to `to`."""
-    (x, y), (u, v) = about, to
-    return np.array([[cos, sin, u - cos * x - sin * y], [-sin, cos, v + sin * x - cos * y]], np.float32)
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    shift_x, shift_y = middle - cos * centre_x - sin * centre_y, middle + sin * centre_x - cos * centre_y
+    to_input = np.array([[cos, sin, shift_x], [-sin, cos, shift_y]], np.float32)
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, scale]], np.float32)
+    back = (centre_x - (cos - sin) * middle, centre_y - (sin + cos) * middle, 0.0)
+    return to_input, turn, np.array(back, np.float32)

@@ -111,6 +111,7 @@ class LiveCamera:
     """A device behind a reader thread. Iterating gives the newest frame, each once, and waits if there is none."""
 
     live = True
+    recorded = False
 
     def __init__(self, name: str, device: Device, lost_after_s: float) -> None:
         self.name = name

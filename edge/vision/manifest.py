@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from edge.decoding import UNREADABLE
 from edge.errors import ModelError
 
 
@@ -123,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); reinstall the models") from error
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: malformed manifest ({error}); reinstall the models") from error
     if manifest.version != 1:
         raise ModelError(f"{path}: manifest version {manifest.version}, this program reads version 1")

@@ -57,6 +57,7 @@ class Clip:
     pace, on the monotonic clock; none is dropped however slowly they are taken. Pixels are lent until the next frame.
     """
 
+    recorded = True
     dropped = 0
 
     def __init__(self, path: Path, *, realtime: bool = False, rotate_deg: int = 0) -> None:
@@ -147,6 +148,8 @@ class Stills:
 
     A picture that cannot be decoded is skipped with a warning and counts as dropped; its time passes all the same.
     """
+
+    recorded = True
 
     def __init__(self, folder: Path, fps: float, *, realtime: bool = False, rotate_deg: int = 0) -> None:
         """

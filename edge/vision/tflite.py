@@ -11,7 +11,6 @@ import importlib
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,8 +86,7 @@ class Model:
         stored = self._interpreter.tensor(index)()[0, rows]
         if not tensor.scale:
             return np.array(stored, np.float32)
-        real: Floats = stored.astype(np.float32)
-        real -= np.float32(tensor.zero_point)
+        real: Floats = np.subtract(stored, np.float32(tensor.zero_point), dtype=np.float32)
         real *= np.float32(tensor.scale)
         return real
 
@@ -162,7 +160,7 @@ def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) ->
 def native_stderr() -> Iterator[Any]:
     """Keep what the runtime's C++ prints while loading off the user's screen; yields a function that returns it."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as kept:
         saved = os.dup(2)
         os.dup2(kept.fileno(), 2)
         try:

@@ -27,6 +27,9 @@ def add_broker_options(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.add_argument("--username", default="", metavar="U", help="of the broker's login")
     parser.add_argument("--password-file", default="", metavar="F", help="its first line is the login's password")
     parser.add_argument("--ca-file", default="", metavar="F", help="certificate of the broker's authority")
+    parser.add_argument("--cert-file", default="", metavar="F", help="our own certificate, if the broker asks for one")
+    parser.add_argument("--key-file", default="", metavar="F", help="and its private key")
+    parser.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
 
 
 def add_key_options(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +59,9 @@ def mqtt_of(arguments: argparse.Namespace) -> MqttConfig:
                 "username": arguments.username,
                 "password_file": arguments.password_file,
                 "ca_file": arguments.ca_file,
+                "cert_file": arguments.cert_file,
+                "key_file": arguments.key_file,
+                "insecure": arguments.insecure,
             },
             MqttConfig,
         )
@@ -133,7 +139,7 @@ def _models(folder: Path) -> Mapping[str, bytes]:
 
 def _check_match(repository: Repository, embedder: str, models: Path | None, newest: Release | None) -> None:
     if models is not None:
-        of_models = read_manifest(models).models["embedder"].sha256
+        of_models = read_manifest(models).models["embedder"].vectors_sha256
     elif newest is not None and has_models(newest):
         of_models = newest.embedder_sha256
     else:

@@ -56,8 +56,7 @@ def make_key(folder: Path, name: str, secret: bytes) -> Signer:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(path, pem)
-    path.chmod(0o600)
+    replace_file(path, pem, private=True)
     return CryptoSigner(private)
 
 

@@ -11,10 +11,13 @@ from pathlib import Path
 import msgspec
 
 from edge.config import MqttConfig
+from edge.decoding import UNREADABLE
 from edge.errors import BrokerError, BrokerRefused, ReleaseError
 from edge.files import replace_file
-from edge.messaging.connection import Connection, Outgoing, connect
+from edge.messaging.connection import Connection
 from edge.messaging.events import Channel, Presence, ReleaseReport, Status, Topics, repo_topic
+from edge.messaging.login import connect
+from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Subscriber
 from edge.release.layout import TIMESTAMP, is_repo_name
 from edge.release.mirror import MqttSource
@@ -144,7 +147,7 @@ def _published(mqtt: MqttConfig, site: str) -> int | None:
     content = _fetch(mqtt, site, TIMESTAMP)
     try:
         return msgspec.json.decode(content, type=_Timestamp).signed.release if content else None
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 
@@ -194,5 +197,5 @@ def read_names(path: Path) -> list[str]:
         return msgspec.json.decode(path.read_bytes(), type=list[str])
     except FileNotFoundError:
         return []
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ReleaseError(f"{path}: damaged ({error}); remove it, and clear the broker's retained messages") from error

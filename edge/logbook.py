@@ -1,0 +1,129 @@
+"""What happens at the door, put on record: made into an event and stored, before anybody acts on it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.config import DoorConfig
+from edge.errors import OutboxError
+from edge.host import WallClock
+from edge.messaging.events import Event, EventKind, Open
+from edge.messaging.making import Circumstances, access_event, open_message, system_event
+from edge.messaging.numbering import by_clock
+from edge.messaging.outbox import Outbox
+from edge.messaging.uuid7 import Uuid7Source
+from edge.records import Decision, Kind
+
+log = logging.getLogger(__name__)
+
+_TEND_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
+_STEP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
+
+
+class Logbook:
+    """The events of one door. Only making it can fail: a store that fails later holds up nothing but openings.
+
+    Args:
+        config: of the door.
+        circumstances: what every event says about the door; called from several threads.
+        clock: the wall clock, as far as it is trusted.
+
+    Attributes:
+        outbox: where the events wait for the broker.
+
+    Raises:
+        OutboxError: the store cannot be used at all.
+    """
+
+    def __init__(self, config: DoorConfig, circumstances: Callable[[], Circumstances], clock: WallClock) -> None:
+        self._circumstances = circumstances
+        self._clock = clock
+        self._ids = Uuid7Source()
+        self._open_max_age_ns = round(config.mqtt.open_max_age_s * 1e9)
+        self._tended_ns = 0
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self.outbox = Outbox(
+            Path(config.state_folder) / "outbox.sqlite",
+            config.outbox,
+            announce=self._dropped,
+            now_s=self._now_s,
+            first_seq=by_clock(time.time()) + 1,
+        )
+
+    def decided(self, decision: Decision) -> Open | None:
+        """Record a decision; returns the opening that it leads to, if any.
+
+        What cannot be recorded opens nothing.
+        """
+        now_ns = time.time_ns()
+        at_ns = now_ns - (time.monotonic_ns() - decision.t_ns)
+        event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._circumstances())
+        person = event.person.id if event.person else "-"
+        log.info("%s %s: %s", event.kind, person, event.reason)
+        try:
+            seq = self.outbox.append(event)
+        except OutboxError:  # the outbox has said so itself
+            if decision.kind is Kind.DOOR_OPEN:
+                log.warning("the door was not opened for %s: that could not be put on record", person)
+                self.record(EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened")
+            return None
+        if decision.kind is not Kind.DOOR_OPEN:
+            return None
+        return open_message(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns)
+
+    def record(self, kind: EventKind, reason: str) -> None:
+        """Record something that befell the door; on a disk that takes nothing, as soon as it does."""
+        try:
+            self.outbox.append(self._system(kind, reason))
+        except OutboxError as error:
+            log.debug("%s", error)  # the outbox has said so itself
+
+    def open_expired(self, message: Open, why: str) -> None:
+        """Record that an opening did not surely arrive in time."""
+        log.warning("the door was not opened for %s: %s", message.person.id, why)
+        self.record(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
+
+    def tend(self) -> None:
+        """Look after the store, and notice when the clock was set. Cheap; call it with every frame."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._tended_ns < _TEND_NS:
+            return
+        self._tended_ns = now_ns
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
+        if abs(step_ns) > _STEP_NS:
+            way = "forward" if step_ns > 0 else "back"
+            log.warning("the clock was set %s by %.1f s", way, abs(step_ns) / 1e9)
+            self.record(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
+        self.outbox.tend()
+        for notice in self.outbox.notices():
+            self.record(notice.kind, notice.reason)
+
+    def problems(self) -> list[str]:
+        """What somebody should look at, a line each."""
+        problems = [self.outbox.trouble()] if self.outbox.trouble() else []
+        if held := self.outbox.held():
+            problems.append(f"{held} events are only in memory: the disk does not take them")
+        if dropped := self.outbox.dropped():
+            problems.append(f"{dropped} events were lost: more than the event store holds, or older")
+        return problems
+
+    def _dropped(self, count: int) -> Event:
+        reason = f"{count} events were lost: more than the event store holds, or older"
+        return self._system(EventKind.EVENTS_DROPPED, reason, dropped=count)
+
+    def _system(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
+        return system_event(
+            kind, reason, id=self._new_id(), at_ns=time.time_ns(), door=self._circumstances(), dropped=dropped
+        )
+
+    def _new_id(self) -> str:
+        return self._ids.new(time.time_ns() // 1_000_000)
+
+    def _now_s(self) -> float | None:
+        """Also a trusted clock is not set when it shows a time before there were doors: its battery is empty."""
+        now_s = time.time()
+        return now_s if self._clock.offset_ns() is not None and by_clock(now_s) else None

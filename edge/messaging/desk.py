@@ -1,0 +1,114 @@
+"""What the door wants said and what it hears of the broker: handed from thread to thread, and kept only while fresh."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge.messaging.events import Health, ReleaseReport
+from edge.messaging.flight import Opening
+
+
+class Link(StrEnum):
+    """How the door stands with its broker."""
+
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """How the door stands with its broker, and why; `protocol` is the MQTT version spoken, "" unless online."""
+
+    link: Link
+    reason: str = ""
+    protocol: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether waiting for a connection makes no sense for an opening."""
+        return self.link in (Link.REFUSED, Link.CLOSED)
+
+
+class Desk:
+    """Openings that wait, the latest health and release reports, and the state of the link. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._openings: deque[Opening] = deque()
+        self._health: Health | None = None
+        self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
+        self._state = LinkState(Link.CONNECTING)
+
+    @property
+    def state(self) -> LinkState:
+        return self._state
+
+    def become(self, state: LinkState) -> list[Opening]:
+        """Take on a state; returns the openings that it leaves without hope."""
+        with self._lock:
+            self._state = state
+            left = list(self._openings) if state.hopeless else []
+            if left:
+                self._openings.clear()
+        return left
+
+    def add_opening(self, opening: Opening) -> bool:
+        """Let an opening wait for the connection; False if there is no hope of one."""
+        with self._lock:
+            if self._state.hopeless:
+                return False
+            self._openings.append(opening)
+            return True
+
+    def next_opening(self) -> Opening | None:
+        with self._lock:
+            return self._openings.popleft() if self._openings else None
+
+    def take_late(self, now_ns: int) -> list[Opening]:
+        """Take the openings that grew too old while waiting; `now_ns` is monotonic."""
+        with self._lock:
+            late = [opening for opening in self._openings if opening.expires_ns <= now_ns]
+            for opening in late:
+                self._openings.remove(opening)
+        return late
+
+    def opening_waits(self) -> bool:
+        return bool(self._openings)
+
+    def put_health(self, report: Health) -> None:
+        with self._lock:
+            self._health = report
+
+    def take_health(self) -> Health | None:
+        with self._lock:
+            report, self._health = self._health, None
+        return report
+
+    def put_release(self, report: ReleaseReport) -> None:
+        with self._lock:
+            self._release = (report, False)
+
+    def take_release(self) -> ReleaseReport | None:
+        """The report, unless this connection has sent it."""
+        with self._lock:
+            if self._release is None or self._release[1]:
+                return None
+            self._release = (self._release[0], True)
+            return self._release[0]
+
+    def connected(self) -> None:
+        """A new connection: it has sent no release report yet."""
+        with self._lock:
+            self._release = self._release and (self._release[0], False)
+
+    def empty(self) -> bool:
+        """Whether nothing waits to be said."""
+        with self._lock:
+            told = self._release is None or self._release[1]
+            return told and not self._openings and self._health is None

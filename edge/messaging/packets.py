@@ -1,0 +1,36 @@
+"""What goes over a connection: messages out, messages in, and receipts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["5", "3.1.1"]  # versions of MQTT
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish. `expiry_s` (MQTT 5 only) is how long the broker may hold it back."""
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1]
+    retain: bool = False
+    expiry_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message received."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The broker's answer to one message of QoS 1, by the number that `publish` gave; `refusal` is "" if it took it."""
+
+    number: int
+    refusal: str

@@ -1,0 +1,232 @@
+"""What the door says over one connection, from its first status to its last: openings, then events, then health."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from edge.config import MqttConfig
+from edge.errors import BrokerError, BrokerRefused, OutboxError
+from edge.messaging.connection import Connection
+from edge.messaging.desk import Desk
+from edge.messaging.events import VERSION, Channel, Event, Open, Presence, Status, Topics, encode, instant
+from edge.messaging.flight import Flight, Opening
+from edge.messaging.outbox import Outbox
+from edge.messaging.packets import Outgoing
+from edge.messaging.signing import Seal
+from edge.messaging.waker import Waker
+
+log = logging.getLogger(__name__)
+
+WINDOW = 20  # events under way at once
+SPARE = 4  # of the messages that the broker lets us have under way, kept free for openings and status
+IDLE_S = 1.0  # the longest nap while connected; keep-alive is looked after at each waking
+ACK_GRACE_NS = 1_000_000_000  # an opening sent just before it expires may still be acknowledged for so long
+FAREWELL_NS = 1_000_000_000  # of the time for closing, kept for saying offline
+NS = 1_000_000_000
+
+
+class Stopped(Exception):
+    """The goodbye has been said, or the time for it is over."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What outlives a connection."""
+
+    done_seq: int = 0  # the broker has everything up to here, even if the outbox could not store that
+    stop_ns: int | None = None  # monotonic: be gone by then
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What every session of a door works with.
+
+    Attributes:
+        config: the broker.
+        topics: of the door.
+        outbox: where events come from.
+        desk: what else is to be said.
+        progress: how far we are.
+        on_open_expired: told of an opening that did not surely arrive in time, and why.
+        seal: what every payload goes through just before it is published.
+        wall_ns: the wall clock, nanoseconds since 1970 UTC.
+        monotonic_ns: the clock of capture times.
+    """
+
+    config: MqttConfig
+    topics: Topics
+    outbox: Outbox
+    desk: Desk
+    progress: Progress
+    on_open_expired: Callable[[Open, str], None]
+    seal: Seal
+    wall_ns: Callable[[], int]
+    monotonic_ns: Callable[[], int]
+
+    def outgoing(self, channel: Channel, record: Event | Open, expiry_s: int | None = None) -> Outgoing:
+        """An event or an opening, sealed, to be acknowledged and never retained."""
+        return Outgoing(self.topics.of(channel), self.seal(channel, encode(record)), qos=1, expiry_s=expiry_s)
+
+    def status(self, status: Presence, reason: str, *, since: int | None) -> Outgoing:
+        """The door's status, also as its last will; `since` is None when only the broker will know."""
+        since_text = None if since is None else instant(since)
+        record = Status(v=VERSION, door=self.topics.door, status=status, reason=reason, since=since_text)
+        return Outgoing(self.topics.of(Channel.STATUS), encode(record), qos=1, retain=True)
+
+    def expire(self, opening: Opening, reason: str) -> None:
+        """Report that an opening was given up."""
+        try:
+            self.on_open_expired(opening.message, reason)
+        except OutboxError as error:
+            log.debug("%s", error)  # the outbox has said so itself
+
+    def expire_late(self) -> None:
+        """Give up the openings that grew too old while waiting for room."""
+        for opening in self.desk.take_late(self.monotonic_ns()):
+            self.expire(opening, self.too_old())
+
+    def too_old(self) -> str:
+        return f"older than {self.config.open_max_age_s:g} s before it could be sent"
+
+
+class Session:
+    """One connection in use. An opening is sent at most once and in time, or never; see `Publisher`."""
+
+    def __init__(self, connection: Connection, voice: Voice) -> None:
+        self._connection = connection
+        self._voice = voice
+        self._flight = Flight()
+
+    def greet(self) -> None:
+        """Say online, before anything else.
+
+        Raises:
+            BrokerError: the connection has ended.
+        """
+        online = self._voice.status(Presence.ONLINE, "connected", since=self._voice.wall_ns())
+        self._flight.add_other(self._connection.publish(online))
+        self._voice.desk.connected()
+
+    def serve(self, waker: Waker) -> None:
+        """Send what there is until the connection ends or we are to stop.
+
+        Raises:
+            BrokerError: it has ended.
+            Stopped: we have.
+        """
+        while not self._finished():
+            self._send()
+            self._connection.spin(self._nap_s(), waker)
+            self._settle()
+        self._farewell()
+
+    def end(self) -> None:
+        """Cut the connection; what it left hanging is given up."""
+        self._connection.abort()
+        for opening in self._flight.openings():
+            self._voice.expire(opening, "the connection broke before the broker had acknowledged it")
+
+    def _send(self) -> None:
+        """Hand over what may be sent now: openings first, then events as far as the window allows, then health."""
+        voice, connection, flight = self._voice, self._connection, self._flight
+        voice.expire_late()
+        while len(flight) < connection.receive_max and (opening := voice.desk.next_opening()) is not None:
+            self._send_opening(opening)
+        room = min(WINDOW - flight.events, max(connection.receive_max - SPARE, 1) - len(flight))
+        for event in self._pending(max(flight.sent_seq, voice.progress.done_seq), room):
+            copy = msgspec.structs.replace(event, published_at=instant(voice.wall_ns()))
+            number = connection.publish(voice.outgoing(Channel.EVENTS, copy))
+            flight.add_event(number, event.seq)
+        if (release := voice.desk.take_release()) is not None:
+            outgoing = Outgoing(voice.topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
+            flight.add_other(connection.publish(outgoing))
+        if (report := voice.desk.take_health()) is not None and not connection.congested():
+            connection.publish(Outgoing(voice.topics.of(Channel.HEALTH), encode(report), qos=0, retain=True))
+
+    def _send_opening(self, opening: Opening) -> None:
+        voice = self._voice
+        left_ns = opening.expires_ns - voice.monotonic_ns()
+        if left_ns <= 0:
+            voice.expire(opening, voice.too_old())
+            return
+        expiry_s = max(left_ns // NS, 1)
+        message = voice.outgoing(Channel.OPEN, opening.message, expiry_s)
+        try:
+            number = self._connection.publish(message)
+        except BrokerError:
+            voice.expire(opening, "the connection broke while it was sent")
+            raise
+        self._flight.add_opening(number, opening)
+
+    def _pending(self, after_seq: int, room: int) -> list[Event]:
+        """The next events; none while the outbox cannot be read, for openings must go on."""
+        if room <= 0:
+            return []
+        try:
+            return self._voice.outbox.pending(after_seq, room)
+        except OutboxError as error:
+            log.debug("%s", error)  # the outbox has said so itself
+            return []
+
+    def _settle(self) -> None:
+        """Take in what the broker has acknowledged; give up on it if it refuses events or leaves an opening hanging."""
+        url, topics = self._voice.config.url, self._voice.topics
+        for receipt in self._connection.receipts():
+            landing = self._flight.land(receipt)
+            if landing is None or not landing.refusal:
+                continue
+            if landing.event_seq is not None:
+                self._acknowledge(self._flight.done_seq())
+                raise BrokerRefused(
+                    f"{url}: does not take our events ({landing.refusal}); "
+                    f"check that its access rules let this door write to {topics.of(Channel.EVENTS)}"
+                )
+            log.warning("%s: refuses our message (%s); check its access rules", url, landing.refusal)
+            if landing.opening is not None:
+                self._voice.expire(landing.opening, f"refused by the broker ({landing.refusal})")
+        self._acknowledge(self._flight.done_seq())
+        latest_ns = self._voice.monotonic_ns() - ACK_GRACE_NS
+        if any(opening.expires_ns < latest_ns for opening in self._flight.openings()):
+            raise BrokerError(f"{url}: an opening was not acknowledged in time, so the connection was cut")
+
+    def _acknowledge(self, seq: int) -> None:
+        if seq <= self._voice.progress.done_seq:
+            return
+        self._voice.progress.done_seq = seq
+        try:
+            self._voice.outbox.acknowledge(seq)
+        except OutboxError as error:
+            log.debug("%s", error)  # the outbox has said so itself, and stores it later
+
+    def _nap_s(self) -> float:
+        """How long nothing needs doing unless somebody wakes us."""
+        now_ns, stop_ns = self._voice.monotonic_ns(), self._voice.progress.stop_ns
+        ends_ns = [opening.expires_ns + ACK_GRACE_NS - now_ns for opening in self._flight.openings()]
+        if stop_ns is not None:
+            ends_ns.append(stop_ns - FAREWELL_NS - time.monotonic_ns())
+        return max(min([IDLE_S, *(end_ns / NS for end_ns in ends_ns)]), 0.001)
+
+    def _finished(self) -> bool:
+        """Whether we are to stop, and everything is said or there is no time for it."""
+        stop_ns = self._voice.progress.stop_ns
+        if stop_ns is None:
+            return False
+        said = self._voice.desk.empty() and not len(self._flight) and self._voice.outbox.depth() == 0
+        return said or time.monotonic_ns() > stop_ns - FAREWELL_NS
+
+    def _farewell(self) -> None:
+        """Say offline, wait for the broker to have it, and disconnect."""
+        stop_ns = self._voice.progress.stop_ns
+        assert stop_ns is not None
+        number = self._connection.publish(self._voice.status(Presence.OFFLINE, "stopped", since=self._voice.wall_ns()))
+        heard = False
+        while not heard and (left_ns := stop_ns - time.monotonic_ns()) > 0:
+            self._connection.spin(left_ns / NS)
+            heard = any(receipt.number == number for receipt in self._connection.receipts())
+        self._connection.close()
+        raise Stopped

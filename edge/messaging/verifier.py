@@ -1,0 +1,162 @@
+"""For whoever drives a lock: does this message really come from my door, is it fresh, and is it new?
+
+This file stands alone: copy it to the lock. It needs Python 3.11 and the package `cryptography`, nothing else.
+
+    guard = Guard(Path("front.signing.pub").read_bytes(), door="front")
+    ...
+    try:
+        opening = guard.admit(message.payload)   # a message from threshold/home/front/open
+    except Refused as why:
+        print(f"stays shut: {why}")
+    else:
+        unlock(opening.person)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+OPEN = "application/vnd.threshold.open.v1+json"  # of the messages on …/open
+EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
+LONGEST_BYTES = 64 * 1024  # no message of a door is nearly as long
+REMEMBERED = 4096  # ids of the latest openings
+
+
+class Refused(Exception):
+    """The message does not open anything; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Whom to let in; `id` is that of the door-open event on …/events."""
+
+    id: str
+    person: str
+    at: str
+
+
+def load_key(pem: bytes) -> Ed25519PublicKey:
+    """A door's public key, from the bytes of its .signing.pub.
+
+    Raises:
+        ValueError: it is no Ed25519 public key in PEM.
+    """
+    key = load_pem_public_key(pem)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 public key")
+    return key
+
+
+def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]:
+    """What the holder of `key` has signed, as a JSON object; it says nothing about age.
+
+    Args:
+        message: a whole payload, as received.
+        key: the door's.
+        kind: `OPEN` or `EVENT`.
+
+    Raises:
+        Refused: there is no good signature of that key, or the plain fields differ from what was signed.
+    """
+    if len(message) > LONGEST_BYTES:
+        raise Refused(f"{len(message)} bytes are no message of a door")
+    try:
+        plain = json.loads(message)
+        envelope = plain.pop("dsse")
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        signatures = [base64.b64decode(signature["sig"], validate=True) for signature in envelope["signatures"]]
+        types = (envelope["payloadType"], kind)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused("not signed") from error
+    if types[0] != types[1]:
+        raise Refused(f"signed as something else than {kind}")
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
+    if not any(_good(key, signature, signed) for signature in signatures):
+        raise Refused("not signed by this door, or altered")
+    content: dict[str, Any] = json.loads(payload)
+    if content != plain:
+        raise Refused("the plain fields are not what was signed")
+    return content  # and not `plain`: JSON's 1 and true are equal here
+
+
+class Guard:
+    """Admits each opening of one door once, while it is fresh. Not safe for several threads.
+
+    It forgets all when it is made anew, and so admits nothing that was captured before that moment.
+
+    Args:
+        pem: the door's public key.
+        door: its name, the `door` of its door.toml.
+        max_age_s: never older than this, whatever the door says of its expiry.
+        skew_s: by how much this clock and the door's may differ; both should follow a time server.
+        clock: the wall clock, seconds since 1970 UTC.
+
+    Raises:
+        ValueError: `pem` is no Ed25519 public key.
+    """
+
+    def __init__(
+        self,
+        pem: bytes,
+        door: str,
+        *,
+        max_age_s: float = 10.0,
+        skew_s: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._key = load_key(pem)
+        self._door = door
+        self._max_age_s = max_age_s
+        self._skew_s = skew_s
+        self._clock = clock
+        self._began = clock()
+        self._seen: OrderedDict[str, None] = OrderedDict()  # by number, not by age: also holds if the clock goes back
+
+    def admit(self, message: bytes) -> Opening:
+        """Whom this message lets in, if it does.
+
+        Raises:
+            Refused: it does not: forged, altered, another door's, late, early, or seen before.
+        """
+        content = verified(message, self._key, OPEN)
+        now = self._clock()
+        try:
+            opening = Opening(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
+            door = content["door"]
+            at = datetime.fromisoformat(content["at"]).timestamp()
+            expires = datetime.fromisoformat(content["expires_at"]).timestamp()
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused("not version 1 of an opening") from error
+        if door != self._door:
+            raise Refused(f"meant for door '{door}'")
+        if now > min(expires, at + self._max_age_s) + self._skew_s:
+            raise Refused(f"too late: captured at {opening.at}")
+        if at > now + self._skew_s:
+            raise Refused(f"from the future: captured at {opening.at}")
+        if at < self._began:
+            raise Refused("captured before this guard began")
+        if opening.id in self._seen:
+            raise Refused("seen before")
+        self._seen[opening.id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return opening
+
+
+def _good(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
+    try:
+        key.verify(signature, signed)
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""Ending a wait for the network from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+
+
+class Waker:
+    """Ends a wait from another thread, or from a signal handler. Holds nothing open before `open` and after `close`."""
+
+    def __init__(self) -> None:
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+
+    def open(self) -> None:
+        self._pair = socket.socketpair()
+        for end in self._pair:
+            end.setblocking(False)
+
+    def wake(self) -> None:
+        """End the wait that is going on, or the next one."""
+        if self._pair is not None:
+            with contextlib.suppress(OSError):  # full: it is awake already; just closed: nobody waits
+                self._pair[1].send(b"\0")
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until somebody calls `wake`, or until the time is over."""
+        select.select([self], [], [], max(timeout_s, 0.0))
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the wakes so far."""
+        if self._pair is not None:
+            with contextlib.suppress(OSError):
+                while self._pair[0].recv(4096):
+                    pass
+
+    def fileno(self) -> int:
+        return -1 if self._pair is None else self._pair[0].fileno()
+
+    def close(self) -> None:
+        if self._pair is not None:
+            for end in self._pair:
+                end.close()
+            self._pair = None

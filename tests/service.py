@@ -1,0 +1,87 @@
+"""`edge run` as systemd runs it: a process of its own with a notification socket, a watchdog and restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+DEADLINE_S = 40.0
+
+
+class Service:
+    """One door's process and the little of a service manager that it knows.
+
+    Attributes:
+        log: what the door wrote, over all its starts.
+        starts: how often it was started.
+    """
+
+    def __init__(self, folder: Path, door_toml: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.log = folder / "log.txt"
+        self.starts = 0
+        self._address = str(folder / "notify")
+        self._command = [sys.executable, "-m", "edge", "run", "--config", str(door_toml)]
+        self._environment = {**os.environ, **(environment or {}), "NOTIFY_SOCKET": self._address}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self._address)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it is ready."""
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+        self.hear("READY=1")
+
+    def hear(self, state: str, timeout_s: float = DEADLINE_S) -> None:
+        """Wait until the door tells this; TimeoutError if it does not."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left_s)
+            if self._socket.recv(1000).decode() == state:
+                return
+        raise TimeoutError(state)
+
+    def guard(self, watchdog_s: float) -> None:
+        """Return once it was not fed for so long; then it has been killed and started again, as systemd does."""
+        try:
+            while True:
+                self.hear("WATCHDOG=1", watchdog_s)
+        except TimeoutError:
+            self.kill()
+        self.start()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+
+    def stop(self) -> int:
+        """Ask it to stop, as systemd does; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(DEADLINE_S)
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(DEADLINE_S)
+        self._socket.close()

@@ -1,0 +1,21 @@
+"""A network camera at a port of this machine, before which the enrolled person of the demo walks up again and again."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from webcam import Webcam, jpeg
+
+from edge.demo.show import CLIP
+from edge.vision.recorded import Clip
+
+with Clip(CLIP) as clip:
+    pictures = [jpeg(frame.pixels) for frame in itertools.islice(clip, 20, 50)]
+webcam = Webcam(pictures, port=int(sys.argv[1]))
+webcam.plug()
+signal.pause()

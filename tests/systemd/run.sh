@@ -1,0 +1,141 @@
+#!/bin/bash
+# Runs systemd/edge.service under a real systemd, in namespaces of its own: a door in its whole sandbox before a network
+# camera and a broker, with a credential, killed by its watchdog when it hangs.
+#
+#   tests/systemd/run.sh [PYTHON]      the environment with Threshold's packages (default: .venv/bin/python)
+#
+# Needs root, util-linux, Mosquitto, and a kernel that mounts cgroup version 1's name=systemd or version 2. Nothing of
+# this machine is changed: /etc, /opt, /var and /run are overlays that end with it. Exit codes: 0 all is well,
+# 1 something is not, 2 it cannot be tried here.
+# shellcheck disable=SC2016,SC2317,SC2329  # functions called by trap and by name; words for the inner shell
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+REPO=$(cd "$HERE/../.." && pwd)
+PYTHON=${1:-$REPO/.venv/bin/python}
+say() { echo "$*" >&2; }
+
+if [[ ${INSIDE:-} != yes ]]; then
+    [[ $EUID == 0 ]] || { say "it takes root to start a systemd"; exit 2; }
+    for tool in unshare nsenter mosquitto /lib/systemd/systemd; do
+        command -v "$tool" > /dev/null || { say "$tool is not installed"; exit 2; }
+    done
+    "$PYTHON" -c "import ai_edge_litert, cv2" || { say "$PYTHON lacks Threshold's packages"; exit 2; }
+    GROUP=/sys/fs/cgroup/systemd
+    [[ -d $GROUP ]] || GROUP=/sys/fs/cgroup
+    GROUP=$GROUP/threshold-test-$$
+    WORK=$(mktemp -d)
+    mkdir "$GROUP"
+        finish() {
+        kill -KILL "${INIT:-}" "${CAMERA:-}" "${BROKER:-}" 2> /dev/null || true
+        wait 2> /dev/null || true
+        find "$GROUP" -depth -type d -exec rmdir {} + 2> /dev/null || true
+        rm -rf "$WORK"
+    }
+    trap finish EXIT
+    mkdir "$WORK/var"
+    printf 'listener 18830 127.0.0.1\nallow_anonymous true\n' > "$WORK/mosquitto.conf"
+    mosquitto -c "$WORK/mosquitto.conf" > "$WORK/mosquitto.log" 2>&1 & BROKER=$!
+    (cd "$REPO/tests" && PYTHONPATH=$REPO exec "$PYTHON" systemd/camera.py 18831) & CAMERA=$!
+    BASE=$("$PYTHON" -c "import sys; print(sys.base_prefix)")
+    PACKAGES=$("$PYTHON" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+    bash -c 'echo $$ > "$0/cgroup.procs"; exec "$@"' "$GROUP" env -i INSIDE=yes PATH="$PATH" WORK="$WORK" BASE="$BASE" \
+        PACKAGES="$PACKAGES" NAME="$(basename "$(readlink -f "$PYTHON")")" \
+        unshare --mount --pid --cgroup --uts --ipc --fork --mount-proc bash "$HERE/run.sh" > "$WORK/init.log" 2>&1 &
+    OUTER=$!
+    for _ in $(seq 100); do
+        INIT=$(pgrep -P "$OUTER" || true)
+        [[ -n $INIT && $(cat "/proc/$INIT/comm") == systemd ]] && break
+        kill -0 "$OUTER" 2> /dev/null || break
+        sleep 0.1
+    done
+    [[ -n ${INIT:-} ]] || { say "no systemd could be started here: $(tail -1 "$WORK/init.log")"; exit 2; }
+    inside() { nsenter -t "$INIT" -m -p -C env SYSTEMD_UNIT_PATH=/run/units "$@"; }
+    expect() { # what, command…
+        local what=$1
+        shift
+        for _ in $(seq 120); do
+            if "$@" > /dev/null 2>&1; then say "ok    $what"; return; fi
+            sleep 0.5
+        done
+        say "FAIL  $what"
+        inside cat /run/edge.log >&2 || true
+        exit 1
+    }
+    synchronised() { # the health that the broker keeps names no problem with the clock
+        local health
+        health=$(PYTHONPATH=$REPO timeout 15 "$PYTHON" -m edge events --broker mqtt://127.0.0.1:18830 \
+            --channels health --json | grep -m1 problems) && [[ $health != *"clock is not"* ]]
+    }
+    shown() { inside systemctl show edge --property="$1" --value; }
+    expect "the service says that it is ready" inside systemctl is-active edge
+    expect "it connects to the broker, with a password only root may read" inside grep "connected to mqtt" /run/edge.log
+    expect "it recognises somebody on a network camera, with its whole sandbox on" inside grep "door-open" /run/edge.log
+    expect "timesyncd is believed that the clock is set, as the kernel may not be asked" synchronised
+    FIRST=$(shown MainPID)
+    for limit in Seccomp:.2 NoNewPrivs:.1 CapEff:.0000000000000000; do
+        expect "$limit" inside grep -Eq "^${limit}" "/proc/$FIRST/status"
+    done
+    inside kill -STOP "$FIRST"
+    expect "hanging, it is killed by its watchdog" inside bash -c "! kill -0 $FIRST"
+    expect "and started again" inside bash -c 'systemctl show edge -p NRestarts | grep =1 && systemctl is-active edge'
+    expect "to recognise again" inside bash -c 'test "$(grep -c door-open /run/edge.log)" -ge 2'
+    inside systemctl stop edge
+    expect "it stops when asked, with exit code 0" inside bash -c 'systemctl show edge -p ExecMainStatus | grep =0$'
+    exit 0
+fi
+
+# Inside: a machine with nothing but the door.
+mount --make-rprivate /
+REPO_COPY=/opt/threshold/source
+mount -t tmpfs tmpfs /run
+mkdir -p /run/units /run/over /run/systemd/timesync
+touch /run/systemd/timesync/synchronized
+for folder in etc opt var; do
+    mkdir "/run/over/$folder" "/run/over/$folder.work"
+    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=/run/over/$folder,workdir=/run/over/$folder.work" "/$folder"
+done
+if [[ -d /sys/fs/cgroup/systemd ]]; then
+    umount -R -l /sys/fs/cgroup
+    mount -t tmpfs cgroup /sys/fs/cgroup
+    mkdir /sys/fs/cgroup/systemd
+    mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+else
+    umount -R -l /sys/fs/cgroup
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+fi
+mkdir -p /opt/python /opt/packages "$REPO_COPY" /etc/threshold
+mount --bind "$BASE" /opt/python
+mount --bind "$PACKAGES" /opt/packages
+mount --bind "$REPO" "$REPO_COPY"
+getent group gpio > /dev/null || echo "gpio:x:948:" >> /etc/group
+echo "threshold:x:949:949::/var/lib/threshold:/usr/sbin/nologin" >> /etc/passwd
+echo "threshold:x:949:" >> /etc/group
+cat > /etc/threshold/door.toml << 'TOML'
+site = "test"
+door = "front"
+gallery = "/opt/threshold/source/edge/demo/gallery.safetensors"
+[camera]
+source = "http://127.0.0.1:18831/video.mjpg"
+[mqtt]
+url = "mqtt://127.0.0.1:18830"
+username = "front"
+password_file = "credential:mqtt-password"
+TOML
+(umask 077 && echo secret > /etc/threshold/mqtt-password)
+sed -e "s|^ExecStart=/opt/threshold/venv/bin/edge|ExecStart=/opt/python/bin/$NAME -m edge|" \
+    -e "s|^#LoadCredential=mqtt-password|LoadCredential=mqtt-password|" -e "s|^WatchdogSec=.*|WatchdogSec=5s|" \
+    "$REPO/systemd/edge.service" > /run/units/edge.service
+mkdir /run/units/edge.service.d
+cat > /run/units/edge.service.d/test.conf << 'CONF'
+[Service]
+Environment=PYTHONPATH=/opt/packages:/opt/threshold/source PYTHONDONTWRITEBYTECODE=1 LD_LIBRARY_PATH=/opt/python/lib
+StandardError=append:/run/edge.log
+TimeoutAbortSec=2s
+CONF
+for target in sysinit basic shutdown network time-set multi-user test; do
+    printf '[Unit]\nDescription=%s\nDefaultDependencies=no\n' "$target" > "/run/units/$target.target"
+done
+echo "Wants=edge.service" >> /run/units/test.target
+mount --make-rshared / # credentials are mounted in a child and must be seen here
+export container=other SYSTEMD_UNIT_PATH=/run/units
+exec /lib/systemd/systemd --system --unit=test.target --log-target=console --show-status=no

@@ -1,0 +1,67 @@
+"""What the board says of itself: whether its clock is kept, also from inside a sandbox that forbids the question."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# adjtimex and clock_adjtime, which ProtectClock=yes forbids, by machine
+FORBIDDEN = {"x86_64": (159, 305), "aarch64": (171, 266)}
+
+ASK_SHUT_IN = """
+import ctypes, struct, sys
+from pathlib import Path
+from edge import host
+
+def forbid(numbers):  # seccomp(2): return EPERM for these system calls, allow all others
+    load, equal, leave = 0x20, 0x15, 0x06
+    code = [(load, 0, 0, 0)]
+    for number in numbers:
+        code += [(equal, 0, 1, number), (leave, 0, 0, 0x00050001)]
+    code.append((leave, 0, 0, 0x7FFF0000))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
+    header = ctypes.create_string_buffer(struct.pack("@HP", len(code), ctypes.addressof(program)))
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, header, 0, 0) == 0
+
+forbid(map(int, sys.argv[2:]))
+host._TIMESYNC = Path(sys.argv[1])
+print(host.clock_synced())
+"""
+
+pytestmark = pytest.mark.skipif(platform.machine() not in FORBIDDEN, reason="system calls are not known here")
+
+
+def asked(folder: Path) -> str:
+    """What a door in the sandbox believes, with programs of `folder` alone."""
+    numbers = [str(number) for number in FORBIDDEN[platform.machine()]]
+    command = [sys.executable, "-c", ASK_SHUT_IN, str(folder / "synchronized"), *numbers]
+    environment = {**os.environ, "PATH": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.strip()
+
+
+def systemd_says(folder: Path, answer: str) -> None:
+    program = folder / "timedatectl"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "show --property=NTPSynchronized --value" ] && echo {answer}\n')
+    program.chmod(0o755)
+
+
+def test_in_the_sandbox_nobody_to_ask_means_no_clock(tmp_path: Path) -> None:
+    assert asked(tmp_path) == "False"
+
+
+def test_in_the_sandbox_timesyncd_tells(tmp_path: Path) -> None:
+    (tmp_path / "synchronized").touch()
+    assert asked(tmp_path) == "True"
+
+
+@pytest.mark.parametrize(("answer", "synced"), [("yes", "True"), ("no", "False")])
+def test_in_the_sandbox_systemd_tells_for_any_other_time_service(tmp_path: Path, answer: str, synced: str) -> None:
+    systemd_says(tmp_path, answer)
+    assert asked(tmp_path) == synced
