@@ -112,10 +112,10 @@ class Connection:
         self.abort()
 
     def abort(self) -> None:
-        """Cut the connection at once: what the broker has not received yet is thrown away, also by the kernel.
+        """Cut the connection at once: what this machine still holds is thrown away, also by the kernel.
 
         Without the reset, TCP would go on delivering what is in its buffer when the network comes back, perhaps long
-        after it mattered.
+        after it mattered. What the broker's machine holds already is out of reach.
         """
         drop(self._client)
 

@@ -132,16 +132,20 @@ class Session:
             self._voice.expire(opening, "the connection broke before the broker had acknowledged it")
 
     def _send(self) -> None:
-        """Hand over what may be sent now: openings first, then events as far as the window allows, then health."""
+        """Hand over what may be sent now: events as far as the window allows, then openings, then health.
+
+        In this order, an opening on its way has an event before it that is not acknowledged. A broker that was frozen
+        and finds the connection cut stops at that event, and does not pass on the opening behind it.
+        """
         voice, connection, flight = self._voice, self._connection, self._flight
         voice.expire_late()
-        while len(flight) < connection.receive_max and (opening := voice.desk.next_opening()) is not None:
-            self._send_opening(opening)
         room = min(WINDOW - flight.events, max(connection.receive_max - SPARE, 1) - len(flight))
         for event in self._pending(max(flight.sent_seq, voice.progress.done_seq), room):
             copy = msgspec.structs.replace(event, published_at=instant(voice.wall_ns()))
             number = connection.publish(voice.outgoing(Channel.EVENTS, copy))
             flight.add_event(number, event.seq)
+        while len(flight) < connection.receive_max and (opening := voice.desk.next_opening()) is not None:
+            self._send_opening(opening)
         if (release := voice.desk.take_release()) is not None:
             outgoing = Outgoing(voice.topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
             flight.add_other(connection.publish(outgoing))

@@ -8,7 +8,6 @@ instead of suppression keeps boxes from jittering).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +19,7 @@ from edge.vision.manifest import AnchorLayer
 from edge.vision.tflite import Model
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
+_NOTHING: Floats = np.empty((0, 16), np.float32)
 _GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
 
 
@@ -44,7 +44,9 @@ class Detector:
     def _faces(self, place: _Place) -> list[Face]:
         """Run the model on what was drawn at `place`."""
         self._model()
-        faces = [place.to_frame(answer) for answer in _blend(self._answers(), self._config.max_overlap)]
+        answers, scores = self._answers()
+        blended = _blend(answers, scores, self._config.max_overlap)
+        faces = [place.to_frame(answer, score) for answer, score in blended]
         faces.sort(key=lambda face: -face.box.area)
         return faces[: self._config.max_faces]
 
@@ -68,25 +70,21 @@ class Detector:
         scale = self._model.pixels.shape[0] / side
         return _Place(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
 
-    def _answers(self) -> list[_Answer]:
-        """The anchors' answers above the score; few, so that plain numbers are quicker than arrays."""
-        answers: list[_Answer] = []
+    def _answers(self) -> tuple[Floats, list[float]]:
+        """Answers of the anchors above the score: corners and keypoints (K, 16) in input pixels, and K scores."""
+        answers: list[Floats] = []
+        scores: list[float] = []
         for k, centres in enumerate(self._anchors):
             rows = self._model.stored_at_least(f"scores_{k}", self._min_logit)
             if rows.size:
-                boxes = self._model.read(f"boxes_{k}", rows).tolist()
-                logits = self._model.read(f"scores_{k}", rows)[:, 0].tolist()
-                answers += map(_answer, boxes, centres[rows].tolist(), logits)
-        return answers
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Box and keypoints in input pixels: left, top, right, bottom, then six points (x, y)."""
-
-    box: Box
-    points: tuple[float, ...]
-    score: float
+                answer = self._model.read(f"boxes_{k}", rows)
+                answer += centres[rows]
+                half = answer[:, 2:4] / 2
+                answer[:, 2:4] = answer[:, 0:2] + half
+                answer[:, 0:2] -= half
+                answers.append(answer)
+                scores += map(_sigmoid, self._model.read(f"scores_{k}", rows)[:, 0].tolist())
+        return (answers[0] if len(answers) == 1 else np.concatenate(answers or [_NOTHING])), scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +95,11 @@ class _Place:
     left: float
     top: float
 
-    def to_frame(self, answer: _Answer) -> Face:
-        box, points = answer.box, np.array(answer.points, np.float32).reshape(6, 2)
-        points -= (self.left, self.top)
-        points /= self.scale
-        return Face(
-            Box(
-                (box.left - self.left) / self.scale,
-                (box.top - self.top) / self.scale,
-                (box.right - self.left) / self.scale,
-                (box.bottom - self.top) / self.scale,
-            ),
-            points,
-            answer.score,
-        )
+    def to_frame(self, answer: Floats, score: float) -> Face:
+        """An answer (16,) in input pixels as a face in frame pixels."""
+        points = (answer.reshape(8, 2) - np.array((self.left, self.top), np.float32)) / np.float32(self.scale)
+        (left, top), (right, bottom) = points[:2].tolist()
+        return Face(Box(left, top, right, bottom), points[2:], score)
 
 
 class _Canvas:
@@ -165,50 +154,35 @@ def main_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
 
 
 def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
-    """Centres (cells * cells * per_cell, 2) of one SSD grid in input pixels, row by row."""
+    """What answers are relative to, for one SSD grid, row by row: (cells * cells * per_cell, 16) float32, input pixels.
+
+    The anchor's centre for the box's centre and for every keypoint; 0 for the box's size.
+    """
     step = size_px / layer.cells
     along = (np.arange(layer.cells, dtype=np.float32) + 0.5) * np.float32(step) - 0.5
     x, y = np.meshgrid(along, along)
-    return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.per_cell, axis=0)
+    centres = np.tile(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.per_cell, axis=0), 8)
+    centres[:, 2:4] = 0
+    return centres
 
 
-def _answer(box: list[float], centre: list[float], logit: float) -> _Answer:
-    """One anchor's answer: offsets from its centre, the box as centre and size."""
-    (x, y), (dx, dy, width, height) = centre, box[:4]
-    half_width, half_height = width / 2, height / 2
-    middle_x, middle_y = x + dx, y + dy
-    corners = Box(middle_x - half_width, middle_y - half_height, middle_x + half_width, middle_y + half_height)
-    points = tuple(value + (y if i % 2 else x) for i, value in enumerate(box[4:]))
-    return _Answer(corners, points, 1 / (1 + math.exp(-logit)))
-
-
-def _blend(answers: list[_Answer], max_overlap: float) -> list[_Answer]:
+def _blend(answers: Floats, scores: list[float], max_overlap: float) -> list[tuple[Floats, float]]:
     """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score."""
     merged = []
-    left = sorted(answers, key=lambda answer: -answer.score)
+    boxes = [Box(*corners) for corners in answers[:, :4].tolist()]
+    left = sorted(range(len(scores)), key=lambda row: -scores[row])
     while left:
         best, *others = left
         same, left = [best], []
         for other in others:
-            (same if best.box.iou(other.box) > max_overlap else left).append(other)
-        merged.append(_mean(same))
+            (same if boxes[best].iou(boxes[other]) > max_overlap else left).append(other)
+        weights = np.array([scores[row] for row in same], np.float32)
+        merged.append((weights @ answers[same] / weights.sum(), scores[best]))
     return merged
 
 
-def _mean(answers: list[_Answer]) -> _Answer:
-    """The mean of answers, weighted by score, with the first one's score."""
-    if len(answers) == 1:
-        return answers[0]
-    total = sum(answer.score for answer in answers)
-    weights = [answer.score / total for answer in answers]
-
-    def mean(values: Iterable[float]) -> float:
-        return sum(weight * value for weight, value in zip(weights, values, strict=True))
-
-    boxes = (answer.box for answer in answers)
-    corners = zip(*((box.left, box.top, box.right, box.bottom) for box in boxes), strict=True)
-    points = zip(*(answer.points for answer in answers), strict=True)
-    return _Answer(Box(*map(mean, corners)), tuple(map(mean, points)), answers[0].score)
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def _logit(share: float) -> float:
