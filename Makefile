@@ -1,9 +1,11 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 bench clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 soak bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 BIN := .venv/bin
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --only-binary :all: --custom-compile-command 'make lock' \
+	--constraints requirements/constraints.txt $(UPGRADE)
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
@@ -53,8 +55,29 @@ test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment o
 test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
 	PYTHON=$(PYTHON) tests/arm64/run.sh
 
+soak: .venv/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
+	$(BIN)/python tools/soak.py
+
 bench: .venv/demo  ## measure every stage on this machine
 	$(BIN)/edge bench
+
+.venv/supply: .venv/created requirements/supply.in
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/supply.in
+	@touch $@
+
+lock: .venv/supply  ## the exact versions and hashes for a door; UPGRADE=--upgrade for the newest
+	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/device.txt
+	$(LOCK) --python-version 3.11 --python-platform aarch64-unknown-linux-gnu -c systemd/constraints-bookworm.txt \
+		pyproject.toml -o requirements/device-bookworm.txt
+	$(LOCK) --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
+
+sbom: .venv/supply  ## the bill of materials (CycloneDX) of that lock
+	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --sv 1.6 -o requirements/device.cdx.json
+
+audit: .venv/supply  ## is anything in the locks known to be vulnerable? needs the internet
+	for lock in device device-bookworm build; do \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 clean:  ## remove what make made
 	rm -rf .venv .venv-tflite build dist .mypy_cache .pytest_cache .ruff_cache

@@ -7,14 +7,20 @@ import secrets
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace `path` durably: a reader sees the old content or all of the new one, also after a power cut.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        private: for its owner alone, from the first byte on; otherwise the umask decides.
 
     Raises:
         OSError: the folder is missing, full or not writable; the old file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
+    mode = 0o600 if private else 0o666  # less the umask
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -17,6 +17,7 @@ from edge.access.rules import read_rules, rules_of
 from edge.config import DoorConfig
 from edge.errors import GalleryError, ModelError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
+from edge.identity.sealing import read_key
 from edge.identity.shards import retained
 from edge.records import Floats
 from edge.release.layout import GALLERY, MODELS, POLICY
@@ -51,8 +52,9 @@ def kit_of(config: DoorConfig, meter: Meter = unmetered) -> Kit:
     """
     vision = load_vision(config.models, config.detector, config.quality, meter)
     embedder = vision.reader.embedder
+    key = read_key(config.gallery_key)
     try:
-        gallery = load_gallery(Path(config.gallery), embedder.sha256)
+        gallery = load_gallery(Path(config.gallery), embedder.sha256, key)
     except GalleryError as error:
         if config.release is None:
             raise
@@ -80,7 +82,7 @@ def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, m
         _test_models(vision)
     else:
         vision = installed or load_vision(config.models, config.detector, config.quality, meter)
-    gallery = load_gallery(folder / GALLERY, vision.reader.embedder.sha256)
+    gallery = load_gallery(folder / GALLERY, vision.reader.embedder.sha256, read_key(config.gallery_key))
     _test_gallery(gallery, folder)
     policy = folder / POLICY
     rules = read_rules(policy) if policy.exists() else rules_of(config.access)

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.config import DoorConfig, ReleaseConfig
-from edge.errors import ReleaseError, ThresholdError
+from edge.errors import ConfigError, ReleaseError, ThresholdError
 from edge.host import clock_synced
 from edge.identity import shards
+from edge.identity.sealing import Cloak, fits, read_key
 from edge.kit import Kit, kit_of, kit_of_release, still_enrolled
 from edge.release.keeper import Keeper, News, begin, roll_back
 from edge.release.mirror import open_source
@@ -49,7 +50,7 @@ class Renewal:
     ) -> None:
         self._config = config
         self._meter = meter
-        self._store = Store(Path(config.state_folder))
+        self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
         updater = Updater(source, self._store, shards, release.max_mb * _MIB)
         self.kit = self._first()
@@ -118,6 +119,22 @@ class Renewal:
         return ()
 
 
+def _store(config: DoorConfig) -> Store:
+    """The releases on this disk.
+
+    Raises:
+        ConfigError: the key of the galleries cannot be read, or none of them was sealed with it. A release that only
+            lacks its key is none to roll back.
+    """
+    key = read_key(config.gallery_key)
+    store = Store(Path(config.state_folder), Cloak(key))
+    found = list(store.galleries())
+    if found and not any(fits(path, key) for path in found):
+        how = "is not sealed with this key; restore the key, or run  edge seal" if key else "is sealed; name its key"
+        raise ConfigError(f"gallery_key: {found[-1]} {how}")
+    return store
+
+
 def describe(config: DoorConfig, installed: Vision) -> str:
     """Which release this door starts with, for `edge check`; changes nothing.
 
@@ -125,7 +142,7 @@ def describe(config: DoorConfig, installed: Vision) -> str:
         ReleaseError: no root is trusted, no release has arrived, or the newest one was rolled back.
         ModelError, GalleryError, ConfigError: the release does not load.
     """
-    store = Store(Path(config.state_folder))
+    store = _store(config)
     root = read_root(store.root())
     current = store.current()
     if current is None:

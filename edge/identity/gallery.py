@@ -15,12 +15,14 @@ from typing import Any, overload
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
+from edge.decoding import UNREADABLE
 from edge.errors import GalleryError
 from edge.files import replace_file
 from edge.identity.coarse import CODED_FROM, encode, unit_lengths_sq
+from edge.identity.sealing import MARK, GalleryKey, is_sealed, plain
 from edge.records import Floats, Match, Person
 
 HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
@@ -87,17 +89,17 @@ class Gallery:
         return Match(self.people[row], _distance_sq(best), self.thresholds_sq.item(row), _distance_sq(second))
 
 
-def load_gallery(path: Path, embedder_sha256: str) -> Gallery:
-    """Read a gallery and check all of it.
+def load_gallery(path: Path, embedder_sha256: str, key: GalleryKey | None = None) -> Gallery:
+    """Read a gallery and check all of it; with a key it must be sealed, and its version is that of the plain file.
 
     One larger than `MAPPED_FROM` bytes is memory-mapped: its vectors are read once to code them and from then on only
     where somebody might be nearest, its people when they are named, and nobody looks whether one stands in it twice.
     The file must not be written to while it is in use; replacing it is fine.
 
     Raises:
-        GalleryError: it is missing, truncated, malformed, or was made by another embedder.
+        GalleryError: it is missing, truncated, malformed, sealed with another key, or was made by another embedder.
     """
-    info, stored = _open(path)
+    info, stored = _open(path, key)
     if info.embedder_sha256 != embedder_sha256:
         raise GalleryError(
             f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
@@ -125,30 +127,51 @@ class _Stored:
     thresholds_sq: Floats
 
 
-def _open(path: Path) -> tuple[GalleryInfo, _Stored]:
+def _open(path: Path, key: GalleryKey | None = None) -> tuple[GalleryInfo, _Stored]:
     try:
-        mapped = path.stat().st_size > MAPPED_FROM
-        content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(path.read_bytes(), np.uint8)
-        with safe_open(path, framework="numpy") as opened:  # checks the layout of the file
-            text = (opened.metadata() or {}).get(HEADER, "")
-            names = list(opened.keys())
+        sealed = key is not None or _sealed(path)
+        mapped = path.stat().st_size > MAPPED_FROM and not sealed
+        whole = plain(path.read_bytes(), key, path) if not mapped else b""
+        content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
+        text, names = _layout_of(whole) if sealed else _layout(path)
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (SafetensorError, ValueError) as error:
+    except GalleryError:
+        raise
+    except (SafetensorError, ValueError, *UNREADABLE) as error:
         raise GalleryError(f"{path}: damaged or not a gallery ({error}); make it again or restore a copy") from error
     try:
         header = msgspec.json.decode(text, type=_Header)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with tools/enroll.py") from error
     if header.version != VERSION:
         raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
     try:
         tensors = _tensors(content, names)
         stored = _checked(tensors, mapped)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, *UNREADABLE) as error:
         raise _damaged(path, error) from error
     version = _sampled_sha256(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
     return GalleryInfo(version, header.embedder_sha256, len(stored.people)), stored
+
+
+def _sealed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_sealed(file.read(len(MARK)))
+
+
+def _layout(path: Path) -> tuple[str, list[str]]:
+    """What a file's header says of itself, and its tensors; the layout is checked."""
+    with safe_open(path, framework="numpy") as opened:
+        return (opened.metadata() or {}).get(HEADER, ""), list(opened.keys())
+
+
+def _layout_of(content: bytes) -> tuple[str, list[str]]:
+    """The same of a file in memory."""
+    names = [name for name, _ in deserialize(content)]  # type: ignore[no-untyped-call]
+    head = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    fields = msgspec.json.decode(head, type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(fields.get("__metadata__", b"{}"), type=dict[str, str]).get(HEADER, ""), names
 
 
 class _Tensor(msgspec.Struct, frozen=True):
@@ -208,7 +231,7 @@ class _PeopleInFile(Sequence[Person]):
 
 
 def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresholds_sq: Floats, embedder: str) -> None:
-    """Write a gallery durably; a reader sees the old file or the whole new one.
+    """Write a gallery durably, for its owner alone; a reader sees the old file or the whole new one.
 
     Args:
         people: N people with distinct ids; no tabs or line breaks in ids and names.
@@ -224,13 +247,15 @@ def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresh
         "ends": np.cumsum([len(text) for text in texts], dtype=np.uint64),
     }
     header = msgspec.json.encode(_Header(version=VERSION, embedder_sha256=embedder)).decode()
-    replace_file(path, save(tensors, {HEADER: header}))
+    replace_file(path, save(tensors, {HEADER: header}), private=True)
 
 
 def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
     centroids, thresholds_sq = tensors["centroids"], tensors["thresholds_sq"]
     text, ends = tensors["people"], tensors["ends"]
-    if centroids.dtype != np.float32 or centroids.ndim != 2 or thresholds_sq.dtype != np.float32:
+    if centroids.dtype != np.float32 or thresholds_sq.dtype != np.float32:
+        raise ValueError("tensors of the wrong type")
+    if centroids.ndim != 2 or thresholds_sq.ndim != 1:
         raise ValueError("tensors of the wrong type")
     if text.dtype != np.uint8 or ends.dtype != np.uint64 or text.ndim != 1 or ends.ndim != 1:
         raise ValueError("tensors of the wrong type")
@@ -240,6 +265,7 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
         raise ValueError("people out of order")
     people: Sequence[Person] = _PeopleInFile(text, ends)
     if mapped:
+        _check_people(text, ends)
         sample = centroids[:: max(len(centroids) // _SAMPLED, 1)]
     else:
         people, sample = list(people), centroids
@@ -249,6 +275,16 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
     if not np.all((thresholds_sq >= 0) & (thresholds_sq <= FARTHEST_SQ)):
         raise ValueError("a threshold is outside 0..4")
     return _Stored(people, centroids, thresholds_sq)
+
+
+def _check_people(text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
+    """Make sure, without decoding one by one, of what `_person` asks for: it must not fail at the door."""
+    text.tobytes().decode()
+    starts = np.concatenate([np.zeros(min(len(ends), 1), np.uint64), ends[:-1]])
+    tabs = np.append(np.flatnonzero(text == ord("\t")), len(text)).astype(np.uint64)
+    first_tabs = tabs[np.searchsorted(tabs, starts)]
+    if np.any(first_tabs <= starts) or np.any(first_tabs >= ends) or np.any(text[starts] & 0xC0 == 0x80):
+        raise ValueError("a person without id")
 
 
 def _person(text: bytes) -> Person:

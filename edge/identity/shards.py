@@ -19,8 +19,10 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from edge.decoding import UNREADABLE
 from edge.records import Floats
 
 _ROW_COLUMNS = ("centroids", "ends", "people")
@@ -155,7 +157,7 @@ def _plan(content: bytes) -> tuple[int, _Plan]:
         fields = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(field, type=_Tensor) for name, field in fields.items()}
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ValueError(f"no safetensors header: {error}") from error
     missing = [name for name in _ROW_COLUMNS if name not in tensors]
     if missing or len(tensors["centroids"].shape) != 2 or tensors["centroids"].dtype != "F32":
@@ -258,7 +260,10 @@ def _lines(content: bytes) -> list[tuple[bytes, bytes]]:
 def _metadata(content: bytes) -> dict[str, str]:
     size = _LENGTH.unpack_from(content)[0]
     header = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
-    return msgspec.json.decode(header.get("__metadata__", b"{}"), type=dict[str, str])
+    try:
+        return msgspec.json.decode(header.get("__metadata__", b"{}"), type=dict[str, str])
+    except UNREADABLE as error:
+        raise ValueError(f"no safetensors header: {error}") from error
 
 
 def _only(content: bytes, rows: list[int]) -> bytes:
@@ -267,9 +272,13 @@ def _only(content: bytes, rows: list[int]) -> bytes:
     data = memoryview(content)[head:]
     texts, _ = _rows(data, plan)
     chosen = [texts[row] for row in rows]
-    tensors: dict[str, NDArray[Any]] = {
-        name: array[rows] for name, array in load(content).items() if name not in ("people", "ends")
-    }
+    try:
+        columns = load(content)
+        tensors: dict[str, NDArray[Any]] = {
+            name: array[rows] for name, array in columns.items() if name not in ("people", "ends")
+        }
+    except (SafetensorError, KeyError, IndexError, TypeError) as error:  # KeyError: of a kind that numpy does not know
+        raise ValueError(f"a column that is none: {error}") from error
     tensors["people"] = np.frombuffer(b"".join(chosen), np.uint8)
     tensors["ends"] = np.cumsum([len(text) for text in chosen], dtype=np.uint64)
     return save(tensors, _metadata(content))

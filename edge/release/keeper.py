@@ -301,11 +301,11 @@ class Keeper(Generic[K]):
         purge_all(self._superseded)
         if before is None:
             return
-        old, new = (self._store.path(each.folder) / GALLERY for each in (before, current))
+        old = self._store.path(before.folder) / GALLERY
         try:
-            was = old.read_bytes()
-            kept = self._retain(was, new.read_bytes())
-        except OSError:
+            was = self._store.read(before.folder, GALLERY)
+            kept = self._retain(was, self._store.read(current.folder, GALLERY))
+        except (OSError, ThresholdError):
             kept = None
         if kept is None:
             self._store.sweep()

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
 
 TARGET = "release.json"  # the one TUF target
@@ -127,7 +128,7 @@ def decode_release(content: bytes, max_bytes: int) -> Release:
     """
     try:
         release = msgspec.json.decode(content, type=Release)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ReleaseError(f"{TARGET}: not a release that this program can read ({error}); update the door") from error
     names = [entry.name for entry in release.files]
     if len(set(names)) != len(names) or GALLERY not in names:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
 from edge.files import replace_file
 from edge.release.layout import GALLERY, TARGET, Release, sha256_of
@@ -57,14 +59,36 @@ class Current(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
+class Cloak(Protocol):
+    """How galleries lie on the disk; either may raise ThresholdError."""
+
+    def hide(self, content: bytes, where: Path) -> bytes: ...
+
+    def show(self, content: bytes, where: Path) -> bytes: ...
+
+
+class Bare:
+    """They lie there as they are."""
+
+    def hide(self, content: bytes, _where: Path) -> bytes:
+        return content
+
+    show = hide
+
+
 class Store:
     """The folder `<state>/release`.
+
+    Args:
+        state: the door's folder.
+        cloak: of the galleries.
 
     Raises:
         OSError: it cannot be made or written.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, cloak: Cloak | None = None) -> None:
+        self._cloak = cloak or Bare()
         self.folder = state / "release"
         self.metadata = self.folder / "metadata"
         self._releases = self.folder / "releases"
@@ -88,13 +112,13 @@ class Store:
         known = self.folder / "root.json"
         if not known.exists() or known.read_bytes() != root:
             purge(self.metadata)
-            replace_file(known, root)
+            replace_file(known, root, private=True)
 
     def current(self) -> Current | None:
         """Which release runs, or None before the first."""
         try:
             return msgspec.json.decode((self.folder / "current.json").read_bytes(), type=Current)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             return None
 
     def path(self, folder: str) -> Path:
@@ -103,7 +127,7 @@ class Store:
 
     def point(self, current: Current) -> None:
         """Say durably which release runs."""
-        replace_file(self.folder / "current.json", msgspec.json.encode(current))
+        replace_file(self.folder / "current.json", msgspec.json.encode(current), private=True)
 
     def write(self, number: int, content: bytes, files: Mapping[str, bytes]) -> str:
         """Put a release on the disk, whole and durable, without running it; returns its folder's name.
@@ -120,8 +144,8 @@ class Store:
         self._make(draft)
         for file, data in files.items():
             (draft / file).parent.mkdir(exist_ok=True)
-            replace_file(draft / file, data)
-        replace_file(draft / TARGET, content)
+            self._put(draft / file, data)
+        replace_file(draft / TARGET, content, private=True)
         os.rename(draft, path)
         _sync(self._releases)
         return name
@@ -134,7 +158,7 @@ class Store:
         """
         try:
             return msgspec.json.decode((self.path(folder) / TARGET).read_bytes(), type=Release)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise ReleaseError(f"{self.path(folder)}: damaged ({error})") from error
 
     def made_at(self, folder: str) -> datetime:
@@ -146,8 +170,26 @@ class Store:
 
     def amend(self, folder: str, gallery: bytes) -> None:
         """Give a release to roll back to a gallery with fewer people."""
-        replace_file(self.path(folder) / FILTERED, sha256_of(gallery).encode())
-        replace_file(self.path(folder) / GALLERY, gallery)
+        replace_file(self.path(folder) / FILTERED, sha256_of(gallery).encode(), private=True)
+        self._put(self.path(folder) / GALLERY, gallery)
+
+    def read(self, folder: str, name: str) -> bytes:
+        """A file of a release as it arrived.
+
+        Raises:
+            OSError: it cannot be read.
+            ThresholdError: it is a gallery under a cloak that does not lift.
+        """
+        path = self.path(folder) / name
+        content = path.read_bytes()
+        return self._cloak.show(content, path) if name == GALLERY else content
+
+    def galleries(self) -> Iterator[Path]:
+        """The galleries of every release on this disk."""
+        yield from sorted(self._releases.glob(f"*/{GALLERY}"))
+
+    def _put(self, path: Path, content: bytes) -> None:
+        replace_file(path, self._cloak.hide(content, path) if path.name == GALLERY else content, private=True)
 
     def check(self, folder: str) -> None:
         """Compare the files of a release with its list; a rollback copy's gallery may have been filtered.
@@ -157,7 +199,7 @@ class Store:
         """
         for entry in self.release(folder).files:
             try:
-                content = (self.path(folder) / entry.name).read_bytes()
+                content = self.read(folder, entry.name)
             except OSError as error:
                 raise ReleaseError(f"{self.path(folder)}: {entry.name} cannot be read ({error.strerror})") from error
             expected = entry.sha256

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from edge.errors import ReleaseError
+from edge.errors import ReleaseError, ThresholdError
 from edge.release.layout import (
     PIECE_BYTES,
     TARGET,
@@ -118,9 +118,9 @@ class Updater:
             return held
         for entry in release.files:
             try:
-                content = (self._store.path(running) / entry.name).read_bytes()
+                content = self._store.read(running, entry.name)
                 pieces = self._cutter.cut(content, entry.rows, PIECE_BYTES) if entry.rows else cut_plain(content)
-            except (OSError, ValueError):
+            except (OSError, ValueError, ThresholdError):
                 continue
             held |= {sha256_of(piece): piece for piece in pieces}
         return held

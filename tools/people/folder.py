@@ -110,10 +110,10 @@ def read_card(folder: Path) -> Card:
         return Card()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML ({error})") from error
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}; known are {', '.join(Card.__struct_fields__)}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, or thousands of digits
+        raise InputError(f"{path}: not valid TOML ({error})") from error
     if card.valid_from and card.valid_until and card.valid_until < card.valid_from:
         raise InputError(f"{path}: valid_until ({card.valid_until}) is before valid_from ({card.valid_from})")
     return card
