@@ -1,0 +1,109 @@
+"""Made-up sight, fast enough for an event every few frames: pictures that say who stands there, and who reads them.
+
+Everything behind the eyes is the real door: tracks, evidence, verdict, rules, store, publisher.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import numpy as np
+
+import edge.daemon
+import edge.eye
+from edge.access.rulebook import allow_list
+from edge.config import CameraConfig, DoorConfig
+from edge.identity.gallery import Gallery, GalleryInfo
+from edge.kit import Kit
+from edge.records import Box, Face, Floats, Frame, Person, Quality, Sample
+from edge.vision.metering import Meter
+from edge.vision.reader import Vision
+from soaking.seams import replace
+
+DIMENSION = 192
+PEOPLE = ("ada", "bert", "carl")
+ALLOWED = ("ada", "bert")
+_HEIGHT_PX, _WIDTH_PX = 96, 128
+_STAYS, _AWAY = 5, 3  # frames of one visit, and between two
+_NOBODY = 0
+_STRANGER = 200  # from here on: nobody enrolled
+
+
+def vector(number: int) -> Floats:
+    """(DIMENSION,) float32, unit length; always the same for the same number, far from any other."""
+    drawn = np.random.default_rng(number).normal(size=DIMENSION)
+    return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
+
+
+class Reading:
+    """Detector and reader in one: the first pixel says who it is."""
+
+    def detect(self, frame: Frame, _known: Sequence[Face] = ()) -> list[Face]:
+        if frame.pixels[0, 0, 0] == _NOBODY:
+            return []
+        left = float(frame.pixels[0, 0, 1])
+        return [Face(Box(left, 20.0, left + 40.0, 60.0), np.zeros((6, 2), np.float32), 0.9)]
+
+    def read(self, frame: Frame, _face: Face, *, mirrored: bool = False) -> Sample:
+        return Sample(vector(int(frame.pixels[0, 0, 0])), Quality(1.0, 40.0, 0.0, 0.0, 0.0, 100.0), None)
+
+
+class Crowd:
+    """A camera before which somebody else stands every few frames, at its own pace, for ever."""
+
+    name = "crowd"
+    live = True
+    recorded = False
+    dropped = 0
+
+    def __init__(self, fps: float, seed: int) -> None:
+        self._pause_s = 1 / fps
+        self._chance = random.Random(seed)
+        self._noise = np.random.default_rng(seed)
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        seq = 0
+        while True:
+            who = self._chance.choice([1, 1, 2, 2, 3, self._chance.randrange(_STRANGER, 256)])
+            left = self._chance.randrange(5, 80)
+            for shown in [who] * _STAYS + [_NOBODY] * _AWAY:
+                if self._closed.wait(self._pause_s):
+                    return
+                pixels = self._noise.integers(40, 220, (_HEIGHT_PX, _WIDTH_PX, 3), np.uint8)
+                pixels[0, 0] = (shown, left, 128)
+                yield Frame(pixels, seq, time.monotonic_ns())
+                seq += 1
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def install(fps: float, seed: int) -> None:
+    """Let the doors of this process see the crowd instead of a camera's pictures."""
+    centroids = np.stack([vector(number) for number in range(1, len(PEOPLE) + 1)])
+    people = [Person(name, name.title()) for name in PEOPLE]
+    gallery = Gallery(people, centroids, np.full(len(PEOPLE), 1.0, np.float32), GalleryInfo("made-up", "", len(people)))
+    reading = Reading()
+    vision = Vision(reading, reading, ())  # type: ignore[arg-type]
+
+    def kit_of(_config: DoorConfig, _meter: Meter) -> Kit:
+        return Kit(vision, gallery, allow_list(ALLOWED), own_models=False)
+
+    def open_camera(_config: CameraConfig, *, realtime: bool = False) -> Crowd:
+        return Crowd(fps, seed)
+
+    replace(edge.daemon, kit_of=kit_of)
+    replace(edge.eye, open_camera=open_camera)

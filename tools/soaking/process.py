@@ -1,0 +1,86 @@
+"""A Python program of this folder, run as a process of its own, that can be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+HERE = Path(__file__).resolve().parent
+TOOLS, ROOT = HERE.parent, HERE.parent.parent
+END_S = 120.0
+
+
+class Program:
+    """One program and its words; a context manager that kills it at the end.
+
+    Args:
+        log: where its words go, over all its starts.
+        name: of the file in this folder.
+        arguments: of the program.
+    """
+
+    def __init__(self, log: Path, name: str, *arguments: object) -> None:
+        self._log = log
+        self._command = [sys.executable, str(HERE / name), *map(str, arguments)]
+        self._environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{TOOLS}"}
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def words(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def last_word(self) -> str:
+        """The last line that it wrote, for a complaint."""
+        return next((line for line in reversed(self.words.splitlines()) if line.strip()), "it said nothing")
+
+    def start(self) -> None:
+        """Start it, with pipes to talk through."""
+        self.close()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                text=True,
+                bufsize=1,
+            )
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """At once, without a chance to say or store anything."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; returns its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(END_S)
+
+    def close(self) -> None:
+        self.kill()
+        if self.process is not None:
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self.process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
