@@ -1,5 +1,5 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 soak bench lock sbom audit clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 fuzz soak bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -54,6 +54,9 @@ test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment o
 
 test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
 	PYTHON=$(PYTHON) tests/arm64/run.sh
+
+fuzz: .venv/dev  ## a million damaged inputs to every parser: about five minutes
+	nice $(BIN)/python tests/fuzz/run.py --inputs 1000000 --seed 1
 
 soak: .venv/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
 	$(BIN)/python tools/soak.py

@@ -64,6 +64,8 @@ def checked(value: object, kind: type[T], place: str = "") -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(error, kind, place)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{place or 'top level'}: nested too deeply") from error
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -208,10 +208,28 @@ class TestEmbedder:
     def test_the_same_picture_gives_the_same_bytes(self, photo: Photo, vision: Vision) -> None:
         assert embedding(vision, photo("biden")).tobytes() == embedding(vision, photo("biden")).tobytes()
 
-    def test_a_person_in_the_mirror_stays_the_same_person(self, photo: Photo, vision: Vision) -> None:
-        straight = embedding(vision, photo("obama2"))
-        mirrored = vision.reader.embedder.embed_mirrored()
-        assert float(np.sum((straight - mirrored) ** 2)) < 0.5
+    def test_a_person_in_the_mirror_stays_the_same_person(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace
+    ) -> None:
+        face = only_face(photo("obama2"))
+        sample = vision.reader.read(framed(photo("obama2")), face)
+        assert sample.embedding is not None
+        assert sample.landmarks is not None
+        mirrored = vision.reader.embed_mirrored(framed(photo("obama2")), sample.landmarks)
+        assert 0 < float(np.sum((sample.embedding - mirrored) ** 2)) < 0.5
+        again = vision.reader.read(framed(photo("obama2")), face, mirrored=True).embedding
+        assert again is not None
+        assert np.array_equal(mirrored, again)
+
+    def test_the_mirror_image_is_the_aligned_picture_turned_over(
+        self, photo: Photo, vision: Vision, only_face: OnlyFace
+    ) -> None:
+        sample = vision.reader.read(framed(photo("biden")), only_face(photo("biden")))
+        straight = vision.reader.embedder.pixels.copy()
+        assert sample.landmarks is not None
+        vision.reader.embed_mirrored(framed(photo("biden")), sample.landmarks)
+        turned = vision.reader.embedder.pixels[:, ::-1]
+        assert np.abs(straight.astype(int) - turned.astype(int)).mean() < 0.5
 
 
 class TestQuality:

@@ -107,7 +107,9 @@ class PhotoReader:
         if face is None:
             return Look([], None, None, None)
         sample = self.vision.reader.read(frame, face)
-        mirrored = self.vision.reader.embedder.embed_mirrored() if mirror and sample.embedding is not None else None
+        mirrored = None
+        if mirror and sample.embedding is not None and sample.landmarks is not None:
+            mirrored = self.vision.reader.embed_mirrored(frame, sample.landmarks)
         faces = [each for each in candidates if each is face or each.score >= _SURE]
         return Look(faces, face, sample, mirrored)
 

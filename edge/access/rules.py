@@ -49,6 +49,8 @@ def read_rules(path: Path) -> Rules:
         return _rules(checked(tables, _Policy))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:  # a complaint that quotes it fails likewise
+        raise ConfigError(f"{path}: nested too deeply") from error
 
 
 class _Holiday(Table, frozen=True):

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edge.bench.figures import Figure
+from edge.decoding import UNREADABLE
 from edge.errors import InputError
 
 _SLIGHT = 0.02  # a change of less than this share is never told, however steady the machine
@@ -70,7 +71,7 @@ def read_report(path: Path) -> Report:
         return msgspec.json.decode(path.read_bytes(), type=Report)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a report ({error}); make one with  edge bench --json") from error
 
 

@@ -23,10 +23,13 @@ class Aligner:
         self._template = template_px
         self._into = into
 
-    def align(self, frame: Frame, landmarks: Landmarks) -> Pixels:
-        """Write the aligned face; returns the picture it was given, lent until the next call."""
+    def align(self, frame: Frame, landmarks: Landmarks, *, mirrored: bool = False) -> Pixels:
+        """Write the aligned face, or its mirror image; returns the picture it was given, lent until the next call."""
         matrix = similarity(landmarks.five_px.tolist(), self._template)
         size = self._into.shape[1], self._into.shape[0]
+        if mirrored:
+            matrix[0] = -matrix[0]
+            matrix[0, 2] += size[0] - 1
         written = cv2.warpAffine(frame.pixels, matrix, size, dst=self._into, flags=cv2.INTER_LINEAR)
         assert written is self._into, "cv2.warpAffine ignored dst"
         return self._into

@@ -38,8 +38,3 @@ class Embedder:
         length = max(math.sqrt(float(vector @ vector)), 1e-12)
         self.strength = length / self._typical_length if self._typical_length else 0.0
         return vector / length
-
-    def embed_mirrored(self) -> Floats:
-        """As `embed`, of the mirror image; `pixels` stays mirrored."""
-        self._model.pixels[:] = self._model.pixels[:, ::-1].copy()
-        return self.embed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
-from edge.records import Face, Frame, Sample
+from edge.records import Face, Floats, Frame, Landmarks, Sample
 from edge.vision.aligner import Aligner
 from edge.vision.detector import Detector
 from edge.vision.embedder import Embedder
@@ -28,7 +28,6 @@ class FaceReader:
         self._align = meter("align", aligner.align)
         self._assess = meter("quality", assess)
         self._embed = meter("embed", embedder.embed)
-        self._embed_mirrored = meter("embed", embedder.embed_mirrored)
 
     def read(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
         """Look at one face, or at its mirror image. A refused one has no embedding and says why in its quality."""
@@ -36,13 +35,18 @@ class FaceReader:
         if tiny is not None:
             return Sample(None, tiny, None)
         landmarks = self._locate(frame, face)
-        crop = self._align(frame, landmarks)
+        crop = self._align(frame, landmarks, mirrored=mirrored)
         quality = self._assess(landmarks, crop, self._config)
         if quality.refusal:
             return Sample(None, quality, landmarks)
-        embedding = self._embed_mirrored() if mirrored else self._embed()
+        embedding = self._embed()
         quality = weigh(quality, self.embedder.strength, self._config)
         return Sample(None if quality.refusal else embedding, quality, landmarks)
+
+    def embed_mirrored(self, frame: Frame, landmarks: Landmarks) -> Floats:
+        """The (D,) unit embedding of the mirror image of a face whose landmarks are known, whatever its quality."""
+        self._align(frame, landmarks, mirrored=True)
+        return self._embed()
 
 
 @dataclass(frozen=True, slots=True)

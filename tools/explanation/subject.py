@@ -114,7 +114,7 @@ class Viewer:
             landmarks=landmarks,
             crop=crop,
             embedding=embedding,
-            enrolled=unit(embedding + embedder.embed_mirrored()),
+            enrolled=unit(embedding + self.reader.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
             sample=sample,
             shown=_shown(path, pixels, found.faces, found.main, landmarks, quality, self.config),
         )

@@ -23,6 +23,7 @@ import msgspec
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
 from edge.files import replace_file
 from edge.identity import shards
@@ -129,7 +130,7 @@ class Repository:
         except OSError as error:
             have = ", ".join(map(str, self.numbers())) or "none"
             raise ReleaseError(f"{self.path}: no release {number}; there are: {have}") from error
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise ReleaseError(f"{self.path}: release {number} is damaged ({error})") from error
 
     def content(self, entry: Entry) -> bytes:

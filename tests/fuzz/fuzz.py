@@ -1,0 +1,61 @@
+"""Coverage-guided fuzzing of one parser with Atheris (`pip install atheris`), for as long as you like.
+
+    python tests/fuzz/fuzz.py policy-toml -runs=100000
+    python tests/fuzz/fuzz.py gallery -max_total_time=600 CORPUS
+
+Options and further words are libFuzzer's. It stops at the first input that raises anything but a documented refusal,
+takes longer than the target's limit or more memory than its bound, and writes it to a file. Only Python code guides the
+search; what is written in C (msgspec, OpenCV, SQLite) is exercised without guidance.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS.parent))
+sys.path.insert(0, str(TESTS.parent / "tools"))
+sys.path.insert(0, str(TESTS))
+
+import atheris  # noqa: E402
+
+with atheris.instrument_imports(include=["edge", "people", "releasing", "evaluation", "vectors", "tomllib", "tuf"]):
+    from fuzz.mutate import mutated
+    from fuzz.target import accepts, scratch_parent
+    from fuzz.targets import TARGETS
+
+
+def main() -> None:
+    """Parse the command line and fuzz; does not return."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"{__doc__}\nTARGET is one of {', '.join(TARGETS)}")
+    target = TARGETS[sys.argv.pop(1)]
+    with tempfile.TemporaryDirectory(prefix="threshold-fuzz-", dir=scratch_parent()) as name:
+        scratch, corpus = Path(name) / "scratch", Path(name) / "corpus"
+        scratch.mkdir()
+        corpus.mkdir()
+        seeds = target.seeds()
+        for number, content in enumerate(seeds):
+            (corpus / f"{number}").write_bytes(content)
+        parse = target.make(scratch)
+
+        def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+            random = Random(seed)
+            if random.random() < 0.5:
+                return bytes(atheris.Mutate(data, max_size))
+            changed = mutated([data, *seeds], random, target.words)
+            if target.repair is not None and random.random() < 0.5:
+                changed = target.repair(changed)
+            return changed[:max_size]
+
+        options = [f"-timeout={max(round(target.longest_s), 1)}", "-rss_limit_mb=4096", "-max_len=65536"]
+        words = [sys.argv[0], *options, *sys.argv[1:], str(corpus)]
+        atheris.Setup(words, lambda data: accepts(target, parse, data) and None, custom_mutator=mutate)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Fuzz targets: what people write by hand, and the manifest that comes with models."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from evaluation.folds import read_pairs
+from evaluation.groups import read_groups
+from evaluation.vectors import photos_of
+from faces import direction, track
+from people.folder import CARD, read_card
+from releasing.transport import read_names
+
+from edge.access.policy import Policy
+from edge.access.rules import read_rules
+from edge.config import MqttConfig, VerdictConfig, read_config
+from edge.errors import ConfigError, InputError, ModelError, ReleaseError
+from edge.messaging.endpoint import read_endpoint
+from edge.records import Finding, Match, Person, Verdict
+from edge.replay import read_expected
+from edge.vision.manifest import default_folder, read_manifest
+from fuzz.target import Parse, Target
+
+ROOT = Path(__file__).parents[2]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENTS_NS = [
+    (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * 1000
+    for text in ("1971-01-01T00:00:00Z", "2024-02-29T23:59:59Z", "2026-03-29T01:30:00Z", "2200-12-31T23:00:00Z")
+]
+_CARD = b"""\
+id = "anna"
+name = "Anna Schmidt"
+groups = ["staff", "lab"]
+valid_from = 2026-01-01
+valid_until = 2026-12-31
+"""
+_POLICY = b"""\
+timezone = "Europe/Berlin"
+groups.staff = ["anna", "staff-*"]
+holidays = [{ date = "12-25" }, { date = 2026-10-03, like = "sun", name = "x" }]
+schedules.work = { mon-fri = ["07:00-18:00"], sat = [], holidays = ["10:00-12:00"] }
+schedules.night = { sun = ["22:00-06:00"] }
+people.anna = { valid_from = 2026-01-01, valid_until = 2026-12-31T18:00:00 }
+people."guest-*" = { valid_until = "2026-12-31" }
+[doors.front]
+allow = [{ groups = ["staff"], schedule = "work" }, { people = ["*"], schedule = "night" }]
+threshold_factor = 0.9
+min_samples = 4
+[doors."*"]
+allow = []
+"""
+_DOOR = b"""\
+site = "home"
+door = "front"
+[camera]
+source = "rtsp://camera.local/stream"
+rotate_deg = 90
+fps = 15.5
+[verdict]
+threshold_sq = 0.9
+min_samples = 3
+[access]
+allow = ["anna", "staff-*"]
+[mqtt]
+url = "mqtt://[::1]:1883"
+protocol = "auto"
+open_max_age_s = 3.0
+[release]
+source = "mqtt"
+max_mb = 128
+"""
+_EXPECTED = (
+    b'{"kind":"door-open","person":{"id":"anna","name":"Anna"},"t":1.5,"distance_sq":0.5,"box":[1.0,2,3,4]}\n'
+    b'{"kind":"unknown","person":null,"t":7}\n\n'
+)
+_PATHS = [f"{who}/{who}_{number:04d}.jpg" for who in ("anna", "bert", "carla") for number in (1, 2)]
+
+
+def _door(folder: Path) -> Parse:
+    path = folder / "door.toml"
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        config = read_config(path)
+        if config.mqtt.url.startswith("mqtt://"):  # mqtts:// would read all of the system's authorities each time
+            read_endpoint(MqttConfig(url=config.mqtt.url, insecure=True))
+        assert round(config.mqtt.open_max_age_s * 1e9) > 0  # as the publisher counts
+        assert round(config.lockout.pause_s * 1e9) >= 0
+
+    return parse
+
+
+def _policy(folder: Path) -> Parse:
+    path = folder / "policy.toml"
+    match = Match(Person("anna", "Anna"), 0.5, 1.0, 2.0)
+    verdict = Verdict(Finding.RECOGNISED, track(), match, direction(0), 3, 1.0, "within-threshold", 7)
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        rules = read_rules(path)
+        policy = Policy(rules, "front")
+        assert policy.demands(VerdictConfig()).min_samples >= 1
+        for wall_ns in (None, *_MOMENTS_NS):
+            policy.decide(verdict, 9, wall_ns)
+
+    return parse
+
+
+def _card(folder: Path) -> Parse:
+    path = folder / CARD
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        card = read_card(folder)
+        assert not {"\t", "\n", "\r"} & set((card.id or "") + (card.name or ""))
+
+    return parse
+
+
+def _manifest(folder: Path) -> Parse:
+    path = folder / "manifest.json"
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        read_manifest(folder)
+
+    return parse
+
+
+def _expected(folder: Path) -> Parse:
+    path = folder / "expected.jsonl"
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        read_expected(path)
+
+    return parse
+
+
+def _groups(folder: Path) -> Parse:
+    path = folder / "groups.csv"
+    photos = photos_of(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        read_groups(path, photos)
+
+    return parse
+
+
+def _pairs(folder: Path) -> Parse:
+    path = folder / "pairs.txt"
+    photos = photos_of(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        pairs = read_pairs(path, photos)
+        assert len(pairs.first) == len(pairs.second)
+
+    return parse
+
+
+def _names(folder: Path) -> Parse:
+    path = folder / "published.json"
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        read_names(path)
+
+    return parse
+
+
+_LISTED = [b"anna,women\nbert,men\n", b'person,group\r\nanna,women\r\n"bert","m""en"\r\n']
+_FOLDS = [
+    b"2\t1\nanna\t1\t2\nanna\t1\tbert\t2\nbert\t1\t2\nanna\t2\tcarla\t1\n",
+    b"2 1\nbert 1 2\nbert 1 anna 2\ncarla 1 2\nanna 2 carla 1\n",
+]
+_TOML = (
+    b"mon-sun",
+    b"holidays",
+    b"Europe/Berlin",
+    b"[[doors]]",
+    b"= {}",
+    b"'''",
+    b'"""',
+    b"1979-05-27T07:32:00Z",
+    b"#",
+)
+_JSON = (b'"', b",", b":", b'"\\u0000"', b'"\\ud800"', b'{"a":1}', b"1E400", b"\\")
+
+TARGETS = (
+    Target(
+        "door-toml", "door.toml and the broker's address in it, from the operator",
+        lambda: [_DOOR, (ROOT / "systemd" / "door.toml").read_bytes(), b'site = "a"\ndoor = "b"\n'],
+        _door, (ConfigError,), 70_000, _TOML,
+    ),
+    Target(
+        "policy-toml", "policy.toml, from the operator or in a signed release; read, and asked about four moments",
+        lambda: [_POLICY, (ROOT / "systemd" / "policy.toml").read_bytes()],
+        _policy, (ConfigError,), 50_000, _TOML,
+    ),
+    Target(
+        "person-toml", "person.toml beside somebody's photos", lambda: [_CARD, b""], _card, (InputError,), 80_000, _TOML
+    ),
+    Target(
+        "manifest", "models/manifest.json, installed or in a signed release",
+        lambda: [(default_folder() / "manifest.json").read_bytes(), b'{"version":1,"models":{}}'],
+        _manifest, (ModelError,), 60_000, _JSON,
+    ),
+    Target(
+        "expected-jsonl", "the expected events of a replay",
+        lambda: [_EXPECTED, (ROOT / "edge" / "demo" / "expected.jsonl").read_bytes()],
+        _expected, (InputError,), 90_000, _JSON,
+    ),
+    Target("groups-csv", "groups of people, for tools/evaluate.py", lambda: _LISTED, _groups, (InputError,), 60_000),
+    Target("pairs-txt", "a list of pairs, for tools/evaluate.py", lambda: _FOLDS, _pairs, (InputError,), 60_000),
+    Target(
+        "sync-names", "the names that tools/sync.py published the last time",
+        lambda: [msgspec.json.encode(["timestamp.json", "1.root.json", f"{'a' * 64}.piece"]), b"[]"],
+        _names, (ReleaseError,), 40_000, _JSON,
+    ),
+)  # fmt: skip
