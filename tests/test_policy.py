@@ -256,7 +256,7 @@ ZONE = "timezone = 'UTC'\n"
             "doors.front.allow[0].schedule: no schedule 'ofice'; did you mean 'office'?",
         ),
         ("[doors.front]\nthreshold_factor = 0", "doors.front.threshold_factor: expected `float` > 0"),
-        ("[doors.front]\nthreshold_factor = nan", "not valid TOML: nan is no number to reckon with"),
+        ("[doors.front]\nthreshold_factor = nan", "doors.front.threshold_factor: expected `float`"),
         ("[doors.front]\nthreshold_factor = 2.1", "doors.front.threshold_factor: expected `float` <= 2"),
         ("[doors.front]\nmin_samples = 0", "doors.front.min_samples: expected `int` >= 1"),
         ("doors", "not valid TOML"),

@@ -11,10 +11,11 @@ import math
 import cv2
 import numpy as np
 
-from edge.records import Face, Floats, Frame, Landmarks
+from edge.records import Face, Floats, Frame, Landmarks, Pixels
 from edge.vision.tflite import Model
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
+_UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference
 _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector keypoints
 # Right eye, left eye, nose tip, right and left mouth corner, each the mean of so many mesh points.
 _FIVE = ((33, 133, 159, 145), (362, 263, 386, 374), (1,), (61,), (291,))
@@ -33,16 +34,35 @@ class Mesh:
 
     def locate(self, frame: Frame, face: Face) -> Landmarks:
         """The mesh of one face, in frame pixels."""
-        size_px = self._model.contract.size_px
-        to_input, turn, shift = _crop(face, size_px)
-        pixels = self._model.pixels
-        written = cv2.warpAffine(frame.pixels, to_input, (size_px, size_px), dst=pixels, flags=cv2.INTER_LINEAR)
-        assert written is pixels, "cv2.warpAffine ignored dst"
+        turn, shift = self._draw(frame.pixels, face)
         self._model()
         points = self._model.read("points").reshape(468, 3) @ turn
         points += shift
         presence = 1 / (1 + math.exp(-float(self._model.read("presence").item())))
         return Landmarks(points, _MEANS @ points[:, :2], presence)
+
+    def _draw(self, pixels: Pixels, face: Face) -> tuple[Floats, Floats]:
+        """Draw the square around a face into the input; the way back is frame = input @ turn + shift, see `_crop`.
+
+        Most faces are upright and within the picture: they are cut out and resized, in a third of the time of a warp.
+        """
+        into = self._model.pixels
+        size_px = self._model.contract.size_px
+        side = round(_SIDE * max(face.box.width, face.box.height, 1.0))
+        left, top = (round(middle - side / 2) for middle in face.box.centre)
+        height, width = pixels.shape[:2]
+        inside = left >= 0 and top >= 0 and left + side <= width and top + side <= height
+        if inside and abs(_roll(face)) < _UPRIGHT:
+            written = cv2.resize(pixels[top : top + side, left : left + side], (size_px, size_px), dst=into)
+            assert written is into, "cv2.resize ignored dst"
+            scale = side / size_px
+            # Between centres of pixels: frame + 0.5 = (input + 0.5) * scale + corner.
+            corner = (left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5, 0.0)
+            return np.diag(np.array((scale,) * 3, np.float32)), np.array(corner, np.float32)
+        to_input, turn, shift = _crop(face, size_px)
+        written = cv2.warpAffine(pixels, to_input, (size_px, size_px), dst=into, flags=cv2.INTER_LINEAR)
+        assert written is into, "cv2.warpAffine ignored dst"
+        return turn, shift
 
 
 def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
@@ -61,14 +81,13 @@ def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
 
 
 def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:
-    """An upright square around the face.
+    """A square around the face, turned upright.
 
     Returns:
         (2, 3) float32, from frame to input, and the way back for rows (x, y, z): (3, 3) and (3,) float32 with
         frame = input @ turn + shift.
     """
-    x, y = (face.keypoints_px[_LEFT_EYE] - face.keypoints_px[_RIGHT_EYE]).tolist()
-    angle = math.atan2(y, x)
+    angle = _roll(face)
     scale = _SIDE * max(face.box.width, face.box.height, 1.0) / size_px
     centre_x, centre_y = face.box.centre
     middle = (size_px - 1) / 2
@@ -79,3 +98,9 @@ def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:
     turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, scale]], np.float32)
     back = (centre_x - (cos - sin) * middle, centre_y - (sin + cos) * middle, 0.0)
     return to_input, turn, np.array(back, np.float32)
+
+
+def _roll(face: Face) -> float:
+    """Of the line between the detector's eyes, radians; positive where the person's left eye is lower."""
+    (right_x, right_y), (left_x, left_y) = face.keypoints_px[[_RIGHT_EYE, _LEFT_EYE]].tolist()
+    return math.atan2(left_y - right_y, left_x - right_x)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from edge.host import memory_mb
+
 _PROGRESS = struct.Struct("<QQ")  # the input under way, and the process's processor time when it began
 _LOOK_S = 0.1
 _STUCK_S = 30.0  # an input that takes so long on the clock is stuck, even if it only waits
@@ -73,7 +75,7 @@ class Tally:
 def measure(folder: Path, first: int, inputs: int, longest_s: float, feed: Callable[[int], bool]) -> None:
     """Feed inputs first to inputs - 1 and write down what became of them; `progress` shows the one under way."""
     part, parent = Part(), os.getppid()
-    before = _resident_bytes()
+    before_mb, _ = memory_mb()
     resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + _MOST_BYTES,) * 2)
     (folder / "progress").write_bytes(_PROGRESS.pack(first, time.process_time_ns()))
     began_ns = time.process_time_ns()
@@ -93,10 +95,10 @@ def measure(folder: Path, first: int, inputs: int, longest_s: float, feed: Calla
                 part.findings.append(Finding(index, "slow", f"{took_ns / 1e9:.1f} s, more than {longest_s:g} s"))
             part.inputs += 1
             if part.inputs % 1000 == 0:
-                _store(folder, part, before, began_ns)
+                _store(folder, part, before_mb, began_ns)
                 if os.getppid() != parent:  # whoever watched us is gone
                     sys.exit("nobody watches any more")
-    _store(folder, part, before, began_ns)
+    _store(folder, part, before_mb, began_ns)
 
 
 def watched(process: subprocess.Popen[bytes], folder: Path, first: int, longest_s: float) -> Part:
@@ -137,8 +139,9 @@ def _note(findings: list[Finding], index: int, error: Exception) -> None:
         findings.append(Finding(index, kind, " ".join(str(error).split())[:200]))
 
 
-def _store(folder: Path, part: Part, before: int, began_ns: int) -> None:
-    part.growth_bytes = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, 0)
+def _store(folder: Path, part: Part, before_mb: float, began_ns: int) -> None:
+    _, peak_mb = memory_mb()  # not getrusage's, which remembers the peak of the process that started this one
+    part.growth_bytes = max(round((peak_mb - before_mb) * 1e6), 0)
     part.cpu_s = (time.process_time_ns() - began_ns) / 1e9
     (folder / "part").write_bytes(msgspec.json.encode(part))
 
@@ -165,10 +168,6 @@ def _cpu_ns(pid: int) -> int:
     except OSError:
         return 0
     return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _address_bytes() -> int:
