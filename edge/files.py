@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -16,8 +17,11 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
         private: for its owner alone, from the first byte on; otherwise the umask decides.
 
     Raises:
-        OSError: the folder is missing, full or not writable; the old file is untouched.
+        OSError: the folder is missing, full or not writable, or `path` is a device, a socket or the like, which a file
+            must not take the place of; what was there is untouched.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a folder is refused by the system itself
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     mode = 0o600 if private else 0o666  # less the umask
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

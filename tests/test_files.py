@@ -27,6 +27,17 @@ def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """As root, a result written to /dev/null would otherwise take its place, for everybody."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file") as caught:
+        replace_file(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_the_umask_decides_who_may_read_it(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
