@@ -13,7 +13,6 @@ import signal
 import struct
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,10 @@ from edge import __version__
 from edge.bench import SECTIONS
 from edge.config import DoorConfig, ModelsConfig, MqttConfig, read_config
 from edge.errors import InputError
-from edge.program import run
+from edge.program import moment_ns, run
 
 if TYPE_CHECKING:
     from edge.messaging.subscriber import Message
-
-_YEARS = (1971, 2200)  # of --at
 
 
 def main() -> None:
@@ -245,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="write the clip with what the door saw")
     command.add_argument(
         "--at",
-        type=_moment_ns,
+        type=moment_ns,
         metavar="TIME",
         help="when the clip begins, for rules with times, such as 2026-03-29T01:30+01:00 (default: clock not set)",
     )
@@ -332,17 +329,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
     return parser
-
-
-def _moment_ns(text: str) -> int:
-    """Nanoseconds since 1970 UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
-    if moment.tzinfo is None or not _YEARS[0] <= moment.year < _YEARS[1]:
-        raise argparse.ArgumentTypeError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
-    return round(moment.timestamp()) * 1_000_000_000
 
 
 def _command(commands: Any, name: str, function: Any, purpose: str) -> argparse.ArgumentParser:

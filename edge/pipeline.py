@@ -69,8 +69,12 @@ class Pipeline:
             utc_offset_ns: wall clock (nanoseconds since 1970 UTC) minus the frames' clock; None: it is not set.
         """
         self.samples = {}
-        if not self._moved(frame) and not self._due(frame.t_ns):
-            return []
+        if not self._moved(frame):
+            if not self._tracker.alive:
+                self.tracks = ()
+                return []
+            if not self._due(frame.t_ns):
+                return []
         self._looked_ns = frame.t_ns
         self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.t_ns)
         for track in self.judge.wanting(self.tracks, frame.t_ns):
@@ -93,10 +97,7 @@ class Pipeline:
         return self._decide(t_ns, utc_offset_ns)
 
     def _due(self, t_ns: int) -> bool:
-        """Whether somebody stands there, perfectly still, and has to be looked at all the same."""
-        if not self._tracker.alive:
-            self.tracks = ()
-            return False
+        """Whether those who stand there, perfectly still, have to be looked at all the same."""
         rested_ns = t_ns - self._looked_ns
         return rested_ns >= self._config.motion.still_s * 1e9 or bool(self.judge.wanting(self.tracks, t_ns))
 

@@ -1,13 +1,16 @@
-"""How every command of Threshold ends: one clear line and an exit code, never a traceback for a user's mistake."""
+"""What all commands of Threshold share: they end in one clear line and an exit code, and read times alike."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 
 from edge.errors import ThresholdError
 
+_YEARS = (1971, 2200)  # of a moment on the command line
 INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
 
 
@@ -33,3 +36,18 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         code = 1
     raise SystemExit(code)
+
+
+def moment_ns(text: str) -> int:
+    """A moment on the command line, for argparse's `type`: nanoseconds since 1970 UTC.
+
+    Raises:
+        ArgumentTypeError: it is no ISO 8601 time with an offset, or too far away.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
+    if moment.tzinfo is None or not _YEARS[0] <= moment.year < _YEARS[1]:
+        raise argparse.ArgumentTypeError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
+    return round(moment.timestamp()) * 1_000_000_000

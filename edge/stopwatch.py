@@ -25,13 +25,21 @@ class Timing:
 
 
 class Stopwatch:
-    """A `Meter` that keeps the latest times of every stage."""
+    """A `Meter` that keeps the latest times of every stage.
 
-    def __init__(self) -> None:
-        self._laps_ns: dict[str, deque[int]] = {}
+    Args:
+        kept: how many of each; None keeps all.
+
+    Attributes:
+        laps_ns: those times, oldest first, nanoseconds.
+    """
+
+    def __init__(self, kept: int | None = _KEPT) -> None:
+        self._kept = kept
+        self.laps_ns: dict[str, deque[int]] = {}
 
     def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]:
-        laps = self._laps_ns.setdefault(stage, deque(maxlen=_KEPT))
+        laps = self.laps_ns.setdefault(stage, deque(maxlen=self._kept))
         now = time.perf_counter_ns
 
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -44,11 +52,11 @@ class Stopwatch:
 
     def timings(self) -> dict[str, Timing]:
         """Median and 95th percentile of every stage that ran since the last `clear`."""
-        return {stage: timing(laps) for stage, laps in self._laps_ns.items() if laps}
+        return {stage: timing(laps) for stage, laps in self.laps_ns.items() if laps}
 
     def clear(self) -> None:
         """Forget all laps."""
-        for laps in self._laps_ns.values():
+        for laps in self.laps_ns.values():
             laps.clear()
 
 

@@ -18,6 +18,8 @@ from peers.report import Accuracy, Report, Speed, Tar, markdown, show
 from peers.speed import in_turn, one_thread
 from portraits import Photo, put
 
+from edge.bench.scenes import scenes
+from edge.config import ModelsConfig
 from edge.errors import InputError
 from edge.records import Box, Floats, Pixels
 
@@ -86,7 +88,7 @@ def test_a_followed_face_is_the_same_person_from_look_to_look(photo: Photo) -> N
 
 
 def test_the_frame_of_the_clip_shows_one_face_to_every_program_of_ours() -> None:
-    frame = ours.clip_frame()
+    frame = scenes(ModelsConfig(threads=1)).face
     assert frame.shape == (480, 640, 3)
     assert all(entry.load().detect_and_embed(frame) is not None for entry in ours.entries())
 

@@ -11,7 +11,7 @@ import pytest
 from compare_search import Comparison, Report, Size, Standing, compare, like, main, show
 from vectors import Vectors, save_vectors
 
-from edge.bench_search import crowd
+from edge.bench.search import crowd
 from edge.errors import InputError
 
 PEERS = [name for name in ("faiss", "usearch") if importlib.util.find_spec(name)]

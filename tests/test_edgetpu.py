@@ -15,6 +15,7 @@ from quantization.graph import Graph, Node, write_graph
 
 from edge.errors import InputError, ModelError, ThresholdError
 from edge.vision.manifest import default_folder, read_manifest, read_model
+from edge.vision.tflite import EDGETPU_OP
 
 INT8, FLOAT, INT32 = schema.TensorType.INT8, schema.TensorType.FLOAT32, schema.TensorType.INT32
 IMAGE = (1, 16, 16, 8)
@@ -176,7 +177,7 @@ def test_compiled_models_get_a_manifest_of_their_own(compiler: Path, tmp_path: P
     assert "compiled" in edgetpu.compile_models(default_folder(), ["landmarks", "embedder"], out)
     contract, content = read_model(out, "embedder")
     assert contract.file == "embedder_edgetpu.tflite"
-    assert edgetpu.CUSTOM_OP in content
+    assert EDGETPU_OP in content
     assert sorted(read_manifest(out).models) == ["embedder", "landmarks"]
     assert contract.template_px == read_model(default_folder(), "embedder")[0].template_px
 

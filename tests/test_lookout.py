@@ -97,6 +97,18 @@ def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(photo:
     assert len(lookout.detect(at(distant, CONFIG.scan_every_s))) == 1
 
 
+def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is_followed(
+    photo: Photo, near: Detector
+) -> None:
+    """A look between two searches would cost as much as another search, and leave small faces out."""
+    alone = Lookout(near, near, CONFIG)
+    room = scene(photo("biden"), 220, width=160)
+    (searched,) = alone.detect(at(room, 0))
+    assert max(searched.box.width, searched.box.height) < 0.15 * 640
+    (again,) = alone.detect(at(room, 0.1))
+    assert again.box == searched.box
+
+
 def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: Lookout) -> None:
     (known,) = lookout.detect(at(scene(photo("biden"), 0), 0))
     (found,) = lookout.detect(at(scene(photo("biden"), 420), 0.1), [known])

@@ -34,7 +34,9 @@ from peers.report import Accuracy, Report, Speed, markdown, show
 from peers.speed import Laps, in_turn, one_thread
 
 from edge import __version__
-from edge.bench_search import quotient
+from edge.bench.scenes import scenes
+from edge.bench.search import quotient
+from edge.config import ModelsConfig
 from edge.errors import InputError
 from edge.program import run
 from edge.vision.camera import read_image
@@ -70,7 +72,7 @@ def compare(
     Raises:
         InputError: picture or folder cannot be used.
     """
-    pixels = ours.clip_frame() if picture is None else read_image(picture)
+    pixels = scenes(ModelsConfig(threads=1)).face if picture is None else read_image(picture)
     paths = [] if folder is None else accuracy.draw(folder, limit, seed)
     missing = {entry.name: entry.missing() for entry in known}
     here = [entry for entry in known if not missing[entry.name]]

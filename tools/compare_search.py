@@ -30,7 +30,7 @@ import msgspec
 import numpy as np
 from vectors import read_vectors
 
-from edge.bench_search import DIMENSION, DIRECTIONS, crowd, gallery_of, in_turn, probes_of, quotient
+from edge.bench.search import DIMENSION, DIRECTIONS, crowd, gallery_of, in_turn, probes_of, quotient
 from edge.errors import InputError
 from edge.program import run
 from edge.records import Floats

@@ -16,7 +16,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import desktop  # noqa: F401
@@ -35,7 +34,7 @@ from edge.config import AccessConfig, DoorConfig, read_config
 from edge.errors import InputError
 from edge.files import replace_file
 from edge.identity.gallery import load_gallery
-from edge.program import run
+from edge.program import moment_ns, run
 from edge.records import Floats
 from edge.vision.manifest import Operating
 
@@ -139,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules, instead of those of --config")
     parser.add_argument("--door", metavar="NAME", help="for --policy: which door (default: as --config says)")
     parser.add_argument(
-        "--at", type=_moment_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
+        "--at", type=moment_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write a page with pictures; it holds the photos")
@@ -161,17 +160,6 @@ def _config(given: argparse.Namespace) -> DoorConfig:
     if given.policy is not None:
         config = msgspec.structs.replace(config, access=AccessConfig(policy=str(given.policy)))
     return config if given.door is None else msgspec.structs.replace(config, door=given.door)
-
-
-def _moment_ns(text: str) -> int:
-    """Nanoseconds since 1970 UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"'{text}' needs an offset such as +01:00")
-    return round(moment.timestamp()) * 1_000_000_000
 
 
 if __name__ == "__main__":

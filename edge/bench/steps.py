@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from edge.bench.figures import Figure, Lap, figure, lap, quotients, times
 from edge.bench.scenes import FPS, Scenes, film, scenes
@@ -17,12 +15,10 @@ from edge.demo.show import GALLERY
 from edge.identity.gallery import load_gallery
 from edge.pipeline import Pipeline
 from edge.records import Frame
+from edge.stopwatch import Stopwatch
 from edge.vision.metering import Meter, unmetered
 from edge.vision.reader import Vision, load_vision
 from edge.vision.tflite import Model
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _NO_COLOUR = (1, 254, 1)
 _WARM = 10  # turns before the first that counts
@@ -52,25 +48,6 @@ class Turn:
         return sum((self.bare[name] for name in self.ran), Lap(0, 0))
 
 
-class _Laps:
-    """A meter that keeps every lap."""
-
-    def __init__(self) -> None:
-        self.laps_ns: dict[str, list[int]] = {}
-
-    def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]:
-        laps = self.laps_ns.setdefault(stage, [])
-        now = time.perf_counter_ns
-
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            began = now()
-            result = verb(*args, **kwargs)
-            laps.append(now() - began)
-            return result
-
-        return timed
-
-
 def measure(models: ModelsConfig, repeats: int) -> list[Figure]:
     """Models, stages and steps.
 
@@ -78,7 +55,7 @@ def measure(models: ModelsConfig, repeats: int) -> list[Figure]:
         models: to load.
         repeats: turns of every measurement.
     """
-    searching, following = _Laps(), _Laps()
+    searching, following = Stopwatch(kept=None), Stopwatch(kept=None)
     vision = load_vision(models, _SEARCH_ALWAYS, QualityConfig(), searching)
     shown = scenes(models)
     search = take_turns(pipeline_of(EVERY_STAGE, vision, searching), vision, film([shown.face]), repeats)
@@ -189,5 +166,6 @@ def _name(model: Model) -> str:
     return Path(model.contract.file).stem
 
 
-def _ms(laps_ns: Sequence[int]) -> list[float]:
-    return [each / 1e6 for each in laps_ns[_WARM:] or laps_ns]
+def _ms(laps_ns: Iterable[int]) -> list[float]:
+    laps = [each / 1e6 for each in laps_ns]
+    return laps[_WARM:] or laps

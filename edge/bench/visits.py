@@ -15,7 +15,7 @@ from pathlib import Path
 from edge.bench.doors import Broker, Door, door, failure, write_stills
 from edge.bench.figures import Figure, figure
 from edge.bench.scenes import FPS, FRAME_NS, scenes
-from edge.bench_search import crowd
+from edge.bench.search import crowd
 from edge.config import CameraConfig, DoorConfig, ModelsConfig, TrackerConfig, VerdictConfig
 from edge.demo.show import GALLERY
 from edge.errors import BrokerError, ThresholdError

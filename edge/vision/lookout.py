@@ -42,9 +42,9 @@ class Lookout:
                 again, and the last search is recent, nothing else is looked for.
         """
         if not self._search_due(frame):
-            if not known:
+            if not known and self._close is not self._everywhere:
                 return self._come_near(frame)
-            if len(known) <= _CLOSE_LOOKS and (faces := self._again(frame, known)):
+            if known and len(known) <= _CLOSE_LOOKS and (faces := self._again(frame, known)):
                 return faces
         self._searched_ns = frame.t_ns
         return self._everywhere.detect(frame)

@@ -26,7 +26,7 @@ from edge.vision import manifest
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 _EDGETPU_LIBRARY = "libedgetpu.so.1"
-_EDGETPU_OP = b"edgetpu-custom-op"  # what edgetpu_compiler leaves in place of what it mapped
+EDGETPU_OP = b"edgetpu-custom-op"  # what edgetpu_compiler leaves in place of what it mapped
 _TOP_BIT = np.uint8(0x80)
 
 
@@ -141,7 +141,7 @@ def _interpreter(module: Any, content: bytes, config: ModelsConfig, where: str) 
 def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) -> list[Any] | None:
     if config.delegate == "none":
         return None
-    if _EDGETPU_OP not in content:  # the delegate would leave all of it to the CPU, and say nothing
+    if EDGETPU_OP not in content:  # the delegate would leave all of it to the CPU, and say nothing
         raise ModelError(
             f"{where}: not compiled for the Edge TPU, all of it would run on the CPU; compile it with "
             'tools/quantize.py --edgetpu and name that folder in [models] folder, or set [models] delegate = "none"'

@@ -8,9 +8,7 @@ from typing import Literal
 from photos import ANY_QUALITY
 
 from edge.config import DetectorConfig, ModelsConfig
-from edge.demo.show import CLIP
 from edge.records import Face, Floats, Frame, Pixels
-from edge.vision.camera import Clip
 from edge.vision.detector import main_face
 from edge.vision.reader import Vision, load_vision
 from peers.peer import Entry
@@ -73,18 +71,6 @@ def entries() -> list[Entry]:
             ours=True,
         ),
     ]
-
-
-def clip_frame() -> Pixels:
-    """The frame of the bundled clip with the largest single face, (480, 640, 3) uint8 BGR."""
-    vision = _vision("far", scan_every_s=0)
-    found: list[tuple[float, Pixels]] = []
-    with Clip(CLIP) as clip:
-        for frame in clip:
-            faces = vision.detector.detect(frame)
-            if len(faces) == 1 and (not found or faces[0].box.area > found[-1][0]):
-                found.append((faces[0].box.area, frame.pixels.copy()))
-    return found[-1][1]
 
 
 def _vision(detector: Literal["far", "near"], *, scan_every_s: float) -> Vision:

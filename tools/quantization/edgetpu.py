@@ -21,11 +21,11 @@ from ai_edge_litert import schema_py_generated as schema
 from edge.errors import InputError, ModelError, ThresholdError
 from edge.files import replace_file
 from edge.vision.manifest import Manifest, read_manifest, read_model
+from edge.vision.tflite import EDGETPU_OP
 from quantization.edgetpu_ops import Fit, Op, Operand, judge
 from quantization.graph import OP_NAMES, Array
 
 COMPILER = "edgetpu_compiler"
-CUSTOM_OP = b"edgetpu-custom-op"  # what the compiler leaves in place of what it mapped
 _TIMEOUT_S = 1800
 _LISTED = 6  # doubtful or unmapped operations that are named, at most
 
@@ -92,9 +92,9 @@ def examine(name: str, content: bytes) -> Mapping:
             [tensors[i] for i in operator.outputs],
             operator.builtinOptions,
         )
-        fit, why = (Fit.YES, "") if code.customCode == CUSTOM_OP else judge(op)
+        fit, why = (Fit.YES, "") if code.customCode == EDGETPU_OP else judge(op)
         operations.append(Operation(number, op.kind, op.outputs[0].shape, _multiplications(op), fit, why))
-    return Mapping(name, operations, compiled=any(code.customCode == CUSTOM_OP for code in model.operatorCodes))
+    return Mapping(name, operations, compiled=any(code.customCode == EDGETPU_OP for code in model.operatorCodes))
 
 
 def show(mappings: Iterable[Mapping]) -> str:
@@ -172,7 +172,7 @@ def compile_models(folder: Path, names: Sequence[str], out: Path) -> str:
     for name, model in contracts.items():
         path = out / f"{Path(model.file).stem}_edgetpu.tflite"
         content = path.read_bytes() if path.is_file() else b""
-        if CUSTOM_OP not in content:
+        if EDGETPU_OP not in content:
             raise ThresholdError(f"{path}: {COMPILER} has mapped nothing of {name}; it said: {_last_line(said)}")
         sha256 = hashlib.sha256(content).hexdigest()
         models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256, compiled_from=model.sha256)
