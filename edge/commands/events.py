@@ -1,0 +1,96 @@
+"""`edge events`: subscribe to doors and print what they publish."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.commands.command import Commands, new_command
+from edge.config import MqttConfig, read_config
+
+if TYPE_CHECKING:
+    from edge.messaging.subscriber import Message
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    command = new_command(commands, "events", _events, "subscribe to doors and print what they publish")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
+    source.add_argument("--broker", default="mqtt://localhost:1883", metavar="URL", help="(default: %(default)s)")
+    command.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
+    command.add_argument("--site", metavar="S", help="only this site (default: all)")
+    command.add_argument("--door", metavar="D", help="only this door (default: all)")
+    command.add_argument(
+        "--channels",
+        nargs="+",
+        default=["events"],
+        choices=["events", "open", "status", "health", "release"],
+        metavar="CHANNEL",
+        help="events, open, status, health, release (default: events)",
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    from edge.messaging.events import Channel, Topics
+    from edge.messaging.subscriber import Subscriber
+
+    config = read_config(arguments.config) if arguments.config else None
+    mqtt = config.mqtt if config else MqttConfig(url=arguments.broker, insecure=arguments.insecure)
+    doors = Topics(arguments.site or "+", arguments.door or "+")
+    with Subscriber(mqtt, doors, [Channel(name) for name in arguments.channels]) as subscriber:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: subscriber.stop())
+        for message in subscriber.messages():
+            if message.problem:
+                print(_printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
+            elif arguments.json:
+                print(_as_json(message), flush=True)
+            else:
+                print(readable(message), flush=True)
+    return 0
+
+
+def readable(message: Message) -> str:
+    """One line of `edge events` for people: when, where, what, who and why."""
+    from edge.messaging.events import Event
+
+    door = f"{message.door.site}/{message.door.door}"
+    if not isinstance(message.record, Event):
+        return _printable(f"{door} {message.channel}  {msgspec.json.encode(_content(message)).decode()}")
+    event = message.record
+    measured = event.distance_sq is not None and event.threshold_sq is not None
+    near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
+    who = event.person.id if event.person else "-"
+    return _printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
+
+
+def _as_json(message: Message) -> str:
+    """One line of `edge events --json`."""
+    return _printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
+
+
+def _content(message: Message) -> object:
+    """All that was said, in JSON's own terms; without the keys beyond the contract where those are damaged."""
+    try:
+        return msgspec.json.decode(message.payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return message.record
+
+
+def _printable(text: str) -> str:
+    r"""One line that no terminal obeys: what anybody on the network has sent, with control characters as \uXXXX."""
+    units = struct.Struct(">H")
+    return "".join(
+        each
+        if each.isprintable()
+        else "".join(f"\\u{unit:04x}" for (unit,) in units.iter_unpack(each.encode("utf-16-be", "surrogatepass")))
+        for each in text
+    )

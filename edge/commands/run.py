@@ -1,0 +1,38 @@
+"""`edge run`: guard a door until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+
+from edge.commands.command import Commands, new_command
+from edge.config import read_config
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    command = new_command(commands, "run", _run, "guard a door until told to stop (the service runs this)")
+    command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge.privacy import confine, exposed
+
+    confine()
+    config = read_config(arguments.config)
+    if found := exposed(config):
+        paths = " ".join(map(str, found))
+        logging.getLogger(__name__).warning("others may read or write %s: chmod go= %s", paths, paths)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    from edge.vision.opening import Opening
+
+    with Opening(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
+        from edge.daemon import Daemon
+
+        Daemon(config, opening).run(stop)
+    return 0
