@@ -14,7 +14,7 @@ from edge.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, 
 from edge.demo.show import GALLERY
 from edge.identity.gallery import load_gallery
 from edge.pipeline import Pipeline
-from edge.records import Floats, Frame, Pixels
+from edge.records import Face, Floats, Frame, Pixels
 from edge.vision.detector import Detector
 from edge.vision.lookout import Lookout
 from edge.vision.metering import P, R
@@ -54,6 +54,12 @@ def at(pixels: Pixels, seconds: float) -> Frame:
     return Frame(pixels, 0, round(seconds * SECOND))
 
 
+def searched(lookout: Lookout, room: Pixels) -> list[Face]:
+    """The faces in a room after a search at 0 s, which what was seen an instant before brings about."""
+    seen = lookout.detect(at(room, -0.01))
+    return lookout.detect(at(room, 0), [*seen, *seen, *seen])
+
+
 def test_a_close_look_finds_a_known_face_where_a_search_does(photo: Photo, far: Detector, near: Detector) -> None:
     room = scene(photo("biden"), 220)
     (searched,) = far.detect(at(room, 0))
@@ -78,10 +84,26 @@ def test_a_close_look_at_a_face_larger_than_the_frame_sees_the_frame(near: Detec
 
 
 def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, lookout: Lookout) -> None:
-    (known,) = lookout.detect(at(scene(photo("biden"), 40), 0))
+    (known,) = searched(lookout, scene(photo("biden"), 40))
     both = scene(photo("biden"), 40, 380)
     assert len(lookout.detect(at(both, 0.1), [known])) == 1
     assert len(lookout.detect(at(both, CONFIG.scan_every_s), [known])) == 2
+
+
+def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_next_frame(
+    photo: Photo, far: Detector, near: Detector, lookout: Lookout
+) -> None:
+    room = scene(photo("biden"), 150, width=300, top=20)
+    assert lookout.detect(at(scene(photo("biden")), 0)) == []
+    (close,) = lookout.detect(at(room, 60))
+    assert close.box == near.detect(at(room, 60))[0].box
+    (searched_for,) = lookout.detect(at(room, 60.1), [close])
+    assert searched_for.box == far.detect(at(room, 60))[0].box
+
+
+def test_who_is_far_after_a_rest_is_found_in_the_first_frame(photo: Photo, lookout: Lookout) -> None:
+    assert lookout.detect(at(scene(photo("biden")), 0)) == []
+    assert len(lookout.detect(at(scene(photo("biden"), 300, width=90), 60))) == 1
 
 
 def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(photo: Photo, lookout: Lookout) -> None:
@@ -110,13 +132,13 @@ def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is
 
 
 def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: Lookout) -> None:
-    (known,) = lookout.detect(at(scene(photo("biden"), 0), 0))
+    (known,) = searched(lookout, scene(photo("biden"), 0))
     (found,) = lookout.detect(at(scene(photo("biden"), 420), 0.1), [known])
     assert found.box.left > 400
 
 
 def test_two_known_faces_that_have_become_one_bring_a_search(photo: Photo, lookout: Lookout) -> None:
-    (known,) = lookout.detect(at(scene(photo("biden"), 220), 0))
+    (known,) = searched(lookout, scene(photo("biden"), 220))
     (found,) = lookout.detect(at(scene(photo("biden"), 220), 0.1), [known, known])
     assert found.box.iou(known.box) > 0.9
 

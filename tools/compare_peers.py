@@ -3,8 +3,9 @@
 
 All find the main face of a picture and make its vector, in turn, with one thread each:
 
-  threshold  as a door sees somebody new (first sight), somebody it follows (followed), or with detector = "near" (near
-             detector)
+  threshold  as a door that has rested sees somebody who is near (first sight), as it searches for those far away, too,
+             twice a second while something moves (far search), as it sees somebody it follows (followed), or with
+             detector = "near" (near detector)
   dlib       as the package face_recognition uses it, without and with doubling the picture
   OpenCV     4: a Haar cascade and local binary patterns; its networks' weights are in no package
 

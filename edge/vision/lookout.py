@@ -2,7 +2,7 @@
 
 The far model finds everybody and costs three times the near one. So it searches the whole picture once in a while;
 between, the near one looks around the faces that are known, where it sees small ones better, or, if nobody is, for
-somebody who has come near.
+somebody who has come near. After a rest, too, it is asked first: who has come to the door waits for no search.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edge.vision.detector import Detector
 
 _CLOSE_LOOKS = 2  # more cost as much as a search
 _SAME = 0.3  # IoU with the last frame's box
+_REST = 2  # times `scan_every_s` without any look
 _NEAR = 0.15  # of the picture's longer side: 96 px of 640, about a metre away
 
 
@@ -32,6 +33,7 @@ class Lookout:
         self._close = close
         self._config = config
         self._searched_ns: int | None = None
+        self._looked_ns: int | None = None
 
     def detect(self, frame: Frame, known: Sequence[Face] = ()) -> list[Face]:
         """Faces of one frame, largest first.
@@ -41,19 +43,22 @@ class Lookout:
             known: the faces that are being followed, as they were last seen. While there are one or two, each is found
                 again, and the last search is recent, nothing else is looked for.
         """
-        if not self._search_due(frame):
-            if not known and self._close is not self._everywhere:
-                return self._come_near(frame)
-            if known and len(known) <= _CLOSE_LOOKS and (faces := self._again(frame, known)):
-                return faces
+        rested = self._passed(self._looked_ns, frame, _REST * self._config.scan_every_s)
+        self._looked_ns = frame.t_ns
+        due = self._passed(self._searched_ns, frame, self._config.scan_every_s)
+        if not known and self._close is not self._everywhere and (rested or not due):
+            faces = self._come_near(frame)
+            if faces or not due:
+                return faces  # the search, if due, is left to the next frame
+        if known and not due and len(known) <= _CLOSE_LOOKS and (faces := self._again(frame, known)):
+            return faces
         self._searched_ns = frame.t_ns
         return self._everywhere.detect(frame)
 
-    def _search_due(self, frame: Frame) -> bool:
-        if self._searched_ns is None:
-            return True
-        since_ns = frame.t_ns - self._searched_ns
-        return since_ns < 0 or since_ns >= self._config.scan_every_s * 1e9  # below 0: another clip has begun
+    @staticmethod
+    def _passed(then_ns: int | None, frame: Frame, seconds: float) -> bool:
+        """Whether that long ago, never, or in another clip."""
+        return then_ns is None or not 0 <= frame.t_ns - then_ns < seconds * 1e9
 
     def _come_near(self, frame: Frame) -> list[Face]:
         """Faces so large that the near model places them well even in the whole picture."""

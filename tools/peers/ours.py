@@ -1,4 +1,4 @@
-"""Threshold in the three ways in which a door runs it; with one thread, and whatever the face's quality."""
+"""Threshold in the ways in which a door runs it; with one thread, and whatever the face's quality."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ from edge.vision.detector import main_face
 from edge.vision.reader import Vision, load_vision
 from peers.peer import Entry
 
-FIRST_SIGHT, FOLLOWED, NEAR = "threshold, first sight", "threshold, followed", "threshold, near detector"
+FIRST_SIGHT, SEARCHED = "threshold, first sight", "threshold, far search"
+FOLLOWED, NEAR = "threshold, followed", "threshold, near detector"
+_REST_NS = 60_000_000_000
 
 
 class FirstSight:
-    """Somebody new: the whole frame is searched, then mesh and embedder."""
+    """Somebody new at a door that has rested: the near detector looks, the far one if it finds nobody near."""
+
+    def __init__(self) -> None:
+        self._vision = _vision("far", scan_every_s=DetectorConfig().scan_every_s)
+        self._t_ns = 0
+
+    def detect_and_embed(self, pixels: Pixels) -> Floats | None:
+        """As `Peer`."""
+        self._t_ns += _REST_NS
+        return _read(self._vision, pixels, self._vision.detector.detect(Frame(pixels, 0, self._t_ns)))
+
+
+class Searched:
+    """The whole frame is searched by one detector, then mesh and embedder."""
 
     def __init__(self, detector: Literal["far", "near"]) -> None:
         self._vision = _vision(detector, scan_every_s=0)
@@ -46,12 +61,19 @@ class Followed:
 
 
 def entries() -> list[Entry]:
-    """Our three ways."""
+    """Our ways."""
     return [
         Entry(
             FIRST_SIGHT,
+            "somebody near after a rest: a look by the near detector, mesh, embedder",
+            FirstSight,
+            lambda: "",
+            ours=True,
+        ),
+        Entry(
+            SEARCHED,
             "the whole frame searched by the far detector, mesh, embedder",
-            lambda: FirstSight("far"),
+            lambda: Searched("far"),
             lambda: "",
             ours=True,
         ),
@@ -66,7 +88,7 @@ def entries() -> list[Entry]:
         Entry(
             NEAR,
             "the whole frame searched by the near detector, mesh, embedder",
-            lambda: FirstSight("near"),
+            lambda: Searched("near"),
             lambda: "",
             ours=True,
         ),
