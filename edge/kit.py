@@ -16,7 +16,7 @@ from edge.access.rulebook import Rules
 from edge.access.rules import read_rules, rules_of
 from edge.config import DoorConfig
 from edge.errors import GalleryError, ModelError
-from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
+from edge.identity.gallery import Gallery, load_gallery, nobody
 from edge.identity.sealing import read_key
 from edge.identity.shards import retained
 from edge.records import Floats
@@ -59,7 +59,7 @@ def kit_of(config: DoorConfig, meter: Meter = unmetered) -> Kit:
         if config.release is None:
             raise
         log.warning("%s; this door knows nobody until a release arrives", error)
-        gallery = _nobody(embedder.dimension, embedder.sha256)
+        gallery = nobody(embedder.dimension, embedder.sha256)
     return Kit(vision, gallery, rules_of(config.access), own_models=False)
 
 
@@ -113,8 +113,3 @@ def _test_gallery(gallery: Gallery, folder: Path) -> None:
         vector: Floats = gallery.centroids[row]
         if gallery.nearest(vector).distance_sq > _SELF_SQ:
             raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")
-
-
-def _nobody(dimension: int, embedder_sha256: str) -> Gallery:
-    nothing = np.zeros((0, dimension), np.float32)
-    return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))

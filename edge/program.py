@@ -39,15 +39,23 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def moment_ns(text: str) -> int:
-    """A moment on the command line, for argparse's `type`: nanoseconds since 1970 UTC.
+    """A moment on the command line, for argparse's `type`; see `moment_of`."""
+    try:
+        return moment_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def moment_of(text: str) -> int:
+    """Nanoseconds since 1970 UTC of an ISO 8601 time with an offset.
 
     Raises:
-        ArgumentTypeError: it is no ISO 8601 time with an offset, or too far away.
+        ValueError: it is none, or too far away.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
+        raise ValueError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
     if moment.tzinfo is None or not _YEARS[0] <= moment.year < _YEARS[1]:
-        raise argparse.ArgumentTypeError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
+        raise ValueError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
     return round(moment.timestamp()) * 1_000_000_000

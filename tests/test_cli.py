@@ -55,7 +55,8 @@ def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Pa
     other.write_text('{"kind":"unknown","person":null,"t":2}\n')
     result = edge("replay", CLIP, "--gallery", GALLERY, "--expect", other)
     assert result.code == 1
-    assert "event 1: expected unknown" in result.err
+    assert "2 of 2 events differ from what is expected" in result.err
+    assert "!    2.00 s  unknown    -" in result.err
 
 
 def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edge) -> None:

@@ -26,7 +26,7 @@ from edge.demo.show import CLIP
 from edge.errors import InputError
 from edge.identity.gallery import Gallery, load_gallery
 from edge.records import Floats, Quality, Sample
-from edge.replay import replay
+from edge.replaying.clip import replay
 
 ROOT = Path(__file__).parent.parent
 

@@ -32,7 +32,7 @@ from people.folder import read_card
 from releases import EMBEDDER, gallery_bytes
 from vectors import Vectors, read_vectors, save_vectors
 
-from edge import cli
+from edge.commands.events import as_json, readable
 from edge.config import OutboxConfig, read_config
 from edge.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.identity import gallery, shards
@@ -42,7 +42,7 @@ from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Incoming
 from edge.messaging.subscriber import Message, _message
 from edge.release.layout import decode_release
-from edge.replay import read_expected
+from edge.replaying.expected import read_expected
 from edge.vision.manifest import read_manifest
 
 FEW = {"outbox-db": 20, "clip": 15, "tuf-metadata": 15, "mqtt-packets": 20}
@@ -227,18 +227,18 @@ def test_an_event_that_half_says_its_distance_is_printed() -> None:
     """Null is allowed for either."""
     message = an_event_from(b"front", b'"distance_sq":0.5,"threshold_sq":null')
     assert message.problem == ""
-    assert cli._readable(message).endswith("front")
+    assert readable(message).endswith("front")
 
 
 def test_what_others_publish_is_one_line_that_no_terminal_obeys() -> None:
     """Escape sequences in names, line breaks between keys, and damaged keys that we do not know."""
     message = an_event_from(b"\\u001b[2J\\n", b'"distance_sq":0.5,\n"threshold_sq":1,\n"more":[1]')
-    for line in (cli._readable(message), cli._as_json(message)):
+    for line in (readable(message), as_json(message)):
         assert line.isprintable()
         assert "u001b[2J" in line
-    assert '"more":[1]' in cli._as_json(message)
+    assert '"more":[1]' in as_json(message)
     damaged = an_event_from(b"front", b'"distance_sq":0.5,"threshold_sq":1,"more":"\xff"')
-    assert "more" not in cli._as_json(damaged)
+    assert "more" not in as_json(damaged)
 
 
 def test_a_pair_with_a_number_of_thousands_of_digits_names_no_photo(tmp_path: Path) -> None:

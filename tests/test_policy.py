@@ -22,7 +22,7 @@ from edge.demo.show import CLIP, GALLERY
 from edge.errors import ConfigError
 from edge.host import WallClock
 from edge.records import Decision, Finding, Kind, Match, Person, Verdict
-from edge.replay import replay
+from edge.replaying.clip import replay
 
 ROOT = Path(__file__).parent.parent
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -11,8 +13,12 @@ import pytest
 
 from edge.config import AccessConfig, DoorConfig, MotionConfig
 from edge.demo.show import CLIP, FOLDER, GALLERY
-from edge.errors import CameraError, ExpectationError, GalleryError, InputError
-from edge.replay import Line, Who, compare, read_expected, replay
+from edge.errors import CameraError, GalleryError, InputError
+from edge.replaying.annotate import Annotator
+from edge.replaying.clip import Line, Who, replay
+from edge.replaying.expected import difference_table, matched, read_expected, write_expected
+from edge.replaying.explain import Explainer
+from edge.replaying.suite import Result, junit, run_suite
 from edge.vision.images import read_image
 
 CONFIG = DoorConfig(site="test", door="test")
@@ -27,7 +33,7 @@ def lines() -> list[Line]:
 def test_the_bundled_clip_gives_its_golden_events(lines: list[Line]) -> None:
     """One enrolled person is recognised, one stranger is unknown; the distances hold, too."""
     golden = read_expected(EXPECTED)
-    compare(golden, lines)
+    assert not any(pair.differs for pair in matched(golden, lines))
     assert [line.kind for line in lines] == ["door-open", "unknown"]
     for want, have in zip(golden, lines, strict=True):
         assert have.distance_sq == pytest.approx(want.distance_sq, abs=0.05)
@@ -58,7 +64,8 @@ def test_who_is_recognised_but_not_allowed_is_denied() -> None:
 
 def test_the_annotated_clip_shows_every_frame_with_something_drawn(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    list(replay(CONFIG, CLIP, GALLERY, annotate=out))
+    with closing(Annotator(out, CONFIG.verdict.min_samples)) as annotator:
+        list(replay(CONFIG, CLIP, GALLERY, [annotator]))
     plain, drawn = cv2.VideoCapture(str(CLIP)), cv2.VideoCapture(str(out))
     frames, changed = 0, 0
     while True:
@@ -79,28 +86,78 @@ def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
     larger = cv2.resize(portrait, None, fx=1.1, fy=1.1)
     for number in range(20):
         cv2.imwrite(str(tmp_path / f"{number:02}.jpg"), larger if number % 2 else portrait)
-    (line,) = replay(CONFIG, tmp_path, GALLERY, annotate=tmp_path / "out.mp4")
+    with closing(Annotator(tmp_path / "out.mp4", CONFIG.verdict.min_samples)) as annotator:
+        (line,) = replay(CONFIG, tmp_path, GALLERY, [annotator])
     assert (line.kind, line.person and line.person.id) == ("door-open", "barack-obama")
 
 
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ([], "event 1: expected door-open anna at 1.00 s, found nothing"),
-        ([Line("unknown", None, 1.0)], "expected door-open anna at 1.00 s, found unknown - at 1.00 s"),
-        ([Line("door-open", Who("bert"), 1.0)], "found door-open bert at 1.00 s"),
-        ([Line("door-open", Who("anna"), 1.6)], "found door-open anna at 1.60 s"),
-        ([Line("door-open", Who("anna"), 1.0), Line("unknown", None, 2.0)], "event 2: expected nothing"),
+        ([], "- 1.00 s door-open anna nothing missing"),
+        ([Line("unknown", None, 1.0)], "! 1.00 s door-open anna 1.00 s unknown - kind, person"),
+        ([Line("door-open", Who("bert"), 1.0)], "! 1.00 s door-open anna 1.00 s door-open bert person"),
+        ([Line("door-open", Who("anna"), 1.6)], "! 1.00 s door-open anna 1.60 s door-open anna time"),
+        ([Line("door-open", Who("anna"), 1.0), Line("unknown", None, 2.0)], "+ nothing 2.00 s unknown - not expected"),
     ],
 )
 def test_a_difference_from_the_expected_events_is_told(found: list[Line], told: str) -> None:
-    with pytest.raises(ExpectationError) as caught:
-        compare([Line("door-open", Who("anna"), 1.0)], found)
-    assert told in str(caught.value)
+    table = difference_table(matched([Line("door-open", Who("anna"), 1.0)], found))
+    assert told in [" ".join(row.split()) for row in table.splitlines()]
+
+
+def test_an_event_too_many_shifts_none_of_the_others() -> None:
+    """Each finds its own partner, not the one in the same place of the list."""
+    anna, bert, carl = (Line("door-open", Who(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0)))
+    pairs = matched([anna, bert, carl], [Line("unknown", None, 0.2), anna, bert, carl])
+    assert [pair.differs for pair in pairs] == [("not expected",), (), (), ()]
 
 
 def test_a_small_shift_in_time_is_as_expected() -> None:
-    compare([Line("unknown", None, 1.0)], [Line("unknown", None, 1.5)])
+    (pair,) = matched([Line("unknown", None, 1.0)], [Line("unknown", None, 1.5)])
+    assert not pair.differs
+
+
+def test_what_is_recorded_is_what_is_expected_afterwards(lines: list[Line], tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    write_expected(path, lines)
+    assert read_expected(path) == lines
+    with pytest.raises(InputError, match="exists already"):
+        write_expected(path, lines)
+
+
+def test_every_visitor_is_explained_with_every_look() -> None:
+    explainer = Explainer()
+    for line in replay(CONFIG, CLIP, GALLERY, [explainer]):
+        explainer.hear(line)
+    answers = [answer.kind for visitor in explainer.visitors.values() for answer in visitor.answers]
+    assert answers == ["door-open", "unknown"]
+    for visitor in explainer.visitors.values():
+        assert visitor.looks[-1].samples == max(look.samples for look in visitor.looks)
+        assert f"Visitor {visitor.track}: {visitor.first_s:.2f}" in explainer.text()
+    assert max(map(len, explainer.text().splitlines())) <= 100
+
+
+def test_a_folder_of_clips_is_held_to_what_each_expects(tmp_path: Path) -> None:
+    """One as expected, one with another time, one without a clip: each is told, and the report counts them."""
+    for name in ("good", "other"):
+        (tmp_path / f"{name}.mp4").symlink_to(CLIP)
+    (tmp_path / "gallery.safetensors").symlink_to(GALLERY)
+    (tmp_path / "good.expected.jsonl").symlink_to(EXPECTED)
+    (tmp_path / "other.expected.jsonl").write_text('{"kind":"unknown","person":null,"t":3}\n')
+    (tmp_path / "absent.expected.jsonl").symlink_to(EXPECTED)
+    results = list(run_suite(tmp_path))
+    assert [(result.name, result.ok) for result in results] == [("absent", False), ("good", True), ("other", False)]
+    assert results[0].error
+    assert "not expected" in results[2].difference
+    suite = ET.fromstring(junit(results))
+    assert suite.attrib.items() >= {"tests": "3", "failures": "1", "errors": "1"}.items()
+
+
+def test_a_report_holds_no_character_that_its_readers_refuse() -> None:
+    suite = ET.fromstring(junit([Result("x", 1, "a\x00\x1b\u202eb\ufffe", "", 0.1)]))
+    (case,) = suite
+    assert case[0].text == "a???b?"
 
 
 def test_only_kind_person_and_time_need_to_be_expected(tmp_path: Path) -> None:
@@ -123,5 +180,5 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
     with pytest.raises(GalleryError):
         list(replay(CONFIG, CLIP, tmp_path / "absent.safetensors"))
     with pytest.raises(InputError, match=r"must be named \*\.mp4"):
-        list(replay(CONFIG, CLIP, GALLERY, annotate=tmp_path / "out.gif"))
+        Annotator(tmp_path / "out.gif", CONFIG.verdict.min_samples)
     assert list(tmp_path.iterdir()) == []

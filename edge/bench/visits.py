@@ -23,7 +23,7 @@ from edge.identity.gallery import load_gallery, save_gallery
 from edge.messaging.events import Channel, Event, EventKind, Topics
 from edge.messaging.subscriber import Subscriber
 from edge.records import Person
-from edge.replay import replay
+from edge.replaying.clip import replay
 from edge.vision.tflite import Model
 
 _PRESENT, _ABSENT = 8, 4  # frames of a visit and of the pause after it

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 import msgspec
 
@@ -23,3 +25,10 @@ def new_command(
 def print_json(value: object) -> None:
     """One line on standard output, at once."""
     print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def coloured(table: str, stream: TextIO) -> str:
+    """A table of differences, in colour where the stream is a terminal and NO_COLOR (no-color.org) is not set."""
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return table
+    return re.sub(r"^  [!+-] .*$", "\x1b[31m\\g<0>\x1b[0m", table, flags=re.M)

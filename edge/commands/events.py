@@ -52,7 +52,7 @@ def _events(arguments: argparse.Namespace) -> int:
             if message.problem:
                 print(_printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
             elif arguments.json:
-                print(_as_json(message), flush=True)
+                print(as_json(message), flush=True)
             else:
                 print(readable(message), flush=True)
     return 0
@@ -72,7 +72,7 @@ def readable(message: Message) -> str:
     return _printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
 
 
-def _as_json(message: Message) -> str:
+def as_json(message: Message) -> str:
     """One line of `edge events --json`."""
     return _printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
 

@@ -4,53 +4,99 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge.commands.command import Commands, new_command, print_json
+from edge.commands.command import Commands, coloured, new_command, print_json
 from edge.config import DoorConfig, read_config
+from edge.errors import ExpectationError
 from edge.program import moment_ns
+
+if TYPE_CHECKING:
+    from edge.replaying.clip import Line
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = new_command(commands, "replay", _replay, "run a recorded clip through the very loop of the daemon")
     command.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of stills in order of name")
-    command.add_argument("--gallery", type=Path, required=True, metavar="G", help="gallery made by tools/enroll.py")
+    command.add_argument("--gallery", type=Path, metavar="G", help="made by tools/enroll.py (default: nobody enrolled)")
     command.add_argument("--config", type=Path, metavar="C", help="door.toml to stand in for (default: all defaults)")
     command.add_argument("--json", action="store_true", help="one JSON object per decision and line")
     command.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="write the clip with what the door saw")
+    command.add_argument("--explain", action="store_true", help="afterwards tell of every visitor and every look")
     command.add_argument(
         "--at",
         type=moment_ns,
         metavar="TIME",
         help="when the clip begins, for rules with times, such as 2026-03-29T01:30+01:00 (default: clock not set)",
     )
-    command.add_argument(
+    expectation = command.add_mutually_exclusive_group()
+    expectation.add_argument(
         "--expect",
         type=Path,
         metavar="EVENTS.jsonl",
         help="compare kind, person and time with these lines; 1 if they differ",
     )
+    expectation.add_argument("--record", type=Path, metavar="EVENTS.jsonl", help="write down what --expect may compare")
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from edge.replay import compare, read_expected, replay
+    from edge.replaying.annotate import Annotator
+    from edge.replaying.asked import Asked
+    from edge.replaying.clip import Watcher, replay
+    from edge.replaying.expected import read_expected, refuse_existing, write_expected
+    from edge.replaying.explain import Explainer
 
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="replay", door="replay")
     expected = read_expected(arguments.expect) if arguments.expect else None
+    if arguments.record:
+        refuse_existing(arguments.record)
+    if arguments.gallery is None:
+        print("no --gallery: nobody is enrolled, so whoever comes is unknown", file=sys.stderr)
     found = []
-    for line in replay(config, arguments.clip, arguments.gallery, arguments.annotate, arguments.at):
-        found.append(line)
-        if arguments.json:
-            print_json(line)
-        else:
-            who = line.person.id if line.person else "-"
-            print(
-                f"{line.t:8.2f} s  {line.kind:9}  {who:24}  distance {line.distance_sq:.2f}, threshold "
-                f"{line.threshold_sq:.2f} (lower is nearer, stricter), {line.samples} samples: {line.reason}",
-                flush=True,
-            )
+    explainer = Explainer() if arguments.explain else None
+    with ExitStack() as stack:
+        watchers: list[Watcher] = [Asked(), *([explainer] if explainer else [])]
+        if arguments.annotate:
+            watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.verdict.min_samples))))
+        for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
+            found.append(line)
+            if explainer:
+                explainer.hear(line)
+            if arguments.json:
+                print_json(line)
+            else:
+                print(_readable(line), flush=True)
+    if explainer and arguments.json:
+        print_json({"visitors": list(explainer.visitors.values())})
+    elif explainer:
+        print(f"\n{explainer.text()}")
+    if arguments.annotate:
+        print(f"{arguments.annotate}: written", file=sys.stderr)
+    if arguments.record:
+        write_expected(arguments.record, found)
+        print(f"{arguments.record}: {len(found)} events written", file=sys.stderr)
     if expected is not None:
-        compare(expected, found)
-        print(f"{arguments.expect}: all {len(expected)} events as expected", file=sys.stderr)
+        _compare(arguments.expect, expected, found)
     return 0
+
+
+def _compare(path: Path, expected: list[Line], found: list[Line]) -> None:
+    from edge.replaying.expected import difference_table, matched
+
+    pairs = matched(expected, found)
+    different = sum(bool(pair.differs) for pair in pairs)
+    if different:
+        print(coloured(difference_table(pairs), sys.stderr), file=sys.stderr)
+        raise ExpectationError(f"{path}: {different} of {len(pairs)} events differ from what is expected")
+    print(f"{path}: all {len(expected)} events as expected", file=sys.stderr)
+
+
+def _readable(line: Line) -> str:
+    who = line.person.id if line.person else "-"
+    return (
+        f"{line.t:8.2f} s  {line.kind:9}  {who:24}  distance {line.distance_sq:.2f}, threshold {line.threshold_sq:.2f} "
+        f"(lower is nearer, stricter), {line.samples} samples: {line.reason}"
+    )

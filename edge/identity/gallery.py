@@ -89,6 +89,12 @@ class Gallery:
         return Match(self.people[row], _distance_sq(best), self.thresholds_sq.item(row), _distance_sq(second))
 
 
+def nobody(dimension: int, embedder_sha256: str) -> Gallery:
+    """A gallery of that embedder in which nobody is enrolled."""
+    nothing = np.zeros((0, dimension), np.float32)
+    return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))
+
+
 def load_gallery(path: Path, embedder_sha256: str, key: GalleryKey | None = None) -> Gallery:
     """Read a gallery and check all of it; with a key it must be sealed, and its version is that of the plain file.
 

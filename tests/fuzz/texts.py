@@ -20,7 +20,7 @@ from edge.config import MqttConfig, VerdictConfig, read_config
 from edge.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.messaging.endpoint import read_endpoint
 from edge.records import Finding, Match, Person, Verdict
-from edge.replay import read_expected
+from edge.replaying.expected import read_expected
 from edge.vision.manifest import default_folder, read_manifest
 from fuzz.target import Parse, Target
 

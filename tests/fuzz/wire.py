@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from releases import NOW, Desk
 
-from edge import cli
+from edge.commands.events import as_json, readable
 from edge.config import MqttConfig
 from edge.errors import BrokerError, ReleaseError
 from edge.messaging import subscriber
@@ -50,12 +50,17 @@ _RELEASE = {
     "v": 1, "door": "front", "release": 3, "applied_at": _AT, "ok": True, "reason": "applied", "people": 2,
     "gallery": None, "models": {},
 }  # fmt: skip
+_CHALLENGE = {
+    "v": 1, "door": "front", "id": "0193-x", "at": _AT, "expires_at": _AT, "ask": "turn-left", "state": "asked",
+    "step": 1, "steps": 2, "reason": "",
+}  # fmt: skip
 _RECORDS = {
     Channel.EVENTS: _EVENT,
     Channel.OPEN: _OPEN,
     Channel.STATUS: _STATUS,
     Channel.HEALTH: _HEALTH,
     Channel.RELEASE: _RELEASE,
+    Channel.CHALLENGE: _CHALLENGE,
 }
 _JSON = (
     b'"',
@@ -90,7 +95,7 @@ def _message(_: Path) -> Parse:
             raise Unread
         if message.record is not None:
             assert decode(message.channel, encode(message.record)) == message.record
-        for line in (cli._readable(message), cli._as_json(message)):
+        for line in (readable(message), as_json(message)):
             line.encode()
             assert line.isprintable(), f"not one printable line: {line!r:.200}"
 

@@ -1,0 +1,41 @@
+"""`edge verify`: every clip of a folder, held to what it should give."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edge.commands.command import Commands, coloured, new_command
+from edge.config import read_config
+from edge.errors import ExpectationError
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    command = new_command(
+        commands, "verify", _verify, "replay every clip of a folder that says what it expects; 1 if any differs"
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="clips, and NAME.expected.jsonl beside each")
+    command.add_argument("--gallery", type=Path, metavar="G", help="(default: gallery.safetensors in the folder)")
+    command.add_argument("--config", type=Path, metavar="C", help="(default: door.toml in the folder, or all defaults)")
+    command.add_argument("--junit", type=Path, metavar="OUT.xml", help="write a report for the server that tests")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from edge.replaying.suite import run_suite, write_junit
+
+    config = read_config(arguments.config) if arguments.config else None
+    results = []
+    for result in run_suite(arguments.folder, config, arguments.gallery):
+        results.append(result)
+        state = "ok   " if result.ok else "ERROR" if result.error else "DIFF "
+        print(f"{state}  {result.name:30}  {result.events:3} events  {result.took_s:6.1f} s  {result.error}".rstrip())
+        if result.difference:
+            print(coloured(result.difference, sys.stdout), flush=True)
+    if arguments.junit:
+        write_junit(arguments.junit, results)
+    wrong = [result.name for result in results if not result.ok]
+    if wrong:
+        raise ExpectationError(f"{len(wrong)} of {len(results)} clips are not as expected: {', '.join(wrong)}")
+    return 0
