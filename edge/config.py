@@ -113,6 +113,25 @@ class VerdictConfig(Table, frozen=True):
     cooldown_s: NotNegative = 10.0  # who stays, or returns within this, is not announced again
 
 
+class LivenessConfig(Table, frozen=True):
+    """When a face counts as a picture of one. Scores are 0 (genuine) to 1 (attack); a lower limit is stricter."""
+
+    mode: Literal["off", "passive", "challenge"] = "off"  # passive: watched; challenge: asked to move the head
+    attack_score: Share = 0.5  # at or above: an attack
+    min_s: Positive = 1.0  # watched so long before a score counts; at most 1.3 are used
+    max_s: Positive = 6.0  # who has not shown enough by then is denied
+    retry_s: NotNegative = 3.0  # who was denied for it and stays is looked at anew after so long
+    ask_when: Literal["always", "doubt"] = "always"  # with mode = "challenge"; doubt: only from `doubt_score` on
+    doubt_score: Share = 0.2  # at or above, or not enough seen by `max_s`: asked
+    asks: Annotated[tuple[Literal["turn-left", "turn-right", "look-up"], ...], Meta(min_length=1)] = (
+        "turn-left",
+        "turn-right",
+        "look-up",
+    )  # what may be asked, drawn anew each time; left and right are the visitor's own
+    ask_steps: Annotated[int, Meta(ge=1, le=5)] = 2  # movements in a row
+    ask_timeout_s: Positive = 4.0  # to make each, and back
+
+
 class AccessConfig(Table, frozen=True):
     """Who of the recognised may pass; everybody else is denied."""
 
@@ -184,6 +203,7 @@ class DoorConfig(Table, frozen=True):
     verdict: VerdictConfig = VerdictConfig()
     access: AccessConfig = AccessConfig()
     lockout: LockoutConfig = LockoutConfig()
+    liveness: LivenessConfig = LivenessConfig()
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
     release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models

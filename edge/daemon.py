@@ -8,10 +8,12 @@ for frame in camera:
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.announcer import Announcer
 from edge.config import DoorConfig
 from edge.errors import CameraLost
 from edge.eye import Eye
@@ -68,7 +70,8 @@ class Daemon:
         self._stopwatch = Stopwatch()
         self._renewal = self._renewing()
         kit = self._renewal.kit if self._renewal else kit_of(config, self._stopwatch)
-        self._pipeline = Pipeline(config, kit.vision, kit.gallery, self._stopwatch, rules=kit.rules)
+        chance = random.SystemRandom().random  # nobody may foretell what a challenge asks
+        self._pipeline = Pipeline(config, kit.vision, kit.gallery, self._stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
         self._logbook = Logbook(config, self._circumstances, self._clock)
@@ -78,6 +81,7 @@ class Daemon:
             self._logbook.outbox,
             on_open_expired=self._logbook.open_expired,
         )
+        self._announcer = Announcer(config.door, self._publisher.challenge)
         self._manager = ServiceManager()
         self._eye = Eye(config, self._logbook.record, opening)
         self._started_ns = time.monotonic_ns()
@@ -149,6 +153,7 @@ class Daemon:
                         self._seen_ns = frame.t_ns
                         for decision in self._pipeline.step(frame, self._clock.offset_ns()):
                             self._act(decision)
+                        self._announcer.tell(self._pipeline.take_prompts())
                     self.frames += 1
                     self._feed()
                     self._logbook.tend()
@@ -167,6 +172,7 @@ class Daemon:
         # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
         for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
             self._act(decision)
+        self._announcer.tell(self._pipeline.take_prompts())
         return None if over else self._reopen(stop)
 
     def _reopen(self, stop: threading.Event) -> Camera | None:
@@ -264,6 +270,7 @@ class Daemon:
                 gallery=self._gallery_ref(),
                 models=dict(self._kit.models),
                 problems=self._problems(),
+                liveness=dict(self._pipeline.guard.counts) if self._pipeline.guard else {},
             )
         )
         self._stopwatch.clear()

@@ -6,13 +6,17 @@ Nothing here reads a clock, a file or the network. The daemon and the replay of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from edge.access.policy import Policy
 from edge.access.rulebook import Rules, plain_rules
 from edge.config import DoorConfig
+from edge.errors import ConfigError
 from edge.identity.gallery import Gallery
 from edge.identity.verdict import Judge
-from edge.records import Decision, Finding, Frame, Kind, Sample, Track
+from edge.liveness.challenge import Chance
+from edge.liveness.guard import Guard
+from edge.records import Decision, Finding, Frame, Kind, Prompt, Proof, Sample, Track
 from edge.vision.metering import Meter, unmetered
 from edge.vision.motion import Motion
 from edge.vision.reader import Vision
@@ -26,6 +30,7 @@ class Pipeline:
         tracks: those of the last step, to look at.
         samples: of the last step by track id, to look at.
         judge: the evidence, to look at.
+        guard: what has been shown of being alive, to look at; None where nothing is asked.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Pipeline:
         meter: Meter = unmetered,
         *,
         rules: Rules | None = None,
+        chance: Chance | None = None,
     ) -> None:
         """
         Args:
@@ -44,16 +50,19 @@ class Pipeline:
             gallery: who is enrolled, made by the embedder in `vision`.
             meter: watches the stages bound here.
             rules: who may pass; None: as [access] allow says.
+            chance: draws what a challenge asks, each call a number of [0, 1); a door that asks for liveness needs it.
 
         Raises:
-            ConfigError: [access] names a policy, and no rules are given.
+            ConfigError: [access] names a policy, and no rules are given; or there is no chance, and liveness is asked.
         """
         self._config = config
         self._meter = meter
         self.tracks: Sequence[Track] = ()
         self.samples: dict[int, Sample] = {}
-        self._policy = Policy(plain_rules(config.access) if rules is None else rules, config.door)
+        self._policy = self._policy_of(plain_rules(config.access) if rules is None else rules)
         self.judge = Judge(gallery, self._policy.demands(config.verdict), config.lockout)
+        self._chance = chance
+        self.guard = self._guard_of(self._policy)
         self._tracker = Tracker(config.tracker)
         self._looked_ns = 0
         self._denied: set[str] = set()  # ids of people whose last answer was a denial
@@ -77,16 +86,19 @@ class Pipeline:
                 return []
         self._looked_ns = frame.t_ns
         self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.t_ns)
-        for track in self.judge.wanting(self.tracks, frame.t_ns):
+        for track in self._wanting(frame.t_ns):
             # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
             mirrored = self.judge.samples_of(track) % 2 == 1
             self.samples[track.id] = self._read(frame, track.face, mirrored=mirrored)
             self.judge.observe(track, self.samples[track.id], frame.t_ns)
+            if self.guard:
+                self._watch(track, frame, self.samples[track.id], frame.t_ns)
         return self._decide(frame.t_ns, utc_offset_ns)
 
     def adopt(self, vision: Vision, gallery: Gallery, rules: Rules) -> None:
         """Go on with other models, people and rules, between two frames; tracks go on, their evidence starts anew."""
-        self._policy = Policy(rules, self._config.door)
+        self._policy = self._policy_of(rules)
+        self.guard = self.guard or self._guard_of(self._policy)
         self.judge.adopt(gallery, self._policy.demands(self._config.verdict))
         self._detect = self._meter("detect", vision.detector.detect)
         self._read = vision.reader.read
@@ -96,14 +108,42 @@ class Pipeline:
         self.tracks = self._tracker.finish()
         return self._decide(t_ns, utc_offset_ns)
 
+    def take_prompts(self) -> list[Prompt]:
+        """What visitors are to be told since the last call."""
+        return self.guard.take_prompts() if self.guard else []
+
+    def _policy_of(self, rules: Rules) -> Policy:
+        return Policy(rules, self._config.door, Proof(self._config.liveness.mode))
+
+    def _guard_of(self, policy: Policy) -> Guard | None:
+        """Where liveness is asked for, if only at times; elsewhere nothing is computed."""
+        self.judge.proven = policy.liveness is Proof.OFF
+        if self.judge.proven:
+            return None
+        if self._chance is None:
+            raise ConfigError("[liveness]: challenges are asked for, and there is nothing to draw them by")
+        guard = Guard(self._config.liveness, self.judge, self._chance, self._config.verdict.sample_every_s)
+        self._watch = self._meter("liveness", guard.observe)
+        return guard
+
+    def _wanting(self, t_ns: int) -> list[Track]:
+        """The tracks that the verdict or the proof of life wants to look at now."""
+        wanting = self.judge.wanting(self.tracks, t_ns)
+        if self.guard:
+            wanting += [track for track in self.guard.wanting(self.tracks, t_ns) if track not in wanting]
+        return wanting
+
     def _due(self, t_ns: int) -> bool:
         """Whether those who stand there, perfectly still, have to be looked at all the same."""
         rested_ns = t_ns - self._looked_ns
-        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self.judge.wanting(self.tracks, t_ns))
+        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self._wanting(t_ns))
 
     def _decide(self, t_ns: int, utc_offset_ns: int | None) -> list[Decision]:
         wall_ns = None if utc_offset_ns is None else t_ns + utc_offset_ns
         decisions = [self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
+        if self.guard:
+            decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
+            decisions = self.guard.admit(decisions, self.tracks, t_ns, decide)
         for decision in decisions:
             self._remember(decision)
         if self._denied:
@@ -112,7 +152,7 @@ class Pipeline:
 
     def _remember(self, decision: Decision) -> None:
         person = decision.verdict.match.person
-        if decision.kind is Kind.DENIED and person is not None:
+        if decision.kind is Kind.DENIED and decision.proof is Proof.OFF and person is not None:
             self._denied.add(person.id)
         elif decision.kind is Kind.DOOR_OPEN and person is not None:
             self._denied.discard(person.id)

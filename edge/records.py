@@ -8,6 +8,7 @@ nanoseconds (clip time in a replay). A distance is a squared Euclidean distance 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -233,6 +234,74 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Proof(StrEnum):
+    """What has to be shown of being alive before a door opens, the strictest last."""
+
+    OFF = "off"
+    PASSIVE = "passive"
+    CHALLENGE = "challenge"
+
+
+def strictest(proofs: Iterable[Proof]) -> Proof:
+    """The strictest of them; OFF if there are none."""
+    return max(proofs, key=list(Proof).index, default=Proof.OFF)
+
+
+class Ask(StrEnum):
+    """What a challenge can ask of a visitor; left and right are the visitor's own."""
+
+    TURN_LEFT = "turn-left"
+    TURN_RIGHT = "turn-right"
+    LOOK_UP = "look-up"
+
+
+class ChallengeState(StrEnum):
+    """How a challenge stands once there is something to tell."""
+
+    ASKED = "asked"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a visitor is to be told.
+
+    Attributes:
+        number: of the challenge, rising from 1.
+        state: a movement is asked, or the challenge has ended.
+        ask: the movement it is about; None: it failed before any was asked.
+        step, steps: which movement of how many; step is 0 before the first.
+        reason: why it failed, or "".
+        t_ns: when.
+        expires_ns: by when the movement has to be made; at the end as `t_ns`.
+    """
+
+    number: int
+    state: ChallengeState
+    ask: Ask | None
+    step: int
+    steps: int
+    reason: str
+    t_ns: int
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a visitor has shown of being alive.
+
+    Attributes:
+        score: 0 (genuine) to 1 (attack), from watching; None: not watched long enough.
+        cues: what the score was made of, by name, as measured.
+        challenge: "passed", why it failed, or "" where none was asked.
+    """
+
+    score: float | None
+    cues: tuple[tuple[str, float], ...]
+    challenge: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """A verdict after the access rules.
@@ -243,6 +312,8 @@ class Decision:
         verdict: the evidence behind it.
         t_ns: capture time of the frame that tipped it.
         reason: why that rule refuses, such as "outside-schedule"; "" where it does not, and the verdict says it all.
+        proof: what has to be shown of being alive before the door opens; OFF also where nothing would open.
+        shown: what was shown; None where nothing was asked for.
     """
 
     kind: Kind
@@ -250,3 +321,5 @@ class Decision:
     verdict: Verdict
     t_ns: int
     reason: str = ""
+    proof: Proof = Proof.OFF
+    shown: Shown | None = None

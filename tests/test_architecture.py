@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "edge").rglob("*.py"))
-PURE_ROOMS = ("edge.vision", "edge.identity", "edge.access")
+PURE_ROOMS = ("edge.vision", "edge.identity", "edge.access", "edge.liveness")
 SHELL_ROOMS = ("edge.messaging", "edge.release")
 SOLE_IMPORTERS = {
     "ai_edge_litert": "edge.vision.tflite",
@@ -25,6 +25,7 @@ PURE_STAGES = (
     ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout", "sight"],
     ["gallery", "coarse", "verdict", "cooldown", "lockout", "shards"],
     ["policy", "rulebook"],
+    ["challenge", "evidence", "guard", "liveness", "motion", "planar"],
 )
 IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "asyncio", "uuid", "logging"}
 

@@ -87,6 +87,7 @@ def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
         "gallery": {"version": "7"},
         "models": {"embedder": "0123abcd"},
         "dropped": None,
+        "liveness": None,
     }
 
 
@@ -198,7 +199,7 @@ def test_the_schema_names_every_field_and_no_pixels() -> None:
     assert set(made) == set(Channel)
     event = made[Channel.EVENTS]["$defs"]["Event"]
     assert set(event["properties"]) == {field.encode_name for field in msgspec.structs.fields(Event)}
-    assert set(event["required"]) == set(event["properties"]) - {"dropped"}
+    assert set(event["required"]) == set(event["properties"]) - {"dropped", "liveness"}
     assert not {"pixels", "embedding", "image"} & set(event["properties"])
     assert {kind.value for kind in Kind} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
 

@@ -8,14 +8,21 @@ import msgspec
 
 from edge.access.rulebook import PersonRules, Rule, Rules
 from edge.config import VerdictConfig
-from edge.records import Decision, Finding, Kind, Verdict
+from edge.records import Decision, Finding, Kind, Proof, Verdict, strictest
 
 
 class Policy:
     """The rules of one door; pure: the moment is an argument."""
 
-    def __init__(self, rules: Rules, door: str) -> None:
+    def __init__(self, rules: Rules, door: str, liveness: Proof = Proof.OFF) -> None:
+        """
+        Args:
+            rules: the whole policy.
+            door: which.
+            liveness: what door.toml asks of everybody; the rules may ask for more, never for less.
+        """
         self._door = rules.door(door)
+        self._liveness = strictest((liveness, self._door.liveness))
         self._ways = [(rule, _Names(rule.people)) for rule in self._door.allow]
         self._calendar = rules.calendar
         self._own_limits = {limits.person: limits for limits in rules.people}
@@ -29,6 +36,11 @@ class Policy:
             min_samples=self._door.min_samples or verdict.min_samples,
         )
 
+    @property
+    def liveness(self) -> Proof:
+        """The most that this door ever asks to be shown of being alive."""
+        return strictest((self._liveness, *(rule.liveness for rule in self._door.allow)))
+
     def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
         """Turn a verdict that is recognised or unknown into the door's answer.
 
@@ -40,8 +52,11 @@ class Policy:
         """
         if verdict.finding is not Finding.RECOGNISED or verdict.match.person is None:
             return Decision(Kind.UNKNOWN, "nobody-enrolled-is-near", verdict, t_ns)
-        rule, refusal = self._judge(verdict.match.person.id, wall_ns)
-        return Decision(Kind.DENIED if refusal else Kind.DOOR_OPEN, rule, verdict, t_ns, refusal)
+        person = verdict.match.person.id
+        rule, refusal = self._judge(person, wall_ns)
+        if refusal:
+            return Decision(Kind.DENIED, rule, verdict, t_ns, refusal)
+        return Decision(Kind.DOOR_OPEN, rule, verdict, t_ns, proof=self._proof(person, wall_ns))
 
     def _judge(self, person: str, wall_ns: int | None) -> tuple[str, str]:
         """The rule that decides, and why it refuses or "": any rule that allows will do, else the first that fits."""
@@ -55,6 +70,13 @@ class Policy:
         refusals = [self._refusal(rule, wall_ns) for rule in fitting]
         deciding = refusals.index("") if "" in refusals else 0
         return fitting[deciding].id, refusals[deciding]
+
+    def _proof(self, person: str, wall_ns: int | None) -> Proof:
+        """The strictest that the rules which let this person pass now ask for, and those that may, the clock unset."""
+        holding = [rule for rule, names in self._ways if names.hold(person)]
+        if wall_ns is not None:
+            holding = [rule for rule in holding if not self._refusal(rule, wall_ns)]
+        return strictest((self._liveness, *(rule.liveness for rule in holding)))
 
     def _limits(self, person: str) -> list[PersonRules]:
         """All that hold for a person, the table of their own first."""

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from edge.access.schedule import Calendar, Schedule, Validity
 from edge.config import AccessConfig
 from edge.errors import ConfigError
+from edge.records import Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,13 @@ class Rule:
         id: its place in policy.toml, such as "doors.front.allow[0]".
         people: patterns of person ids, those of the groups included.
         schedule: when; None: always.
+        liveness: what has to be shown by whom this rule lets pass.
     """
 
     id: str
     people: tuple[str, ...]
     schedule: Schedule | None = None
+    liveness: Proof = Proof.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,14 @@ class DoorRules:
         allow: any one of them suffices.
         threshold_factor: multiplies every threshold; below 1 is stricter.
         min_samples: agreeing samples for a name; None: as door.toml says.
+        liveness: what has to be shown by everybody.
     """
 
     id: str
     allow: tuple[Rule, ...] = ()
     threshold_factor: float = 1.0
     min_samples: int | None = None
+    liveness: Proof = Proof.OFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from edge.access.rulebook import Rules as Rules
 from edge.access.schedule import DAYS, Calendar, Moment, Schedule, Validity, Window, settled, weekdays, window
 from edge.config import AccessConfig, Count, Factor
 from edge.errors import ConfigError
+from edge.records import Proof
 from edge.tables import Table, checked, nearest, read_tables
 
 _HOLIDAYS = "holidays"  # the row of a schedule for holidays
@@ -68,12 +69,14 @@ class _Allow(Table, frozen=True):
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     schedule: str | None = None
+    liveness: Proof = Proof.OFF
 
 
 class _Door(Table, frozen=True):
     allow: tuple[_Allow, ...] = ()
     threshold_factor: Factor = 1.0
     min_samples: Count | None = None
+    liveness: Proof = Proof.OFF
 
 
 class _Policy(Table, frozen=True):
@@ -200,8 +203,9 @@ def _door(table: _Door, place: str, groups: dict[str, tuple[str, ...]], schedule
             raise ConfigError(f'{id_}: names neither people nor groups; people = ["*"] is everybody enrolled')
         if allow.schedule is not None and allow.schedule not in schedules:
             raise ConfigError(f"{id_}.schedule: no schedule '{allow.schedule}'; {nearest(allow.schedule, schedules)}")
-        rules.append(Rule(id_, people, schedules[allow.schedule] if allow.schedule is not None else None))
-    return DoorRules(place, tuple(rules), table.threshold_factor, table.min_samples)
+        schedule = schedules[allow.schedule] if allow.schedule is not None else None
+        rules.append(Rule(id_, people, schedule, allow.liveness))
+    return DoorRules(place, tuple(rules), table.threshold_factor, table.min_samples, table.liveness)
 
 
 def _members(names: Iterable[str], groups: dict[str, tuple[str, ...]], place: str) -> Iterator[str]:

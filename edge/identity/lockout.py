@@ -11,6 +11,8 @@ pause of a visitor is news, whatever the cooldown says; the others are not.
 Who is the same visitor: the one remembered who is nearest by fused embedding, within `same_visitor_sq`. Two things keep
 a stranger from locking out a person who resembles him: a track is never taken for somebody whose own track is present
 beside it, and a face within a person's threshold that is nearer to that person than to the visitor is the person's.
+Who showed a picture of a person counts as the same visitor whenever that person's face is shown: the two cannot be told
+apart, so five pictures in a row keep the person waiting as well, for one pause.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge.config import LockoutConfig
-from edge.records import Floats, Verdict
+from edge.records import Finding, Floats, Verdict
 
 
 class Demand(StrEnum):
@@ -38,6 +40,7 @@ class _Visitor:
     seen_ns: int
     failures: int = 0
     paused_until_ns: int = 0
+    posed_as: str = ""  # id of the person whose picture was shown
 
 
 class Lockout:
@@ -72,12 +75,18 @@ class Lockout:
         return Demand.PAUSED if verdict.t_ns < visitor.paused_until_ns else Demand.STRICT
 
     def failed(self, verdict: Verdict, others: Set[int]) -> bool:
-        """Count an `unknown`; returns whether it is the one that begins this visitor's first pause."""
+        """Count an `unknown`, or a name that was only a picture.
+
+        Returns:
+            Whether it is the one that begins this visitor's first pause.
+        """
         visitor = self._find(verdict, others)
         if visitor is None:
             visitor = _Visitor(verdict.embedding, verdict.track.id, verdict.t_ns)
             self._add(visitor)
         visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.t_ns
+        if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
+            visitor.posed_as = verdict.match.person.id
         if verdict.t_ns < visitor.paused_until_ns:
             return False
         visitor.failures += 1
@@ -101,6 +110,10 @@ class Lockout:
         distances_sq = [float(2 - 2 * (one.embedding @ verdict.embedding)) for one in candidates]
         nearest_sq = min(distances_sq)
         match = verdict.match
+        if verdict.finding is Finding.RECOGNISED and match.person is not None:
+            for one in candidates:
+                if one.posed_as == match.person.id:
+                    return one
         if nearest_sq > self._same_visitor_sq or match.distance_sq <= min(match.threshold_sq, nearest_sq):
             return None
         return candidates[distances_sq.index(nearest_sq)]

@@ -79,8 +79,18 @@ class Progress:
 class Judge:
     """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
 
-    def __init__(self, gallery: Gallery, config: VerdictConfig, lockout: LockoutConfig = _LOCKOUT) -> None:
+    def __init__(
+        self, gallery: Gallery, config: VerdictConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
+    ) -> None:
+        """
+        Args:
+            gallery: who is enrolled.
+            config: what a verdict needs.
+            lockout: what follows failures.
+            proven: a name is a success as such; False: only once `succeeded` says so, for a picture has a name, too.
+        """
         self.gallery = gallery
+        self.proven = proven
         self.refusals: Counter[str] = Counter()  # samples refused, by reason
         self._config = config
         self._strict = _stricter(config, lockout)
@@ -103,6 +113,24 @@ class Judge:
         self._config = config
         self._strict = _stricter(config, self._lockout_config)
         self._states.clear()
+
+    def succeeded(self, verdict: Verdict, others: Set[int]) -> None:
+        """A name that has proved to be more than a picture; `others` are the ids of the other tracks present."""
+        self._lockout.succeeded(verdict, others)
+
+    def failed(self, verdict: Verdict, others: Set[int]) -> None:
+        """A presentation attack, counted as a failure of this visitor."""
+        self._lockout.failed(verdict, others)
+
+    def standing(self, track: Track) -> Verdict | None:
+        """The verdict on a track, unless it was withdrawn."""
+        state = self._states.get(track.id)
+        return None if state is None else state.verdict
+
+    def doubts(self, track: Track) -> bool:
+        """Whether the last look that counted shows another face than those before."""
+        state = self._states.get(track.id)
+        return state is not None and state.doubt.samples > 0
 
     def look_anew(self, verdict: Verdict) -> None:
         """Forget this verdict and the evidence behind it: the next one about this person is news again."""
@@ -178,7 +206,8 @@ class Judge:
         """The verdict if it is worth telling; failures and successes are counted, told or not."""
         news = (last is None or last.finding is not verdict.finding) and self._cooldown.is_news(verdict, verdict.t_ns)
         if verdict.finding is Finding.RECOGNISED:
-            self._lockout.succeeded(verdict, others)
+            if self.proven:
+                self._lockout.succeeded(verdict, others)
         elif self._lockout.failed(verdict, others):
             return [replace(verdict, reason="repeated-failures")]
         return [verdict] if news else []

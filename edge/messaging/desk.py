@@ -7,8 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge.messaging.events import Health, ReleaseReport
+from edge.messaging.events import Challenge, Health, ReleaseReport
 from edge.messaging.flight import Opening
+
+_CHALLENGES = 16  # at most so many wait; the oldest go first
 
 
 class Link(StrEnum):
@@ -41,6 +43,7 @@ class Desk:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._openings: deque[Opening] = deque()
+        self._challenges: deque[tuple[Challenge, int]] = deque(maxlen=_CHALLENGES)
         self._health: Health | None = None
         self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
         self._state = LinkState(Link.CONNECTING)
@@ -81,6 +84,20 @@ class Desk:
     def opening_waits(self) -> bool:
         return bool(self._openings)
 
+    def add_challenge(self, message: Challenge, expires_ns: int) -> None:
+        """Let something that a visitor is to be told wait for the connection; `expires_ns` is monotonic."""
+        with self._lock:
+            self._challenges.append((message, expires_ns))
+
+    def take_challenge(self, now_ns: int) -> tuple[Challenge, int] | None:
+        """The next one that is not too late to tell, and when it will be."""
+        with self._lock:
+            while self._challenges:
+                message, expires_ns = self._challenges.popleft()
+                if expires_ns > now_ns:
+                    return message, expires_ns
+        return None
+
     def put_health(self, report: Health) -> None:
         with self._lock:
             self._health = report
@@ -111,4 +128,4 @@ class Desk:
         """Whether nothing waits to be said."""
         with self._lock:
             told = self._release is None or self._release[1]
-            return told and not self._openings and self._health is None
+            return told and not self._openings and not self._challenges and self._health is None

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.decoding import UNREADABLE
-from edge.records import Kind
+from edge.records import Ask, ChallengeState, Kind, Proof
 
 VERSION: Literal[1] = 1
 UNSENT_SEQ = 0  # an event that is not in the outbox yet
@@ -86,6 +86,15 @@ class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class Liveness(msgspec.Struct, frozen=True, kw_only=True):
+    """What a visitor has shown of being more than a picture, where the door asks for that."""
+
+    mode: Annotated[Proof, Meta(description="what was asked for")]
+    score: Annotated[float, Meta(ge=0, le=1, description="0 genuine, 1 attack; null: not watched long enough")] | None
+    cues: Annotated[dict[str, float], Meta(description="what the score was made of, as measured")]
+    challenge: Annotated[str, Meta(description='"passed", why it failed, or "" where none was asked')]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One access or system event, delivered at least once and in the order of `seq` on `…/events`."""
 
@@ -110,6 +119,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     gallery: GalleryRef | None
     models: Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
     dropped: Annotated[int, Meta(description="events-dropped only: how many never reached the broker")] | None = None
+    liveness: Annotated[Liveness, Meta(description="null where the door did not ask")] | None = None
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +136,21 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     person: PersonRef
     at: Instant
     expires_at: Instant
+
+
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+    """What a visitor is asked to do, on `…/challenge`, for a screen or a speaker; it opens nothing."""
+
+    v: Version
+    door: str
+    id: Annotated[str, Meta(description="UUIDv7: the same for all messages of one challenge")]
+    at: Instant
+    expires_at: Annotated[Instant, Meta(description="by when the movement has to be made; at the end as `at`")]
+    ask: Annotated[Ask, Meta(description="left and right are the visitor's own; null: none was asked yet")] | None
+    state: ChallengeState
+    step: Annotated[int, Meta(ge=0, description="which movement of `steps`, from 1")]
+    steps: Annotated[int, Meta(ge=1)]
+    reason: Annotated[str, Meta(description='why it failed, or ""')]
 
 
 class Presence(StrEnum):
@@ -180,6 +205,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     gallery: GalleryRef | None
     models: dict[str, str]
     problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
+    liveness: Annotated[dict[str, int], Meta(description="outcome to count, since the start; {} where not asked")] = {}
 
 
 class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +222,7 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str]
 
 
-Record = Event | Open | Status | Health | ReleaseReport
+Record = Event | Open | Status | Health | ReleaseReport | Challenge
 
 
 class Channel(StrEnum):
@@ -207,6 +233,7 @@ class Channel(StrEnum):
     STATUS = "status"
     HEALTH = "health"
     RELEASE = "release"
+    CHALLENGE = "challenge"
 
 
 _TYPES: dict[Channel, type[Record]] = {
@@ -215,6 +242,7 @@ _TYPES: dict[Channel, type[Record]] = {
     Channel.STATUS: Status,
     Channel.HEALTH: Health,
     Channel.RELEASE: ReleaseReport,
+    Channel.CHALLENGE: Challenge,
 }
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}

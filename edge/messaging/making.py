@@ -12,14 +12,16 @@ from edge.messaging.events import (
     UNSENT_SEQ,
     VERSION,
     BoxPx,
+    Challenge,
     Event,
     EventKind,
     GalleryRef,
+    Liveness,
     Open,
     PersonRef,
     instant,
 )
-from edge.records import Box, Decision, Finding, Kind
+from edge.records import Box, Decision, Finding, Kind, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances
         clock_synced=door.clock_synced,
         gallery=_gallery(door),
         models=dict(door.models),
+        liveness=_liveness(decision),
     )
 
 
@@ -139,6 +142,41 @@ def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
         person=event.person,
         at=event.at,
         expires_at=instant(expires_ns),
+    )
+
+
+def challenge_message(prompt: Prompt, *, id: str, door: str, offset_ns: int) -> Challenge:
+    """What a visitor is to be told, as a message.
+
+    Args:
+        prompt: what to tell.
+        id: of the challenge, a UUIDv7.
+        door: the door's name.
+        offset_ns: wall clock (nanoseconds since 1970 UTC) minus the clock of capture times.
+    """
+    return Challenge(
+        v=VERSION,
+        door=door,
+        id=id,
+        at=instant(prompt.t_ns + offset_ns),
+        expires_at=instant(prompt.expires_ns + offset_ns),
+        ask=prompt.ask,
+        state=prompt.state,
+        step=prompt.step,
+        steps=prompt.steps,
+        reason=prompt.reason,
+    )
+
+
+def _liveness(decision: Decision) -> Liveness | None:
+    shown = decision.shown
+    if shown is None:
+        return None
+    return Liveness(
+        mode=decision.proof,
+        score=None if shown.score is None else round(min(max(shown.score, 0.0), 1.0), 3),
+        cues={name: round(value, 5) for name, value in shown.cues},
+        challenge=shown.challenge,
     )
 
 

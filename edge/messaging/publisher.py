@@ -18,7 +18,7 @@ from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk, Link, LinkState
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import Health, Open, Presence, ReleaseReport, Topics
+from edge.messaging.events import Challenge, Health, Open, Presence, ReleaseReport, Topics
 from edge.messaging.flight import Opening
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
@@ -112,6 +112,11 @@ class Publisher:
             self._waker.wake()
         else:
             self._voice.expire(opening, self._no_hope(self._desk.state))
+
+    def challenge(self, message: Challenge, expires_ns: int) -> None:
+        """Tell a visitor, unless that is late; `expires_ns` is monotonic. Returns at once."""
+        self._desk.add_challenge(message, expires_ns)
+        self._waker.wake()
 
     def release(self, report: ReleaseReport) -> None:
         """Publish which release runs, now and after every reconnect; a newer report replaces the older."""

@@ -13,7 +13,7 @@ from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, OutboxError
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
-from edge.messaging.events import VERSION, Channel, Event, Open, Presence, Status, Topics, encode, instant
+from edge.messaging.events import VERSION, Challenge, Channel, Event, Open, Presence, Status, Topics, encode, instant
 from edge.messaging.flight import Flight, Opening
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing
@@ -68,8 +68,8 @@ class Voice:
     wall_ns: Callable[[], int]
     monotonic_ns: Callable[[], int]
 
-    def outgoing(self, channel: Channel, record: Event | Open, expiry_s: int | None = None) -> Outgoing:
-        """An event or an opening, sealed, to be acknowledged and never retained."""
+    def outgoing(self, channel: Channel, record: Event | Open | Challenge, expiry_s: int | None = None) -> Outgoing:
+        """An event, an opening or a challenge, sealed, to be acknowledged and never retained."""
         return Outgoing(self.topics.of(channel), self.seal(channel, encode(record)), qos=1, expiry_s=expiry_s)
 
     def status(self, status: Presence, reason: str, *, since: int | None) -> Outgoing:
@@ -132,7 +132,7 @@ class Session:
             self._voice.expire(opening, "the connection broke before the broker had acknowledged it")
 
     def _send(self) -> None:
-        """Hand over what may be sent now: events as far as the window allows, then openings, then health.
+        """Hand over what may be sent now: events as far as the window allows, then openings, then the rest.
 
         In this order, an opening on its way has an event before it that is not acknowledged. A broker that was frozen
         and finds the connection cut stops at that event, and does not pass on the opening behind it.
@@ -146,6 +146,10 @@ class Session:
             flight.add_event(number, event.seq)
         while len(flight) < connection.receive_max and (opening := voice.desk.next_opening()) is not None:
             self._send_opening(opening)
+        while len(flight) < connection.receive_max and (asked := voice.desk.take_challenge(voice.monotonic_ns())):
+            message, expires_ns = asked
+            expiry_s = max((expires_ns - voice.monotonic_ns()) // NS, 1)
+            flight.add_other(connection.publish(voice.outgoing(Channel.CHALLENGE, message, expiry_s)))
         if (release := voice.desk.take_release()) is not None:
             outgoing = Outgoing(voice.topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
             flight.add_other(connection.publish(outgoing))

@@ -1,0 +1,54 @@
+"""What one track has shown of being alive: cues that can be looked at one by one, and the score made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One measurement of a track.
+
+    Attributes:
+        name: short and stable, such as "deformation".
+        value: as measured, in the unit that `why` names.
+        score: 0 (genuine) to 1 (attack) by this cue alone; None: it has nothing to say, or nothing yet.
+        weight: its coefficient in the fused score; 0: it is shown only.
+        why: what the value is, and its unit, in a few words.
+    """
+
+    name: str
+    value: float
+    score: float | None
+    weight: float
+    why: str
+
+    def __str__(self) -> str:
+        told = "-" if self.score is None else f"{self.score:.2f}"
+        return f"{self.name} {self.value:.4g} -> {told} (weight {self.weight:.3g}; {self.why})"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of a track's liveness so far.
+
+    Attributes:
+        score: 0 (genuine) to 1 (attack): higher is more like an attack; 0.5 while nothing is known.
+        cues: what the score was made of.
+        enough: it has been watched long enough for the score to mean something.
+        looks: how many looks it rests on.
+        watched_s: seconds from the first look to the last.
+    """
+
+    score: float
+    cues: tuple[Cue, ...]
+    enough: bool
+    looks: int
+    watched_s: float
+
+    def __str__(self) -> str:
+        head = f"attack {self.score:.2f} after {self.looks} looks in {self.watched_s:.1f} s"
+        return "; ".join([head if self.enough else f"{head} (not enough)", *map(str, self.cues)])
+
+
+NOTHING = Evidence(0.5, (), False, 0, 0.0)

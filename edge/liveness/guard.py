@@ -1,0 +1,244 @@
+"""Between the name and the open door: who is recognised and may pass has to be more than a picture.
+
+A decision that opens is held back until liveness is shown. Watching (`edge.liveness.liveness`) costs a visitor nothing;
+a challenge (`edge.liveness.challenge`) asks for movements. Whoever shows too little is denied, and looked at anew after
+a while. Only looks that show the face that was recognised count: a picture and a living face before one camera, in
+turns, open nothing. Strangers, and those whom the rules deny, are not tested.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from edge.config import LivenessConfig
+from edge.identity.verdict import Judge
+from edge.liveness.challenge import Challenge, Chance
+from edge.liveness.evidence import Evidence
+from edge.liveness.liveness import Liveness
+from edge.records import (
+    ChallengeState,
+    Decision,
+    Finding,
+    Frame,
+    Kind,
+    Prompt,
+    Proof,
+    Sample,
+    Shown,
+    Track,
+    Verdict,
+    strictest,
+)
+
+RULE = "liveness"  # the rule of its denials
+ATTACK = "presentation-attack"
+NOT_SHOWN = "liveness-not-shown"
+CHALLENGE_FAILED = "challenge-failed"
+_PASSES = ""
+
+Decide = Callable[[Verdict], Decision]
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A decision to open that waits for liveness."""
+
+    decision: Decision
+    since_ns: int
+    looked_ns: int
+    sure: bool = True  # the last look shows the face that was recognised
+    challenge: Challenge | None = None
+
+
+class Guard:
+    """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in.
+
+    Attributes:
+        counts: how it ended, by reason, since the start; "shown" for those who passed.
+    """
+
+    def __init__(self, config: LivenessConfig, judge: Judge, chance: Chance, look_every_s: float) -> None:
+        """
+        Args:
+            config: what has to be shown.
+            judge: whose names these are; it must not take a name for a success as such.
+            chance: draws what is asked and when; each call a number of [0, 1).
+            look_every_s: at most one look at a track in so long.
+        """
+        self.counts: Counter[str] = Counter()
+        self._config = config
+        self._judge = judge
+        self._chance = chance
+        self._look_every_ns = look_every_s * 1e9
+        self._passive = Liveness(config=config)
+        self._held: dict[int, _Held] = {}
+        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
+        self._prompts: list[Prompt] = []
+        self._challenges = 0
+
+    def take_prompts(self) -> list[Prompt]:
+        """What visitors are to be told since the last call."""
+        prompts, self._prompts = self._prompts, []
+        return prompts
+
+    def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
+        """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
+        return [
+            track
+            for track in tracks
+            if not track.lost
+            and (held := self._held.get(track.id)) is not None
+            and t_ns - held.looked_ns >= self._look_every_ns / (2 if held.challenge else 1)
+        ]
+
+    def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
+        """Take one look, after the judge has taken it."""
+        held = self._held.get(track.id)
+        if held is None and self._judge.standing(track) is not None:
+            return
+        same = not self._judge.doubts(track)
+        if not same:
+            self._passive.forget(track.id)
+        elif sample.embedding is not None:
+            self._passive.observe(track, frame, sample, t_ns)
+        if held is None:
+            return
+        held.looked_ns = t_ns
+        held.sure = same and sample.embedding is not None
+        if held.challenge is None:
+            return
+        if same:
+            held.challenge.observe(sample, t_ns)
+        else:
+            held.challenge.fail("another-face", t_ns)
+
+    def admit(
+        self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: Decide
+    ) -> list[Decision]:
+        """What the door answers now: decisions that need no liveness, and those that were held and are settled.
+
+        Args:
+            decisions: that fell with this frame.
+            tracks: all of this frame, those just lost included.
+            t_ns: its capture time.
+            decide: what the access rules say of a verdict now.
+        """
+        present = {track.id for track in tracks if not track.lost}
+        answers = []
+        for decision in decisions:
+            if decision.kind is Kind.DOOR_OPEN and decision.proof is not Proof.OFF:
+                self._held[decision.verdict.track.id] = _Held(decision, t_ns, t_ns)
+                continue
+            answers.append(decision)
+            if decision.verdict.finding is Finding.RECOGNISED:
+                self._judge.succeeded(decision.verdict, present - {decision.verdict.track.id})
+        for track in tracks:
+            if track.id in self._held:
+                answers += self._settle(track, t_ns, decide, present - {track.id})
+            if track.lost:
+                self._passive.forget(track.id)
+        self._look_anew(present, t_ns)
+        return answers
+
+    def _settle(self, track: Track, t_ns: int, decide: Decide, others: set[int]) -> list[Decision]:
+        """The answer to a track that is held, once there is one."""
+        held = self._held[track.id]
+        verdict = self._judge.standing(track)
+        evidence = self._passive.assess(track.id)
+        if track.lost:
+            outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
+            self._fail(held, "left", t_ns)
+        elif verdict is None or verdict.match.person != held.decision.verdict.match.person:
+            self._fail(held, "another-face", t_ns)
+            self._release(track.id)
+            self._judge.look_anew(held.decision.verdict)
+            return []
+        else:
+            outcome = self._outcome(held, evidence, t_ns)
+        if held.challenge:
+            self._prompts += held.challenge.take_prompts()
+        if outcome is None:
+            return []
+        if outcome == _PASSES:
+            return self._open(track, held, evidence, decide, others)
+        self.counts[outcome] += 1
+        self._release(track.id)
+        retry_ns = 0 if track.lost else round(self._config.retry_s * 1e9)
+        self._denied[track.id] = (held.decision.verdict, t_ns + retry_ns)
+        if not track.lost and outcome != NOT_SHOWN:
+            self._judge.failed(held.decision.verdict, others)
+        shown = _shown(held, evidence)
+        return [replace(held.decision, kind=Kind.DENIED, rule=RULE, t_ns=t_ns, reason=outcome, shown=shown)]
+
+    def _outcome(self, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
+        """Why it does not open, _PASSES, or None while that is open."""
+        config, late = self._config, t_ns - held.since_ns >= self._config.max_s * 1e9
+        attack = evidence.enough and evidence.score >= config.attack_score
+        if held.challenge is not None:
+            held.challenge.pass_time(t_ns)
+            if not held.challenge.over:
+                return None
+            if held.challenge.state is ChallengeState.FAILED:
+                return CHALLENGE_FAILED
+            return ATTACK if attack else self._surely(held, late)
+        if held.decision.proof is Proof.CHALLENGE:
+            doubtful = late or (evidence.enough and evidence.score >= config.doubt_score)
+            if config.ask_when == "always" or doubtful:
+                self._challenge(held, t_ns)
+                return None
+        elif attack:
+            return ATTACK
+        if evidence.enough:
+            return self._surely(held, late)
+        return NOT_SHOWN if late else None
+
+    @staticmethod
+    def _surely(held: _Held, late: bool) -> str | None:
+        if held.sure:
+            return _PASSES
+        return NOT_SHOWN if late else None
+
+    def _challenge(self, held: _Held, t_ns: int) -> None:
+        """Begin a challenge, one at a time, as a door has one screen."""
+        if any(other.challenge is not None for other in self._held.values()):
+            return
+        self._challenges += 1
+        embedding = held.decision.verdict.embedding
+        held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns)
+
+    def _open(self, track: Track, held: _Held, evidence: Evidence, decide: Decide, others: set[int]) -> list[Decision]:
+        """Liveness is shown; what do the rules say by now?"""
+        decision = decide(held.decision.verdict)
+        if decision.kind is Kind.DOOR_OPEN and strictest((decision.proof, held.decision.proof)) != held.decision.proof:
+            held.decision = decision
+            return []
+        self._release(track.id)
+        self._judge.succeeded(decision.verdict, others)
+        self.counts["shown"] += 1
+        return [replace(decision, shown=_shown(held, evidence))]
+
+    def _release(self, track_id: int) -> None:
+        del self._held[track_id]
+        self._passive.forget(track_id)
+
+    def _fail(self, held: _Held, reason: str, t_ns: int) -> None:
+        if held.challenge:
+            held.challenge.fail(reason, t_ns)
+            self._prompts += held.challenge.take_prompts()
+
+    def _look_anew(self, present: set[int], t_ns: int) -> None:
+        """Whoever was denied for want of liveness and is still here may try again; whoever left may come back."""
+        due = [track for track, (_, when_ns) in self._denied.items() if t_ns >= when_ns or track not in present]
+        for track in due:
+            self._judge.look_anew(self._denied.pop(track)[0])
+
+
+def _shown(held: _Held, evidence: Evidence) -> Shown:
+    challenge = held.challenge
+    return Shown(
+        score=evidence.score if evidence.enough else None,
+        cues=tuple((cue.name, cue.value) for cue in evidence.cues),
+        challenge="" if challenge is None else challenge.reason or str(challenge.state or "begun"),
+    )

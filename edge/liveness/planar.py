@@ -1,0 +1,184 @@
+"""Is it one flat thing? Two looks at a flat picture differ by a homography, by light and by focus, and by nothing else.
+
+A look is brought onto a reference look by inverse compositional registration (Baker and Matthews 2004), coarse to
+fine; what is left is cleared of all that a flat picture could still do: the eight directions of a homography, light
+that changes over the face, contrast, and blur. A living face leaves more: it speaks,
+blinks and turns in depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.records import Floats, Frame, Landmarks
+from edge.vision.aligner import similarity
+
+Reals = NDArray[np.float64]
+
+SIDE_PX = 64  # of the patch
+_TEMPLATE = (
+    (21.75, 21.75),
+    (41.75, 21.75),
+    (31.75, 32.75),
+    (23.75, 43.75),
+    (39.75, 43.75),
+)  # the five points: 20 between the eyes
+_FACE = (31.5, 35.0, 20.0, 25.0)  # the ellipse looked at: centre x, y and half axes, patch pixels
+_SHARPER = 1.25  # patch pixels are drawn from at most so many source pixels a side: coarser ones are averaged first
+_LEVELS = ((2.5, 8), (1.0, 12))  # blur in patch pixels, most steps
+_SMALL = 3e-4  # a step of so little ends a level
+_FAR = 40.0  # a homography farther from the identity has lost the face
+_MOVES = 8
+_WHITE = 246  # grey level; a pixel this bright may be clipped
+_GROW_PX = 7  # around it, what blur has touched
+_TOUCHED = 0.02  # share of white in a pixel from which on it is left out
+_ENOUGH = 0.4  # share of the face that must be left
+
+_Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
+_INSIDE = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
+_HALF = SIDE_PX / 2
+_MIDDLE = (SIDE_PX - 1) / 2
+_U, _V = (((axis - _MIDDLE) / _HALF).ravel()[_INSIDE] for axis in (_X, _Y))
+_TO_UNIT = np.array([[1 / _HALF, 0, -_MIDDLE / _HALF], [0, 1 / _HALF, -_MIDDLE / _HALF], [0, 0, 1]])
+_FROM_UNIT = np.linalg.inv(_TO_UNIT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A face at a fixed size.
+
+    Attributes:
+        grey: (64, 64) float32, grey levels.
+        clear: (64, 64) bool: neither white nor beyond the frame, nor next to that; only this tells how the face moved.
+    """
+
+    grey: Floats
+    clear: NDArray[np.bool_]
+
+
+def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
+    """The face of a frame; None where it is outside."""
+    to_patch = similarity(landmarks.five_px.tolist(), _TEMPLATE)
+    corners = np.array([[0, SIDE_PX, 0, SIDE_PX], [0, 0, SIDE_PX, SIDE_PX], [1, 1, 1, 1]], np.float64)
+    reach = cv2.invertAffineTransform(to_patch) @ corners
+    height, width = frame.pixels.shape[:2]
+    left, top = np.maximum(np.floor(reach.min(1)).astype(int) - 2, 0).tolist()
+    right, bottom = np.minimum(np.ceil(reach.max(1)).astype(int) + 3, (width, height)).tolist()
+    if right - left < 2 or bottom - top < 2:
+        return None
+    cut = cv2.cvtColor(frame.pixels[top:bottom, left:right], cv2.COLOR_BGR2GRAY)
+    source_px = 1 / float(np.hypot(to_patch[0, 0], to_patch[1, 0]))
+    across = down = 1.0
+    if source_px > _SHARPER:
+        size = [max(round(length * _SHARPER / source_px), 1) for length in (right - left, bottom - top)]
+        across, down = size[0] / (right - left), size[1] / (bottom - top)
+        cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
+    # Between centres of pixels: frame + 0.5 = (cut + 0.5) / share + corner.
+    back = np.array([[1 / across, 0, 0.5 / across - 0.5 + left], [0, 1 / down, 0.5 / down - 0.5 + top], [0, 0, 1]])
+    matrix = to_patch @ back
+    size_px = (SIDE_PX, SIDE_PX)
+    grey = cv2.warpAffine(cut, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    known = cv2.warpAffine((cut < _WHITE).astype(np.uint8), matrix, size_px, flags=cv2.INTER_NEAREST)
+    clear = cv2.erode(known, np.ones((_GROW_PX, _GROW_PX), np.uint8)) > 0
+    return Look(grey.astype(np.float32), np.asarray(clear, np.bool_))
+
+
+class Reference:
+    """One look, ready to have others registered to it.
+
+    Attributes:
+        gradient: root mean square of its grey gradient, levels per patch pixel.
+    """
+
+    def __init__(self, look: Look) -> None:
+        """
+        Args:
+            look: from `patch`.
+        """
+        self._good = look.clear.ravel()[_INSIDE]
+        self._levels: list[tuple[float, int, Floats, Floats]] = []
+        for blur_px, steps in _LEVELS:
+            blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
+            seen = blurred.ravel()[_INSIDE]
+            gx, gy = (
+                (cv2.Sobel(blurred, cv2.CV_32F, *order) / 8).ravel()[_INSIDE] for order in ((1, 0), (0, 1))
+            )  # 8: the sum of the kernel's positive weights, times two pixels
+            along = gx * _U + gy * _V
+            moves = [gx * _U, gx * _V, gx, gy * _U, gy * _V, gy, -along * _U, -along * _V]
+            light = [np.ones_like(_U), _U, _V, seen]
+            columns = np.stack([*(move * _HALF for move in moves), *light], axis=1)
+            lengths = np.linalg.norm(columns, axis=0) + 1e-6
+            solve = np.linalg.pinv(columns / lengths, rcond=1e-3)[:_MOVES] / lengths[:_MOVES, None]
+            self._levels.append((blur_px, steps, seen, np.asarray(solve, np.float32)))
+        blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_INSIDE]
+        columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
+        self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
+        self.gradient = float(np.sqrt(np.mean(gx * gx + gy * gy)))
+
+    def residual(self, look: Look) -> Floats | None:
+        """What no flat picture explains: (N,) float32 grey levels over the face, NaN where
+        a look is not clear; None where registration fails or too little is clear."""
+        homography: Reals = np.eye(3)
+        burnt = (~look.clear).astype(np.float32)
+        good = self._good
+        for blur_px, steps, seen, solve in self._levels:
+            blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
+            for _ in range(steps):
+                differs = np.where(good, _warped(blurred, homography) - seen, np.float32(0))
+                step = (solve @ differs).astype(np.float64)
+                moved = np.append(step, 0.0).reshape(3, 3) + np.eye(3)
+                try:
+                    homography = homography @ np.linalg.inv(_FROM_UNIT @ moved @ _TO_UNIT)
+                except np.linalg.LinAlgError:
+                    return None
+                homography /= homography[2, 2]
+                if not np.isfinite(homography).all() or np.abs(homography - np.eye(3)).max() > _FAR:
+                    return None
+                if np.abs(step).max() < _SMALL:
+                    break
+        left = _warped(blurred, homography) - seen
+        good = self._good & (_warped(burnt, homography) < _TOUCHED)
+        if good.all():
+            return np.asarray(left - self._flat @ (self._flat.T @ left), np.float32)
+        if good.mean() < _ENOUGH:
+            return None
+        share = np.linalg.lstsq(self._flat[good], left[good], rcond=1e-3)[0]
+        return np.where(good, left - self._flat @ share, np.float32(np.nan)).astype(np.float32)
+
+
+def deformation(residuals: list[Floats], gradient: float) -> float:
+    """How far the looks of a face differ in the way they differ most, in patch pixels (20 between the eyes).
+
+    The residuals over time are split into independent patterns; noise spreads over all of them, a face that lives has
+    one that stands out. The root of its energy a look, divided by the gradient, is about the motion it amounts to.
+
+    Args:
+        residuals: of each look; the reference's own is all 0.
+        gradient: of the reference.
+
+    Returns:
+        0 where too little of the face could be compared.
+    """
+    table = np.stack(residuals)
+    table = table[:, np.isfinite(table).all(axis=0)]
+    if table.shape[1] < _ENOUGH * len(_INSIDE):
+        return 0.0
+    table -= table.mean(axis=0)
+    energy = np.linalg.eigvalsh((table @ table.T).astype(np.float64) / table.shape[1])[-1]
+    return float(np.sqrt(max(energy, 0.0) / len(residuals)) / max(gradient, 1e-3))
+
+
+def flat_residual() -> Floats:
+    """The residual of the reference itself: (N,) float32 zeros."""
+    return np.zeros(len(_INSIDE), np.float32)
+
+
+def _warped(look: Floats, homography: Reals) -> Floats:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (SIDE_PX, SIDE_PX)
+    warped = cv2.warpPerspective(look, homography, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.float32).ravel()[_INSIDE]

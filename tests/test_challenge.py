@@ -1,0 +1,215 @@
+"""The active challenge: a head that follows passes, and nothing else does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import count
+
+import numpy as np
+import pytest
+from faces import direction
+from spoofing.trials import SPECIES, Model, ready, try_one
+
+from edge.config import LivenessConfig
+from edge.liveness.challenge import Challenge
+from edge.liveness.motion import motion
+from edge.records import Ask, ChallengeState, Floats, Landmarks, Pixels, Prompt, Quality, Sample
+from edge.vision.landmarks import pose_deg
+from edge.vision.reader import Vision
+
+LOOK_NS = 100_000_000
+ADA, BOB = direction(0), direction(1)
+ONE_STEP = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=1)
+_RNG = np.random.default_rng(1)
+# A head as a bowl with a nose: the mesh's points that a pose is read off are where a mesh has them.
+_FLAT = _RNG.uniform(-1, 1, (468, 2)) * (60, 80)
+HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - 40 * np.exp(-(_FLAT**2).sum(1) / 400)]).astype(np.float32)
+HEAD[[33, 263, 10, 152]] = [[-45, -20, 10], [45, -20, 10], [0, -80, 10], [0, 80, 10]]
+
+
+def turned(left_deg: float = 0.0, up_deg: float = 0.0) -> Floats:
+    """The head's points after it has turned: x right, y down, z away, as the mesh has them."""
+    yaw, pitch = math.radians(left_deg), math.radians(up_deg)
+    sideways = [[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]]
+    upwards = [[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]]
+    return np.asarray(HEAD @ (np.array(upwards) @ np.array(sideways)).T, np.float32)
+
+
+def tilted(left_deg: float) -> Floats:
+    """What a mesh makes of a photo that is turned by hand: foreshortened, and with the depth that faces have."""
+    return HEAD * np.array([math.cos(math.radians(left_deg)), 1, 1], np.float32)
+
+
+def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.0) -> Floats:
+    """What no head shows: the picture of one turn with the depth of another, or drawn in across."""
+    points = turned(left_deg) * np.array([across, 1, 1], np.float32)
+    if depth_deg is not None:
+        points[:, 2] = turned(depth_deg)[:, 2]
+    return points
+
+
+def look(points: Floats, embedding: Floats | None = ADA) -> Sample:
+    landmarks = Landmarks(points, np.zeros((5, 2), np.float32), 1.0)
+    return Sample(embedding, Quality(1.0, 60.0, *pose_deg(landmarks), 500.0), landmarks)
+
+
+def there_and_back(degrees: float, steps: int = 6) -> list[float]:
+    out = [degrees * (number + 1) / steps for number in range(steps)]
+    return [0.0] * 4 + out + [degrees] * 3 + out[::-1] + [0.0] * 3
+
+
+class Try:
+    """Somebody before a door: still until something is asked, then whatever `answer` makes of the ask."""
+
+    def __init__(self, config: LivenessConfig, answer: Callable[[Ask], list[Sample]], before: Sample | None = None):
+        self.challenge = Challenge(config, 1, lambda: 0.5, ADA, 0)
+        self.prompts: list[Prompt] = []
+        self._answer = answer
+        self._before = before or look(turned())
+
+    def run(self, seconds: float = 30.0) -> str:
+        queue: list[Sample] = []
+        for number in range(round(seconds * 10)):
+            self.challenge.observe(queue.pop(0) if queue else self._before, number * LOOK_NS)
+            for prompt in self.challenge.take_prompts():
+                self.prompts.append(prompt)
+                if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+                    queue = self._answer(prompt.ask)
+            if self.challenge.over:
+                break
+        return self.challenge.reason or str(self.challenge.state)
+
+
+def obey(ask: Ask) -> list[Sample]:
+    sign = -1 if ask is Ask.TURN_RIGHT else 1
+    path = there_and_back(25 * sign)
+    return [look(turned(up_deg=one) if ask is Ask.LOOK_UP else turned(one)) for one in path]
+
+
+@pytest.mark.parametrize("left_deg", [-40.0, -10.0, 0.0, 15.0, 35.0])
+@pytest.mark.parametrize("up_deg", [-15.0, 0.0, 20.0])
+def test_a_turn_is_read_off_the_parallax(left_deg: float, up_deg: float) -> None:
+    """Whatever the scale and the place in the picture; where both turns mix, each is only nearly itself."""
+    seen = motion(HEAD, turned(left_deg, up_deg) * 1.3 + np.float32(200))
+    assert seen.left_deg == pytest.approx(left_deg, abs=0.01 if not up_deg else 4)
+    assert seen.up_deg == pytest.approx(up_deg, abs=0.01 if not left_deg else 4)
+    assert seen.stretch == pytest.approx(1, abs=0.01 if not (left_deg and up_deg) else 0.1)
+
+
+@pytest.mark.parametrize("degrees", [15, 30, 45])
+def test_a_flat_photo_turned_by_hand_shows_no_parallax_but_shrinks(degrees: int) -> None:
+    """It is foreshortened instead."""
+    seen = motion(HEAD, tilted(degrees))
+    assert abs(seen.left_deg) < 2
+    assert seen.stretch == pytest.approx(math.cos(math.radians(degrees)), abs=0.05)
+
+
+def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
+    """One movement is told at a time: the next is not known before."""
+    visitor = Try(LivenessConfig(mode="challenge", ask_steps=3), obey)
+    assert visitor.run() == "passed"
+    assert [(prompt.state, prompt.step) for prompt in visitor.prompts] == [
+        ("asked", 1),
+        ("asked", 2),
+        ("asked", 3),
+        ("passed", 3),
+    ]
+    assert all(prompt.expires_ns - prompt.t_ns == 4_000_000_000 for prompt in visitor.prompts[:3])
+
+
+def test_what_is_asked_and_when_is_chance_alone() -> None:
+    """Every movement comes up, repeated ones, too; the same numbers ask the same at the same moments."""
+    seen = set()
+    for seed in range(40):
+        told = []
+        for _ in range(2):
+            visitor = Try(LivenessConfig(mode="challenge"), obey)
+            draws = np.random.default_rng(seed).random(9).tolist()
+            visitor.challenge = Challenge(LivenessConfig(mode="challenge"), 1, iter(draws).__next__, ADA, 0)
+            visitor.run()
+            told.append([(prompt.ask, prompt.t_ns) for prompt in visitor.prompts])
+        assert told[0] == told[1]
+        seen.add(tuple(ask for ask, _ in told[0][:2]))
+    assert len(seen) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reason"),
+    [
+        ("the other way", lambda _: [look(turned(one)) for one in there_and_back(-25)], "wrong-movement"),
+        ("up instead", lambda _: [look(turned(0, one)) for one in there_and_back(25)], "wrong-movement"),
+        ("not far enough", lambda _: [look(turned(one)) for one in there_and_back(14)], "too-late"),
+        ("nothing", lambda _: [], "too-late"),
+        ("before a person could", lambda _: [look(turned(15))], "too-early"),
+        ("in one cut", lambda _: [look(turned())] * 4 + [look(turned(30))] * 4, "jumped"),
+        ("and not back", lambda _: [look(turned(one)) for one in there_and_back(25)[:10]] + [look(turned(25))] * 60,
+         "too-late"),
+        ("seen but not shown", lambda _: [look(mixed(one, depth_deg=0)) for one in there_and_back(25)], "too-late"),
+        ("foreshortened", lambda _: [look(mixed(one, across=0.8)) for one in there_and_back(25)], "too-late"),
+        ("a photo", lambda _: [look(tilted(one)) for one in there_and_back(45)], "too-late"),
+        ("with another face after it", lambda _: [look(turned(one), BOB) for one in there_and_back(25)] + [
+            look(turned(), BOB)] * 40, "too-late"),
+    ],
+)  # fmt: skip
+def test_nothing_but_the_movement_asked_passes(name: str, answer: Callable[[Ask], list[Sample]], reason: str) -> None:
+    """To turn left, by 18 degrees at least, after the ask and in time, by a head, and back to the same face."""
+    assert Try(ONE_STEP, answer).run() == reason, name
+
+
+def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
+    """A recording goes on whatever the door says."""
+    once: count[int] = count()
+
+    def answer(ask: Ask) -> list[Sample]:
+        extra = [look(turned(one)) for one in there_and_back(-25)] if next(once) == 0 else []
+        return obey(ask) + extra
+
+    config = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=2)
+    visitor = Try(config, answer)
+    visitor.challenge = Challenge(config, 1, lambda: 0.99, ADA, 0)
+    assert visitor.run() == "moved-unasked"
+
+
+def test_who_is_somebody_else_or_never_still_is_not_asked() -> None:
+    """The straight looks before the movement have to show the face that was recognised."""
+    stranger = Try(ONE_STEP, obey, before=look(turned(), BOB))
+    assert (stranger.run(), [prompt.step for prompt in stranger.prompts]) == ("not-still", [0])
+
+
+def test_who_is_out_of_sight_meanwhile_fails() -> None:
+    """Behind a hand, anything could be exchanged."""
+    challenge = Try(ONE_STEP, lambda _: []).challenge
+    t_ns = 0
+    while challenge.state is None:
+        t_ns += LOOK_NS
+        challenge.observe(look(turned()), t_ns)
+    challenge.pass_time(t_ns + 7 * LOOK_NS)
+    assert challenge.reason == "out-of-sight"
+
+
+@pytest.fixture(scope="module")
+def portraits(vision: Vision, photo: Callable[[str], Pixels]) -> list[Model]:
+    found = [Model.of(photo(stem), vision) for stem in ("obama2", "obama3", "biden", "astronaut")]
+    return [model for model in found if model is not None]
+
+
+@pytest.mark.parametrize(
+    ("species", "outcome"), [("genuine", "passed"), ("photo", "too-late"), ("replay-direction", "wrong-movement")]
+)
+def test_one_of_each_kind_through_the_real_models(
+    species: str, outcome: str, portraits: list[Model], vision: Vision
+) -> None:
+    """A simulated head that follows passes; its photo and its recording do not."""
+    assert try_one(portraits[2], species, (0, 2), vision) == outcome
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("species", SPECIES)
+def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(species: str, portraits: list[Model]) -> None:
+    """Two hundred tries of each; all simulated."""
+    vision = ready()
+    passed = sum(
+        try_one(portraits[number % len(portraits)], species, (0, number), vision) == "passed" for number in range(200)
+    )
+    assert passed >= 190 if species == "genuine" else passed == 0

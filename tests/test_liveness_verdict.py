@@ -1,0 +1,464 @@
+"""Liveness in the verdict: what would open is held back until it is shown, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
+from faces import direction, sample, track
+from hypothesis import given
+from hypothesis import strategies as st
+from spoofing.actors import Actor, HeldPhoto, Lens, Visitor, draw_move
+from spoofing.trials import Model
+from spoofing.turns import Head, stand
+
+from edge.access.policy import Policy
+from edge.access.rulebook import DoorRules, Rule, Rules, allow_list
+from edge.access.rules import read_rules
+from edge.announcer import Announcer
+from edge.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, VerdictConfig
+from edge.daemon import Daemon
+from edge.demo.show import CLIP, FOLDER, GALLERY
+from edge.errors import ConfigError
+from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
+from edge.identity.lockout import Demand, Lockout
+from edge.identity.verdict import Judge
+from edge.liveness.evidence import Evidence
+from edge.liveness.guard import Guard
+from edge.messaging.events import Challenge, Channel, Event, Health, Status, Topics, decode, encode
+from edge.messaging.making import access_event
+from edge.messaging.outbox import Outbox
+from edge.messaging.publisher import Publisher
+from edge.messaging.subscriber import Message, Subscriber
+from edge.pipeline import Pipeline
+from edge.records import (
+    Ask,
+    ChallengeState,
+    Decision,
+    Floats,
+    Frame,
+    Kind,
+    Person,
+    Pixels,
+    Prompt,
+    Proof,
+    Verdict,
+    strictest,
+)
+from edge.replaying.clip import replay
+from edge.replaying.expected import read_expected
+from edge.vision.reader import Vision
+
+FPS = 12
+EXPECTED = FOLDER / "expected.jsonl"
+S = 1_000_000_000
+ANNA = Person("anna", "Anna")
+MORNING = 1_790_000_000 * S - 1_790_000_000 * S % (24 * 3600 * S) + 9 * 3600 * S  # nine o'clock in UTC
+NIGHT = MORNING + 14 * 3600 * S
+
+
+def config(mode: str = "off", **changes: object) -> DoorConfig:
+    liveness = msgspec.convert({"mode": mode, **changes}, LivenessConfig)
+    return DoorConfig(site="test", door="front", liveness=liveness)
+
+
+# At the door, with real models and simulated visitors.
+
+
+@pytest.fixture(scope="module")
+def portrait(vision: Vision, photo: Callable[[str], Pixels]) -> Pixels:
+    """Somebody enrolled, as the camera sees him."""
+    model = Model.of(photo("obama2"), vision)
+    assert model is not None
+    assert model.sample.landmarks is not None
+    return stand(model.portrait, model.sample.landmarks, 45.0)
+
+
+@pytest.fixture(scope="module")
+def head(vision: Vision, portrait: Pixels) -> Head:
+    (face,) = vision.detector.detect(Frame(portrait, 0, 0))
+    landmarks = vision.reader.read(Frame(portrait, 0, 0), face).landmarks
+    assert landmarks is not None
+    return Head(portrait, landmarks)
+
+
+@pytest.fixture
+def visitor(head: Head) -> Visitor:
+    return Visitor(head, np.random.default_rng(5))
+
+
+@pytest.fixture
+def held_photo(portrait: Pixels) -> HeldPhoto:
+    return HeldPhoto(portrait, np.random.default_rng(5))
+
+
+def a_door(door: DoorConfig, vision: Vision, rules: Rules | None = None) -> Pipeline:
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    return Pipeline(door, vision, gallery, rules=rules, chance=random.Random(3).random)
+
+
+def visit(pipeline: Pipeline, actor: Actor, seconds: float, until: int = 1) -> tuple[list[Decision], list[Prompt]]:
+    """Play somebody before a door until so many decisions have fallen; what they were, and what was asked."""
+    decisions: list[Decision] = []
+    told: list[Prompt] = []
+    for number in range(round(seconds * FPS)):
+        t_s = number / FPS
+        decisions += pipeline.step(Frame(actor.frame(t_s), number, round(t_s * S)))
+        for prompt in pipeline.take_prompts():
+            told.append(prompt)
+            actor.hear(prompt, t_s)
+        if len(decisions) >= until:
+            break
+    return decisions, told
+
+
+def test_who_follows_the_challenge_gets_in(vision: Vision, visitor: Visitor) -> None:
+    """The opening comes after the last movement and is dated so; the event tells what was shown."""
+    pipeline = a_door(config("challenge", ask_steps=1), vision)
+    (opened,), told = visit(pipeline, visitor, 12)
+    assert (opened.kind, opened.proof) == (Kind.DOOR_OPEN, Proof.CHALLENGE)
+    assert [prompt.state for prompt in told] == [ChallengeState.ASKED, ChallengeState.PASSED]
+    assert opened.t_ns == told[-1].t_ns
+    event = access_event(opened, id="x", at_ns=T0_NS, door=DOOR)
+    assert event.liveness is not None
+    assert (event.liveness.mode, event.liveness.challenge) == ("challenge", "passed")
+    assert pipeline.guard is not None
+    assert dict(pipeline.guard.counts) == {"shown": 1}
+
+
+def test_a_photo_does_not_follow_the_challenge(vision: Vision, held_photo: HeldPhoto) -> None:
+    """However it is turned; it is denied by name, for the photo shows somebody."""
+    (denied,), told = visit(a_door(config("challenge", ask_steps=1, ask_timeout_s=2.0), vision), held_photo, 8)
+    assert (denied.kind, denied.reason, denied.rule) == (Kind.DENIED, "challenge-failed", "liveness")
+    assert told[-1].state is ChallengeState.FAILED
+    assert denied.shown is not None
+    assert denied.shown.challenge == told[-1].reason
+
+
+def test_a_moving_head_is_enough_where_the_door_only_watches(vision: Vision, visitor: Visitor) -> None:
+    """Nothing is asked; it takes a second longer."""
+    visitor.move = draw_move(Ask.TURN_LEFT, 0.4, np.random.default_rng(1))
+    (opened,), told = visit(a_door(config("passive"), vision), visitor, 6)
+    assert (opened.kind, told) == (Kind.DOOR_OPEN, [])
+    assert opened.t_ns >= S
+
+
+def test_a_photo_is_an_attack_and_counts_as_a_failure_of_who_shows_it(vision: Vision, held_photo: HeldPhoto) -> None:
+    """Twice here, until the pause in which nothing is decided; recognising it meanwhile is no success."""
+    door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(failures=2, pause_s=60))
+    denials, _ = visit(a_door(door, vision), held_photo, 9, until=3)
+    assert [(denial.kind, denial.reason) for denial in denials] == [(Kind.DENIED, "presentation-attack")] * 2
+    shown = denials[0].shown
+    assert shown is not None
+    assert shown.score is not None
+    assert shown.score > 0.5
+    assert [name for name, _ in shown.cues] == ["deformation"]
+
+
+class Exchange:
+    """A still photo, with another face in its place in one frame of so many."""
+
+    def __init__(self, photo: Pixels, other: Pixels, every: int) -> None:
+        self._pictures = [photo] * (every - 1) + [other]
+        self._lens = Lens(np.random.default_rng(2))
+        self._shown = 0
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """It cannot."""
+
+    def frame(self, t_s: float) -> Pixels:
+        self._shown += 1
+        return self._lens.see(self._pictures[self._shown % len(self._pictures)])
+
+
+@pytest.mark.parametrize("every", [4, 7])
+def test_the_life_of_one_face_is_no_proof_for_another(
+    every: int, vision: Vision, portrait: Pixels, photo: Callable[[str], Pixels]
+) -> None:
+    """A living face before the camera now and then does not bring the photo beside it to life."""
+    model = Model.of(photo("biden"), vision)
+    assert model is not None
+    assert model.sample.landmarks is not None
+    actor = Exchange(portrait, stand(model.portrait, model.sample.landmarks, 45.0), every)
+    decisions, _ = visit(a_door(config("passive", max_s=2.5), vision), actor, 4, until=2)
+    assert Kind.DOOR_OPEN not in {decision.kind for decision in decisions}
+
+
+def test_in_doubt_alone_the_door_asks(vision: Vision, visitor: Visitor, held_photo: HeldPhoto) -> None:
+    """Who moves by himself need not be asked; a photo is."""
+    door = config("challenge", ask_when="doubt")
+    visitor.move = draw_move(Ask.TURN_LEFT, 0.4, np.random.default_rng(1))
+    (opened,), told = visit(a_door(door, vision), visitor, 6)
+    assert (opened.kind, told) == (Kind.DOOR_OPEN, [])
+    _, told = visit(a_door(door, vision), held_photo, 4)
+    assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
+
+
+def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watching: Vision) -> None:
+    """There is nobody to watch."""
+    assert a_door(config("off"), watching).guard is None
+    expected = [(line.kind, line.person, line.t) for line in read_expected(EXPECTED)]
+    assert [(line.kind, line.person, line.t) for line in replay(config("off"), CLIP, GALLERY)] == expected
+
+
+def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
+    """The demo's clip at a door with challenges: no opening, the same answer to the stranger, the same at every run."""
+    lines = list(replay(config("challenge"), CLIP, GALLERY))
+    stranger = [line for line in read_expected(EXPECTED) if line.kind == "unknown"]
+    assert {line.kind for line in lines} == {"denied", "unknown"}
+    assert [(line.t, line.reason) for line in lines if line.kind == "unknown"] == [
+        (line.t, line.reason) for line in stranger
+    ]
+    assert lines == list(replay(config("challenge"), CLIP, GALLERY))
+
+
+def test_a_door_that_asks_has_to_be_given_chance(vision: Vision) -> None:
+    """Or its challenges could be foretold."""
+    with pytest.raises(ConfigError, match="nothing to draw them by"):
+        Pipeline(config("challenge"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
+
+
+# The guard alone: made-up faces without a mesh, so that there is never enough to see.
+
+
+def a_judge() -> Judge:
+    gallery = Gallery([ANNA], direction(0)[None], np.array([0.9], np.float32), GalleryInfo("", "", 1))
+    return Judge(gallery, VerdictConfig(), LockoutConfig(), proven=False)
+
+
+class Scene:
+    """One track before a guard."""
+
+    def __init__(self, mode: str = "passive") -> None:
+        self.judge = a_judge()
+        self.policy = Policy(allow_list(("*",)), "front", Proof(mode))
+        settings = msgspec.convert({"mode": mode, "max_s": 2.0}, LivenessConfig)
+        self.guard = Guard(settings, self.judge, lambda: 0.5, 0.1)
+        self.t_ns = 0
+
+    def look(self, embedding: Floats | None, *, lost: bool = False) -> list[Decision]:
+        self.t_ns += S // 10
+        here = track(t_ns=self.t_ns, lost=lost)
+        if not lost:
+            self.judge.observe(here, sample(embedding), self.t_ns)
+            self.guard.observe(here, Frame(np.zeros((8, 8, 3), np.uint8), 0, self.t_ns), sample(embedding), self.t_ns)
+        fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.judge.ripe([here], self.t_ns)]
+        return self.guard.admit(fell, [here], self.t_ns, lambda verdict: self.policy.decide(verdict, self.t_ns))
+
+    def looks(self, embedding: Floats | None, count: int) -> list[Decision]:
+        return [decision for _ in range(count) for decision in self.look(embedding)]
+
+
+def test_who_never_shows_enough_is_denied_in_the_end_and_may_try_again() -> None:
+    """Fail-secure; it is no attack, so it does not count as one."""
+    scene = Scene()
+    first = scene.looks(direction(0), 24)
+    assert [(one.kind, one.reason, one.t_ns) for one in first] == [(Kind.DENIED, "liveness-not-shown", round(2.3 * S))]
+    assert first[0].shown is not None
+    assert first[0].shown.score is None
+    assert [one.reason for one in scene.looks(direction(0), 120)] == ["liveness-not-shown"] * 2
+
+
+def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None:
+    """Somebody was recognised and did not get in: the operator wants to know."""
+    scene = Scene()
+    assert scene.looks(direction(0), 6) == []
+    (denied,) = scene.look(direction(0), lost=True)
+    assert denied.reason == "liveness-not-shown"
+    assert scene.guard.wanting([track()], scene.t_ns + S) == []
+    assert scene.judge.ripe([track(t_ns=scene.t_ns)], scene.t_ns) == []
+    assert [one.reason for one in scene.looks(direction(0), 24)] == ["liveness-not-shown"]
+
+
+def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
+    """A picture gives the name, a living face the proof: nothing opens, and the living face is judged by itself."""
+    scene = Scene()
+    scene.looks(direction(0), 5)
+    answers = scene.looks(direction(1), 30)
+    assert [one.kind for one in answers] == [Kind.UNKNOWN]
+
+
+def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> None:
+    """The night began while somebody was watched: now a challenge is asked."""
+    scene = Scene("passive")
+    decide = Policy(allow_list(("*",)), "front", Proof.CHALLENGE).decide
+    scene.looks(direction(0), 4)
+    held = scene.guard._held[1]
+    enough = Evidence(0.0, (), True, 9, 1.0)
+    assert scene.guard._open(track(), held, enough, lambda verdict: decide(verdict, scene.t_ns), set()) == []
+    assert held.decision.proof is Proof.CHALLENGE
+
+
+def test_whoever_the_rules_deny_is_not_held() -> None:
+    """A denial needs no proof of life."""
+    scene = Scene()
+    scene.policy = Policy(allow_list(()), "front", Proof.CHALLENGE)
+    (denied,) = scene.looks(direction(0), 4)
+    assert (denied.kind, denied.reason, denied.shown) == (Kind.DENIED, "no-rule-for-this-person", None)
+
+
+def test_the_very_photo_that_was_enrolled_is_locked_out_all_the_same() -> None:
+    """Nothing tells it from the person by distance, so the pause holds for whoever shows this person's face."""
+    lockout = Lockout(LockoutConfig(failures=2), 1.0)
+    verdict = _recognised(Scene())
+    assert verdict.match.distance_sq == pytest.approx(0, abs=1e-6)
+    assert [lockout.failed(verdict, set()) for _ in range(2)] == [False, True]
+    assert lockout.demand(verdict, set()) is Demand.PAUSED
+    assert lockout.demand(verdict, {verdict.track.id}) is Demand.USUAL
+
+
+def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
+    """The verdict alone would be content with one look a second."""
+    scene = Scene()
+    scene.looks(direction(0), 4)
+    here = track(t_ns=scene.t_ns)
+    assert scene.judge.wanting([here], scene.t_ns + S // 10) == []
+    assert scene.guard.wanting([here], scene.t_ns + S // 10) == [here]
+
+
+# What the rules ask for.
+
+
+@given(st.lists(st.sampled_from(Proof), max_size=4), st.sampled_from(Proof), st.sampled_from(Proof))
+def test_the_stricter_wins_and_nothing_is_weaker_than_door_toml(
+    asked: Sequence[Proof], by_door: Proof, by_config: Proof
+) -> None:
+    """Every rule that lets this person pass may ask for more, none for less."""
+    ways = tuple(Rule(f"r{number}", ("anna",), liveness=one) for number, one in enumerate(asked))
+    rules = Rules(doors=(("front", DoorRules("d", (*ways, Rule("all", ("*",))), liveness=by_door)),))
+    policy = Policy(rules, "front", by_config)
+    scene = Scene()
+    held = policy.decide(_recognised(scene), 0)
+    strict = strictest((*asked, by_door, by_config))
+    assert (held.proof, policy.liveness) == (strict, strict)
+
+
+def _recognised(scene: Scene) -> Verdict:
+    for number in range(4):
+        scene.judge.observe(track(), sample(direction(0)), number)
+    (verdict,) = scene.judge.ripe([track()], 4)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("wall_ns", "proof"), [(MORNING, Proof.PASSIVE), (NIGHT, Proof.CHALLENGE), (None, Proof.CHALLENGE)]
+)
+def test_a_policy_asks_for_more_at_night_and_while_the_clock_is_not_set(
+    tmp_path: Path, wall_ns: int | None, proof: Proof
+) -> None:
+    """A second way for everybody, at night only, that asks for more."""
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        'timezone = "UTC"\n[schedules.night]\nmon-sun = ["20:00-06:00"]\n[doors.front]\nliveness = "passive"\n'
+        'allow = [{people = ["*"]}, {people = ["*"], schedule = "night", liveness = "challenge"}]\n'
+    )
+    policy = Policy(read_rules(path), "front")
+    decision = policy.decide(_recognised(Scene()), 0, wall_ns)
+    assert (decision.kind, decision.proof) == (Kind.DOOR_OPEN, proof)
+
+
+def test_a_word_that_is_no_liveness_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('[doors.front]\nliveness = "chalenge"\nallow = []\n')
+    with pytest.raises(ConfigError, match=r"doors\.front\.liveness"):
+        read_rules(path)
+
+
+# Telling it.
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp_path: Path) -> None:
+    """All messages of one challenge have one id; none is retained."""
+    broker = make_broker(kind, tmp_path)
+    broker.start()
+    mqtt, topics = config_for(broker), Topics("home", "front")
+    now_ns = [0]
+    try:
+        with (
+            Outbox(tmp_path / "outbox.db", OutboxConfig(), announce=announce) as outbox,
+            Subscriber(mqtt, topics, [Channel.CHALLENGE]) as screen,
+        ):
+            publisher = Publisher(mqtt, topics, outbox, on_open_expired=lambda *_: None, monotonic_ns=lambda: now_ns[0])
+            announcer = Announcer("front", publisher.challenge)
+            now_ns[0] = 10 * S
+            announcer.tell([_prompt(1, ChallengeState.ASKED, t_ns=0)])
+            announcer.tell([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])
+            with publisher:
+                messages = screen.messages(8.0)
+                heard = [next(messages) for _ in range(2)]
+    finally:
+        broker.close()
+    records = [message.record for message in heard if isinstance(message.record, Challenge)]
+    assert [(one.ask, one.state, one.door) for one in records] == [
+        ("look-up", "asked", "front"),
+        ("look-up", "passed", "front"),
+    ]
+    assert len({one.id for one in records}) == 1
+    assert not any(message.retained for message in heard)
+
+
+def test_a_door_that_asks_says_so_to_everybody_and_opens_nothing_for_a_clip(tmp_path: Path) -> None:
+    """The whole door: the event with what was shown, the count in health, the end of the challenge on its topic."""
+    with make_broker("embedded", tmp_path) as broker:
+        mqtt = config_for(broker)
+        door = DoorConfig(
+            site="test",
+            door="front",
+            state_folder=str(tmp_path / "state"),
+            gallery=str(GALLERY),
+            camera=CameraConfig(source=str(_short_clip(tmp_path))),
+            liveness=LivenessConfig(mode="challenge"),
+            verdict=VerdictConfig(sample_every_s=0.0),
+            mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
+        )
+        heard: list[Message] = []
+        with Subscriber(mqtt) as subscriber:
+            Daemon(door).run(threading.Event())
+            for message in subscriber.messages(8.0):
+                heard.append(message)
+                if isinstance(message.record, Status) and message.record.status == "offline":
+                    break
+    denied = next(one.record for one in heard if isinstance(one.record, Event) and one.record.kind == "denied")
+    assert (denied.reason, denied.liveness and denied.liveness.challenge) == ("challenge-failed", "left")
+    assert [one.record.reason for one in heard if isinstance(one.record, Challenge)] == ["left"]
+    assert not [one for one in heard if one.channel is Channel.OPEN]
+    stages = {stage for one in heard if isinstance(one.record, Health) for stage in one.record.stages}
+    assert "liveness" in stages
+
+
+def _short_clip(folder: Path) -> Path:
+    """Somebody enrolled walks up, quickly."""
+    source = cv2.VideoCapture(str(CLIP))
+    frames = [source.read()[1] for _ in range(45)][15:]
+    writer = cv2.VideoWriter(str(folder / "short.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return folder / "short.avi"
+
+
+def _prompt(number: int, state: ChallengeState, t_ns: int) -> Prompt:
+    return Prompt(number, state, Ask.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
+
+
+def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:
+    """And is read all the same."""
+    stored = msgspec.json.decode(encode(_an_event()))
+    del stored["liveness"]
+    event = decode(Channel.EVENTS, msgspec.json.encode(stored))
+    assert isinstance(event, Event)
+    assert event.liveness is None
+
+
+def _an_event() -> Event:
+    return access_event(
+        Decision(Kind.DOOR_OPEN, "allow *", _recognised(Scene()), 0), id=IDS.new(1), at_ns=T0_NS, door=DOOR
+    )

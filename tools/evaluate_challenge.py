@@ -1,0 +1,69 @@
+"""How often a challenge passes whom it should, and what: simulated visitors, photos in a hand, recordings of others.
+
+.venv/bin/python tools/evaluate_challenge.py edge/demo/people --tries 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import desktop  # noqa: F401
+import msgspec
+from spoofing.trials import SPECIES, Model, ready, summary, try_one
+from tqdm import tqdm
+
+from edge.commands.command import print_json
+from edge.errors import InputError
+from edge.program import run
+from edge.vision.camera import read_image
+
+_PICTURES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One species; `low` and `high` are the 95 % interval (Clopper and Pearson 1934) of the share that passed."""
+
+    species: str
+    tries: int
+    passed: int
+    low: float
+    high: float
+    reasons: dict[str, int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, metavar="DIR", help="portraits, frontal, one face each; subfolders too")
+    parser.add_argument("--tries", type=int, default=200, metavar="N", help="of each species (default: 200)")
+    parser.add_argument("--species", nargs="+", choices=SPECIES, default=SPECIES, help="which (default: all)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
+    given = parser.parse_args(arguments)
+    paths = sorted(path for path in given.photos.rglob("*") if path.suffix.lower() in _PICTURES)
+    vision = ready()
+    models = [model for path in paths if (model := Model.of(read_image(path), vision)) is not None]
+    if not models:
+        raise InputError(f"{given.photos}: no portrait with one frontal face; give a folder of .jpg or .png")
+    print(f"{len(models)} portraits of {len(paths)} serve; all that follows is simulated", file=sys.stderr)
+    for species in given.species:
+        reasons: Counter[str] = Counter()
+        for number in tqdm(range(given.tries), desc=species, disable=None, leave=False):
+            reasons[try_one(models[number % len(models)], species, (given.seed, number), vision)] += 1
+        passed = reasons["passed"]
+        row = Row(species, given.tries, passed, *summary(passed, given.tries), dict(reasons.most_common()))
+        if given.json:
+            print_json(row)
+        else:
+            told = ", ".join(f"{count} {reason}" for reason, count in row.reasons.items())
+            share = f"{100 * passed / given.tries:5.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
+            print(f"{species:16} {passed:4} of {given.tries} passed, {share}: {told}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

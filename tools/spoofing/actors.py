@@ -1,0 +1,151 @@
+"""Who stands before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
+
+All are simulated. Each gives the frame at a moment and hears what the door asks; the recording does not listen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from edge.records import Ask, ChallengeState, Pixels, Prompt
+from spoofing.turns import Head, Pose, tilt
+
+ASKS = tuple(Ask)
+
+
+class Actor(Protocol):
+    """Somebody, or something, before the camera."""
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """The door asks."""
+
+    def frame(self, t_s: float) -> Pixels:
+        """What the camera sees, (480, 640, 3) uint8 BGR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One movement out and back, as smooth as heads move (minimum jerk, Flash and Hogan 1985)."""
+
+    ask: Ask
+    begin_s: float
+    out_s: float
+    hold_s: float
+    back_s: float
+    degrees: float
+
+    @property
+    def end_s(self) -> float:
+        return self.begin_s + self.out_s + self.hold_s + self.back_s
+
+    def pose(self, t_s: float) -> Pose:
+        out = _smooth((t_s - self.begin_s) / self.out_s)
+        back = _smooth((t_s - self.end_s + self.back_s) / self.back_s)
+        reach = self.degrees * (out - back)
+        if self.ask is Ask.LOOK_UP:
+            return Pose(pitch_deg=reach)
+        return Pose(yaw_deg=reach if self.ask is Ask.TURN_LEFT else -reach)
+
+
+def draw_move(ask: Ask, begin_s: float, rng: np.random.Generator) -> Move:
+    """As people differ: how far, how fast, how long."""
+    degrees = rng.uniform(24, 32) if ask is Ask.LOOK_UP else rng.uniform(26, 40)
+    return Move(ask, begin_s, rng.uniform(0.45, 1.0), rng.uniform(0.4, 0.9), rng.uniform(0.45, 1.0), float(degrees))
+
+
+class Sway:
+    """Nobody stands still: slow movements of head and body, or of a hand."""
+
+    def __init__(self, rng: np.random.Generator, degrees: float, pixels: float) -> None:
+        self._reach = np.array([degrees, degrees, pixels, pixels])
+        self._hertz, self._phase = rng.uniform(0.1, 0.5, 4), rng.uniform(0, 2 * math.pi, 4)
+
+    def at(self, t_s: float, moved: Pose) -> Pose:
+        yaw, pitch, x, y = (self._reach * np.sin(2 * math.pi * self._hertz * t_s + self._phase)).tolist()
+        return Pose(moved.yaw_deg + yaw, moved.pitch_deg + pitch, moved.x_px + x, moved.y_px + y)
+
+
+class Visitor:
+    """A genuine one: does what is asked, after a moment."""
+
+    def __init__(self, head: Head, rng: np.random.Generator) -> None:
+        self._head, self._rng = head, rng
+        self._sway = Sway(rng, 1.5, 2.0)
+        self._lens = Lens(rng)
+        self.move: Move | None = None
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+            self.move = draw_move(prompt.ask, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+
+    def frame(self, t_s: float) -> Pixels:
+        moved = self.move.pose(t_s) if self.move else Pose()
+        return self._lens.see(self._head.draw(self._sway.at(t_s, moved)))
+
+
+class HeldPhoto:
+    """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
+
+    def __init__(self, photo: Pixels, rng: np.random.Generator) -> None:
+        self._photo, self._rng = photo, rng
+        self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
+        self._sway = Sway(rng, 4.0, 6.0)
+        self._lens = Lens(rng)
+        self.move: Move | None = None
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is not ChallengeState.ASKED or prompt.ask is None:
+            return
+        move = draw_move(prompt.ask, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+        at_rest = self._rest.pitch_deg if prompt.ask is Ask.LOOK_UP else self._rest.yaw_deg
+        # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
+        sign = 1 if self._rng.random() < 0.5 else -1
+        reach = sign * self._rng.uniform(25, 45) - (at_rest if prompt.ask is not Ask.TURN_RIGHT else -at_rest)
+        self.move = Move(move.ask, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
+
+    def frame(self, t_s: float) -> Pixels:
+        moved = self.move.pose(t_s) if self.move else Pose()
+        rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
+        return self._lens.see(tilt(self._photo, self._sway.at(t_s, rest)))
+
+
+class Recording:
+    """A clip of a genuine visitor on a screen, who moves, but not as this door asks: made for another challenge."""
+
+    def __init__(self, head: Head, moves: tuple[Move, ...], rng: np.random.Generator) -> None:
+        self._head, self._moves = head, moves
+        self._sway = Sway(rng, 1.5, 2.0)
+        self._lens = Lens(rng)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """It cannot."""
+
+    def frame(self, t_s: float) -> Pixels:
+        now = next((move for move in self._moves if move.begin_s <= t_s <= move.end_s), None)
+        return self._lens.see(self._head.draw(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
+
+
+class Lens:
+    """What a camera adds: blur, noise, compression."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._blur_px = rng.uniform(0.2, 0.9)
+        self._noise = rng.uniform(0.5, 4.0)
+        self._jpeg = int(rng.integers(60, 96))
+
+    def see(self, picture: Pixels) -> Pixels:
+        blurred = cv2.GaussianBlur(picture, (0, 0), self._blur_px).astype(np.float32)
+        blurred += self._rng.normal(0, self._noise, blurred.shape[:2]).astype(np.float32)[..., None]
+        coded = cv2.imencode(".jpg", np.clip(blurred, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, self._jpeg])[1]
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _smooth(share: float) -> float:
+    x = min(max(share, 0.0), 1.0)
+    return x * x * x * (10 - 15 * x + 6 * x * x)
