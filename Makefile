@@ -1,5 +1,5 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 fuzz soak bench lock sbom audit clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 fuzz soak docs bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -36,7 +36,7 @@ types: .venv/dev
 	$(BIN)/mypy
 
 unit: .venv/dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: .venv/dev  ## the long tests: ten minutes of replay, memory, packaging
 	$(BIN)/pytest -m slow
@@ -60,6 +60,9 @@ fuzz: .venv/dev  ## a million damaged inputs to every parser: about five minutes
 
 soak: .venv/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
 	$(BIN)/python tools/soak.py
+
+docs: .venv/dev  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/demo  ## measure every stage on this machine
 	$(BIN)/edge bench

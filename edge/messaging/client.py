@@ -9,7 +9,7 @@ import ssl
 import struct
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -99,6 +99,7 @@ def open_client(
     keepalive_s: int,
     will: Outgoing | None,
     max_packet_bytes: int | None,
+    session_s: int | None = None,
 ) -> BoundedClient:
     """Reach the broker and send CONNECT; what comes back goes into `inbox`.
 
@@ -106,14 +107,18 @@ def open_client(
         ssl.SSLError: TLS fails.
         OSError, ValueError: the host is not found or does not answer.
     """
-    client = _client(endpoint, protocol, client_id, inbox, max_packet_bytes)
+    client = _client(endpoint, protocol, client_id, inbox, max_packet_bytes, lasting=session_s is not None)
     properties = None
-    if protocol == "5" and max_packet_bytes is not None:
+    clean_start: bool | Literal[3] = paho.MQTT_CLEAN_START_FIRST_ONLY
+    if protocol == "5" and (max_packet_bytes is not None or session_s is not None):
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = max_packet_bytes
+        if max_packet_bytes is not None:
+            properties.MaximumPacketSize = max_packet_bytes
+        if session_s is not None:
+            properties.SessionExpiryInterval, clean_start = session_s, False
     if will is not None:
         client.will_set(will.topic, will.payload, will.qos, will.retain)
-    client.connect(endpoint.host, endpoint.port, keepalive_s, properties=properties)
+    client.connect(endpoint.host, endpoint.port, keepalive_s, clean_start=clean_start, properties=properties)
     _nodelay(client)
     return client
 
@@ -167,14 +172,20 @@ def drop(client: paho.Client) -> None:
 
 
 def _client(
-    endpoint: Endpoint, protocol: Protocol, client_id: str, inbox: Inbox, max_packet_bytes: int | None
+    endpoint: Endpoint,
+    protocol: Protocol,
+    client_id: str,
+    inbox: Inbox,
+    max_packet_bytes: int | None,
+    *,
+    lasting: bool,
 ) -> BoundedClient:
     """A paho client that writes all it hears into `inbox` and does nothing by itself."""
     client = BoundedClient(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=_PAHO_VERSION[protocol],
-        clean_session=None if protocol == "5" else True,
+        clean_session=None if protocol == "5" else not lasting,
         reconnect_on_failure=False,
     )
     client.max_packet_bytes = max_packet_bytes

@@ -128,6 +128,7 @@ def dial(
     keepalive_s: int,
     will: Outgoing | None = None,
     max_packet_bytes: int | None = None,
+    session_s: int | None = None,
 ) -> Connection:
     """Reach the broker and send CONNECT; the answer is still to come, and `spin` brings it.
 
@@ -144,5 +145,6 @@ def dial(
         keepalive_s=keepalive_s,
         will=will,
         max_packet_bytes=max_packet_bytes,
+        session_s=session_s,
     )
     return Connection(client, protocol, inbox)

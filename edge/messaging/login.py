@@ -36,6 +36,7 @@ def connect(
     will: Outgoing | None = None,
     first: Protocol = "5",
     max_packet_bytes: int | None = None,
+    session_s: int | None = None,
 ) -> tuple[Connection, Protocol]:
     """Connect and log in, speaking MQTT 5 where the broker does and 3.1.1 otherwise.
 
@@ -49,6 +50,8 @@ def connect(
         first: what to try first when the version is not forced.
         max_packet_bytes: larger messages are not for us. An MQTT 5 broker is told and leaves them out; if one comes
             all the same, as over 3.1.1, the connection ends before it is read.
+        session_s: the broker keeps subscriptions, and what comes for them, so long after the connection has ended
+            (over 3.1.1 as long as it likes); None: it keeps nothing.
 
     Returns:
         The connection, and what to try first next time. After a mere hang-up that is still 5: it may have been an
@@ -62,7 +65,7 @@ def connect(
     endpoint = read_endpoint(config)
 
     def attempt(protocol: Protocol, answer_s: float = ANSWER_S) -> Connection:
-        connection = _reach(endpoint, config.keepalive_s, protocol, client_id, will, max_packet_bytes)
+        connection = _reach(endpoint, config.keepalive_s, protocol, client_id, will, max_packet_bytes, session_s)
         try:
             _await_answer(connection, endpoint, answer_s)
         except BaseException:
@@ -88,6 +91,7 @@ def _reach(
     client_id: str,
     will: Outgoing | None,
     max_packet_bytes: int | None,
+    session_s: int | None,
 ) -> Connection:
     """One CONNECT in one protocol version.
 
@@ -103,6 +107,7 @@ def _reach(
             keepalive_s=keepalive_s,
             will=will,
             max_packet_bytes=max_packet_bytes,
+            session_s=session_s,
         )
     except ssl.SSLCertVerificationError as error:
         kind = BrokerError if error.verify_code == NOT_YET_VALID else BrokerRefused  # a clock is set soon

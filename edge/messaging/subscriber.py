@@ -17,6 +17,7 @@ from edge.messaging.login import connect
 from edge.messaging.packets import Incoming
 from edge.messaging.waker import Waker
 
+KEPT_S = 7 * 24 * 3600  # a lasting session outlives its connection by so long
 NAP_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
 
 
@@ -51,6 +52,8 @@ class Subscriber:
         doors: whom to listen to; "+" as site or door means all.
         channels: what to listen to.
         qos: 0 lets the broker pass on at once what a slow listener with 1 would have to confirm first, in portions.
+        session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for `KEPT_S`;
+            None: it keeps nothing. A second listener with the same name ends the first's connection.
     """
 
     def __init__(
@@ -60,11 +63,13 @@ class Subscriber:
         channels: Iterable[Channel] = tuple(Channel),
         *,
         qos: Literal[0, 1] = 1,
+        session: str | None = None,
     ) -> None:
         self._config = config
         self._doors = doors if doors is not None else Topics("+", "+")
         self._channels = tuple(channels)
         self._qos = qos
+        self._session = session
         self._connection: Connection | None = None
         self._waker = Waker()
         self._stopping = False
@@ -76,7 +81,11 @@ class Subscriber:
             ConfigError: the [mqtt] table cannot be used.
             BrokerError: the broker cannot be reached, or refuses the login or the topics.
         """
-        connection, _ = connect(self._config, client_id=f"threshold-listen-{uuid.uuid4().hex[:12]}")
+        connection, _ = connect(
+            self._config,
+            client_id=f"threshold-listen-{self._session or uuid.uuid4().hex[:12]}",
+            session_s=None if self._session is None else KEPT_S,
+        )
         try:
             connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=self._qos)
         except BaseException:

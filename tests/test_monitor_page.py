@@ -1,0 +1,190 @@
+"""The monitor in a real browser, with a real broker: fast, accessible, without errors.
+
+Needs Chromium (Debian: apt-get install chromium) and axe-playwright-python, which brings Playwright and axe-core.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
+
+pytest.importorskip("starlette", reason="needs the monitor extra")
+pytest.importorskip("uvicorn", reason="needs the monitor extra")
+pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+
+import axe_playwright_python  # type: ignore[import-untyped]
+from fleets import Fleet, a_health, a_release, a_status, an_event
+from playwright.sync_api import sync_playwright
+
+from edge.messaging.events import EventKind, Presence
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    needs_mosquitto,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+MONITOR = Path(__file__).parent.parent / "tools" / "monitor.py"
+PATHS = ("/", "/events", "/health", "/doors/works/lab", "/releases")
+QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
+WATCH = """() => { window.delays = []; new MutationObserver((changes) => {
+    const now = performance.timeOrigin + performance.now();
+    for (const change of changes) for (const added of change.addedNodes) {
+        const said = /at=([0-9]+)/.exec(added.textContent);
+        if (said) delays.push(now - Number(said[1]) / 1e6);
+    } }).observe(document.querySelector("#rail"), { childList: true }); }"""
+AXE = (
+    "axe.run(document).then((found) => found.violations.map((each) => [each.id, each.nodes.map((node) => node.html)]))"
+)
+
+FOCUS = "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
+
+
+@dataclass
+class Show:
+    """A monitor, the doors that talk to it, and a browser."""
+
+    fleet: Fleet
+    browser: Browser
+    url: str
+    process: subprocess.Popen[str]
+    broker: Mosquitto
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Iterator[Show]:
+    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker)) as fleet, sync_playwright() as driver:
+        port = free_port()
+        words = ["--broker", broker.url, "--port", str(port), "--history", str(tmp_path / "h.sqlite")]
+        process = subprocess.Popen([sys.executable, MONITOR, *words], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith("the fleet is at")
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[f"--{each}" for each in QUIET])
+            yield Show(fleet, browser, f"http://127.0.0.1:{port}", process, broker)
+            browser.close()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until it holds in the page, whose policy forbids Playwright's own way of waiting for one."""
+    wait_until(lambda: bool(page.evaluate(expression)), expression)
+
+
+def opened(show: Show, path: str, page: Page, complaints: list[str]) -> Page:
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(show.url + path)
+    page.wait_for_selector("#link.good")
+    return page
+
+
+def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Show) -> None:
+    """axe-core finds nothing: dark and light, on a phone and a desktop, also with hostile words from the doors."""
+    for i, door in enumerate(("lobby", "lab", "<img src=x onerror=alert(1)>", "store")):
+        show.fleet.say(door, a_status(door, Presence.OFFLINE if i == 3 else Presence.ONLINE))
+        show.fleet.say(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
+        show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
+        show.fleet.say(door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M"))
+    axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+    complaints: list[str] = []
+    for width in (360, 1440):
+        for scheme in ("light", "dark"):
+            context = show.browser.new_context(
+                viewport={"width": width, "height": 900},
+                color_scheme="dark" if scheme == "dark" else "light",
+                reduced_motion="reduce",
+            )
+            for path in PATHS:
+                page = opened(show, path, context.new_page(), complaints)
+                until(page, "document.querySelectorAll('td, .tile, .rail li').length > 0")
+                page.evaluate(axe)
+                assert page.evaluate(AXE) == [], (path, width, scheme)
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+                page.close()
+            context.close()
+    assert complaints == []
+
+
+def test_an_event_is_visible_within_200_ms(show: Show) -> None:
+    """From publication to the element in the page: 95 of 100."""
+    complaints: list[str] = []
+    page = opened(show, "/", show.browser.new_page(), complaints)
+    page.evaluate(WATCH)
+    for i in range(40):
+        show.fleet.say("lab", an_event("lab", i, reason=f"at={time.time_ns()}"))
+        show.fleet.nap(time.monotonic() + 0.1)
+    until(page, "delays.length === 40")
+    delays = sorted(page.evaluate("delays"))
+    assert delays[37] < 200, delays
+    assert complaints == []
+
+
+def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> None:
+    """For ten seconds; the page keeps a bounded number of elements."""
+    complaints: list[str] = []
+    doors = [f"gate-{i:03}" for i in range(100)]
+    for i, door in enumerate(doors):
+        show.fleet.say(door, a_status(door))
+        show.fleet.say(door, a_health(door, i))
+    page = opened(show, "/", show.browser.new_page(), complaints)
+    page.evaluate(WATCH)
+    began = time.monotonic()
+    for i in range(500):
+        show.fleet.post(doors[i % 100], an_event("x", i, reason=f"at={time.time_ns()}"))
+        show.fleet.nap(began + (i + 1) / 50)
+    until(page, "delays.length === 500")
+    delays = sorted(page.evaluate("delays"))
+    assert delays[475] < 500, delays[400:]
+    assert page.locator("#rail li").count() == 200
+    assert page.locator("#doors tbody tr").count() == 100
+    assert complaints == []
+
+
+def test_a_broker_that_goes_and_comes_back_is_told_and_the_page_goes_on(show: Show) -> None:
+    """The state stands in the page's head."""
+    page = opened(show, "/", show.browser.new_page(), [])
+    port = show.broker.port
+    show.broker.close()
+    page.wait_for_selector("#link.bad >> text=Broker away")
+    show.broker.start()
+    page.wait_for_selector("#link.good >> text=Live")
+    with Fleet(config_for(show.broker, port)) as fleet:
+        fleet.say("lab", an_event("lab", 0))
+    page.wait_for_selector("#rail li >> text=Ada Lovelace")
+
+
+def test_it_ends_at_once_also_with_pages_open(show: Show) -> None:
+    """Ctrl-C, exit code 0."""
+    opened(show, "/", show.browser.new_page(), [])
+    show.process.send_signal(signal.SIGINT)
+    assert show.process.wait(3) == 0
+
+
+def test_the_keyboard_reaches_everything(show: Show) -> None:
+    """First the way past the navigation; then every focus can be seen."""
+    page = opened(show, "/", show.browser.new_page(), [])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(FOCUS))
+    assert all(outline != "none" for _, outline in seen), json.dumps(seen)

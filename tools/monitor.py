@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""One page for all doors: who is there, what happens, what is wrong, who runs which release.
+
+    monitor.py                                        http://127.0.0.1:8450, the broker on this machine
+    monitor.py --history monitor.sqlite               remembers; the broker keeps events while the monitor is away
+    monitor.py --people PHOTOS                        with the review of the people folder
+    monitor.py --listen 0.0.0.0 --token-file TOKEN    for the network; whoever has the token may look
+
+Only this machine can look unless --listen says otherwise; then a token is needed: from --token-file, or made and
+printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import desktop  # noqa: F401
+
+from edge.config import MqttConfig, read_config
+from edge.errors import InputError
+from edge.messaging.endpoint import read_endpoint
+from edge.messaging.events import Topics
+from edge.program import run
+
+if TYPE_CHECKING:
+    from monitoring.guard import Rules
+
+PORT = 8450
+log = logging.getLogger("monitor")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
+    source.add_argument("--broker", default=MqttConfig().url, metavar="URL", help="(default: %(default)s)")
+    parser.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
+    parser.add_argument("--site", metavar="S", help="only this site (default: all)")
+    parser.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS", help="(default: %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="0: any that is free (default: %(default)s)")
+    parser.add_argument("--name", action="append", default=[], metavar="HOST", help="a further name of this machine")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="its first line lets people in")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="speak https with this certificate")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="and its private key")
+    parser.add_argument("--history", type=Path, metavar="FILE", help="remember events and health (SQLite)")
+    parser.add_argument("--keep-days", type=float, default=30.0, metavar="N", help="(default: %(default)g)")
+    parser.add_argument(
+        "--keep-rows", type=int, default=500_000, metavar="N", help="of each kind (default: %(default)s)"
+    )
+    parser.add_argument("--people", type=Path, metavar="PHOTOS", help="review this people folder")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Parse the command line and serve until told to stop."""
+    parser = _parser()
+    arguments = parser.parse_args(words)
+    if not 0 <= arguments.port < 65536:
+        parser.error("--port must be 0 to 65535")
+    if not arguments.keep_days > 0 or arguments.keep_rows < 1:
+        parser.error("--keep-days and --keep-rows must be positive")
+    if bool(arguments.cert) != bool(arguments.key):
+        parser.error("--cert and --key go together")
+    if missing := [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]:
+        raise InputError(f"this needs {', '.join(missing)}; run: pip install '.[monitor]' in Threshold's folder")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if arguments.config:
+        mqtt = read_config(arguments.config).mqtt
+    else:
+        mqtt = MqttConfig(url=arguments.broker, insecure=arguments.insecure)
+    read_endpoint(mqtt)  # what cannot be used is said now, not tried for ever
+    if arguments.people is not None and not arguments.people.is_dir():
+        raise InputError(f"{arguments.people}: no such folder")
+    with contextlib.ExitStack() as stack:
+        _serve(arguments, mqtt, stop, stack)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
+    from monitoring.app import House, make_app
+    from monitoring.history import Bounds, History
+    from monitoring.hub import RING, Hub
+    from monitoring.listener import Listener
+    from monitoring.people import Reviewer
+    from monitoring.server import serving
+
+    rules, token = _rules(arguments)
+    sock = stack.enter_context(_bound(arguments.listen, arguments.port))
+    path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
+    bounds = Bounds(arguments.keep_days, arguments.keep_rows)
+    history = stack.enter_context(History(path, bounds, now_ms=time.time_ns() // 1_000_000))
+    known = {row.n: row for row in [*history.last_of_each_door(), *history.events(RING)]}
+    hub = Hub(history.last_number(), known.values())
+    session = f"monitor-{history.name}" if arguments.history else None
+    listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session)
+    stack.callback(listener.close)
+    reviewer = Reviewer(arguments.people) if arguments.people else None
+    app = make_app(House(hub, history, rules, reviewer, on_start=listener.start))
+    with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
+        host, port = sock.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{'https' if rules.secure else 'http'}://{shown}:{port}/"
+        print(f"the fleet is at {url}" + (f" with the token {token}" if token else ""), flush=True)
+        stop.wait()
+
+
+def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
+    """Who is let in, and the token where it was made now."""
+    from monitoring.guard import Rules
+    from monitoring.keys import Keys, read_token
+
+    try:
+        loopback = ipaddress.ip_address(arguments.listen).is_loopback
+    except ValueError as error:
+        raise InputError(f"--listen: '{arguments.listen}' is no address such as 127.0.0.1, 0.0.0.0 or ::") from error
+    token, made = None, ""
+    if arguments.token_file:
+        token = read_token(arguments.token_file)
+    elif not loopback:
+        token = made = secrets.token_urlsafe(24)
+    if not loopback and not arguments.cert:
+        log.warning("not encrypted: whoever is on the way can read the page and the token; --cert and --key mend that")
+    here = [] if loopback else [socket.gethostname(), f"{socket.gethostname()}.local"]
+    names = frozenset(name.lower() for name in [*arguments.name, *here])
+    cookie = f"threshold-monitor-{arguments.port}"
+    return Rules(Keys(token), names, loopback, cookie, bool(arguments.cert)), made
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    """A socket that is bound.
+
+    Raises:
+        InputError: it cannot be.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise InputError(f"{address} port {port}: cannot be listened on ({error.strerror}); see --port") from error
+    return sock
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""The page for the fleet: what tools/monitor.py serves."""
