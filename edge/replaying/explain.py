@@ -96,11 +96,11 @@ def _told(visitor: Visitor) -> str:
     lines = [f"Visitor {visitor.track}: {when}, {len(looks)} looks, {counted} counted{refused}"]
     for answer in visitor.answers:
         who = f" {answer.person.id}" if answer.person else ""
+        after_s = answer.t - visitor.first_s
         lines += [
             f"  {answer.t:.2f} s: {answer.kind}{who}, {answer.reason}; rule: {answer.rule}",
-            f"      distance {answer.distance_sq:.2f}, threshold {answer.threshold_sq:.2f} (lower is nearer, stricter), "
-            f"runner-up {answer.runner_up_sq:.2f},",
-            f"      {answer.samples} samples, {answer.t - visitor.first_s:.2f} s after first seen",
+            f"      distance {answer.distance_sq:.2f}, threshold {answer.threshold_sq:.2f} (lower is nearer, stricter)",
+            f"      runner-up {answer.runner_up_sq:.2f}, {answer.samples} samples, {after_s:.2f} s after first seen",
         ]
     if not visitor.answers:
         lines.append("  no answer: " + ("too few looks counted" if looks else "no look was due before they left"))
