@@ -17,21 +17,10 @@ from edge.announcer import Announcer
 from edge.config import DoorConfig
 from edge.errors import CameraLost
 from edge.eye import Eye
-from edge.host import ServiceManager, WallClock, clock_synced, temperature_c
+from edge.host import ServiceManager, WallClock, clock_synced
 from edge.kit import Kit, kit_of
 from edge.logbook import Logbook
-from edge.messaging.desk import Link
-from edge.messaging.events import (
-    VERSION,
-    CameraState,
-    EventKind,
-    GalleryRef,
-    Health,
-    ReleaseReport,
-    StageTiming,
-    Topics,
-    instant,
-)
+from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
 from edge.pipeline import Pipeline
@@ -39,6 +28,7 @@ from edge.records import Decision
 from edge.stopwatch import Stopwatch
 from edge.vision.camera import Camera
 from edge.vision.opening import Opening
+from edge.vitals import Vitals, gallery_ref
 
 if TYPE_CHECKING:
     from edge.release.keeper import News
@@ -51,11 +41,7 @@ _FEED_NS = 1_000_000_000  # the watchdog is fed at most once in so long
 
 
 class Daemon:
-    """One door. Making it loads everything that can be wrong; `run` watches until told to stop.
-
-    Attributes:
-        frames: how many were looked at so far.
-    """
+    """One door. Making it loads everything that can be wrong; `run` watches until told to stop."""
 
     def __init__(self, config: DoorConfig, opening: Opening | None = None) -> None:
         """
@@ -67,11 +53,11 @@ class Daemon:
             ModelError, GalleryError, ConfigError, OutboxError: what the door needs is missing or damaged.
         """
         self._config = config
-        self._stopwatch = Stopwatch()
-        self._renewal = self._renewing()
-        kit = self._renewal.kit if self._renewal else kit_of(config, self._stopwatch)
+        stopwatch = Stopwatch()
+        self._renewal = self._renewing(stopwatch)
+        kit = self._renewal.kit if self._renewal else kit_of(config, stopwatch)
         chance = random.SystemRandom().random  # nobody may foretell what a challenge asks
-        self._pipeline = Pipeline(config, kit.vision, kit.gallery, self._stopwatch, rules=kit.rules, chance=chance)
+        self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
         self._logbook = Logbook(config, self._circumstances, self._clock)
@@ -84,23 +70,32 @@ class Daemon:
         self._announcer = Announcer(config.door, self._publisher.challenge)
         self._manager = ServiceManager()
         self._eye = Eye(config, self._logbook.record, opening)
-        self._started_ns = time.monotonic_ns()
-        self.frames = 0
-        self._seen_ns = self._started_ns  # capture time of the last frame that was worth a look
-        self._dropped_frames = 0
+        self._vitals = Vitals(
+            config,
+            eye=self._eye,
+            pipeline=self._pipeline,
+            logbook=self._logbook,
+            publisher=self._publisher,
+            stopwatch=stopwatch,
+        )
+        self._seen_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
         self._fed_ns = 0
-        self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last health report, frames until then
         log.info(
             "door %s/%s: %d enrolled, camera %s", config.site, config.door, kit.gallery.info.people, self._eye.name
         )
 
-    def _renewing(self) -> Renewal | None:
+    def _renewing(self, stopwatch: Stopwatch) -> Renewal | None:
         if self._config.release is None:
             return None
         # Here, because it is a quarter of all that a door imports, and 11 MB.
         from edge.renewal import Renewal
 
-        return Renewal(self._config, self._config.release, self._released, self._stopwatch)
+        return Renewal(self._config, self._config.release, self._released, stopwatch)
+
+    @property
+    def frames(self) -> int:
+        """How many were looked at so far."""
+        return self._vitals.frames
 
     @property
     def camera_state(self) -> CameraState:
@@ -154,11 +149,11 @@ class Daemon:
                         for decision in self._pipeline.step(frame, self._clock.offset_ns()):
                             self._act(decision)
                         self._announcer.tell(self._pipeline.take_prompts())
-                    self.frames += 1
+                    self._vitals.frames += 1
                     self._feed()
                     self._logbook.tend()
                     self._renew()
-                    self._report(camera)
+                    self._vitals.tend(self._kit, camera)
                     if stop.is_set():
                         return None
                     if self._eye.stuck:
@@ -168,7 +163,7 @@ class Daemon:
             self._eye.lose(error)
             over = False
         finally:
-            self._dropped_frames += camera.dropped
+            self._vitals.dropped += camera.dropped
         # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
         for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
             self._act(decision)
@@ -184,7 +179,7 @@ class Daemon:
         pause_s, longest_s = _REOPEN_S
         while not stop.wait(pause_s):
             self._logbook.tend()
-            self._report(None)
+            self._vitals.tend(self._kit, None)
             self._renew()
             if not self.frames:
                 self._feed()
@@ -227,14 +222,10 @@ class Daemon:
             ok=standing.ok,
             reason=standing.reason,
             people=kit.gallery.info.people,
-            gallery=self._gallery_ref(),
+            gallery=gallery_ref(kit),
             models=dict(kit.models),
         )
         self._publisher.release(report)
-
-    def _gallery_ref(self) -> GalleryRef | None:
-        version = self._kit.gallery.info.version
-        return GalleryRef(version=version) if version else None
 
     def _feed(self) -> None:
         """A frame that went through the whole pipeline feeds the watchdog, and so does waiting for the first one."""
@@ -242,43 +233,3 @@ class Daemon:
         if now_ns - self._fed_ns >= _FEED_NS:
             self._fed_ns = now_ns
             self._manager.tell("WATCHDOG=1")
-
-    def _report(self, camera: Camera | None) -> None:
-        """Publish health when it is due."""
-        now_ns = time.monotonic_ns()
-        last_ns, frames = self._reported
-        if now_ns - last_ns < self._config.mqtt.health_every_s * 1e9:
-            return
-        self._reported = (now_ns, self.frames)
-        self._publisher.health(
-            Health(
-                v=VERSION,
-                door=self._config.door,
-                at=instant(time.time_ns()),
-                uptime_s=round((now_ns - self._started_ns) / 1e9, 1),
-                camera=self.camera_state,
-                fps=round((self.frames - frames) * 1e9 / (now_ns - last_ns), 2),
-                frames=self.frames,
-                dropped=self._dropped_frames + (camera.dropped if camera else 0),
-                stages={
-                    stage: StageTiming(runs=timing.runs, median_ms=timing.median_ms, p95_ms=timing.p95_ms)
-                    for stage, timing in self._stopwatch.timings().items()
-                },
-                rejects={"quality": dict(self._pipeline.judge.refusals)},
-                temperature_c=temperature_c(),
-                outbox_depth=self._logbook.outbox.depth(),
-                gallery=self._gallery_ref(),
-                models=dict(self._kit.models),
-                problems=self._problems(),
-                liveness=dict(self._pipeline.guard.counts) if self._pipeline.guard else {},
-            )
-        )
-        self._stopwatch.clear()
-
-    def _problems(self) -> tuple[str, ...]:
-        problems = [self._eye.problem()] if self._eye.problem() else []
-        if self._publisher.state.link is not Link.ONLINE:
-            problems.append(self._publisher.state.reason or "not connected to the broker")
-        if not clock_synced():
-            problems.append("the clock is not synchronised")
-        return (*problems, *self._logbook.problems())

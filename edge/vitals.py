@@ -1,0 +1,108 @@
+"""How the door is doing: gathered from its parts, published now and then."""
+
+from __future__ import annotations
+
+import time
+
+from edge.config import DoorConfig
+from edge.eye import Eye
+from edge.host import clock_synced, temperature_c
+from edge.kit import Kit
+from edge.logbook import Logbook
+from edge.messaging.desk import Link
+from edge.messaging.events import VERSION, GalleryRef, Health, StageTiming, instant
+from edge.messaging.publisher import Publisher
+from edge.pipeline import Pipeline
+from edge.stopwatch import Stopwatch
+from edge.vision.camera import Camera
+
+
+class Vitals:
+    """The health of one door; not thread-safe.
+
+    Attributes:
+        frames: how many were looked at so far.
+        dropped: how many were skipped by the cameras that have been closed.
+    """
+
+    def __init__(
+        self,
+        config: DoorConfig,
+        *,
+        eye: Eye,
+        pipeline: Pipeline,
+        logbook: Logbook,
+        publisher: Publisher,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """
+        Args:
+            config: of the door.
+            eye, pipeline, logbook, publisher: its parts.
+            stopwatch: what its stages are timed with.
+        """
+        self.frames = 0
+        self.dropped = 0
+        self._door = config.door
+        self._every_ns = config.mqtt.health_every_s * 1e9
+        self._eye = eye
+        self._pipeline = pipeline
+        self._logbook = logbook
+        self._publisher = publisher
+        self._stopwatch = stopwatch
+        self._started_ns = time.monotonic_ns()
+        self._told: tuple[int, int] = (self._started_ns, 0)  # when last, and frames until then
+
+    def tend(self, kit: Kit, camera: Camera | None) -> None:
+        """Publish when it is due.
+
+        Args:
+            kit: what the door runs on.
+            camera: the open one, if there is one.
+        """
+        now_ns = time.monotonic_ns()
+        last_ns, frames = self._told
+        if now_ns - last_ns < self._every_ns:
+            return
+        self._told = (now_ns, self.frames)
+        fps = (self.frames - frames) * 1e9 / (now_ns - last_ns)
+        self._publisher.health(self._health(kit, now_ns, fps, self.dropped + (camera.dropped if camera else 0)))
+        self._stopwatch.clear()
+
+    def _health(self, kit: Kit, now_ns: int, fps: float, dropped: int) -> Health:
+        guard = self._pipeline.guard
+        return Health(
+            v=VERSION,
+            door=self._door,
+            at=instant(time.time_ns()),
+            uptime_s=round((now_ns - self._started_ns) / 1e9, 1),
+            camera=self._eye.state,
+            fps=round(fps, 2),
+            frames=self.frames,
+            dropped=dropped,
+            stages={
+                stage: StageTiming(runs=timing.runs, median_ms=timing.median_ms, p95_ms=timing.p95_ms)
+                for stage, timing in self._stopwatch.timings().items()
+            },
+            rejects={"quality": dict(self._pipeline.judge.refusals)},
+            temperature_c=temperature_c(),
+            outbox_depth=self._logbook.outbox.depth(),
+            gallery=gallery_ref(kit),
+            models=dict(kit.models),
+            problems=self._problems(),
+            liveness=dict(guard.counts) if guard else {},
+        )
+
+    def _problems(self) -> tuple[str, ...]:
+        problems = [self._eye.problem()] if self._eye.problem() else []
+        if self._publisher.state.link is not Link.ONLINE:
+            problems.append(self._publisher.state.reason or "not connected to the broker")
+        if not clock_synced():
+            problems.append("the clock is not synchronised")
+        return (*problems, *self._logbook.problems())
+
+
+def gallery_ref(kit: Kit) -> GalleryRef | None:
+    """Which gallery answers; None where nobody is enrolled yet."""
+    version = kit.gallery.info.version
+    return GalleryRef(version=version) if version else None
