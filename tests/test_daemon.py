@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import cv2
 import msgspec
 import pytest
 from brokers import BROKERS, AnyBroker, config_for, free_port, make_broker, wait_until
+from webcam import Webcam, jpeg
 
 from edge.config import AccessConfig, CameraConfig, DoorConfig, MqttConfig, OutboxConfig
 from edge.daemon import Daemon
@@ -22,6 +22,7 @@ from edge.errors import CameraError, GalleryError, OutboxError
 from edge.messaging.events import Channel, Event, Health, Open, Status, Topics
 from edge.messaging.outbox import Outbox
 from edge.messaging.subscriber import Message, Subscriber
+from edge.vision.recorded import Clip
 
 
 @pytest.fixture(params=BROKERS)
@@ -166,54 +167,9 @@ def test_the_watchdog_is_fed_by_processed_frames(
     assert told[-1] == "STOPPING=1"
 
 
-class Stream:
-    """A network camera: motion JPEG over HTTP, which can be pulled out and plugged in again at the same address."""
-
-    def __init__(self, jpeg: bytes) -> None:
-        self.port = free_port()
-        self._jpeg = jpeg
-        self._server: http.server.ThreadingHTTPServer | None = None
-        self._gone = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/video.mjpg"
-
-    def plug(self) -> None:
-        jpeg, gone = self._jpeg, threading.Event()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
-                try:
-                    while not gone.wait(0.03):
-                        self.wfile.write(part)
-                except OSError:
-                    return
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._gone = gone
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def unplug(self) -> None:
-        self._gone.set()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-
-
 def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:
-    source = cv2.VideoCapture(str(CLIP))
-    _, frame = source.read()
-    stream = Stream(cv2.imencode(".jpg", frame)[1].tobytes())
+    with Clip(CLIP) as clip:
+        stream = Webcam([jpeg(next(iter(clip)).pixels)])
     stream.plug()
     stop = threading.Event()
     daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
