@@ -15,7 +15,7 @@ from edge.host import clock_synced
 from edge.identity.gallery import load_gallery
 from edge.identity.sealing import read_key
 from edge.messaging.login import connect
-from edge.privacy import exposed
+from edge.privacy import exposed, faces_in_the_clear
 from edge.renewal import describe
 from edge.vision.camera import open_camera
 from edge.vision.reader import Vision, load_vision
@@ -51,6 +51,8 @@ def check(path: Path) -> list[Finding]:
     findings.extend(_look("broker", lambda: _broker(config), "see [mqtt] in door.toml; the daemon queues meanwhile"))
     findings.append(_state(Path(config.state_folder)))
     findings.append(_privacy(config))
+    if config.snapshots.kinds:
+        findings.append(_snapshots(config))
     findings.append(_clock())
     return findings
 
@@ -110,6 +112,13 @@ def _privacy(config: DoorConfig) -> Finding:
     if paths:
         return Finding("privacy", False, f"others than the door's user may read or write {paths}", f"chmod go= {paths}")
     return Finding("privacy", True, "gallery, events and keys are for the door's user alone")
+
+
+def _snapshots(config: DoorConfig) -> Finding:
+    clear = faces_in_the_clear(config)
+    if clear:
+        return Finding("snapshots", False, clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")
+    return Finding("snapshots", True, f"faces go to {config.mqtt.url}, of {', '.join(config.snapshots.kinds)}")
 
 
 def _clock() -> Finding:

@@ -151,6 +151,16 @@ class LockoutConfig(Table, frozen=True):
     max_visitors: Count = 64  # remembered at most; beyond this the one unseen longest is forgotten
 
 
+class SnapshotsConfig(Table, frozen=True):
+    """Pictures of faces on `…/snapshot/<event id>`, beside their events. Nothing of them is stored on the door."""
+
+    kinds: tuple[Literal["unknown", "denied", "door-open"], ...] = ()  # of which events; none: it is off
+    jpeg_quality: Annotated[int, Meta(ge=10, le=100)] = 85
+    margin: Annotated[float, Meta(ge=0, le=2)] = 0.5  # around the face on each side, as a share of its size
+    max_px: Annotated[int, Meta(ge=64, le=1024)] = 320  # the longer side of the picture; larger ones are scaled down
+    max_age_s: Positive = 60.0  # not sent by then: dropped, also by the broker (MQTT 5)
+
+
 class MqttConfig(Table, frozen=True):
     """The broker. A file is given by its path, or as "credential:NAME" if systemd's LoadCredential= hands it over."""
 
@@ -204,6 +214,7 @@ class DoorConfig(Table, frozen=True):
     access: AccessConfig = AccessConfig()
     lockout: LockoutConfig = LockoutConfig()
     liveness: LivenessConfig = LivenessConfig()
+    snapshots: SnapshotsConfig = SnapshotsConfig()
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
     release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models

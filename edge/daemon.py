@@ -23,8 +23,10 @@ from edge.logbook import Logbook
 from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
+from edge.messaging.snapshot import Snapshot
 from edge.pipeline import Pipeline
 from edge.records import Decision
+from edge.snapshots import Album
 from edge.stopwatch import Stopwatch
 from edge.vision.camera import Camera
 from edge.vision.opening import Opening
@@ -68,6 +70,7 @@ class Daemon:
             on_open_expired=self._logbook.open_expired,
         )
         self._announcer = Announcer(config.door, self._publisher.challenge)
+        self._album = Album(config.snapshots, config.verdict.same_face_sq)
         self._manager = ServiceManager()
         self._eye = Eye(config, self._logbook.record, opening)
         self._vitals = Vitals(
@@ -146,7 +149,9 @@ class Daemon:
                 for frame in camera:
                     if self._eye.look(frame, camera):
                         self._seen_ns = frame.t_ns
-                        for decision in self._pipeline.step(frame, self._clock.offset_ns()):
+                        decisions = self._pipeline.step(frame, self._clock.offset_ns())
+                        self._album.look(frame, self._pipeline.tracks, self._pipeline.samples)
+                        for decision in decisions:
                             self._act(decision)
                         self._announcer.tell(self._pipeline.take_prompts())
                     self._vitals.frames += 1
@@ -167,6 +172,7 @@ class Daemon:
         # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
         for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
             self._act(decision)
+        self._album.forget()
         self._announcer.tell(self._pipeline.take_prompts())
         return None if over else self._reopen(stop)
 
@@ -191,9 +197,15 @@ class Daemon:
 
     def _act(self, decision: Decision) -> None:
         """Durable first, then visible: the event is on disk before the lock hears of it."""
-        opening = self._logbook.decided(decision)
-        if opening is not None:
-            self._publisher.open(opening, decision.t_ns)
+        entry = self._logbook.decided(decision)
+        if entry is None:
+            return
+        if entry.opening is not None:
+            self._publisher.open(entry.opening, decision.t_ns)
+        jpeg = self._album.take(decision)
+        if jpeg is not None:
+            expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
+            self._publisher.snapshot(Snapshot(entry.event_id, entry.seq, jpeg, expires_ns))
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)

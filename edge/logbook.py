@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.config import DoorConfig
@@ -21,6 +22,15 @@ log = logging.getLogger(__name__)
 
 _TEND_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
 _STEP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A decision on record: the id and number of its event, and the opening that it leads to, if any."""
+
+    event_id: str
+    seq: int
+    opening: Open | None
 
 
 class Logbook:
@@ -53,11 +63,8 @@ class Logbook:
             first_seq=by_clock(time.time()) + 1,
         )
 
-    def decided(self, decision: Decision) -> Open | None:
-        """Record a decision; returns the opening that it leads to, if any.
-
-        What cannot be recorded opens nothing.
-        """
+    def decided(self, decision: Decision) -> Entry | None:
+        """Record a decision; None if that cannot be done, and then nothing opens."""
         now_ns = time.time_ns()
         at_ns = now_ns - (time.monotonic_ns() - decision.t_ns)
         event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._circumstances())
@@ -70,9 +77,9 @@ class Logbook:
                 log.warning("the door was not opened for %s: that could not be put on record", person)
                 self.record(EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened")
             return None
-        if decision.kind is not Kind.DOOR_OPEN:
-            return None
-        return open_message(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns)
+        opens = decision.kind is Kind.DOOR_OPEN
+        opening = open_message(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
+        return Entry(event.id, seq, opening)
 
     def record(self, kind: EventKind, reason: str) -> None:
         """Record something that befell the door; on a disk that takes nothing, as soon as it does."""

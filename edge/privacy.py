@@ -46,6 +46,13 @@ def exposed(config: DoorConfig) -> list[Path]:
     return [path for path in _private(config) if _open_to_others(path)]
 
 
+def faces_in_the_clear(config: DoorConfig) -> str:
+    """What is wrong with the way that pictures of faces take to the broker, one line; "" if nothing is, or none go."""
+    if not config.snapshots.kinds or not config.mqtt.insecure:
+        return ""
+    return f"FACES IN THE CLEAR: [snapshots] sends pictures of visitors unencrypted to {config.mqtt.url}"
+
+
 def change_seal(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
     """Seal galleries in place, or open them again; returns those that changed.
 

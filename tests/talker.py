@@ -58,12 +58,12 @@ def main() -> None:
         while done < count:
             kind = Kind.DENIED if done % 3 else Kind.DOOR_OPEN
             decision = a_decision(kind)
-            opening = logbook.decided(decision)
+            entry = logbook.decided(decision)
             logbook.tend()
             os.write(file, f"{logbook.outbox.recent(1)[0].id}\n".encode())
             done += 1
-            if opening is not None:
-                publisher.open(opening, decision.t_ns)
+            if entry is not None and entry.opening is not None:
+                publisher.open(entry.opening, decision.t_ns)
             pause.wait(pause_s)
         while logbook.outbox.depth():
             pause.wait(0.01)

@@ -209,6 +209,10 @@ def test_topics_are_made_and_taken_apart_in_one_place() -> None:
     door = Topics("home", "front.1")
     assert door.of(Channel.OPEN) == "threshold/home/front.1/open"
     assert all(Topics.split(door.of(channel)) == (door, channel) for channel in Channel)
+    picture = door.snapshot("018f0c5a-0000-7000-8000-000000000000")
+    assert Topics.split_snapshot(picture) == (door, picture.rpartition("/")[2])
+    assert Topics.split(picture) is None
+    assert Topics.split_snapshot(door.snapshot("+")) is None
     for other in ("threshold/home/front/events/x", "threshold/home/repo/root.json", "x/home/front/events", ""):
         assert Topics.split(other) is None
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from edge.commands.command import Commands, new_command
 from edge.config import read_config
 
+log = logging.getLogger(__name__)
+
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
@@ -19,13 +21,15 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge.privacy import confine, exposed
+    from edge.privacy import confine, exposed, faces_in_the_clear
 
     confine()
     config = read_config(arguments.config)
     if found := exposed(config):
         paths = " ".join(map(str, found))
-        logging.getLogger(__name__).warning("others may read or write %s: chmod go= %s", paths, paths)
+        log.warning("others may read or write %s: chmod go= %s", paths, paths)
+    if clear := faces_in_the_clear(config):
+        log.warning("%s", clear)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

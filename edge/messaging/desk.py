@@ -9,8 +9,10 @@ from enum import StrEnum
 
 from edge.messaging.events import Challenge, Health, ReleaseReport
 from edge.messaging.flight import Opening
+from edge.messaging.snapshot import Snapshot
 
 _CHALLENGES = 16  # at most so many wait; the oldest go first
+_SNAPSHOTS = 16  # the same; a picture has some ten kilobytes
 
 
 class Link(StrEnum):
@@ -44,6 +46,7 @@ class Desk:
         self._lock = threading.Lock()
         self._openings: deque[Opening] = deque()
         self._challenges: deque[tuple[Challenge, int]] = deque(maxlen=_CHALLENGES)
+        self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
         self._health: Health | None = None
         self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
         self._state = LinkState(Link.CONNECTING)
@@ -98,6 +101,20 @@ class Desk:
                     return message, expires_ns
         return None
 
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Let a picture wait for its event to be sent."""
+        with self._lock:
+            self._snapshots.append(snapshot)
+
+    def take_snapshot(self, sent_seq: int, now_ns: int) -> Snapshot | None:
+        """The next one whose event was sent, the late ones dropped; `now_ns` is monotonic."""
+        with self._lock:
+            while self._snapshots and self._snapshots[0].expires_ns <= now_ns:
+                self._snapshots.popleft()
+            if self._snapshots and self._snapshots[0].seq <= sent_seq:
+                return self._snapshots.popleft()
+        return None
+
     def put_health(self, report: Health) -> None:
         with self._lock:
             self._health = report
@@ -128,4 +145,5 @@ class Desk:
         """Whether nothing waits to be said."""
         with self._lock:
             told = self._release is None or self._release[1]
-            return told and not self._openings and not self._challenges and self._health is None
+            waits = self._openings or self._challenges or self._snapshots
+            return told and not waits and self._health is None

@@ -2,7 +2,8 @@
 
 Every field is always present; one that makes no sense for a record is null, so that a consumer never has to ask
 whether a key exists. A field added later gets a default here, so that events stored by an older version stay
-readable; consumers ignore keys that they do not know. Nothing on the wire holds pixels or embeddings.
+readable; consumers ignore keys that they do not know. No record holds pixels or embeddings; a door that is told to
+publishes the face of an event beside it, a JPEG file on `…/snapshot/<event id>`.
 """
 
 from __future__ import annotations
@@ -247,6 +248,7 @@ _TYPES: dict[Channel, type[Record]] = {
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
 _TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")
+_SNAPSHOT_TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/snapshot/([0-9a-f-]{36})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,16 @@ class Topics:
     def of(self, channel: Channel) -> str:
         """The topic of a channel, such as threshold/home/front/events."""
         return f"threshold/{self.site}/{self.door}/{channel}"
+
+    def snapshot(self, event_id: str) -> str:
+        """Where the picture of an event goes: a JPEG file, QoS 1, never retained; "+" for those of all events."""
+        return f"threshold/{self.site}/{self.door}/snapshot/{event_id}"
+
+    @staticmethod
+    def split_snapshot(topic: str) -> tuple[Topics, str] | None:
+        """The door and the event's id that a picture's topic names; None for any other topic."""
+        found = _SNAPSHOT_TOPIC.fullmatch(topic)
+        return None if found is None else (Topics(found[1], found[2]), found[3])
 
     @staticmethod
     def split(topic: str) -> tuple[Topics, Channel] | None:

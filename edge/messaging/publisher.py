@@ -25,6 +25,7 @@ from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Protocol
 from edge.messaging.session import NS, Progress, Session, Stopped, Voice
 from edge.messaging.signing import read_seal
+from edge.messaging.snapshot import Snapshot
 from edge.messaging.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,11 @@ class Publisher:
     def challenge(self, message: Challenge, expires_ns: int) -> None:
         """Tell a visitor, unless that is late; `expires_ns` is monotonic. Returns at once."""
         self._desk.add_challenge(message, expires_ns)
+        self._waker.wake()
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Publish the picture of an event, after it, unless that is late. Returns at once."""
+        self._desk.add_snapshot(snapshot)
         self._waker.wake()
 
     def release(self, report: ReleaseReport) -> None:

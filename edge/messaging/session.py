@@ -150,6 +150,7 @@ class Session:
             message, expires_ns = asked
             expiry_s = max((expires_ns - voice.monotonic_ns()) // NS, 1)
             flight.add_other(connection.publish(voice.outgoing(Channel.CHALLENGE, message, expiry_s)))
+        self._send_snapshots()
         if (release := voice.desk.take_release()) is not None:
             outgoing = Outgoing(voice.topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
             flight.add_other(connection.publish(outgoing))
@@ -170,6 +171,17 @@ class Session:
             voice.expire(opening, "the connection broke while it was sent")
             raise
         self._flight.add_opening(number, opening)
+
+    def _send_snapshots(self) -> None:
+        """Pictures, each after its event, and while the network takes them: nothing else shall wait for them."""
+        voice, connection, flight = self._voice, self._connection, self._flight
+        while len(flight) < connection.receive_max - SPARE and not connection.congested():
+            now_ns = voice.monotonic_ns()
+            snapshot = voice.desk.take_snapshot(max(flight.sent_seq, voice.progress.done_seq), now_ns)
+            if snapshot is None:
+                return
+            topic, expiry_s = voice.topics.snapshot(snapshot.event_id), max((snapshot.expires_ns - now_ns) // NS, 1)
+            flight.add_other(connection.publish(Outgoing(topic, snapshot.jpeg, qos=1, expiry_s=expiry_s)))
 
     def _pending(self, after_seq: int, room: int) -> list[Event]:
         """The next events; none while the outbox cannot be read, for openings must go on."""

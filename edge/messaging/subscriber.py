@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -54,6 +54,8 @@ class Subscriber:
         qos: 0 lets the broker pass on at once what a slow listener with 1 would have to confirm first, in portions.
         session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for `KEPT_S`;
             None: it keeps nothing. A second listener with the same name ends the first's connection.
+        on_snapshot: given the door, the event's id and the JPEG file of every picture, within `messages`; None: they
+            are not listened to.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Subscriber:
         *,
         qos: Literal[0, 1] = 1,
         session: str | None = None,
+        on_snapshot: Callable[[Topics, str, bytes], None] | None = None,
     ) -> None:
         self._config = config
         self._doors = doors if doors is not None else Topics("+", "+")
         self._channels = tuple(channels)
         self._qos = qos
         self._session = session
+        self._on_snapshot = on_snapshot
         self._connection: Connection | None = None
         self._waker = Waker()
         self._stopping = False
@@ -87,7 +91,8 @@ class Subscriber:
             session_s=None if self._session is None else KEPT_S,
         )
         try:
-            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=self._qos)
+            topics = [self._doors.of(channel) for channel in self._channels]
+            connection.subscribe(topics + [self._doors.snapshot("+")] * bool(self._on_snapshot), qos=self._qos)
         except BaseException:
             connection.abort()
             raise
@@ -109,6 +114,8 @@ class Subscriber:
                 message = _message(incoming)
                 if message is not None:
                     yield message
+                elif self._on_snapshot and (named := Topics.split_snapshot(incoming.topic)):
+                    self._on_snapshot(*named, incoming.payload)
             if ended is not None:
                 raise ended
             left_s = NAP_S if deadline is None else deadline - time.monotonic()
