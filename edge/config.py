@@ -178,6 +178,16 @@ class MqttConfig(Table, frozen=True):
     health_every_s: Positive = 10.0
 
 
+class LockConfig(Table, frozen=True):
+    """A relay on a pin of this board that opens the lock, also while the broker is away; then nothing is published on
+    `…/open`. docs/wiring.md says what to connect.
+    """
+
+    pin: Annotated[int, Meta(ge=0, le=27)]  # by its GPIO (BCM) number, not its place on the header
+    active_high: bool = True  # false: the relay closes when the pin is low
+    pulse_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0  # unlocked for so long; another opening begins it anew
+
+
 class OutboxConfig(Table, frozen=True):
     """The store of events that the broker has not acknowledged yet."""
 
@@ -216,6 +226,7 @@ class DoorConfig(Table, frozen=True):
     liveness: LivenessConfig = LivenessConfig()
     snapshots: SnapshotsConfig = SnapshotsConfig()
     mqtt: MqttConfig = MqttConfig()
+    lock: LockConfig | None = None  # without the table: what subscribes to `…/open` drives the lock
     outbox: OutboxConfig = OutboxConfig()
     release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models
 

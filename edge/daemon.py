@@ -7,6 +7,7 @@ for frame in camera:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -19,6 +20,7 @@ from edge.errors import CameraLost
 from edge.eye import Eye
 from edge.host import ServiceManager, WallClock, clock_synced
 from edge.kit import Kit, kit_of
+from edge.lock import lock_of
 from edge.logbook import Logbook
 from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
 from edge.messaging.making import Circumstances
@@ -52,7 +54,7 @@ class Daemon:
             opening: its camera, if that is being opened already.
 
         Raises:
-            ModelError, GalleryError, ConfigError, OutboxError: what the door needs is missing or damaged.
+            ModelError, GalleryError, ConfigError, OutboxError, LockError: what the door needs is missing or damaged.
         """
         self._config = config
         stopwatch = Stopwatch()
@@ -69,6 +71,7 @@ class Daemon:
             self._logbook.outbox,
             on_open_expired=self._logbook.open_expired,
         )
+        self._lock = lock_of(config, self._logbook.open_expired)
         self._announcer = Announcer(config.door, self._publisher.challenge)
         self._album = Album(config.snapshots, config.verdict.same_face_sq)
         self._manager = ServiceManager()
@@ -79,6 +82,7 @@ class Daemon:
             pipeline=self._pipeline,
             logbook=self._logbook,
             publisher=self._publisher,
+            lock=self._lock,
             stopwatch=stopwatch,
         )
         self._seen_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
@@ -111,7 +115,7 @@ class Daemon:
         Raises:
             CameraError: a clip or folder of stills cannot be opened; a camera is waited for.
         """
-        with self._logbook.outbox:
+        with self._logbook.outbox, self._lock or contextlib.nullcontext():
             camera = None if self._eye.patient else self._open_first()  # without its clip nothing begins
             self._logbook.record(EventKind.STARTED, f"camera {self._eye.name}")
             camera = camera or self._open_first()
@@ -196,12 +200,15 @@ class Daemon:
         return None
 
     def _act(self, decision: Decision) -> None:
-        """Durable first, then visible: the event is on disk before the lock hears of it."""
+        """Durable first, then visible: the event is on disk before the lock hears of it.
+
+        A door that has a lock of its own tells nobody else to open.
+        """
         entry = self._logbook.decided(decision)
         if entry is None:
             return
         if entry.opening is not None:
-            self._publisher.open(entry.opening, decision.t_ns)
+            (self._lock or self._publisher).open(entry.opening, decision.t_ns)
         jpeg = self._album.take(decision)
         if jpeg is not None:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)

@@ -5,6 +5,7 @@
     │   └── BrokerRefused       it answers and does not want us: login, rights, identity
     ├── CameraLost              a camera that worked has stopped giving frames     (also OSError)
     ├── ExpectationError        a replay's events differ from the expected ones
+    ├── LockError               the relay of the lock cannot be had or switched     (also OSError)
     ├── OutboxError             the event store cannot be opened or written        (also OSError)
     └── InputError              exit code 2: what the user gave cannot be used     (also ValueError)
         ├── CameraError         no such camera, clip or folder, or it cannot be opened
@@ -41,6 +42,10 @@ class CameraLost(ThresholdError, OSError):
 
 class ExpectationError(ThresholdError):
     """The events of a replay differ from the expected ones."""
+
+
+class LockError(ThresholdError, OSError):
+    """The relay of the lock cannot be had or switched."""
 
 
 class OutboxError(ThresholdError, OSError):

@@ -8,6 +8,7 @@ from edge.config import DoorConfig
 from edge.eye import Eye
 from edge.host import clock_synced, temperature_c
 from edge.kit import Kit
+from edge.lock import Lock
 from edge.logbook import Logbook
 from edge.messaging.desk import Link
 from edge.messaging.events import VERSION, GalleryRef, Health, StageTiming, instant
@@ -33,12 +34,13 @@ class Vitals:
         pipeline: Pipeline,
         logbook: Logbook,
         publisher: Publisher,
+        lock: Lock | None,
         stopwatch: Stopwatch,
     ) -> None:
         """
         Args:
             config: of the door.
-            eye, pipeline, logbook, publisher: its parts.
+            eye, pipeline, logbook, publisher, lock: its parts.
             stopwatch: what its stages are timed with.
         """
         self.frames = 0
@@ -49,6 +51,7 @@ class Vitals:
         self._pipeline = pipeline
         self._logbook = logbook
         self._publisher = publisher
+        self._lock = lock
         self._stopwatch = stopwatch
         self._started_ns = time.monotonic_ns()
         self._told: tuple[int, int] = (self._started_ns, 0)  # when last, and frames until then
@@ -91,6 +94,7 @@ class Vitals:
             models=dict(kit.models),
             problems=self._problems(),
             liveness=dict(guard.counts) if guard else {},
+            lock=self._lock.state if self._lock else None,
         )
 
     def _problems(self) -> tuple[str, ...]:
@@ -99,6 +103,8 @@ class Vitals:
             problems.append(self._publisher.state.reason or "not connected to the broker")
         if not clock_synced():
             problems.append("the clock is not synchronised")
+        if self._lock and self._lock.problem():
+            problems.append(self._lock.problem())
         return (*problems, *self._logbook.problems())
 
 

@@ -19,6 +19,7 @@ SOLE_IMPORTERS = {
     "sqlite3": "edge.messaging.store",
     "picamera2": "edge.vision.picamera",
     "tuf": "edge.release.trust",
+    "gpiozero": "edge.lock",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (

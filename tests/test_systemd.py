@@ -30,6 +30,7 @@ from edge.vision.recorded import Clip
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "edge.service"
+LOCK = ROOT / "systemd" / "edge.service.d" / "lock.conf"
 WATCHDOG_S = 2.5  # the door feeds it once a second
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
@@ -45,6 +46,23 @@ def analysed(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_service_is_shut_in_to_an_exposure_of_at_most_1_5() -> None:
     done = analysed("security", "--offline=true", "--no-pager", "--threshold=15", UNIT)
     assert done.returncode == 0, done.stdout
+
+
+@needs_systemd
+def test_a_lock_brings_the_pins_into_the_sandbox_and_nothing_else(tmp_path: Path) -> None:
+    """No more exposure, and after every end the pin is told to lock."""
+    unit = tmp_path / "edge.service"
+    shutil.copy(UNIT, unit)
+    shutil.copytree(LOCK.parent, tmp_path / LOCK.parent.name)
+    assert "gpio" not in UNIT.read_text().lower()
+    done = analysed("security", "--offline=true", "--no-pager", "--threshold=15", unit)
+    assert done.returncode == 0, done.stdout
+    assert "SupplementaryGroups" in done.stdout
+    assert re.search(r"^ExecStopPost=\S+/edge lock --config \S+$", LOCK.read_text(), re.M)
+    for path in (unit, tmp_path / LOCK.parent.name / LOCK.name):
+        path.write_text(path.read_text().replace("/opt/threshold/venv/bin/edge", sys.executable))
+    done = analysed("verify", "--man=no", unit)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @needs_systemd

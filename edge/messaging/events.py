@@ -188,6 +188,14 @@ class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: float
 
 
+class LockState(StrEnum):
+    """How the door's own relay stands."""
+
+    LOCKED = "locked"
+    OPEN = "open"
+    FAILED = "failed"
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """How the door is doing, retained on `…/health`."""
 
@@ -207,6 +215,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str]
     problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
     liveness: Annotated[dict[str, int], Meta(description="outcome to count, since the start; {} where not asked")] = {}
+    lock: Annotated[LockState, Meta(description="null: the door has no relay of its own")] | None = None
 
 
 class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,229 @@
+"""The relay that opens the door without a broker, on gpiozero's own mock pins, which refuse what real ones refuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from brokers import config_for, free_port, make_broker, needs_mosquitto, wait_until
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory, MockPin
+from test_daemon import door, listening, records, stored
+from test_systemd import scene, visitor
+from webcam import Webcam
+
+from edge.config import LockConfig, MqttConfig
+from edge.daemon import Daemon
+from edge.demo.show import CLIP
+from edge.errors import ConfigError, LockError
+from edge.lock import Lock, claim
+from edge.messaging.events import Event, EventKind, LockState, Open, PersonRef
+
+PIN = 17
+LONG_S = 60.0
+NOW = "2026-01-01T00:00:00.000Z"
+MESSAGE = Open(v=1, id="0" * 36, seq=1, door="front", person=PersonRef(id="ada", name="Ada"), at=NOW, expires_at=NOW)
+
+
+class Witness(MockPin):  # type: ignore[misc]
+    """A mock pin that calls somebody just before it is switched on."""
+
+    call: Callable[[], object] = staticmethod(lambda: None)
+
+    def _set_state(self, value: float) -> None:
+        if value:
+            Witness.call()
+        super()._set_state(value)
+
+
+@pytest.fixture
+def pin(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockPin]:
+    factory = MockFactory(pin_class=Witness)
+    monkeypatch.setattr(Device, "pin_factory", factory)
+    monkeypatch.setattr(Witness, "call", staticmethod(lambda: None))
+    yield factory.pin(PIN)
+    factory.reset()
+
+
+def lock(missed: list[str], **changes: object) -> Lock:
+    config = LockConfig(pin=PIN, **changes)  # type: ignore[arg-type]
+    return Lock(config, max_age_s=3.0, on_missed=lambda _, why: missed.append(why))
+
+
+def levels(pin: MockPin) -> list[bool]:
+    return [state.state for state in pin.states]
+
+
+@pytest.mark.parametrize("active_high", [True, False])
+def test_an_opening_unlocks_for_a_moment_and_locks_again(pin: MockPin, active_high: bool) -> None:
+    missed: list[str] = []
+    with lock(missed, pulse_s=0.1, active_high=active_high) as one:
+        assert pin.state is not active_high
+        pin.clear_states()
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: len(pin.states) == 3, "on and off")
+        assert levels(pin) == [not active_high, active_high, not active_high]
+    assert missed == []
+
+
+def test_a_second_opening_meanwhile_prolongs_the_first(pin: MockPin) -> None:
+    with lock([], pulse_s=0.3) as one:
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: pin.state, "open")
+        again_ns = time.monotonic_ns()
+        one.open(MESSAGE, again_ns)
+        wait_until(lambda: not pin.state, "locked")
+        assert time.monotonic_ns() - again_ns >= 0.3e9
+        assert levels(pin) == [False, True, False]
+
+
+def test_whoever_waits_for_nothing_finds_it_locked_at_the_end(pin: MockPin) -> None:
+    with lock([], pulse_s=LONG_S) as one:
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: one.state is LockState.OPEN, "open")
+        assert pin.state
+    assert not pin.state
+    one.close()
+
+
+def test_an_opening_that_comes_too_late_opens_nothing_and_is_told(pin: MockPin) -> None:
+    missed: list[str] = []
+    with lock(missed) as one:
+        one.open(MESSAGE, time.monotonic_ns() - round(3.1e9))
+        wait_until(lambda: bool(missed), "told")
+    assert (True in levels(pin), missed) == (False, ["it was too old when the lock's turn came"])
+
+
+def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(pin: MockPin) -> None:
+    missed: list[str] = []
+    with lock(missed, pulse_s=0.1) as one:
+        pin.function = "input"  # somebody else has changed it: gpiozero refuses to write
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: bool(missed), "told")
+        assert "could not be switched" in one.problem()
+        assert one.state is LockState.FAILED
+        pin.function = "output"
+        pin.state = True  # and left on
+        wait_until(lambda: not pin.state, "locked")
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: not one.problem(), "it works again")
+
+
+def test_a_pin_is_had_by_one_alone_and_only_one_that_exists(pin: MockPin) -> None:
+    with lock([]), pytest.raises(LockError, match=r"pin 17: cannot be had .*another program"):
+        claim(LockConfig(pin=PIN))
+
+
+def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
+    """As on this machine, where no lgpio is installed or there is no GPIO."""
+    code = "from edge.lock import claim; from edge.config import LockConfig; claim(LockConfig(pin=17))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "[lock]" in done.stderr.splitlines()[-1]
+
+
+def at_the_door(tmp_path: Path, webcam: Webcam, mqtt: MqttConfig, **changes: object) -> Daemon:
+    config = door(tmp_path / "state", webcam.url, mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1))
+    return Daemon(msgspec.structs.replace(config, **changes))
+
+
+@contextmanager
+def guarding(daemon: Daemon) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def webcam() -> Iterator[Webcam]:
+    camera = Webcam(scene())
+    camera.plug()
+    yield camera
+    camera.unplug()
+
+
+def test_a_door_opens_its_own_lock_with_the_broker_down_and_only_once_that_is_on_record(
+    tmp_path: Path, webcam: Webcam, pin: MockPin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(Witness, "call", staticmethod(lambda: seen.append(_stored_kinds(tmp_path / "state"))))
+    daemon = at_the_door(tmp_path, webcam, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))
+    with guarding(daemon):
+        webcam.show(*visitor())
+        wait_until(lambda: True in levels(pin), "the door opens", 30)
+        wait_until(lambda: not pin.state, "and locks")
+    assert seen[0] == ["started", "door-open"]
+    kinds = [event.kind for event in stored(tmp_path / "state")]
+    assert kinds.count(EventKind.DOOR_OPEN) == levels(pin).count(True)
+    assert EventKind.OPEN_EXPIRED not in kinds
+
+
+def _stored_kinds(state: Path) -> list[str]:
+    """What is on the disk while the door has its store open: of a copy, as a power cut would leave it."""
+    shutil.rmtree(copy := state.with_name("copy"), ignore_errors=True)
+    shutil.copytree(state, copy)
+    return [event.kind for event in stored(copy)]
+
+
+@needs_mosquitto
+def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
+    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
+        daemon = at_the_door(tmp_path, webcam, config_for(broker))
+        with guarding(daemon):
+            webcam.show(*visitor())
+            wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
+            wait_until(lambda: True in levels(pin), "open")
+        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all is told")
+    assert records(heard, Open) == []
+
+
+def test_a_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
+    config = door(tmp_path, CLIP, MqttConfig(), lock=LockConfig(pin=PIN))
+    with pytest.raises(ConfigError, match="a recording opens no door"):
+        Daemon(config)
+    assert pin.function == "input"
+
+
+def test_edge_lock_locks_a_pin_that_a_killed_door_left_open_and_can_try_the_wiring(tmp_path: Path) -> None:
+    """The unit's ExecStopPost; a kernel may leave a pin as it was when its owner died."""
+    path = tmp_path / "door.toml"
+    path.write_text('site = "a"\ndoor = "b"\n[lock]\npin = 17\npulse_s = 0.1\n')
+    environment = os.environ | {"GPIOZERO_PIN_FACTORY": "mock"}
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edge", "lock", "--config", str(path), *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert (run().returncode, run().stderr) == (0, "")
+    assert "pin 17: open for 0.1 s, locked again" in run("--pulse").stdout
+    path.write_text('site = "a"\ndoor = "b"\n')
+    assert "no table [lock]" in run("--pulse").stderr
+    assert run().returncode == 0  # the unit's line stays harmless when the table is taken out
+
+
+def test_ctrl_c_while_the_wiring_is_tried_locks(tmp_path: Path) -> None:
+    path = tmp_path / "door.toml"
+    path.write_text('site = "a"\ndoor = "b"\n[lock]\npin = 17\npulse_s = 60\n')
+    command = [sys.executable, "-m", "edge", "lock", "--config", str(path), "--pulse"]
+    environment = os.environ | {"GPIOZERO_PIN_FACTORY": "mock"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert "opening" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "locked again" in process.stdout.read()
+        assert process.wait(10) == 130
