@@ -38,6 +38,7 @@ pytestmark = [
     needs_mosquitto,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
+LONG = "garage-2-lower-level-north-entrance-delivery-gate-for-lorries-and-vans"
 MONITOR = Path(__file__).parent.parent / "tools" / "monitor.py"
 PATHS = ("/", "/events", "/health", "/doors/works/lab", "/releases")
 QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
@@ -51,6 +52,7 @@ AXE = (
     "axe.run(document).then((found) => found.violations.map((each) => [each.id, each.nodes.map((node) => node.html)]))"
 )
 
+SHOWN = "[...document.querySelectorAll('#doors tbody tr:not([hidden]) a')].map((a) => a.textContent).join()"
 FOCUS = "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
 
 
@@ -98,7 +100,7 @@ def opened(show: Show, path: str, page: Page, complaints: list[str]) -> Page:
 
 def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Show) -> None:
     """axe-core finds nothing: dark and light, on a phone and a desktop, also with hostile words from the doors."""
-    for i, door in enumerate(("lobby", "lab", "<img src=x onerror=alert(1)>", "store")):
+    for i, door in enumerate(("lobby", "lab", "<img src=x onerror=alert(1)>", LONG)):
         show.fleet.say(door, a_status(door, Presence.OFFLINE if i == 3 else Presence.ONLINE))
         show.fleet.say(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
         show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
@@ -176,6 +178,19 @@ def test_it_ends_at_once_also_with_pages_open(show: Show) -> None:
     opened(show, "/", show.browser.new_page(), [])
     show.process.send_signal(signal.SIGINT)
     assert show.process.wait(3) == 0
+
+
+def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:
+    """By part of a name, and those in trouble alone; where nothing is left to show, that is said."""
+    page = opened(show, "/", show.browser.new_page(), [])
+    page.wait_for_selector("#none >> text=No door has been heard of yet.")
+    for door in ("lobby", "lab"):
+        show.fleet.say(door, a_status(door, Presence.OFFLINE if door == "lab" else Presence.ONLINE))
+    page.wait_for_selector("#doors >> text=lobby")
+    page.check("#trouble")
+    until(page, f"{SHOWN} === 'works/lab'")
+    page.fill("#find", "lobby")
+    page.wait_for_selector("#none >> text=No door fits.")
 
 
 def test_the_keyboard_reaches_everything(show: Show) -> None:

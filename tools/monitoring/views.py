@@ -30,7 +30,9 @@ def _table(id_: str, caption: str, *heads: str) -> str:
 
 _DOORS = _table("doors", "All doors", "Door", "State", "Camera", "Presence", "Last event", "Gallery", "Release")
 _EVENTS = _table("events", "Events, newest first", "Time", "Door", "Event", "Who", "Why", "Distance")
-_LIVE = '<p class="hidden" id="spoken" role="status"></p>'
+_LIVE = (
+    '<p class="hidden" id="spoken" role="status"></p><p class="empty" id="nothing" hidden>Nothing has happened yet.</p>'
+)
 _PAUSE = '<button type="button" id="pause" aria-pressed="false">Pause</button>'
 
 VIEW_BODIES = {
@@ -38,9 +40,10 @@ VIEW_BODIES = {
         "Doors",
         f'{_NEEDED}{_SUMMARY}<div class="split" data-view="doors"><section class="panel" aria-labelledby="h-doors">'
         '<div class="row"><h2 id="h-doors">Fleet</h2><p class="field wide"><label for="find">Find</label>'
-        '<input id="find" type="search" autocomplete="off"></p></div>'
-        f'{_DOORS}</section><section class="panel" aria-labelledby="h-live"><div class="row"><h2 id="h-live">Live</h2>'
-        f"{_PAUSE}"
+        '<input id="find" type="search" autocomplete="off"></p><p class="check"><input id="trouble" type="checkbox">'
+        '<label for="trouble">only those in trouble</label></p></div>'
+        f'{_DOORS}<p class="empty" id="none" role="status"></p></section>'
+        f'<section class="panel" aria-labelledby="h-live"><div class="row"><h2 id="h-live">Live</h2>{_PAUSE}'
         f'</div>{_LIVE}<ol id="rail" class="rail"></ol><p><a href="/events">All events</a></p></section></div>',
     ),
     "events": (

@@ -30,7 +30,10 @@ export function when(ms) {
   const today = at.toDateString() === new Date().toDateString();
   return el("time", { datetime: at.toISOString(), title: at.toISOString() }, (today ? "" : `${day.format(at)} `) + clock.format(at));
 }
-export const doorLink = (name) => el("a", { href: `/doors/${name.split("/").map(encodeURIComponent).join("/")}` }, name);
+export function doorLink(name) {
+  const at = name.indexOf("/") + 1;
+  return el("a", { class: "door", href: `/doors/${name.split("/").map(encodeURIComponent).join("/")}` }, el("span", { class: "site" }, name.slice(0, at)), name.slice(at));
+}
 
 const TONES = { "door-open": "good", denied: "bad", unknown: "warn", "camera-lost": "bad", "camera-blind": "bad", "store-failing": "bad", "release-refused": "bad", "open-expired": "warn", "events-dropped": "bad", "clock-stepped": "warn" };
 export const kindTag = (kind) => tag(kind, TONES[kind] ?? "");

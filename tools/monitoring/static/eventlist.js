@@ -5,6 +5,7 @@ const MOST = 200, SAY_MS = 15000;
 
 export function eventList(list, draw, fits) {
   let paused = false, waiting = [], unsaid = [], saidAt = Date.now(), frame = 0;
+  const told = () => { $("nothing").hidden = list.childElementCount > 0; };
   const show = () => {
     frame = 0;
     const fresh = waiting.splice(0).filter(fits).slice(-MOST);
@@ -12,6 +13,7 @@ export function eventList(list, draw, fits) {
     for (const event of fresh.reverse()) { const item = draw(event); item.classList.add("new"); made.append(item); }
     list.prepend(made);
     while (list.childElementCount > MOST) list.lastElementChild.remove();
+    told();
   };
   const say = () => {
     if (!unsaid.length || Date.now() - saidAt < SAY_MS) return;
@@ -34,7 +36,7 @@ export function eventList(list, draw, fits) {
       if (!paused || fresh) { if (document.hidden || fresh) show(); else if (!frame) frame = requestAnimationFrame(show); }
     },
     reset() { list.replaceChildren(); waiting = []; unsaid = []; },
-    older(events) { for (const event of events) list.append(draw(event)); },
+    older(events) { for (const event of events) list.append(draw(event)); told(); },
     get oldest() { return list.lastElementChild?.dataset.n; },
   };
 }

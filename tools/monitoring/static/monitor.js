@@ -52,11 +52,14 @@ function rows(table, cells, wanted = () => true) {
       }
     },
     filter() { for (const [name, made] of shown) made.hidden = !wanted(fleet.doors.get(name)); },
+    get empty() { return [...body.rows].every((made) => made.hidden); },
   };
 }
 
+const troubled = (door) => door.status !== "online" || door.problems.length > 0 || !["", "working", "starting"].includes(door.camera) || door.release?.ok === false;
+
 function doors() {
-  const find = $("find");
+  const find = $("find"), trouble = $("trouble");
   const table = rows($("doors"), (door) => [
     doorLink(door.door),
     [state(door), door.status === "offline" ? small(door.reason) : ""],
@@ -65,10 +68,15 @@ function doors() {
     door.last ? [kindTag(door.last.kind), el("small", {}, door.last.who ? `${door.last.who}, ` : "", when(door.last.at_ms))] : "",
     door.gallery,
     door.release ? [door.release.release === null ? "none" : `#${door.release.release}`, door.release.ok ? "" : tag("refused", "bad")] : "",
-  ], (door) => door.door.toLowerCase().includes(find.value.trim().toLowerCase()));
-  find.addEventListener("input", () => table.filter());
+  ], (door) => door.door.toLowerCase().includes(find.value.trim().toLowerCase()) && (!trouble.checked || troubled(door)));
+  const told = () => {
+    const text = !table.empty ? "" : !fleet.doors.size ? "No door has been heard of yet." : trouble.checked && !find.value ? "No door is in trouble." : "No door fits.";
+    if ($("none").textContent !== text) $("none").textContent = text;
+    $("doors").hidden = text !== "";
+  };
+  for (const each of [find, trouble]) each.addEventListener("input", () => { table.filter(); told(); });
   const list = eventList($("rail"), (event) => {
-    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), ` ${event.reason}`));
+    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), event.reason ? ` · ${event.reason}` : ""));
     made.dataset.n = event.n;
     return made;
   }, () => true);
@@ -76,8 +84,9 @@ function doors() {
     table.update(portion.doors, portion.fresh);
     list.add(portion.events, portion.fresh);
     if (portion.doors.length || portion.fresh) {
+      told();
       const all = [...fleet.doors.values()], count = (test) => all.filter(test).length;
-      summary([["doors online", count((door) => door.status === "online"), ""], ["offline", count((door) => door.status === "offline"), "bad"], ["with problems", count((door) => door.problems.length), "warn"], ["somebody at the door", count((door) => door.somebody), ""]]);
+      summary([["doors online", count((door) => door.status === "online"), ""], ["offline", count((door) => door.status === "offline"), "bad"], ["in trouble", count(troubled), "warn"], ["at the door", count((door) => door.somebody), ""]]);
     }
   });
 }
@@ -114,8 +123,10 @@ function older(list, query) {
 }
 
 const total = (stages) => Object.values(stages).reduce((sum, value) => sum + value, 0);
-const MEASURES = [["fps", "frames a second", (r) => r.fps, "", 1], ["temperature_c", "temperature", (r) => r.temperature_c, "°C", 1], ["outbox_depth", "outbox", (r) => r.outbox_depth, "", 0], ["stages", "stages, sum", (r) => (Object.keys(r.stages).length ? total(r.stages) : null), "ms", 1]];
+const MEASURES = [["fps", "frames/s", (r) => r.fps, "", 1], ["temperature_c", "temperature", (r) => r.temperature_c, "°C", 1], ["outbox_depth", "outbox", (r) => r.outbox_depth, "", 0], ["stages", "stages", (r) => (Object.keys(r.stages).length ? total(r.stages) : null), "ms", 1]];
 const figure = (value, unit, digits) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} ${unit}`.trim());
+
+const mark = (door) => (!door || !troubled(door) ? null : door.status !== "online" ? state(door) : tag(door.problems.length ? "problems" : door.camera !== "working" ? `camera ${door.camera}` : "refused", "bad"));
 
 function health() {
   let known = {};
@@ -126,7 +137,7 @@ function health() {
       const values = points.map((reading) => [reading.at_ms, pick(reading)]), now = values.at(-1)?.[1] ?? null;
       return el("div", { class: "spark" }, el("span", { class: "muted" }, title), spark(values, `${title} of ${name}, now ${figure(now, unit, digits)}`), el("b", {}, figure(now, unit, digits)));
     });
-    const made = el("li", { class: "tile" }, el("h2", {}, doorLink(name)), ...lines);
+    const made = el("li", { class: "tile" }, el("h2", {}, doorLink(name), mark(fleet.doors.get(name))), ...lines);
     const old = drawn.get(name);
     if (old) old.replaceWith(made); else $("healths").append(made);
     drawn.set(name, made);

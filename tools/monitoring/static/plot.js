@@ -16,7 +16,7 @@ function path(points, x, y) {
 }
 function nice(top) {
   const step = 10 ** Math.floor(Math.log10(top));
-  return [1, 2, 2.5, 5, 10].map((f) => f * step).find((value) => value >= top);
+  return Math.max([1.2, 2, 4, 8, 12].map((f) => f * step).find((value) => value >= top), 4);
 }
 const known = (points) => points.filter(([, value]) => value !== null);
 
