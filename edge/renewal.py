@@ -18,7 +18,7 @@ from edge.kit import Kit, kit_of, kit_of_release, still_enrolled
 from edge.release.keeper import Keeper, News, begin, roll_back
 from edge.release.mirror import open_source
 from edge.release.store import Store
-from edge.release.trust import read_root
+from edge.release.trust import expiries, read_root
 from edge.release.updater import Offer, Updater
 from edge.vision.metering import Meter, unmetered
 from edge.vision.reader import Vision
@@ -153,6 +153,16 @@ def describe(config: DoorConfig, installed: Vision) -> str:
     kit = kit_of_release(config, store.path(current.folder), installed)
     back = f", back to {current.previous_release} if it fails" if current.previous else ""
     return f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
+
+
+def ends(config: DoorConfig) -> dict[str, datetime]:
+    """When the trusted metadata ends, by role, for `edge check`; see `edge.release.trust.expiries`.
+
+    Raises:
+        ReleaseError: no root is trusted, or a file is damaged.
+    """
+    store = _store(config)
+    return expiries(store.metadata, store.root())
 
 
 def trust(config: DoorConfig, path: Path) -> str:

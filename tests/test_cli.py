@@ -82,20 +82,6 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
     assert all(each["ratio"] > 0 for each in comparison["changes"])
 
 
-def test_check_names_every_obstacle_with_its_remedy(edge: Edge, tmp_path: Path) -> None:
-    config = tmp_path / "door.toml"
-    config.write_text(
-        f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}/none"\ngallery = "{tmp_path}/none"\n'
-        f'[camera]\nsource = "{CLIP}"\n[mqtt]\nurl = "mqtt://127.0.0.1:1"\n'
-    )
-    result = edge("check", "--config", config, "--json")
-    assert result.code == 1
-    findings = {finding["what"]: finding for finding in json.loads(result.out)}
-    assert [findings[what]["ok"] for what in ("config", "camera", "models")] == [True] * 3
-    assert [findings[what]["ok"] for what in ("gallery", "broker", "state")] == [False] * 3
-    assert all(finding["remedy"] for finding in findings.values() if not finding["ok"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

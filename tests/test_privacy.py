@@ -24,7 +24,8 @@ from releases import EMBEDDER, NOW, Desk, gallery_bytes, vector
 from vectors import Vectors, save_vectors
 
 from edge import cli
-from edge.check import check
+from edge.checking.check import check
+from edge.checking.finding import State
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
@@ -425,12 +426,12 @@ def test_what_others_may_read_is_told_by_check_with_the_remedy(edge: Edge, tmp_p
     state.chmod(0o755)
     config = write_config(tmp_path, '[mqtt]\nurl = "mqtt://127.0.0.1:9"\n')
     (found,) = [finding for finding in check(config) if finding.what == "privacy"]
-    assert not found.ok
+    assert found.state is State.FAIL
     for path in (gallery, key, state):
         assert str(path) in found.detail
     subprocess.run(found.remedy.split(), check=True)
     (found,) = [finding for finding in check(config) if finding.what == "privacy"]
-    assert found.ok
+    assert found.state is State.OK
 
 
 def test_what_lies_in_a_closed_folder_is_out_of_reach(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from releasing.commands import _models
 from releasing.transport import publish
 
 from edge.access.rulebook import allow_list
-from edge.check import check
+from edge.checking.check import check
+from edge.checking.finding import State
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
@@ -228,7 +229,7 @@ def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
 
     def shown() -> tuple[bool, str]:
         (finding,) = [finding for finding in check(toml) if finding.what == "release"]
-        return finding.ok, finding.detail
+        return finding.state is State.OK, finding.detail
 
     assert shown()[0] is False
     assert "no trusted root" in shown()[1]

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_daemon import door, records, stored
 
-from edge.check import check
+from edge.checking.check import check
+from edge.checking.finding import State
 from edge.config import MqttConfig, SnapshotsConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
@@ -263,7 +264,7 @@ def test_check_says_loudly_when_faces_go_unencrypted(tmp_path: Path, mqtt: str, 
     base = f'site = "s"\ndoor = "d"\nstate_folder = "{tmp_path}"\n[camera]\nsource = "{tmp_path}"\n[mqtt]\n{mqtt}\n'
     config.write_text(f'{base}[snapshots]\nkinds = ["unknown"]\n')
     (found,) = [finding for finding in check(config) if finding.what == "snapshots"]
-    assert found.ok is ok
+    assert (found.state is State.OK) is ok
     assert told in found.detail
     config.write_text(base)
     assert not [finding for finding in check(config) if finding.what == "snapshots"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from edge.commands.command import Commands, new_command, print_json
@@ -16,14 +17,17 @@ def add(commands: Commands) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from edge.check import check
+    from edge.checking.check import check
+    from edge.checking.finding import State
+    from edge.checking.table import row, summary
 
-    findings = check(arguments.config)
+    findings = []
+    for finding in check(arguments.config):
+        findings.append(finding)
+        if not arguments.json:
+            print(row(finding, sys.stdout), flush=True)
     if arguments.json:
         print_json(findings)
     else:
-        for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:10}  {finding.detail}")
-            if not finding.ok:
-                print(f"{'':18}{finding.remedy}")
-    return 0 if all(finding.ok for finding in findings) else 1
+        print(f"\n{summary(findings)}")
+    return 1 if any(finding.state is State.FAIL for finding in findings) else 0

@@ -74,6 +74,29 @@ def read_root(content: bytes) -> TrustedRoot:
     return TrustedRoot(root.signed.version, root.signed.expires, role.threshold, len(role.keyids))
 
 
+def expiries(folder: Path, root: bytes) -> dict[str, datetime]:
+    """When the newest root that is known, and the other metadata verified so far, end: role to moment.
+
+    Args:
+        folder: as for `verify`.
+        root: the root metadata given at installation.
+
+    Raises:
+        ReleaseError: a file there is damaged.
+    """
+    known = sorted((folder / "root_history").glob("*.root.json"), key=lambda path: int(path.name.partition(".")[0]))
+    files = {"root": known[-1]} if known else {}
+    files |= {role: folder / f"{role}.json" for role in ("targets", "snapshot", "timestamp")}
+    found = {"root": read_root(root).expires}
+    for role, path in files.items():
+        if path.exists():
+            try:
+                found[role] = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
+            except RepositoryError as error:
+                raise ReleaseError(f"{path}: damaged ({_why(error)}); run  edge trust  again") from error
+    return found
+
+
 def next_root_name(folder: Path, root: bytes) -> str:
     """The name that the root metadata after the one known best would have; `folder` as for `verify`."""
     known = [int(path.name.partition(".")[0]) for path in (folder / "root_history").glob("*.root.json")]

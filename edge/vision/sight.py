@@ -83,7 +83,7 @@ class Sight:
             self._changed_ns = frame.t_ns
         if self._judged_ns is None or frame.t_ns - self._judged_ns >= _JUDGE_NS:
             self._judged_ns = frame.t_ns
-            self._looks = self._judge(patches(frame.pixels))
+            self._looks = blindness(patches(frame.pixels), self._config, _SLACK if self.blind else 1.0)
         self._settle(frame.t_ns)
         return new
 
@@ -103,14 +103,6 @@ class Sight:
         np.copyto(self._kept, pixels)
         self._holds = True
         return new
-
-    def _judge(self, levels: Floats) -> Blindness | None:
-        slack = _SLACK if self.blind else 1.0
-        if levels.max() <= self._config.black_level * slack:
-            return Blindness.BLACK
-        if np.count_nonzero(levels >= _WHITE) > self._config.flooded_share / slack * levels.size:
-            return Blindness.FLOODED
-        return Blindness.COVERED if detail(levels) < self._config.covered_detail * slack else None
 
     def _settle(self, t_ns: int) -> None:
         reason = self._looks
@@ -140,6 +132,21 @@ def patches(pixels: Pixels) -> Floats:
     sparse = np.ascontiguousarray(pixels[::_STRIDE, ::_STRIDE, _GREEN])
     levels = cv2.resize(sparse.astype(np.float32), _PATCHES, interpolation=cv2.INTER_AREA)
     return np.asarray(levels, np.float32)
+
+
+def blindness(levels: Floats, config: SightConfig, slack: float = 1.0) -> Blindness | None:
+    """Why one picture shows nothing, or None.
+
+    Args:
+        levels: its patches.
+        config: where that begins.
+        slack: above 1 it must be better than that by this factor.
+    """
+    if levels.max() <= config.black_level * slack:
+        return Blindness.BLACK
+    if np.count_nonzero(levels >= _WHITE) > config.flooded_share / slack * levels.size:
+        return Blindness.FLOODED
+    return Blindness.COVERED if detail(levels) < config.covered_detail * slack else None
 
 
 def detail(levels: Floats) -> float:

@@ -96,6 +96,15 @@ class Model:
         bound = math.ceil(real / tensor.scale + tensor.zero_point) if tensor.scale else real
         return np.flatnonzero(self._interpreter.tensor(index)() >= bound)
 
+    @property
+    def delegated(self) -> int | None:
+        """How many parts of the network something faster than the runtime's own kernels executes, XNNPACK by default.
+
+        None where the runtime does not tell: neither documents a way to ask.
+        """
+        operations = getattr(self._interpreter, "_get_ops_details", None)
+        return None if operations is None else sum(each["op_name"] == "DELEGATE" for each in operations())
+
     def _checked_input(self) -> int:
         details = self._interpreter.get_input_details()
         wanted = self.contract.input
