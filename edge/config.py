@@ -129,7 +129,7 @@ class LivenessConfig(Table, frozen=True):
         "look-up",
     )  # what may be asked, drawn anew each time; left and right are the visitor's own
     ask_steps: Annotated[int, Meta(ge=1, le=5)] = 2  # movements in a row
-    ask_timeout_s: Positive = 4.0  # to make each, and back
+    ask_timeout_s: Positive = 6.0  # to hear of each, to make it, and back
 
 
 class AccessConfig(Table, frozen=True):

@@ -98,7 +98,10 @@ class Pipeline:
     def adopt(self, vision: Vision, gallery: Gallery, rules: Rules) -> None:
         """Go on with other models, people and rules, between two frames; tracks go on, their evidence starts anew."""
         self._policy = self._policy_of(rules)
-        self.guard = self.guard or self._guard_of(self._policy)
+        if self.guard:
+            self.guard.start_anew()
+        else:
+            self.guard = self._guard_of(self._policy)
         self.judge.adopt(gallery, self._policy.demands(self._config.verdict))
         self._detect = self._meter("detect", vision.detector.detect)
         self._read = vision.reader.read

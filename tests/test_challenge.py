@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import pytest
 from faces import direction
-from spoofing.trials import SPECIES, Model, ready, try_one
+from spoofing.trials import ATTACKS, GENUINE, Model, ready, try_one
 
 from edge.config import LivenessConfig
 from edge.liveness.challenge import Challenge
@@ -115,7 +116,7 @@ def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
         ("asked", 3),
         ("passed", 3),
     ]
-    assert all(prompt.expires_ns - prompt.t_ns == 4_000_000_000 for prompt in visitor.prompts[:3])
+    assert all(prompt.expires_ns - prompt.t_ns == 6_000_000_000 for prompt in visitor.prompts[:3])
 
 
 def test_what_is_asked_and_when_is_chance_alone() -> None:
@@ -148,6 +149,13 @@ def test_what_is_asked_and_when_is_chance_alone() -> None:
         ("seen but not shown", lambda _: [look(mixed(one, depth_deg=0)) for one in there_and_back(25)], "too-late"),
         ("foreshortened", lambda _: [look(mixed(one, across=0.8)) for one in there_and_back(25)], "too-late"),
         ("a photo", lambda _: [look(tilted(one)) for one in there_and_back(45)], "too-late"),
+        ("in pictures shown in turn, there", lambda _: [look(turned())] * 4 + [look(turned(25))] * 4, "jumped"),
+        ("in pictures shown in turn, back", lambda _: [look(turned(one)) for one in there_and_back(25)[:13]] + [
+            look(turned())], "jumped"),
+        ("with another face meanwhile", lambda _: [look(turned(one), BOB if one > 8 else ADA)
+            for one in there_and_back(25)], "too-late"),
+        ("too far to tell whose face it is", lambda _: [look(turned(one), None if one > 8 else ADA)
+            for one in there_and_back(25)], "too-late"),
         ("with another face after it", lambda _: [look(turned(one), BOB) for one in there_and_back(25)] + [
             look(turned(), BOB)] * 40, "too-late"),
     ],
@@ -177,6 +185,20 @@ def test_who_is_somebody_else_or_never_still_is_not_asked() -> None:
     assert (stranger.run(), [prompt.step for prompt in stranger.prompts]) == ("not-still", [0])
 
 
+def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() -> None:
+    """Who turns too far is not asked again, as long as the face was told on the way there and back."""
+    path = [0.0, 0.0, 10.0, 20.0, 35.0, 48.0, 48.0, 35.0, 20.0, 10.0, 4.0, 0.0]
+    seen = Try(ONE_STEP, lambda _: [look(turned(one), None if one > 36 else ADA) for one in path])
+    assert seen.run() == "passed"
+
+
+def test_what_the_mesh_does_not_believe_to_be_a_face_tells_nothing() -> None:
+    """Garbage is no movement; for long it is nobody in sight."""
+    doubtful = [replace(one, quality=replace(one.quality, refusal="no-face")) for one in [look(turned(-25), None)] * 8]
+    assert Try(ONE_STEP, lambda ask: doubtful[:3] + obey(ask)).run() == "passed"
+    assert Try(ONE_STEP, lambda ask: doubtful + obey(ask)).run() == "out-of-sight"
+
+
 def test_who_is_out_of_sight_meanwhile_fails() -> None:
     """Behind a hand, anything could be exchanged."""
     challenge = Try(ONE_STEP, lambda _: []).challenge
@@ -195,7 +217,8 @@ def portraits(vision: Vision, photo: Callable[[str], Pixels]) -> list[Model]:
 
 
 @pytest.mark.parametrize(
-    ("species", "outcome"), [("genuine", "passed"), ("photo", "too-late"), ("replay-direction", "wrong-movement")]
+    ("species", "outcome"),
+    [("genuine", "passed"), ("photo-turned", "too-late"), ("replay-direction", "wrong-movement")],
 )
 def test_one_of_each_kind_through_the_real_models(
     species: str, outcome: str, portraits: list[Model], vision: Vision
@@ -205,11 +228,11 @@ def test_one_of_each_kind_through_the_real_models(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("species", SPECIES)
+@pytest.mark.parametrize("species", ["genuine", "genuine-slow", *ATTACKS])
 def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(species: str, portraits: list[Model]) -> None:
-    """Two hundred tries of each; all simulated."""
-    vision = ready()
+    """Twenty simulated tries of each; docs/challenge.md has two hundred."""
+    vision, tries = ready(), 20
     passed = sum(
-        try_one(portraits[number % len(portraits)], species, (0, number), vision) == "passed" for number in range(200)
+        try_one(portraits[number % len(portraits)], species, (0, number), vision) == "passed" for number in range(tries)
     )
-    assert passed >= 190 if species == "genuine" else passed == 0
+    assert passed >= 0.95 * tries if species in GENUINE else passed == 0

@@ -32,6 +32,7 @@ from edge.identity.lockout import Demand, Lockout
 from edge.identity.verdict import Judge
 from edge.liveness.evidence import Evidence
 from edge.liveness.guard import Guard
+from edge.liveness.liveness import Liveness
 from edge.messaging.events import Challenge, Channel, Event, Health, Status, Topics, decode, encode
 from edge.messaging.making import access_event
 from edge.messaging.outbox import Outbox
@@ -49,6 +50,7 @@ from edge.records import (
     Pixels,
     Prompt,
     Proof,
+    Track,
     Verdict,
     strictest,
 )
@@ -104,12 +106,14 @@ def a_door(door: DoorConfig, vision: Vision, rules: Rules | None = None) -> Pipe
     return Pipeline(door, vision, gallery, rules=rules, chance=random.Random(3).random)
 
 
-def visit(pipeline: Pipeline, actor: Actor, seconds: float, until: int = 1) -> tuple[list[Decision], list[Prompt]]:
+def visit(
+    pipeline: Pipeline, actor: Actor, seconds: float, until: int = 1, begin_s: float = 0.0
+) -> tuple[list[Decision], list[Prompt]]:
     """Play somebody before a door until so many decisions have fallen; what they were, and what was asked."""
     decisions: list[Decision] = []
     told: list[Prompt] = []
     for number in range(round(seconds * FPS)):
-        t_s = number / FPS
+        t_s = begin_s + number / FPS
         decisions += pipeline.step(Frame(actor.frame(t_s), number, round(t_s * S)))
         for prompt in pipeline.take_prompts():
             told.append(prompt)
@@ -133,10 +137,24 @@ def test_who_follows_the_challenge_gets_in(vision: Vision, visitor: Visitor) -> 
     assert dict(pipeline.guard.counts) == {"shown": 1}
 
 
+def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the_next_gets_in(
+    vision: Vision, visitor: Visitor
+) -> None:
+    """The screen is told, and asked anew."""
+    pipeline = a_door(config("challenge", ask_steps=1), vision)
+    _, told = visit(pipeline, visitor, 2)
+    assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
+    pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
+    assert [prompt.reason for prompt in pipeline.take_prompts()] == ["interrupted"]
+    (opened,), told = visit(pipeline, visitor, 12, begin_s=2.0)
+    assert (opened.kind, [prompt.number for prompt in told]) == (Kind.DOOR_OPEN, [2, 2])
+
+
 def test_a_photo_does_not_follow_the_challenge(vision: Vision, held_photo: HeldPhoto) -> None:
     """However it is turned; it is denied by name, for the photo shows somebody."""
     (denied,), told = visit(a_door(config("challenge", ask_steps=1, ask_timeout_s=2.0), vision), held_photo, 8)
-    assert (denied.kind, denied.reason, denied.rule) == (Kind.DENIED, "challenge-failed", "liveness")
+    assert (denied.kind, denied.rule) == (Kind.DENIED, "liveness")
+    assert denied.reason in {"challenge-failed", "presentation-attack"}  # the latter where watching says so, too
     assert told[-1].state is ChallengeState.FAILED
     assert denied.shown is not None
     assert denied.shown.challenge == told[-1].reason
@@ -236,21 +254,31 @@ def a_judge() -> Judge:
 class Scene:
     """One track before a guard."""
 
-    def __init__(self, mode: str = "passive") -> None:
+    def __init__(self, mode: str = "passive", **changes: object) -> None:
         self.judge = a_judge()
         self.policy = Policy(allow_list(("*",)), "front", Proof(mode))
-        settings = msgspec.convert({"mode": mode, "max_s": 2.0}, LivenessConfig)
+        settings = msgspec.convert({"mode": mode, "max_s": 2.0, **changes}, LivenessConfig)
         self.guard = Guard(settings, self.judge, lambda: 0.5, 0.1)
         self.t_ns = 0
 
     def look(self, embedding: Floats | None, *, lost: bool = False) -> list[Decision]:
         self.t_ns += S // 10
-        here = track(t_ns=self.t_ns, lost=lost)
+        here = self.here(lost=lost)
         if not lost:
             self.judge.observe(here, sample(embedding), self.t_ns)
             self.guard.observe(here, Frame(np.zeros((8, 8, 3), np.uint8), 0, self.t_ns), sample(embedding), self.t_ns)
         fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.judge.ripe([here], self.t_ns)]
         return self.guard.admit(fell, [here], self.t_ns, lambda verdict: self.policy.decide(verdict, self.t_ns))
+
+    def here(self, *, lost: bool = False) -> Track:
+        return track(t_ns=self.t_ns, lost=lost)
+
+    def ask_and_leave(self, *, asked: bool) -> None:
+        """Somebody is recognised, and leaves before or after a movement is asked."""
+        self.looks(direction(0), 6)
+        if asked and (challenge := self.guard._held[1].challenge):
+            challenge._ask(self.t_ns)
+        self.look(direction(0), lost=True)
 
     def looks(self, embedding: Floats | None, count: int) -> list[Decision]:
         return [decision for _ in range(count) for decision in self.look(embedding)]
@@ -278,22 +306,78 @@ def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None
 
 
 def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
-    """A picture gives the name, a living face the proof: nothing opens, and the living face is judged by itself."""
+    """A picture gives the name, a living face the proof: nothing opens, and each is answered by itself."""
     scene = Scene()
     scene.looks(direction(0), 5)
     answers = scene.looks(direction(1), 30)
-    assert [one.kind for one in answers] == [Kind.UNKNOWN]
+    assert [(one.kind, one.reason) for one in answers] == [(Kind.DENIED, "liveness-not-shown"), (Kind.UNKNOWN, "")]
+
+
+def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
+    """The lock counts the age of an opening from this moment; the lockout counts its pause from it."""
+    scene = Scene()
+    scene.looks(direction(0), 20)
+    (denied,) = scene.looks(direction(0), 4)
+    assert denied.t_ns == denied.verdict.t_ns == denied.verdict.track.last_ns == scene.t_ns - S // 10
+
+
+def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
+    """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
+    scene = Scene("challenge")
+    for _ in range(LockoutConfig().failures):
+        scene.ask_and_leave(asked=False)
+    scene.ask_and_leave(asked=True)
+    assert len(scene.judge._lockout) == 1
+    for _ in range(LockoutConfig().failures - 1):
+        scene.ask_and_leave(asked=True)
+    assert scene.looks(direction(0), 30) == []
+    assert scene.judge.progress(scene.here()).verdict is None  # paused
+
+
+def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
+    """What was shown so far was shown under other models and people; the screen is told."""
+    scene = Scene("challenge")
+    scene.looks(direction(0), 6)
+    scene.guard.start_anew()
+    scene.judge.adopt(scene.judge.gallery, VerdictConfig())
+    scene.looks(direction(0), 80)
+    assert [(one.number, one.reason) for one in scene.guard.take_prompts()] == [(1, "interrupted"), (2, "not-still")]
+
+
+def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> None:
+    """One frame without the face is not leaving."""
+    scene = Scene()
+    assert len(scene.looks(direction(0), 24)) == 1
+    scene.t_ns += S // 10
+    assert scene.guard.admit([], [], scene.t_ns, lambda _: pytest.fail("nothing to decide")) == []
+    assert scene.judge.standing(scene.here()) is not None
+
+
+def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
+    """A door that asks only in doubt, with the limits the wrong way round, asks."""
+    scene = Scene("challenge", ask_when="doubt", attack_score=0.1, doubt_score=0.9)
+    scene.looks(direction(0), 3)
+    held = scene.guard._held[1]
+    assert scene.guard._outcome(held, Evidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
+    assert held.challenge is not None
+
+
+class _Seen(Liveness):
+    """Has seen enough of everybody."""
+
+    def assess(self, track_id: int) -> Evidence:
+        return Evidence(0.0, (), True, 9, 1.0)
 
 
 def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> None:
     """The night began while somebody was watched: now a challenge is asked."""
     scene = Scene("passive")
-    decide = Policy(allow_list(("*",)), "front", Proof.CHALLENGE).decide
     scene.looks(direction(0), 4)
-    held = scene.guard._held[1]
-    enough = Evidence(0.0, (), True, 9, 1.0)
-    assert scene.guard._open(track(), held, enough, lambda verdict: decide(verdict, scene.t_ns), set()) == []
-    assert held.decision.proof is Proof.CHALLENGE
+    scene.guard._passive = _Seen(config=LivenessConfig())
+    scene.policy = Policy(allow_list(("*",)), "front", Proof.CHALLENGE)
+    assert scene.looks(direction(0), 2) == []
+    assert scene.guard._held[1].decision.proof is Proof.CHALLENGE
+    assert scene.guard._held[1].challenge is not None
 
 
 def test_whoever_the_rules_deny_is_not_held() -> None:

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("photos", type=Path, metavar="DIR", help="portraits, frontal, one face each; subfolders too")
     parser.add_argument("--tries", type=int, default=200, metavar="N", help="of each species (default: 200)")
     parser.add_argument("--species", nargs="+", choices=SPECIES, default=SPECIES, help="which (default: all)")
+    parser.add_argument("--steps", type=int, default=2, metavar="N", help="movements asked in a row (default: 2)")
+    parser.add_argument("--looks", type=float, default=10.0, metavar="N", help="at the face in a second (default: 10)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
     given = parser.parse_args(arguments)
@@ -53,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for species in given.species:
         reasons: Counter[str] = Counter()
         for number in tqdm(range(given.tries), desc=species, disable=None, leave=False):
-            reasons[try_one(models[number % len(models)], species, (given.seed, number), vision)] += 1
+            model, look_s = models[number % len(models)], 1 / given.looks
+            reasons[try_one(model, species, (given.seed, number), vision, steps=given.steps, look_s=look_s)] += 1
         passed = reasons["passed"]
         row = Row(species, given.tries, passed, *summary(passed, given.tries), dict(reasons.most_common()))
         if given.json:

@@ -133,8 +133,10 @@ class Judge:
         return state is not None and state.doubt.samples > 0
 
     def look_anew(self, verdict: Verdict) -> None:
-        """Forget this verdict and the evidence behind it: the next one about this person is news again."""
-        self._states.pop(verdict.track.id, None)
+        """Forget a name, and the evidence behind it where it still stands: the next one about this person is news."""
+        standing = self.standing(verdict.track)
+        if standing and standing.finding is verdict.finding and standing.match.person == verdict.match.person:
+            del self._states[verdict.track.id]
         self._cooldown.forget(verdict)
 
     def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:

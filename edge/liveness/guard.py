@@ -139,38 +139,51 @@ class Guard:
                 answers += self._settle(track, t_ns, decide, present - {track.id})
             if track.lost:
                 self._passive.forget(track.id)
-        self._look_anew(present, t_ns)
+                self._look_anew(track.id)
+        for track_id in [track_id for track_id, (_, when_ns) in self._denied.items() if t_ns >= when_ns]:
+            self._look_anew(track_id)
         return answers
+
+    def start_anew(self) -> None:
+        """The evidence of every track is dropped, as the judge's is: all are looked at from the start."""
+        for track_id, held in list(self._held.items()):
+            self._fail(held, "interrupted", held.looked_ns)
+            self._release(track_id)
+            self._judge.look_anew(held.decision.verdict)
+        for track_id in list(self._denied):
+            self._look_anew(track_id)
+        self._passive = Liveness(config=self._config)
 
     def _settle(self, track: Track, t_ns: int, decide: Decide, others: set[int]) -> list[Decision]:
         """The answer to a track that is held, once there is one."""
         held = self._held[track.id]
-        verdict = self._judge.standing(track)
         evidence = self._passive.assess(track.id)
-        if track.lost:
+        verdict = replace(held.decision.verdict, track=track, t_ns=t_ns)
+        gone = track.lost or self._judge.standing(track) is not held.decision.verdict
+        if gone:
+            self._fail(held, "left" if track.lost else "another-face", t_ns)
             outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
-            self._fail(held, "left", t_ns)
-        elif verdict is None or verdict.match.person != held.decision.verdict.match.person:
-            self._fail(held, "another-face", t_ns)
-            self._release(track.id)
-            self._judge.look_anew(held.decision.verdict)
-            return []
         else:
             outcome = self._outcome(held, evidence, t_ns)
         if held.challenge:
             self._prompts += held.challenge.take_prompts()
         if outcome is None:
             return []
-        if outcome == _PASSES:
-            return self._open(track, held, evidence, decide, others)
-        self.counts[outcome] += 1
-        self._release(track.id)
-        retry_ns = 0 if track.lost else round(self._config.retry_s * 1e9)
-        self._denied[track.id] = (held.decision.verdict, t_ns + retry_ns)
-        if not track.lost and outcome != NOT_SHOWN:
-            self._judge.failed(held.decision.verdict, others)
         shown = _shown(held, evidence)
-        return [replace(held.decision, kind=Kind.DENIED, rule=RULE, t_ns=t_ns, reason=outcome, shown=shown)]
+        if outcome == _PASSES:
+            decision = decide(verdict)
+            if decision.kind is Kind.DOOR_OPEN and self._asks_for_more(held, decision.proof):
+                return []
+            self._judge.succeeded(verdict, others)
+        else:
+            decision = replace(held.decision, kind=Kind.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome)
+            self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
+            # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
+            if outcome == ATTACK or (held.challenge and held.challenge.asked):
+                self._judge.failed(verdict, others)
+        self.counts[outcome or "shown"] += 1
+        self._release(track.id)
+        return [replace(decision, shown=shown)]
 
     def _outcome(self, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
         """Why it does not open, _PASSES, or None while that is open."""
@@ -180,11 +193,11 @@ class Guard:
             held.challenge.pass_time(t_ns)
             if not held.challenge.over:
                 return None
-            if held.challenge.state is ChallengeState.FAILED:
-                return CHALLENGE_FAILED
-            return ATTACK if attack else self._surely(held, late)
+            if attack:
+                return ATTACK
+            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._surely(held, late)
         if held.decision.proof is Proof.CHALLENGE:
-            doubtful = late or (evidence.enough and evidence.score >= config.doubt_score)
+            doubtful = late or attack or (evidence.enough and evidence.score >= config.doubt_score)
             if config.ask_when == "always" or doubtful:
                 self._challenge(held, t_ns)
                 return None
@@ -208,16 +221,13 @@ class Guard:
         embedding = held.decision.verdict.embedding
         held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns)
 
-    def _open(self, track: Track, held: _Held, evidence: Evidence, decide: Decide, others: set[int]) -> list[Decision]:
-        """Liveness is shown; what do the rules say by now?"""
-        decision = decide(held.decision.verdict)
-        if decision.kind is Kind.DOOR_OPEN and strictest((decision.proof, held.decision.proof)) != held.decision.proof:
-            held.decision = decision
-            return []
-        self._release(track.id)
-        self._judge.succeeded(decision.verdict, others)
-        self.counts["shown"] += 1
-        return [replace(decision, shown=_shown(held, evidence))]
+    @staticmethod
+    def _asks_for_more(held: _Held, proof: Proof) -> bool:
+        """Whether the rules have become stricter while liveness was shown; then that has to be shown, too."""
+        if strictest((proof, held.decision.proof)) is held.decision.proof:
+            return False
+        held.decision = replace(held.decision, proof=proof)
+        return True
 
     def _release(self, track_id: int) -> None:
         del self._held[track_id]
@@ -228,11 +238,10 @@ class Guard:
             held.challenge.fail(reason, t_ns)
             self._prompts += held.challenge.take_prompts()
 
-    def _look_anew(self, present: set[int], t_ns: int) -> None:
-        """Whoever was denied for want of liveness and is still here may try again; whoever left may come back."""
-        due = [track for track, (_, when_ns) in self._denied.items() if t_ns >= when_ns or track not in present]
-        for track in due:
-            self._judge.look_anew(self._denied.pop(track)[0])
+    def _look_anew(self, track_id: int) -> None:
+        """Whoever was denied for want of liveness may try again, and is news when back."""
+        if track_id in self._denied:
+            self._judge.look_anew(self._denied.pop(track_id)[0])
 
 
 def _shown(held: _Held, evidence: Evidence) -> Shown:
@@ -240,5 +249,5 @@ def _shown(held: _Held, evidence: Evidence) -> Shown:
     return Shown(
         score=evidence.score if evidence.enough else None,
         cues=tuple((cue.name, cue.value) for cue in evidence.cues),
-        challenge="" if challenge is None else challenge.reason or str(challenge.state or "begun"),
+        challenge="" if challenge is None else challenge.reason or str(challenge.state),
     )

@@ -43,13 +43,6 @@ class Motion:
     up_deg: float
     stretch: float
 
-    def apart(self, other: Motion) -> float:
-        """Degrees between two positions."""
-        return math.hypot(self.left_deg - other.left_deg, self.up_deg - other.up_deg)
-
-
-STILL = Motion(0.0, 0.0, 1.0)
-
 
 def motion(reference: Floats, points: Floats) -> Motion:
     """The turn between two looks at one head.

@@ -1,19 +1,20 @@
 """Who stands before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
 
-All are simulated. Each gives the frame at a moment and hears what the door asks; the recording does not listen.
+All are simulated. Each gives the frame at a moment and hears what the door asks; a recording does not listen.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from edge.records import Ask, ChallengeState, Pixels, Prompt
-from spoofing.turns import Head, Pose, tilt
+from spoofing.turns import Head, Pose, curl, tilt
 
 ASKS = tuple(Ask)
 
@@ -26,6 +27,28 @@ class Actor(Protocol):
 
     def frame(self, t_s: float) -> Pixels:
         """What the camera sees, (480, 640, 3) uint8 BGR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How somebody moves the head; each is drawn between two ends, in seconds or degrees.
+
+    Attributes:
+        reaction: from the ask, seen or heard, to the begin of the movement.
+        way: each of out and back.
+        hold: how long the head is held so.
+        sideways, upwards: how far.
+    """
+
+    reaction: tuple[float, float] = (0.35, 1.0)
+    way: tuple[float, float] = (0.45, 1.0)
+    hold: tuple[float, float] = (0.4, 0.9)
+    sideways: tuple[float, float] = (26.0, 40.0)
+    upwards: tuple[float, float] = (24.0, 32.0)
+
+
+USUAL = Manner()
+SLOW = Manner(reaction=(1.0, 2.0), way=(0.9, 1.6), hold=(0.3, 0.6), sideways=(24.0, 32.0), upwards=(22.0, 28.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +69,21 @@ class Move:
     def pose(self, t_s: float) -> Pose:
         out = _smooth((t_s - self.begin_s) / self.out_s)
         back = _smooth((t_s - self.end_s + self.back_s) / self.back_s)
-        reach = self.degrees * (out - back)
-        if self.ask is Ask.LOOK_UP:
-            return Pose(pitch_deg=reach)
-        return Pose(yaw_deg=reach if self.ask is Ask.TURN_LEFT else -reach)
+        return pose_of(self.ask, self.degrees * (out - back))
 
 
-def draw_move(ask: Ask, begin_s: float, rng: np.random.Generator) -> Move:
+def pose_of(ask: Ask, degrees: float) -> Pose:
+    """The head moved so far as was asked."""
+    if ask is Ask.LOOK_UP:
+        return Pose(pitch_deg=degrees)
+    return Pose(yaw_deg=degrees if ask is Ask.TURN_LEFT else -degrees)
+
+
+def draw_move(ask: Ask, begin_s: float, rng: np.random.Generator, manner: Manner = USUAL) -> Move:
     """As people differ: how far, how fast, how long."""
-    degrees = rng.uniform(24, 32) if ask is Ask.LOOK_UP else rng.uniform(26, 40)
-    return Move(ask, begin_s, rng.uniform(0.45, 1.0), rng.uniform(0.4, 0.9), rng.uniform(0.45, 1.0), float(degrees))
+    degrees = rng.uniform(*(manner.upwards if ask is Ask.LOOK_UP else manner.sideways))
+    out_s, hold_s, back_s = rng.uniform(*manner.way), rng.uniform(*manner.hold), rng.uniform(*manner.way)
+    return Move(ask, begin_s, out_s, hold_s, back_s, float(degrees))
 
 
 class Sway:
@@ -73,26 +101,52 @@ class Sway:
 class Visitor:
     """A genuine one: does what is asked, after a moment."""
 
-    def __init__(self, head: Head, rng: np.random.Generator) -> None:
-        self._head, self._rng = head, rng
+    def __init__(self, head: Head, rng: np.random.Generator, manner: Manner = USUAL) -> None:
+        self._head, self._rng, self._manner = head, rng, manner
         self._sway = Sway(rng, 1.5, 2.0)
         self._lens = Lens(rng)
         self.move: Move | None = None
 
     def hear(self, prompt: Prompt, t_s: float) -> None:
         if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
-            self.move = draw_move(prompt.ask, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+            begin_s = t_s + self._rng.uniform(*self._manner.reaction)
+            self.move = draw_move(prompt.ask, begin_s, self._rng, self._manner)
 
     def frame(self, t_s: float) -> Pixels:
         moved = self.move.pose(t_s) if self.move else Pose()
         return self._lens.see(self._head.draw(self._sway.at(t_s, moved)))
 
 
+class IdlePhoto:
+    """A photo that heeds nothing: on a stand, or waved about in a hand."""
+
+    def __init__(self, photo: Pixels, rng: np.random.Generator, *, waved: bool) -> None:
+        self._photo = photo
+        self._sway = Sway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else Sway(rng, 0, 0)
+        self._lens = Lens(rng)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """It cannot."""
+
+    def frame(self, t_s: float) -> Pixels:
+        return self._lens.see(tilt(self._photo, self._sway.at(t_s, Pose())))
+
+
 class HeldPhoto:
     """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
 
-    def __init__(self, photo: Pixels, rng: np.random.Generator) -> None:
-        self._photo, self._rng = photo, rng
+    def __init__(self, photo: Pixels, rng: np.random.Generator, radius_px: float | None = None) -> None:
+        """
+        Args:
+            photo: what is held.
+            rng: draws how.
+            radius_px: of the cylinder that it is bent around; None: it is flat.
+        """
+        self._rng = rng
+        upright = bool(rng.random() < 0.7)
+        self._show = (
+            partial(tilt, photo) if radius_px is None else partial(curl, photo, radius_px=radius_px, upright=upright)
+        )
         self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
         self._sway = Sway(rng, 4.0, 6.0)
         self._lens = Lens(rng)
@@ -111,7 +165,41 @@ class HeldPhoto:
     def frame(self, t_s: float) -> Pixels:
         moved = self.move.pose(t_s) if self.move else Pose()
         rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
-        return self._lens.see(tilt(self._photo, self._sway.at(t_s, rest)))
+        return self._lens.see(self._show(self._sway.at(t_s, rest)))
+
+
+class PhotosInTurn:
+    """Still photos of one person in every pose that may be asked; the fitting one takes the frontal one's place.
+
+    Half of the time at once, and half of the time slid across, as a finger does on a telephone.
+    """
+
+    _SLIDE_S = 0.25
+
+    def __init__(self, head: Head, rng: np.random.Generator) -> None:
+        self._straight = head.draw(Pose())
+        self._turned = {ask: head.draw(pose_of(ask, rng.uniform(24, 32))) for ask in ASKS}
+        self._rng = rng
+        self._slides = bool(rng.random() < 0.5)
+        self._sway = Sway(rng, 4.0, 6.0)
+        self._lens = Lens(rng)
+        self._swap: tuple[Pixels, float, float] = (self._straight, -2.0, -1.0)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+            begin_s = t_s + self._rng.uniform(0.35, 1.0)
+            self._swap = (self._turned[prompt.ask], begin_s, begin_s + self._rng.uniform(0.8, 1.5))
+
+    def frame(self, t_s: float) -> Pixels:
+        turned, begin_s, end_s = self._swap
+        share = self._share(t_s - begin_s) - self._share(t_s - end_s)
+        edge = round(share * turned.shape[1])
+        shown = np.hstack([self._straight[:, edge:], turned[:, :edge]])
+        return self._lens.see(tilt(shown, self._sway.at(t_s, Pose())))
+
+    def _share(self, since_s: float) -> float:
+        """Of the other picture, so long after it began to come."""
+        return _smooth(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
 
 
 class Recording:

@@ -13,12 +13,34 @@ from edge.liveness.challenge import Challenge
 from edge.records import Ask, Frame, Pixels, Sample
 from edge.vision.reader import Vision, load_vision
 from edge.vision.tracker import Tracker
-from spoofing.actors import ASKS, Actor, HeldPhoto, Move, Recording, Visitor, draw_move
-from spoofing.turns import Head, stand
+from spoofing.actors import (
+    ASKS,
+    SLOW,
+    USUAL,
+    Actor,
+    HeldPhoto,
+    IdlePhoto,
+    Move,
+    PhotosInTurn,
+    Recording,
+    Visitor,
+    draw_move,
+)
+from spoofing.turns import Head, spectacles, stand
 
-SPECIES = ("genuine", "photo", "replay-direction", "replay-order", "replay-time")
+GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
+# None of these may pass.
+ATTACKS = (
+    *("photo-still", "photo-waved", "photo-turned", "photo-bent", "photos-in-turn"),
+    *("replay-direction", "replay-order", "replay-time"),
+)
+# These pass at times, and how often is worth knowing.
+HARD = ("replay-blind", "photo-wrapped")
+SPECIES = (*GENUINE, *ATTACKS, *HARD)
 LOOK_S = 0.1
-_LONGEST_S = 40.0
+_LONGEST_S = 60.0
+_EYES_MM = 63.0  # between the eye centres of a grown-up
+_BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two hands; around something as wide as a head
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +72,33 @@ def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[Ask], 
     return [Ask(config.asks[int(draw * len(config.asks))]) for draw in draws[: config.ask_steps]], draws
 
 
-def try_one(model: Model, species: str, seed: tuple[int, int], vision: Vision) -> str:
+def try_one(
+    model: Model, species: str, seed: tuple[int, int], vision: Vision, *, steps: int = 2, look_s: float = LOOK_S
+) -> str:
     """One try; "passed", or why it failed.
 
     Args:
         model: who, or whose picture.
         species: one of SPECIES.
         seed: of everything random.
+        vision: of the door.
+        steps: movements asked in a row.
+        look_s: between two looks.
     """
-    config = LivenessConfig(mode="challenge")
+    config = LivenessConfig(mode="challenge", ask_steps=steps)
     asks, draws = asked_of(config, seed)
     rng = np.random.default_rng((*seed, 2))
     actor = _actor(model, species, asks, rng, vision)
     embedding = model.sample.embedding
     assert embedding is not None
-    return perform(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision)
+    return perform(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
 
 
-def perform(actor: Actor, challenge: Challenge, vision: Vision) -> str:
+def perform(actor: Actor, challenge: Challenge, vision: Vision, look_s: float = LOOK_S) -> str:
     """Let an actor try a challenge; "passed", or why it failed."""
     tracker = Tracker(TrackerConfig())
-    for look in range(round(_LONGEST_S / LOOK_S)):
-        t_s = look * LOOK_S
+    for look in range(round(_LONGEST_S / look_s)):
+        t_s = look * look_s
         t_ns = round(t_s * 1e9)
         frame = Frame(actor.frame(t_s), look, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
@@ -98,23 +125,36 @@ def summary(passed: int, tries: int) -> tuple[float, float]:
 def _actor(model: Model, species: str, asks: list[Ask], rng: np.random.Generator, vision: Vision) -> Actor:
     landmarks = model.sample.landmarks
     assert landmarks is not None
-    picture = stand(model.portrait, landmarks, float(rng.uniform(30, 55)))
-    if species == "photo":
+    eyes_px = float(rng.uniform(20, 26) if species == "genuine-far" else rng.uniform(30, 55))
+    portrait = spectacles(model.portrait, landmarks) if species == "genuine-glasses" else model.portrait
+    picture = stand(portrait, landmarks, eyes_px)
+    if species in ("photo-still", "photo-waved"):
+        return IdlePhoto(picture, rng, waved=species == "photo-waved")
+    if species == "photo-turned":
         return HeldPhoto(picture, rng)
+    if species in ("photo-bent", "photo-wrapped"):
+        radius_mm = rng.uniform(*(_BENT_MM if species == "photo-bent" else _WRAPPED_MM))
+        return HeldPhoto(picture, rng, radius_mm * eyes_px / _EYES_MM)
     (face,) = vision.detector.detect(Frame(picture, 0, 0))[:1]
     standing = vision.reader.read(Frame(picture, 0, 0), face).landmarks
     assert standing is not None
     head = Head(picture, standing)
-    return Visitor(head, rng) if species == "genuine" else Recording(head, _unmatching(species, asks, rng), rng)
+    if species in GENUINE:
+        return Visitor(head, rng, SLOW if species == "genuine-slow" else USUAL)
+    return (
+        PhotosInTurn(head, rng) if species == "photos-in-turn" else Recording(head, _recorded(species, asks, rng), rng)
+    )
 
 
-def _unmatching(species: str, asks: list[Ask], rng: np.random.Generator) -> tuple[Move, ...]:
+def _recorded(species: str, asks: list[Ask], rng: np.random.Generator) -> tuple[Move, ...]:
     """Movements recorded at another challenge: other ones, the same in another order, or at other times."""
     if species == "replay-time":
         # Those that are asked, in order, but begun before they are, or too late to be done in time.
-        begins = [rng.uniform(0.0, 0.4), rng.uniform(0.0, 0.4)] if rng.random() < 0.5 else [rng.uniform(5.6, 8), 0.5]
-        return _moves(asks, begins, rng)
-    if species == "replay-order":
+        early, late = [rng.uniform(0.0, 0.4) for _ in asks], [rng.uniform(7.6, 10), *(0.5 for _ in asks[1:])]
+        return _moves(asks, early if rng.random() < 0.5 else late, rng)
+    if species == "replay-blind":
+        done = [ASKS[int(rng.integers(len(ASKS)))] for _ in asks]  # and so at times the right ones
+    elif species == "replay-order":
         done = asks[::-1]
         if done == asks:
             done = [next(ask for ask in ASKS if ask != asks[0]), *asks[1:]]

@@ -145,3 +145,59 @@ def tilt(picture: Pixels, pose: Pose, behind: int = 90) -> Pixels:
         picture, homography, (columns, rows), borderMode=cv2.BORDER_CONSTANT, borderValue=(behind, behind, behind)
     )
     return np.asarray(held, np.uint8)
+
+
+def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind: int = 90) -> Pixels:
+    """The picture as a sheet bent around a cylinder, its middle nearest, held so: depth, as a face has some.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+        pose: how it is held.
+        radius_px: of the cylinder, in pixels of the picture.
+        upright: its axis; False: level.
+        behind: grey level of the wall.
+    """
+    rows, columns = picture.shape[:2]
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    turn = _turn(pose)
+    rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX)
+    start = -np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn
+    across, along = (0, 1) if upright else (1, 0)
+    # Where each ray first meets (across)^2 + (z - radius)^2 = radius^2.
+    a = rays[..., across] ** 2 + rays[..., 2] ** 2
+    b = start[across] * rays[..., across] + (start[2] - radius_px) * rays[..., 2]
+    c = start[across] ** 2 + (start[2] - radius_px) ** 2 - radius_px**2
+    root = b * b - a * c
+    met = start + rays * ((-b - np.sqrt(np.maximum(root, 0))) / a)[..., None]
+    unrolled = radius_px * np.arctan2(met[..., across], radius_px - met[..., 2])
+    where = np.empty((rows, columns, 2), np.float32)
+    where[..., across] = unrolled + (columns, rows)[across] / 2
+    where[..., along] = met[..., along] + (columns, rows)[along] / 2
+    where[(root < 0) | (np.abs(unrolled) > radius_px * math.pi / 2)] = -1e4
+    wall = (behind, behind, behind)
+    seen = cv2.remap(
+        picture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall
+    )
+    return np.asarray(seen, np.uint8)
+
+
+def spectacles(portrait: Pixels, landmarks: Landmarks) -> Pixels:
+    """The portrait with dark frames and a reflection on each lens.
+
+    Args:
+        portrait: (H, W, 3) uint8 BGR.
+        landmarks: of its face.
+    """
+    right, left = landmarks.five_px[:2].astype(np.float64)
+    apart = float(np.linalg.norm(left - right))
+    worn, shining = portrait.copy(), portrait.copy()
+    thick = max(1, round(0.06 * apart))
+    lens = (0.4 * apart, 0.3 * apart)
+    for eye in (right, left):
+        cv2.ellipse(worn, (eye.tolist(), (2 * lens[0], 2 * lens[1]), 0), (25, 22, 20), thick, cv2.LINE_AA)
+        glint = (eye + np.array([0.12, -0.1]) * apart).tolist()
+        cv2.ellipse(shining, (glint, (0.22 * apart, 0.1 * apart), -30), (250, 250, 250), -1, cv2.LINE_AA)
+    towards = (left - right) / apart * lens[0]
+    ends = [tuple(np.round(point).astype(int).tolist()) for point in (right + towards, left - towards)]
+    cv2.line(worn, ends[0], ends[1], (25, 22, 20), thick, cv2.LINE_AA)
+    return np.asarray(cv2.addWeighted(worn, 0.6, np.minimum(np.maximum(worn, shining), 255), 0.4, 0), np.uint8)
