@@ -163,11 +163,9 @@ class Daemon:
                     self._logbook.tend()
                     self._renew()
                     self._vitals.tend(self._kit, camera)
-                    if stop.is_set():
-                        return None
-                    if self._eye.stuck:
+                    if stop.is_set() or self._eye.stuck:
                         break
-            over = not self._eye.stuck
+            over = stop.is_set() or not self._eye.stuck
         except CameraLost as error:
             self._eye.lose(error)
             over = False

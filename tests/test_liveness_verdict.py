@@ -146,6 +146,7 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
     pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
     assert [prompt.reason for prompt in pipeline.take_prompts()] == ["interrupted"]
+    visitor.move = None
     (opened,), told = visit(pipeline, visitor, 12, begin_s=2.0)
     assert (opened.kind, [prompt.number for prompt in told]) == (Kind.DOOR_OPEN, [2, 2])
 
@@ -491,31 +492,56 @@ def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp
 
 def test_a_door_that_asks_says_so_to_everybody_and_opens_nothing_for_a_clip(tmp_path: Path) -> None:
     """The whole door: the event with what was shown, the count in health, the end of the challenge on its topic."""
-    with make_broker("embedded", tmp_path) as broker:
-        mqtt = config_for(broker)
-        door = DoorConfig(
-            site="test",
-            door="front",
-            state_folder=str(tmp_path / "state"),
-            gallery=str(GALLERY),
-            camera=CameraConfig(source=str(_short_clip(tmp_path))),
-            liveness=LivenessConfig(mode="challenge"),
-            verdict=VerdictConfig(sample_every_s=0.0),
-            mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
-        )
-        heard: list[Message] = []
-        with Subscriber(mqtt) as subscriber:
-            Daemon(door).run(threading.Event())
-            for message in subscriber.messages(8.0):
-                heard.append(message)
-                if isinstance(message.record, Status) and message.record.status == "offline":
-                    break
+    heard = _heard_of_a_door(tmp_path, threading.Event())
     denied = next(one.record for one in heard if isinstance(one.record, Event) and one.record.kind == "denied")
     assert (denied.reason, denied.liveness and denied.liveness.challenge) == ("challenge-failed", "left")
     assert [one.record.reason for one in heard if isinstance(one.record, Challenge)] == ["left"]
     assert not [one for one in heard if one.channel is Channel.OPEN]
     stages = {stage for one in heard if isinstance(one.record, Health) for stage in one.record.stages}
     assert "liveness" in stages
+
+
+class _StopAfter(threading.Event):
+    """Set once it was asked for so often, which a door does with each frame."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self._left = asked
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+def test_who_waits_for_the_door_when_it_is_told_to_stop_is_on_record(tmp_path: Path) -> None:
+    """A name was given and nothing opened: that is an event, also at a restart."""
+    heard = _heard_of_a_door(tmp_path, _StopAfter(26))
+    kinds = [one.record.kind for one in heard if isinstance(one.record, Event)]
+    assert kinds == ["started", "denied", "stopped"]
+
+
+def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
+    """All that a door with challenges says while somebody enrolled walks up to it, from its start to its end."""
+    with make_broker("embedded", folder) as broker:
+        mqtt = config_for(broker)
+        door = DoorConfig(
+            site="test",
+            door="front",
+            state_folder=str(folder / "state"),
+            gallery=str(GALLERY),
+            camera=CameraConfig(source=str(_short_clip(folder))),
+            liveness=LivenessConfig(mode="challenge"),
+            verdict=VerdictConfig(sample_every_s=0.0),
+            mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
+        )
+        heard: list[Message] = []
+        with Subscriber(mqtt) as subscriber:
+            Daemon(door).run(stop)
+            for message in subscriber.messages(8.0):
+                heard.append(message)
+                if isinstance(message.record, Status) and message.record.status == "offline":
+                    break
+    return heard
 
 
 def _short_clip(folder: Path) -> Path:
