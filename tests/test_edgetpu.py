@@ -11,10 +11,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from quantization import edgetpu
 from quantization.edgetpu_ops import Fit, Op, Operand, judge
+from quantization.fetch import cache_folder, fetch_original
 from quantization.graph import Graph, Node, write_graph
+from quantization.measured import read_measured
+from quantization.recipe import RECIPES, make
 
 from edge.errors import InputError, ModelError, ThresholdError
-from edge.vision.manifest import default_folder, read_manifest, read_model
+from edge.vision.manifest import Model, default_folder, read_manifest, read_model
 from edge.vision.tflite import EDGETPU_OP
 
 INT8, FLOAT, INT32 = schema.TensorType.INT8, schema.TensorType.FLOAT32, schema.TensorType.INT32
@@ -136,9 +139,12 @@ def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
     assert "if not, it ends at 1 with 20.0%" in text
 
 
-@pytest.mark.parametrize("name", sorted(read_manifest(default_folder()).models))
-def test_the_models_run_on_the_edge_tpu_but_for_their_float_heads(name: str) -> None:
-    mapping = edgetpu.examine(name, read_model(default_folder(), name)[1])
+@pytest.mark.network
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_integer_forms_run_on_the_edge_tpu_but_for_their_float_heads(name: str) -> None:
+    original = fetch_original(RECIPES[name].source, cache_folder())
+    whole = make(RECIPES[name], original, read_measured(default_folder(), name), whole=True)
+    mapping = edgetpu.examine(name, whole)
     end = mapping.end(doubtful_fails=False)
     assert mapping.share(doubtful_fails=False) > 0.9
     if end is None:
@@ -171,10 +177,15 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
+def wholes(*names: str) -> dict[str, tuple[Model, bytes]]:
+    """Files to compile; the compiler's stand-in takes any."""
+    return {name: read_model(default_folder(), name) for name in names}
+
+
 def test_compiled_models_get_a_manifest_of_their_own(compiler: Path, tmp_path: Path) -> None:
     assert edgetpu.installed()
     out = tmp_path / "tpu"
-    assert "compiled" in edgetpu.compile_models(default_folder(), ["landmarks", "embedder"], out)
+    assert "compiled" in edgetpu.compile_models(wholes("landmarks", "embedder"), out)
     contract, content = read_model(out, "embedder")
     assert contract.file == "embedder_edgetpu.tflite"
     assert EDGETPU_OP in content
@@ -185,10 +196,10 @@ def test_compiled_models_get_a_manifest_of_their_own(compiler: Path, tmp_path: P
 def test_a_compiler_that_maps_nothing_or_fails_is_told(compiler: Path, tmp_path: Path) -> None:
     compiler.write_text("#!/bin/sh\necho Model not quantized\n")
     with pytest.raises(ThresholdError, match="mapped nothing of embedder; it said: Model not quantized"):
-        edgetpu.compile_models(default_folder(), ["embedder"], tmp_path / "a")
+        edgetpu.compile_models(wholes("embedder"), tmp_path / "a")
     compiler.write_text("#!/bin/sh\necho Internal error >&2; exit 1\n")
     with pytest.raises(ThresholdError, match=r"failed \(1\): Internal error"):
-        edgetpu.compile_models(default_folder(), ["embedder"], tmp_path / "b")
+        edgetpu.compile_models(wholes("embedder"), tmp_path / "b")
     assert not (tmp_path / "a" / "manifest.json").exists()
 
 
@@ -196,4 +207,4 @@ def test_without_the_compiler_it_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not edgetpu.installed()
     with pytest.raises(InputError, match="edgetpu_compiler is not on the PATH"):
-        edgetpu.compile_models(default_folder(), ["embedder"], tmp_path)
+        edgetpu.compile_models(wholes("embedder"), tmp_path)

@@ -17,6 +17,7 @@ from quantization.equalize import equalize, plan
 from quantization.faces import Pixels
 from quantization.fetch import cache_folder, fetch_original
 from quantization.graph import Array, Graph, Node, read_graph, rename, write_graph
+from quantization.integer import Ranges
 from quantization.integer import quantize as to_int8
 from quantization.measured import read_measured
 from quantization.recipe import RECIPES, make
@@ -216,15 +217,20 @@ def packed(model: object) -> bytes:
     return bytes(builder.Output())
 
 
+def ranges_of(graph: Graph) -> Ranges:
+    """From a few pictures."""
+    watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
+    runs = [watching(picture(seed)) for seed in range(8)]
+    ranges = {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
+    return {**ranges, "image": IMAGE_RANGE}
+
+
 def int8_of(graph: Graph) -> bytes:
     """The small network in int8, ranges from a few pictures."""
     graph = graph.copy()
     rewrite.fuse_relu(graph)
     fold_and_maximise(graph)
-    watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
-    runs = [watching(picture(seed)) for seed in range(8)]
-    ranges = {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
-    return to_int8(graph, {**ranges, "image": IMAGE_RANGE}, float_heads=False)
+    return to_int8(graph, ranges_of(graph), float_heads=False)
 
 
 def test_int8_is_deterministic_and_near_the_float_result() -> None:
@@ -240,6 +246,27 @@ def test_int8_is_deterministic_and_near_the_float_result() -> None:
     assert runner.input["quantization"] == (pytest.approx(1 / 128), 0)
     expected = outputs_of(graph, picture(3))
     assert np.abs(runner(picture(3))["result"] - expected).max() < 0.05 * np.ptp(expected)
+
+
+def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
+    """PRELU and ADD between int8 convolutions: no range beyond those of the graph itself, and fewer roundings."""
+    graph = small_network(seed=4, steepest=3)
+    rewrite.fuse_relu(graph)
+    prelu.fold_steep_slopes(graph)
+    ranges = ranges_of(graph)
+    expected = outputs_of(graph, picture(3))
+    whole = graph.copy()
+    prelu.as_maximum(whole)
+    kinds, errors = [], []
+    for form, floating in ((graph, ("PRELU", "ADD")), (whole, ())):
+        content = to_int8(form, ranges, float_heads=False, floating=floating)
+        codes = schema.ModelT.InitFromPackedBuf(content, 0).operatorCodes
+        kinds.append(
+            {code.builtinCode for code in codes} & {schema.BuiltinOperator.PRELU, schema.BuiltinOperator.MAXIMUM}
+        )
+        errors.append(np.abs(IntegerRunner(content)(picture(3))["result"] - expected).mean())
+    assert kinds == [{schema.BuiltinOperator.PRELU}, {schema.BuiltinOperator.MAXIMUM}]
+    assert errors[0] < errors[1]
 
 
 def test_a_missing_range_is_named() -> None:
@@ -276,11 +303,8 @@ def test_committed_model_is_what_its_manifest_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_committed_model_runs_on_xnnpack(name: str) -> None:
-    """Every node is delegated but MAXIMUM, and no QUANTIZE stands between."""
-    runner = IntegerRunner(read_model(MODELS, name)[1])
-    partitions, left = runner.delegated()
-    assert left <= 33
-    assert 1 <= partitions <= left + 1
+    """Every operation is delegated, and all of them together."""
+    assert IntegerRunner(read_model(MODELS, name)[1]).delegated() == (1, 0)
 
 
 def test_impostor_table_is_strict_and_falls_with_the_rate() -> None:

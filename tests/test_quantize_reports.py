@@ -13,7 +13,7 @@ from quantization.graph import Graph
 from quantization.integer import Ranges
 from quantization.integer import quantize as to_int8
 from quantization.runner import FloatRunner, IntegerRunner
-from test_quantize import IMAGE_RANGE, fold_and_maximise, picture, small_network
+from test_quantize import IMAGE_RANGE, fold_and_maximise, picture, ranges_of, small_network
 
 from edge.errors import InputError
 
@@ -67,18 +67,21 @@ def network() -> tuple[Graph, Ranges]:
     graph = small_network(seed=4, steepest=3)
     rewrite.fuse_relu(graph)
     fold_and_maximise(graph)
-    watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
-    runs = [watching(picture(seed)) for seed in range(8)]
-    return graph, {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
+    return graph, ranges_of(graph)
 
 
-def test_imitated_rounding_is_that_of_the_int8_file(network: tuple[Graph, Ranges]) -> None:
+@pytest.mark.parametrize("floating", [(), ("PRELU", "ADD")])
+def test_imitated_rounding_is_that_of_the_int8_file(network: tuple[Graph, Ranges], floating: tuple[str, ...]) -> None:
     """The float graph with every layer rounded is five times nearer to the int8 file than the exact one is."""
     graph, ranges = network
-    integer = IntegerRunner(to_int8(graph, {**ranges, "image": IMAGE_RANGE}, float_heads=False))
-    imitation = FloatRunner(
-        layers.imitate(graph, ranges, {n.output for n in layers.rounds(graph, float_heads=False)}), IMAGE_RANGE
-    )
+    if floating:
+        graph = small_network(seed=4, steepest=3)
+        rewrite.fuse_relu(graph)
+        ranges = ranges_of(graph)
+    floats = layers.in_float(graph, False, floating)
+    integer = IntegerRunner(to_int8(graph, ranges, float_heads=False, floating=floating))
+    rounded_all = {node.output for node in layers.rounds(graph, floats)}
+    imitation = FloatRunner(layers.imitate(graph, ranges, rounded_all, floats), IMAGE_RANGE)
     exact = FloatRunner(graph, IMAGE_RANGE)
     found, rounded, wanted = (run(picture(3))["result"] for run in (integer, imitation, exact))
     step = (ranges["result"][1] - ranges["result"][0]) / 255
@@ -112,7 +115,8 @@ def test_values_beyond_the_range_are_counted(network: tuple[Graph, Ranges]) -> N
 def test_float_heads_are_not_rounded(network: tuple[Graph, Ranges]) -> None:
     """A head that stays in float32 is no layer of the report."""
     graph, _ = network
-    tensors = [[node.output for node in layers.rounds(graph, float_heads=kept)] for kept in (False, True)]
+    floats = [layers.in_float(graph, kept, ()) for kept in (False, True)]
+    tensors = [[node.output for node in layers.rounds(graph, each)] for each in floats]
     assert tensors[0] == [*tensors[1], "result"]
 
 

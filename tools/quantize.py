@@ -77,8 +77,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--edgetpu",
         action="store_true",
-        help="make nothing; say what of each model in models/ a Coral Edge TPU would run, by the documentation of its "
-        "compiler, and compile them into models/edgetpu/ where edgetpu_compiler is on the PATH",
+        help="write nothing into models/; make each model's wholly integer form, say what of it a Coral Edge TPU would "
+        "run, by the documentation of its compiler, and compile it into models/edgetpu/ where edgetpu_compiler is on "
+        "the PATH",
     )
     parser.add_argument(
         "--calibrate",
@@ -159,10 +160,17 @@ def _show(*tables: Table) -> int:
 
 
 def for_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
-    """Say what of the models in `folder` an Edge TPU would run, and compile them where the compiler is installed."""
-    print(edgetpu.show(edgetpu.examine_all(folder, chosen)))
+    """Say what of the wholly integer forms an Edge TPU would run, and compile them where the compiler is installed."""
+    known, originals = read_manifest(folder).models, _originals(chosen)
+    wholes: dict[str, tuple[Model, bytes]] = {}
+    for name, recipe in chosen.items():
+        measured = read_measured(folder, name)
+        content = make(recipe, originals[name], measured, whole=True)
+        contract = _entry(recipe, content, measured, known[name].report)
+        wholes[name] = msgspec.structs.replace(contract, compiled_from=known[name].sha256), content
+    print(edgetpu.show(edgetpu.examine(name, content) for name, (_, content) in wholes.items()))
     if edgetpu.installed():
-        console.print(edgetpu.compile_models(folder, list(chosen), folder / "edgetpu"), markup=False, highlight=False)
+        console.print(edgetpu.compile_models(wholes, folder / "edgetpu"), markup=False, highlight=False)
         print(edgetpu.show(edgetpu.examine_all(folder / "edgetpu", chosen)))
     else:
         console.print(f"not compiled: {edgetpu.COMPILER} is not on the PATH", highlight=False)

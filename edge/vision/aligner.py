@@ -39,7 +39,8 @@ def similarity(source: Sequence[Sequence[float]], target: Sequence[Sequence[floa
     """The least-squares similarity (rotation, scale, shift; no mirror) from `source` to `target` points.
 
     Closed form in the plane: with centred points as complex numbers p and q, a = sum(conj(p) q) / sum(|p|^2) turns
-    and scales p onto q (Umeyama 1991, specialised to two dimensions).
+    and scales p onto q (Umeyama 1991, specialised to two dimensions). Sums of centred products are sums of products
+    less the number of points times the product of the means.
 
     Args:
         source, target: N points (x, y).
@@ -47,11 +48,16 @@ def similarity(source: Sequence[Sequence[float]], target: Sequence[Sequence[floa
     Returns:
         (2, 3) float64 matrix M with target = M @ [x, y, 1].
     """
-    p = [complex(x, y) for x, y in source]
-    q = [complex(x, y) for x, y in target]
-    p_mean, q_mean = sum(p) / len(p), sum(q) / len(q)
-    pairs = [(a - p_mean, b - q_mean) for a, b in zip(p, q, strict=True)]
-    spread = sum(abs(a) ** 2 for a, _ in pairs)
-    turn = sum(a.conjugate() * b for a, b in pairs) / max(spread, 1e-12)
-    shift = q_mean - turn * p_mean
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    count = len(source)
+    x_sum = y_sum = u_sum = v_sum = spread = along = across = 0.0
+    for (x, y), (u, v) in zip(source, target, strict=True):
+        x_sum, y_sum, u_sum, v_sum = x_sum + x, y_sum + y, u_sum + u, v_sum + v
+        spread += x * x + y * y
+        along += x * u + y * v
+        across += x * v - y * u
+    spread = max(spread - (x_sum * x_sum + y_sum * y_sum) / count, 1e-12)
+    real = (along - (x_sum * u_sum + y_sum * v_sum) / count) / spread
+    imaginary = (across - (x_sum * v_sum - y_sum * u_sum) / count) / spread
+    shift_x = (u_sum - real * x_sum + imaginary * y_sum) / count
+    shift_y = (v_sum - imaginary * x_sum - real * y_sum) / count
+    return np.array([[real, -imaginary, shift_x], [imaginary, real, shift_y]])

@@ -8,7 +8,9 @@ instead of suppression keeps boxes from jittering).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from edge.vision.tflite import Model
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area
-_NOTHING: Floats = np.empty((0, 16), np.float32)
+_Answer = Sequence[float]  # x and y of centre and size of the box, then of six keypoints
 _LARGEST = 5  # times: a picture larger than the input by more is halved first
 _GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
 
@@ -32,7 +34,10 @@ class Detector:
         self._model = model
         self._config = config
         self._min_logit = _logit(config.min_score)
-        self._anchors = [_anchor_centres(layer, model.contract.size_px) for layer in model.contract.anchors]
+        self._anchors = [
+            (f"scores_{k}", f"boxes_{k}", _anchor_centres(layer, model.contract.size_px))
+            for k, layer in enumerate(model.contract.anchors)
+        ]
         self._canvas: _Canvas | None = None
 
     def detect(self, frame: Frame) -> list[Face]:
@@ -72,18 +77,16 @@ class Detector:
         scale = self._model.pixels.shape[0] / side
         return _Place(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
 
-    def _answers(self) -> tuple[Floats, list[float]]:
-        """Answers of the anchors above the score: box centre, size, keypoints (K, 16) in input pixels; and K scores."""
-        answers: list[Floats] = []
+    def _answers(self) -> tuple[list[_Answer], list[float]]:
+        """Answers of the anchors above the score, in input pixels, and their scores."""
+        answers: list[_Answer] = []
         scores: list[float] = []
-        for k, centres in enumerate(self._anchors):
-            rows = self._model.stored_at_least(f"scores_{k}", self._min_logit)
+        for score, box, centres in self._anchors:
+            rows = self._model.stored_at_least(score, self._min_logit)
             if rows.size:
-                answer = self._model.read(f"boxes_{k}", rows)
-                answer += centres[rows]
-                answers.append(answer)
-                scores += map(_sigmoid, self._model.read(f"scores_{k}", rows)[:, 0].tolist())
-        return (answers[0] if len(answers) == 1 else np.concatenate(answers or [_NOTHING])), scores
+                answers += (self._model.read(box, rows) + centres[rows]).tolist()
+                scores += map(_sigmoid, self._model.read(score, rows).ravel().tolist())
+        return answers, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,14 @@ class _Place:
     left: float
     top: float
 
-    def to_frame(self, answer: Floats, score: float) -> Face:
-        """An answer (16,) in input pixels as a face in frame pixels."""
-        points = (answer.reshape(8, 2) - np.array((self.left, self.top), np.float32)) / np.float32(self.scale)
-        x, y = points[0].tolist()
-        width, height = (answer[2:4] / np.float32(2 * self.scale)).tolist()
-        return Face(Box(x - width, y - height, x + width, y + height), points[2:], score)
+    def to_frame(self, answer: _Answer, score: float) -> Face:
+        """An answer in input pixels as a face in frame pixels."""
+        scale, left, top = self.scale, self.left, self.top
+        centre, size, *points = zip(answer[::2], answer[1::2], strict=True)
+        x, y = (centre[0] - left) / scale, (centre[1] - top) / scale
+        width, height = size[0] / (2 * scale), size[1] / (2 * scale)
+        keypoints = np.array([((x - left) / scale, (y - top) / scale) for x, y in points], np.float32)
+        return Face(Box(x - width, y - height, x + width, y + height), keypoints, score)
 
 
 class _Canvas:
@@ -166,23 +171,28 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
     return centres
 
 
-def _blend(answers: Floats, scores: list[float], max_overlap: float) -> list[tuple[Floats, float]]:
-    """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score."""
-    merged = []
-    boxes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2, w * h) for x, y, w, h in answers[:, :4].tolist()]
+def _blend(answers: list[_Answer], scores: list[float], max_overlap: float) -> list[tuple[_Answer, float]]:
+    """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score.
+
+    A face brings a dozen answers: too few for numpy, whose code a model has driven out of the cache each time.
+    """
+    merged: list[tuple[_Answer, float]] = []
+    boxes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2, w * h) for x, y, w, h, *_ in answers]
     left = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
     while left:
         best, *others = left
         same, left = [best], []
         for other in others:
             (same if _share(boxes[best], boxes[other]) > max_overlap else left).append(other)
-        weights = np.array([scores[row] for row in same], np.float32)
-        merged.append((weights @ answers[same] / weights.sum(), scores[best]))
+        weights = [scores[row] for row in same]
+        total = sum(weights)
+        columns = zip(*(answers[row] for row in same), strict=True)
+        merged.append(([sum(map(mul, weights, column)) / total for column in columns], scores[best]))
     return merged
 
 
 def _share(one: _Corners, other: _Corners) -> float:
-    """As `Box.iou`, in half of its time and without its objects; a face brings a dozen answers."""
+    """As `Box.iou`, in half of its time and without its objects."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = width * height

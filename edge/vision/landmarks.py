@@ -17,11 +17,8 @@ from edge.vision.tflite import Model
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
 _UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference
 _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector keypoints
-# Right eye, left eye, nose tip, right and left mouth corner, each the mean of so many mesh points.
-_FIVE = ((33, 133, 159, 145), (362, 263, 386, 374), (1,), (61,), (291,))
-_MEANS = np.zeros((len(_FIVE), 468), np.float32)
-for _row, _points in enumerate(_FIVE):
-    _MEANS[_row, _points] = 1 / len(_points)
+# Right eye, left eye, each the mean of four mesh points; nose tip, right and left mouth corner.
+_FIVE = np.array([33, 133, 159, 145, 362, 263, 386, 374, 1, 61, 291])
 _EYE_CORNERS = (33, 263)
 _FOREHEAD, _CHIN = 10, 152
 
@@ -36,15 +33,20 @@ class Mesh:
         """The mesh of one face, in frame pixels."""
         turn, shift = self._draw(frame.pixels, face)
         self._model()
-        points = self._model.read("points").reshape(468, 3) @ turn
+        points = self._model.read("points").reshape(468, 3)
+        if isinstance(turn, float):
+            points *= np.float32(turn)
+        else:
+            points = points @ turn
         points += shift
-        presence = 1 / (1 + math.exp(-float(self._model.read("presence").item())))
-        return Landmarks(points, _MEANS @ points[:, :2], presence)
+        presence = 1 / (1 + math.exp(-self._model.read("presence").item()))
+        return Landmarks(points, _five(points), presence)
 
-    def _draw(self, pixels: Pixels, face: Face) -> tuple[Floats, Floats]:
+    def _draw(self, pixels: Pixels, face: Face) -> tuple[Floats | float, Floats]:
         """Draw the square around a face into the input; the way back is frame = input @ turn + shift, see `_crop`.
 
-        Most faces are upright and within the picture: they are cut out and resized, in a third of the time of a warp.
+        A turn that only scales is a number. Most faces are upright and within the picture: they are cut out and
+        resized, in a third of the time of a warp.
         """
         into = self._model.pixels
         size_px = self._model.contract.size_px
@@ -58,7 +60,7 @@ class Mesh:
             scale = side / size_px
             # Between centres of pixels: frame + 0.5 = (input + 0.5) * scale + corner.
             corner = (left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5, 0.0)
-            return np.diag(np.array((scale,) * 3, np.float32)), np.array(corner, np.float32)
+            return scale, np.array(corner, np.float32)
         to_input, turn, shift = _crop(face, size_px)
         written = cv2.warpAffine(pixels, to_input, (size_px, size_px), dst=into, flags=cv2.INTER_LINEAR)
         assert written is into, "cv2.warpAffine ignored dst"
@@ -71,13 +73,28 @@ def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
     From two axes of the mesh: the outer eye corners, and forehead to chin. The chin's own lean stays in:
     over the photos of Labeled Faces in the Wild the median pitch is -5.5 degrees.
     """
-    points = landmarks.points_px
-    x, y, z = (points[_EYE_CORNERS[1]] - points[_EYE_CORNERS[0]]).tolist()
+    x, y, z = _way(landmarks.points_px, *_EYE_CORNERS)
     yaw = math.atan2(z, math.hypot(x, y))
     roll = -math.atan2(y, x)
-    x, y, z = (points[_CHIN] - points[_FOREHEAD]).tolist()
+    x, y, z = _way(landmarks.points_px, _FOREHEAD, _CHIN)
     pitch = math.atan2(-z, math.hypot(x, y))
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
+
+
+def _way(points: Floats, start: int, end: int) -> tuple[float, float, float]:
+    """From one point to another."""
+    (x, y, z), (to_x, to_y, to_z) = points[start].tolist(), points[end].tolist()
+    return to_x - x, to_y - y, to_z - z
+
+
+def _five(points: Floats) -> Floats:
+    """The five points of alignment, (5, 2), of a mesh."""
+    rows = points[_FIVE].tolist()
+    eyes = [
+        (sum(row[0] for row in rows[first : first + 4]) / 4, sum(row[1] for row in rows[first : first + 4]) / 4)
+        for first in (0, 4)
+    ]
+    return np.array([*eyes, *((x, y) for x, y, _ in rows[8:])], np.float32)
 
 
 def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:

@@ -33,16 +33,8 @@ def assess(landmarks: Landmarks, crop: Pixels, config: QualityConfig) -> Quality
     grey = np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), np.uint8)
     yaw, pitch, roll = pose_deg(landmarks)
     brightness, glare = _exposure(grey)
-    seen = Quality(
-        value=1.0,
-        size_px=_eye_distance(landmarks.five_px),
-        yaw_deg=yaw,
-        pitch_deg=pitch,
-        roll_deg=roll,
-        sharpness=_sharpness(grey),
-        brightness=brightness,
-        glare=glare,
-    )
+    size_px = _eye_distance(landmarks.five_px)
+    seen = Quality(1.0, size_px, yaw, pitch, roll, _sharpness(grey), "", brightness, glare)
     refusal = _refusal(landmarks.presence, seen, config)
     return replace(seen, value=0.0, refusal=refusal) if refusal else seen
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,27 @@ class _Interpreter(Protocol):
     def get_output_details(self) -> list[dict[str, Any]]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What the network has answered, in its own memory.
+
+    Attributes:
+        stored: float32, or the bytes of int8.
+        reals: (256,) float32: what each byte means; None where it is float32.
+    """
+
+    stored: NDArray[Any]
+    reals: Floats | None
+
+    @classmethod
+    def of(cls, tensor: manifest.Tensor, stored: NDArray[Any]) -> _Output:
+        if not tensor.scale:
+            return cls(stored, None)
+        values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
+        reals: Floats = (values - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+        return cls(stored.view(np.uint8), reals)
+
+
 class Model:
     """One loaded model: write `pixels`, call it, read its outputs by role.
 
@@ -57,15 +78,14 @@ class Model:
         self.contract, content = manifest.read_model(folder, name)
         self.runtime, module = _import_runtime(config.runtime)
         self._interpreter = _interpreter(module, content, config, f"{folder / self.contract.file}")
-        self._input = self._checked_input()
-        self._outputs = self._checked_outputs()
+        self._tensor: Pixels = self._lasting(self._checked_input()).view(np.uint8)[0]
+        self._outputs = {role: _Output.of(tensor, self._lasting(index)) for role, tensor, index in self._checked()}
         self.pixels: Pixels = np.zeros(self.contract.input.shape[1:], np.uint8)
         self()
 
     def __call__(self) -> None:
         """Run the model on `pixels`."""
-        # A view of a tensor that outlives the statement would make invoke() refuse.
-        np.bitwise_xor(self.pixels, _TOP_BIT, out=self._interpreter.tensor(self._input)()[0].view(np.uint8))
+        np.bitwise_xor(self.pixels, _TOP_BIT, out=self._tensor)
         self._interpreter.invoke()
 
     def invoke(self) -> None:
@@ -82,19 +102,25 @@ class Model:
         Returns:
             float32, the output's shape without the batch axis, only the chosen rows.
         """
-        tensor, index = self._outputs[role]
-        stored = self._interpreter.tensor(index)()[0, rows]
-        if not tensor.scale:
-            return np.array(stored, np.float32)
-        real: Floats = np.subtract(stored, np.float32(tensor.zero_point), dtype=np.float32)
-        real *= np.float32(tensor.scale)
-        return real
+        output = self._outputs[role]
+        stored = output.stored[0, rows]
+        return np.array(stored, np.float32) if output.reals is None else output.reals[stored]
 
     def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
         """Indices on the second axis where a (1, N, 1) output is at least `real`, found without converting it."""
-        tensor, index = self._outputs[role]
-        bound = math.ceil(real / tensor.scale + tensor.zero_point) if tensor.scale else real
-        return np.flatnonzero(self._interpreter.tensor(index)() >= bound)
+        output = self._outputs[role]
+        values: Floats = output.stored.ravel() if output.reals is None else output.reals[output.stored.ravel()]
+        return (values >= real).nonzero()[0]
+
+    def _lasting(self, index: int) -> NDArray[Any]:
+        """A tensor's memory as an array for good.
+
+        It stays where it is: shapes are fixed, and `allocate_tensors` is never called again. Asking the interpreter
+        each time costs more than the reading; an array of its own would make `invoke` refuse as long as it lives.
+        """
+        view = self._interpreter.tensor(index)()
+        memory = (ctypes.c_byte * view.nbytes).from_address(view.ctypes.data)
+        return np.frombuffer(memory, view.dtype).reshape(view.shape)
 
     @property
     def delegated(self) -> int | None:
@@ -112,15 +138,14 @@ class Model:
             raise ModelError(f"{self.contract.file}: input is not the int8 {wanted.shape} its manifest promises")
         return int(details[0]["index"])
 
-    def _checked_outputs(self) -> dict[str, tuple[manifest.Tensor, int]]:
+    def _checked(self) -> Iterator[tuple[str, manifest.Tensor, int]]:
+        """Role, contract and index of every output."""
         found = {str(detail["name"]): detail for detail in self._interpreter.get_output_details()}
-        outputs = {}
         for role, tensor in self.contract.outputs.items():
             detail = found.get(tensor.name)
             if detail is None or tuple(detail["shape"]) != tensor.shape:
                 raise ModelError(f"{self.contract.file}: no output '{tensor.name}' of shape {tensor.shape}")
-            outputs[role] = (tensor, int(detail["index"]))
-        return outputs
+            yield role, tensor, int(detail["index"])
 
 
 def _import_runtime(wanted: str) -> tuple[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edge.errors import InputError, ModelError, ThresholdError
 from edge.files import replace_file
-from edge.vision.manifest import Manifest, read_manifest, read_model
+from edge.vision.manifest import Manifest, Model, read_manifest, read_model
 from edge.vision.tflite import EDGETPU_OP
 from quantization.edgetpu_ops import Fit, Op, Operand, judge
 from quantization.graph import OP_NAMES, Array
@@ -146,12 +147,11 @@ def installed() -> bool:
     return shutil.which(COMPILER) is not None
 
 
-def compile_models(folder: Path, names: Sequence[str], out: Path) -> str:
-    """Compile models of a models folder together, so that they share the Edge TPU's memory, into another such folder.
+def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
+    """Compile models together, so that they share the Edge TPU's memory, into a models folder.
 
     Args:
-        folder: the models folder.
-        names: which of its models.
+        wholes: by name, the contract and the wholly integer file.
         out: gets the compiled files and a manifest of them.
 
     Returns:
@@ -159,23 +159,24 @@ def compile_models(folder: Path, names: Sequence[str], out: Path) -> str:
 
     Raises:
         InputError: the compiler is not installed.
-        ModelError: a model is missing or damaged.
         ThresholdError: the compiler fails, or maps nothing.
     """
     if not installed():
         raise InputError(f"{COMPILER} is not on the PATH; it runs on x86-64 Debian and Ubuntu, from Coral's repository")
-    contracts = {name: read_model(folder, name)[0] for name in names}
     out.mkdir(parents=True, exist_ok=True)
-    files = [str(folder / model.file) for model in contracts.values()]
-    said = _run([COMPILER, "--show_operations", "--out_dir", str(out), *files])
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, model.file) for model, _ in wholes.values()]
+        for file, (_, whole) in zip(files, wholes.values(), strict=True):
+            file.write_bytes(whole)
+        said = _run([COMPILER, "--show_operations", "--out_dir", str(out), *map(str, files)])
     models = dict(read_manifest(out).models) if (out / "manifest.json").is_file() else {}
-    for name, model in contracts.items():
+    for name, (model, _) in wholes.items():
         path = out / f"{Path(model.file).stem}_edgetpu.tflite"
         content = path.read_bytes() if path.is_file() else b""
         if EDGETPU_OP not in content:
             raise ThresholdError(f"{path}: {COMPILER} has mapped nothing of {name}; it said: {_last_line(said)}")
         sha256 = hashlib.sha256(content).hexdigest()
-        models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256, compiled_from=model.sha256)
+        models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256)
     text = msgspec.json.format(msgspec.json.encode(Manifest(version=1, models=models)), indent=2)
     replace_file(out / "manifest.json", text + b"\n")
     return said

@@ -7,6 +7,7 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Collection
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
@@ -21,14 +22,20 @@ Ranges = dict[str, tuple[float, float]]
 EVERYTHING = qtyping.TFLOperationName.ALL_SUPPORTED
 
 
-def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
+def quantize(graph: Graph, ranges: Ranges, float_heads: bool, floating: Collection[str] = ()) -> bytes:
     """The int8 file of `graph`: weights int8 per channel, input int8, outputs int8 or, with `float_heads`, float32.
+
+    Args:
+        graph: what int8 kernels can run, but for the operations left in float32.
+        ranges: lowest and highest value of every tensor between the nodes; of what replaces a PRELU they are derived.
+        float_heads: whether the outputs, and the convolutions that make them, stay in float32.
+        floating: kinds of operations that stay in float32.
 
     Raises:
         ModelError: a tensor has no range.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
-    ranges = with_shared_ranges(graph, ranges)
+    ranges = with_derived_ranges(graph, ranges)
     missing = [node.output for node in graph.nodes if node.output not in ranges]
     if missing:
         raise ModelError(
@@ -36,6 +43,8 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
         )
     work = quantizer.Quantizer(write_graph(graph))
     work.add_static_config(regex=".*", operation_name=EVERYTHING, activation_num_bits=8, weight_num_bits=8)
+    for kind in sorted(set(floating) & set(qtyping.TFLOperationName.__members__)):  # it leaves unknown kinds in float
+        work.update_quantization_recipe(".*", qtyping.TFLOperationName[kind], algorithm_key=AlgorithmName.NO_QUANTIZE)
     if float_heads:
         output = qtyping.TFLOperationName.OUTPUT
         work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
@@ -48,14 +57,26 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool) -> bytes:
     return _canonical_bytes(bytes(result.quantized_model))
 
 
-def with_shared_ranges(graph: Graph, ranges: Ranges) -> Ranges:
-    """One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again."""
-    shared = dict(ranges)
+def with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
+    """The ranges, and those of what `prelu` puts in the place of a PRELU.
+
+    One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again. What
+    is added to x to make y lies between the extremes of y - x.
+    """
+    known = dict(ranges)
     for node in graph.nodes:
-        if node.kind == "MAXIMUM" and all(t in shared for t in (node.output, *node.inputs)):
-            lows, highs = zip(*(shared[t] for t in (node.inputs[0], node.output)), strict=True)
-            shared.update(dict.fromkeys((node.output, *node.inputs), (min(lows), max(highs))))
-    return shared
+        if node.kind not in ("MAXIMUM", "ADD") or node.output not in known or node.inputs[0] not in known:
+            continue
+        (x_low, x_high), (y_low, y_high) = known[node.inputs[0]], known[node.output]
+        if node.kind == "MAXIMUM":
+            known.update(dict.fromkeys((node.output, *node.inputs), (min(x_low, y_low), max(x_high, y_high))))
+            continue
+        part = graph.producer(node.inputs[1])
+        while part is not None and part.output not in known:
+            most = max(y_high - x_low, x_high - y_low)
+            known[part.output] = (0.0 if part.options.fusedActivationFunction else -most, most)
+            part = graph.producer(part.inputs[0])
+    return known
 
 
 def head_tensors(graph: Graph) -> list[str]:

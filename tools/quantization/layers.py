@@ -1,7 +1,8 @@
 """Where an int8 model's error comes from: each rounded tensor's noise, and what it alone costs at the output.
 
 Rounding is imitated in the float graph (weights rounded to int8 per channel, a FAKE_QUANT after the tensor), which
-gives what int8 kernels give to within single steps and lets one layer be rounded while all others stay exact.
+gives what int8 kernels give to within single steps and lets one layer be rounded while all others stay exact. What an
+operation in float32 gives is rounded only on its way into int8 ones.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from quantization.faces import Floats, Pixels
 from quantization.graph import Array, Graph, Node
-from quantization.integer import Ranges, head_tensors, with_shared_ranges
+from quantization.integer import Ranges, head_tensors, with_derived_ranges
 from quantization.rewrite import CONVOLUTIONS
 from quantization.runner import FloatRunner
 
@@ -62,19 +63,29 @@ class Report(msgspec.Struct, frozen=True):
     layers: tuple[Layer, ...]
 
 
-def imitate(graph: Graph, ranges: Ranges, tensors: Collection[str]) -> Graph:
-    """The float graph with the results of the nodes that make `tensors`, and their weights, rounded as int8 rounds."""
+def imitate(graph: Graph, ranges: Ranges, tensors: Collection[str], floats: Collection[str] = ()) -> Graph:
+    """The float graph with the results of the nodes that make `tensors`, and their weights, rounded as int8 rounds.
+
+    Args:
+        graph: as it is quantized.
+        ranges: of its tensors.
+        tensors: to round.
+        floats: the results of operations that stay in float32.
+    """
     rounded = graph.copy()
-    spans = with_shared_ranges(graph, ranges)
+    spans = with_derived_ranges(graph, ranges)
     nodes: list[Node] = []
     for node in rounded.nodes:
         nodes.append(node)
         if node.output not in tensors:
             continue
-        if node.kind in CONVOLUTIONS:
+        exact = node.output + SEEN
+        if node.output in floats:
+            for reader in (each for each in rounded.consumers(node.output) if each.output in floats):
+                reader.inputs = [exact if tensor == node.output else tensor for tensor in reader.inputs]
+        elif node.kind in CONVOLUTIONS:
             weights = node.inputs[1]
             rounded.constants[weights] = round_weights(rounded.constants[weights], 0 if node.kind == "CONV_2D" else 3)
-        exact = node.output + SEEN
         rounded.shapes[exact] = rounded.shapes[node.output]
         nodes.append(Node("FAKE_QUANT", [exact], node.output, _fake_quant(*spans[node.output])))
         node.output = exact
@@ -89,10 +100,20 @@ def round_weights(weights: Array, axis: int) -> Array:
     return np.asarray(np.round(weights / step) * step, np.float32)
 
 
-def rounds(graph: Graph, float_heads: bool) -> list[Node]:
-    """The nodes whose results int8 kernels round; MAXIMUM and RESHAPE pass on what is stored."""
-    exact = head_tensors(graph) if float_heads else []
-    return [node for node in graph.nodes if node.kind in (*CONVOLUTIONS, "ADD") and node.output not in exact]
+def in_float(graph: Graph, float_heads: bool, floating: Collection[str]) -> set[str]:
+    """The results of the operations that stay in float32."""
+    heads = head_tensors(graph) if float_heads else []
+    return {*heads, *(node.output for node in graph.nodes if node.kind in floating)}
+
+
+def rounds(graph: Graph, floats: Collection[str]) -> list[Node]:
+    """The nodes whose results are rounded, by int8 kernels (MAXIMUM and RESHAPE pass on) or on the way into them."""
+    return [
+        node
+        for node in graph.nodes
+        if (node.kind in (*CONVOLUTIONS, "ADD") and node.output not in floats)
+        or (node.output in floats and any(reader.output not in floats for reader in graph.consumers(node.output)))
+    ]
 
 
 def measure(
@@ -102,7 +123,7 @@ def measure(
     image_range: tuple[float, float],
     images: list[Pixels],
     each: int,
-    float_heads: bool = False,
+    floats: Collection[str] = (),
 ) -> Report:
     """Round all layers, then one after the other.
 
@@ -113,14 +134,14 @@ def measure(
         image_range: see `FloatRunner`.
         images: pictures of what the model sees.
         each: so many of them serve for the layers one by one.
-        float_heads: see `integer.quantize`.
+        floats: see `in_float`.
     """
-    nodes = rounds(graph, float_heads)
+    nodes = rounds(graph, floats)
     exact = FloatRunner(graph, image_range, watch=True)
-    everything = FloatRunner(imitate(graph, ranges, {node.output for node in nodes}), image_range, watch=True)
+    everything = FloatRunner(imitate(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True)
     final = next(iter(graph.outputs.values()))
     signal, noise, beyond = ({node.output: 0.0 for node in nodes} for _ in range(3))
-    spans = with_shared_ranges(graph, ranges)
+    spans = with_derived_ranges(graph, ranges)
     errors: list[Floats] = []
     wanted: list[Floats] = []
     for image in images:
@@ -136,7 +157,7 @@ def measure(
     unit = max(_variance(wanted), 1e-12)
     layers = []
     for node in nodes:
-        alone = FloatRunner(imitate(graph, ranges, {node.output}), image_range)
+        alone = FloatRunner(imitate(graph, ranges, {node.output}, floats), image_range)
         found = _variance([next(iter(alone(b).values())) - a for a, b in _few(wanted, images, each)])
         name, (low, high) = node.output, spans[node.output]
         snr = 10 * np.log10(signal[name] / max(noise[name], 1e-12))

@@ -1,9 +1,8 @@
-"""PReLU, which neither the quantizer nor XNNPACK's int8 path has, made of what they have.
+"""PReLU, which neither the quantizer nor XNNPACK's int8 path has: folded for what follows, or made of what both have.
 
-All forms are exact in float. With int8 kernels (x86-64, one thread) `as_maximum` is fastest, although MAXIMUM is not
-delegated and cuts the network into partitions. `as_sum` takes slopes above 1 too. Tried and left: the convolution
-twice, with a MAXIMUM or a max pool over both (a fifth less error in the embedder for 0.14 of its float time),
-relu(x) - a relu(-x) (four nodes), slopes in a MUL (not delegated, 20 ms).
+All forms are exact in float. Doors run it in float32 between int8 convolutions, see `recipe.Recipe.floating`; what must
+be integer throughout, for an Edge TPU, takes `as_maximum`, or `as_sum` where slopes are above 1. models/README.md lists
+the other forms and their times.
 """
 
 from __future__ import annotations

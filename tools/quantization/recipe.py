@@ -51,7 +51,8 @@ class Recipe:
         source: the pinned float original.
         mean, std: the original takes (p - mean) / std of the pixel's RGB values p in 0..255.
         canonical: steps from the file as shipped to a clean float graph with the int8 file's input and outputs.
-        integral: steps from there to a graph that int8 kernels can run.
+        floating: kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its
+            depthwise convolutions and additions are no slower in float32, without a rounding each.
         float_heads: whether the outputs, and the convolutions that make them, stay in float32.
         centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
         corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
@@ -66,7 +67,7 @@ class Recipe:
     mean: float
     std: float
     canonical: tuple[Step, ...]
-    integral: tuple[Step, ...] = ()
+    floating: tuple[str, ...] = ()
     float_heads: bool = True
     centred: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
@@ -89,6 +90,8 @@ class Recipe:
         """Real values of the darkest and the brightest pixel in the canonical graph; see `rewrite.fold_input`."""
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
 
+
+AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD")
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -130,7 +133,7 @@ RECIPES: dict[str, Recipe] = {
                 partial(rewrite.name_outputs, roles=("points", "presence")),
                 partial(rewrite.fold_input, mean=0.0, std=255.0),
             ),
-            integral=(prelu.as_maximum, prelu.as_sum),
+            floating=AROUND_PRELU,
             centred=("points",),
             corrected=("points",),
         ),
@@ -149,7 +152,7 @@ RECIPES: dict[str, Recipe] = {
                 partial(rewrite.name_outputs, roles=("embedding",)),
                 partial(rewrite.fold_input, mean=127.5, std=128.0),
             ),
-            integral=(prelu.as_maximum,),
+            floating=AROUND_PRELU,
             float_heads=False,
             whole_tail=3,
             corrected=("embedding",),
@@ -181,20 +184,24 @@ def foldable(recipe: Recipe, original: bytes) -> Graph:
 
 
 def integral(recipe: Recipe, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
-    """The graph that is quantized: equalized, and made of what int8 kernels can do; still the same float function."""
+    """The graph that is quantized: equalized, its outputs centred; still the same float function."""
     graph = foldable(recipe, original)
     if exponents:
         equalize(graph, exponents)
     for role, centre in centres.items():
         rewrite.centre_output(graph, role, np.array(centre))
-    for step in recipe.integral:
-        step(graph)
     rewrite.name_tensors(graph)
     return graph
 
 
-def make(recipe: Recipe, original: bytes, measured: Measured) -> bytes:
+def make(recipe: Recipe, original: bytes, measured: Measured, *, whole: bool = False) -> bytes:
     """The int8 file.
+
+    Args:
+        recipe: of the model.
+        original: the float file.
+        measured: on faces.
+        whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on processors.
 
     Raises:
         ModelError: the ranges are not those of this graph.
@@ -202,4 +209,8 @@ def make(recipe: Recipe, original: bytes, measured: Measured) -> bytes:
     graph = integral(recipe, original, measured.equalization, measured.centres)
     for role, shift in measured.corrections.items():
         rewrite.shift_output(graph, role, np.array(shift))
-    return quantize(graph, {**measured.ranges, "image": recipe.image_range}, float_heads=recipe.float_heads)
+    if whole:
+        prelu.as_maximum(graph)
+        prelu.as_sum(graph)
+    ranges = {**measured.ranges, "image": recipe.image_range}
+    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)

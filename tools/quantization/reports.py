@@ -52,9 +52,8 @@ def layers_of(
         measured = read_measured(folder, name)
         graph = integral(recipe, originals[name], measured.equalization, measured.centres)
         images = calibrate.pictures(recipe, paths, RECIPES, floats, LAYER_CROPS)
-        report = layers.measure(
-            name, graph, measured.ranges, recipe.image_range, images, EACH_LAYER, recipe.float_heads
-        )
+        exact = layers.in_float(graph, recipe.float_heads, recipe.floating)
+        report = layers.measure(name, graph, measured.ranges, recipe.image_range, images, EACH_LAYER, exact)
         _write(folder / f"layers-{name}.json", report)
         tables.append(layers.table(report))
     return tables
