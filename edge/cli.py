@@ -12,10 +12,10 @@ import os
 import sys
 
 from edge import __version__
-from edge.commands import bench, check, demo, events, lock, replay, run, seal, trust, verify
+from edge.commands import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
 from edge.program import run as run_program
 
-_COMMANDS = (run, replay, verify, demo, check, lock, trust, seal, bench, events)
+_COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
 
 
 def main() -> None:
