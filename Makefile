@@ -16,10 +16,12 @@ help:  ## list the targets
 	@touch $@
 
 .venv/demo: .venv/created pyproject.toml
+	@echo "fetching packages, for a minute or so"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 .venv/dev: .venv/created pyproject.toml
+	@echo "fetching packages, for some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/demo
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import pytest
 
 from edge import cli
@@ -57,6 +59,14 @@ def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Pa
     assert result.code == 1
     assert "2 of 2 events differ from what is expected" in result.err
     assert "!    2.00 s  unknown    -" in result.err
+
+
+def test_a_clip_without_visitors_is_not_passed_over_in_silence(edge: Edge, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "empty" / "1.png"), np.full((480, 640, 3), 90, np.uint8))
+    result = edge("replay", tmp_path / "empty", "--gallery", GALLERY)
+    assert (result.code, result.out) == (0, "")
+    assert result.err.startswith("no event: nobody stayed in sight")
 
 
 def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edge) -> None:

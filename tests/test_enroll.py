@@ -435,3 +435,11 @@ def test_a_picture_stored_anew_or_resized_is_known_another_photo_is_not(photo: P
     assert same_picture(fingerprint(first), fingerprint(again))
     assert not same_picture(fingerprint(first), fingerprint(other))
     assert not same_picture(b"", b"")
+
+
+def test_a_phone_s_picture_in_a_format_that_is_not_read_is_named_with_what_to_do(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (people / "obama" / "IMG_1.HEIC").write_bytes(b"x")
+    enrolled(people, tmp_path / "g")
+    assert "IMG_1.HEIC: HEIC is not read; save it as JPEG or PNG" in capsys.readouterr().err

@@ -34,7 +34,10 @@ def check(path: Path) -> Iterator[Finding]:
     try:
         config = read_config(path)
     except ThresholdError as error:
-        yield bad("config", str(error), "mend the file; docs/configuration.md lists every key")
+        remedy = (
+            "edge setup writes one" if not path.exists() else "mend the file; docs/configuration.md lists every key"
+        )
+        yield bad("config", str(error), remedy)
         return
     yield good("config", f"{path}: door {config.site}/{config.door}")
     yield from board_findings(config)

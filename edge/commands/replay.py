@@ -69,6 +69,8 @@ def _replay(arguments: argparse.Namespace) -> int:
                 print_json(line)
             else:
                 print(_readable(line), flush=True)
+    if not found and not explainer:
+        print("no event: nobody stayed in sight long enough to be told; --explain says what was seen", file=sys.stderr)
     if explainer and arguments.json:
         print_json({"visitors": list(explainer.visitors.values())})
     elif explainer:

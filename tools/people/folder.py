@@ -26,6 +26,7 @@ from photos import SUFFIXES
 from edge.errors import InputError
 from edge.files import replace_file
 
+_UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
 CARD = "person.toml"
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks: galleries and tables are cut at them
 Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
@@ -83,6 +84,11 @@ def read_members(folder: Path) -> list[Member]:
 def strays(folder: Path) -> list[Path]:
     """Photos that lie beside the folders of people, so belong to nobody; sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def unread(folder: Path) -> list[Path]:
+    """Pictures in formats that are not read, as phones and cameras make them; sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
 
 
 def find_member(folder: Path, person: str) -> Member:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from edge.errors import ImageError, InputError
 from edge.vision.camera import read_image
 from people.cache import FILE, Cache, models_key, photo_key
-from people.folder import Member, read_members, strays
+from people.folder import Member, read_members, strays, unread
 from people.judge import SAME_PERSON_FMR, Findings, Group, Photo, judge, note_lookalikes
 from people.sight import Sight, sight
 
@@ -80,6 +80,8 @@ def review(
     findings = Findings()
     for stray in strays(folder):
         findings.photos[stray] = "belongs to nobody; put it into a folder named after the person"
+    for picture in unread(folder):
+        findings.photos[picture] = f"{picture.suffix[1:].upper()} is not read; save it as JPEG or PNG"
     paths = [path for member in members for path in member.photos]
     if not paths and not findings.photos:
         raise InputError(f"{folder}: no photo in it; make one folder of photos per person")
