@@ -130,6 +130,12 @@ class Fleet:
         }[type(record)]
         self.raw(Topics(self._site, door).of(channel), encode(record), retain=channel is not Channel.EVENTS)
 
+    def show(self, door: str, event: Event, jpeg: bytes) -> None:
+        """Publish an event, and a picture of it after it."""
+        self.post(door, event)
+        self.raw(Topics(self._site, door).snapshot(event.id), jpeg)
+        self.settle()
+
     def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self._connection is not None
         self._connection.publish(Outgoing(topic, payload, qos=1, retain=retain))

@@ -28,18 +28,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from people.commandline import FIRST_WORDS, commands, need_folders, tell, tell_review
-from people.judge import centroid
+from people.making import make_gallery
 from people.review import ONE_STRANGER_IN, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
-from thresholds import caps_sq
 
-from edge.errors import InputError
-from edge.identity.gallery import save_gallery
 from edge.program import run
-from edge.records import Person
 
 
 def enrol(folder: Path, out: Path, one_stranger_in: float, *, sheet: Path | None = None, remember: bool = True) -> None:
@@ -52,19 +47,7 @@ def enrol(folder: Path, out: Path, one_stranger_in: float, *, sheet: Path | None
     reader = PhotoReader(ENROL_QUALITY)
     seen = review(folder, reader, one_stranger_in=one_stranger_in, remember=remember)
     tell_review(seen, folder, sheet)
-    if not seen.kept:
-        raise InputError(f"{folder}: nobody could be enrolled; the reasons are named above")
-    base_sq = seen.base_sq
-    centroids = np.stack([centroid(photos) for photos in seen.kept.values()])
-    limits = np.minimum(np.float32(base_sq), caps_sq(centroids))
-    names = {member.id: member.name for member in seen.members}
-    people = [Person(person, names[person]) for person in seen.kept]
-    save_gallery(out, people, centroids, limits, reader.embedder_sha256)
-    photos = sum(len(photos) for photos in seen.kept.values())
-    tell(
-        f"{out}: {len(people)} people from {photos} photos, {seen.findings.count} problems; threshold_sq {base_sq:.2f} "
-        f"(lower is stricter), stricter still for {int((limits < base_sq).sum())} with a look-alike"
-    )
+    tell(make_gallery(seen, out, reader.embedder_sha256))
 
 
 def _plain() -> argparse.ArgumentParser:

@@ -4,10 +4,13 @@
     monitor.py                                        http://127.0.0.1:8450, the broker on this machine
     monitor.py --history monitor.sqlite               remembers; the broker keeps events while the monitor is away
     monitor.py --people PHOTOS                        with the review of the people folder
+    monitor.py --crops FACES --people PHOTOS --publish REPO --site home
+                                                      keeps faces of unknown visitors for some days, to be named
     monitor.py --listen 0.0.0.0 --token-file TOKEN    for the network; whoever has the token may look
 
-Only this machine can look unless --listen says otherwise; then a token is needed: from --token-file, or made and
-printed.
+Only this machine can look unless --listen says otherwise. With that, and wherever faces of visitors are kept, a
+token is needed: from --token-file, or made and printed. The password of the keys in REPO comes from
+THRESHOLD_KEY_PASSWORD, or is asked for.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from edge.program import run
 
 if TYPE_CHECKING:
     from monitoring.guard import Rules
+    from monitoring.naming import Publishing
 
 PORT = 8450
 log = logging.getLogger("monitor")
@@ -62,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-rows", type=int, default=500_000, metavar="N", help="of each kind (default: %(default)s)"
     )
     parser.add_argument("--people", type=Path, metavar="PHOTOS", help="review this people folder")
+    parser.add_argument("--crops", type=Path, metavar="DIR", help="keep faces of unknown visitors here, to be named")
+    parser.add_argument("--keep-crops-days", type=float, default=7.0, metavar="N", help="(default: %(default)g)")
+    parser.add_argument("--publish", type=Path, metavar="REPO", help="sign and publish who is named (tools/sync.py)")
     return parser
 
 
@@ -71,8 +78,10 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if not 0 <= arguments.port < 65536:
         parser.error("--port must be 0 to 65535")
-    if not arguments.keep_days > 0 or arguments.keep_rows < 1:
-        parser.error("--keep-days and --keep-rows must be positive")
+    if not (arguments.keep_days > 0 and arguments.keep_crops_days > 0) or arguments.keep_rows < 1:
+        parser.error("--keep-days, --keep-crops-days and --keep-rows must be positive")
+    if arguments.publish and not (arguments.crops and arguments.people and arguments.site):
+        parser.error("--publish needs --crops, --people and --site")
     if bool(arguments.cert) != bool(arguments.key):
         parser.error("--cert and --key go together")
     if missing := [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]:
@@ -95,12 +104,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
     from monitoring.app import House, make_app
+    from monitoring.crops import Crops
     from monitoring.history import Bounds, History
     from monitoring.hub import RING, Hub
     from monitoring.listener import Listener
+    from monitoring.naming import Namer
     from monitoring.people import Reviewer
     from monitoring.server import serving
+    from monitoring.unknown import PLACE, unknown_routes
 
+    publishing = _publishing(arguments, mqtt) if arguments.publish else None
     rules, token = _rules(arguments)
     sock = stack.enter_context(_bound(arguments.listen, arguments.port))
     path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
@@ -109,16 +122,33 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     known = {row.n: row for row in [*history.last_of_each_door(), *history.events(RING)]}
     hub = Hub(history.last_number(), known.values())
     session = f"monitor-{history.name}" if arguments.history else None
-    listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session)
+    crops = stack.enter_context(Crops(arguments.crops, arguments.keep_crops_days)) if arguments.crops else None
+    on_face = crops.take if crops else None
+    listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
     reviewer = Reviewer(arguments.people) if arguments.people else None
-    app = make_app(House(hub, history, rules, reviewer, on_start=listener.start))
+    more = []
+    if crops:
+        namer = Namer(arguments.people, crops, publishing, history.add_note) if arguments.people else None
+        more.append((PLACE, unknown_routes(crops, namer, history)))
+    app = make_app(House(hub, history, rules, reviewer, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if rules.secure else 'http'}://{shown}:{port}/"
         print(f"the fleet is at {url}" + (f" with the token {token}" if token else ""), flush=True)
         stop.wait()
+
+
+def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
+    """The keys are opened now, while somebody is there to give the password."""
+    from monitoring.naming import Publishing
+    from releasing.keys import load_keys, password
+    from releasing.repository import Repository
+
+    Repository(arguments.publish, {})  # says if it is none
+    signers = load_keys([arguments.publish / "keys"], password())
+    return Publishing(arguments.publish, signers, mqtt, arguments.site)
 
 
 def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
@@ -133,7 +163,7 @@ def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
     token, made = None, ""
     if arguments.token_file:
         token = read_token(arguments.token_file)
-    elif not loopback:
+    elif not loopback or arguments.crops:
         token = made = secrets.token_urlsafe(24)
     if not loopback and not arguments.cert:
         log.warning("not encrypted: whoever is on the way can read the page and the token; --cert and --key mend that")

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from releasing.commands import add_broker_options, add_key_options, gather, open_repository, release_to_doors
+from releasing.commands import add_broker_options, add_key_options, gather, open_repository, release_as_asked
 
 from edge.program import run
 
@@ -34,7 +34,7 @@ def main() -> int:
             repository, gallery=arguments.gallery, policy=arguments.policy, models=arguments.models
         )
         release = repository.add(files, embedder, people)
-        print(release_to_doors(repository, release, arguments), file=sys.stderr)
+        print(release_as_asked(repository, release, arguments), file=sys.stderr)
     return 0
 
 

@@ -25,7 +25,7 @@ from releasing.commands import (
     gather,
     mqtt_of,
     open_repository,
-    release_to_doors,
+    release_as_asked,
 )
 from releasing.keys import make_key, password
 from releasing.repository import ROLES, Repository
@@ -78,7 +78,7 @@ def do_publish(arguments: argparse.Namespace) -> int:
             drop_policy=arguments.no_policy,
         )
         release = repository.add(files, embedder, people)
-        tell(release_to_doors(repository, release, arguments))
+        tell(release_as_asked(repository, release, arguments))
     return 0
 
 
@@ -115,7 +115,7 @@ def rollback(arguments: argparse.Namespace) -> int:
             )
         release = repository.add(files, old.embedder_sha256, old.people)
         tell(f"the content of release {old.release} as a new one")
-        tell(release_to_doors(repository, release, arguments))
+        tell(release_as_asked(repository, release, arguments))
     return 0
 
 
@@ -188,7 +188,7 @@ def _renew(repository: Repository, arguments: argparse.Namespace) -> int:
     if newest is None:
         tell("nothing has been released yet: give the new root.json to the doors")
     else:
-        tell(release_to_doors(repository, newest, arguments))
+        tell(release_as_asked(repository, newest, arguments))
     return 0
 
 

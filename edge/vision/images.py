@@ -27,11 +27,20 @@ def read_image(path: Path) -> Pixels:
     Raises:
         ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels.
     """
-    quieten()
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    return decode_image(content, path)
+
+
+def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS) -> Pixels:
+    """As `read_image`, of a file's content; `path` is what it is called in errors.
+
+    Raises:
+        ImageError: it is empty, truncated, not such an image, or has more than `most_pixels`.
+    """
+    quieten()
     if not content:
         raise ImageError(f"{path}: an empty file (0 bytes)")
     try:
@@ -42,20 +51,20 @@ def read_image(path: Path) -> Pixels:
         raise ImageError(f"{path}: damaged ({error}); copy it again") from error
     if size is None:
         raise ImageError(f"{path}: not a JPEG, PNG, BMP or WebP image")
-    _refuse_huge(path, size)
+    _refuse_huge(path, size, most_pixels)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if pixels is None:
         raise ImageError(f"{path}: damaged, cannot be decoded")
-    _refuse_huge(path, (pixels.shape[1], pixels.shape[0]))
+    _refuse_huge(path, (pixels.shape[1], pixels.shape[0]), most_pixels)
     return np.asarray(pixels, np.uint8)
 
 
-def _refuse_huge(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {MAX_PIXELS // 1_000_000} megapixels")
+def _refuse_huge(path: Path, size: tuple[int, int], most_pixels: int) -> None:
+    if size[0] * size[1] > most_pixels:
+        raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {most_pixels / 1e6:g} megapixels")
 
 
 def _inspect(content: bytes) -> tuple[int, int] | None:

@@ -19,19 +19,20 @@ from edge.records import Floats
 _BLOCK = 512
 
 
-def density(vectors: Floats, near_sq: float, least: int) -> NDArray[np.intp]:
+def density(vectors: Floats, near_sq: float, least: int, *, quiet: bool = False) -> NDArray[np.intp]:
     """The cluster of each of (N, D) float32 unit vectors, 0 and up, one of its own for each that is alone.
 
     Args:
         vectors: what to group.
         near_sq: squared distance within which two are near each other.
         least: so many near each other, oneself included, are company: a cluster's core.
+        quiet: show no progress.
 
     Returns:
         (N,) where a vector that is near a core, and none itself, goes with the nearest core.
     """
     core = np.zeros(len(vectors), bool)
-    with tqdm(total=2 * len(vectors), desc="density", unit=" photos", disable=None) as bar:
+    with tqdm(total=2 * len(vectors), desc="density", unit=" photos", disable=quiet or None) as bar:
         for rows, likeness in _blocks(vectors):
             core[rows] = (likeness >= 1 - near_sq / 2).sum(axis=1) >= least
             bar.update(len(likeness))

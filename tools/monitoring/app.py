@@ -265,7 +265,7 @@ def _people(reviewer: Reviewer) -> list[BaseRoute]:
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = {404: "Not found", 405: "Not this way"}.get(error.status_code, "This did not work")
-    told = error.detail if error.status_code == 404 and "." in error.detail else title
+    told = error.detail if error.status_code in (404, 422) and "." in error.detail else title
     body = f'<p class="empty">{escaped(told)} <a href="/">To the doors</a></p>'
     return HTMLResponse(layout(title, body, request), error.status_code)
 

@@ -29,6 +29,7 @@ MOST_WAITING = 20_000  # rows that wait for a disk that takes nothing; then the 
 TIDY_S = 600.0
 DAY_MS = 86_400_000
 _APPLICATION_ID = 0x5468724D  # "ThrM"
+_AUDIT = "CREATE TABLE IF NOT EXISTS audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL)"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE event (n INTEGER PRIMARY KEY, door TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
@@ -38,6 +39,7 @@ CREATE TABLE health (door TEXT NOT NULL, slot INTEGER NOT NULL, fps REAL NOT NUL
     outbox_depth INTEGER NOT NULL, stages BLOB NOT NULL, PRIMARY KEY (door, slot)) WITHOUT ROWID;
 CREATE INDEX health_age ON health (slot);
 CREATE TABLE monitor (name TEXT NOT NULL);
+{_AUDIT};
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
@@ -49,6 +51,18 @@ class Bounds:
 
     days: float
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that was done on the page: when (milliseconds since 1970 UTC), from which address, and what."""
+
+    at_ms: int
+    who: str
+    what: str
+
+
+_Row = EventRow | tuple[str, Reading] | Note
 
 
 class History:
@@ -65,7 +79,7 @@ class History:
         self.path = path
         self._bounds = bounds
         self._now_ms = now_ms
-        self._waiting: queue.SimpleQueue[EventRow | tuple[str, Reading] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
         self._trouble = False
         try:
             self._db = _opened(path)
@@ -83,6 +97,16 @@ class History:
     def add_reading(self, door: str, reading: Reading) -> None:
         """To be kept as the reading of its minute."""
         self._add((door, reading))
+
+    def add_note(self, note: Note) -> None:
+        """To be kept: what was done, and from where."""
+        self._add(note)
+
+    def notes(self, most: int) -> list[Note]:
+        """What was done last, newest first."""
+        with self._reader() as db:
+            rows = db.execute("SELECT at_ms, who, what FROM audit ORDER BY at_ms DESC, rowid DESC LIMIT ?", (most,))
+            return [Note(*row) for row in rows.fetchall()]
 
     def last_number(self) -> int:
         """The highest number of an event so far; 0: none."""
@@ -137,14 +161,14 @@ class History:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, row: EventRow | tuple[str, Reading]) -> None:
+    def _add(self, row: _Row) -> None:
         if self._waiting.qsize() < MOST_WAITING:
             self._waiting.put(row)
 
     def _write(self) -> None:
         """The thread: gather for a while, write all at once."""
         pause = threading.Event()
-        tidied_ms, going, batch = self._now_ms, True, list[EventRow | tuple[str, Reading]]()
+        tidied_ms, going, batch = self._now_ms, True, list[_Row]()
         while going:
             first = self._waiting.get()
             if first is not None and self._waiting.empty():
@@ -164,9 +188,10 @@ class History:
                 with contextlib.suppress(sqlite3.DatabaseError):  # the next batch says so
                     self._tidy()
 
-    def _tried(self, batch: list[EventRow | tuple[str, Reading]]) -> bool:
+    def _tried(self, batch: list[_Row]) -> bool:
         events = [row for row in batch if isinstance(row, EventRow)]
-        readings = [row for row in batch if not isinstance(row, EventRow)]
+        readings = [row for row in batch if isinstance(row, tuple)]
+        notes = [(row.at_ms, row.who, row.what) for row in batch if isinstance(row, Note)]
         encode = msgspec.json.encode
         try:
             with self._db:
@@ -174,6 +199,7 @@ class History:
                     "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)",
                     [(row.n, row.door, row.id, row.kind, row.received_ms, encode(row)) for row in events],
                 )
+                self._db.executemany("INSERT INTO audit VALUES (?, ?, ?)", notes)
                 self._db.executemany(
                     "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)",
                     [
@@ -206,6 +232,7 @@ class History:
         with self._db:
             self._db.execute("DELETE FROM event WHERE received_ms < ?", (oldest_ms,))
             self._db.execute("DELETE FROM health WHERE slot < ?", (oldest_ms // SLOT_MS,))
+            self._db.execute("DELETE FROM audit WHERE at_ms < ?", (oldest_ms,))
             self._db.execute(
                 "DELETE FROM event WHERE n <= (SELECT n FROM event ORDER BY n DESC LIMIT 1 OFFSET ?)",
                 (self._bounds.rows,),
@@ -221,8 +248,10 @@ class History:
             yield db
 
 
-def _came_ms(row: EventRow | tuple[str, Reading]) -> int:
-    return row.received_ms if isinstance(row, EventRow) else row[1].at_ms
+def _came_ms(row: _Row) -> int:
+    if isinstance(row, tuple):
+        return row[1].at_ms
+    return row.at_ms if isinstance(row, Note) else row.received_ms
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -243,6 +272,7 @@ def _opened(path: Path) -> sqlite3.Connection:
             db.executescript(_SCHEMA)
             with db:
                 db.execute("INSERT INTO monitor VALUES (?)", (secrets.token_hex(8),))
+        db.execute(_AUDIT)  # a file from before there was one
     except BaseException:
         db.close()
         raise

@@ -14,7 +14,7 @@ from itertools import islice
 
 import msgspec
 
-from edge.messaging.events import Event, Record
+from edge.messaging.events import Event, EventKind, Record
 from monitoring.fleet import MOST_NAME, DoorRow, EventRow, Fleet, door_name, plain
 
 RING = 1000  # events kept for pages
@@ -82,6 +82,10 @@ class Hub:
             self._note(row)
         self._wake()
         return row
+
+    def is_unknown(self, door: str, event_id: str) -> bool:
+        """Whether this is one of the latest events, of somebody unknown at this door."""
+        return any(row.id == event_id and row.door == door and row.kind == EventKind.UNKNOWN for row in self._ring)
 
     def name(self, site: str, door: str) -> str:
         """By what a door is known here."""

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
@@ -25,6 +26,15 @@ BACKOFF_S = (0.5, 10.0)
 REFUSED_S = 30.0  # between tries when the broker does not want us
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A picture that a door has published beside an event."""
+
+    door: Topics
+    event_id: str
+    jpeg: bytes = field(repr=False)
+
+
 class Listener:
     """Listens until closed.
 
@@ -34,6 +44,7 @@ class Listener:
         hub: told of everything, in its own thread.
         history: told of what is new.
         session: by what the broker keeps what comes while we are away; None: it keeps nothing.
+        on_face: given the picture of every unknown visitor, after the event; None: they are not listened to.
     """
 
     def __init__(
@@ -44,13 +55,15 @@ class Listener:
         history: History,
         *,
         session: str | None = None,
+        on_face: Callable[[Face], None] | None = None,
     ) -> None:
         self._mqtt = mqtt
         self._doors = doors
         self._hub = hub
         self._history = history
         self._session = session
-        self._inbox: queue.Queue[tuple[Message, int]] = queue.Queue(MOST_WAITING)
+        self._on_face = on_face
+        self._inbox: queue.Queue[tuple[Message | Face, int]] = queue.Queue(MOST_WAITING)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
@@ -84,7 +97,13 @@ class Listener:
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
 
     def _listen(self) -> None:
-        subscriber = self._subscriber = Subscriber(self._mqtt, self._doors, CHANNELS, session=self._session)
+        subscriber = self._subscriber = Subscriber(
+            self._mqtt,
+            self._doors,
+            CHANNELS,
+            session=self._session,
+            on_snapshot=self._pass_face_on if self._on_face else None,
+        )
         with subscriber:
             self._tell(Broker("connected", self._mqtt.url))
             for message in subscriber.messages():
@@ -92,7 +111,10 @@ class Listener:
                     return
                 self._pass_on(message, time.time_ns())
 
-    def _pass_on(self, message: Message, received_ns: int) -> None:
+    def _pass_face_on(self, door: Topics, event_id: str, jpeg: bytes) -> None:
+        self._pass_on(Face(door, event_id, jpeg), time.time_ns())
+
+    def _pass_on(self, message: Message | Face, received_ns: int) -> None:
         while not self._stop.is_set():
             try:
                 self._inbox.put((message, received_ns), timeout=0.2)
@@ -109,6 +131,11 @@ class Listener:
                 message, received_ns = self._inbox.get_nowait()
             except queue.Empty:
                 return
+            if isinstance(message, Face):
+                name = self._hub.name(message.door.site, message.door.door)
+                if self._on_face and self._hub.is_unknown(name, message.event_id):
+                    self._on_face(message)
+                continue
             if message.record is None:
                 log.debug("%s: %s", message.topic, message.problem)
                 continue

@@ -110,21 +110,29 @@ def gather(
     return files, embedder, people
 
 
-def release_to_doors(repository: Repository, release: Release, arguments: argparse.Namespace) -> str:
+def release_as_asked(repository: Repository, release: Release, arguments: argparse.Namespace) -> str:
+    """As `release_to_doors`, with the options of a command line."""
+    mqtt = None if arguments.broker is None else mqtt_of(arguments)
+    return release_to_doors(repository, release, mqtt, arguments.site, arguments.valid_days)
+
+
+def release_to_doors(
+    repository: Repository, release: Release, mqtt: MqttConfig | None, site: str, valid_days: int | None = None
+) -> str:
     """Sign a release, and publish it if a broker is given; returns what to tell the operator."""
-    repository.sign(release, arguments.valid_days)
+    repository.sign(release, valid_days)
     files = repository.files()
     what = f"release {release.release}: {release.people} people, {len(release.files)} files"
-    if arguments.broker is None:
+    if mqtt is None:
         return f"{what}, signed; not published: give --broker and --site, or use  tools/sync.py export"
-    known = repository.path / "sites" / f"{arguments.site}.json"
+    known = repository.path / "sites" / f"{site}.json"
     known.parent.mkdir(exist_ok=True)
     names = [name for name, _ in files]
     before = read_names(known)
     replace_file(known, msgspec.json.encode(sorted({*before, *names})))  # first, so that nothing is ever forgotten
-    count = publish(mqtt_of(arguments), arguments.site, files, sorted(set(before) - set(names)))
+    count = publish(mqtt, site, files, sorted(set(before) - set(names)))
     replace_file(known, msgspec.json.encode(names))
-    return f"{what}, published to site {arguments.site} ({count / 1024:.0f} KiB on the broker)"
+    return f"{what}, published to site {site} ({count / 1024:.0f} KiB on the broker)"
 
 
 def _models(folder: Path) -> Mapping[str, bytes]:

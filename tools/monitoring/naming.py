@@ -1,0 +1,244 @@
+"""Unknown visitors get a name: their faces go into the people folder, and the gallery to the doors.
+
+By the very ways of the command line: the checks of tools/enroll.py, the signatures of tools/sync.py publish. One
+naming at a time; the last one can be undone.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from people.commands import Picture, add, remove
+from people.folder import Card, read_members
+from people.making import make_gallery
+from people.review import Review, review
+from people.sight import ENROL_QUALITY
+from photos import PhotoReader
+from releasing.commands import gather, release_to_doors
+from releasing.repository import Repository
+from securesystemslib.signer import Signer
+
+from edge.config import MqttConfig
+from edge.errors import InputError, ThresholdError
+from edge.messaging.events import Topics
+from edge.vision.images import decode_image
+from monitoring.crops import Crop, Crops
+from monitoring.history import Note
+from monitoring.listener import Face
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Publishing:
+    """The way to the doors.
+
+    Attributes:
+        path: of the signed repository.
+        signers: its keys at hand, by key id.
+        mqtt: the broker.
+        site: of the doors.
+    """
+
+    path: Path
+    signers: Mapping[str, Signer]
+    mqtt: MqttConfig
+    site: str
+
+    def send(self, gallery: Path) -> str:
+        """Sign and publish a gallery with whatever else the newest release holds; returns what to tell.
+
+        Raises:
+            ThresholdError: it cannot be signed, or the broker does not take it.
+        """
+        repository = Repository(self.path, self.signers)
+        with repository.locked():
+            files, embedder, people = gather(repository, gallery=gallery, policy=None, models=None)
+            release = repository.add(files, embedder, people)
+            return release_to_doors(repository, release, self.mqtt, self.site)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What takes a naming back: the photos to remove (none: the whole person), and the faces to keep again."""
+
+    photos: tuple[str, ...]
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a naming, or of its undoing.
+
+    Attributes:
+        person: the id.
+        done: what was done, a line each, in order.
+        refused: faces that were not taken, and why.
+        trouble: why it stopped before its end, or "".
+        commands: what is left to be done by hand, as commands.
+        undo: how to take it back; None for what cannot be.
+    """
+
+    person: str
+    done: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    trouble: str = ""
+    commands: tuple[str, ...] = ()
+    undo: Undo | None = None
+
+
+class Namer:
+    """Names faces, in a thread of its own.
+
+    Attributes:
+        outcome: of the latest naming or undoing; None before the first.
+    """
+
+    def __init__(self, people: Path, crops: Crops, publishing: Publishing | None, note: Callable[[Note], None]) -> None:
+        """
+        Args:
+            people: the people folder.
+            crops: where the faces are.
+            publishing: None: what to run is told instead.
+            note: puts on record who did what.
+        """
+        self.outcome: Outcome | None = None
+        self._people = people
+        self._crops = crops
+        self._publishing = publishing
+        self._note = note
+        self._busy = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        return self._busy.locked()
+
+    @property
+    def publishes(self) -> bool:
+        return self._publishing is not None
+
+    def ids(self) -> list[str]:
+        """Everybody in the people folder, also those who are not enrolled."""
+        try:
+            return [member.id for member in read_members(self._people)]
+        except InputError:  # the review says what is wrong
+            return []
+
+    def name(self, crops: Sequence[Crop], person: str, name: str, who: str) -> bool:
+        """Begin to enrol or extend a person by these faces; False while another naming is under way."""
+        return self._begin(lambda: self._enrol(crops, person, name, who))
+
+    def undo(self, who: str) -> bool:
+        """Begin to take the latest naming back; False if there is none, or another is under way."""
+        last = self.outcome
+        if last is None or last.undo is None:
+            return False
+        undo, person = last.undo, last.person
+        return self._begin(lambda: self._take_back(person, undo, who))
+
+    def _begin(self, act: Callable[[], Outcome]) -> bool:
+        if not self._busy.acquire(blocking=False):
+            return False
+
+        def work() -> None:
+            try:
+                self.outcome = act()
+            except Exception:
+                log.exception("naming failed unexpectedly")
+                self.outcome = Outcome("", trouble="it failed unexpectedly; the monitor's log says why")
+            finally:
+                self._busy.release()
+
+        threading.Thread(target=work, name="naming", daemon=True).start()
+        return True
+
+    def _enrol(self, crops: Sequence[Crop], person: str, name: str, who: str) -> Outcome:
+        reader = PhotoReader(ENROL_QUALITY)
+        try:
+            known = person in {member.id for member in read_members(self._people)}
+            contents = [(crop, crop.path.read_bytes()) for crop in crops]
+            pictures = [
+                Picture(f"door-{crop.path.stem}.jpg", content, decode_image(content, crop.path))
+                for crop, content in contents
+            ]
+            stored, refused = add(self._people, person, pictures, Card(name=name or None), reader, replace=False)
+        except (ThresholdError, OSError) as error:
+            return Outcome(person, trouble=str(error))
+        taken = {path.name for path in stored}
+        moved = [(crop, content) for crop, content in contents if f"door-{crop.path.stem}.jpg" in taken]
+        self._crops.delete([crop for crop, _ in moved])
+        faces = tuple(_face(crop, content) for crop, content in moved)
+        undo = Undo(tuple(path.name for path in stored) if known else (), faces)
+        doors = ", ".join(sorted({crop.door for crop in crops}))
+        done = f"{'extended' if known else 'enrolled'} by {len(stored)} of {len(crops)} faces from {doors}"
+        outcome = self._spread(Outcome(person, (done,), tuple(refused), undo=undo), reader)
+        self._record(who, outcome)
+        return outcome
+
+    def _take_back(self, person: str, undo: Undo, who: str) -> Outcome:
+        try:
+            remove(self._people, person, undo.photos)
+        except (ThresholdError, OSError) as error:
+            return Outcome(person, trouble=str(error))
+        for face in undo.faces:
+            self._crops.take(face)
+        self._crops.look_again()
+        left = "" if undo.photos else ", the person is gone"
+        done = f"taken back: {len(undo.faces)} faces are unknown again{left}"
+        outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), gone=not undo.photos)
+        self._record(who, outcome)
+        return outcome
+
+    def _record(self, who: str, outcome: Outcome) -> None:
+        told = "; ".join([*outcome.done, *([outcome.trouble] if outcome.trouble else [])])
+        self._note(Note(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
+
+    def _spread(self, outcome: Outcome, reader: PhotoReader, *, gone: bool = False) -> Outcome:
+        """Judge everybody anew, make the gallery, publish it: unless this very person cannot be enrolled."""
+        person, folder = outcome.person, self._people
+        done, refused = list(outcome.done), list(outcome.refused)
+        try:
+            seen = review(folder, reader)
+            if not gone:
+                refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
+                if person not in seen.kept:
+                    trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
+                    return _with(outcome, done, refused, trouble)
+                done.append(f"{len(seen.kept[person])} photos of {person} serve")
+            if self._publishing is None:
+                return _with(outcome, done, refused, commands=_commands(folder))
+            with tempfile.TemporaryDirectory() as temporary:
+                gallery = Path(temporary) / "gallery.safetensors"
+                make_gallery(seen, gallery, reader.embedder_sha256)
+                done.append(self._publishing.send(gallery))
+        except (ThresholdError, OSError) as error:
+            return _with(outcome, done, refused, f"not published: {error}", _commands(folder))
+        return _with(outcome, done, refused)
+
+
+def _face(crop: Crop, content: bytes) -> Face:
+    site, _, door = crop.door.partition("/")
+    return Face(Topics(site, door), crop.path.stem, content)
+
+
+def _lines(seen: Review, person: str) -> list[str]:
+    return [line for member in seen.members if member.id == person for line in seen.lines_of(member)]
+
+
+def _commands(folder: Path) -> tuple[str, ...]:
+    return (
+        f"tools/enroll.py {folder} --out gallery.safetensors",
+        "tools/sync.py publish REPO --gallery gallery.safetensors --broker URL --site S",
+    )
+
+
+def _with(
+    outcome: Outcome, done: list[str], refused: list[str], trouble: str = "", commands: tuple[str, ...] = ()
+) -> Outcome:
+    return replace(outcome, done=tuple(done), refused=tuple(refused), trouble=trouble, commands=commands)

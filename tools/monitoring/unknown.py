@@ -1,0 +1,77 @@
+"""The room of unknown visitors: their faces in groups, and the forms that name or forget them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from monitoring.crops import Crop, Crops
+from monitoring.fleet import MOST_NAME
+from monitoring.history import History, Note
+from monitoring.layout import Place, layout
+from monitoring.naming import Namer
+from monitoring.unknownpage import Shown, unknown_page
+from monitoring.visit import csrf_field, posted
+
+PLACE = Place("/unknown", "Unknown")
+_NOTES = 20
+
+
+def unknown_routes(crops: Crops, namer: Namer | None, history: History) -> Sequence[BaseRoute]:
+    """The routes; without a namer faces can be looked at and deleted."""
+
+    def page(request: Request) -> Response:
+        shown = Shown(
+            grouped=crops.grouped,
+            known=crops.known,
+            keep_days=crops.keep_days,
+            folder=crops.folder,
+            ids=namer.ids() if namer else None,
+            busy=namer is not None and namer.busy,
+            publishes=namer is not None and namer.publishes,
+            outcome=namer.outcome if namer else None,
+            notes=history.notes(_NOTES),
+        )
+        return HTMLResponse(layout("Unknown visitors", unknown_page(shown, csrf_field(request)), request))
+
+    async def change(request: Request) -> Response:
+        fields = posted(request)
+        chosen = crops.grouped.find(fields.get("face", ()))
+        who = request.client.host if request.client else ""
+        act = "".join(fields.get("act", ()))
+        if act == "forget":
+            await run_in_threadpool(_forget, chosen, who)
+        elif act == "undo" and namer is not None:
+            namer.undo(who)
+        elif act == "name" and namer is not None:
+            person = "".join(fields.get("person", ())).strip()[:MOST_NAME]
+            name = "".join(fields.get("name", ())).strip()[:MOST_NAME]
+            if not chosen or not person:
+                raise HTTPException(422, "Choose at least one face, and say whose it is.")
+            namer.name(chosen, person, name, who)
+        return RedirectResponse("/unknown", 303)
+
+    def _forget(chosen: Sequence[Crop], who: str) -> None:
+        crops.delete(chosen)
+        if chosen:
+            doors = ", ".join(sorted({crop.door for crop in chosen}))
+            history.add_note(Note(time.time_ns() // 1_000_000, who, f"{len(chosen)} faces from {doors} deleted"))
+
+    def face(request: Request) -> Response:
+        found = crops.grouped.find([request.path_params["key"]])
+        try:
+            return Response(found[0].path.read_bytes(), media_type="image/jpeg")
+        except (IndexError, OSError) as error:
+            raise HTTPException(404, "This face is not kept any more.") from error
+
+    return [
+        Route("/unknown", page, methods=["GET"]),
+        Route("/unknown", change, methods=["POST"]),
+        Route("/unknown/face/{key:path}.jpg", face),
+    ]
