@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.messaging.events import (
+    DELIVERIES,
     VERSION,
     BoxPx,
     CameraState,
@@ -202,6 +203,12 @@ def test_the_schema_names_every_field_and_no_pixels() -> None:
     assert set(event["required"]) == set(event["properties"]) - {"dropped", "liveness"}
     assert not {"pixels", "embedding", "image"} & set(event["properties"])
     assert {kind.value for kind in Kind} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
+
+
+def test_every_channel_has_its_terms() -> None:
+    """And what opens a door or told of somebody at it is kept for nobody."""
+    assert set(DELIVERIES) == set(Channel)
+    assert not any(DELIVERIES[channel].retained for channel in (Channel.EVENTS, Channel.OPEN, Channel.CHALLENGE))
 
 
 def test_topics_are_made_and_taken_apart_in_one_place() -> None:

@@ -254,6 +254,33 @@ _TYPES: dict[Channel, type[Record]] = {
     Channel.RELEASE: ReleaseReport,
     Channel.CHALLENGE: Challenge,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """On what terms a door publishes to a topic.
+
+    Attributes:
+        qos: MQTT's quality of service: 0 at most once, 1 at least once.
+        retained: whether the broker keeps the latest message for whoever subscribes later.
+        expiry: until when the broker may hold a message back (MQTT 5), in words; "": for ever.
+    """
+
+    qos: Literal[0, 1]
+    retained: bool = False
+    expiry: str = ""
+
+
+DELIVERIES: dict[Channel, Delivery] = {
+    Channel.EVENTS: Delivery(qos=1),
+    Channel.OPEN: Delivery(qos=1, expiry="what is left of `[mqtt] open_max_age_s` since the capture"),
+    Channel.STATUS: Delivery(qos=1, retained=True),
+    Channel.HEALTH: Delivery(qos=0, retained=True),
+    Channel.RELEASE: Delivery(qos=1, retained=True),
+    Channel.CHALLENGE: Delivery(qos=1, expiry="`expires_at`; 5 s for how it ended"),
+}
+SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="what is left of `[snapshots] max_age_s` since the capture")
+REPO_DELIVERY = Delivery(qos=1, retained=True)
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
 _TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")

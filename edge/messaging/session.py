@@ -13,11 +13,26 @@ from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, OutboxError
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
-from edge.messaging.events import VERSION, Challenge, Channel, Event, Open, Presence, Status, Topics, encode, instant
+from edge.messaging.events import (
+    DELIVERIES,
+    SNAPSHOT_DELIVERY,
+    VERSION,
+    Channel,
+    Delivery,
+    Event,
+    Open,
+    Presence,
+    Record,
+    Status,
+    Topics,
+    encode,
+    instant,
+)
 from edge.messaging.flight import Flight, Opening
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing
 from edge.messaging.signing import Seal
+from edge.messaging.snapshot import Snapshot
 from edge.messaging.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -68,15 +83,25 @@ class Voice:
     wall_ns: Callable[[], int]
     monotonic_ns: Callable[[], int]
 
-    def outgoing(self, channel: Channel, record: Event | Open | Challenge, expiry_s: int | None = None) -> Outgoing:
-        """An event, an opening or a challenge, sealed, to be acknowledged and never retained."""
-        return Outgoing(self.topics.of(channel), self.seal(channel, encode(record)), qos=1, expiry_s=expiry_s)
+    def outgoing(self, channel: Channel, record: Record, expires_ns: int | None = None) -> Outgoing:
+        """A record on its channel's terms, sealed; `expires_ns` is monotonic, None: the broker may keep it back."""
+        payload = self.seal(channel, encode(record))
+        return self._on_terms(DELIVERIES[channel], self.topics.of(channel), payload, expires_ns)
+
+    def picture(self, snapshot: Snapshot) -> Outgoing:
+        """The picture of an event."""
+        topic = self.topics.snapshot(snapshot.event_id)
+        return self._on_terms(SNAPSHOT_DELIVERY, topic, snapshot.jpeg, snapshot.expires_ns)
+
+    def _on_terms(self, terms: Delivery, topic: str, payload: bytes, expires_ns: int | None) -> Outgoing:
+        expiry_s = None if expires_ns is None else max((expires_ns - self.monotonic_ns()) // NS, 1)
+        return Outgoing(topic, payload, terms.qos, terms.retained, expiry_s)
 
     def status(self, status: Presence, reason: str, *, since: int | None) -> Outgoing:
         """The door's status, also as its last will; `since` is None when only the broker will know."""
         since_text = None if since is None else instant(since)
         record = Status(v=VERSION, door=self.topics.door, status=status, reason=reason, since=since_text)
-        return Outgoing(self.topics.of(Channel.STATUS), encode(record), qos=1, retain=True)
+        return self.outgoing(Channel.STATUS, record)
 
     def expire(self, opening: Opening, reason: str) -> None:
         """Report that an opening was given up."""
@@ -148,23 +173,19 @@ class Session:
             self._send_opening(opening)
         while len(flight) < connection.receive_max and (asked := voice.desk.take_challenge(voice.monotonic_ns())):
             message, expires_ns = asked
-            expiry_s = max((expires_ns - voice.monotonic_ns()) // NS, 1)
-            flight.add_other(connection.publish(voice.outgoing(Channel.CHALLENGE, message, expiry_s)))
+            flight.add_other(connection.publish(voice.outgoing(Channel.CHALLENGE, message, expires_ns)))
         self._send_snapshots()
         if (release := voice.desk.take_release()) is not None:
-            outgoing = Outgoing(voice.topics.of(Channel.RELEASE), encode(release), qos=1, retain=True)
-            flight.add_other(connection.publish(outgoing))
+            flight.add_other(connection.publish(voice.outgoing(Channel.RELEASE, release)))
         if (report := voice.desk.take_health()) is not None and not connection.congested():
-            connection.publish(Outgoing(voice.topics.of(Channel.HEALTH), encode(report), qos=0, retain=True))
+            connection.publish(voice.outgoing(Channel.HEALTH, report))
 
     def _send_opening(self, opening: Opening) -> None:
         voice = self._voice
-        left_ns = opening.expires_ns - voice.monotonic_ns()
-        if left_ns <= 0:
+        if opening.expires_ns <= voice.monotonic_ns():
             voice.expire(opening, voice.too_old())
             return
-        expiry_s = max(left_ns // NS, 1)
-        message = voice.outgoing(Channel.OPEN, opening.message, expiry_s)
+        message = voice.outgoing(Channel.OPEN, opening.message, opening.expires_ns)
         try:
             number = self._connection.publish(message)
         except BrokerError:
@@ -176,12 +197,11 @@ class Session:
         """Pictures, each after its event, and while the network takes them: nothing else shall wait for them."""
         voice, connection, flight = self._voice, self._connection, self._flight
         while len(flight) < connection.receive_max - SPARE and not connection.congested():
-            now_ns = voice.monotonic_ns()
-            snapshot = voice.desk.take_snapshot(max(flight.sent_seq, voice.progress.done_seq), now_ns)
+            sent_seq = max(flight.sent_seq, voice.progress.done_seq)
+            snapshot = voice.desk.take_snapshot(sent_seq, voice.monotonic_ns())
             if snapshot is None:
                 return
-            topic, expiry_s = voice.topics.snapshot(snapshot.event_id), max((snapshot.expires_ns - now_ns) // NS, 1)
-            flight.add_other(connection.publish(Outgoing(topic, snapshot.jpeg, qos=1, expiry_s=expiry_s)))
+            flight.add_other(connection.publish(voice.picture(snapshot)))
 
     def _pending(self, after_seq: int, room: int) -> list[Event]:
         """The next events; none while the outbox cannot be read, for openings must go on."""

@@ -15,7 +15,7 @@ from edge.decoding import UNREADABLE
 from edge.errors import BrokerError, BrokerRefused, ReleaseError
 from edge.files import replace_file
 from edge.messaging.connection import Connection
-from edge.messaging.events import Channel, Presence, ReleaseReport, Status, Topics, repo_topic
+from edge.messaging.events import REPO_DELIVERY, Channel, Presence, ReleaseReport, Status, Topics, repo_topic
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Subscriber
@@ -44,7 +44,7 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
     try:
         for part in (files[:-1], files[-1:], [(name, b"") for name in obsolete]):
-            _send(connection, [Outgoing(repo_topic(site, name), content, qos=1, retain=True) for name, content in part])
+            _send(connection, [_outgoing(site, name, content) for name, content in part])
         connection.close()
     except BaseException:
         connection.abort()
@@ -166,6 +166,10 @@ def _fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
         finally:
             source.close()
     raise AssertionError
+
+
+def _outgoing(site: str, name: str, content: bytes) -> Outgoing:
+    return Outgoing(repo_topic(site, name), content, REPO_DELIVERY.qos, REPO_DELIVERY.retained)
 
 
 def _send(connection: Connection, messages: Sequence[Outgoing]) -> None:
