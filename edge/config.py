@@ -173,9 +173,9 @@ class MqttConfig(Table, frozen=True):
     cert_file: str = ""  # this door's own certificate, for a broker that asks for one
     key_file: str = ""  # and its private key
     signing_key: str = ""  # Ed25519 private key; with it `open` and `events` are signed
-    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30  # a broker without a sign for 1.5 times this says "offline"
     open_max_age_s: Positive = 3.0  # an `open` older than this is dropped, never sent late
-    health_every_s: Positive = 10.0
+    health_every_s: Positive = 10.0  # how often `…/health` is published
 
 
 class LockConfig(Table, frozen=True):
@@ -208,10 +208,10 @@ class ReleaseConfig(Table, frozen=True):
 class DoorConfig(Table, frozen=True):
     """The whole of door.toml."""
 
-    site: Slug
-    door: DoorSlug
-    state_folder: str = "/var/lib/threshold"
-    gallery: str = "/var/lib/threshold/gallery.safetensors"
+    site: Slug  # shared by all doors of a building: letters, digits, ".", "_" and "-"
+    door: DoorSlug  # unique within the site
+    state_folder: str = "/var/lib/threshold"  # events that wait for the broker, releases, and usually the gallery
+    gallery: str = "/var/lib/threshold/gallery.safetensors"  # who is known, made by tools/enroll.py
     gallery_key: str = ""  # galleries are sealed on this disk with this key, a path or "credential:NAME"; `edge seal`
     camera: CameraConfig = CameraConfig()
     models: ModelsConfig = ModelsConfig()
