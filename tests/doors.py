@@ -29,12 +29,16 @@ R = TypeVar("R")
 
 
 class Visitors:
-    """A network camera before which the enrolled person comes and goes, over and over: motion JPEG over HTTP."""
+    """A network camera before which the enrolled person comes and goes, over and over: motion JPEG over HTTP.
 
-    def __init__(self, fps: float = 15.0) -> None:
+    With `stranger` it is the other visitor of the bundled clip, who is not enrolled.
+    """
+
+    def __init__(self, fps: float = 15.0, *, stranger: bool = False) -> None:
         self.port = free_port()
         self._pause_s = 1 / fps
         source = cv2.VideoCapture(str(CLIP))
+        source.set(cv2.CAP_PROP_POS_MSEC, 4500 if stranger else 0)
         frames = [source.read()[1] for _ in range(45)]
         shown = [frames[0]] * 15 + frames[15:]
         self._jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in shown]

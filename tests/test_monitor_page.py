@@ -90,6 +90,13 @@ def until(page: Page, expression: str) -> None:
     wait_until(lambda: bool(page.evaluate(expression)), expression)
 
 
+def violations(page: Page) -> list[object]:
+    """What axe-core finds."""
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())
+    found: list[object] = page.evaluate(AXE)
+    return found
+
+
 def opened(show: Show, path: str, page: Page, complaints: list[str]) -> Page:
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -105,7 +112,6 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
         show.fleet.say(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
         show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
         show.fleet.say(door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M"))
-    axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
     complaints: list[str] = []
     for width in (360, 1440):
         for scheme in ("light", "dark"):
@@ -117,8 +123,7 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
             for path in PATHS:
                 page = opened(show, path, context.new_page(), complaints)
                 until(page, "document.querySelectorAll('td, .tile, .rail li').length > 0")
-                page.evaluate(axe)
-                assert page.evaluate(AXE) == [], (path, width, scheme)
+                assert violations(page) == [], (path, width, scheme)
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
                 page.close()
             context.close()

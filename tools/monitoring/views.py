@@ -87,7 +87,8 @@ def login_body(csrf: str, told: str) -> str:
     wrong = f'<p class="note bad" role="alert" id="wrong">{escaped(told)}</p>' if told else ""
     described = ' aria-describedby="wrong" aria-invalid="true"' if told else ""
     return (
-        f'<form class="panel login" method="post" action="/login">{csrf}{wrong}<p class="field">'
+        f'<form class="panel login" method="post" action="/login">{csrf}{wrong}'
+        '<input name="username" value="monitor" autocomplete="username" hidden><p class="field">'
         '<label for="token">Token'
         f'</label><input id="token" name="token" type="password" autocomplete="current-password" '
         f"required{described}></p>"
