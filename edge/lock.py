@@ -59,6 +59,7 @@ class Lock:
         self._on_missed = on_missed
         self._called = threading.Condition()
         self._waiting: deque[Opening] = deque()
+        self._late: list[Opening] = []
         self._closing = False
         self._state = LockState.LOCKED
         self._trouble = ""
@@ -120,14 +121,19 @@ class Lock:
                     self._state = LockState.LOCKED
             except Exception as error:  # lgpio's errors have no common root
                 self._fail(error, fresh)
-        for opening in self._waiting:
-            self._on_missed(opening.message, "the door was stopping")
+            self._tell(self._late, "it was too old when the lock's turn came")
+        self._tell(self._waiting, "the door was stopping")
 
     def _fail(self, error: Exception, fresh: list[Opening]) -> None:
         log.log(logging.DEBUG if self._trouble else logging.ERROR, "the relay of the lock: %s", error)
         self._state, self._trouble = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
-        for opening in fresh:
-            self._on_missed(opening.message, self._trouble)
+        self._tell(fresh, self._trouble)
+
+    def _tell(self, openings: deque[Opening] | list[Opening], why: str) -> None:
+        """Put on record what did not open. It may wait for a disk, so never while the door is open."""
+        for opening in openings:
+            self._on_missed(opening.message, why)
+        openings.clear()
 
     def _pulse(self) -> None:
         """On, for as long as the last of the openings that come meanwhile wants, and off."""
@@ -149,14 +155,12 @@ class Lock:
             return bool(self._waiting) and not self._closing
 
     def _take(self) -> list[Opening]:
-        """The openings that wait and are fresh; the others are told of."""
+        """The openings that wait and are fresh; the others are told of later."""
         with self._called:
             waiting = list(self._waiting)
             self._waiting.clear()
         now_ns = time.monotonic_ns()
-        for opening in waiting:
-            if opening.expires_ns <= now_ns:
-                self._on_missed(opening.message, "it was too old when the lock's turn came")
+        self._late += [opening for opening in waiting if opening.expires_ns <= now_ns]
         return [opening for opening in waiting if opening.expires_ns > now_ns]
 
 

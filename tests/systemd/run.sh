@@ -107,7 +107,6 @@ mkdir -p /opt/python /opt/packages "$REPO_COPY" /etc/threshold
 mount --bind "$BASE" /opt/python
 mount --bind "$PACKAGES" /opt/packages
 mount --bind "$REPO" "$REPO_COPY"
-getent group gpio > /dev/null || echo "gpio:x:948:" >> /etc/group
 echo "threshold:x:949:949::/var/lib/threshold:/usr/sbin/nologin" >> /etc/passwd
 echo "threshold:x:949:" >> /etc/group
 cat > /etc/threshold/door.toml << 'TOML'
