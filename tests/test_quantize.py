@@ -220,7 +220,7 @@ def packed(model: object) -> bytes:
 def ranges_of(graph: Graph) -> Ranges:
     """From a few pictures."""
     watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
-    runs = [watching(picture(seed)) for seed in range(8)]
+    runs = [watching(picture(seed, graph.shapes["image"][1])) for seed in range(8)]
     ranges = {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
     return {**ranges, "image": IMAGE_RANGE}
 

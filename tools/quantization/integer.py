@@ -16,7 +16,7 @@ from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from edge.errors import ModelError
-from quantization.graph import Graph, write_graph
+from quantization.graph import Graph, Node, write_graph
 
 Ranges = dict[str, tuple[float, float]]
 EVERYTHING = qtyping.TFLOperationName.ALL_SUPPORTED
@@ -36,7 +36,7 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool, floating: Collecti
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     ranges = with_derived_ranges(graph, ranges)
-    missing = [node.output for node in graph.nodes if node.output not in ranges]
+    missing = [node.output for node in graph.nodes if node.output not in ranges and _is_rounded(graph, node, floating)]
     if missing:
         raise ModelError(
             f"no range for {missing[0]} and {len(missing) - 1} more tensors; measure again with --calibrate"
@@ -58,13 +58,15 @@ def quantize(graph: Graph, ranges: Ranges, float_heads: bool, floating: Collecti
 
 
 def with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
-    """The ranges, and those of what `prelu` puts in the place of a PRELU.
+    """The ranges, and those of what `faster` adds and `prelu` puts in the place of a PRELU.
 
     One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again. What
     is added to x to make y lies between the extremes of y - x.
     """
     known = dict(ranges)
     for node in graph.nodes:
+        if node.kind == "RESHAPE" and node.output not in known and node.inputs[0] in known:
+            known[node.output] = known[node.inputs[0]]
         if node.kind not in ("MAXIMUM", "ADD") or node.output not in known or node.inputs[0] not in known:
             continue
         (x_low, x_high), (y_low, y_high) = known[node.inputs[0]], known[node.output]
@@ -77,6 +79,12 @@ def with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
             known[part.output] = (0.0 if part.options.fusedActivationFunction else -most, most)
             part = graph.producer(part.inputs[0])
     return known
+
+
+def _is_rounded(graph: Graph, node: Node, floating: Collection[str]) -> bool:
+    """Whether the result of a node is held in int8, there or on its way into what reads it."""
+    readers = graph.consumers(node.output)
+    return node.kind not in floating or not readers or any(reader.kind not in floating for reader in readers)
 
 
 def head_tensors(graph: Graph) -> list[str]:

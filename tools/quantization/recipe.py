@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from edge.vision.manifest import AnchorLayer, Source
-from quantization import prelu, rewrite
+from quantization import faster, prelu, rewrite
 from quantization.equalize import Exponents, equalize
 from quantization.graph import Graph, read_graph
 from quantization.integer import quantize
@@ -91,7 +91,7 @@ class Recipe:
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
 
 
-AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD")
+AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD", "MUL", "MEAN")
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -212,5 +212,9 @@ def make(recipe: Recipe, original: bytes, measured: Measured, *, whole: bool = F
     if whole:
         prelu.as_maximum(graph)
         prelu.as_sum(graph)
+    else:
+        faster.pair_columns(graph)
+        faster.pad_early(graph)
+        faster.multiply_and_average(graph)
     ranges = {**measured.ranges, "image": recipe.image_range}
     return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)

@@ -87,16 +87,19 @@ class ShippedRunner:
 
 
 def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> Floats:
-    """Milliseconds of each call in each round (calls, rounds), in turns so that a busy moment strikes all alike."""
+    """Processor time of each call in each round (calls, rounds), ms, in turns so that a busy moment strikes all alike.
+
+    Of this thread: the models are loaded with one, and what else the machine does is not theirs.
+    """
     times = np.zeros((len(calls), rounds), np.float32)
     for call in calls:
         call()
     for k in range(rounds):
         for row, call in enumerate(calls):
-            start = time.perf_counter()
+            start = time.thread_time()
             for _ in range(repeats):
                 call()
-            times[row, k] = (time.perf_counter() - start) / repeats * 1e3
+            times[row, k] = (time.thread_time() - start) / repeats * 1e3
     return times
 
 
