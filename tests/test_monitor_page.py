@@ -131,7 +131,7 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
 
 
 def test_an_event_is_visible_within_200_ms(show: Show) -> None:
-    """From publication to the element in the page: 95 of 100."""
+    """From publication to the element in the page: 95 of 100, on the page that shows most."""
     complaints: list[str] = []
     page = opened(show, "/", show.browser.new_page(), complaints)
     page.evaluate(WATCH)
@@ -140,6 +140,7 @@ def test_an_event_is_visible_within_200_ms(show: Show) -> None:
         show.fleet.nap(time.monotonic() + 0.1)
     until(page, "delays.length === 40")
     delays = sorted(page.evaluate("delays"))
+    print(f"visible after {delays[20]:.0f} ms, median; {delays[37]:.0f} ms, 95th percentile")
     assert delays[37] < 200, delays
     assert complaints == []
 
@@ -159,6 +160,7 @@ def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> Non
         show.fleet.nap(began + (i + 1) / 50)
     until(page, "delays.length === 500")
     delays = sorted(page.evaluate("delays"))
+    print(f"visible after {delays[250]:.0f} ms, median; {delays[475]:.0f} ms, 95th percentile")
     assert delays[475] < 500, delays[400:]
     assert page.locator("#rail li").count() == 200
     assert page.locator("#doors tbody tr").count() == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import signal
 import struct
 import sys
@@ -13,6 +14,7 @@ import msgspec
 
 from edge.commands.command import Commands, new_command
 from edge.config import MqttConfig, read_config
+from edge.errors import InputError
 
 if TYPE_CHECKING:
     from edge.messaging.subscriber import Message
@@ -35,27 +37,48 @@ def add(commands: Commands) -> None:
         metavar="CHANNEL",
         help="events, open, status, health, release (default: events)",
     )
-    command.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
+    form.add_argument("--live", action="store_true", help="the whole terminal: doors with their state, and events")
 
 
 def _events(arguments: argparse.Namespace) -> int:
     from edge.messaging.events import Channel, Topics
     from edge.messaging.subscriber import Subscriber
 
+    if arguments.live:
+        _need_terminal()
+        arguments.channels = ["events", "status", "health"]
     config = read_config(arguments.config) if arguments.config else None
     mqtt = config.mqtt if config else MqttConfig(url=arguments.broker, insecure=arguments.insecure)
     doors = Topics(arguments.site or "+", arguments.door or "+")
     with Subscriber(mqtt, doors, [Channel(name) for name in arguments.channels]) as subscriber:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: subscriber.stop())
+        if arguments.live:
+            from edge.commands.live import show
+
+            show(subscriber)
+            return 0
         for message in subscriber.messages():
             if message.problem:
-                print(_printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
+                print(printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
             elif arguments.json:
                 print(as_json(message), flush=True)
             else:
                 print(readable(message), flush=True)
     return 0
+
+
+def _need_terminal() -> None:
+    """
+    Raises:
+        InputError: there is none to draw on, or nothing to draw with.
+    """
+    if importlib.util.find_spec("rich") is None:
+        raise InputError("--live needs rich; run: pip install rich, or leave --live out")
+    if not sys.stdout.isatty():
+        raise InputError("--live draws on a terminal; leave it out for a file or another program")
 
 
 def readable(message: Message) -> str:
@@ -64,17 +87,17 @@ def readable(message: Message) -> str:
 
     door = f"{message.door.site}/{message.door.door}"
     if not isinstance(message.record, Event):
-        return _printable(f"{door} {message.channel}  {msgspec.json.encode(_content(message)).decode()}")
+        return printable(f"{door} {message.channel}  {msgspec.json.encode(_content(message)).decode()}")
     event = message.record
     measured = event.distance_sq is not None and event.threshold_sq is not None
     near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
     who = event.person.id if event.person else "-"
-    return _printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
+    return printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
 
 
 def as_json(message: Message) -> str:
     """One line of `edge events --json`."""
-    return _printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
+    return printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
 
 
 def _content(message: Message) -> object:
@@ -85,7 +108,7 @@ def _content(message: Message) -> object:
         return message.record
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     r"""One line that no terminal obeys: what anybody on the network has sent, with control characters as \uXXXX."""
     units = struct.Struct(">H")
     return "".join(
