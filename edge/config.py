@@ -119,6 +119,9 @@ class LivenessConfig(Table, frozen=True):
     mode: Literal["off", "passive", "challenge"] = "off"  # passive: watched; challenge: asked to move the head
     attack_score: Share = 0.5  # at or above: an attack
     min_s: Positive = 1.0  # watched so long before a score counts; at most 1.3 are used
+    flat_s: Positive = (
+        2.5  # watched so long, who has shown no life counts as a picture; one show of it is enough before
+    )
     max_s: Positive = 6.0  # who has not shown enough by then is denied
     retry_s: NotNegative = 3.0  # who was denied for it and stays is looked at anew after so long
     ask_when: Literal["always", "doubt"] = "always"  # with mode = "challenge"; doubt: only from `doubt_score` on

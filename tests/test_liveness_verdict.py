@@ -178,7 +178,7 @@ def test_a_photo_is_an_attack_and_counts_as_a_failure_of_who_shows_it(vision: Vi
     assert shown is not None
     assert shown.score is not None
     assert shown.score > 0.5
-    assert [name for name, _ in shown.cues] == ["deformation"]
+    assert [name for name, _ in shown.cues] == ["local-motion", "unexplained"]
 
 
 class Exchange:

@@ -1,36 +1,65 @@
-"""Liveness of each track: its looks in runs of a second or so, each run compared with its first look."""
+"""Liveness of each track: its looks in runs of a second or so, each run compared with its first look.
+
+One run that shows life is enough; a picture is told by showing none for long. What a run shows is judged by two
+measurements in one small rule, WEIGHTS.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from edge.config import LivenessConfig
 from edge.liveness.evidence import NOTHING, Cue, Evidence
-from edge.liveness.planar import Reference, deformation, flat_residual, patch
-from edge.records import Floats, Frame, Sample, Track
+from edge.liveness.planar import Reference, Residual, local_motion, patch
+from edge.records import Frame, Sample, Track
 
 RUN_S = 1.5  # a run ends after so long, and the next begins: over longer ones a photo moved far looks alive
-MIN_LOOKS = 6  # in a run, for it to mean anything
+MIN_LOOKS = 6  # in a run, the first included, for it to mean anything
 MAX_TRACKS = 16  # remembered at once; beyond, the one longest unseen is forgotten
-# A logistic curve over ln(deformation): the slope as fitted to 119 windows of a second of seven genuine clips and 133
-# simulated flat photos; 0.5 is where the stillest of the genuine windows was, so that none of them is an attack.
-STEEPNESS = 4.4
-MIDDLE = 0.040
+_SCALE = 1.2  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
+_STRANGE = 0.15  # unexplained share from which on a look was not registered; heads that turn reach 0.08
+_MISSES = 3  # looks in a row that cannot be compared: it is the run's first look that has slipped
+# Score = 1 / (1 + exp(-(sum of weight * ln(value / middle)))). Fitted as docs/liveness.md tells.
+WEIGHTS = {"local-motion": (-1.70, 0.150), "unexplained": (-2.57, 0.0027)}
+_LEAST = {"local-motion": 0.02, "unexplained": 1e-4}  # what is smaller counts as this
+_WHY = {
+    "local-motion": "of the liveliest place against the rest of the face, 1/20 of the eyes' distance",
+    "unexplained": "share of the contrast that no flat picture explains, median look",
+}
 
 
 @dataclass(slots=True)
 class _Run:
+    """Looks compared with one reference.
+
+    Attributes:
+        size_px: between the eyes of the reference.
+        misses: looks in a row that could not be compared.
+        shown: its score and cues when it showed most life; None while it is too short.
+    """
+
     reference: Reference
+    size_px: float
     first_ns: int
     last_ns: int
-    residuals: list[Floats] = field(default_factory=lambda: [flat_residual()])
+    residuals: list[Residual] = field(default_factory=list)
+    missed: int = 0
+    misses: int = 0
+    shown: Evidence | None = None
 
 
 @dataclass(slots=True)
 class _Seen:
+    """A track: the run before, for what it showed; the one that goes on; since when and how often it was looked at."""
+
     run: _Run
-    last: Evidence = NOTHING
+    first_ns: int
+    looks: int = 1
+    before: Evidence | None = None
+    now: Evidence = NOTHING
 
 
 class Liveness:
@@ -38,6 +67,7 @@ class Liveness:
 
     def __init__(self, *, config: LivenessConfig) -> None:
         self._config = config
+        self._min_ns = min(config.min_s, RUN_S - 0.2) * 1e9
         self._tracks: dict[int, _Seen] = {}
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
@@ -45,47 +75,74 @@ class Liveness:
         look = patch(frame, sample.landmarks) if sample.landmarks is not None else None
         if look is None:
             return
+        size_px = sample.quality.size_px
         seen = self._tracks.pop(track.id, None)
         if seen is None:
-            seen = _Seen(_Run(Reference(look), t_ns, t_ns))
-        elif t_ns - seen.run.first_ns > RUN_S * 1e9:
-            finished = self._weigh(seen.run)
-            seen = _Seen(_Run(Reference(look), t_ns, t_ns), finished if finished.enough else seen.last)
+            seen = _Seen(_Run(Reference(look), size_px, t_ns, t_ns), t_ns)
+        elif t_ns - seen.run.first_ns > RUN_S * 1e9 or seen.run.misses >= _MISSES:
+            seen.before = seen.run.shown
+            seen.run = _Run(Reference(look), size_px, t_ns, t_ns)
+            seen.looks += 1
         else:
-            residual = seen.run.reference.residual(look)
-            if residual is not None:
+            alike = 1 / _SCALE < size_px / max(seen.run.size_px, 1e-6) < _SCALE
+            residual = seen.run.reference.residual(look) if alike else None
+            if residual is None or residual.unexplained > _STRANGE:
+                seen.run.missed += 1
+                seen.run.misses += 1
+            else:
                 seen.run.residuals.append(residual)
-                seen.run.last_ns = t_ns
+                seen.run.last_ns, seen.run.misses = t_ns, 0
+                seen.looks += 1
+                self._weigh(seen.run)
+        seen.now = self._judge(seen)
         self._tracks[track.id] = seen
         if len(self._tracks) > MAX_TRACKS:
             del self._tracks[next(iter(self._tracks))]
 
     def assess(self, track_id: int) -> Evidence:
-        """What is known of a track: its current run, or, until that is long enough, the one before.
+        """What is known of a track: the most life that it showed in its current run or the one before.
 
         A track that was never seen, or is forgotten, has NOTHING.
         """
         seen = self._tracks.get(track_id)
-        if seen is None:
-            return NOTHING
-        now = self._weigh(seen.run)
-        return now if now.enough or not seen.last.enough else seen.last
+        return NOTHING if seen is None else seen.now
 
     def forget(self, track_id: int) -> None:
         """The track is over, or another face has taken its place."""
         self._tracks.pop(track_id, None)
 
-    def _weigh(self, run: _Run) -> Evidence:
-        looks, watched_s = len(run.residuals), (run.last_ns - run.first_ns) / 1e9
-        enough = looks >= MIN_LOOKS and watched_s >= min(self._config.min_s, RUN_S - 0.2)
-        if looks < MIN_LOOKS:
-            return Evidence(0.5, (), enough, looks, watched_s)
-        moved = deformation(run.residuals, run.reference.gradient)
-        score = attack_score(moved)
-        cue = Cue("deformation", moved, score, STEEPNESS, "what no flat picture does, 1/20 of the eyes' distance")
-        return Evidence(score, (cue,), enough, looks, watched_s)
+    def _weigh(self, run: _Run) -> None:
+        """Measure a run that is long enough; keep it if it never showed more life."""
+        compared = len(run.residuals)
+        if run.last_ns - run.first_ns < self._min_ns or compared + 1 < MIN_LOOKS or run.missed > compared / 2:
+            return
+        values = {
+            "local-motion": local_motion(run.residuals, run.reference.gradient),
+            "unexplained": float(np.median([each.unexplained for each in run.residuals])),
+        }
+        score, cues = fuse(values)
+        if run.shown is None or score < run.shown.score:
+            run.shown = Evidence(score, cues, True, compared + 1, (run.last_ns - run.first_ns) / 1e9)
+
+    def _judge(self, seen: _Seen) -> Evidence:
+        watched_s = (seen.run.last_ns - seen.first_ns) / 1e9
+        weighed = [shown for shown in (seen.before, seen.run.shown) if shown is not None]
+        if not weighed:
+            return Evidence(0.5, (), False, seen.looks, watched_s)
+        best = min(weighed, key=lambda shown: shown.score)
+        enough = best.score < self._config.attack_score or watched_s >= self._config.flat_s
+        return replace(best, enough=enough, looks=seen.looks, watched_s=watched_s)
 
 
-def attack_score(moved: float) -> float:
-    """0 (genuine) to 1 (attack) of a deformation: the less a face deforms, the likelier it is flat."""
-    return 1 / (1 + math.exp(min(STEEPNESS * math.log(max(moved, 1e-6) / MIDDLE), 700.0)))
+def fuse(values: dict[str, float]) -> tuple[float, tuple[Cue, ...]]:
+    """The score of measurements, 0 (genuine) to 1 (attack), and each as a cue with what it says by itself."""
+    total, cues = 0.0, []
+    for name, (weight, middle) in WEIGHTS.items():
+        part = weight * math.log(max(values[name], _LEAST[name]) / middle)
+        cues.append(Cue(name, values[name], _logistic(part), weight, _WHY[name]))
+        total += part
+    return _logistic(total), tuple(cues)
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-min(max(x, -700.0), 700.0)))

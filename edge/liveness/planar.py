@@ -2,12 +2,14 @@
 
 A look is brought onto a reference look by inverse compositional registration (Baker and Matthews 2004), coarse to
 fine; what is left is cleared of all that a flat picture could still do: the eight directions of a homography, light
-that changes over the face, contrast, and blur. A living face leaves more: it speaks,
-blinks and turns in depth.
+that changes over the face, contrast, and blur. A living face leaves more: it speaks, blinks and turns in depth. It does
+so in places, at the mouth and the eyes, whereas noise and what registration misses are spread over all of the face.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,17 +31,21 @@ _TEMPLATE = (
 )  # the five points: 20 between the eyes
 _FACE = (31.5, 35.0, 20.0, 25.0)  # the ellipse looked at: centre x, y and half axes, patch pixels
 _SHARPER = 1.25  # patch pixels are drawn from at most so many source pixels a side: coarser ones are averaged first
-_LEVELS = ((2.5, 8), (1.0, 12))  # blur in patch pixels, most steps
-_SMALL = 3e-4  # a step of so little ends a level
+_LEVELS = ((2.5, 8, 3e-3), (1.0, 12, 1e-3))  # blur in patch pixels, most steps, a step so small ends it (of 32 pixels)
 _FAR = 40.0  # a homography farther from the identity has lost the face
 _MOVES = 8
 _WHITE = 246  # grey level; a pixel this bright may be clipped
 _GROW_PX = 7  # around it, what blur has touched
 _TOUCHED = 0.02  # share of white in a pixel from which on it is left out
 _ENOUGH = 0.4  # share of the face that must be left
+_PLACE_PX = 5  # side of the place over which what is left is averaged
+_RIM = 0.8  # of the ellipse's area: beyond, hair and what stands behind come in
+_PEAK = 0.98  # quantile over the face that counts as its liveliest place
+_NOISE = 2.0  # times the median place: what even noise leaves there; averaged over 5 x 5 pixels it is 1.8
 
 _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
 _INSIDE = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
+_CORE = ((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel() < _RIM)[_INSIDE]
 _HALF = SIDE_PX / 2
 _MIDDLE = (SIDE_PX - 1) / 2
 _U, _V = (((axis - _MIDDLE) / _HALF).ravel()[_INSIDE] for axis in (_X, _Y))
@@ -87,6 +93,19 @@ def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
     return Look(grey.astype(np.float32), np.asarray(clear, np.bool_))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Residual:
+    """What no flat picture explains of a look.
+
+    Attributes:
+        left: (N,) float32, grey levels over the face, NaN where a look is not clear.
+        unexplained: its energy, as a share of the look's contrast.
+    """
+
+    left: Floats
+    unexplained: float
+
+
 class Reference:
     """One look, ready to have others registered to it.
 
@@ -100,8 +119,8 @@ class Reference:
             look: from `patch`.
         """
         self._good = look.clear.ravel()[_INSIDE]
-        self._levels: list[tuple[float, int, Floats, Floats]] = []
-        for blur_px, steps in _LEVELS:
+        self._levels: list[tuple[float, int, float, Floats, Floats]] = []
+        for blur_px, steps, small in _LEVELS:
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
             seen = blurred.ravel()[_INSIDE]
             gx, gy = (
@@ -112,20 +131,21 @@ class Reference:
             light = [np.ones_like(_U), _U, _V, seen]
             columns = np.stack([*(move * _HALF for move in moves), *light], axis=1)
             lengths = np.linalg.norm(columns, axis=0) + 1e-6
-            solve = np.linalg.pinv(columns / lengths, rcond=1e-3)[:_MOVES] / lengths[:_MOVES, None]
-            self._levels.append((blur_px, steps, seen, np.asarray(solve, np.float32)))
+            unit = columns / lengths
+            within = np.linalg.pinv((unit.T @ unit).astype(np.float64), rcond=1e-6, hermitian=True)
+            solve = (within @ unit.T)[:_MOVES] / lengths[:_MOVES, None]
+            self._levels.append((blur_px, steps, small, seen, np.asarray(solve, np.float32)))
         blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_INSIDE]
         columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
         self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
         self.gradient = float(np.sqrt(np.mean(gx * gx + gy * gy)))
 
-    def residual(self, look: Look) -> Floats | None:
-        """What no flat picture explains: (N,) float32 grey levels over the face, NaN where
-        a look is not clear; None where registration fails or too little is clear."""
+    def residual(self, look: Look) -> Residual | None:
+        """What is left of a look; None where registration fails or too little is clear."""
         homography: Reals = np.eye(3)
         burnt = (~look.clear).astype(np.float32)
         good = self._good
-        for blur_px, steps, seen, solve in self._levels:
+        for blur_px, steps, small, seen, solve in self._levels:
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
             for _ in range(steps):
                 differs = np.where(good, _warped(blurred, homography) - seen, np.float32(0))
@@ -138,43 +158,55 @@ class Reference:
                 homography /= homography[2, 2]
                 if not np.isfinite(homography).all() or np.abs(homography - np.eye(3)).max() > _FAR:
                     return None
-                if np.abs(step).max() < _SMALL:
+                if np.abs(step).max() < small:
                     break
-        left = _warped(blurred, homography) - seen
+        warped = _warped(blurred, homography)
+        left = warped - seen
         good = self._good & (_warped(burnt, homography) < _TOUCHED)
         if good.all():
-            return np.asarray(left - self._flat @ (self._flat.T @ left), np.float32)
+            left -= self._flat @ (self._flat.T @ left)
+            return Residual(left, float(np.mean(left * left) / max(float(warped.var()), 1e-6)))
         if good.mean() < _ENOUGH:
             return None
         share = np.linalg.lstsq(self._flat[good], left[good], rcond=1e-3)[0]
-        return np.where(good, left - self._flat @ share, np.float32(np.nan)).astype(np.float32)
+        left[good] -= self._flat[good] @ share
+        unexplained = float(np.mean(left[good] ** 2) / max(float(warped[good].var()), 1e-6))
+        return Residual(np.where(good, left, np.float32(np.nan)), unexplained)
 
 
-def deformation(residuals: list[Floats], gradient: float) -> float:
-    """How far the looks of a face differ in the way they differ most, in patch pixels (20 between the eyes).
+def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
+    """How far the liveliest place of a face moves against the rest of it, in patch pixels (20 between the eyes).
 
-    The residuals over time are split into independent patterns; noise spreads over all of them, a face that lives has
-    one that stands out. The root of its energy a look, divided by the gradient, is about the motion it amounts to.
+    The look that differs most is left out: registration may have failed there. What the others leave is averaged over
+    the looks and over places of 5 x 5 pixels; of the liveliest place counts what it has beyond the noise that the
+    median place shows. Its root, divided by the gradient, is about the motion it amounts to.
 
     Args:
-        residuals: of each look; the reference's own is all 0.
+        residuals: of each look but the reference, whose own is 0; two at least.
         gradient: of the reference.
 
     Returns:
         0 where too little of the face could be compared.
     """
-    table = np.stack(residuals)
-    table = table[:, np.isfinite(table).all(axis=0)]
-    if table.shape[1] < _ENOUGH * len(_INSIDE):
+    looks = np.stack([np.zeros_like(residuals[0].left), *(each.left for each in residuals)])
+    good = np.asarray(np.isfinite(looks).all(axis=0), np.bool_)
+    if good.mean() < _ENOUGH:
         return 0.0
-    table -= table.mean(axis=0)
-    energy = np.linalg.eigvalsh((table @ table.T).astype(np.float64) / table.shape[1])[-1]
-    return float(np.sqrt(max(energy, 0.0) / len(residuals)) / max(gradient, 1e-3))
+    looks[:, ~good] = 0
+    apart = looks - looks.mean(axis=0)
+    kept = np.delete(looks, np.argmax(np.einsum("ij,ij->i", apart, apart)), axis=0)
+    kept -= kept.mean(axis=0)
+    energy = np.asarray(np.einsum("ij,ij->j", kept, kept), np.float32)
+    places = _averaged(energy / np.float32(len(kept))) / np.maximum(_averaged(good.astype(np.float32)), np.float32(0.3))
+    peak, middle = np.quantile(places[good & _CORE], (_PEAK, 0.5))
+    return math.sqrt(max(float(peak - _NOISE * middle), 0.0)) / max(gradient, 1e-3)
 
 
-def flat_residual() -> Floats:
-    """The residual of the reference itself: (N,) float32 zeros."""
-    return np.zeros(len(_INSIDE), np.float32)
+def _averaged(over_face: Floats) -> Floats:
+    """(N,) over the face, averaged over places; beyond the face counts as 0."""
+    whole = np.zeros(SIDE_PX * SIDE_PX, np.float32)
+    whole[_INSIDE] = over_face
+    return np.asarray(cv2.blur(whole.reshape(SIDE_PX, SIDE_PX), (_PLACE_PX, _PLACE_PX)), np.float32).ravel()[_INSIDE]
 
 
 def _warped(look: Floats, homography: Reals) -> Floats:
