@@ -53,7 +53,7 @@ def check(path: Path) -> Iterator[Finding]:
         yield from view_findings(config, seen)
     yield from _recognition(config, seen)
     yield asked("access", lambda: access_finding(config), "mend the policy; systemd/policy.toml is an example")
-    remedy = "see [mqtt] in door.toml; the daemon keeps events meanwhile"
+    remedy = "start one (sudo apt install mosquitto) or name yours in [mqtt] url; a door keeps its events meanwhile"
     yield asked("broker", lambda: broker_finding(config.mqtt), remedy)
     yield from certificate_findings(config)
     if lock := config.lock:
