@@ -20,6 +20,7 @@ DistanceSq = Annotated[float, Meta(ge=0, le=4)]
 Factor = Annotated[float, Meta(gt=0, le=2)]
 Count = Annotated[int, Meta(ge=1)]
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+TopicName = Annotated[str, Meta(pattern=r"^[^+#$/\x00-\x1f][^+#\x00-\x1f]{0,127}$")]
 DoorSlug = Annotated[str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]  # threshold/<site>/repo is taken
 
 
@@ -191,6 +192,17 @@ class LockConfig(Table, frozen=True):
     pulse_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0  # unlocked for so long; another opening begins it anew
 
 
+class HomeAssistantConfig(Table, frozen=True):
+    """Lets Home Assistant find this door by itself, by MQTT device discovery: docs/home-assistant.md. Without the table
+    nothing is said to it. To take the door away again, turn it off and start the door once before removing the table.
+    """
+
+    enabled: bool = True  # false: takes the door away from Home Assistant
+    name: str = ""  # of the device; "": the door's
+    discovery_prefix: TopicName = "homeassistant"
+    birth_topic: TopicName = "homeassistant/status"  # where Home Assistant says that it has started
+
+
 class OutboxConfig(Table, frozen=True):
     """The store of events that the broker has not acknowledged yet."""
 
@@ -230,6 +242,7 @@ class DoorConfig(Table, frozen=True):
     snapshots: SnapshotsConfig = SnapshotsConfig()
     mqtt: MqttConfig = MqttConfig()
     lock: LockConfig | None = None  # without the table: what subscribes to `…/open` drives the lock
+    home_assistant: HomeAssistantConfig | None = None  # without the table: nothing is published outside threshold/
     outbox: OutboxConfig = OutboxConfig()
     release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models
 

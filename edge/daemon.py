@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge.announcer import Announcer
 from edge.config import DoorConfig
+from edge.doorstep import Doorstep
 from edge.errors import CameraLost
 from edge.eye import Eye
 from edge.host import ServiceManager, WallClock, clock_synced
@@ -23,6 +24,7 @@ from edge.kit import Kit, kit_of
 from edge.lock import lock_of
 from edge.logbook import Logbook
 from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
+from edge.messaging.homeassistant import introduction
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
 from edge.messaging.snapshot import Snapshot
@@ -70,9 +72,11 @@ class Daemon:
             Topics(config.site, config.door),
             self._logbook.outbox,
             on_open_expired=self._logbook.open_expired,
+            introduction=introduction(config),
         )
         self._lock = lock_of(config, self._logbook.open_expired)
         self._announcer = Announcer(config.door, self._publisher.challenge)
+        self._doorstep = Doorstep(config.door, self._publisher.presence)
         self._album = Album(config.snapshots, config.verdict.same_face_sq)
         self._manager = ServiceManager()
         self._eye = Eye(config, self._logbook.record, opening)
@@ -154,6 +158,7 @@ class Daemon:
                     if self._eye.look(frame, camera):
                         self._seen_ns = frame.t_ns
                         decisions = self._pipeline.step(frame, self._clock.offset_ns())
+                        self._doorstep.look(self._pipeline.tracks, self._eye.state)
                         self._album.look(frame, self._pipeline.tracks, self._pipeline.samples)
                         for decision in decisions:
                             self._act(decision)
@@ -174,6 +179,7 @@ class Daemon:
         # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
         for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
             self._act(decision)
+        self._doorstep.look((), self._eye.state)
         self._album.forget()
         self._announcer.tell(self._pipeline.take_prompts())
         return None if over else self._reopen(stop)

@@ -218,9 +218,9 @@ def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
 
 
 def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    """Whoever subscribes later finds status and health, but no event and no opening."""
+    """Whoever subscribes later finds status, health and presence, but no event and no opening."""
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
     Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
     with Subscriber(config_for(broker), Topics("+", "+")) as late:
         found = {message.channel for message in late.messages(timeout_s=0.3)}
-    assert found == {Channel.STATUS, Channel.HEALTH}
+    assert found == {Channel.STATUS, Channel.HEALTH, Channel.PRESENCE}

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from edge.config import MqttConfig, OutboxConfig
 from edge.errors import BrokerError
+from edge.messaging.birth import Birth
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
 from edge.messaging.events import VERSION, Channel, Event, Open, PersonRef, Topics, decode, instant
 from edge.messaging.flight import Opening
 from edge.messaging.outbox import Outbox
-from edge.messaging.packets import Outgoing, Receipt
+from edge.messaging.packets import Incoming, Outgoing, Receipt
 from edge.messaging.session import WINDOW, Progress, Session, Voice
 from edge.messaging.signing import unsealed
 from edge.messaging.waker import Waker
@@ -60,6 +61,7 @@ class World:
             desk=Desk(),
             progress=Progress(),
             on_open_expired=lambda message, _: self.expired.update([message.id]),
+            birth=Birth(None),
             seal=unsealed,
             wall_ns=lambda: T0_NS,
             monotonic_ns=self.tick,
@@ -128,6 +130,9 @@ class ModelConnection:
     def receipts(self) -> list[Receipt]:
         taken, self.waiting = self.waiting, []
         return taken
+
+    def messages(self) -> list[Incoming]:
+        return []
 
     def abort(self) -> None:
         """What is still under way arrives nowhere; only the broker remembers what it took."""

@@ -33,9 +33,9 @@ def add(commands: Commands) -> None:
         "--channels",
         nargs="+",
         default=["events"],
-        choices=["events", "open", "status", "health", "release"],
+        choices=["events", "open", "status", "health", "release", "challenge", "presence"],
         metavar="CHANNEL",
-        help="events, open, status, health, release (default: events)",
+        help="events, open, status, health, release, challenge, presence (default: events)",
     )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")

@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge.messaging.events import Challenge, Health, ReleaseReport
+from edge.messaging.events import Challenge, Health
 from edge.messaging.flight import Opening
+from edge.messaging.packets import Outgoing
 from edge.messaging.snapshot import Snapshot
 
 _CHALLENGES = 16  # at most so many wait; the oldest go first
@@ -40,7 +41,7 @@ class LinkState:
 
 
 class Desk:
-    """Openings that wait, the latest health and release reports, and the state of the link. Safe for threads."""
+    """Openings that wait, the latest of what stands until it is replaced, the state of the link. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +49,8 @@ class Desk:
         self._challenges: deque[tuple[Challenge, int]] = deque(maxlen=_CHALLENGES)
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
         self._health: Health | None = None
-        self._release: tuple[ReleaseReport, bool] | None = None  # the latest, and whether this connection has sent it
+        self._standing: dict[str, Outgoing] = {}  # by topic
+        self._unsaid: set[str] = set()  # those of them that this connection has not sent
         self._state = LinkState(Link.CONNECTING)
 
     @property
@@ -124,26 +126,23 @@ class Desk:
             report, self._health = self._health, None
         return report
 
-    def put_release(self, report: ReleaseReport) -> None:
+    def put_standing(self, message: Outgoing) -> None:
+        """What is to be said now and on every further connection, until another message for its topic replaces it."""
         with self._lock:
-            self._release = (report, False)
+            self._standing[message.topic] = message
+            self._unsaid.add(message.topic)
 
-    def take_release(self) -> ReleaseReport | None:
-        """The report, unless this connection has sent it."""
+    def take_standing(self) -> Outgoing | None:
+        """One that this connection has not sent."""
         with self._lock:
-            if self._release is None or self._release[1]:
-                return None
-            self._release = (self._release[0], True)
-            return self._release[0]
+            return self._standing[self._unsaid.pop()] if self._unsaid else None
 
-    def connected(self) -> None:
-        """A new connection: it has sent no release report yet."""
+    def say_again(self) -> None:
+        """Whatever stands is to be sent, also if it was."""
         with self._lock:
-            self._release = self._release and (self._release[0], False)
+            self._unsaid = set(self._standing)
 
     def empty(self) -> bool:
         """Whether nothing waits to be said."""
         with self._lock:
-            told = self._release is None or self._release[1]
-            waits = self._openings or self._challenges or self._snapshots
-            return told and not waits and self._health is None
+            return not (self._openings or self._challenges or self._snapshots or self._unsaid or self._health)

@@ -232,7 +232,16 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str]
 
 
-Record = Event | Open | Status | Health | ReleaseReport | Challenge
+class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether somebody stands at the door, retained on `…/presence`; it names nobody and opens nothing."""
+
+    v: Version
+    door: str
+    at: Annotated[Instant, Meta(description="since when")]
+    somebody: Annotated[bool, Meta(description="null: the camera does not see")] | None
+
+
+Record = Event | Open | Status | Health | ReleaseReport | Challenge | Occupancy
 
 
 class Channel(StrEnum):
@@ -244,6 +253,7 @@ class Channel(StrEnum):
     HEALTH = "health"
     RELEASE = "release"
     CHALLENGE = "challenge"
+    PRESENCE = "presence"
 
 
 _TYPES: dict[Channel, type[Record]] = {
@@ -253,6 +263,7 @@ _TYPES: dict[Channel, type[Record]] = {
     Channel.HEALTH: Health,
     Channel.RELEASE: ReleaseReport,
     Channel.CHALLENGE: Challenge,
+    Channel.PRESENCE: Occupancy,
 }
 
 
@@ -277,6 +288,7 @@ DELIVERIES: dict[Channel, Delivery] = {
     Channel.STATUS: Delivery(qos=1, retained=True),
     Channel.HEALTH: Delivery(qos=0, retained=True),
     Channel.RELEASE: Delivery(qos=1, retained=True),
+    Channel.PRESENCE: Delivery(qos=1, retained=True),
     Channel.CHALLENGE: Delivery(qos=1, expiry="`expires_at`; 5 s for how it ended"),
 }
 SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="what is left of `[snapshots] max_age_s` since the capture")

@@ -15,11 +15,13 @@ from typing import Self
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
+from edge.messaging.birth import Birth
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk, Link, LinkState
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import Challenge, Health, Open, Presence, ReleaseReport, Topics
+from edge.messaging.events import Challenge, Channel, Health, Occupancy, Open, Presence, ReleaseReport, Topics
 from edge.messaging.flight import Opening
+from edge.messaging.homeassistant import Introduction
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Protocol
@@ -48,6 +50,7 @@ class Publisher:
         outbox: where events come from.
         on_open_expired: told of an opening that did not surely arrive in time, and why; it should record an
             `open-expired` event. Called from within `open` or from the publisher's own thread.
+        introduction: what the door says to Home Assistant, if anything.
         backoff_s: the first and the longest time between two attempts to connect.
         wall_ns: the wall clock, nanoseconds since 1970 UTC.
         monotonic_ns: the clock of capture times.
@@ -63,6 +66,7 @@ class Publisher:
         outbox: Outbox,
         *,
         on_open_expired: Callable[[Open, str], None],
+        introduction: Introduction | None = None,
         backoff_s: tuple[float, float] = (1.0, 30.0),
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -73,6 +77,9 @@ class Publisher:
         self._outbox = outbox
         self._backoff_s = backoff_s
         self._desk = Desk()
+        if introduction:
+            self._desk.put_standing(introduction.message)
+        self._birth = Birth(introduction)
         self._progress = Progress()
         self._voice = Voice(
             config=config,
@@ -81,6 +88,7 @@ class Publisher:
             desk=self._desk,
             progress=self._progress,
             on_open_expired=on_open_expired,
+            birth=self._birth,
             seal=read_seal(config),
             wall_ns=wall_ns,
             monotonic_ns=monotonic_ns,
@@ -126,8 +134,11 @@ class Publisher:
 
     def release(self, report: ReleaseReport) -> None:
         """Publish which release runs, now and after every reconnect; a newer report replaces the older."""
-        self._desk.put_release(report)
-        self._waker.wake()
+        self._stand(Channel.RELEASE, report)
+
+    def presence(self, report: Occupancy) -> None:
+        """Publish whether somebody stands at the door, now and after every reconnect; a newer report replaces it."""
+        self._stand(Channel.PRESENCE, report)
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
@@ -157,6 +168,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _stand(self, channel: Channel, report: ReleaseReport | Occupancy) -> None:
+        self._desk.put_standing(self._voice.outgoing(channel, report))
+        self._waker.wake()
 
     # In the publisher's thread.
 
@@ -203,6 +218,7 @@ class Publisher:
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
             will=self._voice.status(Presence.OFFLINE, "the connection was lost", since=None),
             first=self._first,
+            max_packet_bytes=self._birth.max_packet_bytes,
         )
         return connection
 

@@ -11,6 +11,7 @@ import msgspec
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, OutboxError
+from edge.messaging.birth import Birth
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
 from edge.messaging.events import (
@@ -68,6 +69,7 @@ class Voice:
         desk: what else is to be said.
         progress: how far we are.
         on_open_expired: told of an opening that did not surely arrive in time, and why.
+        birth: of Home Assistant, to be answered.
         seal: what every payload goes through just before it is published.
         wall_ns: the wall clock, nanoseconds since 1970 UTC.
         monotonic_ns: the clock of capture times.
@@ -79,6 +81,7 @@ class Voice:
     desk: Desk
     progress: Progress
     on_open_expired: Callable[[Open, str], None]
+    birth: Birth
     seal: Seal
     wall_ns: Callable[[], int]
     monotonic_ns: Callable[[], int]
@@ -135,7 +138,8 @@ class Session:
         """
         online = self._voice.status(Presence.ONLINE, "connected", since=self._voice.wall_ns())
         self._flight.add_other(self._connection.publish(online))
-        self._voice.desk.connected()
+        self._voice.desk.say_again()
+        self._voice.birth.listen(self._connection)
 
     def serve(self, waker: Waker) -> None:
         """Send what there is until the connection ends or we are to stop.
@@ -175,8 +179,10 @@ class Session:
             message, expires_ns = asked
             flight.add_other(connection.publish(voice.outgoing(Channel.CHALLENGE, message, expires_ns)))
         self._send_snapshots()
-        if (release := voice.desk.take_release()) is not None:
-            flight.add_other(connection.publish(voice.outgoing(Channel.RELEASE, release)))
+        if voice.birth.take(voice.monotonic_ns()):
+            voice.desk.say_again()
+        while len(flight) < connection.receive_max and (standing := voice.desk.take_standing()) is not None:
+            flight.add_other(connection.publish(standing))
         if (report := voice.desk.take_health()) is not None and not connection.congested():
             connection.publish(voice.outgoing(Channel.HEALTH, report))
 
@@ -216,6 +222,7 @@ class Session:
     def _settle(self) -> None:
         """Take in what the broker has acknowledged; give up on it if it refuses events or leaves an opening hanging."""
         url, topics = self._voice.config.url, self._voice.topics
+        self._voice.birth.take_in(self._connection.messages(), self._voice.monotonic_ns())
         for receipt in self._connection.receipts():
             landing = self._flight.land(receipt)
             if landing is None or not landing.refusal:
@@ -249,6 +256,8 @@ class Session:
         ends_ns = [opening.expires_ns + ACK_GRACE_NS - now_ns for opening in self._flight.openings()]
         if stop_ns is not None:
             ends_ns.append(stop_ns - FAREWELL_NS - time.monotonic_ns())
+        if (birth_ns := self._voice.birth.wait_ns(now_ns)) is not None:
+            ends_ns.append(birth_ns)
         return max(min([IDLE_S, *(end_ns / NS for end_ns in ends_ns)]), 0.001)
 
     def _finished(self) -> bool:

@@ -54,6 +54,7 @@ _CHALLENGE = {
     "v": 1, "door": "front", "id": "0193-x", "at": _AT, "expires_at": _AT, "ask": "turn-left", "state": "asked",
     "step": 1, "steps": 2, "reason": "",
 }  # fmt: skip
+_PRESENCE = {"v": 1, "door": "front", "at": _AT, "somebody": True}
 _RECORDS = {
     Channel.EVENTS: _EVENT,
     Channel.OPEN: _OPEN,
@@ -61,6 +62,7 @@ _RECORDS = {
     Channel.HEALTH: _HEALTH,
     Channel.RELEASE: _RELEASE,
     Channel.CHALLENGE: _CHALLENGE,
+    Channel.PRESENCE: _PRESENCE,
 }
 _JSON = (
     b'"',

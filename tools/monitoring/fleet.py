@@ -12,7 +12,7 @@ from collections import deque
 
 import msgspec
 
-from edge.messaging.events import Event, GalleryRef, Health, Record, ReleaseReport, Status
+from edge.messaging.events import Event, GalleryRef, Health, Occupancy, Record, ReleaseReport, Status
 
 MOST_DOORS = 2000
 MOST_TEXT = 400  # characters
@@ -127,10 +127,10 @@ class Fleet:
                 self._health(name, record, received_ms)
             case ReleaseReport():
                 self._change(name, release=release_row(record))
+            case Occupancy():
+                self._change(name, somebody=record.somebody)
             case _:
-                somebody = getattr(record, "somebody", None)
-                if isinstance(somebody, bool):
-                    self._change(name, somebody=somebody)
+                pass
         return None
 
     def recall(self, row: EventRow) -> None:
