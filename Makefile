@@ -64,7 +64,7 @@ soak: .venv/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours w
 	$(BIN)/python tools/soak.py
 
 docs: .venv/dev  ## the documentation as a site, in build/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which would be deaf to warnings
 
 bench: .venv/demo  ## measure every stage on this machine
 	$(BIN)/edge bench
