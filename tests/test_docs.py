@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import contract
 import pytest
 import reference
 from brokers import Mosquitto, needs_mosquitto
@@ -138,6 +139,10 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
 
 def test_the_reference_of_door_toml_is_current() -> None:
     reference.main(["--check"])
+
+
+def test_the_contract_as_it_is_documented_is_current() -> None:
+    contract.main(["--check"])
 
 
 def test_a_reference_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ Instant = Annotated[
 ]
 Version = Annotated[Literal[1], Meta(description="version of this contract")]
 EventId = Annotated[str, Meta(description="UUIDv7: the same for every copy of one event, so the key to drop copies by")]
+DoorName = Annotated[str, Meta(description="name of the door, as in its door.toml")]
+ModelRefs = Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
+Px = Annotated[int, Meta(description="pixels")]
 Seq = Annotated[int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")]
 DistanceSq = Annotated[
     float, Meta(description="squared Euclidean distance of unit vectors, 0..4: lower is nearer, a lower limit stricter")
@@ -66,25 +69,25 @@ ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in Kind)
 
 
 class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody enrolled: `id` for machines and rules, `name` for people."""
+    """Somebody enrolled."""
 
-    id: str
-    name: str
+    id: Annotated[str, Meta(description="for machines and rules")]
+    name: Annotated[str, Meta(description="for people")]
 
 
 class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
     """The face in frame pixels, origin at the top left, whole pixels; it may reach beyond the frame."""
 
-    left: int
-    top: int
-    right: int
-    bottom: int
+    left: Px
+    top: Px
+    right: Px
+    bottom: Px
 
 
 class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which gallery answered."""
 
-    version: str
+    version: Annotated[str, Meta(description="of the gallery")]
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +105,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     v: Version
     id: EventId
     seq: Seq
-    door: str
+    door: DoorName
     kind: EventKind
     at: Annotated[Instant, Meta(description="when it happened; for an access event the capture of the frame")]
     published_at: Annotated[Instant, Meta(description="when this copy was sent")] | None
@@ -110,15 +113,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     distance_sq: DistanceSq | None
     threshold_sq: DistanceSq | None
     runner_up_sq: DistanceSq | None
-    samples: int | None
-    quality: Annotated[float, Meta(ge=0, le=1)] | None
+    samples: Annotated[int, Meta(description="looks at the face that were fused")] | None
+    quality: Annotated[float, Meta(ge=0, le=1, description="mean quality of those looks")] | None
     reason: Annotated[str, Meta(description="why, in a few words")]
     rule: Annotated[str, Meta(description="the access rule that decided")] | None
-    track: int | None
+    track: Annotated[int, Meta(description="number of the visitor's track, from 1 since the start")] | None
     box: BoxPx | None
     clock_synced: Annotated[bool, Meta(description="whether the door's clock was set by a time server")]
     gallery: GalleryRef | None
-    models: Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
+    models: ModelRefs
     dropped: Annotated[int, Meta(description="events-dropped only: how many never reached the broker")] | None = None
     liveness: Annotated[Liveness, Meta(description="null where the door did not ask")] | None = None
 
@@ -133,24 +136,24 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     v: Version
     id: EventId
     seq: Seq
-    door: str
+    door: DoorName
     person: PersonRef
-    at: Instant
-    expires_at: Instant
+    at: Annotated[Instant, Meta(description="capture of the frame that decided")]
+    expires_at: Annotated[Instant, Meta(description="whoever gets this later does not open")]
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     """What a visitor is asked to do, on `…/challenge`, for a screen or a speaker; it opens nothing."""
 
     v: Version
-    door: str
+    door: DoorName
     id: Annotated[str, Meta(description="UUIDv7: the same for all messages of one challenge")]
-    at: Instant
+    at: Annotated[Instant, Meta(description="when it was asked, or ended")]
     expires_at: Annotated[Instant, Meta(description="by when the movement has to be made; at the end as `at`")]
     ask: Annotated[Ask, Meta(description="left and right are the visitor's own; null: none was asked yet")] | None
     state: ChallengeState
     step: Annotated[int, Meta(ge=0, description="which movement of `steps`, from 1")]
-    steps: Annotated[int, Meta(ge=1)]
+    steps: Annotated[int, Meta(ge=1, description="movements in a row")]
     reason: Annotated[str, Meta(description='why it failed, or ""')]
 
 
@@ -165,9 +168,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the door is connected, retained on `…/status`; the broker itself sends the offline one if it vanishes."""
 
     v: Version
-    door: str
+    door: DoorName
     status: Presence
-    reason: str
+    reason: Annotated[str, Meta(description="why, in a few words")]
     since: Annotated[Instant, Meta(description="null when the broker noticed: only it knows when")] | None
 
 
@@ -183,9 +186,9 @@ class CameraState(StrEnum):
 class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
     """How long one stage took since the last report, milliseconds."""
 
-    runs: int
-    median_ms: float
-    p95_ms: float
+    runs: Annotated[int, Meta(description="how often")]
+    median_ms: Annotated[float, Meta(description="of those runs")]
+    p95_ms: Annotated[float, Meta(description="95th percentile")]
 
 
 class LockState(StrEnum):
@@ -200,19 +203,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """How the door is doing, retained on `…/health`."""
 
     v: Version
-    door: str
-    at: Instant
-    uptime_s: float
+    door: DoorName
+    at: Annotated[Instant, Meta(description="when it was measured")]
+    uptime_s: Annotated[float, Meta(description="since the start")]
     camera: CameraState
     fps: Annotated[float, Meta(description="frames really processed in a second, since the last report")]
     frames: Annotated[int, Meta(description="processed since the start")]
     dropped: Annotated[int, Meta(description="frames skipped since the start because a newer one was there")]
-    stages: dict[str, StageTiming]
+    stages: Annotated[dict[str, StageTiming], Meta(description="by stage; only those that ran")]
     rejects: Annotated[dict[str, dict[str, int]], Meta(description="stage to reason to count, since the start")]
-    temperature_c: float | None
+    temperature_c: Annotated[float, Meta(description="of the processor; null: no sensor")] | None
     outbox_depth: Annotated[int, Meta(description="events that the broker has not acknowledged")]
     gallery: GalleryRef | None
-    models: dict[str, str]
+    models: ModelRefs
     problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
     liveness: Annotated[dict[str, int], Meta(description="outcome to count, since the start; {} where not asked")] = {}
     lock: Annotated[LockState, Meta(description="null: the door has no relay of its own")] | None = None
@@ -222,21 +225,21 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     """Which release the door runs, retained on `…/release`; after a refusal it still names the one that runs."""
 
     v: Version
-    door: str
+    door: DoorName
     release: Annotated[int, Meta(description="number of the release that runs")] | None
     applied_at: Annotated[Instant, Meta(description="when it began to run")] | None
     ok: Annotated[bool, Meta(description="whether the last one offered was applied, or was the same")]
     reason: Annotated[str, Meta(description="what was applied, or why the last one offered was refused")]
     people: Annotated[int, Meta(description="how many the gallery in use holds")] | None
     gallery: GalleryRef | None
-    models: dict[str, str]
+    models: ModelRefs
 
 
 class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
     """Whether somebody stands at the door, retained on `…/presence`; it names nobody and opens nothing."""
 
     v: Version
-    door: str
+    door: DoorName
     at: Annotated[Instant, Meta(description="since when")]
     somebody: Annotated[bool, Meta(description="null: the camera does not see")] | None
 
@@ -284,14 +287,14 @@ class Delivery:
 
 DELIVERIES: dict[Channel, Delivery] = {
     Channel.EVENTS: Delivery(qos=1),
-    Channel.OPEN: Delivery(qos=1, expiry="what is left of `[mqtt] open_max_age_s` since the capture"),
+    Channel.OPEN: Delivery(qos=1, expiry="`[mqtt] open_max_age_s` after the capture"),
     Channel.STATUS: Delivery(qos=1, retained=True),
     Channel.HEALTH: Delivery(qos=0, retained=True),
     Channel.RELEASE: Delivery(qos=1, retained=True),
     Channel.PRESENCE: Delivery(qos=1, retained=True),
-    Channel.CHALLENGE: Delivery(qos=1, expiry="`expires_at`; 5 s for how it ended"),
+    Channel.CHALLENGE: Delivery(qos=1, expiry="at `expires_at`; how it ended, after 5 s"),
 }
-SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="what is left of `[snapshots] max_age_s` since the capture")
+SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="`[snapshots] max_age_s` after the capture")
 REPO_DELIVERY = Delivery(qos=1, retained=True)
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}

@@ -1,0 +1,59 @@
+"""Write the MQTT contract from the types that doors send by: docs/contract.md, docs/asyncapi.json, docs/schemas.
+
+.venv/bin/python tools/contract.py            # after a change of edge/messaging/events.py
+.venv/bin/python tools/contract.py --check    # 1 if a file is not what it would write
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import desktop  # noqa: F401
+from contracting.document import asyncapi
+from contracting.page import page
+from contracting.schemas import Schema, schema_of
+
+from edge.errors import ExpectationError
+from edge.files import replace_file
+from edge.messaging.events import Channel
+from edge.program import run
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def files() -> dict[str, str]:
+    """Every file by its name within docs/."""
+    schemas = {f"schemas/{channel}.json": _pretty(schema_of(channel)) for channel in Channel}
+    return {"contract.md": page(), "asyncapi.json": _pretty(asyncapi()), **schemas}
+
+
+def _pretty(document: Schema) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line.
+
+    Raises:
+        ExpectationError: --check, and a file is another one.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is out of date")
+    given = parser.parse_args(arguments)
+    for name, content in files().items():
+        path = DOCS / name
+        if given.check:
+            if not path.exists() or path.read_text(encoding="utf-8") != content:
+                raise ExpectationError(f"{path}: out of date; run tools/contract.py")
+        else:
+            path.parent.mkdir(exist_ok=True)
+            replace_file(path, content.encode())
+            print(f"{path}: written", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

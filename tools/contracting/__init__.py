@@ -1,0 +1,1 @@
+"""The MQTT contract as documents for others: JSON Schemas, an AsyncAPI document, a page."""

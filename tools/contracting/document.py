@@ -1,0 +1,133 @@
+"""The contract as an AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from contracting.examples import examples_of
+from contracting.schemas import Schema, definitions, record_of
+from edge.messaging.events import (
+    DELIVERIES,
+    REPO_DELIVERY,
+    SNAPSHOT_DELIVERY,
+    VERSION,
+    Channel,
+    Delivery,
+    Topics,
+    encode,
+    repo_topic,
+)
+
+_BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
+_DOOR = Topics("{site}", "{door}")
+_JPEG: Schema = {"type": "string", "contentMediaType": "image/jpeg", "description": "A JPEG file."}
+_FILE: Schema = {"description": "A file of a TUF repository, byte for byte, at most 128 KiB."}
+
+
+def asyncapi() -> Schema:
+    """The whole document, with the door as the application: what it sends, and the repository that it receives."""
+    schemas: Schema = {"Picture": _JPEG, "RepositoryFile": _FILE}
+    channels: Schema = {}
+    operations: Schema = {}
+    messages: Schema = {}
+    for channel in Channel:
+        name, defined = record_of(channel), _moved(definitions(channel))
+        schemas |= defined
+        examples = [
+            {"name": f"{channel}{number}", "summary": example.title, "payload": _plain(example.record)}
+            for number, example in enumerate(examples_of(channel), start=1)
+        ]
+        messages[name] = _message(name, defined[name]["description"]) | {"examples": examples}
+        channels[channel] = _channel(_DOOR.of(channel), ["site", "door"], name)
+        operations[f"send-{channel}"] = _operation("send", channel, name, DELIVERIES[channel])
+    picture = "The face of an event, where `[snapshots] kinds` asks for it, sent after the event."
+    messages["Picture"] = _message("Picture", picture) | {"contentType": "image/jpeg"}
+    channels["snapshot"] = _channel(_DOOR.snapshot("{event}"), ["site", "door", "event"], "Picture")
+    operations["send-snapshot"] = _operation("send", "snapshot", "Picture", SNAPSHOT_DELIVERY)
+    signed = "The site's signed repository of people, rules and models, kept by the broker and verified by every door."
+    messages["RepositoryFile"] = _message("RepositoryFile", signed) | {"contentType": "application/octet-stream"}
+    channels["repo"] = _channel(repo_topic("{site}", "{file}"), ["site", "file"], "RepositoryFile")
+    operations["receive-repo"] = _operation("receive", "repo", "RepositoryFile", REPO_DELIVERY)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Threshold",
+            "version": f"{VERSION}.0.0",
+            "description": "What a door that recognises faces says over MQTT, as the door sees it.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "broker": {
+                "host": "broker.example.org:8883",
+                "protocol": "secure-mqtt",
+                "protocolVersion": "5",
+                "description": "Any MQTT 5 or 3.1.1 broker; `[mqtt] url` of door.toml.",
+                "security": [{"$ref": "#/components/securitySchemes/certificate"}],
+            }
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "securitySchemes": {
+                "certificate": {"type": "X509", "description": "Each door its own; a password is possible, too."}
+            },
+            "parameters": {
+                "site": {"description": "The name of the site; its doors share one repository."},
+                "door": {"description": "The name of the door, unique within its site; never `repo`."},
+                "event": {"description": "The `id` of the event that the picture belongs to."},
+                "file": {"description": "The name of the file, such as `timestamp.json`."},
+            },
+            "messages": messages,
+            "schemas": schemas,
+        },
+    }
+
+
+def _channel(address: str, parameters: list[str], message: str) -> Schema:
+    return {
+        "address": address,
+        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "parameters": {name: {"$ref": f"#/components/parameters/{name}"} for name in parameters},
+    }
+
+
+def _message(name: str, description: str) -> Schema:
+    payload = {"$ref": f"#/components/schemas/{name}"}
+    return {"name": name, "title": name, "description": description, "payload": payload}
+
+
+def _operation(action: str, channel: str, message: str, terms: Delivery) -> Schema:
+    mqtt: Schema = {"qos": terms.qos, "retain": terms.retained, "bindingVersion": _BINDING}
+    if terms.expiry:
+        mqtt["messageExpiryInterval"] = {
+            "type": "integer",
+            "minimum": 1,
+            "description": f"Seconds: so that it is dropped {terms.expiry}.",
+        }
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"}],
+        "bindings": {"mqtt": mqtt},
+    }
+
+
+def _plain(record: object) -> Any:
+    """The record as any JSON reader has it."""
+    return msgspec.json.decode(encode(record))  # type: ignore[arg-type]
+
+
+def _moved(schema: Any) -> Any:
+    """With references to where AsyncAPI keeps schemas; what stands beside a reference counts only outside of it."""
+    if isinstance(schema, list):
+        return [_moved(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" not in schema:
+        return {key: _moved(value) for key, value in schema.items()}
+    reference = {"$ref": schema["$ref"].replace("#/$defs/", "#/components/schemas/")}
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return {"allOf": [reference], **beside} if beside else reference

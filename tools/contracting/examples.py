@@ -1,0 +1,207 @@
+"""One visit to a door called front, as messages: what the documents show, and what their validators are tried on."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from edge.config import MqttConfig
+from edge.errors import ExpectationError
+from edge.messaging.events import (
+    VERSION,
+    BoxPx,
+    CameraState,
+    Challenge,
+    Channel,
+    Event,
+    EventKind,
+    GalleryRef,
+    Health,
+    Liveness,
+    Occupancy,
+    Open,
+    PersonRef,
+    Presence,
+    Record,
+    ReleaseReport,
+    StageTiming,
+    Status,
+    encode,
+    instant,
+)
+from edge.messaging.making import Circumstances, system_event
+from edge.messaging.signing import Seal, read_seal
+from edge.messaging.uuid7 import uuid7
+from edge.records import Ask, ChallengeState, Proof
+
+AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
+_DOOR = "front"
+_ID = str(uuid7(AT_NS // 10**6, 0x11_A5B8_3F1F_0C2B_9E01))
+_ADA = PersonRef(id="ada-lovelace", name="Ada Lovelace")
+_GALLERY = GalleryRef(version="2026-11-20T09:14:00Z")
+_MODELS = {"detector-far": "5f3b6a0c1d2e", "landmarks": "8e41aa90b7c3", "embedder": "c07d19e2f4a6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A record, and what it is an example of."""
+
+    title: str
+    record: Record
+
+
+def examples_of(channel: Channel) -> tuple[Example, ...]:
+    """At least one.
+
+    Raises:
+        ExpectationError: nobody has written one yet.
+    """
+    if not EXAMPLES.get(channel):
+        raise ExpectationError(f"no example of a message on …/{channel}; add one to {__file__}")
+    return EXAMPLES[channel]
+
+
+@lru_cache(maxsize=1)
+def seal_and_key() -> tuple[Seal, str]:
+    """The seal of the examples, always the same, and its public key, PEM. Everybody knows its private key."""
+    key = Ed25519PrivateKey.from_private_bytes(b"everybody knows this example key")
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.flush()
+        seal = read_seal(MqttConfig(signing_key=str(Path(file.name))))
+    return seal, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def signed(channel: Channel) -> bytes:
+    """The first example of a channel as a door sends it that signs."""
+    seal, _ = seal_and_key()
+    return seal(channel, encode(examples_of(channel)[0].record))
+
+
+def _lost() -> Event:
+    door = Circumstances(_DOOR, clock_synced=True, gallery_version=_GALLERY.version, models=tuple(_MODELS.items()))
+    reason = "/dev/video0: no frame for 5 s"
+    event = system_event(EventKind.CAMERA_LOST, reason, id=_ID, at_ns=AT_NS, door=door)
+    return msgspec.structs.replace(event, seq=413, published_at=instant(AT_NS + 9_000_000))
+
+
+_OPENED = Event(
+    v=VERSION,
+    id=_ID,
+    seq=412,
+    door=_DOOR,
+    kind=EventKind.DOOR_OPEN,
+    at=instant(AT_NS),
+    published_at=instant(AT_NS + 12_000_000),
+    person=_ADA,
+    distance_sq=0.3012,
+    threshold_sq=0.93,
+    runner_up_sq=1.7204,
+    samples=3,
+    quality=0.871,
+    reason="within-threshold",
+    rule="staff-on-workdays",
+    track=17,
+    box=BoxPx(left=251, top=118, right=377, bottom=266),
+    clock_synced=True,
+    gallery=_GALLERY,
+    models=_MODELS,
+    liveness=Liveness(mode=Proof.PASSIVE, score=0.08, cues={"deformation": 0.091}, challenge=""),
+)
+
+EXAMPLES: dict[Channel, tuple[Example, ...]] = {
+    Channel.EVENTS: (
+        Example("somebody is let in", _OPENED),
+        Example("the camera has gone", _lost()),
+    ),
+    Channel.OPEN: (
+        Example(
+            "the lock may open, within three seconds",
+            Open(
+                v=VERSION,
+                id=_ID,
+                seq=412,
+                door=_DOOR,
+                person=_ADA,
+                at=instant(AT_NS),
+                expires_at=instant(AT_NS + 3_000_000_000),
+            ),
+        ),
+    ),
+    Channel.STATUS: (
+        Example(
+            "the door is connected",
+            Status(v=VERSION, door=_DOOR, status=Presence.ONLINE, reason="connected", since=instant(AT_NS)),
+        ),
+        Example(
+            "the broker has lost it",
+            Status(v=VERSION, door=_DOOR, status=Presence.OFFLINE, reason="the connection was lost", since=None),
+        ),
+    ),
+    Channel.HEALTH: (
+        Example(
+            "all is well",
+            Health(
+                v=VERSION,
+                door=_DOOR,
+                at=instant(AT_NS),
+                uptime_s=86_421.3,
+                camera=CameraState.WORKING,
+                fps=14.9,
+                frames=1_287_604,
+                dropped=31,
+                stages={"detect": StageTiming(runs=149, median_ms=4.812, p95_ms=6.02)},
+                rejects={"quality": {"too-small": 52, "turned-away": 17}},
+                temperature_c=51.5,
+                outbox_depth=0,
+                gallery=_GALLERY,
+                models=_MODELS,
+                problems=(),
+                liveness={"shown": 40, "presentation-attack": 1},
+                lock=None,
+            ),
+        ),
+    ),
+    Channel.RELEASE: (
+        Example(
+            "a release runs",
+            ReleaseReport(
+                v=VERSION,
+                door=_DOOR,
+                release=12,
+                applied_at=instant(AT_NS),
+                ok=True,
+                reason="release 12: 214 people",
+                people=214,
+                gallery=_GALLERY,
+                models=_MODELS,
+            ),
+        ),
+    ),
+    Channel.PRESENCE: (
+        Example("somebody has come", Occupancy(v=VERSION, door=_DOOR, at=instant(AT_NS), somebody=True)),
+    ),
+    Channel.CHALLENGE: (
+        Example(
+            "a visitor is asked to turn the head",
+            Challenge(
+                v=VERSION,
+                door=_DOOR,
+                id=_ID,
+                at=instant(AT_NS),
+                expires_at=instant(AT_NS + 6_000_000_000),
+                ask=Ask.TURN_LEFT,
+                state=ChallengeState.ASKED,
+                step=1,
+                steps=2,
+                reason="",
+            ),
+        ),
+    ),
+}

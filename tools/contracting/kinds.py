@@ -1,0 +1,25 @@
+"""What each kind of event means, in a line."""
+
+from __future__ import annotations
+
+from edge.messaging.events import EventKind
+
+MEANINGS: dict[EventKind, str] = {
+    EventKind.DOOR_OPEN: "somebody was recognised, and a rule lets them in",
+    EventKind.DENIED: "somebody was recognised, and nothing lets them in; `reason` says why",
+    EventKind.UNKNOWN: "a visitor is none of those enrolled",
+    EventKind.STARTED: "the door has begun to watch",
+    EventKind.STOPPED: "it was told to stop, or has failed",
+    EventKind.CAMERA_LOST: "the camera gives no frames any more",
+    EventKind.CAMERA_BACK: "it does again",
+    EventKind.CAMERA_BLIND: "the camera gives frames that show nothing: black, flooded, covered, frozen",
+    EventKind.CAMERA_SEES: "they show something again",
+    EventKind.OPEN_EXPIRED: "an opening did not surely arrive in time, so the door may have stayed shut",
+    EventKind.EVENTS_DROPPED: "the event store was full or its events too old: `dropped` of them are lost",
+    EventKind.RELEASE_APPLIED: "a release of people, rules or models is in use",
+    EventKind.RELEASE_REFUSED: "a release was refused; the one before stays in use",
+    EventKind.STORE_FAILING: "the disk takes no events; they are held in memory",
+    EventKind.STORE_BACK: "it takes them again",
+    EventKind.STORE_REPLACED: "the event store was damaged and begun anew",
+    EventKind.CLOCK_STEPPED: "the clock was set by more than two seconds",
+}
