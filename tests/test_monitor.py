@@ -32,6 +32,7 @@ from edge.messaging.subscriber import Subscriber
 TOKEN = "correct-horse-battery-staple"
 NOW_MS = 1_800_000_000_000
 ROOT = Path(__file__).parent.parent
+PEOPLE = str(ROOT / "edge" / "demo" / "people")
 HOSTILE = '"><script>alert(1)</script>\u202e\x00'
 
 
@@ -272,6 +273,10 @@ def test_a_weak_or_public_token_file_is_refused(tmp_path: Path) -> None:
         (["--broker", "mqtt://other.example"], "not encrypted"),
         (["--people", "/nowhere"], "no such folder"),
         (["--cert", "x"], "go together"),
+        (["--publish", "repo", "--people", PEOPLE, "--site", "s"], "--publish needs --crops, --people and --site"),
+        (["--crops", "/dev/null/faces"], "cannot be used for pictures"),
+        (["--keep-crops-days", "0"], "must be positive"),
+        (["--crops", "/tmp", "--publish", "/nowhere", "--people", PEOPLE, "--site", "s"], "no repository"),
         (["--listen", "0.0.0.0", "--token-file", "/nowhere"], "cannot be read"),
     ],
 )

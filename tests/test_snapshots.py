@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from brokers import BROKERS, AnyBroker, config_for, free_port, make_broker, wait_until
+from brokers import BROKERS, AnyBroker, Mosquitto, config_for, free_port, make_broker, needs_mosquitto, wait_until
+from fleets import Fleet, an_event
 from hypothesis import given
 from hypothesis import strategies as st
 from test_daemon import door, records, stored
@@ -236,6 +237,30 @@ def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
     with listening(config_for(broker)) as (_, later):
         pass
     assert later == []
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, protocol: str) -> None:
+    """The event waits for its session, the picture does not."""
+    pictures: list[str] = []
+    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker), site="test") as fleet:
+        mqtt = config_for(broker, protocol=protocol)
+        missed, heard = (an_event("front", number, kind=EventKind.UNKNOWN) for number in (1, 2))
+
+        def take(_door: Topics, event_id: str, _jpeg: bytes) -> None:
+            pictures.append(event_id)
+            if event_id == heard.id:
+                subscriber.stop()
+
+        with Subscriber(mqtt, session="mine", on_snapshot=take):
+            pass
+        fleet.show("front", missed, JPEG)
+        with Subscriber(mqtt, session="mine", on_snapshot=take) as subscriber:
+            fleet.show("front", heard, JPEG)
+            events = [message.record for message in subscriber.messages(8.0)]
+        assert missed in events
+    assert pictures == [heard.id]
 
 
 def test_a_door_that_was_not_told_to_sends_no_picture(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:

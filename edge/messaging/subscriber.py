@@ -55,7 +55,7 @@ class Subscriber:
         session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for `KEPT_S`;
             None: it keeps nothing. A second listener with the same name ends the first's connection.
         on_snapshot: given the door, the event's id and the JPEG file of every picture, within `messages`; None: they
-            are not listened to.
+            are not listened to. With QoS 0, so that a broker keeps no face for a session that is away.
     """
 
     def __init__(
@@ -91,8 +91,9 @@ class Subscriber:
             session_s=None if self._session is None else KEPT_S,
         )
         try:
-            topics = [self._doors.of(channel) for channel in self._channels]
-            connection.subscribe(topics + [self._doors.snapshot("+")] * bool(self._on_snapshot), qos=self._qos)
+            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=self._qos)
+            if self._on_snapshot:
+                connection.subscribe([self._doors.snapshot("+")], qos=0)
         except BaseException:
             connection.abort()
             raise

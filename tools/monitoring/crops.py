@@ -186,12 +186,12 @@ class Crops:
 
     def _look(self, reader: PhotoReader) -> None:
         """See what is there now, delete what is too old or too much, group the rest."""
-        files = sorted(self.folder.glob("*/*/*.jpg"), key=lambda path: path.stat().st_mtime, reverse=True)
+        came = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
+        files = sorted(came, key=lambda path: came[path], reverse=True)
         oldest_s = self._now_s() - self.keep_days * _DAY_S
-        keep = [path for path in files[:MOST_CROPS] if path.stat().st_mtime >= oldest_s]
-        for path in files:
-            if path not in keep:
-                path.unlink(missing_ok=True)
+        keep = [path for path in files[:MOST_CROPS] if came[path] >= oldest_s]
+        for path in files[len(keep) :]:
+            path.unlink(missing_ok=True)
         with Cache(self.folder / FILE, models_key(reader)) as cache:
             self._seen = {path: self._seen.get(path) or self._see(path, reader, cache) for path in keep}
             cache.keep_only({digest for digest, _ in self._seen.values()})
