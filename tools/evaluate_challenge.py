@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tries", type=int, default=200, metavar="N", help="of each species (default: 200)")
     parser.add_argument("--species", nargs="+", choices=SPECIES, default=SPECIES, help="which (default: all)")
     parser.add_argument("--steps", type=int, default=2, metavar="N", help="movements asked in a row (default: 2)")
-    parser.add_argument("--looks", type=float, default=10.0, metavar="N", help="at the face in a second (default: 10)")
+    parser.add_argument("--looks", type=float, default=15.0, metavar="N", help="at the face in a second (default: 15)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
     given = parser.parse_args(arguments)

@@ -140,12 +140,12 @@ class Challenge:
         """One look while a movement is asked."""
         ask = self._asks[self._step - 1]
         share = turn.share(ask)
+        if not self._same(sample, _SAME_MOVED_SQ):
+            return  # whoever that is, or turned too far to tell
         if any(turn.share(other) > _WRONG_SHARE for other in Ask if other != ask):
             self.fail("wrong-movement", t_ns)
         elif share > _BACK_SHARE and t_ns - self._asked_ns < _REACTION_S * 1e9:
             self.fail("too-early", t_ns)
-        elif not self._same(sample, _SAME_MOVED_SQ):
-            return  # whoever that is, or turned too far to tell
         elif self._held < _HELD and turn.made(ask):
             self._arrive(t_ns)
         elif self._held < _HELD:

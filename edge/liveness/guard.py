@@ -107,12 +107,8 @@ class Guard:
             return
         held.looked_ns = t_ns
         held.sure = same and sample.embedding is not None
-        if held.challenge is None:
-            return
-        if same:
+        if held.challenge is not None and same:  # one look at another face tells nothing; two, and the judge resets
             held.challenge.observe(sample, t_ns)
-        else:
-            held.challenge.fail("another-face", t_ns)
 
     def admit(
         self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: Decide

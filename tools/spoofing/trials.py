@@ -37,7 +37,7 @@ ATTACKS = (
 # These pass at times, and how often is worth knowing.
 HARD = ("replay-blind", "photo-wrapped")
 SPECIES = (*GENUINE, *ATTACKS, *HARD)
-LOOK_S = 0.1
+LOOK_S = 1 / 15  # a door's camera gives so many frames, and a challenge has a look at each
 _LONGEST_S = 60.0
 _EYES_MM = 63.0  # between the eye centres of a grown-up
 _BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two hands; around something as wide as a head

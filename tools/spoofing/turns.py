@@ -19,6 +19,7 @@ from edge.records import Landmarks, Pixels
 
 Reals = NDArray[np.float64]
 
+NEAR = np.s_[60:440, 130:510]  # of a frame of 640x480: all of the face that `stand` puts there, however it is held
 FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.
 _OVAL = (
@@ -158,27 +159,27 @@ def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind
         behind: grey level of the wall.
     """
     rows, columns = picture.shape[:2]
-    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    y, x = np.mgrid[NEAR].astype(np.float32)
     turn = _turn(pose)
-    rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX)
-    start = -np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn
+    rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX).astype(x.dtype)
+    start = (-np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn).tolist()
     across, along = (0, 1) if upright else (1, 0)
     # Where each ray first meets (across)^2 + (z - radius)^2 = radius^2.
     a = rays[..., across] ** 2 + rays[..., 2] ** 2
     b = start[across] * rays[..., across] + (start[2] - radius_px) * rays[..., 2]
-    c = start[across] ** 2 + (start[2] - radius_px) ** 2 - radius_px**2
-    root = b * b - a * c
-    met = start + rays * ((-b - np.sqrt(np.maximum(root, 0))) / a)[..., None]
-    unrolled = radius_px * np.arctan2(met[..., across], radius_px - met[..., 2])
-    where = np.empty((rows, columns, 2), np.float32)
-    where[..., across] = unrolled + (columns, rows)[across] / 2
-    where[..., along] = met[..., along] + (columns, rows)[along] / 2
-    where[(root < 0) | (np.abs(unrolled) > radius_px * math.pi / 2)] = -1e4
-    wall = (behind, behind, behind)
-    seen = cv2.remap(
-        picture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall
+    root = b * b - a * (start[across] ** 2 + (start[2] - radius_px) ** 2 - radius_px**2)
+    reach = (-b - np.sqrt(np.maximum(root, 0))) / a
+    unrolled = radius_px * np.arctan2(
+        start[across] + reach * rays[..., across], radius_px - start[2] - reach * rays[..., 2]
     )
-    return np.asarray(seen, np.uint8)
+    unrolled[(root < 0) | (np.abs(unrolled) > radius_px * math.pi / 2)] = -1e4
+    straight = start[along] + reach * rays[..., along] + (columns, rows)[along] / 2
+    unrolled += (columns, rows)[across] / 2
+    where = (unrolled, straight) if upright else (straight, unrolled)
+    wall = (behind, behind, behind)
+    seen = np.full_like(picture, behind)
+    seen[NEAR] = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall)
+    return seen
 
 
 def spectacles(portrait: Pixels, landmarks: Landmarks) -> Pixels:
