@@ -269,6 +269,7 @@ class Prompt:
 
     Attributes:
         number: of the challenge, rising from 1.
+        track: id of the track that it is about.
         state: a movement is asked, or the challenge has ended.
         ask: the movement it is about; None: it failed before any was asked.
         step, steps: which movement of how many; step is 0 before the first.
@@ -278,6 +279,7 @@ class Prompt:
     """
 
     number: int
+    track: int
     state: ChallengeState
     ask: Ask | None
     step: int

@@ -13,6 +13,7 @@ import pytest
 
 from edge import cli
 from edge.demo.show import CLIP, FOLDER, GALLERY
+from edge.messaging.events import Channel
 
 
 class Result(NamedTuple):
@@ -131,6 +132,10 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(
     assert "Traceback" not in result.err
     if "usage:" not in result.err:
         assert [line for line in result.err.splitlines() if line.startswith("error: ")] == [result.err.splitlines()[-1]]
+
+
+def test_events_can_listen_to_every_channel_of_the_contract(edge: Edge) -> None:
+    assert edge("events", "--channels", *Channel, "--help").code == 0
 
 
 def test_events_without_a_broker_fails_with_exit_code_1(edge: Edge) -> None:

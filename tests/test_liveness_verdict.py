@@ -359,7 +359,7 @@ def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
     scene = Scene("challenge", ask_when="doubt", attack_score=0.1, doubt_score=0.9)
     scene.looks(direction(0), 3)
     held = scene.guard._held[1]
-    assert scene.guard._outcome(held, Evidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
+    assert scene.guard._outcome(scene.here(), held, Evidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
     assert held.challenge is not None
 
 
@@ -556,7 +556,7 @@ def _short_clip(folder: Path) -> Path:
 
 
 def _prompt(number: int, state: ChallengeState, t_ns: int) -> Prompt:
-    return Prompt(number, state, Ask.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
+    return Prompt(number, 1, state, Ask.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
 
 
 def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.config import AccessConfig, DoorConfig, MotionConfig
+from edge.config import AccessConfig, DoorConfig, LivenessConfig, MotionConfig
 from edge.demo.show import CLIP, FOLDER, GALLERY
 from edge.errors import CameraError, GalleryError, InputError
 from edge.replaying.annotate import Annotator
@@ -136,6 +137,26 @@ def test_every_visitor_is_explained_with_every_look() -> None:
         assert visitor.looks[-1].samples == max(look.samples for look in visitor.looks)
         assert f"Visitor {visitor.track}: {visitor.first_s:.2f}" in explainer.text()
     assert max(map(len, explainer.text().splitlines())) <= 100
+
+
+def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path: Path) -> None:
+    """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
+    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", ask_timeout_s=1.0))
+    explainer = Explainer()
+    with closing(Annotator(tmp_path / "asked.mp4", 3)) as asked, closing(Annotator(tmp_path / "off.mp4", 3)) as off:
+        for line in replay(config, CLIP, GALLERY, [explainer, asked]):
+            explainer.hear(line)
+        list(replay(CONFIG, CLIP, GALLERY, [off]))
+    text = explainer.text()
+    assert re.search(r"s: challenge, failed: (\S+)\n.*s: shown .*, challenge \1\n", text)
+    assert max(map(len, text.splitlines())) <= 100
+    clips = [cv2.VideoCapture(str(tmp_path / name)) for name in ("asked.mp4", "off.mp4")]
+    while (read := [clip.read() for clip in clips])[0][0]:
+        plates = [frame[450:475, 100:400] for _, frame in read]
+        if np.count_nonzero(cv2.absdiff(*plates) > 60) > 300:
+            break
+    else:
+        pytest.fail("nothing is said of the challenge")
 
 
 def test_a_folder_of_clips_is_held_to_what_each_expects(tmp_path: Path) -> None:

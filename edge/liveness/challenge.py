@@ -38,7 +38,9 @@ class Challenge:
         reason: why it failed, or "".
     """
 
-    def __init__(self, config: LivenessConfig, number: int, chance: Chance, embedding: Floats, t_ns: int) -> None:
+    def __init__(
+        self, config: LivenessConfig, number: int, chance: Chance, embedding: Floats, t_ns: int, track_id: int = 0
+    ) -> None:
         """
         Args:
             config: how many movements, which, and how long each may take.
@@ -46,10 +48,11 @@ class Challenge:
             chance: draws what is asked and when.
             embedding: (D,) float32, unit length: the face that was recognised.
             t_ns: now.
+            track_id: whom it is about, for those who are told.
         """
         self.state: ChallengeState | None = None
         self.reason = ""
-        self._number = number
+        self._number, self._track_id = number, track_id
         self._timeout_ns = round(config.ask_timeout_s * 1e9)
         self._asks = [Ask(config.asks[int(chance() * len(config.asks))]) for _ in range(config.ask_steps)]
         self._chance = chance
@@ -181,5 +184,5 @@ class Challenge:
     def _tell(self, t_ns: int, expires_ns: int) -> None:
         assert self.state is not None
         ask = self._asks[self._step - 1] if self._step else None
-        steps = len(self._asks)
-        self._prompts.append(Prompt(self._number, self.state, ask, self._step, steps, self.reason, t_ns, expires_ns))
+        whose, steps = (self._number, self._track_id), len(self._asks)
+        self._prompts.append(Prompt(*whose, self.state, ask, self._step, steps, self.reason, t_ns, expires_ns))

@@ -83,6 +83,11 @@ class Guard:
         prompts, self._prompts = self._prompts, []
         return prompts
 
+    def shown(self, track_id: int) -> Shown | None:
+        """What a track has shown so far, to look at; None before it was watched, and once it is answered."""
+        evidence, held = self._passive.assess(track_id), self._held.get(track_id)
+        return _shown(held, evidence) if held or evidence.looks else None
+
     def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
         return [
@@ -160,7 +165,7 @@ class Guard:
             self._fail(held, "left" if track.lost else "another-face", t_ns)
             outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
         else:
-            outcome = self._outcome(held, evidence, t_ns)
+            outcome = self._outcome(track, held, evidence, t_ns)
         if held.challenge:
             self._prompts += held.challenge.take_prompts()
         if outcome is None:
@@ -181,7 +186,7 @@ class Guard:
         self._release(track.id)
         return [replace(decision, shown=shown)]
 
-    def _outcome(self, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
+    def _outcome(self, track: Track, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
         """Why it does not open, _PASSES, or None while that is open."""
         config, late = self._config, t_ns - held.since_ns >= self._config.max_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
@@ -195,7 +200,7 @@ class Guard:
         if held.decision.proof is Proof.CHALLENGE:
             doubtful = late or attack or (evidence.enough and evidence.score >= config.doubt_score)
             if config.ask_when == "always" or doubtful:
-                self._challenge(held, t_ns)
+                self._challenge(track, held, t_ns)
                 return None
         elif attack:
             return ATTACK
@@ -209,13 +214,13 @@ class Guard:
             return _PASSES
         return NOT_SHOWN if late else None
 
-    def _challenge(self, held: _Held, t_ns: int) -> None:
+    def _challenge(self, track: Track, held: _Held, t_ns: int) -> None:
         """Begin a challenge, one at a time, as a door has one screen."""
         if any(other.challenge is not None for other in self._held.values()):
             return
         self._challenges += 1
         embedding = held.decision.verdict.embedding
-        held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns)
+        held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
 
     @staticmethod
     def _asks_for_more(held: _Held, proof: Proof) -> bool:
@@ -240,10 +245,10 @@ class Guard:
             self._judge.look_anew(self._denied.pop(track_id)[0])
 
 
-def _shown(held: _Held, evidence: Evidence) -> Shown:
-    challenge = held.challenge
+def _shown(held: _Held | None, evidence: Evidence) -> Shown:
+    challenge = held.challenge if held else None
     return Shown(
         score=evidence.score if evidence.enough else None,
         cues=tuple((cue.name, cue.value) for cue in evidence.cues),
-        challenge="" if challenge is None else challenge.reason or str(challenge.state),
+        challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
     )

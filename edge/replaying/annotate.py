@@ -10,10 +10,13 @@ import numpy as np
 from edge.errors import InputError
 from edge.identity.verdict import Progress
 from edge.pipeline import Pipeline
-from edge.records import Decision, Finding, Floats, Frame, Kind, Match, Pixels, Sample, Track
+from edge.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
+from edge.replaying.asked import told
+from edge.replaying.clip import Moment
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
+_WHITE = (255, 255, 255)
 _COLOURS = {Kind.DOOR_OPEN: _GREEN, Kind.DENIED: _RED, Kind.UNKNOWN: _AMBER}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SIZE = 0.42  # of letters, in a picture of
@@ -46,19 +49,26 @@ class Annotator:
         self._size = (0, 0)  # width and height of the clip, those of its first frame
         self._pending: tuple[Pixels, int] | None = None
         self._banner: tuple[str, _Colour, int] | None = None
+        self._prompt: tuple[str, int] | None = None  # what was told last, and until when it is shown
 
-    def see(self, frame: Frame, pipeline: Pipeline, decisions: list[Decision]) -> None:
+    def see(self, moment: Moment) -> None:
         """Add one frame with the state of the pipeline after it."""
-        pen = _Pen(frame.pixels.copy())
-        for track in pipeline.tracks:
+        t_ns = moment.frame.t_ns
+        pen = _Pen(moment.frame.pixels.copy())
+        for track in moment.pipeline.tracks:
             if not track.lost:
-                _draw_track(pen, track, pipeline, self._wanted)
-        for decision in decisions:
-            self._banner = (_announcement(decision), _COLOURS[decision.kind], frame.t_ns)
-        if self._banner and frame.t_ns - self._banner[2] < _BANNER_S * 1e9:
+                _draw_track(pen, track, moment.pipeline, self._wanted)
+        for prompt in moment.prompts:
+            asked = prompt.state is ChallengeState.ASKED
+            self._prompt = (told(prompt), prompt.expires_ns if asked else t_ns + round(_BANNER_S * 1e9))
+        for decision in moment.decisions:
+            self._banner = (_announcement(decision), _COLOURS[decision.kind], t_ns)
+        if self._banner and t_ns - self._banner[2] < _BANNER_S * 1e9:
             pen.banner(self._banner[0], self._banner[1])
-        pen.text(f"{frame.t_ns / 1e9:6.2f} s", (8, pen.height - 10), _GREY)
-        self._write(pen.picture, frame.t_ns)
+        if self._prompt and t_ns < self._prompt[1]:
+            pen.text(f"challenge: {self._prompt[0]}", (pen.step * 6, pen.height - 10), _WHITE)
+        pen.text(f"{t_ns / 1e9:6.2f} s", (8, pen.height - 10), _GREY)
+        self._write(pen.picture, t_ns)
 
     def close(self) -> None:
         """Finish the file; harmless when called again."""
@@ -104,6 +114,8 @@ def _draw_track(pen: _Pen, track: Track, pipeline: Pipeline, wanted: int) -> Non
     if sample and sample.landmarks:
         pen.dots(sample.landmarks.points_px[::3, :2], colour)
     captions = _captions(track, progress, sample, wanted)
+    if pipeline.guard and (shown := pipeline.guard.shown(track.id)):
+        captions.append(_life(shown))
     above = box.top - pen.step * len(captions)
     for row, caption in enumerate(captions):
         pen.text(caption, (box.left, max(above, 0) + pen.step * (row + 0.75)), colour)
@@ -146,14 +158,14 @@ class _Pen:
         cv2.rectangle(self.picture, _whole((at[0], top)), _whole((at[0] + width_px, bottom)), (25, 25, 25), -1)
         cv2.rectangle(self.picture, _whole((at[0], top)), _whole((reach, bottom)), colour, -1)
         ends = _whole((mark, top - self._line)), _whole((mark, bottom + self._line))
-        cv2.line(self.picture, *ends, (255, 255, 255), self._line)
+        cv2.line(self.picture, *ends, _WHITE, self._line)
 
     def banner(self, text: str, colour: _Colour) -> None:
         deep = round(32 * self._zoom)
         cv2.rectangle(self.picture, (0, 0), (self.picture.shape[1], deep), colour, -1)
         at = round(10 * self._zoom), round(23 * self._zoom)
         weight = max(1, round(2 * self._zoom))
-        cv2.putText(self.picture, _ascii(text), at, _FONT, 0.7 * self._zoom, (255, 255, 255), weight, cv2.LINE_AA)
+        cv2.putText(self.picture, _ascii(text), at, _FONT, 0.7 * self._zoom, _WHITE, weight, cv2.LINE_AA)
 
 
 def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: int) -> list[str]:
@@ -163,7 +175,8 @@ def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: i
     who = match.person.name if known and match and match.person else "looking"
     if progress.verdict and not known:
         who = str(progress.verdict.finding)
-    captions = [f"#{track.id} {who}, {progress.samples} of {wanted} samples"]
+    of = "" if progress.verdict else f" of {wanted}"
+    captions = [f"#{track.id} {who}, {progress.samples}{of} samples"]
     if match and match.person:
         sign = "<=" if match.distance_sq <= match.threshold_sq else ">"
         captions.append(f"distance {match.distance_sq:.2f} {sign} {match.threshold_sq:.2f}")
@@ -172,11 +185,18 @@ def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: i
     return captions
 
 
+def _life(shown: Shown) -> str:
+    """What was shown of being alive: 0 is genuine, 1 an attack."""
+    watched = "watching" if shown.score is None else f"attack {shown.score:.2f}"
+    return f"{watched}, challenge {shown.challenge}" if shown.challenge else watched
+
+
 def _announcement(decision: Decision) -> str:
     person = decision.verdict.match.person
     if decision.kind is Kind.UNKNOWN or person is None:
         return str(decision.kind)
-    return f"{decision.kind}: {person.name}"
+    why = f", {decision.reason}" if decision.reason else ""
+    return f"{decision.kind}: {person.name}{why}"
 
 
 def _colour(progress: Progress) -> _Colour:

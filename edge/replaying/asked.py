@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from edge.pipeline import Pipeline
-from edge.records import ChallengeState, Decision, Frame, Prompt
+from edge.records import ChallengeState, Prompt
+from edge.replaying.clip import Moment
 
 
 class Asked:
     """Looks on while a clip is replayed (a `Watcher`), and tells on standard error what is asked."""
 
-    def see(self, frame: Frame, pipeline: Pipeline, decisions: list[Decision]) -> None:
+    def see(self, moment: Moment) -> None:
         """Tell what was asked with this frame; seldom anything."""
-        for prompt in pipeline.take_prompts():
-            print(f"{prompt.t_ns / 1e9:8.2f} s  challenge {prompt.number}: {_told(prompt)}", file=sys.stderr)
+        for prompt in moment.prompts:
+            print(f"{prompt.t_ns / 1e9:8.2f} s  challenge {prompt.number}: {told(prompt)}", file=sys.stderr)
 
 
-def _told(prompt: Prompt) -> str:
+def told(prompt: Prompt) -> str:
+    """A prompt in a few words."""
     if prompt.state is ChallengeState.ASKED:
         by_s = prompt.expires_ns / 1e9
         return f"{prompt.ask}, {prompt.step} of {prompt.steps}, by {by_s:.2f} s"

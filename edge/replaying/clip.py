@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,15 +16,31 @@ from edge.config import CameraConfig, DoorConfig
 from edge.identity.gallery import load_gallery, nobody
 from edge.identity.sealing import read_key
 from edge.pipeline import Pipeline
-from edge.records import Decision, Frame, Kind
+from edge.records import Decision, Frame, Kind, Prompt
 from edge.vision.camera import open_camera
 from edge.vision.reader import load_vision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A door after one frame; the end of a clip, when whoever is left leaves, has none.
+
+    Attributes:
+        frame: lent until the next one.
+        pipeline: to look at.
+        decisions, prompts: that fell with this frame.
+    """
+
+    frame: Frame
+    pipeline: Pipeline
+    decisions: list[Decision]
+    prompts: list[Prompt]
 
 
 class Watcher(Protocol):
     """Somebody who looks on: called after every frame."""
 
-    def see(self, frame: Frame, pipeline: Pipeline, decisions: list[Decision]) -> None: ...
+    def see(self, moment: Moment) -> None: ...
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -84,8 +101,9 @@ def replay(
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
             t_ns = frame.t_ns
             decisions = pipeline.step(frame, at_ns)
+            moment = Moment(frame, pipeline, decisions, pipeline.take_prompts())
             for watcher in watchers:
-                watcher.see(frame, pipeline, decisions)
+                watcher.see(moment)
             yield from (line(decision) for decision in decisions)
         yield from (line(decision) for decision in pipeline.finish(t_ns, at_ns))
 

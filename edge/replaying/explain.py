@@ -9,9 +9,9 @@ from dataclasses import field as own
 import msgspec
 from msgspec import field
 
-from edge.pipeline import Pipeline
-from edge.records import Decision, Frame, Quality
-from edge.replaying.clip import Line
+from edge.records import Quality, Shown
+from edge.replaying.asked import told
+from edge.replaying.clip import Line, Moment
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -24,6 +24,7 @@ class Look(msgspec.Struct, frozen=True):
         distance_sq: of all that counted, fused, to the nearest person; lower is nearer; None where nothing counted.
         quality, size_px, yaw_deg, pitch_deg, sharpness, brightness, strength: as in `records.Quality`.
         doubted: it counted, and showed another face than the looks before: the evidence began anew or waits.
+        attack: what watching said of this being a picture, 0 (genuine) to 1; None: nothing yet, or not asked for.
     """
 
     t: float
@@ -38,6 +39,7 @@ class Look(msgspec.Struct, frozen=True):
     brightness: float
     strength: float
     doubted: bool = False
+    attack: float | None = None
 
 
 class Visitor(msgspec.Struct):
@@ -47,6 +49,7 @@ class Visitor(msgspec.Struct):
     first_s: float
     last_s: float
     looks: list[Look] = field(default_factory=list)
+    liveness: list[str] = field(default_factory=list)  # what was asked and shown of being alive, and when
     answers: list[Line] = field(default_factory=list)
 
     @property
@@ -62,9 +65,9 @@ class Explainer:
     visitors: dict[int, Visitor] = own(default_factory=dict)
     _counted: dict[int, int] = own(default_factory=dict)
 
-    def see(self, frame: Frame, pipeline: Pipeline, decisions: list[Decision]) -> None:
+    def see(self, moment: Moment) -> None:
         """Take down what became of a frame; the answers come by `hear`."""
-        now = _seconds(frame.t_ns)
+        pipeline, now = moment.pipeline, _seconds(moment.frame.t_ns)
         for track in pipeline.tracks:
             visitor = self.visitors.setdefault(track.id, Visitor(track.id, _seconds(track.first_ns), now))
             visitor.last_s = _seconds(track.last_ns)
@@ -74,8 +77,15 @@ class Explainer:
             progress = pipeline.judge.progress(track)
             distance_sq = progress.match.distance_sq if progress.match else None
             before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
-            doubted = not sample.quality.refusal and progress.samples <= before
-            visitor.looks.append(_look(now, sample.quality, progress.samples, distance_sq, doubted))
+            doubted = not sample.quality.refusal and 0 < progress.samples <= before
+            shown = pipeline.guard.shown(track.id) if pipeline.guard else None
+            look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
+            visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
+        for prompt in moment.prompts:
+            self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {told(prompt)}")
+        for decision in moment.decisions:
+            if decision.shown:
+                self.visitors[decision.verdict.track.id].liveness.append(f"{now:.2f} s: {_life(decision.shown)}")
 
     def hear(self, answer: Line) -> None:
         """Take down what the door answered a visitor."""
@@ -102,21 +112,29 @@ def _told(visitor: Visitor) -> str:
             f"      distance {answer.distance_sq:.2f}, threshold {answer.threshold_sq:.2f} (lower is nearer, stricter)",
             f"      runner-up {answer.runner_up_sq:.2f}, {answer.samples} samples, {after_s:.2f} s after first seen",
         ]
+    lines += [f"  {line}" for line in visitor.liveness]
     if not visitor.answers:
         lines.append("  no answer: " + ("too few looks counted" if looks else "no look was due before they left"))
     if looks:
-        lines.append("     time  counted  distance  quality  eyes px   yaw  pitch  sharp  light  clear")
+        lines.append("     time  counted  distance  quality  eyes px   yaw  pitch  sharp  light  clear  attack")
     lines += [_row(look) for look in looks]
     return "\n".join(lines)
 
 
+def _life(shown: Shown) -> str:
+    score = "watched too short" if shown.score is None else f"attack {shown.score:.2f} (0 genuine, 1 attack)"
+    cues = "".join(f", {name} {value:.4g}" for name, value in shown.cues)
+    return f"shown {score}{cues}{', challenge ' + shown.challenge if shown.challenge else ''}"
+
+
 def _row(look: Look) -> str:
     distance = "-" if look.distance_sq is None else f"{look.distance_sq:.2f}"
-    note = look.refusal or ("another face than before" if look.doubted else "")
+    attack = "-" if look.attack is None else f"{look.attack:.2f}"
+    note = look.refusal or ("another face" if look.doubted else "" if look.samples else "anew")
     return (
         f"  {look.t:7.2f}  {look.samples:7}  {distance:>8}  {look.quality:7.2f}  {look.size_px:7.0f}"
         f"  {look.yaw_deg:4.0f}  {look.pitch_deg:5.0f}  {look.sharpness:5.0f}  {look.brightness:5.0f}"
-        f"  {look.strength:5.2f}  {note}"
+        f"  {look.strength:5.2f}  {attack:>6}  {note}"
     ).rstrip()
 
 

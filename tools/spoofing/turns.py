@@ -19,7 +19,7 @@ from edge.records import Landmarks, Pixels
 
 Reals = NDArray[np.float64]
 
-NEAR = np.s_[60:440, 130:510]  # of a frame of 640x480: all of the face that `stand` puts there, however it is held
+NEAR = np.s_[90:410, 160:480]  # of a frame of 640x480: all of the face that `stand` puts there, however it is held
 FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.
 _OVAL = (
@@ -70,7 +70,7 @@ class Head:
         self._axis = self._middle + np.array([0, 0.3 * height, _AXIS * height])
 
     def draw(self, pose: Pose) -> Pixels:
-        """The picture with the head held so."""
+        """The picture with the head held so; it moves near the face only."""
         points = self._points
         turned = (points - self._axis) @ _turn(pose).T + self._axis + np.array([pose.x_px, pose.y_px, 0])
         away = np.maximum(FOCAL_PX + turned[:, 2:], 50.0) / (FOCAL_PX + points[:, 2:])
@@ -81,7 +81,6 @@ class Head:
 
     def _paint(self, drawn: Reals, depth: Reals) -> Pixels:
         """Every triangle from its place in the picture to its place in the drawing, the farthest first."""
-        rows, columns = self._picture.shape[:2]
         moving = np.flatnonzero(np.abs(drawn - self._points[:, :2]).max(1) > 1e-3)
         painted = self._picture.copy()
         if not moving.size:
@@ -90,8 +89,8 @@ class Head:
         triangles = triangles[np.argsort(-depth[triangles].mean(1))]
         corners, sources = drawn[triangles], self._points[triangles][:, :, :2]
         both = np.concatenate([corners, sources]).reshape(-1, 2)
-        left, top = np.maximum(np.floor(both.min(0)).astype(int), 0).tolist()
-        right, bottom = np.minimum(np.ceil(both.max(0)).astype(int) + 1, (columns, rows)).tolist()
+        left, top = np.maximum(np.floor(both.min(0)).astype(int), (NEAR[1].start, NEAR[0].start)).tolist()
+        right, bottom = np.minimum(np.ceil(both.max(0)).astype(int) + 1, (NEAR[1].stop, NEAR[0].stop)).tolist()
         owner = np.full((bottom - top, right - left), -1, np.int32)
         for number, corner in enumerate(np.round((corners - np.array([left, top])) * 16).astype(np.int32)):
             cv2.fillConvexPoly(owner, corner, (number,), lineType=cv2.LINE_8, shift=4)
@@ -135,17 +134,18 @@ def stand(portrait: Pixels, landmarks: Landmarks, eyes_px: float) -> Pixels:
 
 
 def tilt(picture: Pixels, pose: Pose, behind: int = 90) -> Pixels:
-    """The picture as a flat photo that fills the frame, held so, before a grey wall: what a hand can do with one."""
+    """The picture as a flat photo, held so, before a grey wall: what a hand can do with one; near the face only."""
     turn = _turn(pose)
     rows, columns = picture.shape[:2]
     camera = np.array([[FOCAL_PX, 0, columns / 2], [0, FOCAL_PX, rows / 2], [0, 0, 1]])
     place = np.column_stack([turn[:, 0], turn[:, 1], [pose.x_px, pose.y_px, FOCAL_PX]])
     to_middle = np.array([[1, 0, -columns / 2], [0, 1, -rows / 2], [0, 0, 1]])
     homography = camera @ place @ to_middle
-    held = cv2.warpPerspective(
-        picture, homography, (columns, rows), borderMode=cv2.BORDER_CONSTANT, borderValue=(behind, behind, behind)
-    )
-    return np.asarray(held, np.uint8)
+    shift = np.array([[1, 0, -NEAR[1].start], [0, 1, -NEAR[0].start], [0, 0, 1]], np.float64)
+    held = np.full_like(picture, behind)
+    size = (NEAR[1].stop - NEAR[1].start, NEAR[0].stop - NEAR[0].start)
+    held[NEAR] = cv2.warpPerspective(picture, shift @ homography, size, borderValue=(behind, behind, behind))
+    return held
 
 
 def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind: int = 90) -> Pixels:
