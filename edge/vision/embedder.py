@@ -35,6 +35,6 @@ class Embedder:
         """The (dimension,) float32 unit vector of the face in `pixels`."""
         self._model()
         vector = self._model.read("embedding")
-        length = max(math.sqrt(float(vector @ vector)), 1e-12)
+        length = max(math.hypot(*vector.tolist()), 1e-12)
         self.strength = length / self._typical_length if self._typical_length else 0.0
         return vector / length

@@ -89,12 +89,9 @@ def _way(points: Floats, start: int, end: int) -> tuple[float, float, float]:
 
 def _five(points: Floats) -> Floats:
     """The five points of alignment, (5, 2), of a mesh."""
-    rows = points[_FIVE].tolist()
-    eyes = [
-        (sum(row[0] for row in rows[first : first + 4]) / 4, sum(row[1] for row in rows[first : first + 4]) / 4)
-        for first in (0, 4)
-    ]
-    return np.array([*eyes, *((x, y) for x, y, _ in rows[8:])], np.float32)
+    rows = points[_FIVE, :2].tolist()
+    eyes = [[sum(column) / 4 for column in zip(*rows[first : first + 4], strict=True)] for first in (0, 4)]
+    return np.array([*eyes, *rows[8:]], np.float32)
 
 
 def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:

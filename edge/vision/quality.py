@@ -90,7 +90,8 @@ def _exposure(grey: Pixels) -> tuple[float, float]:
     height, width = grey.shape[:2]
     face = grey[height // 4 : height - height // 14, width * 3 // 14 : -width * 3 // 14]
     _, white = cv2.threshold(face, _WHITE, 1, cv2.THRESH_BINARY)
-    return float(cv2.mean(face)[0]), cv2.countNonZero(white) / face.size
+    mean, _ = cv2.meanStdDev(face)
+    return float(mean[0, 0]), cv2.countNonZero(white) / face.size
 
 
 def _sharpness(grey: Pixels) -> float:

@@ -39,7 +39,7 @@ class Tracker:
         """
         pairs = self._pair(faces)
         seen = [
-            replace(track, face=faces[j], last_ns=t_ns, hits=track.hits + 1)
+            Track(track.id, faces[j], track.first_ns, t_ns, track.hits + 1)
             for track, j in ((self._tracks[i], j) for i, j in pairs)
         ]
         continued = {i for i, _ in pairs}
