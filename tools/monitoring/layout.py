@@ -34,6 +34,8 @@ def layout(title: str, body_html: str, request: Request) -> str:
     """
     places: tuple[Place, ...] = request.app.state.places
     path = request.url.path
+    entries = "" if path == "/login" else "".join(_entry(place, path) for place in places)
+    nav = f'<nav aria-label="Views"><ul>{entries}</ul></nav>' if entries else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -44,7 +46,7 @@ def layout(title: str, body_html: str, request: Request) -> str:
         '<script src="/static/theme.js"></script><script type="module" src="/static/monitor.js"></script></head><body>'
         '<a class="skip" href="#main">Skip to content</a><header class="top"><div class="bar">'
         '<a class="brand" href="/"><img src="/static/icon.svg" alt="" width="22" height="22">Threshold</a>'
-        f'<nav aria-label="Views"><ul>{"".join(_entry(place, path) for place in places)}</ul></nav>'
+        f"{nav}"
         '<p class="link" id="link" role="status"></p>'
         f'<button type="button" id="theme" class="quiet">Theme</button>{_sign_out(request)}</div></header>'
         f'<main id="main" tabindex="-1"><h1>{escaped(title)}</h1>{body_html}</main></body></html>\n'

@@ -10,6 +10,8 @@ const named = () => { theme.textContent = dark() ? "Light" : "Dark"; theme.setAt
 theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; localStorage.setItem("theme", root.dataset.theme); named(); });
 named();
 
+document.querySelector(".top [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 const again = document.querySelector("[data-again]");
 if (again) setTimeout(() => location.reload(), 1000 * Number(again.dataset.again));
 

@@ -35,7 +35,7 @@ export function spark(points, label) {
 
 // series: [{name, points: [[ms, value|null]]}]; readable axes, zero at the bottom.
 export function plot(series, unit, from, to, label) {
-  const W = 460, H = 190, L = 46, R = 8, T = 10, B = 24;
+  const [W, H] = innerWidth > 700 ? [640, 210] : [420, 180], L = 46, R = 8, T = 10, B = 24;
   const box = svg("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label });
   const top = nice(Math.max(1, ...series.flatMap(({ points }) => known(points).map(([, value]) => value))) * 1.02);
   const x = (at) => L + ((at - from) / (to - from)) * (W - L - R), y = (value) => H - B - (value / top) * (H - T - B);
