@@ -203,6 +203,13 @@ class HomeAssistantConfig(Table, frozen=True):
     birth_topic: TopicName = "homeassistant/status"  # where Home Assistant says that it has started
 
 
+class MetricsConfig(Table, frozen=True):
+    """Figures for Prometheus at http://…/metrics, unencrypted, for whoever reaches that address; they name nobody."""
+
+    listen: str = "127.0.0.1"  # an IP address of this board; "0.0.0.0" or "::": all of them
+    port: Annotated[int, Meta(ge=1, le=65535)] = 9450
+
+
 class OutboxConfig(Table, frozen=True):
     """The store of events that the broker has not acknowledged yet."""
 
@@ -243,6 +250,7 @@ class DoorConfig(Table, frozen=True):
     mqtt: MqttConfig = MqttConfig()
     lock: LockConfig | None = None  # without the table: what subscribes to `…/open` drives the lock
     home_assistant: HomeAssistantConfig | None = None  # without the table: nothing is published outside threshold/
+    metrics: MetricsConfig | None = None  # without the table: none are served
     outbox: OutboxConfig = OutboxConfig()
     release: ReleaseConfig | None = None  # without the table: the gallery above and the installed models
 

@@ -37,6 +37,7 @@ from edge.vision.opening import Opening
 from edge.vitals import Vitals, gallery_ref
 
 if TYPE_CHECKING:
+    from edge.exporter import Exporter
     from edge.release.keeper import News
     from edge.renewal import Renewal
 
@@ -80,6 +81,7 @@ class Daemon:
         self._album = Album(config.snapshots, config.verdict.same_face_sq)
         self._manager = ServiceManager()
         self._eye = Eye(config, self._logbook.record, opening)
+        self._exporter = self._exporting()
         self._vitals = Vitals(
             config,
             eye=self._eye,
@@ -87,6 +89,7 @@ class Daemon:
             logbook=self._logbook,
             publisher=self._publisher,
             lock=self._lock,
+            exporter=self._exporter,
             stopwatch=stopwatch,
         )
         self._seen_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
@@ -102,6 +105,13 @@ class Daemon:
         from edge.renewal import Renewal
 
         return Renewal(self._config, self._config.release, self._released, stopwatch)
+
+    def _exporting(self) -> Exporter | None:
+        if self._config.metrics is None:
+            return None
+        from edge.exporter import Exporter  # here, because most doors need neither it nor an HTTP server
+
+        return Exporter(self._config.metrics, self._config.site)
 
     @property
     def frames(self) -> int:
@@ -119,7 +129,8 @@ class Daemon:
         Raises:
             CameraError: a clip or folder of stills cannot be opened; a camera is waited for.
         """
-        with self._logbook.outbox, self._lock or contextlib.nullcontext():
+        aside = contextlib.nullcontext()
+        with self._logbook.outbox, self._lock or aside, self._exporter or aside:
             camera = None if self._eye.patient else self._open_first()  # without its clip nothing begins
             self._logbook.record(EventKind.STARTED, f"camera {self._eye.name}")
             camera = camera or self._open_first()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,8 @@ class Logbook:
         self._circumstances = circumstances
         self._clock = clock
         self._ids = Uuid7Source()
+        self._counting = threading.Lock()
+        self._counts: Counter[EventKind] = Counter()
         self._open_max_age_ns = round(config.mqtt.open_max_age_s * 1e9)
         self._tended_ns = 0
         self._offset_ns = time.time_ns() - time.monotonic_ns()
@@ -77,6 +81,7 @@ class Logbook:
                 log.warning("the door was not opened for %s: that could not be put on record", person)
                 self.record(EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened")
             return None
+        self._count(event.kind)
         opens = decision.kind is Kind.DOOR_OPEN
         opening = open_message(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
         return Entry(event.id, seq, opening)
@@ -87,6 +92,8 @@ class Logbook:
             self.outbox.append(self._system(kind, reason))
         except OutboxError as error:
             log.debug("%s", error)  # the outbox has said so itself
+        else:
+            self._count(kind)
 
     def open_expired(self, message: Open, why: str) -> None:
         """Record that an opening did not surely arrive in time."""
@@ -109,6 +116,11 @@ class Logbook:
         for notice in self.outbox.notices():
             self.record(notice.kind, notice.reason)
 
+    def counts(self) -> Mapping[EventKind, int]:
+        """How many events of each kind were put on record since the start."""
+        with self._counting:
+            return dict(self._counts)
+
     def problems(self) -> list[str]:
         """What somebody should look at, a line each."""
         problems = [self.outbox.trouble()] if self.outbox.trouble() else []
@@ -120,12 +132,17 @@ class Logbook:
 
     def _dropped(self, count: int) -> Event:
         reason = f"{count} events were lost: more than the event store holds, or older"
+        self._count(EventKind.EVENTS_DROPPED)
         return self._system(EventKind.EVENTS_DROPPED, reason, dropped=count)
 
     def _system(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
         return system_event(
             kind, reason, id=self._new_id(), at_ns=time.time_ns(), door=self._circumstances(), dropped=dropped
         )
+
+    def _count(self, kind: EventKind) -> None:
+        with self._counting:
+            self._counts[kind] += 1
 
     def _new_id(self) -> str:
         return self._ids.new(time.time_ns() // 1_000_000)

@@ -1,8 +1,9 @@
-"""How the door is doing: gathered from its parts, published now and then."""
+"""How the door is doing: gathered from its parts, published now and then, and shown to Prometheus."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from edge.config import DoorConfig
 from edge.eye import Eye
@@ -16,6 +17,9 @@ from edge.messaging.publisher import Publisher
 from edge.pipeline import Pipeline
 from edge.stopwatch import Stopwatch
 from edge.vision.camera import Camera
+
+if TYPE_CHECKING:
+    from edge.exporter import Exporter
 
 
 class Vitals:
@@ -35,12 +39,13 @@ class Vitals:
         logbook: Logbook,
         publisher: Publisher,
         lock: Lock | None,
+        exporter: Exporter | None,
         stopwatch: Stopwatch,
     ) -> None:
         """
         Args:
             config: of the door.
-            eye, pipeline, logbook, publisher, lock: its parts.
+            eye, pipeline, logbook, publisher, lock, exporter: its parts.
             stopwatch: what its stages are timed with.
         """
         self.frames = 0
@@ -52,6 +57,7 @@ class Vitals:
         self._logbook = logbook
         self._publisher = publisher
         self._lock = lock
+        self._exporter = exporter
         self._stopwatch = stopwatch
         self._started_ns = time.monotonic_ns()
         self._told: tuple[int, int] = (self._started_ns, 0)  # when last, and frames until then
@@ -69,7 +75,10 @@ class Vitals:
             return
         self._told = (now_ns, self.frames)
         fps = (self.frames - frames) * 1e9 / (now_ns - last_ns)
-        self._publisher.health(self._health(kit, now_ns, fps, self.dropped + (camera.dropped if camera else 0)))
+        health = self._health(kit, now_ns, fps, self.dropped + (camera.dropped if camera else 0))
+        self._publisher.health(health)
+        if self._exporter:
+            self._exporter.show(health, connected=self._connected(), events=self._logbook.counts())
         self._stopwatch.clear()
 
     def _health(self, kit: Kit, now_ns: int, fps: float, dropped: int) -> Health:
@@ -97,14 +106,19 @@ class Vitals:
             lock=self._lock.state if self._lock else None,
         )
 
+    def _connected(self) -> bool:
+        return self._publisher.state.link is Link.ONLINE
+
     def _problems(self) -> tuple[str, ...]:
         problems = [self._eye.problem()] if self._eye.problem() else []
-        if self._publisher.state.link is not Link.ONLINE:
+        if not self._connected():
             problems.append(self._publisher.state.reason or "not connected to the broker")
         if not clock_synced():
             problems.append("the clock is not synchronised")
         if self._lock and self._lock.problem():
             problems.append(self._lock.problem())
+        if self._exporter and self._exporter.problem():
+            problems.append(self._exporter.problem())
         return (*problems, *self._logbook.problems())
 
 

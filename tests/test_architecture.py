@@ -20,6 +20,7 @@ SOLE_IMPORTERS = {
     "picamera2": "edge.vision.picamera",
     "tuf": "edge.release.trust",
     "gpiozero": "edge.lock",
+    "prometheus_client": "edge.metrics",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
