@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measure the door's liveness on clips: APCER for each kind of attack, BPCER, ACER and DET (ISO/IEC 30107-3).
+"""Measure presentation attack detection: APCER for each kind of attack, BPCER, ACER and DET (ISO/IEC 30107-3).
 
-    python tools/evaluate_pad.py clips --html report.html
+    python tools/evaluate_pad.py DIR --html report.html
 
-The folder holds genuine/ and one folder for each kind of attack, in each a folder of clips for each person.
-Kinds called simulated-... (tools/make_attack_clips.py) are told apart from filmed ones. The score is 0 (genuine) to
-1 (attack): at or above --limit, a clip counts as an attack; lower is stricter.
+DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips or pictures.
+Kinds called simulated-... (tools/make_attack_clips.py) are told apart from filmed ones. Clips go through the door's
+own liveness: its score is 0 (genuine) to 1 (attack), at or above --limit a clip is an attack, and lower is stricter.
+Pictures go through a published one-frame model, which no door uses; see docs/liveness.md.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import csv
 import html
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import desktop  # noqa: F401
@@ -23,17 +24,26 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import msgspec
 import pages
+from spoofing.candidates import CANDIDATES
 from spoofing.report import PadReport, measure, show
-from spoofing.watch import read_cases, ready, watch
+from spoofing.stills import StillReport, choose, look, measure_stills, show_stills
+from spoofing.watch import Case, read_cases, ready, watch
 
 from edge.config import LivenessConfig
 from edge.errors import InputError
 from edge.files import replace_file
 from edge.program import run
+from edge.vision.reader import Vision
 
-_DEVELOPMENT = (
-    "windows of seven development clips and simulated photos: not other people, if yours are these (docs/liveness.md)"
-)
+_DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
+_NUAA = "nuaa-dev, equal errors on its seven people"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was measured, null where there was nothing of it."""
+
+    clips: PadReport | None
+    pictures: StillReport | None
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -53,10 +63,23 @@ def read_groups(path: Path) -> dict[str, str]:
     return {person: group for person, group in rows if (person, group) != ("person", "group")}
 
 
-def page(report: PadReport) -> str:
+def page(report: Report) -> str:
     """The report as one HTML page that needs nothing else."""
+    title = "Presentation attacks"
+    head = f"{pages.HEAD}<title>{title}</title></head><body><h1>{title}</h1>"
+    parts = []
+    if report.clips:
+        parts.append(f"<h2>Clips</h2>\n{_plot(report.clips.det)}\n<pre>{html.escape(show(report.clips))}</pre>")
+    if report.pictures:
+        text = html.escape(show_stills(report.pictures))
+        parts.append(f"<h2>Pictures</h2>\n{_plot(report.pictures.det)}\n<pre>{text}</pre>")
+    return f"{head}\n{''.join(parts)}</body></html>\n"
+
+
+def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+    """DET curves as SVG."""
     figure, axes = plt.subplots(figsize=(6.5, 5), layout="constrained")
-    for kind, points in report.det.items():
+    for kind, points in curves.items():
         axes.step([100 * bpcer for _, bpcer, _ in points], [100 * apcer for *_, apcer in points], label=kind)
     axes.set_xlabel("BPCER, %")
     axes.set_ylabel("APCER, %")
@@ -70,42 +93,70 @@ def page(report: PadReport) -> str:
     with mpl.rc_context({"svg.hashsalt": "pad"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     plt.close(figure)
-    title = "Presentation attacks"
     svg = drawn.getvalue()
-    text = html.escape(show(report))
-    head = f"{pages.HEAD}<title>{title}</title></head><body><h1>{title}</h1>"
-    return f"{head}\n{svg[svg.index('<svg') :]}\n<pre>{text}</pre></body></html>\n"
+    return svg[svg.index("<svg") :]
+
+
+def _clips(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, groups: dict[str, str]) -> PadReport:
+    limit = LivenessConfig().attack_score if given.limit is None else given.limit
+    watched = [watch(case, vision, limit) for case in cases]
+    chosen_on = given.chosen_on or _DEVELOPMENT
+    return measure(watched, source=str(given.source), limit=limit, chosen_on=chosen_on, groups=groups)
+
+
+def _pictures(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, groups: dict[str, str]) -> StillReport:
+    candidate = CANDIDATES[given.model]
+    score = candidate.load()
+    seen = [look(case, vision, score, candidate.margin) for case in cases]
+    limit, chosen_on = candidate.limit, _NUAA
+    if given.choose:
+        limit, chosen_on = choose(seen, given.choose), f"{', '.join(given.choose)} of this folder; the others reported"
+        seen = [each for each in seen if each.case.subject not in given.choose]
+    return measure_stills(
+        seen, source=str(given.source), model=given.model, limit=limit, chosen_on=chosen_on, groups=groups
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="DIR", help="genuine/ and a folder for each kind of attack")
-    parser.add_argument("--limit", type=float, help="score from which on it is an attack (default: the door's)")
+    parser.add_argument(
+        "--limit", type=float, help="of clips: score from which on it is an attack (default: the door's)"
+    )
     parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
-    parser.add_argument("--seconds", type=float, nargs="+", default=(0.75, 1.0, 1.25), help="judge after so long")
+    parser.add_argument(
+        "--model", choices=CANDIDATES, default="face-anti-spoofing", help="of pictures (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--choose",
+        nargs="+",
+        metavar="PERSON",
+        help="of pictures: choose the limit where errors are equal on these people, and report the others "
+        "(default: the limit chosen so on nuaa-dev)",
+    )
     parser.add_argument("--groups", type=Path, metavar="X.csv", help='"person,group": BPCER by group')
     parser.add_argument("--json", type=Path, metavar="X.json", help="write all figures")
-    parser.add_argument("--html", type=Path, metavar="X.html", help="write a page with the DET plot")
+    parser.add_argument("--html", type=Path, metavar="X.html", help="write a page with the DET plots")
     given = parser.parse_args(words)
     groups = read_groups(given.groups) if given.groups else {}
     if given.limit is not None and not given.chosen_on:
         raise InputError("--limit: say with --chosen-on what it was chosen on")
     cases = read_cases(given.source)
+    moving, still = ([case for case in cases if case.moving is wanted] for wanted in (True, False))
     vision = ready()
-    report = measure(
-        [watch(case, vision) for case in cases],
-        source=str(given.source),
-        limit=LivenessConfig().attack_score if given.limit is None else given.limit,
-        chosen_on=given.chosen_on or _DEVELOPMENT,
-        seconds=sorted(given.seconds),
-        groups=groups,
+    report = Report(
+        clips=_clips(moving, vision, given, groups) if moving else None,
+        pictures=_pictures(still, vision, given, groups) if still else None,
     )
     if given.json:
         replace_file(given.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if given.html:
         replace_file(given.html, page(report).encode())
-    sys.stdout.write(show(report))
+    if report.clips:
+        sys.stdout.write(show(report.clips))
+    if report.pictures:
+        sys.stdout.write(show_stills(report.pictures))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 
     python tools/make_attack_clips.py DIR --out clips --count 20
 
-DIR holds clips, or a folder of clips for each person. Into --out go genuine/<person>/ (links to the clips) and
-simulated-<species>/<person>/: a photo held, held so near that it fills the view, standing still, bent; a screen that
-shows a photo, and one that replays the clip. They are simulated: no camera has seen them. `evaluate_pad.py` keeps
-them apart from real ones.
+DIR holds clips, or a folder of clips for each person; --photos other people's photos, to be shown once each. Into
+--out go genuine/<person>/ (links to the clips) and simulated-<species>/<person>/: a photo held, held so near that it
+fills the view, standing still, bent; a screen that shows a photo, and one that replays the clip. They are simulated:
+no camera has seen them. `evaluate_pad.py` keeps them apart from real ones.
 """
 
 from __future__ import annotations
@@ -18,24 +18,36 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from spoofing.simulate import SPECIES, draw_scene, shoot
+from photos import photos_in
+from spoofing.simulate import REPLAY, SPECIES, draw_scene, shoot
 from spoofing.watch import GENUINE, SIMULATED
 
 from edge.errors import InputError
 from edge.program import run
 from edge.records import Pixels
+from edge.vision.camera import read_image
 from edge.vision.recorded import Clip
 
 _CLIPS = ("*.avi", "*.mp4", "*.mpg", "*.mkv", "*.gif")
 _MOST_FRAMES = 150
 
 
-def make(source: Path, out: Path, *, count: int, species: Sequence[str], seed: int) -> int:
+def make(
+    source: Path,
+    out: Path,
+    *,
+    count: int,
+    species: Sequence[str],
+    seed: int,
+    seconds: float,
+    photos: Sequence[Path] = (),
+) -> int:
     """Write the clips; returns how many attacks.
 
     Raises:
         InputError: there is no clip to make them from, or `out` holds something already.
         CameraError: a clip cannot be read.
+        ImageError: a photo cannot be read.
     """
     paths = sorted(path for pattern in _CLIPS for path in source.rglob(pattern))
     if not paths:
@@ -43,23 +55,55 @@ def make(source: Path, out: Path, *, count: int, species: Sequence[str], seed: i
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: is not empty; name a new folder")
     rng = np.random.default_rng(seed)
-    backgrounds = []
+    walls = []
     made = 0
     for path in paths:
         frames = _frames(path)
-        backgrounds.append(cv2.GaussianBlur(frames[0], (0, 0), 12).astype(np.uint8))
+        walls.append(_wall(frames[0]))
         subject = path.parent.name if path.parent != source else path.stem
         _link(path, out / GENUINE / subject)
         for kind in species:
-            folder = out / f"{SIMULATED}{kind}" / subject
-            folder.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                shown = frames if kind == "screen-replay" else [frames[int(rng.integers(len(frames)))]]
-                scene = draw_scene(kind, int(rng.integers(2**31)), shown[0])
-                behind = backgrounds[int(rng.integers(len(backgrounds)))]
-                _write(folder / f"{path.stem}-{number}.avi", list(shoot(shown, behind, scene)), scene.fps)
+                shown = frames if kind == REPLAY else [frames[int(rng.integers(len(frames)))]]
+                _attack(
+                    out / f"{SIMULATED}{kind}" / subject / f"{path.stem}-{number}.avi", kind, shown, walls, seconds, rng
+                )
+                made += 1
+    for path in photos:
+        for kind in species:
+            if kind != REPLAY:
+                folder = out / f"{SIMULATED}{kind}" / path.parent.name
+                _attack(folder / f"{path.stem}.avi", kind, [read_image(path)], walls, seconds, rng)
                 made += 1
     return made
+
+
+def _attack(
+    path: Path,
+    kind: str,
+    shown: Sequence[Pixels],
+    walls: Sequence[Pixels],
+    seconds: float,
+    rng: np.random.Generator,
+) -> None:
+    """One clip of an attack in a random scene."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scene = draw_scene(kind, int(rng.integers(2**31)), shown[0], seconds)
+    _write(path, list(shoot(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
+
+
+def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
+    """One photo each of so many people, drawn; of all if there are fewer.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    first: dict[str, Path] = {}
+    for path in photos_in(folder):
+        first.setdefault(path.parent.name, path)
+    names = sorted(first)
+    chosen = np.random.default_rng(seed).permutation(len(names))[:people]
+    return [first[names[place]] for place in sorted(chosen)]
 
 
 def _frames(path: Path) -> list[Pixels]:
@@ -70,6 +114,11 @@ def _frames(path: Path) -> list[Pixels]:
             if len(frames) == _MOST_FRAMES:
                 break
     return frames
+
+
+def _wall(frame: Pixels) -> Pixels:
+    """The colours and the light of a scene, too blurred for a detector to find a face in it."""
+    return np.asarray(cv2.GaussianBlur(frame, (0, 0), frame.shape[1] / 5), np.uint8)
 
 
 def _link(path: Path, folder: Path) -> None:
@@ -93,8 +142,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=4, help="attacks of each species on each clip (default: 4)")
     parser.add_argument("--species", nargs="+", choices=SPECIES, default=SPECIES, help="which (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each attack (default: 4)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos for each person, to be shown, too")
+    parser.add_argument("--people", type=int, default=100, help="of --photos, one photo each, drawn (default: 100)")
     given = parser.parse_args(words)
-    made = make(given.source, given.out, count=given.count, species=given.species, seed=given.seed)
+    photos = draw_photos(given.photos, given.people, given.seed) if given.photos else []
+    made = make(
+        given.source,
+        given.out,
+        count=given.count,
+        species=given.species,
+        seed=given.seed,
+        seconds=given.seconds,
+        photos=photos,
+    )
     sys.stdout.write(f"{made} simulated attacks in {given.out}\n")
 
 

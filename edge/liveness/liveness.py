@@ -19,9 +19,10 @@ from edge.records import Frame, Sample, Track
 RUN_S = 1.5  # a run ends after so long, and the next begins: over longer ones a photo moved far looks alive
 MIN_LOOKS = 6  # in a run, the first included, for it to mean anything
 MAX_TRACKS = 16  # remembered at once; beyond, the one longest unseen is forgotten
-_SCALE = 1.2  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
+_SCALE = 1.15  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
 _STRANGE = 0.15  # unexplained share from which on a look was not registered; heads that turn reach 0.08
-_MISSES = 3  # looks in a row that cannot be compared: it is the run's first look that has slipped
+_MISSES = 3  # looks in a row that cannot be compared: it is the first look of the run that has slipped
+_SLIPPED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
 # Score = 1 / (1 + exp(-(sum of weight * ln(value / middle)))). Fitted as docs/liveness.md tells.
 WEIGHTS = {"local-motion": (-1.70, 0.150), "unexplained": (-2.57, 0.0027)}
 _LEAST = {"local-motion": 0.02, "unexplained": 1e-4}  # what is smaller counts as this
@@ -114,7 +115,7 @@ class Liveness:
     def _weigh(self, run: _Run) -> None:
         """Measure a run that is long enough; keep it if it never showed more life."""
         compared = len(run.residuals)
-        if run.last_ns - run.first_ns < self._min_ns or compared + 1 < MIN_LOOKS or run.missed > compared / 2:
+        if run.last_ns - run.first_ns < self._min_ns or compared + 1 < MIN_LOOKS or run.missed > compared * _SLIPPED:
             return
         values = {
             "local-motion": local_motion(run.residuals, run.reference.gradient),

@@ -1,7 +1,8 @@
 """Simulated presentation attacks: a picture held before a camera, drawn frame by frame. No real attack is in these.
 
 The picture is a plane (or a slightly bent sheet) before a pinhole camera of about 60 degrees; a hand moves it by slow
-sway, faster shake and tremor. Screens add what re-capture adds: a pixel grid (moire), gamma, flicker, and a bezel.
+sway, faster shake and tremor. The camera exposes each row for a while, one row after another. Screens add what
+re-capture adds: a pixel grid (moire), gamma, flicker, and a bezel.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.records import Pixels
+from edge.records import Floats, Pixels
 
 Reals = NDArray[np.float64]
 
-SPECIES = ("photo-held", "photo-filling", "photo-still", "photo-bent", "screen-still", "screen-replay")
+REPLAY = "screen-replay"
+SPECIES = ("photo-held", "photo-filling", "photo-still", "photo-bent", "screen-still", REPLAY)
 FLAT_PHOTOS = ("photo-held", "photo-filling", "photo-still")
 _FOCAL = 1.0 / (2 * math.tan(math.radians(30)))  # in widths of the picture: 60 degrees
+_BANDS = 4  # of rows that are exposed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Scene:
         blur_px: standard deviation of the lens blur.
         jpeg: quality of each frame's compression, 1..100.
         gain, drift: brightness of the picture, and how far it wanders during the clip, share.
+        exposure_s, readout_s: how long a row sees, and from the first row to the last.
         seed: of everything random in it.
     """
 
@@ -54,10 +58,12 @@ class Scene:
     jpeg: int
     gain: float
     drift: float
+    exposure_s: float
+    readout_s: float
     seed: int
 
 
-def draw_scene(species: str, seed: int, picture: Pixels) -> Scene:
+def draw_scene(species: str, seed: int, picture: Pixels, seconds: float) -> Scene:
     """A random scene of one species for a picture; the same seed gives the same scene."""
     rng = np.random.default_rng((seed, SPECIES.index(species)))
     height, width = picture.shape[:2]
@@ -69,7 +75,7 @@ def draw_scene(species: str, seed: int, picture: Pixels) -> Scene:
     return Scene(
         species=species,
         fps=float(rng.choice((10, 15, 20, 25, 30))),
-        seconds=2.5,
+        seconds=seconds,
         width_px=size[0],
         height_px=size[1],
         scale=scale,
@@ -84,6 +90,8 @@ def draw_scene(species: str, seed: int, picture: Pixels) -> Scene:
         jpeg=int(rng.integers(50, 96)),
         gain=float(rng.uniform(0.6, 1.15)),
         drift=float(rng.uniform(0.0, 0.1)),
+        exposure_s=float(rng.uniform(0.002, 0.03)),
+        readout_s=float(rng.uniform(0.01, 0.03)),
         seed=seed,
     )
 
@@ -107,18 +115,34 @@ def shoot(pictures: Sequence[Pixels], background: Pixels | None, scene: Scene) -
     for number in range(round(scene.seconds * scene.fps)):
         t_s = number / scene.fps
         picture = shown[_to_and_fro(number, len(shown))]
-        homography = hand.homography(t_s, picture.shape[1], picture.shape[0])
         if scene.species == "photo-bent":
             picture = _bend(picture, 0.08 + 0.04 * math.sin(2 * math.pi * 0.4 * t_s))
-        mask = cv2.warpPerspective(np.full(picture.shape[:2], 255, np.uint8), homography, size)
-        drawn = cv2.warpPerspective(picture, homography, size, flags=cv2.INTER_LINEAR)
-        lit = drawn.astype(np.float32) * (scene.gain * (1 + scene.drift * math.sin(2 * math.pi * 0.5 * t_s + light)))
+        drawn, opaque = _exposed(picture, hand, scene, t_s)
+        lit = drawn * (scene.gain * (1 + scene.drift * math.sin(2 * math.pi * 0.5 * t_s + light)))
         if screen:
             lit *= 1 + 0.04 * math.sin(2 * math.pi * 3.7 * t_s)
-        opaque = (mask.astype(np.float32) / 255)[..., None]
-        seen = np.asarray(cv2.GaussianBlur(lit * opaque + behind * (1 - opaque), (0, 0), scene.blur_px), np.float32)
-        seen += rng.normal(0, scene.noise, seen.shape).astype(np.float32)
+        seen = np.asarray(cv2.GaussianBlur(lit + behind * (1 - opaque), (0, 0), scene.blur_px), np.float32)
+        seen += rng.standard_normal(seen.shape, np.float32) * np.float32(scene.noise)
         yield _compressed(np.clip(seen, 0, 255).astype(np.uint8), scene.jpeg)
+
+
+def _exposed(picture: Pixels, hand: _Hand, scene: Scene, t_s: float) -> tuple[Floats, Floats]:
+    """The picture over black, (H, W, 3), and how much of each pixel it fills, (H, W, 1), while the hand goes on."""
+    height, width = picture.shape[:2]
+    framed = np.dstack([picture, np.full((height, width), 255, np.uint8)])
+    rows = scene.height_px // _BANDS
+    bands = []
+    for band in range(_BANDS):
+        up = np.array([[1, 0, 0], [0, 1, -band * rows], [0, 0, 1]])
+        size = (scene.width_px, rows if band < _BANDS - 1 else scene.height_px - band * rows)
+        begins_s = t_s + scene.readout_s * band / _BANDS
+        first, last = (
+            cv2.warpPerspective(framed, up @ hand.homography(moment, width, height), size, flags=cv2.INTER_LINEAR)
+            for moment in (begins_s, begins_s + scene.exposure_s)
+        )
+        bands.append((first.astype(np.float32) + last.astype(np.float32)) / np.float32(2))
+    seen = np.asarray(np.concatenate(bands), np.float32)
+    return seen[..., :3], seen[..., 3:] / np.float32(255)
 
 
 class _Hand:

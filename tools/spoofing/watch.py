@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig, VerdictConfig
 from edge.errors import InputError
 from edge.liveness.evidence import Evidence
-from edge.liveness.liveness import Liveness
+from edge.liveness.liveness import RUN_S, Liveness
+from edge.records import Frame, Sample, Track
 from edge.vision.reader import Vision, load_vision
 from edge.vision.recorded import Clip
 from edge.vision.tracker import Tracker
 
 GENUINE = "genuine"
 SIMULATED = "simulated-"  # species whose folder is called so were made by a script, not filmed
+WINDOW_EVERY_S = 0.5
 _CLIPS = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".webm", ".gif"})
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One clip: `species` is "genuine" or the kind of attack, `subject` the person shown."""
+    """One clip or picture: `species` is "genuine" or the kind of attack, `subject` the person shown."""
 
     species: str
     subject: str
     path: Path
+
+    @property
+    def moving(self) -> bool:
+        """Whether it is a clip."""
+        return self.path.suffix.lower() in _CLIPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +43,45 @@ class Watched:
     Attributes:
         case: which.
         trace: the evidence of the track that had most looks, after each look.
-        read_ns, observe_ns: CPU time of this thread in samples without liveness, and in liveness.
+        windows: the scores of that track by runs that begin half a second apart, each as if nothing had been before.
+        read_ns, observe_ns: CPU time of this thread in sampled frames without liveness, and in liveness.
     """
 
     case: Case
     trace: tuple[Evidence, ...]
+    windows: tuple[float, ...]
     read_ns: int
     observe_ns: int
 
-    def score_after(self, seconds: float, min_looks: int) -> float | None:
-        """The score once it was watched for so long; None: it never was."""
-        for evidence in self.trace:
-            if evidence.watched_s >= seconds - 1e-6 and evidence.looks >= min_looks:
-                return evidence.score
-        return None
+    @property
+    def at_the_door(self) -> float | None:
+        """The score that settles it, life shown or none for long; None: the clip was over before."""
+        return next((evidence.score for evidence in self.trace if evidence.enough), None)
+
+    @property
+    def at_the_end(self) -> float | None:
+        """The score when the clip was over; None: there never was one."""
+        return self.trace[-1].score if self.trace and self.trace[-1].cues else None
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """The clips of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
+    """Clips and pictures of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
 
     Raises:
-        InputError: there are no genuine clips, or no attacks.
+        InputError: there is nothing genuine, or no attack, among the clips or among the pictures.
     """
     cases = []
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.suffix.lower() in _CLIPS and len(parts) in (2, 3):
+        if path.suffix.lower() in _CLIPS | _PICTURES and len(parts) in (2, 3):
             cases.append(Case(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
-    genuine = sum(case.species == GENUINE for case in cases)
-    if not genuine or genuine == len(cases):
-        raise InputError(f"{folder}: clips wanted in {GENUINE}/ and in a folder for each kind of attack beside it")
+    for what, some in (
+        ("clips", [each for each in cases if each.moving]),
+        ("pictures", [each for each in cases if not each.moving]),
+    ):
+        genuine = sum(case.species == GENUINE for case in some)
+        if (some or not cases) and (not genuine or genuine == len(some)):
+            raise InputError(f"{folder}: {what} wanted in {GENUINE}/ and in a folder for each kind of attack beside it")
     return cases
 
 
@@ -73,32 +90,56 @@ def ready() -> Vision:
     return load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
 
 
-def watch(case: Case, vision: Vision) -> Watched:
+@dataclass(slots=True)
+class _Followed:
+    """One track: what is known after each look, and the windows of it that go on."""
+
+    traced: list[Evidence] = field(default_factory=list)
+    windows: list[tuple[int, Liveness]] = field(default_factory=list)
+    sampled_ns: int = 0
+
+    def observe(self, track: Track, frame: Frame, sample: Sample, config: LivenessConfig) -> None:
+        if not self.windows or frame.t_ns - self.windows[-1][0] >= WINDOW_EVERY_S * 1e9:
+            self.windows.append((frame.t_ns, Liveness(config=config)))
+        for since_ns, liveness in self.windows:
+            if frame.t_ns - since_ns <= RUN_S * 1e9:
+                liveness.observe(track, frame, sample, frame.t_ns)
+
+    def scores(self, track_id: int) -> tuple[float, ...]:
+        known = [liveness.assess(track_id) for _, liveness in self.windows]
+        return tuple(evidence.score for evidence in known if evidence.cues)
+
+
+def watch(case: Case, vision: Vision, limit: float) -> Watched:
     """Run one clip through the eyes of a door that has liveness on.
 
     Raises:
         CameraError: the clip cannot be read.
     """
-    tracker, liveness = Tracker(TrackerConfig()), Liveness(config=LivenessConfig())
-    traces: dict[int, list[Evidence]] = {}
-    sampled_ns: dict[int, int] = {}
+    config = LivenessConfig(attack_score=limit)
+    tracker, liveness = Tracker(TrackerConfig()), Liveness(config=config)
+    followed: dict[int, _Followed] = {}
     read_ns = observe_ns = 0
-    every_ns = VerdictConfig().sample_every_s * 1e9
+    every_ns = VerdictConfig().sample_every_s * 1e9 - 1e6
     with Clip(case.path) as clip:
         for frame in clip:
             started = time.thread_time_ns()
             tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.t_ns)
-            read_ns += time.thread_time_ns() - started
+            found_ns = time.thread_time_ns() - started
             for track in tracks:
-                if track.lost or frame.t_ns - sampled_ns.get(track.id, -(10**12)) < every_ns - 1e6:
+                mine = followed.setdefault(track.id, _Followed())
+                if track.lost or (mine.traced and frame.t_ns - mine.sampled_ns < every_ns):
                     continue
-                sampled_ns[track.id] = frame.t_ns
+                mine.sampled_ns = frame.t_ns
                 started = time.thread_time_ns()
                 sample = vision.reader.read(frame, track.face)
                 between = time.thread_time_ns()
                 liveness.observe(track, frame, sample, frame.t_ns)
-                evidence = liveness.assess(track.id)
-                read_ns, observe_ns = read_ns + between - started, observe_ns + time.thread_time_ns() - between
-                traces.setdefault(track.id, []).append(evidence)
-    trace = max(traces.values(), key=len, default=[])
-    return Watched(case, tuple(trace), read_ns, observe_ns)
+                mine.traced.append(liveness.assess(track.id))
+                observe_ns += time.thread_time_ns() - between
+                read_ns, found_ns = read_ns + found_ns + between - started, 0
+                mine.observe(track, frame, sample, config)
+    if not followed:
+        return Watched(case, (), (), read_ns, observe_ns)
+    track_id, most = max(followed.items(), key=lambda item: len(item[1].traced))
+    return Watched(case, tuple(most.traced), most.scores(track_id), read_ns, observe_ns)
