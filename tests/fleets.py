@@ -16,6 +16,7 @@ from edge.messaging.events import (
     EventKind,
     GalleryRef,
     Health,
+    Occupancy,
     PersonRef,
     Presence,
     Record,
@@ -107,6 +108,10 @@ def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = 
     )
 
 
+def a_presence(door: str, somebody: bool | None = True) -> Occupancy:
+    return Occupancy(v=1, door=door, at=instant(time.time_ns()), somebody=somebody)
+
+
 class Fleet:
     """A connection that speaks for every door; a context manager."""
 
@@ -127,6 +132,7 @@ class Fleet:
             Status: Channel.STATUS,
             Health: Channel.HEALTH,
             ReleaseReport: Channel.RELEASE,
+            Occupancy: Channel.PRESENCE,
         }[type(record)]
         self.raw(Topics(self._site, door).of(channel), encode(record), retain=channel is not Channel.EVENTS)
 

@@ -89,6 +89,8 @@ def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path
             page.fill("#token", TOKEN)
             page.keyboard.press("Enter")
             page.wait_for_selector("#rail >> text=unknown")
+            page.goto(f"{url}/people")
+            page.wait_for_selector("h2 >> text=barack-obama")
             wait_until(lambda: len(list((tmp_path / "faces").rglob("*.jpg"))) >= 2, "two visits", 40)
 
             def grouped() -> bool:

@@ -184,7 +184,7 @@ def room_for(tmp_path: Path, crops: Crops) -> Iterator[Callable[..., Room]]:
     with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
 
         def make(publishing: Publishing | None = None) -> Room:
-            namer = Namer(people, crops, publishing, history.add_note)
+            namer = Namer(people, crops, publishing, history.add_note, lambda: None)
             rules = Rules(Keys(None), frozenset(), True, "session", False)
             house = House(Hub(), history, rules, more=[(PLACE, unknown_routes(crops, namer, history))])
             client = TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)

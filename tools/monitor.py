@@ -129,7 +129,7 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     reviewer = Reviewer(arguments.people) if arguments.people else None
     more = []
     if crops:
-        namer = Namer(arguments.people, crops, publishing, history.add_note) if arguments.people else None
+        namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
         more.append((PLACE, unknown_routes(crops, namer, history)))
     app = make_app(House(hub, history, rules, reviewer, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):

@@ -100,19 +100,28 @@ class Namer:
         outcome: of the latest naming or undoing; None before the first.
     """
 
-    def __init__(self, people: Path, crops: Crops, publishing: Publishing | None, note: Callable[[Note], None]) -> None:
+    def __init__(
+        self,
+        people: Path,
+        crops: Crops,
+        publishing: Publishing | None,
+        note: Callable[[Note], None],
+        changed: Callable[[], None],
+    ) -> None:
         """
         Args:
             people: the people folder.
             crops: where the faces are.
             publishing: None: what to run is told instead.
             note: puts on record who did what.
+            changed: called after the people folder has changed.
         """
         self.outcome: Outcome | None = None
         self._people = people
         self._crops = crops
         self._publishing = publishing
         self._note = note
+        self._changed = changed
         self._busy = threading.Lock()
 
     @property
@@ -154,6 +163,7 @@ class Namer:
                 self.outcome = Outcome("", trouble="it failed unexpectedly; the monitor's log says why")
             finally:
                 self._busy.release()
+            self._changed()
 
         threading.Thread(target=work, name="naming", daemon=True).start()
         return True

@@ -28,7 +28,7 @@ function state(door) {
   return tag(door.status, door.status === "online" ? "good" : "bad");
 }
 const cameraTag = (door) => (door.camera ? tag(door.camera, door.camera === "working" ? "good" : door.camera === "starting" ? "warn" : "bad") : "");
-const presence = (door) => (door.somebody === null ? "" : door.somebody ? tag("somebody", "warn") : "nobody");
+const presence = (door) => (door.somebody === null || door.status !== "online" ? "" : door.somebody ? tag("somebody", "warn") : "nobody");
 const small = (text) => el("small", {}, text);
 
 function rows(table, cells, wanted = () => true) {
@@ -88,7 +88,7 @@ function doors() {
     if (portion.doors.length || portion.fresh) {
       told();
       const all = [...fleet.doors.values()], count = (test) => all.filter(test).length;
-      summary([["doors online", count((door) => door.status === "online"), ""], ["offline", count((door) => door.status === "offline"), "bad"], ["in trouble", count(troubled), "warn"], ["at the door", count((door) => door.somebody), ""]]);
+      summary([["doors online", count((door) => door.status === "online"), ""], ["offline", count((door) => door.status === "offline"), "bad"], ["in trouble", count(troubled), "warn"], ["at the door", count((door) => door.somebody && door.status === "online"), ""]]);
     }
   });
 }
