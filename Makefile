@@ -1,9 +1,13 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-arm64 fuzz soak docs bench lock sbom audit clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 fuzz soak docs bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 BIN := .venv/bin
+# The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
+HOME_ASSISTANT ?= 2026.2.3
+HA_PYTHON ?= python3.13
+HA_PYTHON_VERSION ?= 3.13.2
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --only-binary :all: --custom-compile-command 'make lock' \
 	--constraints requirements/constraints.txt $(UPGRADE)
 
@@ -54,6 +58,14 @@ test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment o
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py
 
+test-home-assistant:  ## a real Home Assistant on what a door says, in an environment of its own (Python 3.13)
+	$(HA_PYTHON) -m venv .venv-ha
+	.venv-ha/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-ha/bin/uv pip install --quiet --python .venv-ha/bin/python --python-version $(HA_PYTHON_VERSION) \
+		'homeassistant==$(HOME_ASSISTANT)' 'paho-mqtt==2.1.0' msgspec numpy pytest
+	.venv-ha/bin/uv pip install --quiet --python .venv-ha/bin/python --no-deps --editable .
+	.venv-ha/bin/python -m pytest --confcutdir=tests/home_assistant -o filterwarnings=ignore tests/home_assistant
+
 test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
 	PYTHON=$(PYTHON) tests/arm64/run.sh
 
@@ -88,4 +100,4 @@ audit: .venv/supply  ## is anything in the locks known to be vulnerable? needs t
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-tflite build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-tflite .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache

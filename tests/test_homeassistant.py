@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +45,16 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
 
 
 def rendered(template: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
-    """As Home Assistant renders it; a name that is not there is an error."""
-    environment = jinja2.Environment(undefined=jinja2.Undefined)
-    environment.filters["to_json"] = lambda value: msgspec.json.encode(value).decode()
+    """As Home Assistant renders it; where that would warn of a name that is not there, an error."""
     message = record if isinstance(record, dict) else msgspec.json.decode(encode(record))
-    return environment.from_string(template).render(value_json=message, this={"state": state}).strip()
+    return compiled(template).render(value_json=message, this={"state": state}).strip()
+
+
+@functools.cache
+def compiled(template: str) -> jinja2.Template:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["to_json"] = lambda value: msgspec.json.encode(value).decode()
+    return environment.from_string(template)
 
 
 def value(key: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
@@ -143,7 +149,7 @@ def test_a_template_asks_only_for_fields_that_the_contract_has() -> None:
         for key in TEMPLATES:
             if key in entity:
                 topic = entity["state_topic"]
-                asked = re.findall(r"value_json\.(\w+)", entity[key]) + re.findall(r"\{}\)\.(\w+)", entity[key])
+                asked = re.findall(r"value_json\.(\w+)", entity[key]) + re.findall(r"true\)\)\.(\w+)", entity[key])
                 assert asked
                 assert set(asked) <= known[Channel(topic.rpartition("/")[2])], entity[key]
 

@@ -89,7 +89,7 @@ def _field(path: str) -> str:
     """Within an expression: a field, or none; also where what it is part of is null or missing."""
     parent, _, child = path.rpartition(".")
     return (
-        f"((value_json.{parent} or {{}}).{child} | default(none))"
+        f"((value_json.{parent} | default({{}}, true)).{child} | default(none))"
         if parent
         else f"(value_json.{child} | default(none))"
     )
@@ -102,12 +102,12 @@ _LAST_PERSON = (  # whoever is not identified, and what befalls the door itself,
     "{{ name[:" + str(LONGEST_STATE) + "] if name "
     "else this.state if this.state not in ['unknown', 'unavailable'] else none }}"
 )
-_SOMEBODY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"
-_PROBLEM = "{{ 'ON' if value_json.problems else 'OFF' }}"
-_PROBLEMS = "{{ {'problems': " + _field("problems") + " or []} | to_json }}"
+_SOMEBODY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
+_PROBLEM = "{{ 'ON' if value_json.problems | default(false) else 'OFF' }}"
+_PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
 _RELEASE = (  # a number is compared with a number; what was refused cannot be, and so counts as news
     "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
-    "'latest_version': value_json.release | string if value_json.ok else 'refused', "
+    "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
     "'release_summary': (" + _field("reason") + " or '')[:" + str(LONGEST_STATE) + "]} | to_json }}{% endif %}"
 )
 

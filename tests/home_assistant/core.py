@@ -1,0 +1,131 @@
+"""A real Home Assistant core with its MQTT integration, in this process, before a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from brokers import DEADLINE_S, free_port
+from homeassistant import auth, bootstrap, loader
+from homeassistant.config_entries import ConfigEntries, ConfigEntry, ConfigEntryState
+from homeassistant.core import Event, HomeAssistant, ServiceCall, State, callback
+from homeassistant.core_config import async_process_ha_core_config
+from homeassistant.helpers import entity_registry
+from homeassistant.setup import async_setup_component
+
+_QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
+
+
+class Complaints(logging.Handler):
+    """Whatever Home Assistant warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("homeassistant") and record.name != _QUIET:
+            self.lines.append(f"{record.name}: {record.getMessage()}")
+
+
+@dataclass(slots=True)
+class Home:
+    """A running core.
+
+    Attributes:
+        hass: the core itself.
+        complaints: what it has warned of.
+        changes: every state that was written, in order.
+        calls: what was called of the services that `offer` has offered.
+    """
+
+    hass: HomeAssistant
+    complaints: Complaints
+    changes: list[State] = field(default_factory=list)
+    calls: list[ServiceCall] = field(default_factory=list)
+
+    def state(self, entity_id: str) -> str:
+        """The state of an entity; "" where there is none."""
+        found = self.hass.states.get(entity_id)
+        return found.state if found else ""
+
+    def attribute(self, entity_id: str, name: str) -> Any:
+        found = self.hass.states.get(entity_id)
+        return found.attributes.get(name) if found else None
+
+    def entities(self) -> set[str]:
+        """Those of MQTT that are registered."""
+        registry = entity_registry.async_get(self.hass)
+        return {entry.entity_id for entry in registry.entities.values() if entry.platform == "mqtt"}
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Let it work until a condition holds; fail with `what` when it does not in time."""
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < end, f"not within {DEADLINE_S:g} s: {what}; {self.complaints.lines}"
+            await asyncio.sleep(0.01)
+            await self.hass.async_block_till_done()
+
+    async def shows(self, *entity_ids: str) -> None:
+        """Wait until these are its entities, and it listens to what they are made of; it subscribes in portions."""
+        await self.until(lambda: self.entities() == set(entity_ids), "these entities and no others")
+        client = self.hass.data["mqtt"].client
+        await self.until(lambda: not client._pending_subscriptions and not client._pending_operations, "subscribed")
+
+    def offer(self, domain: str, service: str) -> None:
+        """Take calls of a service."""
+        self.hass.services.async_register(domain, service, self.calls.append)
+
+
+@asynccontextmanager
+async def a_home(folder: Path, port: int) -> AsyncIterator[Home]:
+    """Start a core with nothing but MQTT, connected to a broker on this machine; stop it at the end."""
+    complaints = Complaints()
+    logging.getLogger().addHandler(complaints)
+    folder.mkdir()
+    (folder / "configuration.yaml").touch()
+    hass = HomeAssistant(str(folder))
+    hass.config.skip_pip = True
+    loader.async_setup(hass)
+    hass.config_entries = ConfigEntries(hass, {})
+    await bootstrap.async_load_base_functionality(hass)
+    hass.auth = await auth.auth_manager_from_config(hass, [], [])
+    await async_process_ha_core_config(hass, {"name": "test", "time_zone": "UTC"})
+    web = {"http": {"server_host": "127.0.0.1", "server_port": free_port()}}
+    assert await async_setup_component(hass, "homeassistant", {})
+    assert await async_setup_component(hass, "http", web)
+    home = Home(hass, complaints)
+    hass.bus.async_listen("state_changed", callback(lambda event: _note(home, event)))
+    entry: Any = ConfigEntry(
+        domain="mqtt",
+        title="broker",
+        data={"broker": "127.0.0.1", "port": port, "protocol": "5"},
+        options={},
+        source="user",
+        unique_id=None,
+        version=1,
+        minor_version=2,
+        discovery_keys=MappingProxyType({}),
+        subentries_data=(),
+    )
+    try:
+        await hass.config_entries.async_add(entry)
+        await hass.async_start()
+        await hass.async_block_till_done()
+        assert entry.state is ConfigEntryState.LOADED, entry.reason
+        yield home
+    finally:
+        await hass.async_stop(force=True)
+        logging.getLogger().removeHandler(complaints)
+
+
+def _note(home: Home, event: Event) -> None:
+    if (state := event.data["new_state"]) is not None:
+        home.changes.append(state)

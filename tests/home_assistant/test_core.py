@@ -1,0 +1,311 @@
+"""Home Assistant itself on what a door says: its schemas, its templates, its entities. `make test-home-assistant`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
+
+from brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
+from core import Home, a_home
+from homeassistant.components.mqtt import discovery as ha_discovery
+from homeassistant.components.mqtt.const import SUPPORTED_COMPONENTS
+from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
+from household import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, a_status, an_event_of, an_occupancy, examples
+
+from edge.config import DoorConfig, HomeAssistantConfig, OutboxConfig
+from edge.messaging.connection import Connection
+from edge.messaging.events import ACCESS_KINDS, Channel, EventKind, Presence, Record, encode
+from edge.messaging.homeassistant import Introduction, introduction
+from edge.messaging.login import connect
+from edge.messaging.outbox import Outbox
+from edge.messaging.packets import Outgoing
+from edge.messaging.publisher import Publisher
+
+pytestmark = needs_mosquitto
+ODD = msgspec.structs.replace(FRONT, site="Werk.2_b", door="a.-_B", home_assistant=HomeAssistantConfig(name="Tür"))
+OFF = msgspec.structs.replace(FRONT, home_assistant=HomeAssistantConfig(enabled=False))
+NAMES = {
+    "event.home_front_access",
+    "event.home_front_system",
+    "sensor.home_front_last_person",
+    "binary_sensor.home_front_presence",
+    "binary_sensor.home_front_connection",
+    "binary_sensor.home_front_problem",
+    "sensor.home_front_camera",
+    "sensor.home_front_fps",
+    "sensor.home_front_temperature",
+    "sensor.home_front_outbox",
+    "sensor.home_front_gallery",
+}
+FURTHER = {"update.home_front_release", "sensor.home_front_lock", "image.home_front_visitor"}
+GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+def said(config: DoorConfig) -> Introduction:
+    made = introduction(config)
+    assert made is not None
+    return Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+
+
+class Door:
+    """A door's end of the wire, for whatever it may say."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
+        """On the terms of its channel."""
+        payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
+        kept = channel in (Channel.STATUS, Channel.HEALTH, Channel.RELEASE, Channel.PRESENCE)
+        self.send(Outgoing(TOPICS.of(channel), payload, qos=1, retain=kept))
+
+    def send(self, message: Outgoing) -> None:
+        number = self._connection.publish(message)
+        while number not in [receipt.number for receipt in self._connection.receipts()]:
+            self._connection.spin(0.1)
+
+
+@contextmanager
+def a_wire(broker: Mosquitto) -> Iterator[Door]:
+    connection, _ = connect(config_for(broker), client_id="door")
+    try:
+        yield Door(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator[tuple[Publisher, Outbox]]:
+    """The door's own voice."""
+    with (
+        Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
+        Publisher(
+            config_for(broker), TOPICS, outbox, on_open_expired=lambda *_: None, introduction=said(config)
+        ) as publisher,
+    ):
+        yield publisher, outbox
+
+
+def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
+    """A scene between Home Assistant and a door, after which Home Assistant has nothing to complain of."""
+
+    async def run() -> None:
+        async with a_home(folder / "home", broker.port) as home:
+            with a_wire(broker) as door:
+                await scene(home, door)
+            assert home.complaints.lines == []
+
+    asyncio.run(run())
+
+
+def play_online(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
+    """As `play`, with a door that is online."""
+    with a_wire(broker) as door:
+        door.say(Channel.STATUS, a_status(Presence.ONLINE))
+    play(folder, broker, scene)
+
+
+# Its schemas
+
+
+def test_every_payload_passes_every_schema_and_loses_no_key(broker: Mosquitto, tmp_path: Path) -> None:
+    """A discovery schema drops the keys that it does not know: each of ours has to come out again."""
+
+    async def scene(_: Home, __: Door) -> None:
+        for config in (FRONT, BARE, ODD):
+            payload = json.loads(said(config).message.payload)
+            topic = said(config).message.topic.removeprefix("homeassistant/")
+            assert ha_discovery.TOPIC_MATCHER.fullmatch(topic)
+            assert set(payload) <= set(DEVICE_DISCOVERY_SCHEMA(payload))
+            for entity in payload["components"].values():
+                platform = entity.pop("platform")
+                assert platform in SUPPORTED_COMPONENTS
+                if entity:
+                    schema = importlib.import_module(f"homeassistant.components.mqtt.{platform}").DISCOVERY_SCHEMA
+                    assert set(entity) <= set(schema(dict(entity)))
+
+    play(tmp_path, broker, scene)
+
+
+# Its entities
+
+
+def test_a_door_appears_with_all_that_it_has(broker: Mosquitto, tmp_path: Path) -> None:
+    """From the door's own voice, which is there before Home Assistant, and with the entity ids that it proposes."""
+
+    async def scene(home: Home, _: Door) -> None:
+        await home.shows(*NAMES, *FURTHER)
+        await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "connected")
+        await home.until(lambda: home.state("event.home_front_access") == "unknown", "available")
+
+    with a_publisher(broker, tmp_path, FRONT):
+        play(tmp_path, broker, scene)
+
+
+def test_a_home_assistant_that_starts_later_is_told_again(broker: Mosquitto, tmp_path: Path) -> None:
+    """By its own birth message, even where the broker has lost what it kept."""
+
+    async def scene(home: Home, door: Door) -> None:
+        await home.shows(*NAMES, *FURTHER)
+
+    with a_publisher(broker, tmp_path, FRONT), a_wire(broker) as door:
+        door.send(Outgoing(said(FRONT).message.topic, b"", qos=1, retain=True))
+        play(tmp_path, broker, scene)
+
+
+def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, tmp_path: Path) -> None:
+    """Every kind of event and every report, with and without all that can be null, and with fields missing."""
+
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        for channel, record in examples():
+            door.say(channel, record)
+        whole = [(channel, msgspec.json.decode(encode(record))) for channel, record in examples()]
+        for channel, record in whole:
+            if channel not in (Channel.STATUS, Channel.EVENTS):
+                for gone in record:
+                    door.say(channel, {key: value for key, value in record.items() if key != gone})
+        door.say(Channel.STATUS, a_status(Presence.ONLINE))
+        door.say(Channel.EVENTS, an_event_of(EventKind.DOOR_OPEN, ANNA, "the last one"))
+        await home.until(
+            lambda: home.attribute("event.home_front_access", "reason") == "the last one", "everything is taken in"
+        )
+
+    play(tmp_path, broker, scene)
+
+
+def test_each_event_is_shown_once_with_its_type(broker: Mosquitto, tmp_path: Path) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        for kind in EventKind:
+            door.say(Channel.EVENTS, an_event_of(kind))
+        last = an_event_of(EventKind.DOOR_OPEN, ANNA)
+        door.say(Channel.EVENTS, last)
+        await home.until(lambda: home.attribute("event.home_front_access", "id") == last.id, "the last event")
+        seen = {
+            name: [
+                state.attributes["event_type"]
+                for state in home.changes
+                if state.entity_id == f"event.home_front_{name}" and state.attributes.get("event_type")
+            ]
+            for name in ("access", "system")
+        }
+        assert seen["access"] == [kind for kind in EventKind if kind in ACCESS_KINDS] + ["door-open"]
+        assert seen["system"] == [kind for kind in EventKind if kind not in ACCESS_KINDS]
+        assert home.attribute("event.home_front_access", "person") == ANNA.name
+        assert home.state("sensor.home_front_last_person") == ANNA.name
+
+    play_online(tmp_path, broker, scene)
+
+
+def test_states_say_what_the_door_has_said(broker: Mosquitto, tmp_path: Path) -> None:
+    """And "unknown" where the door does not know."""
+
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        door.say(Channel.HEALTH, HEALTH)
+        door.say(Channel.RELEASE, RELEASE)
+        door.say(Channel.PRESENCE, an_occupancy(True))
+        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "somebody")
+        assert {name: home.state(name) for name in NAMES | FURTHER if "event" not in name and "image" not in name} == {
+            "sensor.home_front_last_person": "unknown",
+            "binary_sensor.home_front_presence": "on",
+            "binary_sensor.home_front_connection": "on",
+            "binary_sensor.home_front_problem": "on",
+            "sensor.home_front_camera": "working",
+            "sensor.home_front_fps": "14.9",
+            "sensor.home_front_temperature": "51.5",
+            "sensor.home_front_outbox": "3",
+            "sensor.home_front_gallery": "7",
+            "update.home_front_release": "off",
+            "sensor.home_front_lock": "locked",
+        }
+        assert home.attribute("binary_sensor.home_front_problem", "problems") == ["the clock is not set"]
+        nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
+        door.say(Channel.HEALTH, nothing)
+        door.say(Channel.RELEASE, msgspec.structs.replace(RELEASE, ok=False, reason="release 13: damaged"))
+        door.say(Channel.PRESENCE, an_occupancy(None))
+        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "unknown", "the camera is blind")
+        assert [home.state(f"sensor.home_front_{name}") for name in ("temperature", "gallery", "lock")] == [
+            "unknown"
+        ] * 3
+        assert home.state("binary_sensor.home_front_problem") == "off"
+        assert home.state("update.home_front_release") == "on"
+        assert home.attribute("update.home_front_release", "release_summary") == "release 13: damaged"
+
+    play_online(tmp_path, broker, scene)
+
+
+def test_a_door_that_vanishes_is_unavailable_by_its_last_will(broker: Mosquitto, tmp_path: Path) -> None:
+    """All but the connection, which is there to say so."""
+
+    async def scene(home: Home, __: Door) -> None:
+        with a_publisher(broker, tmp_path, FRONT):
+            await home.shows(*NAMES, *FURTHER)
+            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "connected")
+            thief, _protocol = connect(
+                config_for(broker), client_id="threshold-home-front"
+            )  # ends the door's, will and all
+            thief.abort()
+            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "off", "the will")
+            others = NAMES | FURTHER - {"binary_sensor.home_front_connection"}
+            assert {home.state(name) for name in others - {"binary_sensor.home_front_connection"}} == {"unavailable"}
+            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "it is back")
+
+    play(tmp_path, broker, scene)
+
+
+def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        for jpeg in (b"\xff\xd8\xffone", b"\xff\xd8\xfftwo"):
+            door.send(Outgoing(TOPICS.snapshot(an_event().id), jpeg, qos=1))
+        image = home.hass.data["image"].get_entity("image.home_front_visitor")
+        await home.until(lambda: bool(image.image_last_updated), "a picture")
+        await home.until(lambda: image._last_image == b"\xff\xd8\xfftwo", "the second picture")
+        assert await image.async_image() == b"\xff\xd8\xfftwo"
+        assert image.content_type == "image/jpeg"
+
+    play_online(tmp_path, broker, scene)
+
+
+def test_what_a_door_no_longer_has_goes_and_the_rest_stays(broker: Mosquitto, tmp_path: Path) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        door.send(said(BARE).message)
+        await home.shows(*NAMES)
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+
+    play(tmp_path, broker, scene)
+
+
+def test_a_door_that_is_turned_off_there_is_gone(broker: Mosquitto, tmp_path: Path) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        door.send(said(FRONT).message)
+        await home.shows(*NAMES, *FURTHER)
+        door.send(said(OFF).message)
+        await home.shows()
+
+    play(tmp_path, broker, scene)
