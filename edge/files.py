@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from edge.errors import InputError
+
 
 def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace `path` durably: a reader sees the old content or all of the new one, also after a power cut.
@@ -24,7 +26,10 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     mode = 0o600 if private else 0o666  # less the umask
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except OSError as error:  # names the temporary file, which says nothing to anybody
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -41,3 +46,13 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def refuse_homeless(path: Path) -> None:
+    """Find out before long work, not after it, that there is no folder to write its result into.
+
+    Raises:
+        InputError: the folder of `path` does not exist.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder")

@@ -19,7 +19,7 @@ from edge.replaying.annotate import Annotator
 from edge.replaying.clip import Line, Who, replay
 from edge.replaying.expected import difference_table, matched, read_expected, write_expected
 from edge.replaying.explain import Explainer
-from edge.replaying.suite import Result, junit, run_suite
+from edge.replaying.suite import Result, junit, run_suite, unexpected
 from edge.vision.images import read_image
 
 CONFIG = DoorConfig(site="test", door="test")
@@ -167,12 +167,42 @@ def test_a_folder_of_clips_is_held_to_what_each_expects(tmp_path: Path) -> None:
     (tmp_path / "good.expected.jsonl").symlink_to(EXPECTED)
     (tmp_path / "other.expected.jsonl").write_text('{"kind":"unknown","person":null,"t":3}\n')
     (tmp_path / "absent.expected.jsonl").symlink_to(EXPECTED)
+    (tmp_path / "new.mp4").symlink_to(CLIP)
+    assert unexpected(tmp_path) == ["new.mp4"]
     results = list(run_suite(tmp_path))
     assert [(result.name, result.ok) for result in results] == [("absent", False), ("good", True), ("other", False)]
     assert results[0].error
     assert "not expected" in results[2].difference
     suite = ET.fromstring(junit(results))
     assert suite.attrib.items() >= {"tests": "3", "failures": "1", "errors": "1"}.items()
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"door.toml": 'sit = "x"'}, None),
+        ({"a.expected.jsonl": "{"}, "a.expected.jsonl:1: not an expected event"),
+        ({"a.expected.jsonl": "", "a.mp4": ""}, "a.mp4: an empty file"),
+        ({"a.expected.jsonl": "", "a.mp4": "no clip", "a.avi": ""}, "several clips of this name"),
+        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": "config = ["}, "a.toml: not valid TOML"),
+        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'galery = "x"'}, "did you mean 'gallery'?"),
+        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'at = "noon"'}, "a.toml: 'noon' is no time such as"),
+        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'gallery = "none"'}, "none: cannot be read"),
+    ],
+)
+def test_a_clip_that_cannot_be_tried_says_why_and_the_others_go_on(
+    tmp_path: Path, files: dict[str, str], told: str | None
+) -> None:
+    """A mistake in one is an error of that one, each named with its file; a folder without any is refused."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    if told is None:
+        with pytest.raises(InputError, match="no clip says what it expects"):
+            run_suite(tmp_path)
+        return
+    (result,) = run_suite(tmp_path)
+    assert told in result.error
+    assert result.error.count(str(tmp_path)) == 1
 
 
 def test_a_report_holds_no_character_that_its_readers_refuse() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edge.commands.command import Commands, coloured, new_command
 from edge.config import read_config
 from edge.errors import ExpectationError
+from edge.files import refuse_homeless
 
 
 def add(commands: Commands) -> None:
@@ -23,8 +24,10 @@ def add(commands: Commands) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from edge.replaying.suite import run_suite, write_junit
+    from edge.replaying.suite import run_suite, unexpected, write_junit
 
+    if arguments.junit:
+        refuse_homeless(arguments.junit)
     config = read_config(arguments.config) if arguments.config else None
     results = []
     for result in run_suite(arguments.folder, config, arguments.gallery):
@@ -33,6 +36,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(f"{state}  {result.name:30}  {result.events:3} events  {result.took_s:6.1f} s  {result.error}".rstrip())
         if result.difference:
             print(coloured(result.difference, sys.stdout), flush=True)
+    for name in unexpected(arguments.folder):
+        print(f"{name}: nothing says what to expect of it, so it was not replayed", file=sys.stderr)
     if arguments.junit:
         write_junit(arguments.junit, results)
     wrong = [result.name for result in results if not result.ok]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from edge.errors import InputError
+from edge.files import refuse_homeless
 from edge.identity.verdict import Progress
 from edge.pipeline import Pipeline
 from edge.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
@@ -41,8 +42,7 @@ class Annotator:
         """
         if path.suffix.lower() != ".mp4":
             raise InputError(f"{path}: an annotated clip must be named *.mp4")
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder")
+        refuse_homeless(path)
         self._path = path
         self._wanted = wanted
         self._writer: cv2.VideoWriter | None = None

@@ -10,7 +10,7 @@ import msgspec
 
 from edge.decoding import UNREADABLE
 from edge.errors import InputError
-from edge.files import replace_file
+from edge.files import refuse_homeless, replace_file
 from edge.replaying.clip import Line
 
 TOLERANCE_S = 0.5  # an expected event may come so much earlier or later
@@ -55,8 +55,9 @@ def read_expected(path: Path) -> list[Line]:
 def refuse_existing(path: Path) -> None:
     """
     Raises:
-        InputError: the file exists already; what somebody expects is not written over.
+        InputError: the file exists already, and what somebody expects is not written over; or its folder does not.
     """
+    refuse_homeless(path)
     if path.exists():
         raise InputError(f"{path}: exists already; remove it first, if what the clip gives now is what you expect")
 

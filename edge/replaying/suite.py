@@ -21,6 +21,7 @@ from edge.replaying.expected import difference_table, matched, read_expected
 from edge.tables import Table, checked, read_tables
 
 _ENDING = ".expected.jsonl"
+_CLIPS = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 _ANY_DOOR = DoorConfig(site="replay", door="replay")
 
 
@@ -78,6 +79,14 @@ def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | No
     return (_run(case, config, gallery) for case in cases)
 
 
+def unexpected(folder: Path) -> list[str]:
+    """The clips of a folder that nothing is expected of, by name."""
+    named = {path.name.removesuffix(_ENDING) for path in folder.glob("*" + _ENDING)}
+    return sorted(
+        path.name for path in folder.iterdir() if path.suffix.lower() in _CLIPS and not named & {path.name, path.stem}
+    )
+
+
 def junit(results: Sequence[Result]) -> bytes:
     """The results as JUnit XML, as most servers that run tests read it."""
     failures, errors = sum(bool(each.difference) for each in results), sum(bool(each.error) for each in results)
@@ -130,8 +139,9 @@ def _run(expectation: Path, config: DoorConfig, gallery: Path | None) -> Result:
 def _case(path: Path) -> Case:
     if not path.exists():
         return Case()
+    tables = read_tables(path)
     try:
-        case = checked(read_tables(path), Case)
+        case = checked(tables, Case)
         if case.at:
             moment_of(case.at)
     except (ConfigError, ValueError) as error:
