@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 
 from edge import __version__
 from edge.commands import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
+from edge.journal import JournalHandler, journal_listens
 from edge.program import run as run_program
 
 _COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _main() -> int:
     arguments = _parser().parse_args()
-    _log_to_stderr(arguments.verbose)
+    _log(arguments.verbose)
     code: int = arguments.command(arguments)
     return code
 
@@ -47,13 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _log_to_stderr(verbose: bool) -> None:
-    """Plain lines; under systemd the journal adds the time itself, and takes the level from the prefix."""
-    under_systemd = "JOURNAL_STREAM" in os.environ
+def _log(verbose: bool) -> None:
+    """To the journal with fields where standard error leads there, otherwise as lines to standard error."""
+    to_journal = journal_listens()
     logging.basicConfig(
-        stream=sys.stderr,
+        handlers=[JournalHandler() if to_journal else logging.StreamHandler()],
         level=logging.DEBUG if verbose else logging.INFO,
-        format="%(message)s" if under_systemd else "%(asctime)s %(levelname)s %(message)s",
+        format="%(message)s" if to_journal else "%(asctime)s %(levelname)s %(message)s",
     )
 
 

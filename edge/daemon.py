@@ -148,7 +148,6 @@ class Daemon:
                     self._manager.tell("STOPPING=1")
                     if self._renewal:
                         self._renewal.close()
-                    log.info("stopped: %s", why)
                     self._logbook.record(EventKind.STOPPED, why)
 
     def _open_first(self) -> Camera | None:

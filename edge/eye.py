@@ -62,7 +62,6 @@ class Eye:
             self.lose(error)
             return None
         if self.state is CameraState.LOST:
-            log.info("camera %s is back", self.name)
             self._tell(EventKind.CAMERA_BACK, f"camera {self.name}")
             self.state = CameraState.STARTING
         return camera
@@ -72,7 +71,6 @@ class Eye:
         if self.state is CameraState.LOST:
             log.debug("%s", error)
             return
-        log.warning("camera lost, waiting for it: %s", error)
         self.state = CameraState.LOST
         self._tell(EventKind.CAMERA_LOST, str(error))
 
@@ -83,10 +81,8 @@ class Eye:
             new = self._sight.look(frame)
         blind = self._sight.blind
         if blind and not was:
-            log.warning("camera %s is blind: %s: %s", self.name, blind, SIGNS[blind])
             self._tell(EventKind.CAMERA_BLIND, f"{blind}: {SIGNS[blind]}")
         elif was and not blind:
-            log.info("camera %s sees again", self.name)
             self._tell(EventKind.CAMERA_SEES, f"camera {self.name}")
         self.state = CameraState.BLIND if blind else CameraState.WORKING
         return new

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge.config import DoorConfig
 from edge.errors import OutboxError
 from edge.host import WallClock
+from edge.journal import event_fields
 from edge.messaging.events import Event, EventKind, Open
 from edge.messaging.making import Circumstances, access_event, open_message, system_event
 from edge.messaging.numbering import by_clock
@@ -24,6 +25,18 @@ log = logging.getLogger(__name__)
 
 _TEND_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
 _STEP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
+_LEVELS = dict.fromkeys(
+    (
+        EventKind.CAMERA_LOST,
+        EventKind.CAMERA_BLIND,
+        EventKind.OPEN_EXPIRED,
+        EventKind.RELEASE_REFUSED,
+        EventKind.STORE_FAILING,
+        EventKind.STORE_REPLACED,
+        EventKind.CLOCK_STEPPED,
+    ),
+    logging.WARNING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +86,11 @@ class Logbook:
         at_ns = now_ns - (time.monotonic_ns() - decision.t_ns)
         event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._circumstances())
         person = event.person.id if event.person else "-"
-        log.info("%s %s: %s", event.kind, person, event.reason)
+        log.info("%s %s: %s", event.kind, person, event.reason, extra=event_fields(event.kind, event.id))
         try:
             seq = self.outbox.append(event)
         except OutboxError:  # the outbox has said so itself
             if decision.kind is Kind.DOOR_OPEN:
-                log.warning("the door was not opened for %s: that could not be put on record", person)
                 self.record(EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened")
             return None
         self._count(event.kind)
@@ -87,9 +99,11 @@ class Logbook:
         return Entry(event.id, seq, opening)
 
     def record(self, kind: EventKind, reason: str) -> None:
-        """Record something that befell the door; on a disk that takes nothing, as soon as it does."""
+        """Record something that befell the door, and log it; on a disk that takes nothing, as soon as it does."""
+        event = self._system(kind, reason)
+        log.log(_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
         try:
-            self.outbox.append(self._system(kind, reason))
+            self.outbox.append(event)
         except OutboxError as error:
             log.debug("%s", error)  # the outbox has said so itself
         else:
@@ -97,7 +111,6 @@ class Logbook:
 
     def open_expired(self, message: Open, why: str) -> None:
         """Record that an opening did not surely arrive in time."""
-        log.warning("the door was not opened for %s: %s", message.person.id, why)
         self.record(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
 
     def tend(self) -> None:
@@ -110,7 +123,6 @@ class Logbook:
         step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         if abs(step_ns) > _STEP_NS:
             way = "forward" if step_ns > 0 else "back"
-            log.warning("the clock was set %s by %.1f s", way, abs(step_ns) / 1e9)
             self.record(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
         self.outbox.tend()
         for notice in self.outbox.notices():

@@ -75,6 +75,23 @@ def test_the_lines_that_are_offered_as_comments_are_valid_too(tmp_path: Path) ->
     assert unit.read_text().count("\nLoadCredential=") >= 2
 
 
+@needs_systemd
+def test_the_sandbox_leaves_the_way_to_the_journal_open() -> None:
+    """A datagram to its socket, and a sealed file in memory for what is too large for one (edge/journal.py)."""
+    unit = UNIT.read_text()
+    assert re.search(r"^RestrictAddressFamilies=.*\bAF_UNIX\b", unit, re.M)
+    assert re.findall(r"^SystemCallFilter=(.*)$", unit, re.M) == ["@system-service", "~@privileged @resources"]
+    allowed, refused = (calls(*groups) for groups in (("@system-service",), ("@privileged", "@resources")))
+    assert {"sendto", "sendmsg", "memfd_create", "fcntl"} <= allowed - refused
+
+
+def calls(*groups: str) -> set[str]:
+    """The system calls in these groups and in those within them."""
+    words = {line.strip() for line in analysed("syscall-filter", *groups).stdout.splitlines()} - set(groups)
+    inner = {word for word in words if word.startswith("@")}
+    return words | (calls(*inner) if inner else set())
+
+
 def test_every_exit_code_of_the_door_stands_in_the_unit() -> None:
     """0, 1 and 2; and what is never started again is what a restart would not mend."""
     text = UNIT.read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge.commands.command import Commands, new_command
 from edge.config import read_config
+from edge.journal import name_door
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     confine()
     config = read_config(arguments.config)
+    name_door(config.site, config.door)
     if found := exposed(config):
         paths = " ".join(map(str, found))
         log.warning("others may read or write %s: chmod go= %s", paths, paths)

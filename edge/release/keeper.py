@@ -282,7 +282,6 @@ class Keeper(Generic[K]):
         self._refusals.clear()
         standing = Standing(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
         self._become(News(standing, applied=True))
-        log.info("%s, applied", standing.reason)
 
     def _on_trial(self, before: Current | None, release: Release) -> bool:
         """Whether a release must first prove itself: other models can bring a door down, a tested gallery cannot.
@@ -330,7 +329,7 @@ class Keeper(Generic[K]):
         self._refused_in_row += 1
         first = reason not in self._refusals
         self._refusals.add(reason)
-        log.log(logging.WARNING if first else logging.DEBUG, "release refused: %s", reason)
+        log.debug("release refused: %s", reason)
         standing = replace(self._standing, ok=False, reason=reason)
         if first or standing != self._standing:
             self._become(News(standing, refused=first))
