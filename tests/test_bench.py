@@ -144,7 +144,7 @@ def test_steps_measures_each_model_and_each_scene_beside_the_models_it_ran() -> 
     names = named(figures)
     assert {"detector-far", "detector-near", "landmarks", "embedder"} <= names
     assert {"motion", "detect", "landmarks", "align", "quality", "embed"} <= names
-    for name in ("one_face", "one_face_followed", "empty_moving_searched", "empty_moving", "still_empty"):
+    for name in ("one_face", "one_face_followed", "liveness", "empty_moving_searched", "empty_moving", "still_empty"):
         assert any(each.startswith(f"{name} / ") for each in names), name
 
 

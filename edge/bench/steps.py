@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from edge.bench.figures import Figure, Lap, figure, lap, quotients, times
 from edge.bench.scenes import FPS, Scenes, film, scenes
-from edge.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, QualityConfig, VerdictConfig
+from edge.config import (
+    DetectorConfig,
+    DoorConfig,
+    LivenessConfig,
+    ModelsConfig,
+    MotionConfig,
+    QualityConfig,
+    VerdictConfig,
+)
 from edge.demo.show import GALLERY
 from edge.identity.gallery import load_gallery
+from edge.liveness.liveness import Liveness
 from edge.pipeline import Pipeline
 from edge.records import Frame
 from edge.stopwatch import Stopwatch
@@ -23,6 +35,7 @@ from edge.vision.tflite import Model
 _NO_COLOUR = (1, 254, 1)
 _WARM = 10  # turns before the first that counts
 _ROUND = 8  # frames, of which one is searched by the larger detector
+_SWAY_PX = 6
 _BLOCK = 2 * FPS  # frames of a still scene that hold one patrol
 _SEARCH_ALWAYS = DetectorConfig(scan_every_s=0.0)
 EVERY_STAGE = DoorConfig(
@@ -70,8 +83,27 @@ def measure(models: ModelsConfig, repeats: int) -> list[Figure]:
         *stages,
         *_steps("one_face", [(turn.step, turn.models) for turn in search]),
         *_steps("one_face_followed", [(turn.step, turn.models) for turn in close]),
+        *_watching(closely, shown, repeats),
         *_without(vision, closely, shown, repeats),
     ]
+
+
+def _watching(vision: Vision, shown: Scenes, repeats: int) -> list[Figure]:
+    """What liveness adds to a sampled frame of a swaying face, beside that frame's step; no other frame reaches it."""
+    swaying = [
+        np.roll(picture, round(_SWAY_PX * math.sin(number)), axis=1) for number, picture in enumerate(shown.still_face)
+    ]
+    pipeline, liveness = pipeline_of(EVERY_STAGE, vision), Liveness(config=LivenessConfig())
+    pairs = []
+    for frame in islice(film(swaying), repeats + _WARM):
+        step = lap(partial(pipeline.step, frame))
+        for track in pipeline.tracks:
+            if track.id in pipeline.samples:
+                watch = partial(liveness.observe, track, frame, pipeline.samples[track.id], frame.t_ns)
+                pairs.append((lap(watch), step))
+    kept = pairs[_WARM:] or pairs
+    watched = [watch for watch, _ in kept]
+    return [*times("steps", "liveness", watched), *quotients("steps", "liveness / one_face_followed", kept)]
 
 
 def _steps(name: str, pairs: Sequence[tuple[Lap, Lap]]) -> list[Figure]:
