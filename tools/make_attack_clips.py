@@ -89,7 +89,7 @@ def _attack(
     """One clip of an attack in a random scene."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scene = draw_scene(kind, int(rng.integers(2**31)), shown[0], seconds)
-    _write(path, list(shoot(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
+    write_clip(path, list(shoot(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
 
 
 def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
@@ -126,7 +126,8 @@ def _link(path: Path, folder: Path) -> None:
     (folder / path.name).symlink_to(path.resolve())
 
 
-def _write(path: Path, frames: Sequence[Pixels], fps: float) -> None:
+def write_clip(path: Path, frames: Sequence[Pixels], fps: float) -> None:
+    """Frames of one size as motion JPEG."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
     for frame in frames:

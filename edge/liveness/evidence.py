@@ -10,7 +10,7 @@ class Cue:
     """One measurement of a track.
 
     Attributes:
-        name: short and stable, such as "deformation".
+        name: short and stable, such as "local-motion".
         value: as measured, in the unit that `why` names.
         score: 0 (genuine) to 1 (attack) by this cue alone; None: it has nothing to say, or nothing yet.
         weight: its coefficient in the fused score; 0: it is shown only.

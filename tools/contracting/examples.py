@@ -112,7 +112,7 @@ _OPENED = Event(
     clock_synced=True,
     gallery=_GALLERY,
     models=_MODELS,
-    liveness=Liveness(mode=Proof.PASSIVE, score=0.08, cues={"deformation": 0.091}, challenge=""),
+    liveness=Liveness(mode=Proof.PASSIVE, score=0.08, cues={"local-motion": 0.31, "unexplained": 0.012}, challenge=""),
 )
 
 EXAMPLES: dict[Channel, tuple[Example, ...]] = {
