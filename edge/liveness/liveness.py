@@ -24,7 +24,7 @@ _STRANGE = 0.15  # unexplained share from which on a look was not registered; he
 _MISSES = 3  # looks in a row that cannot be compared: it is the first look of the run that has slipped
 _SLIPPED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
 # Score = 1 / (1 + exp(-(sum of weight * ln(value / middle)))). Fitted as docs/liveness.md tells.
-WEIGHTS = {"local-motion": (-1.70, 0.150), "unexplained": (-2.57, 0.0027)}
+WEIGHTS = {"local-motion": (-1.70, 0.126), "unexplained": (-2.57, 0.0024)}
 _LEAST = {"local-motion": 0.02, "unexplained": 1e-4}  # what is smaller counts as this
 _WHY = {
     "local-motion": "of the liveliest place against the rest of the face, 1/20 of the eyes' distance",
