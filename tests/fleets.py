@@ -1,7 +1,12 @@
-"""A fleet that talks: doors as a broker's clients see them, one connection for all of them."""
+"""A fleet that talks: doors as a broker's clients see them, one connection for all of them.
+
+To have something to look at:  python tests/fleets.py mqtt://localhost:1883
+"""
 
 from __future__ import annotations
 
+import itertools
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -173,3 +178,25 @@ class Fleet:
     ) -> None:
         assert self._connection is not None
         self._connection.close()
+
+
+def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "roof", "canteen", "archive")) -> None:
+    """Talk until stopped: two events a second, health of all doors every ten, one offline, one in trouble."""
+    with Fleet(MqttConfig(url=url)) as fleet:
+        for i, door in enumerate(doors):
+            gone = i == 2
+            fleet.post(door, a_status(door, *((Presence.OFFLINE, "the connection was lost") if gone else ())))
+            fleet.post(door, a_release(door, 41 + (i != 3)))
+        for i in itertools.count():
+            door = doors[i * 3 % len(doors)]
+            if i % 20 == 0:
+                for j, each in enumerate(doors):
+                    problems = ["camera: no frame for 12 s"] if j == 4 else []
+                    fleet.post(each, a_health(each, i + j, problems=problems))
+            fleet.post(door, an_event(door, i))
+            fleet.post(door, a_presence(door, i % 3 == 0))
+            fleet.nap(time.monotonic() + 0.5)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

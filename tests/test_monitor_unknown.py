@@ -28,6 +28,7 @@ from monitoring.hub import Hub
 from monitoring.keys import Keys
 from monitoring.listener import Face
 from monitoring.naming import Namer, Publishing
+from monitoring.people import Reviewer
 from monitoring.unknown import PLACE, unknown_routes
 from people.cache import FILE
 from releases import Desk
@@ -186,7 +187,8 @@ def room_for(tmp_path: Path, crops: Crops) -> Iterator[Callable[..., Room]]:
         def make(publishing: Publishing | None = None) -> Room:
             namer = Namer(people, crops, publishing, history.add_note, lambda: None)
             rules = Rules(Keys(None), frozenset(), True, "session", False)
-            house = House(Hub(), history, rules, more=[(PLACE, unknown_routes(crops, namer, history))])
+            routes = unknown_routes(crops, namer, Reviewer(people), history)
+            house = House(Hub(), history, rules, more=[(PLACE, routes)])
             client = TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
             return Room(client, crops, namer, people, history)
 
@@ -238,6 +240,13 @@ def test_a_known_person_is_extended_and_taking_that_back_leaves_the_rest(
     assert "extended by 1 of 1 faces" in room.page
     room.post(act="undo")
     assert [path.name for path in (room.people / "barack-obama").glob("*.jpg")] == ["obama2.jpg"]
+
+
+def test_of_a_group_it_is_said_who_of_those_enrolled_is_nearest(room_for: Callable[..., Room], photo: Photo) -> None:
+    """By distance and limit, so that somebody known who is not recognised can be extended."""
+    room = room_for()
+    keep(room.crops, jpeg(photo("obama2")), jpeg(photo("obama3"), brighter=0.8))
+    wait_until(lambda: "nearest to barack-obama: distance 0." in room.page, "the review", 20)
 
 
 def test_a_face_of_somebody_enrolled_under_another_id_is_refused_with_the_reason(

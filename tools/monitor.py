@@ -130,7 +130,7 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     more = []
     if crops:
         namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
-        more.append((PLACE, unknown_routes(crops, namer, history)))
+        more.append((PLACE, unknown_routes(crops, namer, reviewer, history)))
     app = make_app(House(hub, history, rules, reviewer, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]

@@ -15,6 +15,7 @@ from photos import PhotoReader
 from thresholds import caps_sq
 
 from edge.errors import ThresholdError
+from edge.records import Floats
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Reviewed:
     Attributes:
         review: what came of it.
         limits_sq: threshold by person id, a squared distance; lower is stricter.
+        centroids: (N, D) float32 unit rows, of everybody enrolled in the order of `limits_sq`.
         nearest: for everybody enrolled, the id of whom they look most like, and the squared distance (lower: nearer).
         thumbs: JPEG of each photo's face, by number.
         numbers: each photo's number.
@@ -33,9 +35,18 @@ class Reviewed:
 
     review: Review
     limits_sq: dict[str, float]
+    centroids: Floats
     nearest: dict[str, tuple[str, float]]
     thumbs: tuple[bytes, ...]
     numbers: dict[Path, int]
+
+    def most_like(self, vector: Floats) -> tuple[str, float] | None:
+        """Of everybody enrolled, who is nearest to a (D,) unit vector, and the squared distance: a measurement only."""
+        if not len(self.centroids):
+            return None
+        likeness = self.centroids @ vector
+        row = int(likeness.argmax())
+        return list(self.limits_sq)[row], max(2 - 2 * float(likeness[row]), 0.0)
 
 
 class Reviewer:
@@ -80,6 +91,7 @@ def reviewed(seen: Review) -> Reviewed:
     numbers = {path: number for number, (path, _) in enumerate(thumbs)}
     limits: dict[str, float] = {}
     nearest: dict[str, tuple[str, float]] = {}
+    centroids = np.zeros((0, 0), np.float32)
     if ids:
         centroids = np.stack([centroid(seen.kept[person]) for person in ids])
         caps = caps_sq(centroids)
@@ -89,4 +101,4 @@ def reviewed(seen: Review) -> Reviewed:
             likeness[row] = -1
             other = int(likeness.argmax())
             nearest[person] = ids[other], max(2 - 2 * float(likeness[other]), 0.0)
-    return Reviewed(seen, limits, nearest, tuple(thumb for _, thumb in thumbs), numbers)
+    return Reviewed(seen, limits, centroids, nearest, tuple(thumb for _, thumb in thumbs), numbers)

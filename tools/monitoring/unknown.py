@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+from photos import unit
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,6 +18,7 @@ from monitoring.fleet import MOST_NAME
 from monitoring.history import History, Note
 from monitoring.layout import Place, layout
 from monitoring.naming import Namer
+from monitoring.people import Reviewer
 from monitoring.unknownpage import Shown, unknown_page
 from monitoring.visit import csrf_field, posted
 
@@ -23,10 +26,24 @@ PLACE = Place("/unknown", "Unknown")
 _NOTES = 20
 
 
-def unknown_routes(crops: Crops, namer: Namer | None, history: History) -> Sequence[BaseRoute]:
-    """The routes; without a namer faces can be looked at and deleted."""
+def unknown_routes(
+    crops: Crops, namer: Namer | None, reviewer: Reviewer | None, history: History
+) -> Sequence[BaseRoute]:
+    """The routes; without a namer faces can be looked at and deleted, without a reviewer they are like nobody."""
+
+    def most_like(group: Sequence[Crop]) -> str:
+        """Only a measurement: a nearest name under weak evidence must not look like an identification."""
+        if reviewer is None or reviewer.result is None:
+            return ""
+        found = reviewer.result.most_like(unit(np.sum([crop.sight.embedding for crop in group], axis=0)))
+        if found is None:
+            return ""
+        limit = reviewer.result.limits_sq[found[0]]
+        return f"Of those enrolled nearest to {found[0]}: distance {found[1]:.2f}, accepted up to {limit:.2f}."
 
     def page(request: Request) -> Response:
+        if reviewer is not None and reviewer.result is None and not reviewer.trouble:
+            reviewer.look()
         shown = Shown(
             grouped=crops.grouped,
             known=crops.known,
@@ -36,6 +53,7 @@ def unknown_routes(crops: Crops, namer: Namer | None, history: History) -> Seque
             busy=namer is not None and namer.busy,
             publishes=namer is not None and namer.publishes,
             outcome=namer.outcome if namer else None,
+            most_like=most_like,
             notes=history.notes(_NOTES),
         )
         return HTMLResponse(layout("Unknown visitors", unknown_page(shown, csrf_field(request)), request))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Shown:
         busy: a naming is under way.
         publishes: what is named goes to the doors.
         outcome: of the latest naming.
+        most_like: who of those enrolled is nearest to some faces, in words; "" where that is not known.
         notes: what was done, newest first.
     """
 
@@ -41,6 +42,7 @@ class Shown:
     busy: bool
     publishes: bool
     outcome: Outcome | None
+    most_like: Callable[[Sequence[Crop]], str]
     notes: Sequence[Note]
 
 
@@ -74,7 +76,7 @@ def unknown_page(shown: Shown, csrf: str) -> str:
         since = first if first == last else f"{first} to {last}"
         doors = ", ".join(sorted({crop.door for crop in group}))
         title = f"Group {number} <small>{len(group)} faces · {escaped(doors)} · {since}</small>"
-        parts.append(_group(f"g{number}", title, group, shown, csrf, chosen=True))
+        parts.append(_group(f"g{number}", title, group, shown, csrf, chosen=True, told=shown.most_like(group)))
     if len(grouped.groups) > GROUPS:
         parts.append(f'<p class="muted">{len(grouped.groups) - GROUPS} smaller groups are not shown yet.</p>')
     if grouped.alone:
@@ -102,10 +104,19 @@ def _told(shown: Shown) -> str:
 
 
 def _group(
-    id_: str, title: str, group: Sequence[Crop], shown: Shown, csrf: str, *, chosen: bool, nameable: bool = True
+    id_: str,
+    title: str,
+    group: Sequence[Crop],
+    shown: Shown,
+    csrf: str,
+    *,
+    chosen: bool,
+    nameable: bool = True,
+    told: str = "",
 ) -> str:
     tiles = "".join(_tile(f"{id_}-{i}", crop, chosen) for i, crop in enumerate(group[:FACES]))
     more = f'<p class="muted">{len(group) - FACES} more are not shown.</p>' if len(group) > FACES else ""
+    likeness = f'<p class="muted">{escaped(told)}</p>' if told else ""
     naming = ""
     if nameable and shown.ids is not None:
         naming = (
@@ -116,7 +127,7 @@ def _group(
             '<button class="primary" name="act" value="name">Enrol the chosen</button>'
         )
     return (
-        f'<section class="panel faces" aria-labelledby="{id_}"><h2 id="{id_}">{title}</h2>'
+        f'<section class="panel faces" aria-labelledby="{id_}"><h2 id="{id_}">{title}</h2>{likeness}'
         f'<form method="post" action="/unknown">{csrf}<ul class="tiles">{tiles}</ul>{more}'
         f'<div class="row">{naming}<button class="danger" name="act" value="forget">Delete the chosen</button></div>'
         "</form></section>"

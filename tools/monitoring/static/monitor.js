@@ -28,7 +28,7 @@ function state(door) {
   return tag(door.status, door.status === "online" ? "good" : "bad");
 }
 const cameraTag = (door) => (door.camera ? tag(door.camera, door.camera === "working" ? "good" : door.camera === "starting" ? "warn" : "bad") : "");
-const presence = (door) => (door.somebody === null || door.status !== "online" ? "" : door.somebody ? tag("somebody", "warn") : "nobody");
+const presence = (door) => (door.somebody === null || door.status !== "online" ? "" : door.somebody ? tag("somebody") : "nobody");
 const small = (text) => el("small", {}, text);
 
 function rows(table, cells, wanted = () => true) {
