@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from brokers import free_port, make_broker, needs_mosquitto
+from brokers import Mosquitto, free_port, make_broker, needs_mosquitto
+from test_broker_access import PASSWD
 from webcam import Webcam, jpeg
 
 from edge.config import DoorConfig, LivenessConfig, LockConfig, read_config
@@ -79,10 +80,15 @@ class Terminal:
         os.write(self._ours, f"{words}\n".encode())
 
     def ended(self) -> int:
+        """Read to the end; returns the exit code."""
         with contextlib.suppress(OSError):
-            while True:
+            while select.select([self._ours], [], [], DEADLINE_S)[0]:
                 self.seen += os.read(self._ours, 4096).decode()
         return self._process.wait(DEADLINE_S)
+
+    def hang_up(self) -> None:
+        """Ctrl-D."""
+        os.write(self._ours, b"\x04")
 
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)
@@ -143,6 +149,39 @@ def test_what_cannot_be_reached_is_kept_only_when_that_is_meant(tmp_path: Path) 
         assert terminal.ended() == 0
     config = read_config(tmp_path / "door.toml")
     assert (config.camera.source, config.mqtt.url) == ("/dev/video99", BROKER_DOWN)
+
+
+@needs_mosquitto
+def test_a_broker_that_wants_a_login_is_given_one_on_the_way(tmp_path: Path) -> None:
+    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True)
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    conf = f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n"
+    with Mosquitto(tmp_path, conf=conf) as broker, Terminal(tmp_path, "--camera", str(CLIP)) as terminal:
+        terminal.answer("Site", "")
+        terminal.answer("Door", "")
+        terminal.answer("Folder for events", "")
+        terminal.answer("People", "")
+        terminal.answer("Broker", broker.url)
+        terminal.answer("refuses a login without a user name", "y")
+        terminal.answer("User name [front]", "")
+        terminal.answer("File with the password", str(secret))
+        terminal.read_until("accepts us")
+        terminal.answer("GPIO", "")
+        terminal.answer("Photos", "")
+        assert terminal.ended() == 0
+    config = read_config(tmp_path / "door.toml")
+    assert (config.mqtt.username, config.mqtt.password_file) == ("front", str(secret))
+    assert "open sesame" not in (tmp_path / "door.toml").read_text()
+
+
+def test_answers_that_end_too_soon_leave_nothing_behind(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--site", "s") as terminal:
+        terminal.read_until("Door")
+        terminal.hang_up()
+        assert terminal.ended() == 2
+        assert "the answers ended before the questions did" in terminal.seen
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_there_is_replaced_only_after_a_yes(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from edge.setup.draft import with_key
 from edge.setup.trials import Found, sources, try_camera, working
 from edge.vision.camera import is_recorded, without_password
 
-_ENDED = "the answers ended before the questions did; nothing was written"
+
+class _Ended(InputError):
+    """Nobody answers any more, so asking again is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class Asker:
         """One line from the terminal, or the default for an empty one.
 
         Raises:
-            InputError: there are no more lines.
+            _Ended: there are no more lines.
         """
         if self.alone:
             return default
         print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
-            raise InputError(_ENDED)
+            raise _Ended("the answers ended before the questions did; nothing was written")
         return line.strip() or default
 
     def sure(self, question: str) -> bool:
@@ -64,6 +66,8 @@ class Asker:
         while True:
             try:
                 return accept(config, self.ask(question, default))
+            except _Ended:
+                raise
             except ThresholdError as error:
                 if self.alone:
                     raise
