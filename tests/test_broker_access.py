@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from releasing.commands import add_broker_options, mqtt_of
 from releasing.transport import publish, status
 
-from edge.config import MqttConfig, OutboxConfig
+from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.credentials import FOLDER_VARIABLE
 from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.messaging.connection import Connection
@@ -44,6 +44,7 @@ from edge.messaging.events import (
     instant,
     repo_topic,
 )
+from edge.messaging.homeassistant import BIRTH, Introduction, introduction
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Incoming, Outgoing
@@ -53,7 +54,7 @@ from edge.release.layout import TIMESTAMP
 from edge.release.mirror import MqttSource
 
 SHIPPED = Path(__file__).parent.parent / "systemd" / "mosquitto"
-ACCOUNTS = ("front", "back", "lock-front", "listener", "operator")
+ACCOUNTS = ("front", "back", "lock-front", "listener", "home-assistant", "operator")
 FRONT, BACK = Topics("home", "front"), Topics("home", "back")
 PASSWORD = "correct horse battery staple"
 PASSWD = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
@@ -229,7 +230,7 @@ def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection]) -> N
     assert [message.topic for message in heard_until(witness, FRONT.of(Channel.HEALTH))] == [FRONT.of(Channel.HEALTH)]
 
 
-def test_a_door_hears_nothing_but_the_repository(enter: Callable[..., Connection]) -> None:
+def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., Connection]) -> None:
     """Neither what is said nor what is retained, whatever it subscribes to."""
     front, back, operator = enter("front"), enter("back"), enter("operator")
     assert answer_to(back, BACK.of(Channel.STATUS), b"retained", retain=True) == ""
@@ -242,7 +243,7 @@ def test_a_door_hears_nothing_but_the_repository(enter: Callable[..., Connection
     assert topics == {repo_topic("home", "timestamp.json")}
 
 
-@pytest.mark.parametrize("name", ["listener", "lock-front", "operator"])
+@pytest.mark.parametrize("name", ["listener", "lock-front", "home-assistant", "operator"])
 def test_who_only_listens_cannot_open(enter: Callable[..., Connection], name: str) -> None:
     """Not as a door, nor as a door of its own name, which a lock that listens to all doors would believe."""
     lock, front = enter("listener"), enter("front")
@@ -268,6 +269,25 @@ def test_the_repository_is_the_operator_s_alone(enter: Callable[..., Connection]
     for name in ("front", "listener", "lock-front"):
         assert "authori" in answer_to(enter(name), repo_topic("home", "1.root.json")).lower(), name
     assert answer_to(enter("operator"), repo_topic("home", "1.root.json")) == ""
+
+
+def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_its_name(
+    broker: Site, outbox: Outbox, enter: Callable[..., Connection]
+) -> None:
+    """And the door hears when it starts: the introduction comes again."""
+    config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
+    made = introduction(config)
+    assert made
+    made = Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    home, back = enter("home-assistant"), enter("back")
+    home.subscribe(["homeassistant/#"], qos=1)
+    for topic in (made.message.topic, made.birth_topic, "homeassistant/device/x/config", "homeassistant/lock/x/config"):
+        assert "authori" in answer_to(back, topic).lower(), topic
+    with Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None, introduction=made):
+        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
+        assert answer_to(home, made.birth_topic, BIRTH) == ""
+        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
+    assert answer_to(enter("front"), made.message.topic, b"", retain=True) == ""
 
 
 def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: Callable[..., Connection]) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from brokers import DEADLINE_S, free_port
+from brokers import DEADLINE_S, Mosquitto, config_for, free_port
 from homeassistant import auth, bootstrap, loader
 from homeassistant.config_entries import ConfigEntries, ConfigEntry, ConfigEntryState
 from homeassistant.core import Event, HomeAssistant, ServiceCall, State, callback
 from homeassistant.core_config import async_process_ha_core_config
 from homeassistant.helpers import entity_registry
 from homeassistant.setup import async_setup_component
+from household import TOPICS, a_status
+
+from edge.config import DoorConfig
+from edge.messaging.connection import Connection
+from edge.messaging.events import DELIVERIES, Channel, Presence, Record, encode
+from edge.messaging.homeassistant import Introduction, introduction
+from edge.messaging.login import connect
+from edge.messaging.packets import Outgoing
 
 _QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
 
@@ -74,10 +83,20 @@ class Home:
             await self.hass.async_block_till_done()
 
     async def shows(self, *entity_ids: str) -> None:
-        """Wait until these are its entities, and it listens to what they are made of; it subscribes in portions."""
+        """Wait until these are its entities, and it listens to what they are made of."""
         await self.until(lambda: self.entities() == set(entity_ids), "these entities and no others")
+        await self.listens()
+
+    async def listens(self) -> None:
+        """Wait until it has subscribed to all that it wants to hear, which it does in portions."""
         client = self.hass.data["mqtt"].client
         await self.until(lambda: not client._pending_subscriptions and not client._pending_operations, "subscribed")
+
+    async def set_up(self, configuration: dict[str, Any]) -> bool:
+        """Add what configuration.yaml would hold; whether all of it was taken."""
+        done = [await async_setup_component(self.hass, domain, configuration) for domain in configuration]
+        await self.hass.async_block_till_done()
+        return all(done)
 
     def offer(self, domain: str, service: str) -> None:
         """Take calls of a service."""
@@ -129,3 +148,54 @@ async def a_home(folder: Path, port: int) -> AsyncIterator[Home]:
 def _note(home: Home, event: Event) -> None:
     if (state := event.data["new_state"]) is not None:
         home.changes.append(state)
+
+
+def said(config: DoorConfig) -> Introduction:
+    made = introduction(config)
+    assert made is not None
+    return Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+
+
+class Door:
+    """A door's end of the wire, for whatever it may say."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
+        """On the terms of its channel."""
+        payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
+        self.send(Outgoing(TOPICS.of(channel), payload, qos=1, retain=DELIVERIES[channel].retained))
+
+    def send(self, message: Outgoing) -> None:
+        number = self._connection.publish(message)
+        while number not in [receipt.number for receipt in self._connection.receipts()]:
+            self._connection.spin(0.1)
+
+
+@contextmanager
+def a_wire(broker: Mosquitto) -> Iterator[Door]:
+    connection, _ = connect(config_for(broker), client_id="door")
+    try:
+        yield Door(connection)
+    finally:
+        connection.close()
+
+
+def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
+    """A scene between Home Assistant and a door, after which Home Assistant has nothing to complain of."""
+
+    async def run() -> None:
+        async with a_home(folder / "home", broker.port) as home:
+            with a_wire(broker) as door:
+                await scene(home, door)
+            assert home.complaints.lines == []
+
+    asyncio.run(run())
+
+
+def play_online(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
+    """As `play`, with a door that is online."""
+    with a_wire(broker) as door:
+        door.say(Channel.STATUS, a_status(Presence.ONLINE))
+    play(folder, broker, scene)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,16 +14,14 @@ import pytest
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
 from brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
-from core import Home, a_home
+from core import Door, Home, a_wire, play, play_online, said
 from homeassistant.components.mqtt import discovery as ha_discovery
 from homeassistant.components.mqtt.const import SUPPORTED_COMPONENTS
 from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
 from household import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, a_status, an_event_of, an_occupancy, examples
 
 from edge.config import DoorConfig, HomeAssistantConfig, OutboxConfig
-from edge.messaging.connection import Connection
-from edge.messaging.events import ACCESS_KINDS, Channel, EventKind, Presence, Record, encode
-from edge.messaging.homeassistant import Introduction, introduction
+from edge.messaging.events import ACCESS_KINDS, Channel, EventKind, Presence, encode
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing
@@ -57,39 +53,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield running
 
 
-def said(config: DoorConfig) -> Introduction:
-    made = introduction(config)
-    assert made is not None
-    return Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
-
-
-class Door:
-    """A door's end of the wire, for whatever it may say."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
-        """On the terms of its channel."""
-        payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
-        kept = channel in (Channel.STATUS, Channel.HEALTH, Channel.RELEASE, Channel.PRESENCE)
-        self.send(Outgoing(TOPICS.of(channel), payload, qos=1, retain=kept))
-
-    def send(self, message: Outgoing) -> None:
-        number = self._connection.publish(message)
-        while number not in [receipt.number for receipt in self._connection.receipts()]:
-            self._connection.spin(0.1)
-
-
-@contextmanager
-def a_wire(broker: Mosquitto) -> Iterator[Door]:
-    connection, _ = connect(config_for(broker), client_id="door")
-    try:
-        yield Door(connection)
-    finally:
-        connection.close()
-
-
 @contextmanager
 def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator[tuple[Publisher, Outbox]]:
     """The door's own voice."""
@@ -100,25 +63,6 @@ def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator
         ) as publisher,
     ):
         yield publisher, outbox
-
-
-def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
-    """A scene between Home Assistant and a door, after which Home Assistant has nothing to complain of."""
-
-    async def run() -> None:
-        async with a_home(folder / "home", broker.port) as home:
-            with a_wire(broker) as door:
-                await scene(home, door)
-            assert home.complaints.lines == []
-
-    asyncio.run(run())
-
-
-def play_online(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
-    """As `play`, with a door that is online."""
-    with a_wire(broker) as door:
-        door.say(Channel.STATUS, a_status(Presence.ONLINE))
-    play(folder, broker, scene)
 
 
 # Its schemas

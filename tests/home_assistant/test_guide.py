@@ -1,0 +1,133 @@
+"""The automations of docs/home-assistant.md, played in Home Assistant itself. `make test-home-assistant`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
+
+from brokers import Mosquitto, needs_mosquitto
+from core import Door, Home, play, play_online, said
+from homeassistant.util.yaml import parse_yaml
+from household import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
+
+from edge.messaging.events import Channel, EventKind, Presence
+from edge.messaging.packets import Outgoing
+
+pytestmark = needs_mosquitto
+GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+def guide(table: str) -> dict[str, Any]:
+    """What the guide's page would put into configuration.yaml."""
+    blocks = [parse_yaml(text) for text in re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), re.M | re.S)]
+    (found,) = [block for block in blocks if block["automation"][0]["id"] == table]
+    assert isinstance(found, dict)
+    return found
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def an_opening(**changes: object) -> dict[str, Any]:
+    """What a door publishes on `…/open`, fresh unless said otherwise."""
+    event = an_event_of(EventKind.DOOR_OPEN, ANNA)
+    message = {
+        "v": 1,
+        "id": event.id,
+        "seq": 7,
+        "door": "front",
+        "person": {"id": "anna", "name": "Anna"},
+        "at": ago(0),
+        "expires_at": ago(-3),
+    }
+    return message | changes
+
+
+def test_the_guide_s_lock_opens_once_for_each_fresh_opening_and_for_nothing_else(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        home.offer("lock", "unlock")
+        assert await home.set_up(guide("open_the_front_door"))
+        await home.listens()
+        first, second = an_opening(), an_opening()
+        text = "input_text.front_openings"
+        for message in (first, first, first):
+            door.say(Channel.OPEN, message)
+        await home.until(lambda: first["id"] in home.state(text), "the first opening")
+        for message in (
+            an_opening(expires_at=ago(1)),
+            an_opening(expires_at=ago(-60)),
+            an_opening(v=2),
+            an_opening(door="back"),
+            an_opening(id=""),
+            second,
+            first,
+            second,
+        ):
+            door.say(Channel.OPEN, message)
+        await home.until(lambda: second["id"] in home.state(text), "the second opening")
+        last = an_opening()
+        door.say(Channel.OPEN, last)
+        await home.until(lambda: last["id"] in home.state(text), "the last opening")
+        await home.until(lambda: len(home.calls) >= 3, "three openings")
+        assert [call.data["entity_id"] for call in home.calls] == [["lock.front_door"]] * 3
+        assert home.state(text).split() == [last["id"], second["id"], first["id"], "unknown"]
+
+    play(tmp_path, broker, scene)
+
+
+@pytest.mark.parametrize("payload", [b"", b"open", b"[]", b"{}", b'{"v": 1, "door": "front"}', b"\xff"])
+def test_the_guide_s_lock_stays_shut_for_what_is_no_opening(broker: Mosquitto, tmp_path: Path, payload: bytes) -> None:
+    async def scene(home: Home, door: Door) -> None:
+        home.offer("lock", "unlock")
+        assert await home.set_up(guide("open_the_front_door"))
+        await home.listens()
+        door.send(Outgoing(TOPICS.of(Channel.OPEN), payload, qos=1))
+        door.say(Channel.OPEN, an_opening())
+        await home.until(lambda: len(home.calls) > 0, "the opening after it")
+        assert len(home.calls) == 1
+        home.complaints.lines.clear()  # it says what was odd, and shall
+
+    play(tmp_path, broker, scene)
+
+
+def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_path: Path) -> None:
+    """Not for others, not for what happened while the door was offline, and not because the door comes back."""
+
+    async def scene(home: Home, door: Door) -> None:
+        home.offer("notify", "notify")
+        assert await home.set_up(guide("stranger_at_the_front_door"))
+        door.send(said(FRONT).message)
+        await home.until(lambda: bool(home.state("event.home_front_access")), "the door")
+        await home.listens()
+        stranger = an_event_of(EventKind.UNKNOWN, reason="now")
+        for event in (
+            an_event_of(EventKind.UNKNOWN, reason="old"),
+            msgspec.structs.replace(an_event_of(EventKind.DENIED, ANNA), at=ago(0)),
+            msgspec.structs.replace(stranger, at=ago(0)),
+        ):
+            door.say(Channel.EVENTS, event)
+        await home.until(lambda: len(home.calls) > 0, "the notice")
+        for status in (Presence.OFFLINE, Presence.ONLINE):
+            door.say(Channel.STATUS, a_status(status))
+        door.say(Channel.PRESENCE, an_occupancy(True))
+        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "it is back")
+        assert [call.data["message"] for call in home.calls] == ["Somebody unknown is at the front door: now"]
+
+    play_online(tmp_path, broker, scene)
