@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from webcam import Webcam, jpeg
 from edge.checking.board import board_findings, clock_finding, privacy_finding, state_finding
 from edge.checking.check import check
 from edge.checking.finding import Finding, State
-from edge.checking.network import broker_finding, certificate_findings
+from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
 from edge.checking.software import access_finding, lock_finding, model_findings, settings_findings, trust_finding
 from edge.checking.table import row, summary
@@ -37,6 +38,7 @@ from edge.config import (
     DoorConfig,
     LivenessConfig,
     LockConfig,
+    MetricsConfig,
     ModelsConfig,
     MqttConfig,
     QualityConfig,
@@ -319,6 +321,8 @@ def test_settings_that_do_not_go_together_are_found() -> None:
     assert one(settings_findings(watched), "settings").state is State.OK
     played = msgspec.structs.replace(watched, camera=PLAIN.camera)
     assert one(settings_findings(played), "settings").state is State.FAIL
+    hurried = msgspec.structs.replace(watched, liveness=LivenessConfig(mode="challenge", ask_timeout_s=1.0))
+    assert "1 s to hear what is asked" in one(settings_findings(hurried), "settings").detail
     stale = msgspec.structs.replace(watched, mqtt=MqttConfig(open_max_age_s=60.0))
     assert "60 s after" in one(settings_findings(stale), "settings").detail
 
@@ -373,6 +377,14 @@ def test_a_broker_with_an_expired_certificate_is_found(site: Path, tmp_path: Pat
     assert "has expired" in one(found, "broker").detail
     (shown,) = [finding for finding in found if finding.what == "tls" and finding.state is State.FAIL]
     assert "the broker's, made out to localhost: expired on" in shown.detail
+
+
+def test_a_port_for_prometheus_that_is_taken_or_open_to_all_is_found() -> None:
+    config = MetricsConfig(port=free_port())
+    assert metrics_finding(config, "s").state is State.OK
+    assert "for whoever reaches it" in metrics_finding(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
+    with socket.create_server(("127.0.0.1", config.port)):
+        assert metrics_finding(config, "s").state is State.FAIL
 
 
 # The command

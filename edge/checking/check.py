@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.checking.board import board_findings, clock_finding, privacy_finding, state_finding
 from edge.checking.finding import Finding, asked, bad, good
-from edge.checking.network import broker_finding, certificate_findings
+from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
 from edge.checking.software import (
     access_finding,
@@ -58,6 +58,8 @@ def check(path: Path) -> Iterator[Finding]:
     yield from certificate_findings(config)
     if lock := config.lock:
         yield asked("lock", lambda: lock_finding(lock), "see docs/wiring.md")
+    if metrics := config.metrics:
+        yield asked("metrics", lambda: metrics_finding(metrics, config.site), "see [metrics] in docs/configuration.md")
     if config.snapshots.kinds:
         yield snapshots_finding(config)
     yield from settings_findings(config)

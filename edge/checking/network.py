@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import ssl
@@ -12,9 +13,10 @@ from pathlib import Path
 from cryptography import x509
 
 from edge.checking.finding import Finding, asked, bad, doubtful, good
-from edge.config import DoorConfig, MqttConfig
+from edge.config import DoorConfig, MetricsConfig, MqttConfig
 from edge.credentials import secret_file
 from edge.errors import BrokerError, ConfigError
+from edge.exporter import Exporter
 from edge.messaging.endpoint import Endpoint, read_endpoint
 from edge.messaging.login import connect
 
@@ -35,6 +37,23 @@ def broker_finding(config: MqttConfig) -> Finding:
         remedy = "use mqtts://; systemd/mosquitto/ sets such a broker up"
         return doubtful("broker", f"{config.url}: unencrypted, all on the network may open the door", remedy)
     return good("broker", f"{config.url}: accepts us, MQTT {connection.protocol}")
+
+
+def metrics_finding(config: MetricsConfig, site: str) -> Finding:
+    """Whether the port for Prometheus can be had, and who may ask there.
+
+    Raises:
+        ConfigError: prometheus-client is not installed, or it is no address.
+    """
+    with Exporter(config, site) as exporter:
+        trouble = exporter.problem()
+    where = f"{config.listen} port {config.port}"
+    if trouble:
+        return bad("metrics", trouble, "set another [metrics] port; a door that runs has it: sudo systemctl stop edge")
+    if not ipaddress.ip_address(config.listen).is_loopback:
+        remedy = 'listen = "127.0.0.1" and let Prometheus fetch through ssh or a proxy, unless the network is trusted'
+        return doubtful("metrics", f"{where}: unencrypted, for whoever reaches it", remedy)
+    return good("metrics", f"{where} can be had")
 
 
 def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ _RUNS = 5  # of each model; the fastest counts
 _SOON = {"root": timedelta(days=30)}  # others are renewed by every publication
 _SOON_ELSE = timedelta(days=3)
 _PULLED_UP = range(9)  # pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31)
+_HURRIED_S = 3.0
 _STALE_S = 10.0  # somebody else may stand there by then
 _EEPROM_OR_I2C = range(4)
 _PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
@@ -132,10 +133,13 @@ def settings_findings(config: DoorConfig) -> Iterator[Finding]:
 
 
 def _odd(config: DoorConfig) -> Iterator[Finding]:
-    if config.lock and config.liveness.mode == "off":
+    if config.lock and config.liveness.mode == "off" and not config.access.policy:  # whose rules may ask for it
         yield doubtful("settings", "a photo held before the camera opens this lock", 'set [liveness] mode = "passive"')
     if config.lock and is_recorded(config.camera.source):
         yield bad("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
+    if config.liveness.mode == "challenge" and config.liveness.ask_timeout_s < _HURRIED_S:
+        detail = f"[liveness] ask_timeout_s: {config.liveness.ask_timeout_s:g} s to hear what is asked, and to do it"
+        yield doubtful("settings", detail, "give 4 s or more; slow and old people need them")
     if config.mqtt.open_max_age_s > _STALE_S:
         detail = f"[mqtt] open_max_age_s: a door may open {config.mqtt.open_max_age_s:g} s after the face was seen"
         yield doubtful("settings", detail, "3 s, the default, is enough on any network that works")
