@@ -103,6 +103,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
+    from monitoring import review, unknown
     from monitoring.app import House, make_app
     from monitoring.crops import Crops
     from monitoring.history import Bounds, History
@@ -111,7 +112,6 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     from monitoring.naming import Namer
     from monitoring.people import Reviewer
     from monitoring.server import serving
-    from monitoring.unknown import PLACE, unknown_routes
 
     publishing = _publishing(arguments, mqtt) if arguments.publish else None
     rules, token = _rules(arguments)
@@ -130,8 +130,10 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     more = []
     if crops:
         namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
-        more.append((PLACE, unknown_routes(crops, namer, reviewer, history)))
-    app = make_app(House(hub, history, rules, reviewer, more, on_start=listener.start))
+        more.append((unknown.PLACE, unknown.unknown_routes(crops, namer, reviewer, history)))
+    if reviewer:
+        more.append((review.PLACE, review.people_routes(reviewer)))
+    app = make_app(House(hub, history, rules, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

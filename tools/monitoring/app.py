@@ -26,10 +26,8 @@ from monitoring.history import History
 from monitoring.hub import MOST_PAGES, Hub
 from monitoring.keys import SESSION_S, Attempts
 from monitoring.layout import Place, escaped, layout
-from monitoring.people import Reviewer
-from monitoring.peoplepage import people_page
 from monitoring.views import VIEW_BODIES, VIEWS, door_view, login_body
-from monitoring.visit import csrf_field, posted
+from monitoring.visit import csrf_field, number, posted
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,6 @@ class House:
         hub: the doors and the latest events.
         history: what was before.
         rules: who is let in.
-        reviewer: of the people folder, where one is given.
         more: routes of other rooms, and their entries of the navigation.
         on_start: called in the event loop when it runs.
     """
@@ -57,7 +54,6 @@ class House:
     hub: Hub
     history: History
     rules: Rules
-    reviewer: Reviewer | None = None
     more: Sequence[tuple[Place, Sequence[BaseRoute]]] = ()
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
 
@@ -79,9 +75,6 @@ def make_app(house: House) -> Starlette:
     for place, further in house.more:
         places.append(place)
         routes += further
-    if house.reviewer is not None:
-        places.append(Place("/people", "People"))
-        routes += _people(house.reviewer)
 
     @contextlib.asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
@@ -136,7 +129,7 @@ def _events(house: House) -> Endpoint:
         found = await run_in_threadpool(
             house.history.events,
             MOST_EVENTS,
-            before_n=_number(asked.get("before"), 0, 2**53),
+            before_n=number(asked.get("before"), 0, 2**53),
             door=asked.get("door", "")[: 2 * MOST_NAME + 1],
             kind=asked.get("kind", "")[:MOST_NAME],
         )
@@ -147,7 +140,7 @@ def _events(house: House) -> Endpoint:
 
 def _health(house: House) -> Endpoint:
     async def health(request: Request) -> Response:
-        hours = _number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
+        hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
         names = [row.door for row in house.hub.fleet.doors()]
 
         def read() -> dict[str, list[object]]:
@@ -161,7 +154,7 @@ def _health(house: House) -> Endpoint:
 def _door_health(house: House) -> Endpoint:
     async def health(request: Request) -> Response:
         name = f"{request.path_params['site']}/{request.path_params['door']}"
-        hours = _number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
+        hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
         return _json(await run_in_threadpool(_readings, house, name, hours, LARGE_POINTS))
 
     return health
@@ -221,47 +214,6 @@ def _logout(house: House) -> Endpoint:
     return logout
 
 
-def _people(reviewer: Reviewer) -> list[BaseRoute]:
-    def page(request: Request) -> Response:
-        asked = request.query_params
-        if reviewer.result is None and not reviewer.trouble:
-            reviewer.look()
-        label = "Looking at the photos …" if reviewer.busy else "Look at the photos again"
-        off = " disabled" if reviewer.busy else ""
-        again = f'<form method="post" action="/people">{csrf_field(request)}<button{off}>{label}</button></form>'
-        if reviewer.trouble:
-            again = f'<p class="note bad" role="alert">{escaped(reviewer.trouble)}</p>{again}'
-        if reviewer.result is None:
-            waiting = (
-                '<p class="empty" data-again="2">The photos are being looked at. This page loads itself again.</p>'
-            )
-            return HTMLResponse(layout("People", again if reviewer.trouble else waiting, request))
-        body = people_page(
-            reviewer.result,
-            page=_number(asked.get("page"), 1, 10**6) or 1,
-            search=asked.get("q", "")[:MOST_NAME],
-            doubtful=asked.get("doubt") == "1",
-            again=again,
-        )
-        return HTMLResponse(layout("People", body, request))
-
-    def again(_request: Request) -> Response:
-        reviewer.look()
-        return RedirectResponse("/people", 303)
-
-    def photo(request: Request) -> Response:
-        number = request.path_params["number"]
-        if reviewer.result is None or number >= len(reviewer.result.thumbs):
-            raise HTTPException(404, "No such photo.")
-        return Response(reviewer.result.thumbs[number], media_type="image/jpeg")
-
-    return [
-        Route("/people", page, methods=["GET"]),
-        Route("/people", again, methods=["POST"]),
-        Route("/people/photo/{number:int}.jpg", photo),
-    ]
-
-
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = {404: "Not found", 405: "Not this way"}.get(error.status_code, "This did not work")
@@ -273,13 +225,6 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _broken(_request: Request, error: Exception) -> Response:
     log.error("a page failed: %r", error)
     return PlainTextResponse("This page failed; the log says why.\n", 500)
-
-
-def _number(text: str | None, least: int, most: int) -> int | None:
-    """A number in a query; None for anything else."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
-        return None
-    return min(max(int(text), least), most)
 
 
 def _json(value: object) -> Response:

@@ -45,3 +45,10 @@ def csrf_field(request: Request) -> str:
 def posted(request: Request) -> Fields:
     """What was posted: values by name, in order. Checked by the guard already, at most 256 KiB in all."""
     return visit(request).fields
+
+
+def number(text: str | None, least: int, most: int) -> int | None:
+    """A number in a query; None for anything else."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
+        return None
+    return min(max(int(text), least), most)
