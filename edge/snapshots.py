@@ -74,7 +74,8 @@ class Album:
             return None
         if _apart_sq(kept.embedding, verdict.embedding) > self._same_face_sq:
             return None
-        encoded, jpeg = cv2.imencode(".jpg", kept.pixels, (cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality))
+        picture = shrunk(kept.pixels, self._config.max_px)
+        encoded, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality))
         assert encoded, "OpenCV has no JPEG encoder"
         return jpeg.tobytes()
 
@@ -84,13 +85,13 @@ class Album:
 
 
 def crop(pixels: Pixels, box: Box, margin: float, max_px: int) -> Pixels:
-    """A face with what is around it, cut at the frame's edges.
+    """A face with what is around it, cut at the frame's edges; in the midst of a frame, so cheap.
 
     Args:
         pixels: (H, W, 3) uint8, BGR.
         box: the face, frame pixels; its centre is within the frame.
         margin: added on each side, a share of the box's longer side.
-        max_px: a longer side than this is scaled down to it.
+        max_px: of a picture with a side twice as long or longer pixels are left out, down to less than four times.
 
     Returns:
         (h, w, 3) uint8, BGR, a copy.
@@ -100,12 +101,17 @@ def crop(pixels: Pixels, box: Box, margin: float, max_px: int) -> Pixels:
     half = max(box.width, box.height) * (0.5 + margin)
     left, top = max(round(x - half), 0), max(round(y - half), 0)
     right, bottom = min(round(x + half) + 1, width), min(round(y + half) + 1, height)
-    cut = pixels[top:bottom, left:right]
-    shrink = max_px / max(cut.shape[:2])
-    if shrink >= 1:
-        return cut.copy()
-    size = max(round(cut.shape[1] * shrink), 1), max(round(cut.shape[0] * shrink), 1)
-    return np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
+    step = max(max(right - left, bottom - top) // (2 * max_px), 1)
+    return pixels[top:bottom:step, left:right:step].copy()
+
+
+def shrunk(pixels: Pixels, max_px: int) -> Pixels:
+    """The picture, (h, w, 3) uint8, scaled down so far that no side is longer than this."""
+    scale = max_px / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _apart_sq(one: Floats, other: Floats) -> float:
