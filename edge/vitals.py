@@ -21,6 +21,8 @@ from edge.vision.camera import Camera
 if TYPE_CHECKING:
     from edge.exporter import Exporter
 
+_MOVED_NS = 500_000_000  # a lock that has moved is told of so long after the last report, for a rate needs some frames
+
 
 class Vitals:
     """The health of one door; not thread-safe.
@@ -61,9 +63,10 @@ class Vitals:
         self._stopwatch = stopwatch
         self._started_ns = time.monotonic_ns()
         self._told: tuple[int, int] = (self._started_ns, 0)  # when last, and frames until then
+        self._lock_told = lock.state if lock else None
 
     def tend(self, kit: Kit, camera: Camera | None) -> None:
-        """Publish when it is due.
+        """Publish when it is due, or the lock has moved.
 
         Args:
             kit: what the door runs on.
@@ -71,9 +74,10 @@ class Vitals:
         """
         now_ns = time.monotonic_ns()
         last_ns, frames = self._told
-        if now_ns - last_ns < self._every_ns:
+        lock = self._lock.state if self._lock else None
+        if now_ns - last_ns < (self._every_ns if lock is self._lock_told else min(self._every_ns, _MOVED_NS)):
             return
-        self._told = (now_ns, self.frames)
+        self._told, self._lock_told = (now_ns, self.frames), lock
         fps = (self.frames - frames) * 1e9 / (now_ns - last_ns)
         health = self._health(kit, now_ns, fps, self.dropped + (camera.dropped if camera else 0))
         self._publisher.health(health)
@@ -103,7 +107,7 @@ class Vitals:
             models=dict(kit.models),
             problems=self._problems(),
             liveness=dict(guard.counts) if guard else {},
-            lock=self._lock.state if self._lock else None,
+            lock=self._lock_told,
         )
 
     def _connected(self) -> bool:

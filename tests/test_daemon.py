@@ -15,11 +15,13 @@ import pytest
 from brokers import BROKERS, AnyBroker, config_for, free_port, make_broker, wait_until
 from webcam import Webcam, jpeg
 
-from edge.config import AccessConfig, CameraConfig, DoorConfig, MqttConfig, OutboxConfig
+from edge.config import AccessConfig, CameraConfig, DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.errors import CameraError, GalleryError, OutboxError
-from edge.messaging.events import Channel, Event, Health, Open, Status, Topics
+from edge.messaging.events import Channel, Event, Health, Occupancy, Open, Status, Topics
+from edge.messaging.homeassistant import introduction
+from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.subscriber import Message, Subscriber
 from edge.vision.recorded import Clip
@@ -116,6 +118,26 @@ def test_a_visitor_opens_the_door_once_and_everything_is_told(
     assert health.frames > 0
     assert health.gallery == events[1].gallery
     assert [message.channel for message in heard if message.retained] == []
+
+
+def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of_the_door(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
+    config = door(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
+    made = introduction(config)
+    assert made
+    with listening(config_for(broker)) as heard:
+        Daemon(config).run(threading.Event())
+        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
+    told = [report.somebody for report in records(heard, Occupancy)]
+    assert not told[0]
+    assert told[-2:] == [True, False]
+    home, _ = connect(config_for(broker), client_id="home-assistant")
+    home.subscribe([made.message.topic], qos=1)
+    home.spin(1.0)
+    assert made.message.payload in [message.payload for message in home.messages()]
+    home.close()
 
 
 def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
@@ -222,5 +244,5 @@ def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tm
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
     Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
     with Subscriber(config_for(broker), Topics("+", "+")) as late:
-        found = {message.channel for message in late.messages(timeout_s=0.3)}
+        found = {message.channel for message in late.messages(timeout_s=1.0)}
     assert found == {Channel.STATUS, Channel.HEALTH, Channel.PRESENCE}

@@ -27,7 +27,7 @@ from edge.daemon import Daemon
 from edge.demo.show import CLIP
 from edge.errors import ConfigError, LockError
 from edge.lock import Lock, claim
-from edge.messaging.events import Event, EventKind, LockState, Open, PersonRef
+from edge.messaging.events import Event, EventKind, Health, LockState, Open, PersonRef
 
 PIN = 17
 LONG_S = 60.0
@@ -190,6 +190,18 @@ def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path,
             wait_until(lambda: True in levels(pin), "open")
         wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all is told")
     assert records(heard, Open) == []
+
+
+@needs_mosquitto
+def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
+    tmp_path: Path, webcam: Webcam, pin: MockPin
+) -> None:
+    """Or an opening of a few seconds would fall between two reports."""
+    with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
+        seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
+        with guarding(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
+            webcam.show(*visitor())
+            wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
 
 
 def test_a_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
