@@ -14,6 +14,7 @@ then to show more: see `edge.identity.lockout`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -53,7 +54,7 @@ class _Evidence:
     def fused(self) -> Floats:
         """The (D,) unit vector in the direction of the weighted sum."""
         assert self.sum is not None
-        return self.sum / max(float(np.linalg.norm(self.sum)), 1e-12)
+        return self.sum / max(math.hypot(*self.sum.tolist()), 1e-12)
 
 
 @dataclass(slots=True)
@@ -153,7 +154,8 @@ class Judge:
         match = self._measure(sample.embedding)
         if self._fits(state, sample.embedding, match):
             state.evidence.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
-            state.doubt = _Evidence()
+            if state.doubt.samples:
+                state.doubt = _Evidence()
             return
         state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
         if state.doubt.samples >= _DOUBTS_TO_RESET:
