@@ -6,7 +6,7 @@
 DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips or pictures.
 Kinds called simulated-... (tools/make_attack_clips.py) are told apart from filmed ones. Clips go through the door's
 own liveness: its score is 0 (genuine) to 1 (attack), at or above --limit a clip is an attack, and lower is stricter.
-Pictures go through a published one-frame model, which no door uses; see docs/liveness.md.
+Pictures go through a one-frame candidate, which no door uses; see docs/liveness.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from edge.program import run
 from edge.vision.reader import Vision
 
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
-_NUAA = "nuaa-dev, equal errors on its seven people"
+_NUAA = "nuaa-dev, equal errors on its seven people; not other people, if yours are these"
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -85,6 +85,8 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     axes.set_ylabel("APCER, %")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     axes.grid(color="#e0e0e0")
@@ -125,9 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--limit", type=float, help="of clips: score from which on it is an attack (default: the door's)"
     )
     parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
-    parser.add_argument(
-        "--model", choices=CANDIDATES, default="face-anti-spoofing", help="of pictures (default: %(default)s)"
-    )
+    parser.add_argument("--model", choices=CANDIDATES, default="sharpness", help="of pictures (default: %(default)s)")
     parser.add_argument(
         "--choose",
         nargs="+",
