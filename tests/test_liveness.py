@@ -167,3 +167,13 @@ def test_a_picture_cut_off_by_the_frames_edge_and_burnt_out_in_places_is_still_f
     bright = [np.clip(held(face(seed=n), n) * (1.3 + 0.05 * (n % 2)), 0, 255).astype(np.uint8) for n in range(8)]
     assert score(bright) > 0.5
     assert score([each[:205] for each in bright]) > 0.5
+
+
+def test_a_picture_whose_burnt_out_part_stays_while_the_light_changes_is_still_flat() -> None:
+    """The burnt-out part tells nothing; taken as unchanged, it would pull the rest aside."""
+    lit = []
+    for number in range(8):
+        pixels = (face(seed=number) * (1 - 0.03 * number)).astype(np.uint8)
+        pixels[:150, :150] = 255
+        lit.append(pixels)
+    assert score(lit) > 0.9

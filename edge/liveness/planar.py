@@ -119,7 +119,7 @@ class Reference:
             look: from `patch`.
         """
         self._good = look.clear.ravel()[_INSIDE]
-        self._levels: list[tuple[float, int, float, Floats, Floats]] = []
+        self._levels: list[tuple[float, int, float, Floats, Floats, Floats]] = []
         for blur_px, steps, small in _LEVELS:
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
             seen = blurred.ravel()[_INSIDE]
@@ -130,11 +130,7 @@ class Reference:
             moves = [gx * _U, gx * _V, gx, gy * _U, gy * _V, gy, -along * _U, -along * _V]
             light = [np.ones_like(_U), _U, _V, seen]
             columns = np.stack([*(move * _HALF for move in moves), *light], axis=1)
-            lengths = np.linalg.norm(columns, axis=0) + 1e-6
-            unit = columns / lengths
-            within = np.linalg.pinv((unit.T @ unit).astype(np.float64), rcond=1e-6, hermitian=True)
-            solve = (within @ unit.T)[:_MOVES] / lengths[:_MOVES, None]
-            self._levels.append((blur_px, steps, small, seen, np.asarray(solve, np.float32)))
+            self._levels.append((blur_px, steps, small, seen, columns, _solver(columns, self._good)))
         blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_INSIDE]
         columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
         self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
@@ -144,8 +140,11 @@ class Reference:
         """What is left of a look; None where registration fails or too little is clear."""
         homography: Reals = np.eye(3)
         burnt = (~look.clear).astype(np.float32)
-        good = self._good
-        for blur_px, steps, small, seen, solve in self._levels:
+        good = self._good & look.clear.ravel()[_INSIDE]
+        if good.mean() < _ENOUGH:
+            return None
+        for blur_px, steps, small, seen, columns, whole in self._levels:
+            solve = whole if good.sum() == self._good.sum() else _solver(columns, good)
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
             for _ in range(steps):
                 differs = np.where(good, _warped(blurred, homography) - seen, np.float32(0))
@@ -172,6 +171,20 @@ class Reference:
         left[good] -= self._flat[good] @ share
         unexplained = float(np.mean(left[good] ** 2) / max(float(warped[good].var()), 1e-6))
         return Residual(np.where(good, left, np.float32(np.nan)), unexplained)
+
+
+def _solver(columns: Floats, good: NDArray[np.bool_]) -> Floats:
+    """(8, N): the move that explains differences best along with light, from good places alone.
+
+    Args:
+        columns: (N, 12), what each of the eight moves and each light does, in grey levels.
+        good: (N,).
+    """
+    kept = np.where(good[:, None], columns, np.float32(0))
+    lengths = np.linalg.norm(kept, axis=0) + 1e-6
+    unit = kept / lengths
+    within = np.linalg.pinv((unit.T @ unit).astype(np.float64), rcond=1e-6, hermitian=True)
+    return np.asarray((within @ unit.T)[:_MOVES] / lengths[:_MOVES, None], np.float32)
 
 
 def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
