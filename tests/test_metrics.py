@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from test_daemon import door
 
 from edge import __version__
-from edge.config import MetricsConfig
+from edge.config import DoorConfig, MetricsConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
 from edge.errors import ConfigError
@@ -146,6 +146,13 @@ def test_the_alerts_ask_for_nothing_that_a_door_does_not_tell(scrape: Answer, ex
     assert {name for rule in rules for name in NAME.findall(rule["expr"])} - told == set()
 
 
+@needs_mosquitto
+def test_the_page_names_every_metric_and_no_other(scrape: Answer, exporter: Exporter) -> None:
+    told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
+    named = set(NAME.findall((DOCS / "monitoring.md").read_text())) - {"process_"}
+    assert named == {name for name in told if name.startswith("threshold_")}
+
+
 # The figures
 
 
@@ -239,6 +246,11 @@ def test_without_the_package_one_line_says_what_to_do(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigError, match=r"pip install 'threshold-edge\[metrics\]'"):
         Exporter(MetricsConfig(), "home")
+
+
+def test_without_a_word_only_this_board_may_read() -> None:
+    assert MetricsConfig().listen == "127.0.0.1"
+    assert DoorConfig(site="home", door="front").metrics is None
 
 
 def test_it_listens_on_ipv6_as_well() -> None:
