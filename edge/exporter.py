@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _PATIENCE_S = 2.0  # with one read or write of a client
 _STOP_S = 0.5  # how long until it notices that it is to stop
+_GRACE_S = 1.0  # and how long the door waits for that
 
 
 class Exporter:
@@ -55,7 +56,7 @@ class Exporter:
         self.port = config.port
         self._address = (config.listen, config.port)
         self._sheet = Sheet(site)
-        self._server: socketserver.TCPServer | None = None
+        self._server: _Server | None = None
         self._trouble = ""
 
     def problem(self) -> str:
@@ -83,11 +84,12 @@ class Exporter:
         threading.Thread(target=server.serve_forever, args=(_STOP_S,), name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more. Closing twice does nothing."""
+        """Listen no more, without waiting long for a client that is slow. Closing twice does nothing."""
         server, self._server = self._server, None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
+            ending.start()
+            ending.join(_GRACE_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -110,6 +112,11 @@ class _Server(socketserver.TCPServer):
         self.address_family = family
         self.answer = answer
         super().__init__(address, _Handler)
+
+    def end(self) -> None:
+        """Stop serving, once the connection at hand is over, and close."""
+        self.shutdown()
+        self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         log.debug("metrics: a client has gone, or its request failed", exc_info=True)

@@ -9,6 +9,7 @@ import re
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +218,24 @@ def test_a_client_that_says_nothing_or_nonsense_is_got_over(
         silent.sendall(said)
         assert fetch(exporter.port).status == 200
         silent.close()
+
+
+def reading_a_request() -> bool:
+    """Whether some thread is within a request just now."""
+    stacks = [traceback.extract_stack(frame) for frame in sys._current_frames().values()]
+    return any(call.name == "handle_one_request" for stack in stacks for call in stack)
+
+
+def test_a_client_that_hangs_does_not_keep_a_door_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.exporter._Handler.timeout", 3600.0)
+    port = free_port()
+    with socket.socket() as silent:
+        with Exporter(MetricsConfig(port=port), "home"):
+            silent.connect(("127.0.0.1", port))
+            silent.sendall(b"GET /metrics")
+            wait_until(reading_a_request, "it is at this client")
+        silent.sendall(b" HTTP/1.0\r\n\r\n")
+        assert silent.recv(12) == b"HTTP/1.0 200"
 
 
 def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
