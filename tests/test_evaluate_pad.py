@@ -141,6 +141,10 @@ def test_wilson_gives_the_published_interval() -> None:
 
 
 def test_a_folder_without_attacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read_cases(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="clips or pictures wanted"):
+        read_cases(tmp_path)
     (tmp_path / "genuine" / "ann").mkdir(parents=True)
     (tmp_path / "genuine" / "ann" / "a.avi").touch()
     with pytest.raises(InputError, match="kind of attack"):

@@ -68,15 +68,17 @@ def read_cases(folder: Path) -> list[Case]:
     """Clips and pictures of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
 
     Raises:
-        InputError: there is nothing genuine, or no attack, among the clips or among the pictures.
+        InputError: no such folder, or there is nothing genuine, or no attack, among the clips or among the pictures.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     cases = []
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         if path.suffix.lower() in _CLIPS | _PICTURES and len(parts) in (2, 3):
             cases.append(Case(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
     for what, some in (
-        ("clips", [each for each in cases if each.moving]),
+        ("clips" if cases else "clips or pictures", [each for each in cases if each.moving]),
         ("pictures", [each for each in cases if not each.moving]),
     ):
         genuine = sum(case.species == GENUINE for case in some)
