@@ -31,8 +31,6 @@ _LEVELS = dict.fromkeys(
         EventKind.CAMERA_BLIND,
         EventKind.OPEN_EXPIRED,
         EventKind.RELEASE_REFUSED,
-        EventKind.STORE_FAILING,
-        EventKind.STORE_REPLACED,
         EventKind.CLOCK_STEPPED,
     ),
     logging.WARNING,
@@ -102,12 +100,7 @@ class Logbook:
         """Record something that befell the door, and log it; on a disk that takes nothing, as soon as it does."""
         event = self._system(kind, reason)
         log.log(_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
-        try:
-            self.outbox.append(event)
-        except OutboxError as error:
-            log.debug("%s", error)  # the outbox has said so itself
-        else:
-            self._count(kind)
+        self._put(event)
 
     def open_expired(self, message: Open, why: str) -> None:
         """Record that an opening did not surely arrive in time."""
@@ -126,7 +119,7 @@ class Logbook:
             self.record(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
         self.outbox.tend()
         for notice in self.outbox.notices():
-            self.record(notice.kind, notice.reason)
+            self._put(self._system(notice.kind, notice.reason))  # the outbox has said so itself
 
     def counts(self) -> Mapping[EventKind, int]:
         """How many events of each kind were put on record since the start."""
@@ -141,6 +134,14 @@ class Logbook:
         if dropped := self.outbox.dropped():
             problems.append(f"{dropped} events were lost: more than the event store holds, or older")
         return problems
+
+    def _put(self, event: Event) -> None:
+        try:
+            self.outbox.append(event)
+        except OutboxError as error:
+            log.debug("%s", error)  # the outbox has said so itself
+        else:
+            self._count(event.kind)
 
     def _dropped(self, count: int) -> Event:
         reason = f"{count} events were lost: more than the event store holds, or older"
