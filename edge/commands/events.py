@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import signal
-import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.commands.command import Commands, new_command
+from edge.commands.command import Commands, new_command, printable
 from edge.config import MqttConfig, read_config
 from edge.errors import InputError
 
@@ -106,14 +105,3 @@ def _content(message: Message) -> object:
         return msgspec.json.decode(message.payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return message.record
-
-
-def printable(text: str) -> str:
-    r"""One line that no terminal obeys: what anybody on the network has sent, with control characters as \uXXXX."""
-    units = struct.Struct(">H")
-    return "".join(
-        each
-        if each.isprintable()
-        else "".join(f"\\u{unit:04x}" for (unit,) in units.iter_unpack(each.encode("utf-16-be", "surrogatepass")))
-        for each in text
-    )

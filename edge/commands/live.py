@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.commands.events import printable
+from edge.commands.command import printable
 from edge.messaging.events import CameraState, Event, EventKind, Health, Presence, Status
 from edge.messaging.subscriber import Message, Subscriber
 
