@@ -133,7 +133,7 @@ class Relay:
     Attributes:
         cut_after: cut the connection when so many bytes of the client have passed; None never does.
         swallow: throw away what the client sends, as a dead network does.
-        swallowed: how many bytes were thrown away.
+        swallowed: what was thrown away.
     """
 
     def __init__(self, target: int) -> None:
@@ -143,7 +143,7 @@ class Relay:
         self.port = free_port()
         self.cut_after: int | None = None
         self.swallow = False
-        self.swallowed = 0
+        self.swallowed = b""
 
     def start(self) -> None:
         self._server = socket.create_server(("127.0.0.1", self.port))
@@ -193,7 +193,7 @@ class Relay:
         with contextlib.suppress(OSError):
             while data := source.recv(256):
                 if outward and self.swallow:
-                    self.swallowed += len(data)
+                    self.swallowed += data
                     continue
                 sink.sendall(data)
                 passed += len(data)
