@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,8 +29,10 @@ _EEPROM_OR_I2C = range(4)
 _PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
 
 
-def model_findings(config: DoorConfig, vision: Vision) -> Iterator[Finding]:
-    """Which models, on what, and whether they keep up with the camera."""
+def model_findings(
+    config: DoorConfig, vision: Vision, now_s: Callable[[], float] = time.perf_counter
+) -> Iterator[Finding]:
+    """Which models, on what, and whether they keep up with the camera, by a clock of seconds."""
     models = vision.models
     yield good("models", ", ".join(model.contract.file for model in models))
     name, delegate = models[0].runtime, config.models.delegate
@@ -39,9 +41,9 @@ def model_findings(config: DoorConfig, vision: Vision) -> Iterator[Finding]:
     for model in models:
         best_s = float("inf")
         for _ in range(_RUNS):
-            began = time.perf_counter()
+            began = now_s()
             model.invoke()
-            best_s = min(best_s, time.perf_counter() - began)
+            best_s = min(best_s, now_s() - began)
         spent_ms += best_s * 1000
     detail = f"{name}, {config.models.threads} threads; all models once: {spent_ms:.0f} ms"
     if delegate == "edgetpu":
