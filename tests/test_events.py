@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import DOOR, T0_NS, an_event
+from household import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,17 +18,13 @@ from edge.messaging.events import (
     DELIVERIES,
     VERSION,
     BoxPx,
-    CameraState,
+    Challenge,
     Channel,
     Event,
     EventKind,
-    Health,
     Instant,
     PersonRef,
-    Presence,
     Record,
-    StageTiming,
-    Status,
     Topics,
     decode,
     encode,
@@ -36,7 +33,7 @@ from edge.messaging.events import (
 )
 from edge.messaging.making import access_event, open_message, system_event
 from edge.messaging.uuid7 import TAIL_BITS, Uuid7Source, uuid7
-from edge.records import Box, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
+from edge.records import Ask, Box, ChallengeState, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
 
 ID = "018bcfe5-687b-7abc-8def-0123456789ab"
 ADA = Person("ada", "Ada Lovelace")
@@ -152,33 +149,27 @@ def test_times_are_utc_with_milliseconds_and_never_in_the_future(ns: int) -> Non
 
 
 def test_each_channel_reads_what_it_wrote() -> None:
-    """Decoding is the reverse of encoding, for all four."""
-    health = Health(
+    """Decoding is the reverse of encoding, for all of them."""
+    asked = Challenge(
         v=VERSION,
         door="front",
+        id="0190",
         at=instant(T0_NS),
-        uptime_s=1.5,
-        camera=CameraState.WORKING,
-        fps=14.9,
-        frames=100,
-        dropped=2,
-        stages={"detect": StageTiming(runs=30, median_ms=1.4, p95_ms=2.0)},
-        rejects={"quality": {"too small": 3}},
-        temperature_c=51.0,
-        outbox_depth=0,
-        gallery=None,
-        models={},
-        problems=("the clock is not set",),
+        expires_at=instant(T0_NS),
+        ask=Ask.TURN_LEFT,
+        state=ChallengeState.ASKED,
+        step=1,
+        steps=2,
+        reason="",
     )
-    status = Status(v=VERSION, door="front", status=Presence.ONLINE, reason="connected", since=None)
-    opening = open_message(an_access_event(), seq=1, expires_ns=T0_NS)
-    records: dict[Channel, Record] = {
-        Channel.EVENTS: an_access_event(),
-        Channel.OPEN: opening,
-        Channel.STATUS: status,
-        Channel.HEALTH: health,
-    }
-    assert {channel: decode(channel, encode(record)) for channel, record in records.items()} == records
+    records: list[tuple[Channel, Record]] = [
+        *examples(),
+        (Channel.EVENTS, an_access_event()),
+        (Channel.OPEN, open_message(an_access_event(), seq=1, expires_ns=T0_NS)),
+        (Channel.CHALLENGE, asked),
+    ]
+    assert {channel for channel, _ in records} == set(Channel)
+    assert [decode(channel, encode(record)) for channel, record in records] == [record for _, record in records]
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b"[]", b"{}", encode(an_event()).replace(b'"v":1', b'"v":2')])

