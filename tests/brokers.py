@@ -23,7 +23,7 @@ from edge.messaging.events import Event, EventKind
 from edge.messaging.making import Circumstances, system_event
 from edge.messaging.uuid7 import Uuid7Source
 
-DEADLINE_S = 8.0
+DEADLINE_S = 20.0
 T0_NS = 1_700_000_000_123_456_789
 DOOR = Circumstances(door="front", clock_synced=True, gallery_version="7", models=(("embedder", "0123abcd"),))
 IDS = Uuid7Source()

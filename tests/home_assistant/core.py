@@ -87,6 +87,11 @@ class Home:
         await self.until(lambda: self.entities() == set(entity_ids), "these entities and no others")
         await self.listens()
 
+    async def sees_the_door(self) -> None:
+        """Wait until it knows the door to be online: of one that it holds to be away, it shows no event."""
+        await self.until(lambda: self.state("event.home_front_access") == "unknown", "the door, online")
+        await self.listens()
+
     async def listens(self) -> None:
         """Wait until it has subscribed to all that it wants to hear, which it does in portions."""
         client = self.hass.data["mqtt"].client

@@ -139,6 +139,7 @@ def test_each_event_is_shown_once_with_its_type(broker: Mosquitto, tmp_path: Pat
     async def scene(home: Home, door: Door) -> None:
         door.send(said(FRONT).message)
         await home.shows(*NAMES, *FURTHER)
+        await home.sees_the_door()
         for kind in EventKind:
             door.say(Channel.EVENTS, an_event_of(kind))
         last = an_event_of(EventKind.DOOR_OPEN, ANNA)
