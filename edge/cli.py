@@ -12,8 +12,8 @@ import os
 
 from edge import __version__
 from edge.commands import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
-from edge.journal import JournalHandler, journal_listens
 from edge.program import run as run_program
+from edge.system.journal import JournalHandler, journal_listens
 
 _COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
 

@@ -14,15 +14,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from edge.announcer import Announcer
 from edge.config import DoorConfig
-from edge.doorstep import Doorstep
+from edge.door.announcer import Announcer
+from edge.door.doorstep import Doorstep
+from edge.door.eye import Eye
+from edge.door.kit import Kit, kit_of
+from edge.door.lock import lock_of
+from edge.door.logbook import Logbook
+from edge.door.snapshots import Album
+from edge.door.vitals import Vitals, gallery_ref
 from edge.errors import CameraLost
-from edge.eye import Eye
-from edge.host import ServiceManager, WallClock, clock_synced
-from edge.kit import Kit, kit_of
-from edge.lock import lock_of
-from edge.logbook import Logbook
 from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
 from edge.messaging.homeassistant import introduction
 from edge.messaging.making import Circumstances
@@ -30,16 +31,15 @@ from edge.messaging.publisher import Publisher
 from edge.messaging.snapshot import Snapshot
 from edge.pipeline import Pipeline
 from edge.records import Decision
-from edge.snapshots import Album
-from edge.stopwatch import Stopwatch
+from edge.system.host import ServiceManager, WallClock, clock_synced
+from edge.system.stopwatch import Stopwatch
 from edge.vision.camera import Camera
 from edge.vision.opening import Opening
-from edge.vitals import Vitals, gallery_ref
 
 if TYPE_CHECKING:
-    from edge.exporter import Exporter
+    from edge.door.exporter import Exporter
+    from edge.door.renewal import Renewal
     from edge.release.keeper import News
-    from edge.renewal import Renewal
 
 log = logging.getLogger(__name__)
 
@@ -102,14 +102,14 @@ class Daemon:
         if self._config.release is None:
             return None
         # Here, because it is a quarter of all that a door imports, and 11 MB.
-        from edge.renewal import Renewal
+        from edge.door.renewal import Renewal
 
         return Renewal(self._config, self._config.release, self._released, stopwatch)
 
     def _exporting(self) -> Exporter | None:
         if self._config.metrics is None:
             return None
-        from edge.exporter import Exporter  # here, because most doors need neither it nor an HTTP server
+        from edge.door.exporter import Exporter  # here, because most doors need neither it nor an HTTP server
 
         return Exporter(self._config.metrics, self._config.site)
 

@@ -19,9 +19,9 @@ from releasing.transport import export
 from securesystemslib.signer import CryptoSigner, Signer
 
 from edge.config import MqttConfig
+from edge.door.kit import still_enrolled
 from edge.identity import shards
 from edge.identity.gallery import Gallery, load_gallery, save_gallery
-from edge.kit import still_enrolled
 from edge.records import Floats, Person
 from edge.release.keeper import Keeper, News, begin
 from edge.release.layout import GALLERY, Release

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from edge.config import read_config
-from edge.host import WallClock
-from edge.logbook import Logbook
+from edge.door.logbook import Logbook
 from edge.messaging.events import Topics
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
 from edge.records import Box, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
+from edge.system.host import WallClock
 
 
 def a_decision(kind: Kind) -> Decision:

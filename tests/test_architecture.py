@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "edge").rglob("*.py"))
 PURE_ROOMS = ("edge.vision", "edge.identity", "edge.access", "edge.liveness")
 SHELL_ROOMS = ("edge.messaging", "edge.release")
+JOINED = (*PURE_ROOMS, *SHELL_ROOMS, "edge.system")  # and know nothing of the door that joins them
 SOLE_IMPORTERS = {
     "ai_edge_litert": "edge.vision.tflite",
     "tflite_runtime": "edge.vision.tflite",
@@ -19,8 +20,8 @@ SOLE_IMPORTERS = {
     "sqlite3": "edge.messaging.store",
     "picamera2": "edge.vision.picamera",
     "tuf": "edge.release.trust",
-    "gpiozero": "edge.lock",
-    "prometheus_client": "edge.metrics",
+    "gpiozero": "edge.door.lock",
+    "prometheus_client": "edge.door.metrics",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
@@ -66,6 +67,8 @@ def test_recognition_and_messaging_do_not_know_each_other(path: Path) -> None:
         assert not [module for module in imports(path) if under(module, SHELL_ROOMS)]
     if under(own, SHELL_ROOMS):
         assert not [module for module in imports(path) if under(module, PURE_ROOMS)]
+    if under(own, JOINED):
+        assert not [module for module in imports(path) if under(module, ("edge.door", "edge.daemon"))]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

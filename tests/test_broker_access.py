@@ -28,7 +28,6 @@ from releasing.commands import add_broker_options, mqtt_of
 from releasing.transport import publish, status
 
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
-from edge.credentials import FOLDER_VARIABLE
 from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
@@ -52,6 +51,7 @@ from edge.messaging.publisher import Publisher
 from edge.messaging.subscriber import Subscriber
 from edge.release.layout import TIMESTAMP
 from edge.release.mirror import MqttSource
+from edge.system.credentials import FOLDER_VARIABLE
 
 SHIPPED = Path(__file__).parent.parent / "systemd" / "mosquitto"
 ACCOUNTS = ("front", "back", "lock-front", "listener", "home-assistant", "operator")

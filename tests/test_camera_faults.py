@@ -142,7 +142,7 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
     tmp_path: Path, webcam: Webcam, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The service is up, says what is missing and feeds its watchdog, as a restart would not bring the camera."""
-    caplog.set_level(logging.DEBUG, "edge.eye")
+    caplog.set_level(logging.DEBUG, "edge.door.eye")
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)

@@ -46,9 +46,9 @@ from edge.config import (
     ReleaseConfig,
 )
 from edge.demo.show import CLIP, GALLERY
+from edge.door.renewal import ends, trust
 from edge.errors import CameraError, ConfigError, ModelError
 from edge.records import Frame
-from edge.renewal import ends, trust
 from edge.vision.reader import Vision, load_vision
 from edge.vision.recorded import Clip
 

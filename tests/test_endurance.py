@@ -14,10 +14,10 @@ import pytest
 
 from edge.config import DoorConfig, VerdictConfig
 from edge.demo.show import CLIP, GALLERY
-from edge.host import memory_mb
 from edge.identity.gallery import load_gallery
 from edge.pipeline import Pipeline
 from edge.records import Frame
+from edge.system.host import memory_mb
 from edge.vision.camera import Clip
 from edge.vision.reader import Vision
 

@@ -37,15 +37,15 @@ from test_publisher import a_door, an_opening, fill, hear, ids, listen, until_no
 
 from edge.config import MqttConfig, OutboxConfig, read_config
 from edge.demo.show import CLIP
+from edge.door.logbook import Logbook
 from edge.errors import OutboxError
-from edge.host import WallClock, clock_synced
-from edge.logbook import Logbook
 from edge.messaging.ballast import SIZE_BYTES
 from edge.messaging.desk import Link
 from edge.messaging.events import Channel, Event, EventKind, Health, Open, Status, instant
 from edge.messaging.making import Circumstances
 from edge.messaging.outbox import Outbox
 from edge.records import Kind
+from edge.system.host import WallClock, clock_synced
 from edge.vision.manifest import read_manifest
 
 STRACE = shutil.which("strace")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.files import replace_file
+from edge.system.files import replace_file
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from brokers import BROKERS, AnyBroker, Mosquitto, announce, config_for, make_br
 from household import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, an_event_of, an_occupancy, examples
 
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig, read_config
-from edge.doorstep import Doorstep
+from edge.door.doorstep import Doorstep
 from edge.errors import ConfigError
 from edge.messaging.birth import Birth
 from edge.messaging.connection import Connection

@@ -20,13 +20,13 @@ from doors import write_config
 
 from edge.demo.show import CLIP
 from edge.errors import CameraError
-from edge.journal import JournalHandler, event_fields, journal_listens, name_door
+from edge.system.journal import JournalHandler, event_fields, journal_listens, name_door
 
 ROOT = Path(__file__).parent.parent
 SAY = """
 import logging
 from pathlib import Path
-from edge.journal import JournalHandler, event_fields, name_door
+from edge.system.journal import JournalHandler, event_fields, name_door
 handler = JournalHandler()
 logging.basicConfig(handlers=[handler], level=logging.DEBUG, format="%(message)s")
 name_door("home", "front")
@@ -175,8 +175,8 @@ def run_door(tmp_path: Path, journal: Path, environment: dict[str, str]) -> subp
     """A whole door whose standard error is a file."""
     config = write_config(tmp_path, f"mqtt://127.0.0.1:{free_port()}", str(CLIP))
     program = (
-        "import sys, pathlib, edge.journal\n"
-        f"edge.journal.JournalHandler.__init__.__defaults__ = (pathlib.Path({str(journal)!r}),)\n"
+        "import sys, pathlib, edge.system.journal\n"
+        f"edge.system.journal.JournalHandler.__init__.__defaults__ = (pathlib.Path({str(journal)!r}),)\n"
         "from edge.cli import main\n"
         f"sys.argv = ['edge', 'run', '--config', {str(config)!r}]\nmain()\n"
     )
@@ -196,7 +196,7 @@ def test_a_door_under_systemd_tells_the_journal_which_door_and_which_event(tmp_p
         assert (entry["THRESHOLD_SITE"], entry["THRESHOLD_DOOR"]) == ("test", "front")
     door.send_signal(signal.SIGTERM)
     assert re.fullmatch(r"[0-9a-f-]{36}", entry["THRESHOLD_EVENT_ID"])
-    assert entry["CODE_FILE"].endswith("edge/logbook.py")
+    assert entry["CODE_FILE"].endswith("edge/door/logbook.py")
     while entry.get("THRESHOLD_EVENT") != "stopped":
         entry = journal.entry()
     assert door.wait(20) == 0

@@ -24,8 +24,8 @@ from test_monitor_page import CHROMIUM, QUIET, violations
 
 from edge.config import read_config
 from edge.demo.show import FOLDER
+from edge.door.renewal import trust
 from edge.messaging.events import Event, EventKind, Open
-from edge.renewal import trust
 
 TOOLS = Path(__file__).parent.parent / "tools"
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")

@@ -22,10 +22,10 @@ from spoofing.turns import Head, stand
 from edge.access.policy import Policy
 from edge.access.rulebook import DoorRules, Rule, Rules, allow_list
 from edge.access.rules import read_rules
-from edge.announcer import Announcer
 from edge.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, VerdictConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, FOLDER, GALLERY
+from edge.door.announcer import Announcer
 from edge.errors import ConfigError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
 from edge.identity.lockout import Demand, Lockout

@@ -25,8 +25,8 @@ from webcam import Webcam
 from edge.config import LockConfig, MqttConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
+from edge.door.lock import Lock, claim
 from edge.errors import ConfigError, LockError
-from edge.lock import Lock, claim
 from edge.messaging.events import Event, EventKind, Health, LockState, Open, PersonRef
 
 PIN = 17
@@ -126,7 +126,7 @@ def test_a_pin_is_had_by_one_alone_and_only_one_that_exists(pin: MockPin) -> Non
 
 def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
     """As on this machine, where no lgpio is installed or there is no GPIO."""
-    code = "from edge.lock import claim; from edge.config import LockConfig; claim(LockConfig(pin=17))"
+    code = "from edge.door.lock import claim; from edge.config import LockConfig; claim(LockConfig(pin=17))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "[lock]" in done.stderr.splitlines()[-1]

@@ -26,8 +26,8 @@ from edge import __version__
 from edge.config import DoorConfig, MetricsConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
+from edge.door.exporter import Exporter
 from edge.errors import ConfigError
-from edge.exporter import Exporter
 from edge.messaging.events import Channel, EventKind, Health, LockState
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -212,7 +212,7 @@ def test_a_client_that_says_nothing_or_nonsense_is_got_over(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is left, so the next one is served."""
-    monkeypatch.setattr("edge.exporter._Handler.timeout", 0.1)
+    monkeypatch.setattr("edge.door.exporter._Handler.timeout", 0.1)
     for said in (b"", b"\xff\x00 nonsense\r\n\r\n", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 100_000):
         silent = socket.create_connection(("127.0.0.1", exporter.port))
         silent.sendall(said)
@@ -227,7 +227,7 @@ def reading_a_request() -> bool:
 
 
 def test_a_client_that_hangs_does_not_keep_a_door_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.exporter._Handler.timeout", 3600.0)
+    monkeypatch.setattr("edge.door.exporter._Handler.timeout", 3600.0)
     port = free_port()
     with socket.socket() as silent:
         with Exporter(MetricsConfig(port=port), "home"):
@@ -261,7 +261,7 @@ def test_an_address_that_is_none_is_refused_at_start() -> None:
 
 
 def test_without_the_package_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "edge.metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "edge.door.metrics", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigError, match=r"pip install 'threshold-edge\[metrics\]'"):
         Exporter(MetricsConfig(), "home")

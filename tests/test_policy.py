@@ -20,9 +20,9 @@ from edge.access.schedule import Calendar, Schedule, Validity, Window
 from edge.config import AccessConfig, DoorConfig, VerdictConfig
 from edge.demo.show import CLIP, GALLERY
 from edge.errors import ConfigError
-from edge.host import WallClock
 from edge.records import Decision, Finding, Kind, Match, Person, Verdict
 from edge.replaying.clip import replay
+from edge.system.host import WallClock
 
 ROOT = Path(__file__).parent.parent
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

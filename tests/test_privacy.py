@@ -29,21 +29,21 @@ from edge.checking.finding import State
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
+from edge.door.kit import kit_of
+from edge.door.renewal import Renewal, trust
 from edge.errors import ConfigError, GalleryError
 from edge.identity import gallery as gallery_module
 from edge.identity import sealing, shards
 from edge.identity.gallery import load_gallery, save_gallery
 from edge.identity.sealing import Cloak, GalleryKey, is_sealed, read_key, seal, unseal
-from edge.kit import kit_of
 from edge.messaging.events import Channel, Topics
 from edge.messaging.subscriber import Message, Subscriber
-from edge.privacy import change_seal, exposed
 from edge.records import Floats
 from edge.release.layout import GALLERY as GALLERY_FILE
 from edge.release.mirror import FolderSource
 from edge.release.store import Current, Store
 from edge.release.updater import Updater
-from edge.renewal import Renewal, trust
+from edge.system.privacy import change_seal, exposed
 from edge.vision.embedder import Embedder
 from edge.vision.reader import Vision
 
@@ -447,7 +447,10 @@ def test_what_lies_in_a_closed_folder_is_out_of_reach(tmp_path: Path) -> None:
 
 def test_a_door_that_crashes_leaves_no_core(tmp_path: Path) -> None:
     """Though its user would have allowed one; the unit says so a second time."""
-    code = "import os, edge.privacy as p; p.confine(); print(open('/proc/self/limits').read(), flush=True); os.abort()"
+    code = (
+        "import os, edge.system.privacy as p; p.confine(); "
+        "print(open('/proc/self/limits').read(), flush=True); os.abort()"
+    )
     words = ["sh", "-c", f'ulimit -c unlimited; exec "{sys.executable}" -c "{code}"']
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False)
     assert done.returncode == -signal.SIGABRT
@@ -458,7 +461,7 @@ def test_a_door_that_crashes_leaves_no_core(tmp_path: Path) -> None:
 
 def test_no_other_program_of_the_same_user_reads_the_memory_of_a_door() -> None:
     """PR_GET_DUMPABLE, prctl(2): 0 forbids cores and ptrace by whoever is not root."""
-    code = "import ctypes, edge.privacy as p; p.confine(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    code = "import ctypes, edge.system.privacy as p; p.confine(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
 

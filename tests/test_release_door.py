@@ -24,6 +24,7 @@ from edge.checking.finding import State
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
+from edge.door.renewal import trust
 from edge.errors import ReleaseError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
 from edge.messaging.events import Channel, Event, EventKind, ReleaseReport, Topics
@@ -31,7 +32,6 @@ from edge.messaging.subscriber import Message, Subscriber
 from edge.pipeline import Pipeline
 from edge.records import Decision, Frame, Kind
 from edge.release.layout import GALLERY as GALLERY_FILE
-from edge.renewal import trust
 from edge.vision.manifest import default_folder
 from edge.vision.reader import Vision
 

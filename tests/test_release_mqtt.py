@@ -19,13 +19,13 @@ from releasing.transport import publish
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError
-from edge.host import memory_mb
 from edge.messaging.broker import EmbeddedBroker
 from edge.messaging.events import repo_topic
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.release.layout import FILE_BYTES, TIMESTAMP
 from edge.release.mirror import MqttSource
+from edge.system.host import memory_mb
 
 SITE = "test"
 CONF = "allow_anonymous true\nmessage_size_limit 0\nmax_queued_messages 0\n"

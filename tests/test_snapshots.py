@@ -21,6 +21,7 @@ from edge.checking.finding import State
 from edge.config import MqttConfig, SnapshotsConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
+from edge.door.snapshots import Album, crop, shrunk
 from edge.messaging.desk import Desk
 from edge.messaging.events import Event, EventKind, Topics
 from edge.messaging.snapshot import Snapshot
@@ -39,7 +40,6 @@ from edge.records import (
     Track,
     Verdict,
 )
-from edge.snapshots import Album, crop, shrunk
 from edge.vision.reader import Vision
 
 JPEG = b"\xff\xd8\xff"

@@ -190,20 +190,20 @@ def test_a_simulated_clock_goes_on_by_itself_and_leaps_for_every_process(tmp_pat
 
 @pytest.fixture
 def unwitnessed() -> Iterator[None]:
-    import edge.logbook
+    import edge.door.logbook
 
-    kept = edge.logbook.Outbox  # type: ignore[attr-defined]
+    kept = edge.door.logbook.Outbox  # type: ignore[attr-defined]
     yield
-    edge.logbook.Outbox = kept  # type: ignore[attr-defined]
+    edge.door.logbook.Outbox = kept  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("unwitnessed")
 def test_the_witness_notes_what_is_stored_and_survives_a_note_cut_short(tmp_path: Path) -> None:
-    import edge.logbook
+    import edge.door.logbook
 
     notes = tmp_path / "notes"
     witness.install(notes)
-    make = edge.logbook.Outbox  # type: ignore[attr-defined]
+    make = edge.door.logbook.Outbox  # type: ignore[attr-defined]
     with make(tmp_path / "o.sqlite", OutboxConfig(), announce=lambda _: an_event()) as outbox:
         assert isinstance(outbox, Outbox)
         event = an_event()
@@ -221,10 +221,10 @@ def test_people_made_up_are_far_from_each_other() -> None:
 
 
 def test_a_door_that_no_longer_has_what_a_run_replaces_is_noticed() -> None:
-    import edge.eye
+    import edge.door.eye
 
     with pytest.raises(AttributeError):
-        replace(edge.eye, open_the_camera=None)
+        replace(edge.door.eye, open_the_camera=None)
 
 
 def test_a_world_is_the_same_under_the_same_seed_and_its_time_only_rises(

@@ -77,7 +77,7 @@ def test_the_lines_that_are_offered_as_comments_are_valid_too(tmp_path: Path) ->
 
 @needs_systemd
 def test_the_sandbox_leaves_the_way_to_the_journal_open() -> None:
-    """A datagram to its socket, and a sealed file in memory for what is too large for one (edge/journal.py)."""
+    """A datagram to its socket, and a sealed file in memory for what is too large for one (edge/system/journal.py)."""
     unit = UNIT.read_text()
     assert re.search(r"^RestrictAddressFamilies=.*\bAF_UNIX\b", unit, re.M)
     assert re.findall(r"^SystemCallFilter=(.*)$", unit, re.M) == ["@system-service", "~@privileged @resources"]

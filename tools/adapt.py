@@ -31,8 +31,8 @@ from evaluation.vectors import read_photos
 from vectors import Vectors, read_vectors, save_vectors
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.program import run
+from edge.system.files import replace_file
 
 
 def put_behind(head_file: Path, source: Path, out: Path) -> None:

@@ -32,10 +32,10 @@ from calibration.tail import FEWEST, Sorted
 from calibration.vectors import Faces, read_faces
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.identity.gallery import Gallery, load_gallery, save_gallery
 from edge.program import run
 from edge.records import Floats
+from edge.system.files import replace_file
 from edge.vision.manifest import default_folder, read_manifest
 
 DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are

@@ -35,9 +35,9 @@ from thresholds import FARTHEST_SQ, distance_at
 from vectors import Vectors, embed_photos, read_vectors
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.program import run
 from edge.records import Floats
+from edge.system.files import replace_file
 from edge.vision.manifest import default_folder, read_manifest
 
 NEAR_FMR = 1e-6

@@ -18,9 +18,9 @@ from contracting.page import page
 from contracting.schemas import Schema, schema_of
 
 from edge.errors import ExpectationError
-from edge.files import replace_file
 from edge.messaging.events import Channel
 from edge.program import run
+from edge.system.files import replace_file
 
 DOCS = Path(__file__).parent.parent / "docs"
 

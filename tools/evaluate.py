@@ -31,8 +31,8 @@ from evaluation.report import Report, show
 from evaluation.vectors import Photos, read_photos
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.program import run
+from edge.system.files import replace_file
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
 GROUP_FMRS = (1e-3, 1e-4)

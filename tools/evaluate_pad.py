@@ -31,8 +31,8 @@ from spoofing.watch import Case, read_cases, ready, watch
 
 from edge.config import LivenessConfig
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.program import run
+from edge.system.files import replace_file
 from edge.vision.reader import Vision
 
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"

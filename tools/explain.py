@@ -32,10 +32,10 @@ from thresholds import share_at
 from edge.access.rules import rules_of
 from edge.config import AccessConfig, DoorConfig, read_config
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.identity.gallery import load_gallery
 from edge.program import moment_ns, run
 from edge.records import Floats
+from edge.system.files import replace_file
 from edge.vision.manifest import Operating
 
 

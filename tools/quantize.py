@@ -26,9 +26,9 @@ from rich.progress import track as rich_track
 from rich.table import Table
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.program import run
 from edge.records import Floats
+from edge.system.files import replace_file
 from edge.vision.manifest import Manifest, Model, Tensor, read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent

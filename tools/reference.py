@@ -21,8 +21,8 @@ import msgspec
 from edge import config
 from edge.config import DoorConfig
 from edge.errors import ExpectationError
-from edge.files import replace_file
 from edge.program import run
+from edge.system.files import replace_file
 from edge.tables import Table
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"

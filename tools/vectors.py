@@ -15,8 +15,8 @@ from photos import ANY_QUALITY, PhotoReader, photos_in, unit
 from tqdm import tqdm
 
 from edge.errors import ImageError, InputError
-from edge.files import replace_file
 from edge.records import Floats
+from edge.system.files import replace_file
 
 _UNIT_TOLERANCE = 1e-3
 _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -22,9 +22,9 @@ import msgspec
 from edge.bench.scenes import FPS
 from edge.config import DoorConfig, MqttConfig
 from edge.errors import BrokerError, ThresholdError
-from edge.host import memory_mb
 from edge.messaging.broker import EmbeddedBroker
 from edge.records import Pixels
+from edge.system.host import memory_mb
 
 _MOSQUITTO_FOLDERS = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"  # not in an ordinary user's PATH
 _PATIENCE_S = 10.0

@@ -11,7 +11,7 @@ import numpy as np
 from edge.bench.figures import Figure
 from edge.identity.gallery import Gallery, GalleryInfo
 from edge.records import Floats, Person
-from edge.stopwatch import Timing, timing
+from edge.system.stopwatch import Timing, timing
 
 COUNTS = (100, 1_000, 10_000, 100_000, 1_000_000)
 DIMENSION = 192

@@ -27,7 +27,7 @@ from edge.identity.gallery import load_gallery
 from edge.liveness.liveness import Liveness
 from edge.pipeline import Pipeline
 from edge.records import Frame
-from edge.stopwatch import Stopwatch
+from edge.system.stopwatch import Stopwatch
 from edge.vision.metering import Meter, unmetered
 from edge.vision.reader import Vision, load_vision
 from edge.vision.tflite import Model

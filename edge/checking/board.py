@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edge.checking.finding import Finding, bad, doubtful, good
 from edge.config import DoorConfig
-from edge.host import clock_synced
-from edge.privacy import exposed
+from edge.system.host import clock_synced
+from edge.system.privacy import exposed
 
 # get_throttled of the Raspberry Pi's firmware (documentation of vcgencmd): now, and the same since the start.
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3

@@ -14,11 +14,11 @@ from cryptography import x509
 
 from edge.checking.finding import Finding, asked, bad, doubtful, good
 from edge.config import DoorConfig, MetricsConfig, MqttConfig
-from edge.credentials import secret_file
+from edge.door.exporter import Exporter
 from edge.errors import BrokerError, ConfigError
-from edge.exporter import Exporter
 from edge.messaging.endpoint import Endpoint, read_endpoint
 from edge.messaging.login import connect
+from edge.system.credentials import secret_file
 
 _TIMEOUT_S = 5.0
 _SOON_DAYS = 30

@@ -10,12 +10,12 @@ from pathlib import Path
 from edge.access.rules import rules_of
 from edge.checking.finding import Finding, asked, bad, doubtful, good
 from edge.config import DoorConfig, LockConfig
+from edge.door.lock import claim
+from edge.door.renewal import describe, ends
 from edge.errors import ConfigError
 from edge.identity.gallery import load_gallery
 from edge.identity.sealing import read_key
-from edge.lock import claim
-from edge.privacy import faces_in_the_clear
-from edge.renewal import describe, ends
+from edge.system.privacy import faces_in_the_clear
 from edge.vision.camera import is_recorded
 from edge.vision.reader import Vision
 

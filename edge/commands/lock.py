@@ -25,7 +25,7 @@ def _lock(arguments: argparse.Namespace) -> int:
         if arguments.pulse:
             raise ConfigError(f"{arguments.config}: there is no table [lock]; docs/wiring.md says how to write one")
         return 0  # the unit calls this after every stop
-    from edge.lock import claim
+    from edge.door.lock import claim
 
     relay = claim(lock)  # and locks it
     try:

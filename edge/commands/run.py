@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge.commands.command import Commands, new_command
 from edge.config import read_config
-from edge.journal import name_door
+from edge.system.journal import name_door
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge.privacy import confine, exposed, faces_in_the_clear
+    from edge.system.privacy import confine, exposed, faces_in_the_clear
 
     confine()
     config = read_config(arguments.config)

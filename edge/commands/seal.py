@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 def _seal(arguments: argparse.Namespace) -> int:
     from edge.identity.sealing import read_key
-    from edge.privacy import change_seal, galleries
+    from edge.system.privacy import change_seal, galleries
 
     config = read_config(arguments.config) if arguments.config else None
     key = read_key(arguments.key, "--key") or (read_key(config.gallery_key) if config else None)

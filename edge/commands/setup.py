@@ -91,7 +91,7 @@ def _state_folder(out: Path) -> Path:
 
 def _write(out: Path, text: str, *, secret: bool) -> None:
     """For all to read, unless it holds a password: then for its owner, and the service if root sets one up."""
-    from edge.files import replace_file
+    from edge.system.files import replace_file
 
     replace_file(out, text.encode(), private=True)
     if not secret:

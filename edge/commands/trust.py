@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def _trust(arguments: argparse.Namespace) -> int:
-    from edge.renewal import trust
+    from edge.door.renewal import trust
 
     print(trust(read_config(arguments.config), arguments.root), file=sys.stderr)
     return 0

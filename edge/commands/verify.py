@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.commands.command import Commands, coloured, new_command
 from edge.config import read_config
 from edge.errors import ExpectationError
-from edge.files import refuse_homeless
+from edge.system.files import refuse_homeless
 
 
 def add(commands: Commands) -> None:

@@ -20,10 +20,10 @@ from safetensors.numpy import save
 
 from edge.decoding import UNREADABLE
 from edge.errors import GalleryError
-from edge.files import replace_file
 from edge.identity.coarse import CODED_FROM, encode, unit_lengths_sq
 from edge.identity.sealing import MARK, GalleryKey, is_sealed, plain
 from edge.records import Floats, Match, Person
+from edge.system.files import replace_file
 
 HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
 VERSION = 1

@@ -12,8 +12,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.credentials import secret_line
 from edge.errors import ConfigError, GalleryError
+from edge.system.credentials import secret_line
 
 MARK = b"threshold-sealed"
 MOST = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edge.config import MqttConfig
-from edge.credentials import PREFIX, secret_file, secret_line
 from edge.errors import ConfigError
+from edge.system.credentials import PREFIX, secret_file, secret_line
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 

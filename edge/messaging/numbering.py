@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from edge.files import replace_file
+from edge.system.files import replace_file
 
 HIGHEST = 1 << 52  # JSON readers keep whole numbers exactly up to 2**53
 _BLOCK = 1000  # numbers reserved at once, so that the file is seldom written

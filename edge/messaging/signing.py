@@ -14,9 +14,9 @@ from collections.abc import Callable
 import msgspec
 
 from edge.config import MqttConfig
-from edge.credentials import secret_file
 from edge.errors import ConfigError
 from edge.messaging.events import Channel
+from edge.system.credentials import secret_file
 
 PAYLOAD_TYPES = {
     Channel.OPEN: "application/vnd.threshold.open.v1+json",

@@ -23,8 +23,8 @@ import msgspec
 
 from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
-from edge.files import replace_file
 from edge.release.layout import GALLERY, TARGET, Release, sha256_of
+from edge.system.files import replace_file
 
 _ZEROS = b"\0" * 65536
 FILTERED = "gallery.sha256"  # beside a gallery with fewer people than the release listed

@@ -32,8 +32,8 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edge.errors import ReleaseError, ThresholdError
-from edge.files import replace_file
 from edge.release.layout import FILE_BYTES, TARGET
+from edge.system.files import replace_file
 
 Fetch = Callable[[str], bytes | None]  # a file of the repository by name, None where there is none
 

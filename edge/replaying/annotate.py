@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from edge.errors import InputError
-from edge.files import refuse_homeless
 from edge.identity.verdict import Progress
 from edge.pipeline import Pipeline
 from edge.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
 from edge.replaying.asked import told
 from edge.replaying.clip import Moment
+from edge.system.files import refuse_homeless
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR

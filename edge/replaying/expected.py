@@ -10,8 +10,8 @@ import msgspec
 
 from edge.decoding import UNREADABLE
 from edge.errors import InputError
-from edge.files import refuse_homeless, replace_file
 from edge.replaying.clip import Line
+from edge.system.files import refuse_homeless, replace_file
 
 TOLERANCE_S = 0.5  # an expected event may come so much earlier or later
 _ALONE = 1.0  # what an event without a partner costs

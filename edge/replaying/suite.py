@@ -14,10 +14,10 @@ from pathlib import Path
 
 from edge.config import DoorConfig, read_config
 from edge.errors import ConfigError, InputError, ThresholdError
-from edge.files import replace_file
 from edge.program import moment_of
 from edge.replaying.clip import replay
 from edge.replaying.expected import difference_table, matched, read_expected
+from edge.system.files import replace_file
 from edge.tables import Table, checked, read_tables
 
 _ENDING = ".expected.jsonl"

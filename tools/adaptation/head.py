@@ -19,8 +19,8 @@ from safetensors.numpy import save
 
 from adaptation.losses import Reals
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.records import Floats
+from edge.system.files import replace_file
 
 HEADER = "threshold-head"  # the one metadata key, as JSON
 VERSION = 1

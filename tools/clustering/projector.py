@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from clustering.report import person_of
 from edge.errors import ImageError
-from edge.files import replace_file
 from edge.records import Floats, Pixels
+from edge.system.files import replace_file
 
 _SPRITE_PX = 8192  # the projector takes no larger picture
 _PHOTO_PX = 64

@@ -26,7 +26,7 @@ from photos import PhotoReader
 from thresholds import distance_at
 
 from edge.errors import ImageError, InputError
-from edge.files import replace_file
+from edge.system.files import replace_file
 from edge.vision.images import decode_image
 from monitoring.listener import Face
 

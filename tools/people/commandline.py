@@ -13,8 +13,8 @@ from photos import PhotoReader
 from tqdm import tqdm
 
 from edge.errors import InputError
-from edge.files import replace_file
 from edge.records import Box
+from edge.system.files import replace_file
 from people.commands import add, cut_frame, read_pictures, remove
 from people.folder import Card, as_rows, find_member, read_members
 from people.review import Review, review

@@ -24,7 +24,7 @@ import msgspec
 from photos import SUFFIXES
 
 from edge.errors import InputError
-from edge.files import replace_file
+from edge.system.files import replace_file
 
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
 CARD = "person.toml"

@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edge.errors import InputError, ModelError, ThresholdError
-from edge.files import replace_file
+from edge.system.files import replace_file
 from edge.vision.manifest import Manifest, Model, read_manifest, read_model
 from edge.vision.tflite import EDGETPU_OP
 from quantization.edgetpu_ops import Fit, Op, Operand, judge

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import ModelError
-from edge.files import replace_file
+from edge.system.files import replace_file
 from edge.vision.manifest import Operating
 from quantization.equalize import Exponents
 from quantization.integer import Ranges

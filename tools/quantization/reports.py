@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from edge.files import replace_file
+from edge.system.files import replace_file
 from quantization import calibrate, chain, layers, photos
 from quantization.measured import read_measured
 from quantization.recipe import RECIPES, Recipe, integral

@@ -11,9 +11,9 @@ import msgspec
 from edge.access.rules import read_rules
 from edge.config import MqttConfig
 from edge.errors import ReleaseError
-from edge.files import replace_file
 from edge.identity.gallery import read_info
 from edge.release.layout import GALLERY, MODELS, POLICY, Release
+from edge.system.files import replace_file
 from edge.vision.manifest import read_manifest, read_model
 from releasing.keys import load_keys, password
 from releasing.repository import Repository, has_models

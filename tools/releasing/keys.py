@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, Signer
 
 from edge.errors import ReleaseError
-from edge.files import replace_file
+from edge.system.files import replace_file
 
 PASSWORD_VARIABLE = "THRESHOLD_KEY_PASSWORD"
 _GOOD_PASSWORD = 12

@@ -25,7 +25,6 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 
 from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
-from edge.files import replace_file
 from edge.identity import shards
 from edge.release.layout import (
     GALLERY,
@@ -41,6 +40,7 @@ from edge.release.layout import (
     refer,
     sha256_of,
 )
+from edge.system.files import replace_file
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 RELEASE_FIELD = "x-threshold-release"  # in the signed timestamp: the number, for people who look at it

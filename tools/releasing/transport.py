@@ -13,7 +13,6 @@ import msgspec
 from edge.config import MqttConfig
 from edge.decoding import UNREADABLE
 from edge.errors import BrokerError, BrokerRefused, ReleaseError
-from edge.files import replace_file
 from edge.messaging.connection import Connection
 from edge.messaging.events import REPO_DELIVERY, Channel, Presence, ReleaseReport, Status, Topics, repo_topic
 from edge.messaging.login import connect
@@ -21,6 +20,7 @@ from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Subscriber
 from edge.release.layout import TIMESTAMP, is_repo_name
 from edge.release.mirror import MqttSource
+from edge.system.files import replace_file
 from releasing.repository import RELEASE_FIELD
 
 SILENCE_S = 20.0  # the broker acknowledges nothing for so long: give up

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import edge.daemon
-import edge.host
-import edge.logbook
+import edge.door.logbook
 import edge.messaging.outbox
+import edge.system.host
 from edge.messaging.publisher import Publisher
 from soaking.seams import replace
 
@@ -72,7 +72,7 @@ class Clock:
 
 def install(clock: Clock) -> None:
     """Let the doors of this process live by a clock: all but sockets, and the keeper of releases, which meet others."""
-    for module in (edge.daemon, edge.host, edge.logbook, edge.messaging.outbox):
+    for module in (edge.daemon, edge.system.host, edge.door.logbook, edge.messaging.outbox):
         replace(module, time=clock)
     publisher = functools.partial(
         Publisher, backoff_s=BACKOFF_S, wall_ns=clock.time_ns, monotonic_ns=clock.monotonic_ns

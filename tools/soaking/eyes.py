@@ -14,11 +14,11 @@ from types import TracebackType
 import numpy as np
 
 import edge.daemon
-import edge.eye
+import edge.door.eye
 from edge.access.rulebook import allow_list
 from edge.config import CameraConfig, DoorConfig
+from edge.door.kit import Kit
 from edge.identity.gallery import Gallery, GalleryInfo
-from edge.kit import Kit
 from edge.records import Box, Face, Floats, Frame, Person, Quality, Sample
 from edge.vision.metering import Meter
 from edge.vision.reader import Vision
@@ -106,4 +106,4 @@ def install(fps: float, seed: int) -> None:
         return Crowd(fps, seed)
 
     replace(edge.daemon, kit_of=kit_of)
-    replace(edge.eye, open_camera=open_camera)
+    replace(edge.door.eye, open_camera=open_camera)

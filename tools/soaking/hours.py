@@ -22,12 +22,12 @@ from securesystemslib.signer import CryptoSigner
 
 from edge.config import read_config
 from edge.demo.show import GALLERY
+from edge.door.renewal import trust
 from edge.errors import InputError
-from edge.host import memory_mb
 from edge.identity.gallery import load_gallery, read_info, save_gallery
 from edge.records import Person
 from edge.release.layout import GALLERY as RELEASED
-from edge.renewal import trust
+from edge.system.host import memory_mb
 from soaking.broker import Broker
 from soaking.clock import Clock
 from soaking.judge import (

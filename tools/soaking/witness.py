@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-import edge.logbook
+import edge.door.logbook
 from edge.messaging.events import Event
 from edge.messaging.outbox import Outbox
 from soaking.judge import Written
@@ -50,4 +50,4 @@ def install(path: Path) -> None:
         outbox.append = noted  # type: ignore[method-assign]
         return outbox
 
-    replace(edge.logbook, Outbox=make)
+    replace(edge.door.logbook, Outbox=make)

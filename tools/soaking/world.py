@@ -15,7 +15,7 @@ from types import TracebackType
 
 import numpy as np
 
-import edge.eye
+import edge.door.eye
 from edge.config import CameraConfig
 from edge.demo.show import CLIP
 from edge.errors import CameraError, CameraLost
@@ -238,7 +238,7 @@ class Watching:
 
 def install(world: World) -> None:
     """Let the doors of this process see this world."""
-    replace(edge.eye, open_camera=world.open)
+    replace(edge.door.eye, open_camera=world.open)
 
 
 def _let_files_grow(may: bool) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from edge.config import DoorConfig
 from edge.errors import OutboxError
-from edge.host import WallClock
-from edge.journal import event_fields
 from edge.messaging.events import Event, EventKind, Open
 from edge.messaging.making import Circumstances, access_event, open_message, system_event
 from edge.messaging.numbering import by_clock
 from edge.messaging.outbox import Outbox
 from edge.messaging.uuid7 import Uuid7Source
 from edge.records import Decision, Kind
+from edge.system.host import WallClock
+from edge.system.journal import event_fields
 
 log = logging.getLogger(__name__)
 

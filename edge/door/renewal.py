@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.config import DoorConfig, ReleaseConfig
+from edge.door.kit import Kit, kit_of, kit_of_release, still_enrolled
 from edge.errors import ConfigError, ReleaseError, ThresholdError
-from edge.host import clock_synced
 from edge.identity import shards
 from edge.identity.sealing import Cloak, fits, read_key
-from edge.kit import Kit, kit_of, kit_of_release, still_enrolled
 from edge.release.keeper import Keeper, News, begin, roll_back
 from edge.release.mirror import open_source
 from edge.release.store import Store
 from edge.release.trust import expiries, read_root
 from edge.release.updater import Offer, Updater
+from edge.system.host import clock_synced
 from edge.vision.metering import Meter, unmetered
 from edge.vision.reader import Vision
 

@@ -47,7 +47,7 @@ class Exporter:
         except ValueError as error:
             raise ConfigError(f'[metrics] listen: "{config.listen}" is no IP address, such as 127.0.0.1') from error
         try:
-            from edge.metrics import Sheet
+            from edge.door.metrics import Sheet
         except ImportError as error:
             raise ConfigError(
                 f"[metrics]: prometheus-client cannot be imported ({error}); "
@@ -64,7 +64,7 @@ class Exporter:
         return self._trouble
 
     def show(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Serve these from now on, see `edge.metrics.Figures`. Returns at once."""
+        """Serve these from now on, see `edge.door.metrics.Figures`. Returns at once."""
         self._sheet.write(health, connected, events)
         if self._server is None:
             self.start()

@@ -6,20 +6,20 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.config import DoorConfig
-from edge.eye import Eye
-from edge.host import clock_synced, temperature_c
-from edge.kit import Kit
-from edge.lock import Lock
-from edge.logbook import Logbook
+from edge.door.eye import Eye
+from edge.door.kit import Kit
+from edge.door.lock import Lock
+from edge.door.logbook import Logbook
 from edge.messaging.desk import Link
 from edge.messaging.events import VERSION, GalleryRef, Health, StageTiming, instant
 from edge.messaging.publisher import Publisher
 from edge.pipeline import Pipeline
-from edge.stopwatch import Stopwatch
+from edge.system.host import clock_synced, temperature_c
+from edge.system.stopwatch import Stopwatch
 from edge.vision.camera import Camera
 
 if TYPE_CHECKING:
-    from edge.exporter import Exporter
+    from edge.door.exporter import Exporter
 
 _MOVED_NS = 500_000_000  # a lock that has moved is told of so long after the last report, for a rate needs some frames
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.config import DoorConfig
-from edge.credentials import PREFIX
 from edge.errors import GalleryError, InputError
-from edge.files import replace_file
 from edge.identity.sealing import GalleryKey, is_sealed, plain, seal
 from edge.release.store import Store
+from edge.system.credentials import PREFIX
+from edge.system.files import replace_file
 
 log = logging.getLogger(__name__)
 
