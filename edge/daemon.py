@@ -24,7 +24,8 @@ from edge.door.logbook import Logbook
 from edge.door.snapshots import Album
 from edge.door.vitals import Vitals, gallery_ref
 from edge.errors import CameraLost
-from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport, Topics
+from edge.messaging.channels import Topics
+from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport
 from edge.messaging.homeassistant import introduction
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
@@ -39,7 +40,7 @@ from edge.vision.opening import Opening
 if TYPE_CHECKING:
     from edge.door.exporter import Exporter
     from edge.door.renewal import Renewal
-    from edge.release.keeper import News
+    from edge.release.standing import News
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import OutboxConfig
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.desk import Link
-from edge.messaging.events import Challenge, Channel, Event, Health, Occupancy, Open, ReleaseReport, Topics
+from edge.messaging.events import Challenge, Event, Health, Occupancy, Open, ReleaseReport
 from edge.messaging.outbox import Outbox
 from edge.messaging.publisher import Publisher
 from edge.messaging.snapshot import Snapshot

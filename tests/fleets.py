@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from edge.config import MqttConfig
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.connection import Connection
 from edge.messaging.events import (
     CameraState,
-    Channel,
     Event,
     EventKind,
     GalleryRef,
@@ -28,9 +29,7 @@ from edge.messaging.events import (
     ReleaseReport,
     StageTiming,
     Status,
-    Topics,
     encode,
-    instant,
 )
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing

@@ -6,11 +6,12 @@ import msgspec
 from brokers import DOOR, IDS, T0_NS
 
 from edge.config import DoorConfig, HomeAssistantConfig, LockConfig, ReleaseConfig, SnapshotsConfig
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.events import (
     ACCESS_KINDS,
     VERSION,
     CameraState,
-    Channel,
     Event,
     EventKind,
     GalleryRef,
@@ -23,8 +24,6 @@ from edge.messaging.events import (
     ReleaseReport,
     StageTiming,
     Status,
-    Topics,
-    instant,
 )
 from edge.messaging.making import system_event
 

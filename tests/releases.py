@@ -23,9 +23,11 @@ from edge.door.kit import still_enrolled
 from edge.identity import shards
 from edge.identity.gallery import Gallery, load_gallery, save_gallery
 from edge.records import Floats, Person
-from edge.release.keeper import Keeper, News, begin
+from edge.release.keeper import Keeper
 from edge.release.layout import GALLERY, Release
 from edge.release.mirror import FolderSource, MqttSource, Source
+from edge.release.standing import News
+from edge.release.starting import begin
 from edge.release.store import Store
 from edge.release.updater import Offer, Updater
 

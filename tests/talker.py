@@ -18,7 +18,7 @@ import numpy as np
 
 from edge.config import read_config
 from edge.door.logbook import Logbook
-from edge.messaging.events import Topics
+from edge.messaging.channels import Topics
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
 from edge.records import Box, Decision, Face, Finding, Kind, Match, Person, Track, Verdict

@@ -12,7 +12,8 @@ from brokers import Mosquitto, an_event, answers, free_port, needs_mosquitto, wa
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.messaging.events import Channel, Topics, encode, repo_topic
+from edge.messaging.channels import Channel, Topics, repo_topic
+from edge.messaging.events import encode
 
 BRIDGE = Path(__file__).parent.parent / "systemd" / "mosquitto" / "bridge.conf"
 FRONT = Topics("home", "front")

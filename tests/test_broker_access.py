@@ -29,20 +29,12 @@ from releasing.transport import publish, status
 
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics, repo_topic
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import (
-    Channel,
-    Event,
-    Open,
-    PersonRef,
-    ReleaseReport,
-    Topics,
-    encode,
-    instant,
-    repo_topic,
-)
+from edge.messaging.events import Event, Open, PersonRef, ReleaseReport, encode
 from edge.messaging.homeassistant import BIRTH, Introduction, introduction
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox

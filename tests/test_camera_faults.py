@@ -21,7 +21,8 @@ from webcam import Webcam, jpeg
 from edge.config import CameraConfig, DoorConfig, MqttConfig, OutboxConfig, SightConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
-from edge.messaging.events import Event, EventKind, Health, Topics
+from edge.messaging.channels import Topics
+from edge.messaging.events import Event, EventKind, Health
 from edge.messaging.outbox import Outbox
 from edge.messaging.subscriber import Subscriber
 from edge.records import Pixels

@@ -13,7 +13,7 @@ import pytest
 
 from edge import cli
 from edge.demo.show import CLIP, FOLDER, GALLERY
-from edge.messaging.events import Channel
+from edge.messaging.channels import Channel
 
 
 class Result(NamedTuple):

@@ -22,15 +22,8 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from test_signing import KEY
 
 from edge.errors import ExpectationError
-from edge.messaging.events import (
-    ACCESS_KINDS,
-    DELIVERIES,
-    SNAPSHOT_DELIVERY,
-    Channel,
-    EventKind,
-    Topics,
-    encode,
-)
+from edge.messaging.channels import DELIVERIES, SNAPSHOT_DELIVERY, Channel, Topics
+from edge.messaging.events import ACCESS_KINDS, EventKind, encode
 from edge.messaging.making import system_event
 from edge.messaging.signing import PAYLOAD_TYPES
 from edge.messaging.verifier import EVENT, OPEN, load_key, verified

@@ -19,7 +19,8 @@ from edge.config import AccessConfig, CameraConfig, DoorConfig, HomeAssistantCon
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.errors import CameraError, GalleryError, OutboxError
-from edge.messaging.events import Channel, Event, Health, Occupancy, Open, Status, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, Health, Occupancy, Open, Status
 from edge.messaging.homeassistant import introduction
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox

@@ -14,21 +14,19 @@ from household import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.instants import instant
+from edge.messaging.channels import DELIVERIES, Channel, Topics
 from edge.messaging.events import (
-    DELIVERIES,
     VERSION,
     BoxPx,
     Challenge,
-    Channel,
     Event,
     EventKind,
     Instant,
     PersonRef,
     Record,
-    Topics,
     decode,
     encode,
-    instant,
     schemas,
 )
 from edge.messaging.making import access_event, open_message, system_event

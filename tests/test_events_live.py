@@ -14,7 +14,8 @@ from rich.console import Console
 
 from edge import cli
 from edge.commands.live import Board
-from edge.messaging.events import Channel, EventKind, Presence, Record, Topics, encode
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import EventKind, Presence, Record, encode
 from edge.messaging.subscriber import Message
 
 

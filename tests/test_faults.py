@@ -39,9 +39,11 @@ from edge.config import MqttConfig, OutboxConfig, read_config
 from edge.demo.show import CLIP
 from edge.door.logbook import Logbook
 from edge.errors import OutboxError
+from edge.instants import instant
 from edge.messaging.ballast import SIZE_BYTES
+from edge.messaging.channels import Channel
 from edge.messaging.desk import Link
-from edge.messaging.events import Channel, Event, EventKind, Health, Open, Status, instant
+from edge.messaging.events import Event, EventKind, Health, Open, Status
 from edge.messaging.making import Circumstances
 from edge.messaging.outbox import Outbox
 from edge.records import Kind

@@ -37,7 +37,8 @@ from edge.config import OutboxConfig, read_config
 from edge.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.identity import gallery, shards
 from edge.identity.gallery import load_gallery
-from edge.messaging.events import Channel, EventKind, decode
+from edge.messaging.channels import Channel
+from edge.messaging.events import EventKind, decode
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Incoming
 from edge.messaging.subscriber import Message, _message

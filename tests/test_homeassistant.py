@@ -20,9 +20,10 @@ from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfi
 from edge.door.doorstep import Doorstep
 from edge.errors import ConfigError
 from edge.messaging.birth import Birth
+from edge.messaging.channels import Channel
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
-from edge.messaging.events import ACCESS_KINDS, CameraState, Channel, EventKind, Occupancy, Record, encode, schemas
+from edge.messaging.events import ACCESS_KINDS, CameraState, EventKind, Occupancy, Record, encode, schemas
 from edge.messaging.homeassistant import Introduction, device_id, introduction
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox

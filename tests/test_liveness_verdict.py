@@ -33,7 +33,8 @@ from edge.identity.verdict import Judge
 from edge.liveness.evidence import Evidence
 from edge.liveness.guard import Guard
 from edge.liveness.liveness import Liveness
-from edge.messaging.events import Challenge, Channel, Event, Health, Status, Topics, decode, encode
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Challenge, Event, Health, Status, decode, encode
 from edge.messaging.making import access_event
 from edge.messaging.outbox import Outbox
 from edge.messaging.publisher import Publisher

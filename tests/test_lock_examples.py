@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import MqttConfig, OutboxConfig
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.desk import Link
-from edge.messaging.events import VERSION, Channel, Open, PersonRef, Topics, encode, instant
+from edge.messaging.events import VERSION, Open, PersonRef, encode
 from edge.messaging.outbox import Outbox
 from edge.messaging.publisher import Publisher
 from edge.messaging.signing import read_seal

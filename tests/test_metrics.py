@@ -28,7 +28,8 @@ from edge.daemon import Daemon
 from edge.demo.show import CLIP
 from edge.door.exporter import Exporter
 from edge.errors import ConfigError
-from edge.messaging.events import Channel, EventKind, Health, LockState
+from edge.messaging.channels import Channel
+from edge.messaging.events import EventKind, Health, LockState
 
 DOCS = Path(__file__).parent.parent / "docs"
 NAME = re.compile(r"\b(?:threshold|process)_\w+")

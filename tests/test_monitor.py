@@ -26,7 +26,7 @@ from monitoring.keys import TRIES, Keys, read_token
 from starlette.testclient import TestClient
 
 from edge.errors import InputError
-from edge.messaging.events import Channel, Topics
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.subscriber import Subscriber
 
 TOKEN = "correct-horse-battery-staple"

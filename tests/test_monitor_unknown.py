@@ -36,7 +36,8 @@ from starlette.testclient import TestClient
 
 from edge.config import MqttConfig
 from edge.demo.show import FOLDER
-from edge.messaging.events import EventKind, Topics
+from edge.messaging.channels import Topics
+from edge.messaging.events import EventKind
 from edge.messaging.uuid7 import Uuid7Source
 from edge.records import Pixels
 

@@ -36,7 +36,7 @@ from edge.identity import gallery as gallery_module
 from edge.identity import sealing, shards
 from edge.identity.gallery import load_gallery, save_gallery
 from edge.identity.sealing import Cloak, GalleryKey, is_sealed, read_key, seal, unseal
-from edge.messaging.events import Channel, Topics
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.subscriber import Message, Subscriber
 from edge.records import Floats
 from edge.release.layout import GALLERY as GALLERY_FILE

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from edge.config import MqttConfig, OutboxConfig
 from edge.errors import BrokerError
+from edge.instants import instant
 from edge.messaging.birth import Birth
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
-from edge.messaging.events import VERSION, Channel, Event, Open, PersonRef, Topics, decode, instant
+from edge.messaging.events import VERSION, Event, Open, PersonRef, decode
 from edge.messaging.flight import Opening
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Incoming, Outgoing, Receipt

@@ -39,20 +39,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.desk import Link
-from edge.messaging.events import (
-    VERSION,
-    CameraState,
-    Channel,
-    Event,
-    Health,
-    Open,
-    PersonRef,
-    Presence,
-    Status,
-    Topics,
-    instant,
-)
+from edge.messaging.events import VERSION, CameraState, Event, Health, Open, PersonRef, Presence, Status
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing

@@ -24,9 +24,9 @@ from releasing.transport import export
 
 from edge.errors import ReleaseError
 from edge.identity import shards
-from edge.release.keeper import PROVEN_S, begin
 from edge.release.layout import GALLERY, PIECE_BYTES, POLICY, decode_release, is_repo_name, sha256_of
 from edge.release.mirror import FolderSource, HttpSource
+from edge.release.starting import PROVEN_S, begin
 from edge.release.store import MAX_UNPROVEN_STARTS, Current, Store
 from edge.release.trust import read_root
 

@@ -27,7 +27,8 @@ from edge.demo.show import CLIP, GALLERY
 from edge.door.renewal import trust
 from edge.errors import ReleaseError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
-from edge.messaging.events import Channel, Event, EventKind, ReleaseReport, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, EventKind, ReleaseReport
 from edge.messaging.subscriber import Message, Subscriber
 from edge.pipeline import Pipeline
 from edge.records import Decision, Frame, Kind

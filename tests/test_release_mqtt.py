@@ -20,7 +20,7 @@ from releasing.transport import publish
 from edge.config import MqttConfig
 from edge.errors import BrokerError
 from edge.messaging.broker import EmbeddedBroker
-from edge.messaging.events import repo_topic
+from edge.messaging.channels import repo_topic
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.release.layout import FILE_BYTES, TIMESTAMP

@@ -28,7 +28,9 @@ from securesystemslib.signer import SSlibKey
 
 from edge.config import MqttConfig, OutboxConfig
 from edge.errors import ConfigError
-from edge.messaging.events import VERSION, Channel, Open, PersonRef, Topics, decode, encode, instant
+from edge.instants import instant
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import VERSION, Open, PersonRef, decode, encode
 from edge.messaging.outbox import Outbox
 from edge.messaging.publisher import Publisher
 from edge.messaging.signing import PAYLOAD_TYPES, Seal, read_seal

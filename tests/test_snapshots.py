@@ -22,8 +22,9 @@ from edge.config import MqttConfig, SnapshotsConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
 from edge.door.snapshots import Album, crop, shrunk
+from edge.messaging.channels import Topics
 from edge.messaging.desk import Desk
-from edge.messaging.events import Event, EventKind, Topics
+from edge.messaging.events import Event, EventKind
 from edge.messaging.snapshot import Snapshot
 from edge.messaging.subscriber import Message, Subscriber
 from edge.records import (

@@ -14,7 +14,8 @@ from brokers import BROKERS, AnyBroker, Mosquitto, an_event, config_for, free_po
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused
-from edge.messaging.events import Channel, Topics, encode
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import encode
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Message, Subscriber

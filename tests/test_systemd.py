@@ -23,7 +23,8 @@ from webcam import Webcam, jpeg
 
 from edge.config import OutboxConfig
 from edge.demo.show import CLIP, GALLERY
-from edge.messaging.events import Event, Open, Topics
+from edge.messaging.channels import Topics
+from edge.messaging.events import Event, Open
 from edge.messaging.outbox import Outbox
 from edge.messaging.subscriber import Subscriber
 from edge.vision.recorded import Clip

@@ -1,6 +1,6 @@
 """Write the MQTT contract from the types that doors send by: docs/contract.md, docs/asyncapi.json, docs/schemas.
 
-.venv/bin/python tools/contract.py            # after a change of edge/messaging/events.py
+.venv/bin/python tools/contract.py            # after a change of edge/messaging/events.py or channels.py
 .venv/bin/python tools/contract.py --check    # 1 if a file is not what it would write
 """
 
@@ -18,7 +18,7 @@ from contracting.page import page
 from contracting.schemas import Schema, schema_of
 
 from edge.errors import ExpectationError
-from edge.messaging.events import Channel
+from edge.messaging.channels import Channel
 from edge.program import run
 from edge.system.files import replace_file
 

@@ -35,8 +35,8 @@ import desktop  # noqa: F401
 
 from edge.config import MqttConfig, read_config
 from edge.errors import InputError
+from edge.messaging.channels import Topics
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import Topics
 from edge.program import run
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from edge.bench.scenes import FPS, scenes
 from edge.config import CameraConfig, DoorConfig, ModelsConfig
 from edge.demo.show import GALLERY
 from edge.errors import ThresholdError
-from edge.messaging.events import Channel, Event, EventKind, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, EventKind
 from edge.messaging.subscriber import Subscriber
 from edge.records import Kind
 

@@ -20,7 +20,8 @@ from edge.config import CameraConfig, DoorConfig, ModelsConfig, TrackerConfig, V
 from edge.demo.show import GALLERY
 from edge.errors import BrokerError, ThresholdError
 from edge.identity.gallery import load_gallery, save_gallery
-from edge.messaging.events import Channel, Event, EventKind, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, EventKind
 from edge.messaging.subscriber import Subscriber
 from edge.records import Person
 from edge.replaying.clip import replay

@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
 
 
 def _events(arguments: argparse.Namespace) -> int:
-    from edge.messaging.events import Channel, Topics
+    from edge.messaging.channels import Channel, Topics
     from edge.messaging.subscriber import Subscriber
 
     if arguments.live:

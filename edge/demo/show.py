@@ -11,7 +11,8 @@ from pathlib import Path
 from edge.config import CameraConfig, DoorConfig, MqttConfig
 from edge.daemon import Daemon
 from edge.messaging.broker import EmbeddedBroker
-from edge.messaging.events import Channel, Event, EventKind, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, EventKind
 from edge.messaging.subscriber import Message, Subscriber
 
 FOLDER = Path(__file__).resolve().parent

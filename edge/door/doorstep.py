@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from edge.messaging.events import VERSION, CameraState, Occupancy, instant
+from edge.instants import instant
+from edge.messaging.events import VERSION, CameraState, Occupancy
 from edge.records import Track
 
 _GLIMPSE = 3  # frames: what was seen in fewer may be no face at all

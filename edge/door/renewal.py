@@ -14,8 +14,10 @@ from edge.door.kit import Kit, kit_of, kit_of_release, still_enrolled
 from edge.errors import ConfigError, ReleaseError, ThresholdError
 from edge.identity import shards
 from edge.identity.sealing import Cloak, fits, read_key
-from edge.release.keeper import Keeper, News, begin, roll_back
+from edge.release.keeper import Keeper
 from edge.release.mirror import open_source
+from edge.release.standing import News
+from edge.release.starting import begin, roll_back
 from edge.release.store import Store
 from edge.release.trust import expiries, read_root
 from edge.release.updater import Offer, Updater

@@ -10,8 +10,9 @@ from edge.door.eye import Eye
 from edge.door.kit import Kit
 from edge.door.lock import Lock
 from edge.door.logbook import Logbook
+from edge.instants import instant
 from edge.messaging.desk import Link
-from edge.messaging.events import VERSION, GalleryRef, Health, StageTiming, instant
+from edge.messaging.events import VERSION, GalleryRef, Health, StageTiming
 from edge.messaging.publisher import Publisher
 from edge.pipeline import Pipeline
 from edge.system.host import clock_synced, temperature_c

@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from edge.config import DoorConfig
-from edge.messaging.events import ACCESS_KINDS, CameraState, Channel, EventKind, LockState, Presence, Topics
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import ACCESS_KINDS, CameraState, EventKind, LockState, Presence
 
 LONGEST_STATE = 255  # characters, of any state and of an update's summary
 

@@ -1,4 +1,4 @@
-"""The wire contract, version 1: what goes out over MQTT, as types, and the topics it goes to.
+"""The wire contract, version 1: what goes out over MQTT, as types; `edge.messaging.channels` has where it goes.
 
 Every field is always present; one that makes no sense for a record is null, so that a consumer never has to ask
 whether a key exists. A field added later gets a default here, so that events stored by an older version stay
@@ -8,9 +8,6 @@ publishes the face of an event beside it, a JPEG file on `…/snapshot/<event id
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -18,11 +15,11 @@ import msgspec
 from msgspec import Meta
 
 from edge.decoding import UNREADABLE
+from edge.messaging.channels import Channel
 from edge.records import Ask, ChallengeState, Kind, Proof
 
 VERSION: Literal[1] = 1
 UNSENT_SEQ = 0  # an event that is not in the outbox yet
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Instant = Annotated[
     str,
@@ -247,18 +244,6 @@ class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
 Record = Event | Open | Status | Health | ReleaseReport | Challenge | Occupancy
 
 
-class Channel(StrEnum):
-    """The last part of a topic."""
-
-    EVENTS = "events"
-    OPEN = "open"
-    STATUS = "status"
-    HEALTH = "health"
-    RELEASE = "release"
-    CHALLENGE = "challenge"
-    PRESENCE = "presence"
-
-
 _TYPES: dict[Channel, type[Record]] = {
     Channel.EVENTS: Event,
     Channel.OPEN: Open,
@@ -268,86 +253,8 @@ _TYPES: dict[Channel, type[Record]] = {
     Channel.CHALLENGE: Challenge,
     Channel.PRESENCE: Occupancy,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """On what terms a door publishes to a topic.
-
-    Attributes:
-        qos: MQTT's quality of service: 0 at most once, 1 at least once.
-        retained: whether the broker keeps the latest message for whoever subscribes later.
-        expiry: until when the broker may hold a message back (MQTT 5), in words; "": for ever.
-    """
-
-    qos: Literal[0, 1]
-    retained: bool = False
-    expiry: str = ""
-
-
-DELIVERIES: dict[Channel, Delivery] = {
-    Channel.EVENTS: Delivery(qos=1),
-    Channel.OPEN: Delivery(qos=1, expiry="`[mqtt] open_max_age_s` after the capture"),
-    Channel.STATUS: Delivery(qos=1, retained=True),
-    Channel.HEALTH: Delivery(qos=0, retained=True),
-    Channel.RELEASE: Delivery(qos=1, retained=True),
-    Channel.PRESENCE: Delivery(qos=1, retained=True),
-    Channel.CHALLENGE: Delivery(qos=1, expiry="at `expires_at`; how it ended, after 5 s"),
-}
-SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="`[snapshots] max_age_s` after the capture")
-REPO_DELIVERY = Delivery(qos=1, retained=True)
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
-_TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")
-_SNAPSHOT_TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/snapshot/([0-9a-f-]{36})")
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The topic names of one door; with "+" as site or door, filters for all of them."""
-
-    site: str
-    door: str
-
-    def of(self, channel: Channel) -> str:
-        """The topic of a channel, such as threshold/home/front/events."""
-        return f"threshold/{self.site}/{self.door}/{channel}"
-
-    def snapshot(self, event_id: str) -> str:
-        """Where the picture of an event goes: a JPEG file, QoS 1, never retained; "+" for those of all events."""
-        return f"threshold/{self.site}/{self.door}/snapshot/{event_id}"
-
-    @staticmethod
-    def split_snapshot(topic: str) -> tuple[Topics, str] | None:
-        """The door and the event's id that a picture's topic names; None for any other topic."""
-        found = _SNAPSHOT_TOPIC.fullmatch(topic)
-        return None if found is None else (Topics(found[1], found[2]), found[3])
-
-    @staticmethod
-    def split(topic: str) -> tuple[Topics, Channel] | None:
-        """The door and the channel that a topic names; None for any other topic."""
-        found = _TOPIC.fullmatch(topic)
-        return None if found is None else (Topics(found[1], found[2]), Channel(found[3]))
-
-
-def repo_topic(site: str, name: str) -> str:
-    """Where a file of the site's signed repository is kept, retained, such as threshold/home/repo/timestamp.json."""
-    return f"threshold/{site}/repo/{name}"
-
-
-def repo_name(site: str, topic: str) -> str | None:
-    """The file's name in such a topic; None for any other topic."""
-    prefix = repo_topic(site, "")
-    return topic.removeprefix(prefix) if topic.startswith(prefix) else None
-
-
-def instant(unix_ns: int) -> str:
-    """UTC in RFC 3339 with milliseconds (cut, not rounded) and Z.
-
-    Example: instant(1_700_000_000_123_456_789) is "2023-11-14T22:13:20.123Z".
-    """
-    when = _EPOCH + timedelta(milliseconds=unix_ns // 1_000_000)
-    return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
 
 
 def encode(record: Record) -> bytes:

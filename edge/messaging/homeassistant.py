@@ -13,8 +13,8 @@ import msgspec
 
 from edge import __version__
 from edge.config import DoorConfig
+from edge.messaging.channels import Topics
 from edge.messaging.entities import Availability, Entity, availability_of, entities_of
-from edge.messaging.events import Topics
 from edge.messaging.packets import Outgoing
 
 JITTER_S = (0.5, 5.0)  # between Home Assistant's birth and our introduction: not a hundred doors in the same moment

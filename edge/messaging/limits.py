@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.messaging.events import Channel, Event, decode
+from edge.messaging.channels import Channel
+from edge.messaging.events import Event, decode
 from edge.messaging.store import Db
 
 Row = tuple[int, bytes]

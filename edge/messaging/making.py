@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.instants import instant
 from edge.messaging.events import (
     ACCESS_KINDS,
     UNSENT_SEQ,
@@ -19,7 +20,6 @@ from edge.messaging.events import (
     Liveness,
     Open,
     PersonRef,
-    instant,
 )
 from edge.records import Box, Decision, Finding, Kind, Prompt
 

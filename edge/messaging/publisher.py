@@ -16,10 +16,11 @@ from typing import Self
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.messaging.birth import Birth
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk, Link, LinkState
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import Challenge, Channel, Health, Occupancy, Open, Presence, ReleaseReport, Topics
+from edge.messaging.events import Challenge, Health, Occupancy, Open, Presence, ReleaseReport
 from edge.messaging.flight import Opening
 from edge.messaging.homeassistant import Introduction
 from edge.messaging.login import connect

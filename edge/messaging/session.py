@@ -11,24 +11,12 @@ import msgspec
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, OutboxError
+from edge.instants import instant
 from edge.messaging.birth import Birth
+from edge.messaging.channels import DELIVERIES, SNAPSHOT_DELIVERY, Channel, Delivery, Topics
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Desk
-from edge.messaging.events import (
-    DELIVERIES,
-    SNAPSHOT_DELIVERY,
-    VERSION,
-    Channel,
-    Delivery,
-    Event,
-    Open,
-    Presence,
-    Record,
-    Status,
-    Topics,
-    encode,
-    instant,
-)
+from edge.messaging.events import VERSION, Event, Open, Presence, Record, Status, encode
 from edge.messaging.flight import Flight, Opening
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing

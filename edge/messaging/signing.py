@@ -15,7 +15,7 @@ import msgspec
 
 from edge.config import MqttConfig
 from edge.errors import ConfigError
-from edge.messaging.events import Channel
+from edge.messaging.channels import Channel
 from edge.system.credentials import secret_file
 
 PAYLOAD_TYPES = {

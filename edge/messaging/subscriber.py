@@ -11,8 +11,9 @@ from typing import Literal, Self
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.connection import Connection
-from edge.messaging.events import Channel, Record, Topics, decode
+from edge.messaging.events import Record, decode
 from edge.messaging.login import connect
 from edge.messaging.packets import Incoming
 from edge.messaging.waker import Waker

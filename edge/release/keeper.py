@@ -14,110 +14,30 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
 from edge.errors import ReleaseError, ThresholdError
+from edge.instants import instant_of
 from edge.release.layout import GALLERY, MODELS, Entry, Release
 from edge.release.mirror import Changed, Source
-from edge.release.store import MAX_UNPROVEN_STARTS, Current, Store, purge, purge_all
+from edge.release.standing import News, Standing, standing_of
+from edge.release.starting import PROVEN_S
+from edge.release.store import Current, Store, purge, purge_all
 from edge.release.updater import Offer, Updater
 
 log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 
-PROVEN_S = 10.0  # a release that has run for so long is kept
 RETRY_S = 30.0  # after a refusal: the rest may still be on its way
 REFUSED_S = (0.1, 5.0)  # a pause after each refusal, doubled each time: a flood must not keep the board busy
 RECHECK_S = 3600.0  # also without news, so that expired metadata is noticed
 BACKOFF_S = (1.0, 30.0)  # between attempts to reach the repository
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How this door stands with its releases.
-
-    Attributes:
-        release: number of the one that runs, or None before the first.
-        applied_at: when it began to run, UTC, RFC 3339, or None.
-        ok: whether the last one offered runs.
-        reason: what runs, or why the last one offered was refused.
-    """
-
-    release: int | None
-    applied_at: str | None
-    ok: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A standing, and whether it is worth an event: a release was applied, or refused for a reason not told yet."""
-
-    standing: Standing
-    applied: bool = False
-    refused: bool = False
-
-
-def begin(store: Store) -> tuple[Current | None, str]:
-    """At the start of the door: which release to run, and why not the newest, or "".
-
-    Sweeps away what a sudden end has left, and rolls back a release that is damaged, or whose new models have never run
-    for long enough in so many starts.
-    """
-    store.sweep()
-    current = store.current()
-    if current is None:
-        return None, ""
-    try:
-        store.check(current.folder)
-    except ReleaseError as error:
-        return roll_back(store, current, str(error))
-    if current.proven:
-        return current, current.failure
-    if current.starts >= MAX_UNPROVEN_STARTS and current.previous:
-        why = f"release {current.release} never ran for {PROVEN_S:.0f} s in {current.starts} starts; rolled back"
-        return roll_back(store, current, why)
-    current = msgspec.structs.replace(current, starts=current.starts + 1)
-    store.point(current)
-    return current, current.failure
-
-
-def roll_back(store: Store, current: Current, why: str) -> tuple[Current | None, str]:
-    """Go back to the release before, which is not tried again; without one, to none."""
-    log.error("%s", why)
-    back: Current | None = None
-    if current.previous:
-        try:
-            store.check(current.previous)
-        except ReleaseError as error:
-            log.error("%s", error)
-        else:
-            back = Current(
-                release=current.previous_release,
-                folder=current.previous,
-                digest="",
-                applied_at=instant_text(datetime.now(UTC)),
-                proven=True,
-                failed=current.digest,
-                failure=why,
-            )
-    if back is not None:
-        store.point(back)
-    else:
-        purge(store.folder / "current.json")
-    purge(store.path(current.folder))
-    return back, why
-
-
-def instant_text(when: datetime) -> str:
-    """UTC, RFC 3339, milliseconds."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
 
 
 class Keeper(Generic[K]):
@@ -166,7 +86,7 @@ class Keeper(Generic[K]):
         self._ready: K | None = None
         self._thread = threading.Thread(target=self._run, name="release", daemon=True)
         current = store.current()
-        self._standing = _standing(current)
+        self._standing = standing_of(current)
         self._began_s = time.monotonic()
         self._rejected: tuple[str, str] = ("", "")  # digest and reason of what failed here
         self._refusals: set[str] = set()  # told since the last success
@@ -268,7 +188,7 @@ class Keeper(Generic[K]):
             release=number,
             folder=offer.folder,
             digest=offer.digest,
-            applied_at=instant_text(self._now()),
+            applied_at=instant_of(self._now()),
             proven=not self._on_trial(before, offer.release),
         )
         self._store.point(current)
@@ -319,7 +239,7 @@ class Keeper(Generic[K]):
 
     def _settled(self) -> None:
         """The repository offers what runs already."""
-        standing = _standing(self._store.current())
+        standing = standing_of(self._store.current())
         if not self._standing.ok and self._standing != standing:
             self._refusals.clear()
             self._become(News(standing))
@@ -358,11 +278,3 @@ class Keeper(Generic[K]):
 def _models(release: Release) -> list[Entry]:
     """The models of a release."""
     return [entry for entry in release.files if entry.name.startswith(MODELS)]
-
-
-def _standing(current: Current | None) -> Standing:
-    if current is None:
-        return Standing(None, None, False, "no release yet")
-    if current.failure:
-        return Standing(current.release, current.applied_at, False, current.failure)
-    return Standing(current.release, current.applied_at, True, f"release {current.release} runs")

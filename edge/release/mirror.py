@@ -19,8 +19,8 @@ from typing import Protocol
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, ReleaseError
+from edge.messaging.channels import repo_name, repo_topic
 from edge.messaging.connection import Connection
-from edge.messaging.events import repo_name, repo_topic
 from edge.messaging.login import connect
 from edge.messaging.packets import Protocol as MqttProtocol
 from edge.messaging.waker import Waker

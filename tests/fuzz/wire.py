@@ -19,9 +19,10 @@ from edge.commands.events import as_json, readable
 from edge.config import MqttConfig
 from edge.errors import BrokerError, ReleaseError
 from edge.messaging import subscriber
+from edge.messaging.channels import Channel, Topics, repo_name, repo_topic
 from edge.messaging.connection import dial
 from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import Channel, Topics, decode, encode, repo_name, repo_topic
+from edge.messaging.events import decode, encode
 from edge.messaging.packets import Incoming
 from edge.messaging.signing import read_seal
 from edge.messaging.verifier import EVENT, OPEN, Guard, Refused, load_key, verified

@@ -23,8 +23,9 @@ from homeassistant.setup import async_setup_component
 from household import TOPICS, a_status
 
 from edge.config import DoorConfig
+from edge.messaging.channels import DELIVERIES, Channel
 from edge.messaging.connection import Connection
-from edge.messaging.events import DELIVERIES, Channel, Presence, Record, encode
+from edge.messaging.events import Presence, Record, encode
 from edge.messaging.homeassistant import Introduction, introduction
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing

@@ -21,7 +21,8 @@ from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
 from household import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, a_status, an_event_of, an_occupancy, examples
 
 from edge.config import DoorConfig, HomeAssistantConfig, OutboxConfig
-from edge.messaging.events import ACCESS_KINDS, Channel, EventKind, Presence, encode
+from edge.messaging.channels import Channel
+from edge.messaging.events import ACCESS_KINDS, EventKind, Presence, encode
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing

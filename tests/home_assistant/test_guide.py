@@ -18,7 +18,8 @@ from core import Door, Home, play, play_online, said
 from homeassistant.util.yaml import parse_yaml
 from household import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
 
-from edge.messaging.events import Channel, EventKind, Presence
+from edge.messaging.channels import Channel
+from edge.messaging.events import EventKind, Presence
 from edge.messaging.packets import Outgoing
 
 pytestmark = needs_mosquitto

@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edge.config import MqttConfig
 from edge.errors import ExpectationError
+from edge.instants import instant
+from edge.messaging.channels import Channel
 from edge.messaging.events import (
     VERSION,
     BoxPx,
     CameraState,
     Challenge,
-    Channel,
     Event,
     EventKind,
     GalleryRef,
@@ -33,7 +34,6 @@ from edge.messaging.events import (
     StageTiming,
     Status,
     encode,
-    instant,
 )
 from edge.messaging.making import Circumstances, system_event
 from edge.messaging.signing import Seal, read_seal

@@ -10,18 +10,8 @@ from string import Template
 from contracting.examples import examples_of, seal_and_key, signed
 from contracting.kinds import MEANINGS
 from contracting.schemas import definitions, fields_of, record_of
-from edge.messaging.events import (
-    DELIVERIES,
-    REPO_DELIVERY,
-    SNAPSHOT_DELIVERY,
-    VERSION,
-    Channel,
-    Delivery,
-    EventKind,
-    Topics,
-    encode,
-    repo_topic,
-)
+from edge.messaging.channels import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
+from edge.messaging.events import VERSION, EventKind, encode
 from edge.messaging.signing import PAYLOAD_TYPES
 
 _TEMPLATE = Path(__file__).parent / "page.md"

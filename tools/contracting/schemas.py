@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from edge.messaging.events import VERSION, Channel, schemas
+from edge.messaging.channels import Channel
+from edge.messaging.events import VERSION, schemas
 from edge.messaging.signing import PAYLOAD_TYPES
 
 Schema: TypeAlias = dict[str, Any]  # JSON Schema is JSON

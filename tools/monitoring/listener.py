@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
-from edge.messaging.events import Channel, Topics
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.subscriber import Message, Subscriber
 from monitoring.history import History
 from monitoring.hub import Broker, Hub

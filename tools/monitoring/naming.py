@@ -26,7 +26,7 @@ from securesystemslib.signer import Signer
 
 from edge.config import MqttConfig
 from edge.errors import InputError, ThresholdError
-from edge.messaging.events import Topics
+from edge.messaging.channels import Topics
 from edge.vision.images import decode_image
 from monitoring.crops import Crop, Crops
 from monitoring.history import Note

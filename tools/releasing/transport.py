@@ -13,8 +13,9 @@ import msgspec
 from edge.config import MqttConfig
 from edge.decoding import UNREADABLE
 from edge.errors import BrokerError, BrokerRefused, ReleaseError
+from edge.messaging.channels import REPO_DELIVERY, Channel, Topics, repo_topic
 from edge.messaging.connection import Connection
-from edge.messaging.events import REPO_DELIVERY, Channel, Presence, ReleaseReport, Status, Topics, repo_topic
+from edge.messaging.events import Presence, ReleaseReport, Status
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Subscriber

@@ -17,7 +17,8 @@ import msgspec
 
 from edge.config import OutboxConfig
 from edge.errors import InputError
-from edge.messaging.events import Event, Topics
+from edge.messaging.channels import Topics
+from edge.messaging.events import Event
 from edge.messaging.outbox import Outbox
 from soaking.broker import Broker
 from soaking.judge import Breach, Written, judge_end, judge_events, judge_openings, judge_store

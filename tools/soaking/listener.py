@@ -20,7 +20,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import BrokerError
-from edge.messaging.events import Channel, Event, Open, Topics, decode, encode
+from edge.messaging.channels import Channel, Topics
+from edge.messaging.events import Event, Open, decode, encode
 from soaking.judge import Heard, Opened
 
 KEPT_S = 7 * 24 * 3600
