@@ -96,7 +96,7 @@ def stored(state: Path) -> list[Event]:
 def test_a_visitor_opens_the_door_once_and_everything_is_told(
     broker: AnyBroker, tmp_path: Path, short_clip: Path
 ) -> None:
-    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2)
+    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2, open_max_age_s=60.0)  # however busy it is
     with listening(config_for(broker)) as heard:
         Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
         wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
