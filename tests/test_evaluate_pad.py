@@ -15,7 +15,7 @@ from spoofing.candidates import CANDIDATES
 from spoofing.rates import area, det, equal_error_limit, wilson
 from spoofing.report import AT_THE_DOOR, WINDOWS, measure, show
 from spoofing.simulate import FLAT_PHOTOS, REPLAY, SPECIES, draw_scene, shoot
-from spoofing.stills import Seen, choose, face_of, measure_stills, show_stills
+from spoofing.stills import Seen, choose, face_of, frames_of, measure_stills, show_stills
 from spoofing.watch import Case, Watched, read_cases, watch
 
 from edge.config import LivenessConfig
@@ -73,6 +73,7 @@ def test_rates_of_pictures_are_told_by_species_at_a_limit_chosen_on_other_people
         ("print", 0.0, 1.0),
         ("tablet", 1.0, 0.5),
     ]
+    assert [kind.strict and kind.strict.value for kind in report.species] == [0.0, 1.0]
     assert report.acer_real == 0.75
     assert all(told in show_stills(report) for told in ("chosen on: ann", "APCER, tablet", "AUC 0.500", "group b"))
     with pytest.raises(InputError, match="no picture of eve"):
@@ -117,6 +118,20 @@ def test_a_face_is_cut_out_with_a_margin_and_a_picture_without_one_is_taken_whol
     assert near.shape[0] < far.shape[0] <= portrait.shape[0]
     blank = np.full((90, 80, 3), 120, np.uint8)
     assert face_of(blank, vision, 1.4).shape == blank.shape
+
+
+def test_a_clip_gives_evenly_spaced_frames_and_a_picture_itself(tmp_path: Path) -> None:
+    frames = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(12)]
+    write_clip(tmp_path / "a.avi", frames, 10)
+    cv2.imwrite(str(tmp_path / "a.png"), frames[3])
+
+    def numbers(name: str, count: int) -> list[int]:
+        seen = frames_of(Case("genuine", "ann", tmp_path / name), count)
+        return [round(float(pixels.mean()) / 20) for pixels in seen]
+
+    assert numbers("a.avi", 3) == [2, 6, 10]
+    assert numbers("a.avi", 50) == list(range(12))
+    assert numbers("a.png", 3) == [3]
 
 
 def test_a_blurred_picture_is_less_sharp() -> None:

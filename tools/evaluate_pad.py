@@ -109,7 +109,8 @@ def _clips(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, gro
 def _pictures(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, groups: dict[str, str]) -> StillReport:
     candidate = CANDIDATES[given.model]
     score = candidate.load()
-    seen = [look(case, vision, score, candidate.margin) for case in cases]
+    count = given.stills or 1
+    seen = [each for case in cases for each in look(case, vision, score, candidate.margin, count)]
     limit, chosen_on = candidate.limit, _NUAA
     if given.choose:
         limit, chosen_on = choose(seen, given.choose), f"{', '.join(given.choose)} of this folder; the others reported"
@@ -129,6 +130,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
     parser.add_argument("--model", choices=CANDIDATES, default="sharpness", help="of pictures (default: %(default)s)")
     parser.add_argument(
+        "--stills", type=int, metavar="N", help="of clips: take N frames of each, evenly spaced, as pictures instead"
+    )
+    parser.add_argument(
         "--choose",
         nargs="+",
         metavar="PERSON",
@@ -143,7 +147,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.limit is not None and not given.chosen_on:
         raise InputError("--limit: say with --chosen-on what it was chosen on")
     cases = read_cases(given.source)
-    moving, still = ([case for case in cases if case.moving is wanted] for wanted in (True, False))
+    if given.stills is not None and given.stills < 1:
+        raise InputError(f"--stills {given.stills}: at least one frame of each clip")
+    as_clip = [case.moving and given.stills is None for case in cases]
+    moving, still = (
+        [case for case, is_clip in zip(cases, as_clip, strict=True) if is_clip is wanted] for wanted in (True, False)
+    )
     vision = ready()
     report = Report(
         clips=_clips(moving, vision, given, groups) if moving else None,

@@ -62,7 +62,7 @@ def measure(recipe: Recipe, original: bytes, images: list[Pixels], source: str, 
             magnitudes[tensor] = np.maximum(magnitudes.get(tensor, largest), largest)
             if tensor in seen:
                 seen[tensor].append(values.ravel())
-    exponents = plan(graph, magnitudes)
+    exponents = plan(graph, magnitudes) if recipe.equalized else {}
     centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
     ranges = _ranges(recipe, integral(recipe, original, exponents, centres), images, track)
     measured = Measured(f"{len(images)} pictures from {source}", exponents, ranges, centres)

