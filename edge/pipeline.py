@@ -89,7 +89,8 @@ class Pipeline:
         for track in self._wanting(frame.t_ns):
             # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
             mirrored = self.judge.samples_of(track) % 2 == 1
-            self.samples[track.id] = self._read(frame, track.face, mirrored=mirrored)
+            face = self.guard.aim(track) if self.guard else track.face
+            self.samples[track.id] = self._read(frame, face, mirrored=mirrored)
             self.judge.observe(track, self.samples[track.id], frame.t_ns)
             if self.guard:
                 self._watch(track, frame, self.samples[track.id], frame.t_ns)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from faces import direction
 from spoofing.trials import ATTACKS, GENUINE, Model, ready, try_one
+from spoofing.turns import Head, Pose, stand
 
-from edge.config import LivenessConfig
+from edge.config import DetectorConfig, LivenessConfig
 from edge.liveness.challenge import Challenge
-from edge.liveness.motion import motion
-from edge.records import Ask, ChallengeState, Floats, Landmarks, Pixels, Prompt, Quality, Sample
-from edge.vision.landmarks import pose_deg
+from edge.liveness.motion import Rest, motion, relief
+from edge.records import Ask, ChallengeState, Floats, Frame, Landmarks, Pixels, Prompt, Quality, Sample
+from edge.vision.detector import Detector
+from edge.vision.landmarks import aimed, pose_deg
 from edge.vision.reader import Vision
 
 LOOK_NS = 100_000_000
@@ -25,7 +27,8 @@ ONE_STEP = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=1)
 _RNG = np.random.default_rng(1)
 # A head as a bowl with a nose: the mesh's points that a pose is read off are where a mesh has them.
 _FLAT = _RNG.uniform(-1, 1, (468, 2)) * (60, 80)
-HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - 40 * np.exp(-(_FLAT**2).sum(1) / 400)]).astype(np.float32)
+_NOSE = 40 * np.exp(-(_FLAT**2).sum(1) / 400)
+HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - _NOSE]).astype(np.float32)
 HEAD[[33, 263, 10, 152]] = [[-45, -20, 10], [45, -20, 10], [0, -80, 10], [0, 80, 10]]
 
 
@@ -47,6 +50,20 @@ def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.
     points = turned(left_deg) * np.array([across, 1, 1], np.float32)
     if depth_deg is not None:
         points[:, 2] = turned(depth_deg)[:, 2]
+    return points
+
+
+def flattened(up_deg: float, nose: float) -> Floats:
+    """A head that has looked up, of whose nose only a share has moved as its depth says; a sheet's picture has none."""
+    points = turned(0.0, up_deg)
+    points[:, 1] += np.float32((1 - nose) * math.sin(math.radians(up_deg))) * _NOSE.astype(np.float32)
+    return points
+
+
+def shaken(left_deg: float, pixels: float) -> Floats:
+    """A head that has turned, each of its points seen elsewhere, as a mesh errs on what is no head."""
+    points = turned(left_deg)
+    points[:, :2] += np.random.default_rng(3).normal(0, pixels, (468, 2)).astype(np.float32)
     return points
 
 
@@ -106,6 +123,30 @@ def test_a_flat_photo_turned_by_hand_shows_no_parallax_but_shrinks(degrees: int)
     assert seen.stretch == pytest.approx(math.cos(math.radians(degrees)), abs=0.05)
 
 
+@pytest.mark.parametrize("nose", [0.0, 0.5, 1.0])
+def test_the_relief_tells_how_much_of_a_nose_there_is(nose: float) -> None:
+    """Whatever the rest of the depth: a sheet can be bent as a face is, and has no nose."""
+    assert relief(HEAD, flattened(20.0, nose)) == pytest.approx(nose, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "points", "made"),
+    [
+        (Ask.LOOK_UP, flattened(20.0, 1.0), True),
+        (Ask.LOOK_UP, flattened(20.0, 0.7), False),
+        (Ask.TURN_LEFT, shaken(25.0, 1.0), True),
+        (Ask.TURN_LEFT, shaken(25.0, 8.0), False),
+        (Ask.TURN_LEFT, mixed(25.0, across=0.92), False),
+    ],
+)
+def test_a_movement_is_made_by_what_moves_as_a_head(ask: Ask, points: Floats, made: bool) -> None:
+    """Far enough alone is not enough: with a nose, in one piece, and not foreshortened."""
+    rest, end = (Rest.of([(mesh, look(mesh).quality)]) for mesh in (HEAD, points))
+    turn = rest.to(end)
+    assert turn.share(ask) >= 1
+    assert turn.made(ask) == made
+
+
 def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
     """One movement is told at a time: the next is not known before."""
     visitor = Try(LivenessConfig(mode="challenge", ask_steps=3), obey)
@@ -142,14 +183,16 @@ def test_what_is_asked_and_when_is_chance_alone() -> None:
         ("up instead", lambda _: [look(turned(0, one)) for one in there_and_back(25)], "wrong-movement"),
         ("not far enough", lambda _: [look(turned(one)) for one in there_and_back(14)], "too-late"),
         ("nothing", lambda _: [], "too-late"),
+        ("for a moment", lambda _: [look(turned(one)) for one in [0, 0, 0, 8, 16, 21, 21, 16, 8, 0]], "too-late"),
         ("before a person could", lambda _: [look(turned(15))], "too-early"),
-        ("in one cut", lambda _: [look(turned())] * 4 + [look(turned(30))] * 4, "jumped"),
+        ("in one cut", lambda _: [look(turned())] * 4 + [look(turned(30))] * 4 + [look(turned())] * 4, "jumped"),
         ("and not back", lambda _: [look(turned(one)) for one in there_and_back(25)[:10]] + [look(turned(25))] * 60,
          "too-late"),
         ("seen but not shown", lambda _: [look(mixed(one, depth_deg=0)) for one in there_and_back(25)], "too-late"),
         ("foreshortened", lambda _: [look(mixed(one, across=0.8)) for one in there_and_back(25)], "too-late"),
         ("a photo", lambda _: [look(tilted(one)) for one in there_and_back(45)], "too-late"),
-        ("in pictures shown in turn, there", lambda _: [look(turned())] * 4 + [look(turned(25))] * 4, "jumped"),
+        ("in pictures shown in turn, there", lambda _: [look(turned())] * 4 + [look(turned(25))] * 4 + [
+            look(turned(one)) for one in there_and_back(25)[13:]], "jumped"),
         ("in pictures shown in turn, back", lambda _: [look(turned(one)) for one in there_and_back(25)[:13]] + [
             look(turned())], "jumped"),
         ("with another face meanwhile", lambda _: [look(turned(one), BOB if one > 8 else ADA)
@@ -185,6 +228,57 @@ def test_who_is_somebody_else_or_never_still_is_not_asked() -> None:
     assert (stranger.run(), [prompt.step for prompt in stranger.prompts]) == ("not-still", [0])
 
 
+def test_one_look_that_errs_fails_nobody() -> None:
+    """A mesh errs now and then; a wrong movement lasts for more than one look."""
+    slip = look(turned(up_deg=20))
+    assert Try(ONE_STEP, lambda ask: [slip, *obey(ask)]).run() == "passed"
+    assert Try(ONE_STEP, lambda ask: [slip, slip, *obey(ask)]).run() == "wrong-movement"
+
+
+def test_a_head_that_drifts_is_not_still() -> None:
+    """A movement on its way is no rest to measure another one against; the pause begins when it has ended."""
+    challenge = Challenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
+    asked_ns = []
+    for number in range(60):
+        challenge.observe(look(turned(-20 + min(number * 4, 20) if number < 30 else 0.0)), number * LOOK_NS)
+        asked_ns += [prompt.t_ns for prompt in challenge.take_prompts() if prompt.state is ChallengeState.ASKED]
+    assert 1_000_000_000 + 5 * LOOK_NS <= asked_ns[0] <= 1_000_000_000 + 12 * LOOK_NS
+
+
+def test_a_movement_is_measured_against_the_mean_of_several_looks() -> None:
+    """One look errs by a degree or two: those who turn by just enough do not depend on the last one before the ask."""
+    wavering = count()
+
+    def rest() -> Sample:
+        return look(turned((-1) ** next(wavering) * 2.0))
+
+    challenge = Challenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
+    t_ns = 0
+    while challenge.state is None:
+        t_ns += LOOK_NS
+        challenge.observe(rest(), t_ns)
+    for one in there_and_back(20.5):
+        t_ns += LOOK_NS
+        challenge.observe(look(turned(one)), t_ns)
+    assert challenge.state is ChallengeState.PASSED
+
+
+@pytest.mark.parametrize(("up_deg", "asks"), [(0.0, {"look-up", "turn-left"}), (16.0, {"turn-left"})])
+def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> None:
+    """A mesh shows hardly more of it; something else is asked instead, if the door asks for anything else."""
+    config = LivenessConfig(mode="challenge", asks=("look-up", "turn-left"), ask_steps=1)
+    told = set()
+    for seed in range(20):
+        visitor = Try(config, lambda _: [], before=look(turned(up_deg=up_deg)))
+        visitor.challenge = Challenge(config, 1, np.random.default_rng(seed).random, ADA, 0)
+        visitor.run(4)
+        told |= {str(prompt.ask) for prompt in visitor.prompts}
+    assert told == asks
+    only = Try(LivenessConfig(mode="challenge", asks=("look-up",), ask_steps=1), lambda _: [], look(turned(0, up_deg)))
+    only.run(4)
+    assert [prompt.ask for prompt in only.prompts] == [Ask.LOOK_UP]
+
+
 def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() -> None:
     """Who turns too far is not asked again, as long as the face was told on the way there and back."""
     path = [0.0, 0.0, 10.0, 20.0, 35.0, 48.0, 48.0, 35.0, 20.0, 10.0, 4.0, 0.0]
@@ -192,10 +286,24 @@ def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() ->
     assert seen.run() == "passed"
 
 
+def test_looks_turned_too_far_to_tell_whose_face_it_is_count_between_those_that_tell() -> None:
+    """Who turns to the end of the range need not guess where it is; pictures of another person would have to leap."""
+
+    def seen(one: float, there: Floats | None) -> Sample:
+        away = look(turned(one), there)
+        return replace(away, quality=replace(away.quality, refusal="turned-away")) if there is None else away
+
+    path = [0.0, 0.0, 0.0, 8.0, 16.0, 24.0, 30.0, 30.0, 30.0, 24.0, 16.0, 8.0, 0.0, 0.0]
+    assert Try(ONE_STEP, lambda _: [seen(one, None if one > 20 else ADA) for one in path]).run() == "passed"
+    assert Try(ONE_STEP, lambda _: [seen(one, None if one > 20 else BOB if one else ADA) for one in path]).run() == (
+        "jumped"
+    )
+
+
 def test_what_the_mesh_does_not_believe_to_be_a_face_tells_nothing() -> None:
     """Garbage is no movement; for long it is nobody in sight."""
-    doubtful = [replace(one, quality=replace(one.quality, refusal="no-face")) for one in [look(turned(-25), None)] * 8]
-    assert Try(ONE_STEP, lambda ask: doubtful[:3] + obey(ask)).run() == "passed"
+    doubtful = [replace(one, quality=replace(one.quality, refusal="no-face")) for one in [look(turned(-25), None)] * 12]
+    assert Try(ONE_STEP, lambda ask: doubtful[:8] + obey(ask)).run() == "passed"
     assert Try(ONE_STEP, lambda ask: doubtful + obey(ask)).run() == "out-of-sight"
 
 
@@ -206,7 +314,7 @@ def test_who_is_out_of_sight_meanwhile_fails() -> None:
     while challenge.state is None:
         t_ns += LOOK_NS
         challenge.observe(look(turned()), t_ns)
-    challenge.pass_time(t_ns + 7 * LOOK_NS)
+    challenge.pass_time(t_ns + 11 * LOOK_NS)
     assert challenge.reason == "out-of-sight"
 
 
@@ -214,6 +322,27 @@ def test_who_is_out_of_sight_meanwhile_fails() -> None:
 def portraits(vision: Vision, photo: Callable[[str], Pixels]) -> list[Model]:
     found = [Model.of(photo(stem), vision) for stem in ("obama2", "obama3", "biden", "astronaut")]
     return [model for model in found if model is not None]
+
+
+@pytest.mark.parametrize("left_deg", [-35.0, 35.0])
+def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
+    left_deg: float, portraits: list[Model], watching: Vision
+) -> None:
+    """Its boxes are about all of a turned head, of which the mesh would read as little as 11 degrees."""
+    near = Detector(watching.models[1], DetectorConfig())
+    for model in portraits:
+        assert model.sample.landmarks is not None
+        picture = stand(model.portrait, model.sample.landmarks, 45.0)
+        face = watching.detector.detect(Frame(picture, 0, 0))[0]
+        landmarks = watching.reader.read(Frame(picture, 0, 0), face).landmarks
+        assert landmarks is not None
+        meshes = []
+        for pose in (Pose(), Pose(left_deg)):
+            frame = Frame(Head(picture, landmarks).draw(pose), 0, 0)
+            found = watching.reader.read(frame, aimed(near.detect_around(frame, face)[0])).landmarks
+            assert found is not None
+            meshes.append(found.points_px)
+        assert motion(*meshes).left_deg == pytest.approx(left_deg, abs=8)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from edge.identity.verdict import Judge
 from edge.liveness.evidence import Evidence
 from edge.liveness.guard import Guard
 from edge.liveness.liveness import Liveness
+from edge.liveness.motion import Rest
 from edge.messaging.channels import Channel, Topics
 from edge.messaging.events import Challenge, Event, Health, Status, decode, encode
 from edge.messaging.making import access_event
@@ -143,12 +144,12 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
 ) -> None:
     """The screen is told, and asked anew."""
     pipeline = a_door(config("challenge", ask_steps=1), vision)
-    _, told = visit(pipeline, visitor, 2)
+    _, told = visit(pipeline, visitor, 3)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
     pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
     assert [prompt.reason for prompt in pipeline.take_prompts()] == ["interrupted"]
     visitor.move = None
-    (opened,), told = visit(pipeline, visitor, 12, begin_s=2.0)
+    (opened,), told = visit(pipeline, visitor, 12, begin_s=3.0)
     assert (opened.kind, [prompt.number for prompt in told]) == (Kind.DOOR_OPEN, [2, 2])
 
 
@@ -217,7 +218,7 @@ def test_in_doubt_alone_the_door_asks(vision: Vision, visitor: Visitor, held_pho
     visitor.move = draw_move(Ask.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(door, vision), visitor, 6)
     assert (opened.kind, told) == (Kind.DOOR_OPEN, [])
-    _, told = visit(a_door(door, vision), held_photo, 4)
+    _, told = visit(a_door(door, vision), held_photo, 5)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
 
 
@@ -279,7 +280,7 @@ class Scene:
         """Somebody is recognised, and leaves before or after a movement is asked."""
         self.looks(direction(0), 6)
         if asked and (challenge := self.guard._held[1].challenge):
-            challenge._ask(self.t_ns)
+            challenge._ask(Rest(np.zeros((468, 3), np.float32), 0.0, 0.0), self.t_ns)
         self.look(direction(0), lost=True)
 
     def looks(self, embedding: Floats | None, count: int) -> list[Decision]:

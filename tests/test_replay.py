@@ -141,7 +141,7 @@ def test_every_visitor_is_explained_with_every_look() -> None:
 
 def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path: Path) -> None:
     """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
-    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", ask_timeout_s=1.0))
+    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", ask_timeout_s=0.5))
     explainer = Explainer()
     with closing(Annotator(tmp_path / "asked.mp4", 3)) as asked, closing(Annotator(tmp_path / "off.mp4", 3)) as off:
         for line in replay(config, CLIP, GALLERY, [explainer, asked]):

@@ -2,32 +2,41 @@
 
 Which movements, and how long to wait before each, is drawn anew, so a recording cannot know; the movement itself is
 told from depth, so a picture cannot do it (`edge.liveness.motion`). Each step: the head is straight and still for a
-while that nobody can foretell; one movement is asked; it is made, held for two looks, and taken back, and is seen on
-the way out and back. Only looks that show the face that was recognised count, before, during and after. Anything else
+while that nobody can foretell; one movement is asked; it is made, held for three looks, and taken back, and never leaps
+on the way. Only looks that show the face that was recognised count, before, during and after. Anything else
 that looks like a movement fails. Pure: time comes with the samples, and chance is handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from edge.config import LivenessConfig
-from edge.liveness.motion import Straight, Turn
-from edge.records import Ask, ChallengeState, Floats, Prompt, Sample
+from edge.liveness.motion import Rest, Turn
+from edge.records import Ask, ChallengeState, Floats, Prompt, Quality, Sample
 
 Chance = Callable[[], float]  # each call draws a number of [0, 1)
 
 _WRONG_SHARE = 0.7  # of an amplitude, in a direction that was not asked
 _BACK_SHARE = 0.5  # of an amplitude, within which the head is straight again
-_WAY_SHARE = 0.3  # of an amplitude, from which to the whole of it a head is on its way; pictures shown in turn are not
-_HELD = 2  # looks
-_SETTLED = 3  # looks
-_PAUSE_S = (0.5, 1.5)  # straight and still before a movement is asked, between these
-_REACTION_S = 0.15  # nobody follows faster
-_BLIND_S = 0.6  # longest time between two looks
+# Of the whole movement, between two looks: heads that take 0.45 s each way show at most 0.6 at ten looks a second, and
+# pictures shown in turn all of it.
+_LEAP_SHARE = 0.7
+_HELD = 3  # looks
+_SLIPS = 2  # looks at a movement that was not asked
+_SETTLED = 3  # looks; their mean is where the head is now
+_AT_REST = 8  # looks, whose mean movements are measured against
+_DRIFT_SHARE = 0.25  # of an amplitude, from those to these: about 20 degrees a second; more is no stillness
+_PAUSE_S = (1.0, 2.0)  # straight and still before a movement is asked, between these
+_REACTION_S = 0.3  # nobody is so far on the way sooner
+_BLIND_S = 1.0  # longest time between two looks
 # Squared distance of a look to the face that was recognised; lower is nearer. Of 100 photos of LFW turned by 18 to 40
 # degrees, 99 are within 0.9 of the mean of three frontal ones of that person, and of 15 that look up, 13 within 1.2.
 _SAME_STRAIGHT_SQ, _SAME_MOVED_SQ = 0.9, 1.2
+# Nobody can tell whose face is turned so far. That it is the same one follows from the looks on the way there and back:
+# without them the movement leaps.
+_CANNOT_TELL = frozenset({"turned-away", "too-small"})
 
 
 class Challenge:
@@ -54,12 +63,13 @@ class Challenge:
         self.reason = ""
         self._number, self._track_id = number, track_id
         self._timeout_ns = round(config.ask_timeout_s * 1e9)
-        self._asks = [Ask(config.asks[int(chance() * len(config.asks))]) for _ in range(config.ask_steps)]
+        self._choice = [Ask(ask) for ask in config.asks]
         self._chance = chance
+        self._asks = [self._draw(self._choice) for _ in range(config.ask_steps)]
         self._embedding = embedding
         self._step = 0
         self._prompts: list[Prompt] = []
-        self._straight: Straight | None = None
+        self._rest: Rest | None = None  # what movements are measured against, once one was asked
         self._seen_ns = t_ns
         self._settle(t_ns)
 
@@ -82,10 +92,10 @@ class Challenge:
         self.pass_time(t_ns)
         if self.over or sample.landmarks is None or sample.quality.refusal == "no-face":
             return
-        if self.state is None or self._straight is None:
-            self._wait(sample, sample.landmarks.points_px, t_ns)
+        if self.state is ChallengeState.ASKED and self._rest:
+            self._follow(sample, self._rest.to(Rest.of([(sample.landmarks.points_px, sample.quality)])), t_ns)
         else:
-            self._follow(sample, self._straight.to(sample.landmarks.points_px, sample.quality), t_ns)
+            self._wait(sample, (sample.landmarks.points_px, sample.quality), t_ns)
         self._seen_ns = t_ns
 
     def pass_time(self, t_ns: int) -> None:
@@ -103,75 +113,71 @@ class Challenge:
             self.state, self.reason = ChallengeState.FAILED, reason
             self._tell(t_ns, t_ns)
 
+    def _draw(self, asks: Sequence[Ask]) -> Ask:
+        return asks[int(self._chance() * len(asks))]
+
     def _settle(self, t_ns: int) -> None:
         """Wait for a straight, still head, for a while that nobody can foretell."""
         least_s, most_s = _PAUSE_S
         self.state = None
         self._pause_ns = round((least_s + (most_s - least_s) * self._chance()) * 1e9)
         self._expires_ns = t_ns + self._pause_ns + self._timeout_ns
-        self._begin_stillness(t_ns)
+        self._looks: deque[tuple[Floats, Quality]] = deque(maxlen=_AT_REST)
 
-    def _begin_stillness(self, t_ns: int) -> None:
-        self._still_since_ns, self._looks = t_ns, 0
-
-    def _wait(self, sample: Sample, points: Floats, t_ns: int) -> None:
+    def _wait(self, sample: Sample, look: tuple[Floats, Quality], t_ns: int) -> None:
         """One look while nothing is asked."""
-        now = Straight(points, sample.quality)
-        moved = self._straight.to(points, sample.quality).largest if self._straight else 0.0
-        if self._step and moved > 1:
+        if sample.embedding is None and t_ns - self._seen_ns <= _BLIND_S * 1e9:
+            return  # it tells nothing
+        if t_ns - self._seen_ns > _BLIND_S * 1e9:
+            self._looks.clear()
+        self._looks.append(look)
+        now, lately = Rest.of([*self._looks][-_SETTLED:]), Rest.of(self._looks)
+        away = self._rest.to(now).largest if self._rest else 0.0
+        if away > 1:
             self.fail("moved-unasked", t_ns)
-        elif not (now.is_straight and self._same(sample, _SAME_STRAIGHT_SQ) and t_ns - self._seen_ns <= _BLIND_S * 1e9):
-            self._begin_stillness(t_ns)
-        elif self._straight is None or moved > _BACK_SHARE:
-            # Only before the first step: later on, what is straight must not wander.
-            self._straight = self._straight if self._step else now
-            self._begin_stillness(t_ns)
-        else:
-            self._looks += 1
-            if self._looks >= _SETTLED and t_ns - self._still_since_ns >= self._pause_ns:
-                self._straight = now
-                self._ask(t_ns)
+            return
+        still = lately.to(now).largest <= _DRIFT_SHARE and away <= _BACK_SHARE
+        if not (still and now.is_straight and self._same(sample, _SAME_STRAIGHT_SQ)):
+            self._looks.clear()
+        elif len(self._looks) == 1:
+            self._still_since_ns = t_ns
+        elif len(self._looks) >= _SETTLED and t_ns - self._still_since_ns >= self._pause_ns:
+            self._ask(lately, t_ns)
 
-    def _ask(self, t_ns: int) -> None:
-        self.state = ChallengeState.ASKED
+    def _ask(self, rest: Rest, t_ns: int) -> None:
+        self.state, self._rest = ChallengeState.ASKED, rest
+        possible = [ask for ask in self._choice if rest.allows(ask)]
+        if possible and self._asks[self._step] not in possible:
+            self._asks[self._step] = self._draw(possible)
         self._step += 1
         self._asked_ns, self._expires_ns = t_ns, t_ns + self._timeout_ns
-        self._held, self._on_way = 0, False
+        self._held = self._wrong = 0
+        self._share = self._reach = self._leap = 0.0
         self._tell(t_ns, self._expires_ns)
 
     def _follow(self, sample: Sample, turn: Turn, t_ns: int) -> None:
         """One look while a movement is asked."""
+        if not (self._same(sample, _SAME_MOVED_SQ) or sample.quality.refusal in _CANNOT_TELL):
+            return  # whoever that is
         ask = self._asks[self._step - 1]
         share = turn.share(ask)
-        if not self._same(sample, _SAME_MOVED_SQ):
-            return  # whoever that is, or turned too far to tell
-        if any(turn.share(other) > _WRONG_SHARE for other in Ask if other != ask):
+        self._leap, self._share = max(self._leap, abs(share - self._share)), share
+        self._reach = max(self._reach, share)
+        self._wrong = self._wrong + 1 if any(turn.share(other) > _WRONG_SHARE for other in Ask if other != ask) else 0
+        if self._wrong == _SLIPS:
             self.fail("wrong-movement", t_ns)
         elif share > _BACK_SHARE and t_ns - self._asked_ns < _REACTION_S * 1e9:
             self.fail("too-early", t_ns)
-        elif self._held < _HELD and turn.made(ask):
-            self._arrive(t_ns)
         elif self._held < _HELD:
-            self._held, self._on_way = 0, self._on_way or _WAY_SHARE < share < 1
-        elif share <= _BACK_SHARE and self._on_way and self._same(sample, _SAME_STRAIGHT_SQ):
+            self._held = self._held + 1 if turn.made(ask) else 0
+        elif share <= _BACK_SHARE and self._same(sample, _SAME_STRAIGHT_SQ):
             self._done(t_ns)
-        elif share <= _WAY_SHARE and not self._on_way:
-            self.fail("jumped", t_ns)
-        elif share < 1:
-            self._on_way = True
-
-    def _arrive(self, t_ns: int) -> None:
-        """One look at the movement made."""
-        if not self._held and not self._on_way:
-            self.fail("jumped", t_ns)
-            return
-        self._held += 1
-        if self._held == _HELD:
-            self._on_way = False  # and now back
 
     def _done(self, t_ns: int) -> None:
         """A movement was made and taken back."""
-        if self._step < len(self._asks):
+        if self._leap > _LEAP_SHARE * self._reach:
+            self.fail("jumped", t_ns)
+        elif self._step < len(self._asks):
             self._settle(t_ns)
         else:
             self.state = ChallengeState.PASSED

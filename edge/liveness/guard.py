@@ -20,6 +20,7 @@ from edge.liveness.liveness import Liveness
 from edge.records import (
     ChallengeState,
     Decision,
+    Face,
     Finding,
     Frame,
     Kind,
@@ -31,6 +32,7 @@ from edge.records import (
     Verdict,
     strictest,
 )
+from edge.vision.landmarks import aimed
 
 RULE = "liveness"  # the rule of its denials
 ATTACK = "presentation-attack"
@@ -97,6 +99,11 @@ class Guard:
             and (held := self._held.get(track.id)) is not None
             and t_ns - held.looked_ns >= self._look_every_ns / (2 if held.challenge else 1)
         ]
+
+    def aim(self, track: Track) -> Face:
+        """Where a track is to be looked at: during a challenge, where turns are read best."""
+        held = self._held.get(track.id)
+        return aimed(track.face) if held and held.challenge else track.face
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
         """Take one look, after the judge has taken it."""

@@ -3,28 +3,35 @@
 Between two looks at a head, each point of its mesh moves by its place in the picture and by its depth. A fit of the
 one look onto the other splits the two (scaled orthographic structure from motion, Tomasi and Kanade 1992): the share
 of depth is the sine of the turn. A picture of a face that is turned by hand has no depth, however the mesh is deceived,
-and the picture is foreshortened, which a head is not.
+and the picture is foreshortened, which a head is not; one that is bent has depth, but neither a face's nor a nose.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.records import Ask, Floats, Quality
 
-# Degrees of `motion`, on 16 people of LFW turned as in tools/spoofing/turns.py and as photos turned by hand: heads that
-# turn by 30 give 19 to 37, photos at most 14; heads that look up by 26 give 12 to 26, photos at most 12. Over 1,225
-# real photos of 78 people of LFW it follows the mesh's own yaw with a correlation of 0.997.
-AMPLITUDE_DEG = {Ask.TURN_LEFT: 18.0, Ask.TURN_RIGHT: 18.0, Ask.LOOK_UP: 13.0}
-# Of the amplitude, what the mesh's own depth has to show, too; the int8 mesh shows no more than 6 degrees of looking up
-# of somebody who looks up somewhat already.
-_POSE_SHARE = 0.3
-# Stretch by a movement: of heads 0.92 to 1.15, and more beyond 36 degrees; a photo turned by 45 degrees about the axis
-# of that movement shows less than 0.89 and more than 1.18.
-_RIGID = {Ask.TURN_LEFT: (0.88, 1.3), Ask.TURN_RIGHT: (0.88, 1.3), Ask.LOOK_UP: (0.85, 1.15)}
+Reals = NDArray[np.float64]
+
+# What a head has to show, in degrees of `motion`, and how. Chosen on 38 people of LFW who turn as in
+# tools/spoofing/turns.py and on their photos in a hand, bent around 100 to 400 mm, half of them around 100 to 125: of
+# 213 turns by 24 to 40 degrees 212 showed this in three looks in a row, of 98 turned photos none; of 106 looks upwards
+# by 22 to 32 from a pitch of at most 5 degrees all, of 44 photos none. Over 1,225 real photos of 78 people of LFW
+# `motion` follows the mesh's own yaw with a correlation of 0.997.
+AMPLITUDE_DEG = {Ask.TURN_LEFT: 19.0, Ask.TURN_RIGHT: 19.0, Ask.LOOK_UP: 11.5}
+_POSE_SHARE = 0.3  # of the amplitude, what the mesh's own depth has to show, too
+_RIGID = {Ask.TURN_LEFT: (0.95, 1.3), Ask.TURN_RIGHT: (0.95, 1.3), Ask.LOOK_UP: (0.9, 1.13)}  # stretch
+_MISFIT = {Ask.TURN_LEFT: 0.14, Ask.TURN_RIGHT: 0.14, Ask.LOOK_UP: 0.18}  # at most, for each unit of the turn's sine
+_RELIEF = 0.87  # at least, of looking up; in a turn a sheet's is like a head's
+_UP_ALREADY_DEG = 5.0  # beyond, the int8 mesh shows too little of looking up: its pitch ends at about 22
 _STRAIGHT_DEG = (22.0, 28.0)  # yaw and pitch by the mesh alone, before there is a reference
 
 
@@ -37,11 +44,13 @@ class Motion:
         up_deg: nodded upwards; negative: downwards.
         stretch: how much longer the face's width became than its height, 1 for a rigid head; a picture turned about
             an upright axis falls below, one turned about a level axis rises above.
+        misfit: what neither place nor depth explains, in sizes of the face.
     """
 
     left_deg: float
     up_deg: float
     stretch: float
+    misfit: float = 0.0
 
 
 def motion(reference: Floats, points: Floats) -> Motion:
@@ -50,42 +59,93 @@ def motion(reference: Floats, points: Floats) -> Motion:
     Args:
         reference, points: (468, 3) float32, meshes as in `records.Landmarks`, in pixels of any scale.
     """
-    start = (reference - reference.mean(0)).astype(np.float64)
-    end = (points[:, :2] - points[:, :2].mean(0)).astype(np.float64)
-    # Normal equations: three unknowns a row, well apart, as a face is as deep as it is broad.
-    onto = np.linalg.solve(start.T @ start + 1e-9 * np.eye(3), start.T @ end).T
-    # A roll of the head, or of the picture, turns both rows: it is taken out before the two turns are read off.
-    roll = math.atan2(onto[1, 0] - onto[0, 1], onto[0, 0] + onto[1, 1])
-    cos, sin = math.cos(roll), math.sin(roll)
-    across, down = np.array([[cos, sin], [-sin, cos]]) @ onto
+    start, end = _about_middle(reference), _about_middle(points)[:, :2]
+    onto = _fitted(start, end)
+    misfit = float(np.linalg.norm(end - start @ onto.T) / max(float(np.linalg.norm(end)), 1e-9))
+    across, down = _upright(onto)
     left = math.degrees(math.atan2(-across[2], across[0]))
     up = math.degrees(math.atan2(down[2], down[1]))
-    return Motion(left, up, float(np.linalg.norm(across) / max(float(np.linalg.norm(down)), 1e-9)))
+    return Motion(left, up, float(np.linalg.norm(across) / max(float(np.linalg.norm(down)), 1e-9)), misfit)
 
 
-@dataclass(frozen=True, slots=True)
-class Straight:
-    """A look before a movement, to measure it against."""
+def relief(reference: Floats, points: Floats) -> float:
+    """How far what sticks out, as a nose does, moved up or down, in what its depth makes of the rest's movement.
+
+    Around 1 for a head. A sheet, however it is bent, has nothing that sticks out.
+
+    Args:
+        reference, points: as of `motion`.
+    """
+    start = _about_middle(reference)
+    x, y, z = start.T
+    bowl = np.column_stack([x, y, x * x, x * y, y * y, np.ones_like(x)])
+    nose = z - bowl @ _fitted(bowl, z)
+    _, down = _upright(_fitted(np.column_stack([start, nose]), _about_middle(points)[:, :2]))
+    return float(1 + down[3] / down[2]) if down[2] else 0.0
+
+
+def _about_middle(points: Floats) -> Reals:
+    """A mesh about its middle, so large that its places are around 1."""
+    apart = (points - points.mean(0)).astype(np.float64)
+    return np.asarray(apart / max(float(np.sqrt((apart[:, :2] ** 2).mean())), 1e-9), np.float64)
+
+
+def _fitted(columns: Reals, seen: Reals) -> Reals:
+    """(K, N) or (N,): what of each column (M, N) makes `seen`, (M, K) or (M,), by normal equations."""
+    within = columns.T @ columns + 1e-9 * np.eye(columns.shape[1])
+    return np.asarray(np.linalg.solve(within, columns.T @ seen).T, np.float64)
+
+
+def _upright(onto: Reals) -> Reals:
+    """A fit (2, N) without the roll of the head, or of the picture, which turns both of its rows."""
+    roll = math.atan2(onto[1, 0] - onto[0, 1], onto[0, 0] + onto[1, 1])
+    cos, sin = math.cos(roll), math.sin(roll)
+    return np.asarray(np.array([[cos, sin], [-sin, cos]]) @ onto, np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """A head at rest, to measure movements against: the mean of some looks, as one alone errs by a degree or two.
+
+    Attributes:
+        points_px: (468, 3) float32, the mesh about its middle.
+        yaw_deg, pitch_deg: by the mesh's own depth.
+    """
 
     points_px: Floats
-    quality: Quality
+    yaw_deg: float
+    pitch_deg: float
+
+    @classmethod
+    def of(cls, looks: Sequence[tuple[Floats, Quality]]) -> Self:
+        """The mean of looks at a head that hardly moves: meshes, in pixels of one scale, and what was seen of each."""
+        points = np.stack([points - points.mean(0) for points, _ in looks]).mean(0, dtype=np.float32)
+        yaw_deg, pitch_deg = fmean(seen.yaw_deg for _, seen in looks), fmean(seen.pitch_deg for _, seen in looks)
+        return cls(np.asarray(points, np.float32), yaw_deg, pitch_deg)
 
     @property
     def is_straight(self) -> bool:
         yaw_deg, pitch_deg = _STRAIGHT_DEG
-        return abs(self.quality.yaw_deg) <= yaw_deg and abs(self.quality.pitch_deg) <= pitch_deg
+        return abs(self.yaw_deg) <= yaw_deg and abs(self.pitch_deg) <= pitch_deg
 
-    def to(self, points_px: Floats, quality: Quality) -> Turn:
-        left_deg, up_deg = quality.yaw_deg - self.quality.yaw_deg, quality.pitch_deg - self.quality.pitch_deg
-        return Turn(motion(self.points_px, points_px), Motion(left_deg, up_deg, 1.0))
+    def allows(self, ask: Ask) -> bool:
+        """Whether a mesh can show this movement: of somebody who looks up already, it shows hardly any more of it."""
+        return ask is not Ask.LOOK_UP or self.pitch_deg <= _UP_ALREADY_DEG
+
+    def to(self, other: Rest) -> Turn:
+        """The turn from this look to another."""
+        shown = Motion(other.yaw_deg - self.yaw_deg, other.pitch_deg - self.pitch_deg, 1.0)
+        return Turn(motion(self.points_px, other.points_px), shown, self.points_px, other.points_px)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """A movement since the straight look: `seen` by its parallax, `shown` by the mesh's own depth."""
+    """A movement of a mesh since it was at rest: `seen` by its parallax, `shown` by the mesh's own depth."""
 
     seen: Motion
     shown: Motion
+    start_px: Floats
+    end_px: Floats
 
     @property
     def largest(self) -> float:
@@ -99,7 +159,12 @@ class Turn:
         """Whether a head has made this movement in full."""
         shown = _towards(ask, self.shown) / AMPLITUDE_DEG[ask]
         least, most = _RIGID[ask]
-        return self.share(ask) >= 1 and shown >= _POSE_SHARE and least <= self.seen.stretch <= most
+        depth = math.sin(math.radians(_towards(ask, self.seen)))
+        if self.share(ask) < 1 or shown < _POSE_SHARE or not least <= self.seen.stretch <= most:
+            return False
+        if self.seen.misfit > _MISFIT[ask] * depth:
+            return False
+        return ask is not Ask.LOOK_UP or relief(self.start_px, self.end_px) >= _RELIEF
 
 
 def _towards(ask: Ask, turn: Motion) -> float:

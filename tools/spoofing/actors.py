@@ -17,6 +17,7 @@ from edge.records import Ask, ChallengeState, Pixels, Prompt
 from spoofing.turns import NEAR, Head, Pose, curl, tilt
 
 ASKS = tuple(Ask)
+_GRAIN_PX = 128  # how far a frame's noise may lie from another's
 
 
 class Actor(Protocol):
@@ -224,14 +225,17 @@ class Lens:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._blur_px = rng.uniform(0.2, 0.9)
-        self._noise = rng.uniform(0.5, 4.0)
+        rows, columns = (side.stop - side.start + _GRAIN_PX for side in NEAR)
+        grain = np.float32(rng.uniform(0.5, 4.0)) * rng.standard_normal((rows, columns, 1), np.float32)
+        self._grain = np.repeat(grain, 3, 2)
         self._jpeg = int(rng.integers(60, 96))
 
     def see(self, picture: Pixels) -> Pixels:
         near = picture[NEAR]
-        blurred = cv2.GaussianBlur(near, (0, 0), self._blur_px).astype(np.float32)
-        blurred += np.float32(self._noise) * self._rng.standard_normal((*near.shape[:2], 1), np.float32)
-        coded = cv2.imencode(".jpg", np.clip(blurred, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, self._jpeg])[1]
+        down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
+        grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]
+        noisy = cv2.add(cv2.GaussianBlur(near, (0, 0), self._blur_px), grain, dtype=cv2.CV_8U)
+        coded = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg])[1]
         seen = picture.copy()
         seen[NEAR] = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         return seen

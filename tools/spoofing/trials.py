@@ -1,4 +1,4 @@
-"""A challenge tried on an actor: the door's own detector, tracker, mesh and embedder, ten looks a second."""
+"""A challenge tried on an actor: the door's own detector, tracker, mesh and embedder look at him."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from scipy.stats import beta
 
 from edge.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig
 from edge.liveness.challenge import Challenge
-from edge.records import Ask, Frame, Pixels, Sample
+from edge.records import Ask, Face, Frame, Pixels, Sample
+from edge.vision.detector import Detector
+from edge.vision.landmarks import aimed
 from edge.vision.reader import Vision, load_vision
 from edge.vision.tracker import Tracker
 from spoofing.actors import (
@@ -53,7 +55,7 @@ class Model:
     @classmethod
     def of(cls, portrait: Pixels, vision: Vision) -> Self | None:
         """None where there is not one frontal face that may count as evidence."""
-        faces = vision.detector.detect(Frame(portrait, 0, 0))
+        faces = _search(portrait, vision)
         if len(faces) != 1:
             return None
         sample = vision.reader.read(Frame(portrait, 0, 0), faces[0])
@@ -62,8 +64,8 @@ class Model:
 
 
 def ready() -> Vision:
-    """The models of a door, every frame searched, so that no try depends on another."""
-    return load_vision(ModelsConfig(threads=1), DetectorConfig(scan_every_s=0), QualityConfig())
+    """What a door sees with."""
+    return load_vision(ModelsConfig(threads=1), DetectorConfig(), QualityConfig())
 
 
 def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[Ask], list[float]]:
@@ -96,17 +98,19 @@ def try_one(
 
 def perform(actor: Actor, challenge: Challenge, vision: Vision, look_s: float = LOOK_S) -> str:
     """Let an actor try a challenge; "passed", or why it failed."""
-    tracker = Tracker(TrackerConfig())
+    tracker, whose = Tracker(TrackerConfig()), None
     for look in range(round(_LONGEST_S / look_s)):
         t_s = look * look_s
         t_ns = round(t_s * 1e9)
         frame = Frame(actor.frame(t_s), look, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
-        here = [track for track in tracks if not track.lost]
-        if here:
-            challenge.observe(vision.reader.read(frame, here[0].face), t_ns)
-        elif any(track.lost for track in tracks):
-            challenge.fail("left", t_ns)
+        for track in tracks:  # a challenge is about the one that was recognised, whoever else is in the picture
+            if track.lost and track.id == whose:
+                challenge.fail("left", t_ns)
+            elif not track.lost and whose in (None, track.id):
+                sample = vision.reader.read(frame, aimed(track.face))
+                whose = track.id if sample.embedding is not None else whose
+                challenge.observe(sample, t_ns)
         challenge.pass_time(t_ns)
         for prompt in challenge.take_prompts():
             actor.hear(prompt, t_s)
@@ -122,6 +126,11 @@ def summary(passed: int, tries: int) -> tuple[float, float]:
     return low, high
 
 
+def _search(picture: Pixels, vision: Vision) -> list[Face]:
+    """All faces of a still picture, the largest first, whatever the door's detector remembers of other pictures."""
+    return Detector(vision.models[0], DetectorConfig()).detect(Frame(picture, 0, 0))
+
+
 def _actor(model: Model, species: str, asks: list[Ask], rng: np.random.Generator, vision: Vision) -> Actor:
     landmarks = model.sample.landmarks
     assert landmarks is not None
@@ -135,8 +144,7 @@ def _actor(model: Model, species: str, asks: list[Ask], rng: np.random.Generator
     if species in ("photo-bent", "photo-wrapped"):
         radius_mm = rng.uniform(*(_BENT_MM if species == "photo-bent" else _WRAPPED_MM))
         return HeldPhoto(picture, rng, radius_mm * eyes_px / _EYES_MM)
-    (face,) = vision.detector.detect(Frame(picture, 0, 0))[:1]
-    standing = vision.reader.read(Frame(picture, 0, 0), face).landmarks
+    standing = vision.reader.read(Frame(picture, 0, 0), _search(picture, vision)[0]).landmarks
     assert standing is not None
     head = Head(picture, standing)
     if species in GENUINE:
@@ -150,7 +158,7 @@ def _recorded(species: str, asks: list[Ask], rng: np.random.Generator) -> tuple[
     """Movements recorded at another challenge: other ones, the same in another order, or at other times."""
     if species == "replay-time":
         # Those that are asked, in order, but begun before they are, or too late to be done in time.
-        early, late = [rng.uniform(0.0, 0.4) for _ in asks], [rng.uniform(7.6, 10), *(0.5 for _ in asks[1:])]
+        early, late = [rng.uniform(0.0, 0.4) for _ in asks], [rng.uniform(8.1, 10.5), *(0.5 for _ in asks[1:])]
         return _moves(asks, early if rng.random() < 0.5 else late, rng)
     if species == "replay-blind":
         done = [ASKS[int(rng.integers(len(ASKS)))] for _ in asks]  # and so at times the right ones

@@ -20,6 +20,7 @@ from edge.records import Landmarks, Pixels
 Reals = NDArray[np.float64]
 
 NEAR = np.s_[90:410, 160:480]  # of a frame of 640x480: all of the face that `stand` puts there, however it is held
+_PLACES = np.mgrid[:480, :640].astype(np.float32)
 FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.
 _OVAL = (
@@ -97,13 +98,14 @@ class Head:
         there = np.concatenate([corners, np.ones((len(triangles), 3, 1))], 2)
         there[np.abs(np.linalg.det(there)) < 1e-3] = np.eye(3)  # seen edge on: it covers no pixel
         back = np.linalg.solve(there, sources).astype(np.float32)
-        y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
-        chosen = back[np.maximum(owner, 0)]
-        source = x[..., None] * chosen[..., 0, :] + y[..., None] * chosen[..., 1, :] + chosen[..., 2, :]
-        nobody = owner < 0
-        source[nobody] = np.stack([x, y], -1)[nobody]
+        unmoved = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+        back = np.ascontiguousarray(np.concatenate([back, [unmoved]]).reshape(-1, 6).T)  # where nobody is: -1, the last
+        y, x = _PLACES[:, top:bottom, left:right]
+        source_x, source_y = (
+            x * along[owner] + y * down[owner] + at[owner] for along, down, at in (back[::2], back[1::2])
+        )
         painted[top:bottom, left:right] = cv2.remap(
-            self._picture, source[..., 0], source[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
+            self._picture, source_x, source_y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
         )
         return painted
 
@@ -159,7 +161,7 @@ def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind
         behind: grey level of the wall.
     """
     rows, columns = picture.shape[:2]
-    y, x = np.mgrid[NEAR].astype(np.float32)
+    y, x = _PLACES[:, *NEAR]
     turn = _turn(pose)
     rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX).astype(x.dtype)
     start = (-np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn).tolist()
