@@ -28,7 +28,19 @@ PURE_STAGES = (
     ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout", "sight"],
     ["gallery", "coarse", "verdict", "cooldown", "lockout", "shards"],
     ["policy", "rulebook"],
-    ["challenge", "evidence", "guard", "liveness", "motion", "planar"],
+    [
+        "challenge",
+        "cues",
+        "evidence",
+        "guard",
+        "liveness",
+        "motion",
+        "mouth",
+        "planar",
+        "recapture",
+        "run",
+        "surroundings",
+    ],
 )
 IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "asyncio", "uuid", "logging"}
 

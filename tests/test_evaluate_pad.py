@@ -20,17 +20,19 @@ from spoofing.watch import Case, Watched, read_cases, watch
 
 from edge.config import LivenessConfig
 from edge.errors import InputError
+from edge.liveness.cues import TABLE
 from edge.liveness.evidence import Cue, Evidence
 from edge.records import Pixels
 from edge.vision.reader import Vision
 
-CUE = Cue("local-motion", 0.1, 0.5, 1.0, "")
-
 
 def judged(species: str, subject: str, score: float, *, enough: bool = True) -> Watched:
+    """A clip of two windows: of this score, in which the motion speaks; and of 1, in which nothing does."""
     case = Case(species, subject, Path("x.avi"))
-    trace = (Evidence(0.5, (), False, 1, 0.0), Evidence(score, (CUE,), enough, 20, 2.5))
-    return Watched(case, trace, windows=(score, 1.0), read_ns=1000, observe_ns=100)
+    cues = Cue("local-motion", score, 0.5, 1.0, ""), Cue("surroundings", None, None, 1.0, "")
+    seen = Evidence(score, cues, enough, 20, 2.5)
+    silent = Evidence(1.0, (Cue("local-motion", None, None, 1.0, ""),), True, 6, 1.0)
+    return Watched(case, (Evidence(0.5, (), False, 1, 0.0), seen), (seen, silent), read_ns=1000, observe_ns=100)
 
 
 def pictured(species: str, subject: str, score: float) -> Seen:
@@ -58,6 +60,19 @@ def test_rates_of_clips_are_told_by_species_real_and_simulated_apart() -> None:
     assert (windows.bpcer.errors, windows.bpcer.cases) == (3, 4)
     assert {group: share and share.value for group, share in report.groups.items()} == {"a": 0.0, "b": 1.0}
     assert all(told in show(report) for told in ("APCER, print", "1 never judged", "others", "10.0 %"))
+
+
+def test_each_cue_is_told_by_itself_where_it_speaks() -> None:
+    watched = [judged("genuine", "ann", 0.1), judged("genuine", "bob", 0.6), judged("print", "ann", 0.9)]
+    watched += [judged("print", "bob", 0.4)]
+    report = measure(watched, source="x", limit=0.5, chosen_on="others", groups={})
+    cues = {cue.name: cue for cue in report.cues}
+    assert list(cues) == list(TABLE)
+    genuine, prints = cues["local-motion"].of
+    assert (genuine.species, genuine.windows, genuine.spoke) == ("genuine", 4, 2)
+    assert (prints.windows, prints.spoke, prints.auc) == (4, 2, 0.75)
+    assert cues["surroundings"].of[1].auc is None
+    assert "0.75, 2/4" in show(report)
 
 
 def test_rates_of_pictures_are_told_by_species_at_a_limit_chosen_on_other_people() -> None:

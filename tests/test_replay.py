@@ -149,6 +149,7 @@ def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path:
         list(replay(CONFIG, CLIP, GALLERY, [off]))
     text = explainer.text()
     assert re.search(r"s: challenge, failed: (\S+)\n.*s: shown .*, challenge \1\n", text)
+    assert re.search(r"\n +local-motion +\d.* [+-]\d.*\n +unexplained .*(\n.*)?\n +mouth .* -  how ", text)
     assert max(map(len, text.splitlines())) <= 100
     clips = [cv2.VideoCapture(str(tmp_path / name)) for name in ("asked.mp4", "off.mp4")]
     while (read := [clip.read() for clip in clips])[0][0]:

@@ -11,21 +11,22 @@ class Cue:
 
     Attributes:
         name: short and stable, such as "local-motion".
-        value: as measured, in the unit that `why` names.
-        score: 0 (genuine) to 1 (attack) by this cue alone; None: it has nothing to say, or nothing yet.
+        value: as measured, in the unit that `why` names; None: it has nothing to say, or nothing yet.
+        score: 0 (genuine) to 1 (attack) by this cue alone; None where there is no value, or no weight.
         weight: its coefficient in the fused score; 0: it is shown only.
         why: what the value is, and its unit, in a few words.
     """
 
     name: str
-    value: float
+    value: float | None
     score: float | None
     weight: float
     why: str
 
     def __str__(self) -> str:
         told = "-" if self.score is None else f"{self.score:.2f}"
-        return f"{self.name} {self.value:.4g} -> {told} (weight {self.weight:.3g}; {self.why})"
+        value = "-" if self.value is None else f"{self.value:.4g}"
+        return f"{self.name} {value} -> {told} (weight {self.weight:.3g}; {self.why})"
 
 
 @dataclass(frozen=True, slots=True)

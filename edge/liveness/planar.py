@@ -47,6 +47,7 @@ _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
 _INSIDE = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
 _CORE = ((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel() < _RIM)[_INSIDE]
 _HALF = SIDE_PX / 2
+_STILL: Reals = np.eye(3)
 _MIDDLE = (SIDE_PX - 1) / 2
 _U, _V = (((axis - _MIDDLE) / _HALF).ravel()[_INSIDE] for axis in (_X, _Y))
 _TO_UNIT = np.array([[1 / _HALF, 0, -_MIDDLE / _HALF], [0, 1 / _HALF, -_MIDDLE / _HALF], [0, 0, 1]])
@@ -60,10 +61,12 @@ class Look:
     Attributes:
         grey: (64, 64) float32, grey levels.
         clear: (64, 64) bool: neither white nor beyond the frame, nor next to that; only this tells how the face moved.
+        to_patch: (2, 3) float64, from frame pixels to those of `grey`.
     """
 
     grey: Floats
     clear: NDArray[np.bool_]
+    to_patch: Reals
 
 
 def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
@@ -90,7 +93,12 @@ def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
     grey = cv2.warpAffine(cut, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.warpAffine((cut < _WHITE).astype(np.uint8), matrix, size_px, flags=cv2.INTER_NEAREST)
     clear = cv2.erode(known, np.ones((_GROW_PX, _GROW_PX), np.uint8)) > 0
-    return Look(grey.astype(np.float32), np.asarray(clear, np.bool_))
+    return Look(grey.astype(np.float32), np.asarray(clear, np.bool_), to_patch)
+
+
+def brightness(look: Look) -> float:
+    """Mean grey level of the face."""
+    return float(look.grey.ravel()[_INSIDE].mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,10 +108,12 @@ class Residual:
     Attributes:
         left: (N,) float32, grey levels over the face, NaN where a look is not clear.
         unexplained: its energy, as a share of the look's contrast.
+        moved: (3, 3) float64, the homography by which the face has moved since the reference, frame pixels.
     """
 
     left: Floats
     unexplained: float
+    moved: Reals
 
 
 class Reference:
@@ -119,6 +129,7 @@ class Reference:
             look: from `patch`.
         """
         self._good = look.clear.ravel()[_INSIDE]
+        self._to_patch = _square(look.to_patch)
         self._levels: list[tuple[float, int, float, Floats, Floats, Floats]] = []
         for blur_px, steps, small in _LEVELS:
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
@@ -138,7 +149,7 @@ class Reference:
 
     def residual(self, look: Look) -> Residual | None:
         """What is left of a look; None where registration fails or too little is clear."""
-        homography: Reals = np.eye(3)
+        homography = _STILL
         burnt = (~look.clear).astype(np.float32)
         good = self._good & look.clear.ravel()[_INSIDE]
         if good.mean() < _ENOUGH:
@@ -149,28 +160,34 @@ class Reference:
             for _ in range(steps):
                 differs = np.where(good, _warped(blurred, homography) - seen, np.float32(0))
                 step = (solve @ differs).astype(np.float64)
-                moved = np.append(step, 0.0).reshape(3, 3) + np.eye(3)
-                try:
-                    homography = homography @ np.linalg.inv(_FROM_UNIT @ moved @ _TO_UNIT)
-                except np.linalg.LinAlgError:
+                moved = _STILL.copy()
+                moved.flat[:_MOVES] += step
+                known, back = cv2.invert(moved)
+                if not known:
                     return None
+                homography = homography @ (_FROM_UNIT @ back @ _TO_UNIT)
                 homography /= homography[2, 2]
-                if not np.isfinite(homography).all() or np.abs(homography - np.eye(3)).max() > _FAR:
+                if not np.abs(homography - _STILL).max() <= _FAR:  # nor where it is no number
                     return None
                 if np.abs(step).max() < small:
                     break
         warped = _warped(blurred, homography)
         left = warped - seen
+        moved = np.linalg.inv(_square(look.to_patch)) @ homography @ self._to_patch
         good = self._good & (_warped(burnt, homography) < _TOUCHED)
         if good.all():
             left -= self._flat @ (self._flat.T @ left)
-            return Residual(left, float(np.mean(left * left) / max(float(warped.var()), 1e-6)))
+            return Residual(left, float(np.mean(left * left) / max(float(warped.var()), 1e-6)), moved)
         if good.mean() < _ENOUGH:
             return None
         share = np.linalg.lstsq(self._flat[good], left[good], rcond=1e-3)[0]
         left[good] -= self._flat[good] @ share
         unexplained = float(np.mean(left[good] ** 2) / max(float(warped[good].var()), 1e-6))
-        return Residual(np.where(good, left, np.float32(np.nan)), unexplained)
+        return Residual(np.where(good, left, np.float32(np.nan)), unexplained, moved)
+
+
+def _square(affine: Reals) -> Reals:
+    return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
 def _solver(columns: Floats, good: NDArray[np.bool_]) -> Floats:

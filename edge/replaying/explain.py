@@ -9,6 +9,7 @@ from dataclasses import field as own
 import msgspec
 from msgspec import field
 
+from edge.liveness.cues import TABLE
 from edge.records import Quality, Shown
 from edge.replaying.asked import told
 from edge.replaying.clip import Line, Moment
@@ -85,7 +86,8 @@ class Explainer:
             self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {told(prompt)}")
         for decision in moment.decisions:
             if decision.shown:
-                self.visitors[decision.verdict.track.id].liveness.append(f"{now:.2f} s: {_life(decision.shown)}")
+                summed, *cues = _life(decision.shown)
+                self.visitors[decision.verdict.track.id].liveness += [f"{now:.2f} s: {summed}", *cues]
 
     def hear(self, answer: Line) -> None:
         """Take down what the door answered a visitor."""
@@ -121,10 +123,15 @@ def _told(visitor: Visitor) -> str:
     return "\n".join(lines)
 
 
-def _life(shown: Shown) -> str:
+def _life(shown: Shown) -> list[str]:
+    """What was shown of being alive: in all, and each cue, and what it counts: above 0 for a picture; -: shown only."""
     score = "watched too short" if shown.score is None else f"attack {shown.score:.2f} (0 genuine, 1 attack)"
-    cues = "".join(f", {name} {value:.4g}" for name, value in shown.cues)
-    return f"shown {score}{cues}{', challenge ' + shown.challenge if shown.challenge else ''}"
+    lines = [f"shown {score}{', challenge ' + shown.challenge if shown.challenge else ''}"]
+    for name, value in shown.cues:
+        rule = TABLE[name]
+        counts = f"{rule.part(value):+.1f}" if rule.weight else "-"
+        lines.append(f"    {name:12} {value:7.3g} {counts:>5}  {rule.why}")
+    return lines
 
 
 def _row(look: Look) -> str:

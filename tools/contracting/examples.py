@@ -112,7 +112,12 @@ _OPENED = Event(
     clock_synced=True,
     gallery=_GALLERY,
     models=_MODELS,
-    liveness=Liveness(mode=Proof.PASSIVE, score=0.08, cues={"local-motion": 0.31, "unexplained": 0.012}, challenge=""),
+    liveness=Liveness(
+        mode=Proof.PASSIVE,
+        score=0.003,
+        cues={"local-motion": 0.31, "unexplained": 0.012, "mouth": 0.018, "moire": 1.5, "flicker": 0.004},
+        challenge="",
+    ),
 )
 
 EXAMPLES: dict[Channel, tuple[Example, ...]] = {

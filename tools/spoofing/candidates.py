@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import cv2
+import numpy as np
 
-from edge.records import Pixels
+from edge.liveness.recapture import stripes
+from edge.records import Frame, Landmarks, Pixels
 from spoofing.networks import NETWORKS, Network
 
 Score = Callable[[Pixels], float]
@@ -53,6 +55,17 @@ def sharpness() -> Score:
     return score
 
 
+def moire() -> Score:
+    """No network: the door's own cue, of the middle of a face; -1 where that is smaller than the cue looks at."""
+
+    def score(face: Pixels) -> float:
+        middle = np.full((5, 2), (face.shape[1] / 2, face.shape[0] / 2), np.float32)
+        height = stripes(Frame(face, 0, 0), Landmarks(np.zeros((468, 3), np.float32), middle, 1.0))
+        return -1.0 if height is None else height
+
+    return score
+
+
 _LIMITS = {  # float, int8
     "face-anti-spoofing": (0.9927, 0.9924),
     "human-antispoof": (-1.182, -1.185),
@@ -62,4 +75,4 @@ CANDIDATES = {
     name + ending: Candidate(partial(load, network), MARGIN, limit)
     for name, network in NETWORKS.items()
     for ending, load, limit in zip(("", "-int8"), (floating, integer), _LIMITS[name], strict=True)
-} | {"sharpness": Candidate(sharpness, 1.0, -0.0918)}
+} | {"sharpness": Candidate(sharpness, 1.0, -0.0918), "moire": Candidate(moire, 1.0, 1.414)}

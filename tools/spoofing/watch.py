@@ -14,6 +14,7 @@ from edge.records import Frame, Sample, Track
 from edge.vision.reader import Vision, load_vision
 from edge.vision.recorded import Clip
 from edge.vision.tracker import Tracker
+from spoofing.disturbances import UNDISTURBED, Disturbance
 
 GENUINE = "genuine"
 SIMULATED = "simulated-"  # species whose folder is called so were made by a script, not filmed
@@ -43,13 +44,13 @@ class Watched:
     Attributes:
         case: which.
         trace: the evidence of the track that had most looks, after each look.
-        windows: the scores of that track by runs that begin half a second apart, each as if nothing had been before.
+        windows: the evidence of that track by runs that begin half a second apart, each as if nothing had been before.
         read_ns, observe_ns: CPU time of this thread in sampled frames without liveness, and in liveness.
     """
 
     case: Case
     trace: tuple[Evidence, ...]
-    windows: tuple[float, ...]
+    windows: tuple[Evidence, ...]
     read_ns: int
     observe_ns: int
 
@@ -107,13 +108,13 @@ class _Followed:
             if frame.t_ns - since_ns <= RUN_S * 1e9:
                 liveness.observe(track, frame, sample, frame.t_ns)
 
-    def scores(self, track_id: int) -> tuple[float, ...]:
+    def judged(self, track_id: int) -> tuple[Evidence, ...]:
         known = [liveness.assess(track_id) for _, liveness in self.windows]
-        return tuple(evidence.score for evidence in known if evidence.cues)
+        return tuple(evidence for evidence in known if evidence.cues)
 
 
-def watch(case: Case, vision: Vision, limit: float) -> Watched:
-    """Run one clip through the eyes of a door that has liveness on.
+def watch(case: Case, vision: Vision, limit: float, disturbance: Disturbance = UNDISTURBED) -> Watched:
+    """Run one clip, or what a disturbance leaves of it, through the eyes of a door that has liveness on.
 
     Raises:
         CameraError: the clip cannot be read.
@@ -124,7 +125,7 @@ def watch(case: Case, vision: Vision, limit: float) -> Watched:
     read_ns = observe_ns = 0
     every_ns = VerdictConfig().sample_every_s * 1e9 - 1e6
     with Clip(case.path) as clip:
-        for frame in clip:
+        for frame in disturbance.of(clip):
             started = time.thread_time_ns()
             tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.t_ns)
             found_ns = time.thread_time_ns() - started
@@ -144,4 +145,4 @@ def watch(case: Case, vision: Vision, limit: float) -> Watched:
     if not followed:
         return Watched(case, (), (), read_ns, observe_ns)
     track_id, most = max(followed.items(), key=lambda item: len(item[1].traced))
-    return Watched(case, tuple(most.traced), most.scores(track_id), read_ns, observe_ns)
+    return Watched(case, tuple(most.traced), most.judged(track_id), read_ns, observe_ns)

@@ -1,0 +1,56 @@
+"""Traces of a picture that is filmed again: the pattern that two grids of pixels make, and the flicker of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edge.records import Frame, Landmarks
+
+_SIDE_PX = 64  # of the square around the face's middle, at the frame's own resolution
+_BAND = (8, 31)  # cycles in the square: below are the features of a face, above is the end
+_NEAR, _AROUND = 3, 11  # cycles: a peak is a mean over the first square against one over the second
+_FLOOR = np.float32(0.5)  # grey levels squared; below is no signal
+_SMOOTH = 6.0  # sum of the squares of (1, -2, 1)
+
+_WINDOW = np.outer(np.hanning(_SIDE_PX), np.hanning(_SIDE_PX)).astype(np.float32)
+_ENERGY = np.float32(np.sum(_WINDOW * _WINDOW))
+_V, _U = np.mgrid[0:_SIDE_PX, 0:_SIDE_PX] - _SIDE_PX // 2
+_LOOKED_AT = (np.hypot(_U, _V) > _BAND[0]) & (np.hypot(_U, _V) < _BAND[1])
+
+
+def stripes(frame: Frame, landmarks: Landmarks) -> float | None:
+    """How far the strongest fine pattern of a face stands out of its spectrum; None at the frame's edge.
+
+    Returns:
+        The highest peak of the logarithm of the power, above the mean of the frequencies around it: 1 to 2 where
+        there is no pattern.
+    """
+    x, y = landmarks.five_px.mean(axis=0)
+    left, top = round(float(x)) - _SIDE_PX // 2, round(float(y)) - _SIDE_PX // 2
+    if left < 0 or top < 0:
+        return None
+    cut = frame.pixels[top : top + _SIDE_PX, left : left + _SIDE_PX]
+    if cut.shape[:2] != _WINDOW.shape:
+        return None
+    grey = cv2.cvtColor(cut, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    waves = cv2.dft((grey - grey.mean()) * _WINDOW, flags=cv2.DFT_COMPLEX_OUTPUT)
+    power = np.fft.fftshift(waves[..., 0] ** 2 + waves[..., 1] ** 2) / _ENERGY
+    height = cv2.log(power + _FLOOR)
+    peaks = cv2.blur(height, (_NEAR, _NEAR)) - cv2.blur(height, (_AROUND, _AROUND))
+    return float(peaks[_LOOKED_AT].max())
+
+
+def flicker(light: Sequence[tuple[float, float]]) -> float:
+    """How unsteadily a face is lit against what is around it.
+
+    Args:
+        light: mean grey levels of the face and of its surroundings, look by look; three looks at least.
+
+    Returns:
+        Root mean square of what a steady change leaves from look to look, as a share of the brightness.
+    """
+    face, around = np.log(np.add(light, 1.0)).T
+    return float(np.sqrt(np.mean(np.diff(face - around, n=2) ** 2) / _SMOOTH))
