@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fit_liveness import Window, fit_life, fit_sign, shipped, tell
+from fit_liveness import Fit, Window, fit_life, fit_sign, shipped, tell
 from spoofing.disturbances import DISTURBANCES, UNDISTURBED
 
 from edge.errors import InputError
@@ -41,7 +41,8 @@ def test_signs_of_life_weigh_against_and_moving_surroundings_for_an_attack() -> 
     assert all(weight < -0.3 for weight in life.weights.values())
     middle = {**dict.fromkeys(TABLE), **{name: TABLE[name].middle for name in LIFE}}
     assert abs(life.exponent(middle)) < 0.5
-    assert fit_sign(windows, "surroundings", life) > 3
+    heavier = Fit({name: 2 * weight for name, weight in life.weights.items()}, 2 * life.constant)
+    assert fit_sign(windows, "surroundings", heavier) > fit_sign(windows, "surroundings", life) > 3
 
 
 def test_the_weights_stand_beside_the_table_with_their_spread() -> None:

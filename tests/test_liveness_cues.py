@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge.config import LivenessConfig
 from edge.liveness.cues import TABLE, Values, fuse, merge
+from edge.liveness.evidence import Evidence
 from edge.liveness.liveness import Liveness
 from edge.liveness.mouth import expression, opening
 from edge.liveness.recapture import flicker, stripes
@@ -193,6 +194,13 @@ def test_of_two_runs_count_the_livelier_ones_life_and_the_stronger_sign() -> Non
     lively: Values = {**MIDDLE, "local-motion": 0.4, "unexplained": 0.001, "surroundings": None}
     assert merge(quiet, lively) == merge(lively, quiet) == {**lively, "surroundings": 2.0}
     assert merge(quiet, None) == quiet
+
+
+def test_an_event_tells_only_what_a_cue_could_tell() -> None:
+    cues = fuse({**MIDDLE, "surroundings": None, "moire": 1.5})[1]
+    named = dict(Evidence(0.5, cues, True, 12, 1.5).told)
+    assert "surroundings" not in named
+    assert named["moire"] == 1.5
 
 
 def speaker(number: int, px: float, *, replayed: bool) -> Pixels:

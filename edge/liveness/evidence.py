@@ -47,6 +47,11 @@ class Evidence:
     looks: int
     watched_s: float
 
+    @property
+    def told(self) -> tuple[tuple[str, float], ...]:
+        """What was measured by name, without the cues that have nothing to say."""
+        return tuple((cue.name, cue.value) for cue in self.cues if cue.value is not None)
+
     def __str__(self) -> str:
         head = f"attack {self.score:.2f} after {self.looks} looks in {self.watched_s:.1f} s"
         return "; ".join([head if self.enough else f"{head} (not enough)", *map(str, self.cues)])

@@ -256,6 +256,6 @@ def _shown(held: _Held | None, evidence: Evidence) -> Shown:
     challenge = held.challenge if held else None
     return Shown(
         score=evidence.score if evidence.enough else None,
-        cues=tuple((cue.name, cue.value) for cue in evidence.cues if cue.value is not None),
+        cues=evidence.told,
         challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
     )
