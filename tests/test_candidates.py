@@ -203,6 +203,23 @@ def test_a_network_of_tensorflow_js_becomes_int8_of_the_same_bytes_near_its_floa
     assert calibrate.measure(replace(recipe, equalized=True), original, images, "", lambda items, _: items).equalization
 
 
+def test_the_ends_of_a_network_can_stay_in_float() -> None:
+    """Of five convolutions, normalization and logits are float32 already; then the first and the last two, too."""
+
+    def in_float(ends: tuple[int, int]) -> list[bool]:
+        content = make(replace(recipe, float_ends=ends), original, measured)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        tensors = model.subgraphs[0].tensors
+        readers = [operator for operator in model.subgraphs[0].operators if len(operator.inputs) == 3]
+        return [bool(tensors[each.inputs[1]].type == schema.TensorType.FLOAT32) for each in readers]
+
+    recipe = NETWORKS["human-liveness"].recipe
+    original = write_graph(read_tfjs(*small_model(small_weights())))
+    measured = calibrate.measure(recipe, original, [picture(0)], "noise", lambda items, _: items)
+    assert in_float((0, 0)) == [False, True, False, False, True]
+    assert in_float((1, 2)) == [True, True, False, True, True]
+
+
 def test_a_broken_tensorflow_js_model_is_refused_by_name() -> None:
     topology, weights = small_model(small_weights())
     with pytest.raises(ModelError, match="not a TensorFlow"):

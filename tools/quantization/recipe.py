@@ -54,6 +54,7 @@ class Recipe:
         floating: kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its
             depthwise convolutions and additions are no slower in float32, without a rounding each.
         float_heads: whether the outputs, and the convolutions that make them, stay in float32.
+        float_ends: so many first and last convolutions stay in float32, too.
         centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
         corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
         headroom: 0 takes the mean over the calibration images of each tensor's extremes as its range, 1 their extremes.
@@ -70,6 +71,7 @@ class Recipe:
     canonical: tuple[Step, ...]
     floating: tuple[str, ...] = ()
     float_heads: bool = True
+    float_ends: tuple[int, int] = (0, 0)
     centred: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
     headroom: float = 0.3
@@ -219,4 +221,9 @@ def make(recipe: Recipe, original: bytes, measured: Measured, *, whole: bool = F
         faster.pad_early(graph)
         faster.multiply_and_average(graph)
     ranges = {**measured.ranges, "image": recipe.image_range}
-    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)
+    if whole:
+        return quantize(graph, ranges, float_heads=recipe.float_heads)
+    convolutions = [node.output for node in graph.nodes if node.kind in rewrite.CONVOLUTIONS]
+    first, last = recipe.float_ends
+    exact = {*convolutions[:first], *convolutions[len(convolutions) - last :]}
+    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=recipe.floating, exact=exact)
