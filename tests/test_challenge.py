@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
+import msgspec
 import numpy as np
 import pytest
+from evaluate_challenge import MOST_STEPS, main
 from faces import direction
 from spoofing.trials import ATTACKS, GENUINE, Model, ready, try_one
 from spoofing.turns import Head, Pose, stand
@@ -365,3 +367,20 @@ def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(species: str
         try_one(portraits[number % len(portraits)], species, (0, number), vision) == "passed" for number in range(tries)
     )
     assert passed >= 0.95 * tries if species in GENUINE else passed == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--tries", "0"], ["--seed", "-1"], ["--steps", "0"], ["--steps", str(MOST_STEPS + 1)], ["--looks", "0"]],
+)
+def test_trials_that_make_no_sense_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["no-folder-is-needed", *words])
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_trial_asks_for_as_many_movements_as_a_door_may() -> None:
+    msgspec.convert({"ask_steps": MOST_STEPS}, LivenessConfig)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"ask_steps": MOST_STEPS + 1}, LivenessConfig)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluate_pad import Report, page
-from make_attack_clips import draw_photos, make, write_clip
+from make_attack_clips import draw_photos, main, make, write_clip
 from portraits import put
 from spoofing.candidates import CANDIDATES
 from spoofing.rates import area, det, equal_error_limit, wilson
@@ -222,6 +222,20 @@ def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
         ("simulated-photo-still", "joe"),
         ("simulated-screen-replay", "ann"),
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--count", "-1"], ["--seed", "-1"], ["--people", "0"], ["--seconds", "0"], ["--seconds", "nan"]],
+)
+def test_attacks_that_make_no_sense_are_refused_before_anything_is_written(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), "--out", str(tmp_path / "out"), *words])
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from edge.program import run
 from edge.vision.camera import read_image
 
 _PICTURES = frozenset({".jpg", ".jpeg", ".png"})
+MOST_STEPS = 5  # of ask_steps in door.toml
+MOST_LOOKS = 100  # a second
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -46,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
     given = parser.parse_args(arguments)
+    if given.tries < 1 or given.seed < 0:
+        parser.error("--tries must be 1 or more, --seed not negative")
+    if not 1 <= given.steps <= MOST_STEPS:
+        parser.error(f"--steps must be 1 to {MOST_STEPS}, as for a door")
+    if not 0 < given.looks <= MOST_LOOKS:
+        parser.error(f"--looks must be above 0, and {MOST_LOOKS} at most")
     paths = sorted(path for path in given.photos.rglob("*") if path.suffix.lower() in _PICTURES)
     vision = ready()
     models = [model for path in paths if (model := Model.of(read_image(path), vision)) is not None]

@@ -30,6 +30,7 @@ from edge.vision.recorded import Clip
 
 _CLIPS = ("*.avi", "*.mp4", "*.mpg", "*.mkv", "*.gif")
 _MOST_FRAMES = 150
+LEAST_S, MOST_S = 0.1, 600.0  # of an attack: one frame at the lowest rate, and what memory holds
 
 
 def make(
@@ -147,6 +148,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos for each person, to be shown, too")
     parser.add_argument("--people", type=int, default=100, help="of --photos, one photo each, drawn (default: 100)")
     given = parser.parse_args(words)
+    if min(given.count, given.seed) < 0 or given.people < 1:
+        parser.error("--count and --seed must not be negative, --people at least 1")
+    if not LEAST_S <= given.seconds <= MOST_S:
+        parser.error(f"--seconds must be {LEAST_S:g} to {MOST_S:g}")
     photos = draw_photos(given.photos, given.people, given.seed) if given.photos else []
     made = make(
         given.source,
