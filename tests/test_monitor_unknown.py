@@ -230,6 +230,16 @@ def test_somebody_is_enrolled_by_the_checks_of_enrolment_and_it_can_be_taken_bac
     assert room.history.notes(9)[0].who == "testclient"
 
 
+def test_enrolled_photos_private_to_their_owner(room_for: Callable[..., Room], photo: Photo) -> None:
+    """The folder of a person named on the page is 0700, the photo and the card in it are 0600."""
+    room = room_for()
+    keep(room.crops, jpeg(photo("biden")))
+    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe", name="Joe")
+    home = room.people / "joe"
+    modes = {path.suffix: path.stat().st_mode & 0o777 for path in (home, *home.iterdir())}
+    assert modes == {"": 0o700, ".jpg": 0o600, ".toml": 0o600}
+
+
 def test_a_known_person_is_extended_and_taking_that_back_leaves_the_rest(
     room_for: Callable[..., Room], photo: Photo
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from edge.errors import InputError
@@ -46,6 +47,36 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def make_private_folder(path: Path) -> None:
+    """Create a folder and its missing parents, readable by their owner alone (0700); existing folders keep their mode.
+
+    For folders that hold faces or templates. Files in them: `replace_file(..., private=True)`.
+
+    Raises:
+        OSError: a folder cannot be created, or `path` is a file.
+    """
+    for each in (*reversed(path.parents), path):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_private_file(path: Path) -> None:
+    """Make a file readable by its owner alone (0600) before a library writes to it by name (SQLite, a video writer).
+
+    A missing file is created empty; the content of an existing one is kept. Devices and pipes are left as they are.
+
+    Raises:
+        OSError: the file cannot be created, or belongs to another user.
+    """
+    if path.exists() and not path.is_file():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def refuse_homeless(path: Path) -> None:

@@ -26,7 +26,7 @@ from photos import PhotoReader
 from thresholds import distance_at
 
 from edge.errors import ImageError, InputError
-from edge.system.files import replace_file
+from edge.system.files import make_private_folder, replace_file
 from edge.vision.images import decode_image
 from monitoring.listener import Face
 
@@ -101,7 +101,7 @@ class Crops:
         self._seen: dict[Path, tuple[str, Crop]] = {}  # the file's digest, and what it shows
         self._waiting: queue.Queue[Face | threading.Event | None] = queue.Queue(_WAITING)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder)
         except OSError as error:
             raise InputError(f"{folder}: cannot be used for pictures ({error.strerror})") from error
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -178,8 +178,7 @@ class Crops:
         try:
             decode_image(face.jpeg, Path(face.event_id), _MOST_PIXELS)
             home = self.folder / face.door.site / face.door.door
-            for folder in (home.parent, home):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            make_private_folder(home)
             replace_file(home / f"{face.event_id}.jpg", face.jpeg, private=True)
         except (ImageError, OSError) as error:
             log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)

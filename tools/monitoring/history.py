@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import InputError
+from edge.system.files import make_private_file
 from monitoring.fleet import EventRow, Reading
 
 log = logging.getLogger(__name__)
@@ -256,9 +257,8 @@ def _came_ms(row: _Row) -> int:
 
 def _opened(path: Path) -> sqlite3.Connection:
     """The file with its tables; for its owner alone, for it holds who went where."""
-    if not path.exists():
-        with contextlib.suppress(OSError):  # SQLite says it better
-            path.touch(mode=0o600)
+    with contextlib.suppress(OSError):  # SQLite says it better
+        make_private_file(path)
     db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
     try:
         (owner,) = db.execute("PRAGMA application_id").fetchone()

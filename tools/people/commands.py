@@ -11,6 +11,7 @@ from photos import PhotoReader
 
 from edge.errors import InputError
 from edge.records import Box, Pixels
+from edge.system.files import make_private_folder
 from edge.vision.camera import read_image
 from edge.vision.recorded import Clip
 from people.cache import FILE, Cache, photo_key
@@ -106,7 +107,7 @@ def add(
         raise InputError(
             f"{home / CARD}: valid_until ({card.valid_until}) would be before valid_from ({card.valid_from})"
         )
-    home.mkdir(exist_ok=True)
+    make_private_folder(home)
     if card != present:
         write_card(home, card)
     stored = [new_photo(home, picture.name, picture.content) for picture in usable]

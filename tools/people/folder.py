@@ -136,17 +136,17 @@ def write_card(folder: Path, card: Card) -> None:
     for field in ("valid_from", "valid_until"):
         if getattr(card, field) is not None:
             lines.append(f"{field} = {getattr(card, field).isoformat()}")
-    replace_file(folder / CARD, "".join(f"{line}\n" for line in lines).encode())
+    replace_file(folder / CARD, "".join(f"{line}\n" for line in lines).encode(), private=True)
 
 
 def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
-    """Store a photo in a person's folder under the wanted name, or that name with a number where it is taken."""
+    """Store a photo, readable by its owner alone, in a person's folder under the wanted name, or that name with a number where it is taken."""
     stem, suffix = os.path.splitext(wanted)
     path, number = folder / wanted, 1
     while path.exists():
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
-    replace_file(path, content)
+    replace_file(path, content, private=True)
     return path
 
 
