@@ -27,7 +27,7 @@ DoorSlug = Annotated[str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 class CameraConfig(Table, frozen=True):
     """Where frames come from: picamera2, /dev/videoN, an rtsp:// or http:// address, a clip, or a folder of stills."""
 
-    source: Annotated[str, Meta(min_length=1)] = "picamera2"
+    source: Annotated[str, Meta(min_length=1)] = "picamera2"  # logs and events show scheme, host and port of it only
     width_px: Annotated[int, Meta(ge=64, le=4096)] = 640  # asked of the camera; a clip keeps its own size
     height_px: Annotated[int, Meta(ge=64, le=4096)] = 480
     fps: Annotated[float, Meta(gt=0, le=240)] = 15.0  # asked of a camera; the rate of a folder of stills

@@ -454,7 +454,7 @@ def test_a_stream_that_dies_is_lost_and_can_be_opened_again_once_it_is_back() ->
         assert numbers == sorted(set(numbers))
         webcam.__exit__(None, None, None)
         lost = frames_until_lost(frames)
-    assert str(lost) == f"http://127.0.0.1:{webcam.port}/stream: stopped giving frames; is it still connected?"
+    assert str(lost) == f"http://127.0.0.1:{webcam.port}: stopped giving frames; is it still connected?"
     with pytest.raises(CameraError, match="no video stream there"):
         open_camera(config(webcam.url))
     with Webcam(webcam.port) as webcam, open_camera(config(webcam.url)) as camera:
@@ -476,9 +476,9 @@ def test_the_frames_of_a_stream_are_stamped_when_they_arrive() -> None:
     [
         ("/dev/video97", r"/dev/video97: no such camera; there "),
         ("/dev/null", r"/dev/null: cannot be opened: not a camera, in use"),
-        ("no/such/clip.mp4", r"no/such/clip.mp4: no such camera; a source is picamera2, /dev/videoN"),
-        ("http://user:secret@127.0.0.1:9/x", r"^http://127.0.0.1:9/x: no video stream there"),
-        ("rtsp://user:secret@127.0.0.1:9/x", r"^rtsp://127.0.0.1:9/x: no video stream there"),
+        ("no/such/clip.mp4", r"no/such/clip.mp4: no such file or camera; a source is picamera2, /dev/videoN"),
+        ("http://user:secret@127.0.0.1:9/x", r"^http://127.0.0.1:9: no video stream there"),
+        ("rtsp://user:secret@127.0.0.1:9/x", r"^rtsp://127.0.0.1:9: no video stream there"),
         ("picamera2", r"picamera2 cannot be imported .* sudo apt install python3-picamera2"),
     ],
 )

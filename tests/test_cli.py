@@ -110,7 +110,7 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
         (["verify", ".", "--junit", "no/such/report.xml"], "no/such: no such folder"),
         (["run", "--config", "absent.toml"], "absent.toml: cannot be read"),
         (["run", "--config", "bad.toml"], "did you mean 'source'?"),
-        (["run", "--config", "noclip.toml"], "absent.mp4: no such camera"),
+        (["run", "--config", "noclip.toml"], "absent.mp4: no such file or camera"),
         (["run", "--config", "edgetpu.toml"], "not compiled for the Edge TPU"),
         (["bench", "--compare", "bad.toml"], "bad.toml: not a report"),
         (["bench", "--only", "everything"], "invalid choice"),

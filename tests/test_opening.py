@@ -21,7 +21,7 @@ def test_the_camera_that_was_opened_meanwhile_gives_frames() -> None:
 
 def test_what_was_wrong_is_said_when_the_camera_is_asked_for(tmp_path: Path) -> None:
     absent = CameraConfig(source=str(tmp_path / "absent.mp4"))
-    with Opening(absent) as opening, pytest.raises(CameraError, match=r"absent\.mp4: no such camera"):
+    with Opening(absent) as opening, pytest.raises(CameraError, match=r"absent\.mp4: no such file or camera"):
         opening.take()
 
 

@@ -222,7 +222,7 @@ def test_options_alone_write_a_commented_file_of_what_differs(tmp_path: Path, ca
     )
     assert done.returncode == 0, done.stderr
     path = tmp_path / "door.toml"
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
     assert [line.split("  #")[0].rstrip() for line in path.read_text().splitlines()[1:]] == [
         'site = "s"',
         'door = "d"',
@@ -266,11 +266,11 @@ def test_nonsense_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_camera_with_a_password_makes_the_file_private(tmp_path: Path) -> None:
+def test_private_file_for_a_camera_with_a_password(tmp_path: Path) -> None:
     source = f"http://user:secret@127.0.0.1:{free_port()}/stream"
     done = setup(tmp_path, "--yes", "--camera", source, "--broker", BROKER_DOWN)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "door.toml").stat().st_mode & 0o007 == 0
+    assert (tmp_path / "door.toml").stat().st_mode & 0o777 == 0o600
     assert "secret" not in done.stderr
 
 

@@ -11,6 +11,7 @@ from edge.checking.finding import Finding, bad, doubtful, good
 from edge.config import DoorConfig
 from edge.system.host import clock_synced
 from edge.system.privacy import exposed
+from edge.vision.source import source_of
 
 # get_throttled of the Raspberry Pi's firmware (documentation of vcgencmd): now, and the same since the start.
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -137,9 +138,19 @@ def privacy_finding(config: DoorConfig, door_toml: Path) -> Finding:
     """Whether others may read or alter what is the door's own."""
     if paths := " ".join(map(str, exposed(config))):
         return bad("privacy", f"others than the door's user may read or write {paths}", f"chmod go= {paths}")
-    if "@" in config.camera.source.partition("://")[2] and door_toml.stat().st_mode & stat.S_IRWXO:
-        return bad("privacy", f"{door_toml} holds the camera's password and all may read it", f"chmod o= {door_toml}")
+    if (keys := _secret_keys(config)) and door_toml.stat().st_mode & stat.S_IRWXO:
+        detail = f"{door_toml} may hold a password ({', '.join(keys)}), and every user can read it"
+        return bad("privacy", detail, f"chmod o= {door_toml}")
     return good("privacy", "gallery, events and keys are for the door's user alone")
+
+
+def _secret_keys(config: DoorConfig) -> list[str]:
+    """The keys of door.toml whose value can hold a login."""
+    addresses = {"camera.source": config.camera.source}
+    if config.release:
+        addresses["release.source"] = config.release.source
+    keys = [key for key, address in addresses.items() if source_of(address).secret]
+    return [*keys, "mqtt.url"] if "@" in config.mqtt.url else keys
 
 
 def clock_finding(config: DoorConfig) -> Finding:

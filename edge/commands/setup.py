@@ -67,7 +67,7 @@ def _setup(arguments: argparse.Namespace) -> int:
         raise InputError(f"{out}: left as it was")
     config = interview(asker, _state_folder(out))
     state = Path(config.state_folder)
-    _write(out, text_of(config), secret="@" in config.camera.source.partition("://")[2])
+    _write(out, text_of(config))
     _make_state(state)
     edge = sys.argv[0] if Path(sys.argv[0]).name == "edge" else "edge"
     asker.say(
@@ -89,14 +89,12 @@ def _state_folder(out: Path) -> Path:
     return _SERVICE_STATE if _ETC in folder.parents else folder / "door-state"
 
 
-def _write(out: Path, text: str, *, secret: bool) -> None:
-    """For all to read, unless it holds a password: then for its owner, and the service if root sets one up."""
+def _write(out: Path, text: str) -> None:
+    """For its owner alone; if root writes it and the service is set up, its group may read it as well."""
     from edge.system.files import replace_file
 
     replace_file(out, text.encode(), private=True)
-    if not secret:
-        out.chmod(0o644)
-    elif os.geteuid() == 0:
+    if os.geteuid() == 0:
         with contextlib.suppress(LookupError):  # there is no such group: no service was installed
             shutil.chown(out, group=_SERVICE)
             out.chmod(0o640)

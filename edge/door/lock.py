@@ -20,7 +20,7 @@ from edge.config import DoorConfig, LockConfig
 from edge.errors import ConfigError, LockError
 from edge.messaging.events import LockState, Open
 from edge.messaging.flight import Opening
-from edge.vision.camera import is_recorded
+from edge.vision.camera import is_recorded, without_password
 
 log = logging.getLogger(__name__)
 
@@ -175,8 +175,8 @@ def lock_of(config: DoorConfig, on_missed: Callable[[Open, str], None]) -> Lock 
         return None
     if is_recorded(config.camera.source):
         raise ConfigError(
-            f"[lock]: {config.camera.source} is a recording, and a recording opens no door; take the table out, "
-            "or set [camera] source to a camera"
+            f"[lock]: {without_password(config.camera.source)} is a recording, and a recording opens no door; "
+            "take the table out, or set [camera] source to a camera"
         )
     return Lock(config.lock, max_age_s=config.mqtt.open_max_age_s, on_missed=on_missed)
 

@@ -118,7 +118,9 @@ def _pin(config: DoorConfig, answer: str) -> DoorConfig:
     if not answer.isdecimal():
         raise ConfigError(f"lock.pin: '{answer}' is no GPIO number such as 17")
     if is_recorded(config.camera.source):
-        raise ConfigError(f"lock.pin: {config.camera.source} is a recording, and a recording opens no door")
+        raise ConfigError(
+            f"lock.pin: {without_password(config.camera.source)} is a recording, and a recording opens no door"
+        )
     return with_key(config, "lock.pin", int(answer))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,16 +11,16 @@ from typing import Protocol
 from edge.config import CameraConfig
 from edge.errors import CameraError
 from edge.records import Frame
-from edge.vision.capture import open_device, open_stream, without_password
+from edge.vision.capture import open_device, open_stream
 from edge.vision.images import read_image
 from edge.vision.live import LiveCamera
 from edge.vision.picamera import open_picamera
 from edge.vision.recorded import Clip, Stills
+from edge.vision.source import SourceKind, source_of
 
 __all__ = ["Camera", "Clip", "LiveCamera", "Stills", "is_recorded", "open_camera", "read_image", "without_password"]
 
 _KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, or a folder of pictures"
-_STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 
 
 class Camera(Protocol):
@@ -67,21 +68,27 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
     Raises:
         CameraError: there is no such source, or it cannot be opened; the message says what there is.
     """
-    source = config.source
-    if f"{source}:".startswith("picamera2:"):
-        return open_picamera(config)
-    if source.startswith("/dev/"):
-        return open_device(config)
-    if source.lower().startswith(_STREAMS):
-        return open_stream(config)
-    path = Path(source).expanduser()
+    source = source_of(config.source)
+    match source.kind:
+        case SourceKind.PICAMERA:
+            return open_picamera(config)
+        case SourceKind.DEVICE:
+            return open_device(config)
+        case SourceKind.STREAM:
+            return open_stream(config)
+    path = Path(os.path.expanduser(source.address))  # unlike Path.expanduser, raises nothing for an unknown user
     if path.is_dir():
         return Stills(path, config.fps, realtime=realtime, rotate_deg=config.rotate_deg)
     if path.is_file():
         return Clip(path, realtime=realtime, rotate_deg=config.rotate_deg)
-    raise CameraError(f"{without_password(source)}: no such camera; a source is {_KINDS}")
+    raise CameraError(f"{source}: no such file or camera; a source is {_KINDS}")
 
 
 def is_recorded(source: str) -> bool:
     """Whether a source names a clip or a folder of stills; any other may be away now and come back."""
-    return not f"{source.lower()}:".startswith(("picamera2:", "/dev/", *_STREAMS))
+    return source_of(source).kind is SourceKind.RECORDING
+
+
+def without_password(source: str) -> str:
+    """The label of a source, which may be logged, published and shown."""
+    return source_of(source).label

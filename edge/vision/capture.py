@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from edge.errors import CameraError, CameraLost
 from edge.records import Pixels
 from edge.vision.live import LiveCamera, capture_time_ns
 from edge.vision.opencv import quieten, rotate
+from edge.vision.source import source_of
 
 _OPEN_TIMEOUT_MS = 5000
 
@@ -57,20 +57,21 @@ def open_device(config: CameraConfig) -> LiveCamera:
         CameraError: no such device, it is in use, or it is not a camera.
     """
     quieten()
+    name = source_of(config.source).label
     if not Path(config.source).exists():
-        raise CameraError(f"{config.source}: no such camera; {_present()}")
+        raise CameraError(f"{name}: no such camera; {_present()}")
     capture = cv2.VideoCapture(config.source, cv2.CAP_V4L2)
     if not capture.isOpened():
         capture.release()
         raise CameraError(
-            f"{config.source}: cannot be opened: not a camera, in use by another program, or not permitted "
+            f"{name}: cannot be opened: not a camera, in use by another program, or not permitted "
             f"(is this user in group 'video'?); {_present()}"
         )
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, config.width_px)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config.height_px)
     capture.set(cv2.CAP_PROP_FPS, config.fps)
-    device = CaptureDevice(config.source, capture, rotate_deg=config.rotate_deg, driver_stamps=True)
-    return LiveCamera(config.source, device, config.lost_after_s)
+    device = CaptureDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=True)
+    return LiveCamera(name, device, config.lost_after_s)
 
 
 def open_stream(config: CameraConfig) -> LiveCamera:
@@ -82,7 +83,7 @@ def open_stream(config: CameraConfig) -> LiveCamera:
         CameraError: it cannot be reached, refuses us, or is not a video stream.
     """
     quieten()
-    name = without_password(config.source)
+    name = source_of(config.source).label
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.lost_after_s * 1000)]
     capture = cv2.VideoCapture(config.source, cv2.CAP_FFMPEG, limits)
@@ -93,11 +94,6 @@ def open_stream(config: CameraConfig) -> LiveCamera:
         )
     device = CaptureDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=False)
     return LiveCamera(name, device, config.lost_after_s)
-
-
-def without_password(source: str) -> str:
-    """A source as it may be shown and logged."""
-    return re.sub(r"(?<=://)[^/@]*@", "", source)
 
 
 def _present() -> str:

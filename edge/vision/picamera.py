@@ -14,6 +14,7 @@ from edge.errors import CameraError, CameraLost
 from edge.records import Pixels
 from edge.vision.live import LiveCamera, capture_time_ns
 from edge.vision.opencv import rotate
+from edge.vision.source import source_of
 
 _BUFFERS = 4  # one filling, one at rest, two for a slow moment
 _INSTALL = "sudo apt install python3-picamera2, and make the environment with  python3 -m venv --system-site-packages"
@@ -72,13 +73,14 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
         CameraError: picamera2 is not installed, there is no such camera, or it is in use.
     """
     picamera2, libcamera = _libraries()
-    _, _, number = config.source.partition(":")
+    name = source_of(config.source).label
+    number = config.source.partition(":")[2]
     if number and not number.isdecimal():
-        raise CameraError(f"{config.source}: write picamera2, or picamera2:1 for the second camera")
+        raise CameraError(f"{name}: write picamera2, or picamera2:1 for the second camera")
     try:
         camera = picamera2.Picamera2(int(number or 0))
     except (RuntimeError, IndexError) as error:
-        raise CameraError(f"{config.source}: cannot be opened; {_present(picamera2)}; it may also be in use") from error
+        raise CameraError(f"{name}: cannot be opened; {_present(picamera2)}; it may also be in use") from error
     half_turn = config.rotate_deg == 180
     period_us = round(1e6 / config.fps)
     try:
@@ -94,9 +96,9 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
         camera.start()
     except (RuntimeError, ValueError) as error:
         camera.close()
-        raise CameraError(f"{config.source}: refuses {config.width_px}x{config.height_px} px ({error})") from error
-    device = PiDevice(config.source, camera, picamera2.MappedArray, 0 if half_turn else config.rotate_deg)
-    return LiveCamera(config.source, device, config.lost_after_s)
+        raise CameraError(f"{name}: refuses {config.width_px}x{config.height_px} px ({error})") from error
+    device = PiDevice(name, camera, picamera2.MappedArray, 0 if half_turn else config.rotate_deg)
+    return LiveCamera(name, device, config.lost_after_s)
 
 
 def _libraries() -> tuple[Any, Any]:

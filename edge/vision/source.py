@@ -1,0 +1,84 @@
+"""What `[camera] source` names, and the label under which logs, events and reports show it.
+
+The text of a source may hold a password in many forms. So the label is built from parts that are on an allow-list:
+scheme, host and port of a stream; nothing else of it is ever shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import unquote
+
+_STREAMS = ("rtsp", "rtsps", "http", "https")
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_AUTHORITY = re.compile(r"[^/?#\\]*")
+_PUBLIC_PATH = re.compile(r"[a-z0-9/._-]*", re.ASCII | re.IGNORECASE)
+_ADDRESS_SIGNS = frozenset(":@?&=%")  # what addresses and logins are written with, and names of files rarely
+
+
+class SourceKind(StrEnum):
+    """How a source is opened."""
+
+    PICAMERA = "picamera2"
+    DEVICE = "device"
+    STREAM = "stream"
+    RECORDING = "recording"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSource:
+    """A camera source, taken apart once. As text it is its label.
+
+    Attributes:
+        kind: how it is opened.
+        label: what may be logged, published and shown; holds no password, whatever the address looks like.
+        secret: whether the address holds anything beyond scheme, host, port and a plain path, such as a login.
+        address: as configured; for opening the camera only, never for a message.
+    """
+
+    kind: SourceKind
+    label: str
+    secret: bool
+    address: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def source_of(text: str) -> CameraSource:
+    """Take a `[camera] source` apart.
+
+    Args:
+        text: picamera2[:N], a device below /dev, an address of a stream, or the path of a clip or folder of stills.
+    """
+    if f"{text}:".startswith("picamera2:"):
+        number = text.partition(":")[2]
+        label = f"picamera2:{number}" if number.isascii() and number.isdecimal() else "picamera2"
+        return CameraSource(SourceKind.PICAMERA, label, secret=False, address=text)
+    if text.startswith("/dev/"):
+        return CameraSource(SourceKind.DEVICE, text, secret=False, address=text)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme.lower() in _STREAMS:
+        return _stream(text, scheme.lower(), rest)
+    # A misspelt address must not be shown as the name of a missing file.
+    misspelt = bool(_ADDRESS_SIGNS & set(text)) and not os.path.exists(os.path.expanduser(text))
+    label = "a source that is neither a known kind of address nor a file" if misspelt else text
+    return CameraSource(SourceKind.RECORDING, label, secret=misspelt, address=text)
+
+
+def _stream(text: str, scheme: str, rest: str) -> CameraSource:
+    """An address whose host is shown only where every program would read the same host.
+
+    A "/", "?" or "#" within a password ends the authority, so what looks like the host may be a part of the login
+    then. An "@" behind it gives such an address away.
+    """
+    found = _AUTHORITY.match(rest)
+    authority = found.group() if found else ""
+    behind = rest[len(authority) :]
+    host = authority.rpartition("@")[2]
+    sure = "@" not in unquote(behind) and _HOST.fullmatch(host) is not None
+    secret = host != authority or not sure or _PUBLIC_PATH.fullmatch(behind) is None
+    return CameraSource(SourceKind.STREAM, f"{scheme}://{host if sure else '…'}", secret=secret, address=text)
