@@ -6,10 +6,10 @@ import http.client
 import json
 import logging
 import re
+import select
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,34 +209,55 @@ def test_other_paths_and_other_verbs_are_refused(exporter: Exporter) -> None:
     connection.close()
 
 
-def test_a_client_that_says_nothing_or_nonsense_is_got_over(
-    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that hangs is left, so the next one is served."""
-    monkeypatch.setattr("edge.door.exporter._Handler.timeout", 0.1)
-    for said in (b"", b"\xff\x00 nonsense\r\n\r\n", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 100_000):
-        silent = socket.create_connection(("127.0.0.1", exporter.port))
-        silent.sendall(said)
-        assert fetch(exporter.port).status == 200
-        silent.close()
+def connected(port: int, said: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), 5)
+    client.sendall(said)
+    return client
 
 
-def reading_a_request() -> bool:
-    """Whether some thread is within a request just now."""
-    stacks = [traceback.extract_stack(frame) for frame in sys._current_frames().values()]
-    return any(call.name == "handle_one_request" for stack in stacks for call in stack)
+def test_silent_clients_beside_one_that_asks(exporter: Exporter) -> None:
+    """Clients that say nothing, or nonsense, keep nobody else waiting."""
+    nonsense = (b"", b"\xff\x00 nonsense", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 10_000)
+    silent = [connected(exporter.port, nonsense[number % 3]) for number in range(20)]
+    assert [fetch(exporter.port).status for _ in range(3)] == [200] * 3
+    for client in silent:
+        client.close()
 
 
-def test_a_client_that_hangs_does_not_keep_a_door_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.door.exporter._Handler.timeout", 3600.0)
+def test_bounded_number_of_connections() -> None:
+    """Eight clients are waited for at a time; each further one costs the oldest its connection."""
     port = free_port()
-    with socket.socket() as silent:
-        with Exporter(MetricsConfig(port=port), "home"):
-            silent.connect(("127.0.0.1", port))
-            silent.sendall(b"GET /metrics")
-            wait_until(reading_a_request, "it is at this client")
-        silent.sendall(b" HTTP/1.0\r\n\r\n")
-        assert silent.recv(12) == b"HTTP/1.0 200"
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
+        silent = [connected(port) for _ in range(20)]
+        wait_until(lambda: len(select.select(silent, [], [], 0)[0]) == 12, "all but eight are hung up on")
+    for client in silent:
+        client.close()
+
+
+def test_total_deadline_of_a_request() -> None:
+    """A client that sends a byte now and then is hung up on, however short its pauses are."""
+    port = free_port()
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=0.2), connected(port, b"G") as slow:
+        slow.settimeout(0.02)
+        for _ in range(500):
+            slow.sendall(b"E")
+            try:
+                assert slow.recv(1) == b""
+                break
+            except TimeoutError:
+                assert fetch(port).status == 200
+        else:
+            pytest.fail("the slow client is still connected after ten seconds")
+
+
+def test_stop_with_a_hanging_client() -> None:
+    """A door that stops hangs up on a client that is in the middle of its request."""
+    port = free_port()
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
+        hanging = connected(port, b"GET /metrics")
+        assert fetch(port).status == 200, "connections are taken in order, so the first one has been taken"
+    assert hanging.recv(12) == b""
+    hanging.close()
 
 
 def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:

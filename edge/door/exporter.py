@@ -1,25 +1,36 @@
-"""Where Prometheus fetches a door's figures: one thread, one connection at a time, and the door waits for nothing."""
+"""HTTP server from which Prometheus fetches a door's figures; the door never waits for a client.
+
+Every request has a total deadline, and at most eight connections are open: a further one closes the oldest. So slow
+clients, however many, neither keep others out nor use up threads.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import io
 import ipaddress
 import logging
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
 from edge.messaging.events import EventKind, Health
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 2.0  # with one read or write of a client
+_DEADLINE_S = 2.0  # for a whole request and its answer
+_CONNECTIONS = 8
 _STOP_S = 0.5  # how long until it notices that it is to stop
 _GRACE_S = 1.0  # and how long the door waits for that
 
@@ -33,6 +44,7 @@ class Exporter:
     Args:
         config: where to listen.
         site: the name of the door's site.
+        deadline_s: time for a whole request and its answer; then the connection is closed.
 
     Attributes:
         port: where it listens.
@@ -41,7 +53,7 @@ class Exporter:
         ConfigError: `listen` is no address, or prometheus-client is not installed.
     """
 
-    def __init__(self, config: MetricsConfig, site: str) -> None:
+    def __init__(self, config: MetricsConfig, site: str, deadline_s: float = _DEADLINE_S) -> None:
         try:
             self._family = socket.AF_INET6 if ipaddress.ip_address(config.listen).version == 6 else socket.AF_INET
         except ValueError as error:
@@ -56,6 +68,7 @@ class Exporter:
         self.port = config.port
         self._address = (config.listen, config.port)
         self._sheet = Sheet(site)
+        self._deadline_s = deadline_s
         self._server: _Server | None = None
         self._trouble = ""
 
@@ -73,7 +86,7 @@ class Exporter:
         """Begin to listen, if the port can be had."""
         host, port = self._address
         try:
-            server = _Server(self._address, self._family, self._sheet.text)
+            server = _Server(self._address, self._family, self._sheet.text, self._deadline_s)
         except OSError as error:
             trouble = f"[metrics]: cannot listen on {host} port {port} ({error.strerror})"
             log.log(logging.DEBUG if self._trouble else logging.WARNING, "%s; trying again", trouble)
@@ -84,7 +97,7 @@ class Exporter:
         threading.Thread(target=server.serve_forever, args=(_STOP_S,), name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more, without waiting long for a client that is slow. Closing twice does nothing."""
+        """Stop listening and close all connections, without waiting for slow clients. Closing twice does nothing."""
         server, self._server = self._server, None
         if server is not None:
             ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
@@ -101,30 +114,98 @@ class Exporter:
         self.close()
 
 
-class _Server(socketserver.TCPServer):
-    """Not http.server's: that one asks the name server who it is."""
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A thread a connection. Not http.server's: that one asks the name server who it is."""
 
     allow_reuse_address = True
+    daemon_threads = True
 
     def __init__(
-        self, address: tuple[str, int], family: socket.AddressFamily, answer: Callable[[str], tuple[str, bytes]]
+        self,
+        address: tuple[str, int],
+        family: socket.AddressFamily,
+        answer: Callable[[str], tuple[str, bytes]],
+        deadline_s: float,
     ) -> None:
         self.address_family = family
         self.answer = answer
+        self.deadline_s = deadline_s
+        self._changing = threading.Lock()
+        self._connections: list[socket.socket] = []  # the oldest first
         super().__init__(address, _Handler)
 
     def end(self) -> None:
-        """Stop serving, once the connection at hand is over, and close."""
+        """Stop serving, close the connections, and free the port."""
         self.shutdown()
         self.server_close()
+        with self._changing:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def admit(self, connection: socket.socket) -> None:
+        """Count a connection in; the oldest has to go if there are too many."""
+        with self._changing:
+            self._connections.append(connection)
+            if len(self._connections) > _CONNECTIONS:
+                _hang_up(self._connections.pop(0))
+
+    def dismiss(self, connection: socket.socket) -> None:
+        """Count it out."""
+        with self._changing:
+            if connection in self._connections:
+                self._connections.remove(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
         log.debug("metrics: a client has gone, or its request failed", exc_info=True)
 
 
+def _hang_up(connection: socket.socket) -> None:
+    """End the waiting of the thread that reads from a connection; that thread closes it."""
+    with contextlib.suppress(OSError):  # the client was faster
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Timed(io.RawIOBase):
+    """A connection whose reads and writes together end at a deadline, with TimeoutError."""
+
+    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+        self._connection = connection
+        self._until_s = time.monotonic() + deadline_s
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._limit()
+        return self._connection.recv_into(buffer)
+
+    def write(self, content: ReadableBuffer) -> int:
+        self._limit()
+        self._connection.sendall(content)  # its time-out is for all of it
+        return memoryview(content).nbytes
+
+    def _limit(self) -> None:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the request took too long")
+        self._connection.settimeout(left_s)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
-    timeout = _PATIENCE_S
     server: _Server
+
+    def setup(self) -> None:
+        self.connection = self.request
+        self.server.admit(self.connection)
+        timed = _Timed(self.connection, self.server.deadline_s)
+        self.rfile, self.wfile = io.BufferedReader(timed), io.BufferedWriter(timed)
+
+    def finish(self) -> None:
+        self.server.dismiss(self.connection)
+        super().finish()
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":
