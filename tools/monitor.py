@@ -41,7 +41,7 @@ from edge.program import run
 
 if TYPE_CHECKING:
     from monitoring.guard import Rules
-    from monitoring.naming import Publishing
+    from monitoring.publishing import Publishing
 
 PORT = 8450
 log = logging.getLogger("monitor")
@@ -126,7 +126,7 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     on_face = crops.take if crops else None
     listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
-    reviewer = Reviewer(arguments.people) if arguments.people else None
+    reviewer = Reviewer(arguments.people, publishing) if arguments.people else None
     more = []
     if crops:
         namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
@@ -144,7 +144,7 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
 
 def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
     """The keys are opened now, while somebody is there to give the password."""
-    from monitoring.naming import Publishing
+    from monitoring.publishing import Publishing
     from releasing.keys import load_keys, password
     from releasing.repository import Repository
 

@@ -41,6 +41,10 @@ class Policy:
         """The most that this door ever asks to be shown of being alive."""
         return strictest((self._liveness, *(rule.liveness for rule in self._door.allow)))
 
+    def names(self, person: str) -> bool:
+        """Whether any rule at this door is for this person, whatever the time; without one the door denies them."""
+        return any(names.hold(person) for _, names in self._ways)
+
     def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
         """Turn a verdict that is recognised or unknown into the door's answer.
 

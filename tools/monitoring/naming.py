@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from people.commands import Picture, add, remove
@@ -20,56 +20,33 @@ from people.making import make_gallery
 from people.review import Review, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
-from releasing.commands import gather, release_to_doors
-from releasing.repository import Repository
-from securesystemslib.signer import Signer
 
-from edge.config import MqttConfig
 from edge.errors import InputError, ThresholdError
+from edge.identity.gallery import load_gallery
 from edge.messaging.channels import Topics
 from edge.vision.images import decode_image
 from monitoring.crops import Crop, Crops
 from monitoring.history import Note
 from monitoring.listener import Face
+from monitoring.prospect import describe_access, describe_limits
+from monitoring.publishing import Publishing
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Publishing:
-    """The way to the doors.
-
-    Attributes:
-        path: of the signed repository.
-        signers: its keys at hand, by key id.
-        mqtt: the broker.
-        site: of the doors.
-    """
-
-    path: Path
-    signers: Mapping[str, Signer]
-    mqtt: MqttConfig
-    site: str
-
-    def send(self, gallery: Path) -> str:
-        """Sign and publish a gallery with whatever else the newest release holds; returns what to tell.
-
-        Raises:
-            ThresholdError: it cannot be signed, or the broker does not take it.
-        """
-        repository = Repository(self.path, self.signers)
-        with repository.locked():
-            files, embedder, people = gather(repository, gallery=gallery, policy=None, models=None)
-            release = repository.add(files, embedder, people)
-            return release_to_doors(repository, release, self.mqtt, self.site)
-
-
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What takes a naming back: the photos to remove (none: the whole person), and the faces to keep again."""
+    """What reverts a naming.
+
+    Attributes:
+        photos: to remove; empty: the whole person.
+        faces: to keep as unknown again.
+        tightened_sq: thresholds of others before and after the naming, by person id, where they differ.
+    """
 
     photos: tuple[str, ...]
     faces: tuple[Face, ...]
+    tightened_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +57,7 @@ class Outcome:
         person: the id.
         done: what was done, a line each, in order.
         refused: faces that were not taken, and why.
+        warnings: what the operator should know of the published gallery.
         trouble: why it stopped before its end, or "".
         commands: what is left to be done by hand, as commands.
         undo: how to take it back; None for what cannot be.
@@ -88,6 +66,7 @@ class Outcome:
     person: str
     done: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     trouble: str = ""
     commands: tuple[str, ...] = ()
     undo: Undo | None = None
@@ -129,8 +108,9 @@ class Namer:
         return self._busy.locked()
 
     @property
-    def publishes(self) -> bool:
-        return self._publishing is not None
+    def publishing(self) -> Publishing | None:
+        """The way to the doors; None where the page does not publish."""
+        return self._publishing
 
     def ids(self) -> list[str]:
         """Everybody in the people folder, also those who are not enrolled."""
@@ -186,7 +166,7 @@ class Namer:
         faces = tuple(_face(crop, content) for crop, content in moved)
         undo = Undo(tuple(path.name for path in stored) if known else (), faces)
         doors = ", ".join(sorted({crop.door for crop in crops}))
-        done = f"{'extended' if known else 'enrolled'} by {len(stored)} of {len(crops)} faces from {doors}"
+        done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {_count(len(crops), 'face')} from {doors}"
         outcome = self._spread(Outcome(person, (done,), tuple(refused), undo=undo), reader)
         self._record(who, outcome)
         return outcome
@@ -200,8 +180,8 @@ class Namer:
             self._crops.take(face)
         self._crops.look_again()
         left = "" if undo.photos else ", the person is gone"
-        done = f"taken back: {len(undo.faces)} faces are unknown again{left}"
-        outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), gone=not undo.photos)
+        done = f"undone: {_count(len(undo.faces), 'face')} unknown again{left}"
+        outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
         self._record(who, outcome)
         return outcome
 
@@ -209,27 +189,62 @@ class Namer:
         told = "; ".join([*outcome.done, *([outcome.trouble] if outcome.trouble else [])])
         self._note(Note(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
 
-    def _spread(self, outcome: Outcome, reader: PhotoReader, *, gone: bool = False) -> Outcome:
-        """Judge everybody anew, make the gallery, publish it: unless this very person cannot be enrolled."""
+    def _spread(self, outcome: Outcome, reader: PhotoReader, undone: Undo | None = None) -> Outcome:
+        """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
+
+        Args:
+            undone: the naming that is being reverted, whose person is gone where it removes no single photos.
+        """
         person, folder = outcome.person, self._people
         done, refused = list(outcome.done), list(outcome.refused)
+        gone = undone is not None and not undone.photos
         try:
             seen = review(folder, reader)
-            if not gone:
-                refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
-                if person not in seen.kept:
-                    trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
-                    return _with(outcome, done, refused, trouble)
-                done.append(f"{len(seen.kept[person])} photos of {person} serve")
-            if self._publishing is None:
-                return _with(outcome, done, refused, commands=_commands(folder))
-            with tempfile.TemporaryDirectory() as temporary:
-                gallery = Path(temporary) / "gallery.safetensors"
-                make_gallery(seen, gallery, reader.embedder_sha256)
-                done.append(self._publishing.send(gallery))
         except (ThresholdError, OSError) as error:
-            return _with(outcome, done, refused, f"not published: {error}", _commands(folder))
-        return _with(outcome, done, refused)
+            return replace(outcome, trouble=f"not published: {error}", commands=_commands(folder))
+        if not gone:
+            refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
+            if person not in seen.kept:
+                trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
+                return replace(outcome, refused=tuple(refused), trouble=trouble)
+            done.append(f"{_count(len(seen.kept[person]), 'usable photo')} of {person}")
+        outcome = replace(outcome, done=tuple(done), refused=tuple(refused))
+        if self._publishing is None:
+            return replace(outcome, commands=_commands(folder))
+        return self._publish(self._publishing, outcome, seen, reader, undone)
+
+    def _publish(
+        self, publishing: Publishing, outcome: Outcome, seen: Review, reader: PhotoReader, undone: Undo | None
+    ) -> Outcome:
+        """Make the gallery with the thresholds that the doors run now, and publish it."""
+        person, commands = outcome.person, _commands(self._people)
+        before = None
+        try:
+            before = publishing.newest
+            kept = publishing.thresholds_sq(reader.embedder_sha256)
+            for other, (was, became) in (undone.tightened_sq if undone else {}).items():
+                if kept.get(other) == became:  # nothing else has set it since
+                    kept[other] = was
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / "gallery.safetensors"
+                make_gallery(seen, path, reader.embedder_sha256, kept)
+                gallery = load_gallery(path, reader.embedder_sha256)
+                limits = {
+                    each.id: float(limit) for each, limit in zip(gallery.people, gallery.thresholds_sq, strict=True)
+                }
+                outcome = replace(outcome, done=(*outcome.done, *describe_limits(person, limits, kept)))
+                if outcome.undo is not None:
+                    tightened = {
+                        each: (kept[each], limits[each]) for each in kept if limits.get(each, 4.0) < kept[each]
+                    }
+                    outcome = replace(outcome, undo=replace(outcome.undo, tightened_sq=tightened))
+                sent = publishing.send(path)
+            _, warning = describe_access(person, publishing) if person in limits else ("", "")
+        except (ThresholdError, OSError) as error:
+            if before is not None and publishing.newest != before:  # made and signed, but not delivered
+                commands = (publishing.command,)
+            return replace(outcome, trouble=f"not published: {error}", commands=commands)
+        return replace(outcome, done=(*outcome.done, sent), warnings=(warning,) if warning else ())
 
 
 def _face(crop: Crop, content: bytes) -> Face:
@@ -244,11 +259,10 @@ def _lines(seen: Review, person: str) -> list[str]:
 def _commands(folder: Path) -> tuple[str, ...]:
     return (
         f"tools/enroll.py {folder} --out gallery.safetensors",
+        "# with thresholds from tools/calibrate.py: run it on gallery.safetensors now, enroll.py has set new ones",
         "tools/sync.py publish REPO --gallery gallery.safetensors --broker URL --site S",
     )
 
 
-def _with(
-    outcome: Outcome, done: list[str], refused: list[str], trouble: str = "", commands: tuple[str, ...] = ()
-) -> Outcome:
-    return replace(outcome, done=tuple(done), refused=tuple(refused), trouble=trouble, commands=commands)
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from people.judge import centroid
+from people.making import limits_sq
 from people.review import Review, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
-from thresholds import caps_sq
 
 from edge.errors import ThresholdError
 from edge.records import Floats
+from monitoring.publishing import Publishing
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,14 @@ class Reviewer:
         trouble: why the last look failed, or "".
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, publishing: Publishing | None = None) -> None:
+        """
+        Args:
+            folder: with one folder of photos per person.
+            publishing: where the thresholds that the doors run are read; None: shows those of the embedder's table.
+        """
         self.folder = folder
+        self._publishing = publishing
         self.result: Reviewed | None = None
         self.trouble = ""
         self._busy = threading.Lock()
@@ -73,19 +81,33 @@ class Reviewer:
         if self._busy.acquire(blocking=False):
             threading.Thread(target=self._look, name="review", daemon=True).start()
 
+    def current(self) -> Reviewed | None:
+        """The latest result; looks first, which may take long, where there is none. None: see `trouble`."""
+        if self.result is None:
+            with self._busy:
+                if self.result is None:
+                    self._look_now()
+        return self.result
+
     def _look(self) -> None:
         try:
-            self.result = reviewed(review(self.folder, PhotoReader(ENROL_QUALITY)))
+            self._look_now()
+        finally:
+            self._busy.release()
+
+    def _look_now(self) -> None:
+        try:
+            reader = PhotoReader(ENROL_QUALITY)
+            kept = self._publishing.thresholds_sq(reader.embedder_sha256) if self._publishing else {}
+            self.result = reviewed(review(self.folder, reader), kept)
             self.trouble = ""
         except (ThresholdError, OSError) as error:
             log.warning("%s", error)
             self.trouble = str(error)
-        finally:
-            self._busy.release()
 
 
-def reviewed(seen: Review) -> Reviewed:
-    """Thresholds and look-alikes from a review."""
+def reviewed(seen: Review, kept_sq: Mapping[str, float]) -> Reviewed:
+    """Thresholds and look-alikes from a review; `kept_sq` as in `make_gallery`."""
     ids = list(seen.kept)
     thumbs = [(path, sight.thumb) for path, sight in seen.sights.items() if sight.thumb]
     numbers = {path: number for number, (path, _) in enumerate(thumbs)}
@@ -94,8 +116,7 @@ def reviewed(seen: Review) -> Reviewed:
     centroids = np.zeros((0, 0), np.float32)
     if ids:
         centroids = np.stack([centroid(seen.kept[person]) for person in ids])
-        caps = caps_sq(centroids)
-        limits = {person: min(seen.base_sq, float(cap)) for person, cap in zip(ids, caps, strict=True)}
+        limits = dict(zip(ids, limits_sq(ids, centroids, seen.base_sq, kept_sq).tolist(), strict=True))
         for row, person in enumerate(ids if len(ids) > 1 else []):
             likeness = centroids @ centroids[row]
             likeness[row] = -1

@@ -13,12 +13,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from monitoring.confirmpage import confirm_page
 from monitoring.crops import Crop, Crops
 from monitoring.fleet import MOST_NAME
 from monitoring.history import History, Note
 from monitoring.layout import Place, layout
 from monitoring.naming import Namer
 from monitoring.people import Reviewer
+from monitoring.prospect import Prospect, prospect
+from monitoring.publishing import Publishing
 from monitoring.unknownpage import Shown, unknown_page
 from monitoring.visit import csrf_field, posted
 
@@ -51,7 +54,7 @@ def unknown_routes(
             folder=crops.folder,
             ids=namer.ids() if namer else None,
             busy=namer is not None and namer.busy,
-            publishes=namer is not None and namer.publishes,
+            publishes=namer is not None and namer.publishing is not None,
             outcome=namer.outcome if namer else None,
             most_like=most_like,
             notes=history.notes(_NOTES),
@@ -67,11 +70,14 @@ def unknown_routes(
             await run_in_threadpool(_forget, chosen, who)
         elif act == "undo" and namer is not None:
             namer.undo(who)
-        elif act == "name" and namer is not None:
+        elif act in ("preview", "name") and namer is not None:
             person = "".join(fields.get("person", ())).strip()[:MOST_NAME]
             name = "".join(fields.get("name", ())).strip()[:MOST_NAME]
             if not chosen or not person:
-                raise HTTPException(422, "Choose at least one face, and say whose it is.")
+                raise HTTPException(422, "Select at least one face and enter the id of the person.")
+            if act == "preview" and reviewer is not None:
+                found = await run_in_threadpool(_prospect, reviewer, chosen, person, name, namer.publishing)
+                return HTMLResponse(layout("Confirm", confirm_page(found, csrf_field(request)), request))
             namer.name(chosen, person, name, who)
         return RedirectResponse("/unknown", 303)
 
@@ -93,3 +99,12 @@ def unknown_routes(
         Route("/unknown", change, methods=["POST"]),
         Route("/unknown/face/{key:path}.jpg", face),
     ]
+
+
+def _prospect(
+    reviewer: Reviewer, chosen: Sequence[Crop], person: str, name: str, publishing: Publishing | None
+) -> Prospect:
+    reviewed = reviewer.current()
+    if reviewed is None:
+        return Prospect(person, name, (), trouble=reviewer.trouble)
+    return prospect(chosen, person, name, reviewed, publishing)

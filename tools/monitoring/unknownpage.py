@@ -58,7 +58,7 @@ def unknown_page(shown: Shown, csrf: str) -> str:
         _outcome(shown.outcome, csrf) if shown.outcome else "",
         '<dl class="summary">'
         f"<div><dt>faces kept</dt><dd>{count}</dd></div><div><dt>groups</dt><dd>{len(grouped.groups)}</dd></div>"
-        f"<div><dt>alone</dt><dd>{len(grouped.alone)}</dd></div>"
+        f"<div><dt>ungrouped</dt><dd>{len(grouped.alone)}</dd></div>"
         f"<div><dt>kept for</dt><dd>{shown.keep_days:g} <small>days, then deleted</small></dd></div></dl>",
         _told(shown),
     ]
@@ -80,10 +80,10 @@ def unknown_page(shown: Shown, csrf: str) -> str:
     if len(grouped.groups) > GROUPS:
         parts.append(f'<p class="muted">{len(grouped.groups) - GROUPS} smaller groups are not shown yet.</p>')
     if grouped.alone:
-        title = "Alone <small>like nobody else here; choose those of one person</small>"
+        title = "Ungrouped <small>similar to no other face here; select those of one person</small>"
         parts.append(_group("alone", title, grouped.alone, shown, csrf, chosen=False))
     if grouped.unfit:
-        title = "Of no use <small>enrolment would refuse these</small>"
+        title = "Unusable <small>enrolment rejects these</small>"
         parts.append(_group("unfit", title, grouped.unfit, shown, csrf, chosen=False, nameable=False))
     parts.append(_notes(shown.notes))
     return "".join(parts)
@@ -96,10 +96,10 @@ def _wait(told: str) -> str:
 def _told(shown: Shown) -> str:
     if shown.ids is None:
         return '<p class="note">To name them here, start the monitor with --people PHOTOS.</p>'
-    way = "and goes to the doors at once, signed" if shown.publishes else "and you are told what to run for the doors"
+    way = "are signed and published to all doors" if shown.publishes else "are added to the people folder only"
     return (
-        '<p class="muted">Faces are grouped by whom they seem to show: look before you name. Who is named is enrolled '
-        f"by the same checks as ever, {way}.</p>"
+        '<p class="muted">Faces are grouped by similarity, so check every face before you name a group. People you '
+        f"name pass the usual photo checks and {way}, after a page to confirm.</p>"
     )
 
 
@@ -124,12 +124,12 @@ def _group(
             f'<input id="{id_}-person" name="person" list="ids" maxlength="64" autocomplete="off"></p>'
             f'<p class="field"><label for="{id_}-name">Name, if new</label>'
             f'<input id="{id_}-name" name="name" maxlength="80" autocomplete="off"></p>'
-            '<button class="primary" name="act" value="name">Enrol the chosen</button>'
+            '<button class="primary" name="act" value="preview">Enrol selected …</button>'
         )
     return (
         f'<section class="panel faces" aria-labelledby="{id_}"><h2 id="{id_}">{title}</h2>{likeness}'
         f'<form method="post" action="/unknown">{csrf}<ul class="tiles">{tiles}</ul>{more}'
-        f'<div class="row">{naming}<button class="danger" name="act" value="forget">Delete the chosen</button></div>'
+        f'<div class="row">{naming}<button class="danger" name="act" value="forget">Delete selected</button></div>'
         "</form></section>"
     )
 
@@ -153,13 +153,14 @@ def _outcome(outcome: Outcome, csrf: str) -> str:
     parts = [head, f"<ul>{done}</ul>" if done else ""]
     if outcome.trouble:
         parts.append(f'<p class="note bad" role="alert">{escaped(outcome.trouble)}</p>')
+    parts += [f'<p class="note bad" role="alert">{escaped(line)}</p>' for line in outcome.warnings]
     if refused:
-        parts.append(f'<p>Not every photo serves:</p><ul class="problems">{refused}</ul>')
+        parts.append(f'<p>Photos that were rejected:</p><ul class="problems">{refused}</ul>')
     if outcome.commands:
         parts.append("<p>For the doors, run</p><pre>" + "\n".join(map(escaped, outcome.commands)) + "</pre>")
     if outcome.undo is not None:
         parts.append(
-            f'<form method="post" action="/unknown">{csrf}<button name="act" value="undo">Take it back</button></form>'
+            f'<form method="post" action="/unknown">{csrf}<button name="act" value="undo">Undo</button></form>'
         )
     tone = "bad" if outcome.trouble else "good"
     return f'<section class="panel outcome {tone}" role="status" aria-label="What was done">{"".join(parts)}</section>'

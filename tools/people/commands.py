@@ -24,6 +24,7 @@ from people.folder import (
     new_photo,
     read_card,
     read_members,
+    refuse_bad_id,
     write_card,
 )
 from people.sight import crop, fault, sight
@@ -174,9 +175,7 @@ def _home(folder: Path, person: str) -> tuple[Path, tuple[Path, ...]]:
     for member in read_members(folder):
         if member.id == person:
             return member.folder, member.photos
-    plain = person.isprintable() and person == person.strip() and not set(person) & set("/\\:")
-    if not plain or person.startswith(".") or not person:
-        raise InputError(f"'{person}' cannot be an id here, as it cannot name a folder")
+    refuse_bad_id(person)
     home = folder / person
     if home.exists() and read_card(home).id not in (None, person):
         raise InputError(f"{home}: this folder belongs to somebody else; their {CARD} says so")

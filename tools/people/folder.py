@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import shutil
 import tempfile
 import tomllib
@@ -28,6 +29,8 @@ from edge.system.files import replace_file
 
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
 CARD = "person.toml"
+MOST_ID = 64  # characters
+_ID = re.compile(rf"[^\W_][\w.@+-]{{0,{MOST_ID - 1}}}")
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks: galleries and tables are cut at them
 Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
 
@@ -91,6 +94,20 @@ def unread(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
 
 
+def refuse_bad_id(person: str) -> None:
+    """Check the id of a new person: it names a folder, is typed into access rules and read in events.
+
+    Raises:
+        InputError: it holds anything but letters, digits and . _ - @ +, does not begin with a letter or digit, or has
+            more than 64 characters.
+    """
+    if _ID.fullmatch(person) is None:
+        raise InputError(
+            f"'{person}' cannot be an id here: use up to {MOST_ID} letters, digits and . _ - @ +, such as jane-doe, "
+            "beginning with a letter or digit"
+        )
+
+
 def find_member(folder: Path, person: str) -> Member:
     """The person with this id.
 
@@ -140,7 +157,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
-    """Store a photo, readable by its owner alone, in a person's folder under the wanted name, or that name with a number where it is taken."""
+    """Store a photo (0600) in a person's folder under the wanted name, with a number added if that is taken."""
     stem, suffix = os.path.splitext(wanted)
     path, number = folder / wanted, 1
     while path.exists():
