@@ -23,7 +23,7 @@ def face(mouth_px: float = 0.0, seed: int = 0) -> Pixels:
     y, x = np.mgrid[0:320, 0:320].astype(np.float32)
     pull = mouth_px * np.exp(-(((x - 150) / 30) ** 2) - ((y - 195) / 20) ** 2)
     moved = cv2.remap(grey, x, (y - pull).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    moved += np.random.default_rng(seed).normal(0, 2, moved.shape)
+    moved = moved + np.random.default_rng(seed).normal(0, 2, moved.shape)
     return np.repeat(np.clip(moved, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 

@@ -227,7 +227,8 @@ def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
     kept = np.delete(looks, np.argmax(np.einsum("ij,ij->i", apart, apart)), axis=0)
     kept -= kept.mean(axis=0)
     energy = np.asarray(np.einsum("ij,ij->j", kept, kept), np.float32)
-    places = _averaged(energy / np.float32(len(kept))) / np.maximum(_averaged(good.astype(np.float32)), np.float32(0.3))
+    energy /= np.float32(len(kept))
+    places = _averaged(energy) / np.maximum(_averaged(good.astype(np.float32)), np.float32(0.3))
     peak, middle = np.quantile(places[good & _CORE], (_PEAK, 0.5))
     return math.sqrt(max(float(peak - _NOISE * middle), 0.0)) / max(gradient, 1e-3)
 

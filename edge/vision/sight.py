@@ -156,4 +156,4 @@ def detail(levels: Floats) -> float:
     before the lens below 0.05.
     """
     curved = cv2.Laplacian(levels, cv2.CV_32F)[1:-1, 1:-1]
-    return float(np.abs(curved).mean() / max(levels.mean(), 1.0))
+    return float(np.abs(curved).mean() / max(float(levels.mean()), 1.0))

@@ -126,7 +126,8 @@ def impostors(embed: Callable[[Pixels], Floats], crops: dict[str, list[Pixels]],
     centroids, first, at = [], 0, 0
     for several in crops.values():
         used = min(len(several), ENROLLED)
-        centroids.append(_unit(np.sum(probes[first : first + used], axis=0) + np.sum(mirrored[at : at + used], axis=0)))
+        both = np.concatenate([probes[first : first + used], mirrored[at : at + used]])
+        centroids.append(_unit(both.sum(axis=0)))
         first, at = first + len(several), at + used
     distances = 2 - 2 * probes @ np.stack(centroids).T
     strangers = np.array(names)[:, None] != np.array(list(crops))[None]
