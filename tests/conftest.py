@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as edge.cli does, before numpy is imported
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from edge.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.demo.show import FOLDER
@@ -17,6 +20,28 @@ from edge.vision.camera import read_image
 from edge.vision.reader import Vision, load_vision
 
 DATA = Path(__file__).parent / "data"
+
+# The same examples everywhere, however slow or busy the machine is.
+settings.register_profile(
+    "threshold", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("threshold")
+
+
+def pytest_configure() -> None:
+    """Child processes get Ctrl-C even if our parent ignores it, as nohup and background jobs of a shell do.
+
+    A handler is reset to the default when a program starts; an ignored signal stays ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says what skipped tests need."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.write_line(f"skipped: {'; '.join(f'{n} {why}' for why, n in reasons.most_common())}")
 
 
 @pytest.fixture(scope="session")
