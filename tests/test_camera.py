@@ -112,12 +112,11 @@ def test_a_realtime_clip_gives_every_frame_at_its_time_on_the_monotonic_clock(tm
 
 
 def test_closing_ends_the_wait_for_the_next_realtime_frame(tmp_path: Path) -> None:
-    clip = Clip(write_clip(tmp_path / "clip.avi", count=3, fps=0.5), realtime=True)
-    began_ns = time.monotonic_ns()
+    """Which is due after several minutes here."""
+    clip = Clip(write_clip(tmp_path / "clip.avi", count=3, fps=0.005), realtime=True)
     closing = threading.Timer(0.05, clip.close)
     closing.start()
     assert len(list(clip)) == 1
-    assert time.monotonic_ns() - began_ns < 1e9  # the second frame is due after two seconds
     closing.join()
 
 

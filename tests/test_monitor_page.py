@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
+from brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
 pytest.importorskip("starlette", reason="needs the monitor extra")
 pytest.importorskip("uvicorn", reason="needs the monitor extra")
@@ -198,7 +198,7 @@ def test_it_ends_at_once_also_with_pages_open(show: Show) -> None:
     """Ctrl-C, exit code 0."""
     opened(show, "/", show.browser.new_page(), [])
     show.process.send_signal(signal.SIGINT)
-    assert show.process.wait(3) == 0
+    assert show.process.wait(DEADLINE_S) == 0
 
 
 def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:

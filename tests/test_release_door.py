@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -168,19 +167,15 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
     trust(config, root)
     person = load_gallery(GALLERY, embedder).centroids[0].tobytes()
 
-    def push(gallery: bytes, people: int) -> float:
+    def push(gallery: bytes, people: int) -> None:
         desk.release_files({GALLERY_FILE: gallery}, people, now=datetime.now(UTC), embedder=embedder)
-        began = time.monotonic()
         publish(mqtt, SITE, desk.repository().files(), [])
-        return began
 
     with hearing(mqtt) as heard, running(config) as daemon:
         wait_until(lambda: daemon.frames > 2, "frames")
         wait_until(lambda: len(reports(heard)) == 1, "the first report")
-        began = push(GALLERY.read_bytes(), 1)
+        push(GALLERY.read_bytes(), 1)
         wait_until(lambda: reports(heard)[-1].release == 1, "release 1")
-        print(f"push to applied: {time.monotonic() - began:.2f} s")
-        assert time.monotonic() - began < 2
         wait_until(lambda: EventKind.DOOR_OPEN in kinds(heard), "the door opens", 15)
         assert holds(tmp_path / "state", person)
         push(demo_gallery_without_anybody(tmp_path, embedder), 0)
