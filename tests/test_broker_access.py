@@ -30,7 +30,7 @@ from releasing.transport import publish, status
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.instants import instant
-from edge.messaging.channels import Channel, Topics, repo_topic
+from edge.messaging.channels import MESSAGE_BYTES, Channel, Topics, repo_topic
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
 from edge.messaging.endpoint import read_endpoint
@@ -121,7 +121,9 @@ def enter(broker: Site) -> Iterator[Callable[..., Connection]]:
     made: list[Connection] = []
 
     def enter(name: str, will: Outgoing | None = None) -> Connection:
-        made.append(connect(broker.member(name), client_id=f"test-{name}", will=will)[0])
+        made.append(
+            connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=MESSAGE_BYTES)[0]
+        )
         return made[-1]
 
     yield enter

@@ -13,8 +13,6 @@ from edge.messaging.packets import Incoming
 
 log = logging.getLogger(__name__)
 
-LONGEST_BYTES = 4096  # of a packet that the broker may send us: a birth message is a word
-
 
 class Birth:
     """Listens over one connection after another; does nothing where there is no introduction or no birth topic."""
@@ -24,11 +22,6 @@ class Birth:
         self._jitter_s = introduction.jitter_s if introduction else (0.0, 0.0)
         self._due_ns: int | None = None
         self._refused = False
-
-    @property
-    def max_packet_bytes(self) -> int | None:
-        """What the connection need not carry more than; None where nothing is listened to."""
-        return LONGEST_BYTES if self._topic else None
 
     def listen(self, connection: Connection) -> None:
         """Subscribe on a new connection; a broker that refuses only costs the repetition.

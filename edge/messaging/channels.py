@@ -46,6 +46,9 @@ DELIVERIES: dict[Channel, Delivery] = {
 }
 SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="`[snapshots] max_age_s` after the capture")
 REPO_DELIVERY = Delivery(qos=1, retained=True)
+# Of a whole packet. A listener hangs up on a longer one, which no door sends.
+MESSAGE_BYTES = 64 * 1024
+SNAPSHOT_BYTES = 1024 * 1024
 _TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")
 _SNAPSHOT_TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/snapshot/([0-9a-f-]{36})")
 

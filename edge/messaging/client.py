@@ -23,7 +23,9 @@ from edge.messaging.packets import Incoming, Outgoing, Protocol, Receipt
 from edge.messaging.waker import Waker
 
 ANSWER_S = 5.0  # how long a broker may take for one answer
+ANSWERS_BYTES = 4096  # of a packet to somebody who only publishes: the broker's answers, and a word from Home Assistant
 FAILURE = 0x80  # MQTT reason codes from here on are failures
+_QOS_2 = 0b100  # in the first byte of PUBLISH
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
@@ -50,19 +52,22 @@ class Inbox:
 
 
 class BoundedClient(paho.Client):
-    """A paho client that cuts the connection rather than gather a packet beyond a limit, and keeps a TLS alert.
+    """A paho client that cuts the connection rather than gather what nobody asked for, and keeps a TLS alert.
 
-    paho asks its socket for the whole rest of a packet, so what it asks for shows the packet's length before its first
-    byte is read. These hooks are not part of paho's API; `tests/test_release.py` and `tests/test_broker_access.py`
-    notice if they stop being called.
+    That is a packet beyond a limit, and a message of QoS 2: we never subscribe with it, and paho keeps each one until
+    the broker releases it. paho asks its socket for the whole rest of a packet, so what it asks for shows the packet's
+    length before its first byte is read. These hooks are not part of paho's API; `tests/test_packet_limits.py` and
+    `tests/test_broker_access.py` notice if they stop being called.
     """
 
-    max_packet_bytes: int | None = None
+    max_packet_bytes: int = ANSWERS_BYTES
     alert: str = ""
+    offence: str = ""
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        if self.max_packet_bytes is not None and bufsize > self.max_packet_bytes:
-            raise ConnectionError(f"a packet of {bufsize} bytes, more than {self.max_packet_bytes}")
+        if bufsize > self.max_packet_bytes:
+            self.offence = f"sent a packet of {bufsize} bytes, more than {self.max_packet_bytes}"
+            raise ConnectionError(self.offence)
         try:
             return super()._sock_recv(bufsize)
         except ssl.SSLError as error:
@@ -76,6 +81,12 @@ class BoundedClient(paho.Client):
             with contextlib.suppress(OSError):
                 self._sock_recv(1)
             raise
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        if self._in_packet["command"] & _QOS_2:
+            self.offence = "sent a message of QoS 2, which nobody asked for"
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         """As paho does it for a context that checks the host name, but nothing stays open after a refusal."""
@@ -98,7 +109,7 @@ def open_client(
     client_id: str,
     keepalive_s: int,
     will: Outgoing | None,
-    max_packet_bytes: int | None,
+    max_packet_bytes: int,
     session_s: int | None = None,
 ) -> BoundedClient:
     """Reach the broker and send CONNECT; what comes back goes into `inbox`.
@@ -110,10 +121,9 @@ def open_client(
     client = _client(endpoint, protocol, client_id, inbox, max_packet_bytes, lasting=session_s is not None)
     properties = None
     clean_start: bool | Literal[3] = paho.MQTT_CLEAN_START_FIRST_ONLY
-    if protocol == "5" and (max_packet_bytes is not None or session_s is not None):
+    if protocol == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        if max_packet_bytes is not None:
-            properties.MaximumPacketSize = max_packet_bytes
+        properties.MaximumPacketSize = max_packet_bytes
         if session_s is not None:
             properties.SessionExpiryInterval, clean_start = session_s, False
     if will is not None:
@@ -176,7 +186,7 @@ def _client(
     protocol: Protocol,
     client_id: str,
     inbox: Inbox,
-    max_packet_bytes: int | None,
+    max_packet_bytes: int,
     *,
     lasting: bool,
 ) -> BoundedClient:
@@ -202,9 +212,10 @@ def _client(
 
     def on_disconnect(_c: Any, _u: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         inbox.alert = client.alert
-        inbox.ended = inbox.ended or f"{endpoint}: " + (
+        ended = (
             f"ended the connection ({code})" if flags.is_disconnect_packet_from_server else "the connection was lost"
         )
+        inbox.ended = inbox.ended or f"{endpoint}: {client.offence or ended}"
 
     def on_publish(_c: Any, _u: Any, number: int, code: ReasonCode, _properties: Any) -> None:
         inbox.receipts.append(Receipt(number, str(code) if code.value >= FAILURE else ""))

@@ -127,7 +127,7 @@ def dial(
     client_id: str,
     keepalive_s: int,
     will: Outgoing | None = None,
-    max_packet_bytes: int | None = None,
+    max_packet_bytes: int,
     session_s: int | None = None,
 ) -> Connection:
     """Reach the broker and send CONNECT; the answer is still to come, and `spin` brings it.

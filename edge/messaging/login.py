@@ -8,7 +8,7 @@ import time
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused
-from edge.messaging.client import ANSWER_S
+from edge.messaging.client import ANSWER_S, ANSWERS_BYTES
 from edge.messaging.connection import Connection, dial
 from edge.messaging.endpoint import Endpoint, read_endpoint
 from edge.messaging.packets import Outgoing, Protocol
@@ -35,7 +35,7 @@ def connect(
     client_id: str,
     will: Outgoing | None = None,
     first: Protocol = "5",
-    max_packet_bytes: int | None = None,
+    max_packet_bytes: int = ANSWERS_BYTES,
     session_s: int | None = None,
 ) -> tuple[Connection, Protocol]:
     """Connect and log in, speaking MQTT 5 where the broker does and 3.1.1 otherwise.
@@ -48,8 +48,9 @@ def connect(
         client_id: who we are; a second connection with the same id ends the first.
         will: what the broker shall publish if we vanish.
         first: what to try first when the version is not forced.
-        max_packet_bytes: larger messages are not for us. An MQTT 5 broker is told and leaves them out; if one comes
-            all the same, as over 3.1.1, the connection ends before it is read.
+        max_packet_bytes: the longest packet that we read; the default suffices for all who subscribe to nothing. An
+            MQTT 5 broker is told and leaves longer messages out; if one comes all the same, as over 3.1.1, the
+            connection ends before it is read.
         session_s: the broker keeps subscriptions, and what comes for them, so long after the connection has ended
             (over 3.1.1 as long as it likes); None: it keeps nothing.
 
@@ -90,7 +91,7 @@ def _reach(
     protocol: Protocol,
     client_id: str,
     will: Outgoing | None,
-    max_packet_bytes: int | None,
+    max_packet_bytes: int,
     session_s: int | None,
 ) -> Connection:
     """One CONNECT in one protocol version.

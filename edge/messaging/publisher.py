@@ -219,7 +219,6 @@ class Publisher:
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
             will=self._voice.status(Presence.OFFLINE, "the connection was lost", since=None),
             first=self._first,
-            max_packet_bytes=self._birth.max_packet_bytes,
         )
         return connection
 

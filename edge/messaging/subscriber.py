@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError
-from edge.messaging.channels import Channel, Topics
+from edge.messaging.channels import MESSAGE_BYTES, SNAPSHOT_BYTES, Channel, Topics
 from edge.messaging.connection import Connection
 from edge.messaging.events import Record, decode
 from edge.messaging.login import connect
@@ -89,6 +89,7 @@ class Subscriber:
         connection, _ = connect(
             self._config,
             client_id=f"threshold-listen-{self._session or uuid.uuid4().hex[:12]}",
+            max_packet_bytes=SNAPSHOT_BYTES if self._on_snapshot else MESSAGE_BYTES,
             session_s=None if self._session is None else KEPT_S,
         )
         try:
