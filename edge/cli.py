@@ -14,6 +14,7 @@ from edge import __version__
 from edge.commands import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
 from edge.program import run as run_program
 from edge.system.journal import JournalHandler, journal_listens
+from edge.system.terminal import PrintableFormatter
 
 _COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
 
@@ -50,11 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 def _log(verbose: bool) -> None:
     """To the journal with fields where standard error leads there, otherwise as lines to standard error."""
     to_journal = journal_listens()
-    logging.basicConfig(
-        handlers=[JournalHandler() if to_journal else logging.StreamHandler()],
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(message)s" if to_journal else "%(asctime)s %(levelname)s %(message)s",
-    )
+    handler = JournalHandler() if to_journal else logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s" if to_journal else "%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
 
 
 if __name__ == "__main__":

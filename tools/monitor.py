@@ -38,6 +38,7 @@ from edge.errors import InputError
 from edge.messaging.channels import Topics
 from edge.messaging.endpoint import read_endpoint
 from edge.program import run
+from edge.system.terminal import PrintableFormatter
 
 if TYPE_CHECKING:
     from monitoring.guard import Rules
@@ -86,7 +87,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error("--cert and --key go together")
     if missing := [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]:
         raise InputError(f"this needs {', '.join(missing)}; run: pip install '.[monitor]' in Threshold's folder")
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

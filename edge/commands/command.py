@@ -1,11 +1,10 @@
-"""What all commands share: how one is added, and how values and the words of strangers are printed."""
+"""What all commands share: how one is added, and how values are printed."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-import struct
 from collections.abc import Callable
 from typing import TextIO, TypeAlias
 
@@ -33,14 +32,3 @@ def coloured(table: str, stream: TextIO) -> str:
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return table
     return re.sub(r"^  [!+-] .*$", "\x1b[31m\\g<0>\x1b[0m", table, flags=re.M)
-
-
-def printable(text: str) -> str:
-    r"""One line that no terminal obeys: what anybody on the network has sent, with control characters as \uXXXX."""
-    units = struct.Struct(">H")
-    return "".join(
-        each
-        if each.isprintable()
-        else "".join(f"\\u{unit:04x}" for (unit,) in units.iter_unpack(each.encode("utf-16-be", "surrogatepass")))
-        for each in text
-    )

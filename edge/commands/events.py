@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.commands.command import Commands, new_command, printable
+from edge.commands.command import Commands, new_command
 from edge.config import MqttConfig, read_config
 from edge.errors import InputError
+from edge.system.terminal import printable
 
 if TYPE_CHECKING:
     from edge.messaging.subscriber import Message
+
+_MOST_CONTENT = 4000  # characters of a message that people read as JSON; a whole `health` has about 1,500
 
 
 def add(commands: Commands) -> None:
@@ -86,7 +89,8 @@ def readable(message: Message) -> str:
 
     door = f"{message.door.site}/{message.door.door}"
     if not isinstance(message.record, Event):
-        return printable(f"{door} {message.channel}  {msgspec.json.encode(_content(message)).decode()}")
+        content = msgspec.json.encode(_content(message)).decode()
+        return printable(f"{door} {message.channel}  {content}", _MOST_CONTENT)
     event = message.record
     measured = event.distance_sq is not None and event.threshold_sq is not None
     near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
@@ -96,7 +100,7 @@ def readable(message: Message) -> str:
 
 def as_json(message: Message) -> str:
     """One line of `edge events --json`."""
-    return printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode())
+    return printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode(), None)
 
 
 def _content(message: Message) -> object:

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.commands.command import printable
 from edge.messaging.events import CameraState, Event, EventKind, Health, Presence, Status
 from edge.messaging.subscriber import Message, Subscriber
+from edge.system.terminal import printable
 
 _EVENTS = 200  # remembered; a terminal has fewer lines
 _DOORS = 2000  # anybody may write to a broker
