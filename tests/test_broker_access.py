@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from releasing.commands import add_broker_options, mqtt_of
-from releasing.transport import publish, status
+from releasing.doors import status
+from releasing.transport import publish
 
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError

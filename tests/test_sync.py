@@ -13,10 +13,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from brokers import Mosquitto, needs_mosquitto, wait_until
+from fleets import Fleet, a_release, a_status
 from releases import Door, gallery_bytes, holds, mqtt_source, vector
-from releasing.transport import DoorState
+from releasing.doors import forget, reporting
 
 from edge.config import MqttConfig
+from edge.errors import ReleaseError
+from edge.messaging.channels import REPO_DELIVERY, Channel, Topics, repo_topic
+from edge.messaging.events import Presence, ReleaseReport
 from edge.release.mirror import FolderSource
 from edge.vision.manifest import default_folder, read_manifest
 
@@ -75,10 +79,11 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield running
 
 
-def states(broker: Mosquitto) -> dict[str, DoorState]:
-    ran = sync("status", "--broker", broker.url, "--site", SITE, "--json")
-    assert ran.code == 0
-    return {state.door: state for state in msgspec.json.decode(ran.out, type=list[DoorState])}
+@pytest.fixture
+def fleet(broker: Mosquitto) -> Iterator[Fleet]:
+    """All doors of the site, through one connection."""
+    with Fleet(MqttConfig(url=broker.url), SITE) as made:
+        yield made
 
 
 def test_keys_are_encrypted_and_for_their_owner_alone(repo: Path) -> None:
@@ -227,6 +232,165 @@ def test_a_policy_that_no_door_could_read_is_not_published(tmp_path: Path, repo:
     policy.write_text("[dors.front]\n")
     ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--policy", policy)
     assert (ran.code, "dors" in ran.err) == (2, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What `sync.py status` printed of one door."""
+
+    door: str
+    release: int | None
+    ok: bool
+    reason: str
+
+
+def status_of(broker: Mosquitto, *options: str, site: str = SITE) -> tuple[int, dict[str, Shown]]:
+    """Exit code and doors of `sync.py status`."""
+    ran = sync("status", "--broker", broker.url, "--site", site, "--json", *options, password=None)
+    return ran.code, {shown.door: shown for shown in msgspec.json.decode(ran.out, type=list[Shown])}
+
+
+def mark_newest(fleet: Fleet, release: int) -> None:
+    """Put the repository's timestamp on the broker, as far as `status` reads it."""
+    timestamp = msgspec.json.encode({"signed": {"x-threshold-release": release}})
+    fleet.raw(repo_topic(SITE, "timestamp.json"), timestamp, retain=REPO_DELIVERY.retained)
+    fleet.settle()
+
+
+@needs_mosquitto
+def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: Fleet) -> None:
+    """A door that writes terminal codes into its report cannot repaint the line of another door."""
+    mark_newest(fleet, 12)
+    fleet.say("back", a_release("back", 3, ok=False, reason="timestamp.json: expired"))
+    paint = "12 people\x1b[1A\r\x1b[2Kok    back\x9b\u202e\x7f" + "x" * 5000
+    fleet.say("front", a_release("front", 12, reason=paint))
+    ran = sync("status", "--broker", broker.url, "--site", SITE, password=None)
+    lines = ran.out.splitlines()
+    assert all(line.isprintable() and len(line) < 700 for line in lines)
+    assert [line[:10] for line in lines[1:3]] == ["WAIT  back", "ok    fron"]
+    assert "\\u001b[1A" in lines[2]
+    as_json = sync("status", "--broker", broker.url, "--site", SITE, "--json", password=None)
+    assert as_json.out.rstrip("\n").isprintable()
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("options", [[], ["--json"], ["--wait", "0.1"]], ids=["plain", "json", "wait"])
+def test_status_of_a_site_that_nobody_reports_on_fails(broker: Mosquitto, options: list[str]) -> None:
+    ran = sync("status", "--broker", broker.url, "--site", "homee", *options, password=None)
+    assert ran.code == 1
+    assert "no door of site 'homee' has ever reported" in ran.err
+
+
+@needs_mosquitto
+def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, fleet: Fleet) -> None:
+    mark_newest(fleet, 12)
+    fleet.say("front", a_release("front", 12))
+    assert status_of(broker)[0] == 0
+    fleet.say("side", a_status("side"))
+    fleet.raw(Topics(SITE, "yard").of(Channel.RELEASE), b"junk", retain=True)
+    fleet.settle()
+    ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
+    assert ran.code == 1
+    assert "4 doors known, 3 heard, 1 up to date" in ran.out
+    assert "not there yet: back, side, yard" in ran.out
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("report", [a_release("front", 11), a_release("front", 12, ok=False)], ids=["old", "refused"])
+def test_status_fails_while_a_door_is_not_up_to_date(broker: Mosquitto, fleet: Fleet, report: ReleaseReport) -> None:
+    mark_newest(fleet, 12)
+    fleet.say("front", report)
+    assert status_of(broker)[0] == 1
+    assert status_of(broker, "--wait", "0.1")[0] == 1
+
+
+@needs_mosquitto
+def test_status_hears_more_doors_than_a_queue_holds(tmp_path: Path) -> None:
+    """A broker drops retained messages beyond its queue's length only for a subscriber with QoS 1."""
+    with Mosquitto(tmp_path, conf="allow_anonymous true\nmax_queued_messages 10\n") as broker:
+        _report_from(broker, 100)
+        code, shown = status_of(broker)
+    assert (code, len(shown)) == (0, 100)
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_status_listens_while_reports_still_arrive(broker: Mosquitto) -> None:
+    """More reports than come within a second are all heard, and the exit code speaks for all of them."""
+    _report_from(broker, 5000)
+    code, shown = status_of(broker)
+    assert (code, len(shown)) == (0, 5000)
+
+
+def _report_from(broker: Mosquitto, doors: int) -> None:
+    with Fleet(MqttConfig(url=broker.url), SITE) as fleet:
+        mark_newest(fleet, 12)
+        for number in range(doors):
+            fleet.post(f"door-{number}", a_status(f"door-{number}"))
+            fleet.post(f"door-{number}", a_release(f"door-{number}", 12))
+            if number % 50 == 0:
+                fleet.settle(20.0)
+        fleet.settle(20.0)
+
+
+@needs_mosquitto
+def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
+    """Nothing retained is left of it; a door that is online, or that nobody knows, is refused."""
+    mark_newest(fleet, 12)
+    fleet.say("front", a_release("front", 12))
+    fleet.say("old", a_release("old", 3))
+    fleet.say("old", a_status("old"))
+    mqtt = MqttConfig(url=broker.url)
+    with pytest.raises(ReleaseError, match="'old' is online; stop it first"):
+        forget(mqtt, SITE, "old")
+    fleet.say("old", a_status("old", Presence.OFFLINE))
+    assert sync("forget", "old", "--broker", broker.url, "--site", SITE, password=None).code == 0
+    for unknown in ("old", "+", "front/#"):
+        with pytest.raises(ReleaseError, match="has never reported"):
+            forget(mqtt, SITE, unknown)
+    assert reporting(mqtt, SITE) == {"front"}
+
+
+@needs_mosquitto
+def test_a_mistyped_site_is_refused_before_anything_changes(
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+) -> None:
+    """The first site needs no door; a further one without a door needs --new-site."""
+    to = ("--broker", broker.url, "--site")
+    first = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to, SITE)
+    assert (first.code, f"warning: site '{SITE}': no door of this site" in first.err) == (0, True)
+    fleet.say("front", a_release("front", 1))
+    more = gallery(tmp_path, [1, 2])
+    refused = sync("publish", repo, "--gallery", more, *to, "hom")
+    assert (refused.code, f"published to {SITE}; nothing was published" in refused.err) == (2, True)
+    assert sorted(path.name for path in (repo / "releases").iterdir()) == ["1.json"]
+    assert sync("publish", repo, "--gallery", more, *to, "hom", "--new-site").code == 0
+    quiet = sync("publish", repo, *to, SITE)
+    assert (quiet.code, "warning" in quiet.err) == (0, False)
+
+
+@needs_mosquitto
+def test_rules_that_admit_nobody_are_named_when_published(
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+) -> None:
+    fleet.say("yard", a_release("yard", 1))
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[groups]\nstaff = ["nobody-here"]\n\n'
+        '[[doors.front.allow]]\ngroups = ["staff"]\n\n[[doors.back.allow]]\npeople = ["p000001"]\n'
+    )
+    people = gallery(tmp_path, [1, 2])
+    ran = sync("publish", repo, "--gallery", people, "--policy", policy, "--broker", broker.url, "--site", SITE)
+    assert ran.code == 0
+    assert [line for line in ran.err.splitlines() if line.startswith("warning: ")] == [
+        "warning: the rules name nobody-here, but the gallery holds nobody of that id",
+        "warning: doors.front admits nobody of the gallery",
+        "warning: the rules have no table for door 'yard', which has reported: it will admit nobody",
+        "warning: no rule admits p000002 at any door",
+    ]
+    policy.write_text('[[doors."*".allow]]\npeople = ["*"]\n')
+    ran = sync("publish", repo, "--policy", policy, "--broker", broker.url, "--site", SITE)
+    assert (ran.code, "warning" in ran.err) == (0, False)
 
 
 def _now() -> datetime:

@@ -8,10 +8,9 @@ tools/enroll.py with these models first, and give its gallery here. Detector or 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from releasing.commands import add_broker_options, add_key_options, gather, open_repository, release_as_asked
+from releasing.commands import add_publishing_options, gather, open_repository, release_as_asked, target_of, tell
 
 from edge.program import run
 
@@ -23,18 +22,18 @@ def main() -> int:
     parser.add_argument("--models", type=Path, required=True, metavar="FOLDER", help="models with their manifest.json")
     parser.add_argument("--gallery", type=Path, metavar="G", help="made with these models (default: the newest one)")
     parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules (default: the newest ones)")
-    add_broker_options(parser, required=False)
-    add_key_options(parser)
+    add_publishing_options(parser)
     arguments = parser.parse_args()
     if (arguments.broker is None) != (arguments.site is None):
         parser.error("--broker and --site go together")
     repository = open_repository(arguments)
+    target = target_of(arguments)
     with repository.locked():
         files, embedder, people = gather(
             repository, gallery=arguments.gallery, policy=arguments.policy, models=arguments.models
         )
         release = repository.add(files, embedder, people)
-        print(release_as_asked(repository, release, arguments), file=sys.stderr)
+        tell(release_as_asked(repository, release, target, arguments))
     return 0
 
 

@@ -15,31 +15,30 @@ nor bring back one.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import msgspec
 from releasing.commands import (
+    Target,
     add_broker_options,
-    add_key_options,
+    add_publishing_options,
     gather,
     mqtt_of,
     open_repository,
     release_as_asked,
+    target_of,
+    tell,
 )
+from releasing.doors import Site, forget, status
 from releasing.keys import make_key, password
 from releasing.repository import ROLES, Repository
-from releasing.transport import export, status
+from releasing.transport import export
 
 from edge.errors import ReleaseError
 from edge.identity.shards import ids
 from edge.program import run
 from edge.release.layout import GALLERY, Release
-
-
-def tell(text: str) -> None:
-    """A line for the operator."""
-    print(text, file=sys.stderr)
+from edge.system.terminal import printable
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -69,6 +68,7 @@ def init(arguments: argparse.Namespace) -> int:
 def do_publish(arguments: argparse.Namespace) -> int:
     """Sign and publish a gallery, rules, or both; without either, renew the signatures."""
     repository = open_repository(arguments)
+    target = target_of(arguments)
     with repository.locked():
         files, embedder, people = gather(
             repository,
@@ -78,31 +78,47 @@ def do_publish(arguments: argparse.Namespace) -> int:
             drop_policy=arguments.no_policy,
         )
         release = repository.add(files, embedder, people)
-        tell(release_as_asked(repository, release, arguments))
+        tell(release_as_asked(repository, release, target, arguments))
     return 0
 
 
 def do_status(arguments: argparse.Namespace) -> int:
-    """Show, door by door, which release runs."""
-    site = status(mqtt_of(arguments), arguments.site, None, arguments.wait)
+    """Show, door by door, which release runs; 1 unless every door that is known runs the newest one."""
+    site = status(mqtt_of(arguments), arguments.site, None, arguments.wait, arguments.expect)
     if arguments.json:
-        print(msgspec.json.encode(site.doors).decode())
+        print(printable(msgspec.json.encode(site.doors).decode(), None))
     else:
-        print(f"site {arguments.site}: newest release {site.newest if site.newest is not None else 'unknown'}")
-        for door in site.doors:
-            away = "" if door.online is not False else " (offline)"
-            number = "-" if door.release is None else str(door.release)
-            mark = "ok  " if door.ok else "WAIT"
-            print(f"{mark}  {door.door:20} {number:>6}  {door.applied_at or '-':24}  {door.reason}{away}")
-        missing = [door.door for door in site.doors if not door.ok]
-        if missing:
-            print(f"not there yet: {', '.join(missing)}")
-    return 1 if arguments.wait and not all(door.ok for door in site.doors) else 0
+        _show(site, arguments.site)
+    if not site.heard:
+        tell(f"no door of site '{arguments.site}' has ever reported to {arguments.broker}; check --site and --broker")
+    return 0 if site.complete else 1
+
+
+def _show(site: Site, name: str) -> None:
+    print(f"site {name}: newest release {site.newest if site.newest is not None else 'unknown'}")
+    for door in site.doors:
+        away = "" if door.online is not False else " (offline)"
+        number = "-" if door.release is None else str(door.release)
+        mark = "ok  " if door.ok else "WAIT"
+        when, reason = door.applied_at or "-", printable(door.reason)
+        print(f"{mark}  {printable(door.door):20} {number:>6}  {when:24}  {reason}{away}")
+    missing = [printable(door.door) for door in site.doors if not door.ok]
+    print(f"{len(site.doors)} doors known, {site.heard} heard, {len(site.doors) - len(missing)} up to date")
+    if missing:
+        print(f"not there yet: {', '.join(missing)}")
+
+
+def do_forget(arguments: argparse.Namespace) -> int:
+    """Clear what the broker keeps of a door that is gone."""
+    forget(mqtt_of(arguments), arguments.site, arguments.door)
+    tell(f"{printable(arguments.door)}: the broker of site {arguments.site} keeps nothing of this door any more")
+    return 0
 
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Publish the content of an older release as a new one."""
     repository = open_repository(arguments)
+    target = target_of(arguments)
     with repository.locked():
         old, newest = repository.release(arguments.to), repository.newest()
         assert newest is not None
@@ -115,22 +131,24 @@ def rollback(arguments: argparse.Namespace) -> int:
             )
         release = repository.add(files, old.embedder_sha256, old.people)
         tell(f"the content of release {old.release} as a new one")
-        tell(release_as_asked(repository, release, arguments))
+        tell(release_as_asked(repository, release, target, arguments))
     return 0
 
 
 def rotate(arguments: argparse.Namespace) -> int:
     """Put a new key in the place of every key of a role."""
     repository = open_repository(arguments)
+    target = target_of(arguments)
     with repository.locked():
         for keyid in list(repository.root.signed.roles[arguments.role].keyids):
             _exchange(repository, arguments.role, keyid)
-        return _renew(repository, arguments)
+        return _renew(repository, target, arguments)
 
 
 def revoke_key(arguments: argparse.Namespace) -> int:
     """Put a new key in the place of one that may be in wrong hands; the doors trust the old one no longer."""
     repository = open_repository(arguments)
+    target = target_of(arguments)
     with repository.locked():
         found = [
             (role, keyid)
@@ -143,7 +161,7 @@ def revoke_key(arguments: argparse.Namespace) -> int:
             raise ReleaseError(f"{arguments.key}: {count} key; see  tools/sync.py keys")
         for role, keyid in found:
             _exchange(repository, role, keyid)
-        return _renew(repository, arguments)
+        return _renew(repository, target, arguments)
 
 
 def do_keys(arguments: argparse.Namespace) -> int:
@@ -182,13 +200,13 @@ def _exchange(repository: Repository, role: str, keyid: str) -> None:
     tell(f"{role}: {keyid[:12]} is trusted no longer, {new.public_key.keyid[:12]} ({role}-{number}.pem) is")
 
 
-def _renew(repository: Repository, arguments: argparse.Namespace) -> int:
+def _renew(repository: Repository, target: Target | None, arguments: argparse.Namespace) -> int:
     """Sign the newest release with the keys that are trusted now."""
     newest = repository.newest()
     if newest is None:
         tell("nothing has been released yet: give the new root.json to the doors")
     else:
-        tell(release_as_asked(repository, newest, arguments))
+        tell(release_as_asked(repository, newest, target, arguments))
     return 0
 
 
@@ -218,29 +236,37 @@ def main() -> int:
     made.add_argument("--gallery", type=Path, metavar="G", help="made by tools/enroll.py")
     made.add_argument("--policy", type=Path, metavar="P.toml", help="access rules")
     made.add_argument("--no-policy", action="store_true", help="the doors' own [access] rules hold again")
-    add_broker_options(made, required=False)
-    add_key_options(made)
+    add_publishing_options(made)
 
-    made = command("status", do_status, "show, door by door, which release runs", repo=False)
+    made = command(
+        "status",
+        do_status,
+        "show which release each door runs; exit code 1 unless all run the newest",
+        repo=False,
+    )
     add_broker_options(made, required=True)
     made.add_argument("--json", action="store_true", help="a JSON array of {door, release, applied_at, ok, reason}")
-    made.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait until all are there; 1 if not")
+    made.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait this long until all are there")
+    made.add_argument(
+        "--expect", nargs="+", default=[], metavar="DOOR", help="doors that must be there, even if they never reported"
+    )
+
+    made = command("forget", do_forget, "clear what the broker keeps of a door that is gone", repo=False)
+    made.add_argument("door", metavar="DOOR", help="its name in door.toml; it must be stopped")
+    add_broker_options(made, required=True)
 
     made = command("rollback", rollback, "publish the content of an older release as a new one")
     made.add_argument("--to", type=int, required=True, metavar="N", help="number of the release")
     made.add_argument("--bring-back", action="store_true", help="even if people removed since come back with it")
-    add_broker_options(made, required=False)
-    add_key_options(made)
+    add_publishing_options(made)
 
     made = command("rotate", rotate, "put new keys in the place of a role's keys")
     made.add_argument("role", choices=ROLES, metavar="ROLE", help=", ".join(ROLES))
-    add_broker_options(made, required=False)
-    add_key_options(made)
+    add_publishing_options(made)
 
     made = command("revoke-key", revoke_key, "put a new key in the place of one that may be in wrong hands")
     made.add_argument("key", metavar="KEYID", help="or its first digits, as  tools/sync.py keys  shows them")
-    add_broker_options(made, required=False)
-    add_key_options(made)
+    add_publishing_options(made)
 
     command("keys", do_keys, "list the keys that the doors trust")
     made = command("export", do_export, "write the repository's files into a folder, for a USB stick or a web server")

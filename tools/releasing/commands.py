@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,12 +15,36 @@ from edge.access.rules import read_rules
 from edge.config import MqttConfig
 from edge.errors import ReleaseError
 from edge.identity.gallery import read_info
+from edge.identity.shards import ids
 from edge.release.layout import GALLERY, MODELS, POLICY, Release
 from edge.system.files import replace_file
+from edge.system.terminal import printable
 from edge.vision.manifest import read_manifest, read_model
+from releasing.checks import doubts
+from releasing.doors import reporting
 from releasing.keys import load_keys, password
 from releasing.repository import Repository, has_models
 from releasing.transport import publish, read_names
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a release goes.
+
+    Attributes:
+        mqtt: the broker.
+        site: whose doors.
+        doors: names of those that have reported there.
+    """
+
+    mqtt: MqttConfig
+    site: str
+    doors: frozenset[str]
+
+
+def tell(text: str) -> None:
+    """A line for the operator."""
+    print(text, file=sys.stderr)
 
 
 def add_broker_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -32,8 +59,10 @@ def add_broker_options(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
 
 
-def add_key_options(parser: argparse.ArgumentParser) -> None:
-    """Where the keys are, and how long signatures shall hold."""
+def add_publishing_options(parser: argparse.ArgumentParser) -> None:
+    """Where the doors are, where the keys are, and how long signatures shall hold."""
+    add_broker_options(parser, required=False)
+    parser.add_argument("--new-site", action="store_true", help="publish to a site of which no door has reported yet")
     parser.add_argument(
         "--keys", type=Path, action="append", default=[], metavar="DIR", help="more keys, besides those in REPO/keys"
     )
@@ -70,11 +99,38 @@ def mqtt_of(arguments: argparse.Namespace) -> MqttConfig:
 
 
 def open_repository(arguments: argparse.Namespace) -> Repository:
-    """The repository with the keys at hand."""
+    """The repository with the keys at hand.
+
+    Raises:
+        ReleaseError: there is none, or a key cannot be opened.
+    """
     path: Path = arguments.repo
     if not (path / "root.json").is_file():
         raise ReleaseError(f"{path}: no repository; make one with  tools/sync.py init {path}")
     return Repository(path, load_keys([path / "keys", *arguments.keys], password()))
+
+
+def target_of(arguments: argparse.Namespace) -> Target | None:
+    """Where the release shall go, checked before anything is changed; None without a broker.
+
+    Raises:
+        ReleaseError: the site is probably mistyped: no door of it has reported, and the repository has other sites.
+        BrokerError: the broker cannot be reached.
+    """
+    if arguments.broker is None:
+        return None
+    mqtt, site = mqtt_of(arguments), arguments.site
+    doors = reporting(mqtt, site)
+    if not doors and not arguments.new_site:
+        sites = sorted(path.stem for path in (arguments.repo / "sites").glob("*.json"))
+        silence = f"site '{site}': no door of this site has ever reported to {mqtt.url}"
+        if sites and site not in sites:
+            raise ReleaseError(
+                f"{silence}, and so far this repository was published to {', '.join(sites)}; nothing was published: "
+                "correct --site, or add --new-site if its doors are not running yet"
+            )
+        tell(f"warning: {silence}; is the name right?")
+    return Target(mqtt, site, doors)
 
 
 def gather(
@@ -110,10 +166,25 @@ def gather(
     return files, embedder, people
 
 
-def release_as_asked(repository: Repository, release: Release, arguments: argparse.Namespace) -> str:
-    """As `release_to_doors`, with the options of a command line."""
-    mqtt = None if arguments.broker is None else mqtt_of(arguments)
-    return release_to_doors(repository, release, mqtt, arguments.site, arguments.valid_days)
+def release_as_asked(
+    repository: Repository, release: Release, target: Target | None, arguments: argparse.Namespace
+) -> str:
+    """As `release_to_doors`, with the options of a command line and a warning about every doubtful rule."""
+    for doubt in _doubts(repository, release, target):
+        tell(f"warning: {printable(doubt)}")
+    mqtt, site = (target.mqtt, target.site) if target else (None, "")
+    return release_to_doors(repository, release, mqtt, site, arguments.valid_days)
+
+
+def _doubts(repository: Repository, release: Release, target: Target | None) -> list[str]:
+    policy, gallery = release.file(POLICY), release.file(GALLERY)
+    if policy is None or gallery is None:
+        return []
+    with tempfile.NamedTemporaryFile(suffix=".toml") as copy:
+        copy.write(repository.content(policy))
+        copy.flush()
+        rules = read_rules(Path(copy.name))
+    return list(doubts(rules, ids(repository.content(gallery)), target.doors if target else ()))
 
 
 def release_to_doors(

@@ -1,11 +1,10 @@
-"""Getting a repository to the doors, as retained messages or in a folder, and hearing what they made of it."""
+"""Takes a repository to the doors: as retained messages on a broker, or as files in a folder."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,21 +12,16 @@ import msgspec
 from edge.config import MqttConfig
 from edge.decoding import UNREADABLE
 from edge.errors import BrokerError, BrokerRefused, ReleaseError
-from edge.messaging.channels import REPO_DELIVERY, Channel, Topics, repo_topic
+from edge.messaging.channels import REPO_DELIVERY, repo_topic
 from edge.messaging.connection import Connection
-from edge.messaging.events import Presence, ReleaseReport, Status
 from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
-from edge.messaging.subscriber import Subscriber
-from edge.release.layout import TIMESTAMP, is_repo_name
+from edge.release.layout import is_repo_name
 from edge.release.mirror import MqttSource
 from edge.system.files import replace_file
-from releasing.repository import RELEASE_FIELD
 
 SILENCE_S = 20.0  # the broker acknowledges nothing for so long: give up
 WINDOW = 20  # messages under way at once
-LISTEN_S = 1.0  # retained messages come at once
-LOOK_S = 0.2
 _LOOK_AGAIN_S = (0.1, 0.3, 0.6, 0.0)  # pauses after a connection that broke; 0: give up
 
 
@@ -45,13 +39,13 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
     try:
         for part in (files[:-1], files[-1:], [(name, b"") for name in obsolete]):
-            _send(connection, [_outgoing(site, name, content) for name, content in part])
+            send(connection, [_outgoing(site, name, content) for name, content in part])
         connection.close()
     except BaseException:
         connection.abort()
         raise
     name, content = files[-1]
-    if _fetch(mqtt, site, name) != content:
+    if fetch(mqtt, site, name) != content:
         raise BrokerRefused(
             f"{mqtt.url}: has not kept {repo_topic(site, name)}; "
             "it must allow retained messages there, and let this login write and read them"
@@ -70,89 +64,7 @@ def export(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
             path.unlink()
 
 
-class DoorState(msgspec.Struct, frozen=True):
-    """One door, as `tools/sync.py status` shows it; `ok` means that it runs the newest release that we know of."""
-
-    door: str
-    release: int | None
-    applied_at: str | None
-    ok: bool
-    reason: str
-    online: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """All doors of a site that have ever told of themselves, and the release they should run (None: unknown)."""
-
-    newest: int | None
-    doors: tuple[DoorState, ...]
-
-
-def status(mqtt: MqttConfig, site: str, newest: int | None, wait_s: float = 0.0) -> Site:
-    """Ask the broker what the doors have reported.
-
-    Args:
-        mqtt: the broker.
-        site: whose doors.
-        newest: the release that should run; None takes the broker's word for it, unverified.
-        wait_s: wait so long until all doors run it.
-
-    Raises:
-        BrokerError: the broker cannot be reached.
-    """
-    reports: dict[str, ReleaseReport] = {}
-    presences: dict[str, Status] = {}
-    newest = _published(mqtt, site) if newest is None else newest
-    deadline = time.monotonic() + max(wait_s, LISTEN_S)
-    with Subscriber(mqtt, Topics(site, "+"), [Channel.RELEASE, Channel.STATUS]) as subscriber:
-        heard_s = time.monotonic()
-        while (now_s := time.monotonic()) < deadline:
-            for message in subscriber.messages(timeout_s=LOOK_S):
-                if isinstance(message.record, ReleaseReport):
-                    reports[message.door.door] = message.record
-                elif isinstance(message.record, Status):
-                    presences[message.door.door] = message.record
-            found = _site(newest, reports, presences)
-            settled = now_s - heard_s >= LISTEN_S
-            if settled and (not wait_s or (found.doors and all(door.ok for door in found.doors))):
-                break
-    return _site(newest, reports, presences)
-
-
-def _site(newest: int | None, reports: dict[str, ReleaseReport], presences: dict[str, Status]) -> Site:
-    doors = sorted(reports.keys() | presences.keys())
-    return Site(newest, tuple(_state(door, newest, reports.get(door), presences.get(door)) for door in doors))
-
-
-def _state(door: str, newest: int | None, report: ReleaseReport | None, presence: Status | None) -> DoorState:
-    online = None if presence is None else presence.status is Presence.ONLINE
-    if report is None:
-        return DoorState(door, None, None, False, "has not reported any release", online)
-    ok, reason = report.ok, report.reason
-    if ok and newest is not None and report.release != newest:
-        ok, reason = False, f"has not reported release {newest} yet"
-    return DoorState(door, report.release, report.applied_at, ok, reason, online)
-
-
-class _Signed(msgspec.Struct):
-    release: int | None = msgspec.field(name=RELEASE_FIELD, default=None)
-
-
-class _Timestamp(msgspec.Struct):
-    signed: _Signed
-
-
-def _published(mqtt: MqttConfig, site: str) -> int | None:
-    """The number of the release on the broker, by its unverified timestamp."""
-    content = _fetch(mqtt, site, TIMESTAMP)
-    try:
-        return msgspec.json.decode(content, type=_Timestamp).signed.release if content else None
-    except UNREADABLE:
-        return None
-
-
-def _fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
+def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
     """One file as the broker keeps it; asked for again where the broker hangs up, as amqtt does when it is busy."""
     for pause_s in _LOOK_AGAIN_S:
         source = MqttSource(mqtt, site, f"threshold-sync-{uuid.uuid4().hex[:12]}", answer_s=1.0)
@@ -173,7 +85,7 @@ def _outgoing(site: str, name: str, content: bytes) -> Outgoing:
     return Outgoing(repo_topic(site, name), content, REPO_DELIVERY.qos, REPO_DELIVERY.retained)
 
 
-def _send(connection: Connection, messages: Sequence[Outgoing]) -> None:
+def send(connection: Connection, messages: Sequence[Outgoing]) -> None:
     """Send all, and wait until all are acknowledged."""
     left = list(reversed(messages))
     flying: dict[int, str] = {}

@@ -1,0 +1,188 @@
+"""What the doors of a site have reported to the broker: which release each one runs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from edge.config import MqttConfig
+from edge.decoding import UNREADABLE
+from edge.errors import BrokerRefused, ReleaseError
+from edge.messaging.channels import DELIVERIES, Channel, Topics
+from edge.messaging.events import Presence, ReleaseReport, Status
+from edge.messaging.login import connect
+from edge.messaging.packets import Outgoing
+from edge.messaging.subscriber import Message, Subscriber
+from edge.release.layout import TIMESTAMP
+from releasing.repository import RELEASE_FIELD
+from releasing.transport import fetch, send
+
+QUIET_S = 1.0  # without a further retained message: the broker has sent all that it keeps
+LOOK_S = 0.2
+_PAUSE_S = 0.4  # the same, where a missing report costs no more than a warning
+_REPORTS = (Channel.RELEASE, Channel.STATUS)
+
+
+class DoorState(msgspec.Struct, frozen=True):
+    """One door, as `tools/sync.py status` shows it; `ok` means that it runs the newest release that we know of."""
+
+    door: str
+    release: int | None
+    applied_at: str | None
+    ok: bool
+    reason: str
+    online: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The doors of a site and the release that they should run.
+
+    Attributes:
+        newest: number of the release; None: unknown, because the broker holds none.
+        doors: every door that is known: those that have reported anything, and those that were expected.
+        heard: how many of them have reported anything.
+    """
+
+    newest: int | None
+    doors: tuple[DoorState, ...]
+    heard: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a door, and every door runs the newest release."""
+        return bool(self.doors) and all(door.ok for door in self.doors)
+
+
+def status(
+    mqtt: MqttConfig, site: str, newest: int | None, wait_s: float = 0.0, expected: Collection[str] = ()
+) -> Site:
+    """Ask the broker what the doors have reported; returns when it has sent all that it keeps.
+
+    Args:
+        mqtt: the broker.
+        site: whose doors.
+        newest: the release that should run; None takes the broker's word for it, unverified.
+        wait_s: wait this long until all doors run it.
+        expected: doors that must be there, whether or not they have ever reported.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    reports: dict[str, ReleaseReport] = {}
+    presences: dict[str, Status] = {}
+    heard: set[str] = set()
+    newest = _published(mqtt, site) if newest is None else newest
+    # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
+    with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
+        began_s = heard_s = time.monotonic()
+        while True:
+            for message in subscriber.messages(timeout_s=LOOK_S):
+                if message.retained:
+                    heard_s = time.monotonic()
+                if message.payload:
+                    heard.add(message.door.door)
+                if isinstance(message.record, ReleaseReport):
+                    reports[message.door.door] = message.record
+                elif isinstance(message.record, Status):
+                    presences[message.door.door] = message.record
+            now_s = time.monotonic()
+            if now_s - heard_s >= QUIET_S:
+                found = _site(newest, heard, set(expected), reports, presences)
+                if found.complete or now_s - began_s >= wait_s:
+                    return found
+
+
+def reporting(mqtt: MqttConfig, site: str) -> frozenset[str]:
+    """The names of the doors of a site that have reported, as far as the broker keeps their reports.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    return frozenset(message.door.door for message in _kept(mqtt, Topics(site, "+")))
+
+
+def forget(mqtt: MqttConfig, site: str, door: str) -> None:
+    """Clear everything that the broker keeps of a door that is no longer there.
+
+    Raises:
+        ReleaseError: the door has never reported, or it is online, so that it would report again.
+        BrokerRefused: the broker does not let this login write the door's topics.
+        BrokerError: the broker cannot be reached.
+    """
+    topics = Topics(site, door)
+    if set(door) & set("+#/") or not (kept := _kept(mqtt, topics)):
+        raise ReleaseError(f"site '{site}': door '{door}' has never reported; see  tools/sync.py status")
+    if any(isinstance(each.record, Status) and each.record.status is Presence.ONLINE for each in kept):
+        raise ReleaseError(f"site '{site}': door '{door}' is online; stop it first, or it reports again")
+    connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
+    try:
+        channels = [channel for channel, delivery in DELIVERIES.items() if delivery.retained]
+        send(connection, [Outgoing(topics.of(channel), b"", 1, True) for channel in channels])
+        connection.close()
+    except BaseException:
+        connection.abort()
+        raise
+    if _kept(mqtt, topics):
+        raise BrokerRefused(
+            f"{mqtt.url}: still keeps what door '{door}' has reported; this login must be allowed to write "
+            f"threshold/{site}/{door}/+"
+        )
+
+
+def _kept(mqtt: MqttConfig, doors: Topics) -> list[Message]:
+    """The reports that the broker keeps; returns when it has sent them all."""
+    kept: list[Message] = []
+    with Subscriber(mqtt, doors, _REPORTS, qos=0) as subscriber:
+        before = -1
+        while len(kept) > before:
+            before = len(kept)
+            kept += [message for message in subscriber.messages(timeout_s=_PAUSE_S) if message.retained]
+    return kept
+
+
+def _site(
+    newest: int | None,
+    heard: set[str],
+    expected: set[str],
+    reports: dict[str, ReleaseReport],
+    presences: dict[str, Status],
+) -> Site:
+    states = []
+    for door in sorted(heard | expected):
+        presence = presences.get(door)
+        online = None if presence is None else presence.status is Presence.ONLINE
+        if report := reports.get(door):
+            states.append(_state(door, newest, report, online))
+        else:
+            reason = "has sent no release report that can be read" if door in heard else "has never reported"
+            states.append(DoorState(door, None, None, False, reason, online))
+    return Site(newest, tuple(states), len(heard))
+
+
+def _state(door: str, newest: int | None, report: ReleaseReport, online: bool | None) -> DoorState:
+    ok, reason = report.ok, report.reason
+    if ok and newest is not None and report.release != newest:
+        ok, reason = False, f"has not reported release {newest} yet"
+    return DoorState(door, report.release, report.applied_at, ok, reason, online)
+
+
+class _Signed(msgspec.Struct):
+    release: int | None = msgspec.field(name=RELEASE_FIELD, default=None)
+
+
+class _Timestamp(msgspec.Struct):
+    signed: _Signed
+
+
+def _published(mqtt: MqttConfig, site: str) -> int | None:
+    """The number of the release on the broker, by its unverified timestamp."""
+    content = fetch(mqtt, site, TIMESTAMP)
+    try:
+        return msgspec.json.decode(content, type=_Timestamp).signed.release if content else None
+    except UNREADABLE:
+        return None
