@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -135,7 +136,7 @@ def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: Crops, photo: 
     kept.path.unlink()
     crops.look_again()
     assert crops.grouped.find([kept.key]) == []
-    with sqlite3.connect(crops.folder / FILE) as cache:
+    with contextlib.closing(sqlite3.connect(crops.folder / FILE)) as cache:
         assert cache.execute("SELECT COUNT(*) FROM sights").fetchone() == (0,)
 
 
@@ -474,7 +475,7 @@ def test_a_history_from_before_there_were_notes_takes_them(tmp_path: Path) -> No
     path, bounds = tmp_path / "h.sqlite", Bounds(30, 1000)
     with History(path, bounds, now_ms=1):
         pass
-    with sqlite3.connect(path) as old:
+    with contextlib.closing(sqlite3.connect(path)) as old, old:
         old.execute("DROP TABLE audit")
     with History(path, bounds, now_ms=1) as history:
         assert history.notes(9) == []

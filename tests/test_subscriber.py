@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from brokers import BROKERS, AnyBroker, Mosquitto, an_event, config_for, free_port, make_broker, needs_mosquitto
+from brokers import (
+    BROKERS,
+    DEADLINE_S,
+    AnyBroker,
+    Mosquitto,
+    an_event,
+    config_for,
+    free_port,
+    make_broker,
+    needs_mosquitto,
+)
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused
@@ -44,7 +54,7 @@ def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -
     event = an_event()
     with Subscriber(config) as subscriber:
         say(config, (events, b"\xff{"), (events, b""), (f"{events}/deeper", b"x"), (events, encode(event)))
-        messages = subscriber.messages(8.0)
+        messages = subscriber.messages(DEADLINE_S)
         first, second, third = (next(messages) for _ in range(3))
     assert [(message.record, bool(message.problem)) for message in (first, second)] == [(None, True)] * 2
     assert (third.record, third.problem, third.payload) == (event, "", encode(event))
@@ -57,7 +67,7 @@ def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> Non
     topics = [Topics(site, door).of(channel) for site in "ab" for door in "xy" for channel in Channel]
     with Subscriber(config, Topics("a", "+"), [Channel.EVENTS]) as subscriber:
         say(config, *((topic, b"{}") for topic in topics))
-        messages = subscriber.messages(8.0)
+        messages = subscriber.messages(DEADLINE_S)
         assert [next(messages).topic for _ in range(2)] == ["threshold/a/x/events", "threshold/a/y/events"]
 
 
@@ -71,7 +81,7 @@ def test_everything_that_a_dying_broker_has_sent_is_given_before_the_error(tmp_p
             broker.close()
             heard: list[Message] = []
             with pytest.raises(BrokerError):
-                heard.extend(subscriber.messages(8.0))
+                heard.extend(subscriber.messages(DEADLINE_S))
     assert len(heard) == 50
 
 
@@ -95,7 +105,7 @@ def test_a_broker_that_goes_away_ends_it_with_a_clear_error(broker: AnyBroker) -
     with Subscriber(config_for(broker)) as subscriber:
         broker.close()
         with pytest.raises(BrokerError, match=r"lost|ended the connection"):
-            list(subscriber.messages(8.0))
+            list(subscriber.messages(DEADLINE_S))
 
 
 def test_no_broker_is_a_clear_error() -> None:
