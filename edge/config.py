@@ -145,9 +145,9 @@ class AccessConfig(Table, frozen=True):
 
 
 class LockoutConfig(Table, frozen=True):
-    """What follows repeated failures of one visitor."""
+    """What follows repeated failures of one visitor, or repeated presentation attacks on one name."""
 
-    failures: Count = 5  # in a row, until the first pause; from then on each further one brings another
+    failures: Count = 5  # in a row, until the first pause; so many attacks on one name: show life twice
     pause_s: NotNegative = 30.0  # nothing opens to this visitor for so long
     threshold_factor: Annotated[float, Meta(gt=0, le=1)] = 0.85  # of the threshold afterwards, until a success
     extra_samples: Annotated[int, Meta(ge=0)] = 3  # beyond `min_samples` afterwards, until a success

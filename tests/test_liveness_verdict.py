@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
 from faces import direction, sample, track
 from hypothesis import given
 from hypothesis import strategies as st
-from spoofing.actors import Actor, HeldPhoto, Lens, Visitor, draw_move
+from spoofing.actors import Actor, HeldPhoto, Lens, Manner, Visitor, draw_move
 from spoofing.trials import Model
 from spoofing.turns import Head, stand
 
@@ -28,7 +29,6 @@ from edge.demo.show import CLIP, FOLDER, GALLERY
 from edge.door.announcer import Announcer
 from edge.errors import ConfigError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery
-from edge.identity.lockout import Demand, Lockout
 from edge.identity.verdict import Judge
 from edge.liveness.cues import TABLE
 from edge.liveness.evidence import Evidence
@@ -53,6 +53,7 @@ from edge.records import (
     Pixels,
     Prompt,
     Proof,
+    Sample,
     Track,
     Verdict,
     strictest,
@@ -172,16 +173,45 @@ def test_a_moving_head_is_enough_where_the_door_only_watches(vision: Vision, vis
     assert opened.t_ns >= S
 
 
-def test_a_photo_is_an_attack_and_counts_as_a_failure_of_who_shows_it(vision: Vision, held_photo: HeldPhoto) -> None:
-    """Twice here, until the pause in which nothing is decided; recognising it meanwhile is no success."""
-    door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(failures=2, pause_s=60))
-    denials, _ = visit(a_door(door, vision), held_photo, 9, until=3)
+def test_a_photo_is_an_attack_each_time_it_is_tried(vision: Vision, held_photo: HeldPhoto) -> None:
+    """The event says what was measured."""
+    denials, _ = visit(a_door(config("passive", retry_s=0.2), vision), held_photo, 9, until=2)
     assert [(denial.kind, denial.reason) for denial in denials] == [(Kind.DENIED, "presentation-attack")] * 2
     shown = denials[0].shown
     assert shown is not None
     assert shown.score is not None
     assert shown.score > 0.5
     assert {"local-motion", "unexplained"} <= {name for name, _ in shown.cues} <= set(TABLE)
+
+
+def test_photos_of_a_person_do_not_keep_that_person_out(
+    vision: Vision, visitor: Visitor, held_photo: HeldPhoto
+) -> None:
+    """After repeated attacks the living person shows life twice, within the pause of a lockout, and gets in."""
+    door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(failures=2, pause_s=60))
+    pipeline = a_door(door, vision)
+    denials, _ = visit(pipeline, held_photo, 9, until=2)
+    assert [denial.reason for denial in denials] == ["presentation-attack"] * 2
+    visit(pipeline, Nobody(), 2, begin_s=10)
+    a_little = Manner(reaction=(0, 0), way=(0.4, 0.5), hold=(0, 0.1), sideways=(12, 13))
+    opened: list[Decision] = []
+    for begin_s in (12.0, 13.0, 14.0, 15.0):
+        visitor.move = draw_move(Ask.TURN_LEFT, begin_s + 0.1, np.random.default_rng(1), a_little)
+        opened, _ = visit(pipeline, visitor, 1, begin_s=begin_s)
+        if opened:
+            break
+    assert [decision.kind for decision in opened] == [Kind.DOOR_OPEN]
+    assert opened[0].t_ns > 14 * S  # once would do after one second
+
+
+class Nobody:
+    """An empty doorstep."""
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """There is nobody to hear."""
+
+    def frame(self, t_s: float) -> Pixels:
+        return np.full((480, 640, 3), 110, np.uint8)
 
 
 class Exchange:
@@ -328,14 +358,13 @@ def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
 def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
     """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
     scene = Scene("challenge")
+    verdict = _recognised(Scene("challenge"))
     for _ in range(LockoutConfig().failures):
         scene.ask_and_leave(asked=False)
-    scene.ask_and_leave(asked=True)
-    assert len(scene.judge._lockout) == 1
-    for _ in range(LockoutConfig().failures - 1):
+    for _ in range(LockoutConfig().failures):
+        assert not scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
         scene.ask_and_leave(asked=True)
-    assert scene.looks(direction(0), 30) == []
-    assert scene.judge.progress(scene.here()).verdict is None  # paused
+    assert scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
 
 
 def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
@@ -392,14 +421,52 @@ def test_whoever_the_rules_deny_is_not_held() -> None:
     assert (denied.kind, denied.reason, denied.shown) == (Kind.DENIED, "no-rule-for-this-person", None)
 
 
-def test_the_very_photo_that_was_enrolled_is_locked_out_all_the_same() -> None:
-    """Nothing tells it from the person by distance, so the pause holds for whoever shows this person's face."""
-    lockout = Lockout(LockoutConfig(failures=2), 1.0)
+def test_life_is_shown_twice_after_repeated_attacks() -> None:
+    """Once is enough again after the success; the times of watching have nothing in common."""
+    scene = Scene()
     verdict = _recognised(Scene())
-    assert verdict.match.distance_sq == pytest.approx(0, abs=1e-6)
-    assert [lockout.failed(verdict, set()) for _ in range(2)] == [False, True]
-    assert lockout.demand(verdict, set()) is Demand.PAUSED
-    assert lockout.demand(verdict, {verdict.track.id}) is Demand.USUAL
+    for _ in range(LockoutConfig().failures):
+        scene.judge.failed(verdict, set())
+    scene.guard._passive = _AliveAfter(5)
+    fell = [(look, one.kind) for look in range(1, 21) for one in scene.look(direction(0))]
+    assert fell == [(10, Kind.DOOR_OPEN)]
+    assert not scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
+
+
+class _AliveAfter(Liveness):
+    """Alive after so many looks since it began to watch."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(config=LivenessConfig())
+        self._needed = needed
+        self._looks = 0
+
+    def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
+        self._looks += 1
+
+    def forget(self, track_id: int) -> None:
+        self._looks = 0
+
+    def assess(self, track_id: int) -> Evidence:
+        return Evidence(0.0, (), self._looks >= self._needed, self._looks, self._looks / 10)
+
+
+def test_a_second_challenge_follows_repeated_attacks() -> None:
+    """The door asks again, by another number, before it opens."""
+    scene = Scene("challenge", max_s=20.0)
+    verdict = _recognised(Scene("challenge"))
+    for _ in range(LockoutConfig().failures):
+        scene.judge.failed(verdict, set())
+    scene.looks(direction(0), 5)
+    first = scene.guard._held[1].challenge
+    assert first is not None
+    first.state = ChallengeState.PASSED
+    assert scene.looks(direction(0), 2) == []
+    second = scene.guard._held[1].challenge
+    assert second is not None
+    assert second is not first
+    second.state = ChallengeState.PASSED
+    assert [one.kind for one in scene.look(direction(0))] == [Kind.DOOR_OPEN]
 
 
 def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -128,6 +130,46 @@ def test_a_visitor_unseen_for_long_is_forgotten() -> None:
     assert len(lockout) == 0
 
 
+def posed(person: Person, t_s: float, embedding: Floats | None = None) -> Verdict:
+    """A name that turns out to be a presentation attack."""
+    verdict = seen(direction(0) if embedding is None else embedding, t_s)
+    return replace(verdict, finding=Finding.RECOGNISED, match=Match(person, 0.5, 1.0, 4.0))
+
+
+def test_attacks_are_counted_by_name() -> None:
+    """Five in a row, whatever the picture; they count for that name alone, and withhold nothing."""
+    lockout = Lockout(CONFIG, 1.0)
+    for t_s in range(5):
+        assert not lockout.impersonated("anna", t_s * S)
+        assert not lockout.failed(posed(ANNA, t_s, near_anna(0.5, 7 + t_s)), NOBODY)
+    assert lockout.impersonated("anna", 5 * S)
+    assert not lockout.impersonated("bert", 5 * S)
+    assert lockout.demand(posed(ANNA, 5), NOBODY) is Demand.USUAL
+
+
+def test_a_success_ends_the_demands_on_a_name() -> None:
+    """So does nobody posing as this person for `forget_s`."""
+    lockout = Lockout(CONFIG, 1.0)
+    for person in (ANNA, BERT):
+        for t_s in range(5):
+            lockout.failed(posed(person, t_s), NOBODY)
+    lockout.succeeded(posed(ANNA, 6), NOBODY)
+    assert not lockout.impersonated("anna", 6 * S)
+    assert lockout.impersonated("bert", 603 * S)
+    assert not lockout.impersonated("bert", 604 * S)
+    assert len(lockout) == 0
+
+
+def test_the_memory_of_attacks_is_bounded() -> None:
+    """The name whose last attack is longest ago is forgotten first."""
+    lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
+    people = [Person(str(number), "") for number in range(4)]
+    for t_s, person in enumerate([*people[:3], people[0], people[3]]):
+        lockout.failed(posed(person, t_s), NOBODY)
+    assert [lockout.impersonated(person.id, 5 * S) for person in people] == [True, False, True, True]
+    assert len(lockout) == 3
+
+
 class LockoutMachine(RuleBasedStateMachine):
     """Any course of events among visitors who have nothing in common, against a model that knows them by name."""
 
@@ -230,6 +272,55 @@ class Door:
         verdicts = self.show(face, looks)
         t_ns = round(self.t_s * S)
         return verdicts + self.judge.ripe([track(self.number, t_ns=t_ns, lost=True)], t_ns)
+
+
+def unproven(*faces: Floats) -> tuple[Door, list[tuple[int, Verdict]]]:
+    """A door that asks for liveness, a second of two tracks side by side before it, and the verdicts by second."""
+    door = Door()
+    door.judge.proven = False
+    return door, stand_together(door, 10, *faces)
+
+
+def stand_together(door: Door, looks: int, *faces: Floats | None) -> list[tuple[int, Verdict]]:
+    """As many looks at tracks 1, 2, ... side by side; None has gone. The verdicts that fell, with their track."""
+    verdicts = []
+    for _ in range(looks):
+        door.t_s = round(door.t_s + 0.1, 1)
+        t_ns = round(door.t_s * S)
+        tracks = [track(number, t_ns=t_ns, lost=face is None) for number, face in enumerate(faces, 1)]
+        for one, face in zip(tracks, faces, strict=True):
+            if face is not None:
+                door.judge.observe(one, sample(face), t_ns)
+        verdicts += [(verdict.track.id, verdict) for verdict in door.judge.ripe(tracks, t_ns)]
+    return verdicts
+
+
+def test_a_photo_beside_a_person_does_not_keep_that_person_out() -> None:
+    """The photo is recognised first, so the name of the other track is no news, until the photo is discredited."""
+    door, ((number, photo),) = unproven(near_anna(0.4), near_anna(0.5, 8))
+    assert number == 1
+    door.judge.failed(photo, {2})
+    ((number, anna),) = stand_together(door, 10, near_anna(0.4), near_anna(0.5, 8))
+    assert (number, anna.match.person) == (2, ANNA)
+
+
+def test_a_person_who_was_let_in_is_not_reported_again_for_a_photo() -> None:
+    """Somebody holds a photo beside her: it is no news, and taking it back changes nothing for her."""
+    door, fell = unproven(near_anna(0.4))
+    assert len(fell) == 1
+    assert stand_together(door, 10, near_anna(0.4), near_anna(0.5, 8)) == []
+    door.judge.discredit(replace(posed(ANNA, door.t_s), track=track(2)))
+    assert stand_together(door, 20, near_anna(0.4), near_anna(0.5, 8)) == []
+
+
+def test_a_photo_does_not_prolong_the_cooldown_of_a_person() -> None:
+    """She was let in and left; a photo that stays before the camera does not count as her."""
+    door, fell = unproven(near_anna(0.4))
+    assert len(fell) == 1
+    stand_together(door, 1, None)
+    assert stand_together(door, 150, None, near_anna(0.5, 8)) == []
+    ((number, anna),) = stand_together(door, 10, None, near_anna(0.5, 8), near_anna(0.4))
+    assert (number, anna.match.person) == (3, ANNA)
 
 
 def told(verdicts: list[Verdict]) -> list[tuple[str, str]]:

@@ -1,18 +1,23 @@
-"""Repeated failures of one visitor: a pause, and stricter demands afterwards, for this visitor and nobody else.
+"""Repeated failures: a pause and stricter demands for the visitor who failed, and for nobody else.
 
-What counts as a failure: evidence enough for an `unknown`, announced or not. A visitor who stays fails again with each
-`unknown_samples` looks that still name nobody, and a track whose evidence starts anew fails anew. Whoever left too
-early for a verdict has not tried, and whoever is recognised has succeeded, also where the access rules deny the way.
+Two kinds of failure are counted apart, because only one of them tells who failed.
+
+A face that nobody is enrolled with fails with evidence enough for an `unknown`, reported or not. A visitor who stays
+fails again with each `unknown_samples` looks that still name nobody, and a track whose evidence is reset fails again.
+A visitor who leaves before the verdict has not tried. Recognition is a success, also where the access rules deny entry.
 After `failures` in a row (5, as NIST SP 800-63B-4 asks of biometrics) nothing opens to this visitor for `pause_s`
 (30 s); then `extra_samples` and `threshold_factor` apply until a success, and each further failure brings the next
-pause. Within a pause an `unknown` is told as ever, and neither counts nor prolongs it; a name is withheld. The first
-pause of a visitor is news, whatever the cooldown says; the others are not.
+pause. An `unknown` within a pause is reported as usual; it neither counts nor prolongs the pause. A name within a pause
+is withheld. The first pause of a visitor is reported whatever the cooldown is; the others are not.
 
-Who is the same visitor: the one remembered who is nearest by fused embedding, within `same_visitor_sq`. Two things keep
-a stranger from locking out a person who resembles him: a track is never taken for somebody whose own track is present
+The same visitor is the remembered one with the nearest fused embedding, within `same_visitor_sq`. Two rules keep a
+stranger from locking out a person who resembles them: a track is never taken for a visitor whose own track is present
 beside it, and a face within a person's threshold that is nearer to that person than to the visitor is the person's.
-Who showed a picture of a person counts as the same visitor whenever that person's face is shown: the two cannot be told
-apart, so five pictures in a row keep the person waiting as well, for one pause.
+
+A presentation attack shows an enrolled person's face, so neither name nor embedding tells the attacker from that
+person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are counted by the name
+that they pose as, and withhold no name: from `failures` in a row on, whoever is recognised by that name has to show
+life twice (`edge.liveness.guard`) until a success, or until nobody has posed as them for `forget_s`.
 """
 
 from __future__ import annotations
@@ -40,7 +45,14 @@ class _Visitor:
     seen_ns: int
     failures: int = 0
     paused_until_ns: int = 0
-    posed_as: str = ""  # id of the person whose picture was shown
+
+
+@dataclass(slots=True)
+class _Posed:
+    """Presentation attacks that showed one person's face, in a row."""
+
+    count: int
+    last_ns: int
 
 
 class Lockout:
@@ -55,9 +67,10 @@ class Lockout:
         self._config = config
         self._same_visitor_sq = same_visitor_sq
         self._visitors: list[_Visitor] = []
+        self._posed: dict[str, _Posed] = {}  # by the id of the person shown
 
     def __len__(self) -> int:
-        return len(self._visitors)
+        return len(self._visitors) + len(self._posed)
 
     def demand(self, verdict: Verdict, others: Set[int]) -> Demand:
         """What this visitor has to show now.
@@ -75,18 +88,19 @@ class Lockout:
         return Demand.PAUSED if verdict.t_ns < visitor.paused_until_ns else Demand.STRICT
 
     def failed(self, verdict: Verdict, others: Set[int]) -> bool:
-        """Count an `unknown`, or a name that was only a picture.
+        """Count an `unknown`, or a name that was only a presentation attack.
 
         Returns:
-            Whether it is the one that begins this visitor's first pause.
+            Whether it is the one that begins a visitor's first pause.
         """
+        if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
+            self._attacked(verdict.match.person.id, verdict.t_ns)
+            return False
         visitor = self._find(verdict, others)
         if visitor is None:
             visitor = _Visitor(verdict.embedding, verdict.track.id, verdict.t_ns)
             self._add(visitor)
         visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.t_ns
-        if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
-            visitor.posed_as = verdict.match.person.id
         if verdict.t_ns < visitor.paused_until_ns:
             return False
         visitor.failures += 1
@@ -94,11 +108,19 @@ class Lockout:
             visitor.paused_until_ns = verdict.t_ns + round(self._config.pause_s * 1e9)
         return visitor.failures == self._config.failures
 
+    def impersonated(self, person_id: str, t_ns: int) -> bool:
+        """Whether attacks in a row have posed as this person, so that life has to be shown twice."""
+        self._forget_posed(t_ns)
+        posed = self._posed.get(person_id)
+        return posed is not None and posed.count >= self._config.failures
+
     def succeeded(self, verdict: Verdict, others: Set[int]) -> None:
-        """Whoever is recognised starts afresh."""
+        """Whoever is recognised starts from scratch, and so does the count of attacks on that name."""
         visitor = self._find(verdict, others)
         if visitor is not None:
             self._visitors.remove(visitor)
+        if verdict.match.person is not None:
+            self._posed.pop(verdict.match.person.id, None)
 
     def _find(self, verdict: Verdict, others: Set[int]) -> _Visitor | None:
         """The visitor whom a track shows, among those remembered."""
@@ -110,13 +132,20 @@ class Lockout:
         distances_sq = [float(2 - 2 * (one.embedding @ verdict.embedding)) for one in candidates]
         nearest_sq = min(distances_sq)
         match = verdict.match
-        if verdict.finding is Finding.RECOGNISED and match.person is not None:
-            for one in candidates:
-                if one.posed_as == match.person.id:
-                    return one
         if nearest_sq > self._same_visitor_sq or match.distance_sq <= min(match.threshold_sq, nearest_sq):
             return None
         return candidates[distances_sq.index(nearest_sq)]
+
+    def _attacked(self, person_id: str, t_ns: int) -> None:
+        self._forget_posed(t_ns)
+        posed = self._posed.pop(person_id, None)
+        if posed is None and len(self._posed) >= self._config.max_visitors:
+            del self._posed[next(iter(self._posed))]  # the one whose last attack is longest ago
+        self._posed[person_id] = _Posed(1 if posed is None else posed.count + 1, t_ns)
+
+    def _forget_posed(self, t_ns: int) -> None:
+        horizon_ns = self._config.forget_s * 1e9
+        self._posed = {person: one for person, one in self._posed.items() if t_ns - one.last_ns < horizon_ns}
 
     def _add(self, visitor: _Visitor) -> None:
         if len(self._visitors) >= self._config.max_visitors:

@@ -64,8 +64,14 @@ class _State:
     evidence: _Evidence = field(default_factory=_Evidence)
     doubt: _Evidence = field(default_factory=_Evidence)
     verdict: Verdict | None = None
+    reported: bool = False  # the verdict was news, and was not taken back since
     looked_ns: int | None = None
     paused: bool = False  # its failures have brought a pause
+
+    def shows(self, verdict: Verdict) -> bool:
+        """Whether the name of a verdict stands here."""
+        own = self.verdict
+        return own is not None and own.finding is verdict.finding and own.match.person == verdict.match.person
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,28 @@ class Judge:
         self._lockout.succeeded(verdict, others)
 
     def failed(self, verdict: Verdict, others: Set[int]) -> None:
-        """A presentation attack, counted as a failure of this visitor."""
+        """Count a presentation attack that posed as the person of this verdict, and `discredit` it."""
         self._lockout.failed(verdict, others)
+        self.discredit(verdict)
+
+    def discredit(self, verdict: Verdict) -> None:
+        """Take back a name without proof of life, so that it cannot keep the person of that name out.
+
+        The name still stands on its own track, but the cooldown forgets it, and other tracks whose verdict was no news
+        because of it are judged again.
+        """
+        for track_id, state in list(self._states.items()):
+            if state.shows(verdict):
+                if track_id == verdict.track.id:
+                    state.reported = False
+                elif not state.reported:
+                    del self._states[track_id]
+        self._cooldown.forget(verdict)
+
+    def impersonated(self, verdict: Verdict) -> bool:
+        """Whether repeated attacks have posed as the person of this verdict: life has to be shown twice."""
+        person = verdict.match.person
+        return person is not None and self._lockout.impersonated(person.id, verdict.t_ns)
 
     def standing(self, track: Track) -> Verdict | None:
         """The verdict on a track, unless it was withdrawn."""
@@ -135,8 +161,8 @@ class Judge:
 
     def look_anew(self, verdict: Verdict) -> None:
         """Forget a name, and the evidence behind it where it still stands: the next one about this person is news."""
-        standing = self.standing(verdict.track)
-        if standing and standing.finding is verdict.finding and standing.match.person == verdict.match.person:
+        state = self._states.get(verdict.track.id)
+        if state is not None and state.shows(verdict):
             del self._states[verdict.track.id]
         self._cooldown.forget(verdict)
 
@@ -174,9 +200,10 @@ class Judge:
                 if state.paused:  # still here, which is no news after the pause
                     self._cooldown.saw(replace(verdict, finding=Finding.UNKNOWN), t_ns)
                 if verdict.finding is not Finding.UNDECIDED:
-                    verdicts += self._news(verdict, state.verdict, others)
-                    state.verdict = verdict
-            if state.verdict is not None:
+                    news = self._news(verdict, state.verdict, others)
+                    state.verdict, state.reported = verdict, bool(news)
+                    verdicts += news
+            if state.verdict is not None and self._counts_as_seen(state, state.verdict):
                 self._cooldown.saw(state.verdict, t_ns)
             if track.lost:
                 del self._states[track.id]
@@ -205,6 +232,10 @@ class Judge:
     def _weigh_again(self, state: _State, last: Verdict) -> bool:
         """Whether a visitor who stays unknown has shown as much again as made them unknown."""
         return last.finding is Finding.UNKNOWN and state.evidence.samples - last.samples >= self._config.unknown_samples
+
+    def _counts_as_seen(self, state: _State, verdict: Verdict) -> bool:
+        """Whether this track keeps the cooldown of its visitor running; a name that may be a picture's does not."""
+        return self.proven or state.reported or verdict.finding is Finding.UNKNOWN
 
     def _news(self, verdict: Verdict, last: Verdict | None, others: Set[int]) -> list[Verdict]:
         """The verdict if it is worth telling; failures and successes are counted, told or not."""

@@ -4,6 +4,9 @@ A decision that opens is held back until liveness is shown. Watching (`edge.live
 a challenge (`edge.liveness.challenge`) asks for movements. Whoever shows too little is denied, and looked at anew after
 a while. Only looks that show the face that was recognised count: a picture and a living face before one camera, in
 turns, open nothing. Strangers, and those whom the rules deny, are not tested.
+
+After repeated attacks that posed as one person, whoever is recognised as that person has to show life twice: in two
+separate times of watching, or two challenges. Nobody is locked out; see `edge.identity.lockout`.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class _Held:
     looked_ns: int
     sure: bool = True  # the last look shows the face that was recognised
     challenge: Challenge | None = None
+    shows: int = 0  # of life so far; the last one opens
 
 
 class Guard:
@@ -178,6 +182,10 @@ class Guard:
         if outcome is None:
             return []
         shown = _shown(held, evidence)
+        if outcome == _PASSES and self._judge.impersonated(verdict) and not held.shows:
+            held.shows, held.since_ns, held.challenge = 1, t_ns, None
+            self._passive.forget(track.id)
+            return []
         if outcome == _PASSES:
             decision = decide(verdict)
             if decision.kind is Kind.DOOR_OPEN and self._asks_for_more(held, decision.proof):
@@ -189,6 +197,8 @@ class Guard:
             # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
             if outcome == ATTACK or (held.challenge and held.challenge.asked):
                 self._judge.failed(verdict, others)
+            else:
+                self._judge.discredit(verdict)
         self.counts[outcome or "shown"] += 1
         self._release(track.id)
         return [replace(decision, shown=shown)]
