@@ -14,7 +14,6 @@ then to show more: see `edge.identity.lockout`.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,10 @@ import numpy as np
 
 from edge.config import LockoutConfig, VerdictConfig
 from edge.identity.cooldown import Cooldown
+from edge.identity.fusion import Fusion
 from edge.identity.gallery import FARTHEST_SQ, Gallery
 from edge.identity.lockout import Demand, Lockout
-from edge.records import Finding, Floats, Match, Quality, Sample, Track, Verdict
+from edge.records import Finding, Floats, Match, Sample, Track, Verdict
 
 _DOUBTS_TO_RESET = 2
 _PAUSED = "paused-after-failures"
@@ -34,35 +34,11 @@ _LOCKOUT = LockoutConfig()
 
 
 @dataclass(slots=True)
-class _Evidence:
-    """Samples that seem to show one face."""
-
-    sum: Floats | None = None  # of quality times embedding, (D,)
-    samples: int = 0
-    quality: float = 0.0  # summed
-    votes: Counter[str] = field(default_factory=Counter)  # agreeing samples by person id
-
-    def add(self, embedding: Floats, quality: Quality, match: Match, agree_slack_sq: float) -> None:
-        weighted = embedding * np.float32(quality.value)
-        self.sum = weighted if self.sum is None else self.sum + weighted
-        self.samples += 1
-        self.quality += quality.value
-        if match.person is not None and match.distance_sq <= match.threshold_sq + agree_slack_sq:
-            self.votes[match.person.id] += 1
-
-    @property
-    def fused(self) -> Floats:
-        """The (D,) unit vector in the direction of the weighted sum."""
-        assert self.sum is not None
-        return self.sum / max(math.hypot(*self.sum.tolist()), 1e-12)
-
-
-@dataclass(slots=True)
 class _State:
     """What is known of one track."""
 
-    evidence: _Evidence = field(default_factory=_Evidence)
-    doubt: _Evidence = field(default_factory=_Evidence)
+    evidence: Fusion = field(default_factory=Fusion)
+    doubt: Fusion = field(default_factory=Fusion)
     verdict: Verdict | None = None
     reported: bool = False  # the verdict was news, and was not taken back since
     looked_ns: int | None = None
@@ -181,7 +157,7 @@ class Judge:
         if self._fits(state, sample.embedding, match):
             state.evidence.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
             if state.doubt.samples:
-                state.doubt = _Evidence()
+                state.doubt = Fusion()
             return
         state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
         if state.doubt.samples >= _DOUBTS_TO_RESET:
@@ -266,7 +242,7 @@ class Judge:
         called_unknown = state.verdict is not None and state.verdict.finding is Finding.UNKNOWN
         return not (called_unknown and match.distance_sq <= match.threshold_sq)
 
-    def _judge(self, track: Track, evidence: _Evidence, others: Set[int], t_ns: int) -> Verdict:
+    def _judge(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
         """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
         if not evidence.samples:
             match = Match(None, FARTHEST_SQ, 0.0, FARTHEST_SQ)
@@ -279,7 +255,7 @@ class Judge:
             return replace(verdict, finding=Finding.UNDECIDED, reason=_PAUSED)
         return self._weigh(track, evidence, self._strict, t_ns) if demand is Demand.STRICT else verdict
 
-    def _weigh(self, track: Track, evidence: _Evidence, config: VerdictConfig, t_ns: int) -> Verdict:
+    def _weigh(self, track: Track, evidence: Fusion, config: VerdictConfig, t_ns: int) -> Verdict:
         fused = evidence.fused
         match = self._measure(fused, config)
         finding, reason = _find(match, evidence, config, track.lost)
@@ -288,7 +264,7 @@ class Judge:
         )
 
 
-def _find(match: Match, evidence: _Evidence, config: VerdictConfig, left: bool) -> tuple[Finding, str]:
+def _find(match: Match, evidence: Fusion, config: VerdictConfig, left: bool) -> tuple[Finding, str]:
     near = match.person is not None and match.distance_sq <= match.threshold_sq
     alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
     agreeing = evidence.votes[match.person.id] if match.person else 0
