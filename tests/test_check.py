@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,20 +18,22 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from brokers import Mosquitto, free_port, needs_mosquitto
+from brokers import Mosquitto, free_port, needs_mosquitto, wait_until
 from doors import a_disk
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
-from releases import Desk
-from test_broker_access import Site, keys, shipped
+from releases import Desk, Door
+from test_broker_access import PASSWD, Site, keys, shipped
 from webcam import Webcam, jpeg
 
+from edge.access.rulebook import allow_list
+from edge.access.rules import read_rules
 from edge.checking.board import board_findings, clock_finding, privacy_finding, state_finding
 from edge.checking.check import check
 from edge.checking.finding import Finding, State
 from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
-from edge.checking.software import access_finding, lock_finding, model_findings, settings_findings, trust_finding
+from edge.checking.software import lock_finding, model_findings, settings_findings, trust_finding
 from edge.checking.table import row, summary
 from edge.checking.view import View, sharpness, view
 from edge.config import (
@@ -47,8 +50,11 @@ from edge.config import (
 )
 from edge.demo.show import CLIP, GALLERY
 from edge.door.renewal import ends, trust
-from edge.errors import CameraError, ConfigError, ModelError
+from edge.errors import CameraError, ModelError
 from edge.records import Frame
+from edge.release.layout import GALLERY as GALLERY_FILE
+from edge.release.layout import POLICY
+from edge.release.mirror import FolderSource
 from edge.vision.reader import Vision, load_vision
 from edge.vision.recorded import Clip
 
@@ -106,7 +112,7 @@ def test_a_weak_supply_and_throttling_are_found_as_the_firmware_tells(
 
 def test_a_weak_supply_is_found_as_the_kernel_alone_tells(sys_folder: Path) -> None:
     shutil.rmtree(sys_folder / "devices")
-    assert board(sys_folder, "power").detail == "this board does not tell"
+    assert board(sys_folder, "power").detail == "not available on this hardware"
     write(sys_folder / "class/hwmon/hwmon1/name", "rpi_volt\n")
     alarm = write(sys_folder / "class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
     assert board(sys_folder, "power").state is State.OK
@@ -169,12 +175,31 @@ def test_a_password_of_a_camera_that_all_may_read_is_found(tmp_path: Path) -> No
     assert privacy_finding(config, path).state is State.OK
 
 
-def test_a_clock_that_is_not_set_is_in_the_way_of_what_needs_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+TIMED = """
+timezone = "Europe/Berlin"
+[schedules.day]
+mon-fri = ["07:00-19:00"]
+[doors.b]
+allow = [{ people = ["ada"], schedule = "day" }, { people = ["bob"] }]
+"""
+
+
+def test_clock_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An error where rules with times let nobody in, or expiry cannot be checked; else a warning."""
     monkeypatch.setattr("edge.checking.board.clock_synced", lambda: False)
-    assert clock_finding(PLAIN).state is State.LOOK
-    assert clock_finding(msgspec.structs.replace(PLAIN, access=AccessConfig(policy="p.toml"))).state is State.FAIL
-    trusted = AccessConfig(policy="p.toml", trust_clock=True)
-    assert clock_finding(msgspec.structs.replace(PLAIN, access=trusted)).state is State.LOOK
+    always, timed = allow_list(["*"]), read_rules(write(tmp_path / "policy.toml", TIMED))
+    assert clock_finding(PLAIN, always).state is State.LOOK
+    found = clock_finding(PLAIN, timed)
+    assert found.state is State.FAIL
+    assert found.detail == "not synchronised: 1 of 2 rules have times, and let nobody in until it is"
+    assert "let nobody in" not in clock_finding(msgspec.structs.replace(PLAIN, door="c"), timed).detail
+    dated = read_rules(write(tmp_path / "p.toml", f"{TIMED}[people.bob]\nvalid_until = 2030-01-01\n[doors.c]\n"))
+    other = clock_finding(msgspec.structs.replace(PLAIN, door="c"), dated)
+    assert other.detail == "not synchronised: people have dates of validity, and let nobody in until it is"
+    releases = msgspec.structs.replace(PLAIN, release=ReleaseConfig())
+    assert clock_finding(releases, None).detail == "not synchronised: the expiry of releases cannot be checked"
+    trusted = msgspec.structs.replace(PLAIN, access=AccessConfig(trust_clock=True))
+    assert clock_finding(trusted, timed).state is State.LOOK
 
 
 # The camera
@@ -295,9 +320,68 @@ def test_trust_that_ends_soon_or_has_ended_is_found(tmp_path: Path) -> None:
     assert "expired 2 days ago" in trust_finding(config, end + timedelta(days=2, hours=-1)).detail
 
 
-def test_rules_that_let_nobody_pass_are_found() -> None:
-    with pytest.raises(ConfigError, match="lets nobody through door 'b'"):
-        access_finding(msgspec.structs.replace(PLAIN, access=AccessConfig(allow=())))
+def access(door_toml: Path) -> Finding:
+    return one(check(door_toml), "access")
+
+
+def a_door(folder: Path, more: str, gallery: Path = GALLERY) -> Path:
+    (folder / "state").mkdir(exist_ok=True)
+    return write(
+        folder / "door.toml",
+        f'site = "a"\ndoor = "b"\nstate_folder = "{folder}/state"\ngallery = "{gallery}"\n'
+        f'[camera]\nsource = "{folder}/none.mp4"\n{more}'
+        + ("" if "[mqtt]" in more else '[mqtt]\nurl = "mqtt://127.0.0.1:1"\n'),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "state", "told"),
+    [
+        ("", State.OK, "[access] allow: door 'b', 1 rule, 1 person of 1 may pass"),
+        ("[access]\nallow = []\n", State.FAIL, "[access] allow: lets nobody through door 'b'"),
+        ("[access]\nallow = ['ada', 'b*d']\n", State.FAIL, "nobody in the gallery may pass at door 'b'"),
+        (
+            "[access]\nallow = ['barack-*', 'ada']\n",
+            State.LOOK,
+            "2 rules, 1 person of 1 may pass; these name nobody in the gallery: allow ada",
+        ),
+    ],
+)
+def test_access_rules_held_against_the_gallery(tmp_path: Path, rules: str, state: State, told: str) -> None:
+    """Rules that let nobody pass are an error, and a rule that names nobody in the gallery is a warning."""
+    found = access(a_door(tmp_path, rules))
+    assert found.state is state
+    assert told in found.detail
+
+
+def test_access_rules_without_a_gallery(tmp_path: Path) -> None:
+    """They are still read, and what is wrong with them is told."""
+    assert "1 rule" in access(a_door(tmp_path, "", tmp_path / "none")).detail
+    write(tmp_path / "policy.toml", "[doors.b]\nallow = [{ groups = ['staff'] }]\n")
+    found = access(a_door(tmp_path, f"[access]\npolicy = '{tmp_path}/policy.toml'\n", tmp_path / "none"))
+    assert (found.state, "no group 'staff'" in found.detail) == (State.FAIL, True)
+
+
+def test_access_rules_of_the_release_in_force(tmp_path: Path, vision: Vision) -> None:
+    """A release that brings rules replaces those of door.toml: check reports the former, and what they come to."""
+    door_toml = a_door(tmp_path, "[access]\nallow = ['*']\n[release]\n")
+    desk, embedder = Desk(tmp_path / "desk"), vision.reader.embedder.sha256
+
+    def published(policy: str | None) -> Finding:
+        files = {GALLERY_FILE: GALLERY.read_bytes(), **({POLICY: policy.encode()} if policy else {})}
+        number = desk.release_files(files, 1, embedder=embedder).release
+        with Door(tmp_path / "state", desk.root, FolderSource(desk.folder), embedder=embedder) as door:
+            wait_until(lambda: door.release == number, "the release runs")
+        return access(door_toml)
+
+    assert "[access] allow: door 'b', 1 rule, 1 person of 1 may pass" in published(None).detail
+    nobody = published("[doors.front]\nallow = [{ people = ['*'] }]\n")
+    assert nobody.state is State.FAIL
+    assert nobody.detail.startswith("rules of release 2 ([access] of door.toml is not in force): lets nobody")
+    others = published("[doors.b]\nallow = [{ people = ['ada'] }]\n")
+    assert (others.state, "nobody in the gallery may pass" in others.detail) == (State.FAIL, True)
+    known = published("[doors.b]\nallow = [{ people = ['barack-obama'] }]\n")
+    assert (known.state, "1 person of 1 may pass" in known.detail) == (State.OK, True)
 
 
 def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_found(
@@ -388,6 +472,46 @@ def test_a_port_for_prometheus_that_is_taken_or_open_to_all_is_found() -> None:
         assert metrics_finding(config, "s").state is State.FAIL
 
 
+@needs_mosquitto
+def test_remedy_for_a_refused_login(tmp_path: Path) -> None:
+    """A wrong password is no reason to install a broker."""
+    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True)
+    password = write(tmp_path / "password", "wrong\n")
+    with Mosquitto(tmp_path, conf=f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n") as broker:
+        login = f'[mqtt]\nurl = "{broker.url}"\nusername = "front"\npassword_file = "{password}"\n'
+        refused = one(check(a_door(tmp_path, login)), "broker")
+    down = one(check(a_door(tmp_path, login)), "broker")
+    assert refused.remedy.startswith("correct username, password_file or certificate in [mqtt]")
+    assert down.remedy.startswith("start the broker")
+    wrong = one(check(a_door(tmp_path, '[mqtt]\nurl = "mqtt://elsewhere"\n')), "broker")
+    assert wrong.remedy.startswith("correct [mqtt] in door.toml")
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("http://127.0.0.1:9/x", "check address, user, password"),
+        ("/dev/video97", "plug it in"),
+        ("picamera2", "install what is missing"),
+        ("none.mp4", "set [camera] source to a camera, or to a file"),
+    ],
+)
+def test_remedies_for_a_missing_camera(tmp_path: Path, source: str, remedy: str) -> None:
+    """Each kind of camera has a remedy of its own."""
+    path = a_door(tmp_path, "")
+    path.write_text(path.read_text().replace(f"{tmp_path}/none.mp4", source))
+    assert one(check(path), "camera").remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("level", "remedy"), [(2, "take the cap off the lens"), (120, "uncover the lens"), (255, "turn the lamp")]
+)
+def test_remedies_for_a_blind_camera(level: int, remedy: str) -> None:
+    """A covered lens needs no light."""
+    found = one(view_findings(PLAIN, scene(lambda pixels: np.full_like(pixels, level))), "exposure")
+    assert (found.state, found.remedy.startswith(remedy)) == (State.FAIL, True)
+
+
 # The command
 
 
@@ -412,7 +536,7 @@ def test_the_command_names_every_obstacle_with_its_remedy_within_80_columns(tmp_
     assert shown.returncode == 1
     words = [word for word in shown.stdout.split() if len(word) > 60]  # a path cannot be broken
     assert all(len(line) <= 80 or any(word in line for word in words) for line in shown.stdout.splitlines())
-    assert "in the way of the first event" in shown.stdout.splitlines()[-1]
+    assert re.fullmatch(r"\d+ errors, \d+ warnings?", shown.stdout.splitlines()[-1])
 
 
 def test_a_configuration_that_cannot_be_read_is_the_only_finding(tmp_path: Path) -> None:
@@ -425,4 +549,4 @@ def test_a_terminal_without_the_marks_gets_plain_ones() -> None:
     found = Finding("camera", State.FAIL, "it is gone", "plug it in")
     assert row(found, io.TextIOWrapper(io.BytesIO(), "utf-8")).startswith("✗ fail  camera")
     assert row(found, io.TextIOWrapper(io.BytesIO(), "ascii")).startswith("x fail  camera")
-    assert summary([found]) == "1 in the way of the first event"
+    assert summary([found]) == "1 error, 0 warnings"

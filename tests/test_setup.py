@@ -118,7 +118,7 @@ def test_a_first_run_on_a_terminal_tries_camera_and_broker_and_writes_what_a_doo
         terminal.answer("Folder for events", "")
         terminal.answer("People", "")
         terminal.answer("Broker", f"mqtt://127.0.0.1:{broker.port}")
-        terminal.read_until("accepts us, MQTT 5")
+        terminal.read_until("connected, MQTT 5")
         terminal.answer("GPIO number", "99")
         terminal.read_until("lock.pin: ")
         terminal.answer("[none]: ", "17")
@@ -166,7 +166,7 @@ def test_a_broker_that_wants_a_login_is_given_one_on_the_way(tmp_path: Path) -> 
         terminal.answer("refuses a login without a user name", "y")
         terminal.answer("User name [front]", "")
         terminal.answer("File with the password", str(secret))
-        terminal.read_until("accepts us")
+        terminal.read_until("connected")
         terminal.answer("GPIO", "")
         terminal.answer("Photos", "")
         assert terminal.ended() == 0

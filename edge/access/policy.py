@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -44,6 +45,11 @@ class Policy:
     def names(self, person: str) -> bool:
         """Whether any rule at this door is for this person, whatever the time; without one the door denies them."""
         return any(names.hold(person) for _, names in self._ways)
+
+    def reach(self, people: Iterable[str]) -> dict[str, int]:
+        """How many of these people each rule of the door is for, by the rule's id, whatever the time."""
+        ids = list(people)
+        return {rule.id: sum(names.hold(person) for person in ids) for rule, names in self._ways}
 
     def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
         """Turn a verdict that is recognised or unknown into the door's answer.

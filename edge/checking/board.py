@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.access.rulebook import Rules
+from edge.checking.access import timed_rules
 from edge.checking.finding import Finding, bad, doubtful, good
 from edge.config import DoorConfig
 from edge.system.host import clock_synced
@@ -58,14 +60,14 @@ def _power(sys: Path) -> Finding:
             if alarm.read_text().strip() != "0":
                 return bad("power", "under-voltage: the processor slows down, cameras drop out", _SUPPLY)
             return good("power", "no under-voltage")
-    return good("power", "this board does not tell")
+    return good("power", "not available on this hardware")
 
 
 def _temperature(sys: Path) -> Finding:
     try:
         degrees = int((sys / "class/thermal/thermal_zone0/temp").read_text()) / 1000
     except (OSError, ValueError):
-        return good("heat", "this board does not tell")
+        return good("heat", "not available on this hardware")
     if degrees >= _HOT_C:
         return bad("heat", f"{degrees:.0f} degrees: the processor slows down", _COOL)
     if degrees >= _WARM_C:
@@ -153,13 +155,24 @@ def _secret_keys(config: DoorConfig) -> list[str]:
     return [*keys, "mqtt.url"] if "@" in config.mqtt.url else keys
 
 
-def clock_finding(config: DoorConfig) -> Finding:
-    """Whether the clock can be trusted."""
+def clock_finding(config: DoorConfig, rules: Rules | None) -> Finding:
+    """Whether the clock can be trusted, and what does not work without it.
+
+    Args:
+        config: door configuration.
+        rules: access rules in force; None if they cannot be read.
+    """
     if clock_synced():
         return good("clock", "synchronised")
-    remedy = "enable a time service: sudo timedatectl set-ntp true; see that the network lets it out (UDP 123)"
+    remedy = "enable a time service: sudo timedatectl set-ntp true; check that the network allows it (UDP 123)"
     if config.access.trust_clock:
-        return doubtful("clock", "not synchronised, and trusted all the same ([access] trust_clock)", remedy)
-    if config.access.policy or config.release or config.mqtt.url.startswith("mqtts://"):
-        return bad("clock", "not synchronised: schedules, releases and certificates need the time", remedy)
+        return doubtful("clock", "not synchronised, but trusted ([access] trust_clock)", remedy)
+    timed = timed_rules(rules, config.door) if rules else ""
+    needs = [f"{timed}, and let nobody in until it is"] if timed else []
+    if config.release:
+        needs.append("the expiry of releases cannot be checked")
+    if config.mqtt.url.startswith("mqtts://"):
+        needs.append("the broker's certificate cannot be checked")
+    if needs:
+        return bad("clock", f"not synchronised: {'; '.join(needs)}", remedy)
     return doubtful("clock", "not synchronised: events carry a wrong time", remedy)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from edge.access.rulebook import Rules
+from edge.access.rules import rules_of
+from edge.checking.access import access_findings
 from edge.checking.board import board_findings, clock_finding, privacy_finding, state_finding
 from edge.checking.finding import Finding, asked, bad, good
 from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
 from edge.checking.software import (
-    access_finding,
     lock_finding,
     model_findings,
     people_findings,
@@ -19,10 +22,24 @@ from edge.checking.software import (
 )
 from edge.checking.view import View, view
 from edge.config import DoorConfig, read_config
-from edge.errors import ThresholdError
+from edge.door.kit import Kit
+from edge.door.renewal import kit_in_force
+from edge.errors import BrokerError, BrokerRefused, ConfigError, ThresholdError
 from edge.vision.reader import Vision, load_vision
+from edge.vision.source import SourceKind, source_of
 
-_IN_USE = "plug it in, or set [camera] source; a door that runs has it: sudo systemctl stop edge"
+_CAMERA = {
+    SourceKind.PICAMERA: "install what is missing, check its ribbon cable; a running door holds the camera: sudo systemctl stop edge",
+    SourceKind.DEVICE: "plug it in, or set [camera] source; a running door holds the camera: sudo systemctl stop edge",
+    SourceKind.STREAM: "check address, user, password and network; play it elsewhere, such as by ffplay ADDRESS",
+    SourceKind.RECORDING: "set [camera] source to a camera, or to a file that exists",
+}
+_BROKER = {
+    ConfigError: "correct [mqtt] in door.toml; docs/configuration.md lists its keys",
+    BrokerRefused: "correct username, password_file or certificate in [mqtt], or let this door in at the broker "
+    "(mosquitto_passwd, acl_file)",
+    BrokerError: "start the broker (sudo apt install mosquitto), or set [mqtt] url to yours; events are kept",
+}
 
 
 def check(path: Path) -> Iterator[Finding]:
@@ -35,7 +52,7 @@ def check(path: Path) -> Iterator[Finding]:
         config = read_config(path)
     except ThresholdError as error:
         remedy = (
-            "edge setup writes one" if not path.exists() else "mend the file; docs/configuration.md lists every key"
+            "edge setup writes one" if not path.exists() else "correct the file; docs/configuration.md lists every key"
         )
         yield bad("config", str(error), remedy)
         return
@@ -43,18 +60,18 @@ def check(path: Path) -> Iterator[Finding]:
     yield from board_findings(config)
     yield state_finding(config)
     yield privacy_finding(config, path)
-    yield clock_finding(config)
     seen: View | None = None
     try:
         seen = view(config.camera)
     except ThresholdError as error:
-        yield bad("camera", str(error), _IN_USE)
+        yield bad("camera", str(error), _CAMERA[source_of(config.camera.source).kind])
     else:
         yield from view_findings(config, seen)
-    yield from _recognition(config, seen)
-    yield asked("access", lambda: access_finding(config), "mend the policy; systemd/policy.toml is an example")
-    remedy = "start one (sudo apt install mosquitto) or name yours in [mqtt] url; a door keeps its events meanwhile"
-    yield asked("broker", lambda: broker_finding(config.mqtt), remedy)
+    vision = yield from _recognition(config, seen)
+    kit, release = _kit(config, vision)
+    yield from access_findings(config, kit, release)
+    yield clock_finding(config, kit.rules if kit else _rules(config))
+    yield _broker(config)
     yield from certificate_findings(config)
     if lock := config.lock:
         yield asked("lock", lambda: lock_finding(lock), "see docs/wiring.md")
@@ -65,13 +82,37 @@ def check(path: Path) -> Iterator[Finding]:
     yield from settings_findings(config)
 
 
-def _recognition(config: DoorConfig, seen: View | None) -> Iterator[Finding]:
+def _broker(config: DoorConfig) -> Finding:
+    try:
+        return broker_finding(config.mqtt)
+    except (ConfigError, BrokerError) as error:
+        remedy = next(remedy for kind, remedy in _BROKER.items() if isinstance(error, kind))
+        return bad("broker", str(error), remedy)
+
+
+def _recognition(config: DoorConfig, seen: View | None) -> Generator[Finding, None, Vision | None]:
+    """Returns the models, unless they cannot be loaded."""
     try:
         vision: Vision = load_vision(config.models, config.detector, config.quality)
     except ThresholdError as error:
         yield bad("models", str(error), "do as it says, or reinstall threshold-edge")
-        return
+        return None
     yield from model_findings(config, vision)
     if seen is not None:
         yield face_finding(config, vision, seen)
     yield from people_findings(config, vision)
+    return vision
+
+
+def _kit(config: DoorConfig, vision: Vision | None) -> tuple[Kit | None, str]:
+    """What the door runs; None if it does not load, which another finding reports."""
+    if vision is not None:
+        with contextlib.suppress(ThresholdError):
+            return kit_in_force(config, vision)
+    return None, ""
+
+
+def _rules(config: DoorConfig) -> Rules | None:
+    with contextlib.suppress(ThresholdError):
+        return rules_of(config.access)
+    return None

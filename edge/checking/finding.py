@@ -11,7 +11,7 @@ from edge.errors import ThresholdError
 
 
 class State(StrEnum):
-    """How a thing stands: good, worth a look although the door works, or in the way."""
+    """State of one finding: good, a warning (the door works), or an error."""
 
     OK = "ok"
     LOOK = "look"
@@ -28,17 +28,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def good(what: str, detail: str) -> Finding:
-    """All is well."""
+    """Nothing to do."""
     return Finding(what, State.OK, detail)
 
 
 def doubtful(what: str, detail: str, remedy: str) -> Finding:
-    """The door works, and somebody should have a look."""
+    """A warning: the door works, but somebody should look at this."""
     return Finding(what, State.LOOK, detail, remedy)
 
 
 def bad(what: str, detail: str, remedy: str) -> Finding:
-    """It is in the way of the first event."""
+    """An error: it prevents the first event."""
     return Finding(what, State.FAIL, detail, remedy)
 
 
@@ -49,3 +49,8 @@ def asked(what: str, question: Callable[[], Finding | str], remedy: str) -> Find
     except ThresholdError as error:
         return bad(what, str(error), remedy)
     return good(what, found) if isinstance(found, str) else found
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """A number with its noun: "1 error", "4 warnings"."""
+    return f"{count} {one if count == 1 else more or f'{one}s'}"

@@ -36,7 +36,7 @@ def broker_finding(config: MqttConfig) -> Finding:
     if config.insecure:
         remedy = "use mqtts://; systemd/mosquitto/ sets such a broker up"
         return doubtful("broker", f"{config.url}: unencrypted, all on the network may open the door", remedy)
-    return good("broker", f"{config.url}: accepts us, MQTT {connection.protocol}")
+    return good("broker", f"{config.url}: connected, MQTT {connection.protocol}")
 
 
 def metrics_finding(config: MetricsConfig, site: str) -> Finding:

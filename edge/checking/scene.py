@@ -11,12 +11,17 @@ from edge.checking.view import View, sharpness
 from edge.config import DoorConfig
 from edge.records import Frame, Sample
 from edge.vision.reader import Vision
-from edge.vision.sight import SIGNS, blindness, patches
+from edge.vision.sight import SIGNS, Blindness, blindness, patches
 
 _SLOW = 0.8  # of the frames asked for
 _DIM, _GLARE_SHARE, _GLARE = 40.0, 0.25, 245.0  # mean grey level of a scene; share of its patches that are white
 _SOFT = 20.0  # nine clips in focus give 44 and more, blurred by 3 px of 640 at most 16, under noise of up to 6 levels
 _LIGHT = "light the door from the visitor's front; let no lamp, window or sun stand behind them"
+_BLIND = {
+    Blindness.BLACK: "take the cap off the lens and uncover it; in the dark, light the door from the visitor's front",
+    Blindness.FLOODED: "turn the lamp or the camera away, or shade the camera",
+    Blindness.COVERED: "uncover the lens, clean it, and focus it",
+}
 _REMEDIES = {
     "too-dark": _LIGHT,
     "too-bright": "turn the lamp or the camera away, or shade it; a face that is white shows nothing",
@@ -52,7 +57,7 @@ def _exposure(config: DoorConfig, seen: View) -> Finding:
     levels = patches(seen.frames[-1].pixels)
     blind = blindness(levels, config.sight)
     if blind:
-        return bad("exposure", f"{blind}: {SIGNS[blind]}", _LIGHT)
+        return bad("exposure", f"{blind}: {SIGNS[blind]}", _BLIND[blind])
     mean, white = float(levels.mean()), float(np.mean(levels >= _GLARE))
     if mean < _DIM:
         return doubtful("exposure", f"dark: mean level {mean:.0f} of 255", _LIGHT)

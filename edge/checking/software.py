@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.access.rules import rules_of
 from edge.checking.finding import Finding, asked, bad, doubtful, good
 from edge.config import DoorConfig, LockConfig
 from edge.door.lock import claim
 from edge.door.renewal import describe, ends
-from edge.errors import ConfigError
 from edge.identity.gallery import load_gallery
 from edge.identity.sealing import read_key
 from edge.system.privacy import faces_in_the_clear
@@ -98,19 +96,6 @@ def trust_finding(config: DoorConfig, now: datetime) -> Finding:
     return good("trust", f"the first to expire is {role}, in {days.days} days")
 
 
-def access_finding(config: DoorConfig) -> Finding:
-    """Whether anybody may pass at all.
-
-    Raises:
-        ConfigError: the policy cannot be used.
-    """
-    door = rules_of(config.access).door(config.door)
-    where = config.access.policy or "[access] allow"
-    if not door.allow:
-        raise ConfigError(f"{where}: lets nobody through door '{config.door}'")
-    return good("access", f"{where}: door '{config.door}', {len(door.allow)} rule(s)")
-
-
 def lock_finding(lock: LockConfig) -> Finding:
     """Whether the pin can be had, and what it does while the board starts. It is told to lock, and let go of.
 
@@ -131,7 +116,7 @@ def lock_finding(lock: LockConfig) -> Finding:
 def settings_findings(config: DoorConfig) -> Iterator[Finding]:
     """What each may be and does not go together."""
     odd = list(_odd(config))
-    yield from odd or [good("settings", "go together")]
+    yield from odd or [good("settings", "no conflicting settings")]
 
 
 def _odd(config: DoorConfig) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
-from edge.checking.finding import Finding, State
+from edge.checking.finding import Finding, State, counted
 
 _WIDTH = 80
 _MARKS = {State.OK: "✓", State.LOOK: "!", State.FAIL: "✗"}
@@ -32,10 +32,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """One line for all of them."""
     failed = sum(finding.state is State.FAIL for finding in findings)
     looked = sum(finding.state is State.LOOK for finding in findings)
-    also = f"; {looked} worth a look" if looked else ""
-    if failed:
-        return f"{failed} in the way of the first event{also}"
-    return f"nothing is in the way of the first event{also}"
+    return f"{counted(failed, 'error')}, {counted(looked, 'warning')}"
 
 
 def _wrap(text: str, head: str) -> list[str]:

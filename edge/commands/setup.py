@@ -32,9 +32,11 @@ _OPTIONS = (
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "setup", _setup, "write door.toml by asking; what an option says is not asked")
-    command.add_argument("--out", type=Path, default=Path("door.toml"), metavar="door.toml", help="where to")
-    command.add_argument("--yes", action="store_true", help="ask nothing; what no option says takes its default")
+    command = new_command(commands, "setup", _setup, "create door.toml interactively; options skip their question")
+    command.add_argument(
+        "--out", type=Path, default=Path("door.toml"), metavar="door.toml", help="file to write (default: %(default)s)"
+    )
+    command.add_argument("--yes", action="store_true", help="ask nothing; use defaults for what no option sets")
     for option, key, metavar, meaning in _OPTIONS:
         command.add_argument(option, dest=key, metavar=metavar, help=meaning)
     command.add_argument(
@@ -42,7 +44,7 @@ def add(commands: Commands) -> None:
         dest="mqtt.insecure",
         action="store_const",
         const="",
-        help="plain mqtt:// to another host is meant",
+        help="allow unencrypted mqtt:// to another host",
     )
 
 
@@ -62,7 +64,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(arguments).items() if value is not None and _is_key(key)}
     asker = Asker(given, alone)
     if not alone:
-        asker.say("Enter takes what stands in brackets; Ctrl-C leaves everything as it was.\n")
+        asker.say("Press Enter for the default in brackets; Ctrl-C cancels.\n")
     if out.exists() and not asker.sure(f"{out} is there already. Replace it at the end?"):
         raise InputError(f"{out}: left as it was")
     config = interview(asker, _state_folder(out))

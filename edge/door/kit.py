@@ -44,13 +44,18 @@ class Kit:
         return tuple((Path(model.contract.file).stem, model.contract.sha256[:12]) for model in self.vision.models)
 
 
-def kit_of(config: DoorConfig, meter: Meter = unmetered) -> Kit:
+def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | None = None) -> Kit:
     """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
+
+    Args:
+        config: door configuration.
+        meter: for models loaded here.
+        installed: the models that door.toml names, if they are loaded.
 
     Raises:
         ModelError, GalleryError, ConfigError: something is missing or damaged.
     """
-    vision = load_vision(config.models, config.detector, config.quality, meter)
+    vision = installed or load_vision(config.models, config.detector, config.quality, meter)
     embedder = vision.reader.embedder
     key = read_key(config.gallery_key)
     try:

@@ -15,6 +15,7 @@ from edge.errors import ConfigError, ReleaseError, ThresholdError
 from edge.identity import shards
 from edge.identity.sealing import Cloak, fits, read_key
 from edge.release.keeper import Keeper
+from edge.release.layout import POLICY
 from edge.release.mirror import open_source
 from edge.release.standing import News
 from edge.release.starting import begin, roll_back
@@ -155,6 +156,28 @@ def describe(config: DoorConfig, installed: Vision) -> str:
     kit = kit_of_release(config, store.path(current.folder), installed)
     back = f", back to {current.previous_release} if it fails" if current.previous else ""
     return f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
+
+
+def kit_in_force(config: DoorConfig, installed: Vision) -> tuple[Kit, str]:
+    """What this door runs, for `edge check`; changes nothing.
+
+    Args:
+        config: door configuration.
+        installed: the models that door.toml names.
+
+    Returns:
+        The kit, and the name of the release that brought its access rules, "" if they are those of door.toml.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: the release, or what door.toml names, does not load.
+    """
+    store = _store(config)
+    current = store.current() if config.release else None
+    if current is None:
+        return kit_of(config, installed=installed), ""
+    folder = store.path(current.folder)
+    brings_rules = (folder / POLICY).exists()
+    return kit_of_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
 
 
 def ends(config: DoorConfig) -> dict[str, datetime]:
