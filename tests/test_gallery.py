@@ -63,6 +63,15 @@ def test_a_gallery_of_another_embedder_is_refused(tmp_path: Path) -> None:
         load_gallery(path, "f" * 64)
 
 
+def test_gallery_of_another_vector_length(tmp_path: Path) -> None:
+    """Refused when it is loaded, also an empty one, and not at the first face."""
+    for count in (0, 3):
+        path = saved(tmp_path / "g", crowd(count))
+        with pytest.raises(GalleryError, match=f"g: vectors of {DIMENSION} numbers, the embedder makes 128; make it"):
+            load_gallery(path, EMBEDDER, dimension=128)
+        assert load_gallery(path, EMBEDDER, dimension=DIMENSION).info.people == count
+
+
 def test_a_gallery_cut_anywhere_is_refused(tmp_path: Path) -> None:
     whole = saved(tmp_path / "g", crowd(20)).read_bytes()
     cut = tmp_path / "cut"

@@ -20,18 +20,21 @@ from releasing.transport import publish
 from edge.access.rulebook import allow_list
 from edge.checking.check import check
 from edge.checking.finding import State
+from edge.checking.software import people_findings
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
+from edge.door.kit import kit_of_release
 from edge.door.renewal import trust
-from edge.errors import ReleaseError
+from edge.errors import GalleryError, ReleaseError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
 from edge.messaging.channels import Channel, Topics
 from edge.messaging.events import Event, EventKind, ReleaseReport
 from edge.messaging.subscriber import Message, Subscriber
 from edge.pipeline import Pipeline
-from edge.records import Decision, Frame, Kind
+from edge.records import Decision, Frame, Kind, Person
 from edge.release.layout import GALLERY as GALLERY_FILE
+from edge.replaying.clip import replay
 from edge.vision.manifest import default_folder
 from edge.vision.reader import Vision
 
@@ -206,6 +209,51 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
             assert daemon._kit.own_models
             wait_until(lambda: daemon.frames > 2, "frames")
     assert EventKind.RELEASE_REFUSED not in kinds(heard)
+
+
+def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
+    """A gallery of the right embedder whose vectors have another length."""
+    people = [Person(f"p{row}", f"Person {row}") for row in range(3)]
+    save_gallery(path, people, np.eye(3, length, dtype=np.float32), np.full(3, 1.0, np.float32), embedder)
+    return path
+
+
+@pytest.mark.parametrize("length", [128, 191, 193, 512])
+def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Vision, length: int) -> None:
+    """The daemon's start, a release, a replay and `edge check` refuse it in one line, before the first face."""
+    embedder = vision.reader.embedder
+    path = gallery_of_length(tmp_path / GALLERY_FILE, embedder.sha256, length)
+    config = msgspec.structs.replace(quick(), gallery=str(path))
+    told = f"{path}: vectors of {length} numbers, the embedder makes {embedder.dimension}; make it again"
+    with pytest.raises(GalleryError, match=told):
+        Daemon(config)
+    with pytest.raises(GalleryError, match=told):
+        kit_of_release(config, tmp_path, vision)
+    with pytest.raises(GalleryError, match=told):
+        next(replay(config, CLIP, path))
+    (finding,) = people_findings(config, vision)
+    assert (finding.state, finding.detail.partition(";")[0]) == (State.FAIL, told.partition(";")[0])
+
+
+@needs_mosquitto
+def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    """The door refuses it in one line, goes on, and takes the next release."""
+    embedder = vision.reader.embedder.sha256
+    desk = Desk(tmp_path / "desk")
+    config = msgspec.structs.replace(
+        door(tmp_path, mqtt), release=ReleaseConfig(source=str(desk.folder), check_every_s=0.1)
+    )
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
+    with hearing(mqtt) as heard, running(config):
+        desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
+        wait_until(lambda: bool(reports(heard)) and "release 1" in reports(heard)[-1].reason, "refused")
+        assert "vectors of 128 numbers, the embedder makes 192" in reports(heard)[-1].reason
+        desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
+        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
+    assert kinds(heard).count(EventKind.RELEASE_REFUSED) == 1
 
 
 def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:

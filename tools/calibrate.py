@@ -125,7 +125,7 @@ def calibrate(
         if path is not None and not path.resolve().parent.is_dir():
             raise InputError(f"{path.parent}: no such folder")
     model = read_manifest(default_folder()).models["embedder"]
-    gallery = load_gallery(gallery_path, model.sha256)
+    gallery = load_gallery(gallery_path, model.sha256, dimension=model.outputs["embedding"].shape[-1])
     if not gallery.people:
         raise InputError(f"{gallery_path}: nobody is enrolled in it")
     centroids = gallery.centroids

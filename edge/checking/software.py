@@ -68,7 +68,8 @@ def people_findings(config: DoorConfig, vision: Vision) -> Iterator[Finding]:
 
 
 def _gallery(config: DoorConfig, vision: Vision) -> Finding:
-    info = load_gallery(Path(config.gallery), vision.reader.embedder.sha256, read_key(config.gallery_key)).info
+    embedder, key = vision.reader.embedder, read_key(config.gallery_key)
+    info = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension).info
     sealed = ", sealed" if config.gallery_key else ""
     if not info.people:
         return bad("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")

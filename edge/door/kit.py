@@ -59,7 +59,7 @@ def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | Non
     embedder = vision.reader.embedder
     key = read_key(config.gallery_key)
     try:
-        gallery = load_gallery(Path(config.gallery), embedder.sha256, key)
+        gallery = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension)
     except GalleryError as error:
         if config.release is None:
             raise
@@ -87,7 +87,8 @@ def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, m
         _test_models(vision)
     else:
         vision = installed or load_vision(config.models, config.detector, config.quality, meter)
-    gallery = load_gallery(folder / GALLERY, vision.reader.embedder.sha256, read_key(config.gallery_key))
+    embedder, key = vision.reader.embedder, read_key(config.gallery_key)
+    gallery = load_gallery(folder / GALLERY, embedder.sha256, key, dimension=embedder.dimension)
     _test_gallery(gallery, folder)
     policy = folder / POLICY
     rules = read_rules(policy) if policy.exists() else rules_of(config.access)

@@ -95,12 +95,20 @@ def nobody(dimension: int, embedder_sha256: str) -> Gallery:
     return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))
 
 
-def load_gallery(path: Path, embedder_sha256: str, key: GalleryKey | None = None) -> Gallery:
+def load_gallery(
+    path: Path, embedder_sha256: str, key: GalleryKey | None = None, *, dimension: int | None = None
+) -> Gallery:
     """Read a gallery and check all of it; with a key it must be sealed, and its version is that of the plain file.
 
     One larger than `MAPPED_FROM` bytes is memory-mapped: its vectors are read once to code them and from then on only
     where somebody might be nearest, its people when they are named, and nobody looks whether one stands in it twice.
     The file must not be written to while it is in use; replacing it is fine.
+
+    Args:
+        path: gallery file.
+        embedder_sha256: the embedder whose vectors are measured against it.
+        key: key of a sealed gallery; None: the file must be plain.
+        dimension: length of the embedder's vectors, which the gallery's must have; None: nothing is measured.
 
     Raises:
         GalleryError: it is missing, truncated, malformed, sealed with another key, or was made by another embedder.
@@ -110,6 +118,11 @@ def load_gallery(path: Path, embedder_sha256: str, key: GalleryKey | None = None
         raise GalleryError(
             f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
             "enrol again with tools/enroll.py"
+        )
+    length = stored.centroids.shape[1]
+    if dimension is not None and length != dimension:
+        raise GalleryError(
+            f"{path}: vectors of {length} numbers, the embedder makes {dimension}; make it again with tools/enroll.py"
         )
     try:
         return Gallery(stored.people, stored.centroids, stored.thresholds_sq, info)

@@ -90,7 +90,7 @@ def replay(
     rules = rules_of(config.access)
     embedder = vision.reader.embedder
     known = (
-        load_gallery(gallery, embedder.sha256, read_key(config.gallery_key))
+        load_gallery(gallery, embedder.sha256, read_key(config.gallery_key), dimension=embedder.dimension)
         if gallery
         else nobody(embedder.dimension, embedder.sha256)
     )
