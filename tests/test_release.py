@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -19,11 +20,13 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import wait_until
-from releases import NOW, Desk, Door, Recording, gallery_bytes, holds, later, new_keys, vector
+from releases import EMBEDDER, NOW, Desk, Door, Recording, gallery_bytes, holds, later, new_keys, vector
 from releasing.transport import export
 
 from edge.errors import ReleaseError
 from edge.identity import shards
+from edge.identity.gallery import save_gallery
+from edge.records import Person
 from edge.release.layout import GALLERY, PIECE_BYTES, POLICY, decode_release, is_repo_name, sha256_of
 from edge.release.mirror import FolderSource, HttpSource
 from edge.release.starting import PROVEN_S, begin
@@ -469,6 +472,32 @@ def test_one_new_hire_costs_one_piece_even_if_every_threshold_moves() -> None:
     cost = sum(len(piece) for piece in after if piece not in known) + 75 * len(after)
     assert cost < 150 * 1024
     assert max(map(len, after)) < PIECE_BYTES + 1024
+
+
+def many(count: int) -> bytes:
+    """A gallery whose vectors are short, because only the number of people counts."""
+    people = [Person(f"p{row:06d}", "") for row in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "g"
+        save_gallery(path, people, np.ones((count, 1), np.float32), np.ones(count, np.float32), EMBEDDER)
+        return path.read_bytes()
+
+
+def test_growth_of_a_pilot_site(desk: Desk) -> None:
+    """A site that began with twenty people grows beyond 7,000: when the list is too long, the gallery is cut again."""
+    repository, grown = desk.repository(), many(7_500)
+    release = repository.add({GALLERY: grown}, EMBEDDER, 7_500)
+    (entry,) = release.files
+    assert entry.rows == shards.rows_for(7_500) > shards.rows_for(20)
+    assert repository.content(entry) == grown
+
+
+def test_release_of_too_many_people(desk: Desk) -> None:
+    """One error with the limit, and nothing is left in the repository: neither a piece nor a release."""
+    before = sorted(path.name for path in desk.path.rglob("*"))
+    with pytest.raises(ReleaseError, match=r"^120000 people make \d+ pieces, too many .* about 105,000 people: divide"):
+        desk.release_files({GALLERY: many(120_000)}, 120_000)
+    assert sorted(path.name for path in desk.path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 300])

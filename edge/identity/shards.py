@@ -59,6 +59,7 @@ def rows_for(people: int, before: int = 0) -> int:
 
     A newcomer costs about two pieces of 800 bytes a row, and the list of pieces 75 bytes each, so the sum is least
     near the root of people / 20. `before` is kept while it is within a factor of four: changing it changes every piece.
+    A list that becomes too long all the same is for the caller to see, and to cut again without `before`.
     """
     best = 1 << max(round(np.log2(max(people / 20, 1)) / 2), 2)
     best = min(best, 128)

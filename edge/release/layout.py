@@ -28,6 +28,7 @@ TIMESTAMP = "timestamp.json"
 FILE_BYTES = 128 * 1024  # no file of the repository, that is no message, is larger
 PIECE_BYTES = 96 * 1024  # a file is cut into pieces of at most so much
 MAX_PIECES = 4096
+MOST_PEOPLE = 105_000  # roughly; the list of their pieces then fills FILE_BYTES
 GALLERY = "gallery.safetensors"
 POLICY = "policy.toml"
 MODELS = "models/"  # names of model files start with this
@@ -100,20 +101,24 @@ def cut_plain(content: bytes) -> list[bytes]:
     return [content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
 
 
+def fits(release: Release) -> bool:
+    """Whether the list of a release fits in one message."""
+    return len(msgspec.json.encode(release)) <= FILE_BYTES
+
+
 def encode_release(release: Release) -> bytes:
     """The bytes that are signed.
 
     Raises:
         ReleaseError: too much for one message.
     """
-    content = msgspec.json.encode(release)
-    if len(content) > FILE_BYTES:
+    if not fits(release):
         pieces = sum(len(entry.pieces) for entry in release.files)
         raise ReleaseError(
-            f"the release has {pieces} pieces, too many to list in one message of {FILE_BYTES} bytes; "
-            "this gallery is too large to be pushed to doors"
+            f"{release.people} people make {pieces} pieces, too many to list in {FILE_BYTES} bytes; a release holds "
+            f"about {MOST_PEOPLE:,} people: divide the site into several, each with its own repository"
         )
-    return content
+    return msgspec.json.encode(release)
 
 
 def decode_release(content: bytes, max_bytes: int) -> Release:

@@ -27,20 +27,17 @@ from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
 from edge.identity import shards
 from edge.release.layout import (
-    GALLERY,
     MODELS,
-    PIECE_BYTES,
     TARGET,
     TIMESTAMP,
     Entry,
     Release,
-    cut_plain,
     encode_release,
     piece_name,
-    refer,
     sha256_of,
 )
 from edge.system.files import replace_file
+from releasing.cutting import cut_release
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 RELEASE_FIELD = "x-threshold-release"  # in the signed timestamp: the number, for people who look at it
@@ -139,20 +136,29 @@ class Repository:
         return shards.join(pieces, entry.length) if entry.rows else b"".join(pieces)
 
     def add(self, files: Mapping[str, bytes], embedder_sha256: str, people: int) -> Release:
-        """Cut files into pieces and list them as the next release; the newest one again if nothing has changed."""
+        """Cut files into pieces and list them as the next release; the newest one again if nothing has changed.
+
+        Raises:
+            ReleaseError: the gallery is not one, or too large to be listed; nothing is written.
+        """
         newest = self.newest()
-        entries = tuple(self._entry(name, files[name], people, newest) for name in sorted(files))
-        if newest is not None and newest.files == entries and newest.embedder_sha256 == embedder_sha256:
-            return newest
-        release = Release(
+        draft = Release(
             v=1,
             release=newest.release + 1 if newest else 1,
             made_at=self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             embedder_sha256=embedder_sha256,
             people=people,
-            files=entries,
+            files=(),
         )
-        replace_file(self.path / "releases" / f"{release.release}.json", encode_release(release))
+        release, pieces = cut_release(draft, files, newest)
+        if newest is not None and newest.files == release.files and newest.embedder_sha256 == embedder_sha256:
+            return newest
+        content = encode_release(release)
+        for piece in pieces:
+            path = self.path / "pieces" / sha256_of(piece)
+            if not path.exists():
+                replace_file(path, piece)
+        replace_file(self.path / "releases" / f"{release.release}.json", content)
         return release
 
     def sign(self, release: Release, valid_days: int | None = None) -> None:
@@ -244,23 +250,6 @@ class Repository:
     def roles_of(self, keyid: str) -> list[str]:
         """The roles that a key may sign for."""
         return [role for role in ROLES if keyid in self.root.signed.roles[role].keyids]
-
-    def _entry(self, name: str, content: bytes, people: int, newest: Release | None) -> Entry:
-        rows = 0
-        if name == GALLERY:
-            before = newest.file(GALLERY) if newest else None
-            rows = shards.rows_for(people, before.rows if before else 0)
-            try:
-                pieces = shards.cut(content, rows, PIECE_BYTES)
-            except ValueError as error:
-                raise ReleaseError(f"{GALLERY}: cannot be cut ({error})") from error
-        else:
-            pieces = cut_plain(content)
-        for piece in pieces:
-            path = self.path / "pieces" / sha256_of(piece)
-            if not path.exists():
-                replace_file(path, piece)
-        return Entry(name, sha256_of(content), len(content), refer(pieces), rows)
 
     def _piece(self, sha256: str) -> bytes:
         try:
