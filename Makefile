@@ -91,18 +91,21 @@ $(VENV)/supply: $(VENV)/created requirements/supply.in
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/supply.in
 	@touch $@
 
-lock: $(VENV)/supply  ## the exact versions and hashes for a door; UPGRADE=--upgrade for the newest
+lock: $(VENV)/supply  ## the exact versions and hashes for doors and desktops; UPGRADE=--upgrade for the newest
 	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/device.txt
 	$(LOCK) --python-version 3.11 --python-platform aarch64-unknown-linux-gnu -c systemd/constraints-bookworm.txt \
 		pyproject.toml -o requirements/device-bookworm.txt
 	$(LOCK) --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
+	$(LOCK) --universal --python-version 3.11 -c requirements/device.txt -c requirements/build.txt \
+		--extra desktop --extra monitor --extra metrics --extra demo pyproject.toml requirements/desktop.in \
+		-o requirements/desktop.txt
 
 sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
 	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --sv 1.6 -o requirements/device.cdx.json
 
 audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs the internet
-	for lock in device device-bookworm build; do \
+	for lock in device device-bookworm desktop build; do \
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 clean:  ## remove what make made

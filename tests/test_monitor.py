@@ -105,10 +105,31 @@ def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) 
     assert sign_in(client, TOKEN) == 429
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1", "user@127.0.0.1", "127.0.0.1:x", "127.0.0.1\t"],
+)
 def test_another_name_for_this_machine_is_not_served(open_client: Callable[..., TestClient], host: str) -> None:
     """A page of evil.example that resolves to 127.0.0.1 (DNS rebinding)."""
     assert open_client().get("/", headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1/login?", "127.0.0.1:80/static/?", "127.0.0.1/login#", "[::1]:80:90"])
+def test_host_headers_with_a_path_refused(open_client: Callable[..., TestClient], host: str) -> None:
+    """starlette 1.0.0 read the path of the request from it, so that any page looked like the sign-in page."""
+    assert open_client(TOKEN).get("/", headers={"Host": host}).status_code == 421
+
+
+def test_two_host_headers_refused(open_client: Callable[..., TestClient]) -> None:
+    """The guard could read one and the router the other."""
+    assert open_client().get("/", headers=[("Host", "127.0.0.1"), ("Host", "evil.example")]).status_code == 421
+
+
+def test_paths_open_without_a_token(open_client: Callable[..., TestClient]) -> None:
+    """The sign-in page and its looks, nothing that only begins like them."""
+    client = open_client(TOKEN)
+    assert [client.get(path).status_code for path in ("/login", "/static/monitor.css")] == [200, 200]
+    assert [client.get(path).status_code for path in ("/loginx", "/login/x", "/staticx", "/")] == [401] * 4
 
 
 @pytest.mark.parametrize("host", ["localhost:8450", "127.0.0.1", "[::1]:8450", "desk.example"])

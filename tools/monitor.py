@@ -86,7 +86,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if bool(arguments.cert) != bool(arguments.key):
         parser.error("--cert and --key go together")
     if missing := [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]:
-        raise InputError(f"this needs {', '.join(missing)}; run: pip install '.[monitor]' in Threshold's folder")
+        raise InputError(
+            f"this needs {', '.join(missing)}; run in Threshold's folder: "
+            "pip install --require-hashes --only-binary :all: -r requirements/desktop.txt"
+        )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)

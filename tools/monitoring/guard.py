@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -22,10 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitoring.keys import Keys
 from monitoring.visit import CSRF, Fields, Visit
 
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 MOST_BYTES = 256 * 1024  # of a form
 BODY_S = 20.0  # a form that takes longer to arrive is given up
 MOST_FIELDS = 5000
-OPEN_PATHS = ("/login", "/static/")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -96,13 +97,13 @@ class Guard:
     async def _judge(self, request: Request) -> tuple[Response | None, Visit]:
         """Why the request is turned away, or None; and what the pages may know of it."""
         rules, nobody = self._rules, Visit("", {}, False)
-        if not host_allowed(request.headers.get("host", ""), rules):
+        if not host_allowed(request.headers.getlist("host"), rules):
             told = "This name is not ours. Use the address itself, or start the monitor with --name NAME.\n"
             return PlainTextResponse(told, 421), nobody
         cookie = request.cookies.get(rules.cookie, "")
         holds = rules.keys.required and rules.keys.session_holds(cookie, int(time.time()))
         bound = cookie if holds else ""
-        if rules.keys.required and not holds and not request.url.path.startswith(OPEN_PATHS):
+        if rules.keys.required and not holds and not is_open(request.scope["path"]):
             return _sign_in_first(request), nobody
         fields: Fields = {}
         if request.method == "POST":
@@ -134,12 +135,21 @@ class Guard:
         return None, fields
 
 
-def host_allowed(host: str, rules: Rules) -> bool:
-    """Whether a Host header names us, whatever the port."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+def is_open(path: str) -> bool:
+    """Whether a path is served without a session.
+
+    Args:
+        path: as the router matches it (`scope["path"]`), never as `request.url` puts it together from the Host header.
+    """
+    return path == "/login" or path.startswith("/static/")
+
+
+def host_allowed(hosts: Sequence[str], rules: Rules) -> bool:
+    """Whether the Host headers of a request are one, and name us; any port will do."""
+    match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+    if match is None:
         return False
+    name = match["v6"] or match["name"]
     if name in rules.names or name == "localhost":
         return True
     try:

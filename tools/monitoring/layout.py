@@ -33,7 +33,7 @@ def layout(title: str, body_html: str, request: Request) -> str:
         request: tells which entry of the navigation is the current one.
     """
     places: tuple[Place, ...] = request.app.state.places
-    path = request.url.path
+    path: str = request.scope["path"]
     entries = "" if path == "/login" else "".join(_entry(place, path) for place in places)
     nav = f'<nav aria-label="Views"><ul>{entries}</ul></nav>' if entries else ""
     return (
