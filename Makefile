@@ -1,11 +1,14 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock sbom audit clean
+.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# The pure stages, from motion to access rules, and the records around them: no process, broker or network.
+QUICK := architecture motion tracker properties_tracker lookout vision camera_health gallery coarse verdict \
+	properties_verdict lockout liveness liveness_cues liveness_verdict challenge schedule policy config events files
 # The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
@@ -33,6 +36,9 @@ $(VENV)/dev: $(VENV)/created pyproject.toml
 
 demo: $(VENV)/demo  ## a bundled clip becomes events on a real MQTT connection
 	$(BIN)/edge demo
+
+quick: $(VENV)/dev  ## while you work: the tests of the pure stages, under 30 seconds
+	$(BIN)/pytest -n auto --dist loadfile $(addprefix tests/test_,$(addsuffix .py,$(QUICK))) $(PYTEST_ARGS)
 
 test: lint types unit  ## everything that must be green: lint, types, tests
 

@@ -9,8 +9,8 @@
 # browser. The root is made by debootstrap, entered by chroot, and kept in $XDG_CACHE_HOME/threshold/bare; the clone and
 # its environment are made from scratch each time. Mounts are made in a namespace of their own and vanish with it.
 #
-# SUITE in the environment: trixie (Python 3.13, the default) or bookworm (Python 3.11). Exit codes: 0 done, 1 something
-# failed, 2 something is missing.
+# SUITE in the environment: trixie (Python 3.13, the default) or bookworm (Python 3.11). Exit codes: 77 no such root can be
+# made or entered here, else that of the command.
 set -euo pipefail
 
 SUITE=${SUITE:-trixie}
@@ -28,16 +28,17 @@ if [ "${1:-}" = --clean ]; then
     rm -rf --one-file-system "$CACHE"
     exit
 fi
-[ "$(id -u)" = 0 ] || stop 2 "a Debian root is built and entered as root; run  sudo make test-bare"
+[ "$(id -u)" = 0 ] || stop 77 "a Debian root is built and entered as root; run  sudo make test-bare"
 for program in debootstrap unshare chroot git; do
-    command -v "$program" >/dev/null || stop 2 "missing: $program; run  apt-get install debootstrap util-linux coreutils git"
+    command -v "$program" >/dev/null || stop 77 "missing: $program; run  apt-get install debootstrap util-linux coreutils git"
 done
 
+unshare --mount true 2>/dev/null || stop 77 "this container allows no mount namespaces"
 if [ ! -e "$ROOT.ready" ]; then
     rm -rf --one-file-system "$ROOT"
     mkdir -p "$CACHE"
     debootstrap --variant=minbase --include=python3,python3-venv,make,git "$SUITE" "$ROOT" "$MIRROR" >"$ROOT.log" 2>&1 ||
-        stop 1 "debootstrap failed; see $ROOT.log"
+        stop 77 "debootstrap failed; see $ROOT.log"
     chroot "$ROOT" useradd --create-home --shell /bin/sh "$USER_INSIDE"
     touch "$ROOT.ready"
 fi
