@@ -13,6 +13,8 @@ QUICK := architecture motion tracker properties_tracker lookout vision camera_he
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
 HA_PYTHON_VERSION ?= 3.13.2
+# With the versions that this commit was tested with, so that a release of somebody else's package breaks nothing here.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --only-binary :all: --custom-compile-command 'make lock' \
 	--constraints requirements/constraints.txt $(UPGRADE)
 
@@ -24,14 +26,14 @@ $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/demo: $(VENV)/created pyproject.toml
+$(VENV)/demo: $(VENV)/created pyproject.toml requirements/dev.txt
 	@echo "fetching packages, for a minute or so"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(INSTALL) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/dev: $(VENV)/created pyproject.toml
+$(VENV)/dev: $(VENV)/created pyproject.toml requirements/dev.txt
 	@echo "fetching packages, for some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo  ## a bundled clip becomes events on a real MQTT connection
@@ -105,6 +107,9 @@ lock: $(VENV)/supply  ## the exact versions and hashes for doors and desktops; U
 	$(LOCK) --universal --python-version 3.11 -c requirements/device.txt -c requirements/build.txt \
 		--extra desktop --extra monitor --extra metrics --extra demo pyproject.toml requirements/desktop.in \
 		-o requirements/desktop.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command 'make lock' \
+		-c requirements/constraints.txt -c requirements/desktop.txt $(UPGRADE) --extra dev pyproject.toml \
+		-o requirements/dev.txt
 
 sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
 	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject pyproject.toml --mc-type application \

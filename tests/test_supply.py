@@ -72,11 +72,16 @@ def test_every_package_has_one_version_and_the_hashes_of_its_files(lock: str) ->
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in pin.hashes), pin
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("device.txt", ()), ("device-bookworm.txt", ()), ("desktop.txt", EXTRAS)])
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("device.txt", ()), ("device-bookworm.txt", ()), ("desktop.txt", EXTRAS), ("dev.txt", ("dev",))],
+)
 def test_the_lock_covers_what_a_door_needs(lock: str, extras: tuple[str, ...]) -> None:
     """Change a dependency in pyproject.toml, and `make lock` is due; the desktop's lock covers its extras, too."""
     locked = pins(lock)
     for requirement in wanted(*extras):
+        if requirement.name == "threshold-edge":
+            continue
         versions = [pin.version for pin in locked if pin.name == canonicalize_name(requirement.name)]
         assert versions, f"{requirement.name} is not locked: make lock"
         assert all(requirement.specifier.contains(each) for each in versions), f"{requirement}: make lock"
