@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -328,12 +328,97 @@ def test_after_a_removal_nothing_on_the_door_holds_the_vector(tmp_path: Path, de
         assert len(holds(state, vector(8).tobytes())) == 2  # the rest can still be rolled back to
 
 
-def test_somebody_whose_vector_was_replaced_is_forgotten_too(tmp_path: Path, desk: Desk) -> None:
+def with_vector(people: Sequence[int], of: int, seed: int, embedder: str = EMBEDDER) -> bytes:
+    """A gallery in which one person has another vector than `gallery_bytes` gives them."""
+    vectors = np.stack([vector(seed if person == of else person) for person in people])
+    names = [Person(f"p{person:06d}", f"Person Nr. {person}") for person in people]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "g"
+        save_gallery(path, names, vectors, np.ones(len(people), np.float32), embedder)
+        return path.read_bytes()
+
+
+def test_rollback_copy_after_a_leaver(tmp_path: Path) -> None:
     old = gallery_bytes([1, 2, 3])
-    new = gallery_bytes([1, 3, 4])
-    kept = shards.retained(old, new)
+    kept = shards.retained(old, gallery_bytes([1, 3, 4]))
     assert shards.ids(kept) == {"p000001", "p000003"}
     assert vector(2).tobytes() not in kept
+
+
+def test_rollback_copy_after_a_replaced_vector(tmp_path: Path, desk: Desk) -> None:
+    """A person who was enrolled again keeps the id; the old vector is gone from the whole disk of the door."""
+    old = gallery_bytes([1, 2, 3])
+    kept = shards.retained(old, with_vector([1, 2, 3], of=2, seed=99))
+    assert shards.ids(kept) == {"p000001", "p000003"}
+    assert vector(2).tobytes() not in kept
+    state = tmp_path / "state"
+    with Door(state, desk.root, FolderSource(desk.folder)) as door:
+        settled(door, 1)
+        assert holds(state, vector(7).tobytes())
+        desk.release_files({GALLERY: with_vector(range(20), of=7, seed=99)}, 20)
+        settled(door, 2)
+        assert not holds(state, vector(7).tobytes())
+        assert len(holds(state, vector(8).tobytes())) == 2
+
+
+def test_rollback_copy_of_another_embedder(tmp_path: Path) -> None:
+    """Vectors cannot be compared then: those who stay are kept by their ids, and leavers are not."""
+    old = gallery_bytes([1, 2, 3])
+    kept = shards.retained(old, with_vector([1, 3, 4], of=3, seed=99, embedder="f" * 64))
+    assert shards.ids(kept) == {"p000001", "p000003"}
+    assert vector(2).tobytes() not in kept
+    assert vector(3).tobytes() in kept
+
+
+def policy_of(*people: str) -> bytes:
+    """Access rules that name these people."""
+    return f"[doors.front]\nallow = [{{ people = {list(people)} }}]\n".encode()
+
+
+def test_rules_in_the_rollback_copy(tmp_path: Path, desk: Desk) -> None:
+    """No id of a leaver stays in the old rules, and a rollback gives nobody access back: the new rules hold."""
+    state = tmp_path / "state"
+    desk.release(range(20), extra={POLICY: policy_of("p000007", "p000008")})
+    with Door(state, desk.root, FolderSource(desk.folder)) as door:
+        settled(door, 2)
+        assert holds(state, b"p000007")
+        desk.release([*range(7), *range(8, 20)], extra={POLICY: policy_of("p000008")})
+        settled(door, 3)
+        assert not holds(state, b"p000007")
+        current = door.store.current()
+    assert current is not None
+    damage(state, current)
+    assert runs(state) == 2
+    assert (Store(state).path(current.previous) / POLICY).read_bytes() == policy_of("p000008")
+
+
+def damage(state: Path, current: Current) -> None:
+    """Cut the gallery of the release that runs, so that the door rolls back at its next start."""
+    path = Store(state).path(current.folder) / GALLERY
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(("first", "second"), [(policy_of("p000001"), None), (None, policy_of("p000001"))])
+def test_rules_of_a_rollback_are_the_newest(
+    tmp_path: Path, desk: Desk, first: bytes | None, second: bytes | None
+) -> None:
+    """Rules that a release brings or takes away hold after a rollback, too; damaged ones are noticed."""
+    state = tmp_path / "state"
+    desk.release(range(20), extra={POLICY: first} if first else {})
+    with Door(state, desk.root, FolderSource(desk.folder)) as door:
+        wait_until(lambda: door.keeper.standing.ok, "the first release runs")
+        desk.release(range(21), extra={POLICY: second} if second else {})
+        wait_until(lambda: door.gallery is not None and len(door.gallery.people) == 21, "the second release runs")
+    store = Store(state)
+    current = store.current()
+    assert current is not None
+    kept = store.path(current.previous) / POLICY
+    assert (kept.read_bytes() if kept.exists() else None) == second
+    store.check(current.previous)
+    if second:
+        kept.write_bytes(b"")
+        with pytest.raises(ReleaseError, match=r"policy.toml is damaged"):
+            store.check(current.previous)
 
 
 def test_a_release_that_never_runs_for_long_is_rolled_back(tmp_path: Path, desk: Desk) -> None:
@@ -363,8 +448,7 @@ def test_a_release_damaged_on_the_disk_is_rolled_back(tmp_path: Path, desk: Desk
         settled(door, 2)
         current = door.store.current()
     assert current is not None
-    path = Store(state).path(current.folder) / GALLERY
-    path.write_bytes(path.read_bytes()[:-1])
+    damage(state, current)
     assert runs(state) == 1
 
 

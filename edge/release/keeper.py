@@ -2,9 +2,9 @@
 
 The door takes what is prepared between two frames, when it is `ready`. Everything slow happens here.
 
-Removal comes before rollback. Once a new release runs, nothing on the disk holds anybody whom it does not: of the old
-one, kept to roll back to, only those rows of the gallery stay that the new one has too; its other files are purged if
-that cannot be done.
+Removal comes before rollback. After activation, people removed by the new release are also deleted from the copy of the
+old one that is kept for a rollback: only those rows of its gallery stay that the new one has too, and the new access
+rules replace the old ones. If that cannot be done, the whole copy is purged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import msgspec
 
 from edge.errors import ReleaseError, ThresholdError
 from edge.instants import instant_of
-from edge.release.layout import GALLERY, MODELS, Entry, Release
+from edge.release.layout import GALLERY, MODELS, POLICY, Entry, Release
 from edge.release.mirror import Changed, Source
 from edge.release.standing import News, Standing, standing_of
 from edge.release.starting import PROVEN_S
@@ -220,22 +220,34 @@ class Keeper(Generic[K]):
         purge_all(self._superseded)
         if before is None:
             return
-        old = self._store.path(before.folder) / GALLERY
         try:
-            was = self._store.read(before.folder, GALLERY)
-            kept = self._retain(was, self._store.read(current.folder, GALLERY))
-        except (OSError, ThresholdError):
-            kept = None
-        if kept is None:
+            self._reduce(before.folder, current.folder)
+        except (OSError, ThresholdError) as error:
+            log.warning("release %d: purged, not kept for a rollback: %s", before.release, error)
             self._store.sweep()
             return
-        if kept != was:
-            purge(old)
-            self._store.amend(before.folder, kept)
         self._store.point(
             msgspec.structs.replace(current, previous=before.folder, previous_release=before.release)
         )  # fmt: skip
         self._store.sweep()
+
+    def _reduce(self, old: str, new: str) -> None:
+        """Leave nothing in an old release's folder about people whom the new release does not hold.
+
+        The new access rules replace the old ones: they may name a leaver, and a rollback must not give access back.
+
+        Raises:
+            OSError, ThresholdError: that failed.
+        """
+        was = self._store.read(old, GALLERY)
+        kept = self._retain(was, self._store.read(new, GALLERY))
+        if kept is None:
+            raise ReleaseError("its gallery cannot be compared with the new one")
+        if kept != was:
+            self._store.amend(old, GALLERY, kept)
+        rules = self._store.policy(new)
+        if rules != self._store.policy(old):
+            self._store.amend(old, POLICY, rules)
 
     def _settled(self) -> None:
         """The repository offers what runs already."""

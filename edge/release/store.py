@@ -23,11 +23,11 @@ import msgspec
 
 from edge.decoding import UNREADABLE
 from edge.errors import ReleaseError
-from edge.release.layout import GALLERY, TARGET, Release, sha256_of
+from edge.release.layout import GALLERY, POLICY, TARGET, Release, sha256_of
 from edge.system.files import replace_file
 
 _ZEROS = b"\0" * 65536
-FILTERED = "gallery.sha256"  # beside a gallery with fewer people than the release listed
+_NOTE = ".sha256"  # suffix of a note beside a file that differs from the release's list; empty: it was removed
 MAX_UNPROVEN_STARTS = 3  # new models that never ran for long enough in so many starts are rolled back
 
 
@@ -168,10 +168,20 @@ class Store:
         except (ReleaseError, ValueError):
             return datetime.fromtimestamp(0, UTC)
 
-    def amend(self, folder: str, gallery: bytes) -> None:
-        """Give a release to roll back to a gallery with fewer people."""
-        replace_file(self.path(folder) / FILTERED, sha256_of(gallery).encode(), private=True)
-        self._put(self.path(folder) / GALLERY, gallery)
+    def amend(self, folder: str, name: str, content: bytes | None) -> None:
+        """Replace a file of a release that is kept for a rollback, or remove it; the old content is overwritten.
+
+        Args:
+            folder: of the release.
+            name: GALLERY or POLICY; the release need not have listed it.
+            content: new content; None: remove the file.
+        """
+        path = self.path(folder) / name
+        note = b"" if content is None else sha256_of(content).encode()
+        replace_file(self._note(folder, name), note, private=True)
+        purge(path)
+        if content is not None:
+            self._put(path, content)
 
     def read(self, folder: str, name: str) -> bytes:
         """A file of a release as it arrived.
@@ -184,6 +194,17 @@ class Store:
         content = path.read_bytes()
         return self._cloak.show(content, path) if name == GALLERY else content
 
+    def policy(self, folder: str) -> bytes | None:
+        """The access rules of a release; None: it has none, and those of door.toml hold.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        try:
+            return self.read(folder, POLICY)
+        except FileNotFoundError:
+            return None
+
     def galleries(self) -> Iterator[Path]:
         """The galleries of every release on this disk."""
         yield from sorted(self._releases.glob(f"*/{GALLERY}"))
@@ -192,21 +213,26 @@ class Store:
         replace_file(path, self._cloak.hide(content, path) if path.name == GALLERY else content, private=True)
 
     def check(self, folder: str) -> None:
-        """Compare the files of a release with its list; a rollback copy's gallery may have been filtered.
+        """Compare the files of a release with its list, or with what `amend` has noted.
 
         Raises:
             ReleaseError: one is missing or damaged.
         """
-        for entry in self.release(folder).files:
-            try:
-                content = self.read(folder, entry.name)
-            except OSError as error:
-                raise ReleaseError(f"{self.path(folder)}: {entry.name} cannot be read ({error.strerror})") from error
-            expected = entry.sha256
-            if entry.name == GALLERY and (self.path(folder) / FILTERED).exists():
-                expected = (self.path(folder) / FILTERED).read_text()
-            if sha256_of(content) != expected:
-                raise ReleaseError(f"{self.path(folder)}: {entry.name} is damaged")
+        listed = {entry.name: entry.sha256 for entry in self.release(folder).files}
+        for name in listed | {name: "" for name in (GALLERY, POLICY) if self._note(folder, name).exists()}:
+            self._check_file(folder, name, listed.get(name, ""))
+
+    def _note(self, folder: str, name: str) -> Path:
+        return (self.path(folder) / name).with_suffix(_NOTE)
+
+    def _check_file(self, folder: str, name: str, expected: str) -> None:
+        try:
+            if name in (GALLERY, POLICY) and self._note(folder, name).exists():
+                expected = self._note(folder, name).read_text()
+            if expected and sha256_of(self.read(folder, name)) != expected:
+                raise ReleaseError(f"{self.path(folder)}: {name} is damaged")
+        except OSError as error:
+            raise ReleaseError(f"{self.path(folder)}: {name} cannot be read ({error.strerror})") from error
 
     def sweep(self) -> None:
         """Purge everything that `current.json` does not name."""
