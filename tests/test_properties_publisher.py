@@ -104,6 +104,7 @@ class ModelConnection:
         self.last_seq = 0
         self.waiting: list[Receipt] = []
         self.idle = 0
+        self.pinged = False
 
     def publish(self, message: Outgoing) -> int:
         self.number += 1
@@ -119,12 +120,17 @@ class ModelConnection:
         elif channel is Channel.OPEN:
             opening = cast("Open", decode(channel, message.payload))
             assert self.world.now_ns < self.world.openings[opening.id], "an opening sent late"
+            assert self.pinged, "an opening that a broker would pass on when it thaws"
             assert (message.retain, message.qos, message.expiry_s in range(1, 4)) == (False, 1, True)
             self.world.published[opening.id] += 1
         under_way = [*self.sent.values(), *self.taken.values()]
+        self.pinged = False
         assert len(under_way) <= self.receive_max, "more under way than the broker lets us"
         assert sum(each.topic == TOPICS.of(Channel.EVENTS) for each in under_way) <= WINDOW
         return self.number
+
+    def ping(self) -> None:
+        self.pinged = True
 
     def congested(self) -> bool:
         return False

@@ -82,6 +82,10 @@ class BoundedClient(paho.Client):
                 self._sock_recv(1)
             raise
 
+    def ping(self) -> None:
+        """Send PINGREQ now; paho itself does it when the line has been quiet for long."""
+        self._send_pingreq()
+
     def _handle_publish(self) -> MQTTErrorCode:
         if self._in_packet["command"] & _QOS_2:
             self.offence = "sent a message of QoS 2, which nobody asked for"

@@ -54,6 +54,10 @@ class Connection:
         """
         return send(self._client, self.protocol, self._inbox, message)
 
+    def ping(self) -> None:
+        """Send the broker something to answer, ahead of what is published next. Does nothing on an ended connection."""
+        self._client.ping()
+
     def congested(self) -> bool:
         """Whether bytes wait because the network does not take them."""
         return self._client.want_write()

@@ -151,12 +151,14 @@ class Session:
     def _send(self) -> None:
         """Hand over what may be sent now: events as far as the window allows, then openings, then the rest.
 
-        In this order, an opening on its way has an event before it that is not acknowledged. A broker that was frozen
-        and finds the connection cut stops at that event, and does not pass on the opening behind it.
+        Where the broker allows so few messages under way that events would take all places, one place is left for an
+        opening that waits.
         """
         voice, connection, flight = self._voice, self._connection, self._flight
         voice.expire_late()
-        room = min(WINDOW - flight.events, max(connection.receive_max - SPARE, 1) - len(flight))
+        room = min(WINDOW - flight.events, self._places() - len(flight))
+        if voice.desk.opening_waits():
+            room = min(room, connection.receive_max - 1 - len(flight))
         for event in self._pending(max(flight.sent_seq, voice.progress.done_seq), room):
             copy = msgspec.structs.replace(event, published_at=instant(voice.wall_ns()))
             number = connection.publish(voice.outgoing(Channel.EVENTS, copy))
@@ -174,12 +176,22 @@ class Session:
         if (report := voice.desk.take_health()) is not None and not connection.congested():
             connection.publish(voice.outgoing(Channel.HEALTH, report))
 
+    def _places(self) -> int:
+        """How many messages may be under way without filling those kept for openings and status."""
+        return max(self._connection.receive_max - SPARE, 1)
+
     def _send_opening(self, opening: Opening) -> None:
+        """Send it behind a ping.
+
+        A broker that was frozen and finds the connection cut stops at the ping, which it cannot answer, and does not
+        pass on the opening behind it.
+        """
         voice = self._voice
         if opening.expires_ns <= voice.monotonic_ns():
             voice.expire(opening, voice.too_old())
             return
         message = voice.outgoing(Channel.OPEN, opening.message, opening.expires_ns)
+        self._connection.ping()
         try:
             number = self._connection.publish(message)
         except BrokerError:
@@ -190,7 +202,7 @@ class Session:
     def _send_snapshots(self) -> None:
         """Pictures, each after its event, and while the network takes them: nothing else shall wait for them."""
         voice, connection, flight = self._voice, self._connection, self._flight
-        while len(flight) < connection.receive_max - SPARE and not connection.congested():
+        while len(flight) < self._places() and not connection.congested():
             sent_seq = max(flight.sent_seq, voice.progress.done_seq)
             snapshot = voice.desk.take_snapshot(sent_seq, voice.monotonic_ns())
             if snapshot is None:
