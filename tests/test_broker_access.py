@@ -31,7 +31,7 @@ from releasing.transport import publish
 from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.instants import instant
-from edge.messaging.channels import MESSAGE_BYTES, Channel, Topics, repo_topic
+from edge.messaging.channels import Channel, Topics, repo_topic
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
 from edge.messaging.endpoint import read_endpoint
@@ -122,9 +122,7 @@ def enter(broker: Site) -> Iterator[Callable[..., Connection]]:
     made: list[Connection] = []
 
     def enter(name: str, will: Outgoing | None = None) -> Connection:
-        made.append(
-            connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=MESSAGE_BYTES)[0]
-        )
+        made.append(connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=64 * 1024)[0])
         return made[-1]
 
     yield enter
@@ -555,3 +553,30 @@ def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
 def test_a_name_that_would_break_the_rules_gets_no_certificate(site: Path, name: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         keys(site, "client", name)
+
+
+def test_queue_of_an_absent_listener_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """A stolen board that floods its topics cannot fill the broker's memory; the shipped limits, in small."""
+    limits = [
+        line for line in (SHIPPED / "threshold.conf").read_text().splitlines() if line.startswith(("max_", "memory_"))
+    ]
+    assert {"max_queued_bytes 67108864", "memory_limit 268435456"} <= set(limits)
+    conf = "\n".join(["allow_anonymous true", *limits, ""]).replace(
+        "max_queued_bytes 67108864", "max_queued_bytes 500000"
+    )
+    with Mosquitto(tmp_path, conf=conf) as broker:
+        config = MqttConfig(url=broker.url)
+        with Subscriber(config, channels=[Channel.EVENTS], session="archive"):
+            pass
+        front, _ = connect(config, client_id="front")
+        for _number in range(20):
+            assert answer_to(front, FRONT.of(Channel.EVENTS), b"x" * 50_000) == ""
+        with Subscriber(config, channels=[Channel.EVENTS], session="archive") as archive:
+            assert answer_to(front, BACK.of(Channel.EVENTS), b"last") == ""
+            kept = []
+            for message in archive.messages(8.0):
+                if message.payload == b"last":
+                    break
+                kept.append(len(message.payload))
+        front.close()
+    assert 0 < sum(kept) <= 600_000

@@ -19,7 +19,7 @@ from edge.config import AccessConfig, CameraConfig, DoorConfig, HomeAssistantCon
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.errors import CameraError, GalleryError, OutboxError
-from edge.messaging.channels import MESSAGE_BYTES, Channel, Topics
+from edge.messaging.channels import Channel, Topics
 from edge.messaging.events import Event, Health, Occupancy, Open, Status
 from edge.messaging.homeassistant import introduction
 from edge.messaging.login import connect
@@ -134,7 +134,7 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
     told = [report.somebody for report in records(heard, Occupancy)]
     assert not told[0]
     assert told[-2:] == [True, False]
-    home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=MESSAGE_BYTES)
+    home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=64 * 1024)
     home.subscribe([made.message.topic], qos=1)
     home.spin(1.0)
     assert made.message.payload in [message.payload for message in home.messages()]

@@ -20,7 +20,7 @@ from edge.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfi
 from edge.door.doorstep import Doorstep
 from edge.errors import ConfigError
 from edge.messaging.birth import Birth
-from edge.messaging.channels import MESSAGE_BYTES, Channel
+from edge.messaging.channels import Channel
 from edge.messaging.connection import Connection
 from edge.messaging.desk import Link
 from edge.messaging.events import ACCESS_KINDS, CameraState, EventKind, Occupancy, Record, encode, schemas
@@ -287,7 +287,7 @@ class Listener:
 
 @contextlib.contextmanager
 def listening(config: MqttConfig) -> Iterator[Listener]:
-    connection, _ = connect(config, client_id="home-assistant", max_packet_bytes=MESSAGE_BYTES)
+    connection, _ = connect(config, client_id="home-assistant", max_packet_bytes=64 * 1024)
     connection.subscribe(["#"], qos=1)
     try:
         yield Listener(connection)
