@@ -47,7 +47,8 @@ cp -L /etc/resolv.conf /etc/hosts "$ROOT/etc/"
 
 rm -rf --one-file-system "${ROOT:?}$HOME_INSIDE"
 mkdir -p "$ROOT$HOME_INSIDE" "$ROOT/var/cache/pip"
-git clone --quiet --no-hardlinks . "$ROOT$HOME_INSIDE/threshold"
+git -c safe.directory='*' bundle create --quiet "$ROOT.bundle" HEAD # root may not clone what another user owns
+git clone --quiet "$ROOT.bundle" "$ROOT$HOME_INSIDE/threshold"
 chroot "$ROOT" chown -R "$USER_INSIDE:" "$HOME_INSIDE" /var/cache/pip
 
 environment=(HOME="$HOME_INSIDE" USER="$USER_INSIDE" LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin PIP_CACHE_DIR=/var/cache/pip)
