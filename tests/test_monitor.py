@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,11 +21,16 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 
 from fleets import Fleet, a_health, a_release, a_status, an_event
 from monitoring.app import House, make_app
+from monitoring.connections import HEAD_S, MOST_FROM_ADDRESS
 from monitoring.fleet import MOST_DOORS, MOST_TEXT, plain
 from monitoring.guard import Rules
 from monitoring.history import DAY_MS, Bounds, History
 from monitoring.hub import Hub
-from monitoring.keys import TRIES, Keys, read_token
+from monitoring.keys import TRIES, Attempts, Keys, read_token
+from monitoring.server import serving
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from edge.errors import InputError
@@ -98,11 +106,97 @@ def test_a_forged_or_expired_session_is_none() -> None:
     assert not keys.session_holds("", 1000)
 
 
+def test_sign_in_form_no_test_of_guesses() -> None:
+    """What its form brings back differs from process to process, so it says nothing about the token."""
+    assert Keys(TOKEN).csrf("") != Keys(TOKEN).csrf("")
+    assert Keys(TOKEN).csrf("a") == Keys(TOKEN).csrf("a") != Keys(TOKEN).csrf("b")
+
+
+def test_form_of_a_session_refused_without_it(open_client: Callable[..., TestClient]) -> None:
+    """The sign-in page's token is no token of a session, nor the other way round."""
+    keys = Keys(TOKEN)
+    cookie = keys.open_session(1000)
+    assert keys.csrf_fits(keys.csrf(cookie), cookie)
+    assert not keys.csrf_fits(keys.csrf(""), cookie)
+    assert not keys.csrf_fits(keys.csrf(cookie), "")
+
+
+@contextmanager
+def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
+    """A small application on a real socket, in the monitor's server; its address."""
+    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.enter_context(serving(app, listening, stop=threading.Event(), closing=lambda: None, head_s=head_s))
+        yield listening.getsockname()
+
+
+def answered(address: tuple[str, int]) -> bytes:
+    """The first line of an answer on a connection of its own."""
+    with socket.create_connection(address, 5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return client.makefile("rb").readline().strip()
+
+
+def ended(client: socket.socket) -> bool:
+    """Wait for the other end to close a connection on which it has sent nothing."""
+    client.settimeout(10)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_half_open_requests_shut_nobody_out() -> None:
+    """210 requests without an end, of the same address: the oldest are closed, and a whole one is answered."""
+    with served() as address, ExitStack() as stack:
+        for _ in range(210):
+            client = stack.enter_context(socket.create_connection(address, 5))
+            client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert answered(address) == b"HTTP/1.1 200 OK"
+
+
+def test_request_head_that_never_ends() -> None:
+    """Its time runs from the first byte, and also on a connection that has been answered before."""
+    with served(head_s=0.05) as address:
+        with socket.create_connection(address, 5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nX: ")
+            assert ended(client)
+        with socket.create_connection(address, 5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            lines = client.makefile("rb")
+            while lines.readline().strip():
+                pass
+            assert lines.read(4) == b"here"
+            client.sendall(b"GET / HT")
+            assert ended(client)
+
+
+def test_idle_connections_of_one_address_bounded() -> None:
+    """Above a number new ones are closed, also where each has had its answer."""
+    with served() as address, ExitStack() as stack:
+        for _ in range(MOST_FROM_ADDRESS):
+            client = stack.enter_context(socket.create_connection(address, 5))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert ended(stack.enter_context(socket.create_connection(address, 5)))
+
+
 def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) -> None:
     """After some wrong ones not even the right one is looked at for a while."""
     client = open_client(TOKEN)
     assert [sign_in(client, f"wrong-wrong-wrong-{i}") for i in range(TRIES)] == [403] * TRIES
     assert sign_in(client, TOKEN) == 429
+
+
+def test_wrong_tokens_from_one_ipv6_network() -> None:
+    """A host has 2^64 IPv6 addresses to itself; they count as one."""
+    attempts = Attempts()
+    for i in range(TRIES):
+        attempts.failed(f"2001:db8::{i}", 0.0)
+    assert attempts.wait_s("2001:db8::ffff", 1.0) > 0
+    assert attempts.wait_s("2001:db8:0:1::1", 1.0) == 0
+    assert attempts.wait_s("192.0.2.1", 1.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _MOST_ADDRESSES = 1000
 
 
 class Keys:
-    """Signs and checks.
+    """Signs and checks sessions and forms.
 
     Args:
         token: what opens a session; None where nobody has to sign in.
@@ -29,7 +30,8 @@ class Keys:
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        self._key = hashlib.sha256(f"threshold monitor {token or secrets.token_hex(32)}".encode()).digest()
+        self._key = secrets.token_bytes(32) if token is None else _stretched(token)
+        self._public_key = secrets.token_bytes(32)
 
     @property
     def required(self) -> bool:
@@ -55,8 +57,12 @@ class Keys:
         return now_s < int(body.partition(".")[0])
 
     def csrf(self, cookie: str) -> str:
-        """What a form of this session must bring back."""
-        return self._sign("form", cookie)
+        """What a form of this session must bring back.
+
+        Without a session ("") it is signed with a random key of this process: the sign-in page shows it to everybody,
+        who could otherwise try tokens against it at home.
+        """
+        return self._sign("form", cookie) if cookie else hmac.digest(self._public_key, b"form", "sha256").hex()
 
     def csrf_fits(self, guess: str, cookie: str) -> bool:
         """Whether a form has brought it back."""
@@ -67,22 +73,34 @@ class Keys:
 
 
 class Attempts:
-    """Wrong tokens by address; remembers a bounded number of addresses, the latest."""
+    """Wrong tokens by `network_of` an address; remembers a bounded number of them, the latest."""
 
     def __init__(self) -> None:
         self._failed: dict[str, list[float]] = {}
 
     def wait_s(self, address: str, now_s: float) -> float:
         """How long this address has to wait before its next try; 0: not at all."""
-        recent = [at_s for at_s in self._failed.get(address, ()) if now_s - at_s < TRIES_S]
+        recent = [at_s for at_s in self._failed.get(network_of(address), ()) if now_s - at_s < TRIES_S]
         return TRIES_S - (now_s - recent[0]) if len(recent) >= TRIES else 0.0
 
     def failed(self, address: str, now_s: float) -> None:
         """Note a wrong token."""
-        recent = [at_s for at_s in self._failed.pop(address, ()) if now_s - at_s < TRIES_S]
-        self._failed[address] = [*recent, now_s][-TRIES:]
+        network = network_of(address)
+        recent = [at_s for at_s in self._failed.pop(network, ()) if now_s - at_s < TRIES_S]
+        self._failed[network] = [*recent, now_s][-TRIES:]
         while len(self._failed) > _MOST_ADDRESSES:
             del self._failed[next(iter(self._failed))]
+
+
+def network_of(address: str) -> str:
+    """What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which one host has to itself."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 def read_token(path: Path) -> str:
@@ -106,6 +124,14 @@ def read_token(path: Path) -> str:
             f"openssl rand -hex 16 > {path}"
         )
     return token
+
+
+def _stretched(token: str) -> bytes:
+    """The key of sessions from the token: scrypt, 16 MiB and some 50 ms, so that a cookie is no fast test of guesses.
+
+    The salt is fixed, so that sessions outlive a restart with the same token.
+    """
+    return hashlib.scrypt(token.encode(), salt=b"threshold monitor session", n=2**14, r=8, p=1, dklen=32)
 
 
 def _digest(text: str) -> bytes:

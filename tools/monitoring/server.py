@@ -14,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from edge.errors import InputError, ThresholdError
+from monitoring.connections import HEAD_S, MOST_CONNECTIONS, limited
 
 POLL_S = 0.02
 GRACE_S = 1  # for answers under way at the end
@@ -29,6 +30,7 @@ def serving(
     key: Path | None = None,
     stop: threading.Event,
     closing: Callable[[], None],
+    head_s: float = HEAD_S,
 ) -> Iterator[None]:
     """Serve within the block.
 
@@ -37,6 +39,7 @@ def serving(
         cert, key: PEM files, for https.
         stop: set when the server ends by itself.
         closing: called in the event loop when it is to end, to end the streams.
+        head_s: longest time for the head of a request.
 
     Raises:
         InputError: certificate and key cannot be used.
@@ -48,10 +51,11 @@ def serving(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=limited(head_s),
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
-        limit_concurrency=200,
+        limit_concurrency=MOST_CONNECTIONS,
         ssl_certfile=cert,
         ssl_keyfile=key,
     )
