@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from edge.config import DoorConfig
@@ -25,13 +26,13 @@ from edge.door.snapshots import Album
 from edge.door.vitals import Vitals, gallery_ref
 from edge.errors import CameraLost
 from edge.messaging.channels import Topics
-from edge.messaging.events import VERSION, CameraState, EventKind, ReleaseReport
+from edge.messaging.events import VERSION, CameraState, EventKind, Open, ReleaseReport
 from edge.messaging.homeassistant import introduction
 from edge.messaging.making import Circumstances
 from edge.messaging.publisher import Publisher
 from edge.messaging.snapshot import Snapshot
 from edge.pipeline import Pipeline
-from edge.records import Decision
+from edge.records import Decision, Kind
 from edge.system.host import ServiceManager, WallClock, clock_synced
 from edge.system.stopwatch import Stopwatch
 from edge.vision.camera import Camera
@@ -69,14 +70,15 @@ class Daemon:
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
         self._logbook = Logbook(config, self._circumstances, self._clock)
+        self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread
         self._publisher = Publisher(
             config.mqtt,
             Topics(config.site, config.door),
             self._logbook.outbox,
-            on_open_expired=self._logbook.open_expired,
+            on_open_expired=self._open_expired,
             introduction=introduction(config),
         )
-        self._lock = lock_of(config, self._logbook.open_expired)
+        self._lock = lock_of(config, self._open_expired)
         self._announcer = Announcer(config.door, self._publisher.challenge)
         self._doorstep = Doorstep(config.door, self._publisher.presence)
         self._album = Album(config.snapshots, config.verdict.same_face_sq)
@@ -168,6 +170,8 @@ class Daemon:
                 for frame in camera:
                     if self._eye.look(frame, camera):
                         self._seen_ns = frame.t_ns
+                        while self._unopened:
+                            self._pipeline.open_failed(self._unopened.popleft())
                         decisions = self._pipeline.step(frame, self._clock.offset_ns())
                         self._doorstep.look(self._pipeline.tracks, self._eye.state)
                         self._album.look(frame, self._pipeline.tracks, self._pipeline.samples)
@@ -221,6 +225,8 @@ class Daemon:
         """
         entry = self._logbook.decided(decision)
         if entry is None:
+            if decision.kind is Kind.DOOR_OPEN and decision.verdict.match.person is not None:
+                self._unopened.append(decision.verdict.match.person.id)
             return
         if entry.opening is not None:
             (self._lock or self._publisher).open(entry.opening, decision.t_ns)
@@ -228,6 +234,11 @@ class Daemon:
         if jpeg is not None:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
             self._publisher.snapshot(Snapshot(entry.event_id, entry.seq, jpeg, expires_ns))
+
+    def _open_expired(self, message: Open, why: str) -> None:
+        """Record an opening that did not happen, and have the person judged again; called from any thread."""
+        self._logbook.open_expired(message, why)
+        self._unopened.append(message.person.id)
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)

@@ -13,6 +13,7 @@ from edge.access.rulebook import Rules, plain_rules
 from edge.config import DoorConfig
 from edge.errors import ConfigError
 from edge.identity.gallery import Gallery
+from edge.identity.retry import Retries
 from edge.identity.verdict import Judge
 from edge.liveness.challenge import Chance
 from edge.liveness.guard import Guard
@@ -66,6 +67,7 @@ class Pipeline:
         self._tracker = Tracker(config.tracker)
         self._looked_ns = 0
         self._denied: set[str] = set()  # ids of people whose last answer was a denial
+        self._retries = Retries(config.mqtt.open_max_age_s)
         self._moved = meter("motion", Motion(config.motion).moved)
         self._detect = meter("detect", vision.detector.detect)
         self._read = vision.reader.read
@@ -112,6 +114,14 @@ class Pipeline:
         self.tracks = self._tracker.finish()
         return self._decide(t_ns, utc_offset_ns)
 
+    def open_failed(self, person_id: str) -> None:
+        """The last opening for this person expired or could not be recorded.
+
+        They are judged again while they stand there, or when they return, once the opening would have expired
+        (`[mqtt] open_max_age_s` after its frame). Liveness is asked for again, too.
+        """
+        self._retries.failed(person_id)
+
     def take_prompts(self) -> list[Prompt]:
         """What visitors are to be told since the last call."""
         return self.guard.take_prompts() if self.guard else []
@@ -144,6 +154,8 @@ class Pipeline:
 
     def _decide(self, t_ns: int, utc_offset_ns: int | None) -> list[Decision]:
         wall_ns = None if utc_offset_ns is None else t_ns + utc_offset_ns
+        for verdict in self._retries.due(t_ns):
+            self.judge.look_anew(verdict)
         decisions = [self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
         if self.guard:
             decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
@@ -160,6 +172,7 @@ class Pipeline:
             self._denied.add(person.id)
         elif decision.kind is Kind.DOOR_OPEN and person is not None:
             self._denied.discard(person.id)
+            self._retries.opened(decision.verdict)
 
     def _reconsider(self, t_ns: int, wall_ns: int | None) -> None:
         """Whoever was denied and is here when a window opens, the clock is set or the rules change, need not go away.

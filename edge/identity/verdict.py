@@ -136,11 +136,14 @@ class Judge:
         return state is not None and state.doubt.samples > 0
 
     def look_anew(self, verdict: Verdict) -> None:
-        """Forget a name, and the evidence behind it where it still stands: the next one about this person is news."""
+        """Forget a name, and the evidence behind it where it still stands: the next one about this person is news.
+
+        Other tracks on which the name stands are judged again, too, unless their own verdict was news.
+        """
+        self.discredit(verdict)
         state = self._states.get(verdict.track.id)
         if state is not None and state.shows(verdict):
             del self._states[verdict.track.id]
-        self._cooldown.forget(verdict)
 
     def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks whose next look is due: often while undecided or in doubt, seldom after the verdict."""

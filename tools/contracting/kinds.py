@@ -14,7 +14,8 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.CAMERA_BACK: "it does again",
     EventKind.CAMERA_BLIND: "the camera gives frames that show nothing: black, flooded, covered, frozen",
     EventKind.CAMERA_SEES: "they show something again",
-    EventKind.OPEN_EXPIRED: "an opening did not surely arrive in time, so the door may have stayed shut",
+    EventKind.OPEN_EXPIRED: "an opening did not surely arrive in time, so the door may have stayed shut; "
+    "a visitor who stays gets another `door-open`",
     EventKind.EVENTS_DROPPED: "the event store was full or its events too old: `dropped` of them are lost",
     EventKind.RELEASE_APPLIED: "a release of people, rules or models is in use",
     EventKind.RELEASE_REFUSED: "a release was refused; the one before stays in use",
