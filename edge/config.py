@@ -19,9 +19,18 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 DistanceSq = Annotated[float, Meta(ge=0, le=4)]
 Factor = Annotated[float, Meta(gt=0, le=2)]
 Count = Annotated[int, Meta(ge=1)]
-Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-TopicName = Annotated[str, Meta(pattern=r"^[^+#$/\x00-\x1f][^+#\x00-\x1f]{0,127}$")]
-DoorSlug = Annotated[str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]  # threshold/<site>/repo is taken
+_NAME = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 64"
+Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=_NAME)]
+TopicName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^+#$/\x00-\x1f][^+#\x00-\x1f]{0,127}$",
+        description="a topic without '+' and '#', not beginning with '$' or '/', of at most 128 characters",
+    ),
+]
+DoorSlug = Annotated[  # threshold/<site>/repo is taken
+    str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=f"{_NAME}; and not 'repo'")
+]
 
 
 class CameraConfig(Table, frozen=True):

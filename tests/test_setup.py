@@ -120,7 +120,7 @@ def test_a_first_run_on_a_terminal_tries_camera_and_broker_and_writes_what_a_doo
         terminal.answer("Broker", f"mqtt://127.0.0.1:{broker.port}")
         terminal.read_until("connected, MQTT 5")
         terminal.answer("GPIO number", "99")
-        terminal.read_until("lock.pin: ")
+        terminal.read_until("lock.pin = 99: allowed 0 to 27")
         terminal.answer("[none]: ", "17")
         terminal.answer("Photos held before the camera", "")
         assert terminal.ended() == 0

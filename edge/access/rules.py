@@ -19,8 +19,9 @@ from edge.access.rulebook import Rules as Rules
 from edge.access.schedule import DAYS, Calendar, Moment, Schedule, Validity, Window, settled, weekdays, window
 from edge.config import AccessConfig, Count, Factor
 from edge.errors import ConfigError
+from edge.mistakes import nearest
 from edge.records import Proof
-from edge.tables import Table, checked, nearest, read_tables
+from edge.tables import Table, checked, read_tables
 
 _HOLIDAYS = "holidays"  # the row of a schedule for holidays
 _CLOSED = "none"

@@ -29,8 +29,8 @@ from edge.vision.reader import Vision, load_vision
 from edge.vision.source import SourceKind, source_of
 
 _CAMERA = {
-    SourceKind.PICAMERA: "install what is missing, check its ribbon cable; a running door holds the camera: sudo systemctl stop edge",
-    SourceKind.DEVICE: "plug it in, or set [camera] source; a running door holds the camera: sudo systemctl stop edge",
+    SourceKind.PICAMERA: "install what is missing, check the cable; a running door has it: sudo systemctl stop edge",
+    SourceKind.DEVICE: "plug it in, or set [camera] source; a running door has it: sudo systemctl stop edge",
     SourceKind.STREAM: "check address, user, password and network; play it elsewhere, such as by ffplay ADDRESS",
     SourceKind.RECORDING: "set [camera] source to a camera, or to a file that exists",
 }

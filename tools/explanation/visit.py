@@ -16,9 +16,9 @@ from edge.config import DoorConfig, VerdictConfig
 from edge.errors import InputError
 from edge.identity.gallery import Gallery, GalleryInfo
 from edge.identity.verdict import Judge
+from edge.mistakes import nearest
 from edge.pipeline import Pipeline
 from edge.records import Decision, Floats, Frame, Match, Person, Sample, Track
-from edge.tables import nearest
 from edge.vision.reader import Vision
 from explanation.report import Answer, Near
 from explanation.subject import Subject, Viewer
