@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 FRONT = Topics("home", "front")
 IDS = Uuid7Source()
 NS = 1_000_000_000
+NUMBERS = itertools.count(228_785_735_598_089)
 pytestmark = needs_mosquitto
 
 
@@ -112,7 +114,7 @@ def an_opening(door: str = "front", late_s: float = 0.0) -> Open:
     return Open(
         v=VERSION,
         id=IDS.new(at_ns // 10**6),
-        seq=1,
+        seq=next(NUMBERS),
         door=door,
         person=PersonRef(id="ada", name="Ada Lovelace"),
         at=instant(at_ns),
@@ -176,6 +178,43 @@ def test_what_is_late_forged_altered_unsigned_or_of_another_door_opens_nothing(s
             assert lock.answer(count).startswith("stays shut"), what
         publish(site, sealed(site, an_opening()))
         assert lock.answer(len(wrong) + 1) == "opens for ada"
+
+
+def test_withheld_opening_after_a_later_one(site: Site) -> None:
+    """Also when it still looks fresh, as it would by a clock that was set back, and after a restart of the lock."""
+    withheld, later = an_opening(), an_opening()
+    with Lock(site, signed=True) as lock:
+        publish(site, sealed(site, later))
+        assert lock.answer(1) == "opens for ada"
+        publish(site, sealed(site, withheld))
+        assert "older than one" in lock.answer(2)
+    with Lock(site, signed=True) as lock:
+        publish(site, sealed(site, an_opening(late_s=-60.0)))
+        assert "not fresh" in lock.answer(1)
+        publish(site, sealed(site, withheld))
+        assert "older than one" in lock.answer(2)
+
+
+def test_empty_key_argument(site: Site) -> None:
+    """A variable that is not set in a shell script: the lock does not start, rather than take unsigned openings."""
+    words = [f"127.0.0.1:{site.broker.port}", FRONT.of(Channel.OPEN), str(site.folder / "opened.txt"), ""]
+    with subprocess.Popen([*site.command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as lock:
+        try:
+            said, _ = lock.communicate(timeout=15)
+        finally:
+            lock.kill()
+    assert lock.returncode == 1
+    assert b"listens" not in said
+
+
+def test_oversized_packet_at_a_lock(site: Site) -> None:
+    """It is not gathered: the lock hangs up, comes back, and opens for the next one."""
+    with Lock(site, signed=True) as lock:
+        publish(site, b"x" * 2_000_000)
+        wait_until(lambda: lock.words.count("listens") == 2, "listens again")
+        assert lock.answers() == []
+        publish(site, sealed(site, an_opening()))
+        assert lock.answer(1) == "opens for ada"
 
 
 def test_what_the_broker_kept_opens_nothing(site: Site) -> None:

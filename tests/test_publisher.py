@@ -520,7 +520,7 @@ def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
 
 @pytest.mark.parametrize("receive_max", [1, 2, 4])
 def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
-    """With few messages under way at once, one place is kept for an opening that waits, and it does not expire there."""
+    """Where few messages may be under way, one place is kept for an opening that waits, and it does not expire."""
     order: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -64,11 +64,11 @@ def seal_of(key: Ed25519PrivateKey, folder: Path) -> Seal:
     return read_seal(MqttConfig(signing_key=str(file)))
 
 
-def opening(door: str = "front", at_ns: int = T0_NS, lasts_s: float = 3.0) -> Open:
+def opening(door: str = "front", at_ns: int = T0_NS, lasts_s: float = 3.0, seq: int = 7) -> Open:
     return Open(
         v=VERSION,
         id=IDS.new(at_ns // 10**6),
-        seq=7,
+        seq=seq,
         door=door,
         person=PersonRef(id="ada", name="Ada Lovelace"),
         at=instant(at_ns),
@@ -120,6 +120,82 @@ def test_a_replay_after_the_lock_was_restarted_is_refused(seal: Seal, guard: Gua
     guard.admit(sent)
     with pytest.raises(Refused, match="before this guard began"):
         Guard(public_pem(KEY), "front", clock=clock).admit(sent)
+
+
+def test_replay_behind_a_later_opening(seal: Seal, guard: Guard) -> None:
+    """Whatever number of openings came in between."""
+    first, second, third = (seal(Channel.OPEN, encode(opening(seq=seq))) for seq in (1, 2, 3))
+    for sent in (first, second, third):
+        guard.admit(sent)
+    for sent in (first, second, third):
+        with pytest.raises(Refused, match="seen before"):
+            guard.admit(sent)
+
+
+def test_withheld_opening_after_a_clock_step(seal: Seal, guard: Guard, clock: Clock) -> None:
+    """A broker keeps one back and passes on the next; a day later the lock's clock is set back: it stays shut."""
+    withheld = seal(Channel.OPEN, encode(opening(seq=7)))
+    guard.admit(seal(Channel.OPEN, encode(opening(seq=8))))
+    clock.now_s = CAPTURED_S + 1.0
+    with pytest.raises(Refused, match="older than one that was"):
+        guard.admit(withheld)
+
+
+def test_opening_that_was_refused_once_stays_refused(seal: Seal, guard: Guard, clock: Clock) -> None:
+    """Made under a clock a day ahead, shown today, and again tomorrow, when it looks fresh."""
+    cheque = seal(Channel.OPEN, encode(opening(at_ns=T0_NS + 86_400 * NS)))
+    with pytest.raises(Refused, match="from the future"):
+        guard.admit(cheque)
+    clock.now_s = CAPTURED_S + 86_400.5
+    with pytest.raises(Refused, match="seen before"):
+        guard.admit(cheque)
+
+
+def test_numbers_outlive_a_restart_of_the_lock(seal: Seal, clock: Clock, tmp_path: Path) -> None:
+    """With a memory; it comes back while its clock shows a moment before the capture."""
+    memory = tmp_path / "front.number"
+    clock.now_s = CAPTURED_S - 1.0
+    before = Guard(public_pem(KEY), "front", memory=memory, clock=clock)
+    clock.now_s = CAPTURED_S + 0.5
+    before.admit(seal(Channel.OPEN, encode(opening(seq=8))))
+    clock.now_s = CAPTURED_S - 1.0
+    after = Guard(public_pem(KEY), "front", memory=memory, clock=clock)
+    clock.now_s = CAPTURED_S + 0.5
+    for seq in (7, 8):
+        with pytest.raises(Refused, match="seen before"):
+            after.admit(seal(Channel.OPEN, encode(opening(seq=seq))))
+    assert after.admit(seal(Channel.OPEN, encode(opening(seq=9)))).person == "ada"
+
+
+def test_nothing_opens_that_cannot_be_remembered(seal: Seal, clock: Clock, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    guard = Guard(public_pem(KEY), "front", memory=folder / "number", clock=clock)
+    folder.rmdir()
+    clock.now_s = CAPTURED_S + 0.5
+    with pytest.raises(Refused, match="cannot be remembered"):
+        guard.admit(seal(Channel.OPEN, encode(opening())))
+
+
+def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
+    memory = tmp_path / "number"
+    memory.write_text("junk\n")
+    with pytest.raises(ValueError, match="holds no number"):
+        Guard(public_pem(KEY), "front", memory=memory)
+
+
+@pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1])
+def test_opening_without_a_number_is_refused(seal: Seal, guard: Guard, seq: object) -> None:
+    message = json.loads(encode(opening())) | {"seq": seq}
+    with pytest.raises(Refused, match="not version 1"):
+        guard.admit(seal(Channel.OPEN, json.dumps(message).encode()))
+
+
+def test_verified_content_is_what_was_signed(seal: Seal) -> None:
+    """Not the plain fields beside it: JSON's 1 and true are equal to Python."""
+    sent = json.loads(seal(Channel.OPEN, encode(opening())))
+    content = verified(json.dumps(sent | {"v": True}).encode(), KEY.public_key(), OPEN)
+    assert content["v"] is not True
 
 
 @pytest.mark.parametrize(("after_s", "good"), [(3.9, True), (4.1, False), (3600.0, False), (-0.9, True), (-1.1, False)])

@@ -2,7 +2,7 @@
 
 This file stands alone: copy it to the lock. It needs Python 3.11 and the package `cryptography`, nothing else.
 
-    guard = Guard(Path("front.signing.pub").read_bytes(), door="front")
+    guard = Guard(Path("front.signing.pub").read_bytes(), door="front", memory=Path("front.number"))
     ...
     try:
         opening = guard.admit(message.payload)   # a message from threshold/home/front/open
@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -30,7 +31,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 OPEN = "application/vnd.threshold.open.v1+json"  # of the messages on …/open
 EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
 LONGEST_BYTES = 64 * 1024  # no message of a door is nearly as long
-REMEMBERED = 4096  # ids of the latest openings
 
 
 class Refused(Exception):
@@ -91,19 +91,25 @@ def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]
 
 
 class Guard:
-    """Admits each opening of one door once, while it is fresh. Not safe for several threads.
+    """Admits each opening of one door once, in order, while it is fresh. Not safe for several threads.
 
-    It forgets all when it is made anew, and so admits nothing that was captured before that moment.
+    A door numbers its openings (`seq`), and the guard takes only rising numbers: what was kept back is refused once a
+    later one has come, and what was refused once stays refused, whatever this clock shows by then. It also admits
+    nothing that was captured before it was made. If the door's numbers begin again lower, which takes a new board whose
+    clock was never set, delete `memory`.
 
     Args:
         pem: the door's public key.
         door: its name, the `door` of its door.toml.
+        memory: file that holds the highest number so far, written before anything is admitted; None: a restart
+            forgets it.
         max_age_s: never older than this, whatever the door says of its expiry.
         skew_s: by how much this clock and the door's may differ; both should follow a time server.
         clock: the wall clock, seconds since 1970 UTC.
 
     Raises:
-        ValueError: `pem` is no Ed25519 public key.
+        ValueError: `pem` is no Ed25519 public key, or `memory` holds no number.
+        OSError: `memory` cannot be read.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Guard:
         pem: bytes,
         door: str,
         *,
+        memory: Path | None = None,
         max_age_s: float = 10.0,
         skew_s: float = 1.0,
         clock: Callable[[], float] = time.time,
@@ -121,37 +128,66 @@ class Guard:
         self._skew_s = skew_s
         self._clock = clock
         self._began = clock()
-        self._seen: OrderedDict[str, None] = OrderedDict()  # by number, not by age: also holds if the clock goes back
+        self._memory = memory
+        self._number = _remembered(memory) if memory is not None and memory.exists() else 0
 
     def admit(self, message: bytes) -> Opening:
         """Whom this message lets in, if it does.
 
         Raises:
-            Refused: it does not: forged, altered, another door's, late, early, or seen before.
+            Refused: it does not: forged, altered, another door's, late, early, seen before, or `memory` cannot be
+                written.
         """
         content = verified(message, self._key, OPEN)
         now = self._clock()
         try:
             opening = Opening(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
-            door = content["door"]
+            door, number = content["door"], content["seq"]
+            if type(number) is not int or number < 1:
+                raise ValueError("seq")
             at = datetime.fromisoformat(content["at"]).timestamp()
             expires = datetime.fromisoformat(content["expires_at"]).timestamp()
         except (KeyError, TypeError, ValueError) as error:
             raise Refused("not version 1 of an opening") from error
         if door != self._door:
             raise Refused(f"meant for door '{door}'")
+        self._remember(number)
         if now > min(expires, at + self._max_age_s) + self._skew_s:
             raise Refused(f"too late: captured at {opening.at}")
         if at > now + self._skew_s:
             raise Refused(f"from the future: captured at {opening.at}")
         if at < self._began:
             raise Refused("captured before this guard began")
-        if opening.id in self._seen:
-            raise Refused("seen before")
-        self._seen[opening.id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
         return opening
+
+    def _remember(self, number: int) -> None:
+        """Take the number of a message of the door, whether it opens or not.
+
+        Raises:
+            Refused: it is not above all before, or cannot be written.
+        """
+        if number <= self._number:
+            raise Refused("seen before, or older than one that was")
+        self._number = number
+        if self._memory is None:
+            return
+        fresh = self._memory.with_name(self._memory.name + ".new")
+        try:
+            with fresh.open("w") as file:
+                file.write(f"{number}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self._memory)
+        except OSError as error:
+            raise Refused(f"cannot be remembered: {error}") from error
+
+
+def _remembered(memory: Path) -> int:
+    text = memory.read_text()
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"{memory} holds no number; delete it if the lock may start without") from error
 
 
 def _good(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
