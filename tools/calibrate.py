@@ -25,11 +25,13 @@ from pathlib import Path
 import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from calibration.forecast import SEED, Genuine, from_strangers, from_table, table_reach, wishes_up_to
+from calibration.forecast import SEED, Genuine, from_strangers, from_table, wishes_up_to
 from calibration.rates import Attempts, FalseOpens, Limits, attempts, limits
 from calibration.report import Report, Row, show
 from calibration.tail import FEWEST, Sorted
 from calibration.vectors import Faces, read_faces
+from outputs import need_gallery_name
+from thresholds import table_reach
 
 from edge.errors import InputError
 from edge.identity.gallery import Gallery, load_gallery, save_gallery
@@ -121,6 +123,7 @@ def calibrate(
     Raises:
         InputError: something given cannot be used, or the wish is beyond what the data support.
     """
+    need_gallery_name(out)
     for path in (out, plot):
         if path is not None and not path.resolve().parent.is_dir():
             raise InputError(f"{path.parent}: no such folder")
@@ -189,7 +192,7 @@ def _plot(path: Path, opens: FalseOpens | None, genuine: Genuine | None, rules: 
     try:
         from calibration.plot import draw
     except ImportError as error:
-        raise InputError("--plot needs matplotlib; install it with  pip install 'threshold-edge[desktop]'") from error
+        raise InputError("--plot needs matplotlib; run: pip install -e '.[desktop]' in Threshold's folder") from error
     own = None
     if genuine is not None:
         right = genuine.tried.nearest == genuine.own

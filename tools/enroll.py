@@ -7,6 +7,7 @@
     enroll.py remove PHOTOS ID          delete a person, or single photos
     enroll.py list PHOTOS               who is in the folder
     enroll.py review PHOTOS             what is wrong with it, without making a gallery
+    enroll.py policy PHOTOS             access rules with everybody's groups and validity
 
 The name of each folder is the person's id; a person.toml in it may say more (id, name, groups, valid_from,
 valid_until). Every photo is looked at by the very models that run at a door; one that cannot serve is named with its
@@ -28,11 +29,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from outputs import need_gallery_name
 from people.commandline import FIRST_WORDS, commands, need_folders, tell, tell_review
 from people.making import make_gallery
 from people.review import ONE_STRANGER_IN, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
+from thresholds import table_reach
 
 from edge.program import run
 
@@ -43,11 +46,18 @@ def enrol(folder: Path, out: Path, one_stranger_in: float, *, sheet: Path | None
     Raises:
         InputError: no photos, no folder to write to, or nobody could be enrolled.
     """
+    need_gallery_name(out)
     need_folders(out, sheet)
     reader = PhotoReader(ENROL_QUALITY)
     seen = review(folder, reader, one_stranger_in=one_stranger_in, remember=remember)
     tell_review(seen, folder, sheet)
     tell(make_gallery(seen, out, reader.embedder_sha256))
+    reach = table_reach(reader.impostors, len(seen.kept))
+    if one_stranger_in > reach * (1 + 1e-9):
+        tell(
+            f"warning: thresholds are set for one stranger in {reach:,.0f}; the embedder's table supports no more for "
+            f"{len(seen.kept):,} people; for one in {one_stranger_in:,.0f} use tools/calibrate.py with --strangers"
+        )
 
 
 def _plain() -> argparse.ArgumentParser:

@@ -60,6 +60,11 @@ def share_at(impostors: Sequence[Operating], distance_sq: float) -> float:
     return rows[-1].fmr
 
 
+def table_reach(impostors: Sequence[Operating], people: int) -> float:
+    """The largest N for which the embedder's table supports "one stranger in N" for a gallery of this size."""
+    return -1 / math.expm1(people * math.log1p(-min(row.fmr for row in impostors)))
+
+
 def caps_sq(centroids: Floats) -> Floats:
     """Where each person's threshold must end: before the nearest other centroid.
 

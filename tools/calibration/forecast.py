@@ -60,8 +60,3 @@ def from_table(
         fnir = genuine.refusals(rules.thresholds_sq(base)) if genuine else None
         rows.append(Row(each, base, Rate(fpir, math.nan, math.nan), fnir))
     return rows
-
-
-def table_reach(table: Sequence[Operating], people: int) -> float:
-    """The strictest wish, one stranger in so many, that the embedder's table supports for a gallery of this size."""
-    return -1 / math.expm1(people * math.log1p(-min(row.fmr for row in table)))

@@ -16,14 +16,18 @@ from types import TracebackType
 import msgspec
 from photos import PhotoReader
 
+from edge.system.files import make_private_file
 from people.sight import ENROL_QUALITY, SAME_PICTURE_BITS, Sight
 
 FILE = ".enrol-cache.sqlite"
+_PORTION = 32  # photos: written at once, so that a run that is ended loses no more of its work
 _FORM = 2  # of a Sight and of how it is made: raise it when either changes
 
 
 class Cache:
-    """Sights by photo; a context manager: leaving it writes. Where it cannot write it remembers nothing and says so.
+    """Sights by photo; a context manager: they are written in portions, the last one on leaving.
+
+    Where it cannot write it remembers nothing and says so.
 
     Attributes:
         trouble: why it starts empty or remembers nothing, or "".
@@ -37,6 +41,7 @@ class Cache:
         """
         self.trouble = ""
         self._models = models
+        self._unwritten = 0
         self._database = self._open(path) if path is not None else None
 
     def get(self, photo_sha256: str) -> Sight | None:
@@ -62,6 +67,10 @@ class Cache:
         record = msgspec.msgpack.encode(sight)
         row = (photo_sha256, self._models, record, _sum(photo_sha256, record))
         self._try(lambda database: database.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?)", row))
+        self._unwritten += 1
+        if self._unwritten == _PORTION:
+            self._try(lambda database: database.commit())
+            self._unwritten = 0
 
     def keep_only(self, photos: Set[str]) -> None:
         """Wipe what belongs to none of these photos (by sha256), or was seen by other models."""
@@ -127,6 +136,7 @@ class Cache:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    make_private_file(path)
     database = sqlite3.connect(path)
     try:
         database.execute("PRAGMA secure_delete = ON")  # wiped means overwritten ...
@@ -138,7 +148,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("malformed")
         database.execute("SELECT photo, models, record, sum FROM sights LIMIT 1").fetchone()
-        path.chmod(0o600)
     except BaseException:
         database.close()
         raise

@@ -16,8 +16,8 @@ from edge.errors import InputError
 from edge.records import Box
 from edge.system.files import replace_file
 from people.commands import add, cut_frame, read_pictures, remove
-from people.folder import Card, as_rows, find_member, read_members
-from people.review import Review, review
+from people.folder import Card, as_rows, find_member, read_members, vacant
+from people.review import NO_PHOTO, Review, review
 from people.sheet import contact_sheet
 from people.sight import ENROL_QUALITY
 
@@ -37,7 +37,7 @@ def tell_review(seen: Review, folder: Path, sheet: Path | None) -> None:
         tell(f"cache: {seen.trouble}")
     tell(f"{folder}: {seen.embedded} photos looked at, {seen.remembered} known from before")
     if sheet is not None:
-        replace_file(sheet, contact_sheet(seen, f"Enrolment of {folder.resolve().name}").encode())
+        replace_file(sheet, contact_sheet(seen, f"Enrolment of {folder.resolve().name}").encode(), private=True)
         tell(f"{sheet}: contact sheet")
 
 
@@ -94,6 +94,8 @@ def _remove(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     members = read_members(arguments.folder)
+    for empty in vacant(arguments.folder):
+        tell(f"{empty}: {NO_PHOTO}")
     if arguments.json:
         print(msgspec.json.encode(as_rows(members)).decode())
         return

@@ -84,6 +84,17 @@ def read_members(folder: Path) -> list[Member]:
     return [member for member in members if member.photos or (member.folder / CARD).is_file()]
 
 
+def vacant(folder: Path) -> list[Path]:
+    """Folders of people in which there is nothing to enrol anybody with, not even in another format; sorted."""
+    return sorted(
+        each
+        for each in folder.iterdir()
+        if each.is_dir()
+        and not each.name.startswith(".")
+        and not any(path.suffix.lower() in SUFFIXES | _UNREAD and path.is_file() for path in each.rglob("*"))
+    )
+
+
 def strays(folder: Path) -> list[Path]:
     """Photos that lie beside the folders of people, so belong to nobody; sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())

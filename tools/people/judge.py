@@ -6,11 +6,12 @@ against the person's others, against everybody else, and people against each oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from photos import unit
 
 from edge.records import Floats
@@ -18,6 +19,7 @@ from people.sight import same_picture
 
 SAME_PERSON_FMR = 1e-3  # a photo farther from the others than the distance at this rate shows somebody else
 TWIN_SHARE = 0.5  # two people nearer than this share of that distance are one person under two ids
+_PRODUCTS = 2**24  # at once: 64 MiB of float32; one matrix product is many times faster than a product for each vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,13 +128,16 @@ def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings:
 def _drop_mislabelled(people: Group, limit_sq: float, findings: Findings) -> Group:
     """Leave out photos within `limit_sq` of another person and nearer to them than to the rest of their own."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
+    vectors = np.stack([photo.embedding for photos in people.values() for photo in photos])
+    own_rows = np.repeat(np.arange(len(people)), [len(photos) for photos in people.values()])
+    nearest = iter(_nearest_others(everybody, vectors, own_rows))
     ids = list(people)
     kept: Group = {}
-    for row, (person, photos) in enumerate(people.items()):
+    for person, photos in people.items():
         stay = []
         for photo in photos:
             rest = _others(photos, photo)
-            other, other_sq = _nearest_other(everybody, photo.embedding, row)
+            other, other_sq = next(nearest)
             if rest and other_sq <= min(limit_sq, distance_sq(photo.embedding, centroid(rest))):
                 findings.photos[photo.path] = f"like another person, {ids[other]} (distance {other_sq:.2f})"
             else:
@@ -144,30 +149,36 @@ def _drop_mislabelled(people: Group, limit_sq: float, findings: Findings) -> Gro
 
 def _drop_twins(people: Group, limit_sq: float, findings: Findings) -> Group:
     """Leave out a person who is clearly one before them under another id."""
-    kept: Group = {}
-    centroids = np.zeros((len(people), len(next(iter(people.values()))[0].embedding)), np.float32)
-    for person, photos in people.items():
-        vector = centroid(photos)
-        other, other_sq = _nearest_other(centroids[: len(kept)], vector, None) if kept else (0, 4.0)
-        if other_sq < TWIN_SHARE * limit_sq:
-            twin = list(kept)[other]
-            files = {photo.key for photo in kept[twin] if photo.key}
-            shared = next((f", and {photo.path.name} is the same file" for photo in photos if photo.key in files), "")
-            told = f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
-            findings.people[person] = told
+    everybody = np.stack([centroid(photos) for photos in people.values()])
+    ids = list(people)
+    kept_rows: list[int] = []
+    for row, before_sq in enumerate(_nearest_before_sq(everybody)):
+        if before_sq >= TWIN_SHARE * limit_sq:  # of nobody before, so of nobody kept before
+            kept_rows.append(row)
             continue
-        centroids[len(kept)] = vector
-        kept[person] = photos
-    return kept
+        likeness = everybody[kept_rows] @ everybody[row]
+        other_sq = 2 - 2 * float(likeness.max())
+        if other_sq >= TWIN_SHARE * limit_sq:
+            kept_rows.append(row)
+            continue
+        person, twin = ids[row], ids[kept_rows[int(likeness.argmax())]]
+        files = {photo.key for photo in people[twin] if photo.key}
+        copies = [photo.path.name for photo in people[person] if photo.key in files]
+        shared = f", and {copies[0]} is the same file" if copies else ""
+        told = f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
+        findings.people[person] = told
+    return {ids[row]: people[ids[row]] for row in kept_rows}
 
 
 def note_lookalikes(people: Group, limit_sq: float, findings: Findings) -> None:
-    """Tell of people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
-    centroids = np.stack([centroid(photos) for photos in people.values()]) if people else np.zeros((0, 0), np.float32)
+    """Note people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
+    if len(people) < 2:
+        return
+    centroids = np.stack([centroid(photos) for photos in people.values()])
     ids = list(people)
-    for row, person in enumerate(ids):
-        other, other_sq = _nearest_other(centroids, centroids[row], row)
-        if len(ids) > 1 and other_sq < limit_sq:
+    nearest = _nearest_others(centroids, centroids, np.arange(len(ids)))
+    for person, (other, other_sq) in zip(ids, nearest, strict=True):
+        if other_sq < limit_sq:
             findings.notes[person] = f"looks like {ids[other]} (distance {other_sq:.2f}); gets a stricter threshold"
 
 
@@ -175,10 +186,24 @@ def _others(photos: Sequence[Photo], photo: Photo) -> list[Photo]:
     return [each for each in photos if each is not photo]
 
 
-def _nearest_other(everybody: Floats, vector: Floats, own_row: int | None) -> tuple[int, float]:
-    """Row and squared distance of the nearest of (N, D) unit vectors, the own row aside."""
-    likeness = everybody @ vector
-    if own_row is not None:
-        likeness[own_row] = -1
-    nearest = int(likeness.argmax())
-    return nearest, float(2 - 2 * likeness[nearest])
+def _nearest_others(everybody: Floats, vectors: Floats, own_rows: NDArray[np.intp]) -> Iterator[tuple[int, float]]:
+    """For each of (M, D) unit vectors: row and squared distance of the nearest of (N, D) others, its own row aside."""
+    for start, stop in _blocks(len(vectors), len(everybody)):
+        likeness = vectors[start:stop] @ everybody.T
+        likeness[np.arange(stop - start), own_rows[start:stop]] = -1
+        nearest = likeness.argmax(axis=1)
+        yield from zip(nearest.tolist(), (2 - 2 * likeness.max(axis=1)).tolist(), strict=True)
+
+
+def _nearest_before_sq(everybody: Floats) -> Iterator[float]:
+    """For each of (N, D) unit vectors: the squared distance of the nearest one before it; 4 for the first."""
+    for start, stop in _blocks(len(everybody), len(everybody)):
+        likeness = everybody[start:stop] @ everybody[:stop].T
+        likeness[:, start:][np.triu_indices(stop - start)] = -1
+        yield from (2 - 2 * likeness.max(axis=1)).tolist()
+
+
+def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    """Start and end of so many rows that their products with all columns fit into memory."""
+    size = max(_PRODUCTS // max(columns, 1), 1)
+    return ((start, min(start + size, rows)) for start in range(0, rows, size))

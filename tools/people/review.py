@@ -13,10 +13,11 @@ from tqdm import tqdm
 from edge.errors import ImageError, InputError
 from edge.vision.camera import read_image
 from people.cache import FILE, Cache, models_key, photo_key
-from people.folder import Member, read_members, strays, unread
+from people.folder import Member, read_members, strays, unread, vacant
 from people.judge import SAME_PERSON_FMR, Findings, Group, Photo, judge, note_lookalikes
 from people.sight import Sight, sight
 
+NO_PHOTO = "no photo in this folder; nobody is enrolled from it"
 ONE_STRANGER_IN = 1000.0  # the wish, where nobody says otherwise
 
 
@@ -47,8 +48,9 @@ class Review:
     def lines(self) -> Iterator[str]:
         """Every finding as "photo or person: reason", person by person."""
         everybody = {photo for member in self.members for photo in member.photos}
-        for path in self.findings.photos.keys() - everybody:
-            yield f"{path}: {self.findings.photos[path]}"
+        for path, reason in self.findings.photos.items():
+            if path not in everybody:
+                yield f"{path}: {reason}"
         for member in self.members:
             yield from self.lines_of(member)
 
@@ -57,6 +59,8 @@ class Review:
         for path in member.photos:
             if path in self.findings.photos:
                 yield f"{path}: {self.findings.photos[path]}"
+        if not member.photos:
+            return  # said of the folder
         for told in (self.findings.people, self.findings.notes):
             if member.id in told:
                 yield f"{member.id}: {told[member.id]}"
@@ -85,6 +89,8 @@ def review(
     paths = [path for member in members for path in member.photos]
     if not paths and not findings.photos:
         raise InputError(f"{folder}: no photo in it; make one folder of photos per person")
+    for empty in vacant(folder):
+        findings.photos[empty] = NO_PHOTO
     with Cache(folder / FILE if remember and paths else None, models_key(reader)) as cache:
         seen = _see(paths, reader, cache, findings)
         cache.keep_only({key for key, _, _ in seen.values()})
