@@ -18,7 +18,7 @@ def test_a_missing_package_is_named_with_what_to_do() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: this needs scipy; run: pip install '.[desktop]' in Threshold's folder\n"
+    assert done.stderr == "error: this needs scipy; run: pip install -e '.[desktop]' in Threshold's folder\n"
 
 
 def test_with_all_packages_nothing_is_said() -> None:

@@ -64,7 +64,8 @@ def explained(command: list[str]) -> str:
     """The help of the command, and of its subcommand where it has one."""
     text = help_of(command[0])
     sub = command[1] if len(command) > 1 else ""
-    return text + (help_of(command[0], sub) if re.search(rf"^ {{4}}{re.escape(sub)}\b", text, re.M) and sub else "")
+    is_sub = sub[:1].isalpha() and re.search(rf"^ {{4}}(\S+\.py )?{re.escape(sub)}\b", text, re.M)
+    return text + (help_of(command[0], sub) if is_sub else "")
 
 
 @pytest.mark.slow
@@ -151,3 +152,10 @@ def test_a_reference_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(reference, "PAGE", stale)
     with pytest.raises(ExpectationError, match="out of date"):
         reference.main(["--check"])
+
+
+def test_install_advice_works_from_a_clone() -> None:
+    """The package is on no index, and an install that is not editable would replace the one of `make demo`."""
+    texts = [*PAGES, *(ROOT / "edge").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    advice = re.compile(r"pip install (?:'threshold-edge|'?\.\[)[^\n]*")
+    assert not {name_of(path): found for path in texts if (found := advice.findall(path.read_text()))}

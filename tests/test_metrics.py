@@ -285,7 +285,7 @@ def test_an_address_that_is_none_is_refused_at_start() -> None:
 def test_without_the_package_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "edge.door.metrics", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(ConfigError, match=r"pip install 'threshold-edge\[metrics\]'"):
+    with pytest.raises(ConfigError, match=r"pip install prometheus-client"):
         Exporter(MetricsConfig(), "home")
 
 

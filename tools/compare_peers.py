@@ -11,9 +11,9 @@ All find the main face of a picture and make its vector, in turn, with one threa
 
 Ratios are medians of quotients within a round, so a machine that is busy with something else slows all. With a folder
 of people the error rates come from the same photos for all; what a program finds no face in counts as an error, and
-the rates without those stand in brackets. Programs that are not installed are left out, and it is said how to get
-them: pip install '.[peers]'. mediapipe makes no vectors; insightface, deepface and facenet-pytorch fetch weights when
-they run, and take no part.
+the rates without those stand in brackets. Programs that are not installed are left out with the command that installs
+them (pip install -e '.[peers]'). mediapipe makes no vectors; insightface, deepface and facenet-pytorch fetch weights
+when they run, and take no part.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Who is nearest to one face, and who is next? Asked one probe at a time, of all e
 
 First with one thread each, then with as many as each likes by default. Ratios are medians of quotients of neighbouring
 laps, so a machine that is busy with something else slows both. Peers that are not installed are left out:
-pip install '.[peers]'.
+pip install -e '.[peers]'.
 """
 
 from __future__ import annotations

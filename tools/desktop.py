@@ -9,5 +9,6 @@ _PACKAGES = ("ai_edge_quantizer", "flatbuffers", "matplotlib", "rich", "scipy", 
 
 missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
 if missing:
-    sys.stderr.write(f"error: this needs {', '.join(missing)}; run: pip install '.[desktop]' in Threshold's folder\n")
+    needed = ", ".join(missing)
+    sys.stderr.write(f"error: this needs {needed}; run: pip install -e '.[desktop]' in Threshold's folder\n")
     raise SystemExit(2)

@@ -63,7 +63,7 @@ class Exporter:
         except ImportError as error:
             raise ConfigError(
                 f"[metrics]: prometheus-client cannot be imported ({error}); "
-                "install it with  pip install 'threshold-edge[metrics]'"
+                "install it with  pip install prometheus-client"
             ) from error
         self.port = config.port
         self._address = (config.listen, config.port)

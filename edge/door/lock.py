@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
 _RETRY_S = 1.0  # a relay that could not be switched is told to lock again after so long
-_INSTALL = "install both:  sudo apt install python3-gpiozero python3-lgpio, or  pip install 'threshold-edge[lock]'"
+_INSTALL = "install both:  sudo apt install python3-gpiozero python3-lgpio, or  pip install gpiozero lgpio"
 
 
 class Relay(Protocol):

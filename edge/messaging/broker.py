@@ -53,7 +53,7 @@ class EmbeddedBroker:
         except ImportError as error:
             raise InputError(
                 f"the embedded broker needs amqtt, which cannot be imported ({error}): "
-                "install it with  pip install 'threshold-edge[demo]'"
+                "install it with  pip install amqtt"
             ) from error
         for name in ("amqtt", "transitions", "passlib"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
