@@ -184,6 +184,8 @@ class TestWhole:
         assert report["clusters"] == [["obama/1.png", "obama/2.png"]]
         assert (report["alone"], report["without_face"]) == (["biden/1.png"], ["biden/wall.png"])
         assert html.read_text().count("data:image/jpeg") == 3
+        for path in (html, out, out / "vectors.tsv", out / "metadata.tsv", out / "sprite.png"):
+            assert path.stat().st_mode & 0o077 == 0, path
         assert "http" not in html.read_text().replace("http-equiv", "")
         vectors = np.loadtxt(out / "vectors.tsv", delimiter="\t")
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-4)

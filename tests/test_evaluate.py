@@ -463,6 +463,7 @@ class TestWhole:
         assert verification["eer"] == 0
         assert verification["eer_with_failures"] == 0.5  # FNMR is 1/2 where FMR is 0
         assert report["ten_fold"] is None
+        assert out.stat().st_mode & 0o077 == 0
         text = out.read_text()
         assert text.count("data:image/jpeg") == 4  # the nearest two people, and the one mated pair
         assert "http://" not in text.replace("http://www.w3.org", "")

@@ -333,6 +333,7 @@ def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pyt
     assert json.loads(printed.out)["target"]["id"] == "barack-obama"
     assert json.loads(printed.out)["embedder_sha256"] == EMBEDDER
     assert out.read_text().startswith("<!doctype html>")
+    assert out.stat().st_mode & 0o077 == 0
     assert printed.err == f"{out}: written\n"
 
 

@@ -194,6 +194,18 @@ def test_two_signers_of_three(tmp_path: Path) -> None:
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--keys", stick).code == 0
 
 
+def test_templates_in_repository_and_export_are_for_their_owner_alone(tmp_path: Path, repo: Path) -> None:
+    """--shared is for a web server, or a stick whose file system keeps owners."""
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    assert sync("export", repo, tmp_path / "stick", password=None).code == 0
+    for folder in (repo, repo / "pieces", tmp_path / "stick"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in [*(repo / "pieces").iterdir(), *(tmp_path / "stick").iterdir()]:
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    assert sync("export", repo, tmp_path / "served", "--shared", password=None).code == 0
+    assert {path.stat().st_mode & 0o444 for path in (tmp_path / "served").iterdir()} == {0o444}
+
+
 def test_a_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
     assert sync("export", repo, tmp_path / "stick", password=None).code == 0

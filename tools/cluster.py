@@ -139,7 +139,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
     if arguments.html is not None:
-        replace_file(arguments.html, sheet(done.report, folder).encode())
+        replace_file(arguments.html, sheet(done.report, folder).encode(), private=True)
         print(f"{arguments.html}: written", file=sys.stderr)
     if arguments.projector is not None:
         export(arguments.projector, done.vectors, done.paths, done.names, folder)

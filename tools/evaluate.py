@@ -158,8 +158,8 @@ def _write_page(path: Path, done: Evaluation, folder: Path | None) -> None:
     try:
         from evaluation.page import page
     except ImportError as error:
-        raise InputError("--html needs matplotlib; install it with  pip install 'threshold-edge[desktop]'") from error
-    replace_file(path, page(done.report, done.photos, done.swept, folder).encode())
+        raise InputError("--html needs matplotlib; run: pip install -e '.[desktop]' in Threshold's folder") from error
+    replace_file(path, page(done.report, done.photos, done.swept, folder).encode(), private=True)
     print(f"{path}: written", file=sys.stderr)
 
 

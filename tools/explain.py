@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"{given.out.parent}: no such folder")
     done = explain(given.photo, given.other, gallery=given.gallery, config=_config(given), wall_ns=given.at)
     if given.out is not None:
-        replace_file(given.out, page(done.found, done.a, done.b).encode())
+        replace_file(given.out, page(done.found, done.a, done.b).encode(), private=True)
         print(f"{given.out}: written", file=sys.stderr)
     print(msgspec.json.encode(done.found).decode() if given.json else words.show(done.found))
 

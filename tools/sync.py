@@ -38,6 +38,7 @@ from edge.errors import ReleaseError
 from edge.identity.shards import ids
 from edge.program import run
 from edge.release.layout import GALLERY, Release
+from edge.system.files import make_private_folder
 from edge.system.terminal import printable
 
 
@@ -49,6 +50,7 @@ def init(arguments: argparse.Namespace) -> int:
     if arguments.signers < arguments.threshold:
         raise ReleaseError(f"--threshold {arguments.threshold} needs at least as many --signers")
     secret = password(new=True)
+    make_private_folder(path)
     several = {"root", "targets"}
     keys = {
         role: [
@@ -180,7 +182,7 @@ def do_export(arguments: argparse.Namespace) -> int:
     """Write the repository's files into a folder, for a USB stick or a web server."""
     repository = Repository(arguments.repo, {})
     with repository.locked():
-        export(arguments.folder, repository.files())
+        export(arguments.folder, repository.files(), shared=arguments.shared)
     tell(f"{arguments.folder}: at the doors, [release] source = this folder, or the address where it is served")
     return 0
 
@@ -271,6 +273,7 @@ def main() -> int:
     command("keys", do_keys, "list the keys that the doors trust")
     made = command("export", do_export, "write the repository's files into a folder, for a USB stick or a web server")
     made.add_argument("folder", type=Path, metavar="FOLDER")
+    made.add_argument("--shared", action="store_true", help="readable by other accounts, such as that of a web server")
 
     arguments = parser.parse_args()
     if getattr(arguments, "signers", None) == 0:

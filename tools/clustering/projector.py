@@ -15,7 +15,7 @@ from tqdm import tqdm
 from clustering.report import person_of
 from edge.errors import ImageError
 from edge.records import Floats, Pixels
-from edge.system.files import replace_file
+from edge.system.files import make_private_folder, replace_file
 
 _SPRITE_PX = 8192  # the projector takes no larger picture
 _PHOTO_PX = 64
@@ -34,20 +34,20 @@ def export(out: Path, vectors: Floats, paths: Sequence[str], clusters: Sequence[
         clusters: N names of clusters.
         folder: where the photos are, or None.
     """
-    out.mkdir(exist_ok=True)
+    make_private_folder(out)
     buffer = io.BytesIO()
     np.savetxt(buffer, vectors, fmt="%.6g", delimiter="\t")
-    replace_file(out / "vectors.tsv", buffer.getvalue())
+    replace_file(out / "vectors.tsv", buffer.getvalue(), private=True)
     rows = [
         f"{_cell(path)}\t{_cell(person_of(path))}\t{_cell(name)}\n" for path, name in zip(paths, clusters, strict=True)
     ]
-    replace_file(out / "metadata.tsv", ("photo\tperson\tcluster\n" + "".join(rows)).encode())
+    replace_file(out / "metadata.tsv", ("photo\tperson\tcluster\n" + "".join(rows)).encode(), private=True)
     settings = ['tensor_name: "faces"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"']
     if folder is not None:
         size_px = photo_px(len(paths))
         ok, png = cv2.imencode(".png", _sprite(folder, paths, size_px))
         assert ok
-        replace_file(out / "sprite.png", png.tobytes())
+        replace_file(out / "sprite.png", png.tobytes(), private=True)
         settings.append(
             f'sprite {{ image_path: "sprite.png" single_image_dim: {size_px} single_image_dim: {size_px} }}'
         )

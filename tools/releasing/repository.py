@@ -36,7 +36,7 @@ from edge.release.layout import (
     piece_name,
     sha256_of,
 )
-from edge.system.files import replace_file
+from edge.system.files import make_private_folder, replace_file
 from releasing.cutting import cut_release
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
@@ -89,7 +89,7 @@ class Repository:
         for signer in keys[Root.type]:
             metadata.sign(signer, append=True)
         for folder in ("metadata", "releases", "pieces"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+            make_private_folder(path / folder)
         replace_file(path / "metadata" / "1.root.json", metadata.to_bytes())
         replace_file(path / "root.json", metadata.to_bytes())
 
@@ -157,7 +157,7 @@ class Repository:
         for piece in pieces:
             path = self.path / "pieces" / sha256_of(piece)
             if not path.exists():
-                replace_file(path, piece)
+                replace_file(path, piece, private=True)
         replace_file(self.path / "releases" / f"{release.release}.json", content)
         return release
 

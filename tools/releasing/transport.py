@@ -18,7 +18,7 @@ from edge.messaging.login import connect
 from edge.messaging.packets import Outgoing
 from edge.release.layout import is_repo_name
 from edge.release.mirror import MqttSource
-from edge.system.files import replace_file
+from edge.system.files import make_private_folder, replace_file
 
 SILENCE_S = 20.0  # the broker acknowledges nothing for so long: give up
 WINDOW = 20  # messages under way at once
@@ -53,11 +53,20 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
     return sum(len(content) for _, content in files)
 
 
-def export(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
-    """Write files into a folder in this order, and remove those of former releases afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
+def export(folder: Path, files: Sequence[tuple[str, bytes]], *, shared: bool = False) -> None:
+    """Write files into a folder in this order, and remove those of former releases afterwards.
+
+    Args:
+        folder: created where it is missing.
+        files: name and content.
+        shared: let the umask decide who may read them; otherwise the owner alone, because they hold templates.
+    """
+    if shared:
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        make_private_folder(folder)
     for name, content in files:
-        replace_file(folder / name, content)
+        replace_file(folder / name, content, private=not shared)
     names = {name for name, _ in files}
     for path in list(folder.iterdir()):
         if is_repo_name(path.name) and path.name not in names:
