@@ -31,7 +31,8 @@ class LimitedProtocol(H11Protocol):
         self._network = network_of(self.client[0] if self.client else "")
         self._wait_for_head()
         peers = [each for each in self.connections if isinstance(each, LimitedProtocol)]
-        peers = [each for each in peers if each._network == self._network]
+        # a connection that was aborted in this turn of the loop is still among them
+        peers = [each for each in peers if each._network == self._network and not each.transport.is_closing()]
         if len(peers) > MOST_FROM_ADDRESS:
             transport.abort()
             return
