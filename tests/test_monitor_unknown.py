@@ -107,6 +107,10 @@ def test_what_is_no_sound_picture_of_a_door_is_not_kept(crops: Crops, photo: Pho
     crops.take(face(good, Topics("works", "..")))
     crops.take(face(b"\xff" * (MOST_BYTES + 1)))
     keep(crops, b"", b"GIF89a", good[: len(good) // 2], jpeg(np.zeros((1100, 1100, 3), np.uint8)))
+    small = np.asarray(cv2.resize(photo("biden"), (300, 300)), np.uint8)
+    progressive = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    scan = progressive[progressive.rfind(b"\xff\xda") : -2]
+    keep(crops, cv2.imencode(".webp", small)[1].tobytes(), progressive[:-2] + scan * 50 + b"\xff\xd9")
     assert not list(crops.folder.rglob("*.jpg"))
     assert not list(crops.folder.parent.glob("*.jpg"))
 

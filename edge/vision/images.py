@@ -15,7 +15,10 @@ from edge.vision.opencv import quieten
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
+MOST_SNAPSHOT_PIXELS = 1024 * 1024
+MOST_SNAPSHOT_SCANS = 20  # libjpeg writes ten for a progressive picture; each is a pass over all of it
 _NO_SIZE = (0, 0)
+_JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
 
 def read_image(path: Path) -> Pixels:
@@ -62,19 +65,38 @@ def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS) -> P
     return np.asarray(pixels, np.uint8)
 
 
+def decode_snapshot(content: bytes, path: Path) -> Pixels:
+    """Decode a picture that came over the network: a JPEG whose header promises little work.
+
+    Whoever may write to a broker chooses these bytes, so size and number of scans are limited before they are decoded.
+
+    Returns:
+        (H, W, 3) uint8 BGR, as `read_image`.
+
+    Raises:
+        ImageError: it is no JPEG, has more than `MOST_SNAPSHOT_PIXELS` or `MOST_SNAPSHOT_SCANS`, or is damaged.
+    """
+    if not content.startswith(_JPEG):
+        raise ImageError(f"{path}: not a JPEG image")
+    scans = content.count(_SCAN)  # one more for each thumbnail; in a picture's own data these two bytes never follow
+    if scans > MOST_SNAPSHOT_SCANS:
+        raise ImageError(f"{path}: {scans} scans are too many; at most {MOST_SNAPSHOT_SCANS}")
+    return decode_image(content, path, MOST_SNAPSHOT_PIXELS)
+
+
 def _refuse_huge(path: Path, size: tuple[int, int], most_pixels: int) -> None:
     if size[0] * size[1] > most_pixels:
         raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {most_pixels / 1e6:g} megapixels")
 
 
 def _inspect(content: bytes) -> tuple[int, int] | None:
-    """Width and height as the header tells them, (0, 0) where that takes decoding; None for another kind of file.
+    """Width and height as the header tells them; None for another kind of file.
 
     Raises:
         IndexError, struct.error: the file ends before the image does.
         ValueError: it is damaged in between.
     """
-    if content.startswith(b"\xff\xd8\xff"):
+    if content.startswith(_JPEG):
         return _inspect_jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return _inspect_png(content)
@@ -84,8 +106,22 @@ def _inspect(content: bytes) -> tuple[int, int] | None:
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         if len(content) < struct.unpack_from("<I", content, 4)[0] + 8:
             raise IndexError("shorter than its RIFF header says")
-        return _NO_SIZE  # at most 16383 x 16383 by the format
+        return _inspect_webp(content)
     return None
+
+
+def _inspect_webp(content: bytes) -> tuple[int, int]:
+    """The size in the first chunk (RFC 9649): of the canvas, of a lossless or of a lossy picture."""
+    kind, data = content[12:16], content[20:30]
+    if kind == b"VP8X" and len(data) == 10:
+        return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
+    if kind == b"VP8L" and data[0] == 0x2F:
+        bits = int.from_bytes(data[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", data, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    raise ValueError("no picture in it")
 
 
 def _inspect_png(content: bytes) -> tuple[int, int]:

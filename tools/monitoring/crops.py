@@ -27,14 +27,13 @@ from thresholds import distance_at
 
 from edge.errors import ImageError, InputError
 from edge.system.files import make_private_folder, replace_file
-from edge.vision.images import decode_image
+from edge.vision.images import decode_snapshot
 from monitoring.listener import Face
 
 log = logging.getLogger(__name__)
 
 MOST_CROPS = 2000  # the oldest go first
 MOST_BYTES = 256 * 1024  # of one file
-_MOST_PIXELS = 1024 * 1024
 _WAITING = 200  # pictures that wait for the disk; more are dropped
 _TIDY_S = 600.0
 _DAY_S = 86_400.0
@@ -176,7 +175,7 @@ class Crops:
 
     def _store(self, face: Face) -> None:
         try:
-            decode_image(face.jpeg, Path(face.event_id), _MOST_PIXELS)
+            decode_snapshot(face.jpeg, Path(face.event_id))
             home = self.folder / face.door.site / face.door.door
             make_private_folder(home)
             replace_file(home / f"{face.event_id}.jpg", face.jpeg, private=True)
@@ -203,7 +202,7 @@ class Crops:
         seen = cache.get(digest)
         if seen is None:
             try:
-                seen = sight(reader, decode_image(content, path, _MOST_PIXELS))
+                seen = sight(reader, decode_snapshot(content, path))
             except ImageError as error:
                 seen = Sight(str(error).removeprefix(f"{path}: "), b"", 0.0, b"", b"", "")
             cache.put(digest, seen)

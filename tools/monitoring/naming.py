@@ -24,7 +24,7 @@ from photos import PhotoReader
 from edge.errors import InputError, ThresholdError
 from edge.identity.gallery import load_gallery
 from edge.messaging.channels import Topics
-from edge.vision.images import decode_image
+from edge.vision.images import decode_snapshot
 from monitoring.crops import Crop, Crops
 from monitoring.history import Note
 from monitoring.listener import Face
@@ -154,7 +154,7 @@ class Namer:
             known = person in {member.id for member in read_members(self._people)}
             contents = [(crop, crop.path.read_bytes()) for crop in crops]
             pictures = [
-                Picture(f"door-{crop.path.stem}.jpg", content, decode_image(content, crop.path))
+                Picture(f"door-{crop.path.stem}.jpg", content, decode_snapshot(content, crop.path))
                 for crop, content in contents
             ]
             stored, refused = add(self._people, person, pictures, Card(name=name or None), reader, replace=False)
