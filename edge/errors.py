@@ -7,6 +7,7 @@
     ├── ExpectationError        a replay's events differ from the expected ones
     ├── LockError               the relay of the lock cannot be had or switched     (also OSError)
     ├── OutboxError             the event store cannot be opened or written        (also OSError)
+    ├── SourceError             a repository of releases cannot be reached         (also ConnectionError)
     └── InputError              exit code 2: what the user gave cannot be used     (also ValueError)
         ├── CameraError         no such camera, clip or folder, or it cannot be opened
         ├── ConfigError         door.toml is missing, malformed or contradicts itself
@@ -50,6 +51,10 @@ class LockError(ThresholdError, OSError):
 
 class OutboxError(ThresholdError, OSError):
     """The event store cannot be opened or written."""
+
+
+class SourceError(ThresholdError, ConnectionError):
+    """A repository of releases cannot be reached, is too slow, or gives something other than files."""
 
 
 class InputError(ThresholdError, ValueError):

@@ -23,7 +23,7 @@ from edge.door.kit import still_enrolled
 from edge.identity import shards
 from edge.identity.gallery import Gallery, load_gallery, save_gallery
 from edge.records import Floats, Person
-from edge.release.keeper import Keeper
+from edge.release.keeper import CLOSE_S, Keeper
 from edge.release.layout import GALLERY, Release
 from edge.release.mirror import FolderSource, MqttSource, Source
 from edge.release.standing import News
@@ -150,6 +150,7 @@ class Door:
         interval_s: float = 0.02,
         superseded: tuple[Path, ...] = (),
         frame_s: float = 0.002,
+        close_s: float = CLOSE_S,
     ) -> None:
         self._frame_s = frame_s
         self.state = state
@@ -173,6 +174,7 @@ class Door:
             clock_set=clock_set,
             superseded=superseded,
             interval_s=interval_s,
+            close_s=close_s,
         )
         self._stop = threading.Event()
         self._pump = threading.Thread(target=self._take, daemon=True)

@@ -23,11 +23,11 @@ import msgspec
 
 from edge.errors import ReleaseError, ThresholdError
 from edge.instants import instant_of
-from edge.release.layout import GALLERY, MODELS, POLICY, Entry, Release
 from edge.release.mirror import Changed, Source
 from edge.release.standing import News, Standing, standing_of
 from edge.release.starting import PROVEN_S
 from edge.release.store import Current, Store, purge, purge_all
+from edge.release.tidying import keep_for_rollback, on_trial
 from edge.release.updater import Offer, Updater
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ K = TypeVar("K")
 
 RETRY_S = 30.0  # after a refusal: the rest may still be on its way
 REFUSED_S = (0.1, 5.0)  # a pause after each refusal, doubled each time: a flood must not keep the board busy
-RECHECK_S = 3600.0  # also without news, so that expired metadata is noticed
+RECHECK_S = 3600.0  # the longest time between looks, also without news
+CLOSE_S = 5.0  # how long `close` waits for a source that cannot be interrupted, such as a network file system
 BACKOFF_S = (1.0, 30.0)  # between attempts to reach the repository
 
 
@@ -55,6 +56,7 @@ class Keeper(Generic[K]):
         clock_set: whether that time is to be relied on; when it becomes so, everything is looked at again.
         superseded: files to purge once a release runs.
         interval_s: how long to wait for news at a time.
+        close_s: the longest time that `close` takes.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Keeper(Generic[K]):
         clock_set: Callable[[], bool],
         superseded: tuple[Path, ...] = (),
         interval_s: float = 30.0,
+        close_s: float = CLOSE_S,
     ) -> None:
         self._store = store
         self._source = source
@@ -81,6 +84,7 @@ class Keeper(Generic[K]):
         self._clock_set = clock_set
         self._superseded = superseded
         self._interval_s = interval_s
+        self._close_s = close_s
         self._stop = threading.Event()
         self._taken = threading.Event()
         self._ready: K | None = None
@@ -93,6 +97,8 @@ class Keeper(Generic[K]):
         self._refused_in_row = 0
         self._look_s = 0.0  # monotonic: look again then, news or not
         self._was_set = clock_set()
+        self._expired = ""  # the expiry that was reported
+        self._reachable = True
 
     @property
     def standing(self) -> Standing:
@@ -114,13 +120,16 @@ class Keeper(Generic[K]):
         self._taken.set()
 
     def close(self) -> None:
-        """Stop. Whatever runs until now counts as proven: it was stopped, it did not fail."""
+        """Stop, within `close_s`. The release that runs counts as proven: it was stopped, it did not fail."""
         self._stop.set()
         self._taken.set()
         self._source.wake()
         if self._thread.is_alive():
-            self._thread.join()
-        self._source.close()
+            self._thread.join(self._close_s)
+        if self._thread.is_alive():  # a daemon thread, it ends with the process
+            log.warning("stopping without the release source, which has not answered for %g s", self._close_s)
+        else:
+            self._source.close()
         self._prove(at_once=True)
 
     def _run(self) -> None:
@@ -137,13 +146,35 @@ class Keeper(Generic[K]):
                     self._look()
                 self._prove()
                 pause_s = BACKOFF_S[0]
+                self._reached()
+                self._watch_expiry()
             except Changed:
                 self._look_s = 0.0
             except (ThresholdError, OSError) as error:
-                log.debug("release: %s", error)
+                self._reached(error)
+                self._watch_expiry()
                 self._stop.wait(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(pause_s * 2, longest_s)
                 self._look_s = 0.0
+
+    def _reached(self, error: Exception | None = None) -> None:
+        """Log that the repository cannot be reached, or can be again: changes, not repeats."""
+        if error is not None:
+            log.log(logging.WARNING if self._reachable else logging.DEBUG, "release source not reachable: %s", error)
+        elif not self._reachable:
+            log.info("release source reachable again")
+        self._reachable = error is None
+
+    def _watch_expiry(self) -> None:
+        """Metadata expires by the clock: a repository that cannot be reached must not hide that."""
+        expired, before = self._updater.expired(self._now()), self._expired
+        if expired == before or self._stop.is_set():
+            return
+        self._expired = expired
+        if expired:
+            self._report(expired)
+        elif self._standing.reason == before:  # the clock was wrong
+            self._become(News(standing_of(self._store.current())))
 
     def _nap_s(self) -> float:
         left = [self._interval_s, self._look_s - time.monotonic()]
@@ -169,7 +200,9 @@ class Keeper(Generic[K]):
                 raise ReleaseError(self._rejected[1])
             else:
                 self._apply(offer)
-        except ReleaseError as error:
+        except ConnectionError:  # of the source; says nothing about the release
+            raise
+        except ThresholdError as error:
             self._refuse(str(error))
         except OSError as error:
             self._refuse(f"the release cannot be stored ({error.strerror or error})")
@@ -189,65 +222,21 @@ class Keeper(Generic[K]):
             folder=offer.folder,
             digest=offer.digest,
             applied_at=instant_of(self._now()),
-            proven=not self._on_trial(before, offer.release),
+            proven=not on_trial(self._store, before, offer.release),
         )
         self._store.point(current)
         self._began_s = time.monotonic()
         self._taken.clear()
         self._ready = kit
-        self._taken.wait()
+        if not self._stop.is_set():  # `close` sets it before it sets `_taken`
+            self._taken.wait()
         if self._ready is not None:  # stopped: the next start runs it
             return
-        self._tidy(before, current)
+        purge_all(self._superseded)
+        keep_for_rollback(self._store, before, current, self._retain)
         self._refusals.clear()
         standing = Standing(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
         self._become(News(standing, applied=True))
-
-    def _on_trial(self, before: Current | None, release: Release) -> bool:
-        """Whether a release must first prove itself: other models can bring a door down, a tested gallery cannot.
-
-        So power cuts in a row never take back a removal.
-        """
-        if before is None:
-            return False
-        try:
-            return _models(self._store.release(before.folder)) != _models(release)
-        except ReleaseError:  # nothing that could be rolled back to
-            return False
-
-    def _tidy(self, before: Current | None, current: Current) -> None:
-        """Purge whom the new release does not hold, then say what may be rolled back to."""
-        purge_all(self._superseded)
-        if before is None:
-            return
-        try:
-            self._reduce(before.folder, current.folder)
-        except (OSError, ThresholdError) as error:
-            log.warning("release %d: purged, not kept for a rollback: %s", before.release, error)
-            self._store.sweep()
-            return
-        self._store.point(
-            msgspec.structs.replace(current, previous=before.folder, previous_release=before.release)
-        )  # fmt: skip
-        self._store.sweep()
-
-    def _reduce(self, old: str, new: str) -> None:
-        """Leave nothing in an old release's folder about people whom the new release does not hold.
-
-        The new access rules replace the old ones: they may name a leaver, and a rollback must not give access back.
-
-        Raises:
-            OSError, ThresholdError: that failed.
-        """
-        was = self._store.read(old, GALLERY)
-        kept = self._retain(was, self._store.read(new, GALLERY))
-        if kept is None:
-            raise ReleaseError("its gallery cannot be compared with the new one")
-        if kept != was:
-            self._store.amend(old, GALLERY, kept)
-        rules = self._store.policy(new)
-        if rules != self._store.policy(old):
-            self._store.amend(old, POLICY, rules)
 
     def _settled(self) -> None:
         """The repository offers what runs already."""
@@ -259,13 +248,17 @@ class Keeper(Generic[K]):
     def _refuse(self, reason: str) -> None:
         self._look_s = time.monotonic() + RETRY_S
         self._refused_in_row += 1
+        log.debug("release refused: %s", reason)
+        self._report(reason)
+        self._stop.wait(min(REFUSED_S[0] * 2 ** min(self._refused_in_row, 10), REFUSED_S[1]))
+
+    def _report(self, reason: str) -> None:
+        """Report what is wrong, and as an event the first time."""
         first = reason not in self._refusals
         self._refusals.add(reason)
-        log.debug("release refused: %s", reason)
         standing = replace(self._standing, ok=False, reason=reason)
         if first or standing != self._standing:
             self._become(News(standing, refused=first))
-        self._stop.wait(min(REFUSED_S[0] * 2 ** min(self._refused_in_row, 10), REFUSED_S[1]))
 
     def excuse(self) -> None:
         """This start ends for a reason that is not the release's, so it does not count against it."""
@@ -285,8 +278,3 @@ class Keeper(Generic[K]):
             return
         if at_once or time.monotonic() - self._began_s >= PROVEN_S:
             self._store.point(msgspec.structs.replace(current, proven=True, starts=0))
-
-
-def _models(release: Release) -> list[Entry]:
-    """The models of a release."""
-    return [entry for entry in release.files if entry.name.startswith(MODELS)]

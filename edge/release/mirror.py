@@ -8,25 +8,24 @@ received, and a name from outside never becomes a path here.
 from __future__ import annotations
 
 import http.client
-import logging
+import os
+import stat
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError, ReleaseError
+from edge.errors import BrokerError, SourceError
 from edge.messaging.channels import repo_name, repo_topic
 from edge.messaging.connection import Connection
 from edge.messaging.login import connect
 from edge.messaging.packets import Protocol as MqttProtocol
 from edge.messaging.waker import Waker
+from edge.release.download import FILE_S, Downloader, Interrupted
 from edge.release.layout import FILE_BYTES, TIMESTAMP, is_repo_name
-
-log = logging.getLogger(__name__)
 
 BATCH = 32  # files asked for at once: bounds memory, and what a broker has to queue
 STANDING_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
@@ -41,22 +40,23 @@ class Source(Protocol):
     """A repository to read from."""
 
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The files of those names, as far as they are there.
+        """The files of those names, as far as they are there. Each file has a time limit.
 
         Raises:
-            ThresholdError: the repository cannot be reached.
-            Changed: begin again.
+            BrokerError, SourceError: the repository cannot be reached.
+            Changed: begin again, or `wake` was called.
         """
 
     def wait(self, timeout_s: float, root_name: str) -> bool:
         """Wait until there may be something new, `root_name` being the next root metadata; False when time is up.
 
         Raises:
-            ThresholdError: the repository cannot be reached.
+            BrokerError, SourceError: the repository cannot be reached.
+            Changed: `wake` was called.
         """
 
     def wake(self) -> None:
-        """End a wait, from another thread."""
+        """End a wait or a fetch from another thread, as nothing more is wanted of this source."""
 
     def close(self) -> None:
         """Let go of everything; `wait` begins anew."""
@@ -73,6 +73,8 @@ class FolderSource:
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
         found = {}
         for name in names:
+            if self._woken.is_set():
+                raise Changed
             content = self._read(name)
             if content is not None:
                 found[name] = content
@@ -92,39 +94,66 @@ class FolderSource:
 
     def close(self) -> None:
         self._seen = None
+        self._woken.clear()
 
     def _read(self, name: str) -> bytes | None:
-        """At most one byte more than a file may have, so that the reader sees that it is too long."""
+        """At most one byte more than a file may have, so that the reader sees that it is too long.
+
+        Raises:
+            SourceError: it is not a regular file; a named pipe could block for ever, a device never end.
+        """
         assert is_repo_name(name), name
+        path = self._folder / name
         try:
-            with (self._folder / name).open("rb") as file:
+            with open(path, "rb", opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise SourceError(f"{path}: not a regular file; remove it")
                 return file.read(FILE_BYTES + 1)
+        except SourceError:
+            raise
         except OSError:
             return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class HttpSource(FolderSource):
     """A repository at an HTTP address. Login and encryption are not needed for trust: every byte is verified."""
 
-    TIMEOUT_S = 10.0
-
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, file_s: float = FILE_S) -> None:
+        """
+        Args:
+            url: address of the folder.
+            file_s: the longest download of one file, in seconds.
+        """
         super().__init__(Path())
         self._url = url.rstrip("/")
+        self._downloader = Downloader(file_s)
+
+    def wake(self) -> None:
+        super().wake()
+        self._downloader.interrupt()
+
+    def close(self) -> None:
+        super().close()
+        self._downloader.resume()
 
     def _read(self, name: str) -> bytes | None:
         assert is_repo_name(name), name
         try:
-            with urllib.request.urlopen(f"{self._url}/{name}", timeout=self.TIMEOUT_S) as answer:
-                content: bytes = answer.read(FILE_BYTES + 1)
-                return content
+            return self._downloader.get(f"{self._url}/{name}", FILE_BYTES + 1)
+        except Interrupted as error:
+            raise Changed from error
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (403, 404, 410):
                 return None
-            raise ReleaseError(f"{self._url}/{name}: the server answers {error.code}") from error
+            raise SourceError(f"{self._url}/{name}: the server answers {error.code}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise ReleaseError(f"{self._url}: cannot be reached ({error})") from error
+            raise SourceError(f"{self._url}: cannot be reached ({error})") from error
 
 
 class MqttSource:

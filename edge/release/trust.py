@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +45,8 @@ _CONFIG = UpdaterConfig(
     targets_max_length=FILE_BYTES,
 )
 _SCRATCH = ".verify-"
+_TRUSTED_ROOT = "trusted root"
+_ROLES = ("root", "timestamp", "snapshot", "targets")  # in the order in which they are verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,23 @@ def expiries(folder: Path, root: bytes) -> dict[str, datetime]:
     return found
 
 
+def expired(ends: Mapping[str, datetime], now: datetime) -> str:
+    """Which metadata has expired, in the words of `verify`; "" if none has.
+
+    Args:
+        ends: as `expiries` gives them.
+        now: aware.
+    """
+    for role in _ROLES:
+        if role in ends and ends[role] <= now:
+            return _expired(role)
+    return ""
+
+
+def _expired(role: str) -> str:
+    return f"{_TRUSTED_ROOT if role == 'root' else f'{role}.json'}: expired; publish again, or check the door's clock"
+
+
 def next_root_name(folder: Path, root: bytes) -> str:
     """The name that the root metadata after the one known best would have; `folder` as for `verify`."""
     known = [int(path.name.partition(".")[0]) for path in (folder / "root_history").glob("*.root.json")]
@@ -129,10 +148,13 @@ def verify(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
             return _update(scratch, fetcher, root, now)
         except ThresholdError:
             raise
+        except ExpiredMetadataError as error:  # which may be another file than the one that was fetched last
+            role = next((role for role in _ROLES if role in str(error)), "targets")
+            raise ReleaseError(_expired(role)) from error
         except (RepositoryError, DownloadError) as error:
             if fetcher.failure is not None:
                 raise fetcher.failure from error
-            raise ReleaseError(f"{fetcher.last or 'trusted root'}: {_why(error)}") from error
+            raise ReleaseError(f"{fetcher.last or _TRUSTED_ROOT}: {_why(error)}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # hostile JSON
             raise ReleaseError(f"{fetcher.last}: damaged ({type(error).__name__})") from error
         finally:
@@ -228,7 +250,6 @@ def _why(error: Exception) -> str:
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (DeserializationError, "damaged, no metadata"),
     (UnsignedMetadataError, "not signed by the keys that this door trusts"),
-    (ExpiredMetadataError, "expired; publish again, or check the door's clock"),
     (LengthOrHashMismatchError, "damaged, or of another release"),
     (DownloadLengthMismatchError, "longer than was signed"),
     (BadVersionNumberError, "older than, or not belonging to, what this door has verified"),

@@ -5,13 +5,14 @@ Nothing here runs a release; see `edge.release.keeper`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from edge.errors import ReleaseError, ThresholdError
+from edge.errors import ReleaseError, SourceError, ThresholdError
 from edge.release.layout import (
     PIECE_BYTES,
     TARGET,
@@ -23,9 +24,11 @@ from edge.release.layout import (
     piece_name,
     sha256_of,
 )
-from edge.release.mirror import Source
+from edge.release.mirror import BATCH, Source
 from edge.release.store import Store
-from edge.release.trust import next_root_name, verify
+from edge.release.trust import expired, expiries, next_root_name, verify
+
+LOOK_S = 3600.0  # the longest look; a release of 64 MB then needs 18 kB/s
 
 
 class Cutter(Protocol):
@@ -54,27 +57,46 @@ class Updater:
         store: this door's disk.
         cutter: for galleries.
         max_bytes: the largest release to take.
+        look_s: the longest time for one look, in seconds.
     """
 
-    def __init__(self, source: Source, store: Store, cutter: Cutter, max_bytes: int) -> None:
+    def __init__(self, source: Source, store: Store, cutter: Cutter, max_bytes: int, look_s: float = LOOK_S) -> None:
         self._source = source
         self._store = store
         self._cutter = cutter
         self._max_bytes = max_bytes
+        self._look_s = look_s
+        self._deadline_s = 0.0  # monotonic
         self._root = store.root()
+        self._ends: dict[str, datetime] | None = None  # of the verified metadata
 
     def root_name(self) -> str:
         """The name of the root metadata that would come next."""
         return next_root_name(self._store.metadata, self._root)
+
+    def expired(self, now: datetime) -> str:
+        """Which of the metadata that was verified so far has expired, or is damaged; "" if all is good. No network.
+
+        Args:
+            now: aware.
+        """
+        try:
+            if self._ends is None:
+                self._ends = expiries(self._store.metadata, self._root)
+        except ReleaseError as error:
+            return str(error)
+        return expired(self._ends, now)
 
     def check(self, now: datetime) -> Offer | None:
         """Fetch what is new; None if the repository offers what runs already.
 
         Raises:
             ReleaseError: what it offers is refused, and why.
-            ThresholdError: it cannot be reached.
+            ConnectionError: it cannot be reached, or is too slow; a ThresholdError, too.
             Changed: it has changed meanwhile.
         """
+        self._deadline_s = time.monotonic() + self._look_s
+        self._ends = None
         current = self._store.current()
         if current is None and self._one(TIMESTAMP) is None:  # nothing was ever published
             return None
@@ -92,14 +114,23 @@ class Updater:
         return Offer(release, digest, folder, self._store.path(folder))
 
     def _one(self, name: str) -> bytes | None:
-        return self._source.fetch([name]).get(name)
+        return self._fetch([name]).get(name)
+
+    def _fetch(self, names: list[str]) -> dict[str, bytes]:
+        """Files by name, as far as they are there; a source that is slow without end is given up."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(names), BATCH):
+            if time.monotonic() > self._deadline_s:
+                raise SourceError(f"the repository is too slow: not all files have arrived within {self._look_s:g} s")
+            found |= self._source.fetch(names[start : start + BATCH])
+        return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
         """The files of a release, from pieces of the running one and pieces fetched."""
         held = self._held(release, running)
         wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
         names = [piece_name(sha256) for sha256 in wanted if sha256 not in held]
-        for name, content in self._source.fetch(names).items():
+        for name, content in self._fetch(names).items():
             sha256 = sha256_of(content)
             if piece_name(sha256) != name:
                 raise ReleaseError(f"{name}: damaged, its sha256 is another")
