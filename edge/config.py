@@ -268,8 +268,11 @@ def read_config(path: Path) -> DoorConfig:
     """Read and check door.toml.
 
     Raises:
-        ConfigError: it cannot be read, is not TOML, has an unknown key or a value of the wrong type or range.
+        ConfigError: it does not exist or cannot be read, is not TOML, or has an unknown key or a value of the wrong
+            type or range.
     """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; write one with  edge setup --out {path}")
     tables = read_tables(path)
     try:
         return checked(tables, DoorConfig)

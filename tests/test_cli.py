@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import pytest
 from edge import cli
 from edge.demo.show import CLIP, FOLDER, GALLERY
 from edge.messaging.channels import Channel
+from edge.vision.camera import read_image
 
 
 class Result(NamedTuple):
@@ -62,12 +64,36 @@ def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Pa
     assert "!    2.00 s  unknown    -" in result.err
 
 
-def test_a_clip_without_visitors_is_not_passed_over_in_silence(edge: Edge, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    cv2.imwrite(str(tmp_path / "empty" / "1.png"), np.full((480, 640, 3), 90, np.uint8))
-    result = edge("replay", tmp_path / "empty", "--gallery", GALLERY)
-    assert (result.code, result.out) == (0, "")
-    assert result.err.startswith("no event: nobody stayed in sight")
+def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
+    """No face at all, faces that were too small, and a visit that was too short are told apart."""
+    config = tmp_path / "door.toml"
+    config.write_text('site = "a"\ndoor = "b"\n[quality]\nmin_size_px = 40\n')
+    portrait = read_image(next((FOLDER / "people" / "barack-obama").glob("*.jpg")))
+
+    def told(name: str, width_px: int, count: int) -> str:
+        (tmp_path / name).mkdir()
+        picture = np.full((480, 640, 3), 90, np.uint8)
+        if width_px:
+            small = cv2.resize(portrait, (width_px, round(portrait.shape[0] * width_px / portrait.shape[1])))
+            picture[40 : 40 + small.shape[0], 40 : 40 + small.shape[1]] = small
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / name / f"{number:02}.png"), picture)
+        result = edge("replay", tmp_path / name, "--gallery", GALLERY, "--config", config)
+        assert (result.code, result.out) == (0, "")
+        return result.err
+
+    assert told("empty", 0, 1) == "no event: no face was found; --explain says what was seen\n"
+    assert re.match(r"no event: (\d+) of \1 looks did not count, the face was too small: come", told("far", 150, 30))
+    assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
+
+
+def test_advice_on_players_of_an_mp4(edge: Edge, tmp_path: Path) -> None:
+    """Browsers do not play the codec that an annotated *.mp4 has."""
+    (tmp_path / "stills").mkdir()
+    cv2.imwrite(str(tmp_path / "stills/1.png"), np.full((480, 640, 3), 90, np.uint8))
+    for name, told in (("a.mp4", "a.mp4: written; mpv and VLC play it, browsers only .webm"), ("a.webm", "written\n")):
+        result = edge("replay", tmp_path / "stills", "--gallery", GALLERY, "--annotate", tmp_path / name)
+        assert told in result.err
 
 
 def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edge) -> None:
@@ -96,10 +122,10 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["replay", "absent.mp4", "--gallery", GALLERY], "absent.mp4"),
+        (["replay", "absent.mp4", "--gallery", GALLERY], "error: absent.mp4: no such file\n"),
         (["replay", "empty.mp4", "--gallery", GALLERY], "empty.mp4"),
         (["replay", "text.mp4", "--gallery", GALLERY], "text.mp4"),
-        (["replay", CLIP, "--gallery", "absent"], "absent: cannot be read"),
+        (["replay", CLIP, "--gallery", "absent"], "absent: no such gallery; make one with  tools/enroll.py"),
         (["replay", CLIP, "--gallery", "empty.mp4"], "damaged or not a gallery"),
         (["replay", CLIP, "--gallery", GALLERY, "--expect", "absent"], "absent: cannot be read"),
         (["replay", CLIP, "--gallery", GALLERY, "--annotate", "no/such/out.mp4"], "no such folder"),
@@ -108,7 +134,7 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
         (["verify", "absent"], "absent: no such folder"),
         (["verify", "."], "no clip says what it expects"),
         (["verify", ".", "--junit", "no/such/report.xml"], "no/such: no such folder"),
-        (["run", "--config", "absent.toml"], "absent.toml: cannot be read"),
+        (["run", "--config", "absent.toml"], "absent.toml: no such file; write one with  edge setup --out absent.toml"),
         (["run", "--config", "bad.toml"], "did you mean 'source'?"),
         (["run", "--config", "noclip.toml"], "absent.mp4: no such file or camera"),
         (["run", "--config", "edgetpu.toml"], "not compiled for the Edge TPU"),
@@ -146,6 +172,22 @@ def test_events_without_a_broker_fails_with_exit_code_1(edge: Edge) -> None:
     result = edge("events", "--broker", "mqtt://127.0.0.1:1")
     assert result.code == 1
     assert "mqtt://127.0.0.1:1: cannot be reached" in result.err
+
+
+def test_events_login_given_twice(edge: Edge, tmp_path: Path) -> None:
+    """A login on the command line contradicts one in door.toml."""
+    result = edge("events", "--config", tmp_path / "door.toml", "--username", "front")
+    assert result.code == 2
+    assert "--username: the broker's login is that of --config" in result.err
+
+
+def test_events_errors_without_a_door_toml(edge: Edge) -> None:
+    """They name options, not keys of a file that is not there."""
+    for url, told in (("mqtt://elsewhere", "give --insecure"), ("http://x", "--broker: 'http://x' is not of the form")):
+        result = edge("events", "--broker", url)
+        assert result.code == 2
+        assert told in result.err
+        assert "[mqtt]" not in result.err
 
 
 @pytest.mark.parametrize("command", ["", "run", "replay", "demo", "check", "bench", "events"])

@@ -93,7 +93,7 @@ def test_mistakes_quoted_without_longer_texts(tmp_path: Path, key: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such file; write one with  edge setup --out"):
         read_config(tmp_path / "absent.toml")
 
 

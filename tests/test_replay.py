@@ -63,10 +63,16 @@ def test_who_is_recognised_but_not_allowed_is_denied() -> None:
     assert first.person is not None
 
 
-def test_the_annotated_clip_shows_every_frame_with_something_drawn(tmp_path: Path) -> None:
-    out = tmp_path / "out.mp4"
+@pytest.mark.parametrize(("name", "codec"), [("out.webm", b"V_VP8"), ("out.mp4", b"mp4v")])
+def test_annotated_clip_of_every_frame(tmp_path: Path, name: str, codec: bytes) -> None:
+    """Something is drawn into it, its owner alone may read it, and *.webm holds VP8, which browsers play."""
+    out = tmp_path / name
+    out.write_bytes(b"an older clip")
+    out.chmod(0o644)
     with closing(Annotator(out, CONFIG.verdict.min_samples)) as annotator:
         list(replay(CONFIG, CLIP, GALLERY, [annotator]))
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert codec in out.read_bytes()
     plain, drawn = cv2.VideoCapture(str(CLIP)), cv2.VideoCapture(str(out))
     frames, changed = 0, 0
     while True:
@@ -188,7 +194,7 @@ def test_a_folder_of_clips_is_held_to_what_each_expects(tmp_path: Path) -> None:
         ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": "config = ["}, "a.toml: not valid TOML"),
         ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'galery = "x"'}, "did you mean 'gallery'?"),
         ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'at = "noon"'}, "a.toml: 'noon' is no time such as"),
-        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'gallery = "none"'}, "none: cannot be read"),
+        ({"a.expected.jsonl": "", "a.mp4": "", "a.toml": 'gallery = "none"'}, "none: no such gallery"),
     ],
 )
 def test_a_clip_that_cannot_be_tried_says_why_and_the_others_go_on(
@@ -218,11 +224,20 @@ def test_only_kind_person_and_time_need_to_be_expected(tmp_path: Path) -> None:
     assert [line.kind for line in read_expected(path)] == ["door-open", "unknown"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind":"unknown"}'])
-def test_a_malformed_expectation_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", ""),
+        ("[]", "top level: expected a table, got a list"),
+        ('{"kind":"unknown"}', "top level: 'person' is missing"),
+        ('{"kind":"door-opened"}', "unknown kind 'door-opened'; did you mean 'door-open'?"),
+        ('{"kind":"unknown","person":null,"t":"2"}', 't = "2": expected a number, got text; remove the quotes'),
+    ],
+)
+def test_a_malformed_expectation_is_named_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"kind":"unknown","person":null,"t":2}\n' + text)
-    with pytest.raises(InputError, match=r"events\.jsonl:2: not an expected event"):
+    with pytest.raises(InputError, match=rf"events\.jsonl:2: not an expected event .{re.escape(told)}"):
         read_expected(path)
 
 
@@ -231,6 +246,6 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
         list(replay(CONFIG, tmp_path / "absent.mp4", GALLERY))
     with pytest.raises(GalleryError):
         list(replay(CONFIG, CLIP, tmp_path / "absent.safetensors"))
-    with pytest.raises(InputError, match=r"must be named \*\.mp4"):
+    with pytest.raises(InputError, match=r"must be named \*\.webm, which browsers play, or \*\.mp4"):
         Annotator(tmp_path / "out.gif", CONFIG.verdict.min_samples)
     assert list(tmp_path.iterdir()) == []

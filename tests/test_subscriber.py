@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +22,9 @@ from brokers import (
     free_port,
     make_broker,
     needs_mosquitto,
+    wait_until,
 )
+from test_broker_access import PASSWD
 
 from edge.config import MqttConfig
 from edge.errors import BrokerError, BrokerRefused
@@ -152,3 +157,29 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
         ):
             pass
         broker.join(5)
+
+
+@needs_mosquitto
+def test_events_command_with_a_login_of_its_own(tmp_path: Path) -> None:
+    """`edge events` logs in by options, and says which ones where the broker refuses."""
+    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "desk", "open sesame"], check=True, capture_output=True)
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    with Mosquitto(tmp_path, conf=f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n") as broker:
+        command = [sys.executable, "-m", "edge", "events", "--broker", broker.url]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "check --username and --password-file" in refused.stderr
+        login = ["--username", "desk", "--password-file", str(secret)]
+        with subprocess.Popen([*command, *login], stdout=subprocess.PIPE, text=True) as process:
+            config = MqttConfig(url=broker.url, username="desk", password_file=str(secret))
+            wait_until(lambda: _heard(process, config), "the event is heard")
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+
+
+def _heard(process: subprocess.Popen[str], config: MqttConfig) -> bool:
+    """Publish an event, and see whether the command prints one; it may not have subscribed yet."""
+    say(config, (Topics("home", "front").of(Channel.EVENTS), encode(an_event())))
+    assert process.stdout is not None
+    return bool(select.select([process.stdout], [], [], 0.2)[0])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,24 @@ import msgspec
 
 from edge.commands.command import Commands, new_command
 from edge.config import MqttConfig, read_config
-from edge.errors import InputError
+from edge.errors import BrokerError, ConfigError, InputError
 from edge.system.terminal import printable
 
 if TYPE_CHECKING:
     from edge.messaging.subscriber import Message
 
 _MOST_CONTENT = 4000  # characters of a message that people read as JSON; a whole `health` has about 1,500
+
+_OPTIONS = {
+    "[mqtt] url": "--broker",
+    "[mqtt] cert_file and key_file": "--config with cert_file and key_file",
+    "[mqtt] cert_file": "--config with cert_file",
+    "set insecure = true beside it (on a command line: --insecure)": "give --insecure",
+    "[mqtt] ": "",
+    "password_file": "--password-file",
+    "username": "--username",
+    "ca_file": "--ca-file",
+}
 
 
 def add(commands: Commands) -> None:
@@ -28,7 +41,10 @@ def add(commands: Commands) -> None:
     source = command.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
     source.add_argument("--broker", default="mqtt://localhost:1883", metavar="URL", help="(default: %(default)s)")
-    command.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
+    command.add_argument("--insecure", action="store_true", help="allow unencrypted mqtt:// to another host")
+    command.add_argument("--username", default="", metavar="NAME", help="for the broker")
+    command.add_argument("--password-file", default="", metavar="FILE", help="whose first line is the password")
+    command.add_argument("--ca-file", default="", metavar="FILE", help="of the authority of the broker's certificate")
     command.add_argument("--site", metavar="S", help="only this site (default: all)")
     command.add_argument("--door", metavar="D", help="only this door (default: all)")
     command.add_argument(
@@ -51,10 +67,10 @@ def _events(arguments: argparse.Namespace) -> int:
     if arguments.live:
         _need_terminal()
         arguments.channels = ["events", "status", "health"]
-    config = read_config(arguments.config) if arguments.config else None
-    mqtt = config.mqtt if config else MqttConfig(url=arguments.broker, insecure=arguments.insecure)
+    mqtt = _broker(arguments)
     doors = Topics(arguments.site or "+", arguments.door or "+")
-    with Subscriber(mqtt, doors, [Channel(name) for name in arguments.channels]) as subscriber:
+    channels = [Channel(name) for name in arguments.channels]
+    with _errors_by_option(arguments.config is None), Subscriber(mqtt, doors, channels) as subscriber:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: subscriber.stop())
         if arguments.live:
@@ -70,6 +86,33 @@ def _events(arguments: argparse.Namespace) -> int:
             else:
                 print(readable(message), flush=True)
     return 0
+
+
+def _broker(arguments: argparse.Namespace) -> MqttConfig:
+    """
+    Raises:
+        InputError: --config and another option contradict each other, or the file cannot be used.
+    """
+    login = {key: getattr(arguments, key) for key in ("insecure", "username", "password_file", "ca_file")}
+    if arguments.config is None:
+        return MqttConfig(url=arguments.broker, **login)
+    if given := [f"--{key.replace('_', '-')}" for key, value in login.items() if value]:
+        raise InputError(f"{given[0]}: the broker's login is that of --config; leave one of the two out")
+    return read_config(arguments.config).mqtt
+
+
+@contextlib.contextmanager
+def _errors_by_option(asked: bool) -> Iterator[None]:
+    """Name the options of this command, if that is asked for, where an error names keys of a door.toml."""
+    try:
+        yield
+    except (BrokerError, ConfigError) as error:
+        if not asked:
+            raise
+        told = str(error)
+        for key, option in _OPTIONS.items():
+            told = told.replace(key, option)
+        raise type(error)(told) from error
 
 
 def _need_terminal() -> None:

@@ -24,7 +24,12 @@ def add(commands: Commands) -> None:
     command.add_argument("--gallery", type=Path, metavar="G", help="made by tools/enroll.py (default: nobody enrolled)")
     command.add_argument("--config", type=Path, metavar="C", help="door.toml to stand in for (default: all defaults)")
     command.add_argument("--json", action="store_true", help="one JSON object per decision and line")
-    command.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="write the clip with what the door saw")
+    command.add_argument(
+        "--annotate",
+        type=Path,
+        metavar="OUT.webm",
+        help="write the clip with what the door saw (or .mp4)",
+    )
     command.add_argument("--explain", action="store_true", help="afterwards tell of every visitor and every look")
     command.add_argument(
         "--at",
@@ -56,27 +61,28 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.gallery is None:
         print("no --gallery: nobody is enrolled, so whoever comes is unknown", file=sys.stderr)
     found = []
-    explainer = Explainer() if arguments.explain else None
+    explainer = Explainer()
     with ExitStack() as stack:
-        watchers: list[Watcher] = [Asked(), *([explainer] if explainer else [])]
+        watchers: list[Watcher] = [Asked(), explainer]
         if arguments.annotate:
             watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.verdict.min_samples))))
         for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
             found.append(line)
-            if explainer:
-                explainer.hear(line)
+            explainer.hear(line)
             if arguments.json:
                 print_json(line)
             else:
                 print(_readable(line), flush=True)
-    if not found and not explainer:
-        print("no event: nobody stayed in sight long enough to be told; --explain says what was seen", file=sys.stderr)
-    if explainer and arguments.json:
+    if not found and not arguments.explain:
+        why = explainer.why_nothing(config.verdict.min_samples)
+        print(f"no event: {why}; --explain says what was seen", file=sys.stderr)
+    if arguments.explain and arguments.json:
         print_json({"visitors": list(explainer.visitors.values())})
-    elif explainer:
+    elif arguments.explain:
         print(f"\n{explainer.text()}")
     if arguments.annotate:
-        print(f"{arguments.annotate}: written", file=sys.stderr)
+        players = "" if arguments.annotate.suffix.lower() == ".webm" else "; mpv and VLC play it, browsers only .webm"
+        print(f"{arguments.annotate}: written{players}", file=sys.stderr)
     if arguments.record:
         write_expected(arguments.record, found)
         print(f"{arguments.record}: {len(found)} events written", file=sys.stderr)

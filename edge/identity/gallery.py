@@ -153,6 +153,8 @@ def _open(path: Path, key: GalleryKey | None = None) -> tuple[GalleryInfo, _Stor
         whole = plain(path.read_bytes(), key, path) if not mapped else b""
         content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
         text, names = _layout_of(whole) if sealed else _layout(path)
+    except FileNotFoundError as error:
+        raise GalleryError(f"{path}: no such gallery; make one with  tools/enroll.py") from error
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except GalleryError:

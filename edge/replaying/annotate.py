@@ -13,7 +13,8 @@ from edge.pipeline import Pipeline
 from edge.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
 from edge.replaying.asked import told
 from edge.replaying.clip import Moment
-from edge.system.files import refuse_homeless
+from edge.system.files import make_private_file, refuse_homeless
+from edge.vision.opencv import quieten, unheard
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
@@ -24,12 +25,12 @@ _SIZE = 0.42  # of letters, in a picture of
 _WIDTH_PX = 640
 _SHOWN_SQ = 2.5  # squared distance at the end of the scale under a face
 _BANNER_S = 2.0
-_CODEC = "mp4v"
+_CODECS = {".webm": "VP80", ".mp4": "mp4v"}  # browsers play VP8 in WebM; OpenCV's wheel has no encoder for H.264 or AV1
 _DEFAULT_FPS = 25.0
 
 
 class Annotator:
-    """Writes an annotated copy of a clip, frame by frame."""
+    """Writes an annotated copy of a clip for its owner alone: VP8 in *.webm, MPEG-4 part 2 in *.mp4."""
 
     def __init__(self, path: Path, wanted: int) -> None:
         """
@@ -38,10 +39,10 @@ class Annotator:
             wanted: samples that a name needs, see `[verdict] min_samples`.
 
         Raises:
-            InputError: the folder does not exist, or the name does not end in .mp4.
+            InputError: the folder does not exist, or the name ends neither in .webm nor in .mp4.
         """
-        if path.suffix.lower() != ".mp4":
-            raise InputError(f"{path}: an annotated clip must be named *.mp4")
+        if path.suffix.lower() not in _CODECS:
+            raise InputError(f"{path}: an annotated clip must be named *.webm, which browsers play, or *.mp4")
         refuse_homeless(path)
         self._path = path
         self._wanted = wanted
@@ -94,9 +95,14 @@ class Annotator:
     def _open(self, picture: Pixels, fps: float) -> cv2.VideoWriter:
         self._size = (picture.shape[1], picture.shape[0])
         fps = min(max(fps, 1.0), 120.0)
-        self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*_CODEC), fps, self._size)
+        codec = _CODECS[self._path.suffix.lower()]
+        make_private_file(self._path)  # it shows faces
+        fourcc = cv2.VideoWriter.fourcc(*codec)
+        quieten()
+        with unheard():
+            self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, fps, self._size)
         if not self._writer.isOpened():
-            raise InputError(f"{self._path}: cannot be written")
+            raise InputError(f"{self._path}: cannot be written; does this OpenCV have an encoder for {codec}?")
         return self._writer
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from edge.access.rules import rules_of
 from edge.config import CameraConfig, DoorConfig
+from edge.errors import CameraError
 from edge.identity.gallery import load_gallery, nobody
 from edge.identity.sealing import read_key
 from edge.pipeline import Pipeline
@@ -86,6 +87,8 @@ def replay(
     Raises:
         CameraError, ConfigError, GalleryError, ModelError: the clip, the policy, the gallery or a model cannot be used.
     """
+    if not clip.exists():
+        raise CameraError(f"{clip}: no such file")
     vision = load_vision(config.models, config.detector, config.quality)
     rules = rules_of(config.access)
     embedder = vision.reader.embedder

@@ -9,9 +9,12 @@ from pathlib import Path
 import msgspec
 
 from edge.decoding import UNREADABLE
-from edge.errors import InputError
+from edge.errors import ConfigError, InputError
+from edge.mistakes import nearest
+from edge.records import Kind
 from edge.replaying.clip import Line
 from edge.system.files import refuse_homeless, replace_file
+from edge.tables import checked
 
 TOLERANCE_S = 0.5  # an expected event may come so much earlier or later
 _ALONE = 1.0  # what an event without a partner costs
@@ -46,10 +49,17 @@ def read_expected(path: Path) -> list[Line]:
     for number, text in enumerate(texts, start=1):
         try:
             if text.strip():
-                lines.append(msgspec.json.decode(text, type=Line))
-        except UNREADABLE as error:
+                lines.append(_line(msgspec.json.decode(text)))
+        except (ConfigError, *UNREADABLE) as error:
             raise InputError(f"{path}:{number}: not an expected event ({error})") from error
     return lines
+
+
+def _line(event: object) -> Line:
+    kind = event.get("kind") if isinstance(event, dict) else None
+    if isinstance(kind, str) and kind not in list(Kind):
+        raise ConfigError(f"unknown kind '{kind}'; {nearest(kind, Kind)}")
+    return checked(event, Line)
 
 
 def refuse_existing(path: Path) -> None:

@@ -14,6 +14,17 @@ from edge.records import Quality, Shown
 from edge.replaying.asked import told
 from edge.replaying.clip import Line, Moment
 
+WORDS = {
+    "too-small": "the face was too small: come closer, or mount the camera nearer",
+    "too-dark": "the face was too dark: add light from the visitor's front",
+    "too-bright": "the face was too bright: shade the lamp or the sun",
+    "turned-away": "the face was turned away from the camera",
+    "tilted": "the face was tilted up or down",
+    "blurred": "the face was blurred: clean and focus the lens, or add light",
+    "unclear": "the face was unclear: clean the lens, add light, or come closer",
+    "no-face": "the face was covered, or was no face",
+}
+
 
 class Look(msgspec.Struct, frozen=True):
     """One sample of a visitor.
@@ -92,6 +103,23 @@ class Explainer:
     def hear(self, answer: Line) -> None:
         """Take down what the door answered a visitor."""
         self.visitors[answer.track].answers.append(answer)
+
+    def why_nothing(self, wanted: int) -> str:
+        """Why there was no answer to any visitor, for people.
+
+        Args:
+            wanted: samples that an answer needs at least.
+        """
+        looks = sum(len(visitor.looks) for visitor in self.visitors.values())
+        refused = sum((visitor.refused for visitor in self.visitors.values()), Counter[str]())
+        if not self.visitors:
+            return "no face was found"
+        if not looks:
+            return "nobody stayed in sight long enough for one look"
+        if looks - refused.total() >= wanted or not refused:
+            return "nobody stayed in sight long enough"
+        reason, count = refused.most_common(1)[0]
+        return f"{count} of {looks} looks did not count, {WORDS.get(reason, reason)}"
 
     def text(self) -> str:
         """For people, at most 100 columns."""

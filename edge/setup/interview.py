@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Asker:
         """
         if self.alone:
             return default
-        print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+        print(f"{question} [{default}]: " if default else f"{question}: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
             raise _Ended("the answers ended before the questions did; nothing was written")
@@ -91,9 +92,11 @@ def interview(asker: Asker, state_folder: Path) -> DoorConfig:
     ):
         config = asker.settle(config, key, question, default, _plainly(key))
     config = _camera(asker, config)
-    config = asker.settle(config, "state_folder", "Folder for events and people", str(state_folder), _folder)
+    config = asker.settle(
+        config, "state_folder", "Folder for events and people", str(state_folder), _path("state_folder")
+    )
     gallery = str(Path(config.state_folder) / "gallery.safetensors")
-    config = asker.settle(config, "gallery", "People, a gallery made by tools/enroll.py", gallery, _plainly("gallery"))
+    config = asker.settle(config, "gallery", "People, a gallery made by tools/enroll.py", gallery, _path("gallery"))
     config = _broker(asker, config)
     config = asker.settle(config, "lock.pin", "GPIO number of a relay for the lock, or none", "none", _pin)
     mode = "passive" if config.lock else "off"
@@ -105,11 +108,9 @@ def _plainly(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
     return lambda config, answer: with_key(config, key, answer)
 
 
-def _folder(config: DoorConfig, answer: str) -> DoorConfig:
-    path = Path(answer).expanduser()
-    if not path.is_absolute():
-        raise ConfigError(f"state_folder: {answer} must be a whole path, beginning with /")
-    return with_key(config, "state_folder", str(path))
+def _path(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
+    """Written whole: the service starts in another folder."""
+    return lambda config, answer: with_key(config, key, os.path.abspath(os.path.expanduser(answer)))
 
 
 def _pin(config: DoorConfig, answer: str) -> DoorConfig:
@@ -149,7 +150,8 @@ def _camera(asker: Asker, config: DoorConfig) -> DoorConfig:
                     raise ConfigError("then name another") from error
         return changed
 
-    default = "1" if found else config.camera.source
+    # What did not work is not offered; where nobody is asked, the file says what a Raspberry Pi needs.
+    default = "1" if found else config.camera.source if asker.alone else ""
     return asker.settle(config, "camera.source", "Camera, its number or a source", default, accept)
 
 

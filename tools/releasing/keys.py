@@ -67,12 +67,17 @@ def load_keys(folders: Sequence[Path], secret: bytes) -> dict[str, Signer]:
         ReleaseError: one cannot be read, or has another password.
     """
     signers: dict[str, Signer] = {}
+    locked: list[Path] = []
     for path in sorted(path for folder in folders for path in folder.glob("*.pem")):
         try:
             signer = CryptoSigner(load_pem_private_key(path.read_bytes(), secret))
-        except (ValueError, TypeError) as error:
-            raise ReleaseError(f"{path}: cannot be opened; is the password right? ({error})") from error
+        except (ValueError, TypeError):
+            locked.append(path)
+            continue
         except OSError as error:
             raise ReleaseError(f"{path}: cannot be read ({error.strerror})") from error
         signers[signer.public_key.keyid] = signer
+    if locked:
+        names = ", ".join(path.name for path in locked)
+        raise ReleaseError(f"{locked[0].parent}: this password does not open {names}")
     return signers
