@@ -24,7 +24,7 @@ from edge.checking.software import people_findings
 from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
-from edge.door.kit import kit_of_release
+from edge.door.kit import kit_of, kit_of_release, lax_thresholds
 from edge.door.renewal import trust
 from edge.errors import GalleryError, ReleaseError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
@@ -233,6 +233,24 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
         next(replay(config, CLIP, path))
     (finding,) = people_findings(config, vision)
     assert (finding.state, finding.detail.partition(";")[0]) == (State.FAIL, told.partition(";")[0])
+
+
+def test_gallery_thresholds_that_let_strangers_pass(
+    tmp_path: Path, vision: Vision, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`edge check` and the log of the door warn of them, also where a release brings them; calibrated ones are fine."""
+    embedder = vision.reader.embedder
+    enrolled = load_gallery(GALLERY, embedder.sha256)
+    path = tmp_path / GALLERY_FILE
+    save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), embedder.sha256)
+    config = msgspec.structs.replace(quick(), gallery=str(path))
+    told = "1 of 1 people have a threshold above 1.29: more than one stranger in 100 passes as each of them"
+    (finding,) = people_findings(config, vision)
+    assert (finding.state, finding.detail) == (State.LOOK, f"{path}: {told}")
+    kit_of(config)
+    kit_of_release(config, tmp_path, vision)
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {told}"] * 2
+    assert lax_thresholds(enrolled, embedder) == ""
 
 
 @needs_mosquitto

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.checking.finding import Finding, asked, bad, doubtful, good
 from edge.config import DoorConfig, LockConfig
+from edge.door.kit import lax_thresholds
 from edge.door.lock import claim
 from edge.door.renewal import describe, ends
 from edge.identity.gallery import load_gallery
@@ -24,6 +25,7 @@ _PULLED_UP = range(9)  # pins with a pull-up while the board starts; the others 
 _HURRIED_S = 3.0
 _STALE_S = 10.0  # somebody else may stand there by then
 _EEPROM_OR_I2C = range(4)
+_CALIBRATE = "set them by tools/calibrate.py"
 _PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
 
 
@@ -63,17 +65,25 @@ def people_findings(config: DoorConfig, vision: Vision) -> Iterator[Finding]:
         yield asked("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
         return
     remedy = "edge trust ROOT.json, then  tools/sync.py publish  on the desktop"
-    yield asked("release", lambda: describe(config, vision), remedy)
+    yield asked("release", lambda: _release(config, vision), remedy)
     yield asked("trust", lambda: trust_finding(config, datetime.now(UTC)), "edge trust ROOT.json --config door.toml")
 
 
 def _gallery(config: DoorConfig, vision: Vision) -> Finding:
     embedder, key = vision.reader.embedder, read_key(config.gallery_key)
-    info = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension).info
+    gallery = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension)
+    info, lax = gallery.info, lax_thresholds(gallery, embedder)
     sealed = ", sealed" if config.gallery_key else ""
     if not info.people:
         return bad("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
+    if lax:
+        return doubtful("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
     return good("gallery", f"{config.gallery}: {info.people} people, version {info.version[:12]}{sealed}")
+
+
+def _release(config: DoorConfig, vision: Vision) -> Finding:
+    detail, lax = describe(config, vision)
+    return doubtful("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish it") if lax else good("release", detail)
 
 
 def trust_finding(config: DoorConfig, now: datetime) -> Finding:

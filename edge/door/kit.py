@@ -21,6 +21,7 @@ from edge.identity.sealing import read_key
 from edge.identity.shards import retained
 from edge.records import Floats
 from edge.release.layout import GALLERY, MODELS, POLICY
+from edge.vision.embedder import Embedder
 from edge.vision.metering import Meter, unmetered
 from edge.vision.reader import Vision, load_vision
 
@@ -65,6 +66,7 @@ def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | Non
             raise
         log.warning("%s; this door knows nobody until a release arrives", error)
         gallery = nobody(embedder.dimension, embedder.sha256)
+    _warn_of_thresholds(gallery, vision, config.gallery)
     return Kit(vision, gallery, rules_of(config.access), own_models=False)
 
 
@@ -90,9 +92,27 @@ def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, m
     embedder, key = vision.reader.embedder, read_key(config.gallery_key)
     gallery = load_gallery(folder / GALLERY, embedder.sha256, key, dimension=embedder.dimension)
     _test_gallery(gallery, folder)
+    _warn_of_thresholds(gallery, vision, folder / GALLERY)
     policy = folder / POLICY
     rules = read_rules(policy) if policy.exists() else rules_of(config.access)
     return Kit(vision, gallery, rules, own_models)
+
+
+def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
+    """What is wrong with thresholds of a gallery that let nearly anybody pass, one line; "" if none do.
+
+    Such a threshold lies beyond the largest one of the embedder's table, which one stranger in a hundred passes.
+    """
+    if not embedder.impostors:
+        return ""
+    worst = max(embedder.impostors, key=lambda row: row.distance_sq)
+    lax = int(np.count_nonzero(gallery.thresholds_sq > worst.distance_sq))
+    if not lax:
+        return ""
+    return (
+        f"{lax} of {len(gallery.people)} people have a threshold above {worst.distance_sq:g}: "
+        f"more than one stranger in {1 / worst.fmr:.0f} passes as each of them"
+    )
 
 
 def still_enrolled(old: bytes, new: bytes) -> bytes | None:
@@ -101,6 +121,12 @@ def still_enrolled(old: bytes, new: bytes) -> bytes | None:
         return retained(old, new)
     except ValueError:
         return None
+
+
+def _warn_of_thresholds(gallery: Gallery, vision: Vision, where: str | Path) -> None:
+    lax = lax_thresholds(gallery, vision.reader.embedder)
+    if lax:
+        log.warning("%s: %s", where, lax)
 
 
 def _test_models(vision: Vision) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.config import DoorConfig, ReleaseConfig
-from edge.door.kit import Kit, kit_of, kit_of_release, still_enrolled
+from edge.door.kit import Kit, kit_of, kit_of_release, lax_thresholds, still_enrolled
 from edge.errors import ConfigError, ReleaseError, ThresholdError
 from edge.identity import shards
 from edge.identity.sealing import Cloak, fits, read_key
@@ -138,8 +138,10 @@ def _store(config: DoorConfig) -> Store:
     return store
 
 
-def describe(config: DoorConfig, installed: Vision) -> str:
-    """Which release this door starts with, for `edge check`; changes nothing.
+def describe(config: DoorConfig, installed: Vision) -> tuple[str, str]:
+    """Which release this door starts with, and what is wrong with its thresholds, or "", for `edge check`.
+
+    Changes nothing.
 
     Raises:
         ReleaseError: no root is trusted, no release has arrived, or the newest one was rolled back.
@@ -155,7 +157,8 @@ def describe(config: DoorConfig, installed: Vision) -> str:
     store.check(current.folder)
     kit = kit_of_release(config, store.path(current.folder), installed)
     back = f", back to {current.previous_release} if it fails" if current.previous else ""
-    return f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
+    detail = f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
+    return detail, lax_thresholds(kit.gallery, kit.vision.reader.embedder)
 
 
 def kit_in_force(config: DoorConfig, installed: Vision) -> tuple[Kit, str]:

@@ -17,6 +17,7 @@ class Embedder:
             smeared, dark (Meng et al. 2021, "MagFace", train for it; here it comes by itself, and free).
         dimension: length of the embeddings.
         sha256: of the model file, or of the one it was compiled from: what vectors are bound to.
+        impostors: conservative table for thresholds, falling in fmr.
     """
 
     def __init__(self, model: Model) -> None:
@@ -25,6 +26,7 @@ class Embedder:
         self.strength = 0.0
         self.dimension = model.contract.outputs["embedding"].shape[-1]
         self.sha256 = model.contract.vectors_sha256
+        self.impostors = model.contract.impostors
 
     @property
     def pixels(self) -> Pixels:
