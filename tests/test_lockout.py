@@ -110,6 +110,7 @@ def test_nobody_is_taken_for_somebody_who_stands_beside_them() -> None:
         (0.8, (0.5, 1.0), Demand.USUAL),  # nearer to Anna, and within her threshold: it is she
         (0.5, (0.8, 1.0), Demand.PAUSED),  # nearer to the visitor who failed
         (0.9, (0.8, 0.7), Demand.PAUSED),  # nearer to Anna, and beyond her threshold: not she
+        (0.8, (0.5, 0.5), Demand.USUAL),  # at her threshold, which is within it
     ],
 )
 def test_a_person_who_resembles_a_visitor_is_the_nearer_of_the_two(
@@ -128,6 +129,18 @@ def test_a_visitor_unseen_for_long_is_forgotten() -> None:
     assert lockout.demand(seen(direction(5), 1203.8), NOBODY) is Demand.STRICT  # seen in between
     assert lockout.demand(seen(direction(5), 1803.8), NOBODY) is Demand.USUAL
     assert len(lockout) == 0
+
+
+def test_the_visitor_unseen_longest_is_forgotten_first() -> None:
+    """Memory is bounded: a fourth visitor takes the place of the second, as the first was seen again."""
+    lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
+    for t_s, axis in enumerate((3, 4, 5)):
+        fail(lockout, direction(axis), t_s, number=axis)
+    lockout.demand(seen(direction(3), 3, number=3), NOBODY)
+    fail(lockout, direction(6), 4, number=6)
+    assert len(lockout) == 3
+    demands = [lockout.demand(seen(direction(axis), 5, number=10 + axis), NOBODY) for axis in (3, 4, 5, 6)]
+    assert demands == [Demand.PAUSED, Demand.USUAL, Demand.PAUSED, Demand.PAUSED]
 
 
 def posed(person: Person, t_s: float, embedding: Floats | None = None) -> Verdict:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
+import pytest
 from faces import DIMENSION, direction, sample, towards, track
 
-from edge.config import VerdictConfig
+from edge.config import LockoutConfig, VerdictConfig
+from edge.identity.cooldown import Cooldown
 from edge.identity.gallery import Gallery, GalleryInfo
 from edge.identity.verdict import Judge
 from edge.records import Finding, Floats, Person, Quality, Verdict
@@ -205,3 +208,74 @@ def test_who_has_left_is_not_looked_at_and_is_forgotten() -> None:
 def test_an_empty_gallery_leaves_everybody_unknown() -> None:
     (verdict,) = show(judge(centroids=np.zeros((0, DIMENSION), np.float32)), [direction(0)] * 6)
     assert (verdict.finding, verdict.match.person) == (Finding.UNKNOWN, None)
+
+
+def test_votes_for_another_person() -> None:
+    """Two looks that agree with Bert and one with Anna, whose mean is within Anna's threshold, name nobody yet."""
+    config = msgspec.structs.replace(CONFIG, margin_sq=0.0, same_face_sq=4.0, agree_slack_sq=0.0)
+    middle = (direction(0) + direction(1)) / np.float32(np.sqrt(2))
+    to_bert = towards(middle, direction(1), 0.02)
+    judging = judge(config, threshold_sq=1.3)
+    assert show(judging, [to_bert, to_bert, direction(0)]) == []
+    (verdict,) = show(judging, [direction(0)] * 2, start_ns=S)
+    assert verdict.match.person == ANNA
+
+
+def test_a_track_without_samples_is_not_in_doubt() -> None:
+    """The question may be asked before the first look."""
+    assert judge().doubts(track()) is False
+
+
+def test_a_visitor_is_news_at_the_end_of_the_cooldown() -> None:
+    """Ten seconds after they were seen last, and not a nanosecond before."""
+    (verdict,) = show(judge(), [near_anna()] * 3)
+    cooldown = Cooldown(CONFIG)
+    cooldown.saw(verdict, 0)
+    assert not cooldown.is_news(verdict, 10 * S - 1)
+    assert cooldown.is_news(verdict, 10 * S)
+
+
+def gallery(embedder: str = "") -> Gallery:
+    """Anna and Bert, enrolled by one embedder."""
+    rows = np.stack([direction(0), direction(1)])
+    return Gallery([ANNA, BERT], rows, np.full(2, 1.0, np.float32), GalleryInfo("", embedder, 2))
+
+
+def test_evidence_from_before_a_release_names_nobody() -> None:
+    """Samples were measured against the old gallery; the new one gathers its own."""
+    judging = judge()
+    assert show(judging, [near_anna()] * 2) == []
+    judging.adopt(judging.gallery, CONFIG)
+    assert show(judging, [near_anna()] * 2, start_ns=S) == []
+    (verdict,) = show(judging, [near_anna()], start_ns=2 * S)
+    assert verdict.samples == 3
+
+
+def test_demands_after_failures_follow_the_release() -> None:
+    """The release halves the threshold; after failures 0.85 of that half applies, not of the old one."""
+    judging = Judge(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=1.0))
+    judging.adopt(gallery(), msgspec.structs.replace(CONFIG, threshold_factor=0.5))
+    (named,) = show(judging, [near_anna(0.45)] * 3)
+    assert named.finding is Finding.RECOGNISED
+    (failed,) = show(judging, [near_anna(0.8)] * 6, number=2, start_ns=60 * S)
+    assert failed.finding is Finding.UNKNOWN
+    again = show(judging, [near_anna(0.45)] * 30, number=3, start_ns=120 * S)
+    assert Finding.RECOGNISED not in {one.finding for one in again}
+
+
+@pytest.mark.parametrize(("embedder", "news"), [("", 0), ("another", 1)])
+def test_strangers_after_a_release_with_another_embedder(embedder: str, news: int) -> None:
+    """Vectors of two embedders cannot be compared: a stranger reported before is reported again."""
+    judging = judge()
+    assert len(show(judging, [direction(5)] * 6)) == 1
+    judging.adopt(gallery(embedder), CONFIG)
+    assert len(show(judging, [direction(5)] * 6, start_ns=S)) == news
+
+
+@pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Finding.RECOGNISED])])
+def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Finding]) -> None:
+    """Who failed is known by their embedding alone, so nobody is held to it after a change of the embedder."""
+    judging = Judge(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=30.0))
+    show(judging, [near_anna(1.2)] * 6)
+    judging.adopt(gallery(embedder), CONFIG)
+    assert [one.finding for one in show(judging, [near_anna(0.9)] * 6, number=2, start_ns=2 * S)] == findings
