@@ -296,6 +296,20 @@ class TestTail:
         same = Sorted(np.full(200, 1.0)).fit(np.full(200, 1 / 200), 200)
         assert np.isfinite(same.value_at(1e-3))
 
+    def test_the_shape_stays_near_exponential(self) -> None:
+        """Beyond this range the sample, not the data, would decide; see SHAPE_RANGE."""
+        rng = np.random.default_rng(1)
+        even = np.full(3000, 1 / 3000)
+        assert Sorted(2 - rng.pareto(3, 3000)).fit(even, 3000).shape == 0.05
+        assert Sorted(rng.uniform(0.5, 2, 3000)).fit(even, 3000).shape == -0.05
+
+    def test_a_nearest_value_before_equal_ones_can_be_fitted(self) -> None:
+        """The tail reaches no further than it needs to: one value below the cut is something to fit."""
+        values: Reals = np.concatenate([[0.9], np.full(300, 1.0), np.full(699, 2.0)])
+        assert Sorted(values).fit(np.full(1000, 1e-3), 1000).cut == 1.0
+        last: Reals = np.concatenate([np.full(199, 1.0), [2.0]])
+        assert Sorted(last).fit(np.full(200, 1 / 200), 200).cut == 2.0
+
 
 class TestRates:
     def test_clopper_pearson_as_in_the_tables(self) -> None:
@@ -315,6 +329,26 @@ class TestRates:
         wrong = refused(tried, np.zeros(4, np.intp), np.array([0.8, 0.8], np.float32), 0.1)
         assert list(wrong) == [False, True, True, True]
         assert rate_over_people(wrong, tried, 0).value == pytest.approx(0.75)
+
+    def test_a_distance_at_the_threshold_is_accepted(self) -> None:
+        at_limit = Attempts(
+            nearest=np.array([0]),
+            distance_sq=np.array([0.5]),
+            runner_up_sq=np.array([1.5]),
+            people=np.array([0]),
+            weights=np.ones(1),
+        )
+        assert list(refused(at_limit, np.zeros(1, np.intp), np.array([0.5], np.float32), 0.1)) == [False]
+
+    @pytest.mark.parametrize("share", ["strictest", "at the cut"])
+    def test_a_base_keeps_to_its_share_at_both_ends(self, share: str) -> None:
+        """Where the fitted tail ends, and where it would need a base below 0."""
+        centroids = made_up(20, 1)
+        tried = attempts(Faces(made_up(400, 2), [str(row) for row in range(400)], []), centroids)
+        opens = FalseOpens(tried, limits(centroids, None), 1)
+        wished = 1e-30 if share == "strictest" else opens.tail.kept
+        assert opens.share(opens.base_at(wished)) <= wished
+        assert (opens.base_at(wished) < 0) == (share == "strictest")
 
     def test_limits_follow_who_comes_near(self) -> None:
         """Strangers crowd around the first person; the second is left alone."""

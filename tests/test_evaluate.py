@@ -245,6 +245,12 @@ class TestClosedSet:
         assert closed.misnamed == []
         assert all(np.isnan(tried.fnir).all() for tried in closed.tried)  # one stranger sets no limit
 
+    def test_two_people_are_enough_and_one_without_a_face_is_not(self) -> None:
+        photos = crowd([10, 10], 0.05)
+        assert closed_set(photos, 0) is not None
+        photos.found[10:] = False
+        assert closed_set(photos, 0) is None
+
     def test_strangers_to_themselves_are_named_by_chance(self) -> None:
         closed = closed_set(crowd([20] * 5, 50.0), 0)
         assert closed is not None
@@ -351,6 +357,25 @@ class TestOpenSet:
         assert len(draw.strangers.people) == 18
         assert (len(draw.own_tracks.people), len(draw.stranger_tracks.people)) == (5, 9)  # of 5 photos each, of 2
 
+    def test_a_strangers_photos_make_as_many_whole_tracks_as_they_fill(self) -> None:
+        tried = search.open_set(crowd([6] * 4 + [9] * 4, 0.1), 6, 0)
+        assert tried is not None
+        draw = tried.draws[0]
+        assert (len(draw.stranger_tracks.people), len(draw.own_tracks.people)) == (4 * 2, 4)
+
+    def test_a_stranger_at_the_threshold_is_let_in(self) -> None:
+        """The threshold is the largest float32 below the first who must stay out: it may be a distance itself."""
+        first = np.float32(0.5)
+        strangers = search.Searches(
+            np.array([first, np.nextafter(first, np.float32(4)), *np.linspace(1, 2, 8)], np.float64),
+            np.ones(10, bool),
+            np.arange(10, 20),
+        )
+        own = search.Searches(np.array([0.2, 0.9]), np.ones(2, bool), np.arange(2))
+        tried = search.Open(1, np.arange(2), np.arange(10, 20), 0, [search.Draw(own, strangers, own, strangers)])
+        (miss,) = search.misses(tried, [0.1], 0, tracks=False)
+        assert (miss.threshold_sq, miss.false_positives, miss.rate.value) == (0.5, 1, 0.5)
+
     def test_a_search_without_a_face_is_a_miss_in_brackets_only(self) -> None:
         photos = crowd([2] * 60 + [8] * 20, 0.01, lost=0.15)
         tried = search.open_set(photos, 3, 0)
@@ -432,7 +457,9 @@ class TestWhole:
 
     def test_the_table_tells_every_protocol_and_both_ways_to_count_failures(self, tmp_path: Path) -> None:
         photos = crowd([2] * 40 + [12] * 12, 0.3, lost=0.02)
-        told = show(evaluate(stored(tmp_path / "x.npz", photos)).report)
+        report = evaluate(stored(tmp_path / "x.npz", photos)).report
+        assert [each.images for each in report.open_set] == [1, 3, 5, 10]
+        told = show(report)
         for word in ("folds", "EER", "TAR", "FNMR", "CLOSED", "OPEN", "FPIR", "FNIR", "lower is nearer", "brackets"):
             assert word in told
         assert all(kind.name in told for kind in KINDS)

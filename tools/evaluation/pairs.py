@@ -1,7 +1,8 @@
-"""Every pair of photos: FMR, FNMR, TAR and EER, exact, in memory that does not grow with the number of pairs squared.
+"""Every pair of photos: FMR, FNMR, TAR and EER, exact.
 
-A threshold at a wished FMR is the largest that keeps to it. Impostor distances are never all kept: each block of rows
-is sorted, counted against the genuine distances, and only its smallest ones, which the thresholds need, are kept.
+A threshold at a target FMR is the largest that keeps to it. Each block of rows is sorted and counted against the
+genuine distances; of the impostor distances only the smallest hundredth is kept, which the thresholds need. For N
+photos that is N²/200 float32: 200 MB for 100,000 photos, 20 GB for a million. All genuine distances are kept, too.
 """
 
 from __future__ import annotations
