@@ -15,12 +15,13 @@ import pytest
 from brokers import Mosquitto, needs_mosquitto, wait_until
 from fleets import Fleet, a_release, a_status
 from releases import Door, gallery_bytes, holds, mqtt_source, vector
-from releasing.doors import forget, reporting
+from releasing.doors import RollCall, forget, reporting
 
 from edge.config import MqttConfig
 from edge.errors import ReleaseError
 from edge.messaging.channels import REPO_DELIVERY, Channel, Topics, repo_topic
-from edge.messaging.events import Presence, ReleaseReport
+from edge.messaging.events import Presence, ReleaseReport, encode
+from edge.messaging.subscriber import Message
 from edge.release.mirror import FolderSource
 from edge.vision.manifest import default_folder, read_manifest
 
@@ -323,6 +324,34 @@ def test_status_hears_more_doors_than_a_queue_holds(tmp_path: Path) -> None:
         _report_from(broker, 100)
         code, shown = status_of(broker)
     assert (code, len(shown)) == (0, 100)
+
+
+def kept(door: str, release: int | None, *, retained: bool = True) -> Message:
+    """A release report as the subscriber gives it."""
+    record = a_release(door, release)
+    return Message("", Topics(SITE, door), Channel.RELEASE, encode(record), record, "", retained)
+
+
+def test_listening_goes_on_while_kept_reports_arrive() -> None:
+    """Each retained report moves the end; a live one does not, or a busy door would keep `status` for ever."""
+    roll = RollCall(12, (), 0.0, 100.0)
+    for number in range(5):
+        now_s = 100.0 + 0.9 * number
+        assert not roll.over(now_s)
+        roll.take(kept(f"door-{number}", 12), now_s)
+    roll.take(kept("door-0", 12, retained=False), 104.5)
+    assert (roll.over(104.5), roll.over(104.7)) == (False, True)
+    assert (len(roll.site().doors), roll.site().complete) == (5, True)
+
+
+def test_waiting_ends_when_all_doors_are_up_to_date_or_time_is_up() -> None:
+    roll = RollCall(12, ("back",), 60.0, 100.0)
+    roll.take(kept("front", 11), 100.1)
+    assert not roll.over(102.0)
+    roll.take(kept("front", 12, retained=False), 103.0)
+    assert (roll.over(103.0), roll.over(160.0)) == (False, True)
+    roll.take(kept("back", 12, retained=False), 110.0)
+    assert roll.over(110.0)
 
 
 @needs_mosquitto

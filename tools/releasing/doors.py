@@ -73,28 +73,68 @@ def status(
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    reports: dict[str, ReleaseReport] = {}
-    presences: dict[str, Status] = {}
-    heard: set[str] = set()
     newest = _published(mqtt, site) if newest is None else newest
     # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
     with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
-        began_s = heard_s = time.monotonic()
-        while True:
+        roll = RollCall(newest, expected, wait_s, time.monotonic())
+        while not roll.over(time.monotonic()):
             for message in subscriber.messages(timeout_s=LOOK_S):
-                if message.retained:
-                    heard_s = time.monotonic()
-                if message.payload:
-                    heard.add(message.door.door)
-                if isinstance(message.record, ReleaseReport):
-                    reports[message.door.door] = message.record
-                elif isinstance(message.record, Status):
-                    presences[message.door.door] = message.record
-            now_s = time.monotonic()
-            if now_s - heard_s >= QUIET_S:
-                found = _site(newest, heard, set(expected), reports, presences)
-                if found.complete or now_s - began_s >= wait_s:
-                    return found
+                roll.take(message, time.monotonic())
+    return roll.site()
+
+
+class RollCall:
+    """Collects the reports of a site's doors, and decides when it has heard enough; pure, times are given.
+
+    Args:
+        newest: number of the release that should run; None: unknown.
+        expected: doors that must be there.
+        wait_s: wait this long until all doors run it.
+        now_s: when listening begins.
+    """
+
+    def __init__(self, newest: int | None, expected: Collection[str], wait_s: float, now_s: float) -> None:
+        self._newest = newest
+        self._expected = set(expected)
+        self._end_s = now_s + wait_s
+        self._progress_s = now_s
+        self._heard: set[str] = set()
+        self._reports: dict[str, ReleaseReport] = {}
+        self._presences: dict[str, Status] = {}
+
+    def take(self, message: Message, now_s: float) -> None:
+        """Note a message. A retained one is progress: the broker is still sending what it keeps."""
+        door = message.door.door
+        if message.retained:
+            self._progress_s = now_s
+        if message.payload:
+            self._heard.add(door)
+        if isinstance(message.record, ReleaseReport):
+            self._reports[door] = message.record
+        elif isinstance(message.record, Status):
+            self._presences[door] = message.record
+
+    def over(self, now_s: float) -> bool:
+        """Whether no retained message has come for a while, and all doors are up to date or the wait has ended."""
+        if now_s - self._progress_s < QUIET_S:
+            return False
+        return now_s >= self._end_s or self.site().complete
+
+    def site(self) -> Site:
+        """All doors that are known, as far as they were heard."""
+        doors = tuple(self._state(door) for door in sorted(self._heard | self._expected))
+        return Site(self._newest, doors, len(self._heard))
+
+    def _state(self, door: str) -> DoorState:
+        presence, report = self._presences.get(door), self._reports.get(door)
+        online = None if presence is None else presence.status is Presence.ONLINE
+        if report is None:
+            reason = "has sent no release report that can be read" if door in self._heard else "has never reported"
+            return DoorState(door, None, None, False, reason, online)
+        ok, reason = report.ok, report.reason
+        if ok and self._newest is not None and report.release != self._newest:
+            ok, reason = False, f"has not reported release {self._newest} yet"
+        return DoorState(door, report.release, report.applied_at, ok, reason, online)
 
 
 def reporting(mqtt: MqttConfig, site: str) -> frozenset[str]:
@@ -143,32 +183,6 @@ def _kept(mqtt: MqttConfig, doors: Topics) -> list[Message]:
             before = len(kept)
             kept += [message for message in subscriber.messages(timeout_s=_PAUSE_S) if message.retained]
     return kept
-
-
-def _site(
-    newest: int | None,
-    heard: set[str],
-    expected: set[str],
-    reports: dict[str, ReleaseReport],
-    presences: dict[str, Status],
-) -> Site:
-    states = []
-    for door in sorted(heard | expected):
-        presence = presences.get(door)
-        online = None if presence is None else presence.status is Presence.ONLINE
-        if report := reports.get(door):
-            states.append(_state(door, newest, report, online))
-        else:
-            reason = "has sent no release report that can be read" if door in heard else "has never reported"
-            states.append(DoorState(door, None, None, False, reason, online))
-    return Site(newest, tuple(states), len(heard))
-
-
-def _state(door: str, newest: int | None, report: ReleaseReport, online: bool | None) -> DoorState:
-    ok, reason = report.ok, report.reason
-    if ok and newest is not None and report.release != newest:
-        ok, reason = False, f"has not reported release {newest} yet"
-    return DoorState(door, report.release, report.applied_at, ok, reason, online)
 
 
 class _Signed(msgspec.Struct):
