@@ -25,6 +25,7 @@ from edge.door.logbook import Logbook
 from edge.door.snapshots import Album
 from edge.door.vitals import Vitals, gallery_ref
 from edge.errors import CameraLost
+from edge.identity.laxity import lax_settings
 from edge.messaging.channels import Topics
 from edge.messaging.events import VERSION, CameraState, EventKind, Open, ReleaseReport
 from edge.messaging.homeassistant import introduction
@@ -69,6 +70,8 @@ class Daemon:
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
+        for lax in lax_settings(config.verdict, kit.vision.reader.embedder.impostors):
+            log.warning("[verdict] %s", lax.detail)
         self._logbook = Logbook(config, self._circumstances, self._clock)
         self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread
         self._publisher = Publisher(

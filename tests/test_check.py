@@ -33,7 +33,7 @@ from edge.checking.check import check
 from edge.checking.finding import Finding, State
 from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
-from edge.checking.software import lock_finding, model_findings, settings_findings, trust_finding
+from edge.checking.software import laxity_findings, lock_finding, model_findings, settings_findings, trust_finding
 from edge.checking.table import row, summary
 from edge.checking.view import View, sharpness, view
 from edge.config import (
@@ -47,7 +47,10 @@ from edge.config import (
     MqttConfig,
     QualityConfig,
     ReleaseConfig,
+    VerdictConfig,
+    read_config,
 )
+from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.door.renewal import ends, trust
 from edge.errors import CameraError, ModelError
@@ -395,6 +398,46 @@ def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_
     assert lock_finding(LockConfig(pin=6, active_high=False)).state is State.OK
     assert "itself uses this pin" in lock_finding(LockConfig(pin=2)).detail
     factory.reset()
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "told"),
+    [
+        ({}, None, ""),
+        ({"threshold_sq": 0.93}, None, ""),
+        ({"threshold_sq": 0.5, "threshold_factor": 1.5, "agree_slack_sq": 0.5}, None, ""),
+        (
+            {"threshold_sq": 4.0},
+            State.FAIL,
+            "4: thresholds of up to 4.00, calibrated ones are at most 0.93",
+        ),
+        ({"threshold_sq": 1.0}, State.LOOK, "up to 1 in 1,000 strangers match each person"),
+        ({"threshold_factor": 2.0}, State.FAIL, "threshold_factor = 2: thresholds of up to 1.86"),
+        ({"threshold_factor": 1.1}, State.LOOK, "threshold_factor = 1.1: thresholds of up to 1.02"),
+        ({"threshold_sq": 0.9, "agree_slack_sq": 4.0}, State.LOOK, "agree_slack_sq = 4"),
+        ({"min_samples": 1}, State.LOOK, "min_samples = 1: a single picture decides"),
+        ({"margin_sq": 0.0}, State.LOOK, "margin_sq = 0"),
+    ],
+)
+def test_verdict_settings_looser_than_calibration(
+    vision: Vision, changes: dict[str, float], state: State | None, told: str
+) -> None:
+    """By the embedder's own table: beyond any calibrated threshold is a warning, beyond the table an error."""
+    config = msgspec.structs.replace(PLAIN, verdict=VerdictConfig(**changes))  # type: ignore[arg-type]
+    found = list(laxity_findings(config, vision.reader.embedder.impostors))
+    assert [finding.state for finding in found] == ([state] if state else [])
+    assert all(told in finding.detail and finding.remedy for finding in found)
+
+
+def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A door.toml that opens to anybody is an error of `edge check`, and a warning in the log of a door that starts."""
+    path = a_door(tmp_path, "[verdict]\nthreshold_sq = 4.0\nmin_samples = 1\n")
+    states = [finding.state for finding in check(path) if finding.what == "verdict"]
+    assert states == [State.FAIL, State.LOOK]
+    Daemon(read_config(path))
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told[0].startswith("[verdict] threshold_sq = 4: thresholds of up to 4.00")
+    assert told[1] == "[verdict] min_samples = 1: a single picture decides"
 
 
 def test_settings_that_do_not_go_together_are_found() -> None:

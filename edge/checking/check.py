@@ -14,6 +14,7 @@ from edge.checking.finding import Finding, asked, bad, good
 from edge.checking.network import broker_finding, certificate_findings, metrics_finding
 from edge.checking.scene import face_finding, view_findings
 from edge.checking.software import (
+    laxity_findings,
     lock_finding,
     model_findings,
     people_findings,
@@ -69,6 +70,8 @@ def check(path: Path) -> Iterator[Finding]:
         yield from view_findings(config, seen)
     vision = yield from _recognition(config, seen)
     kit, release = _kit(config, vision)
+    if vision is not None:
+        yield from laxity_findings(config, vision.reader.embedder.impostors)
     yield from access_findings(config, kit, release)
     yield clock_finding(config, kit.rules if kit else _rules(config))
     yield _broker(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from edge.door.kit import lax_thresholds
 from edge.door.lock import claim
 from edge.door.renewal import describe, ends
 from edge.identity.gallery import load_gallery
+from edge.identity.laxity import lax_settings
 from edge.identity.sealing import read_key
 from edge.system.privacy import faces_in_the_clear
 from edge.vision.camera import is_recorded
+from edge.vision.manifest import Operating
 from edge.vision.reader import Vision
 
 _RUNS = 5  # of each model; the fastest counts
@@ -122,6 +124,18 @@ def lock_finding(lock: LockConfig) -> Finding:
         remedy = "take a pin from 9 on" if lock.active_high else "take a pin from 4 to 8, or a relay with active_high"
         return doubtful("lock", f"{detail}; the relay may close while the board starts", remedy)
     return good("lock", detail)
+
+
+def laxity_findings(config: DoorConfig, impostors: Sequence[Operating]) -> Iterator[Finding]:
+    """Settings of [verdict] with which the door may open to anybody.
+
+    Args:
+        config: door configuration.
+        impostors: the embedder's table of impostor distances.
+    """
+    remedy = "take it out of [verdict], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
+    for lax in lax_settings(config.verdict, impostors):
+        yield (bad if lax.open else doubtful)("verdict", f"[verdict] {lax.detail}", remedy)
 
 
 def settings_findings(config: DoorConfig) -> Iterator[Finding]:
