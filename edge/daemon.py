@@ -79,6 +79,7 @@ class Daemon:
             Topics(config.site, config.door),
             self._logbook.outbox,
             on_open_expired=self._open_expired,
+            on_open_unheard=self._logbook.open_unheard,
             introduction=introduction(config),
         )
         self._lock = lock_of(config, self._open_expired)

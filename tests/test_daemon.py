@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 import msgspec
 import pytest
-from brokers import BROKERS, AnyBroker, config_for, free_port, make_broker, wait_until
+from brokers import BROKERS, AnyBroker, Mosquitto, config_for, free_port, make_broker, needs_mosquitto, wait_until
 from webcam import Webcam, jpeg
 
 from edge.config import AccessConfig, CameraConfig, DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
@@ -150,6 +150,34 @@ def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path:
     assert denied.person is not None
     assert (denied.kind, denied.person.id, denied.rule) == ("denied", "barack-obama", "not-in-allow")
     assert records(heard, Open) == []
+
+
+@needs_mosquitto
+def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody subscribes to `open`: an event, a warning and a problem say so."""
+    stop = threading.Event()
+    with (
+        Mosquitto(tmp_path) as broker,
+        Subscriber(config_for(broker), channels=[Channel.HEALTH]) as ear,
+    ):
+        mqtt = config_for(broker, health_every_s=0.1, open_max_age_s=60.0)
+        running = threading.Thread(target=Daemon(door(tmp_path / "state", CLIP, mqtt)).run, args=(stop,))
+        running.start()
+        try:
+            problems = (
+                problem
+                for message in ear.messages(20.0)
+                if isinstance(message.record, Health)
+                for problem in message.record.problems
+            )
+            assert any("reached no lock" in problem for problem in problems)
+        finally:
+            stop.set()
+            running.join()
+    unheard = [event for event in stored(tmp_path / "state") if event.kind == "open-unheard"]
+    assert unheard
+    warnings = [record for record in caplog.records if "open-unheard" in record.getMessage()]
+    assert [record.levelname for record in warnings] == ["WARNING"] * len(unheard)
 
 
 def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: Path) -> None:

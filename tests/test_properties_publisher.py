@@ -63,6 +63,7 @@ class World:
             desk=Desk(),
             progress=Progress(),
             on_open_expired=lambda message, _: self.expired.update([message.id]),
+            on_open_unheard=lambda _: None,
             birth=Birth(None),
             seal=unsealed,
             wall_ns=lambda: T0_NS,

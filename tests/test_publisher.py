@@ -396,6 +396,32 @@ def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox
 
 
 @needs_mosquitto
+@pytest.mark.parametrize(("protocol", "reports"), [("5", 1), ("3.1.1", 0)])
+def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str, reports: int) -> None:
+    """A broker of MQTT 5 says so: it is reported, and stays a problem until a lock receives one; it has not expired."""
+    unheard: list[Open] = []
+    with Mosquitto(tmp_path) as broker:
+        config = config_for(broker, protocol=protocol)
+        door = Publisher(
+            config, FRONT, outbox, on_open_expired=lambda _, why: pytest.fail(why), on_open_unheard=unheard.append
+        )
+        with door:
+            wait_until(lambda: door.state.link is Link.ONLINE, "online")
+            opening = an_opening()
+            door.open(opening, time.monotonic_ns())
+            for _event in range(2):  # at the latest the second one goes out, and is acknowledged, after the opening
+                fill(outbox, 1)
+                wait_until(lambda: outbox.depth() == 0, "acknowledged")
+            assert unheard == [opening] * reports
+            assert ("nobody subscribes to threshold/home/front/open" in door.problem()) is bool(reports)
+            with listen(config, Channel.OPEN) as lock:
+                door.open(an_opening(), time.monotonic_ns())
+                hear(lock, 1)
+                wait_until(lambda: not door.problem(), "the problem is over")
+            assert len(unheard) == reports
+
+
+@needs_mosquitto
 def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Outbox) -> None:
     """With MQTT 5 the message carries what is left of its life, in whole seconds."""
     with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:

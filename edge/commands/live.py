@@ -30,6 +30,7 @@ _STYLES = {
     EventKind.EVENTS_DROPPED: _BAD,
     EventKind.RELEASE_REFUSED: _BAD,
     EventKind.OPEN_EXPIRED: _WARN,
+    EventKind.OPEN_UNHEARD: _WARN,
 }
 _SIGNS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
 

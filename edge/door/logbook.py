@@ -30,6 +30,7 @@ _LEVELS = dict.fromkeys(
         EventKind.CAMERA_LOST,
         EventKind.CAMERA_BLIND,
         EventKind.OPEN_EXPIRED,
+        EventKind.OPEN_UNHEARD,
         EventKind.RELEASE_REFUSED,
         EventKind.CLOCK_STEPPED,
     ),
@@ -105,6 +106,10 @@ class Logbook:
     def open_expired(self, message: Open, why: str) -> None:
         """Record that an opening did not surely arrive in time."""
         self.record(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
+
+    def open_unheard(self, message: Open) -> None:
+        """Record that nobody received an opening."""
+        self.record(EventKind.OPEN_UNHEARD, f"{message.person.id}, seq {message.seq}: no lock subscribes to this door")
 
     def tend(self) -> None:
         """Look after the store, and notice when the clock was set. Cheap; call it with every frame."""

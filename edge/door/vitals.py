@@ -118,6 +118,8 @@ class Vitals:
         problems = [self._eye.problem()] if self._eye.problem() else []
         if not self._connected():
             problems.append(self._publisher.state.reason or "not connected to the broker")
+        if self._publisher.problem():
+            problems.append(self._publisher.problem())
         if not clock_synced():
             problems.append("the clock is not synchronised")
         if self._lock and self._lock.problem():

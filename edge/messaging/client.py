@@ -24,6 +24,8 @@ from edge.messaging.waker import Waker
 
 ANSWER_S = 5.0  # how long a broker may take for one answer
 ANSWERS_BYTES = 4096  # of a packet to somebody who only publishes: the broker's answers, and a word from Home Assistant
+UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send kept messages that nobody subscribed to
+NO_SUBSCRIBERS = 0x10  # the reason code of a PUBACK for a message that reached nobody
 FAILURE = 0x80  # MQTT reason codes from here on are failures
 _QOS_2 = 0b100  # in the first byte of PUBLISH
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
@@ -202,7 +204,7 @@ def _client(
         clean_session=None if protocol == "5" else not lasting,
         reconnect_on_failure=False,
     )
-    client.max_packet_bytes = max_packet_bytes
+    client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, UNTOLD_BYTES)
     client.connect_timeout = ANSWER_S
     client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
     if endpoint.username:
@@ -222,7 +224,8 @@ def _client(
         inbox.ended = inbox.ended or f"{endpoint}: {client.offence or ended}"
 
     def on_publish(_c: Any, _u: Any, number: int, code: ReasonCode, _properties: Any) -> None:
-        inbox.receipts.append(Receipt(number, str(code) if code.value >= FAILURE else ""))
+        refusal = str(code) if code.value >= FAILURE else ""
+        inbox.receipts.append(Receipt(number, refusal, unheard=code.value == NO_SUBSCRIBERS))
 
     def on_subscribe(_c: Any, _u: Any, _number: int, codes: list[ReasonCode], _properties: Any) -> None:
         inbox.suback = [str(code) if code.value >= FAILURE else "" for code in codes]

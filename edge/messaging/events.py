@@ -53,6 +53,7 @@ class EventKind(StrEnum):
     CAMERA_BLIND = "camera-blind"
     CAMERA_SEES = "camera-sees"
     OPEN_EXPIRED = "open-expired"
+    OPEN_UNHEARD = "open-unheard"
     EVENTS_DROPPED = "events-dropped"
     RELEASE_APPLIED = "release-applied"
     RELEASE_REFUSED = "release-refused"

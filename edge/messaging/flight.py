@@ -18,11 +18,12 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What a receipt was about: an event, an opening, or neither; `refusal` is "" if the broker took it."""
+    """What a receipt was about: an event, an opening, or neither; `refusal` and `unheard` as in `Receipt`."""
 
     event_seq: int | None
     opening: Opening | None
     refusal: str
+    unheard: bool
 
 
 class Flight:
@@ -60,7 +61,7 @@ class Flight:
         self._others.discard(receipt.number)
         if not receipt.refusal:
             self._events.pop(receipt.number, None)
-        return Landing(seq, opening, receipt.refusal)
+        return Landing(seq, opening, receipt.refusal, receipt.unheard)
 
     def done_seq(self) -> int:
         """The number up to which every event has arrived."""

@@ -49,8 +49,8 @@ def connect(
         will: what the broker shall publish if we vanish.
         first: what to try first when the version is not forced.
         max_packet_bytes: the longest packet that we read; the default suffices for all who subscribe to nothing. An
-            MQTT 5 broker is told and leaves longer messages out; if one comes all the same, as over 3.1.1, the
-            connection ends before it is read.
+            MQTT 5 broker is told and leaves longer messages out; if one comes all the same, the connection ends before
+            it is read. Over 3.1.1 that is so from `UNTOLD_BYTES` on.
         session_s: the broker keeps subscriptions, and what comes for them, so long after the connection has ended
             (over 3.1.1 as long as it likes); None: it keeps nothing.
 

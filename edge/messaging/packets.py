@@ -30,7 +30,13 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The broker's answer to one message of QoS 1, by the number that `publish` gave; `refusal` is "" if it took it."""
+    """The broker's answer to one message of QoS 1, by the number that `publish` gave.
+
+    Attributes:
+        refusal: why the broker did not take it, "" if it did.
+        unheard: the broker says that nobody subscribes to the topic; only MQTT 5 can say so, and a broker need not.
+    """
 
     number: int
     refusal: str
+    unheard: bool = False

@@ -51,6 +51,8 @@ class Publisher:
         outbox: where events come from.
         on_open_expired: told of an opening that did not surely arrive in time, and why; it should record an
             `open-expired` event. Called from within `open` or from the publisher's own thread.
+        on_open_unheard: told of an opening that nobody received, as an MQTT 5 broker may say; it should record an
+            `open-unheard` event. Called from the publisher's own thread. None: only `problem` says so.
         introduction: what the door says to Home Assistant, if anything.
         backoff_s: the first and the longest time between two attempts to connect.
         wall_ns: the wall clock, nanoseconds since 1970 UTC.
@@ -67,6 +69,7 @@ class Publisher:
         outbox: Outbox,
         *,
         on_open_expired: Callable[[Open, str], None],
+        on_open_unheard: Callable[[Open], None] | None = None,
         introduction: Introduction | None = None,
         backoff_s: tuple[float, float] = (1.0, 30.0),
         wall_ns: Callable[[], int] = time.time_ns,
@@ -89,6 +92,7 @@ class Publisher:
             desk=self._desk,
             progress=self._progress,
             on_open_expired=on_open_expired,
+            on_open_unheard=on_open_unheard or (lambda _: None),
             birth=self._birth,
             seal=read_seal(config),
             wall_ns=wall_ns,
@@ -103,6 +107,12 @@ class Publisher:
     def state(self) -> LinkState:
         """How the door stands with its broker just now."""
         return self._desk.state
+
+    def problem(self) -> str:
+        """What somebody should look at while the door is connected, or ""."""
+        if not self._progress.unheard:
+            return ""
+        return f"the last opening reached no lock: nobody subscribes to {self._topics.of(Channel.OPEN)}"
 
     def start(self) -> None:
         """Start connecting; returns at once."""

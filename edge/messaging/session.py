@@ -44,6 +44,7 @@ class Progress:
 
     done_seq: int = 0  # the broker has everything up to here, even if the outbox could not store that
     stop_ns: int | None = None  # monotonic: be gone by then
+    unheard: bool = False  # the last opening that the broker took reached nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Voice:
         desk: what else is to be said.
         progress: how far we are.
         on_open_expired: told of an opening that did not surely arrive in time, and why.
+        on_open_unheard: told of an opening that the broker took and nobody subscribes to.
         birth: of Home Assistant, to be answered.
         seal: what every payload goes through just before it is published.
         wall_ns: the wall clock, nanoseconds since 1970 UTC.
@@ -69,6 +71,7 @@ class Voice:
     desk: Desk
     progress: Progress
     on_open_expired: Callable[[Open, str], None]
+    on_open_unheard: Callable[[Open], None]
     birth: Birth
     seal: Seal
     wall_ns: Callable[[], int]
@@ -100,6 +103,12 @@ class Voice:
             self.on_open_expired(opening.message, reason)
         except OutboxError as error:
             log.debug("%s", error)  # the outbox has said so itself
+
+    def arrived(self, opening: Opening, *, unheard: bool) -> None:
+        """The broker has taken an opening; report it if nobody was there to hear it."""
+        self.progress.unheard = unheard
+        if unheard:
+            self.on_open_unheard(opening.message)
 
     def expire_late(self) -> None:
         """Give up the openings that grew too old while waiting for room."""
@@ -225,7 +234,11 @@ class Session:
         self._voice.birth.take_in(self._connection.messages(), self._voice.monotonic_ns())
         for receipt in self._connection.receipts():
             landing = self._flight.land(receipt)
-            if landing is None or not landing.refusal:
+            if landing is None:
+                continue
+            if not landing.refusal:
+                if landing.opening is not None:
+                    self._voice.arrived(landing.opening, unheard=landing.unheard)
                 continue
             if landing.event_seq is not None:
                 self._acknowledge(self._flight.done_seq())

@@ -16,6 +16,8 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.CAMERA_SEES: "they show something again",
     EventKind.OPEN_EXPIRED: "an opening did not surely arrive in time, so the door may have stayed shut; "
     "a visitor who stays gets another `door-open`",
+    EventKind.OPEN_UNHEARD: "the broker took an opening and no lock subscribes to it, so the door stayed shut; only a "
+    "broker of MQTT 5 says so, and not every one",
     EventKind.EVENTS_DROPPED: "the event store was full or its events too old: `dropped` of them are lost",
     EventKind.RELEASE_APPLIED: "a release of people, rules or models is in use",
     EventKind.RELEASE_REFUSED: "a release was refused; the one before stays in use",

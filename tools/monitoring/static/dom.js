@@ -35,6 +35,6 @@ export function doorLink(name) {
   return el("a", { class: "door", href: `/doors/${name.split("/").map(encodeURIComponent).join("/")}` }, el("span", { class: "site" }, name.slice(0, at)), name.slice(at));
 }
 
-const TONES = { "door-open": "good", denied: "bad", unknown: "warn", "camera-lost": "bad", "camera-blind": "bad", "store-failing": "bad", "release-refused": "bad", "open-expired": "warn", "events-dropped": "bad", "clock-stepped": "warn" };
+const TONES = { "door-open": "good", denied: "bad", unknown: "warn", "camera-lost": "bad", "camera-blind": "bad", "store-failing": "bad", "release-refused": "bad", "open-expired": "warn", "open-unheard": "warn", "events-dropped": "bad", "clock-stepped": "warn" };
 export const kindTag = (kind) => tag(kind, TONES[kind] ?? "");
 export const near = (event) => (event.distance_sq === null || event.threshold_sq === null ? "" : `${event.distance_sq.toFixed(2)} of ${event.threshold_sq.toFixed(2)}`);
