@@ -26,7 +26,7 @@ SOLE_IMPORTERS = {
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
     ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout", "sight"],
-    ["gallery", "coarse", "verdict", "cooldown", "lockout", "shards"],
+    ["gallery", "coarse", "fusion", "verdict", "cooldown", "lockout", "retry", "shards"],
     ["policy", "rulebook"],
     [
         "challenge",

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import quantize
 from ai_edge_litert import schema_py_generated as schema
-from quantization import calibrate, compare, faces, photos, prelu, rewrite, verify
+from quantization import calibrate, compare, prelu, rewrite, verify
 from quantization.equalize import equalize, plan
-from quantization.faces import Pixels
 from quantization.fetch import cache_folder, fetch_original
 from quantization.graph import Array, Graph, Node, read_graph, rename, write_graph
 from quantization.integer import Ranges
@@ -22,11 +22,19 @@ from quantization.integer import quantize as to_int8
 from quantization.measured import read_measured
 from quantization.recipe import RECIPES, make
 from quantization.runner import FloatRunner, IntegerRunner
+from quantization.stages import TEMPLATE_PX, Cropper, Finder
 
+from edge.config import DetectorConfig, ModelsConfig
 from edge.errors import InputError, ModelError
+from edge.records import Frame, Pixels
+from edge.vision.aligner import Aligner
+from edge.vision.detector import Detector, main_face
+from edge.vision.landmarks import Mesh, five_points
 from edge.vision.manifest import default_folder, read_manifest, read_model
+from edge.vision.tflite import Model
 
 MODELS = default_folder()
+Photo = Callable[[str], Pixels]
 IMAGE_RANGE = (-1.0, 127 / 128)
 SIDE = 16
 
@@ -371,21 +379,72 @@ def test_bad_usage_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         fetch_original(RECIPES["embedder"].source, cache_folder())
 
 
-def test_photos_become_what_the_models_see(photo: Callable[[str], Pixels]) -> None:
-    """Int8 chain on a portrait: upright mesh crop, and the five points of the aligned face on the template."""
-    runners = {name: IntegerRunner(read_model(MODELS, name)[1]) for name in ("detector-far", "landmarks")}
-    detector, mesh = runners["detector-far"], runners["landmarks"]
-    crops = photos.crop(photo("astronaut"), detector, RECIPES["detector-far"].grids, mesh, 112)
+@pytest.fixture(scope="module")
+def integers() -> dict[str, IntegerRunner]:
+    """The committed models as the model maker runs them."""
+    return {name: IntegerRunner(read_model(MODELS, name)[1]) for name in ("detector-far", "detector-near", "landmarks")}
+
+
+@pytest.fixture(scope="module")
+def cropper(integers: dict[str, IntegerRunner]) -> Cropper:
+    return Cropper(
+        Finder(integers["detector-far"], RECIPES["detector-far"].anchors), integers["landmarks"], TEMPLATE_SIDE
+    )
+
+
+TEMPLATE_SIDE = 112
+
+
+def test_crops_of_a_portrait(cropper: Cropper, integers: dict[str, IntegerRunner], photo: Photo) -> None:
+    """An upright crop for the mesh, and an aligned face whose five points lie near the template."""
+    crops = cropper.crop(photo("astronaut"))
     assert crops is not None
     assert crops.mesh.shape == (192, 192, 3)
-    again = faces.five_points(mesh(cv2_resized(crops.face))["points"].reshape(-1, 3)) * 112 / 192
-    assert np.abs(again - np.array(faces.TEMPLATE_PX)).max() < 10
-    assert photos.crop(np.zeros((240, 320, 3), np.uint8), detector, RECIPES["detector-far"].grids, mesh, 112) is None
+    larger = np.asarray(cv2.resize(crops.face, (192, 192), interpolation=cv2.INTER_LINEAR), np.uint8)
+    again = five_points(integers["landmarks"](larger)["points"].reshape(-1, 3)) * TEMPLATE_SIDE / 192
+    assert np.abs(again - np.array(TEMPLATE_PX)).max() < 10
+    assert cropper.crop(np.zeros((240, 320, 3), np.uint8)) is None
 
 
-def cv2_resized(face: Pixels) -> Pixels:
-    """An aligned face as large as the mesh's input."""
-    return faces.warp(face, np.array([[192 / 112, 0, 0], [0, 192 / 112, 0]]), 192)
+@pytest.mark.parametrize("turned", [0, 12])
+@pytest.mark.parametrize("stem", ["astronaut", "biden", "obama2"])
+def test_crops_are_those_of_the_door(cropper: Cropper, photo: Photo, stem: str, turned: int) -> None:
+    """Bit for bit: what models are measured on is what the door's detector, mesh and aligner give them."""
+    image = leaning(photo(stem), turned)
+    frame = Frame(image, 0, 0)
+    detecting, meshing = Model("detector-far", ModelsConfig()), Model("landmarks", ModelsConfig())
+    face = main_face(Detector(detecting, DetectorConfig()).detect(frame), image.shape[1], image.shape[0])
+    assert face is not None
+    aligned = np.zeros((TEMPLATE_SIDE, TEMPLATE_SIDE, 3), np.uint8)
+    Aligner(TEMPLATE_PX, into=aligned).align(frame, Mesh(meshing).locate(frame, face))
+    crops = cropper.crop(image)
+    assert crops is not None
+    assert np.array_equal(crops.mesh, meshing.pixels)
+    assert np.array_equal(crops.face, aligned)
+
+
+@pytest.mark.parametrize("name", ["detector-far", "detector-near"])
+def test_pictures_for_a_detector_are_those_of_the_door(
+    integers: dict[str, IntegerRunner], photo: Photo, name: str
+) -> None:
+    """Shrunk, placed and padded with grey as at a door; found are the same faces."""
+    image = photo("obama2")
+    model = Model(name, ModelsConfig())
+    faces = Detector(model, DetectorConfig()).detect(Frame(image, 0, 0))
+    finder = Finder(integers[name], RECIPES[name].anchors)
+    assert np.array_equal(finder.drawn(image), model.pixels)
+    found, expected = finder.find(image), main_face(faces, image.shape[1], image.shape[0])
+    assert found is not None
+    assert expected is not None
+    assert (found.box, found.score) == (expected.box, expected.score)
+    assert np.array_equal(found.keypoints_px, expected.keypoints_px)
+
+
+def leaning(image: Pixels, degrees: float) -> Pixels:
+    """The picture turned about its middle."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height)), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -404,15 +463,14 @@ def test_committed_model_is_the_one_its_recipe_makes(name: str, originals: dict[
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", RECIPES)
-def test_int8_is_near_its_float_original(
-    name: str, originals: dict[str, bytes], photo: Callable[[str], Pixels]
-) -> None:
+def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes], photo: Photo) -> None:
     """On the bundled portraits, which nothing was measured on."""
     recipe = RECIPES[name]
     floats = calibrate.float_runners(RECIPES, originals)
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]
-    far = RECIPES["detector-far"].grids
-    crops = [photos.crop(image, floats["detector-far"], far, floats["landmarks"], 112) for image in portraits]
+    finder = Finder(floats["detector-far"], RECIPES["detector-far"].anchors)
+    seeing = Cropper(finder, floats["landmarks"], TEMPLATE_SIDE)
+    crops = [seeing.crop(image) for image in portraits]
     seen = {
         "detector": portraits,
         "landmarks": [crop.mesh for crop in crops if crop is not None],

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import quantize
 from quantization import chain, layers, rewrite
-from quantization.faces import Floats
 from quantization.graph import Graph
 from quantization.integer import Ranges
 from quantization.integer import quantize as to_int8
@@ -16,6 +15,7 @@ from quantization.runner import FloatRunner, IntegerRunner
 from test_quantize import IMAGE_RANGE, fold_and_maximise, picture, ranges_of, small_network
 
 from edge.errors import InputError
+from edge.records import Floats
 
 NAMES = [f"person{person:02d}/{photo}.jpg" for person in range(40) for photo in range(3)]
 

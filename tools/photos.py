@@ -19,7 +19,7 @@ from edge.vision.reader import Vision, load_vision
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _SURE = DetectorConfig().min_score
 _LIKELY = 0.3  # the subject of a photo may be less sure than somebody in the background
-_CANDIDATE = 0.1  # a photo is of somebody: where no face is likely, a less likely one will do
+CANDIDATE = 0.1  # a photo is of somebody: where no face is likely, a less likely one will do
 ANY_QUALITY = QualityConfig(
     min_size_px=1e-6,
     max_yaw_deg=180,
@@ -72,7 +72,7 @@ class PhotoReader:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.vision: Vision = load_vision(
-            models or ModelsConfig(), DetectorConfig(min_score=_CANDIDATE, scan_every_s=0), quality
+            models or ModelsConfig(), DetectorConfig(min_score=CANDIDATE, scan_every_s=0), quality
         )
 
     @property
@@ -102,8 +102,7 @@ class PhotoReader:
         """As `look`, of (H, W, 3) uint8 BGR pixels."""
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
-        likely = [face for face in candidates if face.score >= _LIKELY]
-        face = main_face(likely or candidates, pixels.shape[1], pixels.shape[0])
+        face = subject(candidates, pixels.shape[1], pixels.shape[0])
         if face is None:
             return Look([], None, None, None)
         sample = self.vision.reader.read(frame, face)
@@ -112,6 +111,12 @@ class PhotoReader:
             mirrored = self.vision.reader.embed_mirrored(frame, sample.landmarks)
         faces = [each for each in candidates if each is face or each.score >= _SURE]
         return Look(faces, face, sample, mirrored)
+
+
+def subject(candidates: list[Face], width_px: int, height_px: int) -> Face | None:
+    """The face a photo is of: the largest, most central of the likely ones, else of the unlikely ones."""
+    likely = [face for face in candidates if face.score >= _LIKELY]
+    return main_face(likely or candidates, width_px, height_px)
 
 
 def unit(vector: Floats) -> Floats:

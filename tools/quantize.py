@@ -16,18 +16,18 @@ import desktop  # noqa: F401
 import msgspec
 import numpy as np
 from quantization import calibrate, compare, edgetpu, photos, reports, verify
-from quantization.faces import TEMPLATE_PX, Pixels
 from quantization.fetch import cache_folder, fetch_original
 from quantization.measured import Measured, read_measured, write_measured
 from quantization.recipe import RECIPES, Recipe, make
 from quantization.runner import FloatRunner, IntegerRunner
+from quantization.stages import TEMPLATE_PX, Cropper, Finder
 from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
 
 from edge.errors import InputError
 from edge.program import run
-from edge.records import Floats
+from edge.records import Floats, Pixels
 from edge.system.files import replace_file
 from edge.vision.manifest import Manifest, Model, Tensor, read_manifest
 
@@ -196,15 +196,13 @@ def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: 
     """The same with the distances between strangers and the length of raw vectors, found with the int8 models."""
     detector, mesh = (IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks"))
     runner = IntegerRunner(embedder)
+    cropper = Cropper(Finder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
     crops: dict[str, list[Pixels]] = {}
     people = photos.people(paths, faces)
     for person in rich_track(
         people, description="strangers: faces", console=console, transient=True, disable=not console.is_terminal
     ):
-        found = (
-            photos.crop(photos.read(path), detector, RECIPES["detector-far"].grids, mesh, runner.size_px)
-            for path in people[person]
-        )
+        found = (cropper.crop(photos.read(path)) for path in people[person])
         kept = [crop.face for crop in found if crop is not None]
         if kept:
             crops[person] = kept

@@ -18,7 +18,6 @@ from typing import TypeVar
 import desktop  # noqa: F401
 import numpy as np
 from quantization import calibrate, photos
-from quantization.faces import Floats, Pixels
 from quantization.graph import write_graph
 from quantization.measured import read_measured, write_measured
 from quantization.recipe import canonical, make
@@ -33,6 +32,7 @@ from spoofing.stills import face_of
 from spoofing.watch import ready
 
 from edge.program import run
+from edge.records import Floats, Pixels
 from edge.system.files import replace_file
 
 CALIBRATED_ON = 120  # photos

@@ -18,7 +18,7 @@ import numpy as np
 from edge.config import DetectorConfig
 from edge.records import Box, Face, Floats, Frame, Pixels
 from edge.vision.manifest import AnchorLayer
-from edge.vision.tflite import Model
+from edge.vision.network import Network
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area
@@ -30,7 +30,7 @@ _GREY = 128  # what lies beyond the picture; the networks were trained with zero
 class Detector:
     """Finds faces in whole frames of any size; not thread-safe."""
 
-    def __init__(self, model: Model, config: DetectorConfig) -> None:
+    def __init__(self, model: Network, config: DetectorConfig) -> None:
         self._model = model
         self._config = config
         self._min_logit = _logit(config.min_score)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge.records import Box, Face, Floats, Frame, Landmarks, Pixels
-from edge.vision.tflite import Model
+from edge.vision.network import Network
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
 _UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference
@@ -28,7 +28,7 @@ _FOREHEAD, _CHIN = 10, 152
 class Mesh:
     """Places 468 points on a detected face; not thread-safe."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Network) -> None:
         self._model = model
 
     def locate(self, frame: Frame, face: Face) -> Landmarks:
@@ -42,7 +42,7 @@ class Mesh:
             points = points @ turn
         points += shift
         presence = 1 / (1 + math.exp(-self._model.read("presence").item()))
-        return Landmarks(points, _five(points), presence)
+        return Landmarks(points, five_points(points), presence)
 
     def _draw(self, pixels: Pixels, face: Face) -> tuple[Floats | float, Floats]:
         """Draw the square around a face into the input; the way back is frame = input @ turn + shift, see `_crop`.
@@ -106,8 +106,8 @@ def _way(points: Floats, start: int, end: int) -> tuple[float, float, float]:
     return to_x - x, to_y - y, to_z - z
 
 
-def _five(points: Floats) -> Floats:
-    """The five points of alignment, (5, 2), of a mesh."""
+def five_points(points: Floats) -> Floats:
+    """The five points of alignment, (5, 2), of the points of a mesh, (468, 2 or 3)."""
     rows = points[_FIVE, :2].tolist()
     eyes = [[sum(column) / 4 for column in zip(*rows[first : first + 4], strict=True)] for first in (0, 4)]
     return np.array([*eyes, *rows[8:]], np.float32)

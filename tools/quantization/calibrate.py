@@ -10,15 +10,16 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 
+from edge.records import Floats, Pixels
 from edge.vision.manifest import Operating
-from quantization import faces, photos
+from quantization import photos
 from quantization.equalize import plan
-from quantization.faces import Floats, Pixels
 from quantization.graph import Array, Graph
 from quantization.integer import Ranges
 from quantization.measured import Measured
 from quantization.recipe import Recipe, canonical, foldable, integral, make
 from quantization.runner import FloatRunner, IntegerRunner
+from quantization.stages import Cropper, Finder
 
 IMAGES = 240  # pictures each model is measured on; more changed nothing
 NORMAL = NormalDist()
@@ -40,13 +41,13 @@ def pictures(
     floats: dict[str, FloatRunner],
     count: int = IMAGES,
 ) -> list[Pixels]:
-    """What the model sees of the photos: letterboxed scenes, mesh crops or aligned faces."""
-    size = floats[recipe.name].size_px
+    """What the model sees of the photos: whole scenes, mesh crops or aligned faces."""
     if recipe.job == "detector":
-        return [faces.letterbox(scene, size)[0] for scene in photos.scenes(paths, count, seed=0)]
-    detector, grids, mesh = floats["detector-far"], recipes["detector-far"].grids, floats["landmarks"]
-    side = floats["embedder"].size_px
-    found = (photos.crop(image, detector, grids, mesh, side) for image in photos.views(paths, count))
+        own = Finder(floats[recipe.name], recipe.anchors)
+        return [own.drawn(scene) for scene in photos.scenes(paths, count, seed=0)]
+    finder = Finder(floats["detector-far"], recipes["detector-far"].anchors)
+    cropper = Cropper(finder, floats["landmarks"], floats["embedder"].size_px)
+    found = (cropper.crop(image) for image in photos.views(paths, count))
     return [crops.mesh if recipe.job == "landmarks" else crops.face for crops in found if crops is not None]
 
 

@@ -11,15 +11,17 @@ import numpy as np
 from evaluation.folds import Accuracies, draw_pairs, judge
 from evaluation.pairs import sweep
 from evaluation.vectors import Photos, photos_of
+from photos import CANDIDATE
 from rich.table import Table
 
 from edge.errors import InputError
+from edge.records import Floats, Pixels
+from edge.vision.manifest import AnchorLayer
 from quantization import photos
-from quantization.faces import Floats, Pixels, Runner
+from quantization.stages import Cropper, Finder, Runner
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
-LIKELY = (0.3, 0.1)  # a photo is of somebody: where no face is likely, a less likely one will do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,17 +69,31 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def embed(
-    paths: Iterable[Path], floating: Models, integer: Models, grids: tuple[tuple[int, int], ...], size: int
+    paths: Iterable[Path], floating: Models, integer: Models, anchors: tuple[AnchorLayer, ...], side_px: int
 ) -> dict[str, list[Floats]]:
-    """A vector for each photo by each chain; zeros where no face was found."""
+    """A vector for each photo by each chain; zeros where no face was found.
+
+    Args:
+        paths: of the photos.
+        floating: the float models.
+        integer: the int8 models.
+        anchors: of the detectors.
+        side_px: of the embedders' input.
+    """
     rows: dict[str, list[Floats]] = {}
+    croppers = [
+        (name, Cropper(Finder(models.detector, anchors, CANDIDATE), models.mesh, side_px))
+        for name, models in (("float", floating), ("int8", integer))
+    ]
     for path in paths:
         image = photos.read(path)
-        for finder, found in (("float", floating), ("int8", integer)):
-            face = _face(image, found, grids, size)
+        for finder, cropper in croppers:
+            crops = cropper.crop(image)
             for last, models in (("float", floating), ("int8", integer)):
                 name = _NAMES[finder, last]
-                rows.setdefault(name, []).append(np.zeros(0, np.float32) if face is None else _unit(models, face))
+                rows.setdefault(name, []).append(
+                    np.zeros(0, np.float32) if crops is None else _unit(models, crops.face)
+                )
     width = max(len(vector) for vectors in rows.values() for vector in vectors)
     empty = np.zeros(width, np.float32)
     return {name: [vector if len(vector) else empty for vector in vectors] for name, vectors in rows.items()}
@@ -89,14 +105,6 @@ _NAMES = {
     ("int8", "float"): "detector and mesh int8",
     ("int8", "int8"): "all int8",
 }
-
-
-def _face(image: Pixels, models: Models, grids: tuple[tuple[int, int], ...], size: int) -> Pixels | None:
-    for score in LIKELY:
-        crops = photos.crop(image, models.detector, grids, models.mesh, size, score)
-        if crops is not None:
-            return crops.face
-    return None
 
 
 def _unit(models: Models, face: Pixels) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from rich.table import Table
 
-from quantization.faces import Floats, Pixels
+from edge.records import Floats, Pixels
 from quantization.graph import Array, Graph, Node
 from quantization.integer import Ranges, head_tensors, with_derived_ranges
 from quantization.rewrite import CONVOLUTIONS

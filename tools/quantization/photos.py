@@ -1,30 +1,20 @@
-"""Photos for measuring: read from folders, varied into scenes for a detector, cropped for the mesh and the embedder."""
+"""Photos for measuring: read from folders, and varied into scenes for a detector."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edge.errors import ImageError, InputError
-from quantization import faces
-from quantization.faces import Pixels, Runner
+from edge.records import Pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SCENE = (480, 640)  # height, width
 FEW = 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Crops:
-    """What one photo becomes: `mesh` the turned face crop, `face` the aligned one, uint8 BGR."""
-
-    mesh: Pixels
-    face: Pixels
 
 
 def find(folder: Path) -> list[Path]:
@@ -74,24 +64,6 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[Pixels]:
         top, left = int(y * (height - small.shape[0])), int(x * (width - small.shape[1]))
         scene[top : top + small.shape[0], left : left + small.shape[1]] = small
         yield np.asarray(scene, np.uint8)
-
-
-def crop(
-    image: Pixels,
-    detector: Runner,
-    grids: tuple[tuple[int, int], ...],
-    mesh: Runner,
-    size: int,
-    min_score: float = faces.MIN_SCORE,
-) -> Crops | None:
-    """What the mesh and the embedder (input `size`) see of a photo; None when no face is found."""
-    face = faces.detect(detector, grids, image, min_score)
-    if face is None:
-        return None
-    picture, forward = faces.mesh_crop(image, face, mesh.size_px)
-    points = mesh(picture)["points"].reshape(-1, 3)[:, :2]
-    five = faces.five_points(faces.back(points, forward))
-    return Crops(picture, faces.aligned(image, five, size))
 
 
 def views(paths: list[Path], count: int) -> Iterator[Pixels]:

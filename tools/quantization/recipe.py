@@ -85,11 +85,6 @@ class Recipe:
         return f"{self.name}.tflite"
 
     @property
-    def grids(self) -> tuple[tuple[int, int], ...]:
-        """The anchors as (cells, per_cell) pairs."""
-        return tuple((layer.cells, layer.per_cell) for layer in self.anchors)
-
-    @property
     def image_range(self) -> tuple[float, float]:
         """Real values of the darkest and the brightest pixel in the canonical graph; see `rewrite.fold_input`."""
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)

@@ -32,7 +32,7 @@ def chains(faces: Path, folder: Path, originals: dict[str, bytes], track: Track)
         chain.Models(models["detector-far"], models["landmarks"], models["embedder"]) for models in (floats, integers)
     )
     size = integers["embedder"].size_px
-    vectors = chain.embed(track(paths, "chains"), one, other, RECIPES["detector-far"].grids, size)
+    vectors = chain.embed(track(paths, "chains"), one, other, RECIPES["detector-far"].anchors, size)
     names = [path.relative_to(faces).as_posix() for path in paths]
     report = chain.report(vectors, names, f"{len(paths)} photos", DRAWS)
     _write(folder / "chain.json", report)

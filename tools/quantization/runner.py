@@ -9,8 +9,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edge.records import Floats, Pixels
 from edge.vision.tflite import native_stderr
-from quantization.faces import Floats, Pixels
 from quantization.graph import Graph, write_graph
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from quantization import faces
-from quantization.faces import Detection, Floats, Pixels, Runner
+from edge.records import Face, Floats, Pixels
+from edge.vision.landmarks import five_points
 from quantization.graph import write_graph
 from quantization.recipe import Recipe, canonical
 from quantization.runner import FloatRunner, IntegerRunner, ShippedRunner, paired_ms
+from quantization.stages import Finder, Runner
 
 Report = dict[str, float | str]
 
@@ -30,7 +31,8 @@ def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[Pixels]
 
 
 def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Iterable[Pixels]) -> Report:
-    pairs = [(faces.detect(one, recipe.grids, image), faces.detect(other, recipe.grids, image)) for image in images]
+    first, second = (Finder(runner, recipe.anchors) for runner in (one, other))
+    pairs = [(first.find(image), second.find(image)) for image in images]
     both = [(a, b) for a, b in pairs if a is not None and b is not None]
     found = sum(a is not None for a, _ in pairs)
     report: Report = {
@@ -42,7 +44,7 @@ def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Itera
     if not both:
         return report
     scores = np.array([b.score - a.score for a, b in both])
-    overlaps = np.array([_overlap(a, b) for a, b in both])
+    overlaps = np.array([a.box.iou(b.box) for a, b in both])
     errors = np.array([_keypoint_error(a, b) for a, b in both])
     return report | {
         "score_difference_mean": _round(scores.mean(), 4),
@@ -59,7 +61,7 @@ def _compare_meshes(one: Runner, other: Runner, images: Iterable[Pixels]) -> Rep
     for image in images:
         a, b = one(image), other(image)
         mesh, found = (o["points"].reshape(-1, 3)[:, :2] for o in (a, b))
-        eyes = faces.five_points(mesh)[:2]
+        eyes = five_points(mesh)[:2]
         errors.append(100 * np.linalg.norm(mesh - found, axis=1).mean() / np.linalg.norm(eyes[1] - eyes[0]))
         presences.append(abs(float(b["presence"].ravel()[0] - a["presence"].ravel()[0])))
     return {
@@ -95,13 +97,10 @@ def _cosine(one: Floats, other: Floats) -> float:
     return float(one.ravel() @ other.ravel() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
-def _overlap(one: Detection, other: Detection) -> float:
-    return float(faces.overlap(one.box.reshape(2, 2), other.box.reshape(1, 2, 2))[0])
-
-
-def _keypoint_error(one: Detection, other: Detection) -> float:
+def _keypoint_error(one: Face, other: Face) -> float:
     """Mean distance of the six keypoints in percent of the eye distance."""
-    return float(100 * np.linalg.norm(one.keypoints - other.keypoints, axis=1).mean() / one.eye_distance)
+    eyes = np.linalg.norm(one.keypoints_px[1] - one.keypoints_px[0])
+    return float(100 * np.linalg.norm(one.keypoints_px - other.keypoints_px, axis=1).mean() / eyes)
 
 
 def _round(value: float | np.floating, digits: int) -> float:

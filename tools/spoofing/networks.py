@@ -14,14 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 from quantization import rewrite
-from quantization.faces import Floats, Pixels, Runner
 from quantization.fetch import cache_folder, fetch_original
 from quantization.graph import Graph, tidy, write_graph
 from quantization.measured import read_measured
 from quantization.recipe import MOBILEFACENET, Recipe, Step, canonical, make
 from quantization.runner import FloatRunner, IntegerRunner
+from quantization.stages import Runner
 from quantization.tfjs import read_tfjs
 
+from edge.records import Floats, Pixels
 from edge.vision.manifest import Source
 
 FOLDER = Path(__file__).parent
