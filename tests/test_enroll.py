@@ -23,8 +23,8 @@ from portraits import EMBEDDER, Photo, put, two_people
 
 from edge.config import DoorConfig
 from edge.demo.show import CLIP
-from edge.errors import InputError
-from edge.identity.gallery import Gallery, load_gallery
+from edge.errors import GalleryError, InputError
+from edge.identity.gallery import Gallery, load_gallery, save_gallery
 from edge.records import Floats, Quality, Sample
 from edge.replaying.clip import replay
 
@@ -397,6 +397,26 @@ class TestKeeping:
             say(*words)
             lines = capsys.readouterr().err.splitlines()
             assert [line for line in lines if "anna" in line or "carl" in line or "hidden" in line] == told
+
+
+def test_calibrated_thresholds_are_kept_when_somebody_is_added(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = enrolled(people, tmp_path / "g")
+    calibrated = np.array([0.7, 0.75], np.float32)
+    save_gallery(tmp_path / "calibrated", before.people, before.centroids, calibrated, EMBEDDER)
+    put(tmp_path / "eileen.png", photo("astronaut"))
+    say("add", people, "eileen", tmp_path / "eileen.png")
+    assert "calibrate again, or use --thresholds-from" in capsys.readouterr().err
+    say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "calibrated")
+    after = load_gallery(tmp_path / "h", EMBEDDER)
+    limits = {person.id: limit for person, limit in zip(after.people, after.thresholds_sq, strict=True)}
+    assert (limits["biden"], limits["obama"]) == tuple(calibrated)
+    assert limits["eileen"] == pytest.approx(0.725)
+    assert "1 new: how near strangers come to them is known after the next run" in capsys.readouterr().err
+    save_gallery(tmp_path / "other", before.people, before.centroids, calibrated, "0" * 64)
+    with pytest.raises(GalleryError, match="embedder"):
+        say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", ["g.npz", "g.html", "g.toml"])

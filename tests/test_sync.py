@@ -109,7 +109,12 @@ def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> Non
         (["init", "{new}", "--threshold", "3", "--signers", "2"], PASSWORD, 2, "at least as many --signers"),
         (["publish", "{new}", "--gallery", "{gallery}"], PASSWORD, 2, "no repository; make one with"),
         (["publish", "{repo}"], PASSWORD, 2, "a first release needs a gallery"),
-        (["publish", "{repo}", "--gallery", "{repo}/absent"], PASSWORD, 2, "cannot be read"),
+        (
+            ["publish", "{repo}", "--gallery", "{repo}/absent"],
+            PASSWORD,
+            2,
+            "no such gallery; make one with  tools/enroll.py",
+        ),
         (["publish", "{repo}", "--gallery", "{repo}/root.json"], PASSWORD, 2, "damaged or not a gallery"),
         (["publish", "{repo}", "--gallery", "{gallery}"], "another password", 2, "this password does not open"),
         (["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1"], PASSWORD, 2, "go together"),

@@ -20,6 +20,7 @@ keep the photos, or delete it, or say --no-cache.
 
 Each person's threshold_sq (a squared distance; lower is stricter) follows from the wish that at most one stranger in
 so many is accepted by this whole gallery, and is tighter for people with a look-alike; tools/calibrate.py does better.
+A new gallery has none of the thresholds that calibrate.py set: run it again, or keep them with --thresholds-from.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 
 from outputs import need_gallery_name
 from people.commandline import FIRST_WORDS, commands, need_folders, tell, tell_review
-from people.making import make_gallery
+from people.making import make_gallery, thresholds_of
 from people.review import ONE_STRANGER_IN, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
@@ -40,18 +41,41 @@ from thresholds import table_reach
 from edge.program import run
 
 
-def enrol(folder: Path, out: Path, one_stranger_in: float, *, sheet: Path | None = None, remember: bool = True) -> None:
+def enrol(
+    folder: Path,
+    out: Path,
+    one_stranger_in: float,
+    *,
+    sheet: Path | None = None,
+    remember: bool = True,
+    thresholds_from: Path | None = None,
+) -> None:
     """Write the gallery of everybody below `folder` who can be enrolled, and the contact sheet where asked for.
+
+    Args:
+        folder: people folder.
+        out: gallery to write.
+        one_stranger_in: accept at most one stranger in so many.
+        sheet: contact sheet to write.
+        remember: use and keep the cache beside the photos.
+        thresholds_from: a gallery whose thresholds its people keep; None: set all of them from the embedder's table.
 
     Raises:
         InputError: no photos, no folder to write to, or nobody could be enrolled.
+        GalleryError: `thresholds_from` cannot be used.
     """
     need_gallery_name(out)
     need_folders(out, sheet)
     reader = PhotoReader(ENROL_QUALITY)
+    kept_sq = None if thresholds_from is None else thresholds_of(thresholds_from, reader.embedder_sha256)
     seen = review(folder, reader, one_stranger_in=one_stranger_in, remember=remember)
     tell_review(seen, folder, sheet)
-    tell(make_gallery(seen, out, reader.embedder_sha256))
+    tell(make_gallery(seen, out, reader.embedder_sha256, kept_sq))
+    if kept_sq:
+        added = sum(person not in kept_sq for person in seen.kept)
+        if added:
+            tell(f"{added} new: how near strangers come to them is known after the next run of tools/calibrate.py")
+        return
     reach = table_reach(reader.impostors, len(seen.kept))
     if one_stranger_in > reach * (1 + 1e-9):
         tell(
@@ -71,6 +95,12 @@ def _plain() -> argparse.ArgumentParser:
         default=ONE_STRANGER_IN,
         metavar="N",
         help="accept at most one stranger in N, whatever the gallery's size (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--thresholds-from",
+        type=Path,
+        metavar="G0",
+        help="people in the gallery G0 keep their thresholds, as set by tools/calibrate.py; new people get the median",
     )
     parser.add_argument("--sheet", type=Path, metavar="OUT.html", help="write a contact sheet of every photo")
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep what was seen in photos")
@@ -94,6 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
         arguments.one_stranger_in,
         sheet=arguments.sheet,
         remember=not arguments.no_cache,
+        thresholds_from=arguments.thresholds_from,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from people.making import thresholds_of
 from releasing.commands import gather, release_to_doors
 from releasing.repository import Repository
 from securesystemslib.signer import Signer
@@ -14,7 +15,6 @@ from securesystemslib.signer import Signer
 from edge.access.policy import Policy
 from edge.access.rules import read_rules
 from edge.config import MqttConfig
-from edge.identity.gallery import load_gallery
 from edge.release.layout import GALLERY, POLICY
 
 
@@ -69,10 +69,7 @@ class Publishing:
             path = self._file(GALLERY, Path(folder), embedder_sha256)
             if path is None:
                 return {}
-            gallery = load_gallery(path, embedder_sha256)
-            return {
-                person.id: float(limit) for person, limit in zip(gallery.people, gallery.thresholds_sq, strict=True)
-            }
+            return thresholds_of(path, embedder_sha256)
 
     def doors_of(self, person: str) -> tuple[list[str], list[str]] | None:
         """By the access rules of the newest release: the doors with a rule for this person, and those without.

@@ -21,6 +21,10 @@ from people.review import NO_PHOTO, Review, review
 from people.sheet import contact_sheet
 from people.sight import ENROL_QUALITY
 
+_NEXT = (
+    "now make the gallery again (after tools/calibrate.py: calibrate again, or use --thresholds-from) and publish it, "
+    "so that the doors follow"
+)
 FIRST_WORDS = ("add", "frames", "remove", "list", "review", "policy")
 
 
@@ -55,7 +59,7 @@ def _review_one(folder: Path, person: str, reader: PhotoReader, remember: bool) 
     for line in seen.lines_of(member):
         tell(line)
     kept = len(seen.kept.get(person, []))
-    tell(f"{person}: {kept} of {len(member.photos)} photos can serve; make the gallery anew to bring it to the doors")
+    tell(f"{person}: {kept} of {len(member.photos)} photos can serve; {_NEXT}")
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -89,7 +93,7 @@ def _frames(arguments: argparse.Namespace) -> None:
 def _remove(arguments: argparse.Namespace) -> None:
     gone = remove(arguments.folder, arguments.person, arguments.photo)
     what = f"{len(gone)} photos" if arguments.photo else f"the person and {len(gone)} photos"
-    tell(f"{arguments.person}: {what} deleted; make the gallery anew and publish it, so that the doors forget, too")
+    tell(f"{arguments.person}: {what} deleted; {_NEXT}")
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from thresholds import caps_sq
 
 from edge.errors import InputError
-from edge.identity.gallery import save_gallery
+from edge.identity.gallery import load_gallery, save_gallery
 from edge.records import Floats, Person
 from people.judge import centroid
 from people.review import Review
@@ -41,6 +41,16 @@ def make_gallery(seen: Review, out: Path, embedder_sha256: str, kept_sq: Mapping
         return f"{told}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
     stricter = int((limits < seen.base_sq).sum())
     return f"{told}{seen.base_sq:.2f} (lower is stricter), stricter still for {stricter} with a look-alike"
+
+
+def thresholds_of(gallery: Path, embedder_sha256: str) -> dict[str, float]:
+    """Thresholds of a gallery by person id, squared distances (lower is stricter).
+
+    Raises:
+        GalleryError: it cannot be read, is damaged, or is of another embedder.
+    """
+    loaded = load_gallery(gallery, embedder_sha256)
+    return {person.id: float(limit) for person, limit in zip(loaded.people, loaded.thresholds_sq, strict=True)}
 
 
 def limits_sq(
