@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faces import DIMENSION, direction
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from edge.errors import GalleryError
 from edge.identity.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
@@ -70,6 +71,17 @@ def test_gallery_of_another_vector_length(tmp_path: Path) -> None:
         with pytest.raises(GalleryError, match=f"g: vectors of {DIMENSION} numbers, the embedder makes 128; make it"):
             load_gallery(path, EMBEDDER, dimension=128)
         assert load_gallery(path, EMBEDDER, dimension=DIMENSION).info.people == count
+
+
+def test_people_out_of_order(tmp_path: Path) -> None:
+    """The ends of the people's texts rise; a gallery in which one falls back is refused."""
+    path = saved(tmp_path / "g", crowd(3))
+    tensors = load_file(path)
+    tensors["ends"][1] = 2
+    with safe_open(path, framework="numpy") as opened:
+        save_file(tensors, tmp_path / "spoiled", opened.metadata())
+    with pytest.raises(GalleryError, match=r"damaged \(people out of order\)"):
+        load_gallery(tmp_path / "spoiled", EMBEDDER)
 
 
 def test_a_gallery_cut_anywhere_is_refused(tmp_path: Path) -> None:

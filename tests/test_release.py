@@ -25,13 +25,14 @@ from releasing.transport import export
 
 from edge.errors import ReleaseError
 from edge.identity import shards
-from edge.identity.gallery import save_gallery
+from edge.identity.gallery import Gallery, save_gallery
 from edge.records import Person
 from edge.release.layout import GALLERY, PIECE_BYTES, POLICY, decode_release, is_repo_name, sha256_of
 from edge.release.mirror import FolderSource, HttpSource
 from edge.release.starting import PROVEN_S, begin
-from edge.release.store import MAX_UNPROVEN_STARTS, Current, Store
-from edge.release.trust import read_root
+from edge.release.store import MAX_UNPROVEN_STARTS, Current, Store, purge
+from edge.release.trust import expiries, read_root, verify
+from edge.release.updater import Offer, Updater
 
 TESTS = Path(__file__).parent
 
@@ -143,25 +144,47 @@ def runs(state: Path) -> int | None:
 
 
 def test_one_byte_flipped_anywhere_is_refused(tmp_path: Path, desk: Desk) -> None:
-    """200 bytes, spread over the files, with masks that turn a letter into its capital among them."""
+    """Every file that a door asks for, at eight places from the first byte to the last."""
     state = at_release_1(tmp_path, desk)
     desk.rotate("timestamp")
     desk.release([*range(5), *range(6, 20), 77])
-    asked = asked_for(tmp_path, state, desk)
-    chance = random.Random(7)
-    for turn in range(200):
-        name = asked[turn % len(asked)]
+    for name in asked_for(tmp_path, state, desk):
         whole = (desk.folder / name).read_bytes()
-        flipped = bytearray(whole)
-        at = chance.randrange(len(whole))
-        flipped[at] ^= chance.choice([0x01, 0x20, 0x80, 0xFF])
-        (desk.folder / name).write_bytes(flipped)
-        print(f"{name}, byte {at}: {whole[at]} as {flipped[at]}")
-        with pytest.raises(ReleaseError):
-            check(copied(state), desk)
+        for eighth in range(8):
+            (desk.folder / name).write_bytes(flipped(whole, (len(whole) - 1) * eighth // 7, 1 << eighth))
+            with pytest.raises(ReleaseError):
+                check(copied(state), desk)
         (desk.folder / name).write_bytes(whole)
     assert runs(state) == 1
     check(state, desk)
+
+
+def flipped(content: bytes, at: int, mask: int) -> bytes:
+    altered = bytearray(content)
+    altered[at] ^= mask
+    return bytes(altered)
+
+
+@pytest.mark.parametrize("part", ["signatures", pytest.param("all", marks=pytest.mark.slow)])
+def test_letters_of_metadata_turned_into_capitals(tmp_path: Path, desk: Desk, part: str) -> None:
+    """None is taken. A signature's own check does not notice a capital among its hexadecimal digits.
+
+    Root and timestamp are what nothing else vouches for; they name the others by their sha256.
+    """
+    desk.rotate("timestamp")
+    desk.release(range(21))
+    files = desk.files()
+    for role in ("root", "timestamp") if part == "signatures" else ("root", "timestamp", "snapshot", "targets"):
+        (name,) = [name for name in files if name.endswith(f"{role}.json") and not name.startswith("1.")]
+        content = files[name]
+        end = content.index(b'"signed"') if part == "signatures" else len(content)
+        letters = [at for at, byte in enumerate(content[:end]) if chr(byte).isalpha()]
+        assert len(letters) > 50
+        for at in letters:
+            with pytest.raises(ReleaseError):  # noqa: PT012
+                verify(tmp_path / "metadata", {**files, name: flipped(content, at, 0x20)}.get, desk.root, NOW)
+                print(f"taken: {name}, letter {at}")
+    verify(tmp_path / "metadata", files.get, desk.root, NOW)
 
 
 def _another_key(desk: Desk, tmp_path: Path) -> None:
@@ -632,6 +655,227 @@ def test_another_root_begins_anew(tmp_path: Path, desk: Desk) -> None:
     Store(state).trust(other.root)
     door = Door(state, other.root, FolderSource(other.folder))
     assert door.updater.check(NOW) is not None
+
+
+def test_metadata_of_the_former_root(tmp_path: Path, desk: Desk) -> None:
+    """Nothing verified under one root is left once another one is trusted; the same one again keeps it."""
+    store = Store(at_release_1(tmp_path, desk))
+    store.trust(desk.root)
+    assert (store.metadata / "timestamp.json").exists()
+    store.trust(Desk(tmp_path / "other").root)
+    assert [path for path in store.metadata.rglob("*") if path.is_file()] == []
+
+
+def test_purged_file_overwritten_first(tmp_path: Path) -> None:
+    """Its bytes are gone where they lay, not only its name."""
+    folder, kept = tmp_path / "release", tmp_path / "where the blocks are"
+    folder.mkdir()
+    (folder / "gallery").write_bytes(gallery_bytes(range(200)))
+    os.link(folder / "gallery", kept)
+    purge(folder)
+    assert not folder.exists()
+    assert len(kept.read_bytes()) > 150_000
+    assert not kept.read_bytes().strip(b"\0")
+
+
+class Disk:
+    """Records what becomes durable, in order: new names, and the folders and files that are synced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[tuple[str, Path]] = []
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+        for name in ("rename", "replace"):
+            monkeypatch.setattr(os, name, functools.partial(self.rename, getattr(os, name)))
+
+    def fsync(self, descriptor: int) -> None:
+        self.steps.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        self._fsync(descriptor)
+
+    def rename(self, genuine: Callable[[Path, Path], None], old: Path, new: Path) -> None:
+        self.steps.append(("name", Path(new)))
+        genuine(old, new)
+
+    def named(self, folder: Path) -> list[str]:
+        """What got its name below a folder, in order."""
+        return [str(path.relative_to(folder)) for step, path in self.steps if step == "name" and folder in path.parents]
+
+
+def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder has its name on the disk when `write` returns, so a power cut leaves no pointer to nothing."""
+    store = Store(tmp_path)
+    disk = Disk(monkeypatch)
+    name = store.write(1, b"{}", {GALLERY: b"gallery"})
+    assert disk.steps[-2:] == [("name", store.path(name)), ("sync", store.path(name).parent)]
+    draft = f".draft-{name}"
+    assert disk.named(store.path(name).parent) == [f"{draft}/{GALLERY}", f"{draft}/release.json", name]
+
+
+def test_roots_durable_before_what_they_sign(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut between them never leaves metadata whose keys are not known."""
+    state = at_release_1(tmp_path, desk)
+    desk.rotate("timestamp")
+    desk.release(range(21))
+    disk = Disk(monkeypatch)
+    metadata = Store(state).metadata
+    verify(metadata, desk.files().get, desk.root, NOW)
+    named = disk.named(metadata)
+    assert named == ["root_history/2.root.json", "timestamp.json", "snapshot.json", "targets.json"]
+
+
+def test_time_of_the_door_counts(tmp_path: Path, desk: Desk) -> None:
+    """Signatures are held against the time that is handed in; by the clock of this machine these have expired."""
+    state = at_release_1(tmp_path, desk)
+    desk.release(range(21), valid_days=1)
+    check(state, desk, later(0.5))
+
+
+def test_ends_of_trusted_metadata(tmp_path: Path, desk: Desk) -> None:
+    """Of every role, for `edge check`; before the first look the root's alone."""
+    state = tmp_path / "state"
+    store = Store(state)
+    store.trust(desk.root)
+    assert expiries(store.metadata, desk.root) == {"root": later(1825)}
+    check(state, desk)
+    ends = {"root": 1825, "targets": 365, "snapshot": 90, "timestamp": 90}
+    assert expiries(store.metadata, desk.root) == {role: later(days) for role, days in ends.items()}
+
+
+def test_nothing_there_and_nothing_any_more(tmp_path: Path, desk: Desk) -> None:
+    """An empty repository is no fault of a new door's; one that ran a release misses it."""
+    empty = FolderSource(tmp_path / "empty")
+    new = Store(tmp_path / "new")
+    new.trust(desk.root)
+    assert Updater(empty, new, shards, 1_000_000).check(NOW) is None
+    with pytest.raises(ReleaseError, match=r"timestamp.json: not there"):
+        Door(at_release_1(tmp_path, desk), desk.root, empty).updater.check(NOW)
+
+
+def test_older_release_signed_as_newest(tmp_path: Path, desk: Desk) -> None:
+    """The keys suffice for newer metadata, not to bring back an older release under it."""
+    desk.release(range(21))
+    state = tmp_path / "state"
+    with Door(state, desk.root, FolderSource(desk.folder)) as door:
+        settled(door, 2)
+    thief = Desk(tmp_path / "thief", desk.keys)
+    release = thief.release(range(20))
+    for _ in range(3):
+        thief.repository().sign(release)
+    export(thief.folder, thief.repository().files())
+    with pytest.raises(ReleaseError, match="release 1 is older than 2, which runs here"):
+        check(state, thief)
+
+
+def test_list_that_contradicts_its_pieces(tmp_path: Path, desk: Desk) -> None:
+    """Pieces that are all right do not make the file that was signed: it is refused."""
+    repository = desk.repository()
+    release = repository.add({GALLERY: gallery_bytes(range(21))}, EMBEDDER, 21)
+    (entry,) = release.files
+    wrong = msgspec.structs.replace(release, files=(msgspec.structs.replace(entry, sha256="0" * 64),))
+    (desk.path / "releases" / "2.json").write_bytes(msgspec.json.encode(wrong))
+    repository.sign(wrong)
+    export(desk.folder, repository.files())
+    with pytest.raises(ReleaseError, match=r"gallery.safetensors: its sha256 is not the signed one"):
+        check(tmp_path / "state", desk)
+
+
+def test_stick_pulled_is_no_news(tmp_path: Path, desk: Desk) -> None:
+    """A release that appears is news, a folder that goes away is not."""
+    source = FolderSource(desk.folder)
+    assert source.wait(0, "2.root.json")
+    shutil.rmtree(desk.folder)
+    assert not source.wait(0, "2.root.json")
+
+
+def unproven(state: Path, desk: Desk) -> None:
+    """Leave a release on trial, as a door does that has just taken new models."""
+    store = Store(at_release_1(state.parent, desk, state.name))
+    current = store.current()
+    assert current is not None
+    store.point(msgspec.structs.replace(current, proven=False))
+
+
+def started(door: Door) -> tuple[bool, int]:
+    """Whether the release is proven, and how many starts count against it."""
+    current = door.store.current()
+    assert current is not None
+    return current.proven, current.starts
+
+
+def test_stop_proves_a_release_on_trial(tmp_path: Path, desk: Desk) -> None:
+    """A door that is stopped did not fail: that start does not count against its release."""
+    unproven(tmp_path / "state", desk)
+    door = Door(tmp_path / "state", desk.root, FolderSource(desk.folder))
+    assert started(door) == (False, 1)
+    with door:
+        pass
+    assert started(door) == (True, 0)
+
+
+def test_excused_start_of_a_release_on_trial(tmp_path: Path, desk: Desk) -> None:
+    """A door that ends because its camera is absent does not count that start against its release."""
+    unproven(tmp_path / "state", desk)
+    door = Door(tmp_path / "state", desk.root, FolderSource(desk.folder))
+    door.keeper.excuse()
+    assert started(door) == (False, 0)
+    door.keeper.excuse()
+    assert started(door) == (False, 0)
+
+
+class Waiting(FolderSource):
+    """A folder that records how long it was asked to wait, and waits for nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked_s: list[float] = []
+
+    def wait(self, timeout_s: float, root_name: str) -> bool:
+        self.asked_s.append(timeout_s)
+        return super().wait(min(timeout_s, 0.01), root_name)
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_wait_for_news(tmp_path: Path, desk: Desk, proven: bool) -> None:
+    """As long as asked; shorter only while a release is on trial, to see when it has run long enough."""
+    unproven(tmp_path / "state", desk)
+    if proven:
+        with Door(tmp_path / "state", desk.root, FolderSource(desk.folder)):
+            pass
+    source = Waiting(desk.folder)
+    with Door(tmp_path / "state", desk.root, source, interval_s=100.0):
+        wait_until(lambda: len(source.asked_s) > 3, "the door waits for news")
+    assert source.asked_s[0] == 0.0
+    for asked_s in source.asked_s[1:]:
+        assert asked_s == 100.0 if proven else 0.0 < asked_s <= PROVEN_S
+
+
+class Loading(Door):
+    """A door that counts how often it loads a release."""
+
+    loads = 0
+
+    def _load(self, offer: Offer) -> Gallery:
+        self.loads += 1
+        return super()._load(offer)
+
+
+def test_release_that_failed_its_test_loaded_once(tmp_path: Path, desk: Desk) -> None:
+    """Renewed signatures do not make it better: it is not loaded again, and refused for the same reason."""
+    desk.release(range(21), embedder="f" * 64)
+    door = Loading(tmp_path / "state", desk.root, FolderSource(desk.folder))
+    with door:
+        wait_until(lambda: "another embedder" in door.keeper.standing.reason, "refused")
+        reason = door.keeper.standing.reason
+        repository = desk.repository()
+        newest = repository.newest()
+        assert newest is not None
+        repository.sign(newest)
+        export(desk.folder, repository.files())
+        timestamp = (desk.folder / "timestamp.json").read_bytes()
+        verified = door.store.metadata / "timestamp.json"
+        wait_until(lambda: verified.read_bytes() == timestamp, "the renewed signatures are verified")
+    assert door.loads == 1
+    assert door.keeper.standing.reason == reason
 
 
 def test_damaged_records_of_a_door_begin_anew(tmp_path: Path, desk: Desk) -> None:

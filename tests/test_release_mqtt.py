@@ -301,6 +301,12 @@ def test_a_broker_that_vanishes_is_waited_for(tmp_path: Path) -> None:
     assert [news.standing.reason for news in door.news if news.refused] == []
 
 
+def test_source_closed_before_it_connected() -> None:
+    source = MqttSource(MqttConfig(url="mqtt://127.0.0.1:1"), SITE, "test-unused-repo")
+    source.close()
+    source.close()
+
+
 def test_a_source_that_nobody_answers_says_what_is_missing(setting: Setting) -> None:
     source = MqttSource(setting.mqtt, SITE, "test-lonely-repo", answer_s=0.2)
     try:

@@ -39,6 +39,8 @@ class Renewal:
         release: its table of that name.
         tell: told when a release was applied or refused; called from a thread of its own.
         meter: watches the stages.
+        wall_s: wall clock, seconds since 1970 UTC.
+        synced: whether a time service keeps that clock.
 
     Attributes:
         kit: what runs.
@@ -49,9 +51,18 @@ class Renewal:
     """
 
     def __init__(
-        self, config: DoorConfig, release: ReleaseConfig, tell: Callable[[News], None], meter: Meter = unmetered
+        self,
+        config: DoorConfig,
+        release: ReleaseConfig,
+        tell: Callable[[News], None],
+        meter: Meter = unmetered,
+        *,
+        wall_s: Callable[[], float] = time.time,
+        synced: Callable[[], bool] = clock_synced,
     ) -> None:
         self._config = config
+        self._wall_s = wall_s
+        self._synced = synced
         self._meter = meter
         self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
@@ -65,7 +76,7 @@ class Renewal:
             retain=still_enrolled,
             tell=tell,
             now=self._now,
-            clock_set=lambda: config.access.trust_clock or clock_synced(),
+            clock_set=lambda: config.access.trust_clock or synced(),
             superseded=self._superseded(),
             interval_s=release.check_every_s,
         )
@@ -106,9 +117,9 @@ class Renewal:
 
     def _now(self) -> datetime:
         """The wall clock, but while no time service has set it never earlier than the release that runs was made."""
-        now_s = time.time()
+        now_s = self._wall_s()
         current = self._store.current()
-        if not clock_synced() and current is not None:
+        if not self._synced() and current is not None:
             now_s = max(now_s, self._store.made_at(current.folder).timestamp())
         return datetime.fromtimestamp(now_s, UTC)
 
