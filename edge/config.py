@@ -185,7 +185,7 @@ class MqttConfig(Table, frozen=True):
     ca_file: str = ""  # of the authority that signed the broker's certificate; "": the system's authorities
     cert_file: str = ""  # this door's own certificate, for a broker that asks for one
     key_file: str = ""  # and its private key
-    signing_key: str = ""  # Ed25519 private key; with it `open` and `events` are signed
+    signing_key: str = ""  # Ed25519 private key; signs `open`, `events`, `release`, `status` and `health`
     keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30  # a broker without a sign for 1.5 times this says "offline"
     open_max_age_s: Positive = 3.0  # an `open` older than this is dropped, never sent late
     health_every_s: Positive = 10.0  # how often `…/health` is published

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from brokers import BROKERS, IDS, T0_NS, an_event, announce, config_for, make_broker
+from brokers import BROKERS, IDS, T0_NS, Relay, an_event, announce, config_for, make_broker
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from fleets import a_health, a_release, a_status
 from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
@@ -30,12 +31,12 @@ from edge.config import MqttConfig, OutboxConfig
 from edge.errors import ConfigError
 from edge.instants import instant
 from edge.messaging.channels import Channel, Topics
-from edge.messaging.events import VERSION, Open, PersonRef, decode, encode
+from edge.messaging.events import VERSION, Open, PersonRef, Record, decode, encode
 from edge.messaging.outbox import Outbox
 from edge.messaging.publisher import Publisher
 from edge.messaging.signing import PAYLOAD_TYPES, Seal, read_seal
 from edge.messaging.subscriber import Subscriber
-from edge.messaging.verifier import EVENT, OPEN, Guard, Refused, load_key, verified
+from edge.messaging.verifier import EVENT, HEALTH, OPEN, RELEASE, STATUS, Guard, Refused, load_key, verified
 
 NS = 1_000_000_000
 KEYS = Path(__file__).parent.parent / "systemd" / "mosquitto" / "keys.sh"
@@ -290,14 +291,69 @@ def test_the_envelope_is_standard_dsse(seal: Seal) -> None:
 
 def test_whoever_does_not_care_reads_the_same_contract(seal: Seal) -> None:
     """The signature is one more key; without a signing key the bytes are as ever."""
-    event, message = an_event(), opening()
-    assert decode(Channel.EVENTS, seal(Channel.EVENTS, encode(event))) == event
-    assert decode(Channel.OPEN, seal(Channel.OPEN, encode(message))) == message
+    message = opening()
+    records: dict[Channel, Record] = {
+        Channel.EVENTS: an_event(),
+        Channel.OPEN: message,
+        Channel.RELEASE: a_release("front", 12),
+        Channel.STATUS: a_status("front"),
+        Channel.HEALTH: a_health("front", 3),
+    }
+    for channel, record in records.items():
+        sent = seal(channel, encode(record))
+        assert b"dsse" in sent
+        assert decode(channel, sent) == record
     assert read_seal(MqttConfig())(Channel.OPEN, encode(message)) == encode(message)
 
 
-def test_status_and_health_are_not_signed(seal: Seal) -> None:
-    assert seal(Channel.STATUS, b"{}") == b"{}"
+def test_challenges_and_presence_are_not_signed(seal: Seal) -> None:
+    for channel in (Channel.CHALLENGE, Channel.PRESENCE):
+        assert seal(channel, b"{}") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind"),
+    [
+        (Channel.OPEN, OPEN),
+        (Channel.EVENTS, EVENT),
+        (Channel.RELEASE, RELEASE),
+        (Channel.STATUS, STATUS),
+        (Channel.HEALTH, HEALTH),
+    ],
+)
+def test_signed_channels_and_their_types(seal: Seal, channel: Channel, kind: str) -> None:
+    """What is signed on one channel is nothing on another."""
+    sent = seal(channel, b'{"v":1}')
+    assert verified(sent, KEY.public_key(), kind) == {"v": 1}
+    for other in {OPEN, EVENT, RELEASE, STATUS, HEALTH} - {kind}:
+        with pytest.raises(Refused, match="signed as something else"):
+            verified(sent, KEY.public_key(), other)
+
+
+def test_last_will_is_signed(tmp_path: Path, seal: Seal) -> None:
+    """The broker says that a door is gone in the door's own words."""
+    assert seal(Channel.STATUS, b'{"v":1}') != b'{"v":1}', "the fixture has written the key"
+    doors = Topics("home", "front")
+    with (
+        make_broker("embedded", tmp_path) as broker,
+        Relay(broker.port) as relay,
+        Outbox(tmp_path / "o.db", OutboxConfig(), announce=announce) as outbox,
+        Subscriber(config_for(broker), doors, [Channel.STATUS]) as listener,
+        Publisher(
+            config_for(broker, relay.port, signing_key=str(tmp_path / "signing.key")),
+            doors,
+            outbox,
+            on_open_expired=lambda *_: None,
+            backoff_s=(60.0, 60.0),
+        ),
+    ):
+        said = []
+        for message in listener.messages(8.0):
+            said.append(verified(message.payload, KEY.public_key(), STATUS)["reason"])
+            relay.close()
+            if len(said) == 2:
+                break
+    assert said == ["connected", "the connection was lost"]
 
 
 @pytest.mark.parametrize(

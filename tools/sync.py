@@ -32,6 +32,7 @@ from releasing.commands import (
 from releasing.doors import Site, forget, status
 from releasing.keys import make_key, password
 from releasing.repository import ROLES, Repository
+from releasing.signatures import read_keys
 from releasing.transport import export
 
 from edge.errors import ReleaseError
@@ -86,7 +87,8 @@ def do_publish(arguments: argparse.Namespace) -> int:
 
 def do_status(arguments: argparse.Namespace) -> int:
     """Show, door by door, which release runs; 1 unless every door that is known runs the newest one."""
-    site = status(mqtt_of(arguments), arguments.site, None, arguments.wait, arguments.expect)
+    keys = read_keys(arguments.door_keys) if arguments.door_keys else None
+    site = status(mqtt_of(arguments), arguments.site, None, arguments.wait, arguments.expect, keys)
     if arguments.json:
         print(printable(msgspec.json.encode(site.doors).decode(), None))
     else:
@@ -100,10 +102,11 @@ def _show(site: Site, name: str) -> None:
     print(f"site {name}: newest release {site.newest if site.newest is not None else 'unknown'}")
     for door in site.doors:
         away = "" if door.online is not False else " (offline)"
+        proof = f" (report {door.signature})" if door.signature else ""
         number = "-" if door.release is None else str(door.release)
         mark = "ok  " if door.ok else "WAIT"
         when, reason = door.applied_at or "-", printable(door.reason)
-        print(f"{mark}  {printable(door.door):20} {number:>6}  {when:24}  {reason}{away}")
+        print(f"{mark}  {printable(door.door):20} {number:>6}  {when:24}  {reason}{proof}{away}")
     missing = [printable(door.door) for door in site.doors if not door.ok]
     print(f"{len(site.doors)} doors known, {site.heard} heard, {len(site.doors) - len(missing)} up to date")
     if missing:
@@ -247,10 +250,17 @@ def main() -> int:
         repo=False,
     )
     add_broker_options(made, required=True)
-    made.add_argument("--json", action="store_true", help="a JSON array of {door, release, applied_at, ok, reason}")
+    made.add_argument("--json", action="store_true", help="a JSON array of {door, release, applied_at, ok, reason, …}")
     made.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait this long until all are there")
     made.add_argument(
         "--expect", nargs="+", default=[], metavar="DOOR", help="doors that must be there, even if they never reported"
+    )
+
+    made.add_argument(
+        "--door-keys",
+        type=Path,
+        metavar="DIR",
+        help="verify the reports of doors that sign: folder with their DOOR.signing.pub",
     )
 
     made = command("forget", do_forget, "clear what the broker keeps of a door that is gone", repo=False)

@@ -1,4 +1,4 @@
-"""A door's signature on what it says: one more key, `dsse`, in the JSON of `open` and `events`.
+"""A door's signature on what it says: one more key, `dsse`, in the JSON of the channels in `PAYLOAD_TYPES`.
 
 Its value is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1.0): an Ed25519 signature over the
 exact bytes of the message without that key, which the envelope holds in base64, and over their type, so that an event
@@ -21,6 +21,9 @@ from edge.system.credentials import secret_file
 PAYLOAD_TYPES = {
     Channel.OPEN: "application/vnd.threshold.open.v1+json",
     Channel.EVENTS: "application/vnd.threshold.event.v1+json",
+    Channel.RELEASE: "application/vnd.threshold.release.v1+json",
+    Channel.STATUS: "application/vnd.threshold.status.v1+json",
+    Channel.HEALTH: "application/vnd.threshold.health.v1+json",
 }
 
 Seal = Callable[[Channel, bytes], bytes]

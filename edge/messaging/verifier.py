@@ -30,6 +30,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 OPEN = "application/vnd.threshold.open.v1+json"  # of the messages on …/open
 EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
+RELEASE = "application/vnd.threshold.release.v1+json"  # of those on …/release
+STATUS = "application/vnd.threshold.status.v1+json"  # of those on …/status
+HEALTH = "application/vnd.threshold.health.v1+json"  # of those on …/health
 LONGEST_BYTES = 64 * 1024  # no message of a door is nearly as long
 
 
@@ -64,7 +67,7 @@ def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]
     Args:
         message: a whole payload, as received.
         key: the door's.
-        kind: `OPEN` or `EVENT`.
+        kind: `OPEN`, `EVENT`, `RELEASE`, `STATUS` or `HEALTH`.
 
     Raises:
         Refused: there is no good signature of that key, or the plain fields differ from what was signed.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.config import MqttConfig
 from edge.decoding import UNREADABLE
@@ -19,6 +20,7 @@ from edge.messaging.packets import Outgoing
 from edge.messaging.subscriber import Message, Subscriber
 from edge.release.layout import TIMESTAMP
 from releasing.repository import RELEASE_FIELD
+from releasing.signatures import Signature, signature_of
 from releasing.transport import fetch, send
 
 QUIET_S = 1.0  # without a further retained message: the broker has sent all that it keeps
@@ -28,7 +30,12 @@ _REPORTS = (Channel.RELEASE, Channel.STATUS)
 
 
 class DoorState(msgspec.Struct, frozen=True):
-    """One door, as `tools/sync.py status` shows it; `ok` means that it runs the newest release that we know of."""
+    """One door, as `tools/sync.py status` shows it.
+
+    Attributes:
+        ok: whether it runs the newest release that we know of, by a report that is signed where its key is known.
+        signature: of its release report; None: there is no report.
+    """
 
     door: str
     release: int | None
@@ -36,6 +43,7 @@ class DoorState(msgspec.Struct, frozen=True):
     ok: bool
     reason: str
     online: bool | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,12 @@ class Site:
 
 
 def status(
-    mqtt: MqttConfig, site: str, newest: int | None, wait_s: float = 0.0, expected: Collection[str] = ()
+    mqtt: MqttConfig,
+    site: str,
+    newest: int | None,
+    wait_s: float = 0.0,
+    expected: Collection[str] = (),
+    keys: Mapping[str, Ed25519PublicKey] | None = None,
 ) -> Site:
     """Ask the broker what the doors have reported; returns when it has sent all that it keeps.
 
@@ -69,6 +82,7 @@ def status(
         newest: the release that should run; None takes the broker's word for it, unverified.
         wait_s: wait this long until all doors run it.
         expected: doors that must be there, whether or not they have ever reported.
+        keys: of doors that sign, by name; None: no signature is checked.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -76,7 +90,7 @@ def status(
     newest = _published(mqtt, site) if newest is None else newest
     # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
     with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
-        roll = RollCall(newest, expected, wait_s, time.monotonic())
+        roll = RollCall(newest, expected, wait_s, time.monotonic(), keys)
         while not roll.over(time.monotonic()):
             for message in subscriber.messages(timeout_s=LOOK_S):
                 roll.take(message, time.monotonic())
@@ -91,15 +105,25 @@ class RollCall:
         expected: doors that must be there.
         wait_s: wait this long until all doors run it.
         now_s: when listening begins.
+        keys: of doors that sign, by name; None: no signature is checked.
     """
 
-    def __init__(self, newest: int | None, expected: Collection[str], wait_s: float, now_s: float) -> None:
+    def __init__(
+        self,
+        newest: int | None,
+        expected: Collection[str],
+        wait_s: float,
+        now_s: float,
+        keys: Mapping[str, Ed25519PublicKey] | None = None,
+    ) -> None:
+        self._keys = keys or {}
         self._newest = newest
         self._expected = set(expected)
         self._end_s = now_s + wait_s
         self._progress_s = now_s
         self._heard: set[str] = set()
         self._reports: dict[str, ReleaseReport] = {}
+        self._signatures: dict[str, Signature] = {}
         self._presences: dict[str, Status] = {}
 
     def take(self, message: Message, now_s: float) -> None:
@@ -111,6 +135,7 @@ class RollCall:
             self._heard.add(door)
         if isinstance(message.record, ReleaseReport):
             self._reports[door] = message.record
+            self._signatures[door] = signature_of(door, message.payload, self._keys)
         elif isinstance(message.record, Status):
             self._presences[door] = message.record
 
@@ -134,7 +159,10 @@ class RollCall:
         ok, reason = report.ok, report.reason
         if ok and self._newest is not None and report.release != self._newest:
             ok, reason = False, f"has not reported release {self._newest} yet"
-        return DoorState(door, report.release, report.applied_at, ok, reason, online)
+        signature = self._signatures[door]
+        if door in self._keys and signature is not Signature.VERIFIED:
+            ok, reason = False, "its report is not signed by this door; it cannot be trusted"
+        return DoorState(door, report.release, report.applied_at, ok, reason, online, signature)
 
 
 def reporting(mqtt: MqttConfig, site: str) -> frozenset[str]:
