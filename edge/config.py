@@ -48,7 +48,7 @@ class ModelsConfig(Table, frozen=True):
     """Which models run, and on what."""
 
     folder: str = ""  # "": the models that came with this installation
-    detector: Literal["far", "near"] = "far"  # far: up to about 5 m; near: up to about 2 m
+    detector: Literal["far", "near"] = "far"  # far: finds small faces; near: only large ones, faster
     delegate: Literal["none", "edgetpu"] = "none"
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
     threads: Annotated[int, Meta(ge=1, le=16)] = 2
