@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from evaluate_challenge import MOST_STEPS, main
 from faces import direction
+from living import HEAD, NOSE, there_and_back, turned
 from spoofing.trials import ATTACKS, GENUINE, Model, ready, try_one
 from spoofing.turns import Head, Pose, stand
 
@@ -26,20 +27,6 @@ from edge.vision.reader import Vision
 LOOK_NS = 100_000_000
 ADA, BOB = direction(0), direction(1)
 ONE_STEP = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=1)
-_RNG = np.random.default_rng(1)
-# A head as a bowl with a nose: the mesh's points that a pose is read off are where a mesh has them.
-_FLAT = _RNG.uniform(-1, 1, (468, 2)) * (60, 80)
-_NOSE = 40 * np.exp(-(_FLAT**2).sum(1) / 400)
-HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - _NOSE]).astype(np.float32)
-HEAD[[33, 263, 10, 152]] = [[-45, -20, 10], [45, -20, 10], [0, -80, 10], [0, 80, 10]]
-
-
-def turned(left_deg: float = 0.0, up_deg: float = 0.0) -> Floats:
-    """The head's points after it has turned: x right, y down, z away, as the mesh has them."""
-    yaw, pitch = math.radians(left_deg), math.radians(up_deg)
-    sideways = [[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]]
-    upwards = [[1, 0, 0], [0, math.cos(pitch), math.sin(pitch)], [0, -math.sin(pitch), math.cos(pitch)]]
-    return np.asarray(HEAD @ (np.array(upwards) @ np.array(sideways)).T, np.float32)
 
 
 def tilted(left_deg: float) -> Floats:
@@ -58,7 +45,7 @@ def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.
 def flattened(up_deg: float, nose: float) -> Floats:
     """A head that has looked up, of whose nose only a share has moved as its depth says; a sheet's picture has none."""
     points = turned(0.0, up_deg)
-    points[:, 1] += np.float32((1 - nose) * math.sin(math.radians(up_deg))) * _NOSE.astype(np.float32)
+    points[:, 1] += np.float32((1 - nose) * math.sin(math.radians(up_deg))) * NOSE.astype(np.float32)
     return points
 
 
@@ -72,11 +59,6 @@ def shaken(left_deg: float, pixels: float) -> Floats:
 def look(points: Floats, embedding: Floats | None = ADA) -> Sample:
     landmarks = Landmarks(points, np.zeros((5, 2), np.float32), 1.0)
     return Sample(embedding, Quality(1.0, 60.0, *pose_deg(landmarks), 500.0), landmarks)
-
-
-def there_and_back(degrees: float, steps: int = 6) -> list[float]:
-    out = [degrees * (number + 1) / steps for number in range(steps)]
-    return [0.0] * 4 + out + [degrees] * 3 + out[::-1] + [0.0] * 3
 
 
 class Try:
@@ -99,6 +81,12 @@ class Try:
             if self.challenge.over:
                 break
         return self.challenge.reason or str(self.challenge.state)
+
+
+def untold(points: Floats, why: str = "too-small") -> Sample:
+    """A look at somebody whom nobody can tell."""
+    seen = look(points, None)
+    return replace(seen, quality=replace(seen.quality, value=0.0, refusal=why))
 
 
 def obey(ask: Ask) -> list[Sample]:
@@ -162,20 +150,37 @@ def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
     assert all(prompt.expires_ns - prompt.t_ns == 6_000_000_000 for prompt in visitor.prompts[:3])
 
 
+def asked_at(config: LivenessConfig, draws: list[float]) -> list[tuple[str, int]]:
+    """What somebody who does all of it is asked, and how long after the last movement, or the begin."""
+    visitor = Try(config, obey)
+    visitor.challenge = Challenge(config, 1, iter(draws).__next__, ADA, 0)
+    assert visitor.run() == "passed"
+    return [(str(prompt.ask), prompt.t_ns) for prompt in visitor.prompts if prompt.state is ChallengeState.ASKED]
+
+
 def test_what_is_asked_and_when_is_chance_alone() -> None:
-    """Every movement comes up, repeated ones, too; the same numbers ask the same at the same moments."""
-    seen = set()
+    """Every pair of movements comes up, repeated ones, too; the same numbers ask the same at the same moments."""
+    config, pairs = LivenessConfig(mode="challenge"), set()
     for seed in range(40):
-        told = []
-        for _ in range(2):
-            visitor = Try(LivenessConfig(mode="challenge"), obey)
-            draws = np.random.default_rng(seed).random(9).tolist()
-            visitor.challenge = Challenge(LivenessConfig(mode="challenge"), 1, iter(draws).__next__, ADA, 0)
-            visitor.run()
-            told.append([(prompt.ask, prompt.t_ns) for prompt in visitor.prompts])
-        assert told[0] == told[1]
-        seen.add(tuple(ask for ask, _ in told[0][:2]))
-    assert len(seen) == 9
+        draws = np.random.default_rng(seed).random(9).tolist()
+        asked = asked_at(config, draws)
+        assert asked == asked_at(config, draws)
+        pairs.add(tuple(ask for ask, _ in asked))
+    assert len(pairs) == 9
+
+
+def test_moment_of_each_ask() -> None:
+    """Each comes after one second to two of rest, by a number of its own: the first does not foretell the second."""
+    config = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=2)
+    waits = {}
+    for first in (0.0, 0.5, 0.99):
+        for second in (0.0, 0.5, 0.99):
+            (_, one_ns), (_, two_ns) = asked_at(config, [0.0, 0.0, first, second])
+            waits[first, second] = (one_ns, two_ns - one_ns)
+    assert [round(waits[first, 0.0][0] / 1e9, 1) for first in (0.0, 0.5, 0.99)] == [1.0, 1.5, 2.0]
+    for first in (0.0, 0.5, 0.99):
+        moved_s = waits[first, 0.0][1] / 1e9
+        assert [round(waits[first, second][1] / 1e9 - moved_s, 1) for second in (0.5, 0.99)] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -289,17 +294,74 @@ def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() ->
 
 
 def test_looks_turned_too_far_to_tell_whose_face_it_is_count_between_those_that_tell() -> None:
-    """Who turns to the end of the range need not guess where it is; pictures of another person would have to leap."""
+    """Who turns to the end of the range need not guess where it is; another person is not told on the way."""
 
     def seen(one: float, there: Floats | None) -> Sample:
-        away = look(turned(one), there)
-        return replace(away, quality=replace(away.quality, refusal="turned-away")) if there is None else away
+        return untold(turned(one), "turned-away") if there is None else look(turned(one), there)
 
     path = [0.0, 0.0, 0.0, 8.0, 16.0, 24.0, 30.0, 30.0, 30.0, 24.0, 16.0, 8.0, 0.0, 0.0]
     assert Try(ONE_STEP, lambda _: [seen(one, None if one > 20 else ADA) for one in path]).run() == "passed"
     assert Try(ONE_STEP, lambda _: [seen(one, None if one > 20 else BOB if one else ADA) for one in path]).run() == (
-        "jumped"
+        "too-late"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("farther", lambda one: untold(turned(one, size=0.75))),
+        ("nearer", lambda one: untold(turned(one, size=1.3), "turned-away")),
+        ("beside", lambda one: untold(turned(one) + np.array([130, 0, 0], np.float32))),
+        ("above", lambda one: untold(turned(one) - np.array([0, 130, 0], np.float32))),
+    ],
+)
+def test_movement_by_another_head(name: str, other: Callable[[float], Sample]) -> None:
+    """The recognised face begins the movement; a head that nobody can tell goes on with it in its place."""
+    path = there_and_back(25)
+    assert Try(ONE_STEP, lambda _: [other(one) if one > 13 else look(turned(one)) for one in path]).run() == (
+        "too-late"
+    ), name
+
+
+def test_movement_by_a_head_never_told() -> None:
+    """A head of the same size in the same place: nobody could tell it before it turned, so it is not counted."""
+    path = there_and_back(25)
+    assert Try(ONE_STEP, lambda _: [untold(turned(one)) if one else look(turned()) for one in path]).run() == "too-late"
+
+
+def test_movement_by_a_head_that_comes_a_little_nearer() -> None:
+    """Nobody stands like a post: some steps in size and place are a visitor's own."""
+    path = there_and_back(25)
+    nearer = [look(turned(one, size=1 + one / 250) + np.array([one, 0, 0], np.float32)) for one in path]
+    assert Try(ONE_STEP, lambda _: nearer).run() == "passed"
+
+
+@pytest.mark.parametrize("size", [0.8, 1.0, 1.25])
+def test_size_of_a_head_that_turns(size: float) -> None:
+    """A turn foreshortens a head's picture, and is not taken for a step away."""
+    for left_deg, up_deg in ((0.0, 0.0), (35.0, 0.0), (-35.0, 0.0), (0.0, 25.0)):
+        assert motion(HEAD, turned(left_deg, up_deg, size)).size == pytest.approx(size, abs=0.01)
+
+
+def test_looks_at_the_movement_in_a_row() -> None:
+    """It is held for three looks with no other face between them."""
+
+    def answer(others: set[int]) -> list[Sample]:
+        path = [0.0] * 4 + [10.0, 18.0, 24.0, 24.0, 24.0, 24.0, 18.0, 10.0] + [0.0] * 3
+        return [look(turned(one), BOB if number in others else ADA) for number, one in enumerate(path)]
+
+    assert Try(ONE_STEP, lambda _: answer(set())).run() == "passed"
+    assert Try(ONE_STEP, lambda _: answer({8})).run() == "too-late"
+    flickering = [look(turned(one)) for one in [0, 0, 0, 0, 12, 22, 12, 22, 12, 22, 12, 0, 0, 0]]
+    assert Try(ONE_STEP, lambda _: flickering).run() == "too-late"
+
+
+def test_untold_face_after_the_movement() -> None:
+    """The last look has to show the recognised face, not only a straight one."""
+    path = there_and_back(25)
+    end = len(path) - 3
+    answer = [look(turned(one)) if number < end - 4 else untold(turned(one)) for number, one in enumerate(path)]
+    assert Try(ONE_STEP, lambda _: answer + [untold(turned())] * 60).run() == "too-late"
 
 
 def test_what_the_mesh_does_not_believe_to_be_a_face_tells_nothing() -> None:

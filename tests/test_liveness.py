@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from living import FIVE, face, held
 
 from edge.config import LivenessConfig
 from edge.liveness.cues import TABLE, fuse
@@ -11,29 +12,6 @@ from edge.liveness.evidence import NOTHING
 from edge.liveness.liveness import MAX_TRACKS, Liveness
 from edge.liveness.planar import Look, Reference, Residual, local_motion, patch
 from edge.records import Box, Face, Frame, Landmarks, Pixels, Quality, Sample, Track
-
-FIVE = np.array([[120, 120], [180, 120], [150, 155], [125, 190], [175, 190]], np.float32)
-
-
-def face(mouth_px: float = 0.0, seed: int = 0) -> Pixels:
-    """A textured face of 320 x 320 pixels whose lower half is pulled down, most at the mouth."""
-    rng = np.random.default_rng(1)
-    grey = cv2.GaussianBlur(rng.uniform(0, 255, (320, 320)).astype(np.float32), (0, 0), 14)
-    grey = (grey - grey.mean()) * 16 + 128
-    y, x = np.mgrid[0:320, 0:320].astype(np.float32)
-    pull = mouth_px * np.exp(-(((x - 150) / 30) ** 2) - ((y - 195) / 20) ** 2)
-    moved = cv2.remap(grey, x, (y - pull).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    moved = moved + np.random.default_rng(seed).normal(0, 2, moved.shape)
-    return np.repeat(np.clip(moved, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def held(pixels: Pixels, number: int) -> Pixels:
-    """The same picture, held by a hand that turns and tilts it."""
-    tilt = 5e-5 * np.sin(number)
-    turn = np.array(
-        [[1, 0.01 * np.sin(number / 2), 2 * np.sin(number)], [0.01 * np.cos(number), 1, 1], [tilt, tilt, 1]]
-    )
-    return np.asarray(cv2.warpPerspective(pixels, turn, (320, 320), borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 
 def look(pixels: Pixels) -> Look:

@@ -33,10 +33,11 @@ _REACTION_S = 0.3  # nobody is so far on the way sooner
 _BLIND_S = 1.0  # longest time between two looks
 # Squared distance of a look to the face that was recognised; lower is nearer. Of 100 photos of LFW turned by 18 to 40
 # degrees, 99 are within 0.9 of the mean of three frontal ones of that person, and of 15 that look up, 13 within 1.2.
-_SAME_STRAIGHT_SQ, _SAME_MOVED_SQ = 0.9, 1.2
-# Nobody can tell whose face is turned so far. That it is the same one follows from the looks on the way there and back:
-# without them the movement leaps.
+_SAME_STRAIGHT_SQ, SAME_MOVED_SQ = 0.9, 1.2
+# Nobody can tell whose face is turned so far; a far one becomes too small to tell by turning. That it is the same head
+# follows from its size and place, and from looks on the way that do tell: without those the movement is not counted.
 _CANNOT_TELL = frozenset({"turned-away", "too-small"})
+_KNOWN_SHARE = 0.5  # of the amplitude; turned so far, or farther, the face has to be told before it cannot be
 
 
 class Challenge:
@@ -152,15 +153,20 @@ class Challenge:
         self._step += 1
         self._asked_ns, self._expires_ns = t_ns, t_ns + self._timeout_ns
         self._held = self._wrong = 0
+        self._known = False  # the face was told while the head was turned
         self._share = self._reach = self._leap = 0.0
         self._tell(t_ns, self._expires_ns)
 
     def _follow(self, sample: Sample, turn: Turn, t_ns: int) -> None:
         """One look while a movement is asked."""
-        if not (self._same(sample, _SAME_MOVED_SQ) or sample.quality.refusal in _CANNOT_TELL):
-            return  # whoever that is
         ask = self._asks[self._step - 1]
         share = turn.share(ask)
+        same = self._same(sample, SAME_MOVED_SQ)
+        if sample.embedding is not None and not same and self._held < _HELD:
+            self._held = 0  # another face, or a look that errs: it is not held in a row
+        if not turn.in_place or not (same or (self._known and sample.quality.refusal in _CANNOT_TELL)):
+            return  # whoever that is
+        self._known = self._known or (same and share >= _KNOWN_SHARE)
         self._leap, self._share = max(self._leap, abs(share - self._share)), share
         self._reach = max(self._reach, share)
         self._wrong = self._wrong + 1 if any(turn.share(other) > _WRONG_SHARE for other in Ask if other != ask) else 0
@@ -184,11 +190,26 @@ class Challenge:
             self._tell(t_ns, t_ns)
 
     def _same(self, sample: Sample, within_sq: float) -> bool:
-        """Whether a look shows the face that was recognised; one that may not count as evidence shows nothing."""
-        return sample.embedding is not None and 2 - 2 * float(sample.embedding @ self._embedding) <= within_sq
+        return same_face(sample, self._embedding, within_sq)
 
     def _tell(self, t_ns: int, expires_ns: int) -> None:
         assert self.state is not None
         ask = self._asks[self._step - 1] if self._step else None
         whose, steps = (self._number, self._track_id), len(self._asks)
         self._prompts.append(Prompt(*whose, self.state, ask, self._step, steps, self.reason, t_ns, expires_ns))
+
+
+def same_face(sample: Sample, embedding: Floats, within_sq: float) -> bool:
+    """Whether a look shows the face that was recognised; one that may not count as evidence shows nothing.
+
+    Args:
+        sample: the look.
+        embedding: (D,) float32, unit length: the face that was recognised.
+        within_sq: largest squared distance; lower is stricter.
+    """
+    return sample.embedding is not None and apart_sq(sample.embedding, embedding) <= within_sq
+
+
+def apart_sq(one: Floats, other: Floats) -> float:
+    """The squared distance of two embeddings, (D,) float32 of unit length: 0 (same) to 4."""
+    return 2 - 2 * float(one @ other)
