@@ -158,6 +158,17 @@ def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
     assert third.finding is Finding.UNKNOWN
 
 
+def test_two_other_faces_in_a_row() -> None:
+    """One sample of a stranger and one of Bert are not the evidence of one new face."""
+    judging = judge()
+    show(judging, [direction(5)])
+    assert show(judging, [direction(6), direction(1)] * 9, start_ns=S) == []
+    assert judging.samples_of(track()) == 1
+    (verdict,) = show(judging, [direction(1)] * 4, start_ns=4 * S)
+    assert verdict.match.person == BERT
+    assert verdict.match.distance_sq < 1e-6
+
+
 def test_somebody_called_unknown_too_early_may_still_be_recognised() -> None:
     judging = judge()
     (first,) = show(judging, [near_anna(1.4)] * 6)

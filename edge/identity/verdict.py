@@ -5,8 +5,8 @@ that to the gallery decides: a name needs `min_samples` samples that agree on it
 threshold, and a runner-up that is clearly farther. `unknown` needs evidence too: `unknown_samples`, or a visitor who
 left after at least `min_samples`.
 
-A sample that contradicts what the track has shown so far is kept apart as doubt. Two in a row mean that the track now
-follows somebody else: its evidence is dropped, its verdict withdrawn, and the doubt becomes the new evidence.
+A sample that contradicts what the track has shown so far is kept apart as doubt. Two of one face in a row mean that the
+track now follows somebody else: its evidence is dropped, its verdict withdrawn, and the doubt becomes the new evidence.
 
 A visitor who stays unknown is weighed again with every further `unknown_samples`. Who fails repeatedly has to wait, and
 then to show more: see `edge.identity.lockout`.
@@ -162,6 +162,8 @@ class Judge:
             if state.doubt.samples:
                 state.doubt = Fusion()
             return
+        if state.doubt.samples and not self._one_face(state.doubt, sample.embedding):
+            state.doubt = Fusion()
         state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
         if state.doubt.samples >= _DOUBTS_TO_RESET:
             self._states[track.id] = _State(evidence=state.doubt, looked_ns=t_ns)
@@ -240,10 +242,13 @@ class Judge:
         """Whether a sample shows the face that the track has shown so far, and does not belie an `unknown`."""
         if not state.evidence.samples:
             return True
-        if float(2 - 2 * (state.evidence.fused @ embedding)) > self._config.same_face_sq:
+        if not self._one_face(state.evidence, embedding):
             return False
         called_unknown = state.verdict is not None and state.verdict.finding is Finding.UNKNOWN
         return not (called_unknown and match.distance_sq <= match.threshold_sq)
+
+    def _one_face(self, evidence: Fusion, embedding: Floats) -> bool:
+        return float(2 - 2 * (evidence.fused @ embedding)) <= self._config.same_face_sq
 
     def _judge(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
         """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
