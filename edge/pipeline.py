@@ -31,7 +31,7 @@ class Pipeline:
         tracks: those of the last step, to look at.
         samples: of the last step by track id, to look at.
         judge: the evidence, to look at.
-        guard: what has been shown of being alive, to look at; None where nothing is asked.
+        guard: what has been shown of being alive, to look at; inactive while no rule asks for it.
     """
 
     def __init__(
@@ -60,10 +60,12 @@ class Pipeline:
         self._meter = meter
         self.tracks: Sequence[Track] = ()
         self.samples: dict[int, Sample] = {}
+        self._chance = chance
         self._policy = self._policy_of(plain_rules(config.access) if rules is None else rules)
         self.judge = Judge(gallery, self._policy.demands(config.verdict), config.lockout)
-        self._chance = chance
-        self.guard = self._guard_of(self._policy)
+        self.guard = Guard(config.liveness, self.judge, chance, config.verdict.sample_every_s)
+        self._watch = meter("liveness", self.guard.observe)
+        self._apply_liveness()
         self._tracker = Tracker(config.tracker)
         self._looked_ns = 0
         self._denied: set[str] = set()  # ids of people whose last answer was a denial
@@ -91,20 +93,23 @@ class Pipeline:
         for track in self._wanting(frame.t_ns):
             # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
             mirrored = self.judge.samples_of(track) % 2 == 1
-            face = self.guard.aim(track) if self.guard else track.face
-            self.samples[track.id] = self._read(frame, face, mirrored=mirrored)
+            self.samples[track.id] = self._read(frame, self.guard.aim(track), mirrored=mirrored)
             self.judge.observe(track, self.samples[track.id], frame.t_ns)
-            if self.guard:
+            if self.guard.active:
                 self._watch(track, frame, self.samples[track.id], frame.t_ns)
         return self._decide(frame.t_ns, utc_offset_ns)
 
     def adopt(self, vision: Vision, gallery: Gallery, rules: Rules) -> None:
-        """Go on with other models, people and rules, between two frames; tracks go on, their evidence starts anew."""
+        """Use other models, people and rules from the next frame on; tracks continue, their evidence is dropped.
+
+        Visitors whose opening was held are recognised again within a few looks, and answered by the new rules.
+
+        Raises:
+            ConfigError: the new rules ask for liveness, and there is no chance; then nothing has changed.
+        """
         self._policy = self._policy_of(rules)
-        if self.guard:
-            self.guard.start_anew()
-        else:
-            self.guard = self._guard_of(self._policy)
+        self.guard.start_anew()
+        self._apply_liveness()
         self.judge.adopt(gallery, self._policy.demands(self._config.verdict))
         self._detect = self._meter("detect", vision.detector.detect)
         self._read = vision.reader.read
@@ -124,28 +129,23 @@ class Pipeline:
 
     def take_prompts(self) -> list[Prompt]:
         """What visitors are to be told since the last call."""
-        return self.guard.take_prompts() if self.guard else []
+        return self.guard.take_prompts()
 
     def _policy_of(self, rules: Rules) -> Policy:
-        return Policy(rules, self._config.door, Proof(self._config.liveness.mode))
-
-    def _guard_of(self, policy: Policy) -> Guard | None:
-        """Where liveness is asked for, if only at times; elsewhere nothing is computed."""
-        self.judge.proven = policy.liveness is Proof.OFF
-        if self.judge.proven:
-            return None
-        if self._chance is None:
+        policy = Policy(rules, self._config.door, Proof(self._config.liveness.mode))
+        if policy.liveness is not Proof.OFF and self._chance is None:
             raise ConfigError("[liveness]: challenges are asked for, and there is nothing to draw them by")
-        guard = Guard(self._config.liveness, self.judge, self._chance, self._config.verdict.sample_every_s)
-        self._watch = self._meter("liveness", guard.observe)
-        return guard
+        return policy
+
+    def _apply_liveness(self) -> None:
+        """Where no rule asks for liveness, nobody is watched, and a name is a success by itself."""
+        self.guard.active = self._policy.liveness is not Proof.OFF
+        self.judge.proven = not self.guard.active
 
     def _wanting(self, t_ns: int) -> list[Track]:
         """The tracks that the verdict or the proof of life wants to look at now."""
         wanting = self.judge.wanting(self.tracks, t_ns)
-        if self.guard:
-            wanting += [track for track in self.guard.wanting(self.tracks, t_ns) if track not in wanting]
-        return wanting
+        return wanting + [track for track in self.guard.wanting(self.tracks, t_ns) if track not in wanting]
 
     def _due(self, t_ns: int) -> bool:
         """Whether those who stand there, perfectly still, have to be looked at all the same."""
@@ -157,9 +157,8 @@ class Pipeline:
         for verdict in self._retries.due(t_ns):
             self.judge.look_anew(verdict)
         decisions = [self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
-        if self.guard:
-            decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
-            decisions = self.guard.admit(decisions, self.tracks, t_ns, decide)
+        decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
+        decisions = self.guard.admit(decisions, self.tracks, t_ns, decide)
         for decision in decisions:
             self._remember(decision)
         if self._denied:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import cv2
 import msgspec
@@ -18,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spoofing.actors import Actor, HeldPhoto, Lens, Manner, Visitor, draw_move
 from spoofing.trials import Model
-from spoofing.turns import Head, stand
+from spoofing.turns import Head, Pose, stand
 
 from edge.access.policy import Policy
 from edge.access.rulebook import DoorRules, Rule, Rules, allow_list
@@ -61,8 +63,12 @@ from edge.records import (
 from edge.replaying.clip import replay
 from edge.replaying.expected import read_expected
 from edge.vision.reader import Vision
+from edge.vision.recorded import Clip
 
+P = ParamSpec("P")
+R = TypeVar("R")
 FPS = 12
+ASKING = Rules(doors=(("front", DoorRules("d", (Rule("all", ("*",)),), liveness=Proof.PASSIVE)),))
 EXPECTED = FOLDER / "expected.jsonl"
 S = 1_000_000_000
 ANNA = Person("anna", "Anna")
@@ -137,7 +143,6 @@ def test_who_follows_the_challenge_gets_in(vision: Vision, visitor: Visitor) -> 
     event = access_event(opened, id="x", at_ns=T0_NS, door=DOOR)
     assert event.liveness is not None
     assert (event.liveness.mode, event.liveness.challenge) == ("challenge", "passed")
-    assert pipeline.guard is not None
     assert dict(pipeline.guard.counts) == {"shown": 1}
 
 
@@ -214,33 +219,62 @@ class Nobody:
         return np.full((480, 640, 3), 110, np.uint8)
 
 
-class Exchange:
-    """A still photo, with another face in its place in one frame of so many."""
+class Instead:
+    """A living stranger before the door, and a still photo of somebody enrolled in his place at times."""
 
-    def __init__(self, photo: Pixels, other: Pixels, every: int) -> None:
-        self._pictures = [photo] * (every - 1) + [other]
+    def __init__(self, stranger: Head, photo: Pixels, by_photo: Callable[[int], bool]) -> None:
+        """
+        Args:
+            stranger: moves all the time.
+            photo: stands still.
+            by_photo: whether it is shown in the frame of this number.
+        """
+        self._stranger, self._photo, self._by_photo = stranger, photo, by_photo
         self._lens = Lens(np.random.default_rng(2))
-        self._shown = 0
+        self._frames = 0
 
     def hear(self, prompt: Prompt, t_s: float) -> None:
-        """It cannot."""
+        """Nobody follows."""
 
     def frame(self, t_s: float) -> Pixels:
-        self._shown += 1
-        return self._lens.see(self._pictures[self._shown % len(self._pictures)])
+        self._frames += 1
+        if self._by_photo(self._frames):
+            return self._lens.see(self._photo)
+        return self._lens.see(self._stranger.draw(Pose(14 * math.sin(4 * t_s), 7 * math.sin(3 * t_s))))
 
 
-@pytest.mark.parametrize("every", [4, 7])
-def test_the_life_of_one_face_is_no_proof_for_another(
-    every: int, vision: Vision, portrait: Pixels, photo: Callable[[str], Pixels]
-) -> None:
-    """A living face before the camera now and then does not bring the photo beside it to life."""
+@pytest.fixture(scope="module")
+def stranger(vision: Vision, photo: Callable[[str], Pixels]) -> Head:
     model = Model.of(photo("biden"), vision)
     assert model is not None
     assert model.sample.landmarks is not None
-    actor = Exchange(portrait, stand(model.portrait, model.sample.landmarks, 45.0), every)
-    decisions, _ = visit(a_door(config("passive", max_s=2.5), vision), actor, 4, until=2)
-    assert Kind.DOOR_OPEN not in {decision.kind for decision in decisions}
+    picture = stand(model.portrait, model.sample.landmarks, 45.0)
+    (face,) = vision.detector.detect(Frame(picture, 0, 0))
+    landmarks = vision.reader.read(Frame(picture, 0, 0), face).landmarks
+    assert landmarks is not None
+    return Head(picture, landmarks)
+
+
+@pytest.mark.parametrize("ask_when", [None, "doubt"])
+def test_the_life_of_one_face_is_no_proof_for_another(
+    ask_when: str | None, vision: Vision, portrait: Pixels, stranger: Head
+) -> None:
+    """A living stranger becomes unknown; then a photo of somebody enrolled takes his place, and inherits nothing."""
+    door = config("passive") if ask_when is None else config("challenge", ask_when=ask_when)
+    actor = Instead(stranger, portrait, lambda frame: frame > 3 * FPS)
+    answers, told = visit(a_door(door, vision), actor, 9, until=2)
+    assert answers[0].kind is Kind.UNKNOWN
+    assert Kind.DOOR_OPEN not in {answer.kind for answer in answers}
+    asked = [prompt.state for prompt in told if prompt.state is ChallengeState.ASKED]
+    assert answers[1:] if ask_when is None else asked, "the photo was not recognised"
+
+
+@pytest.mark.parametrize("every", [4, 7])
+def test_faces_in_turn(every: int, vision: Vision, portrait: Pixels, stranger: Head) -> None:
+    """A living stranger in one frame of so many does not bring the photo beside him to life."""
+    actor = Instead(stranger, portrait, lambda frame: frame % every != 0)
+    answers, _ = visit(a_door(config("passive", max_s=2.5), vision), actor, 4, until=2)
+    assert Kind.DOOR_OPEN not in {answer.kind for answer in answers}
 
 
 def test_in_doubt_alone_the_door_asks(vision: Vision, visitor: Visitor, held_photo: HeldPhoto) -> None:
@@ -254,10 +288,74 @@ def test_in_doubt_alone_the_door_asks(vision: Vision, visitor: Visitor, held_pho
 
 
 def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watching: Vision) -> None:
-    """There is nobody to watch."""
-    assert a_door(config("off"), watching).guard is None
+    """Nothing is held and no look is compared with another."""
+    ran: set[str] = set()
+
+    def meter(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
+        def noted(*args: P.args, **kwargs: P.kwargs) -> R:
+            ran.add(stage)
+            return verb(*args, **kwargs)
+
+        return noted
+
+    gallery = load_gallery(GALLERY, watching.reader.embedder.sha256)
+    pipeline = Pipeline(config("off"), watching, gallery, meter)
+    with Clip(CLIP) as clip:
+        opened = [each for frame in clip for each in pipeline.step(frame) if each.kind is Kind.DOOR_OPEN]
+    assert opened
+    assert {"detect", "motion"} <= ran
+    assert "liveness" not in ran
     expected = [(line.kind, line.person, line.t) for line in read_expected(EXPECTED)]
     assert [(line.kind, line.person, line.t) for line in replay(config("off"), CLIP, GALLERY)] == expected
+
+
+def test_rules_that_ask_for_liveness_from_now_on(vision: Vision, held_photo: HeldPhoto) -> None:
+    """A release may bring them to a door whose own configuration asks for nothing, and take them back."""
+    pipeline = a_door(config("off"), vision)
+    (opened,), _ = visit(pipeline, held_photo, 3)
+    assert (opened.kind, opened.proof) == (Kind.DOOR_OPEN, Proof.OFF)
+    pipeline.adopt(vision, pipeline.judge.gallery, ASKING)
+    (denied,), _ = visit(pipeline, held_photo, 6, begin_s=20.0)
+    assert (denied.kind, denied.reason) == (Kind.DENIED, "presentation-attack")
+    pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
+    (opened,), _ = visit(pipeline, held_photo, 3, begin_s=40.0)
+    assert (opened.kind, opened.proof, opened.shown) == (Kind.DOOR_OPEN, Proof.OFF, None)
+
+
+@pytest.mark.parametrize("rules", [allow_list(("*",)), allow_list(())])
+def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
+    rules: Rules, vision: Vision, held_photo: HeldPhoto
+) -> None:
+    """They are recognised again and answered by the new rules, once."""
+    pipeline = Pipeline(
+        config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256), rules=ASKING, chance=lambda: 0.5
+    )
+    nothing, _ = visit(pipeline, held_photo, 1)
+    assert nothing == []
+    assert [pipeline.judge.progress(track).verdict is not None for track in pipeline.tracks] == [True]
+    pipeline.adopt(vision, pipeline.judge.gallery, rules)
+    answers, _ = visit(pipeline, held_photo, 3, until=9, begin_s=1.0)
+    assert [(one.kind, one.shown) for one in answers] == [
+        (Kind.DOOR_OPEN if rules == allow_list(("*",)) else Kind.DENIED, None)
+    ]
+
+
+def test_what_counts_as_a_success_after_a_release(vision: Vision) -> None:
+    """A name alone does where the rules ask for no liveness, whatever they asked for before."""
+    pipeline = a_door(config("off"), vision)
+    gallery, asked = pipeline.judge.gallery, []
+    for rules in (allow_list(("*",)), ASKING, allow_list(("*",))):
+        pipeline.adopt(vision, gallery, rules)
+        asked.append(not pipeline.judge.proven)
+    assert asked == [False, True, False]
+
+
+def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: Vision) -> None:
+    """They are refused, and the rules before stay in force."""
+    pipeline = Pipeline(config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
+    with pytest.raises(ConfigError, match="nothing to draw them by"):
+        pipeline.adopt(vision, pipeline.judge.gallery, ASKING)
+    assert pipeline.judge.proven
 
 
 def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
@@ -311,7 +409,7 @@ class Scene:
         """Somebody is recognised, and leaves before or after a movement is asked."""
         self.looks(direction(0), 6)
         if asked and (challenge := self.guard._held[1].challenge):
-            challenge._ask(Rest(np.zeros((468, 3), np.float32), 0.0, 0.0), self.t_ns)
+            challenge._ask(Rest(np.zeros((468, 3), np.float32), np.zeros(3, np.float32), 0.0, 0.0), self.t_ns)
         self.look(direction(0), lost=True)
 
     def looks(self, embedding: Floats | None, count: int) -> list[Decision]:

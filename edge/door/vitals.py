@@ -87,7 +87,6 @@ class Vitals:
         self._stopwatch.clear()
 
     def _health(self, kit: Kit, now_ns: int, fps: float, dropped: int) -> Health:
-        guard = self._pipeline.guard
         return Health(
             v=VERSION,
             door=self._door,
@@ -107,7 +106,7 @@ class Vitals:
             gallery=gallery_ref(kit),
             models=dict(kit.models),
             problems=self._problems(),
-            liveness=dict(guard.counts) if guard else {},
+            liveness=dict(self._pipeline.guard.counts),
             lock=self._lock_told,
         )
 

@@ -1,9 +1,12 @@
-"""Between the name and the open door: who is recognised and may pass has to be more than a picture.
+"""Holds back a decision that would open the door until the recognised visitor has shown to be alive.
 
-A decision that opens is held back until liveness is shown. Watching (`edge.liveness.liveness`) costs a visitor nothing;
-a challenge (`edge.liveness.challenge`) asks for movements. Whoever shows too little is denied, and looked at anew after
-a while. Only looks that show the face that was recognised count: a picture and a living face before one camera, in
-turns, open nothing. Strangers, and those whom the rules deny, are not tested.
+Watching (`edge.liveness.liveness`) costs a visitor nothing; a challenge (`edge.liveness.challenge`) asks for movements.
+Visitors who show too little are denied, and looked at again after a while. Strangers and denied people are not tested.
+
+Evidence of life belongs to one face. Visitors are watched from their first look on, but when they are recognised every
+look that counts has to show the recognised face, else watching begins again. From then on only such looks count. One
+look at another face clears what was shown, and so does every verdict that is not held. A photo and a living face that
+take turns before one camera therefore open nothing.
 
 After repeated attacks that posed as one person, whoever is recognised as that person has to show life twice: in two
 separate times of watching, or two challenges. Nobody is locked out; see `edge.identity.lockout`.
@@ -17,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from edge.config import LivenessConfig
 from edge.identity.verdict import Judge
-from edge.liveness.challenge import Challenge, Chance
+from edge.liveness.challenge import SAME_MOVED_SQ, Challenge, Chance, apart_sq, same_face
 from edge.liveness.evidence import Evidence
 from edge.liveness.liveness import Liveness
 from edge.records import (
@@ -25,6 +28,7 @@ from edge.records import (
     Decision,
     Face,
     Finding,
+    Floats,
     Frame,
     Kind,
     Prompt,
@@ -53,7 +57,7 @@ class _Held:
     decision: Decision
     since_ns: int
     looked_ns: int
-    sure: bool = True  # the last look shows the face that was recognised
+    sure: bool = False  # the last look shows the face that was recognised
     challenge: Challenge | None = None
     shows: int = 0  # of life so far; the last one opens
 
@@ -62,23 +66,26 @@ class Guard:
     """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in.
 
     Attributes:
+        active: whether any rule asks for liveness; where none does, nobody is watched and nothing is held.
         counts: how it ended, by reason, since the start; "shown" for those who passed.
     """
 
-    def __init__(self, config: LivenessConfig, judge: Judge, chance: Chance, look_every_s: float) -> None:
+    def __init__(self, config: LivenessConfig, judge: Judge, chance: Chance | None, look_every_s: float) -> None:
         """
         Args:
             config: what has to be shown.
-            judge: whose names these are; it must not take a name for a success as such.
-            chance: draws what is asked and when; each call a number of [0, 1).
+            judge: whose names these are; where liveness is asked, it must not take a name for a success as such.
+            chance: draws what is asked and when; each call a number of [0, 1). None where no rule asks for a challenge.
             look_every_s: at most one look at a track in so long.
         """
+        self.active = True
         self.counts: Counter[str] = Counter()
         self._config = config
         self._judge = judge
         self._chance = chance
         self._look_every_ns = look_every_s * 1e9
         self._passive = Liveness(config=config)
+        self._ahead: dict[int, list[Floats]] = {}  # by track, of the looks at it that count, while it has no name
         self._held: dict[int, _Held] = {}
         self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
         self._prompts: list[Prompt] = []
@@ -112,18 +119,17 @@ class Guard:
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
         """Take one look, after the judge has taken it."""
         held = self._held.get(track.id)
-        if held is None and self._judge.standing(track) is not None:
-            return
-        same = not self._judge.doubts(track)
-        if not same:
-            self._passive.forget(track.id)
-        elif sample.embedding is not None:
-            self._passive.observe(track, frame, sample, t_ns)
         if held is None:
+            self._watch_ahead(track, frame, sample, t_ns)
             return
         held.looked_ns = t_ns
-        held.sure = same and sample.embedding is not None
-        if held.challenge is not None and same:  # one look at another face tells nothing; two, and the judge resets
+        held.sure = same_face(sample, held.decision.verdict.embedding, SAME_MOVED_SQ)
+        if held.sure:
+            self._passive.observe(track, frame, sample, t_ns)
+        elif sample.embedding is not None:  # another face: what was shown so far may have been its life
+            self._passive.forget(track.id)
+            held.shows = 0
+        if held.challenge is not None:
             held.challenge.observe(sample, t_ns)
 
     def admit(
@@ -141,7 +147,7 @@ class Guard:
         answers = []
         for decision in decisions:
             if decision.kind is Kind.DOOR_OPEN and decision.proof is not Proof.OFF:
-                self._held[decision.verdict.track.id] = _Held(decision, t_ns, t_ns)
+                self._hold(decision, t_ns)
                 continue
             answers.append(decision)
             if decision.verdict.finding is Finding.RECOGNISED:
@@ -150,14 +156,14 @@ class Guard:
             if track.id in self._held:
                 answers += self._settle(track, t_ns, decide, present - {track.id})
             if track.lost:
-                self._passive.forget(track.id)
+                self._forget(track.id)
                 self._look_anew(track.id)
         for track_id in [track_id for track_id, (_, when_ns) in self._denied.items() if t_ns >= when_ns]:
             self._look_anew(track_id)
         return answers
 
     def start_anew(self) -> None:
-        """The evidence of every track is dropped, as the judge's is: all are looked at from the start."""
+        """Drop all that was shown or held: models, people or rules change. The judge recognises those held again."""
         for track_id, held in list(self._held.items()):
             self._fail(held, "interrupted", held.looked_ns)
             self._release(track_id)
@@ -165,6 +171,27 @@ class Guard:
         for track_id in list(self._denied):
             self._look_anew(track_id)
         self._passive = Liveness(config=self._config)
+        self._ahead.clear()
+
+    def _watch_ahead(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
+        """Take one look at a track that may be recognised: most visitors have then shown some life already."""
+        if self._judge.standing(track) is not None or self._judge.doubts(track):
+            self._forget(track.id)
+        elif sample.embedding is not None:
+            self._passive.observe(track, frame, sample, t_ns)
+            self._ahead.setdefault(track.id, []).append(sample.embedding)
+
+    def _hold(self, decision: Decision, t_ns: int) -> None:
+        """Let a decision wait for the life of the face that was recognised; that of any other is dropped."""
+        verdict = decision.verdict
+        self._held[verdict.track.id] = _Held(decision, t_ns, t_ns)
+        looks = self._ahead.pop(verdict.track.id, [])
+        if any(apart_sq(look, verdict.embedding) > SAME_MOVED_SQ for look in looks):
+            self._passive.forget(verdict.track.id)
+
+    def _forget(self, track_id: int) -> None:
+        self._passive.forget(track_id)
+        self._ahead.pop(track_id, None)
 
     def _settle(self, track: Track, t_ns: int, decide: Decide, others: set[int]) -> list[Decision]:
         """The answer to a track that is held, once there is one."""
@@ -235,6 +262,7 @@ class Guard:
         """Begin a challenge, one at a time, as a door has one screen."""
         if any(other.challenge is not None for other in self._held.values()):
             return
+        assert self._chance is not None, "a challenge is asked for, and there is nothing to draw it by"
         self._challenges += 1
         embedding = held.decision.verdict.embedding
         held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)

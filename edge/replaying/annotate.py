@@ -120,7 +120,7 @@ def _draw_track(pen: _Pen, track: Track, pipeline: Pipeline, wanted: int) -> Non
     if sample and sample.landmarks:
         pen.dots(sample.landmarks.points_px[::3, :2], colour)
     captions = _captions(track, progress, sample, wanted)
-    if pipeline.guard and (shown := pipeline.guard.shown(track.id)):
+    if shown := pipeline.guard.shown(track.id):
         captions.append(_life(shown))
     above = box.top - pen.step * len(captions)
     for row, caption in enumerate(captions):

@@ -90,7 +90,7 @@ class Explainer:
             distance_sq = progress.match.distance_sq if progress.match else None
             before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
             doubted = not sample.quality.refusal and 0 < progress.samples <= before
-            shown = pipeline.guard.shown(track.id) if pipeline.guard else None
+            shown = pipeline.guard.shown(track.id)
             look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
             visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
         for prompt in moment.prompts:
