@@ -328,8 +328,8 @@ def test_faces_are_forgotten_when_asked_and_that_is_noted(room_for: Callable[...
     assert not gone.path.exists()
     assert not held(gone.sight.vector, room.crops)
     wait_until(lambda: bool(room.history.notes(1)), "the note")
-    assert room.history.notes(1)[0].what == "1 faces from works/front deleted"
-    assert "1 faces from works/front deleted" in room.page
+    assert room.history.notes(1)[0].what == "1 face from works/front deleted"
+    assert "1 face from works/front deleted" in room.page
 
 
 def test_a_broker_that_is_away_keeps_the_person_enrolled_and_says_what_is_left(

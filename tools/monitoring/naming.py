@@ -16,13 +16,12 @@ from pathlib import Path
 
 from people.commands import Picture, add, remove
 from people.folder import Card, read_members
-from people.making import make_gallery
+from people.making import make_gallery, thresholds_of
 from people.review import Review, review
 from people.sight import ENROL_QUALITY
 from photos import PhotoReader
 
 from edge.errors import InputError, ThresholdError
-from edge.identity.gallery import load_gallery
 from edge.messaging.channels import Topics
 from edge.vision.images import decode_snapshot
 from monitoring.crops import Crop, Crops
@@ -166,7 +165,7 @@ class Namer:
         faces = tuple(_face(crop, content) for crop, content in moved)
         undo = Undo(tuple(path.name for path in stored) if known else (), faces)
         doors = ", ".join(sorted({crop.door for crop in crops}))
-        done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {_count(len(crops), 'face')} from {doors}"
+        done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {count(len(crops), 'face')} from {doors}"
         outcome = self._spread(Outcome(person, (done,), tuple(refused), undo=undo), reader)
         self._record(who, outcome)
         return outcome
@@ -180,7 +179,7 @@ class Namer:
             self._crops.take(face)
         self._crops.look_again()
         left = "" if undo.photos else ", the person is gone"
-        done = f"undone: {_count(len(undo.faces), 'face')} unknown again{left}"
+        done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
         outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
         self._record(who, outcome)
         return outcome
@@ -207,7 +206,7 @@ class Namer:
             if person not in seen.kept:
                 trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
                 return replace(outcome, refused=tuple(refused), trouble=trouble)
-            done.append(f"{_count(len(seen.kept[person]), 'usable photo')} of {person}")
+            done.append(f"{count(len(seen.kept[person]), 'usable photo')} of {person}")
         outcome = replace(outcome, done=tuple(done), refused=tuple(refused))
         if self._publishing is None:
             return replace(outcome, commands=_commands(folder))
@@ -228,10 +227,7 @@ class Namer:
             with tempfile.TemporaryDirectory() as temporary:
                 path = Path(temporary) / "gallery.safetensors"
                 make_gallery(seen, path, reader.embedder_sha256, kept)
-                gallery = load_gallery(path, reader.embedder_sha256)
-                limits = {
-                    each.id: float(limit) for each, limit in zip(gallery.people, gallery.thresholds_sq, strict=True)
-                }
+                limits = thresholds_of(path, reader.embedder_sha256)
                 outcome = replace(outcome, done=(*outcome.done, *describe_limits(person, limits, kept)))
                 if outcome.undo is not None:
                     tightened = {
@@ -258,11 +254,12 @@ def _lines(seen: Review, person: str) -> list[str]:
 
 def _commands(folder: Path) -> tuple[str, ...]:
     return (
-        f"tools/enroll.py {folder} --out gallery.safetensors",
-        "# with thresholds from tools/calibrate.py: run it on gallery.safetensors now, enroll.py has set new ones",
+        "# PUBLISHED.safetensors is the gallery that the doors run; without it, calibrated thresholds are lost",
+        f"tools/enroll.py {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
         "tools/sync.py publish REPO --gallery gallery.safetensors --broker URL --site S",
     )
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """A number and what it counts, which takes an s: "1 face", "2 faces"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

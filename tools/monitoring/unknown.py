@@ -18,7 +18,7 @@ from monitoring.crops import Crop, Crops
 from monitoring.fleet import MOST_NAME
 from monitoring.history import History, Note
 from monitoring.layout import Place, layout
-from monitoring.naming import Namer
+from monitoring.naming import Namer, count
 from monitoring.people import Reviewer
 from monitoring.prospect import Prospect, prospect
 from monitoring.publishing import Publishing
@@ -85,7 +85,9 @@ def unknown_routes(
         crops.delete(chosen)
         if chosen:
             doors = ", ".join(sorted({crop.door for crop in chosen}))
-            history.add_note(Note(time.time_ns() // 1_000_000, who, f"{len(chosen)} faces from {doors} deleted"))
+            history.add_note(
+                Note(time.time_ns() // 1_000_000, who, f"{count(len(chosen), 'face')} from {doors} deleted")
+            )
 
     def face(request: Request) -> Response:
         found = crops.grouped.find([request.path_params["key"]])
