@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from edge.access.policy import Policy
 from edge.access.rulebook import Rules
 from edge.access.rules import rules_of
-from edge.checking.finding import Finding, bad, counted, doubtful, good
+from edge.checking.finding import Finding, bad, doubtful, good
 from edge.config import DoorConfig
+from edge.counted import counted
 from edge.door.kit import Kit
 from edge.errors import ThresholdError
 

@@ -49,8 +49,3 @@ def asked(what: str, question: Callable[[], Finding | str], remedy: str) -> Find
     except ThresholdError as error:
         return bad(what, str(error), remedy)
     return good(what, found) if isinstance(found, str) else found
-
-
-def counted(count: int, one: str, more: str = "") -> str:
-    """A number with its noun: "1 error", "4 warnings"."""
-    return f"{count} {one if count == 1 else more or f'{one}s'}"

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
-from edge.checking.finding import Finding, State, counted
+from edge.checking.finding import Finding, State
+from edge.counted import counted
 
 _WIDTH = 80
 _MARKS = {State.OK: "✓", State.LOOK: "!", State.FAIL: "✗"}

@@ -45,8 +45,8 @@ def add(commands: Commands) -> None:
     command.add_argument("--username", default="", metavar="NAME", help="for the broker")
     command.add_argument("--password-file", default="", metavar="FILE", help="whose first line is the password")
     command.add_argument("--ca-file", default="", metavar="FILE", help="of the authority of the broker's certificate")
-    command.add_argument("--site", metavar="S", help="only this site (default: all)")
-    command.add_argument("--door", metavar="D", help="only this door (default: all)")
+    command.add_argument("--site", metavar="SITE", help="only this site (default: all)")
+    command.add_argument("--door", metavar="DOOR", help="only this door (default: all)")
     command.add_argument(
         "--channels",
         nargs="+",

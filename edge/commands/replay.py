@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.commands.command import Commands, coloured, new_command, print_json
 from edge.config import DoorConfig, read_config
+from edge.counted import counted
 from edge.errors import ExpectationError
 from edge.program import moment_ns
 
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "replay", _replay, "run a recorded clip through the very loop of the daemon")
+    command = new_command(commands, "replay", _replay, "run a recorded clip through the same loop as the door")
     command.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of stills in order of name")
-    command.add_argument("--gallery", type=Path, metavar="G", help="made by tools/enroll.py (default: nobody enrolled)")
-    command.add_argument("--config", type=Path, metavar="C", help="door.toml to stand in for (default: all defaults)")
-    command.add_argument("--json", action="store_true", help="one JSON object per decision and line")
+    command.add_argument("--gallery", type=Path, metavar="GALLERY", help="made by tools/enroll.py (default: nobody)")
+    command.add_argument("--config", type=Path, metavar="door.toml", help="of the door (default: all defaults)")
+    command.add_argument("--json", action="store_true", help="one JSON object per line and decision")
     command.add_argument(
         "--annotate",
         type=Path,
         metavar="OUT.webm",
         help="write the clip with what the door saw (or .mp4)",
     )
-    command.add_argument("--explain", action="store_true", help="afterwards tell of every visitor and every look")
+    command.add_argument("--explain", action="store_true", help="afterwards list every visitor and every look")
     command.add_argument(
         "--at",
         type=moment_ns,
@@ -59,7 +60,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.record:
         refuse_existing(arguments.record)
     if arguments.gallery is None:
-        print("no --gallery: nobody is enrolled, so whoever comes is unknown", file=sys.stderr)
+        print("no --gallery: nobody is enrolled, so all visitors are unknown", file=sys.stderr)
     found = []
     explainer = Explainer()
     with ExitStack() as stack:
@@ -104,7 +105,10 @@ def _compare(path: Path, expected: list[Line], found: list[Line]) -> None:
 
 def _readable(line: Line) -> str:
     who = line.person.id if line.person else "-"
+    head = f"{line.t:8.2f} s  {line.kind:9}  {who:24}  "
+    if not line.threshold_sq:  # nobody is enrolled
+        return f"{head}{counted(line.samples, 'sample')}: {line.reason}"
     return (
-        f"{line.t:8.2f} s  {line.kind:9}  {who:24}  distance {line.distance_sq:.2f}, threshold {line.threshold_sq:.2f} "
-        f"(lower is nearer, stricter), {line.samples} samples: {line.reason}"
+        f"{head}distance {line.distance_sq:.2f}, threshold {line.threshold_sq:.2f} "
+        f"(lower is nearer, stricter), {counted(line.samples, 'sample')}: {line.reason}"
     )

@@ -14,7 +14,7 @@ from edge.errors import InputError
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = new_command(commands, "seal", _seal, "encrypt galleries on this disk, or open them again")
-    command.add_argument("gallery", type=Path, nargs="*", metavar="G", help="(default: all of the door's)")
+    command.add_argument("gallery", type=Path, nargs="*", metavar="GALLERY", help="(default: all of the door's)")
     command.add_argument("--config", type=Path, metavar="door.toml", help="the door's configuration")
     command.add_argument("--key", default="", metavar="FILE", help="64 hexadecimal digits (default: gallery_key)")
     command.add_argument("--undo", action="store_true", help="open them, for instance to change the key")

@@ -20,7 +20,7 @@ _OPTIONS = (
     ("--door", "door", "NAME", "this door's name"),
     ("--camera", "camera.source", "SOURCE", "picamera2, /dev/videoN, rtsp://…, http://…"),
     ("--state", "state_folder", "DIR", "folder for events and people"),
-    ("--gallery", "gallery", "G", "who is known"),
+    ("--gallery", "gallery", "GALLERY", "who is known"),
     ("--broker", "mqtt.url", "URL", "mqtt://… or mqtts://…"),
     ("--username", "mqtt.username", "NAME", "for the broker"),
     ("--password-file", "mqtt.password_file", "FILE", "whose first line is the password"),

@@ -1,4 +1,4 @@
-"""`edge trust`: take releases from whoever holds the keys that this root names."""
+"""`edge trust`: trust the signing keys that a root metadata file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.config import read_config
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "trust", _trust, "take releases from whoever holds the keys that this root names")
+    command = new_command(commands, "trust", _trust, "trust the signing keys in ROOT.json")
     command.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of tools/sync.py")
     command.add_argument(
         "--config",

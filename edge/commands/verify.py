@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.commands.command import Commands, coloured, new_command
 from edge.config import read_config
+from edge.counted import counted
 from edge.errors import ExpectationError
 from edge.system.files import refuse_homeless
 
@@ -15,12 +16,19 @@ from edge.system.files import refuse_homeless
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = new_command(
-        commands, "verify", _verify, "replay every clip of a folder that says what it expects; 1 if any differs"
+        commands,
+        "verify",
+        _verify,
+        "replay every clip of a folder against its expected events; exit code 1 if any differs",
     )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="clips, and NAME.expected.jsonl beside each")
-    command.add_argument("--gallery", type=Path, metavar="G", help="(default: gallery.safetensors in the folder)")
-    command.add_argument("--config", type=Path, metavar="C", help="(default: door.toml in the folder, or all defaults)")
-    command.add_argument("--junit", type=Path, metavar="OUT.xml", help="write a report for the server that tests")
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder of clips with NAME.expected.jsonl beside each"
+    )
+    command.add_argument("--gallery", type=Path, metavar="GALLERY", help="(default: gallery.safetensors in the folder)")
+    command.add_argument(
+        "--config", type=Path, metavar="door.toml", help="(default: door.toml in the folder, or all defaults)"
+    )
+    command.add_argument("--junit", type=Path, metavar="OUT.xml", help="write a JUnit report for CI")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -33,14 +41,16 @@ def _verify(arguments: argparse.Namespace) -> int:
     for result in run_suite(arguments.folder, config, arguments.gallery):
         results.append(result)
         state = "ok   " if result.ok else "ERROR" if result.error else "DIFF "
-        print(f"{state}  {result.name:30}  {result.events:3} events  {result.took_s:6.1f} s  {result.error}".rstrip())
+        print(
+            f"{state}  {result.name:30}  {counted(result.events, 'event'):>9}  {result.took_s:6.1f} s  {result.error}".rstrip()
+        )
         if result.difference:
             print(coloured(result.difference, sys.stdout), flush=True)
     for name in unexpected(arguments.folder):
-        print(f"{name}: nothing says what to expect of it, so it was not replayed", file=sys.stderr)
+        print(f"{name}: skipped, no {Path(name).stem}.expected.jsonl", file=sys.stderr)
     if arguments.junit:
         write_junit(arguments.junit, results)
     wrong = [result.name for result in results if not result.ok]
     if wrong:
-        raise ExpectationError(f"{len(wrong)} of {len(results)} clips are not as expected: {', '.join(wrong)}")
+        raise ExpectationError(f"{len(wrong)} of {len(results)} clips differ from what is expected: {', '.join(wrong)}")
     return 0
