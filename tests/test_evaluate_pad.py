@@ -138,6 +138,7 @@ def test_a_face_is_cut_out_with_a_margin_and_a_picture_without_one_is_taken_whol
 def test_a_clip_gives_evenly_spaced_frames_and_a_picture_itself(tmp_path: Path) -> None:
     frames = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(12)]
     write_clip(tmp_path / "a.avi", frames, 10)
+    assert (tmp_path / "a.avi").stat().st_mode & 0o077 == 0
     cv2.imwrite(str(tmp_path / "a.png"), frames[3])
 
     def numbers(name: str, count: int) -> list[int]:

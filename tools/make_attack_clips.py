@@ -25,6 +25,7 @@ from spoofing.watch import GENUINE, SIMULATED
 from edge.errors import InputError
 from edge.program import run
 from edge.records import Pixels
+from edge.system.files import make_private_file, make_private_folder
 from edge.vision.camera import read_image
 from edge.vision.recorded import Clip
 
@@ -88,7 +89,7 @@ def _attack(
     rng: np.random.Generator,
 ) -> None:
     """One clip of an attack in a random scene."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     scene = draw_scene(kind, int(rng.integers(2**31)), shown[0], seconds)
     write_clip(path, list(shoot(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
 
@@ -128,7 +129,8 @@ def _link(path: Path, folder: Path) -> None:
 
 
 def write_clip(path: Path, frames: Sequence[Pixels], fps: float) -> None:
-    """Frames of one size as motion JPEG."""
+    """Frames of one size as motion JPEG, for their owner alone."""
+    make_private_file(path)
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
     for frame in frames:
