@@ -16,14 +16,9 @@ from edge.system.files import refuse_homeless
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = new_command(
-        commands,
-        "verify",
-        _verify,
-        "replay every clip of a folder against its expected events; exit code 1 if any differs",
+        commands, "verify", _verify, "replay a folder of clips against their expected events; 1 if any differs"
     )
-    command.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="folder of clips with NAME.expected.jsonl beside each"
-    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="clips, with NAME.expected.jsonl beside each")
     command.add_argument("--gallery", type=Path, metavar="GALLERY", help="(default: gallery.safetensors in the folder)")
     command.add_argument(
         "--config", type=Path, metavar="door.toml", help="(default: door.toml in the folder, or all defaults)"
@@ -41,9 +36,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     for result in run_suite(arguments.folder, config, arguments.gallery):
         results.append(result)
         state = "ok   " if result.ok else "ERROR" if result.error else "DIFF "
-        print(
-            f"{state}  {result.name:30}  {counted(result.events, 'event'):>9}  {result.took_s:6.1f} s  {result.error}".rstrip()
-        )
+        events = counted(result.events, "event")
+        print(f"{state}  {result.name:30}  {events:>9}  {result.took_s:6.1f} s  {result.error}".rstrip())
         if result.difference:
             print(coloured(result.difference, sys.stdout), flush=True)
     for name in unexpected(arguments.folder):

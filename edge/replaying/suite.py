@@ -158,7 +158,5 @@ def _clip_of(folder: Path, name: str) -> Path:
     ours = {name + _ENDING, name + ".toml"}
     found = [path for path in folder.iterdir() if name in (path.name, path.stem) and path.name not in ours]
     if len(found) != 1:
-        raise InputError(
-            f"{folder / name}: {'several clips' if found else 'no clip'} of this name; exactly one is needed"
-        )
+        raise InputError(f"{folder / name}: {'several clips' if found else 'no clip'} of this name, one is needed")
     return found[0]
