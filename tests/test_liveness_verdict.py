@@ -520,7 +520,7 @@ def test_whoever_the_rules_deny_is_not_held() -> None:
 
 
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
-    """Once is enough again after the success. The two times of watching share no look, and each may last `max_s` (2 s)."""
+    """Once is enough after the success. The two times of watching share no look; each may last `max_s` (2 s)."""
     scene = Scene()
     verdict = _recognised(Scene())
     for _ in range(LockoutConfig().failures):
