@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import re
 import socket
 import sqlite3
@@ -9,9 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from brokers import Mosquitto, config_for, needs_mosquitto, wait_until
 
@@ -22,9 +27,10 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 from fleets import Fleet, a_health, a_release, a_status, an_event
 from monitoring.app import House, make_app
 from monitoring.connections import HEAD_S, MOST_FROM_ADDRESS
-from monitoring.fleet import MOST_DOORS, MOST_TEXT, plain
+from monitoring.fleet import MOST_DOORS, MOST_TEXT, EventRow, event_row, plain
 from monitoring.guard import Rules
-from monitoring.history import DAY_MS, Bounds, History
+from monitoring.history import MOST_WAITING, Bounds, History
+from monitoring.historyfile import DAY_MS, PORTION
 from monitoring.hub import Hub
 from monitoring.keys import TRIES, Attempts, Keys, read_token
 from monitoring.server import serving
@@ -288,7 +294,58 @@ def test_texts_are_cut_and_doors_are_counted() -> None:
     for i in range(MOST_DOORS + 5):
         hub.hear("s", f"d{i}", a_status("d"), NOW_MS)
     hub.hear("s", "n" * 500, a_status("d"), NOW_MS)
-    assert (len(hub.fleet.doors()), hub.fleet.turned_away) == (MOST_DOORS, 6)
+    assert (len(hub.fleet.doors()), hub.fleet.unlisted, hub.fleet.turned_away) == (MOST_DOORS, 5, 1)
+
+
+def first_portion(hub: Hub) -> dict[str, Any]:
+    """What a page is sent first."""
+
+    async def read() -> bytes:
+        async for message in hub.stream(""):
+            return message
+        return b""
+
+    found: dict[str, Any] = json.loads(asyncio.run(read()).partition(b"data: ")[2])
+    return found
+
+
+def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -> None:
+    """They are taken and shown as any other; how many doors that are is on the page, and once in the log."""
+    hub = Hub()
+    for i in range(MOST_DOORS):
+        hub.hear("s", f"d{i}", a_status("d"), NOW_MS)
+    for door in ("x", "y", "y"):
+        row = hub.hear("s", door, an_event(door, 1), NOW_MS)
+        assert row is not None
+        assert row.door == f"s/{door}"
+    assert [each.door for each in hub.latest(3)] == ["s/x", "s/y", "s/y"]
+    assert (first_portion(hub)["unlisted"], len(first_portion(hub)["doors"])) == (2, MOST_DOORS)
+    assert len([line for line in caplog.messages if "more than 2000 doors" in line]) == 1
+
+
+def test_impossible_values_of_a_door_made_harmless() -> None:
+    """An instant that is none, numbers without end, surrogates and long texts: the page gets plain values."""
+    hub = Hub()
+    release = msgspec.structs.replace(a_release("a", 2**70, reason="x" * 9999), applied_at="2026-99-99T99:99:99.999Z")
+    hub.hear("s", "a", release, NOW_MS)
+    hub.hear("s", "a", msgspec.structs.replace(a_health("a", 1), fps=float("inf"), uptime_s=1e300), NOW_MS)
+    event = msgspec.structs.replace(
+        an_event("a", 1, reason="\ud800<b>"), at="9999-99-99T99:99:99.999Z", distance_sq=1e99
+    )
+    hub.hear("s", "a", event, NOW_MS)
+    hub.hear("s", "b", a_status("b"), NOW_MS)
+    portion = first_portion(hub)
+    first, other = portion["doors"]
+    assert (first["release"]["applied_ms"], first["release"]["release"], len(first["release"]["reason"])) == (
+        None,
+        2**53,
+        MOST_TEXT,
+    )
+    assert (first["health"]["fps"], first["uptime_s"]) == (0, 0)
+    assert (portion["events"][0]["at_ms"], portion["events"][0]["distance_sq"]) == (NOW_MS, 0)
+    assert portion["events"][0]["reason"] == "\ufffd<b>"
+    assert other["door"] == "s/b"
+    assert "99T99" not in json.dumps(portion)
 
 
 def test_a_door_is_what_it_said_last() -> None:
@@ -344,6 +401,77 @@ def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Bounds, lef
             history.add_event(row)
     with History(path, bounds, now_ms=NOW_MS + 2 * DAY_MS) as history:
         assert len(history.events(100)) == left
+
+
+def rows_of(count: int) -> list[EventRow]:
+    """Events of one door, numbered from 1."""
+    row = event_row("s/a", an_event("a", 1), NOW_MS, 0)
+    return [msgspec.structs.replace(row, n=n, id=f"id-{n}") for n in range(1, count + 1)]
+
+
+def test_two_monitors_on_one_history(tmp_path: Path) -> None:
+    """The second is refused in one line; after the first has ended it may."""
+    path = tmp_path / "h.sqlite"
+    with History(path, Bounds(30, 1000), now_ms=NOW_MS), pytest.raises(InputError) as refused:
+        History(path, Bounds(30, 1000), now_ms=NOW_MS)
+    assert f"another monitor (process {os.getpid()}) writes this history" in str(refused.value)
+    with History(path, Bounds(30, 1000), now_ms=NOW_MS):
+        pass
+
+
+def test_oldest_waiting_rows_dropped_and_counted(history: History) -> None:
+    """While the disk takes nothing the latest events are kept, the oldest that wait go, and their number is known."""
+    with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        rows = rows_of(2 * MOST_WAITING + 5)
+        for row in rows:
+            history.add_event(row)
+        other.execute("ROLLBACK")
+    wait_until(lambda: history.last_number() == rows[-1].n, "the newest is written")
+    with closing(sqlite3.connect(history.path)) as db:
+        (kept,) = db.execute("SELECT COUNT(*) FROM event").fetchone()
+    assert history.dropped >= 5
+    assert kept + history.dropped == len(rows)
+
+
+def test_many_old_rows_deleted_in_portions(tmp_path: Path) -> None:
+    """More than one portion goes, without a new row to wake the writer."""
+    path, rows = tmp_path / "h.sqlite", rows_of(2 * PORTION + 10)
+    with History(path, Bounds(30, len(rows)), now_ms=NOW_MS) as history:
+        for row in rows:
+            history.add_event(row)
+    with History(path, Bounds(30, 7), now_ms=NOW_MS) as history:
+        wait_until(lambda: len(history.events(len(rows))) == 7, "the old ones are gone")
+
+
+def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
+    """Many health readings do not shorten the events' history, nor the other way round."""
+    path, hub = tmp_path / "h.sqlite", Hub()
+    with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
+        for row in rows_of(20):
+            history.add_event(row)
+        for i in range(20):
+            hub.hear("s", "a", a_health("a", i), NOW_MS + i * 60_000)
+            history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
+    for bounds, events, readings in ((Bounds(30, 1000, 5), 20, 5), (Bounds(30, 4, 1000), 4, 5)):
+        with History(path, bounds, now_ms=NOW_MS) as history:
+            assert len(history.events(100)) == events
+            assert len(history.readings("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == readings
+
+
+def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
+    """Also in a file from before there was one: a quiet door is found without reading those of the others."""
+    path = tmp_path / "h.sqlite"
+    with History(path, Bounds(30, 1000), now_ms=NOW_MS):
+        pass
+    with closing(sqlite3.connect(path)) as old:
+        for index in ("event_door", "event_kind"):
+            old.execute(f"DROP INDEX IF EXISTS {index}")
+    with History(path, Bounds(30, 1000), now_ms=NOW_MS), closing(sqlite3.connect(path)) as db:
+        plan = db.execute(
+            "EXPLAIN QUERY PLAN SELECT body FROM event WHERE n < 9 AND door = 'a' ORDER BY n DESC LIMIT 9"
+        ).fetchall()
+    assert "event_door (door=? AND n<?)" in str(plan)
 
 
 def test_health_is_kept_by_the_minute_and_read_as_means(history: History) -> None:

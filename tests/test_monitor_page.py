@@ -6,16 +6,18 @@ Needs Chromium (Debian: apt-get install chromium) and axe-playwright-python, whi
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
@@ -129,6 +131,38 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
                 page.close()
             context.close()
     assert complaints == []
+
+
+def streaming(page: Page, portion: Mapping[str, object]) -> None:
+    """Let a page receive this portion in place of what the monitor has."""
+    body = f"data: {json.dumps(portion)}\n\n"
+    page.route(re.compile(r"/stream(\?.*)?$"), lambda route: route.fulfill(content_type="text/event-stream", body=body))
+
+
+def test_one_door_breaks_no_page_for_others(show: Show) -> None:
+    """An impossible instant, by way of the broker; then rows that lack something, as if our server had sent them."""
+    complaints: list[str] = []
+    bad = msgspec.structs.replace(a_release("lab", 7), applied_at="2026-99-99T99:99:99.999Z")
+    for door, report in (("lab", bad), ("lobby", a_release("lobby", 7))):
+        show.fleet.say(door, a_status(door))
+        show.fleet.say(door, report)
+    page = opened(show, "/releases", show.browser.new_page(), complaints)
+    page.wait_for_selector("#releases >> text=lobby")
+    page.wait_for_selector("#releases >> text=lab")
+    assert page.locator("#summary >> text=#7").count() == 1
+    assert complaints == []
+    row = {"version": 1, "status": "online", "reason": "", "camera": "working", "problems": [], "gallery": "a" * 64}
+    row |= {"uptime_s": 1, "heard_ms": 1, "health": None, "somebody": None, "last": None, "release": None}
+    broken = [{"door": "works/lab"} | each for each in ({}, row | {"problems": 3}, row | {"last": {"at_ms": "x"}})]
+    for one in broken:
+        doors = [one, row | {"door": "works/lobby"}]
+        page = show.browser.new_page()
+        streaming(page, {"fresh": True, "events": [{}], "doors": doors, "broker": None, "unlisted": 3, "lost": 0})
+        for path in ("/", "/health", "/releases"):
+            page.goto(show.url + path)
+            page.wait_for_selector("main >> text=lobby")
+            page.wait_for_selector("#limits >> text=3 more doors are not listed")
+        page.close()
 
 
 def visible(page: Page, count: int, publish: Callable[[int], None], within_ms: float) -> None:

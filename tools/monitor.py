@@ -63,8 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", type=Path, metavar="PEM", help="and its private key")
     parser.add_argument("--history", type=Path, metavar="FILE", help="remember events and health (SQLite)")
     parser.add_argument("--keep-days", type=float, default=30.0, metavar="N", help="(default: %(default)g)")
+    parser.add_argument("--keep-rows", type=int, default=500_000, metavar="N", help="events (default: %(default)s)")
     parser.add_argument(
-        "--keep-rows", type=int, default=500_000, metavar="N", help="of each kind (default: %(default)s)"
+        "--keep-health-rows",
+        type=int,
+        default=2_000_000,
+        metavar="N",
+        help="health readings, one a minute and door (default: %(default)s)",
     )
     parser.add_argument("--people", type=Path, metavar="PHOTOS", help="review this people folder")
     parser.add_argument("--crops", type=Path, metavar="DIR", help="keep faces of unknown visitors here, to be named")
@@ -79,8 +84,9 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if not 0 <= arguments.port < 65536:
         parser.error("--port must be 0 to 65535")
-    if not (arguments.keep_days > 0 and arguments.keep_crops_days > 0) or arguments.keep_rows < 1:
-        parser.error("--keep-days, --keep-crops-days and --keep-rows must be positive")
+    kept = (arguments.keep_days, arguments.keep_crops_days, arguments.keep_rows, arguments.keep_health_rows)
+    if not all(each > 0 for each in kept):
+        parser.error("--keep-days, --keep-crops-days, --keep-rows and --keep-health-rows must be positive")
     if arguments.publish and not (arguments.crops and arguments.people and arguments.site):
         parser.error("--publish needs --crops, --people and --site")
     if bool(arguments.cert) != bool(arguments.key):
@@ -123,7 +129,7 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     rules, token = _rules(arguments)
     sock = stack.enter_context(_bound(arguments.listen, arguments.port))
     path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
-    bounds = Bounds(arguments.keep_days, arguments.keep_rows)
+    bounds = Bounds(arguments.keep_days, arguments.keep_rows, arguments.keep_health_rows)
     history = stack.enter_context(History(path, bounds, now_ms=time.time_ns() // 1_000_000))
     known = {row.n: row for row in [*history.last_of_each_door(), *history.events(RING)]}
     hub = Hub(history.last_number(), known.values())

@@ -106,7 +106,10 @@ def _door(house: House) -> Endpoint:
     async def page(request: Request) -> Response:
         name = f"{request.path_params['site']}/{request.path_params['door']}"
         if house.hub.fleet.door(name) is None:
-            raise HTTPException(404, "No door of this name has been heard of.")
+            more = (
+                f" It may be one of {house.hub.fleet.unlisted} that are not listed." if house.hub.fleet.unlisted else ""
+            )
+            raise HTTPException(404, f"No door of this name is listed.{more}")
         return HTMLResponse(layout(name, door_view(name), request))
 
     return page

@@ -14,7 +14,8 @@ import msgspec
 
 from edge.messaging.events import Event, GalleryRef, Health, Occupancy, Record, ReleaseReport, Status
 
-MOST_DOORS = 2000
+MOST_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
+MOST_COUNTED = 100_000  # doors beyond those, of which only the names are known
 MOST_TEXT = 400  # characters
 MOST_NAME = 80
 MOST_LINES = 20  # of problems and stages
@@ -59,10 +60,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a door runs; see ReleaseReport."""
+    """What a door runs; see ReleaseReport. `applied_ms`: milliseconds since 1970 UTC, None for no such instant."""
 
     release: int | None
-    applied_at: str | None
+    applied_ms: int | None
     ok: bool
     reason: str
     people: int | None
@@ -84,7 +85,6 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     status: str = ""
     reason: str = ""
-    since: str | None = None
     camera: str = ""
     problems: tuple[str, ...] = ()
     uptime_s: float | None = None
@@ -97,11 +97,11 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet:
-    """All doors that were heard of.
+    """The doors that were heard of.
 
     Attributes:
         version: of the latest change.
-        turned_away: messages left out because there were too many doors or a name was too long.
+        turned_away: messages left out because a name was too long.
     """
 
     def __init__(self) -> None:
@@ -109,20 +109,27 @@ class Fleet:
         self.turned_away = 0
         self._doors: dict[str, DoorRow] = {}
         self._recent: dict[str, deque[Reading]] = {}
+        self._unlisted: set[str] = set()
+
+    @property
+    def unlisted(self) -> int:
+        """How many doors are not listed, because there are `MOST_DOORS` without them."""
+        return len(self._unlisted)
 
     def take(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
-        """Note what a door has said; returns the row of an event, with number `n`."""
+        """Note what a door has said; returns the row of an event, numbered `n`, also of a door that is not listed."""
         name = door_name(site, door)
-        if max(len(site), len(door)) > MOST_NAME or (name not in self._doors and len(self._doors) >= MOST_DOORS):
+        if max(len(site), len(door)) > MOST_NAME:
             self.turned_away += 1
             return None
+        row = event_row(name, record, received_ms, n) if isinstance(record, Event) else None
+        if not self._lists(name):
+            return row
         match record:
             case Event():
-                row = event_row(name, record, received_ms, n)
                 self._change(name, last=row)
-                return row
             case Status():
-                self._change(name, status=record.status.value, reason=plain(record.reason), since=record.since)
+                self._change(name, status=record.status.value, reason=plain(record.reason))
             case Health():
                 self._health(name, record, received_ms)
             case ReleaseReport():
@@ -131,11 +138,11 @@ class Fleet:
                 self._change(name, somebody=record.somebody)
             case _:
                 pass
-        return None
+        return row
 
     def recall(self, row: EventRow) -> None:
         """Note a door's last event from the history."""
-        if len(self._doors) < MOST_DOORS:
+        if self._lists(row.door):
             self._change(row.door, last=row)
 
     def doors(self, after_version: int = 0) -> list[DoorRow]:
@@ -148,6 +155,14 @@ class Fleet:
     def recent(self, name: str) -> list[Reading]:
         """The latest health readings of a door, oldest first."""
         return list(self._recent.get(name, ()))
+
+    def _lists(self, name: str) -> bool:
+        """Whether there is room for a door; counts those without."""
+        if name in self._doors or len(self._doors) < MOST_DOORS:
+            return True
+        if len(self._unlisted) < MOST_COUNTED:
+            self._unlisted.add(name)
+        return False
 
     def _health(self, name: str, record: Health, received_ms: int) -> None:
         stages = {
@@ -192,7 +207,7 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
         door=door,
         id=plain(event.id, MOST_NAME),
         kind=event.kind.value,
-        at_ms=_unix_ms(event.at, received_ms),
+        at_ms=received_ms if (at_ms := unix_ms(event.at)) is None else at_ms,
         received_ms=received_ms,
         who=plain(event.person.name, MOST_NAME) if event.person else "",
         person=plain(event.person.id, MOST_NAME) if event.person else "",
@@ -208,7 +223,7 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
     """A release report as a row."""
     return ReleaseRow(
         release=None if report.release is None else whole(report.release),
-        applied_at=report.applied_at,
+        applied_ms=None if report.applied_at is None else unix_ms(report.applied_at),
         ok=report.ok,
         reason=plain(report.reason),
         people=None if report.people is None else whole(report.people),
@@ -239,9 +254,9 @@ def whole(value: int) -> int:
     return min(max(value, -(2**53)), 2**53)
 
 
-def _unix_ms(at: str, otherwise: int) -> int:
-    """An instant of the contract; `otherwise` for the 99th of a month, which its form allows."""
+def unix_ms(at: str) -> int | None:
+    """An instant of the contract, milliseconds since 1970 UTC; None for the 99th of a month, which its form allows."""
     try:
         return round(datetime.datetime.fromisoformat(at).timestamp() * 1000)
     except (ValueError, OverflowError):
-        return otherwise
+        return None

@@ -7,6 +7,7 @@ memory here and misses no state, only events older than the latest `RING`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
@@ -15,7 +16,9 @@ from itertools import islice
 import msgspec
 
 from edge.messaging.events import Event, EventKind, Record
-from monitoring.fleet import MOST_NAME, DoorRow, EventRow, Fleet, door_name, plain
+from monitoring.fleet import MOST_DOORS, MOST_NAME, DoorRow, EventRow, Fleet, door_name, plain
+
+log = logging.getLogger(__name__)
 
 RING = 1000  # events kept for pages
 HELLO = 200  # of them a page starts with
@@ -41,6 +44,8 @@ class Portion(msgspec.Struct, frozen=True):
         doors: those that changed, whole.
         broker: None when it is as it was.
         missed: events that were too many to be told.
+        unlisted: doors that are not listed, because there are too many.
+        lost: rows that the history could not keep.
     """
 
     fresh: bool
@@ -48,6 +53,8 @@ class Portion(msgspec.Struct, frozen=True):
     doors: list[DoorRow]
     broker: Broker | None
     missed: int
+    unlisted: int
+    lost: int
 
 
 class Hub:
@@ -63,6 +70,7 @@ class Hub:
         self.broker = Broker("connecting", "")
         self.pages = 0
         self.closed = False
+        self._lost = 0
         self._boot = secrets.token_hex(4)
         self._n = last_n
         self._ring: deque[EventRow] = deque(maxlen=RING)
@@ -76,10 +84,15 @@ class Hub:
         """Take in what a door has said; returns the row of an event that was not known yet."""
         if isinstance(record, Event) and (door_name(site, door), plain(record.id, MOST_NAME)) in self._ids:
             return None
+        whole = self.fleet.unlisted == 0
         row = self.fleet.take(site, door, record, received_ms, self._n + 1)
         if row is not None:
             self._n += 1
             self._note(row)
+        if whole and self.fleet.unlisted:
+            log.warning(
+                "more than %d doors: those heard of first are listed; the events of all are kept and shown", MOST_DOORS
+            )
         self._wake()
         return row
 
@@ -94,6 +107,12 @@ class Hub:
     def set_broker(self, broker: Broker) -> None:
         if broker != self.broker:
             self.broker = broker
+            self._wake()
+
+    def set_lost(self, rows: int) -> None:
+        """Rows that the history could not keep, since the start."""
+        if rows != self._lost:
+            self._lost = rows
             self._wake()
 
     def close(self) -> None:
@@ -113,7 +132,7 @@ class Hub:
         """
         boot, _, number = last_id.partition("-")
         resumed = boot == self._boot and number.isdigit() and len(number) < 18
-        after_n, version, broker = int(number) if resumed else 0, 0, None
+        after_n, version, broker, counts = int(number) if resumed else 0, 0, None, (0, 0)
         fresh = not resumed
         self.pages += 1
         try:
@@ -123,9 +142,10 @@ class Hub:
                 missed = max(self._n - after_n - len(events), 0) if not fresh else 0
                 doors = self.fleet.doors(version)
                 told = self.broker if self.broker != broker else None
-                if events or doors or told or fresh:
-                    after_n, version, broker = self._n, self.fleet.version, self.broker
-                    body = msgspec.json.encode(Portion(fresh, events, doors, told, missed))
+                now = (self.fleet.unlisted, self._lost)
+                if events or doors or told or fresh or now != counts:
+                    after_n, version, broker, counts = self._n, self.fleet.version, self.broker, now
+                    body = msgspec.json.encode(Portion(fresh, events, doors, told, missed, *now))
                     yield b"id: %s-%d\ndata: %s\n\n" % (self._boot.encode(), after_n, body)
                     fresh = False
                     await asyncio.sleep(PORTION_S)

@@ -147,6 +147,7 @@ class Listener:
                 name = self._hub.name(door.site, door.door)
                 for reading in self._hub.fleet.recent(name)[-1:]:
                     self._history.add_reading(name, reading)
+        self._hub.set_lost(self._history.dropped)
         self._call(self._take)
 
     def _tell(self, broker: Broker, *, quiet: bool = False) -> None:

@@ -9,6 +9,7 @@ VIEWS = {"/": "doors", "/events": "events", "/health": "health", "/releases": "r
 _SUMMARY = '<dl class="summary" id="summary" aria-label="The fleet at a glance"></dl>'
 _NEEDED = (
     '<noscript><p class="note bad">This page shows what happens as it happens, and needs JavaScript.</p></noscript>'
+    '<p class="note bad" id="limits" role="status" hidden></p>'
 )
 _KINDS = "".join(f'<option value="{kind}">{kind}</option>' for kind in EventKind)
 _HOURS = (

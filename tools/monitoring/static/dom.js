@@ -8,6 +8,14 @@ export function el(name, attributes = {}, ...children) {
   return made;
 }
 
+// What one door says must not keep others from being shown.
+export function safely(make, instead) {
+  try { return make(); } catch (error) { console.warn(error); return instead(); }
+}
+
+// A long hash, cut; all of it as its title.
+export const brief = (text) => (text.length > 12 ? el("span", { title: text }, text.slice(0, 12)) : text);
+
 export const tag = (text, tone = "") => el("span", { class: `tag ${tone}` }, text);
 
 // A row for one of our tables; cells are strings, nodes or arrays of them.
@@ -27,6 +35,7 @@ const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", 
 const day = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
 export function when(ms) {
   const at = new Date(ms);
+  if (Number.isNaN(at.getTime())) return "no such time";
   const today = at.toDateString() === new Date().toDateString();
   return el("time", { datetime: at.toISOString(), title: at.toISOString() }, (today ? "" : `${day.format(at)} `) + clock.format(at));
 }

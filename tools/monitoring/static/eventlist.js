@@ -1,9 +1,10 @@
 // Events, newest first, bounded; can be paused, and says aloud no more often than every 15 s what has happened.
-import { $, doorLink, heads, kindTag, near, row, when } from "./dom.js";
+import { $, doorLink, el, heads, kindTag, near, row, safely, when } from "./dom.js";
 
 const MOST = 200, SAY_MS = 15000;
 
-export function eventList(list, draw, fits) {
+export function eventList(list, drawn, fits) {
+  const draw = (event) => safely(() => drawn(event), () => el(list.tagName === "TBODY" ? "tr" : "li", { hidden: "" }));
   let paused = false, waiting = [], unsaid = [], saidAt = Date.now(), frame = 0;
   const told = () => { $("nothing").hidden = list.childElementCount > 0; };
   const show = () => {

@@ -1,4 +1,4 @@
-import { $, doorLink, el, heads, kindTag, row, tag, when } from "./dom.js";
+import { $, brief, doorLink, el, heads, kindTag, row, safely, tag, when } from "./dom.js";
 import { eventList, eventRow } from "./eventlist.js";
 import { plot, spark, swatch } from "./plot.js";
 import { fleet, listen } from "./stream.js";
@@ -31,14 +31,17 @@ const cameraTag = (door) => (door.camera ? tag(door.camera, door.camera === "wor
 const presence = (door) => (door.somebody === null || door.status !== "online" ? "" : door.somebody ? tag("somebody") : "nobody");
 const small = (text) => el("small", {}, text);
 
+const counter = (all) => (test) => all.filter((door) => safely(() => test(door), () => false)).length;
+
 function rows(table, cells, wanted = () => true) {
   const body = table.tBodies[0], titles = heads(table), shown = new Map();
   return {
     update(doors, fresh) {
       if (fresh) { body.replaceChildren(); shown.clear(); }
       for (const door of doors) {
-        const made = row(titles, cells(door)), old = shown.get(door.door);
-        made.hidden = !wanted(door);
+        const made = safely(() => row(titles, cells(door)), () => row(titles, [doorLink(door.door), "cannot be shown"]));
+        const old = shown.get(door.door);
+        made.hidden = !safely(() => wanted(door), () => true);
         if (old) {
           if (old.contains(document.activeElement)) { // the focus stays where it is, on the link in the first cell
             for (const cell of [...old.cells].slice(1)) cell.remove();
@@ -53,7 +56,7 @@ function rows(table, cells, wanted = () => true) {
         shown.set(door.door, made);
       }
     },
-    filter() { for (const [name, made] of shown) made.hidden = !wanted(fleet.doors.get(name)); },
+    filter() { for (const [name, made] of shown) made.hidden = !safely(() => wanted(fleet.doors.get(name)), () => true); },
     get empty() { return [...body.rows].every((made) => made.hidden); },
   };
 }
@@ -68,7 +71,7 @@ function doors() {
     [cameraTag(door), ...door.problems.map((problem) => small(problem))],
     presence(door),
     door.last ? [kindTag(door.last.kind), el("small", {}, door.last.who ? `${door.last.who}, ` : "", when(door.last.at_ms))] : "",
-    door.gallery,
+    brief(door.gallery),
     door.release ? [door.release.release === null ? "none" : `#${door.release.release}`, door.release.ok ? "" : tag("refused", "bad")] : "",
   ], (door) => door.door.toLowerCase().includes(find.value.trim().toLowerCase()) && (!trouble.checked || troubled(door)));
   const told = () => {
@@ -87,7 +90,7 @@ function doors() {
     list.add(portion.events, portion.fresh);
     if (portion.doors.length || portion.fresh) {
       told();
-      const all = [...fleet.doors.values()], count = (test) => all.filter(test).length;
+      const count = counter([...fleet.doors.values()]);
       summary([["doors online", count((door) => door.status === "online"), ""], ["offline", count((door) => door.status === "offline"), "bad"], ["in trouble", count(troubled), "warn"], ["at the door", count((door) => door.somebody && door.status === "online"), ""]]);
     }
   });
@@ -133,7 +136,8 @@ const mark = (door) => (!door || !troubled(door) ? null : door.status !== "onlin
 function health() {
   let known = {};
   const drawn = new Map();
-  const draw = (name) => {
+  const draw = (name) => safely(() => tile(name), () => null);
+  const tile = (name) => {
     const points = known[name] ?? [];
     const lines = MEASURES.map(([, title, pick, unit, digits]) => {
       const values = points.map((reading) => [reading.at_ms, pick(reading)]), now = values.at(-1)?.[1] ?? null;
@@ -159,19 +163,19 @@ function health() {
 }
 
 function releases() {
-  const newest = () => Math.max(0, ...[...fleet.doors.values()].map((door) => door.release?.release ?? 0));
+  const newest = () => Math.max(0, ...[...fleet.doors.values()].map((door) => door.release?.release).filter(Number.isSafeInteger));
   const table = rows($("releases"), (door) => {
     const told = door.release;
-    if (!told) return [doorLink(door.door), "", tag("not reported", "warn"), "", door.gallery, "", ""];
+    if (!told) return [doorLink(door.door), "", tag("not reported", "warn"), "", brief(door.gallery), "", ""];
     const verdict = !told.ok ? tag("refused", "bad") : told.release === newest() ? tag("newest", "good") : tag("older", "warn");
-    return [doorLink(door.door), told.release === null ? "none" : `#${told.release}`, verdict, told.applied_at ? when(Date.parse(told.applied_at)) : "", told.gallery, told.people === null ? "" : String(told.people), told.reason];
+    return [doorLink(door.door), told.release === null ? "none" : `#${told.release}`, verdict, told.applied_ms === null ? "" : when(told.applied_ms), brief(told.gallery), told.people === null ? "" : String(told.people), told.reason];
   });
   let top = 0;
   listen((portion) => {
     const all = [...fleet.doors.values()], now = newest();
     table.update(now === top ? portion.doors : all, portion.fresh);
     top = now;
-    const count = (test) => all.filter(test).length;
+    const count = counter(all);
     summary([["newest release", top ? `#${top}` : "–", ""], ["run it", count((door) => top && door.release?.release === top), ""], ["refused the last", count((door) => door.release && !door.release.ok), "bad"], ["not reported", count((door) => !door.release), "warn"]]);
   });
 }
@@ -185,7 +189,7 @@ function door() {
     const to = Date.now(), from = to - Number($("hours").value) * 3600e3;
     const made = MEASURES.slice(0, 3).map(([, title, pick, unit]) => el("figure", {}, el("h3", {}, title), plot([{ name: title, points: points.map((r) => [r.at_ms, pick(r)]) }], unit, from, to, `${title} of ${name} over time`)));
     const stages = [...new Set(points.flatMap((r) => Object.keys(r.stages)))].slice(0, 6);
-    const series = stages.map((stage) => ({ name: stage, points: points.map((r) => [r.at_ms, r.stages[stage] ?? null]) }));
+    const series = stages.map((stage) => ({ name: stage, points: points.map((r) => [r.at_ms, Object.hasOwn(r.stages, stage) ? r.stages[stage] : null]) }));
     made.push(el("figure", {}, el("h3", {}, "stages, median"), plot(series, "ms", from, to, `median time of each stage of ${name}`), el("ul", { class: "legend" }, ...stages.map((stage, i) => el("li", {}, swatch(i), stage)))));
     $("graphs").replaceChildren(...made);
   };
@@ -199,7 +203,7 @@ function door() {
     if (portion.fresh) { load(); past(); } else list.add(portion.events, false);
     const now = portion.doors.find((each) => each.door === name);
     if (!now) return;
-    const facts = [["state", state(now)], ["why", now.reason], ["camera", cameraTag(now)], ["presence", presence(now)], ["up for", now.uptime_s === null ? "" : `${(now.uptime_s / 3600).toFixed(1)} h`], ["gallery", now.gallery], ["release", now.release ? `#${now.release.release ?? "none"}, ${now.release.reason}` : "not reported"], ["models", now.release ? Object.entries(now.release.models).map(([job, hash]) => `${job} ${hash}`).join(", ") : ""]];
+    const facts = [["state", state(now)], ["why", now.reason], ["camera", cameraTag(now)], ["presence", presence(now)], ["up for", now.uptime_s === null ? "" : `${(now.uptime_s / 3600).toFixed(1)} h`], ["gallery", brief(now.gallery)], ["release", now.release ? `#${now.release.release ?? "none"}, ${now.release.reason}` : "not reported"], ["models", now.release ? Object.entries(now.release.models).map(([job, hash]) => `${job} ${hash}`).join(", ") : ""]];
     $("facts").replaceChildren(...facts.filter(([, value]) => value !== "").map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
     $("problems").replaceChildren(...now.problems.map((problem) => el("li", {}, problem)));
     if (now.health && (points.at(-1)?.at_ms ?? 0) < now.health.at_ms) { points.push(now.health); graphs(); }

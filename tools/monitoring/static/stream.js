@@ -3,6 +3,12 @@ import { $ } from "./dom.js";
 
 export const fleet = { doors: new Map(), broker: null };
 
+function limits({ unlisted, lost }) {
+  const told = [unlisted ? `${unlisted} more doors are not listed here; their events are kept and shown.` : "", lost ? `The history has lost ${lost} rows: its disk is too slow or full.` : ""].join(" ").trim();
+  const note = $("limits");
+  if (note && note.textContent !== told) { note.textContent = told; note.hidden = !told; }
+}
+
 export function listen(tell) {
   let source = null, last = "", lastAt = 0, timer = 0;
   const show = (text, bad) => {
@@ -19,6 +25,7 @@ export function listen(tell) {
       if (portion.fresh) fleet.doors.clear();
       for (const door of portion.doors) fleet.doors.set(door.door, door);
       if (portion.broker) fleet.broker = portion.broker;
+      limits(portion);
       const { state, why } = fleet.broker ?? { state: "connecting", why: "" };
       show(state === "connected" ? "Live" : state === "away" ? `Broker away: ${why}` : "Reaching the broker …", state !== "connected");
       tell(portion);
