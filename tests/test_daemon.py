@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import logging
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,9 +19,19 @@ import pytest
 from brokers import BROKERS, AnyBroker, Mosquitto, config_for, free_port, make_broker, needs_mosquitto, wait_until
 from webcam import Webcam, jpeg
 
-from edge.config import AccessConfig, CameraConfig, DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
+from edge.config import (
+    AccessConfig,
+    CameraConfig,
+    DoorConfig,
+    HomeAssistantConfig,
+    LivenessConfig,
+    MqttConfig,
+    OutboxConfig,
+    SnapshotsConfig,
+)
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
+from edge.door.snapshots import Album
 from edge.errors import CameraError, GalleryError, OutboxError
 from edge.messaging.channels import Channel, Topics
 from edge.messaging.events import Event, Health, Occupancy, Open, Status
@@ -216,6 +230,94 @@ def test_the_watchdog_is_fed_by_processed_frames(
     assert told[0] == "READY=1"
     assert told[1] == "WATCHDOG=1"
     assert told[-1] == "STOPPING=1"
+
+
+@contextmanager
+def running(daemon: Daemon) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def scene() -> list[bytes]:
+    """A second in which the enrolled person stands before the door, for a webcam."""
+    with Clip(CLIP) as clip:
+        return [jpeg(frame.pixels) for frame in itertools.islice(clip, 30, 45)]
+
+
+def test_challenges_drawn_from_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a challenge asks follows the operating system's random numbers, so that no start makes it foretellable."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(random.SystemRandom, "random", lambda _: 0.999)
+    liveness = LivenessConfig(mode="challenge", asks=("look-up",) * 99 + ("turn-left",))
+    daemon = Daemon(door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness))
+    with running(daemon):
+        wait_until(lambda: "challenge 1: asked" in caplog.text, "something is asked", 20)
+    assert "challenge 1: asked turn-left" in caplog.text
+
+
+def test_faces_forgotten_with_the_camera(tmp_path: Path) -> None:
+    """While the camera is away no picture of a visitor stays in memory."""
+
+    def crops() -> int:
+        kept = [each for each in gc.get_objects() if type(each).__module__ == Album.__module__]
+        return sum(not isinstance(each, Album) for each in kept)
+
+    gc.collect()
+    before, stream = crops(), Webcam(scene())
+    stream.plug()
+    snapshots = SnapshotsConfig(kinds=("unknown",))
+    config = door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), snapshots=snapshots)
+    daemon = Daemon(config)
+    with running(daemon):
+        wait_until(lambda: crops() > before, "a picture of the visitor")
+        stream.unplug()
+        wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+        wait_until(lambda: crops() == before, "it is forgotten")
+
+
+def test_watchdog_while_the_camera_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fed until the first frame, not while a camera that has worked is away: a wedged driver ends in a restart."""
+    caplog.set_level(logging.DEBUG, "edge.door.eye")
+    stream = Webcam(scene())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def heard() -> list[str]:
+            return list(iter(lambda: _received(manager), ""))
+
+        daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+        with running(daemon):
+            wait_until(lambda: "WATCHDOG=1" in heard(), "waiting for a camera feeds it")
+            stream.plug()
+            wait_until(lambda: daemon.frames > 2, "frames", 20)
+            stream.unplug()
+            wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+            heard()
+            caplog.clear()
+            wait_until(lambda: len(caplog.records) >= 2, "the camera is tried twice, half a second and a second later")
+            assert "WATCHDOG=1" not in heard()
+            stream.plug()
+            wait_until(lambda: "WATCHDOG=1" in heard(), "frames feed it again", 20)
+        stream.unplug()
+
+
+def _received(manager: socket.socket) -> str:
+    try:
+        return manager.recv(1000).decode()
+    except BlockingIOError:
+        return ""
 
 
 def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:

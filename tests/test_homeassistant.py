@@ -403,6 +403,9 @@ def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
         ([a_track(9)], CameraState.WORKING),
         ([], CameraState.LOST),
     ]
+    counts = []
     for tracks, camera in looks:
         doorstep.look(tracks, camera)
+        counts.append(len(told))
     assert [each.somebody for each in told] == [None, False, True, False, None, True, None]
+    assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7], "somebody is told of with the third frame, not with the second"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import picamera2_standin
 import pytest
 from brokers import config_for, free_port, make_broker, needs_mosquitto, wait_until
 from gpiozero import Device
@@ -28,6 +31,7 @@ from edge.demo.show import CLIP
 from edge.door.lock import Lock, claim
 from edge.errors import ConfigError, LockError
 from edge.messaging.events import Event, EventKind, Health, LockState, Open, PersonRef
+from edge.vision.recorded import Clip
 
 PIN = 17
 LONG_S = 60.0
@@ -87,6 +91,48 @@ def test_a_second_opening_meanwhile_prolongs_the_first(pin: MockPin) -> None:
         assert levels(pin) == [False, True, False]
 
 
+def test_pulse_prolonged_from_the_last_opening(pin: MockPin) -> None:
+    """A second opening does not add its pulse to the first: the relay is off before a longer pulse that began later."""
+    other = Device.pin_factory.pin(PIN + 1)
+    longer = Lock(LockConfig(pin=PIN + 1, pulse_s=1.5), max_age_s=3.0, on_missed=lambda *_: None)
+    with lock([], pulse_s=1.0) as one, longer:
+        one.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: pin.state, "open")
+        one.open(MESSAGE, time.monotonic_ns())
+        longer.open(MESSAGE, time.monotonic_ns())
+        wait_until(lambda: other.state, "the other is open")
+        wait_until(lambda: not other.state, "the other is locked")
+        assert not pin.state
+
+
+def test_opening_that_waits_while_the_lock_stops(pin: MockPin) -> None:
+    """It opens nothing, and is reported."""
+    missed: list[str] = []
+    closing: list[threading.Thread] = []
+
+    def on_missed(_: Open, why: str) -> None:
+        missed.append(why)
+        if not closing:  # the lock's thread is here, so what comes now waits
+            one.open(MESSAGE, time.monotonic_ns())
+            closing.append(threading.Thread(target=one.close))
+            closing[0].start()
+            wait_until(lambda: in_call(closing[0], "join"), "it is being closed")
+
+    one = Lock(LockConfig(pin=PIN), max_age_s=3.0, on_missed=on_missed)
+    one.start()
+    one.open(MESSAGE, time.monotonic_ns() - round(3.1e9))
+    wait_until(lambda: bool(closing), "the late one is reported")
+    closing[0].join()
+    assert missed == ["it was too old when the lock's turn came", "the door was stopping"]
+    assert True not in levels(pin)
+
+
+def in_call(thread: threading.Thread, name: str) -> bool:
+    """Whether a thread is within a function of this name."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and any(call.name == name for call in traceback.extract_stack(frame))
+
+
 def test_whoever_waits_for_nothing_finds_it_locked_at_the_end(pin: MockPin) -> None:
     with lock([], pulse_s=LONG_S) as one:
         one.open(MESSAGE, time.monotonic_ns())
@@ -130,6 +176,7 @@ def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "[lock]" in done.stderr.splitlines()[-1]
+    assert "Fallback" not in done.stderr, "no other way to the pins is tried than lgpio"
 
 
 def at_the_door(tmp_path: Path, webcam: Webcam, mqtt: MqttConfig, **changes: object) -> Daemon:
@@ -202,6 +249,24 @@ def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
         with guarding(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
             webcam.show(*visitor())
             wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
+
+
+def test_age_of_an_opening_counted_from_its_frame(
+    tmp_path: Path, pin: MockPin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that reached the door late opens nothing, however quickly it was decided on."""
+    sensor = picamera2_standin.Sensor()
+    picamera2_standin.install(monkeypatch, sensor)
+    mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.05)
+    daemon = Daemon(door(tmp_path, "picamera2", mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1)))
+    with guarding(daemon), Clip(CLIP) as clip:
+        for number, frame in enumerate(itertools.islice(clip, 45), start=1):
+            sensor.show(frame.pixels, age_ns=100_000_000)
+            wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]
+    events = [event for event in stored(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
+    assert [event.kind for event in events[:2]] == [EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED]
+    assert events[1].reason.endswith("it was too old when the lock's turn came")
+    assert True not in levels(pin)
 
 
 def test_a_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:

@@ -272,6 +272,26 @@ def test_a_mistake_is_answered_with_its_place_and_the_remedy(written: Path, text
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "at", "kind"),
+    [
+        ("2026-02-01", "2026-02-01", "2026-02-01T12:00+01:00", Kind.DOOR_OPEN),
+        ("2026-02-01", "2026-02-01", "2026-02-02T00:00+01:00", Kind.DENIED),
+        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T12:00+01:00", Kind.DOOR_OPEN),
+        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T09:59+01:00", Kind.DENIED),
+        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T09:59+01:00", Kind.DOOR_OPEN),
+        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T10:00+01:00", Kind.DENIED),
+    ],
+)
+def test_validity_of_a_single_day(written: Path, start: str, end: str, at: str, kind: Kind) -> None:
+    """Days and moments may be mixed, and the same day may be the first and the last."""
+    written.write_text(
+        f"timezone = 'Europe/Berlin'\n[people.anna]\nvalid_from = {start}\nvalid_until = {end}\n"
+        "[doors.front]\nallow = [{ people = ['anna'] }]\n"
+    )
+    assert decide(read_rules(written), "anna", at).kind is kind
+
+
 def test_a_missing_policy_is_named(written: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.toml: cannot be read"):
         rules_of(AccessConfig(policy=str(written)))
