@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import contract
+import msgspec
 import npm
 import pytest
 from brokers import DOOR, IDS, T0_NS, needs_mosquitto
 from contracting.document import asyncapi
 from contracting.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
-from contracting.kinds import MEANINGS
+from contracting.kinds import MEANINGS, REASONS
 from contracting.schemas import fields_of, schema_of
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from everything import FRONT, PICTURE, Heard, hear_everything
 from jsonschema import Draft7Validator, Draft202012Validator
 from test_signing import KEY
 
+from edge.config import DoorConfig
 from edge.errors import ExpectationError
 from edge.messaging.channels import DELIVERIES, SNAPSHOT_DELIVERY, Channel, Topics
-from edge.messaging.events import ACCESS_KINDS, EventKind, encode
+from edge.messaging.events import ACCESS_KINDS, Event, EventKind, encode
 from edge.messaging.making import system_event
 from edge.messaging.signing import PAYLOAD_TYPES
 from edge.messaging.verifier import OPEN, load_key, verified
@@ -124,6 +128,41 @@ def test_what_is_not_the_contract_is_not_valid() -> None:
 def test_the_signed_example_is_signed_by_the_key_beside_it() -> None:
     _, pem = seal_and_key()
     assert verified(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
+
+
+def test_reasons_are_those_in_the_source() -> None:
+    """Every code that a door can give for an answer to a visitor, and no other."""
+    edge = Path(__file__).parent.parent / "edge"
+    files = ["access/policy.py", "access/schedule.py", "identity/verdict.py", "liveness/guard.py"]
+    nodes = [node for file in files for node in ast.walk(ast.parse((edge / file).read_text()))]
+    words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    found = {word for word in words if re.fullmatch(r"[a-z]+(-[a-z]+)+", word)}
+    undecided = {"no-sample", "too-few-samples", "paused-after-failures"}
+    elsewhere = {"nobody-enrolled-is-near", "another-face"}  # a `rule`, and why a challenge failed
+    assert {code for codes in REASONS.values() for code in codes} == found - undecided - elsewhere
+    assert set(REASONS) == ACCESS_KINDS
+
+
+def test_distances_are_described_each_for_itself() -> None:
+    said = {name: meaning for name, _, meaning in fields_of(Channel.EVENTS) if name.endswith("_sq")}
+    assert set(said) == {"distance_sq", "threshold_sq", "runner_up_sq"}
+    assert len(set(said.values())) == 3
+    assert "stricter" in said["threshold_sq"]
+
+
+def test_examples_look_like_what_doors_send() -> None:
+    """A gallery's version is a sha256, and numbers begin high, so that nobody keeps them in 32 bits."""
+    event = examples_of(Channel.EVENTS)[0].record
+    assert isinstance(event, Event)
+    assert event.seq > 2**32
+    assert event.gallery is not None
+    assert re.fullmatch(r"[0-9a-f]{64}", event.gallery.version)
+
+
+def test_configuration_tables_on_the_page_exist() -> None:
+    page = (contract.DOCS / "contract.md").read_text()
+    known = {field.encode_name for field in msgspec.structs.fields(DoorConfig)}
+    assert set(re.findall(r"`\[(\w+)\]", page)) <= known
 
 
 # What a door really sends

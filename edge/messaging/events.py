@@ -35,9 +35,7 @@ DoorName = Annotated[str, Meta(description="name of the door, as in its door.tom
 ModelRefs = Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
 Px = Annotated[int, Meta(description="pixels")]
 Seq = Annotated[int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")]
-DistanceSq = Annotated[
-    float, Meta(description="squared Euclidean distance of unit vectors, 0..4: lower is nearer, a lower limit stricter")
-]
+_SQUARED = "squared distance, 0..4, from the face to"
 
 
 class EventKind(StrEnum):
@@ -85,7 +83,7 @@ class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
 class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which gallery answered."""
 
-    version: Annotated[str, Meta(description="of the gallery")]
+    version: Annotated[str, Meta(description="sha256 of the gallery, hexadecimal")]
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,12 +106,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     at: Annotated[Instant, Meta(description="when it happened; for an access event the capture of the frame")]
     published_at: Annotated[Instant, Meta(description="when this copy was sent")] | None
     person: Annotated[PersonRef, Meta(description="who was identified; null for anybody unknown")] | None
-    distance_sq: DistanceSq | None
-    threshold_sq: DistanceSq | None
-    runner_up_sq: DistanceSq | None
+    distance_sq: Annotated[float, Meta(description=f"{_SQUARED} the nearest person enrolled: lower is nearer")] | None
+    threshold_sq: Annotated[float, Meta(description="the most that `distance_sq` may be: lower is stricter")] | None
+    runner_up_sq: Annotated[float, Meta(description=f"{_SQUARED} the second nearest person: lower is nearer")] | None
     samples: Annotated[int, Meta(description="looks at the face that were fused")] | None
     quality: Annotated[float, Meta(ge=0, le=1, description="mean quality of those looks")] | None
-    reason: Annotated[str, Meta(description="why, in a few words")]
+    reason: Annotated[str, Meta(description="why: a code for `door-open`, `denied`, `unknown`, else a few words")]
     rule: Annotated[str, Meta(description="the access rule that decided")] | None
     track: Annotated[int, Meta(description="number of the visitor's track, from 1 since the start")] | None
     box: BoxPx | None

@@ -43,8 +43,9 @@ from edge.records import Ask, ChallengeState, Proof
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
 _DOOR = "front"
 _ID = str(uuid7(AT_NS // 10**6, 0x11_A5B8_3F1F_0C2B_9E01))
+_SEQ = 228_785_735_598_089  # the numbers of a store begin by the clock
 _ADA = PersonRef(id="ada-lovelace", name="Ada Lovelace")
-_GALLERY = GalleryRef(version="2026-11-20T09:14:00Z")
+_GALLERY = GalleryRef(version="73300871f44c168e7c949de2c750e60c2c9bb8ff530017c5a267234e9cb4db8e")
 _MODELS = {"detector-far": "5f3b6a0c1d2e", "landmarks": "8e41aa90b7c3", "embedder": "c07d19e2f4a6"}
 
 
@@ -88,13 +89,13 @@ def _lost() -> Event:
     door = Circumstances(_DOOR, clock_synced=True, gallery_version=_GALLERY.version, models=tuple(_MODELS.items()))
     reason = "/dev/video0: no frame for 5 s"
     event = system_event(EventKind.CAMERA_LOST, reason, id=_ID, at_ns=AT_NS, door=door)
-    return msgspec.structs.replace(event, seq=413, published_at=instant(AT_NS + 9_000_000))
+    return msgspec.structs.replace(event, seq=_SEQ + 1, published_at=instant(AT_NS + 9_000_000))
 
 
 _OPENED = Event(
     v=VERSION,
     id=_ID,
-    seq=412,
+    seq=_SEQ,
     door=_DOOR,
     kind=EventKind.DOOR_OPEN,
     at=instant(AT_NS),
@@ -106,7 +107,7 @@ _OPENED = Event(
     samples=3,
     quality=0.871,
     reason="within-threshold",
-    rule="staff-on-workdays",
+    rule="doors.front.allow[0]",
     track=17,
     box=BoxPx(left=251, top=118, right=377, bottom=266),
     clock_synced=True,
@@ -131,7 +132,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
             Open(
                 v=VERSION,
                 id=_ID,
-                seq=412,
+                seq=_SEQ,
                 door=_DOOR,
                 person=_ADA,
                 at=instant(AT_NS),

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from contracting.examples import examples_of, seal_and_key, signed
-from contracting.kinds import MEANINGS
+from contracting.kinds import MEANINGS, REASONS
 from contracting.schemas import definitions, fields_of, record_of
 from edge.messaging.channels import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
 from edge.messaging.events import VERSION, EventKind, encode
@@ -64,7 +64,15 @@ def _section(channel: Channel) -> str:
 
 def _kinds() -> str:
     rows = [f"| `{kind}` | {MEANINGS[kind]} |\n" for kind in EventKind]
-    return f"\n| kind | what has happened |\n| --- | --- |\n{''.join(rows)}"
+    codes = [
+        f"| `{kind}` | `{code}` | {meaning} |\n"
+        for kind, reasons in REASONS.items()
+        for code, meaning in reasons.items()
+    ]
+    return (
+        f"\n| kind | what has happened |\n| --- | --- |\n{''.join(rows)}"
+        f"\n| kind | `reason` | meaning |\n| --- | --- | --- |\n{''.join(codes)}"
+    )
 
 
 def _snapshot() -> str:
