@@ -19,7 +19,8 @@ from edge.config import CameraConfig, MqttConfig, ReleaseConfig
 from edge.daemon import Daemon
 from edge.demo.show import CLIP
 from edge.door.eye import Eye
-from edge.errors import CameraError
+from edge.errors import CameraError, ConfigError
+from edge.messaging.endpoint import read_endpoint
 from edge.vision.camera import is_recorded, open_camera, without_password
 
 DEAD = "127.0.0.1:9"
@@ -151,6 +152,17 @@ def run_check(path: Path, *options: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mqtt://u:S3cr3t@h", "mqtt://u:pa/S3cr3t@h", "mqtt://u:S3cr3t", "mqtt://h?password=S3cr3t", "http://S3cr3t@h"],
+)
+def test_broker_password_absent_from_errors(url: str) -> None:
+    """A login within `[mqtt] url` is refused, in whatever form, without being repeated."""
+    with pytest.raises(ConfigError) as caught:
+        read_endpoint(MqttConfig(url=url))
+    assert "S3cr3t" not in repr(caught.value)
 
 
 @pytest.mark.parametrize(

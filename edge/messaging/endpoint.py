@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from edge.errors import ConfigError
 from edge.system.credentials import PREFIX, secret_file, secret_line
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
+_FORM = "mqtt://host:port or mqtts://host:port"
+_PUBLIC = re.compile(r"[a-z]*:?/{0,2}[a-z0-9.-]*(:[0-9]{0,6})?/?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,11 @@ def read_endpoint(config: MqttConfig) -> Endpoint:
         parts = urlsplit(config.url)
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"[mqtt] url: '{config.url}' is no address ({error})") from error
+        raise ConfigError(f"[mqtt] url: {_shown(config.url)} is not of the form {_FORM}") from error
     if parts.username is not None or parts.password is not None:
         raise ConfigError("[mqtt] url: holds a login; use username and password_file instead")
     if parts.scheme not in PORTS or not parts.hostname or port == 0 or parts.path.strip("/") or parts.query:
-        raise ConfigError(f"[mqtt] url: '{config.url}' is not of the form mqtt://host:port or mqtts://host:port")
+        raise ConfigError(f"[mqtt] url: {_shown(config.url)} is not of the form {_FORM}")
     if config.password_file and not config.username:
         raise ConfigError("[mqtt] password_file: needs username beside it")
     encrypted = parts.scheme == "mqtts"
@@ -64,6 +67,11 @@ def read_endpoint(config: MqttConfig) -> Endpoint:
         tls=_tls(config) if encrypted else None,
         certified=bool(config.cert_file),
     )
+
+
+def _shown(url: str) -> str:
+    """A malformed address in quotes; "it" if it has more than scheme, host and port, and so may hold a password."""
+    return f"'{url}'" if _PUBLIC.fullmatch(url) else "it"
 
 
 def _check_way(config: MqttConfig, host: str, encrypted: bool) -> None:
