@@ -179,11 +179,12 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
         assert sample.embedding is not None
         return sample.embedding
 
-    plain, mirrored, again = seen(0), seen(1), seen(2)
+    plain, mirrored, again, mirrored_again = (seen(number) for number in range(4))
     wanted = vision.reader.read(at(room, 0), face, mirrored=True).embedding
     assert wanted is not None
     assert np.array_equal(plain, again)
     assert np.array_equal(mirrored, wanted)
+    assert np.array_equal(mirrored_again, wanted)
     assert not np.array_equal(plain, mirrored)
 
 
@@ -199,7 +200,11 @@ def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, w
     for n in range(40, 240):
         assert door.step(at(room, n / 20)) == []
     assert {track.id for track in door.tracks} == {1}
-    assert 20 <= count["detect"] <= 10 / config.motion.still_s + 10 / config.verdict.recheck_every_s
+    assert (
+        0.9 * 10 / config.motion.still_s
+        <= count["detect"]
+        <= 10 / config.motion.still_s + 10 / config.verdict.recheck_every_s
+    )
 
 
 def test_an_empty_room_is_looked_at_on_patrol_only(watching: Vision) -> None:

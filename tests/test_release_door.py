@@ -17,11 +17,19 @@ from releases import Desk, holds
 from releasing.commands import _models
 from releasing.transport import publish
 
-from edge.access.rulebook import allow_list
+from edge.access.rulebook import DoorRules, Rule, Rules, allow_list
 from edge.checking.check import check
 from edge.checking.finding import State
 from edge.checking.software import people_findings
-from edge.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
+from edge.config import (
+    CameraConfig,
+    DetectorConfig,
+    DoorConfig,
+    ModelsConfig,
+    MqttConfig,
+    QualityConfig,
+    ReleaseConfig,
+)
 from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.door.kit import kit_of, kit_of_release, lax_thresholds
@@ -36,7 +44,7 @@ from edge.records import Decision, Frame, Kind, Person
 from edge.release.layout import GALLERY as GALLERY_FILE
 from edge.replaying.clip import replay
 from edge.vision.manifest import default_folder
-from edge.vision.reader import Vision
+from edge.vision.reader import Vision, load_vision
 
 SITE = "home"
 
@@ -300,3 +308,28 @@ def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
     config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
     trust(config, tmp_path / "root.json")
     assert "no release has arrived yet" in shown()[1]
+
+
+def test_demands_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+    """Rules that ask for more samples are obeyed by a door that is already running."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    rules = Rules(doors=(("front", DoorRules("doors.front", (Rule("all", ("*",)),), min_samples=9)),))
+    pipeline.adopt(vision, gallery, rules)
+    (opening, *_) = [decision for frame in frames(90) for decision in pipeline.step(frame)]
+    assert (opening.kind, opening.verdict.samples) == (Kind.DOOR_OPEN, 9)
+
+
+def test_models_of_a_release_look_from_the_next_frame_on(vision: Vision) -> None:
+    """The reader of the new release looks at the faces, and its detector finds them."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    choosy = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig(min_size_px=400))
+    pipeline.adopt(choosy, gallery, allow_list(["*"]))
+    assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
+    assert set(pipeline.judge.refusals) == {"too-small"}
+    blind = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0, min_score=1.0), QualityConfig())
+    pipeline.adopt(blind, gallery, allow_list(["*"]))
+    for frame in frames(90)[60:]:
+        pipeline.step(frame)
+    assert not [track for track in pipeline.tracks if not track.lost]
