@@ -188,5 +188,9 @@ def test_world_readable_door_toml_with_a_secret(tmp_path: Path, changes: dict[st
     assert (found.state, found.remedy) == (State.FAIL, f"chmod o= {path}")
     assert key in found.detail
     assert "S3cr3t" not in found.detail
+    state.chmod(0o755)
+    both = privacy_finding(msgspec.structs.replace(public, **changes), path)
+    assert both.remedy == f"chmod go= {state}; chmod o= {path}"
+    state.chmod(0o700)
     path.chmod(0o640)
     assert privacy_finding(msgspec.structs.replace(public, **changes), path).state is State.OK

@@ -150,13 +150,16 @@ def test_an_opening_that_comes_too_late_opens_nothing_and_is_told(pin: MockPin) 
     assert (True in levels(pin), missed) == (False, ["it was too old when the lock's turn came"])
 
 
-def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(pin: MockPin) -> None:
+def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(
+    pin: MockPin, caplog: pytest.LogCaptureFixture
+) -> None:
     missed: list[str] = []
     with lock(missed, pulse_s=0.1) as one:
         pin.function = "input"  # somebody else has changed it: gpiozero refuses to write
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: bool(missed), "told")
         assert "could not be switched" in one.problem()
+        assert "the relay of the lock: " in caplog.text
         assert one.state is LockState.FAILED
         pin.function = "output"
         pin.state = True  # and left on

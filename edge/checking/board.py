@@ -138,11 +138,15 @@ def state_finding(config: DoorConfig) -> Finding:
 
 def privacy_finding(config: DoorConfig, door_toml: Path) -> Finding:
     """Whether others may read or alter what is the door's own."""
+    details, remedies = [], []
     if paths := " ".join(map(str, exposed(config))):
-        return bad("privacy", f"others than the door's user may read or write {paths}", f"chmod go= {paths}")
+        details.append(f"others than the door's user may read or write {paths}")
+        remedies.append(f"chmod go= {paths}")
     if (keys := _secret_keys(config)) and door_toml.stat().st_mode & stat.S_IRWXO:
-        detail = f"{door_toml} may hold a password ({', '.join(keys)}), and every user can read it"
-        return bad("privacy", detail, f"chmod o= {door_toml}")
+        details.append(f"{door_toml} may hold a password ({', '.join(keys)}), and every user can read it")
+        remedies.append(f"chmod o= {door_toml}")
+    if details:
+        return bad("privacy", "; ".join(details), "; ".join(remedies))
     return good("privacy", "gallery, events and keys are for the door's user alone")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.checking.finding import Finding, asked, bad, doubtful, good
 from edge.config import DoorConfig, LockConfig
+from edge.counted import counted
 from edge.door.kit import lax_thresholds
 from edge.door.lock import claim
 from edge.door.renewal import describe, ends
@@ -80,7 +81,9 @@ def _gallery(config: DoorConfig, vision: Vision) -> Finding:
         return bad("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
     if lax:
         return doubtful("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
-    return good("gallery", f"{config.gallery}: {info.people} people, version {info.version[:12]}{sealed}")
+    return good(
+        "gallery", f"{config.gallery}: {counted(info.people, 'person', 'people')}, version {info.version[:12]}{sealed}"
+    )
 
 
 def _release(config: DoorConfig, vision: Vision) -> Finding:
