@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import os
 import random
 import shutil
@@ -185,6 +186,23 @@ def test_letters_of_metadata_turned_into_capitals(tmp_path: Path, desk: Desk, pa
                 verify(tmp_path / "metadata", {**files, name: flipped(content, at, 0x20)}.get, desk.root, NOW)
                 print(f"taken: {name}, letter {at}")
     verify(tmp_path / "metadata", files.get, desk.root, NOW)
+
+
+@pytest.mark.parametrize("name", ["2.root.json", "timestamp.json"])
+def test_metadata_written_differently(tmp_path: Path, desk: Desk, name: str) -> None:
+    """The same JSON with other spaces or in another order has good signatures, and is refused all the same."""
+    desk.rotate("timestamp")
+    desk.release(range(21))
+    files = desk.files()
+    outer = json.loads(files[name])
+    for content in (
+        files[name] + b"\n",
+        json.dumps(outer).encode(),
+        json.dumps(dict(reversed(outer.items())), separators=(",", ":")).encode(),
+    ):
+        assert content != files[name]
+        with pytest.raises(ReleaseError, match=f"{name}: damaged, not in canonical form"):
+            verify(tmp_path / "metadata", {**files, name: content}.get, desk.root, NOW)
 
 
 def _another_key(desk: Desk, tmp_path: Path) -> None:
@@ -862,7 +880,8 @@ class Loading(Door):
 def test_release_that_failed_its_test_loaded_once(tmp_path: Path, desk: Desk) -> None:
     """Renewed signatures do not make it better: it is not loaded again, and refused for the same reason."""
     desk.release(range(21), embedder="f" * 64)
-    door = Loading(tmp_path / "state", desk.root, FolderSource(desk.folder))
+    source = Waiting(desk.folder)
+    door = Loading(tmp_path / "state", desk.root, source)
     with door:
         wait_until(lambda: "another embedder" in door.keeper.standing.reason, "refused")
         reason = door.keeper.standing.reason
@@ -874,6 +893,8 @@ def test_release_that_failed_its_test_loaded_once(tmp_path: Path, desk: Desk) ->
         timestamp = (desk.folder / "timestamp.json").read_bytes()
         verified = door.store.metadata / "timestamp.json"
         wait_until(lambda: verified.read_bytes() == timestamp, "the renewed signatures are verified")
+        waits = len(source.asked_s)
+        wait_until(lambda: len(source.asked_s) > waits, "that look has ended")
     assert door.loads == 1
     assert door.keeper.standing.reason == reason
 
