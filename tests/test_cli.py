@@ -83,7 +83,7 @@ def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
         return result.err
 
     assert told("empty", 0, 1) == "no event: no face was found; --explain says what was seen\n"
-    assert re.match(r"no event: (\d+) of \1 looks did not count, the face was too small: come", told("far", 150, 30))
+    assert re.match(r"no event: (\d+) of \1 looks showed a face that was too small: come closer", told("far", 150, 30))
     assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
 
 

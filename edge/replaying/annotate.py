@@ -13,6 +13,7 @@ from edge.pipeline import Pipeline
 from edge.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
 from edge.replaying.asked import told
 from edge.replaying.clip import Moment
+from edge.replaying.explain import WORDS
 from edge.system.files import make_private_file, refuse_homeless
 from edge.vision.opencv import quieten, unheard
 
@@ -187,7 +188,8 @@ def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: i
         sign = "<=" if match.distance_sq <= match.threshold_sq else ">"
         captions.append(f"distance {match.distance_sq:.2f} {sign} {match.threshold_sq:.2f}")
     if sample:
-        captions.append(sample.quality.refusal or f"quality {sample.quality.value:.2f}")
+        refusal = sample.quality.refusal
+        captions.append(WORDS.get(refusal, refusal) or f"quality {sample.quality.value:.2f}")
     return captions
 
 

@@ -14,15 +14,15 @@ from edge.records import Quality, Shown
 from edge.replaying.asked import told
 from edge.replaying.clip import Line, Moment
 
-WORDS = {
-    "too-small": "the face was too small: come closer, or mount the camera nearer",
-    "too-dark": "the face was too dark: add light from the visitor's front",
-    "too-bright": "the face was too bright: shade the lamp or the sun",
-    "turned-away": "the face was turned away from the camera",
-    "tilted": "the face was tilted up or down",
-    "blurred": "the face was blurred: clean and focus the lens, or add light",
-    "unclear": "the face was unclear: clean the lens, add light, or come closer",
-    "no-face": "the face was covered, or was no face",
+WORDS = {  # why a look did not count, and what helps
+    "too-small": "too small: come closer",
+    "too-dark": "too dark: add light in front of the visitor",
+    "too-bright": "too bright: shade the lamp or the sun",
+    "turned-away": "turned away: look at the camera",
+    "tilted": "tilted: mount the camera at eye height",
+    "blurred": "blurred: clean and focus the lens, add light",
+    "unclear": "unclear: come closer, clean the lens",
+    "no-face": "covered, or not a face",
 }
 
 
@@ -119,7 +119,7 @@ class Explainer:
         if looks - refused.total() >= wanted or not refused:
             return "nobody stayed in sight long enough"
         reason, count = refused.most_common(1)[0]
-        return f"{count} of {looks} looks did not count, {WORDS.get(reason, reason)}"
+        return f"{count} of {looks} looks showed a face that was {WORDS.get(reason, reason)}"
 
     def text(self) -> str:
         """For people, at most 100 columns."""
