@@ -39,6 +39,7 @@ _IDS = Uuid7Source()
 _NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger Dijkstra")
 _KINDS = (EventKind.DOOR_OPEN, EventKind.DOOR_OPEN, EventKind.DENIED, EventKind.UNKNOWN)
 _MODELS = {"detector": "0f3e11aa", "embedder": "9a7c03de", "landmarks": "77b1c20e"}
+GALLERY = "9f2c41d07ab3" + "5e" * 26  # a version is the sha256 of a file
 
 
 def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None = None, name: str = "") -> Event:
@@ -66,7 +67,7 @@ def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None
         track=number,
         box=None,
         clock_synced=True,
-        gallery=GalleryRef(version="42"),
+        gallery=GalleryRef(version=GALLERY),
         models=_MODELS,
     )
 
@@ -88,7 +89,7 @@ def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
         rejects={},
         temperature_c=51 + sway / 2,
         outbox_depth=sway if problems else 0,
-        gallery=GalleryRef(version="42"),
+        gallery=GalleryRef(version=GALLERY),
         models=_MODELS,
         problems=tuple(problems),
     )
@@ -107,7 +108,7 @@ def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = 
         ok=ok,
         reason=reason,
         people=230,
-        gallery=GalleryRef(version="42"),
+        gallery=GalleryRef(version=GALLERY),
         models=_MODELS,
     )
 

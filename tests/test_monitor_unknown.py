@@ -278,7 +278,7 @@ def test_of_a_group_it_is_said_who_of_those_enrolled_is_nearest(room_for: Callab
     """By distance and limit, so that somebody known who is not recognised can be extended."""
     room = room_for()
     keep(room.crops, jpeg(photo("obama2")), jpeg(photo("obama3"), brighter=0.8))
-    wait_until(lambda: "nearest to barack-obama: distance 0." in room.page, "the review", 20)
+    wait_until(lambda: "Nearest enrolled person: barack-obama, distance 0." in room.page, "the review", 20)
 
 
 def test_a_face_of_somebody_enrolled_under_another_id_is_refused_with_the_reason(

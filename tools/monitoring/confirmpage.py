@@ -21,7 +21,7 @@ def confirm_page(found: Prospect, csrf: str) -> str:
     enrol = "" if found.trouble else '<button class="primary" name="act" value="name">Enrol</button>'
     return (
         f'<section class="panel faces" aria-labelledby="who"><h2 id="who">{escaped(found.name or found.person)} '
-        f"<small>{escaped(found.person)}</small></h2>{notes}{f'<ul>{facts}</ul>' if facts else ''}"
+        f"<small>{escaped(found.person)}</small></h2>{f'<ul>{facts}</ul>' if facts else ''}{notes}"
         f'<form method="post" action="/unknown">{csrf}{hidden}'
         f'<input type="hidden" name="person" value="{escaped(found.person)}">'
         f'<input type="hidden" name="name" value="{escaped(found.name)}">'

@@ -42,7 +42,7 @@ def unknown_routes(
         if found is None:
             return ""
         limit = reviewer.result.limits_sq[found[0]]
-        return f"Of those enrolled nearest to {found[0]}: distance {found[1]:.2f}, accepted up to {limit:.2f}."
+        return f"Nearest enrolled person: {found[0]}, distance {found[1]:.2f}, accepted up to {limit:.2f}."
 
     def page(request: Request) -> Response:
         if reviewer is not None and reviewer.result is None and not reviewer.trouble:
@@ -77,7 +77,7 @@ def unknown_routes(
                 raise HTTPException(422, "Select at least one face and enter the id of the person.")
             if act == "preview" and reviewer is not None:
                 found = await run_in_threadpool(_prospect, reviewer, chosen, person, name, namer.publishing)
-                return HTMLResponse(layout("Confirm", confirm_page(found, csrf_field(request)), request))
+                return HTMLResponse(layout("Confirm enrolment", confirm_page(found, csrf_field(request)), request))
             namer.name(chosen, person, name, who)
         return RedirectResponse("/unknown", 303)
 

@@ -14,7 +14,7 @@ export function safely(make, instead) {
 }
 
 // A long hash, cut; all of it as its title.
-export const brief = (text) => (text.length > 12 ? el("span", { title: text }, text.slice(0, 12)) : text);
+export const brief = (text) => (text.length > 12 ? el("small", { class: "hash", title: text }, text.slice(0, 12)) : text);
 
 export const tag = (text, tone = "") => el("span", { class: `tag ${tone}` }, text);
 
