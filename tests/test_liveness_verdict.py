@@ -557,8 +557,10 @@ def test_a_photo_that_shows_no_life_beside_the_person() -> None:
     for look in range(1, 36):
         scene.t_ns = look * S // 10
         tracks = [track(number, t_ns=scene.t_ns) for number in (1, 2)]
+        frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, scene.t_ns)
         for one in tracks:
             scene.judge.observe(one, sample(direction(0)), scene.t_ns)
+            scene.guard.observe(one, frame, sample(direction(0)), scene.t_ns)
         fell = [scene.policy.decide(verdict, scene.t_ns) for verdict in scene.judge.ripe(tracks, scene.t_ns)]
         decided = scene.guard.admit(fell, tracks, scene.t_ns, lambda verdict: scene.policy.decide(verdict, scene.t_ns))
         answers += [(one.verdict.track.id, one.kind) for one in decided]
