@@ -208,19 +208,22 @@ def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: 
     assert [message.topic for message in heard_until(lock, FRONT.of(Channel.OPEN))] == [FRONT.of(Channel.OPEN)]
 
 
-def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection]) -> None:
+@pytest.mark.parametrize(("speaker", "victim"), [("back", FRONT), ("front", BACK)])
+def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], speaker: str, victim: Topics) -> None:
     """Not on any of its topics, not for the repository, and not by its last will; nobody hears a word of it."""
-    witness, back, front = enter("listener"), enter("back"), enter("front")
+    witness, liar, honest = enter("listener"), enter(speaker), enter(victim.door)
     witness.subscribe([Topics("home", "+").of(channel) for channel in Channel], qos=1)
     witness.spin(0.05)
     witness.messages()  # what was retained
-    for topic in [*(FRONT.of(channel) for channel in Channel), repo_topic("home", "timestamp.json"), "elsewhere"]:
-        assert "authori" in answer_to(back, topic).lower(), topic
-    back.abort()
-    liar = enter("back", will=Outgoing(FRONT.of(Channel.STATUS), b"a lie", qos=1, retain=True))
+    picture = victim.snapshot("018bcfe5-687b-7abc-8def-0123456789ab")
+    topics = [*(victim.of(channel) for channel in Channel), picture, repo_topic("home", "timestamp.json"), "elsewhere"]
+    for topic in topics:
+        assert "authori" in answer_to(liar, topic).lower(), topic
     liar.abort()
-    assert answer_to(front, FRONT.of(Channel.HEALTH)) == ""
-    assert [message.topic for message in heard_until(witness, FRONT.of(Channel.HEALTH))] == [FRONT.of(Channel.HEALTH)]
+    enter(speaker, will=Outgoing(victim.of(Channel.STATUS), b"a lie", qos=1, retain=True)).abort()
+    last = victim.of(Channel.HEALTH)
+    assert answer_to(honest, last) == ""
+    assert [message.topic for message in heard_until(witness, last)] == [last]
 
 
 def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., Connection]) -> None:

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,7 +120,8 @@ def test_a_visitor_opens_the_door_once_and_everything_is_told(
     assert [event.seq - events[0].seq for event in events] == [0, 1, 2]
     (opening,) = records(heard, Open)
     assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
-    assert opening.at < opening.expires_at
+    lasts = datetime.fromisoformat(opening.expires_at) - datetime.fromisoformat(opening.at)
+    assert lasts == timedelta(seconds=mqtt.open_max_age_s)
     assert [(status.status, status.reason) for status in records(heard, Status)] == [
         ("online", "connected"),
         ("offline", "stopped"),

@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from edge.config import OutboxConfig
 from edge.errors import OutboxError
 from edge.messaging.events import EventKind
+from edge.messaging.limits import insert
 from edge.messaging.numbering import Floor, by_clock
 from edge.messaging.outbox import Outbox
+from edge.messaging.store import Store, StoreFailing
 
 DAY_S = 86_400.0
 NOW_S = T0_NS / 1e9
@@ -430,8 +432,38 @@ def test_an_event_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) 
     db.close()
     with open_outbox(tmp_path) as outbox:
         assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["a", "c"], 2, 1)
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.dropped() == 1, "the count is on disk"
         outbox.acknowledge(3)
         assert [event.dropped for event in outbox.pending()] == [1]
+
+
+def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """And the next one works."""
+    store = Store(tmp_path / "outbox.db")
+    with contextlib.suppress(ZeroDivisionError), store.transaction("written") as db:
+        insert(db, None, b"half", None)
+        raise ZeroDivisionError
+    with store.transaction("written") as db:
+        insert(db, None, b"whole", None)
+    with store.transaction("read") as db:
+        assert db.execute("SELECT body FROM event").fetchall() == [(b"whole",)]
+    store.close()
+
+
+def test_link_to_nowhere_in_place_of_the_file(tmp_path: Path) -> None:
+    """The path is wrong and not the disk, so that the door does not wait for it."""
+    (tmp_path / "outbox.db").symlink_to(tmp_path / "missing" / "outbox.db")
+    with pytest.raises(OutboxError, match="check that the folder may be written") as caught:
+        open_outbox(tmp_path)
+    assert not isinstance(caught.value, StoreFailing)
+
+
+def test_sweep_that_drops_nothing_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_outbox(tmp_path) as outbox:
+        outbox.append(an_event())
+        outbox.tend()
+    assert caplog.records == []
 
 
 def test_what_waits_for_too_long_is_dropped_counted_and_announced(tmp_path: Path) -> None:

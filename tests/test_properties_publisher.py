@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from brokers import T0_NS, an_event, announce
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.config import MqttConfig, OutboxConfig
@@ -29,12 +29,23 @@ from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Incoming, Outgoing, Receipt
 from edge.messaging.session import WINDOW, Progress, Session, Voice
 from edge.messaging.signing import unsealed
+from edge.messaging.snapshot import Snapshot
 from edge.messaging.waker import Waker
 
 S = 1_000_000_000
 MAX_AGE_NS = 3 * S
 TOPICS = Topics("home", "front")
-STEPS = ["events", "opening", "take", "acknowledge", "acknowledge late ones first", "wait", "refuse", "break off"]
+STEPS = [
+    "events",
+    "opening",
+    "picture",
+    "take",
+    "acknowledge",
+    "acknowledge late ones first",
+    "wait",
+    "refuse",
+    "break off",
+]
 
 
 class Calm(Exception):
@@ -81,6 +92,12 @@ class World:
             self.outbox.append(event)
             self.appended.append(event.id)
 
+    def show(self) -> None:
+        """A picture of the last event."""
+        if self.appended:
+            seq = self.outbox.acknowledged() + self.outbox.depth()
+            self.voice.desk.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
+
     def open(self) -> None:
         at = instant(T0_NS)
         number = f"open-{len(self.openings)}"
@@ -111,7 +128,8 @@ class ModelConnection:
         self.number += 1
         if message.qos:
             self.sent[self.number] = message
-        channel = Topics.split(message.topic)[1]  # type: ignore[index]
+        found = Topics.split(message.topic)
+        channel = found[1] if found else None  # None: a picture
         if channel is Channel.EVENTS:
             event = cast("Event", decode(channel, message.payload))
             assert event.seq > self.last_seq, "out of order, or twice over one connection"
@@ -154,6 +172,8 @@ class ModelConnection:
             world.happen(count)
         elif step == "opening":
             world.open()
+        elif step == "picture":
+            world.show()
         elif step == "take":
             self.take(count)
         elif step.startswith("acknowledge"):
@@ -214,6 +234,9 @@ def play(world: World, receive_max: int) -> None:
             session.end()
 
 
+@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 2 // 3)  # it grows too old while it is made
+@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 4 // 5)
+@example(script=[("events", 2), ("picture", 1)], receive_max=1, tick_ns=S // 1000)
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     script=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 9)), max_size=40),

@@ -43,12 +43,13 @@ from edge.errors import BrokerError, BrokerRefused, ConfigError
 from edge.instants import instant
 from edge.messaging.channels import Channel, Topics
 from edge.messaging.desk import Link
-from edge.messaging.events import VERSION, CameraState, Event, Health, Open, PersonRef, Presence, Status
+from edge.messaging.events import VERSION, CameraState, Challenge, Event, Health, Open, PersonRef, Presence, Status
 from edge.messaging.login import connect
 from edge.messaging.outbox import Outbox
 from edge.messaging.packets import Outgoing
 from edge.messaging.publisher import Publisher
 from edge.messaging.subscriber import Message, Subscriber
+from edge.records import ChallengeState
 
 FRONT = Topics("home", "front")
 QUICK = (0.02, 0.1)  # waiting times between attempts
@@ -393,6 +394,33 @@ def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox
         door.online()
         assert until_now(lock, config) == []
     assert len(door.expired) == 1
+
+
+@needs_mosquitto
+def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outbox) -> None:
+    """The publisher sleeps for up to a second; what a visitor is asked wakes it, or it would come too late."""
+    with (
+        Mosquitto(tmp_path) as broker,
+        listen(config_for(broker), Channel.CHALLENGE) as screen,
+        a_door(config_for(broker), outbox) as door,
+    ):
+        door.online()
+        fill(outbox, 1)
+        wait_until(lambda: outbox.depth() == 0, "acknowledged, and now it sleeps")
+        message = Challenge(
+            v=VERSION,
+            door="front",
+            id="c",
+            at=instant(T0_NS),
+            expires_at=instant(T0_NS),
+            ask=None,
+            state=ChallengeState.ASKED,
+            step=1,
+            steps=1,
+            reason="",
+        )
+        door.publisher.challenge(message, time.monotonic_ns() + 800_000_000)
+        assert hear(screen, 1)[0].record == message
 
 
 @needs_mosquitto

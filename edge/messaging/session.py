@@ -196,10 +196,10 @@ class Session:
         pass on the opening behind it.
         """
         voice = self._voice
-        if opening.expires_ns <= voice.monotonic_ns():
+        message = voice.outgoing(Channel.OPEN, opening.message, opening.expires_ns)
+        if opening.expires_ns <= voice.monotonic_ns():  # after the signature, which takes time
             voice.expire(opening, voice.too_old())
             return
-        message = voice.outgoing(Channel.OPEN, opening.message, opening.expires_ns)
         self._connection.ping()
         try:
             number = self._connection.publish(message)
