@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from brokers import wait_until
 from releases import NOW, Desk, later
@@ -20,6 +21,7 @@ from edge.config import DoorConfig, ReleaseConfig
 from edge.demo.show import GALLERY
 from edge.door.kit import Kit
 from edge.door.renewal import Renewal
+from edge.identity.gallery import load_gallery, save_gallery
 from edge.release.layout import GALLERY as GALLERY_FILE
 from edge.release.layout import POLICY
 from edge.release.standing import News
@@ -104,6 +106,19 @@ def test_release_shown_by_check(site: Site, vision: Vision) -> None:
     finding = next(people_findings(site.config, vision))
     assert finding.state is State.OK
     assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
+
+
+def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vision, tmp_path: Path) -> None:
+    """It runs, as its signers wish, and `edge check` warns of it."""
+    enrolled = load_gallery(GALLERY, site.embedder)
+    path = tmp_path / "lax"
+    save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), site.embedder)
+    site.desk.release_files({GALLERY_FILE: path.read_bytes()}, 1, embedder=site.embedder)
+    with site.door(Clock()):
+        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+    finding = next(people_findings(site.config, vision))
+    assert finding.state is State.LOOK
+    assert "1 of 1 people have a threshold above 1.29" in finding.detail
 
 
 def test_release_that_could_not_be_adopted(site: Site) -> None:
