@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from brokers import T0_NS, an_event, announce
+from doors import a_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -298,6 +299,23 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
     with open_outbox(tmp_path) as outbox:
         assert outbox.notices() == []
         assert outbox.append(an_event()) == seq + 1
+
+
+def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Path) -> None:
+    """Until then `trouble` says both, the damage and why nothing is done about it."""
+    with a_disk(tmp_path / "disk", 4) as disk:
+        with open_outbox(disk.folder) as outbox:
+            for number in range(50):
+                outbox.append(an_event(str(number) + "x" * 300))
+        damage_header(disk.folder / "outbox.db")
+        disk.fill()
+        with open_outbox(disk.folder) as outbox:
+            assert "is damaged" in outbox.trouble()
+            assert "cannot be replaced" in outbox.trouble()
+            assert "the disk is full" in outbox.trouble()
+            disk.empty()
+            assert outbox.append(an_event("after")) > 50
+            assert outbox.trouble() == ""
 
 
 @pytest.mark.parametrize("damage", [damage_one_page_of_sent_events, damage_mark])
