@@ -39,7 +39,7 @@ _SQUARED = "squared distance, 0..4, from the face to"
 
 
 class EventKind(StrEnum):
-    """What an event reports: the door's three answers, then what befell the door itself."""
+    """What an event reports: the answer to a visitor (the first three), or a system event of the door."""
 
     DOOR_OPEN = Kind.DOOR_OPEN.value
     DENIED = Kind.DENIED.value

@@ -153,7 +153,7 @@ class Outbox:
         return self._vault.trouble or self._reserve
 
     def notices(self) -> list[Notice]:
-        """Take what befell the store since the last time; it belongs among the events."""
+        """Take the system events of the store since the last call; record them as events."""
         with self._lock:
             return self._vault.notices()
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that befell the store and belongs among the events."""
+    """A system event of the store, to be recorded as an event."""
 
     kind: EventKind
     reason: str
@@ -130,7 +130,7 @@ class Vault:
                 log.info("%s: kept long enough, deleted", self._aside)
 
     def notices(self) -> list[Notice]:
-        """Take what befell the store since the last time."""
+        """Take the system events of the store since the last call."""
         taken = list(self._notices)
         self._notices.clear()
         return taken

@@ -21,7 +21,7 @@ _BASE64 = Meta(pattern=r"^[A-Za-z0-9+/]*={0,2}$", extra_json_schema={"contentEnc
 class Signature(msgspec.Struct, frozen=True):
     """One signature of the envelope."""
 
-    keyid: Annotated[str, Meta(description="a hint which key it was; to be trusted in nothing")]
+    keyid: Annotated[str, Meta(description="a hint which key it was; do not rely on it")]
     sig: Annotated[str, _BASE64, Meta(description="Ed25519, over the type and the payload (DSSE's PAE), base64")]
 
 
