@@ -416,6 +416,22 @@ def test_lax_calibration_not_passed_on(
     assert after["joe"] < 1.0
 
 
+def test_look_alike_tightens_and_undo_restores(
+    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing
+) -> None:
+    """A threshold that reaches beyond the new person is cut before them, which the page says, and undo brings it back."""
+    room = room_for(publishing)
+    calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.5))
+    before = published(desk)
+    keep(room.crops, jpeg(photo("biden")))
+    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe")
+    after = published(desk)
+    assert after["astronaut"] < before["astronaut"]
+    assert "stricter because of a look-alike: astronaut, 1.500 becomes" in room.page
+    room.post(act="undo")
+    assert published(desk) == before
+
+
 @pytest.mark.parametrize(
     ("kept_sq", "apart_sq", "expected"),
     [
