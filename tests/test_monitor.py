@@ -180,7 +180,7 @@ def test_request_head_that_never_ends() -> None:
 
 def test_idle_connections_of_one_address_bounded() -> None:
     """Above a number new ones are closed, also where each has had its answer."""
-    with served() as address, ExitStack() as stack:
+    with served(head_s=60) as address, ExitStack() as stack:
         for _ in range(MOST_FROM_ADDRESS):
             client = stack.enter_context(socket.create_connection(address, 5))
             client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
