@@ -419,7 +419,7 @@ def test_lax_calibration_not_passed_on(
 def test_look_alike_tightens_and_undo_restores(
     room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing
 ) -> None:
-    """A threshold that reaches beyond the new person is cut before them, which the page says, and undo brings it back."""
+    """A threshold that reaches beyond the new person is cut, which the page says; undo brings it back."""
     room = room_for(publishing)
     calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.5))
     before = published(desk)
