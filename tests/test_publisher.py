@@ -761,7 +761,7 @@ def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
         ({"url": "mqtts://host", "ca_file": "/dev/null"}, "ca_file.*no PEM certificate"),
         ({"url": "mqtt://front:secret@host"}, "password_file instead"),
         ({"url": "mqtt://"}, "not of the form"),
-        ({"url": "mqtt://host:99999"}, "no address"),
+        ({"url": "mqtt://host:99999"}, "not of the form"),
         ({"url": "mqtt://host/path"}, "not of the form"),
     ],
 )
