@@ -60,12 +60,11 @@ class Faces:
     The model keeps the looks as they really were. It knows nothing of runs, scores or held decisions.
     """
 
-    def __init__(self, mode: str, fps: float = 7.5, seed: int = 1, min_samples: int = 3) -> None:
+    def __init__(self, mode: str, fps: float = 7.5, seed: int = 1, min_samples: int = 3, failures: int = 99) -> None:
         rows = np.stack([FACES["anna"], FACES["bert"]])
         gallery = Gallery(ENROLLED, rows, np.array([0.9, 0.9], np.float32), GalleryInfo("", "", 1))
-        self.judge = Judge(
-            gallery, VerdictConfig(cooldown_s=0.0, min_samples=min_samples), LockoutConfig(failures=99), proven=False
-        )
+        verdict = VerdictConfig(cooldown_s=0.0, min_samples=min_samples)
+        self.judge = Judge(gallery, verdict, LockoutConfig(failures=failures), proven=False)
         self.now_ns = 0
         self.number = 1
         self.looks: list[Look] = []
@@ -237,6 +236,23 @@ def test_one_look_at_another_face() -> None:
         assert looks_until_open(faces, "anna") >= needed - 1  # the first look may not wait for a frame
 
 
+def test_another_face_between_two_signs_of_life() -> None:
+    """After attacks life is shown twice; a look at another face in between takes the first sign back."""
+    needed: list[int] = []
+    for swapped in (False, True):
+        faces = Faces("passive", failures=1)
+        faces.show("anna", alive=False, times=26)
+        assert faces.denied == ["presentation-attack"]
+        faces.leave()
+        if swapped:
+            faces.show("anna", alive=True, times=needed[0] - 2)
+            faces.show("stranger", alive=True, times=1)
+        needed.append(looks_until_open(faces, "anna"))
+    once = looks_until_open(Faces("passive"), "anna")
+    assert needed[0] >= 2 * once - 3
+    assert needed[1] >= needed[0] - 3
+
+
 def test_photo_of_somebody_for_the_first_looks() -> None:
     """The living stranger comes first, and is not unknown yet when the photo takes his place."""
     for before in range(1, 10):
@@ -254,6 +270,34 @@ def test_last_look_before_an_opening() -> None:
     assert faces.opened == []
     faces.show("anna", alive=True, times=1)
     assert faces.opened == ["anna"]
+
+
+def test_evidence_of_a_track_in_doubt() -> None:
+    """A look at another face clears it at once, also before there is a name; then it begins again."""
+    faces = Faces("passive")
+    faces.show("anna", alive=True, times=2)
+    faces.show("stranger", alive=True, times=1)
+    assert faces.guard.shown(1) is None
+    faces.show("anna", alive=True, times=1)
+    assert faces.guard.shown(1) is not None
+
+
+def test_evidence_of_a_track_that_is_answered() -> None:
+    """Somebody unknown, or let in, is watched no longer, and leaves nothing behind."""
+    for who in ("stranger", "anna"):
+        faces = Faces("passive")
+        faces.show(who, alive=True, times=30)
+        assert faces.opened == (["anna"] if who == "anna" else [])
+        assert faces.guard.shown(1) is None
+
+
+def test_evidence_of_a_track_that_the_judge_forgot() -> None:
+    """Even if nobody noticed that the face changed: what was watched has to show the recognised face, look by look."""
+    faces = Faces("passive")
+    faces.show("stranger", alive=True, times=9)
+    faces.judge.adopt(faces.judge.gallery, VerdictConfig(cooldown_s=0.0))
+    faces.show("anna", alive=False, times=30)
+    assert faces.opened == []
 
 
 def test_evidence_of_a_track_that_is_lost() -> None:
