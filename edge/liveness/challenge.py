@@ -166,7 +166,7 @@ class Challenge:
             self._held = 0  # another face, or a look that errs: it is not held in a row
         if not turn.in_place or not (same or (self._known and sample.quality.refusal in _CANNOT_TELL)):
             return  # whoever that is
-        self._known = self._known or (same and share >= _KNOWN_SHARE)
+        self._known = self._known or share >= _KNOWN_SHARE
         self._leap, self._share = max(self._leap, abs(share - self._share)), share
         self._reach = max(self._reach, share)
         self._wrong = self._wrong + 1 if any(turn.share(other) > _WRONG_SHARE for other in Ask if other != ask) else 0
