@@ -332,7 +332,7 @@ class TestTool:
         ("words", "told"),
         [
             (["absent"], "error: absent: no such folder\n"),
-            ([".", "--config", "absent.toml"], "error: absent.toml: cannot be read"),
+            ([".", "--config", "absent.toml"], "error: absent.toml: no such file"),
         ],
     )
     def test_what_cannot_be_used_is_exit_code_2(self, tmp_path: Path, words: list[str], told: str) -> None:
