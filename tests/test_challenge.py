@@ -125,6 +125,8 @@ def test_the_relief_tells_how_much_of_a_nose_there_is(nose: float) -> None:
         (Ask.LOOK_UP, flattened(20.0, 1.0), True),
         (Ask.LOOK_UP, flattened(20.0, 0.7), False),
         (Ask.TURN_LEFT, shaken(25.0, 1.0), True),
+        (Ask.TURN_LEFT, shaken(25.0, 2.0), True),
+        (Ask.TURN_LEFT, shaken(25.0, 4.0), False),
         (Ask.TURN_LEFT, shaken(25.0, 8.0), False),
         (Ask.TURN_LEFT, mixed(25.0, across=0.92), False),
     ],
