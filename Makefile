@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 # The pure stages, from motion to access rules, and the records around them: no process, broker or network.
 QUICK := architecture motion tracker properties_tracker lookout vision camera_health gallery coarse verdict \
-	properties_verdict lockout liveness liveness_cues liveness_verdict challenge schedule policy config events files
+	properties_verdict lockout retry liveness liveness_cues properties_liveness schedule policy config events files terminal
 # The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
