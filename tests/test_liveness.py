@@ -126,6 +126,19 @@ def test_a_face_outside_the_frame_gives_no_patch() -> None:
     assert patch(Frame(face(), 0, 0), away) is None
 
 
+def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
+    """Where the frame still shows it, it is the patch of the whole face, however far the two sides differ in length."""
+    big = np.asarray(cv2.resize(face(), (960, 960)), np.uint8)
+    whole, cut = (
+        patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE * 3, 1.0))
+        for pixels in (big, big[:480])
+    )
+    assert whole is not None
+    assert cut is not None
+    assert 0.3 < cut.clear.mean() < 0.9
+    assert np.abs(whole.grey - cut.grey)[cut.clear].max() < 3
+
+
 def test_a_patch_has_its_eyes_a_fixed_distance_apart_whatever_the_size_of_the_face() -> None:
     big = cv2.resize(face(), None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
     landmarks = Landmarks(np.zeros((468, 3), np.float32), (FIVE + 0.5) * 3 - 0.5, 1.0)

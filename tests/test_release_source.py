@@ -16,10 +16,10 @@ from brokers import wait_until
 from releases import NOW, Desk, Door, later, mqtt_source
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError, SourceError
+from edge.errors import BrokerError, ConfigError, SourceError
 from edge.identity import shards
 from edge.release.layout import TIMESTAMP
-from edge.release.mirror import FolderSource, HttpSource, Source
+from edge.release.mirror import FolderSource, HttpSource, Source, open_source
 from edge.release.updater import Updater
 
 FILE_S = 0.2  # time limit of a file in these tests
@@ -243,3 +243,13 @@ def test_look_without_end(desk: Desk, state: Path) -> None:
     updater = Updater(FolderSource(desk.folder), door.store, shards, 1_000_000, look_s=-1.0)
     with pytest.raises(SourceError, match="too slow"):
         updater.check(NOW)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://ada:secret@host/repo", "http://host/repo?token=secret", "http://host/#secret"]
+)
+def test_repository_address_with_a_login(address: str) -> None:
+    """It is refused without showing it; addresses of repositories are logged and reported."""
+    with pytest.raises(ConfigError, match=r"\[release\] source: the address holds a login") as refused:
+        open_source(address, MqttConfig(), "home", "client")
+    assert "secret" not in str(refused.value)

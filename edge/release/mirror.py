@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.config import MqttConfig
-from edge.errors import BrokerError, SourceError
+from edge.errors import BrokerError, ConfigError, SourceError
 from edge.messaging.channels import repo_name, repo_topic
 from edge.messaging.connection import Connection
 from edge.messaging.login import connect
@@ -291,9 +291,18 @@ class MqttSource:
 
 
 def open_source(source: str, mqtt: MqttConfig, site: str, client_id: str) -> Source:
-    """The source that `[release] source` names: "mqtt", an http(s) address, or a folder."""
+    """The source that `[release] source` names: "mqtt", an http(s) address, or a folder.
+
+    Raises:
+        ConfigError: the address holds a login or a query, which would be shown in logs and reports.
+    """
     if source == "mqtt":
         return MqttSource(mqtt, site, client_id)
     if source.startswith(("http://", "https://")):
+        if set("@?#") & set(source):
+            raise ConfigError(
+                '[release] source: the address holds a login or a query ("@", "?" or "#"); remove it: '
+                "every file is verified, so the server needs no login"
+            )
         return HttpSource(source)
     return FolderSource(Path(source))
