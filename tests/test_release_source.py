@@ -18,6 +18,7 @@ from releases import NOW, Desk, Door, later, mqtt_source
 from edge.config import MqttConfig
 from edge.errors import BrokerError, ConfigError, SourceError
 from edge.identity import shards
+from edge.release.download import Downloader
 from edge.release.layout import TIMESTAMP
 from edge.release.mirror import FolderSource, HttpSource, Source, open_source
 from edge.release.updater import Updater
@@ -168,6 +169,14 @@ def test_slow_download(kind: str) -> None:
     scheme, head = SLOW[kind]
     with slow(head) as address, pytest.raises(SourceError, match=r"cannot be reached \(not complete after 0.2 s\)"):
         HttpSource(f"{scheme}://{address}", FILE_S).fetch([TIMESTAMP])
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_download_too_slow_to_finish(kind: str) -> None:
+    """It ends soon, so that expiry is noticed soon; the limit of the whole file is far away."""
+    scheme, head = SLOW[kind]
+    with slow(head) as address, pytest.raises(TimeoutError, match=r"\d+ bytes after 0.2 s"):
+        Downloader(file_s=600, slow_s=0.2).get(f"{scheme}://{address}", 1000)
 
 
 @pytest.mark.parametrize("kind", SLOW)

@@ -16,6 +16,9 @@ from typing import Any
 
 STEP_S = 10.0  # the longest wait for one step: connecting, or the next bytes
 FILE_S = 30.0  # the longest download of one file
+SLOW_S = 5.0  # after this time a download that has brought less than LEAST_BYTES ends: it would never finish in time
+LEAST_BYTES = 16 * 1024
+_PORTION_BYTES = 64 * 1024
 
 
 class Interrupted(Exception):
@@ -27,13 +30,16 @@ class Downloader:
 
     Args:
         file_s: the longest time for one file, in seconds.
+        slow_s: after this time a download that has brought less than `LEAST_BYTES` ends, in seconds.
     """
 
-    def __init__(self, file_s: float = FILE_S) -> None:
+    def __init__(self, file_s: float = FILE_S, slow_s: float = SLOW_S) -> None:
         self._file_s = file_s
+        self._slow_s = slow_s
+        self._received_bytes = 0
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None  # a second handle of the connection in use: TLS detaches the first
-        self._late = False
+        self._late = ""  # why the download was ended
         self._interrupted = False
         self._opener = urllib.request.build_opener(_Http(self._watch), _Https(self._watch))
 
@@ -42,24 +48,30 @@ class Downloader:
 
         Raises:
             Interrupted: by another thread.
-            TimeoutError: it took too long.
+            TimeoutError: it took too long, or had hardly begun after `SLOW_S`.
             OSError, ValueError, http.client.HTTPException: anything else; HTTPError among them.
         """
-        self._late = False
-        timer = threading.Timer(self._file_s, self._time_out)
-        timer.daemon = True
-        timer.start()
+        self._late = ""
+        self._received_bytes = 0
+        content = bytearray()
+        timers = [threading.Timer(self._slow_s, self._end_slow), threading.Timer(self._file_s, self._end_late)]
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
         try:
             with self._opener.open(url, timeout=min(STEP_S, self._file_s)) as answer:
-                content: bytes = answer.read(limit)
+                while portion := answer.read1(min(_PORTION_BYTES, limit - len(content))):
+                    content += portion
+                    self._received_bytes = len(content)
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._raise_if_cut(error)
             raise
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             self._forget()
         self._raise_if_cut(None)
-        return content
+        return bytes(content)
 
     def interrupt(self) -> None:
         """End the download in progress and refuse further ones, until `resume`."""
@@ -75,11 +87,17 @@ class Downloader:
         if self._interrupted:
             raise Interrupted from error
         if self._late:
-            raise TimeoutError(f"not complete after {self._file_s:g} s") from error
+            raise TimeoutError(self._late) from error
 
-    def _time_out(self) -> None:
+    def _end_slow(self) -> None:
         with self._lock:
-            self._late = True
+            if self._received_bytes < LEAST_BYTES:
+                self._late = f"{self._received_bytes} bytes after {self._slow_s:g} s"
+                self._cut()
+
+    def _end_late(self) -> None:
+        with self._lock:
+            self._late = f"not complete after {self._file_s:g} s"
             self._cut()
 
     def _watch(self, connected: socket.socket) -> None:
