@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import ImageError
 from edge.records import Pixels
-from edge.vision.images import MAX_PIXELS, MOST_SNAPSHOT_SCANS, decode_image, decode_snapshot
+from edge.vision.images import MAX_PIXELS, MOST_SCANS, MOST_SNAPSHOT_SCANS, decode_image, decode_snapshot
 
 NAME = Path("face")
 
@@ -89,3 +89,10 @@ def test_snapshot_that_would_cost_too_much(content: bytes, told: str) -> None:
     """Refused before it is decoded."""
     with pytest.raises(ImageError, match=told):
         decode_snapshot(content, NAME)
+
+
+def test_photo_of_too_many_scans() -> None:
+    """250 KB once took 12 s of a processor."""
+    assert decode_image(with_scans(MOST_SCANS), NAME).shape == (40, 60, 3)
+    with pytest.raises(ImageError, match="65 scans are too many; at most 64"):
+        decode_image(with_scans(MOST_SCANS + 1), NAME)

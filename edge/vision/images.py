@@ -16,7 +16,8 @@ from edge.vision.opencv import quieten
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
 MOST_SNAPSHOT_PIXELS = 1024 * 1024
-MOST_SNAPSHOT_SCANS = 20  # libjpeg writes ten for a progressive picture; each is a pass over all of it
+MOST_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
+MOST_SNAPSHOT_SCANS = 20
 _NO_SIZE = (0, 0)
 _JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
@@ -28,7 +29,8 @@ def read_image(path: Path) -> Pixels:
         (H, W, 3) uint8 BGR, turned as its EXIF orientation says; grey, CMYK, alpha and 16-bit are converted.
 
     Raises:
-        ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels.
+        ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels or
+            `MOST_SCANS`.
     """
     try:
         content = Path(path).read_bytes()
@@ -37,15 +39,19 @@ def read_image(path: Path) -> Pixels:
     return decode_image(content, path)
 
 
-def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS) -> Pixels:
+def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MOST_SCANS) -> Pixels:
     """As `read_image`, of a file's content; `path` is what it is called in errors.
 
     Raises:
-        ImageError: it is empty, truncated, not such an image, or has more than `most_pixels`.
+        ImageError: it is empty, truncated, not such an image, or has more than `most_pixels` or `most_scans`.
     """
     quieten()
     if not content:
         raise ImageError(f"{path}: an empty file (0 bytes)")
+    # One more scan for each thumbnail; in a picture's own data these two bytes never follow each other.
+    scans = content.count(_SCAN) if content.startswith(_JPEG) else 0
+    if scans > most_scans:
+        raise ImageError(f"{path}: {scans} scans are too many; at most {most_scans}")
     try:
         size = _inspect(content)
     except (struct.error, IndexError) as error:
@@ -78,10 +84,7 @@ def decode_snapshot(content: bytes, path: Path) -> Pixels:
     """
     if not content.startswith(_JPEG):
         raise ImageError(f"{path}: not a JPEG image")
-    scans = content.count(_SCAN)  # one more for each thumbnail; in a picture's own data these two bytes never follow
-    if scans > MOST_SNAPSHOT_SCANS:
-        raise ImageError(f"{path}: {scans} scans are too many; at most {MOST_SNAPSHOT_SCANS}")
-    return decode_image(content, path, MOST_SNAPSHOT_PIXELS)
+    return decode_image(content, path, MOST_SNAPSHOT_PIXELS, MOST_SNAPSHOT_SCANS)
 
 
 def _refuse_huge(path: Path, size: tuple[int, int], most_pixels: int) -> None:
