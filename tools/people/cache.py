@@ -7,6 +7,7 @@ of faces: keep it as you keep the photos. What belongs to no photo any more is w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Callable, Set
@@ -132,6 +133,9 @@ class Cache:
 
     def _give_up(self, error: sqlite3.DatabaseError) -> None:
         self.trouble = f"the cache failed and is left alone ({error})"
+        if self._database is not None:
+            with contextlib.suppress(sqlite3.Error):  # the first error says more
+                self._database.close()
         self._database = None
 
 
