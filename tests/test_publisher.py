@@ -246,7 +246,7 @@ def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Ou
         with a_door(config, outbox) as door:
             door.online()
             sent = fill(outbox, 50)
-        door.publisher.close()
+            door.publisher.close(timeout_s=DEADLINE_S)
         assert door.publisher.state.link is Link.CLOSED
         heard = until_now(subscriber, config)
     assert ids(heard) == sent
@@ -568,7 +568,7 @@ def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
             door.publisher.open(an_opening(), time.monotonic_ns())
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
         broker.join(5)
-        assert most == 2
+        assert 1 <= most <= 2  # one place is kept for an opening
         assert door.expired == []
 
 
