@@ -98,6 +98,7 @@ class EmbeddedBroker:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._loop.set_exception_handler(_quietly)
         broker = Broker(_CONFIG)
+        _deliver_before_disconnecting(broker)
         await broker.start()
         writers: set[asyncio.StreamWriter] = set()
 
@@ -120,6 +121,29 @@ class EmbeddedBroker:
         for writer in writers:
             writer.transport.abort()
         await broker.shutdown()
+
+
+def _deliver_before_disconnecting(broker: Any) -> None:
+    """Let a client that leaves be gone only when its messages have been passed on.
+
+    amqtt 0.12 acknowledges a message before it passes it on, and drops what it has acknowledged when the client
+    disconnects. On Python 3.13 the last events of a door were often lost that way.
+    """
+    handle_messages = broker._client_message_loop
+
+    async def handle_all_messages(session: Any, handler: Any) -> None:
+        wait_disconnect = handler.wait_disconnect
+
+        async def wait_until_delivered() -> Any:
+            packet = await wait_disconnect()
+            while not session.delivered_message_queue.empty():
+                await asyncio.sleep(0)
+            return packet
+
+        handler.wait_disconnect = wait_until_delivered
+        await handle_messages(session, handler)
+
+    broker._client_message_loop = handle_all_messages
 
 
 _CONFIG: dict[str, Any] = {
