@@ -309,7 +309,7 @@ def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, 
     fleet.settle()
     ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
     assert ran.code == 1
-    assert "4 doors known, 3 heard, 1 up to date" in ran.out
+    assert "4 doors known, 3 reporting, 1 up to date" in ran.out
     assert "not there yet: back, side, yard" in ran.out
 
 

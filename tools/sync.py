@@ -108,7 +108,7 @@ def _show(site: Site, name: str) -> None:
         when, reason = door.applied_at or "-", printable(door.reason)
         print(f"{mark}  {printable(door.door):20} {number:>6}  {when:24}  {reason}{proof}{away}")
     missing = [printable(door.door) for door in site.doors if not door.ok]
-    print(f"{len(site.doors)} doors known, {site.heard} heard, {len(site.doors) - len(missing)} up to date")
+    print(f"{len(site.doors)} doors known, {site.heard} reporting, {len(site.doors) - len(missing)} up to date")
     if missing:
         print(f"not there yet: {', '.join(missing)}")
 
