@@ -105,7 +105,7 @@ def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path
             page.keyboard.press("Enter")
             page.wait_for_selector("text=threshold of carol")
             sound(page)
-            page.click("text=Enrol")
+            page.click("button:has-text('Enrol')")
             page.wait_for_selector("text=published to site test")
             sound(page)
             (opening,) = ear.wait_for(Open, 1)[:1]

@@ -39,8 +39,16 @@ def vector(number: int) -> Floats:
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
 
 
+class NoEmbedder:
+    """What a door asks of an embedder beside vectors: the table of impostor distances, here empty."""
+
+    impostors = ()
+
+
 class Reading:
     """Detector and reader in one: the first pixel says who it is."""
+
+    embedder = NoEmbedder()
 
     def detect(self, frame: Frame, _known: Sequence[Face] = ()) -> list[Face]:
         if frame.pixels[0, 0, 0] == _NOBODY:
