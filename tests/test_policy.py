@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from faces import direction, track
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge import cli
@@ -423,7 +423,14 @@ def test_a_rule_for_others_changes_nothing_for_anybody_else(
     assert (before.kind, before.rule, before.reason) == (after.kind, after.rule, after.reason)
 
 
+ANNA_AT_FRONT = (("front", DoorRules("t", (Rule("r", ("anna",)),))),)
+NEVER = (("front", DoorRules("t", (Rule("r", ("anna",), Schedule(((),) * 7, None)),))),)
+HAS_LEFT = (PersonRules("p", "anna", Validity(None, datetime(2026, 1, 1).date())),)
+
+
 @given(POLICIES, IDS, DOORS, MOMENTS)
+@example(Rules(NEVER, (), Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
+@example(Rules(ANNA_AT_FRONT, HAS_LEFT, Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
 def test_without_a_clock_nothing_opens_that_would_not_open_with_it(
     rules: Rules, person: str, door: str, moment: datetime | None
 ) -> None:
