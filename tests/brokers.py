@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import pytest
 
@@ -202,6 +202,21 @@ class Relay:
                     self.cut_after = None
                     break
         _reset(source, sink)
+
+
+def read_packet(stream: BinaryIO) -> tuple[int, bytes]:
+    """One MQTT packet of at most 16 kB: its first byte and its body.
+
+    Raises:
+        ConnectionResetError: the client has hung up.
+    """
+    head = stream.read(2)
+    if len(head) < 2:
+        raise ConnectionResetError
+    size = head[1]
+    if size & 0x80:
+        size = (size & 0x7F) | stream.read(1)[0] << 7
+    return head[0], stream.read(size)
 
 
 def _reset(*sockets: socket.socket) -> None:

@@ -7,10 +7,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
-from brokers import announce, wait_until
+from brokers import announce, read_packet, wait_until
 
 from edge.checking.finding import State
 from edge.checking.network import broker_finding
@@ -54,10 +53,10 @@ class HostileBroker:
 
     def _talk(self, client: socket.socket) -> None:
         with client, client.makefile("rb") as stream, contextlib.suppress(OSError):
-            self.connects.append(packet(stream)[1])
+            self.connects.append(read_packet(stream)[1])
             client.sendall(WELCOME[self._protocol] + self._sends)
             while True:
-                kind, body = packet(stream)
+                kind, body = read_packet(stream)
                 if kind in (0x32, 0x33):  # PUBLISH, QoS 1: taken
                     size = int.from_bytes(body[:2], "big")
                     client.sendall(b"\x40\x02" + body[2 + size : 4 + size])
@@ -80,21 +79,6 @@ class HostileBroker:
 
     def close(self) -> None:
         self._server.close()
-
-
-def packet(stream: BinaryIO) -> tuple[int, bytes]:
-    """One MQTT packet: its first byte and its body.
-
-    Raises:
-        ConnectionResetError: the client has hung up.
-    """
-    head = stream.read(2)
-    if len(head) < 2:
-        raise ConnectionResetError
-    size = head[1]
-    if size & 0x80:
-        size = (size & 0x7F) | stream.read(1)[0] << 7
-    return head[0], stream.read(size)
 
 
 def head_of(size: int) -> bytes:

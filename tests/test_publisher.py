@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import paho.mqtt.client as paho
 import pytest
@@ -34,6 +33,7 @@ from brokers import (
     free_port,
     make_broker,
     needs_mosquitto,
+    read_packet,
     wait_until,
 )
 from paho.mqtt.enums import CallbackAPIVersion
@@ -605,17 +605,6 @@ def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
     assert order.count("open") == 1
     assert order[: order.index("open")].count("events") <= 3 + receive_max
     assert door.expired == []
-
-
-def read_packet(stream: BinaryIO) -> tuple[int, bytes]:
-    """One MQTT packet of at most 16 kB: its first byte and its body; ends with an OSError when the client is gone."""
-    head = stream.read(2)
-    if len(head) < 2:
-        raise ConnectionResetError
-    size = head[1]
-    if size & 0x80:
-        size = (size & 0x7F) | stream.read(1)[0] << 7
-    return head[0], stream.read(size)
 
 
 def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbox) -> None:
