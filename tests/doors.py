@@ -20,6 +20,7 @@ import pytest
 from brokers import free_port, wait_until
 
 from edge.config import MqttConfig
+from edge.daemon import Daemon
 from edge.demo.show import CLIP, GALLERY
 from edge.errors import BrokerError
 from edge.messaging.subscriber import Message, Subscriber
@@ -234,3 +235,16 @@ def _as_root(*command: str) -> bool:
         return subprocess.run(full, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def running(daemon: Daemon) -> Iterator[None]:
+    """Run a daemon in a thread until the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

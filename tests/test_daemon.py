@@ -18,6 +18,7 @@ import cv2
 import msgspec
 import pytest
 from brokers import BROKERS, AnyBroker, Mosquitto, config_for, free_port, make_broker, needs_mosquitto, wait_until
+from doors import running
 from webcam import Webcam, jpeg
 
 from edge.config import (
@@ -232,18 +233,6 @@ def test_the_watchdog_is_fed_by_processed_frames(
     assert told[0] == "READY=1"
     assert told[1] == "WATCHDOG=1"
     assert told[-1] == "STOPPING=1"
-
-
-@contextmanager
-def running(daemon: Daemon) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(20)
 
 
 def scene() -> list[bytes]:

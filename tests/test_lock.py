@@ -12,13 +12,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import picamera2_standin
 import pytest
 from brokers import config_for, free_port, make_broker, needs_mosquitto, wait_until
+from doors import running
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin
 from test_daemon import door, listening, records, stored
@@ -187,18 +187,6 @@ def at_the_door(tmp_path: Path, webcam: Webcam, mqtt: MqttConfig, **changes: obj
     return Daemon(msgspec.structs.replace(config, **changes))
 
 
-@contextmanager
-def guarding(daemon: Daemon) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.fixture
 def webcam() -> Iterator[Webcam]:
     camera = Webcam(scene())
@@ -213,7 +201,7 @@ def test_a_door_opens_its_own_lock_with_the_broker_down_and_only_once_that_is_on
     seen: list[list[str]] = []
     monkeypatch.setattr(Witness, "call", staticmethod(lambda: seen.append(_stored_kinds(tmp_path / "state"))))
     daemon = at_the_door(tmp_path, webcam, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))
-    with guarding(daemon):
+    with running(daemon):
         webcam.show(*visitor())
         wait_until(lambda: True in levels(pin), "the door opens", 30)
         wait_until(lambda: not pin.state, "and locks")
@@ -234,7 +222,7 @@ def _stored_kinds(state: Path) -> list[str]:
 def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         daemon = at_the_door(tmp_path, webcam, config_for(broker))
-        with guarding(daemon):
+        with running(daemon):
             webcam.show(*visitor())
             wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
             wait_until(lambda: True in levels(pin), "open")
@@ -249,7 +237,7 @@ def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
     """Or an opening of a few seconds would fall between two reports."""
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
-        with guarding(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
+        with running(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
             webcam.show(*visitor())
             wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
 
@@ -262,7 +250,7 @@ def test_age_of_an_opening_counted_from_its_frame(
     picamera2_standin.install(monkeypatch, sensor)
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.05)
     daemon = Daemon(door(tmp_path, "picamera2", mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1)))
-    with guarding(daemon), Clip(CLIP) as clip:
+    with running(daemon), Clip(CLIP) as clip:
         for number, frame in enumerate(itertools.islice(clip, 45), start=1):
             sensor.show(frame.pixels, age_ns=100_000_000)
             wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]
