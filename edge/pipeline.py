@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from edge.access.model import Rules, plain_rules
 from edge.access.policy import Policy
-from edge.access.rulebook import Rules, plain_rules
-from edge.config import DoorConfig
-from edge.errors import ConfigError
-from edge.identity.gallery import Gallery
-from edge.identity.retry import Retries
-from edge.identity.verdict import Judge
+from edge.core.config import DoorConfig
+from edge.core.errors import ConfigError
+from edge.core.records import Decision, Finding, Frame, Kind, Prompt, Proof, Sample, Track
 from edge.liveness.challenge import Chance
-from edge.liveness.guard import Guard
-from edge.records import Decision, Finding, Frame, Kind, Prompt, Proof, Sample, Track
-from edge.vision.metering import Meter, unmetered
+from edge.liveness.gate import Guard
+from edge.recognition.aggregator import Judge
+from edge.recognition.gallery import Gallery
+from edge.recognition.retry import Retries
+from edge.vision.face_sampler import Vision
 from edge.vision.motion import Motion
-from edge.vision.reader import Vision
+from edge.vision.stage_timing import Meter, unmetered
 from edge.vision.tracker import Tracker
 
 

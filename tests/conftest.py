@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as edge.cli does, before numpy is imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as edge.cli.main does, before numpy is imported
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from edge.config import DetectorConfig, ModelsConfig, QualityConfig
-from edge.demo.show import FOLDER
-from edge.records import Face, Frame, Pixels
+from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
+from edge.core.records import Face, Frame, Pixels
+from edge.demo.run_demo import FOLDER
 from edge.vision.camera import read_image
-from edge.vision.reader import Vision, load_vision
+from edge.vision.face_sampler import Vision, load_vision
 
 DATA = Path(__file__).parent / "data"
 

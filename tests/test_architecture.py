@@ -9,37 +9,48 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "edge").rglob("*.py"))
-PURE_ROOMS = ("edge.vision", "edge.identity", "edge.access", "edge.liveness")
-SHELL_ROOMS = ("edge.messaging", "edge.release")
-JOINED = (*PURE_ROOMS, *SHELL_ROOMS, "edge.system")  # and know nothing of the door that joins them
+PURE_ROOMS = ("edge.vision", "edge.recognition", "edge.access", "edge.liveness")
+SHELL_ROOMS = ("edge.events", "edge.outbox", "edge.mqtt", "edge.updates")
+JOINED = (*PURE_ROOMS, *SHELL_ROOMS, "edge.core")  # and know nothing of the door that joins them
 SOLE_IMPORTERS = {
     "ai_edge_litert": "edge.vision.tflite",
     "tflite_runtime": "edge.vision.tflite",
-    "paho": "edge.messaging.client",
-    "amqtt": "edge.messaging.broker",
-    "sqlite3": "edge.messaging.store",
-    "picamera2": "edge.vision.picamera",
-    "tuf": "edge.release.trust",
-    "gpiozero": "edge.door.lock",
-    "prometheus_client": "edge.door.metrics",
+    "paho": "edge.mqtt.paho_client",
+    "amqtt": "edge.mqtt.embedded_broker",
+    "sqlite3": "edge.outbox.database",
+    "picamera2": "edge.vision.camera_pi",
+    "tuf": "edge.updates.tuf_client",
+    "gpiozero": "edge.runtime.lock",
+    "prometheus_client": "edge.runtime.prometheus",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.
 PURE_STAGES = (
-    ["motion", "detector", "tracker", "landmarks", "aligner", "embedder", "quality", "reader", "lookout", "sight"],
-    ["gallery", "coarse", "fusion", "verdict", "cooldown", "lockout", "retry", "shards"],
-    ["policy", "rulebook"],
+    [
+        "motion",
+        "detector",
+        "tracker",
+        "face_mesh",
+        "aligner",
+        "embedder",
+        "quality",
+        "face_sampler",
+        "cascade_detector",
+        "camera_health",
+    ],
+    ["gallery", "shortlist", "fusion", "aggregator", "cooldown", "lockout", "retry", "gallery_chunks"],
+    ["policy", "model"],
     [
         "challenge",
         "cues",
         "evidence",
-        "guard",
-        "liveness",
-        "motion",
+        "gate",
+        "passive",
+        "head_pose",
         "mouth",
         "planar",
         "recapture",
-        "run",
-        "surroundings",
+        "window",
+        "background_motion",
     ],
 )
 IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "asyncio", "uuid", "logging"}
@@ -87,7 +98,7 @@ def test_recognition_and_messaging_do_not_know_each_other() -> None:
         return (
             (under(own, PURE_ROOMS) and under(module, SHELL_ROOMS))
             or (under(own, SHELL_ROOMS) and under(module, PURE_ROOMS))
-            or (under(own, JOINED) and under(module, ("edge.door", "edge.daemon")))
+            or (under(own, JOINED) and under(module, ("edge.runtime", "edge.runtime.daemon")))
         )
 
     assert wrong_imports(forbidden) == []

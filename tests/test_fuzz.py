@@ -18,9 +18,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from brokers import an_event, announce
-from evaluation.folds import read_pairs
-from evaluation.vectors import photos_of
 from fuzz.formats import png_with_checksums, safetensors_with_length
 from fuzz.mutate import mutated
 from fuzz.run import run_target, shared_out, table
@@ -28,22 +25,25 @@ from fuzz.target import Parse, Target, accepts, any_input, nth_input, scratch_pa
 from fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people.folder import read_card
-from releases import EMBEDDER, gallery_bytes
-from vectors import Vectors, read_vectors, save_vectors
+from support.mqtt_brokers import an_event, announce
+from support.releases import EMBEDDER, gallery_bytes
+from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
+from threshold_tools.enroll.folder import read_card
+from threshold_tools.evaluate.cross_validation import read_pairs
+from threshold_tools.evaluate.vectors import photos_of
 
-from edge.commands.events import as_json, readable
-from edge.config import OutboxConfig, read_config
-from edge.errors import ConfigError, InputError, ModelError, ReleaseError
-from edge.identity import gallery, shards
-from edge.identity.gallery import load_gallery
-from edge.messaging.channels import Channel
-from edge.messaging.events import EventKind, decode
-from edge.messaging.outbox import Outbox
-from edge.messaging.packets import Incoming
-from edge.messaging.subscriber import Message, _message
-from edge.release.layout import decode_release
-from edge.replaying.expected import read_expected
+from edge.cli.events import as_json, readable
+from edge.core.config import OutboxConfig, read_config
+from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
+from edge.events.schema import EventKind, decode
+from edge.events.topics import Channel
+from edge.mqtt.messages import Incoming
+from edge.mqtt.subscriber import Message, _message
+from edge.outbox.outbox import Outbox
+from edge.recognition import gallery, gallery_chunks
+from edge.recognition.gallery import load_gallery
+from edge.replay.expected import read_expected
+from edge.updates.release_format import decode_release
 from edge.vision.manifest import read_manifest
 
 FEW = {"outbox-db": 20, "clip": 15, "tuf-metadata": 15, "mqtt-packets": 20}
@@ -306,7 +306,7 @@ def test_a_gallery_with_a_single_threshold_for_all_is_damaged(tmp_path: Path) ->
 def test_a_damaged_gallery_is_not_held_against_another(damaged: bytes) -> None:
     """`retained` promises ValueError, whatever library meets the damage first."""
     with pytest.raises(ValueError, match=r"column|header"):
-        shards.retained(safetensors_with_length(damaged), gallery_bytes([2, 3]))
+        gallery_chunks.retained(safetensors_with_length(damaged), gallery_bytes([2, 3]))
 
 
 @pytest.mark.parametrize("person", [b"p000001Person", b"\tp000001Pers.", b"p000\xff01\tPers", b"p\xc3\tPerson N"])

@@ -20,19 +20,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
-from adaptation.catalogue import LOSSES
-from adaptation.comparison import adapt
-from adaptation.head import read_head, save_head, through
-from adaptation.report import Part, show
-from adaptation.training import Course
-from evaluation.vectors import read_photos
-from vectors import Vectors, read_vectors, save_vectors
+from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
+from threshold_tools.evaluate.vectors import read_photos
+from threshold_tools.lab.metric_learning.comparison import adapt
+from threshold_tools.lab.metric_learning.head import read_head, save_head, through
+from threshold_tools.lab.metric_learning.losses_registry import LOSSES
+from threshold_tools.lab.metric_learning.report import Part, show
+from threshold_tools.lab.metric_learning.training import Course
 
-from edge.errors import InputError
-from edge.program import run
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import replace_file
 
 
 def put_behind(head_file: Path, source: Path, out: Path) -> None:
@@ -107,7 +106,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _plot(path: Path, parts: Sequence[Part]) -> None:
-    from adaptation.plot import draw
+    from threshold_tools.lab.metric_learning.plot import draw
 
     replace_file(path, draw(parts))
     print(f"{path}: written", file=sys.stderr)

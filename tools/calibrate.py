@@ -23,22 +23,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from calibration.forecast import SEED, Genuine, from_strangers, from_table, wishes_up_to
-from calibration.rates import Attempts, FalseOpens, Limits, attempts, limits
-from calibration.report import Report, Row, show
-from calibration.tail import FEWEST, Sorted
-from calibration.vectors import Faces, read_faces
-from outputs import need_gallery_name
-from thresholds import table_reach
+from threshold_tools.calibrate.forecast import SEED, Genuine, from_strangers, from_table, wishes_up_to
+from threshold_tools.calibrate.rates import Attempts, FalseOpens, Limits, attempts, limits
+from threshold_tools.calibrate.report import Report, Row, show
+from threshold_tools.calibrate.tail import FEWEST, Sorted
+from threshold_tools.calibrate.vectors import Faces, read_faces
+from threshold_tools.outputs import need_gallery_name
+from threshold_tools.thresholds import table_reach
 
-from edge.errors import InputError
-from edge.identity.gallery import Gallery, load_gallery, save_gallery
-from edge.program import run
-from edge.records import Floats
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.core.records import Floats
+from edge.recognition.gallery import Gallery, load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
 
 DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are
@@ -191,7 +190,7 @@ def _plot(path: Path, opens: FalseOpens | None, genuine: Genuine | None, rules: 
     if opens is None:
         raise InputError("--plot shows the strangers: give --strangers")
     try:
-        from calibration.plot import draw
+        from threshold_tools.calibrate.plot import draw
     except ImportError as error:
         raise InputError("--plot needs matplotlib; run: pip install -e '.[desktop]' in Threshold's folder") from error
     own = None

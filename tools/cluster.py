@@ -21,23 +21,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from clustering.density import density
-from clustering.kmeans import kmeans
-from clustering.projector import export
-from clustering.report import Report, person_of, show
-from clustering.score import score
-from clustering.sheet import sheet
 from numpy.typing import NDArray
-from thresholds import FARTHEST_SQ, distance_at
-from vectors import Vectors, embed_photos, read_vectors
+from threshold_tools.cluster.contact_sheet import sheet
+from threshold_tools.cluster.density import density
+from threshold_tools.cluster.kmeans import kmeans
+from threshold_tools.cluster.projector import export
+from threshold_tools.cluster.report import Report, person_of, show
+from threshold_tools.cluster.score import score
+from threshold_tools.embeddings import Vectors, embed_photos, read_vectors
+from threshold_tools.thresholds import FARTHEST_SQ, distance_at
 
-from edge.errors import InputError
-from edge.program import run
-from edge.records import Floats
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.core.records import Floats
 from edge.vision.manifest import default_folder, read_manifest
 
 NEAR_FMR = 1e-6

@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import desktop  # noqa: F401
 import msgspec
 import numpy as np
 from peers import accuracy, ours, with_dlib, with_opencv
@@ -37,9 +36,9 @@ from peers.speed import Laps, in_turn, one_thread
 from edge import __version__
 from edge.bench.scenes import scenes
 from edge.bench.search import quotient
-from edge.config import ModelsConfig
-from edge.errors import InputError
-from edge.program import run
+from edge.core.cli_support import run
+from edge.core.config import ModelsConfig
+from edge.core.errors import InputError
 from edge.vision.camera import read_image
 
 PACKAGES = ("ai-edge-litert", "tflite-runtime", "dlib-bin")

@@ -25,15 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from vectors import read_vectors
+from threshold_tools.embeddings import read_vectors
 
 from edge.bench.search import DIMENSION, DIRECTIONS, crowd, gallery_of, in_turn, probes_of, quotient
-from edge.errors import InputError
-from edge.program import run
-from edge.records import Floats
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.records import Floats
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 PEERS = {"faiss": "faiss", "usearch": "usearch"}  # name, module

@@ -1,6 +1,6 @@
 """Write the MQTT contract from the types that doors send by: docs/contract.md, docs/asyncapi.json, docs/schemas.
 
-.venv/bin/python tools/contract.py            # after a change of edge/messaging/events.py or channels.py
+.venv/bin/python tools/contract.py            # after a change of edge/events/schema.py or channels.py
 .venv/bin/python tools/contract.py --check    # 1 if a file is not what it would write
 """
 
@@ -12,15 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 from contracting.document import asyncapi
 from contracting.page import page
 from contracting.schemas import Schema, schema_of
 
-from edge.errors import ExpectationError
-from edge.messaging.channels import Channel
-from edge.program import run
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import ExpectationError
+from edge.core.files import replace_file
+from edge.events.topics import Channel
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -14,10 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from vectors import embed_photos, save_vectors
+from threshold_tools.embeddings import embed_photos, save_vectors
 
-from edge.errors import InputError
-from edge.program import run
+from edge.core.cli_support import run
+from edge.core.errors import InputError
 
 
 def embed(folder: Path, out: Path, *, mirror: bool) -> None:

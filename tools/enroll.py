@@ -30,15 +30,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from outputs import need_gallery_name
-from people.commandline import FIRST_WORDS, commands, need_folders, tell, tell_review
-from people.making import make_gallery, thresholds_of
-from people.review import ONE_STRANGER_IN, review
-from people.sight import ENROL_QUALITY
-from photos import PhotoReader
-from thresholds import table_reach
+from threshold_tools.enroll.cli import FIRST_WORDS, commands, need_folders, tell, tell_review
+from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY
+from threshold_tools.enroll.review import ONE_STRANGER_IN, review
+from threshold_tools.outputs import need_gallery_name
+from threshold_tools.photos import PhotoReader
+from threshold_tools.thresholds import table_reach
 
-from edge.program import run
+from edge.core.cli_support import run
 
 
 def enrol(

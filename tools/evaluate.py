@@ -22,17 +22,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
-from evaluation import pairs, protocols, search
-from evaluation.closed import CLOSED_PHOTOS, closed_set
-from evaluation.groups import Limit, measure_group, read_groups
-from evaluation.report import Report, show
-from evaluation.vectors import Photos, read_photos
+from threshold_tools.evaluate import open_set_identification, protocols, verification
+from threshold_tools.evaluate.by_group import Limit, measure_group, read_groups
+from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, closed_set
+from threshold_tools.evaluate.report import Report, show
+from threshold_tools.evaluate.vectors import Photos, read_photos
 
-from edge.errors import InputError
-from edge.program import run
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import replace_file
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
 GROUP_FMRS = (1e-3, 1e-4)
@@ -45,7 +44,7 @@ class Evaluation:
 
     report: Report
     photos: Photos
-    swept: pairs.Sweep | None
+    swept: verification.Sweep | None
 
 
 def evaluate(
@@ -71,7 +70,7 @@ def evaluate(
         ten_fold = protocols.ten_fold(photos, pairs_file, seed)
         if ten_fold is None:
             notes.append("no folds: they take 20 people, 10 of them with two photos, or a pairs file")
-        swept = pairs.sweep(photos)
+        swept = verification.sweep(photos)
         if swept is None:
             notes.append("no pairs: they take two people with a face, one of them with two photos")
     if "closed-set" in wanted:
@@ -79,9 +78,9 @@ def evaluate(
         closed = protocols.closed_set(photos, named) if named else None
         if named is None:
             notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
-    tried: dict[int, search.Open] = {}
-    for images in search.ENROLLED if "open-set" in wanted else ():
-        one = search.open_set(photos, images, seed)
+    tried: dict[int, open_set_identification.Open] = {}
+    for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
+        one = open_set_identification.open_set(photos, images, seed)
         if one is None:
             notes.append(
                 f"no open set with {images} enrolled: it takes somebody with {images + 1} photos, and strangers"
@@ -156,7 +155,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _write_page(path: Path, done: Evaluation, folder: Path | None) -> None:
     try:
-        from evaluation.page import page
+        from threshold_tools.evaluate.page import page
     except ImportError as error:
         raise InputError("--html needs matplotlib; run: pip install -e '.[desktop]' in Threshold's folder") from error
     replace_file(path, page(done.report, done.photos, done.swept, folder).encode(), private=True)

@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
-from spoofing.trials import SPECIES, Model, ready, summary, try_one
+from threshold_tools.pad.trials import SPECIES, Model, ready, summary, try_one
 from tqdm import tqdm
 
-from edge.commands.command import print_json
-from edge.errors import InputError
-from edge.program import run
+from edge.cli.command import print_json
+from edge.core.cli_support import run
+from edge.core.errors import InputError
 from edge.vision.camera import read_image
 
 _PICTURES = frozenset({".jpg", ".jpeg", ".png"})

@@ -12,18 +12,17 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import numpy as np
-from spoofing.actors import IdlePhoto
-from spoofing.trials import Model, ready
-from spoofing.turns import stand
+from threshold_tools.pad.actors import IdlePhoto
+from threshold_tools.pad.trials import Model, ready
+from threshold_tools.pad.turns import stand
 
-from edge.config import CameraConfig
-from edge.errors import InputError
-from edge.program import run
-from edge.records import Floats, Frame, Pixels
+from edge.core.cli_support import run
+from edge.core.config import CameraConfig
+from edge.core.errors import InputError
+from edge.core.records import Floats, Frame, Pixels
 from edge.vision.camera import open_camera, read_image
-from edge.vision.reader import Vision
+from edge.vision.face_sampler import Vision
 
 # Of the mesh of MediaPipe: outer corner, two points of the upper lid, inner corner, and the two of the lower lid below.
 _EYES = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380))

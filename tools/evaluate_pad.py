@@ -19,21 +19,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import msgspec
-import pages
-from spoofing.candidates import CANDIDATES
-from spoofing.report import PadReport, measure, show
-from spoofing.stills import StillReport, choose, look, measure_stills, show_stills
-from spoofing.watch import Case, read_cases, ready, watch
+from threshold_tools import pages
+from threshold_tools.pad.candidates import CANDIDATES
+from threshold_tools.pad.report import PadReport, measure, show
+from threshold_tools.pad.stills import StillReport, choose, look, measure_stills, show_stills
+from threshold_tools.pad.watch import Case, read_cases, ready, watch
 
-from edge.config import LivenessConfig
-from edge.errors import InputError
-from edge.program import run
-from edge.system.files import replace_file
-from edge.vision.reader import Vision
+from edge.core.cli_support import run
+from edge.core.config import LivenessConfig
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.vision.face_sampler import Vision
 
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
 _NUAA = "nuaa-dev, equal errors on its seven people; not other people, if yours are these"

@@ -19,17 +19,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
-from fusion import tracks, visits
-from fusion.looks import take_looks
-from fusion.power import power
-from fusion.report import Fused, Report, Visits, show
-from thresholds import distance_at, threshold_sq
+from threshold_tools.lab.fusion import min_samples_sim, track_fusion
+from threshold_tools.lab.fusion.quality_power import power
+from threshold_tools.lab.fusion.report import Fused, Report, Visits, show
+from threshold_tools.lab.fusion.samples import take_looks
+from threshold_tools.thresholds import distance_at, threshold_sq
 
-from edge.config import DoorConfig, read_config
-from edge.errors import InputError
-from edge.program import run
+from edge.core.cli_support import run
+from edge.core.config import DoorConfig, read_config
+from edge.core.errors import InputError
 
 MEASUREMENTS = ("power", "fusion", "visits")
 FMR = 1e-4  # of the distance beyond which a single look is a false non-match
@@ -57,13 +56,13 @@ def measure(
         notes.append("no cues: they take people with three photos")
     fused: list[Fused] = []
     visited: list[Visits] = []
-    for kind in tracks.KINDS_OF_TRACKS:
-        for length in tracks.LENGTHS if "fusion" in wanted else ():
-            one = tracks.measure(looks, kind, length, seed)
+    for kind in track_fusion.KINDS_OF_TRACKS:
+        for length in track_fusion.LENGTHS if "fusion" in wanted else ():
+            one = track_fusion.measure(looks, kind, length, seed)
             if one is not None:
                 fused.append(one)
         if "visits" in wanted:
-            visited += visits.measure(looks, kind, threshold_for, config.verdict, seed)
+            visited += min_samples_sim.measure(looks, kind, threshold_for, config.verdict, seed)
     few = "they take 10 people with four photos or more, and 10 with fewer, with as many looks as a track has"
     if not fused and "fusion" in wanted:
         notes.append(f"no fusion: {few}")

@@ -18,24 +18,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
-from explanation import words
-from explanation.occlusion import drive
-from explanation.page import page
-from explanation.report import Explanation, Shown
-from explanation.subject import Subject, Viewer
-from explanation.visit import Door, enrolled_alone, near, nearest_people, row_of, visit
-from photos import SUFFIXES
-from thresholds import share_at
+from threshold_tools.explain import text_report
+from threshold_tools.explain.occlusion_map import drive
+from threshold_tools.explain.page import page
+from threshold_tools.explain.photo import Subject, Viewer
+from threshold_tools.explain.report import Explanation, Shown
+from threshold_tools.explain.simulated_visit import Door, enrolled_alone, near, nearest_people, row_of, visit
+from threshold_tools.photos import SUFFIXES
+from threshold_tools.thresholds import share_at
 
-from edge.access.rules import rules_of
-from edge.config import AccessConfig, DoorConfig, read_config
-from edge.errors import InputError
-from edge.identity.gallery import load_gallery
-from edge.program import moment_ns, run
-from edge.records import Floats
-from edge.system.files import replace_file
+from edge.access.policy_file import rules_of
+from edge.core.cli_support import moment_ns, run
+from edge.core.config import AccessConfig, DoorConfig, read_config
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.core.records import Floats
+from edge.recognition.gallery import load_gallery
 from edge.vision.manifest import Operating
 
 
@@ -98,7 +97,7 @@ def explain(
         nearest=nearest if gallery else [],
         gallery=str(gallery or ""),
         answer=answer,
-        verdict=words.sentences(a.shown, answer, nearest[0], alone=gallery is None),
+        verdict=text_report.sentences(a.shown, answer, nearest[0], alone=gallery is None),
         embedder_sha256=viewer.reader.embedder_sha256,
     )
     return Explained(found, a, b)
@@ -152,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.out is not None:
         replace_file(given.out, page(done.found, done.a, done.b).encode(), private=True)
         print(f"{given.out}: written", file=sys.stderr)
-    print(msgspec.json.encode(done.found).decode() if given.json else words.show(done.found))
+    print(msgspec.json.encode(done.found).decode() if given.json else text_report.show(done.found))
 
 
 def _config(given: argparse.Namespace) -> DoorConfig:

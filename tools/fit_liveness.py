@@ -20,20 +20,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import desktop  # noqa: F401
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
-from spoofing.disturbances import DISTURBANCES, UNDISTURBED
-from spoofing.simulate import FLAT_PHOTOS, REPLAY
-from spoofing.watch import GENUINE, SIMULATED, Case, read_cases, ready, watch
+from threshold_tools.pad.disturbances import DISTURBANCES, UNDISTURBED
+from threshold_tools.pad.simulate import FLAT_PHOTOS, REPLAY
+from threshold_tools.pad.watch import GENUINE, SIMULATED, Case, read_cases, ready, watch
 
-from edge.config import LivenessConfig
-from edge.errors import InputError
+from edge.core.cli_support import run
+from edge.core.config import LivenessConfig
+from edge.core.errors import InputError
 from edge.liveness.cues import TABLE, Values
-from edge.program import run
-from edge.vision.reader import Vision
+from edge.vision.face_sampler import Vision
 
 Reals = NDArray[np.float64]
 

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from photos import photos_in
-from spoofing.simulate import REPLAY, SPECIES, draw_scene, shoot
-from spoofing.watch import GENUINE, SIMULATED
+from threshold_tools.pad.simulate import REPLAY, SPECIES, draw_scene, shoot
+from threshold_tools.pad.watch import GENUINE, SIMULATED
+from threshold_tools.photos import photos_in
 
-from edge.errors import InputError
-from edge.program import run
-from edge.records import Pixels
-from edge.system.files import make_private_file, make_private_folder
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import make_private_file, make_private_folder
+from edge.core.records import Pixels
 from edge.vision.camera import read_image
-from edge.vision.recorded import Clip
+from edge.vision.camera_file import Clip
 
 _CLIPS = ("*.avi", "*.mp4", "*.mpg", "*.mkv", "*.gif")
 _MOST_FRAMES = 150

@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InputError, ThresholdError
-from edge.records import Floats, Pixels
+from edge.core.errors import InputError, ThresholdError
+from edge.core.records import Floats, Pixels
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE_PX = (640, 480)

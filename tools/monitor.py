@@ -31,18 +31,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import desktop  # noqa: F401
-
-from edge.config import MqttConfig, read_config
-from edge.errors import InputError
-from edge.messaging.channels import Topics
-from edge.messaging.endpoint import read_endpoint
-from edge.program import run
-from edge.system.terminal import PrintableFormatter
+from edge.core.cli_support import run
+from edge.core.config import MqttConfig, read_config
+from edge.core.errors import InputError
+from edge.core.terminal import PrintableFormatter
+from edge.events.topics import Topics
+from edge.mqtt.broker_endpoint import read_endpoint
 
 if TYPE_CHECKING:
-    from monitoring.guard import Rules
-    from monitoring.publishing import Publishing
+    from threshold_tools.monitor.publishing import Publishing
+    from threshold_tools.monitor.security import Rules
 
 PORT = 8450
 log = logging.getLogger("monitor")
@@ -115,15 +113,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
-    from monitoring import review, unknown
-    from monitoring.app import House, make_app
-    from monitoring.crops import Crops
-    from monitoring.history import Bounds, History
-    from monitoring.hub import RING, Hub
-    from monitoring.listener import Listener
-    from monitoring.naming import Namer
-    from monitoring.people import Reviewer
-    from monitoring.server import serving
+    from threshold_tools.monitor import people_routes, unknown_routes
+    from threshold_tools.monitor.app import House, make_app
+    from threshold_tools.monitor.enrol_unknown import Namer
+    from threshold_tools.monitor.face_store import Crops
+    from threshold_tools.monitor.history import Bounds, History
+    from threshold_tools.monitor.hub import RING, Hub
+    from threshold_tools.monitor.listener import Listener
+    from threshold_tools.monitor.people import Reviewer
+    from threshold_tools.monitor.server import serving
 
     publishing = _publishing(arguments, mqtt) if arguments.publish else None
     rules, token = _rules(arguments)
@@ -142,9 +140,9 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     more = []
     if crops:
         namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
-        more.append((unknown.PLACE, unknown.unknown_routes(crops, namer, reviewer, history)))
+        more.append((unknown_routes.PLACE, unknown_routes.unknown_routes(crops, namer, reviewer, history)))
     if reviewer:
-        more.append((review.PLACE, review.people_routes(reviewer)))
+        more.append((people_routes.PLACE, people_routes.people_routes(reviewer)))
     app = make_app(House(hub, history, rules, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
@@ -156,9 +154,9 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
 
 def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
     """The keys are opened now, while somebody is there to give the password."""
-    from monitoring.publishing import Publishing
-    from releasing.keys import load_keys, password
-    from releasing.repository import Repository
+    from threshold_tools.monitor.publishing import Publishing
+    from threshold_tools.release.keys import load_keys, password
+    from threshold_tools.release.repository import Repository
 
     Repository(arguments.publish, {})  # says if it is none
     signers = load_keys([arguments.publish / "keys"], password())
@@ -167,8 +165,8 @@ def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
 
 def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
     """Who is let in, and the token where it was made now."""
-    from monitoring.guard import Rules
-    from monitoring.keys import Keys, read_token
+    from threshold_tools.monitor.security import Rules
+    from threshold_tools.monitor.sessions import Keys, read_token
 
     try:
         loopback = ipaddress.ip_address(arguments.listen).is_loopback

@@ -10,9 +10,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from releasing.commands import add_publishing_options, gather, open_repository, release_as_asked, target_of, tell
+from threshold_tools.release.commands import (
+    add_publishing_options,
+    gather,
+    open_repository,
+    release_as_asked,
+    target_of,
+    tell,
+)
 
-from edge.program import run
+from edge.core.cli_support import run
 
 
 def main() -> int:

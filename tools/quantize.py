@@ -12,23 +12,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-import desktop  # noqa: F401
 import msgspec
 import numpy as np
-from quantization import calibrate, compare, edgetpu, photos, reports, verify
-from quantization.fetch import cache_folder, fetch_original
-from quantization.measured import Measured, read_measured, write_measured
-from quantization.recipe import RECIPES, Recipe, make
-from quantization.runner import FloatRunner, IntegerRunner
-from quantization.stages import TEMPLATE_PX, Cropper, Finder
 from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
+from threshold_tools.quantize import calibrate, calibration_photos, compare, compare_outputs, edgetpu, report_files
+from threshold_tools.quantize.calibration_data import Measured, read_measured, write_measured
+from threshold_tools.quantize.fetch import cache_folder, fetch_original
+from threshold_tools.quantize.recipe import RECIPES, Recipe, make
+from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
+from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, Finder
 
-from edge.errors import InputError
-from edge.program import run
-from edge.records import Floats, Pixels
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.core.records import Floats, Pixels
 from edge.vision.manifest import Manifest, Model, Tensor, read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.edgetpu:
         return for_edgetpu(chosen, options.out)
     if options.chain is not None:
-        return _show(*reports.chains(options.chain, options.out, _originals(RECIPES), _track))
+        return _show(*report_files.chains(options.chain, options.out, _originals(RECIPES), _track))
     if options.layers is not None:
-        return _show(*reports.layers_of(chosen, options.layers, options.out, _originals(RECIPES), _track))
+        return _show(*report_files.layers_of(chosen, options.layers, options.out, _originals(RECIPES), _track))
     if options.calibrate is not None:
         measure(chosen, options.calibrate, options.out)
     write(chosen, options.out, options.images)
@@ -179,7 +178,7 @@ def for_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
 
 def measure(chosen: dict[str, Recipe], faces: Path, folder: Path) -> None:
     """Measure and write `folder`/ranges for the chosen models."""
-    paths = photos.find(faces)
+    paths = calibration_photos.find(faces)
     originals = _originals(RECIPES)
     floats = calibrate.float_runners(RECIPES, originals)
     for name, recipe in chosen.items():
@@ -198,11 +197,11 @@ def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: 
     runner = IntegerRunner(embedder)
     cropper = Cropper(Finder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
     crops: dict[str, list[Pixels]] = {}
-    people = photos.people(paths, faces)
+    people = calibration_photos.people(paths, faces)
     for person in rich_track(
         people, description="strangers: faces", console=console, transient=True, disable=not console.is_terminal
     ):
-        found = (cropper.crop(photos.read(path)) for path in people[person])
+        found = (cropper.crop(calibration_photos.read(path)) for path in people[person])
         kept = [crop.face for crop in found if crop is not None]
         if kept:
             crops[person] = kept
@@ -221,7 +220,7 @@ def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
     """Make the chosen models, compare them with their originals, write them and the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     known = read_manifest(folder).models if (folder / "manifest.json").is_file() else {}
-    paths = photos.find(images or PORTRAITS)
+    paths = calibration_photos.find(images or PORTRAITS)
     where = "photos" if images else "bundled portraits"
     originals = _originals(RECIPES)
     floats = calibrate.float_runners(RECIPES, originals)
@@ -230,8 +229,14 @@ def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
     for name, recipe in chosen.items():
         content = make(recipe, originals[name], read_measured(folder, name))
         seen = _comparison_images(recipe, paths, floats)
-        report = verify.compare(recipe, floats[name], IntegerRunner(content), _track(seen, f"{name}: comparing"))
-        report = {"images": f"{len(paths)} {where}", **report, **verify.measure_time(recipe, originals[name], content)}
+        report = compare_outputs.compare(
+            recipe, floats[name], IntegerRunner(content), _track(seen, f"{name}: comparing")
+        )
+        report = {
+            "images": f"{len(paths)} {where}",
+            **report,
+            **compare_outputs.measure_time(recipe, originals[name], content),
+        }
         sha256 = hashlib.sha256(content).hexdigest()
         unchanged = images is None and name in known and known[name].sha256 == sha256
         measured = read_measured(folder, name)
@@ -250,11 +255,11 @@ def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
 
 def _comparison_images(recipe: Recipe, paths: list[Path], floats: dict[str, FloatRunner]) -> list[Pixels]:
     if recipe.job == "detector":
-        return list(photos.scenes(paths, SCENES, seed=1))
+        return list(calibration_photos.scenes(paths, SCENES, seed=1))
     return calibrate.pictures(recipe, paths, RECIPES, floats, CROPS)
 
 
-def _entry(recipe: Recipe, content: bytes, measured: Measured, report: verify.Report) -> Model:
+def _entry(recipe: Recipe, content: bytes, measured: Measured, report: compare_outputs.Report) -> Model:
     runner = IntegerRunner(content)
     return Model(
         file=recipe.file,

@@ -15,25 +15,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import desktop  # noqa: F401
 import numpy as np
-from quantization import calibrate, photos
-from quantization.graph import write_graph
-from quantization.measured import read_measured, write_measured
-from quantization.recipe import canonical, make
-from quantization.runner import FloatRunner, IntegerRunner, paired_ms
 from quantize import PORTRAITS
 from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
-from spoofing.candidates import MARGIN
-from spoofing.networks import FOLDER, NETWORKS, Network, drawn
-from spoofing.stills import face_of
-from spoofing.watch import ready
+from threshold_tools.pad.candidates import MARGIN
+from threshold_tools.pad.networks import FOLDER, NETWORKS, Network, drawn
+from threshold_tools.pad.stills import face_of
+from threshold_tools.pad.watch import ready
+from threshold_tools.quantize import calibrate, calibration_photos
+from threshold_tools.quantize.calibration_data import read_measured, write_measured
+from threshold_tools.quantize.graph import write_graph
+from threshold_tools.quantize.recipe import canonical, make
+from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, paired_ms
 
-from edge.program import run
-from edge.records import Floats, Pixels
-from edge.system.files import replace_file
+from edge.core.cli_support import run
+from edge.core.files import replace_file
+from edge.core.records import Floats, Pixels
 
 CALIBRATED_ON = 120  # photos
 COMPARED_ON = 200
@@ -61,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     if given.calibrate:
         measure(given.calibrate)
-    faces = _faces(photos.find(given.images), COMPARED_ON)
+    faces = _faces(calibration_photos.find(given.images), COMPARED_ON)
     table = Table("candidate", f"int8 against float, {len(faces)} faces", "", title="1 thread")
     for name, network in NETWORKS.items():
         recipe, original = network.recipe, network.original()
@@ -79,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def measure(folder: Path) -> None:
     """Write tools/spoofing/ranges/ from what the networks make of these faces."""
-    paths = photos.find(folder)
+    paths = calibration_photos.find(folder)
     faces = _faces(paths, CALIBRATED_ON)
     for name, network in NETWORKS.items():
         side = network.floating().size_px
@@ -117,7 +116,10 @@ def _ranks(scores: Floats) -> Floats:
 def _faces(paths: list[Path], count: int) -> list[Pixels]:
     """What the candidates see of at most so many photos, evenly spaced."""
     vision = ready()
-    return [face_of(photos.read(path), vision, MARGIN) for path in _track(photos.spread(paths, count), "faces")]
+    return [
+        face_of(calibration_photos.read(path), vision, MARGIN)
+        for path in _track(calibration_photos.spread(paths, count), "faces")
+    ]
 
 
 def _track(items: Sequence[Item], what: str) -> Iterable[Item]:

@@ -1,6 +1,6 @@
 """Write docs/configuration.md, the reference of door.toml, from the types that read it.
 
-.venv/bin/python tools/reference.py            # after a change of edge/config.py
+.venv/bin/python tools/reference.py            # after a change of edge/core/config.py
 .venv/bin/python tools/reference.py --check    # 1 if the page is not what it would write
 """
 
@@ -15,23 +15,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import desktop  # noqa: F401
 import msgspec
 
-from edge import config
-from edge.config import DoorConfig
-from edge.errors import ExpectationError
-from edge.program import run
-from edge.system.files import replace_file
-from edge.tables import Table
+from edge.core import config
+from edge.core.cli_support import run
+from edge.core.config import DoorConfig
+from edge.core.errors import ExpectationError
+from edge.core.files import replace_file
+from edge.core.toml_config import Table
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 _HEAD = """# door.toml
 
 Every key of a door's configuration, with its default; `site` and `door` alone have none. This page is written by
-`tools/reference.py` from the types in `edge/config.py`. An unknown key, a wrong type or a value out of range is refused
-at start, with its place and the nearest known key. Distances are squared Euclidean distances of unit vectors, 0 to 4:
-lower is nearer, and a lower threshold is stricter.
+`tools/reference.py` from the types in `edge/core/config.py`. An unknown key, a wrong type or a value out of range is
+refused at start, with its place and the nearest known key. Distances are squared Euclidean distances of unit vectors,
+0 to 4: lower is nearer, and a lower threshold is stricter.
 """
 _TABLE = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
 

@@ -22,12 +22,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import desktop  # noqa: F401
 import msgspec
 from soaking.hours import HoursReport, hours_run
 from soaking.kills import KillReport, kill_run
 
-from edge.program import run
+from edge.core.cli_support import run
 
 PERIODS = 24
 MOST_GROWTH = 0.02

@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 
 import msgspec
-from releasing.commands import (
+from threshold_tools.release.commands import (
     Target,
     add_broker_options,
     add_publishing_options,
@@ -29,18 +29,18 @@ from releasing.commands import (
     target_of,
     tell,
 )
-from releasing.doors import Site, forget, status
-from releasing.keys import make_key, password
-from releasing.repository import ROLES, Repository
-from releasing.signatures import read_keys
-from releasing.transport import export
+from threshold_tools.release.keys import make_key, password
+from threshold_tools.release.repository import ROLES, Repository
+from threshold_tools.release.signatures import read_keys
+from threshold_tools.release.site_status import Site, forget, status
+from threshold_tools.release.transport import export
 
-from edge.errors import ReleaseError
-from edge.identity.shards import ids
-from edge.program import run
-from edge.release.layout import GALLERY, Release
-from edge.system.files import make_private_folder
-from edge.system.terminal import printable
+from edge.core.cli_support import run
+from edge.core.errors import ReleaseError
+from edge.core.files import make_private_folder
+from edge.core.terminal import printable
+from edge.recognition.gallery_chunks import ids
+from edge.updates.release_format import GALLERY, Release
 
 
 def init(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from edge.access.rulebook import PersonRules, Rule, Rules
-from edge.config import VerdictConfig
-from edge.records import Decision, Finding, Kind, Proof, Verdict, strictest
+from edge.access.model import PersonRules, Rule, Rules
+from edge.core.config import VerdictConfig
+from edge.core.records import Decision, Finding, Kind, Proof, Verdict, strictest
 
 
 class Policy:

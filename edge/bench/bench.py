@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from edge import __version__
-from edge.bench import SECTIONS, power, search, start, steps, visits
-from edge.bench.doors import Broker, broker
-from edge.bench.figures import Figure
+from edge.bench import SECTIONS, cpu_per_hour, pipeline_stages, search, startup_latency, visit_latency
+from edge.bench.processes import Broker, broker
 from edge.bench.report import Report
-from edge.config import ModelsConfig
+from edge.bench.statistics import Figure
+from edge.core.config import ModelsConfig
 from edge.vision.tflite import Model
 
 _NEED_A_BROKER = {"run", "start"}
@@ -58,16 +58,16 @@ def bench(
 
 def _section(name: str, models: ModelsConfig, turns: int, quick: bool, beside: Broker | None) -> list[Figure]:
     measures: dict[str, Callable[[Broker], list[Figure]]] = {
-        "run": lambda broker: visits.measure(models, max(3, turns * 3 // 4), broker),
-        "start": lambda broker: start.measure(models, max(3, turns // 15), broker),
+        "run": lambda broker: visit_latency.measure(models, max(3, turns * 3 // 4), broker),
+        "start": lambda broker: startup_latency.measure(models, max(3, turns // 15), broker),
     }
     if name in measures:
         assert beside is not None, "the broker was started"
         return measures[name](beside)
     if name == "steps":
-        return steps.measure(models, turns)
+        return pipeline_stages.measure(models, turns)
     if name == "power":
-        return power.measure(models, max(3, turns // 10))
+        return cpu_per_hour.measure(models, max(3, turns // 10))
     return search.measure(quick)
 
 

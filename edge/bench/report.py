@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from edge.bench.figures import Figure
-from edge.decoding import UNREADABLE
-from edge.errors import InputError
+from edge.bench.statistics import Figure
+from edge.core.decoding import UNREADABLE
+from edge.core.errors import InputError
 
 _SLIGHT = 0.02  # a change of less than this share is never told, however steady the machine
 _ONE_RUN = 0.05  # the same for a figure that was measured only once

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.config import DetectorConfig, ModelsConfig
-from edge.demo.show import CLIP
-from edge.records import Box, Face, Frame, Pixels
+from edge.core.config import DetectorConfig, ModelsConfig
+from edge.core.records import Box, Face, Frame, Pixels
+from edge.demo.run_demo import CLIP
 from edge.vision.camera import Clip
 from edge.vision.detector import Detector
 from edge.vision.tflite import Model

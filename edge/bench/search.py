@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import numpy as np
 
-from edge.bench.figures import Figure
-from edge.identity.gallery import Gallery, GalleryInfo
-from edge.records import Floats, Person
-from edge.system.stopwatch import Timing, timing
+from edge.bench.statistics import Figure
+from edge.core.records import Floats, Person
+from edge.core.stage_statistics import Timing, timing
+from edge.recognition.gallery import Gallery, GalleryInfo
 
 COUNTS = (100, 1_000, 10_000, 100_000, 1_000_000)
 DIMENSION = 192

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edge.bench.figures import Figure
 from edge.bench.report import Change, Comparison, Report
+from edge.bench.statistics import Figure
 
 _NAME = 46
 _CPU = "CPU "  # before the unit of a figure in processor time

@@ -1,7 +1,7 @@
 """The active challenge: the visitor is asked to move the head, and has to do just that, in time.
 
 Which movements, and how long to wait before each, is drawn anew, so a recording cannot know; the movement itself is
-told from depth, so a picture cannot do it (`edge.liveness.motion`). Each step: the head is straight and still for a
+told from depth, so a picture cannot do it (`edge.liveness.head_pose`). Each step: the head is straight and still for a
 while that nobody can foretell; one movement is asked; it is made, held for three looks, and taken back, and never leaps
 on the way. Only looks that show the face that was recognised count, before, during and after. Anything else
 that looks like a movement fails. Pure: time comes with the samples, and chance is handed in.
@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from edge.config import LivenessConfig
-from edge.liveness.motion import Rest, Turn
-from edge.records import Ask, ChallengeState, Floats, Prompt, Quality, Sample
+from edge.core.config import LivenessConfig
+from edge.core.records import Ask, ChallengeState, Floats, Prompt, Quality, Sample
+from edge.liveness.head_pose import Rest, Turn
 
 Chance = Callable[[], float]  # each call draws a number of [0, 1)
 

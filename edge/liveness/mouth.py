@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.records import Landmarks
+from edge.core.records import Landmarks
 
 # Of the mesh of MediaPipe: middle of the upper lip's upper edge and of the lower lip's lower edge, forehead, chin.
 _UPPER, _LOWER, _FOREHEAD, _CHIN = 0, 17, 10, 152

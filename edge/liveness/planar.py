@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.records import Floats, Frame, Landmarks
+from edge.core.records import Floats, Frame, Landmarks
 from edge.vision.aligner import similarity
 
 Reals = NDArray[np.float64]

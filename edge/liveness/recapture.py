@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.records import Frame, Landmarks
+from edge.core.records import Frame, Landmarks
 
 _SIDE_PX = 64  # of the square around the face's middle, at the frame's own resolution
 _BAND = (8, 31)  # cycles in the square: below are the features of a face, above is the end

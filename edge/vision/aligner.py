@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.records import Frame, Landmarks, Pixels
+from edge.core.records import Frame, Landmarks, Pixels
 
 
 class Aligner:

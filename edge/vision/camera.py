@@ -8,15 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from edge.config import CameraConfig
-from edge.errors import CameraError
-from edge.records import Frame
-from edge.vision.capture import open_device, open_stream
+from edge.core.config import CameraConfig
+from edge.core.errors import CameraError
+from edge.core.records import Frame
+from edge.vision.camera_file import Clip, Stills
+from edge.vision.camera_live import LiveCamera
+from edge.vision.camera_opencv import open_device, open_stream
+from edge.vision.camera_pi import open_picamera
+from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.images import read_image
-from edge.vision.live import LiveCamera
-from edge.vision.picamera import open_picamera
-from edge.vision.recorded import Clip, Stills
-from edge.vision.source import SourceKind, source_of
 
 __all__ = ["Camera", "Clip", "LiveCamera", "Stills", "is_recorded", "open_camera", "read_image", "without_password"]
 

@@ -15,8 +15,8 @@ from operator import mul
 import cv2
 import numpy as np
 
-from edge.config import DetectorConfig
-from edge.records import Box, Face, Floats, Frame, Pixels
+from edge.core.config import DetectorConfig
+from edge.core.records import Box, Face, Floats, Frame, Pixels
 from edge.vision.manifest import AnchorLayer
 from edge.vision.network import Network
 

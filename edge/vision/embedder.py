@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge.records import Floats, Pixels
+from edge.core.records import Floats, Pixels
 from edge.vision.tflite import Model
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.errors import ImageError
-from edge.records import Pixels
+from edge.core.errors import ImageError
+from edge.core.records import Pixels
 from edge.vision.opencv import quieten
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})

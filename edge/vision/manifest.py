@@ -12,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from edge.decoding import UNREADABLE
-from edge.errors import ModelError
+from edge.core.decoding import UNREADABLE
+from edge.core.errors import ModelError
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

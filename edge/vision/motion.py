@@ -8,8 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edge.config import MotionConfig
-from edge.records import Floats, Frame, Pixels
+from edge.core.config import MotionConfig
+from edge.core.records import Floats, Frame, Pixels
 
 _STRIDE = 8
 _FOLLOW = 0.1  # share of each frame that flows into the background

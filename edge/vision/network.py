@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.records import Floats, Pixels
+from edge.core.records import Floats, Pixels
 from edge.vision.manifest import AnchorLayer
 
 

@@ -11,7 +11,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from edge.records import Pixels
+from edge.core.records import Pixels
 
 _ENVIRONMENT = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET

@@ -13,9 +13,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from edge.config import QualityConfig
-from edge.records import Floats, Landmarks, Pixels, Quality
-from edge.vision.landmarks import pose_deg
+from edge.core.config import QualityConfig
+from edge.core.records import Floats, Landmarks, Pixels, Quality
+from edge.vision.face_mesh import pose_deg
 
 _GENEROUS = 0.7  # the detector's eyes are less exact than the mesh's: refuse early only what is clearly too small
 _LEAST = 0.05  # a sample that is not refused always weighs a little

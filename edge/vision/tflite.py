@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import ModelsConfig
-from edge.errors import ModelError
-from edge.records import Floats, Pixels
+from edge.core.config import ModelsConfig
+from edge.core.errors import ModelError
+from edge.core.records import Floats, Pixels
 from edge.vision import manifest
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edge.config import TrackerConfig
-from edge.records import Face, Track
+from edge.core.config import TrackerConfig
+from edge.core.records import Face, Track
 
 
 class Tracker:

@@ -25,7 +25,7 @@ HOME_INSIDE=/opt/threshold
 # What runs inside beside the golden events: everything from the models to the access rules, what is kept on disk, the
 # events and the signed releases. Left to the host: the desktop tools, the connections, the daemon, and the other
 # replays, which take minutes each under emulation.
-TESTS=(vision gallery verdict tracker motion policy schedule lockout config files events outbox release)
+TESTS=(tests/{vision/test_stages,vision/test_tracker,vision/test_motion,events/test_schema,updates/test_release}.py tests/{core,recognition,access,outbox})
 TEST_PACKAGES=(pytest hypothesis amqtt)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 BINFMT=/proc/sys/fs/binfmt_misc
@@ -155,7 +155,7 @@ Interpreter(str(default_folder() / "embedder.tflite")).allocate_tensors()' 2>&1 
 
 golden_events() {
     local demo
-    demo=$(enter python -c 'from edge.demo.show import FOLDER; print(FOLDER)')
+    demo=$(enter python -c 'from edge.demo.run_demo import FOLDER; print(FOLDER)')
     enter edge replay "$demo/door.mp4" --gallery "$demo/gallery.safetensors" --expect "$demo/expected.jsonl" --json \
         >"$CACHE/$SUITE.jsonl" || stop 1 "the golden events do not come out on arm64"
     if diff edge/demo/expected.jsonl "$CACHE/$SUITE.jsonl" >&2; then
@@ -190,7 +190,6 @@ main() {
         *)
             check_xnnpack
             golden_events
-            (($#)) || mapfile -t TESTS < <(printf 'tests/test_%s.py\n' "${TESTS[@]}")
             # The profile is one that holds no example to a time.
             enter python -m pytest -p no:cacheprovider --hypothesis-profile=ci "${@:-${TESTS[@]}}"
             ;;

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from brokers import an_event, announce
-from releases import EMBEDDER, gallery_bytes, vector
-from vectors import Vectors, read_vectors, save_vectors
+from support.mqtt_brokers import an_event, announce
+from support.releases import EMBEDDER, gallery_bytes, vector
+from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
 
-from edge.config import OutboxConfig
-from edge.errors import CameraError, GalleryError, ImageError, InputError, OutboxError
-from edge.identity import gallery as galleries
-from edge.identity import shards
-from edge.identity.gallery import Gallery, load_gallery, read_info
-from edge.messaging.outbox import Outbox
-from edge.records import Pixels
+from edge.core.config import OutboxConfig
+from edge.core.errors import CameraError, GalleryError, ImageError, InputError, OutboxError
+from edge.core.records import Pixels
+from edge.outbox.outbox import Outbox
+from edge.recognition import gallery as galleries
+from edge.recognition import gallery_chunks
+from edge.recognition.gallery import Gallery, load_gallery, read_info
+from edge.vision.camera_file import Clip
 from edge.vision.images import read_image
-from edge.vision.recorded import Clip
 from fuzz.formats import pack, png_with_checksums, safetensors_with_length, unpack
 from fuzz.mutate import SEPARATOR
 from fuzz.target import Parse, Target
@@ -75,7 +75,7 @@ def _galleries() -> list[bytes]:
 
 
 def _piece_seeds() -> list[bytes]:
-    return [pack(*shards.cut(content, 4, _PIECE_BYTES)) for content in _galleries()[::2]]
+    return [pack(*gallery_chunks.cut(content, 4, _PIECE_BYTES)) for content in _galleries()[::2]]
 
 
 def _pieces(_: Path) -> Parse:
@@ -84,9 +84,9 @@ def _pieces(_: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         pieces = unpack(content, 1 + content.count(SEPARATOR))
-        joined = shards.join(pieces, min(lengths, key=lambda length: abs(length - len(content))))
-        shards.cut(joined, 4, _PIECE_BYTES)
-        shards.ids(joined)
+        joined = gallery_chunks.join(pieces, min(lengths, key=lambda length: abs(length - len(content))))
+        gallery_chunks.cut(joined, 4, _PIECE_BYTES)
+        gallery_chunks.ids(joined)
 
     return parse
 
@@ -96,9 +96,9 @@ def _retained(_: Path) -> Parse:
     other = gallery_bytes([2, 3, 4])
 
     def parse(content: bytes) -> None:
-        kept = shards.retained(content, other)
-        assert shards.ids(kept) <= shards.ids(other)
-        shards.retained(other, content)
+        kept = gallery_chunks.retained(content, other)
+        assert gallery_chunks.ids(kept) <= gallery_chunks.ids(other)
+        gallery_chunks.retained(other, content)
 
     return parse
 

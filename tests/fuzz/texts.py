@@ -7,20 +7,20 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from evaluation.folds import read_pairs
-from evaluation.groups import read_groups
-from evaluation.vectors import photos_of
-from faces import direction, track
-from people.folder import CARD, read_card
-from releasing.transport import read_names
+from support.face_images import direction, track
+from threshold_tools.enroll.folder import CARD, read_card
+from threshold_tools.evaluate.by_group import read_groups
+from threshold_tools.evaluate.cross_validation import read_pairs
+from threshold_tools.evaluate.vectors import photos_of
+from threshold_tools.release.transport import read_names
 
 from edge.access.policy import Policy
-from edge.access.rules import read_rules
-from edge.config import MqttConfig, VerdictConfig, read_config
-from edge.errors import ConfigError, InputError, ModelError, ReleaseError
-from edge.messaging.endpoint import read_endpoint
-from edge.records import Finding, Match, Person, Verdict
-from edge.replaying.expected import read_expected
+from edge.access.policy_file import read_rules
+from edge.core.config import MqttConfig, VerdictConfig, read_config
+from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
+from edge.core.records import Finding, Match, Person, Verdict
+from edge.mqtt.broker_endpoint import read_endpoint
+from edge.replay.expected import read_expected
 from edge.vision.manifest import default_folder, read_manifest
 from fuzz.target import Parse, Target
 

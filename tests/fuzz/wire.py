@@ -13,21 +13,21 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from releases import NOW, Desk
+from support.releases import NOW, Desk
 
-from edge.commands.events import as_json, readable
-from edge.config import MqttConfig
-from edge.errors import BrokerError, ReleaseError
-from edge.messaging import subscriber
-from edge.messaging.channels import Channel, Topics, repo_name, repo_topic
-from edge.messaging.connection import dial
-from edge.messaging.endpoint import read_endpoint
-from edge.messaging.events import decode, encode
-from edge.messaging.packets import Incoming
-from edge.messaging.signing import read_seal
-from edge.messaging.verifier import EVENT, OPEN, Guard, Refused, load_key, verified
-from edge.release.layout import FILE_BYTES, decode_release, is_repo_name
-from edge.release.trust import read_root, verify
+from edge.cli.events import as_json, readable
+from edge.core.config import MqttConfig
+from edge.core.errors import BrokerError, ReleaseError
+from edge.events.schema import decode, encode
+from edge.events.signing import read_seal
+from edge.events.topics import Channel, Topics, repo_name, repo_topic
+from edge.events.verifier import EVENT, OPEN, Guard, Refused, load_key, verified
+from edge.mqtt import subscriber
+from edge.mqtt.broker_endpoint import read_endpoint
+from edge.mqtt.connection import dial
+from edge.mqtt.messages import Incoming
+from edge.updates.release_format import FILE_BYTES, decode_release, is_repo_name
+from edge.updates.tuf_client import read_root, verify
 from fuzz.formats import pack, unpack
 from fuzz.target import Parse, Target, Unread
 

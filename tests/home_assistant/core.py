@@ -13,22 +13,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from brokers import DEADLINE_S, Mosquitto, config_for, free_port
 from homeassistant import auth, bootstrap, loader
 from homeassistant.config_entries import ConfigEntries, ConfigEntry, ConfigEntryState
 from homeassistant.core import Event, HomeAssistant, ServiceCall, State, callback
 from homeassistant.core_config import async_process_ha_core_config
 from homeassistant.helpers import entity_registry
 from homeassistant.setup import async_setup_component
-from household import TOPICS, a_status
+from support.example_house import TOPICS, a_status
+from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port
 
-from edge.config import DoorConfig
-from edge.messaging.channels import DELIVERIES, Channel
-from edge.messaging.connection import Connection
-from edge.messaging.events import Presence, Record, encode
-from edge.messaging.homeassistant import Introduction, introduction
-from edge.messaging.login import connect
-from edge.messaging.packets import Outgoing
+from edge.core.config import DoorConfig
+from edge.events.homeassistant import Introduction, introduction
+from edge.events.schema import Presence, Record, encode
+from edge.events.topics import DELIVERIES, Channel
+from edge.mqtt.connect import connect
+from edge.mqtt.connection import Connection
+from edge.mqtt.messages import Outgoing
 
 _QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
 

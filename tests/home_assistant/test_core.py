@@ -13,20 +13,31 @@ import pytest
 
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
-from brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
 from core import Door, Home, a_wire, play, play_online, said
 from homeassistant.components.mqtt import discovery as ha_discovery
 from homeassistant.components.mqtt.const import SUPPORTED_COMPONENTS
 from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
-from household import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, a_status, an_event_of, an_occupancy, examples
+from support.example_house import (
+    ANNA,
+    BARE,
+    FRONT,
+    HEALTH,
+    RELEASE,
+    TOPICS,
+    a_status,
+    an_event_of,
+    an_occupancy,
+    examples,
+)
+from support.mqtt_brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
 
-from edge.config import DoorConfig, HomeAssistantConfig, OutboxConfig
-from edge.messaging.channels import Channel
-from edge.messaging.events import ACCESS_KINDS, EventKind, Presence, encode
-from edge.messaging.login import connect
-from edge.messaging.outbox import Outbox
-from edge.messaging.packets import Outgoing
-from edge.messaging.publisher import Publisher
+from edge.core.config import DoorConfig, HomeAssistantConfig, OutboxConfig
+from edge.events.schema import ACCESS_KINDS, EventKind, Presence, encode
+from edge.events.topics import Channel
+from edge.mqtt.connect import connect
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.publisher import Publisher
+from edge.outbox.outbox import Outbox
 
 pytestmark = needs_mosquitto
 ODD = msgspec.structs.replace(FRONT, site="Werk.2_b", door="a.-_B", home_assistant=HomeAssistantConfig(name="Tür"))

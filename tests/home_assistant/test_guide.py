@@ -13,14 +13,14 @@ import pytest
 
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
-from brokers import Mosquitto, needs_mosquitto
 from core import Door, Home, play, play_online, said
 from homeassistant.util.yaml import parse_yaml
-from household import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
+from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
+from support.mqtt_brokers import Mosquitto, needs_mosquitto
 
-from edge.messaging.channels import Channel
-from edge.messaging.events import EventKind, Presence
-from edge.messaging.packets import Outgoing
+from edge.events.schema import EventKind, Presence
+from edge.events.topics import Channel
+from edge.mqtt.messages import Outgoing
 
 pytestmark = needs_mosquitto
 GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from webcam import Webcam, jpeg
+from support.fake_camera import Webcam, jpeg
 
-from edge.demo.show import CLIP
-from edge.vision.recorded import Clip
+from edge.demo.run_demo import CLIP
+from edge.vision.camera_file import Clip
 
 with Clip(CLIP) as clip:
     pictures = [jpeg(frame.pixels) for frame in itertools.islice(clip, 20, 50)]

@@ -8,8 +8,8 @@ import msgspec
 
 from contracting.examples import examples_of
 from contracting.schemas import Schema, definitions, record_of
-from edge.messaging.channels import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
-from edge.messaging.events import VERSION, encode
+from edge.events.schema import VERSION, encode
+from edge.events.topics import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
 
 _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
 _DOOR = Topics("{site}", "{door}")

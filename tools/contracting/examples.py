@@ -11,11 +11,13 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from edge.config import MqttConfig
-from edge.errors import ExpectationError
-from edge.instants import instant
-from edge.messaging.channels import Channel
-from edge.messaging.events import (
+from edge.core.config import MqttConfig
+from edge.core.errors import ExpectationError
+from edge.core.records import Ask, ChallengeState, Proof
+from edge.core.timestamps import instant
+from edge.core.uuid7 import uuid7
+from edge.events.factory import Circumstances, system_event
+from edge.events.schema import (
     VERSION,
     BoxPx,
     CameraState,
@@ -35,10 +37,8 @@ from edge.messaging.events import (
     Status,
     encode,
 )
-from edge.messaging.making import Circumstances, system_event
-from edge.messaging.signing import Seal, read_seal
-from edge.messaging.uuid7 import uuid7
-from edge.records import Ask, ChallengeState, Proof
+from edge.events.signing import Seal, read_seal
+from edge.events.topics import Channel
 
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
 _DOOR = "front"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.messaging.events import EventKind
+from edge.events.schema import EventKind
 
 MEANINGS: dict[EventKind, str] = {
     EventKind.DOOR_OPEN: "somebody was recognised, and a rule lets them in",

@@ -10,9 +10,9 @@ from string import Template
 from contracting.examples import examples_of, seal_and_key, signed
 from contracting.kinds import MEANINGS, REASONS
 from contracting.schemas import definitions, fields_of, record_of
-from edge.messaging.channels import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
-from edge.messaging.events import VERSION, EventKind, encode
-from edge.messaging.signing import PAYLOAD_TYPES
+from edge.events.schema import VERSION, EventKind, encode
+from edge.events.signing import PAYLOAD_TYPES
+from edge.events.topics import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
 
 _TEMPLATE = Path(__file__).parent / "page.md"
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from edge.messaging.channels import Channel
-from edge.messaging.events import VERSION, schemas
-from edge.messaging.signing import PAYLOAD_TYPES
+from edge.events.schema import VERSION, schemas
+from edge.events.signing import PAYLOAD_TYPES
+from edge.events.topics import Channel
 
 Schema: TypeAlias = dict[str, Any]  # JSON Schema is JSON
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from evaluation import pairs, protocols
-from evaluation.vectors import Photos, photos_of
 from numpy.typing import NDArray
-from photos import photos_in
+from threshold_tools.evaluate import protocols, verification
+from threshold_tools.evaluate.vectors import Photos, photos_of
+from threshold_tools.photos import photos_in
 from tqdm import tqdm
 
-from edge.errors import ImageError, InputError
-from edge.records import Floats
+from edge.core.errors import ImageError, InputError
+from edge.core.records import Floats
 from edge.vision.camera import read_image
 from peers.peer import Peer
 from peers.report import Accuracy, Tar
@@ -94,7 +94,7 @@ def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
     photos = embedded.photos
     acquired = protocols.acquisition(photos)
     folds = protocols.ten_fold(photos, None, seed) if photos.found.any() else None
-    swept = pairs.sweep(photos)
+    swept = verification.sweep(photos)
     rows = {row.fmr: row for row in protocols.all_pairs(swept).at} if swept else {}
     return Accuracy(
         name=name,

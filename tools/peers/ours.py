@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from photos import ANY_QUALITY
+from threshold_tools.photos import ANY_QUALITY
 
-from edge.config import DetectorConfig, ModelsConfig
-from edge.records import Face, Floats, Frame, Pixels
+from edge.core.config import DetectorConfig, ModelsConfig
+from edge.core.records import Face, Floats, Frame, Pixels
 from edge.vision.detector import main_face
-from edge.vision.reader import Vision, load_vision
+from edge.vision.face_sampler import Vision, load_vision
 from peers.peer import Entry
 
 FIRST_SIGHT, SEARCHED = "threshold, first sight", "threshold, far search"

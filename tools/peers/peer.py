@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.records import Box, Face, Floats, Pixels
+from edge.core.records import Box, Face, Floats, Pixels
 from edge.vision.detector import main_face
 
 _NO_POINTS = np.zeros((6, 2), np.float32)

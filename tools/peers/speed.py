@@ -11,7 +11,7 @@ import cv2
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from edge.records import Pixels
+from edge.core.records import Pixels
 from peers.peer import Peer
 
 

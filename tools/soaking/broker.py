@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edge.errors import InputError
+from edge.core.errors import InputError
 
 START_S = 30.0
 # Where a broker sits, Debian keeps it out of an ordinary user's PATH.

@@ -12,11 +12,11 @@ import struct
 import time
 from pathlib import Path
 
-import edge.daemon
-import edge.door.logbook
-import edge.messaging.outbox
-import edge.system.host
-from edge.messaging.publisher import Publisher
+import edge.outbox.outbox
+import edge.runtime.daemon
+import edge.runtime.event_recorder
+import edge.runtime.host
+from edge.mqtt.publisher import Publisher
 from soaking.seams import replace
 
 BEGIN_NS = 3600 * 10**9  # the monotonic clock of a board that has been up for an hour
@@ -72,9 +72,9 @@ class Clock:
 
 def install(clock: Clock) -> None:
     """Let the doors of this process live by a clock: all but sockets, and the keeper of releases, which meet others."""
-    for module in (edge.daemon, edge.system.host, edge.door.logbook, edge.messaging.outbox):
+    for module in (edge.runtime.daemon, edge.runtime.host, edge.runtime.event_recorder, edge.outbox.outbox):
         replace(module, time=clock)
     publisher = functools.partial(
         Publisher, backoff_s=BACKOFF_S, wall_ns=clock.time_ns, monotonic_ns=clock.monotonic_ns
     )
-    replace(edge.daemon, Publisher=publisher)
+    replace(edge.runtime.daemon, Publisher=publisher)

@@ -13,15 +13,15 @@ from types import TracebackType
 
 import numpy as np
 
-import edge.daemon
-import edge.door.eye
-from edge.access.rulebook import allow_list
-from edge.config import CameraConfig, DoorConfig
-from edge.door.kit import Kit
-from edge.identity.gallery import Gallery, GalleryInfo
-from edge.records import Box, Face, Floats, Frame, Person, Quality, Sample
-from edge.vision.metering import Meter
-from edge.vision.reader import Vision
+import edge.runtime.camera_supervisor
+import edge.runtime.daemon
+from edge.access.model import allow_list
+from edge.core.config import CameraConfig, DoorConfig
+from edge.core.records import Box, Face, Floats, Frame, Person, Quality, Sample
+from edge.recognition.gallery import Gallery, GalleryInfo
+from edge.runtime.bundle import Kit
+from edge.vision.face_sampler import Vision
+from edge.vision.stage_timing import Meter
 from soaking.seams import replace
 
 DIMENSION = 192
@@ -113,5 +113,5 @@ def install(fps: float, seed: int) -> None:
     def open_camera(_config: CameraConfig, *, realtime: bool = False) -> Crowd:
         return Crowd(fps, seed)
 
-    replace(edge.daemon, kit_of=kit_of)
-    replace(edge.door.eye, open_camera=open_camera)
+    replace(edge.runtime.daemon, kit_of=kit_of)
+    replace(edge.runtime.camera_supervisor, open_camera=open_camera)

@@ -16,18 +16,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from releasing.repository import ROLES, Repository
-from releasing.transport import export
 from securesystemslib.signer import CryptoSigner
+from threshold_tools.release.repository import ROLES, Repository
+from threshold_tools.release.transport import export
 
-from edge.config import read_config
-from edge.demo.show import GALLERY
-from edge.door.renewal import trust
-from edge.errors import InputError
-from edge.identity.gallery import load_gallery, read_info, save_gallery
-from edge.records import Person
-from edge.release.layout import GALLERY as RELEASED
-from edge.system.host import memory_mb
+from edge.core.config import read_config
+from edge.core.errors import InputError
+from edge.core.records import Person
+from edge.demo.run_demo import GALLERY
+from edge.recognition.gallery import load_gallery, read_info, save_gallery
+from edge.runtime.host import memory_mb
+from edge.updates.manager import trust
+from edge.updates.release_format import GALLERY as RELEASED
 from soaking.broker import Broker
 from soaking.clock import Clock
 from soaking.judge import (

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from edge.config import OutboxConfig
-from edge.errors import InputError
-from edge.messaging.channels import Topics
-from edge.messaging.events import Event
-from edge.messaging.outbox import Outbox
+from edge.core.config import OutboxConfig
+from edge.core.errors import InputError
+from edge.events.schema import Event
+from edge.events.topics import Topics
+from edge.outbox.outbox import Outbox
 from soaking.broker import Broker
 from soaking.judge import Breach, Written, judge_end, judge_events, judge_openings, judge_store
 from soaking.listener import Record

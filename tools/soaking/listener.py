@@ -19,9 +19,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.errors import BrokerError
-from edge.messaging.channels import Channel, Topics
-from edge.messaging.events import Event, Open, decode, encode
+from edge.core.errors import BrokerError
+from edge.events.schema import Event, Open, decode, encode
+from edge.events.topics import Channel, Topics
 from soaking.judge import Heard, Opened
 
 KEPT_S = 7 * 24 * 3600

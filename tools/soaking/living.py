@@ -13,8 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-from edge.config import read_config
-from edge.daemon import Daemon
+from edge.core.config import read_config
+from edge.runtime.daemon import Daemon
 from soaking import clock, witness, world
 
 

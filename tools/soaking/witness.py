@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-import edge.door.logbook
-from edge.messaging.events import Event
-from edge.messaging.outbox import Outbox
+import edge.runtime.event_recorder
+from edge.events.schema import Event
+from edge.outbox.outbox import Outbox
 from soaking.judge import Written
 from soaking.seams import replace
 
@@ -50,4 +50,4 @@ def install(path: Path) -> None:
         outbox.append = noted  # type: ignore[method-assign]
         return outbox
 
-    replace(edge.door.logbook, Outbox=make)
+    replace(edge.runtime.event_recorder, Outbox=make)

@@ -15,12 +15,12 @@ from types import TracebackType
 
 import numpy as np
 
-import edge.door.eye
-from edge.config import CameraConfig
-from edge.demo.show import CLIP
-from edge.errors import CameraError, CameraLost
-from edge.records import Frame, Pixels
-from edge.vision.recorded import Clip
+import edge.runtime.camera_supervisor
+from edge.core.config import CameraConfig
+from edge.core.errors import CameraError, CameraLost
+from edge.core.records import Frame, Pixels
+from edge.demo.run_demo import CLIP
+from edge.vision.camera_file import Clip
 from soaking.clock import BEGIN_NS, WALL_NS, Clock
 from soaking.seams import replace
 
@@ -238,7 +238,7 @@ class Watching:
 
 def install(world: World) -> None:
     """Let the doors of this process see this world."""
-    replace(edge.door.eye, open_camera=world.open)
+    replace(edge.runtime.camera_supervisor, open_camera=world.open)
 
 
 def _let_files_grow(may: bool) -> None:

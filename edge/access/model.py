@@ -1,0 +1,95 @@
+"""Who may pass where and when, as data: what a policy file, or a list of names, comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from edge.access.schedule import Calendar, Schedule, Validity
+from edge.core.config import AccessConfig
+from edge.core.errors import ConfigError
+from edge.core.records import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way through a door.
+
+    Attributes:
+        id: its place in policy.toml, such as "doors.front.allow[0]".
+        people: patterns of person ids, those of the groups included.
+        schedule: when; None: always.
+        liveness: what has to be shown by whom this rule lets pass.
+    """
+
+    id: str
+    people: tuple[str, ...]
+    schedule: Schedule | None = None
+    liveness: Proof = Proof.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """What holds at one door.
+
+    Attributes:
+        id: its place in policy.toml, such as "doors.front".
+        allow: any one of them suffices.
+        threshold_factor: multiplies every threshold; below 1 is stricter.
+        min_samples: agreeing samples for a name; None: as door.toml says.
+        liveness: what has to be shown by everybody.
+    """
+
+    id: str
+    allow: tuple[Rule, ...] = ()
+    threshold_factor: float = 1.0
+    min_samples: int | None = None
+    liveness: Proof = Proof.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRules:
+    """What holds for a person, or for all whose id fits a pattern, at every door."""
+
+    id: str
+    person: str
+    validity: Validity
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A whole policy; empty, it lets nobody pass.
+
+    Attributes:
+        doors: by name or pattern, in the order of the file.
+        people: all that fit a person must hold.
+        calendar: of the place.
+    """
+
+    doors: tuple[tuple[str, DoorRules], ...] = ()
+    people: tuple[PersonRules, ...] = ()
+    calendar: Calendar = field(default_factory=Calendar)
+
+    def door(self, name: str) -> DoorRules:
+        """The rules of one door: the table of exactly this name, else the first whose pattern fits, else none."""
+        fitting = [rules for pattern, rules in self.doors if pattern == name]
+        fitting += [rules for pattern, rules in self.doors if fnmatchcase(name, pattern)]
+        return fitting[0] if fitting else DoorRules("no-table-for-this-door")
+
+
+def plain_rules(access: AccessConfig) -> Rules:
+    """The rules of a door without a policy.
+
+    Raises:
+        ConfigError: [access] names a policy.
+    """
+    if access.policy:
+        raise ConfigError(f"[access]: the policy {access.policy} has not been read")
+    return allow_list(("*",) if access.allow is None else access.allow)
+
+
+def allow_list(people: Iterable[str]) -> Rules:
+    """Rules without time: at every door, whoever fits one of these patterns."""
+    allow = tuple(Rule(f"allow {pattern}", (pattern,)) for pattern in people)
+    return Rules(doors=(("*", DoorRules("not-in-allow", allow)),))

@@ -1,0 +1,216 @@
+"""policy.toml, checked once when it is read: an unknown key or name, a time or a zone that is none, is one clear line.
+
+A door without a table, and a person without a rule at that door, are denied: there is nothing to forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import msgspec
+from msgspec import Meta
+
+from edge.access.model import DoorRules, PersonRules, Rule, plain_rules
+from edge.access.model import Rules as Rules
+from edge.access.schedule import DAYS, Calendar, Moment, Schedule, Validity, Window, settled, weekdays, window
+from edge.core.config import AccessConfig, Count, Factor
+from edge.core.errors import ConfigError
+from edge.core.records import Proof
+from edge.core.toml_config import Table, checked, read_tables
+from edge.core.validation_messages import nearest
+
+_HOLIDAYS = "holidays"  # the row of a schedule for holidays
+_CLOSED = "none"
+
+
+def rules_of(access: AccessConfig) -> Rules:
+    """The rules that door.toml's [access] asks for: a policy file, or its list of who may pass.
+
+    Raises:
+        ConfigError: the policy cannot be used, or [access] contradicts itself.
+    """
+    if not access.policy:
+        return plain_rules(access)
+    if access.allow is not None:
+        raise ConfigError("[access]: 'allow' and 'policy' contradict each other; say in the policy who may pass")
+    return read_rules(Path(access.policy))
+
+
+def read_rules(path: Path) -> Rules:
+    """Read and check policy.toml.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or says something that is wrong, unknown or contradictory.
+    """
+    tables = read_tables(path)
+    try:
+        return _rules(checked(tables, _Policy))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:  # a complaint that quotes it fails likewise
+        raise ConfigError(f"{path}: nested too deeply") from error
+
+
+class _Holiday(Table, frozen=True):
+    date: Any  # a date, "2026-12-25", or "12-25" for every year
+    like: str = _CLOSED  # a weekday: the day counts as one; "none": no window begins on it
+    name: str = ""  # for people
+
+
+class _Person(Table, frozen=True):
+    valid_from: Any = None  # a date or a datetime
+    valid_until: Any = None
+
+
+class _Allow(Table, frozen=True):
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    schedule: str | None = None
+    liveness: Proof = Proof.OFF
+
+
+class _Door(Table, frozen=True):
+    allow: tuple[_Allow, ...] = ()
+    threshold_factor: Factor = 1.0
+    min_samples: Count | None = None
+    liveness: Proof = Proof.OFF
+
+
+class _Policy(Table, frozen=True):
+    timezone: Annotated[str, Meta(min_length=1)] | None = None
+    groups: dict[str, Any] = msgspec.field(default_factory=dict)
+    schedules: dict[str, Any] = msgspec.field(default_factory=dict)
+    holidays: tuple[_Holiday, ...] = ()
+    people: dict[str, Any] = msgspec.field(default_factory=dict)
+    doors: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+def _rules(policy: _Policy) -> Rules:
+    if policy.timezone is None and (policy.schedules or policy.people):
+        raise ConfigError("top level: 'timezone' is missing; schedules and dates need one, such as Europe/Berlin")
+    zone = _zone(policy.timezone) if policy.timezone else UTC
+    holidays = dict(_holiday(one, f"holidays[{index}]") for index, one in enumerate(policy.holidays))
+    schedules = {name: _schedule(rows, f"schedules.{name}") for name, rows in policy.schedules.items()}
+    groups = {name: checked(value, tuple[str, ...], f"groups.{name}") for name, value in policy.groups.items()}
+    limits = {name: checked(value, _Person, f"people.{name}") for name, value in policy.people.items()}
+    people = [_person(name, table, zone) for name, table in limits.items() if table != _Person()]
+    doors = [
+        (name, _door(checked(value, _Door, f"doors.{name}"), f"doors.{name}", groups, schedules))
+        for name, value in policy.doors.items()
+    ]
+    return Rules(tuple(doors), tuple(people), Calendar(zone, holidays))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        known = sorted(available_timezones())
+        hint = nearest(name, known, "IANA names are such as Europe/Berlin") if known else "install the package tzdata"
+        raise ConfigError(f"timezone: no time zone '{name}'; {hint}") from error
+
+
+def _holiday(table: _Holiday, place: str) -> tuple[date | tuple[int, int], int | None]:
+    if table.like != _CLOSED and table.like not in DAYS:
+        raise ConfigError(f"{place}.like: no day '{table.like}'; {nearest(table.like, [_CLOSED, *DAYS])}")
+    like = None if table.like == _CLOSED else DAYS.index(table.like)
+    day = table.date
+    try:
+        if isinstance(day, str) and len(day) == len("12-25"):
+            yearly = date.fromisoformat(f"2024-{day}")  # a leap year, so that 02-29 is a day
+            return (yearly.month, yearly.day), like
+        day = date.fromisoformat(day) if isinstance(day, str) else day
+        if not isinstance(day, date) or isinstance(day, datetime):
+            raise ValueError(day)
+    except ValueError as error:
+        raise ConfigError(f'{place}.date: {day} is no day such as 2026-12-25, or "12-25" for all years') from error
+    return day, like
+
+
+def _schedule(rows: object, place: str) -> Schedule:
+    week: list[tuple[Window, ...] | None] = [None] * 7
+    holidays = None
+    for key, value in checked(rows, dict[str, Any], place).items():
+        texts = checked(value, tuple[str, ...], f"{place}.{key}")
+        spans = tuple(_window(text, f"{place}.{key}[{index}]") for index, text in enumerate(texts))
+        if key == _HOLIDAYS:
+            holidays = spans
+            continue
+        for day in _weekdays(key, place):
+            if week[day] is not None:
+                raise ConfigError(f"{place}: '{DAYS[day]}' is said twice, the second time by '{key}'")
+            week[day] = spans
+    return Schedule(tuple(spans or () for spans in week), holidays)
+
+
+def _weekdays(key: str, place: str) -> list[int]:
+    try:
+        return weekdays(key)
+    except ValueError as error:
+        hint = nearest(str(error), [*DAYS, _HOLIDAYS])
+        raise ConfigError(f"[{place}]: unknown day '{key}'; {hint} Ranges such as mon-fri are days, too") from error
+
+
+def _window(text: str, place: str) -> Window:
+    try:
+        return window(text)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _person(name: str, table: _Person, zone: tzinfo) -> PersonRules:
+    place = f"people.{name}"
+    start = _moment(table.valid_from, f"{place}.valid_from", zone, late=True)
+    end = _moment(table.valid_until, f"{place}.valid_until", zone, late=False)
+    if start is not None and end is not None and _contradict(start, end, zone):
+        raise ConfigError(f"{place}: valid_until lies before valid_from")
+    return PersonRules(place, name, Validity(start, end))
+
+
+def _moment(value: Any, place: str, zone: tzinfo, *, late: bool) -> Moment | None:
+    """A date or datetime; where the clock leaves two readings, the one that lets pass for a shorter time."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            value = date.fromisoformat(value) if len(value) == len("2026-12-25") else datetime.fromisoformat(value)
+        if not isinstance(value, date):
+            raise ValueError(value)
+        return settled(value, zone, late=late)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{place}: {value} is neither a day (2026-12-31) nor a moment (2026-12-31T18:00:00)"
+        ) from error
+
+
+def _contradict(start: Moment, end: Moment, zone: tzinfo) -> bool:
+    """Whether nothing lies between two moments."""
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return start >= end
+    first, last = (one.astimezone(zone).date() if isinstance(one, datetime) else one for one in (start, end))
+    return first > last
+
+
+def _door(table: _Door, place: str, groups: dict[str, tuple[str, ...]], schedules: dict[str, Schedule]) -> DoorRules:
+    rules = []
+    for index, allow in enumerate(table.allow):
+        id_ = f"{place}.allow[{index}]"
+        people = (*allow.people, *_members(allow.groups, groups, id_))
+        if not allow.people and not allow.groups:
+            raise ConfigError(f'{id_}: names neither people nor groups; people = ["*"] is everybody enrolled')
+        if allow.schedule is not None and allow.schedule not in schedules:
+            raise ConfigError(f"{id_}.schedule: no schedule '{allow.schedule}'; {nearest(allow.schedule, schedules)}")
+        schedule = schedules[allow.schedule] if allow.schedule is not None else None
+        rules.append(Rule(id_, people, schedule, allow.liveness))
+    return DoorRules(place, tuple(rules), table.threshold_factor, table.min_samples, table.liveness)
+
+
+def _members(names: Iterable[str], groups: dict[str, tuple[str, ...]], place: str) -> Iterator[str]:
+    for name in names:
+        if name not in groups:
+            raise ConfigError(f"{place}.groups: no group '{name}'; {nearest(name, groups)}")
+        yield from groups[name]

@@ -1,0 +1,66 @@
+"""What a door costs while it stands there: processor time an hour for three scenes, at the configured frame rate.
+
+The scenes go through the pipeline at the pace of the frames' own clock, without waiting. The camera is not counted: its
+driver's share differs from one camera to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+from edge.bench.scenes import FPS, FRAME_NS, Scenes, scenes
+from edge.bench.statistics import Figure, figure, lap
+from edge.core.config import DoorConfig, ModelsConfig
+from edge.core.records import Frame, Pixels
+from edge.demo.run_demo import GALLERY
+from edge.pipeline import Pipeline
+from edge.recognition.gallery import load_gallery
+from edge.vision.face_sampler import Vision, load_vision
+
+_BLOCK_S = 4  # holds two patrols of an empty scene, and one visit to a busy one
+_VISIT_S = 3  # of the block; the rest of it something moves and nobody is there
+_HOUR_S = 3600
+
+
+def measure(models: ModelsConfig, blocks: int) -> list[Figure]:
+    """CPU seconds an hour: an empty still scene, a still face, and one visit of two people after the other.
+
+    Args:
+        models: to load.
+        blocks: of four seconds each, per scene.
+    """
+    door = DoorConfig(site="bench", door="bench", models=models)
+    vision = load_vision(models, door.detector, door.quality)
+    shown = scenes(models)
+    return [
+        figure("power", name, "CPU s/h", _seconds_an_hour(door, vision, pictures, blocks))
+        for name, pictures in (
+            ("still empty scene", shown.still),
+            ("still face", shown.still_face),
+            ("busy scene, two people at a time", _visits(shown)),
+        )
+    ]
+
+
+def _visits(shown: Scenes) -> list[Pixels]:
+    present = islice(cycle(shown.busy), _VISIT_S * FPS)
+    absent = islice(cycle(shown.moving), (_BLOCK_S - _VISIT_S) * FPS)
+    return [*present, *absent]
+
+
+def _seconds_an_hour(door: DoorConfig, vision: Vision, pictures: Sequence[Pixels], blocks: int) -> list[float]:
+    pipeline = Pipeline(door, vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
+    frames = _frames(pictures)
+
+    def block() -> None:
+        for frame in islice(frames, _BLOCK_S * FPS):
+            pipeline.step(frame)
+
+    block()  # the first verdict has fallen, or the scene has come to rest
+    return [lap(block).cpu_ns / 1e9 / _BLOCK_S * _HOUR_S for _ in range(blocks)]
+
+
+def _frames(pictures: Sequence[Pixels]) -> Iterator[Frame]:
+    for number, picture in enumerate(cycle(pictures)):
+        yield Frame(picture, number, number * FRAME_NS)

@@ -1,0 +1,145 @@
+"""`edge events --live`: the doors and what happens at them, on a whole terminal; what it shows is pure, see `Board`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from edge.core.terminal import printable
+from edge.events.schema import CameraState, Event, EventKind, Health, Presence, Status
+from edge.mqtt.subscriber import Message, Subscriber
+
+_EVENTS = 200  # remembered; a terminal has fewer lines
+_DOORS = 2000  # anybody may write to a broker
+_A_SECOND = 4  # pictures
+_GOOD, _BAD, _WARN, _PLAIN = "green", "bold red", "yellow", ""
+_STYLES = {
+    EventKind.DOOR_OPEN: _GOOD,
+    EventKind.DENIED: _BAD,
+    EventKind.UNKNOWN: _WARN,
+    EventKind.CAMERA_LOST: _BAD,
+    EventKind.CAMERA_BLIND: _BAD,
+    EventKind.STORE_FAILING: _BAD,
+    EventKind.EVENTS_DROPPED: _BAD,
+    EventKind.RELEASE_REFUSED: _BAD,
+    EventKind.OPEN_EXPIRED: _WARN,
+    EventKind.OPEN_UNHEARD: _WARN,
+}
+_SIGNS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
+
+
+@dataclass(slots=True)
+class _Door:
+    """What is known of one door."""
+
+    status: Status | None = None
+    health: Health | None = None
+    last: Event | None = None
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What somebody should look at, the worst first."""
+        found = []
+        if self.status is not None and self.status.status is Presence.OFFLINE:
+            found.append(f"offline: {self.status.reason}")
+        if self.health is not None:
+            found += self.health.problems
+            if not found and self.health.camera not in (CameraState.WORKING, CameraState.STARTING):
+                found.append(f"camera {self.health.camera}")
+        return found
+
+
+class Board:
+    """Takes messages and is drawn by rich, to the size of the terminal: doors in trouble first, then the busiest."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, _Door] = {}
+        self._events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS)
+
+    def take(self, message: Message) -> None:
+        """Note what a door has said."""
+        name = printable(f"{message.door.site}/{message.door.door}")
+        if name not in self._doors and len(self._doors) >= _DOORS:
+            return
+        door = self._doors.setdefault(name, _Door())
+        match message.record:
+            case Event() as event:
+                door.last = event
+                self._events.appendleft((name, event))
+            case Status() as status:
+                door.status = status
+            case Health() as health:
+                door.health = health
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = options.height or console.height
+        shown = _by_importance(self._doors)[: max(height // 2 - 3, 1)]
+        online = sum(door.status is not None and door.status.status is Presence.ONLINE for door in self._doors.values())
+        troubled = sum(bool(door.troubles) for door in self._doors.values())
+        head = Text(f"{len(self._doors)} doors, {online} online, {troubled} in trouble", "bold")
+        left = len(self._doors) - len(shown)
+        more = [Text(f"… and {left} more", "dim")] if left else []
+        room = max(height - len(shown) - len(more) - 4, 1)
+        yield Group(head, self._table(shown), *more, Text(""), self._happenings(room))
+
+    def _table(self, shown: Sequence[tuple[str, _Door]]) -> Table:
+        table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("door", no_wrap=True, ratio=3)
+        table.add_column("state", no_wrap=True, ratio=4)
+        table.add_column("fps", justify="right", no_wrap=True, width=5)
+        table.add_column("last event", no_wrap=True, ratio=4)
+        for name, door in shown:
+            fps = f"{door.health.fps:.1f}" if door.health else ""
+            table.add_row(Text(name), _state(door), Text(fps), _happened(door.last) if door.last else Text(""))
+        return table
+
+    def _happenings(self, room: int) -> RenderableType:
+        if not self._events:
+            return Text("Nothing has happened yet. Ctrl-C ends this.", "dim")
+        table = Table(box=None, expand=True, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(width=8, no_wrap=True, style="dim")
+        for ratio, style in ((3, ""), (4, ""), (3, "dim")):
+            table.add_column(ratio=ratio, no_wrap=True, style=style)
+        for name, event in islice(self._events, room):
+            table.add_row(event.at[11:19], Text(name), _happened(event), Text(printable(event.reason)))
+        return table
+
+
+def show(subscriber: Subscriber) -> None:
+    """Draw until the subscriber is stopped.
+
+    Raises:
+        BrokerError: the connection has ended.
+    """
+    board = Board()
+    with Live(board, screen=True, refresh_per_second=_A_SECOND, redirect_stdout=False, redirect_stderr=False):
+        for message in subscriber.messages():
+            board.take(message)
+
+
+def _by_importance(doors: Mapping[str, _Door]) -> list[tuple[str, _Door]]:
+    """Those in trouble, then where something happened last, then by name."""
+    named = sorted(doors.items(), key=lambda each: each[0])
+    named.sort(key=lambda each: each[1].last.at if each[1].last else "", reverse=True)
+    return sorted(named, key=lambda each: not each[1].troubles)
+
+
+def _state(door: _Door) -> Text:
+    if door.troubles:
+        return Text(f"{_SIGNS[_BAD]} {printable(door.troubles[0])}", _BAD)
+    if door.status is None:
+        return Text("  not heard of", "dim")
+    return Text(f"{_SIGNS[_GOOD]} online", _GOOD)
+
+
+def _happened(event: Event) -> Text:
+    style = _STYLES.get(event.kind, _PLAIN)
+    who = f" {printable(event.person.name)}" if event.person else ""
+    return Text.assemble((f"{_SIGNS[style]} {event.kind}", style), who)

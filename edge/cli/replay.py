@@ -1,0 +1,114 @@
+"""`edge replay`: a recorded clip through the very loop of the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.cli.command import Commands, coloured, new_command, print_json
+from edge.core.cli_support import moment_ns
+from edge.core.config import DoorConfig, read_config
+from edge.core.counted import counted
+from edge.core.errors import ExpectationError
+
+if TYPE_CHECKING:
+    from edge.replay.replay import Line
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    command = new_command(commands, "replay", _replay, "run a recorded clip through the same loop as the door")
+    command.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of stills in order of name")
+    command.add_argument("--gallery", type=Path, metavar="GALLERY", help="made by tools/enroll.py (default: nobody)")
+    command.add_argument("--config", type=Path, metavar="door.toml", help="of the door (default: all defaults)")
+    command.add_argument("--json", action="store_true", help="one JSON object per line and decision")
+    command.add_argument(
+        "--annotate",
+        type=Path,
+        metavar="OUT.webm",
+        help="write the clip with what the door saw (or .mp4)",
+    )
+    command.add_argument("--explain", action="store_true", help="afterwards list every visitor and every look")
+    command.add_argument(
+        "--at",
+        type=moment_ns,
+        metavar="TIME",
+        help="when the clip begins, for rules with times, such as 2026-03-29T01:30+01:00 (default: clock not set)",
+    )
+    expectation = command.add_mutually_exclusive_group()
+    expectation.add_argument(
+        "--expect",
+        type=Path,
+        metavar="EVENTS.jsonl",
+        help="compare kind, person and time with these lines; 1 if they differ",
+    )
+    expectation.add_argument("--record", type=Path, metavar="EVENTS.jsonl", help="write down what --expect may compare")
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from edge.replay.annotate import Annotator
+    from edge.replay.expected import read_expected, refuse_existing, write_expected
+    from edge.replay.explain import Explainer
+    from edge.replay.prompt_log import Asked
+    from edge.replay.replay import Watcher, replay
+
+    config = read_config(arguments.config) if arguments.config else DoorConfig(site="replay", door="replay")
+    expected = read_expected(arguments.expect) if arguments.expect else None
+    if arguments.record:
+        refuse_existing(arguments.record)
+    if arguments.gallery is None:
+        print("no --gallery: nobody is enrolled, so all visitors are unknown", file=sys.stderr)
+    found = []
+    explainer = Explainer()
+    with ExitStack() as stack:
+        watchers: list[Watcher] = [Asked(), explainer]
+        if arguments.annotate:
+            watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.verdict.min_samples))))
+        for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
+            found.append(line)
+            explainer.hear(line)
+            if arguments.json:
+                print_json(line)
+            else:
+                print(_readable(line), flush=True)
+    if not found and not arguments.explain:
+        why = explainer.why_nothing(config.verdict.min_samples)
+        print(f"no event: {why}; --explain says what was seen", file=sys.stderr)
+    if arguments.explain and arguments.json:
+        print_json({"visitors": list(explainer.visitors.values())})
+    elif arguments.explain:
+        print(f"\n{explainer.text()}")
+    if arguments.annotate:
+        players = "" if arguments.annotate.suffix.lower() == ".webm" else "; mpv and VLC play it, browsers only .webm"
+        print(f"{arguments.annotate}: written{players}", file=sys.stderr)
+    if arguments.record:
+        write_expected(arguments.record, found)
+        print(f"{arguments.record}: {len(found)} events written", file=sys.stderr)
+    if expected is not None:
+        _compare(arguments.expect, expected, found)
+    return 0
+
+
+def _compare(path: Path, expected: list[Line], found: list[Line]) -> None:
+    from edge.replay.expected import difference_table, matched
+
+    pairs = matched(expected, found)
+    different = sum(bool(pair.differs) for pair in pairs)
+    if different:
+        print(coloured(difference_table(pairs), sys.stderr), file=sys.stderr)
+        raise ExpectationError(f"{path}: {different} of {len(pairs)} events differ from what is expected")
+    print(f"{path}: all {len(expected)} events as expected", file=sys.stderr)
+
+
+def _readable(line: Line) -> str:
+    who = line.person.id if line.person else "-"
+    head = f"{line.t:8.2f} s  {line.kind:9}  {who:24}  "
+    if not line.threshold_sq:  # nobody is enrolled
+        return f"{head}{counted(line.samples, 'sample')}: {line.reason}"
+    return (
+        f"{head}distance {line.distance_sq:.2f}, threshold {line.threshold_sq:.2f} "
+        f"(lower is nearer, stricter), {counted(line.samples, 'sample')}: {line.reason}"
+    )

@@ -1,0 +1,1 @@
+"""Records, configuration, time, files and errors that every other package uses."""

@@ -1,0 +1,117 @@
+"""The way to the broker: does it let this door in, and for how long will the certificates hold."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from edge.core.config import DoorConfig, MetricsConfig, MqttConfig
+from edge.core.errors import BrokerError, ConfigError
+from edge.diagnostics.result import Finding, asked, bad, doubtful, good
+from edge.mqtt.broker_endpoint import Endpoint, read_endpoint
+from edge.mqtt.connect import connect
+from edge.runtime.credentials import secret_file
+from edge.runtime.prometheus_server import Exporter
+
+_TIMEOUT_S = 5.0
+_SOON_DAYS = 30
+_RENEW = "make a new one; systemd/mosquitto/keys.sh does, for a site's own authority"
+
+
+def broker_finding(config: MqttConfig) -> Finding:
+    """Log in as the door does.
+
+    Raises:
+        ConfigError, BrokerError: it cannot be reached or does not want us.
+    """
+    connection, _ = connect(config, client_id=f"threshold-check-{os.getpid()}")
+    connection.close()
+    if config.insecure:
+        remedy = "use mqtts://; systemd/mosquitto/ sets such a broker up"
+        return doubtful("broker", f"{config.url}: unencrypted, all on the network may open the door", remedy)
+    return good("broker", f"{config.url}: connected, MQTT {connection.protocol}")
+
+
+def metrics_finding(config: MetricsConfig, site: str) -> Finding:
+    """Whether the port for Prometheus can be had, and who may ask there.
+
+    Raises:
+        ConfigError: prometheus-client is not installed, or it is no address.
+    """
+    with Exporter(config, site) as exporter:
+        trouble = exporter.problem()
+    where = f"{config.listen} port {config.port}"
+    if trouble:
+        return bad("metrics", trouble, "set another [metrics] port; a door that runs has it: sudo systemctl stop edge")
+    if not ipaddress.ip_address(config.listen).is_loopback:
+        remedy = 'listen = "127.0.0.1" and let Prometheus fetch through ssh or a proxy, unless the network is trusted'
+        return doubtful("metrics", f"{where}: unencrypted, for whoever reaches it", remedy)
+    return good("metrics", f"{where} can be had")
+
+
+def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Iterator[Finding]:
+    """How long the broker's certificate and ours hold, and the names that its is made out to.
+
+    Args:
+        config: of the door.
+        now: aware; the present by default.
+    """
+    mqtt = config.mqtt
+    if not mqtt.url.startswith("mqtts://"):
+        return
+    moment = now or datetime.now(UTC)
+    yield asked("tls", lambda: _shown(read_endpoint(mqtt), moment), "see [mqtt] in door.toml")
+    for key, named in (("cert_file", mqtt.cert_file), ("ca_file", mqtt.ca_file)):
+        if named:
+            yield asked("tls", lambda key=key, named=named: _held(key, named, moment), _RENEW)  # type: ignore[misc]
+
+
+def _shown(endpoint: Endpoint, now: datetime) -> Finding:
+    """The certificate that the broker shows, whoever signed it: whether to trust it the login has said."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=endpoint.host) as secured,
+        ):
+            content = secured.getpeercert(binary_form=True)
+    except OSError as error:
+        raise BrokerError(f"{endpoint}: shows no certificate ({error.strerror or error})") from error
+    if content is None:
+        raise BrokerError(f"{endpoint}: shows no certificate")
+    certificate = x509.load_der_x509_certificate(content)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        listed = ", ".join(str(name.value) for name in names)
+    except x509.ExtensionNotFound:
+        listed = "nobody"
+    return _lasting(f"the broker's, made out to {listed}", certificate, now)
+
+
+def _held(key: str, named: str, now: datetime) -> Finding:
+    path: Path = secret_file(named, f"[mqtt] {key}")
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"[mqtt] {key}: {named} holds no PEM certificate") from error
+    return _lasting(f"{key} {named}", certificate, now)
+
+
+def _lasting(what: str, certificate: x509.Certificate, now: datetime) -> Finding:
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    days = (ends - now).days
+    if now < begins:
+        return bad("tls", f"{what}: not valid before {begins:%Y-%m-%d %H:%M} UTC", "set the clock, or make it anew")
+    if now > ends:
+        return bad("tls", f"{what}: expired on {ends:%Y-%m-%d}", _RENEW)
+    if days < _SOON_DAYS:
+        return doubtful("tls", f"{what}: expires in {days} days", _RENEW)
+    return good("tls", f"{what}: until {ends:%Y-%m-%d}")

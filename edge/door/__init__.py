@@ -1,1 +1,0 @@
-"""The parts of a running door around its pipeline, which `edge.daemon` joins: each says one thing or drives one."""

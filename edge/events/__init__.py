@@ -1,0 +1,1 @@
+"""The MQTT contract: message schemas, topics, signatures and Home Assistant discovery."""

@@ -1,0 +1,188 @@
+"""Events made from what happened: a decision, something that befell the door, the opening that belongs to an event.
+
+Pure: ids and times are handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.core.records import Box, Decision, Finding, Kind, Prompt
+from edge.core.timestamps import instant
+from edge.events.schema import (
+    ACCESS_KINDS,
+    UNSENT_SEQ,
+    VERSION,
+    BoxPx,
+    Challenge,
+    Event,
+    EventKind,
+    GalleryRef,
+    Liveness,
+    Open,
+    PersonRef,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What every event of a door says about the door at that moment.
+
+    Attributes:
+        door: the door's name.
+        clock_synced: whether its clock was set by a time server.
+        gallery_version: of the gallery in use, or "" before there is one.
+        models: job, such as "embedder", to the first digits of that model's sha256.
+    """
+
+    door: str
+    clock_synced: bool
+    gallery_version: str
+    models: tuple[tuple[str, str], ...] = ()
+
+
+def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances) -> Event:
+    """The event of one decision. Only somebody recognised is named: never the nearest person of an unknown.
+
+    Args:
+        decision: what the door answered.
+        id: a fresh UUIDv7.
+        at_ns: wall-clock capture time of the frame that tipped it, nanoseconds since 1970 UTC.
+        door: the circumstances.
+    """
+    verdict, match = decision.verdict, decision.verdict.match
+    identified = verdict.finding is Finding.RECOGNISED and decision.kind is not Kind.UNKNOWN
+    person = match.person if identified else None
+    return Event(
+        v=VERSION,
+        id=id,
+        seq=UNSENT_SEQ,
+        door=door.door,
+        kind=EventKind(decision.kind.value),
+        at=instant(at_ns),
+        published_at=None,
+        person=None if person is None else PersonRef(id=person.id, name=person.name),
+        distance_sq=round(float(match.distance_sq), 4),
+        threshold_sq=round(float(match.threshold_sq), 4),
+        runner_up_sq=round(float(match.runner_up_sq), 4),
+        samples=verdict.samples,
+        quality=round(min(max(float(verdict.quality), 0.0), 1.0), 3),
+        reason=decision.reason or verdict.reason,
+        rule=decision.rule,
+        track=verdict.track.id,
+        box=_box(verdict.track.face.box),
+        clock_synced=door.clock_synced,
+        gallery=_gallery(door),
+        models=dict(door.models),
+        liveness=_liveness(decision),
+    )
+
+
+def system_event(
+    kind: EventKind, reason: str, *, id: str, at_ns: int, door: Circumstances, dropped: int | None = None
+) -> Event:
+    """An event about the door itself.
+
+    Args:
+        kind: any but the three answers of a door.
+        reason: what happened, in a few words.
+        id: a fresh UUIDv7.
+        at_ns: when, nanoseconds since 1970 UTC.
+        door: the circumstances.
+        dropped: for events-dropped, how many.
+
+    Raises:
+        ValueError: `kind` is an access kind.
+    """
+    if kind in ACCESS_KINDS:
+        raise ValueError(f"{kind} is a door's answer: make it from a decision")
+    return Event(
+        v=VERSION,
+        id=id,
+        seq=UNSENT_SEQ,
+        door=door.door,
+        kind=kind,
+        at=instant(at_ns),
+        published_at=None,
+        person=None,
+        distance_sq=None,
+        threshold_sq=None,
+        runner_up_sq=None,
+        samples=None,
+        quality=None,
+        reason=reason,
+        rule=None,
+        track=None,
+        box=None,
+        clock_synced=door.clock_synced,
+        gallery=_gallery(door),
+        models=dict(door.models),
+        dropped=dropped,
+    )
+
+
+def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
+    """The act of opening that belongs to a door-open event.
+
+    Args:
+        event: the event.
+        seq: its number in the outbox.
+        expires_ns: when it stops being valid, wall clock, nanoseconds since 1970 UTC.
+
+    Raises:
+        ValueError: the event is no door-open, or names nobody.
+    """
+    if event.kind is not EventKind.DOOR_OPEN or event.person is None:
+        raise ValueError(f"only a door-open event that names somebody opens a door, not {event.kind}")
+    return Open(
+        v=VERSION,
+        id=event.id,
+        seq=seq,
+        door=event.door,
+        person=event.person,
+        at=event.at,
+        expires_at=instant(expires_ns),
+    )
+
+
+def challenge_message(prompt: Prompt, *, id: str, door: str, offset_ns: int) -> Challenge:
+    """What a visitor is to be told, as a message.
+
+    Args:
+        prompt: what to tell.
+        id: of the challenge, a UUIDv7.
+        door: the door's name.
+        offset_ns: wall clock (nanoseconds since 1970 UTC) minus the clock of capture times.
+    """
+    return Challenge(
+        v=VERSION,
+        door=door,
+        id=id,
+        at=instant(prompt.t_ns + offset_ns),
+        expires_at=instant(prompt.expires_ns + offset_ns),
+        ask=prompt.ask,
+        state=prompt.state,
+        step=prompt.step,
+        steps=prompt.steps,
+        reason=prompt.reason,
+    )
+
+
+def _liveness(decision: Decision) -> Liveness | None:
+    shown = decision.shown
+    if shown is None:
+        return None
+    return Liveness(
+        mode=decision.proof,
+        score=None if shown.score is None else round(min(max(shown.score, 0.0), 1.0), 3),
+        cues={name: round(value, 5) for name, value in shown.cues},
+        challenge=shown.challenge,
+    )
+
+
+def _box(box: Box) -> BoxPx:
+    return BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom))
+
+
+def _gallery(door: Circumstances) -> GalleryRef | None:
+    return GalleryRef(version=door.gallery_version) if door.gallery_version else None

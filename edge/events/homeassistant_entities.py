@@ -1,0 +1,247 @@
+"""What Home Assistant shows of a door: its entities, and the templates that take our records apart.
+
+Pure. The keys are those of Home Assistant's MQTT platforms. The templates live through fields that are null or missing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.core.config import DoorConfig
+from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, LockState, Presence
+from edge.events.topics import Channel, Topics
+
+LONGEST_STATE = 255  # characters, of any state and of an update's summary
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it stands whether an entity can be relied on."""
+
+    topic: str
+    value_template: str
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entity in Home Assistant's terms; with `platform` alone it is taken away if it was there."""
+
+    platform: str
+    unique_id: str = ""
+    default_entity_id: str = ""
+    name: str = ""
+    icon: str = ""
+    entity_category: str = ""
+    device_class: str = ""
+    state_class: str = ""
+    unit_of_measurement: str = ""
+    suggested_display_precision: int | None = None
+    availability: tuple[Availability, ...] | None = None  # None: the device's
+    qos: int = 0
+    state_topic: str = ""
+    value_template: str = ""
+    json_attributes_topic: str = ""
+    json_attributes_template: str = ""
+    payload_on: str = ""
+    payload_off: str = ""
+    options: tuple[str, ...] = ()
+    event_types: tuple[str, ...] = ()
+    title: str = ""
+    image_topic: str = ""
+    content_type: str = ""
+
+
+def entities_of(config: DoorConfig) -> dict[str, Entity]:
+    """The entities of a door, each by a key that must never change; what the door has not is to be taken away."""
+    topics = Topics(config.site, config.door)
+    return {
+        **_access(topics),
+        **_health(topics),
+        "release": _release(topics) if config.release else Entity(platform="update"),
+        "lock": _lock(topics) if config.lock else Entity(platform="sensor"),
+        "visitor": _picture(topics) if config.snapshots.kinds else Entity(platform="image"),
+    }
+
+
+def availability_of(topics: Topics) -> Availability:
+    """The door's status, which the broker itself turns to offline when the door vanishes."""
+    return Availability(topic=topics.of(Channel.STATUS), value_template=_STATUS)
+
+
+_STATUS = "{{ value_json.status | default('') }}"
+_SYSTEM_KINDS = tuple(sorted(set(EventKind) - ACCESS_KINDS))
+
+
+def _value(field: str) -> str:
+    """A field of the message; "None", which is an unknown state, where it is null or missing."""
+    return f"{{{{ value_json.{field} | default(none) }}}}"
+
+
+def _event(kinds: tuple[str, ...], fields: dict[str, str]) -> str:
+    """Home Assistant's JSON of an event; nothing, which it ignores, for other kinds."""
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    said = ", ".join(f"'{name}': {expression}" for name, expression in fields.items())
+    return (
+        f"{{% if value_json.kind | default('') in [{listed}] %}}"
+        f"{{{{ {{'event_type': value_json.kind, {said}}} | to_json }}}}"
+        "{% endif %}"
+    )
+
+
+def _field(path: str) -> str:
+    """Within an expression: a field, or none; also where what it is part of is null or missing."""
+    parent, _, child = path.rpartition(".")
+    return (
+        f"((value_json.{parent} | default({{}}, true)).{child} | default(none))"
+        if parent
+        else f"(value_json.{child} | default(none))"
+    )
+
+
+_EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason")}
+_ACCESS_FIELDS = {"person": _field("person.name"), "person_id": _field("person.id"), "rule": _field("rule")}
+_LAST_PERSON = (  # whoever is not identified, and what befalls the door itself, leave the state as it was
+    "{% set name = " + _field("person.name") + " %}"
+    "{{ name[:" + str(LONGEST_STATE) + "] if name "
+    "else this.state if this.state not in ['unknown', 'unavailable'] else none }}"
+)
+_SOMEBODY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
+_PROBLEM = "{{ 'ON' if value_json.problems | default(false) else 'OFF' }}"
+_PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
+_RELEASE = (  # a number is compared with a number; what was refused cannot be, and so counts as news
+    "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
+    "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
+    "'release_summary': (" + _field("reason") + " or '')[:" + str(LONGEST_STATE) + "]} | to_json }}{% endif %}"
+)
+
+
+def _access(topics: Topics) -> dict[str, Entity]:
+    """Who comes and goes."""
+    events = topics.of(Channel.EVENTS)
+    answers = tuple(sorted(ACCESS_KINDS))
+    return {
+        "access": Entity(
+            platform="event",
+            name="Access",
+            icon="mdi:door",
+            qos=1,
+            state_topic=events,
+            event_types=answers,
+            value_template=_event(answers, _EVENT_FIELDS | _ACCESS_FIELDS),
+        ),
+        "last_person": Entity(
+            platform="sensor",
+            name="Last person",
+            icon="mdi:account-check",
+            qos=1,
+            state_topic=events,
+            value_template=_LAST_PERSON,
+        ),
+        "presence": Entity(
+            platform="binary_sensor",
+            name="Somebody at the door",
+            device_class="occupancy",
+            qos=1,
+            state_topic=topics.of(Channel.PRESENCE),
+            value_template=_SOMEBODY,
+        ),
+    }
+
+
+def _health(topics: Topics) -> dict[str, Entity]:
+    """How the door itself is doing."""
+    health = topics.of(Channel.HEALTH)
+
+    def measured(name: str, field: str, unit: str, **more: str | int) -> Entity:
+        return Entity(
+            platform="sensor",
+            name=name,
+            entity_category="diagnostic",
+            state_class="measurement",
+            unit_of_measurement=unit,
+            state_topic=health,
+            value_template=_value(field),
+            **more,  # type: ignore[arg-type]
+        )
+
+    return {
+        "system": Entity(
+            platform="event",
+            name="System",
+            icon="mdi:message-cog-outline",
+            entity_category="diagnostic",
+            qos=1,
+            state_topic=topics.of(Channel.EVENTS),
+            event_types=_SYSTEM_KINDS,
+            value_template=_event(_SYSTEM_KINDS, _EVENT_FIELDS),
+        ),
+        "connection": Entity(
+            platform="binary_sensor",
+            name="Connection",
+            entity_category="diagnostic",
+            device_class="connectivity",
+            availability=(),  # it says when the others are not to be relied on
+            qos=1,
+            state_topic=topics.of(Channel.STATUS),
+            value_template=_STATUS,
+            payload_on=Presence.ONLINE,
+            payload_off=Presence.OFFLINE,
+        ),
+        "problem": Entity(
+            platform="binary_sensor",
+            name="Problem",
+            entity_category="diagnostic",
+            device_class="problem",
+            state_topic=health,
+            value_template=_PROBLEM,
+            json_attributes_topic=health,
+            json_attributes_template=_PROBLEMS,
+        ),
+        "camera": _choice("Camera", "mdi:camera", health, "camera", tuple(CameraState)),
+        "fps": measured("Frame rate", "fps", "fps", suggested_display_precision=1, icon="mdi:speedometer"),
+        "temperature": measured(
+            "Temperature", "temperature_c", "°C", suggested_display_precision=0, device_class="temperature"
+        ),
+        "outbox": measured("Unsent events", "outbox_depth", "events", icon="mdi:tray-full"),
+        "gallery": Entity(
+            platform="sensor",
+            name="Gallery",
+            icon="mdi:account-group",
+            entity_category="diagnostic",
+            state_topic=health,
+            value_template="{{ " + _field("gallery.version") + " }}",
+        ),
+    }
+
+
+def _release(topics: Topics) -> Entity:
+    return Entity(
+        platform="update",
+        name="Release",
+        title="People, rules and models",
+        entity_category="diagnostic",
+        qos=1,
+        state_topic=topics.of(Channel.RELEASE),
+        value_template=_RELEASE,
+    )
+
+
+def _lock(topics: Topics) -> Entity:
+    return _choice("Lock", "mdi:lock", topics.of(Channel.HEALTH), "lock", tuple(LockState))
+
+
+def _choice(name: str, icon: str, topic: str, field: str, options: tuple[str, ...]) -> Entity:
+    return Entity(
+        platform="sensor",
+        name=name,
+        icon=icon,
+        entity_category="diagnostic",
+        device_class="enum",
+        options=options,
+        state_topic=topic,
+        value_template=_value(field),
+    )
+
+
+def _picture(topics: Topics) -> Entity:
+    return Entity(
+        platform="image", name="Last visitor", qos=1, image_topic=topics.snapshot("+"), content_type="image/jpeg"
+    )

@@ -1,1 +1,0 @@
-"""Who is it: distances to the gallery, and many frames to one verdict."""

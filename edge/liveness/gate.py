@@ -1,0 +1,299 @@
+"""Holds back a decision that would open the door until the recognised visitor has shown to be alive.
+
+Watching (`edge.liveness.passive`) costs a visitor nothing; a challenge (`edge.liveness.challenge`) asks for movements.
+Visitors who show too little are denied, and looked at again after a while. Strangers and denied people are not tested.
+
+Evidence of life belongs to one face. Visitors are watched from their first look on, but when they are recognised every
+look that counts has to show the recognised face, else watching begins again. From then on only such looks count. One
+look at another face clears what was shown, and so does every verdict that is not held. A photo and a living face that
+take turns before one camera therefore open nothing.
+
+After repeated attacks that posed as one person, whoever is recognised as that person has to show life twice: in two
+separate times of watching, or two challenges. Nobody is locked out; see `edge.recognition.lockout`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from edge.core.config import LivenessConfig
+from edge.core.records import (
+    ChallengeState,
+    Decision,
+    Face,
+    Finding,
+    Floats,
+    Frame,
+    Kind,
+    Prompt,
+    Proof,
+    Sample,
+    Shown,
+    Track,
+    Verdict,
+    strictest,
+)
+from edge.liveness.challenge import SAME_MOVED_SQ, Challenge, Chance, apart_sq, same_face
+from edge.liveness.evidence import Evidence
+from edge.liveness.passive import Liveness
+from edge.recognition.aggregator import Judge
+from edge.vision.face_mesh import aimed
+
+RULE = "liveness"  # the rule of its denials
+ATTACK = "presentation-attack"
+NOT_SHOWN = "liveness-not-shown"
+CHALLENGE_FAILED = "challenge-failed"
+_PASSES = ""
+
+Decide = Callable[[Verdict], Decision]
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A decision to open that waits for liveness."""
+
+    decision: Decision
+    since_ns: int
+    looked_ns: int
+    sure: bool = False  # the last look shows the face that was recognised
+    challenge: Challenge | None = None
+    shows: int = 0  # of life so far; the last one opens
+
+
+class Guard:
+    """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in.
+
+    Attributes:
+        active: whether any rule asks for liveness; where none does, nobody is watched and nothing is held.
+        counts: how it ended, by reason, since the start; "shown" for those who passed.
+    """
+
+    def __init__(self, config: LivenessConfig, judge: Judge, chance: Chance | None, look_every_s: float) -> None:
+        """
+        Args:
+            config: what has to be shown.
+            judge: whose names these are; where liveness is asked, it must not take a name for a success as such.
+            chance: draws what is asked and when; each call a number of [0, 1). None where no rule asks for a challenge.
+            look_every_s: at most one look at a track in so long.
+        """
+        self.active = True
+        self.counts: Counter[str] = Counter()
+        self._config = config
+        self._judge = judge
+        self._chance = chance
+        self._look_every_ns = look_every_s * 1e9
+        self._passive = Liveness(config=config)
+        self._ahead: dict[int, list[Floats]] = {}  # by track, of the looks at it that count, while it has no name
+        self._held: dict[int, _Held] = {}
+        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
+        self._prompts: list[Prompt] = []
+        self._challenges = 0
+
+    def take_prompts(self) -> list[Prompt]:
+        """What visitors are to be told since the last call."""
+        prompts, self._prompts = self._prompts, []
+        return prompts
+
+    def shown(self, track_id: int) -> Shown | None:
+        """What a track has shown so far, to look at; None before it was watched, and once it is answered."""
+        evidence, held = self._passive.assess(track_id), self._held.get(track_id)
+        return _shown(held, evidence) if held or evidence.looks else None
+
+    def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
+        """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
+        return [
+            track
+            for track in tracks
+            if not track.lost
+            and (held := self._held.get(track.id)) is not None
+            and t_ns - held.looked_ns >= self._look_every_ns / (2 if held.challenge else 1)
+        ]
+
+    def aim(self, track: Track) -> Face:
+        """Where a track is to be looked at: during a challenge, where turns are read best."""
+        held = self._held.get(track.id)
+        return aimed(track.face) if held and held.challenge else track.face
+
+    def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
+        """Take one look, after the judge has taken it."""
+        held = self._held.get(track.id)
+        if held is None:
+            self._watch_ahead(track, frame, sample, t_ns)
+            return
+        held.looked_ns = t_ns
+        held.sure = same_face(sample, held.decision.verdict.embedding, SAME_MOVED_SQ)
+        if held.sure:
+            self._passive.observe(track, frame, sample, t_ns)
+        elif sample.embedding is not None:  # another face: what was shown so far may have been its life
+            self._passive.forget(track.id)
+            held.shows = 0
+        if held.challenge is not None:
+            held.challenge.observe(sample, t_ns)
+
+    def admit(
+        self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: Decide
+    ) -> list[Decision]:
+        """What the door answers now: decisions that need no liveness, and those that were held and are settled.
+
+        Args:
+            decisions: that fell with this frame.
+            tracks: all of this frame, those just lost included.
+            t_ns: its capture time.
+            decide: what the access rules say of a verdict now.
+        """
+        present = {track.id for track in tracks if not track.lost}
+        answers = []
+        for decision in decisions:
+            if decision.kind is Kind.DOOR_OPEN and decision.proof is not Proof.OFF:
+                self._hold(decision, t_ns)
+                continue
+            answers.append(decision)
+            if decision.verdict.finding is Finding.RECOGNISED:
+                self._judge.succeeded(decision.verdict, present - {decision.verdict.track.id})
+        for track in tracks:
+            if track.id in self._held:
+                answers += self._settle(track, t_ns, decide, present - {track.id})
+            if track.lost:
+                self._forget(track.id)
+                self._look_anew(track.id)
+        for track_id in [track_id for track_id, (_, when_ns) in self._denied.items() if t_ns >= when_ns]:
+            self._look_anew(track_id)
+        return answers
+
+    def start_anew(self) -> None:
+        """Drop all that was shown or held: models, people or rules change. The judge recognises those held again."""
+        for track_id, held in list(self._held.items()):
+            self._fail(held, "interrupted", held.looked_ns)
+            self._release(track_id)
+            self._judge.look_anew(held.decision.verdict)
+        for track_id in list(self._denied):
+            self._look_anew(track_id)
+        self._passive = Liveness(config=self._config)
+        self._ahead.clear()
+
+    def _watch_ahead(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
+        """Take one look at a track that may be recognised: most visitors have then shown some life already."""
+        if self._judge.standing(track) is not None or self._judge.doubts(track):
+            self._forget(track.id)
+        elif sample.embedding is not None:
+            self._passive.observe(track, frame, sample, t_ns)
+            self._ahead.setdefault(track.id, []).append(sample.embedding)
+
+    def _hold(self, decision: Decision, t_ns: int) -> None:
+        """Let a decision wait for the life of the face that was recognised; that of any other is dropped."""
+        verdict = decision.verdict
+        self._held[verdict.track.id] = _Held(decision, t_ns, t_ns)
+        looks = self._ahead.pop(verdict.track.id, [])
+        if any(apart_sq(look, verdict.embedding) > SAME_MOVED_SQ for look in looks):
+            self._passive.forget(verdict.track.id)
+
+    def _forget(self, track_id: int) -> None:
+        self._passive.forget(track_id)
+        self._ahead.pop(track_id, None)
+
+    def _settle(self, track: Track, t_ns: int, decide: Decide, others: set[int]) -> list[Decision]:
+        """The answer to a track that is held, once there is one."""
+        held = self._held[track.id]
+        evidence = self._passive.assess(track.id)
+        verdict = replace(held.decision.verdict, track=track, t_ns=t_ns)
+        gone = track.lost or self._judge.standing(track) is not held.decision.verdict
+        if gone:
+            self._fail(held, "left" if track.lost else "another-face", t_ns)
+            outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
+        else:
+            outcome = self._outcome(track, held, evidence, t_ns)
+        if held.challenge:
+            self._prompts += held.challenge.take_prompts()
+        if outcome is None:
+            return []
+        shown = _shown(held, evidence)
+        if outcome == _PASSES and self._judge.impersonated(verdict) and not held.shows:
+            held.shows, held.since_ns, held.challenge = 1, t_ns, None
+            self._passive.forget(track.id)
+            return []
+        if outcome == _PASSES:
+            decision = decide(verdict)
+            if decision.kind is Kind.DOOR_OPEN and self._asks_for_more(held, decision.proof):
+                return []
+            self._judge.succeeded(verdict, others)
+        else:
+            decision = replace(held.decision, kind=Kind.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome)
+            self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
+            # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
+            if outcome == ATTACK or (held.challenge and held.challenge.asked):
+                self._judge.failed(verdict, others)
+            else:
+                self._judge.discredit(verdict)
+        self.counts[outcome or "shown"] += 1
+        self._release(track.id)
+        return [replace(decision, shown=shown)]
+
+    def _outcome(self, track: Track, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
+        """Why it does not open, _PASSES, or None while that is open."""
+        config, late = self._config, t_ns - held.since_ns >= self._config.max_s * 1e9
+        attack = evidence.enough and evidence.score >= config.attack_score
+        if held.challenge is not None:
+            held.challenge.pass_time(t_ns)
+            if not held.challenge.over:
+                return None
+            if attack:
+                return ATTACK
+            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._surely(held, late)
+        if held.decision.proof is Proof.CHALLENGE:
+            doubtful = late or attack or (evidence.enough and evidence.score >= config.doubt_score)
+            if config.ask_when == "always" or doubtful:
+                self._challenge(track, held, t_ns)
+                return None
+        elif attack:
+            return ATTACK
+        if evidence.enough:
+            return self._surely(held, late)
+        return NOT_SHOWN if late else None
+
+    @staticmethod
+    def _surely(held: _Held, late: bool) -> str | None:
+        if held.sure:
+            return _PASSES
+        return NOT_SHOWN if late else None
+
+    def _challenge(self, track: Track, held: _Held, t_ns: int) -> None:
+        """Begin a challenge, one at a time, as a door has one screen."""
+        if any(other.challenge is not None for other in self._held.values()):
+            return
+        assert self._chance is not None, "a challenge is asked for, and there is nothing to draw it by"
+        self._challenges += 1
+        embedding = held.decision.verdict.embedding
+        held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
+
+    @staticmethod
+    def _asks_for_more(held: _Held, proof: Proof) -> bool:
+        """Whether the rules have become stricter while liveness was shown; then that has to be shown, too."""
+        if strictest((proof, held.decision.proof)) is held.decision.proof:
+            return False
+        held.decision = replace(held.decision, proof=proof)
+        return True
+
+    def _release(self, track_id: int) -> None:
+        del self._held[track_id]
+        self._passive.forget(track_id)
+
+    def _fail(self, held: _Held, reason: str, t_ns: int) -> None:
+        if held.challenge:
+            held.challenge.fail(reason, t_ns)
+            self._prompts += held.challenge.take_prompts()
+
+    def _look_anew(self, track_id: int) -> None:
+        """Whoever was denied for want of liveness may try again, and is news when back."""
+        if track_id in self._denied:
+            self._judge.look_anew(self._denied.pop(track_id)[0])
+
+
+def _shown(held: _Held | None, evidence: Evidence) -> Shown:
+    challenge = held.challenge if held else None
+    return Shown(
+        score=evidence.score if evidence.enough else None,
+        cues=evidence.told,
+        challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
+    )

@@ -1,0 +1,94 @@
+"""One run: the looks of a second or so at one face, each compared with the first."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from edge.core.records import Floats, Frame, Landmarks, Sample
+from edge.liveness.background_motion import Change, Surroundings, follows
+from edge.liveness.cues import Values
+from edge.liveness.mouth import expression, opening
+from edge.liveness.planar import Look, Reference, Residual, brightness, local_motion
+from edge.liveness.recapture import flicker, stripes
+
+MIN_LOOKS = 6  # in a run, the first included, for it to mean anything
+_SCALE = 1.15  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
+_STRANGE = 0.15  # unexplained share from which on a look was not registered; heads that turn reach 0.08
+_SLIPPED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
+
+
+class Run:
+    """Looks compared with one reference.
+
+    Attributes:
+        first_ns, last_ns: the reference, and the last look that could be compared.
+        looks: the reference, and those that could be compared.
+        misses: looks in a row that could not be.
+    """
+
+    def __init__(self, look: Look, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
+        """
+        Args:
+            look: the face of `sample` in `frame`, the reference.
+            landmarks: those of the sample.
+        """
+        self.first_ns = self.last_ns = t_ns
+        self.looks = 1
+        self.misses = 0
+        self._missed = 0
+        self._size_px = sample.quality.size_px
+        self._reference = Reference(look)
+        self._surroundings = Surroundings(frame, landmarks)
+        self._residuals: list[Residual] = []
+        self._changes: list[Change] = []
+        self._light: list[tuple[float, float]] = []
+        self._stripes: list[float] = []
+        self._openings: list[float] = []
+        self._note(look, frame, landmarks)
+
+    def compare(self, look: Look, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> bool:
+        """Take a later look; False: it cannot be compared, the mesh has slipped."""
+        alike = 1 / _SCALE < sample.quality.size_px / max(self._size_px, 1e-6) < _SCALE
+        residual = self._reference.residual(look) if alike else None
+        if residual is None or residual.unexplained > _STRANGE:
+            self._missed += 1
+            self.misses += 1
+            return False
+        self._residuals.append(residual)
+        seen = self._note(look, frame, landmarks)
+        change = None if seen is None else self._surroundings.compare(seen, residual.moved)
+        if change is not None:
+            self._changes.append(change)
+        self.last_ns, self.misses = t_ns, 0
+        self.looks += 1
+        return True
+
+    def measure(self, min_ns: float) -> Values | None:
+        """Its cues; None while it is too short, or the mesh is not to be trusted.
+
+        Args:
+            min_ns: from the first look to the last.
+        """
+        slipped = self._missed > len(self._residuals) * _SLIPPED
+        if self.last_ns - self.first_ns < min_ns or self.looks < MIN_LOOKS or slipped:
+            return None
+        return {
+            "local-motion": local_motion(self._residuals, self._reference.gradient),
+            "unexplained": median(each.unexplained for each in self._residuals),
+            "surroundings": follows(self._changes),
+            "mouth": expression(self._openings),
+            "moire": median(self._stripes) if len(self._stripes) >= MIN_LOOKS else None,
+            "flicker": flicker(self._light) if len(self._light) >= MIN_LOOKS else None,
+        }
+
+    def _note(self, look: Look, frame: Frame, landmarks: Landmarks) -> Floats | None:
+        """Take down what one look tells by itself; returns what is around the face."""
+        self._openings.append(opening(landmarks))
+        # A pattern is there from the first, and looking for it costs.
+        pattern = stripes(frame, landmarks) if len(self._stripes) < MIN_LOOKS else None
+        if pattern is not None:
+            self._stripes.append(pattern)
+        seen = self._surroundings.see(frame)
+        if seen is not None:
+            self._light.append((brightness(look), self._surroundings.brightness(seen)))
+        return seen

@@ -1,1 +1,0 @@
-"""The wire: events, the durable outbox, and the MQTT publisher."""

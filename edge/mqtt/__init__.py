@@ -1,0 +1,1 @@
+"""MQTT connection of a door: broker address, session, publisher, subscriber."""

@@ -1,0 +1,156 @@
+"""A small MQTT broker inside this process, for the demo and for tests: nothing needs to be installed or configured."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from edge.core.config import MqttConfig
+from edge.core.errors import BrokerError, InputError
+
+log = logging.getLogger(__name__)
+
+START_S = 10.0
+
+
+class EmbeddedBroker:
+    """amqtt in a thread, on 127.0.0.1 only. It speaks MQTT 3.1.1, lets everybody in and keeps nothing on disk.
+
+    Args:
+        port: where to listen; 0 takes a free one.
+
+    Raises:
+        InputError: amqtt is not installed.
+        BrokerError: it does not start.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._wanted = port
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self.port = port
+
+    @property
+    def config(self) -> MqttConfig:
+        """How to connect to it, without first asking for a version that it does not speak."""
+        return MqttConfig(url=self.url, protocol="3.1.1")
+
+    @property
+    def url(self) -> str:
+        """Its address, for [mqtt] url."""
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; when this returns it takes connections."""
+        try:
+            import amqtt.broker  # noqa: F401  an extra, and slow to import
+        except ImportError as error:
+            raise InputError(
+                f"the embedded broker needs amqtt, which cannot be imported ({error}): "
+                "install it with  pip install amqtt"
+            ) from error
+        for name in ("amqtt", "transitions", "passlib"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="embedded-broker", daemon=True)
+        self._thread.start()
+        try:
+            started.result(START_S)
+        except Exception as error:
+            self.close()
+            raise BrokerError(f"{self.url}: the embedded broker does not start ({error})") from error
+
+    def close(self) -> None:
+        """Stop it and drop all connections. Closing twice does nothing."""
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is not None:
+            self._thread.join(START_S)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, started: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as error:
+            if not started.done():
+                started.set_exception(error)
+
+    async def _serve(self, started: Future[None]) -> None:
+        from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+        from amqtt.broker import Broker
+
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(_quietly)
+        broker = Broker(_CONFIG)
+        _deliver_before_disconnecting(broker)
+        await broker.start()
+        writers: set[asyncio.StreamWriter] = set()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.add(writer)
+            try:
+                await broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
+            except Exception as error:  # a client that broke off, or speaks what amqtt does not understand
+                log.debug("embedded broker: %s", error)
+            finally:
+                writers.discard(writer)
+                writer.transport.abort()
+
+        # The listening socket is ours, and not amqtt's, for a port that the system chooses and a clean end.
+        server = await asyncio.start_server(talk, "127.0.0.1", self._wanted)
+        self.port = server.sockets[0].getsockname()[1]
+        started.set_result(None)
+        await self._stop.wait()
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await broker.shutdown()
+
+
+def _deliver_before_disconnecting(broker: Any) -> None:
+    """Let a client that leaves be gone only when its messages have been passed on.
+
+    amqtt 0.12 acknowledges a message before it passes it on, and drops what it has acknowledged when the client
+    disconnects. On Python 3.13 the last events of a door were often lost that way.
+    """
+    handle_messages = broker._client_message_loop
+
+    async def handle_all_messages(session: Any, handler: Any) -> None:
+        wait_disconnect = handler.wait_disconnect
+
+        async def wait_until_delivered() -> Any:
+            packet = await wait_disconnect()
+            while not session.delivered_message_queue.empty():
+                await asyncio.sleep(0)
+            return packet
+
+        handler.wait_disconnect = wait_until_delivered
+        await handle_messages(session, handler)
+
+    broker._client_message_loop = handle_all_messages
+
+
+_CONFIG: dict[str, Any] = {
+    "listeners": {"default": {"type": "external"}},
+    "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+}
+
+
+def _quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.debug("embedded broker: %s", context.get("exception") or context.get("message"))

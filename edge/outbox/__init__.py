@@ -1,0 +1,1 @@
+"""The durable event queue between the pipeline and the broker."""

@@ -1,0 +1,245 @@
+"""The SQLite file under the outbox: opening it, all or nothing, and what its errors mean; alone in importing sqlite3.
+
+Write-ahead logging with ``synchronous=FULL``: a commit is one append to the log and one fsync, where the rollback
+journal writes every page twice and syncs three or four times; that is slower and wears an SD card out sooner. Each
+frame of the log carries a checksum, so a torn write at a power cut costs the unfinished event and nothing before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.core.errors import OutboxError
+
+Db = sqlite3.Connection
+
+APPLICATION_ID = 0x54687264  # "Thrd": this file is ours
+SCHEMA_VERSION = 2
+_LOG_PAGES = 64  # the log goes back into the file after so many pages, so that a full disk is not filled by the log
+_LOG_BYTES = 512 * 1024  # and is cut back to this
+# What reading damaged rows may bring: no row, a value of another type, and text that is none.
+_UNREADABLE = (sqlite3.Error, TypeError, UnicodeDecodeError)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_FAILING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_DISK_ERRNOS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO})
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL, at_s INTEGER);
+CREATE TABLE door (acknowledged INTEGER NOT NULL, dropped INTEGER NOT NULL);
+INSERT INTO door VALUES (0, 0);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_FROM_1 = "BEGIN IMMEDIATE; ALTER TABLE event ADD COLUMN at_s INTEGER; PRAGMA user_version = 2; COMMIT;"
+_SOUND = """
+SELECT (SELECT COUNT(*) FROM door) = 1
+AND NOT EXISTS (SELECT 1 FROM event WHERE typeof(body) <> 'blob' OR seq < 1)
+AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE typeof(seq) <> 'integer' OR seq >= 1 << 53)
+AND NOT EXISTS (SELECT 1 FROM door WHERE typeof(acknowledged) <> 'integer' OR typeof(dropped) <> 'integer'
+    OR dropped < 0 OR acknowledged NOT BETWEEN 0 AND (SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence))
+"""
+_HINTS = {
+    sqlite3.SQLITE_BUSY: "another process has it open: is this door already running?",
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
+    sqlite3.SQLITE_READONLY: "the file or its disk is read-only: make it writable",
+    sqlite3.SQLITE_CANTOPEN: "check that the folder may be written and that the path is no folder",
+}
+
+
+class StoreDamaged(OutboxError):
+    """The content of the file cannot be trusted."""
+
+
+class StoreFailing(OutboxError):
+    """The disk takes or gives nothing just now, which may pass."""
+
+
+class StoreFull(StoreFailing):
+    """There is no room."""
+
+
+class Store:
+    """An open store; a new file gets its tables, and an older layout is brought up to date.
+
+    Args:
+        path: the database file; its folder is made if it is missing.
+        checked: look through the whole file for damage.
+
+    Attributes:
+        fresh: whether the file was made just now.
+
+    Raises:
+        StoreDamaged: the file is damaged.
+        StoreFailing: the disk is full, read-only or failing.
+        OutboxError: the path cannot be used, the file is no outbox or a newer one, or it is in use.
+    """
+
+    def __init__(self, path: Path, *, checked: bool = True) -> None:
+        self.path = path
+        self.fresh = False
+        _make_folder(path.parent)
+        if path.exists() and not path.is_file():
+            raise OutboxError(
+                f"{path}: events cannot be opened: this must be a file and no folder or device; name another"
+            )
+        with self._translated("opened"):
+            self._db: Db | None = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        try:
+            with self._translated("opened"):
+                self._open(self._db, checked)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self, doing: str) -> Iterator[Db]:
+        """All or nothing; `doing` is "read" or "written".
+
+        Raises:
+            StoreDamaged, StoreFailing: and nothing has changed.
+            OutboxError: closed, or in use.
+        """
+        with self._translated(doing):
+            if self._db is None:
+                raise OutboxError(f"{self.path}: already closed")
+            self._db.execute("BEGIN IMMEDIATE" if doing == "written" else "BEGIN")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):  # the first error says more
+                        self._db.execute("ROLLBACK")
+                raise
+
+    def flatten(self) -> None:
+        """Bring the log back into the file and cut it, so that what was deleted is nowhere any more.
+
+        Raises:
+            StoreDamaged, StoreFailing: it could not be done, or not wholly; nothing is lost.
+        """
+        with self._translated("written"):
+            if self._db is not None:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the file. Closing twice does nothing."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):  # everything is committed already
+                self._db.close()
+            self._db = None
+
+    def _open(self, db: Db, checked: bool) -> None:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send it
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: names must not linger
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (owner,) = db.execute("PRAGMA application_id").fetchone()
+        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if not tables and not owner:
+            db.executescript(_SCHEMA)
+            version, self.fresh = SCHEMA_VERSION, True
+        elif owner != APPLICATION_ID:
+            ours = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('event', 'door')"
+            if db.execute(ours).fetchone() == (2,):
+                raise _damaged(self.path, "its mark is gone")
+            raise OutboxError(f"{self.path}: a SQLite file, but not an outbox; name another file")
+        if checked:
+            (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if health != "ok":
+                raise _damaged(self.path, health)
+            if db.execute(_SOUND).fetchone() != (1,):  # quick_check looks at the pages, not at what values mean
+                raise _damaged(self.path, "a value that cannot be")
+        if version == 1:
+            db.executescript(_FROM_1)
+        elif version != SCHEMA_VERSION:
+            raise OutboxError(
+                f"{self.path}: made by another version of this program (layout {version}, this one reads "
+                f"{SCHEMA_VERSION}); update the program or move the file aside"
+            )
+
+    @contextlib.contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise translated(error, self.path, doing) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes damaged text
+            raise _damaged(self.path, "text that is none") from error
+
+
+def translated(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxError:
+    """Our error for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED or str(error).startswith("Could not decode"):
+        return _damaged(path, str(error))
+    hint = _HINTS.get(code, "check the folder, the disk and their permissions")
+    message = f"{path}: events cannot be {doing} ({error}); {hint}"
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(message)
+    if code == sqlite3.SQLITE_CANTOPEN and not _disk_refuses(path.parent):
+        return OutboxError(message)
+    return StoreFailing(message) if code in _FAILING else OutboxError(message)
+
+
+def salvaged(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tuple[int, bytes]]]:
+    """What can still be read of a damaged file, from both of its ends towards the damage.
+
+    Args:
+        path: the file, moved aside; its log is brought into it as far as that goes.
+        most: rows to read at most, from either end.
+        highest_seq: a number beyond this is damage itself.
+
+    Returns:
+        The number up to which everything was acknowledged and the highest number seen, 0 where they cannot be read,
+        and the rows that were not acknowledged, in order.
+    """
+    rows: dict[int, bytes] = {}
+    acknowledged = highest = 0
+    with contextlib.suppress(*_UNREADABLE, OSError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        with contextlib.suppress(*_UNREADABLE):
+            (found,) = db.execute("SELECT acknowledged FROM door").fetchone()
+            acknowledged = found if isinstance(found, int) and 0 <= found <= highest_seq else 0
+        with contextlib.suppress(*_UNREADABLE):
+            (found,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+            highest = found if isinstance(found, int) and 0 <= found <= highest_seq else 0
+        for way in ("ASC", "DESC"):
+            with contextlib.suppress(*_UNREADABLE):
+                for seq, body in db.execute(f"SELECT seq, body FROM event ORDER BY seq {way} LIMIT {most:d}"):
+                    if 0 < seq <= highest_seq and isinstance(body, bytes):
+                        rows[seq] = body
+    highest = max(highest, acknowledged, *rows, 0)
+    return acknowledged, highest, [(seq, rows[seq]) for seq in sorted(rows) if seq > acknowledged]
+
+
+def _damaged(path: Path, how: str) -> StoreDamaged:
+    return StoreDamaged(f"{path}: the event store is damaged ({' '.join(how.split())})")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        kind = StoreFailing if error.errno in _DISK_ERRNOS else OutboxError
+        raise kind(f"{folder}: this folder for the events cannot be made ({error.strerror})") from error
+
+
+def _disk_refuses(folder: Path) -> bool:
+    """Whether no file can be made here because of the disk, and not because of a wrong path or permission."""
+    probe = folder / ".probe"
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.unlink(probe)
+    except OSError as error:
+        return error.errno in _DISK_ERRNOS
+    return False

@@ -1,0 +1,1 @@
+"""From embeddings to names: gallery search, aggregation of samples, lockout."""

@@ -1,0 +1,141 @@
+"""A gallery encrypted on the disk: whoever takes the card without the key learns nothing and can put nothing in.
+
+The file is a mark, the first bytes of a digest that tells keys apart, a nonce, and the gallery under ChaCha20-Poly1305
+(RFC 8439), which is fast also on boards without instructions for AES; what stands before it is authenticated, too. It
+is opened into memory as a whole, so it must be small enough not to be memory-mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.core.errors import ConfigError, GalleryError
+from edge.runtime.credentials import secret_line
+
+MARK = b"threshold-sealed"
+MOST = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
+_KEY_BYTES = 32
+_NAME_BYTES = 8  # of the digest that names a key
+_NONCE_BYTES = 12
+_HEAD = len(MARK) + _NAME_BYTES
+_NAMED = b"threshold gallery key\0"  # so that this digest of a key serves nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryKey:
+    """A secret of 32 bytes; never shown, also not by repr."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def name(self) -> bytes:
+        """8 bytes that tell this key from others and give nothing of it away."""
+        return hashlib.sha256(_NAMED + self.secret).digest()[:_NAME_BYTES]
+
+
+def read_key(named: str, setting: str = "gallery_key") -> GalleryKey | None:
+    """The key that a setting names by path or credential:NAME; None where it names none.
+
+    Raises:
+        ConfigError: it cannot be read, or its first line is not 64 hexadecimal digits.
+    """
+    if not named:
+        return None
+    try:
+        secret = bytes.fromhex(secret_line(named, setting))
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        secret = b""
+    if len(secret) != _KEY_BYTES:
+        raise ConfigError(
+            f"{setting}: {named} holds no key of 64 hexadecimal digits; make one with  openssl rand -hex 32"
+        )
+    return GalleryKey(secret)
+
+
+def is_sealed(head: bytes) -> bool:
+    """Whether a file that begins so is a sealed gallery."""
+    return head.startswith(MARK)
+
+
+def seal(content: bytes, key: GalleryKey, where: Path) -> bytes:
+    """Encrypt a gallery file; every call gives other bytes.
+
+    Args:
+        content: of the plain file.
+        key: to seal with.
+        where: it lies, for the complaint.
+
+    Raises:
+        GalleryError: it is too large.
+    """
+    from cryptography.hazmat.primitives.ciphers.aead import (
+        ChaCha20Poly1305,
+    )  # a door without a key does not wait for it
+
+    if len(content) > MOST:
+        raise GalleryError(
+            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be sealed (at most {MOST >> 20} MiB); "
+            "encrypt the disk instead"
+        )
+    head, nonce = MARK + key.name, secrets.token_bytes(_NONCE_BYTES)
+    return head + nonce + ChaCha20Poly1305(key.secret).encrypt(nonce, content, head)
+
+
+def unseal(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
+    """The plain gallery file in a sealed one.
+
+    Raises:
+        GalleryError: there is no key, it is another one, or the file was altered.
+    """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+    if key is None:
+        raise GalleryError(f"{where}: sealed, and no key is given; set gallery_key in door.toml")
+    head, rest = content[:_HEAD], content[_HEAD:]
+    if head[len(MARK) :] != key.name:
+        raise GalleryError(f"{where}: sealed with another key than gallery_key names; restore that key or enrol again")
+    try:
+        return ChaCha20Poly1305(key.secret).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
+    except (InvalidTag, ValueError) as error:  # ValueError: cut short
+        raise GalleryError(f"{where}: sealed and damaged or altered since; restore a copy or enrol again") from error
+
+
+def fits(path: Path, key: GalleryKey | None) -> bool:
+    """Whether a file was sealed with this key, or is plain and there is none; its content may still be damaged."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return head == MARK + key.name if key else not is_sealed(head)
+
+
+def plain(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
+    """The gallery in a file, sealed or not: with a key it must be sealed, so that only its holders put one there.
+
+    Raises:
+        GalleryError: it is not as the key says.
+    """
+    if is_sealed(content):
+        return unseal(content, key, where)
+    if key is not None:
+        raise GalleryError(f"{where}: not sealed, though gallery_key is set; run  edge seal --config door.toml")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class Cloak:
+    """How a gallery lies on this disk: sealed if there is a key, otherwise as it is."""
+
+    key: GalleryKey | None = None
+
+    def hide(self, content: bytes, where: Path) -> bytes:
+        """What is written; see `seal`."""
+        return seal(content, self.key, where) if self.key else content
+
+    def show(self, content: bytes, where: Path) -> bytes:
+        """What was written, plain; see `plain`."""
+        return plain(content, self.key, where)

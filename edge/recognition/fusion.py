@@ -1,0 +1,43 @@
+"""Several samples of one face fused into one embedding, and which names they agree on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.core.records import Floats, Match, Quality
+
+
+@dataclass(slots=True)
+class Fusion:
+    """Samples that seem to show one face.
+
+    Attributes:
+        sum: (D,) float32, of quality times embedding; None before the first sample.
+        samples: how many were added.
+        quality: the sum of their qualities.
+        votes: agreeing samples by person id.
+    """
+
+    sum: Floats | None = None
+    samples: int = 0
+    quality: float = 0.0
+    votes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, embedding: Floats, quality: Quality, match: Match, agree_slack_sq: float) -> None:
+        """Take one sample; it votes for a name within `agree_slack_sq` beyond that person's threshold."""
+        weighted = embedding * np.float32(quality.value)
+        self.sum = weighted if self.sum is None else self.sum + weighted
+        self.samples += 1
+        self.quality += quality.value
+        if match.person is not None and match.distance_sq <= match.threshold_sq + agree_slack_sq:
+            self.votes[match.person.id] += 1
+
+    @property
+    def fused(self) -> Floats:
+        """The (D,) unit vector in the direction of the weighted sum."""
+        assert self.sum is not None
+        return self.sum / max(math.hypot(*self.sum.tolist()), 1e-12)

@@ -1,0 +1,153 @@
+"""Repeated failures: a pause and stricter demands for the visitor who failed, and for nobody else.
+
+Two kinds of failure are counted apart, because only one of them tells who failed.
+
+A face that nobody is enrolled with fails with evidence enough for an `unknown`, reported or not. A visitor who stays
+fails again with each `unknown_samples` looks that still name nobody, and a track whose evidence is reset fails again.
+A visitor who leaves before the verdict has not tried. Recognition is a success, also where the access rules deny entry.
+After `failures` in a row (5, as NIST SP 800-63B-4 asks of biometrics) nothing opens to this visitor for `pause_s`
+(30 s); then `extra_samples` and `threshold_factor` apply until a success, and each further failure brings the next
+pause. An `unknown` within a pause is reported as usual; it neither counts nor prolongs the pause. A name within a pause
+is withheld. The first pause of a visitor is reported whatever the cooldown is; the others are not.
+
+The same visitor is the remembered one with the nearest fused embedding, within `same_visitor_sq`. Two rules keep a
+stranger from locking out a person who resembles them: a track is never taken for a visitor whose own track is present
+beside it, and a face within a person's threshold that is nearer to that person than to the visitor is the person's.
+
+A presentation attack shows an enrolled person's face, so neither name nor embedding tells the attacker from that
+person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are counted by the name
+that they pose as, and withhold no name: from `failures` in a row on, whoever is recognised by that name has to show
+life twice (`edge.liveness.gate`) until a success, or until nobody has posed as them for `forget_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge.core.config import LockoutConfig
+from edge.core.records import Finding, Floats, Verdict
+
+
+class Demand(StrEnum):
+    """What a visitor has to show."""
+
+    USUAL = "usual"
+    STRICT = "strict"
+    PAUSED = "paused"  # nothing that they show will do
+
+
+@dataclass(slots=True, eq=False)
+class _Visitor:
+    embedding: Floats  # as it failed last
+    track: int
+    seen_ns: int
+    failures: int = 0
+    paused_until_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Posed:
+    """Presentation attacks that showed one person's face, in a row."""
+
+    count: int
+    last_ns: int
+
+
+class Lockout:
+    """Remembers who failed, in memory only, a bounded number for a bounded time; pure, time comes with the verdicts."""
+
+    def __init__(self, config: LockoutConfig, same_visitor_sq: float) -> None:
+        """
+        Args:
+            config: numbers and times.
+            same_visitor_sq: squared distance within which two fused embeddings show one visitor.
+        """
+        self._config = config
+        self._same_visitor_sq = same_visitor_sq
+        self._visitors: list[_Visitor] = []
+        self._posed: dict[str, _Posed] = {}  # by the id of the person shown
+
+    def __len__(self) -> int:
+        return len(self._visitors) + len(self._posed)
+
+    def demand(self, verdict: Verdict, others: Set[int]) -> Demand:
+        """What this visitor has to show now.
+
+        Args:
+            verdict: as it would fall under the usual demands.
+            others: ids of the other tracks present.
+        """
+        visitor = self._find(verdict, others)
+        if visitor is None:
+            return Demand.USUAL
+        visitor.seen_ns, visitor.track = verdict.t_ns, verdict.track.id
+        if visitor.failures < self._config.failures:
+            return Demand.USUAL
+        return Demand.PAUSED if verdict.t_ns < visitor.paused_until_ns else Demand.STRICT
+
+    def failed(self, verdict: Verdict, others: Set[int]) -> bool:
+        """Count an `unknown`, or a name that was only a presentation attack.
+
+        Returns:
+            Whether it is the one that begins a visitor's first pause.
+        """
+        if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
+            self._attacked(verdict.match.person.id, verdict.t_ns)
+            return False
+        visitor = self._find(verdict, others)
+        if visitor is None:
+            visitor = _Visitor(verdict.embedding, verdict.track.id, verdict.t_ns)
+            self._add(visitor)
+        visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.t_ns
+        if verdict.t_ns < visitor.paused_until_ns:
+            return False
+        visitor.failures += 1
+        if visitor.failures >= self._config.failures:
+            visitor.paused_until_ns = verdict.t_ns + round(self._config.pause_s * 1e9)
+        return visitor.failures == self._config.failures
+
+    def impersonated(self, person_id: str, t_ns: int) -> bool:
+        """Whether attacks in a row have posed as this person, so that life has to be shown twice."""
+        self._forget_posed(t_ns)
+        posed = self._posed.get(person_id)
+        return posed is not None and posed.count >= self._config.failures
+
+    def succeeded(self, verdict: Verdict, others: Set[int]) -> None:
+        """Whoever is recognised starts from scratch, and so does the count of attacks on that name."""
+        visitor = self._find(verdict, others)
+        if visitor is not None:
+            self._visitors.remove(visitor)
+        if verdict.match.person is not None:
+            self._posed.pop(verdict.match.person.id, None)
+
+    def _find(self, verdict: Verdict, others: Set[int]) -> _Visitor | None:
+        """The visitor whom a track shows, among those remembered."""
+        horizon_ns = self._config.forget_s * 1e9
+        self._visitors = [one for one in self._visitors if verdict.t_ns - one.seen_ns < horizon_ns]
+        candidates = [one for one in self._visitors if one.track not in others]
+        if not candidates:
+            return None
+        distances_sq = [float(2 - 2 * (one.embedding @ verdict.embedding)) for one in candidates]
+        nearest_sq = min(distances_sq)
+        match = verdict.match
+        if nearest_sq > self._same_visitor_sq or match.distance_sq <= min(match.threshold_sq, nearest_sq):
+            return None
+        return candidates[distances_sq.index(nearest_sq)]
+
+    def _attacked(self, person_id: str, t_ns: int) -> None:
+        self._forget_posed(t_ns)
+        posed = self._posed.pop(person_id, None)
+        if posed is None and len(self._posed) >= self._config.max_visitors:
+            del self._posed[next(iter(self._posed))]  # the one whose last attack is longest ago
+        self._posed[person_id] = _Posed(1 if posed is None else posed.count + 1, t_ns)
+
+    def _forget_posed(self, t_ns: int) -> None:
+        horizon_ns = self._config.forget_s * 1e9
+        self._posed = {person: one for person, one in self._posed.items() if t_ns - one.last_ns < horizon_ns}
+
+    def _add(self, visitor: _Visitor) -> None:
+        if len(self._visitors) >= self._config.max_visitors:
+            self._visitors.remove(min(self._visitors, key=lambda one: one.seen_ns))
+        self._visitors.append(visitor)

@@ -1,0 +1,67 @@
+"""Settings of [verdict] that are far looser than what enrolment and calibration set: such a door may open to anybody.
+
+The scale is the table of impostor distances that ships with the embedder. Tools never set a threshold beyond its
+distance for a false match rate of 1 in 10,000; beyond its loosest row every hundredth stranger matches each person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.core.config import VerdictConfig
+from edge.vision.manifest import Operating
+
+CALIBRATED_FMR = 1e-4  # of one stranger against one person; NIST SP 800-63B-4 asks for this or better
+_LEAST_SAMPLES = 2  # a single picture is no agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Lax:
+    """A setting that is too loose.
+
+    Attributes:
+        detail: which, and what it leads to.
+        open: strangers match as a rule, not by chance.
+    """
+
+    detail: str
+    open: bool
+
+
+def lax_settings(config: VerdictConfig, impostors: Sequence[Operating]) -> list[Lax]:
+    """What is too loose in a door's [verdict].
+
+    Args:
+        config: the table.
+        impostors: the embedder's table; empty: distances cannot be judged.
+    """
+    found = list(_distances(config, impostors)) if impostors else []
+    if config.min_samples < _LEAST_SAMPLES:
+        found.append(Lax(f"min_samples = {config.min_samples}: a single picture decides", open=False))
+    if config.margin_sq <= 0:
+        found.append(Lax("margin_sq = 0: of two people who look alike, the nearer one passes", open=False))
+    return found
+
+
+def _distances(config: VerdictConfig, impostors: Sequence[Operating]) -> list[Lax]:
+    rows = sorted(impostors, key=lambda row: row.fmr)
+    calibrated = max((row for row in rows if row.fmr <= CALIBRATED_FMR), key=lambda row: row.fmr, default=rows[0])
+    loosest = rows[-1]
+    own_sq = calibrated.distance_sq if config.threshold_sq is None else config.threshold_sq
+    limit_sq = own_sq * config.threshold_factor
+    key = "threshold_sq" if config.threshold_sq is not None else "threshold_factor"
+    value = config.threshold_sq if config.threshold_sq is not None else config.threshold_factor
+    found = []
+    if limit_sq > calibrated.distance_sq:
+        reached = next((row for row in rows if limit_sq <= row.distance_sq), None)
+        rate = f"up to 1 in {1 / reached.fmr:,.0f}" if reached else f"more than 1 in {1 / loosest.fmr:,.0f}"
+        detail = (
+            f"{key} = {value:g}: thresholds of up to {limit_sq:.2f}, calibrated ones are at most "
+            f"{calibrated.distance_sq:.2f}; {rate} strangers match each person enrolled"
+        )
+        found.append(Lax(detail, open=limit_sq > loosest.distance_sq))
+    elif limit_sq + config.agree_slack_sq > loosest.distance_sq:
+        detail = f"agree_slack_sq = {config.agree_slack_sq:g}: samples of strangers count as agreeing"
+        found.append(Lax(detail, open=False))
+    return found

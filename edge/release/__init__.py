@@ -1,1 +1,0 @@
-"""How signed releases reach a door: mirrored, verified, assembled, applied between two frames, reported."""

@@ -1,0 +1,194 @@
+"""Why a clip gave what it gave: every visitor, every look at them, and why a look did not count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from dataclasses import field as own
+
+import msgspec
+from msgspec import field
+
+from edge.core.records import Quality, Shown
+from edge.liveness.cues import TABLE
+from edge.replay.prompt_log import told
+from edge.replay.replay import Line, Moment
+
+WORDS = {  # why a look did not count, and what helps
+    "too-small": "too small: come closer",
+    "too-dark": "too dark: add light in front of the visitor",
+    "too-bright": "too bright: shade the lamp or the sun",
+    "turned-away": "turned away: look at the camera",
+    "tilted": "tilted: mount the camera at eye height",
+    "blurred": "blurred: clean and focus the lens, add light",
+    "unclear": "unclear: come closer, clean the lens",
+    "no-face": "covered, or not a face",
+}
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One sample of a visitor.
+
+    Attributes:
+        t: seconds into the clip.
+        refusal: why it did not count, or "".
+        samples: how many counted so far.
+        distance_sq: of all that counted, fused, to the nearest person; lower is nearer; None where nothing counted.
+        quality, size_px, yaw_deg, pitch_deg, sharpness, brightness, strength: as in `records.Quality`.
+        doubted: it counted, and showed another face than the looks before: the evidence began anew or waits.
+        attack: what watching said of this being a picture, 0 (genuine) to 1; None: nothing yet, or not asked for.
+    """
+
+    t: float
+    refusal: str
+    samples: int
+    distance_sq: float | None
+    quality: float
+    size_px: float
+    yaw_deg: float
+    pitch_deg: float
+    sharpness: float
+    brightness: float
+    strength: float
+    doubted: bool = False
+    attack: float | None = None
+
+
+class Visitor(msgspec.Struct):
+    """One track of a replay; times in seconds into the clip."""
+
+    track: int
+    first_s: float
+    last_s: float
+    looks: list[Look] = field(default_factory=list)
+    liveness: list[str] = field(default_factory=list)  # what was asked and shown of being alive, and when
+    answers: list[Line] = field(default_factory=list)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Looks that did not count, by reason."""
+        return Counter(look.refusal for look in self.looks if look.refusal)
+
+
+@dataclass(slots=True)
+class Explainer:
+    """Looks on while a clip is replayed (a `Watcher`), and tells afterwards."""
+
+    visitors: dict[int, Visitor] = own(default_factory=dict)
+    _counted: dict[int, int] = own(default_factory=dict)
+
+    def see(self, moment: Moment) -> None:
+        """Take down what became of a frame; the answers come by `hear`."""
+        pipeline, now = moment.pipeline, _seconds(moment.frame.t_ns)
+        for track in pipeline.tracks:
+            visitor = self.visitors.setdefault(track.id, Visitor(track.id, _seconds(track.first_ns), now))
+            visitor.last_s = _seconds(track.last_ns)
+            sample = pipeline.samples.get(track.id)
+            if sample is None:
+                continue
+            progress = pipeline.judge.progress(track)
+            distance_sq = progress.match.distance_sq if progress.match else None
+            before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
+            doubted = not sample.quality.refusal and 0 < progress.samples <= before
+            shown = pipeline.guard.shown(track.id)
+            look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
+            visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
+        for prompt in moment.prompts:
+            self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {told(prompt)}")
+        for decision in moment.decisions:
+            if decision.shown:
+                summed, *cues = _life(decision.shown)
+                self.visitors[decision.verdict.track.id].liveness += [f"{now:.2f} s: {summed}", *cues]
+
+    def hear(self, answer: Line) -> None:
+        """Take down what the door answered a visitor."""
+        self.visitors[answer.track].answers.append(answer)
+
+    def why_nothing(self, wanted: int) -> str:
+        """Why there was no answer to any visitor, for people.
+
+        Args:
+            wanted: samples that an answer needs at least.
+        """
+        looks = sum(len(visitor.looks) for visitor in self.visitors.values())
+        refused = sum((visitor.refused for visitor in self.visitors.values()), Counter[str]())
+        if not self.visitors:
+            return "no face was found"
+        if not looks:
+            return "nobody stayed in sight long enough for one look"
+        if looks - refused.total() >= wanted or not refused:
+            return "nobody stayed in sight long enough"
+        reason, count = refused.most_common(1)[0]
+        return f"{count} of {looks} looks showed a face that was {WORDS.get(reason, reason)}"
+
+    def text(self) -> str:
+        """For people, at most 100 columns."""
+        if not self.visitors:
+            return "Nobody was seen."
+        return "\n\n".join(_told(visitor) for visitor in self.visitors.values())
+
+
+def _told(visitor: Visitor) -> str:
+    looks = visitor.looks
+    counted = len(looks) - visitor.refused.total()
+    refused = "".join(f", {count} {reason}" for reason, count in visitor.refused.most_common())
+    when = f"{visitor.first_s:.2f} to {visitor.last_s:.2f} s"
+    lines = [f"Visitor {visitor.track}: {when}, {len(looks)} looks, {counted} counted{refused}"]
+    for answer in visitor.answers:
+        who = f" {answer.person.id}" if answer.person else ""
+        after_s = answer.t - visitor.first_s
+        lines += [
+            f"  {answer.t:.2f} s: {answer.kind}{who}, {answer.reason}; rule: {answer.rule}",
+            f"      distance {answer.distance_sq:.2f}, threshold {answer.threshold_sq:.2f} (lower is nearer, stricter)",
+            f"      runner-up {answer.runner_up_sq:.2f}, {answer.samples} samples, {after_s:.2f} s after first seen",
+        ]
+    lines += [f"  {line}" for line in visitor.liveness]
+    if not visitor.answers:
+        lines.append("  no answer: " + ("too few looks counted" if looks else "no look was due before they left"))
+    if looks:
+        lines.append("     time  counted  distance  quality  eyes px   yaw  pitch  sharp  light  clear  attack")
+    lines += [_row(look) for look in looks]
+    return "\n".join(lines)
+
+
+def _life(shown: Shown) -> list[str]:
+    """What was shown of being alive: in all, and each cue, and what it counts: above 0 for a picture; -: shown only."""
+    score = "watched too short" if shown.score is None else f"attack {shown.score:.2f} (0 genuine, 1 attack)"
+    lines = [f"shown {score}{', challenge ' + shown.challenge if shown.challenge else ''}"]
+    for name, value in shown.cues:
+        rule = TABLE[name]
+        counts = f"{rule.part(value):+.1f}" if rule.weight else "-"
+        lines.append(f"    {name:12} {value:7.3g} {counts:>5}  {rule.why}")
+    return lines
+
+
+def _row(look: Look) -> str:
+    distance = "-" if look.distance_sq is None else f"{look.distance_sq:.2f}"
+    attack = "-" if look.attack is None else f"{look.attack:.2f}"
+    note = look.refusal or ("another face" if look.doubted else "" if look.samples else "anew")
+    return (
+        f"  {look.t:7.2f}  {look.samples:7}  {distance:>8}  {look.quality:7.2f}  {look.size_px:7.0f}"
+        f"  {look.yaw_deg:4.0f}  {look.pitch_deg:5.0f}  {look.sharpness:5.0f}  {look.brightness:5.0f}"
+        f"  {look.strength:5.2f}  {attack:>6}  {note}"
+    ).rstrip()
+
+
+def _look(t: float, quality: Quality, samples: int, distance_sq: float | None, doubted: bool) -> Look:
+    return Look(
+        t=t,
+        refusal=quality.refusal,
+        samples=samples,
+        distance_sq=None if distance_sq is None else round(distance_sq, 4),
+        quality=round(quality.value, 3),
+        size_px=round(quality.size_px, 1),
+        yaw_deg=round(quality.yaw_deg, 1),
+        pitch_deg=round(quality.pitch_deg, 1),
+        sharpness=round(quality.sharpness, 1),
+        brightness=round(quality.brightness, 1),
+        strength=round(quality.strength, 3),
+        doubted=doubted,
+    )
+
+
+def _seconds(t_ns: int) -> float:
+    return round(t_ns / 1e9, 3)

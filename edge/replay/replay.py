@@ -1,0 +1,136 @@
+"""A recorded clip through the very loop of the daemon: decisions out, nothing sent, the same bytes at every run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from tqdm import tqdm
+
+from edge.access.policy_file import rules_of
+from edge.core.config import CameraConfig, DoorConfig
+from edge.core.errors import CameraError
+from edge.core.records import Decision, Frame, Kind, Prompt
+from edge.pipeline import Pipeline
+from edge.recognition.encryption import read_key
+from edge.recognition.gallery import load_gallery, nobody
+from edge.vision.camera import open_camera
+from edge.vision.face_sampler import load_vision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A door after one frame; the end of a clip, when whoever is left leaves, has none.
+
+    Attributes:
+        frame: lent until the next one.
+        pipeline: to look at.
+        decisions, prompts: that fell with this frame.
+    """
+
+    frame: Frame
+    pipeline: Pipeline
+    decisions: list[Decision]
+    prompts: list[Prompt]
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: called after every frame."""
+
+    def see(self, moment: Moment) -> None: ...
+
+
+class Who(msgspec.Struct, frozen=True):
+    """The person of a line."""
+
+    id: str
+    name: str = ""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One decision of a replay, as printed and as expected; `t` is seconds into the clip, distances as in records."""
+
+    kind: str
+    person: Who | None
+    t: float
+    distance_sq: float = 0.0
+    threshold_sq: float = 0.0
+    runner_up_sq: float = 0.0
+    samples: int = 0
+    quality: float = 0.0
+    reason: str = ""
+    rule: str = ""
+    track: int = 0
+    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+
+def replay(
+    config: DoorConfig,
+    clip: Path,
+    gallery: Path | None,
+    watchers: Sequence[Watcher] = (),
+    at_ns: int | None = None,
+) -> Iterator[Line]:
+    """Yield the decisions of a clip, or of a folder of stills, as they fall.
+
+    Args:
+        config: of the door to stand in for; its camera source is replaced by the clip.
+        clip: video file or folder of stills.
+        gallery: who is enrolled; None: nobody.
+        watchers: who else looks on.
+        at_ns: when the clip begins for the access rules, nanoseconds since 1970 UTC; None: the clock is not set.
+
+    Raises:
+        CameraError, ConfigError, GalleryError, ModelError: the clip, the policy, the gallery or a model cannot be used.
+    """
+    if not clip.exists():
+        raise CameraError(f"{clip}: no such file")
+    vision = load_vision(config.models, config.detector, config.quality)
+    rules = rules_of(config.access)
+    embedder = vision.reader.embedder
+    known = (
+        load_gallery(gallery, embedder.sha256, read_key(config.gallery_key), dimension=embedder.dimension)
+        if gallery
+        else nobody(embedder.dimension, embedder.sha256)
+    )
+    chance = random.Random(0).random  # the same at every run; no clip can follow what is asked
+    pipeline = Pipeline(config, vision, known, rules=rules, chance=chance)
+    t_ns = 0
+    with open_camera(_clip_camera(config.camera, clip)) as camera:
+        for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
+            t_ns = frame.t_ns
+            decisions = pipeline.step(frame, at_ns)
+            moment = Moment(frame, pipeline, decisions, pipeline.take_prompts())
+            for watcher in watchers:
+                watcher.see(moment)
+            yield from (line(decision) for decision in decisions)
+        yield from (line(decision) for decision in pipeline.finish(t_ns, at_ns))
+
+
+def line(decision: Decision) -> Line:
+    """The printed form of a decision; an unknown visitor has no person, however near somebody is."""
+    verdict = decision.verdict
+    person = verdict.match.person if decision.kind is not Kind.UNKNOWN else None
+    box = verdict.track.face.box
+    return Line(
+        kind=str(decision.kind),
+        person=Who(person.id, person.name) if person else None,
+        t=round(decision.t_ns / 1e9, 3),
+        distance_sq=round(verdict.match.distance_sq, 4),
+        threshold_sq=round(verdict.match.threshold_sq, 4),
+        runner_up_sq=round(verdict.match.runner_up_sq, 4),
+        samples=verdict.samples,
+        quality=round(verdict.quality, 3),
+        reason=decision.reason or verdict.reason,
+        rule=decision.rule,
+        track=verdict.track.id,
+        box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
+    )
+
+
+def _clip_camera(config: CameraConfig, clip: Path) -> CameraConfig:
+    return msgspec.structs.replace(config, source=str(clip))

@@ -1,0 +1,1 @@
+"""The daemon of one door and the parts around its pipeline."""

@@ -1,0 +1,147 @@
+"""What a door runs and a release can replace: models, gallery and access rules, loaded, tested and belonging together.
+
+From [release] the newest release that is whole, else what door.toml names.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.access.model import Rules
+from edge.access.policy_file import read_rules, rules_of
+from edge.core.config import DoorConfig
+from edge.core.errors import GalleryError, ModelError
+from edge.core.records import Floats
+from edge.recognition.encryption import read_key
+from edge.recognition.gallery import Gallery, load_gallery, nobody
+from edge.recognition.gallery_chunks import retained
+from edge.updates.release_format import GALLERY, MODELS, POLICY
+from edge.vision.embedder import Embedder
+from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.stage_timing import Meter, unmetered
+
+log = logging.getLogger(__name__)
+
+_UNIT_TOLERANCE = 1e-3
+_SELF_SQ = 1e-3  # a person's own vector is within this of its own row, whatever the rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Models, gallery and rules that belong together; `models` is name to the first digits of the model's sha256."""
+
+    vision: Vision
+    gallery: Gallery
+    rules: Rules
+    own_models: bool
+
+    @property
+    def models(self) -> tuple[tuple[str, str], ...]:
+        return tuple((Path(model.contract.file).stem, model.contract.sha256[:12]) for model in self.vision.models)
+
+
+def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | None = None) -> Kit:
+    """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
+
+    Args:
+        config: door configuration.
+        meter: for models loaded here.
+        installed: the models that door.toml names, if they are loaded.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: something is missing or damaged.
+    """
+    vision = installed or load_vision(config.models, config.detector, config.quality, meter)
+    embedder = vision.reader.embedder
+    key = read_key(config.gallery_key)
+    try:
+        gallery = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension)
+    except GalleryError as error:
+        if config.release is None:
+            raise
+        log.warning("%s; this door knows nobody until a release arrives", error)
+        gallery = nobody(embedder.dimension, embedder.sha256)
+    _warn_of_thresholds(gallery, vision, config.gallery)
+    return Kit(vision, gallery, rules_of(config.access), own_models=False)
+
+
+def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, meter: Meter = unmetered) -> Kit:
+    """Load and test what lies in a release's folder.
+
+    Args:
+        config: of the door.
+        folder: of the release.
+        installed: the models that door.toml names, if they are loaded, for a release without models.
+        meter: for models loaded here.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: something is damaged, does not fit, or fails its test.
+    """
+    own_models = (folder / MODELS).is_dir()
+    if own_models:
+        models = msgspec.structs.replace(config.models, folder=str(folder / MODELS))
+        vision = load_vision(models, config.detector, config.quality, meter)
+        _test_models(vision)
+    else:
+        vision = installed or load_vision(config.models, config.detector, config.quality, meter)
+    embedder, key = vision.reader.embedder, read_key(config.gallery_key)
+    gallery = load_gallery(folder / GALLERY, embedder.sha256, key, dimension=embedder.dimension)
+    _test_gallery(gallery, folder)
+    _warn_of_thresholds(gallery, vision, folder / GALLERY)
+    policy = folder / POLICY
+    rules = read_rules(policy) if policy.exists() else rules_of(config.access)
+    return Kit(vision, gallery, rules, own_models)
+
+
+def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
+    """What is wrong with thresholds of a gallery that let nearly anybody pass, one line; "" if none do.
+
+    Such a threshold lies beyond the largest one of the embedder's table, which one stranger in a hundred passes.
+    """
+    if not embedder.impostors:
+        return ""
+    worst = max(embedder.impostors, key=lambda row: row.distance_sq)
+    lax = int(np.count_nonzero(gallery.thresholds_sq > worst.distance_sq))
+    if not lax:
+        return ""
+    return (
+        f"{lax} of {len(gallery.people)} people have a threshold above {worst.distance_sq:g}: "
+        f"more than one stranger in {1 / worst.fmr:.0f} passes as each of them"
+    )
+
+
+def still_enrolled(old: bytes, new: bytes) -> bytes | None:
+    """The old gallery without anybody who is not in the new one unchanged; None if it cannot be read."""
+    try:
+        return retained(old, new)
+    except ValueError:
+        return None
+
+
+def _warn_of_thresholds(gallery: Gallery, vision: Vision, where: str | Path) -> None:
+    lax = lax_thresholds(gallery, vision.reader.embedder)
+    if lax:
+        log.warning("%s: %s", where, lax)
+
+
+def _test_models(vision: Vision) -> None:
+    """Warm up, and see that a vector comes out: finite, of unit length, the same twice."""
+    embedder = vision.reader.embedder
+    embedder.pixels[:] = np.random.default_rng(0).integers(0, 255, embedder.pixels.shape, np.uint8)
+    first, again = embedder.embed(), embedder.embed()
+    if not abs(float(np.linalg.norm(first)) - 1) < _UNIT_TOLERANCE or not np.array_equal(first, again):
+        raise ModelError("self-test failed: the embedder gives no steady unit vector")
+
+
+def _test_gallery(gallery: Gallery, folder: Path) -> None:
+    """The first, the middle and the last person are found by their own vectors."""
+    count = len(gallery.people)
+    for row in {0, count // 2, count - 1} if count else set():
+        vector: Floats = gallery.centroids[row]
+        if gallery.nearest(vector).distance_sq > _SELF_SQ:
+            raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")

@@ -1,0 +1,130 @@
+"""A door's figures in Prometheus' words: those of its health report, and its events by kind. Nobody is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edge import __version__
+from edge.events.schema import CameraState, EventKind, Health, LockState
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How a door is doing.
+
+    Attributes:
+        site: the name of its site.
+        health: its latest report.
+        connected: whether the broker is there.
+        events: how many of each kind were put on record since the start.
+    """
+
+    site: str
+    health: Health
+    connected: bool
+    events: Mapping[EventKind, int]
+
+
+class Sheet(Collector):
+    """The latest figures of a door as text, beside those of its process. One thread may write while another reads.
+
+    Args:
+        site: the name of its site.
+    """
+
+    def __init__(self, site: str) -> None:
+        self._site = site
+        self._figures: Figures | None = None
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def write(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
+        """Take new figures; the arguments are those of `Figures`."""
+        self._figures = Figures(self._site, health, connected, events)
+
+    def text(self, accept: str) -> tuple[str, bytes]:
+        """The content type and the text for an HTTP client that accepts this."""
+        encode, kind = choose_encoder(accept)
+        return kind, encode(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus-client asks a collector for."""
+        return families(self._figures) if self._figures else ()
+
+
+def families(figures: Figures) -> Iterator[Metric]:
+    """The figures as metric families, with base units and names as Prometheus wants them."""
+    health = figures.health
+    gallery = health.gallery.version if health.gallery else ""
+    about = {"site": figures.site, "door": health.door, "version": __version__, "gallery": gallery}
+    yield InfoMetricFamily("threshold_door", "What runs where", about)
+    models = InfoMetricFamily("threshold_model", "Models in use", labels=["model"])
+    for model, sha256 in health.models.items():
+        models.add_metric([model], {"sha256": sha256})
+    yield models
+
+    measured_s = datetime.fromisoformat(health.at).timestamp()
+    yield _gauge("threshold_health_timestamp_seconds", "When these figures were taken, Unix time", measured_s)
+    yield _gauge("threshold_uptime_seconds", "Since the door began to watch", health.uptime_s)
+    yield _gauge(
+        "threshold_problems", "Things that somebody should look at; the health topic names them", len(health.problems)
+    )
+    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", figures.connected)
+    yield _gauge("threshold_outbox_events", "Events that the broker has not acknowledged", health.outbox_depth)
+    yield _state("threshold_camera_state", "1 for what the camera is doing", CameraState, health.camera)
+    if health.lock is not None:
+        yield _state("threshold_lock_state", "1 for how the door's own relay stands", LockState, health.lock)
+    if health.temperature_c is not None:
+        yield _gauge("threshold_temperature_celsius", "Of the processor", health.temperature_c)
+    for name, share in (("median", "Median"), ("p95", "95th percentile")):
+        yield _labelled(
+            GaugeMetricFamily(f"threshold_stage_{name}_seconds", f"{share} of a stage, last report", labels=["stage"]),
+            (((stage,), getattr(timing, f"{name}_ms") / 1e3) for stage, timing in health.stages.items()),
+        )
+
+    yield _counter("threshold_frames", "Frames processed", health.frames)
+    yield _counter("threshold_frames_dropped", "Frames skipped because a newer one was there", health.dropped)
+    yield _labelled(
+        CounterMetricFamily(
+            "threshold_samples_rejected", "Looks at a face that could not serve", labels=["stage", "reason"]
+        ),
+        (((stage, why), count) for stage, reasons in health.rejects.items() for why, count in reasons.items()),
+    )
+    yield _labelled(
+        CounterMetricFamily("threshold_liveness_outcomes", "How being alive was shown, or not", labels=["outcome"]),
+        (((outcome,), count) for outcome, count in health.liveness.items()),
+    )
+    yield _labelled(
+        CounterMetricFamily("threshold_events", "Events put on record since the start", labels=["kind"]),
+        (((kind,), figures.events.get(kind, 0)) for kind in EventKind),
+    )
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value=float(value))
+
+
+def _counter(name: str, help_text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, help_text, value=float(value))
+
+
+def _state(name: str, help_text: str, states: type[StrEnum], current: StrEnum) -> Metric:
+    family = GaugeMetricFamily(name, help_text, labels=["state"])
+    return _labelled(family, (((state,), float(state is current)) for state in states))
+
+
+def _labelled(
+    family: GaugeMetricFamily | CounterMetricFamily, values: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
+    for labels, value in values:
+        family.add_metric(labels, value)
+    return family

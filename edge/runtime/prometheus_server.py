@@ -1,0 +1,226 @@
+"""HTTP server from which Prometheus fetches a door's figures; the door never waits for a client.
+
+Every request has a total deadline, and at most eight connections are open: a further one closes the oldest. So slow
+clients, however many, neither keep others out nor use up threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import io
+import ipaddress
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from edge.core.config import MetricsConfig
+from edge.core.errors import ConfigError
+from edge.events.schema import EventKind, Health
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+log = logging.getLogger(__name__)
+
+_DEADLINE_S = 2.0  # for a whole request and its answer
+_CONNECTIONS = 8
+_STOP_S = 0.5  # how long until it notices that it is to stop
+_GRACE_S = 1.0  # and how long the door waits for that
+
+
+class Exporter:
+    """Serves the latest figures as http://…/metrics. Making it listens to nothing; `start`, or `with`, does.
+
+    A port that cannot be had is no reason to leave a door unguarded: it is told once, is one of the door's problems,
+    and is tried again whenever new figures come.
+
+    Args:
+        config: where to listen.
+        site: the name of the door's site.
+        deadline_s: time for a whole request and its answer; then the connection is closed.
+
+    Attributes:
+        port: where it listens.
+
+    Raises:
+        ConfigError: `listen` is no address, or prometheus-client is not installed.
+    """
+
+    def __init__(self, config: MetricsConfig, site: str, deadline_s: float = _DEADLINE_S) -> None:
+        try:
+            self._family = socket.AF_INET6 if ipaddress.ip_address(config.listen).version == 6 else socket.AF_INET
+        except ValueError as error:
+            raise ConfigError(f'[metrics] listen: "{config.listen}" is no IP address, such as 127.0.0.1') from error
+        try:
+            from edge.runtime.prometheus import Sheet
+        except ImportError as error:
+            raise ConfigError(
+                f"[metrics]: prometheus-client cannot be imported ({error}); "
+                "install it with  pip install prometheus-client"
+            ) from error
+        self.port = config.port
+        self._address = (config.listen, config.port)
+        self._sheet = Sheet(site)
+        self._deadline_s = deadline_s
+        self._server: _Server | None = None
+        self._trouble = ""
+
+    def problem(self) -> str:
+        """Why nobody can fetch anything, or ""."""
+        return self._trouble
+
+    def show(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
+        """Serve these from now on, see `edge.runtime.prometheus.Figures`. Returns at once."""
+        self._sheet.write(health, connected, events)
+        if self._server is None:
+            self.start()
+
+    def start(self) -> None:
+        """Begin to listen, if the port can be had."""
+        host, port = self._address
+        try:
+            server = _Server(self._address, self._family, self._sheet.text, self._deadline_s)
+        except OSError as error:
+            trouble = f"[metrics]: cannot listen on {host} port {port} ({error.strerror})"
+            log.log(logging.DEBUG if self._trouble else logging.WARNING, "%s; trying again", trouble)
+            self._trouble = trouble
+            return
+        self._trouble, self._server = "", server
+        log.info("metrics on http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
+        threading.Thread(target=server.serve_forever, args=(_STOP_S,), name="metrics", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening and close all connections, without waiting for slow clients. Closing twice does nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
+            ending.start()
+            ending.join(_GRACE_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A thread a connection. Not http.server's: that one asks the name server who it is."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        family: socket.AddressFamily,
+        answer: Callable[[str], tuple[str, bytes]],
+        deadline_s: float,
+    ) -> None:
+        self.address_family = family
+        self.answer = answer
+        self.deadline_s = deadline_s
+        self._changing = threading.Lock()
+        self._connections: list[socket.socket] = []  # the oldest first
+        super().__init__(address, _Handler)
+
+    def end(self) -> None:
+        """Stop serving, close the connections, and free the port."""
+        self.shutdown()
+        self.server_close()
+        with self._changing:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def admit(self, connection: socket.socket) -> None:
+        """Count a connection in; the oldest has to go if there are too many."""
+        with self._changing:
+            self._connections.append(connection)
+            if len(self._connections) > _CONNECTIONS:
+                _hang_up(self._connections.pop(0))
+
+    def dismiss(self, connection: socket.socket) -> None:
+        """Count it out."""
+        with self._changing:
+            if connection in self._connections:
+                self._connections.remove(connection)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.debug("metrics: a client has gone, or its request failed", exc_info=True)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End the waiting of the thread that reads from a connection; that thread closes it."""
+    with contextlib.suppress(OSError):  # the client was faster
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Timed(io.RawIOBase):
+    """A connection whose reads and writes together end at a deadline, with TimeoutError."""
+
+    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+        self._connection = connection
+        self._until_s = time.monotonic() + deadline_s
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._limit()
+        return self._connection.recv_into(buffer)
+
+    def write(self, content: ReadableBuffer) -> int:
+        self._limit()
+        self._connection.sendall(content)  # its time-out is for all of it
+        return memoryview(content).nbytes
+
+    def _limit(self) -> None:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the request took too long")
+        self._connection.settimeout(left_s)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+
+    def setup(self) -> None:
+        self.connection = self.request
+        self.server.admit(self.connection)
+        timed = _Timed(self.connection, self.server.deadline_s)
+        self.rfile, self.wfile = io.BufferedReader(timed), io.BufferedWriter(timed)
+
+    def finish(self) -> None:
+        self.server.dismiss(self.connection)
+        super().finish()
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != "/metrics":
+            self.send_error(HTTPStatus.NOT_FOUND, explain="The figures are at /metrics")
+            return
+        kind, body = self.server.answer(self.headers.get("Accept", ""))
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        return "threshold"
+
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug("metrics: " + format, *args)

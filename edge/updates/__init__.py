@@ -1,0 +1,1 @@
+"""Verified updates of galleries, models and rules over TUF."""

@@ -1,0 +1,166 @@
+"""One look at a repository: verify what it offers, fetch what is missing, put the release on the disk, whole.
+
+Nothing here runs a release; see `edge.updates.worker`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from edge.core.errors import ReleaseError, SourceError, ThresholdError
+from edge.updates.release_format import (
+    PIECE_BYTES,
+    TARGET,
+    TIMESTAMP,
+    Entry,
+    Release,
+    cut_plain,
+    decode_release,
+    piece_name,
+    sha256_of,
+)
+from edge.updates.sources import BATCH, Source
+from edge.updates.store import Store
+from edge.updates.tuf_client import expired, expiries, next_root_name, verify
+
+LOOK_S = 3600.0  # the longest look; a release of 64 MB then needs 18 kB/s
+
+
+class Cutter(Protocol):
+    """How a gallery is cut into pieces and joined again, both raising ValueError for what is no gallery."""
+
+    def cut(self, content: bytes, rows: int, piece_bytes: int) -> list[bytes]: ...
+
+    def join(self, pieces: Sequence[bytes], length: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A release that has arrived whole and verified, and does not run yet."""
+
+    release: Release
+    digest: str
+    folder: str
+    path: Path
+
+
+class Updater:
+    """Looks at one repository for one door.
+
+    Args:
+        source: the repository.
+        store: this door's disk.
+        cutter: for galleries.
+        max_bytes: the largest release to take.
+        look_s: the longest time for one look, in seconds.
+    """
+
+    def __init__(self, source: Source, store: Store, cutter: Cutter, max_bytes: int, look_s: float = LOOK_S) -> None:
+        self._source = source
+        self._store = store
+        self._cutter = cutter
+        self._max_bytes = max_bytes
+        self._look_s = look_s
+        self._deadline_s = 0.0  # monotonic
+        self._root = store.root()
+        self._ends: dict[str, datetime] | None = None  # of the verified metadata
+
+    def root_name(self) -> str:
+        """The name of the root metadata that would come next."""
+        return next_root_name(self._store.metadata, self._root)
+
+    def expired(self, now: datetime) -> str:
+        """Which of the metadata that was verified so far has expired, or is damaged; "" if all is good. No network.
+
+        Args:
+            now: aware.
+        """
+        try:
+            if self._ends is None:
+                self._ends = expiries(self._store.metadata, self._root)
+        except ReleaseError as error:
+            return str(error)
+        return expired(self._ends, now)
+
+    def check(self, now: datetime) -> Offer | None:
+        """Fetch what is new; None if the repository offers what runs already.
+
+        Raises:
+            ReleaseError: what it offers is refused, and why.
+            ConnectionError: it cannot be reached, or is too slow; a ThresholdError, too.
+            Changed: it has changed meanwhile.
+        """
+        self._deadline_s = time.monotonic() + self._look_s
+        self._ends = None
+        current = self._store.current()
+        if current is None and self._one(TIMESTAMP) is None:  # nothing was ever published
+            return None
+        content = verify(self._store.metadata, self._one, self._root, now)
+        digest = sha256_of(content)
+        if current is not None and current.digest == digest:
+            return None
+        if current is not None and current.failed == digest:
+            raise ReleaseError(current.failure)
+        release = decode_release(content, self._max_bytes)
+        if current is not None and release.release < current.release:
+            raise ReleaseError(f"{TARGET}: release {release.release} is older than {current.release}, which runs here")
+        files = self._assemble(release, current.folder if current else "")
+        folder = self._store.write(release.release, content, files)
+        return Offer(release, digest, folder, self._store.path(folder))
+
+    def _one(self, name: str) -> bytes | None:
+        return self._fetch([name]).get(name)
+
+    def _fetch(self, names: list[str]) -> dict[str, bytes]:
+        """Files by name, as far as they are there; a source that is slow without end is given up."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(names), BATCH):
+            if time.monotonic() > self._deadline_s:
+                raise SourceError(f"the repository is too slow: not all files have arrived within {self._look_s:g} s")
+            found |= self._source.fetch(names[start : start + BATCH])
+        return found
+
+    def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
+        """The files of a release, from pieces of the running one and pieces fetched."""
+        held = self._held(release, running)
+        wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
+        names = [piece_name(sha256) for sha256 in wanted if sha256 not in held]
+        for name, content in self._fetch(names).items():
+            sha256 = sha256_of(content)
+            if piece_name(sha256) != name:
+                raise ReleaseError(f"{name}: damaged, its sha256 is another")
+            held[sha256] = content
+        missing = [sha256 for sha256 in wanted if sha256 not in held]
+        if missing:
+            raise ReleaseError(f"{piece_name(missing[0])}: not there ({len(missing)} of {len(wanted)} pieces missing)")
+        return {
+            entry.name: self._join(entry, [held[piece.sha256] for piece in entry.pieces]) for entry in release.files
+        }
+
+    def _held(self, release: Release, running: str) -> dict[str, bytes]:
+        """Pieces that the running release's files contain, cut as the new release cuts its own."""
+        held: dict[str, bytes] = {}
+        if not running:
+            return held
+        for entry in release.files:
+            try:
+                content = self._store.read(running, entry.name)
+                pieces = self._cutter.cut(content, entry.rows, PIECE_BYTES) if entry.rows else cut_plain(content)
+            except (OSError, ValueError, ThresholdError):
+                continue
+            held |= {sha256_of(piece): piece for piece in pieces}
+        return held
+
+    def _join(self, entry: Entry, pieces: list[bytes]) -> bytes:
+        try:
+            content = self._cutter.join(pieces, entry.length) if entry.rows else b"".join(pieces)
+        except ValueError as error:
+            raise ReleaseError(f"{entry.name}: its pieces do not fit together ({error})") from error
+        if sha256_of(content) != entry.sha256 or len(content) != entry.length:
+            raise ReleaseError(f"{entry.name}: its sha256 is not the signed one")
+        return content

@@ -1,0 +1,234 @@
+"""Where releases meet the door: the kit to start with, and its successors as they arrive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge.core.config import DoorConfig, ReleaseConfig
+from edge.core.errors import ConfigError, ReleaseError, ThresholdError
+from edge.recognition import gallery_chunks
+from edge.recognition.encryption import Cloak, fits, read_key
+from edge.runtime.bundle import Kit, kit_of, kit_of_release, lax_thresholds, still_enrolled
+from edge.runtime.host import clock_synced
+from edge.updates.boot import begin, roll_back
+from edge.updates.fetch import Offer, Updater
+from edge.updates.release_format import POLICY
+from edge.updates.sources import open_source
+from edge.updates.status import News
+from edge.updates.store import Store
+from edge.updates.tuf_client import expiries, read_root
+from edge.updates.worker import Keeper
+from edge.vision.face_sampler import Vision
+from edge.vision.stage_timing import Meter, unmetered
+
+log = logging.getLogger(__name__)
+
+_MIB = 1024 * 1024
+
+
+class Renewal:
+    """The releases of one door; making it loads what the door starts with.
+
+    Args:
+        config: of the door.
+        release: its table of that name.
+        tell: told when a release was applied or refused; called from a thread of its own.
+        meter: watches the stages.
+        wall_s: wall clock, seconds since 1970 UTC.
+        synced: whether a time service keeps that clock.
+
+    Attributes:
+        kit: what runs.
+
+    Raises:
+        ReleaseError: no root metadata is trusted yet.
+        ModelError, GalleryError, ConfigError: there is no release yet, and what door.toml names cannot be used either.
+    """
+
+    def __init__(
+        self,
+        config: DoorConfig,
+        release: ReleaseConfig,
+        tell: Callable[[News], None],
+        meter: Meter = unmetered,
+        *,
+        wall_s: Callable[[], float] = time.time,
+        synced: Callable[[], bool] = clock_synced,
+    ) -> None:
+        self._config = config
+        self._wall_s = wall_s
+        self._synced = synced
+        self._meter = meter
+        self._store = _store(config)
+        source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
+        updater = Updater(source, self._store, gallery_chunks, release.max_mb * _MIB)
+        self.kit = self._first()
+        self._keeper = Keeper(
+            store=self._store,
+            source=source,
+            updater=updater,
+            load=self._load,
+            retain=still_enrolled,
+            tell=tell,
+            now=self._now,
+            clock_set=lambda: config.access.trust_clock or synced(),
+            superseded=self._superseded(),
+            interval_s=release.check_every_s,
+        )
+
+    def start(self) -> None:
+        """Start to look for releases."""
+        self._keeper.start()
+
+    def excuse(self) -> None:
+        """The door ends before it has begun, and not because of its release."""
+        self._keeper.excuse()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._keeper.close()
+
+    def exchange(self, adopt: Callable[[Kit], None]) -> None:
+        """Run a new release from now on, if one is ready: `adopt` is called with it. Costs nothing otherwise."""
+        kit = self._keeper.ready
+        if kit is not None:
+            adopt(kit)
+            self.kit = kit
+            self._keeper.taken()
+
+    def _first(self) -> Kit:
+        """The newest release that loads, else what door.toml names."""
+        current, _ = begin(self._store)
+        while current is not None:
+            try:
+                return kit_of_release(self._config, self._store.path(current.folder), None, self._meter)
+            except ThresholdError as error:
+                current, _ = roll_back(self._store, current, f"release {current.release}: {error}")
+        return kit_of(self._config, self._meter)
+
+    def _load(self, offer: Offer) -> Kit:
+        installed = None if self.kit.own_models else self.kit.vision
+        return kit_of_release(self._config, offer.path, installed, self._meter)
+
+    def _now(self) -> datetime:
+        """The wall clock, but while no time service has set it never earlier than the release that runs was made."""
+        now_s = self._wall_s()
+        current = self._store.current()
+        if not self._synced() and current is not None:
+            now_s = max(now_s, self._store.made_at(current.folder).timestamp())
+        return datetime.fromtimestamp(now_s, UTC)
+
+    def _superseded(self) -> tuple[Path, ...]:
+        """The gallery that the door was installed with: from the first release on it would only keep leavers."""
+        gallery, state = Path(self._config.gallery).resolve(), Path(self._config.state_folder).resolve()
+        if state in gallery.parents:
+            return (gallery,)
+        if gallery.exists():
+            log.warning("%s lies outside %s and is kept: remove it once releases have arrived", gallery, state)
+        return ()
+
+
+def _store(config: DoorConfig) -> Store:
+    """The releases on this disk.
+
+    Raises:
+        ConfigError: the key of the galleries cannot be read, or none of them was sealed with it. A release that only
+            lacks its key is none to roll back.
+    """
+    key = read_key(config.gallery_key)
+    store = Store(Path(config.state_folder), Cloak(key))
+    found = list(store.galleries())
+    if found and not any(fits(path, key) for path in found):
+        how = "is not sealed with this key; restore the key, or run  edge seal" if key else "is sealed; name its key"
+        raise ConfigError(f"gallery_key: {found[-1]} {how}")
+    return store
+
+
+def describe(config: DoorConfig, installed: Vision) -> tuple[str, str]:
+    """Which release this door starts with, and what is wrong with its thresholds, or "", for `edge check`.
+
+    Changes nothing.
+
+    Raises:
+        ReleaseError: no root is trusted, no release has arrived, or the newest one was rolled back.
+        ModelError, GalleryError, ConfigError: the release does not load.
+    """
+    store = _store(config)
+    root = read_root(store.root())
+    current = store.current()
+    if current is None:
+        raise ReleaseError(f"{store.folder}: no release has arrived yet; trusting root version {root.version}")
+    if current.failure:
+        raise ReleaseError(current.failure)
+    store.check(current.folder)
+    kit = kit_of_release(config, store.path(current.folder), installed)
+    back = f", back to {current.previous_release} if it fails" if current.previous else ""
+    detail = f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
+    return detail, lax_thresholds(kit.gallery, kit.vision.reader.embedder)
+
+
+def kit_in_force(config: DoorConfig, installed: Vision) -> tuple[Kit, str]:
+    """What this door runs, for `edge check`; changes nothing.
+
+    Args:
+        config: door configuration.
+        installed: the models that door.toml names.
+
+    Returns:
+        The kit, and the name of the release that brought its access rules, "" if they are those of door.toml.
+
+    Raises:
+        ModelError, GalleryError, ConfigError: the release, or what door.toml names, does not load.
+    """
+    store = _store(config)
+    current = store.current() if config.release else None
+    if current is None:
+        return kit_of(config, installed=installed), ""
+    folder = store.path(current.folder)
+    brings_rules = (folder / POLICY).exists()
+    return kit_of_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
+
+
+def ends(config: DoorConfig) -> dict[str, datetime]:
+    """When the trusted metadata ends, by role, for `edge check`; see `edge.updates.tuf_client.expiries`.
+
+    Raises:
+        ReleaseError: no root is trusted, or a file is damaged.
+    """
+    store = _store(config)
+    return expiries(store.metadata, store.root())
+
+
+def trust(config: DoorConfig, path: Path) -> str:
+    """Take the root metadata in a file as trusted from now on; returns what to tell the installer.
+
+    Raises:
+        ReleaseError: it is no root metadata.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        root = read_root(content)
+    except ReleaseError as error:
+        raise ReleaseError(f"{path}: {error}") from error
+    state = Path(config.state_folder)
+    Store(state).trust(content)
+    _own_as(state)
+    told = f"trusted: root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
+    told += "; restart the door if it runs"
+    return told if config.release else f"{told}; the door takes releases once door.toml has a table [release]"
+
+
+def _own_as(state: Path) -> None:
+    """Let the user who owns the state folder own what lies in it, also if an installer ran this as root."""
+    owner = state.stat()
+    if os.getuid() == 0 and owner.st_uid != 0:
+        for path in [state / "release", *(state / "release").rglob("*")]:
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,0 +1,308 @@
+"""Where a repository's files come from: retained MQTT messages, a folder such as a USB stick, or an HTTP address.
+
+Nothing is mirrored wholesale. A door asks for one file after another by its exact name, beginning with
+`timestamp.json`, and each verified file names the next ones. So junk under the same prefix, however much, is never
+received, and a name from outside never becomes a path here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import stat
+import threading
+import time
+import urllib.error
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from edge.core.config import MqttConfig
+from edge.core.errors import BrokerError, ConfigError, SourceError
+from edge.events.topics import repo_name, repo_topic
+from edge.mqtt.connect import connect
+from edge.mqtt.connection import Connection
+from edge.mqtt.messages import Protocol as MqttProtocol
+from edge.mqtt.wakeup_pipe import Waker
+from edge.updates.download import FILE_S, Downloader, Interrupted
+from edge.updates.release_format import FILE_BYTES, TIMESTAMP, is_repo_name
+
+BATCH = 32  # files asked for at once: bounds memory, and what a broker has to queue
+STANDING_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
+PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
+
+
+class Changed(Exception):
+    """A newer release has appeared while files of the older were being fetched: begin again."""
+
+
+class Source(Protocol):
+    """A repository to read from."""
+
+    def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The files of those names, as far as they are there. Each file has a time limit.
+
+        Raises:
+            BrokerError, SourceError: the repository cannot be reached.
+            Changed: begin again, or `wake` was called.
+        """
+
+    def wait(self, timeout_s: float, root_name: str) -> bool:
+        """Wait until there may be something new, `root_name` being the next root metadata; False when time is up.
+
+        Raises:
+            BrokerError, SourceError: the repository cannot be reached.
+            Changed: `wake` was called.
+        """
+
+    def wake(self) -> None:
+        """End a wait or a fetch from another thread, as nothing more is wanted of this source."""
+
+    def close(self) -> None:
+        """Let go of everything; `wait` begins anew."""
+
+
+class FolderSource:
+    """A repository in a folder; it may come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._woken = threading.Event()
+        self._seen: tuple[bytes | None, bool] | None = None
+
+    def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            if self._woken.is_set():
+                raise Changed
+            content = self._read(name)
+            if content is not None:
+                found[name] = content
+        return found
+
+    def wait(self, timeout_s: float, root_name: str) -> bool:
+        seen = (self._read(TIMESTAMP), self._read(root_name) is not None)
+        if seen == self._seen:
+            self._woken.wait(timeout_s)
+            self._woken.clear()
+            seen = (self._read(TIMESTAMP), self._read(root_name) is not None)
+        news, self._seen = seen != self._seen and seen[0] is not None, seen
+        return news
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def close(self) -> None:
+        self._seen = None
+        self._woken.clear()
+
+    def _read(self, name: str) -> bytes | None:
+        """At most one byte more than a file may have, so that the reader sees that it is too long.
+
+        Raises:
+            SourceError: it is not a regular file; a named pipe could block for ever, a device never end.
+        """
+        assert is_repo_name(name), name
+        path = self._folder / name
+        try:
+            with open(path, "rb", opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise SourceError(f"{path}: not a regular file; remove it")
+                return file.read(FILE_BYTES + 1)
+        except SourceError:
+            raise
+        except OSError:
+            return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+class HttpSource(FolderSource):
+    """A repository at an HTTP address. Login and encryption are not needed for trust: every byte is verified."""
+
+    def __init__(self, url: str, file_s: float = FILE_S) -> None:
+        """
+        Args:
+            url: address of the folder.
+            file_s: the longest download of one file, in seconds.
+        """
+        super().__init__(Path())
+        self._url = url.rstrip("/")
+        self._downloader = Downloader(file_s)
+
+    def wake(self) -> None:
+        super().wake()
+        self._downloader.interrupt()
+
+    def close(self) -> None:
+        super().close()
+        self._downloader.resume()
+
+    def _read(self, name: str) -> bytes | None:
+        assert is_repo_name(name), name
+        try:
+            return self._downloader.get(f"{self._url}/{name}", FILE_BYTES + 1)
+        except Interrupted as error:
+            raise Changed from error
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in (403, 404, 410):
+                return None
+            raise SourceError(f"{self._url}/{name}: the server answers {error.code}") from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise SourceError(f"{self._url}: cannot be reached ({error})") from error
+
+
+class MqttSource:
+    """A repository of retained messages; one connection of its own, so that a flood does not touch the door's events.
+
+    Two subscriptions stand: `timestamp.json`, which changes with every release, and the next root metadata. Everything
+    else is subscribed to for as long as it takes to receive it. An MQTT 5 broker is told the largest packet that we
+    take, and leaves larger ones out; over 3.1.1 such a packet ends the connection before it is read, and as long as it
+    lies under a name that we need, there is no news for this door.
+
+    Args:
+        config: the broker.
+        site: whose repository.
+        client_id: who we are.
+        answer_s: how long a file may take to arrive before it counts as not there.
+    """
+
+    def __init__(self, config: MqttConfig, site: str, client_id: str, answer_s: float = 5.0) -> None:
+        self._config = config
+        self._site = site
+        self._client_id = client_id
+        self._answer_s = answer_s
+        self._connection: Connection | None = None
+        self._first: MqttProtocol = "5"
+        self._waker = Waker()
+        self._standing: dict[str, bytes | None] = {}  # name to latest content
+        self._asked: dict[str, bytes | None] = {}  # the same, while something is fetched
+        self._news = False
+        self._woken = False
+
+    def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
+        roots = [name for name in names if name.endswith(".root.json")]
+        if roots:
+            self._stand(roots)
+        found = {name: content for name in names if (content := self._standing.get(name)) is not None}
+        asked = [name for name in names if name not in self._standing]
+        for start in range(0, len(asked), BATCH):
+            found |= self._ask(asked[start : start + BATCH])
+        return found
+
+    def wait(self, timeout_s: float, root_name: str) -> bool:
+        self._stand([root_name, TIMESTAMP])
+        deadline = time.monotonic() + timeout_s
+        while not self._news and not self._woken and (left_s := deadline - time.monotonic()) > 0:
+            self._spin(min(left_s, 1.0))
+        news, self._news, self._woken = self._news, False, False
+        return news
+
+    def wake(self) -> None:
+        self._woken = True
+        self._waker.wake()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._forget()
+        self._waker.close()
+
+    def _connected(self) -> Connection:
+        if self._waker.fileno() < 0:
+            self._waker.open()
+        if self._connection is None:
+            self._connection, self._first = connect(
+                self._config, client_id=self._client_id, first=self._first, max_packet_bytes=PACKET_BYTES
+            )
+        return self._connection
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._standing.clear()
+        self._news = False
+
+    def _stand(self, names: list[str]) -> None:
+        """Subscribe for good; what the broker holds comes right after its confirmation, later files are news."""
+        self._connected()
+        new = [name for name in names if name not in self._standing]
+        if not new:
+            return
+        self._standing |= dict.fromkeys(new)
+        self._subscribe(new)
+        deadline = time.monotonic() + min(self._answer_s, STANDING_S)
+        while any(self._standing[name] is None for name in new) and (left_s := deadline - time.monotonic()) > 0:
+            self._spin(left_s)
+
+    def _ask(self, names: list[str]) -> dict[str, bytes]:
+        """Subscribe for as long as it takes to receive some files; progress prolongs the wait."""
+        self._asked = dict.fromkeys(names)
+        self._subscribe(names)
+        try:
+            missing = len(names) + 1
+            while (left := sum(content is None for content in self._asked.values())) > 0:
+                if left < missing:
+                    missing, deadline = left, time.monotonic() + self._answer_s
+                if self._news or self._woken:
+                    raise Changed
+                if (left_s := deadline - time.monotonic()) <= 0:
+                    break
+                self._spin(left_s)
+            return {name: content for name, content in self._asked.items() if content is not None}
+        finally:
+            self._asked = {}
+            if self._connection is not None:
+                self._connection.unsubscribe([repo_topic(self._site, name) for name in names])
+
+    def _subscribe(self, names: list[str]) -> None:
+        connection = self._connected()
+        try:
+            connection.subscribe([repo_topic(self._site, name) for name in names], qos=1)
+        except BrokerError:
+            connection.abort()
+            self._forget()
+            raise
+        self._take(connection)
+
+    def _spin(self, timeout_s: float) -> None:
+        connection = self._connected()
+        try:
+            connection.spin(timeout_s, self._waker)
+        except BrokerError:
+            connection.abort()
+            self._forget()
+            raise
+        self._take(connection)
+
+    def _take(self, connection: Connection) -> None:
+        """Sort what came in; what nobody asked for is dropped."""
+        for message in connection.messages():
+            name = repo_name(self._site, message.topic)
+            content = message.payload[: FILE_BYTES + 1] or None
+            if name in self._asked:
+                self._asked[name] = content
+            elif name in self._standing and self._standing[name] != content:
+                self._standing[name] = content
+                self._news = self._news or content is not None
+
+
+def open_source(source: str, mqtt: MqttConfig, site: str, client_id: str) -> Source:
+    """The source that `[release] source` names: "mqtt", an http(s) address, or a folder.
+
+    Raises:
+        ConfigError: the address holds a login or a query, which would be shown in logs and reports.
+    """
+    if source == "mqtt":
+        return MqttSource(mqtt, site, client_id)
+    if source.startswith(("http://", "https://")):
+        if set("@?#") & set(source):
+            raise ConfigError(
+                '[release] source: the address holds a login or a query ("@", "?" or "#"); remove it: '
+                "every file is verified, so the server needs no login"
+            )
+        return HttpSource(source)
+    return FolderSource(Path(source))

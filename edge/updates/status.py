@@ -1,0 +1,42 @@
+"""How a door stands with its releases, and what is news of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.updates.store import Current
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How this door stands with its releases.
+
+    Attributes:
+        release: number of the one that runs, or None before the first.
+        applied_at: when it began to run, UTC, RFC 3339, or None.
+        ok: whether the last one offered runs.
+        reason: what runs, or why the last one offered was refused.
+    """
+
+    release: int | None
+    applied_at: str | None
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A standing, and whether it is worth an event: a release was applied, or refused for a reason not told yet."""
+
+    standing: Standing
+    applied: bool = False
+    refused: bool = False
+
+
+def standing_of(current: Current | None) -> Standing:
+    """What the store's pointer says, before anything was offered."""
+    if current is None:
+        return Standing(None, None, False, "no release yet")
+    if current.failure:
+        return Standing(current.release, current.applied_at, False, current.failure)
+    return Standing(current.release, current.applied_at, True, f"release {current.release} runs")

@@ -1,0 +1,256 @@
+"""Verification of a repository by TUF, from the root metadata given at installation; the only module that uses tuf.
+
+`tuf.ngclient` does the work. It writes its verified metadata into a scratch folder, and what has changed there is then
+made durable, so that a power cut never takes away the memory of versions seen, which is what refuses a replay. The time
+is handed in. Beyond TUF, metadata must be in canonical form: a byte that may change without breaking a signature, such
+as an upper-case hexadecimal digit, is refused too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+    UnsignedMetadataError,
+)
+from tuf.api.metadata import Metadata, Root
+from tuf.api.serialization import DeserializationError
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from edge.core.errors import ReleaseError, ThresholdError
+from edge.core.files import replace_file
+from edge.updates.release_format import FILE_BYTES, TARGET
+
+Fetch = Callable[[str], bytes | None]  # a file of the repository by name, None where there is none
+
+_BASE = "repo:///"
+_CONFIG = UpdaterConfig(
+    root_max_length=FILE_BYTES,
+    timestamp_max_length=FILE_BYTES,
+    snapshot_max_length=FILE_BYTES,
+    targets_max_length=FILE_BYTES,
+)
+_SCRATCH = ".verify-"
+_TRUSTED_ROOT = "trusted root"
+_ROLES = ("root", "timestamp", "snapshot", "targets")  # in the order in which they are verified
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedRoot:
+    """What root metadata says: its version, when it ends, and how many signatures of how many keys it wants."""
+
+    version: int
+    expires: datetime
+    threshold: int
+    keys: int
+
+
+def read_root(content: bytes) -> TrustedRoot:
+    """Check root metadata that an operator gives; it is trusted because of who gives it.
+
+    Raises:
+        ReleaseError: it is no root metadata, or not signed by its own keys.
+    """
+    try:
+        root: Metadata[Root] = Metadata[Root].from_bytes(content)
+        if root.signed.type != Root.type:
+            raise ReleaseError(f"this is {root.signed.type} metadata, not root metadata; give REPO/root.json")
+        root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
+    except RepositoryError as error:
+        raise ReleaseError(f"no root metadata ({_why(error)}); give REPO/root.json of the desktop") from error
+    role = root.signed.roles[Root.type]
+    return TrustedRoot(root.signed.version, root.signed.expires, role.threshold, len(role.keyids))
+
+
+def expiries(folder: Path, root: bytes) -> dict[str, datetime]:
+    """When the newest root that is known, and the other metadata verified so far, end: role to moment.
+
+    Args:
+        folder: as for `verify`.
+        root: the root metadata given at installation.
+
+    Raises:
+        ReleaseError: a file there is damaged.
+    """
+    known = sorted((folder / "root_history").glob("*.root.json"), key=lambda path: int(path.name.partition(".")[0]))
+    files = {"root": known[-1]} if known else {}
+    files |= {role: folder / f"{role}.json" for role in ("targets", "snapshot", "timestamp")}
+    found = {"root": read_root(root).expires}
+    for role, path in files.items():
+        if path.exists():
+            try:
+                found[role] = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
+            except RepositoryError as error:
+                raise ReleaseError(f"{path}: damaged ({_why(error)}); run  edge trust  again") from error
+    return found
+
+
+def expired(ends: Mapping[str, datetime], now: datetime) -> str:
+    """Which metadata has expired, in the words of `verify`; "" if none has.
+
+    Args:
+        ends: as `expiries` gives them.
+        now: aware.
+    """
+    for role in _ROLES:
+        if role in ends and ends[role] <= now:
+            return _expired(role)
+    return ""
+
+
+def _expired(role: str) -> str:
+    return f"{_TRUSTED_ROOT if role == 'root' else f'{role}.json'}: expired; publish again, or check the door's clock"
+
+
+def next_root_name(folder: Path, root: bytes) -> str:
+    """The name that the root metadata after the one known best would have; `folder` as for `verify`."""
+    known = [int(path.name.partition(".")[0]) for path in (folder / "root_history").glob("*.root.json")]
+    return f"{max([read_root(root).version, *known]) + 1}.root.json"
+
+
+def verify(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
+    """Bring the verified metadata in `folder` up to date, and fetch the release list that it vouches for.
+
+    Args:
+        folder: where verified metadata is kept between calls.
+        fetch: how to get a file of the repository; whatever it raises passes through.
+        root: the root metadata given at installation.
+        now: aware; nothing that expired before is accepted.
+
+    Returns:
+        The verified content of `release.json`.
+
+    Raises:
+        ReleaseError: something is missing, damaged, expired, older than what was verified before, or wrongly signed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    fetcher = _Fetcher(fetch)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder.parent) as name:
+        scratch = Path(name) / "metadata"
+        shutil.copytree(folder, scratch)
+        try:
+            return _update(scratch, fetcher, root, now)
+        except ThresholdError:
+            raise
+        except ExpiredMetadataError as error:  # which may be another file than the one that was fetched last
+            role = next((role for role in _ROLES if role in str(error)), "targets")
+            raise ReleaseError(_expired(role)) from error
+        except (RepositoryError, DownloadError) as error:
+            if fetcher.failure is not None:
+                raise fetcher.failure from error
+            raise ReleaseError(f"{fetcher.last or _TRUSTED_ROOT}: {_why(error)}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # hostile JSON
+            raise ReleaseError(f"{fetcher.last}: damaged ({type(error).__name__})") from error
+        finally:
+            _keep(scratch, folder)
+
+
+def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> bytes:
+    targets = scratch.parent / "targets"
+    updater = Updater(
+        str(scratch), _BASE, str(targets), _BASE, fetcher=fetcher, config=_CONFIG, bootstrap=root
+    )  # fmt: skip
+    updater._trusted_set.reference_time = now  # ngclient has no argument for it
+    updater.refresh()
+    info = updater.get_targetinfo(TARGET)
+    if info is None:
+        raise ReleaseError(f"the signed metadata names no {TARGET}; is this a repository made by tools/sync.py?")
+    return Path(updater.download_target(info)).read_bytes()
+
+
+def _keep(scratch: Path, folder: Path) -> None:
+    """Make what was verified durable: roots first, for what follows is signed by their keys."""
+    history = folder / "root_history"
+    history.mkdir(exist_ok=True)
+    names = [f"root_history/{path.name}" for path in sorted((scratch / "root_history").glob("*.json"))]
+    for name in [*names, "timestamp.json", "snapshot.json", "targets.json"]:
+        verified, kept = scratch / name, folder / name
+        if verified.is_file() and (not kept.is_file() or kept.read_bytes() != verified.read_bytes()):
+            replace_file(kept, verified.read_bytes())
+
+
+class _Fetcher(FetcherInterface):
+    """ngclient's view of the repository."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._get = fetch
+        self.last = ""
+        self.failure: Exception | None = None  # ours, which ngclient wraps
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            return iter([self._read(url.removeprefix(_BASE))])
+        except DownloadHTTPError:
+            raise
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _read(self, name: str) -> bytes:
+        content = self._get(name)
+        if content is None:
+            if not name.endswith(".root.json"):
+                self.last = name
+            raise DownloadHTTPError(f"{name}: not there", 404)
+        self.last = name
+        if len(content) > FILE_BYTES:
+            raise ReleaseError(f"{name}: larger than the {FILE_BYTES} bytes that a file of a repository may have")
+        if not name.endswith(TARGET):
+            _check_canonical(name, content)
+        return content
+
+
+class _Outer(msgspec.Struct):
+    signatures: list[dict[str, str]]
+    signed: msgspec.Raw
+
+
+def _check_canonical(name: str, content: bytes) -> None:
+    """Refuse metadata in any other form than the one that the tools write.
+
+    Raises:
+        ReleaseError: it is not JSON, or written differently.
+    """
+    try:
+        metadata: Metadata[Any] = Metadata.from_bytes(content)
+        outer = msgspec.json.decode(content, type=_Outer)
+    except (RepositoryError, msgspec.MsgspecError) as error:
+        raise ReleaseError(f"{name}: damaged, no metadata") from error
+    signatures = [each.get("sig", "") for each in outer.signatures]
+    if metadata.to_bytes() != content or any(sig != sig.lower() for sig in signatures):
+        raise ReleaseError(f"{name}: damaged, not in canonical form")
+
+
+def _why(error: Exception) -> str:
+    """The reason in an operator's words."""
+    if isinstance(error, DownloadHTTPError):
+        return "not there"
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return f"{reason} ({error})" if str(error) else reason
+    return str(error) or type(error).__name__
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (DeserializationError, "damaged, no metadata"),
+    (UnsignedMetadataError, "not signed by the keys that this door trusts"),
+    (LengthOrHashMismatchError, "damaged, or of another release"),
+    (DownloadLengthMismatchError, "longer than was signed"),
+    (BadVersionNumberError, "older than, or not belonging to, what this door has verified"),
+)

@@ -1,0 +1,204 @@
+"""Recorded cameras: a video file and a folder of stills, which give every frame, in their own time or at its pace."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from edge.core.errors import CameraError, ImageError
+from edge.core.records import Frame, Pixels
+from edge.vision.images import read_image
+from edge.vision.opencv import quieten, rotate
+
+log = logging.getLogger(__name__)
+
+_STILLS = frozenset({".jpg", ".jpeg", ".png"})
+_FALLBACK_FPS = 25.0
+
+
+class Pace:
+    """Maps clip time to frame time: the same, or for a realtime source the monotonic clock, waited for."""
+
+    def __init__(self, realtime: bool) -> None:
+        self._realtime = realtime
+        self._start_ns: int | None = None
+        self._over = threading.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether the source has been closed."""
+        return self._over.is_set()
+
+    def reach(self, clip_ns: int) -> int:
+        """Wait until `clip_ns` has come; returns the frame's `t_ns`."""
+        if not self._realtime:
+            return clip_ns
+        if self._start_ns is None:
+            self._start_ns = time.monotonic_ns() - clip_ns
+        t_ns = self._start_ns + clip_ns
+        self._over.wait(max(t_ns - time.monotonic_ns(), 0) / 1e9)
+        return t_ns
+
+    def end(self) -> None:
+        self._over.set()
+
+
+class Clip:
+    """A video file as a camera.
+
+    Frame time is the container's time stamp of the frame, strictly rising. With `realtime` the frames come at that
+    pace, on the monotonic clock; none is dropped however slowly they are taken. Pixels are lent until the next frame.
+    """
+
+    recorded = True
+    dropped = 0
+
+    def __init__(self, path: Path, *, realtime: bool = False, rotate_deg: int = 0) -> None:
+        """
+        Raises:
+            CameraError: no such file, or not one frame of it can be decoded.
+        """
+        quieten()
+        self.name = str(path)
+        self.live = realtime
+        self._rotate_deg = rotate_deg
+        self._pace = Pace(realtime)
+        self._using = threading.Lock()  # a capture released in the middle of a read crashes the process
+        _inspect(Path(path))
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        got, first = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not got or first is None:
+            self._capture.release()
+            raise CameraError(f"{path}: no frame can be decoded: not a video, or a truncated copy of one")
+        self._first: Pixels = np.asarray(first, np.uint8)
+        self._first_ns = max(0, round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6))
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._fps = fps if 0 < fps <= 1000 else _FALLBACK_FPS  # NaN too fails the comparison
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames to the end of the clip; a clip can be watched once."""
+        pixels, turned, seq, clip_ns = self._first, None, 0, self._first_ns
+        while not self._pace.over:
+            t_ns = self._pace.reach(clip_ns)
+            if self._pace.over:
+                return
+            turned = rotate(pixels, self._rotate_deg, turned)
+            yield Frame(turned, seq, t_ns)
+            seq += 1
+            with self._using:
+                if self._pace.over:
+                    return
+                got, picture = self._capture.read(pixels)
+                if not got:
+                    self._report_end(seq)
+                    return
+                clip_ns = self._next_ns(clip_ns)
+            pixels = np.asarray(picture, np.uint8)
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; harmless when called again."""
+        self._pace.end()
+        with self._using:
+            self._capture.release()
+
+    def _next_ns(self, previous_ns: int) -> int:
+        """Clip time of the frame just read; one frame interval on where the container's stamp does not rise."""
+        stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        return stamp_ns if stamp_ns > previous_ns else previous_ns + round(1e9 / self._fps)
+
+    def _report_end(self, read: int) -> None:
+        """Warn of a clip that ends well before its header says; a few frames are ordinary rounding."""
+        announced = round(max(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
+        if announced - read > max(2, announced // 50):
+            log.warning("%s: truncated or damaged: it ends after frame %d of %d", self.name, read, announced)
+
+
+def _inspect(path: Path) -> None:
+    """Refuse what FFmpeg would report badly, or, as it does with text, play as a film of letters."""
+    if not path.is_file():
+        raise CameraError(f"{path}: no such clip")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise CameraError(f"{path}: cannot be read ({error.strerror})") from error
+    if not head:
+        raise CameraError(f"{path}: an empty file (0 bytes)")
+    if head.isascii() and b"\0" not in head:
+        raise CameraError(f"{path}: a text file, not a video")
+
+
+class Stills:
+    """A folder of JPEG and PNG pictures as a camera, in order of their names, `fps` a second.
+
+    A picture that cannot be decoded is skipped with a warning and counts as dropped; its time passes all the same.
+    """
+
+    recorded = True
+
+    def __init__(self, folder: Path, fps: float, *, realtime: bool = False, rotate_deg: int = 0) -> None:
+        """
+        Raises:
+            CameraError: no such folder, or it holds no picture.
+        """
+        self.name = str(folder)
+        self.live = realtime
+        self.dropped = 0
+        self._fps = fps
+        self._rotate_deg = rotate_deg
+        self._pace = Pace(realtime)
+        if not Path(folder).is_dir():
+            raise CameraError(f"{folder}: no such folder")
+        try:
+            self._paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in _STILLS)
+        except OSError as error:
+            raise CameraError(f"{folder}: cannot be read ({error.strerror})") from error
+        if not self._paths:
+            raise CameraError(f"{folder}: no .jpg or .png picture in this folder")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The pictures in order.
+
+        Raises:
+            CameraError: at the end, when not one of them could be decoded.
+        """
+        for seq, path in enumerate(self._paths):
+            try:
+                pixels = read_image(path)
+            except ImageError as error:
+                log.warning("skipped: %s", error)
+                self.dropped += 1
+                continue
+            t_ns = self._pace.reach(round(seq * 1e9 / self._fps))
+            if self._pace.over:
+                return
+            yield Frame(rotate(pixels, self._rotate_deg), seq, t_ns)
+        if self.dropped == len(self._paths):
+            raise CameraError(f"{self.name}: none of its {len(self._paths)} pictures can be decoded")
+
+    def __enter__(self) -> Stills:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop giving frames; harmless when called again."""
+        self._pace.end()

@@ -1,0 +1,183 @@
+"""Live cameras: a thread reads the device as fast as it delivers, and whoever asks gets the newest frame."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol
+
+from edge.core.errors import CameraLost
+from edge.core.records import Frame, Pixels
+
+log = logging.getLogger(__name__)
+
+_LET_GO_S = 1.0  # how long close() waits for a read that is under way, and again after interrupting it
+_OLDEST_STAMP_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
+
+
+class Device(Protocol):
+    """What a live camera reads from. All calls but `interrupt` come from one thread, the last of them `close`."""
+
+    def read(self, into: Pixels | None) -> tuple[Pixels, int]:
+        """Wait for the next frame.
+
+        Args:
+            into: a buffer to reuse if its shape fits.
+
+        Returns:
+            The pixels, (H, W, 3) uint8 BGR, and the monotonic capture time in nanoseconds.
+
+        Raises:
+            CameraLost: there will be no more frames.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Make a stuck `read` return, if that is possible; called from another thread."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Mailbox:
+    """Holds the newest frame and counts those that nobody fetched.
+
+    Three buffers go round: one being filled, one waiting, one lent. So the lent pixels stay untouched until the next
+    frame is taken, and nothing is allocated once all three exist.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self.closed = False
+        self._changed = threading.Condition()
+        self._spare: Pixels | None = None
+        self._lent: Pixels | None = None
+        self._waiting: Pixels | None = None
+        self._fresh = False
+        self._seq = -1
+        self._t_ns = 0
+        self._failure: Exception | None = None
+
+    def spare(self) -> Pixels | None:
+        """The buffer to fill next, None while there is none yet; for the one filling thread."""
+        return self._spare
+
+    def put(self, pixels: Pixels, t_ns: int) -> None:
+        """Offer a filled buffer; the frame that it overtakes is dropped."""
+        with self._changed:
+            self.dropped += self._fresh
+            self._spare, self._waiting = self._waiting, pixels
+            self._seq += 1
+            self._t_ns = t_ns
+            self._fresh = True
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """No more frames will come, and why."""
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the waiting."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def take(self, timeout_s: float) -> Frame | None:
+        """The newest frame, waited for; None when closed.
+
+        Raises:
+            TimeoutError: none came in time.
+            Exception: what `fail` was told, once the last frame has been taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._fresh or self._failure or self.closed, timeout_s)
+            if self.closed:
+                return None
+            if self._fresh and self._waiting is not None:
+                newest = self._waiting
+                self._waiting, self._lent, self._fresh = self._lent, newest, False
+                return Frame(newest, self._seq, self._t_ns)
+            if self._failure:
+                raise self._failure
+        raise TimeoutError
+
+
+class LiveCamera:
+    """A device behind a reader thread. Iterating gives the newest frame, each once, and waits if there is none."""
+
+    live = True
+    recorded = False
+
+    def __init__(self, name: str, device: Device, lost_after_s: float) -> None:
+        self.name = name
+        self._device = device
+        self._lost_after_s = lost_after_s
+        self._mailbox = Mailbox()
+        self._thread = threading.Thread(target=self._read, name=f"camera {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were overtaken by a newer one before anybody asked."""
+        return self._mailbox.dropped
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until `close`.
+
+        Raises:
+            CameraLost: the device failed, or gave no frame for `lost_after_s`.
+        """
+        while True:
+            try:
+                frame = self._mailbox.take(self._lost_after_s)
+            except TimeoutError as error:
+                raise CameraLost(
+                    f"{self.name}: no frame for {self._lost_after_s:g} s; check cable and power"
+                ) from error
+            if frame is None:
+                return
+            yield frame
+
+    def __enter__(self) -> LiveCamera:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the device, within seconds even if it is stuck; harmless when called again."""
+        if self._mailbox.closed:
+            return
+        self._mailbox.close()
+        self._thread.join(_LET_GO_S)
+        if self._thread.is_alive():
+            self._device.interrupt()
+            self._thread.join(_LET_GO_S)
+        if self._thread.is_alive():
+            log.warning("%s: the driver does not return; it is left behind until this program ends", self.name)
+
+    def _read(self) -> None:
+        try:
+            while not self._mailbox.closed:
+                self._mailbox.put(*self._device.read(self._mailbox.spare()))
+        except Exception as error:  # it is raised again where the frames are taken
+            self._mailbox.fail(error)
+        finally:
+            self._device.close()
+
+
+def capture_time_ns(stamps_ns: tuple[int, ...]) -> int:
+    """The first of a driver's time stamps that can be one of a frame that just arrived, else the present.
+
+    Args:
+        stamps_ns: candidates on the monotonic clock.
+    """
+    now_ns = time.monotonic_ns()
+    return next((stamp for stamp in stamps_ns if 0 <= now_ns - stamp < _OLDEST_STAMP_NS), now_ns)

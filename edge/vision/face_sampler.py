@@ -1,0 +1,84 @@
+"""One face in one frame to one sample: mesh, alignment, quality, embedding, each only when the one before allows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
+from edge.core.records import Face, Floats, Frame, Landmarks, Sample
+from edge.vision.aligner import Aligner
+from edge.vision.cascade_detector import Lookout
+from edge.vision.detector import Detector
+from edge.vision.embedder import Embedder
+from edge.vision.face_mesh import Mesh
+from edge.vision.quality import assess, too_small, weigh
+from edge.vision.stage_timing import Meter, unmetered
+from edge.vision.tflite import Model
+
+
+class FaceReader:
+    """Turns a detected face into evidence; not thread-safe."""
+
+    def __init__(
+        self, *, mesh: Mesh, aligner: Aligner, embedder: Embedder, config: QualityConfig, meter: Meter = unmetered
+    ) -> None:
+        self.embedder = embedder
+        self._config = config
+        self._locate = meter("landmarks", mesh.locate)
+        self._align = meter("align", aligner.align)
+        self._assess = meter("quality", assess)
+        self._embed = meter("embed", embedder.embed)
+
+    def read(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
+        """Look at one face, or at its mirror image. A refused one has no embedding and says why in its quality."""
+        tiny = too_small(face.keypoints_px, self._config)
+        if tiny is not None:
+            return Sample(None, tiny, None)
+        landmarks = self._locate(frame, face)
+        crop = self._align(frame, landmarks, mirrored=mirrored)
+        quality = self._assess(landmarks, crop, self._config)
+        if quality.refusal:
+            return Sample(None, quality, landmarks)
+        embedding = self._embed()
+        quality = weigh(quality, self.embedder.strength, self._config)
+        return Sample(None if quality.refusal else embedding, quality, landmarks)
+
+    def embed_mirrored(self, frame: Frame, landmarks: Landmarks) -> Floats:
+        """The (D,) unit embedding of the mirror image of a face whose landmarks are known, whatever its quality."""
+        self._align(frame, landmarks, mirrored=True)
+        return self._embed()
+
+
+@dataclass(frozen=True, slots=True)
+class Vision:
+    """The stages that hold models, loaded, and which runtime executes them."""
+
+    detector: Lookout
+    reader: FaceReader
+    models: tuple[Model, ...]
+
+
+def load_vision(
+    models: ModelsConfig, detector: DetectorConfig, quality: QualityConfig, meter: Meter = unmetered
+) -> Vision:
+    """Load detectors, mesh and embedder.
+
+    Raises:
+        ModelError: a model, the runtime or the delegate is missing, damaged or does not fit.
+    """
+    searching = Model(f"detector-{models.detector}", models)
+    closing_in = Model("detector-near", models) if models.detector == "far" and detector.scan_every_s else None
+    meshing = Model("landmarks", models)
+    embedding = Model("embedder", models)
+    embedder = Embedder(embedding)
+    reader = FaceReader(
+        mesh=Mesh(meshing),
+        aligner=Aligner(embedding.contract.template_px, into=embedder.pixels),
+        embedder=embedder,
+        config=quality,
+        meter=meter,
+    )
+    everywhere = Detector(searching, detector)
+    close = Detector(closing_in, detector) if closing_in else everywhere
+    loaded = (searching, *([closing_in] if closing_in else []), meshing, embedding)
+    return Vision(Lookout(everywhere, close, detector), reader, loaded)

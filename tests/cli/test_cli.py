@@ -1,0 +1,197 @@
+"""The commands as a user types them: results, exit codes, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.cli.main import main
+from edge.demo.run_demo import CLIP, FOLDER, GALLERY
+from edge.events.topics import Channel
+from edge.vision.camera import read_image
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Edge = Callable[..., Result]
+
+
+@pytest.fixture
+def edge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Edge:
+    """Run `edge` with these arguments, in this process."""
+
+    def run(*arguments: str | Path) -> Result:
+        monkeypatch.setattr("sys.argv", ["edge", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return Result(int(left.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+def test_replay_prints_one_json_object_per_decision(edge: Edge) -> None:
+    result = edge("replay", CLIP, "--gallery", GALLERY, "--json")
+    assert result.code == 0
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert [event["kind"] for event in events] == ["door-open", "unknown"]
+    for event in events:
+        assert {"kind", "person", "t", "distance_sq", "threshold_sq", "samples"} <= event.keys()
+    assert events[0]["person"]["id"] == "barack-obama"
+    assert events[1]["person"] is None
+
+
+def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Path) -> None:
+    assert (
+        "all 2 events as expected"
+        in edge("replay", CLIP, "--gallery", GALLERY, "--expect", FOLDER / "expected.jsonl").err
+    )
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"kind":"unknown","person":null,"t":2}\n')
+    result = edge("replay", CLIP, "--gallery", GALLERY, "--expect", other)
+    assert result.code == 1
+    assert "2 of 2 events differ from what is expected" in result.err
+    assert "!    2.00 s  unknown    -" in result.err
+
+
+def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
+    """No face at all, faces that were too small, and a visit that was too short are told apart."""
+    config = tmp_path / "door.toml"
+    config.write_text('site = "a"\ndoor = "b"\n[quality]\nmin_size_px = 40\n')
+    portrait = read_image(next((FOLDER / "people" / "barack-obama").glob("*.jpg")))
+
+    def told(name: str, width_px: int, count: int) -> str:
+        (tmp_path / name).mkdir()
+        picture = np.full((480, 640, 3), 90, np.uint8)
+        if width_px:
+            small = cv2.resize(portrait, (width_px, round(portrait.shape[0] * width_px / portrait.shape[1])))
+            picture[40 : 40 + small.shape[0], 40 : 40 + small.shape[1]] = small
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / name / f"{number:02}.png"), picture)
+        result = edge("replay", tmp_path / name, "--gallery", GALLERY, "--config", config)
+        assert (result.code, result.out) == (0, "")
+        return result.err
+
+    assert told("empty", 0, 1) == "no event: no face was found; --explain says what was seen\n"
+    assert re.match(r"no event: (\d+) of \1 looks showed a face that was too small: come closer", told("far", 150, 30))
+    assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
+
+
+def test_advice_on_players_of_an_mp4(edge: Edge, tmp_path: Path) -> None:
+    """Browsers do not play the codec that an annotated *.mp4 has."""
+    (tmp_path / "stills").mkdir()
+    cv2.imwrite(str(tmp_path / "stills/1.png"), np.full((480, 640, 3), 90, np.uint8))
+    for name, told in (("a.mp4", "a.mp4: written; mpv and VLC play it, browsers only .webm"), ("a.webm", "written\n")):
+        result = edge("replay", tmp_path / "stills", "--gallery", GALLERY, "--annotate", tmp_path / name)
+        assert told in result.err
+
+
+def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edge) -> None:
+    result = edge("demo", "--json")
+    assert result.code == 0
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert [event["kind"] for event in events] == ["started", "door-open", "unknown", "stopped"]
+    assert [event["seq"] - events[0]["seq"] for event in events] == [0, 1, 2, 3]
+    assert events[1]["person"]["id"] == "barack-obama"
+
+
+def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge: Edge, tmp_path: Path) -> None:
+    words = ["bench", "--json", "--only", "steps", "--repeats", "3"]
+    before = tmp_path / "before.json"
+    result = edge(*words)
+    before.write_text(result.out)
+    figures = {(each["section"], each["name"], each["unit"]): each for each in json.loads(result.out)["figures"]}
+    assert {("models", "detector-far", "ms"), ("steps", "one_face", "ms")} <= figures.keys()
+    result = edge(*words, "--compare", before)
+    assert result.code == 0
+    comparison = json.loads(result.out)
+    assert len(comparison["changes"]) == len(figures)
+    assert all(each["ratio"] > 0 for each in comparison["changes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["replay", "absent.mp4", "--gallery", GALLERY], "error: absent.mp4: no such file\n"),
+        (["replay", "empty.mp4", "--gallery", GALLERY], "empty.mp4"),
+        (["replay", "text.mp4", "--gallery", GALLERY], "text.mp4"),
+        (["replay", CLIP, "--gallery", "absent"], "absent: no such gallery; make one with  tools/enroll.py"),
+        (["replay", CLIP, "--gallery", "empty.mp4"], "damaged or not a gallery"),
+        (["replay", CLIP, "--gallery", GALLERY, "--expect", "absent"], "absent: cannot be read"),
+        (["replay", CLIP, "--gallery", GALLERY, "--annotate", "no/such/out.mp4"], "no such folder"),
+        (["replay", CLIP, "--gallery", GALLERY, "--config", "bad.toml"], "did you mean 'source'?"),
+        (["replay", CLIP, "--gallery", GALLERY, "--record", "no/such/events.jsonl"], "no/such: no such folder"),
+        (["verify", "absent"], "absent: no such folder"),
+        (["verify", "."], "no clip says what it expects"),
+        (["verify", ".", "--junit", "no/such/report.xml"], "no/such: no such folder"),
+        (["run", "--config", "absent.toml"], "absent.toml: no such file; write one with  edge setup --out absent.toml"),
+        (["run", "--config", "bad.toml"], "did you mean 'source'?"),
+        (["run", "--config", "noclip.toml"], "absent.mp4: no such file or camera"),
+        (["run", "--config", "edgetpu.toml"], "not compiled for the Edge TPU"),
+        (["bench", "--compare", "bad.toml"], "bad.toml: not a report"),
+        (["bench", "--only", "everything"], "invalid choice"),
+        (["run"], "--config"),
+        (["replay"], "CLIP"),
+        (["open-sesame"], "invalid choice"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str | Path], told: str
+) -> None:
+    door = f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}"\ngallery = "{GALLERY}"\n'
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("this is no clip\n" * 100)
+    (tmp_path / "bad.toml").write_text(door + "[camera]\nsourc = 'x'")
+    (tmp_path / "noclip.toml").write_text(door + "[camera]\nsource = 'absent.mp4'")
+    (tmp_path / "edgetpu.toml").write_text(door + "[models]\ndelegate = 'edgetpu'")
+    monkeypatch.chdir(tmp_path)
+    result = edge(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert told in result.err
+    assert "Traceback" not in result.err
+    if "usage:" not in result.err:
+        assert [line for line in result.err.splitlines() if line.startswith("error: ")] == [result.err.splitlines()[-1]]
+
+
+def test_events_can_listen_to_every_channel_of_the_contract(edge: Edge) -> None:
+    assert edge("events", "--channels", *Channel, "--help").code == 0
+
+
+def test_events_without_a_broker_fails_with_exit_code_1(edge: Edge) -> None:
+    result = edge("events", "--broker", "mqtt://127.0.0.1:1")
+    assert result.code == 1
+    assert "mqtt://127.0.0.1:1: cannot be reached" in result.err
+
+
+def test_events_login_given_twice(edge: Edge, tmp_path: Path) -> None:
+    """A login on the command line contradicts one in door.toml."""
+    result = edge("events", "--config", tmp_path / "door.toml", "--username", "front")
+    assert result.code == 2
+    assert "--username: the broker's login is that of --config" in result.err
+
+
+def test_events_errors_without_a_door_toml(edge: Edge) -> None:
+    """They name options, not keys of a file that is not there."""
+    for url, told in (("mqtt://elsewhere", "give --insecure"), ("http://x", "--broker: 'http://x' is not of the form")):
+        result = edge("events", "--broker", url)
+        assert result.code == 2
+        assert told in result.err
+        assert "[mqtt]" not in result.err
+
+
+@pytest.mark.parametrize("command", ["", "run", "replay", "demo", "check", "bench", "events"])
+def test_every_command_explains_itself(edge: Edge, command: str) -> None:
+    result = edge(*command.split(), "--help")
+    assert result.code == 0
+    assert "usage: edge" in result.out

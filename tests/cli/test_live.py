@@ -1,0 +1,91 @@
+"""`edge events --live`: what a terminal shows, and what is said where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+
+import pytest
+
+pytest.importorskip("rich", reason="needs the desktop extra")
+
+from rich.console import Console
+from support.monitor_fleet import a_health, a_status, an_event
+
+from edge.cli.live import Board
+from edge.cli.main import main
+from edge.events.schema import EventKind, Presence, Record, encode
+from edge.events.topics import Channel, Topics
+from edge.mqtt.subscriber import Message
+
+
+def heard(door: str, record: Record) -> Message:
+    """A message as a subscriber gives it; the board looks at the record alone."""
+    topics = Topics("works", door)
+    return Message(topics.of(Channel.EVENTS), topics, Channel.EVENTS, encode(record), record, "", False)
+
+
+def drawn(board: Board, width: int = 80, height: int = 24) -> list[str]:
+    console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
+    with console.capture() as caught:
+        console.print(board, height=height)
+    return [line.rstrip() for line in caught.get().splitlines()]
+
+
+def fill(board: Board, count: int) -> None:
+    for i in range(count):
+        board.take(heard(f"gate-{i:03}", a_status(f"gate-{i:03}")))
+        board.take(heard(f"gate-{i:03}", a_health(f"gate-{i:03}", i)))
+        board.take(heard(f"gate-{i:03}", an_event(f"gate-{i:03}", i)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10)])
+def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
+    board = Board()
+    fill(board, 100)
+    lines = drawn(board, width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("100 doors, 100 online")
+    assert any(line.startswith("… and ") for line in lines)
+
+
+def test_a_door_in_trouble_comes_first_and_says_which() -> None:
+    board = Board()
+    fill(board, 30)
+    board.take(heard("zoo", a_status("zoo", Presence.OFFLINE, "the connection was lost")))
+    lines = drawn(board, 120)
+    assert lines[0].endswith("1 in trouble")
+    assert lines[2].startswith("works/zoo")
+    assert "offline: the connection was lost" in lines[2]
+
+
+def test_events_stand_newest_first_with_who_and_why() -> None:
+    board = Board()
+    board.take(heard("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
+    board.take(heard("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
+    first, second = drawn(board, 120)[-2:]
+    assert "▲ unknown" in first
+    assert "● door-open Ada Lovelace" in second
+    assert "within-threshold" in second
+
+
+def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
+    board = Board()
+    board.take(heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", reason="\x07\u202e[red]")))
+    text = "\n".join(drawn(board, 120))
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert "[bold]" in text
+    assert "[red]" in text
+
+
+def test_without_a_terminal_or_without_rich_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["edge", "events", "--live"])
+    for told in ("leave it out for a file or another program", "needs rich; run: pip install rich"):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        assert told in capsys.readouterr().err
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)

@@ -1,0 +1,66 @@
+"""Replacing a file: the new content whole, or the old one untouched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.core.files import make_private_file, make_private_folder, replace_file
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(OSError, match="directory") as caught:
+        replace_file(path, b"new")
+    assert caught.value.filename == str(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """As root, a result written to /dev/null would otherwise take its place, for everybody."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file") as caught:
+        replace_file(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_umask_decides_who_may_read_it(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "file", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_private_folders_and_files_under_a_lax_umask(tmp_path: Path) -> None:
+    """Created folders are 0700 and files 0600; a folder that was there keeps its mode, a file its content."""
+    before = os.umask(0o000)
+    try:
+        tmp_path.chmod(0o755)
+        make_private_folder(tmp_path / "a" / "b")
+        make_private_folder(tmp_path / "a" / "b")
+        make_private_file(tmp_path / "new")
+        (tmp_path / "old").write_text("kept")
+        make_private_file(tmp_path / "old")
+        os.mkfifo(tmp_path / "pipe", 0o644)
+        make_private_file(tmp_path / "pipe")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path, *tmp_path.rglob("*"))}
+    assert modes == {tmp_path.name: 0o755, "a": 0o700, "b": 0o700, "new": 0o600, "old": 0o600, "pipe": 0o644}
+    assert (tmp_path / "old").read_text() == "kept"

@@ -1,0 +1,48 @@
+"""Text from the network on a terminal and in a log."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from edge.core.terminal import MOST_TEXT, PrintableFormatter, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Zoë 李 🚪", "Zoë 李 🚪"),
+        ("a\x1b[2Jb\r\n\x00\x7f", "a\\u001b[2Jb\\u000d\\u000a\\u0000\\u007f"),
+        ("\x9b1A", "\\u009b1A"),  # the one-character form of ESC [
+        ("a\u202eb\u2066c\u200bd\u2028e", "a\\u202eb\\u2066c\\u200bd\\u2028e"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0001", "\\udb40\\udc01"),
+    ],
+    ids=["plain", "control", "c1", "bidirectional", "surrogate", "tag"],
+)
+def test_characters_that_steer_a_terminal_are_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_long_text_is_cut() -> None:
+    assert printable("x" * MOST_TEXT) == "x" * MOST_TEXT
+    assert printable("x" * (MOST_TEXT + 1)) == "x" * (MOST_TEXT - 1) + "…"
+    assert printable("x" * 9000, None) == "x" * 9000
+
+
+def test_log_lines_are_printable_and_tracebacks_stay_whole() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    try:
+        raise ValueError("damaged")
+    except ValueError:
+        log.warning("a picture of %s was dropped", "front\nERROR forged\x1b[8m", exc_info=True)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "WARNING a picture of front\\u000aERROR forged\\u001b[8m was dropped"
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == "ValueError: damaged"

@@ -1,0 +1,298 @@
+"""`edge setup`, on a real terminal and without one: a file that a door can use, or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from mqtt.test_broker_access import PASSWD
+from support.fake_camera import Webcam, jpeg
+from support.mqtt_brokers import Mosquitto, free_port, make_broker, needs_mosquitto
+
+from edge.core.config import DoorConfig, LivenessConfig, LockConfig, read_config
+from edge.core.errors import ConfigError
+from edge.demo.run_demo import CLIP
+from edge.diagnostics.probes import sources
+from edge.diagnostics.toml_writer import text_of, with_key
+from edge.vision.camera_file import Clip
+
+DEADLINE_S = 60.0
+BROKER_DOWN = "mqtt://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[str]:
+    with Clip(CLIP) as clip:
+        pictures = [jpeg(frame.pixels) for frame, _ in zip(clip, range(20), strict=False)]
+    webcam = Webcam(pictures)
+    webcam.plug()
+    yield webcam.url
+    webcam.unplug()
+
+
+def setup(folder: Path, *options: str, words: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", "setup", *options]
+    return subprocess.run(command, cwd=folder, input=words, capture_output=True, text=True, check=False)
+
+
+class Terminal:
+    """`edge setup` on a terminal of its own, as somebody sees it and types."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        ours, theirs = pty.openpty()
+        self._ours = ours
+        self.seen = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edge", "setup", *options],
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+
+    def read_until(self, text: str) -> None:
+        """Read on until a text has come since the last answer."""
+        end = time.monotonic() + DEADLINE_S
+        while text not in self.seen:
+            assert time.monotonic() < end, f"'{text}' does not come; seen: {self.seen}"
+            if select.select([self._ours], [], [], 1.0)[0]:
+                try:
+                    self.seen += os.read(self._ours, 4096).decode()
+                except OSError as error:  # Linux's way to say that the other end has closed
+                    raise AssertionError(f"'{text}' does not come; seen: {self.seen}") from error
+
+    def answer(self, question: str, words: str) -> None:
+        self.read_until(question)
+        self.seen = ""
+        os.write(self._ours, f"{words}\n".encode())
+
+    def ended(self) -> int:
+        """Read to the end; returns the exit code."""
+        with contextlib.suppress(OSError):
+            while select.select([self._ours], [], [], DEADLINE_S)[0]:
+                self.seen += os.read(self._ours, 4096).decode()
+        return self._process.wait(DEADLINE_S)
+
+    def hang_up(self) -> None:
+        """Ctrl-D."""
+        os.write(self._ours, b"\x04")
+
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+
+@needs_mosquitto
+def test_a_first_run_on_a_terminal_tries_camera_and_broker_and_writes_what_a_door_can_read(
+    tmp_path: Path, camera: str
+) -> None:
+    with make_broker("mosquitto", tmp_path) as broker, Terminal(tmp_path) as terminal:
+        terminal.answer("Site", "")
+        terminal.answer("Door", "back door")
+        terminal.read_until("'back door' is no name for a door: letters, digits")
+        terminal.answer("[front]: ", "back")
+        terminal.answer("Camera", camera)
+        terminal.read_until("640x480 px")
+        terminal.answer("Folder for events", "")
+        terminal.answer("People", "")
+        terminal.answer("Broker", f"mqtt://127.0.0.1:{broker.port}")
+        terminal.read_until("connected, MQTT 5")
+        terminal.answer("GPIO number", "99")
+        terminal.read_until("lock.pin = 99: allowed 0 to 27")
+        terminal.answer("[none]: ", "17")
+        terminal.answer("Photos held before the camera", "")
+        assert terminal.ended() == 0
+        assert "check --config door.toml" in terminal.seen
+    config = read_config(tmp_path / "door.toml")
+    assert (config.site, config.door, config.camera.source) == ("home", "back", camera)
+    assert (config.lock, config.liveness) == (LockConfig(pin=17), LivenessConfig(mode="passive"))
+    assert config.state_folder == str(tmp_path / "door-state")
+    assert (tmp_path / "door-state").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_reached_is_kept_only_when_that_is_meant(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--site", "s", "--door", "d", "--lock-pin", "none") as terminal:
+        terminal.answer("Camera, its number or a source: ", "")
+        terminal.answer("camera.source: must not be empty", "/dev/video99")
+        terminal.answer("/dev/video99: no such camera", "n")
+        terminal.answer("then name another", "/dev/video99")
+        terminal.answer("Take it all the same?", "y")
+        terminal.answer("Folder for events", "not/whole/../state")
+        terminal.answer("People", "")
+        terminal.answer("Broker", "mqtt://broker.example")
+        terminal.answer("May everybody on that network read", "n")
+        terminal.answer("then use mqtts://", BROKER_DOWN)
+        terminal.answer("Take it all the same?", "y")
+        terminal.answer("Photos", "")
+        assert terminal.ended() == 0
+    config = read_config(tmp_path / "door.toml")
+    assert (config.camera.source, config.mqtt.url) == ("/dev/video99", BROKER_DOWN)
+    assert config.state_folder == str(tmp_path / "not/state")
+    assert config.gallery == str(tmp_path / "not/state/gallery.safetensors")
+
+
+@needs_mosquitto
+def test_a_broker_that_wants_a_login_is_given_one_on_the_way(tmp_path: Path) -> None:
+    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True)
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    conf = f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n"
+    with Mosquitto(tmp_path, conf=conf) as broker, Terminal(tmp_path, "--camera", str(CLIP)) as terminal:
+        terminal.answer("Site", "")
+        terminal.answer("Door", "")
+        terminal.answer("Folder for events", "")
+        terminal.answer("People", "")
+        terminal.answer("Broker", broker.url)
+        terminal.answer("refuses a login without a user name", "y")
+        terminal.answer("User name [front]", "")
+        terminal.answer("File with the password", str(secret))
+        terminal.read_until("connected")
+        terminal.answer("GPIO", "")
+        terminal.answer("Photos", "")
+        assert terminal.ended() == 0
+    config = read_config(tmp_path / "door.toml")
+    assert (config.mqtt.username, config.mqtt.password_file) == ("front", str(secret))
+    assert "open sesame" not in (tmp_path / "door.toml").read_text()
+
+
+def test_answers_that_end_too_soon_leave_nothing_behind(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "--site", "s") as terminal:
+        terminal.read_until("Door")
+        terminal.hang_up()
+        assert terminal.ended() == 2
+        assert "the answers ended before the questions did" in terminal.seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_replaced_only_after_a_yes(tmp_path: Path) -> None:
+    (tmp_path / "door.toml").write_text("mine")
+    with Terminal(tmp_path) as terminal:
+        terminal.answer("is there already", "")
+        assert terminal.ended() == 2
+        assert "left as it was" in terminal.seen
+    done = setup(tmp_path, "--yes")
+    assert (done.returncode, "is there already" in done.stderr) == (2, True)
+    assert (tmp_path / "door.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("question", ["Site", "People"])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, question: str) -> None:
+    with Terminal(tmp_path, "--door", "d", "--camera", str(CLIP)) as terminal:
+        if question != "Site":
+            terminal.answer("Site", "")
+            terminal.answer("Folder for events", "")
+        terminal.read_until(question)
+        terminal.interrupt()
+        assert terminal.ended() == 130
+        assert "Traceback" not in terminal.seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_it_says_what_to_do(tmp_path: Path) -> None:
+    done = setup(tmp_path, words="home\nfront\n")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: edge setup asks questions, and standard input is no terminal; answer by options, and --yes\n"
+    )
+
+
+def test_options_alone_write_a_commented_file_of_what_differs(tmp_path: Path, camera: str) -> None:
+    done = setup(
+        tmp_path, "--yes", "--site", "s", "--door", "d", "--camera", camera, "--broker", BROKER_DOWN, "--lock-pin", "17"
+    )
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "door.toml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [line.split("  #")[0].rstrip() for line in path.read_text().splitlines()[1:]] == [
+        'site = "s"',
+        'door = "d"',
+        f'state_folder = "{tmp_path}/door-state"',
+        f'gallery = "{tmp_path}/door-state/gallery.safetensors"',
+        "",
+        "[camera]",
+        f'source = "{camera}"',
+        "",
+        "[liveness]",
+        'mode = "passive"',
+        "",
+        "[mqtt]",
+        f'url = "{BROKER_DOWN}"',
+        "",
+        "[lock]",
+        "pin = 17",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--site", "../x"], "'../x' is no name for a site"),
+        (["--door", "repo"], "no door is called 'repo'"),
+        (["--camera", str(CLIP), "--lock-pin", "17"], "a recording opens no door"),
+        (["--camera", str(CLIP), "--lock-pin", "seventeen"], "'seventeen' is no GPIO number"),
+        (["--camera", str(CLIP), "--broker", "http://x"], "mqtt.url: "),
+        (["--camera", str(CLIP), "--broker", "mqtt://elsewhere"], "is not encrypted"),
+        (["--camera", str(CLIP), "--broker", BROKER_DOWN, "--liveness", "on"], "liveness.mode: "),
+        (["--out", "no/such/door.toml"], "no folder that this user may write"),
+        (["--site", "a\x07b"], "a character that cannot be shown"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path, options: list[str], told: str) -> None:
+    done = setup(tmp_path, "--yes", *options)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert told in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_private_file_for_a_camera_with_a_password(tmp_path: Path) -> None:
+    source = f"http://user:secret@127.0.0.1:{free_port()}/stream"
+    done = setup(tmp_path, "--yes", "--camera", source, "--broker", BROKER_DOWN)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "door.toml").stat().st_mode & 0o777 == 0o600
+    assert "secret" not in done.stderr
+
+
+def test_what_is_written_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """Also quotes, backslashes and umlauts; and what is as the default stands nowhere."""
+    config = DoorConfig(site="s", door="d")
+    for key, value in (("gallery", 'C:\\"ü".safetensors'), ("mqtt.insecure", True), ("camera.fps", 12.5)):
+        config = with_key(config, key, value)
+    path = tmp_path / "door.toml"
+    path.write_text(text_of(config), encoding="utf-8")
+    assert read_config(path) == config
+    assert "width_px" not in path.read_text()
+    with pytest.raises(ConfigError, match="camera"):
+        with_key(config, "camera.fps", 0)
+
+
+def test_nodes_that_give_no_pictures_on_a_pi_are_not_tried(tmp_path: Path) -> None:
+    for number, name in ((10, "bcm2835-codec-decode"), (2, "UVC Camera"), (0, "UVC Camera"), (14, "bcm2835-isp")):
+        folder = tmp_path / f"sys/class/video4linux/video{number}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+        (tmp_path / f"video{number}").touch()
+    found = [source for source in sources(tmp_path, tmp_path / "sys") if source != "picamera2"]
+    assert found == [str(tmp_path / "video0"), str(tmp_path / "video2")]

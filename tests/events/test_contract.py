@@ -1,0 +1,248 @@
+"""The contract as documents: made from the types, true of what a door really sends, and valid to others' validators."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import contract
+import msgspec
+import pytest
+from contracting.document import asyncapi
+from contracting.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
+from contracting.kinds import MEANINGS, REASONS
+from contracting.schemas import fields_of, schema_of
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from events.test_signing import KEY
+from jsonschema import Draft7Validator, Draft202012Validator
+from support import npm
+from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
+from support.sample_records import FRONT, PICTURE, Heard, hear_everything
+
+from edge.core.config import DoorConfig
+from edge.core.errors import ExpectationError
+from edge.events.factory import system_event
+from edge.events.schema import ACCESS_KINDS, Event, EventKind, encode
+from edge.events.signing import PAYLOAD_TYPES
+from edge.events.topics import DELIVERIES, SNAPSHOT_DELIVERY, Channel, Topics
+from edge.events.verifier import OPEN, load_key, verified
+
+ALL = [
+    pytest.param(channel, example, id=f"{channel}: {example.title}")
+    for channel in EXAMPLES
+    for example in EXAMPLES[channel]
+]
+
+
+def validator(channel: Channel) -> Draft202012Validator:
+    return Draft202012Validator(schema_of(channel), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def faults(channel: Channel, message: bytes) -> list[str]:
+    return [error.message for error in validator(channel).iter_errors(json.loads(message))]
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Heard]:
+    """All that a door says that signs."""
+    folder = tmp_path_factory.mktemp("everything")
+    key = folder / "signing.key"
+    key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return hear_everything(folder, str(key))
+
+
+# The documents
+
+
+def test_a_document_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(contract, "DOCS", tmp_path)
+    contract.main([])
+    contract.main(["--check"])
+    stale = tmp_path / "schemas" / "open.json"
+    stale.write_text(stale.read_text().replace("1", "2"))
+    with pytest.raises(ExpectationError, match=r"open\.json: out of date"):
+        contract.main(["--check"])
+
+
+def test_a_channel_without_an_example_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(EXAMPLES, Channel.OPEN)
+    with pytest.raises(ExpectationError, match="no example of a message on …/open"):
+        examples_of(Channel.OPEN)
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_every_field_has_a_meaning(channel: Channel) -> None:
+    assert [name for name, _, meaning in fields_of(channel) if not meaning] == []
+
+
+def test_every_kind_of_event_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(EventKind)
+
+
+# The schemas
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_each_schema_is_one(channel: Channel) -> None:
+    """By the meta-schema of JSON Schema 2020-12."""
+    Draft202012Validator.check_schema(schema_of(channel))
+
+
+@pytest.mark.parametrize(("channel", "example"), ALL)
+def test_each_example_is_valid(channel: Channel, example: Example) -> None:
+    assert faults(channel, encode(example.record)) == []
+
+
+@pytest.mark.parametrize("kind", sorted(set(EventKind) - ACCESS_KINDS))
+def test_each_kind_of_system_event_is_valid(kind: EventKind) -> None:
+    event = system_event(kind, "why", id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
+    assert faults(Channel.EVENTS, encode(event)) == []
+
+
+def test_what_is_not_the_contract_is_not_valid() -> None:
+    opening = json.loads(encode(examples_of(Channel.OPEN)[0].record))
+    wrong: list[dict[str, Any]] = [
+        {"v": 2},
+        {"at": "yesterday"},
+        {"seq": -1},
+        {"person": None},
+        {
+            "dsse": {
+                "payload": "e30=",
+                "payloadType": PAYLOAD_TYPES[Channel.EVENTS],
+                "signatures": [{"keyid": "", "sig": ""}],
+            }
+        },
+        {"dsse": {"payload": "e30=", "payloadType": PAYLOAD_TYPES[Channel.OPEN], "signatures": []}},
+    ]
+    assert all(faults(Channel.OPEN, json.dumps(opening | change).encode()) for change in wrong)
+    del opening["expires_at"]
+    assert faults(Channel.OPEN, json.dumps(opening).encode()) == ["'expires_at' is a required property"]
+
+
+def test_the_signed_example_is_signed_by_the_key_beside_it() -> None:
+    _, pem = seal_and_key()
+    assert verified(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
+
+
+def test_reasons_are_those_in_the_source() -> None:
+    """Every code that a door can give for an answer to a visitor, and no other."""
+    edge = Path(__file__).parents[2] / "edge"
+    files = ["access/policy.py", "access/schedule.py", "identity/verdict.py", "liveness/guard.py"]
+    nodes = [node for file in files for node in ast.walk(ast.parse((edge / file).read_text()))]
+    words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    found = {word for word in words if re.fullmatch(r"[a-z]+(-[a-z]+)+", word)}
+    undecided = {"no-sample", "too-few-samples", "paused-after-failures"}
+    elsewhere = {"nobody-enrolled-is-near", "another-face"}  # a `rule`, and why a challenge failed
+    assert {code for codes in REASONS.values() for code in codes} == found - undecided - elsewhere
+    assert set(REASONS) == ACCESS_KINDS
+
+
+def test_distances_are_described_each_for_itself() -> None:
+    said = {name: meaning for name, _, meaning in fields_of(Channel.EVENTS) if name.endswith("_sq")}
+    assert set(said) == {"distance_sq", "threshold_sq", "runner_up_sq"}
+    assert len(set(said.values())) == 3
+    assert "stricter" in said["threshold_sq"]
+
+
+def test_examples_look_like_what_doors_send() -> None:
+    """A gallery's version is a sha256, and numbers begin high, so that nobody keeps them in 32 bits."""
+    event = examples_of(Channel.EVENTS)[0].record
+    assert isinstance(event, Event)
+    assert event.seq > 2**32
+    assert event.gallery is not None
+    assert re.fullmatch(r"[0-9a-f]{64}", event.gallery.version)
+
+
+def test_configuration_tables_on_the_page_exist() -> None:
+    page = (contract.DOCS / "contract.md").read_text()
+    known = {field.encode_name for field in msgspec.structs.fields(DoorConfig)}
+    assert set(re.findall(r"`\[(\w+)\]", page)) <= known
+
+
+# What a door really sends
+
+
+@needs_mosquitto
+def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema(heard: list[Heard]) -> None:
+    channels = set()
+    for message in heard:
+        found = Topics.split(message.topic)
+        if found is None:
+            continue
+        _, channel = found
+        channels.add(channel)
+        assert faults(channel, message.payload) == []
+        known = {name.split(".")[0] for name, _, _ in fields_of(channel)}
+        assert set(json.loads(message.payload)) <= known
+    assert channels == set(Channel)
+
+
+@needs_mosquitto
+def test_messages_are_signed_on_the_channels_that_say_so(heard: list[Heard]) -> None:
+    for message in heard:
+        found = Topics.split(message.topic)
+        if found is not None and found[1] in PAYLOAD_TYPES:
+            assert verified(message.payload, KEY.public_key(), PAYLOAD_TYPES[found[1]])["v"] == 1
+        else:
+            assert b"dsse" not in message.payload
+
+
+@needs_mosquitto
+def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[Heard]) -> None:
+    """Quality of service, retained or not, and whether the broker may keep it for ever."""
+    for message in heard:
+        found = Topics.split(message.topic)
+        terms = SNAPSHOT_DELIVERY if found is None else DELIVERIES[found[1]]
+        assert (message.qos, message.retained) == (terms.qos, terms.retained), message.topic
+        assert (message.expiry_s is not None) == bool(terms.expiry), message.topic
+    pictures = [message.payload for message in heard if FRONT.split_snapshot(message.topic)]
+    assert pictures == [PICTURE]
+
+
+# AsyncAPI
+
+
+def test_every_topic_and_record_is_in_the_asyncapi_document() -> None:
+    document = asyncapi()
+    assert set(document["channels"]) == {*Channel, "snapshot", "repo"}
+    assert document["channels"]["open"]["address"] == "threshold/{site}/{door}/open"
+    assert document["operations"]["send-status"]["bindings"]["mqtt"] == {
+        "qos": 1,
+        "retain": True,
+        "bindingVersion": "0.2.0",
+    }
+
+
+def test_every_example_in_the_asyncapi_document_is_valid_there() -> None:
+    """Its schemas are read as JSON Schema draft 7, which AsyncAPI 3.0 builds upon."""
+    document = asyncapi()
+    for message in document["components"]["messages"].values():
+        check = Draft7Validator(message["payload"] | {"components": document["components"]})
+        for example in message.get("examples", []):
+            assert [error.message for error in check.iter_errors(example["payload"])] == []
+            assert list(check.iter_errors(example["payload"] | {"v": 2}))
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_asyncapi_s_own_parser_finds_nothing_to_object_to(tmp_path: Path) -> None:
+    """Their published parser, with all its rules, and the document's own JSON Schema within it."""
+    folder = npm.packages("@asyncapi/parser@3")
+    shutil.copy(Path(__file__).parents[1] / "data" / "asyncapi.mjs", folder)
+
+    def objections(document: str) -> list[str]:
+        path = tmp_path / "asyncapi.json"
+        path.write_text(document)
+        command = ["node", "asyncapi.mjs", str(path)]
+        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+        return said.splitlines()
+
+    document = contract.DOCS.joinpath("asyncapi.json").read_text()
+    assert objections(document) == []
+    assert objections(document.replace('"qos": 1', '"qos": 3'))

@@ -1,0 +1,161 @@
+"""What the documentation says is so: its commands run, its options exist, its links lead somewhere.
+
+A block marked `sh` is run, page by page and top to bottom, in a copy of the project; one marked `console` needs root,
+hardware, another computer or the user's patience, and has its options checked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import contract
+import pytest
+import reference
+from support.mqtt_brokers import Mosquitto, needs_mosquitto
+
+from edge.core.errors import ExpectationError
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "systemd").rglob("*.md")])
+BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.S | re.M)
+OURS = re.compile(r"(?:^|[ /(])(edge|tools/\w+\.py)\s")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+BROKER = "localhost:1883"
+FENCES = {"", "sh", "console", "toml", "text", "json", "yaml", "python", "js", "ini"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text()) if found == kind]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Every command of ours in a block, from its name on, without comments and what it is piped into."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        for index, word in enumerate(words):
+            program = re.search(r"(?:^|/)(edge|tools/\w+\.py)$", word)
+            if program:
+                rest = words[index + 1 :]
+                ends = [place for place, each in enumerate(rest) if each in {"|", "&&", ";", ">", "&"}]
+                yield [program[1], *rest[: ends[0] if ends else None]]
+                break
+
+
+@lru_cache
+def help_of(*command: str) -> str:
+    program = [sys.executable, "-m", "edge"] if command[0] == "edge" else [sys.executable, str(ROOT / command[0])]
+    return subprocess.run(
+        [*program, *command[1:], "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+
+
+def explained(command: list[str]) -> str:
+    """The help of the command, and of its subcommand where it has one."""
+    text = help_of(command[0])
+    sub = command[1] if len(command) > 1 else ""
+    is_sub = sub[:1].isalpha() and re.search(rf"^ {{4}}(\S+\.py )?{re.escape(sub)}\b", text, re.M)
+    return text + (help_of(command[0], sub) if is_sub else "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_that_a_page_names_exists(page: Path) -> None:
+    for kind in ("sh", "console"):
+        for text in blocks(page, kind):
+            for command in commands(text):
+                known = explained(command)
+                for word in command[1:]:
+                    option = word.split("=")[0]
+                    assert not option.startswith("--") or option in known, f"{page}: {' '.join(command)}: {option}"
+
+
+@pytest.mark.slow
+@needs_mosquitto
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name_of)
+def test_every_command_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    workplace = tmp_path / "threshold"
+    workplace.mkdir()
+    for each in ("edge", "models", "systemd", "tools", "docs", "tests", "requirements"):
+        (workplace / each).symlink_to(ROOT / each)
+    (workplace / ".venv").symlink_to(sys.prefix)
+    with Mosquitto(tmp_path) as broker:
+        script = "\n".join(blocks(page, "sh")).replace(BROKER, f"127.0.0.1:{broker.port}")
+        found = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            check=False,
+            cwd=workplace,
+            env=os.environ | {"THRESHOLD_KEY_PASSWORD": "a-long-password", "TERM": "dumb"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert found.returncode == 0, f"{page}\n{found.stdout[-2000:]}\n{found.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Every page is in the navigation, every link and anchor leads somewhere; a visitor's browser asks nobody else."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = [path.read_text() for path in tmp_path.glob("*.html")]
+    assert len(pages) > len(PAGES) // 2
+    for page in pages:
+        assert not re.findall(
+            r"<(?:script|img|iframe)[^>]* src=\"?http|<link rel=\"?stylesheet\"?[^>]* href=\"?http", page
+        )
+
+
+def test_every_command_stands_in_a_block_whose_kind_is_known() -> None:
+    """Or it would be neither run nor checked."""
+    for page in PAGES:
+        for fence in re.findall(r"^```(\w*)$", page.read_text(), re.M):
+            assert fence in FENCES, f"{page}: {fence}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.resolve().parent / target).exists(), f"{name_of(page)}: {target}"
+
+
+def test_the_reference_of_door_toml_is_current() -> None:
+    reference.main(["--check"])
+
+
+def test_the_contract_as_it_is_documented_is_current() -> None:
+    contract.main(["--check"])
+
+
+def test_a_reference_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stale = tmp_path / "configuration.md"
+    stale.write_text(reference.page().replace("15", "16"))
+    monkeypatch.setattr(reference, "PAGE", stale)
+    with pytest.raises(ExpectationError, match="out of date"):
+        reference.main(["--check"])
+
+
+def test_install_advice_works_from_a_clone() -> None:
+    """The package is on no index, and an install that is not editable would replace the one of `make demo`."""
+    texts = [*PAGES, *(ROOT / "edge").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    advice = re.compile(r"pip install (?:'threshold-edge|'?\.\[)[^\n]*")
+    assert not {name_of(path): found for path in texts if (found := advice.findall(path.read_text()))}

@@ -1,0 +1,79 @@
+"""The pages about faults, attacks, privacy and supply claim nothing without a test that is really there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+THREATS = (ROOT / "docs" / "threat-model.md").read_text()
+NAMED = re.compile(r"((?:\w+/)*test_\w+\.py(?=`)|(?:\w+/)*test_\w+\.py(?=::)|…(?=::))(?:::(test_\w+))?")
+
+
+@cache
+def functions_in(file: str) -> frozenset[str]:
+    """The test functions of a file, also those in classes."""
+    path = ROOT / "tests" / file
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def missing(text: str) -> list[str]:
+    """Tests that a page names and that are not there; …:: stands for the file named last in the same paragraph."""
+    gone = []
+    for block in re.split(r"\n(?=\||\n)", text):
+        last = "no file is named before it"
+        for file, test in NAMED.findall(block):
+            last = file if file != "…" else last
+            if not ((test in functions_in(last)) if test else functions_in(last)):
+                gone.append(f"{last}::{test}")
+    return gone
+
+
+def sections() -> dict[str, str]:
+    """The page's text by attacker."""
+    _, *parts = re.split(r"^## ", THREATS, flags=re.MULTILINE)
+    return dict(part.split("\n", 1) for part in parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    assert missing(page.read_text()) == []
+
+
+def test_a_test_that_is_not_there_is_noticed() -> None:
+    assert missing("`recognition/test_gallery.py::test_that_nobody_wrote`") == [
+        "recognition/test_gallery.py::test_that_nobody_wrote"
+    ]
+    assert missing("`test_nowhere.py`") == ["test_nowhere.py::"]
+    assert missing("`core/test_files.py::test_nothing`, `…::test_neither`") == [
+        "core/test_files.py::test_nothing",
+        "core/test_files.py::test_neither",
+    ]
+    assert missing("| `…::test_alone` |") == ["no file is named before it::test_alone"]
+
+
+@pytest.mark.parametrize("attacker", sections())
+def test_every_claim_that_something_holds_names_its_test(attacker: str) -> None:
+    rows = re.findall(r"^\| (?!holds|---)(.+?) \| (.*) \|$", sections()[attacker], flags=re.MULTILINE)
+    assert rows
+    for claim, tests in rows:
+        assert NAMED.search(tests), claim
+
+
+@pytest.mark.parametrize("attacker", sections())
+def test_of_every_attacker_it_is_said_what_does_not_hold(attacker: str) -> None:
+    assert "\n**Does not hold.** " in sections()[attacker]
+
+
+def test_the_attackers_are_all_there() -> None:
+    titles = " ".join(sections()).lower()
+    for attacker in ("visitor", "photo", "thief", "network", "insider", "signing key", "supply chain"):
+        assert attacker in titles

@@ -1,0 +1,585 @@
+"""Who gets to the broker and what they may do there, with the shipped configuration, a real Mosquitto and real keys."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from support.mqtt_brokers import T0_NS, Mosquitto, an_event, announce, free_port, needs_mosquitto, wait_until
+from threshold_tools.release.commands import add_broker_options, mqtt_of
+from threshold_tools.release.site_status import status
+from threshold_tools.release.transport import publish
+
+from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
+from edge.core.errors import BrokerError, BrokerRefused, ConfigError
+from edge.core.timestamps import instant
+from edge.events.homeassistant import BIRTH, Introduction, introduction
+from edge.events.schema import Event, Open, PersonRef, ReleaseReport, encode
+from edge.events.topics import Channel, Topics, repo_topic
+from edge.mqtt.broker_endpoint import read_endpoint
+from edge.mqtt.connect import connect
+from edge.mqtt.connection import Connection
+from edge.mqtt.messages import Incoming, Outgoing
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.send_queue import Link
+from edge.mqtt.subscriber import Subscriber
+from edge.outbox.outbox import Outbox
+from edge.runtime.credentials import FOLDER_VARIABLE
+from edge.updates.release_format import TIMESTAMP
+from edge.updates.sources import MqttSource
+
+SHIPPED = Path(__file__).parents[2] / "systemd" / "mosquitto"
+ACCOUNTS = ("front", "back", "lock-front", "listener", "home-assistant", "operator")
+FRONT, BACK = Topics("home", "front"), Topics("home", "back")
+PASSWORD = "correct horse battery staple"
+PASSWD = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+pytestmark = [needs_mosquitto, needs_openssl]
+
+
+def keys(folder: Path, *words: str, days: int | None = None) -> None:
+    """Run keys.sh as an operator does."""
+    extra = {} if days is None else {"DAYS": str(days)}
+    subprocess.run([SHIPPED / "keys.sh", folder, *words], check=True, capture_output=True, env=os.environ | extra)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys of a site: its authority, its broker and everybody who has a certificate; and one password."""
+    folder = tmp_path_factory.mktemp("site")
+    keys(folder, "ca")
+    keys(folder, "server", "localhost")
+    for name in ACCOUNTS:
+        keys(folder, "client", name)
+    shutil.copy(SHIPPED / "threshold.acl", folder)
+    subprocess.run([PASSWD, "-b", "-c", folder / "passwords", "front", PASSWORD], check=True, capture_output=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Site:
+    """A broker that runs as shipped, but on free ports and with its files in a folder of ours."""
+
+    folder: Path
+    port: int
+    password_port: int
+
+    def member(self, name: str) -> MqttConfig:
+        """The [mqtt] table of somebody with a certificate."""
+        return MqttConfig(
+            url=f"mqtts://localhost:{self.port}",
+            ca_file=str(self.folder / "ca.crt"),
+            cert_file=str(self.folder / f"{name}.crt"),
+            key_file=str(self.folder / f"{name}.key"),
+        )
+
+    def login(self, password_file: str, username: str = "front") -> MqttConfig:
+        """The [mqtt] table of somebody with a password."""
+        return MqttConfig(
+            url=f"mqtts://localhost:{self.password_port}",
+            ca_file=str(self.folder / "ca.crt"),
+            username=username,
+            password_file=password_file,
+        )
+
+
+def shipped(folder: Path, password_port: int) -> str:
+    """threshold.conf; `Mosquitto` writes the line that opens its first listener itself."""
+    text = (SHIPPED / "threshold.conf").read_text()
+    assert text.count("\nlistener 8883\n") == text.count("\nlistener 8884\n") == 1
+    text = text.replace("\nlistener 8883\n", "\n").replace("listener 8884", f"listener {password_port} 127.0.0.1")
+    return text.replace("/etc/mosquitto/threshold/", f"{folder}/")
+
+
+@pytest.fixture(scope="module")
+def broker(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    password_port = free_port()
+    with Mosquitto(tmp_path_factory.mktemp("broker"), conf=shipped(site, password_port)) as mosquitto:
+        yield Site(site, mosquitto.port, password_port)
+
+
+@pytest.fixture
+def enter(broker: Site) -> Iterator[Callable[..., Connection]]:
+    """Connect as somebody with a certificate."""
+    made: list[Connection] = []
+
+    def enter(name: str, will: Outgoing | None = None) -> Connection:
+        made.append(connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=64 * 1024)[0])
+        return made[-1]
+
+    yield enter
+    for connection in made:
+        connection.abort()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox.db", OutboxConfig(), announce=announce) as made:
+        yield made
+
+
+def answer_to(connection: Connection, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
+    """Publish, and return the broker's refusal; "" if it took it."""
+    number = connection.publish(Outgoing(topic, payload, qos=1, retain=retain))
+    answers: list[str] = []
+
+    def answered() -> bool:
+        connection.spin(0.05)
+        answers.extend(receipt.refusal for receipt in connection.receipts() if receipt.number == number)
+        return bool(answers)
+
+    wait_until(answered, f"an answer about {topic}")
+    return answers[0]
+
+
+def heard_until(connection: Connection, last: str) -> list[Incoming]:
+    """What comes in, up to and with a message on the topic `last`."""
+    heard: list[Incoming] = []
+
+    def there() -> bool:
+        connection.spin(0.05)
+        heard.extend(connection.messages())
+        return bool(heard) and heard[-1].topic == last
+
+    wait_until(there, f"a message on {last}")
+    return heard
+
+
+def ask_to_read(connection: Connection, filters: list[str]) -> None:
+    """Subscribe; Mosquitto confirms also what it will never deliver, other brokers say so."""
+    for topic in filters:
+        try:
+            connection.subscribe([topic], qos=1)
+        except BrokerRefused:
+            continue
+
+
+def an_opening() -> Open:
+    return Open(
+        v=1,
+        id="018bcfe5-687b-7abc-8def-0123456789ab",
+        seq=1,
+        door="front",
+        person=PersonRef(id="ada", name="Ada"),
+        at=instant(T0_NS),
+        expires_at=instant(T0_NS),
+    )
+
+
+def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: Callable[..., Connection]) -> None:
+    """A whole publisher with a client certificate: events, the opening and its status arrive where they should."""
+    lock = enter("lock-front")
+    lock.subscribe([FRONT.of(Channel.OPEN)], qos=1)
+    with (
+        Subscriber(broker.member("listener"), Topics("home", "+")) as listener,
+        Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None) as door,
+    ):
+        wait_until(lambda: door.state.link is Link.ONLINE, "online")
+        event = an_event()
+        outbox.append(event)
+        door.open(an_opening(), time.monotonic_ns())
+        wait_until(lambda: outbox.depth() == 0, "the event is acknowledged")
+        seen = {}
+        for message in listener.messages(8.0):
+            seen[message.channel] = message.record
+            if {Channel.EVENTS, Channel.OPEN, Channel.STATUS} <= set(seen):
+                break
+        told = seen[Channel.EVENTS]
+        assert isinstance(told, Event)
+        assert told.id == event.id
+    assert [message.topic for message in heard_until(lock, FRONT.of(Channel.OPEN))] == [FRONT.of(Channel.OPEN)]
+
+
+@pytest.mark.parametrize(("speaker", "victim"), [("back", FRONT), ("front", BACK)])
+def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], speaker: str, victim: Topics) -> None:
+    """Not on any of its topics, not for the repository, and not by its last will; nobody hears a word of it."""
+    witness, liar, honest = enter("listener"), enter(speaker), enter(victim.door)
+    witness.subscribe([Topics("home", "+").of(channel) for channel in Channel], qos=1)
+    witness.spin(0.05)
+    witness.messages()  # what was retained
+    picture = victim.snapshot("018bcfe5-687b-7abc-8def-0123456789ab")
+    topics = [*(victim.of(channel) for channel in Channel), picture, repo_topic("home", "timestamp.json"), "elsewhere"]
+    for topic in topics:
+        assert "authori" in answer_to(liar, topic).lower(), topic
+    liar.abort()
+    enter(speaker, will=Outgoing(victim.of(Channel.STATUS), b"a lie", qos=1, retain=True)).abort()
+    last = victim.of(Channel.HEALTH)
+    assert answer_to(honest, last) == ""
+    assert [message.topic for message in heard_until(witness, last)] == [last]
+
+
+def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., Connection]) -> None:
+    """Neither what is said nor what is retained, whatever it subscribes to."""
+    front, back, operator = enter("front"), enter("back"), enter("operator")
+    assert answer_to(back, BACK.of(Channel.STATUS), b"retained", retain=True) == ""
+    ask_to_read(front, ["#", "$SYS/#", "threshold/#", *(BACK.of(channel) for channel in Channel)])
+    front.subscribe([repo_topic("home", "timestamp.json")], qos=1)
+    for channel in Channel:
+        assert answer_to(back, BACK.of(channel)) == ""
+    assert answer_to(operator, repo_topic("home", "timestamp.json")) == ""
+    topics = {message.topic for message in heard_until(front, repo_topic("home", "timestamp.json"))}
+    assert topics == {repo_topic("home", "timestamp.json")}
+
+
+@pytest.mark.parametrize("name", ["listener", "lock-front", "home-assistant", "operator"])
+def test_who_only_listens_cannot_open(enter: Callable[..., Connection], name: str) -> None:
+    """Not as a door, nor as a door of its own name, which a lock that listens to all doors would believe."""
+    lock, front = enter("listener"), enter("front")
+    speaker = lock if name == "listener" else enter(name)
+    lock.subscribe(["threshold/home/+/open"], qos=1)
+    for door in ("front", "back", name, "new"):
+        for channel in (Channel.OPEN, Channel.EVENTS):
+            assert "authori" in answer_to(speaker, Topics("home", door).of(channel)).lower(), door
+    assert answer_to(front, FRONT.of(Channel.OPEN), b"real") == ""
+    assert [message.payload for message in heard_until(lock, FRONT.of(Channel.OPEN))] == [b"real"]
+
+
+def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., Connection]) -> None:
+    lock, front, back = enter("lock-front"), enter("front"), enter("back")
+    ask_to_read(lock, ["#"])
+    assert answer_to(back, BACK.of(Channel.OPEN)) == ""
+    assert answer_to(front, FRONT.of(Channel.EVENTS)) == ""
+    assert answer_to(front, FRONT.of(Channel.OPEN)) == ""
+    assert {message.topic for message in heard_until(lock, FRONT.of(Channel.OPEN))} == {FRONT.of(Channel.OPEN)}
+
+
+def test_the_repository_is_the_operator_s_alone(enter: Callable[..., Connection]) -> None:
+    for name in ("front", "listener", "lock-front"):
+        assert "authori" in answer_to(enter(name), repo_topic("home", "1.root.json")).lower(), name
+    assert answer_to(enter("operator"), repo_topic("home", "1.root.json")) == ""
+
+
+def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_its_name(
+    broker: Site, outbox: Outbox, enter: Callable[..., Connection]
+) -> None:
+    """And the door hears when it starts: the introduction comes again."""
+    config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
+    made = introduction(config)
+    assert made
+    made = Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    home, back = enter("home-assistant"), enter("back")
+    home.subscribe(["homeassistant/#"], qos=1)
+    for topic in (made.message.topic, made.birth_topic, "homeassistant/device/x/config", "homeassistant/lock/x/config"):
+        assert "authori" in answer_to(back, topic).lower(), topic
+    with Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None, introduction=made):
+        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
+        assert answer_to(home, made.birth_topic, BIRTH) == ""
+        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
+    assert answer_to(enter("front"), made.message.topic, b"", retain=True) == ""
+
+
+def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: Callable[..., Connection]) -> None:
+    """The desktop's own way to publish and to ask, and the door's own way to fetch, under the shipped rules."""
+    files = [("1.root.json", b"the root"), (TIMESTAMP, b"{}")]
+    publish(broker.member("operator"), "home", files, [])
+    with contextlib.closing(MqttSource(broker.member("front"), "home", "test-releases")) as source:
+        assert source.wait(5.0, "1.root.json")
+        assert source.fetch([name for name, _ in files]) == dict(files)
+    report = ReleaseReport(
+        v=1, door="front", release=3, applied_at=None, ok=True, reason="", people=1, gallery=None, models={}
+    )
+    assert answer_to(enter("front"), FRONT.of(Channel.RELEASE), encode(report), retain=True) == ""
+    doors = {door.door: door.release for door in status(broker.member("operator"), "home", 3).doors}
+    assert doors["front"] == 3
+
+
+def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Callable[..., Connection]) -> None:
+    """Taking out the lines of a stolen board suffices, though its certificate holds for years."""
+    keys(broker.folder, "client", "stolen")
+    stolen, front = enter("stolen"), enter("front")
+    ask_to_read(stolen, ["#"])
+    assert "authori" in answer_to(stolen, Topics("home", "stolen").of(Channel.OPEN)).lower()
+    assert answer_to(front, FRONT.of(Channel.OPEN)) == ""
+    stolen.spin(0.2)
+    assert stolen.messages() == []
+
+
+def test_without_a_certificate_nobody_comes_in(broker: Site) -> None:
+    stranger = MqttConfig(url=f"mqtts://localhost:{broker.port}", ca_file=str(broker.folder / "ca.crt"))
+    with pytest.raises(BrokerRefused, match=r"without a certificate.*cert_file and key_file"):
+        connect(stranger, client_id="x")
+    with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
+        connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
+
+
+def test_without_a_password_nobody_comes_in(broker: Site, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("guessed\n")
+    anonymous = msgspec.structs.replace(broker.login(""), username="")
+    for table, who in ((anonymous, "without a user name"), (broker.login(str(wrong)), "user 'front'")):
+        with pytest.raises(BrokerRefused, match=rf"refuses .*{who}.*check \[mqtt\]"):
+            connect(table, client_id="x")
+
+
+def test_user_and_password_come_from_credentials_and_are_never_logged(
+    broker: Site, outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As systemd hands them over; neither success nor failure brings the password into the log."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "mqtt-password").write_text(f"{PASSWORD}\n")
+    (tmp_path / "mqtt-user").write_text("front\n")
+    (tmp_path / "other").write_text("wrong secret\n")
+    caplog.set_level(logging.DEBUG)
+    table = broker.login("credential:mqtt-password", "credential:mqtt-user")
+    with Publisher(table, FRONT, outbox, on_open_expired=lambda *_: None) as door:
+        outbox.append(an_event())
+        wait_until(lambda: outbox.depth() == 0, "the event is acknowledged")
+        assert door.state.link is Link.ONLINE
+    refused = broker.login("credential:other")
+    with Publisher(refused, FRONT, outbox, on_open_expired=lambda *_: None) as door:
+        wait_until(lambda: door.state.link is Link.REFUSED, "refused")
+        reason = door.state.reason
+    told = caplog.text + reason + repr(read_endpoint(table)) + repr(table)
+    assert "refuses user 'front'" in told
+    assert PASSWORD not in told
+    assert "wrong secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "complaint"),
+    [
+        ("credential:mqtt-password", None, r"CREDENTIALS_DIRECTORY is not set.*LoadCredential=mqtt-password:"),
+        ("credential:absent", "", r"credential:absent cannot be read.*LoadCredential=absent"),
+        ("credential:../passwd", "", "names no credential"),
+        ("credential:", "", "names no credential"),
+    ],
+)
+def test_a_credential_that_is_not_there_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, given: str | None, complaint: str
+) -> None:
+    if given is None:
+        monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"\[mqtt\] password_file: .*{complaint}"):
+        read_endpoint(MqttConfig(username="front", password_file=named))
+
+
+def early_server(folder: Path) -> None:
+    """A broker's certificate that begins to hold tomorrow."""
+    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    key = load_pem_private_key((folder / "server.key").read_bytes(), None)
+    assert isinstance(signer, EllipticCurvePrivateKey)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    (folder / "server.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("other authority", r"not trusted.*set \[mqtt\] ca_file"),
+        ("other name", r"not trusted.*not made out to 'localhost'.*\[mqtt\] url"),
+        ("expired", r"not trusted.*has expired.*give the broker a new one"),
+        ("early", r"not trusted.*not valid yet; is this clock right"),
+    ],
+)
+def test_a_false_broker_is_refused_in_status_and_log(
+    site: Path, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, fault: str, complaint: str
+) -> None:
+    """Events wait, an opening is given up, one warning tells what to do, and nothing is said to that broker.
+
+    It counts as refused, and is seldom tried again; unless it is only early, for a clock without a battery is set soon.
+    """
+    folder = tmp_path / "false"
+    shutil.copytree(site, folder)
+    for name in ("server.key", "server.crt"):
+        (folder / name).unlink()
+    if fault == "other authority":
+        keys(tmp_path / "other", "ca")
+        keys(tmp_path / "other", "server", "localhost")
+        for name in ("server.key", "server.crt", "ca.crt"):
+            shutil.copy(tmp_path / "other" / name, folder)
+    else:
+        keys(
+            folder,
+            "server",
+            "elsewhere" if fault == "other name" else "localhost",
+            days=-1 if fault == "expired" else 9,
+        )
+    if fault == "early":
+        early_server(folder)
+    expired: list[str] = []
+    with Mosquitto(tmp_path, conf=shipped(folder, free_port())) as mosquitto:
+        table = msgspec.structs.replace(Site(site, mosquitto.port, 0).member("front"), open_max_age_s=0.2)
+        with Publisher(
+            table, FRONT, outbox, on_open_expired=lambda _, why: expired.append(why), backoff_s=(0.01, 0.01)
+        ) as door:
+            outbox.append(an_event())
+            verdict = Link.UNREACHABLE if fault == "early" else Link.REFUSED
+            wait_until(lambda: door.state.link is verdict, verdict)
+            with pytest.raises(BrokerError, match=complaint) as caught:
+                connect(table, client_id="x")
+            door.open(an_opening(), time.monotonic_ns())
+            wait_until(lambda: bool(expired), "the opening is given up")
+            assert outbox.depth() == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len([text for text in warnings if str(caught.value) in text]) == 1
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["other authority", "expired"])
+def test_a_false_door_is_refused_with_what_to_do(broker: Site, tmp_path: Path, fault: str) -> None:
+    """A certificate that somebody else signed, or one that has expired."""
+    folder = tmp_path / "own"
+    if fault == "expired":
+        shutil.copytree(broker.folder, folder)
+        for name in ("front.key", "front.crt"):
+            (folder / name).unlink()
+    else:
+        keys(folder, "ca")
+    keys(folder, "client", "front", days=-1 if fault == "expired" else 9)
+    own = {"cert_file": str(folder / "front.crt"), "key_file": str(folder / "front.key")}
+    with pytest.raises(BrokerRefused, match=r"refuses our certificate \(.*\).*cert_file and key_file") as caught:
+        connect(msgspec.structs.replace(broker.member("front"), **own), client_id="x")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_certificates_satisfy_the_strictest_check(broker: Site) -> None:
+    """Python 3.13 checks by RFC 5280 to the letter."""
+    context = read_endpoint(broker.member("front")).tls
+    assert context is not None
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        socket.create_connection(("127.0.0.1", broker.port), 5.0) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as encrypted,
+    ):
+        assert encrypted.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mqtt://localhost", "mqtt://127.0.0.1:1884", "mqtt://127.8.9.1", "mqtt://[::1]:1883", "mqtt://door.localhost"],
+)
+def test_this_machine_needs_no_encryption(url: str) -> None:
+    assert read_endpoint(MqttConfig(url=url)).tls is None
+
+
+@pytest.mark.parametrize(
+    "url", ["mqtt://broker.local:1883", "mqtt://192.168.1.5", "mqtt://[fe80::1]", "mqtt://localhost.example.org"]
+)
+def test_another_host_needs_encryption_or_a_word(url: str) -> None:
+    """One line that says why, and both ways to go on."""
+    with pytest.raises(ConfigError, match=r"not encrypted.*use mqtts://.*insecure = true") as caught:
+        read_endpoint(MqttConfig(url=url))
+    assert "\n" not in str(caught.value)
+    assert read_endpoint(MqttConfig(url=url, insecure=True)).tls is None
+
+
+def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
+    """`edge events` and the desktop tools: refused in one line, until --insecure says that it is meant."""
+    words = [sys.executable, "-m", "edge", "events", "--broker", "mqtt://192.0.2.1:1883"]
+    refused = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--insecure" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    parser = argparse.ArgumentParser()
+    add_broker_options(parser, required=True)
+    said = ["--broker", "mqtt://192.0.2.1:1883", "--site", "home"]
+    with pytest.raises(ConfigError, match="--insecure"):
+        read_endpoint(mqtt_of(parser.parse_args(said)))
+    assert read_endpoint(mqtt_of(parser.parse_args([*said, "--insecure"]))).tls is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"url": "mqtts://broker.local", "insecure": True}, r"always checked.*ca_file"),
+        ({"ca_file": "/some/ca.crt"}, r"certificates are for mqtts://"),
+        ({"url": "mqtts://h", "cert_file": "/some/front.crt"}, r"cert_file and key_file go together"),
+        (
+            {"url": "mqtts://h", "cert_file": "{front.crt}", "key_file": "/no/such"},
+            r"key_file: /no/such cannot be read",
+        ),
+        ({"url": "mqtts://h", "cert_file": "{front.crt}", "key_file": "{back.key}"}, r"a PEM certificate and its own"),
+        ({"url": "mqtts://h", "cert_file": "{front.crt}", "key_file": "{locked.key}"}, r"key without a password"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_a_clear_error(
+    site: Path, changes: dict[str, str | bool], complaint: str
+) -> None:
+    """Also a key with a password: nobody sits at a door's terminal to be asked for it."""
+    subprocess.run(
+        ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", site / "front.key", "-out", site / "locked.key"],
+        check=True,
+        capture_output=True,
+    )
+    found = {
+        key: str(site / value[1:-1]) if isinstance(value, str) and value.startswith("{") else value
+        for key, value in changes.items()
+    }
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        read_endpoint(MqttConfig(**found))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
+    before = {path: path.read_bytes() for path in site.glob("*.key")}
+    for words in (("ca",), ("server", "localhost"), ("client", "front")):
+        with pytest.raises(subprocess.CalledProcessError):
+            keys(site, *words)
+    assert before == {path: path.read_bytes() for path in site.glob("*.key")}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in before)
+
+
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "ca", "server", "", "..", "a b", "-x\ny"])
+def test_a_name_that_would_break_the_rules_gets_no_certificate(site: Path, name: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        keys(site, "client", name)
+
+
+def test_queue_of_an_absent_listener_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """A stolen board that floods its topics cannot fill the broker's memory; the shipped limits, in small."""
+    limits = [
+        line for line in (SHIPPED / "threshold.conf").read_text().splitlines() if line.startswith(("max_", "memory_"))
+    ]
+    assert {"max_queued_bytes 67108864", "memory_limit 268435456"} <= set(limits)
+    conf = "\n".join(["allow_anonymous true", *limits, ""]).replace(
+        "max_queued_bytes 67108864", "max_queued_bytes 500000"
+    )
+    with Mosquitto(tmp_path, conf=conf) as broker:
+        config = MqttConfig(url=broker.url)
+        with Subscriber(config, channels=[Channel.EVENTS], session="archive"):
+            pass
+        front, _ = connect(config, client_id="front")
+        for _number in range(20):
+            assert answer_to(front, FRONT.of(Channel.EVENTS), b"x" * 50_000) == ""
+        with Subscriber(config, channels=[Channel.EVENTS], session="archive") as archive:
+            assert answer_to(front, BACK.of(Channel.EVENTS), b"last") == ""
+            kept = []
+            for message in archive.messages(8.0):
+                if message.payload == b"last":
+                    break
+                kept.append(len(message.payload))
+        front.close()
+    assert 0 < sum(kept) <= 600_000

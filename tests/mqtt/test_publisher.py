@@ -1,0 +1,783 @@
+"""The publisher against real brokers: in order, at least once, never late, and honest about refusals."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from support.mqtt_brokers import (
+    BROKERS,
+    DEADLINE_S,
+    DOOR,
+    IDS,
+    T0_NS,
+    AnyBroker,
+    Mosquitto,
+    Relay,
+    an_event,
+    announce,
+    config_for,
+    free_port,
+    make_broker,
+    needs_mosquitto,
+    read_packet,
+    wait_until,
+)
+
+from edge.core.config import MqttConfig, OutboxConfig
+from edge.core.errors import BrokerError, BrokerRefused, ConfigError
+from edge.core.records import ChallengeState
+from edge.core.timestamps import instant
+from edge.events.schema import VERSION, CameraState, Challenge, Event, Health, Open, PersonRef, Presence, Status
+from edge.events.topics import Channel, Topics
+from edge.mqtt.connect import connect
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.send_queue import Link
+from edge.mqtt.subscriber import Message, Subscriber
+from edge.outbox.outbox import Outbox
+
+FRONT = Topics("home", "front")
+QUICK = (0.02, 0.1)  # waiting times between attempts
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    """Not started: the tests say when."""
+    made = make_broker(request.param, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox.db", OutboxConfig(), announce=announce) as made:
+        yield made
+
+
+@dataclass
+class Door:
+    """A publisher and what it said about openings."""
+
+    publisher: Publisher
+    expired: list[tuple[Open, str]] = field(default_factory=list)
+
+    def online(self) -> None:
+        wait_until(lambda: self.publisher.state.link is Link.ONLINE, "online")
+
+
+@contextlib.contextmanager
+def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = QUICK) -> Iterator[Door]:
+    expired: list[tuple[Open, str]] = []
+    publisher = Publisher(
+        config, FRONT, outbox, on_open_expired=lambda message, why: expired.append((message, why)), backoff_s=backoff_s
+    )
+    with publisher:
+        yield Door(publisher, expired)
+
+
+def an_opening() -> Open:
+    return Open(
+        v=VERSION,
+        id=IDS.new(T0_NS // 10**6),
+        seq=1,
+        door="front",
+        person=PersonRef(id="ada", name="Ada"),
+        at=instant(T0_NS),
+        expires_at=instant(T0_NS),
+    )
+
+
+def fill(outbox: Outbox, count: int) -> list[str]:
+    """Append events and give their ids."""
+    events = [an_event(str(number)) for number in range(count)]
+    for event in events:
+        outbox.append(event)
+    return [event.id for event in events]
+
+
+def hear(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
+    """The next `count` messages."""
+    heard: list[Message] = []
+    for message in subscriber.messages(timeout_s):
+        heard.append(message)
+        if len(heard) == count:
+            return heard
+    raise AssertionError(f"only {len(heard)} of {count} messages within {timeout_s:g} s")
+
+
+def ids(messages: list[Message]) -> list[str]:
+    return [message.record.id for message in messages if isinstance(message.record, Event)]
+
+
+def listen(config: MqttConfig, *channels: Channel) -> Subscriber:
+    """One that also hears the marks of `until_now`."""
+    return Subscriber(config, Topics("+", "+"), {*channels, Channel.HEALTH})
+
+
+def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
+    """What has come in before a mark that is published now: proves silence without waiting for it."""
+    mark = Topics("test", "mark")
+    connection, _ = connect(config, client_id="mark")
+    connection.publish(Outgoing(mark.of(Channel.HEALTH), b"mark", qos=1))
+    while not connection.receipts():
+        connection.spin(0.1)
+    connection.close()
+    heard: list[Message] = []
+    for message in subscriber.messages(8.0):
+        if message.door == mark:
+            return heard
+        heard.append(message)
+    raise AssertionError("the mark did not come")
+
+
+def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> None:
+    """Those that waited and those that come while online, each with its number and the time of sending."""
+    broker.start()
+    config = config_for(broker)
+    with listen(config, Channel.EVENTS) as subscriber:
+        sent = fill(outbox, 100)
+        with a_door(config, outbox) as door:
+            door.online()
+            assert door.publisher.state.protocol == ("5" if isinstance(broker, Mosquitto) else "3.1.1")
+            sent += fill(outbox, 100)
+            heard = hear(subscriber, 200)
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+        events = [message.record for message in heard if isinstance(message.record, Event)]
+        assert [event.id for event in events] == sent
+        assert [event.seq for event in events] == list(range(1, 201))
+        assert all(event.published_at is not None for event in events)
+        assert not any(message.retained for message in heard)
+        assert until_now(subscriber, config) == []
+
+
+def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
+    broker: AnyBroker, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The door runs and queues meanwhile, and says once that it cannot reach the broker."""
+    caplog.set_level(logging.INFO, logger="edge")
+    with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
+        relay.close()
+        sent = fill(outbox, 50)
+        wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "noticed")
+        broker.start()
+        with listen(config_for(broker), Channel.EVENTS) as subscriber:
+            relay.start()
+            assert ids(hear(subscriber, 50)) == sent
+        wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert str(relay.port) in warnings[0]
+
+
+def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: Outbox) -> None:
+    """The network breaks in the middle of a message, the broker dies, comes back: copies carry the same id."""
+    broker.start()
+    with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
+        with listen(config_for(broker), Channel.EVENTS) as subscriber:
+            door.online()
+            relay.cut_after = 20_000
+            sent = fill(outbox, 100)
+            wait_until(lambda: relay.cut_after is None, "cut")
+            relay.close()
+            wait_until(lambda: door.publisher.state.link is not Link.ONLINE, "noticed")
+            taken = outbox.acknowledged()  # a broker that dies may not have passed these on yet
+            before = hear(subscriber, taken) if taken else []
+            before += until_now(subscriber, config_for(broker))
+        broker.close()
+        sent += fill(outbox, 50)
+        broker.start()
+        with listen(config_for(broker), Channel.EVENTS) as subscriber:
+            relay.start()
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+            after = until_now(subscriber, config_for(broker))
+    assert 0 < len(before) < 150
+    assert list(dict.fromkeys(ids(before) + ids(after))) == sent
+    records = [message.record for message in before + after]
+    assert len({(record.id, record.seq) for record in records if isinstance(record, Event)}) == 150
+
+
+def test_an_event_leaves_the_outbox_only_when_the_broker_has_it(broker: AnyBroker, outbox: Outbox) -> None:
+    """Handing it to the network is not enough."""
+    broker.start()
+    with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
+        door.online()
+        relay.swallow = True
+        (sent,) = fill(outbox, 1)
+        with listen(config_for(broker), Channel.EVENTS) as subscriber:
+            assert until_now(subscriber, config_for(broker)) == []
+            assert outbox.depth() == 1
+            relay.swallow = False
+            relay.cut()
+            assert ids(hear(subscriber, 1)) == [sent]
+
+
+def test_what_was_acknowledged_is_not_sent_again_after_a_restart(broker: AnyBroker, outbox: Outbox) -> None:
+    """A new publisher goes on where the last one stopped."""
+    broker.start()
+    config = config_for(broker)
+    fill(outbox, 30)
+    with a_door(config, outbox):
+        wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+    with listen(config, Channel.EVENTS) as subscriber, a_door(config, outbox):
+        (sent,) = fill(outbox, 1)
+        assert ids(hear(subscriber, 1)) == [sent]
+
+
+def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Outbox) -> None:
+    """In bounded time, without the last will, and a second close does nothing."""
+    broker.start()
+    config = config_for(broker)
+    with listen(config, Channel.EVENTS, Channel.STATUS) as subscriber:
+        with a_door(config, outbox) as door:
+            door.online()
+            sent = fill(outbox, 50)
+            door.publisher.close(timeout_s=DEADLINE_S)
+        assert door.publisher.state.link is Link.CLOSED
+        heard = until_now(subscriber, config)
+    assert ids(heard) == sent
+    statuses = [message.record for message in heard if isinstance(message.record, Status)]
+    assert [(status.status, status.reason) for status in statuses] == [("online", "connected"), ("offline", "stopped")]
+
+
+def test_status_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
+    """Whoever comes later learns at once whether the door is online."""
+    broker.start()
+    config = config_for(broker)
+    for expected, running in ((Presence.ONLINE, True), (Presence.OFFLINE, False)):
+        with contextlib.ExitStack() as stack:
+            door = stack.enter_context(a_door(config, outbox))
+            door.online()
+            fill(outbox, 1)  # acknowledged after the status, which was sent before it
+            wait_until(lambda: outbox.depth() == 0, "acknowledged")
+            if not running:
+                stack.close()
+            with listen(config, Channel.STATUS) as subscriber:
+                (message,) = hear(subscriber, 1)
+            assert isinstance(message.record, Status)
+            assert (message.record.status, message.retained) == (expected, True)
+
+
+def test_the_last_will_says_offline_when_the_door_vanishes(broker: AnyBroker, outbox: Outbox) -> None:
+    """The broker sends it when the connection breaks without a goodbye."""
+    broker.start()
+    with (
+        listen(config_for(broker), Channel.STATUS) as subscriber,
+        Relay(broker.port) as relay,
+        a_door(config_for(broker, relay.port), outbox) as door,
+    ):
+        door.online()
+        hear(subscriber, 1)
+        relay.close()
+        (message,) = hear(subscriber, 1)
+        assert isinstance(message.record, Status)
+        assert (message.record.status, message.record.since) == (Presence.OFFLINE, None)
+
+
+def test_a_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Outbox) -> None:
+    """A lock that listens gets it; one that comes later does not."""
+    broker.start()
+    config = config_for(broker)
+    opening = an_opening()
+    with listen(config, Channel.OPEN) as lock, a_door(config, outbox) as door:
+        door.online()
+        door.publisher.open(opening, time.monotonic_ns())
+        (message,) = hear(lock, 1)
+        assert message.record == opening
+        with listen(config, Channel.OPEN) as late_lock:
+            assert until_now(late_lock, config) == []
+    assert door.expired == []
+
+
+def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbox) -> None:
+    """Older than the limit since capture: never sent."""
+    broker.start()
+    config = config_for(broker)
+    with listen(config, Channel.OPEN) as lock, a_door(config, outbox) as door:
+        door.online()
+        late = an_opening()
+        door.publisher.open(late, time.monotonic_ns() - 3_000_000_001)
+        wait_until(lambda: bool(door.expired), "reported")
+        assert until_now(lock, config) == []
+    ((message, why),) = door.expired
+    assert message == late
+    assert "older than 3 s" in why
+
+
+def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
+    """It is not kept any longer."""
+    opening = an_opening()
+    config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.2)
+    with a_door(config, outbox) as door:
+        door.publisher.open(opening, time.monotonic_ns())
+        wait_until(lambda: bool(door.expired), "reported")
+    ((message, why),) = door.expired
+    assert message == opening
+    assert "older than 0.2 s" in why
+
+
+def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
+    """The next attempt to connect would be a minute away, but somebody stands at the door."""
+    broker.start()
+    config = config_for(broker)
+    with listen(config, Channel.OPEN) as lock, Relay(broker.port) as relay:
+        relay.close()
+        with a_door(config_for(broker, relay.port), outbox, backoff_s=(60.0, 60.0)) as door:
+            wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "tried once")
+            opening = an_opening()
+            door.publisher.open(opening, time.monotonic_ns())
+            relay.start()
+            (message,) = hear(lock, 1)
+            assert message.record == opening
+    assert door.expired == []
+
+
+def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    """However long that is away."""
+    with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox, backoff_s=(60.0, 60.0)) as door:
+        wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "tried once")
+        door.publisher.close(timeout_s=DEADLINE_S)
+    assert "left behind" not in caplog.text
+
+
+def test_an_opening_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
+    """The network swallows it and breaks: the event comes late, the opening never, and that is reported."""
+    broker.start()
+    config = config_for(broker)
+    with (
+        listen(config, Channel.EVENTS, Channel.OPEN) as lock,
+        Relay(broker.port) as relay,
+        a_door(config_for(broker, relay.port), outbox) as door,
+    ):
+        door.online()
+        relay.swallow = True
+        (sent,) = fill(outbox, 1)
+        door.publisher.open(an_opening(), time.monotonic_ns())
+        wait_until(lambda: b"/open" in relay.swallowed, "swallowed")
+        relay.swallow = False
+        relay.cut()
+        wait_until(lambda: outbox.depth() == 0, "sent again")
+        heard = until_now(lock, config)
+    assert [message.channel for message in heard] == [Channel.EVENTS]
+    assert ids(heard) == [sent]
+    assert ["broke before" in why for _, why in door.expired] == [True]
+
+
+def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox: Outbox) -> None:
+    """A stalled network could still deliver what TCP has in its buffers, so they are thrown away in time."""
+    broker.start()
+    config = config_for(broker)
+    with (
+        listen(config, Channel.OPEN) as lock,
+        Relay(broker.port) as relay,
+        a_door(config_for(broker, relay.port, open_max_age_s=0.1), outbox) as door,
+    ):
+        door.online()
+        relay.swallow = True
+        door.publisher.open(an_opening(), time.monotonic_ns())
+        wait_until(lambda: bool(door.expired), "reported")
+        relay.swallow = False
+        door.online()
+        assert until_now(lock, config) == []
+    assert len(door.expired) == 1
+
+
+@needs_mosquitto
+def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outbox) -> None:
+    """The publisher sleeps for up to a second; what a visitor is asked wakes it, or it would come too late."""
+    with (
+        Mosquitto(tmp_path) as broker,
+        listen(config_for(broker), Channel.CHALLENGE) as screen,
+        a_door(config_for(broker), outbox) as door,
+    ):
+        door.online()
+        fill(outbox, 1)
+        wait_until(lambda: outbox.depth() == 0, "acknowledged, and now it sleeps")
+        message = Challenge(
+            v=VERSION,
+            door="front",
+            id="c",
+            at=instant(T0_NS),
+            expires_at=instant(T0_NS),
+            ask=None,
+            state=ChallengeState.ASKED,
+            step=1,
+            steps=1,
+            reason="",
+        )
+        door.publisher.challenge(message, time.monotonic_ns() + 800_000_000)
+        assert hear(screen, 1)[0].record == message
+
+
+@needs_mosquitto
+@pytest.mark.parametrize(("protocol", "reports"), [("5", 1), ("3.1.1", 0)])
+def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str, reports: int) -> None:
+    """A broker of MQTT 5 says so: it is reported, and stays a problem until a lock receives one; it has not expired."""
+    unheard: list[Open] = []
+    with Mosquitto(tmp_path) as broker:
+        config = config_for(broker, protocol=protocol)
+        door = Publisher(
+            config, FRONT, outbox, on_open_expired=lambda _, why: pytest.fail(why), on_open_unheard=unheard.append
+        )
+        with door:
+            wait_until(lambda: door.state.link is Link.ONLINE, "online")
+            opening = an_opening()
+            door.open(opening, time.monotonic_ns())
+            for _event in range(2):  # at the latest the second one goes out, and is acknowledged, after the opening
+                fill(outbox, 1)
+                wait_until(lambda: outbox.depth() == 0, "acknowledged")
+            assert unheard == [opening] * reports
+            assert ("nobody subscribes to threshold/home/front/open" in door.problem()) is bool(reports)
+            with listen(config, Channel.OPEN) as lock:
+                door.open(an_opening(), time.monotonic_ns())
+                hear(lock, 1)
+                wait_until(lambda: not door.problem(), "the problem is over")
+            assert len(unheard) == reports
+
+
+@needs_mosquitto
+def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Outbox) -> None:
+    """With MQTT 5 the message carries what is left of its life, in whole seconds."""
+    with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
+        lock = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        subscribed, got = threading.Event(), threading.Event()
+        expiry: list[int] = []
+
+        def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
+            expiry.append(message.properties.MessageExpiryInterval)  # type: ignore[union-attr]
+            got.set()
+
+        lock.on_message = on_message
+        lock.on_subscribe = lambda *_: subscribed.set()
+        lock.connect("127.0.0.1", broker.port)
+        lock.loop_start()
+        lock.subscribe(FRONT.of(Channel.OPEN), 1)
+        assert subscribed.wait(5)
+        door.online()
+        door.publisher.open(an_opening(), time.monotonic_ns() - 500_000_000)
+        assert got.wait(5)
+        lock.disconnect()
+        lock.loop_stop()
+    assert expiry == [2]
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1", "auto"])
+def test_a_refused_login_never_counts_as_connected(
+    tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, protocol: str
+) -> None:
+    """Said once, with address and user; when the password is put right, the door connects by itself."""
+    users, password = tmp_path / "users", tmp_path / "password"
+    subprocess.run([mosquitto_passwd(), "-b", "-c", str(users), "front", "right"], check=True)
+    users.chmod(0o644)
+    password.write_text("wrong\n")
+    rules = f"allow_anonymous false\npassword_file {users}\n"
+    with Mosquitto(tmp_path, conf=rules) as broker:
+        config = config_for(broker, username="front", password_file=str(password), protocol=protocol)
+        with a_door(config, outbox) as door:
+            fill(outbox, 1)
+            wait_until(lambda: caplog.text.count("refuses") >= 1, "said")
+            state = door.publisher.state
+            assert state.link in (Link.REFUSED, Link.CONNECTING)
+            door.publisher.open(an_opening(), time.monotonic_ns())
+            assert len(door.expired) == 1
+            assert outbox.depth() == 1
+            with pytest.raises(BrokerRefused, match="user 'front'"):
+                connect(config, client_id="another")
+            password.write_text("right\n")
+            door.online()
+            wait_until(lambda: outbox.depth() == 0, "sent")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert all(part in warnings[0] for part in (str(broker.port), "user 'front'", "password_file"))
+
+
+@needs_mosquitto
+def test_a_broker_that_does_not_let_us_write_counts_as_refusing(tmp_path: Path, outbox: Outbox) -> None:
+    """The login is fine, the events are not taken: nothing leaves the outbox."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic write threshold/+/+/status\n")
+    rules.chmod(0o644)
+    with Mosquitto(tmp_path, conf=f"allow_anonymous true\nacl_file {rules}\n") as broker:
+        fill(outbox, 1)
+        with a_door(config_for(broker), outbox) as door:
+            wait_until(lambda: door.publisher.state.link is Link.REFUSED, "refused")
+            assert "access rules" in door.publisher.state.reason
+            assert outbox.depth() == 1
+
+
+@needs_mosquitto
+def test_a_broker_that_allows_one_message_under_way_gets_them_one_by_one(tmp_path: Path, outbox: Outbox) -> None:
+    """Its receive maximum is kept to, or it would hang up."""
+    with Mosquitto(tmp_path, conf="allow_anonymous true\nmax_inflight_messages 1\n") as broker:
+        config = config_for(broker)
+        sent = fill(outbox, 30)
+        with listen(config, Channel.EVENTS, Channel.OPEN) as subscriber, a_door(config, outbox) as door:
+            door.online()
+            door.publisher.open(an_opening(), time.monotonic_ns())
+            heard = hear(subscriber, 31)
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+        assert ids(heard) == sent
+        assert door.expired == []
+
+
+def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
+    """A broker that allows two and acknowledges one only when nothing more comes never sees a third."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        most = 0
+
+        def answer() -> None:
+            nonlocal most
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError), client.makefile("rb") as stream:
+                read_packet(stream)
+                client.sendall(b"\x20\x06\x00\x00\x03\x21\x00\x02")  # CONNACK: welcome, receive maximum 2
+                waiting: list[bytes] = []
+                while True:
+                    if waiting and not select.select([client], [], [], 0.02)[0]:
+                        client.sendall(b"\x40\x02" + waiting.pop(0))  # PUBACK
+                        continue
+                    kind, body = read_packet(stream)
+                    if kind >> 4 == 12:  # PINGREQ
+                        client.sendall(b"\xd0\x00")
+                        continue
+                    if kind >> 4 != 3:  # no PUBLISH: it is closing
+                        return
+                    waiting.append(body[2 + int.from_bytes(body[:2], "big") :][:2])
+                    most = max(most, len(waiting))
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        fill(outbox, 8)
+        with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="5"), outbox) as door:
+            door.online()
+            door.publisher.open(an_opening(), time.monotonic_ns())
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+        broker.join(5)
+        assert 1 <= most <= 2  # one place is kept for an opening
+        assert door.expired == []
+
+
+@pytest.mark.parametrize("receive_max", [1, 2, 4])
+def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
+    """Where few messages may be under way, one place is kept for an opening that waits, and it does not expire."""
+    order: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError), client.makefile("rb") as stream:
+                read_packet(stream)
+                client.sendall(b"\x20\x06\x00\x00\x03\x21\x00" + bytes([receive_max]))  # CONNACK
+                while True:
+                    kind, body = read_packet(stream)
+                    if kind >> 4 == 12:  # PINGREQ
+                        client.sendall(b"\xd0\x00")
+                    if kind >> 4 != 3:
+                        continue
+                    size = int.from_bytes(body[:2], "big")
+                    order.append(body[2 : 2 + size].decode().rpartition("/")[2])
+                    if order.count("events") == 3 and "open" not in order:
+                        door.publisher.open(an_opening(), time.monotonic_ns())
+                    client.sendall(b"\x40\x02" + body[2 + size : 4 + size])  # PUBACK
+
+        broker = threading.Thread(target=answer)
+        fill(outbox, 40)
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        with a_door(MqttConfig(url=url, protocol="5"), outbox) as door:
+            broker.start()
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+        broker.join(5)
+    assert order.count("open") == 1
+    assert order[: order.index("open")].count("events") <= 3 + receive_max
+    assert door.expired == []
+
+
+def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbox) -> None:
+    """Whoever comes later sees the last report."""
+    broker.start()
+    config = config_for(broker)
+    with a_door(config, outbox) as door:
+        door.online()
+        for number in (1, 2):
+            door.publisher.health(a_report(number))
+        fill(outbox, 1)
+        wait_until(lambda: outbox.depth() == 0, "acknowledged, and so the reports before it")
+        with Subscriber(config, FRONT, [Channel.HEALTH]) as subscriber:
+            (message,) = hear(subscriber, 1)
+    assert message.retained
+    assert message.record == a_report(2)
+
+
+def a_report(frames: int) -> Health:
+    return Health(
+        v=VERSION,
+        door=DOOR.door,
+        at=instant(T0_NS),
+        uptime_s=1.0,
+        camera=CameraState.WORKING,
+        fps=15.0,
+        frames=frames,
+        dropped=0,
+        stages={},
+        rejects={},
+        temperature_c=None,
+        outbox_depth=0,
+        gallery=None,
+        models={},
+        problems=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoken"), [pytest.param("mosquitto", "5", marks=needs_mosquitto), ("embedded", "3.1.1")]
+)
+def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
+    tmp_path: Path, kind: str, spoken: str
+) -> None:
+    """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
+    will = Outgoing(FRONT.of(Channel.STATUS), b"gone", qos=1)
+    with make_broker(kind, tmp_path) as broker:
+        connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
+        connection.close()
+    assert (connection.protocol, first) == (spoken, spoken)
+
+
+def test_a_broker_that_says_it_only_knows_3_1_1_is_asked_so_from_then_on() -> None:
+    """It answers version 5 with the old code 1, and 3.1.1 with a welcome."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked: list[int] = []
+
+        def answer() -> None:
+            for _ in range(3):
+                client, _ = server.accept()
+                with client, contextlib.suppress(ConnectionResetError):
+                    asked.append(client.recv(1024)[8])  # the version, after the fixed header and the name "MQTT"
+                    client.sendall(b"\x20\x02\x00" + (b"\x01" if asked[-1] == 5 else b"\x00"))
+                    client.recv(1024)
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        connection, first = connect(config, client_id="x")
+        connection.abort()
+        assert (asked, connection.protocol, first) == ([5, 4], "3.1.1", "3.1.1")
+        connection, first = connect(config, client_id="x", first=first)
+        connection.abort()
+        broker.join(5)
+        assert asked == [5, 4, 4]
+
+
+def test_a_hang_up_is_no_proof_so_version_5_is_tried_first_again() -> None:
+    """A broker that is just going down must not cost the door message expiry for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                server.accept()[0].close()
+                client, _ = server.accept()
+                with client:
+                    client.recv(1024)
+                    client.sendall(b"\x20\x02\x00\x00")
+                    client.recv(1024)
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        connection, first = connect(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), client_id="x")
+        connection.abort()
+        broker.join(5)
+        assert (connection.protocol, first) == ("3.1.1", "5")
+
+
+@needs_mosquitto
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
+    """A certificate of a known authority is accepted, any other refused with what to do."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    key.chmod(0o644)
+    rules = f"allow_anonymous true\ncertfile {cert}\nkeyfile {key}\n"
+    with Mosquitto(tmp_path, conf=rules) as broker:
+        url = f"mqtts://localhost:{broker.port}"
+        fill(outbox, 50)
+        with a_door(MqttConfig(url=url, ca_file=str(cert)), outbox):
+            wait_until(lambda: outbox.depth() == 0, "all acknowledged")
+        with pytest.raises(BrokerRefused, match=r"not trusted.*ca_file"):
+            connect(MqttConfig(url=url), client_id="x")
+        with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
+            connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"username": "front", "password_file": "/no/such/file"}, "password_file.*cannot be read"),
+        ({"username": "front", "password_file": "/dev/null"}, "first line.*is empty"),
+        ({"password_file": "/dev/null"}, "needs username"),
+        ({"url": "mqtts://host", "ca_file": "/no/such/file"}, "ca_file.*cannot be read"),
+        ({"url": "mqtts://host", "ca_file": "/dev/null"}, "ca_file.*no PEM certificate"),
+        ({"url": "mqtt://front:secret@host"}, "password_file instead"),
+        ({"url": "mqtt://"}, "not of the form"),
+        ({"url": "mqtt://host:99999"}, "not of the form"),
+        ({"url": "mqtt://host/path"}, "not of the form"),
+    ],
+)
+def test_settings_that_cannot_work_are_a_clear_error_at_once(
+    outbox: Outbox, changes: dict[str, str], complaint: str
+) -> None:
+    """When the publisher is made, not hours later in its thread; and a password is never printed."""
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        Publisher(MqttConfig(**changes), FRONT, outbox, on_open_expired=lambda *_: None)  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)
+
+
+@needs_mosquitto
+def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Outbox) -> None:
+    """Appending, opening, reporting and closing stay quick while the broker does not answer."""
+    with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
+        door.online()
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            fill(outbox, 20)
+            door.publisher.open(an_opening(), time.monotonic_ns())
+            door.publisher.health(a_report(1))
+            door.publisher.close(timeout_s=1.2)
+            assert door.publisher.state.link is Link.CLOSED
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+
+def mosquitto_passwd() -> str:
+    return shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"

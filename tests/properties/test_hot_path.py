@@ -1,0 +1,54 @@
+"""What a frame may cost in memory: the pictures on the way have their place, made once."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.core.config import DoorConfig, MotionConfig, VerdictConfig
+from edge.core.records import Frame, Pixels
+from edge.demo.run_demo import GALLERY
+from edge.pipeline import Pipeline
+from edge.recognition.gallery import load_gallery
+from edge.vision.face_sampler import Vision
+
+FRAME_NS = 66_666_667
+LARGEST = 64_000  # bytes; a 640x480 frame has 921,600, the smallest model's input 37,632
+
+
+@pytest.fixture
+def door(watching: Vision) -> Pipeline:
+    """Every stage in every frame."""
+    verdict = VerdictConfig(sample_every_s=0.0, recheck_every_s=1e-9)
+    config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), verdict=verdict)
+    return Pipeline(config, watching, load_gallery(GALLERY, watching.reader.embedder.sha256))
+
+
+def peak_bytes(step: Callable[[], object]) -> int:
+    """The most memory that Python and numpy hold during a step beyond what they held before."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        step()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before
+
+
+@pytest.mark.parametrize("visitor", [True, False])
+def test_a_frame_is_neither_copied_nor_converted(door: Pipeline, photo: Callable[[str], Pixels], visitor: bool) -> None:
+    """Searches, close looks, samples and rechecks alike; OpenCV writes into given pictures, which the stages assert."""
+    room = np.full((480, 640, 3), 128, np.uint8)
+    if visitor:
+        room[:, 200:520] = cv2.resize(photo("biden"), (320, 480))
+    for number in range(20):
+        door.step(Frame(room, number, number * FRAME_NS))
+    assert bool(door.samples) is visitor
+    peaks = [peak_bytes(partial(door.step, Frame(room, n, n * FRAME_NS))) for n in range(20, 40)]
+    assert max(peaks) < LARGEST

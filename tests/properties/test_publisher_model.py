@@ -1,0 +1,265 @@
+"""What the publisher says over its connections, held against a broker that is slow, refuses, and drops connections.
+
+`Session`, `Desk`, `Flight` and the outbox are the real ones. In the place of the socket stands a model of a broker,
+which draws what happens next whenever the publisher waits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Literal, cast
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.mqtt_brokers import T0_NS, an_event, announce
+
+from edge.core.config import MqttConfig, OutboxConfig
+from edge.core.errors import BrokerError
+from edge.core.timestamps import instant
+from edge.events.schema import VERSION, Event, Open, PersonRef, decode
+from edge.events.signing import unsealed
+from edge.events.snapshot import Snapshot
+from edge.events.topics import Channel, Topics
+from edge.mqtt.connection import Connection
+from edge.mqtt.homeassistant_birth import Birth
+from edge.mqtt.in_flight import Opening
+from edge.mqtt.messages import Incoming, Outgoing, Receipt
+from edge.mqtt.send_queue import Desk
+from edge.mqtt.session import WINDOW, Progress, Session, Voice
+from edge.mqtt.wakeup_pipe import Waker
+from edge.outbox.outbox import Outbox
+
+S = 1_000_000_000
+MAX_AGE_NS = 3 * S
+TOPICS = Topics("home", "front")
+STEPS = [
+    "events",
+    "opening",
+    "picture",
+    "take",
+    "acknowledge",
+    "acknowledge late ones first",
+    "wait",
+    "refuse",
+    "break off",
+]
+
+
+class Calm(Exception):
+    """Nothing is left to say: the end of the trial."""
+
+
+class World:
+    """The door's own side, the clock, and all that the broker has ever seen; `script` says what happens next."""
+
+    def __init__(self, outbox: Outbox, script: list[tuple[str, int]], tick_ns: int) -> None:
+        self.outbox = outbox
+        self.tick_ns = tick_ns
+        self.script = list(reversed(script))
+        self.now_ns = 100 * S
+        self.appended: list[str] = []
+        self.received: list[tuple[int, str]] = []  # events by number and id, copies included
+        self.acknowledged = 0  # the number up to which the broker has acknowledged everything
+        self.openings: dict[str, int] = {}  # id to when it expires
+        self.published: Counter[str] = Counter()  # openings handed to the network
+        self.landed: Counter[str] = Counter()
+        self.expired: Counter[str] = Counter()
+        self.voice = Voice(
+            config=MqttConfig(open_max_age_s=MAX_AGE_NS / S),
+            topics=TOPICS,
+            outbox=outbox,
+            desk=Desk(),
+            progress=Progress(),
+            on_open_expired=lambda message, _: self.expired.update([message.id]),
+            on_open_unheard=lambda _: None,
+            birth=Birth(None),
+            seal=unsealed,
+            wall_ns=lambda: T0_NS,
+            monotonic_ns=self.tick,
+        )
+
+    def tick(self) -> int:
+        """The time passes also while the publisher works."""
+        self.now_ns += self.tick_ns
+        return self.now_ns
+
+    def happen(self, count: int) -> None:
+        for _ in range(count):
+            event = an_event()
+            self.outbox.append(event)
+            self.appended.append(event.id)
+
+    def show(self) -> None:
+        """A picture of the last event."""
+        if self.appended:
+            seq = self.outbox.acknowledged() + self.outbox.depth()
+            self.voice.desk.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
+
+    def open(self) -> None:
+        at = instant(T0_NS)
+        number = f"open-{len(self.openings)}"
+        message = Open(
+            v=VERSION, id=number, seq=0, door="front", person=PersonRef(id="a", name="A"), at=at, expires_at=at
+        )
+        self.openings[number] = self.now_ns + MAX_AGE_NS
+        self.voice.desk.add_opening(Opening(message, self.now_ns + MAX_AGE_NS))
+
+
+class ModelConnection:
+    """A connection to the model: what is published may arrive; what has arrived may be acknowledged."""
+
+    protocol: Literal["5"] = "5"
+
+    def __init__(self, world: World, receive_max: int) -> None:
+        self.world = world
+        self.receive_max = receive_max
+        self.number = 0
+        self.sent: dict[int, Outgoing] = {}  # not received by the broker yet
+        self.taken: dict[int, Outgoing] = {}  # received, not acknowledged
+        self.last_seq = 0
+        self.waiting: list[Receipt] = []
+        self.idle = 0
+        self.pinged = False
+
+    def publish(self, message: Outgoing) -> int:
+        self.number += 1
+        if message.qos:
+            self.sent[self.number] = message
+        found = Topics.split(message.topic)
+        channel = found[1] if found else None  # None: a picture
+        if channel is Channel.EVENTS:
+            event = cast("Event", decode(channel, message.payload))
+            assert event.seq > self.last_seq, "out of order, or twice over one connection"
+            assert event.seq > self.world.acknowledged, "sent again though the broker has it"
+            assert not message.retain
+            self.last_seq = event.seq
+        elif channel is Channel.OPEN:
+            opening = cast("Open", decode(channel, message.payload))
+            assert self.world.now_ns < self.world.openings[opening.id], "an opening sent late"
+            assert self.pinged, "an opening that a broker would pass on when it thaws"
+            assert (message.retain, message.qos, message.expiry_s in range(1, 4)) == (False, 1, True)
+            self.world.published[opening.id] += 1
+        under_way = [*self.sent.values(), *self.taken.values()]
+        self.pinged = False
+        assert len(under_way) <= self.receive_max, "more under way than the broker lets us"
+        assert sum(each.topic == TOPICS.of(Channel.EVENTS) for each in under_way) <= WINDOW
+        return self.number
+
+    def ping(self) -> None:
+        self.pinged = True
+
+    def congested(self) -> bool:
+        return False
+
+    def receipts(self) -> list[Receipt]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def messages(self) -> list[Incoming]:
+        return []
+
+    def abort(self) -> None:
+        """What is still under way arrives nowhere; only the broker remembers what it took."""
+
+    def spin(self, timeout_s: float, waker: Waker | None = None) -> None:
+        world = self.world
+        assert timeout_s > 0
+        step, count = world.script.pop() if world.script else ("settle", 0)
+        if step == "events":
+            world.happen(count)
+        elif step == "opening":
+            world.open()
+        elif step == "picture":
+            world.show()
+        elif step == "take":
+            self.take(count)
+        elif step.startswith("acknowledge"):
+            self.acknowledge(count, late_first="late" in step, refusal="")
+        elif step == "wait":
+            world.now_ns += count * S // 2
+        elif step == "refuse":
+            self.acknowledge(1, late_first=False, refusal="quota exceeded")
+        elif step == "break off":
+            raise BrokerError("the connection was lost")
+        else:
+            self.settle()
+
+    def take(self, count: int) -> None:
+        """The network brings the next ones, in order."""
+        for number in list(self.sent)[:count]:
+            message = self.taken[number] = self.sent.pop(number)
+            if message.topic == TOPICS.of(Channel.EVENTS):
+                event = cast("Event", decode(Channel.EVENTS, message.payload))
+                self.world.received.append((event.seq, event.id))
+
+    def acknowledge(self, count: int, *, late_first: bool, refusal: str) -> None:
+        numbers = list(self.taken)[-count:] if late_first else list(self.taken)[:count]
+        for number in numbers:
+            message = self.taken.pop(number)
+            self.waiting.append(Receipt(number, refusal))
+            if not refusal and message.topic == TOPICS.of(Channel.OPEN):
+                self.world.landed[cast("Open", decode(Channel.OPEN, message.payload)).id] += 1
+            if not refusal and not any(
+                each.topic == TOPICS.of(Channel.EVENTS) for each in [*self.taken.values(), *self.sent.values()]
+            ):
+                self.world.acknowledged = max(self.world.acknowledged, self.last_seq)
+            if refusal:
+                return
+
+    def settle(self) -> None:
+        """The broker takes and acknowledges everything, until nothing comes any more."""
+        self.idle = 0 if self.sent or self.taken else self.idle + 1
+        if self.idle > 2:
+            raise Calm
+        self.take(len(self.sent))
+        self.acknowledge(len(self.taken), late_first=False, refusal="")
+
+
+def play(world: World, receive_max: int) -> None:
+    """One connection after another, as `Publisher` does, until all is said."""
+    waker = Waker()
+    while True:
+        session = Session(cast("Connection", ModelConnection(world, receive_max)), world.voice)
+        try:
+            session.greet()
+            session.serve(waker)
+        except BrokerError:
+            continue
+        except Calm:
+            return
+        finally:
+            session.end()
+
+
+@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 2 // 3)  # it grows too old while it is made
+@example(script=[("opening", 1)], receive_max=3, tick_ns=S * 4 // 5)
+@example(script=[("events", 2), ("picture", 1)], receive_max=1, tick_ns=S // 1000)
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    script=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 9)), max_size=40),
+    receive_max=st.sampled_from([1, 3, 20, 65_535]),
+    tick_ns=st.sampled_from([S // 1000, S // 10, S * 2 // 3]),
+)
+def test_every_event_arrives_in_order_and_every_opening_in_time_or_never(
+    script: list[tuple[str, int]], receive_max: int, tick_ns: int
+) -> None:
+    """Whatever the broker and the network do."""
+    home = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    (home / "outbox.ballast").touch()
+    try:
+        with Outbox(home / "outbox.db", OutboxConfig(), announce=announce, now_s=lambda: None) as outbox:
+            world = World(outbox, script, tick_ns)
+            play(world, receive_max)
+            assert outbox.depth() == 0
+        firsts = list(dict.fromkeys(world.received))
+        assert [id_ for _, id_ in firsts] == world.appended, "lost, or first seen out of order"
+        assert len({seq for seq, _ in firsts}) == len(firsts), "one number for two events"
+        assert all(count == 1 for count in world.published.values()), "an opening sent twice"
+        for opening in world.openings:
+            assert world.expired[opening] <= 1, "given up twice"
+            assert world.landed[opening] or world.expired[opening], "an opening vanished without a word"
+    finally:
+        shutil.rmtree(home)

@@ -1,0 +1,381 @@
+"""The whole door in one process: clip in, events over a real broker out, and what happens when a part fails."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import msgspec
+import pytest
+from support.door_process import running
+from support.fake_camera import Webcam, jpeg
+from support.mqtt_brokers import (
+    BROKERS,
+    AnyBroker,
+    Mosquitto,
+    config_for,
+    free_port,
+    make_broker,
+    needs_mosquitto,
+    wait_until,
+)
+
+from edge.core.config import (
+    AccessConfig,
+    CameraConfig,
+    DoorConfig,
+    HomeAssistantConfig,
+    LivenessConfig,
+    MqttConfig,
+    OutboxConfig,
+    SnapshotsConfig,
+)
+from edge.core.errors import CameraError, GalleryError, OutboxError
+from edge.demo.run_demo import CLIP, GALLERY
+from edge.events.homeassistant import introduction
+from edge.events.schema import Event, Health, Occupancy, Open, Status
+from edge.events.topics import Channel, Topics
+from edge.mqtt.connect import connect
+from edge.mqtt.subscriber import Message, Subscriber
+from edge.outbox.outbox import Outbox
+from edge.runtime.daemon import Daemon
+from edge.runtime.snapshots import Album
+from edge.vision.camera_file import Clip
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    with make_broker(request.param, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The second and a half of the bundled clip in which the enrolled person walks up, at three times the pace."""
+    path = tmp_path_factory.mktemp("clip") / "short.avi"
+    source = cv2.VideoCapture(str(CLIP))
+    frames = [source.read()[1] for _ in range(45)]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
+    for frame in frames[15:]:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def door(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -> DoorConfig:
+    """A door that samples every frame, so that a short clip suffices."""
+    config = DoorConfig(
+        site="test",
+        door="front",
+        state_folder=str(state),
+        gallery=str(GALLERY),
+        camera=CameraConfig(source=str(source), lost_after_s=1.0),
+        mqtt=mqtt,
+    )
+    quick = msgspec.structs.replace(config.verdict, sample_every_s=0.0)
+    return msgspec.structs.replace(config, verdict=quick, **changes)
+
+
+@contextmanager
+def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
+    """Everything that the doors publish while the block runs."""
+    heard: list[Message] = []
+    with Subscriber(mqtt) as subscriber:
+        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
+        thread.start()
+        try:
+            yield heard
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+R = TypeVar("R")
+
+
+def records(heard: list[Message], kind: type[R]) -> list[R]:
+    """The records of one kind, in the order of arrival."""
+    return [message.record for message in heard if isinstance(message.record, kind)]
+
+
+def stored(state: Path) -> list[Event]:
+    """What the outbox keeps, oldest first."""
+
+    def never(count: int) -> Event:
+        raise AssertionError(count)
+
+    with Outbox(state / "outbox.sqlite", OutboxConfig(), announce=never) as outbox:
+        return outbox.recent(100)[::-1]
+
+
+def test_a_visitor_opens_the_door_once_and_everything_is_told(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2, open_max_age_s=60.0)  # however busy it is
+    with listening(config_for(broker)) as heard:
+        Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
+    events = records(heard, Event)
+    assert [event.kind for event in events] == ["started", "door-open", "stopped"]
+    assert [event.seq - events[0].seq for event in events] == [0, 1, 2]
+    (opening,) = records(heard, Open)
+    assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
+    lasts = datetime.fromisoformat(opening.expires_at) - datetime.fromisoformat(opening.at)
+    assert lasts == timedelta(seconds=mqtt.open_max_age_s)
+    assert [(status.status, status.reason) for status in records(heard, Status)] == [
+        ("online", "connected"),
+        ("offline", "stopped"),
+    ]
+    reports = records(heard, Health)
+    assert {"motion", "detect", "landmarks", "align", "quality", "embed"} == {
+        name for each in reports for name in each.stages
+    }
+    health = reports[-1]
+    assert health.camera == "working"
+    assert health.frames > 0
+    assert health.gallery == events[1].gallery
+    assert [message.channel for message in heard if message.retained] == []
+
+
+def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of_the_door(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
+    config = door(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
+    made = introduction(config)
+    assert made
+    with listening(config_for(broker)) as heard:
+        Daemon(config).run(threading.Event())
+        wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
+    told = [report.somebody for report in records(heard, Occupancy)]
+    assert not told[0]
+    assert told[-2:] == [True, False]
+    home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=64 * 1024)
+    home.subscribe([made.message.topic], qos=1)
+    home.spin(1.0)
+    assert made.message.payload in [message.payload for message in home.messages()]
+    home.close()
+
+
+def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    config = door(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
+    with listening(config_for(broker)) as heard:
+        Daemon(config).run(threading.Event())
+        wait_until(lambda: len(records(heard, Event)) == 3, "three events")
+    denied = records(heard, Event)[1]
+    assert denied.person is not None
+    assert (denied.kind, denied.person.id, denied.rule) == ("denied", "barack-obama", "not-in-allow")
+    assert records(heard, Open) == []
+
+
+@needs_mosquitto
+def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody subscribes to `open`: an event, a warning and a problem say so."""
+    stop = threading.Event()
+    with (
+        Mosquitto(tmp_path) as broker,
+        Subscriber(config_for(broker), channels=[Channel.HEALTH]) as ear,
+    ):
+        mqtt = config_for(broker, health_every_s=0.1, open_max_age_s=60.0)
+        running = threading.Thread(target=Daemon(door(tmp_path / "state", CLIP, mqtt)).run, args=(stop,))
+        running.start()
+        try:
+            problems = (
+                problem
+                for message in ear.messages(20.0)
+                if isinstance(message.record, Health)
+                for problem in message.record.problems
+            )
+            assert any("reached no lock" in problem for problem in problems)
+        finally:
+            stop.set()
+            running.join()
+    unheard = [event for event in stored(tmp_path / "state") if event.kind == "open-unheard"]
+    assert unheard
+    warnings = [record for record in caplog.records if "open-unheard" in record.getMessage()]
+    assert [record.levelname for record in warnings] == ["WARNING"] * len(unheard)
+
+
+def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: Path) -> None:
+    """Nothing opens, that is recorded, and every event waits on disk for the broker."""
+    mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
+    Daemon(door(tmp_path, short_clip, mqtt)).run(threading.Event())
+    assert sorted(event.kind for event in stored(tmp_path)) == ["door-open", "open-expired", "started", "stopped"]
+
+
+def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    state = tmp_path / "state"
+    Daemon(door(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+    with listening(config_for(broker)) as heard:
+        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
+    events = records(heard, Event)
+    assert [event.seq - events[0].seq for event in events] == list(range(7))
+    assert [opening.seq for opening in records(heard, Open)] == [events[5].seq]  # never the old one
+
+
+def test_the_watchdog_is_fed_by_processed_frames(
+    tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        Daemon(door(tmp_path, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+        told = []
+        while True:
+            try:
+                told.append(manager.recv(1000).decode())
+            except BlockingIOError:
+                break
+    assert told[0] == "READY=1"
+    assert told[1] == "WATCHDOG=1"
+    assert told[-1] == "STOPPING=1"
+
+
+def scene() -> list[bytes]:
+    """A second in which the enrolled person stands before the door, for a webcam."""
+    with Clip(CLIP) as clip:
+        return [jpeg(frame.pixels) for frame in itertools.islice(clip, 30, 45)]
+
+
+def test_challenges_drawn_from_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a challenge asks follows the operating system's random numbers, so that no start makes it foretellable."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(random.SystemRandom, "random", lambda _: 0.999)
+    liveness = LivenessConfig(mode="challenge", asks=("look-up",) * 99 + ("turn-left",))
+    daemon = Daemon(door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness))
+    with running(daemon):
+        wait_until(lambda: "challenge 1: asked" in caplog.text, "something is asked", 20)
+    assert "challenge 1: asked turn-left" in caplog.text
+
+
+def test_faces_forgotten_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While the camera is away no picture of a visitor stays in memory."""
+    caplog.set_level(logging.INFO)
+
+    def crops() -> int:
+        kept = [each for each in gc.get_objects() if type(each).__module__ == Album.__module__]
+        return sum(not isinstance(each, Album) for each in kept)
+
+    gc.collect()
+    before, stream = crops(), Webcam(scene())
+    stream.plug()
+    snapshots = SnapshotsConfig(kinds=("unknown",))
+    config = door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), snapshots=snapshots)
+    daemon = Daemon(config)
+    with running(daemon):
+        wait_until(lambda: "door-open" in caplog.text, "a visitor is seen, and a picture kept", 20)
+        stream.unplug()
+        wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+        # Not before: while a model runs, nobody may hold what it works on.
+        wait_until(lambda: crops() <= before, "it is forgotten")
+
+
+def test_watchdog_while_the_camera_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fed until the first frame, not while a camera that has worked is away: a wedged driver ends in a restart."""
+    caplog.set_level(logging.DEBUG, "edge.runtime.camera_supervisor")
+    stream = Webcam(scene())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def heard() -> list[str]:
+            return list(iter(lambda: _received(manager), ""))
+
+        daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+        with running(daemon):
+            wait_until(lambda: "WATCHDOG=1" in heard(), "waiting for a camera feeds it")
+            stream.plug()
+            wait_until(lambda: daemon.frames > 2, "frames", 20)
+            stream.unplug()
+            wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+            heard()
+            caplog.clear()
+            wait_until(lambda: len(caplog.records) >= 2, "the camera is tried twice, half a second and a second later")
+            assert "WATCHDOG=1" not in heard()
+            stream.plug()
+            wait_until(lambda: "WATCHDOG=1" in heard(), "frames feed it again", 20)
+        stream.unplug()
+
+
+def _received(manager: socket.socket) -> str:
+    try:
+        return manager.recv(1000).decode()
+    except BlockingIOError:
+        return ""
+
+
+def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:
+    with Clip(CLIP) as clip:
+        stream = Webcam([jpeg(next(iter(clip)).pixels)])
+    stream.plug()
+    stop = threading.Event()
+    daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: daemon.frames > 5, "frames of the first camera")
+        stream.unplug()
+        seen = daemon.frames
+        wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
+        stream.plug()
+        wait_until(lambda: daemon.frames > seen + 5, "frames of the camera that is back", deadline_s=20)
+    finally:
+        stop.set()
+        thread.join(20)
+        stream.unplug()
+    assert [event.kind for event in stored(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
+
+
+def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Path) -> None:
+    mqtt = MqttConfig(url="mqtt://127.0.0.1:1")
+    with pytest.raises(GalleryError):
+        Daemon(door(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
+    with pytest.raises(CameraError):
+        Daemon(door(tmp_path / "a", tmp_path / "absent.mp4", mqtt)).run(threading.Event())
+    (tmp_path / "outbox.sqlite").mkdir()
+    with pytest.raises(OutboxError, match="no folder"):
+        Daemon(door(tmp_path, short_clip, mqtt))
+
+
+def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
+    broker: AnyBroker, tmp_path: Path, short_clip: Path
+) -> None:
+    """What was no store any more is kept beside it, and the door opens as ever."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
+    with listening(config_for(broker)) as heard:
+        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "the last event")
+    events = records(heard, Event)
+    assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
+    assert "outbox.sqlite.damaged" in events[1].reason
+    assert len(records(heard, Open)) == 1
+    assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
+
+
+def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+    """Whoever subscribes later finds status, health and presence, but no event and no opening."""
+    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
+    Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+    with Subscriber(config_for(broker), Topics("+", "+")) as late:
+        found = {message.channel for message in late.messages(timeout_s=1.0)}
+    assert found == {Channel.STATUS, Channel.HEALTH, Channel.PRESENCE}

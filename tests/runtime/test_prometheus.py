@@ -1,0 +1,302 @@
+"""Figures for Prometheus, fetched by HTTP from real doors; and the dashboard and the alerts that are made of them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import select
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from contracting.examples import examples_of
+from prometheus_client.parser import text_string_to_metric_families as parsed
+from runtime.test_daemon import door
+from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
+
+from edge import __version__
+from edge.core.config import DoorConfig, MetricsConfig
+from edge.core.errors import ConfigError
+from edge.demo.run_demo import CLIP
+from edge.events.schema import EventKind, Health, LockState
+from edge.events.topics import Channel
+from edge.runtime.daemon import Daemon
+from edge.runtime.prometheus_server import Exporter
+
+DOCS = Path(__file__).parents[2] / "docs"
+NAME = re.compile(r"\b(?:threshold|process)_\w+")
+EXAMPLE = examples_of(Channel.HEALTH)[0].record
+assert isinstance(EXAMPLE, Health)
+HEALTH = EXAMPLE
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    kind: str
+    text: str
+
+    def values(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """By name and label values, these in the order of the labels' names."""
+        samples = [sample for family in parsed(self.text) for sample in family.samples]
+        return {(sample.name, tuple(sample.labels.values())): sample.value for sample in samples}
+
+
+def fetch(port: int, path: str = "/metrics", accept: str = "") -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path, headers={"Accept": accept})
+    response = connection.getresponse()
+    answer = Answer(response.status, response.headers["Content-Type"], response.read().decode())
+    connection.close()
+    return answer
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    with Exporter(MetricsConfig(port=free_port()), "home") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    """What a real door says after it has let somebody in: on the bundled clip, over a real broker."""
+    folder = tmp_path_factory.mktemp("door")
+    port = free_port()
+    stop = threading.Event()
+    with Mosquitto(folder) as broker:
+        mqtt = config_for(broker, health_every_s=0.05)
+        daemon = Daemon(door(folder, CLIP, mqtt, metrics=MetricsConfig(port=port)))
+        thread = threading.Thread(target=daemon.run, args=(stop,))
+        thread.start()
+        opened, answer = ("threshold_events_total", (EventKind.DOOR_OPEN.value,)), Answer(0, "", "")
+
+        def let_in() -> bool:
+            nonlocal answer
+            if daemon.frames:
+                answer = fetch(port)
+            return answer.values().get(opened, 0) > 0
+
+        try:
+            wait_until(let_in, "somebody is let in", 30)
+        finally:
+            stop.set()
+            thread.join()
+    return answer
+
+
+# The door
+
+
+@needs_mosquitto
+def test_a_real_door_tells_how_it_is_doing(scrape: Answer) -> None:
+    values = scrape.values()
+    assert (scrape.status, scrape.kind.partition(";")[0]) == (200, "text/plain")
+    assert values["threshold_camera_state", ("working",)] == 1
+    assert values["threshold_camera_state", ("lost",)] == 0
+    assert values["threshold_broker_connected", ()] == 1
+    assert values["threshold_events_total", ("started",)] == 1
+    assert values["threshold_events_total", ("denied",)] == 0, "also what has not happened yet is there, to be counted"
+    assert values["threshold_frames_total", ()] > 10
+    assert 0 < values["threshold_stage_median_seconds", ("detect",)] < 10
+    assert values["process_resident_memory_bytes", ()] > 1e6
+
+
+@needs_mosquitto
+def test_nobody_is_named(scrape: Answer) -> None:
+    """The door has just let somebody in, whose id is barack-obama."""
+    assert "obama" not in scrape.text.lower()
+    labels = {label for family in parsed(scrape.text) for sample in family.samples for label in sample.labels}
+    assert labels <= {"door", "gallery", "kind", "model", "reason", "sha256", "site", "stage", "state", "version"}
+
+
+@needs_mosquitto
+def test_names_follow_the_conventions_of_prometheus(scrape: Answer) -> None:
+    """A prefix, base units, _total on counters and only there, a text that says what it is."""
+    for family in parsed(scrape.text):
+        assert re.fullmatch(r"(threshold|process)_[a-z0-9_]+", family.name)
+        assert not re.search(r"_(ms|milliseconds|mb|percent|fahrenheit)(_|$)", family.name)
+        assert family.documentation
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter")
+
+
+@needs_mosquitto
+def test_the_dashboard_asks_for_nothing_that_a_door_does_not_tell(scrape: Answer, exporter: Exporter) -> None:
+    """A lock, a temperature and challenges are not at hand here: those names are from a door that has them."""
+    told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
+    dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    asked = {name for query in queries for name in NAME.findall(query)}
+    assert len(queries) >= 10
+    assert asked - told == set()
+
+
+@needs_mosquitto
+def test_the_alerts_ask_for_nothing_that_a_door_does_not_tell(scrape: Answer, exporter: Exporter) -> None:
+    told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
+    groups = yaml.safe_load((DOCS / "examples" / "alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert all(rule["annotations"]["summary"] for rule in rules)
+    assert {name for rule in rules for name in NAME.findall(rule["expr"])} - told == set()
+
+
+@needs_mosquitto
+def test_the_page_names_every_metric_and_no_other(scrape: Answer, exporter: Exporter) -> None:
+    told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
+    named = set(NAME.findall((DOCS / "monitoring.md").read_text())) - {"process_"}
+    assert named == {name for name in told if name.startswith("threshold_")}
+
+
+# The figures
+
+
+def everything(exporter: Exporter) -> Answer:
+    """Of a door with all that a door can have."""
+    health = msgspec.structs.replace(HEALTH, lock=LockState.OPEN, problems=("one", "two"))
+    exporter.show(health, connected=False, events={EventKind.UNKNOWN: 7})
+    return fetch(exporter.port)
+
+
+def test_the_figures_are_those_of_the_health_report(exporter: Exporter) -> None:
+    values = everything(exporter).values()
+    assert values["threshold_frames_total", ()] == HEALTH.frames
+    assert values["threshold_frames_dropped_total", ()] == HEALTH.dropped
+    assert values["threshold_samples_rejected_total", ("too-small", "quality")] == 52
+    assert values["threshold_liveness_outcomes_total", ("presentation-attack",)] == 1
+    assert values["threshold_stage_p95_seconds", ("detect",)] == pytest.approx(0.00602)
+    assert values["threshold_temperature_celsius", ()] == HEALTH.temperature_c
+    assert values["threshold_health_timestamp_seconds", ()] == pytest.approx(1_795_367_281.135)
+    assert (values["threshold_problems", ()], values["threshold_broker_connected", ()]) == (2, 0)
+    assert (values["threshold_lock_state", ("open",)], values["threshold_lock_state", ("locked",)]) == (1, 0)
+    assert values["threshold_events_total", ("unknown",)] == 7
+    assert HEALTH.gallery
+    assert ("threshold_door_info", ("front", HEALTH.gallery.version, "home", __version__)) in values
+
+
+def test_what_a_door_has_not_is_left_out(exporter: Exporter) -> None:
+    exporter.show(msgspec.structs.replace(HEALTH, lock=None, temperature_c=None), connected=True, events={})
+    names = {name for name, _ in fetch(exporter.port).values()}
+    assert not names & {"threshold_lock_state", "threshold_temperature_celsius"}
+
+
+def test_openmetrics_is_spoken_to_whoever_asks_for_it(exporter: Exporter) -> None:
+    everything(exporter)
+    answer = fetch(exporter.port, accept="application/openmetrics-text; version=1.0.0")
+    assert answer.kind.startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_before_the_first_report_there_are_those_of_the_process(exporter: Exporter) -> None:
+    assert "threshold_frames_total" not in fetch(exporter.port).text
+    assert "process_resident_memory_bytes" in fetch(exporter.port).text
+
+
+# The server
+
+
+def test_other_paths_and_other_verbs_are_refused(exporter: Exporter) -> None:
+    assert fetch(exporter.port, "/").status == 404
+    connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=5)
+    connection.request("POST", "/metrics", body=b"x" * 10)
+    assert connection.getresponse().status == 501
+    connection.close()
+
+
+def connected(port: int, said: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), 5)
+    client.sendall(said)
+    return client
+
+
+def test_silent_clients_beside_one_that_asks(exporter: Exporter) -> None:
+    """Clients that say nothing, or nonsense, keep nobody else waiting."""
+    nonsense = (b"", b"\xff\x00 nonsense", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 10_000)
+    silent = [connected(exporter.port, nonsense[number % 3]) for number in range(20)]
+    assert [fetch(exporter.port).status for _ in range(3)] == [200] * 3
+    for client in silent:
+        client.close()
+
+
+def test_bounded_number_of_connections() -> None:
+    """Eight clients are waited for at a time; each further one costs the oldest its connection."""
+    port = free_port()
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
+        silent = [connected(port) for _ in range(20)]
+        wait_until(lambda: len(select.select(silent, [], [], 0)[0]) == 12, "all but eight are hung up on")
+    for client in silent:
+        client.close()
+
+
+def test_total_deadline_of_a_request() -> None:
+    """A client that sends a byte now and then is hung up on, however short its pauses are."""
+    port = free_port()
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=0.2), connected(port, b"G") as slow:
+        slow.settimeout(0.02)
+        for _ in range(500):
+            slow.sendall(b"E")
+            try:
+                assert slow.recv(1) == b""
+                break
+            except TimeoutError:
+                assert fetch(port).status == 200
+        else:
+            pytest.fail("the slow client is still connected after ten seconds")
+
+
+def test_stop_with_a_hanging_client() -> None:
+    """A door that stops hangs up on a client that is in the middle of its request."""
+    port = free_port()
+    with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
+        hanging = connected(port, b"GET /metrics")
+        assert fetch(port).status == 200, "connections are taken in order, so the first one has been taken"
+    assert hanging.recv(12) == b""
+    hanging.close()
+
+
+def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with socket.create_server(("127.0.0.1", 0)) as taker:
+        port = taker.getsockname()[1]
+        exporter = Exporter(MetricsConfig(port=port), "home")
+        with exporter:
+            for _ in range(2):
+                exporter.show(HEALTH, connected=True, events={})
+            assert "cannot listen on 127.0.0.1 port" in exporter.problem()
+            assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]
+            taker.close()
+            exporter.show(HEALTH, connected=True, events={})
+            assert exporter.problem() == ""
+            assert fetch(port).status == 200
+        exporter.close()
+
+
+def test_an_address_that_is_none_is_refused_at_start() -> None:
+    with pytest.raises(ConfigError, match="is no IP address"):
+        Exporter(MetricsConfig(listen="localhost"), "home")
+
+
+def test_without_the_package_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "edge.runtime.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ConfigError, match=r"pip install prometheus-client"):
+        Exporter(MetricsConfig(), "home")
+
+
+def test_without_a_word_only_this_board_may_read() -> None:
+    assert MetricsConfig().listen == "127.0.0.1"
+    assert DoorConfig(site="home", door="front").metrics is None
+
+
+def test_it_listens_on_ipv6_as_well() -> None:
+    port = free_port()
+    with Exporter(MetricsConfig(listen="::1", port=port), "home") as exporter:
+        assert exporter.problem() == ""
+        socket.create_connection(("::1", port), 2).close()

@@ -1,0 +1,293 @@
+"""Pictures of faces beside their events: whose, of which events, in which way, and where they are not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runtime.test_daemon import door, records, stored
+from support.monitor_fleet import Fleet, an_event
+from support.mqtt_brokers import (
+    BROKERS,
+    AnyBroker,
+    Mosquitto,
+    config_for,
+    free_port,
+    make_broker,
+    needs_mosquitto,
+    wait_until,
+)
+
+from edge.core.config import MqttConfig, SnapshotsConfig
+from edge.core.records import Box, Decision, Face, Finding, Floats, Frame, Kind, Match, Quality, Sample, Track, Verdict
+from edge.demo.run_demo import CLIP
+from edge.diagnostics.check import check
+from edge.diagnostics.result import State
+from edge.events.schema import Event, EventKind
+from edge.events.snapshot import Snapshot
+from edge.events.topics import Topics
+from edge.mqtt.send_queue import Desk
+from edge.mqtt.subscriber import Message, Subscriber
+from edge.runtime.daemon import Daemon
+from edge.runtime.snapshots import Album, crop, shrunk
+from edge.vision.face_sampler import Vision
+
+JPEG = b"\xff\xd8\xff"
+ROOM = np.zeros((480, 640, 3), np.uint8)
+ADA, BOB = np.eye(192, dtype=np.float32)[:2]
+ON = SnapshotsConfig(kinds=("unknown",))
+SAME_FACE_SQ = 1.2
+FACE = Box(300, 200, 380, 280)
+
+
+def a_track(id_: int = 1) -> Track:
+    return Track(id_, Face(FACE, np.zeros((6, 2), np.float32), 0.9), 0, 0, 1)
+
+
+def a_sample(embedding: Floats | None, quality: float) -> Sample:
+    return Sample(embedding, Quality(quality, 40.0, 0.0, 0.0, 0.0, 50.0), None)
+
+
+def a_decision(embedding: Floats, kind: Kind = Kind.UNKNOWN, id_: int = 1) -> Decision:
+    match = Match(None, 4.0, 1.0, 4.0)
+    return Decision(kind, "rule", Verdict(Finding.UNKNOWN, a_track(id_), match, embedding, 3, 0.5, "", 0), 0)
+
+
+def grey(jpeg: bytes | None) -> int:
+    """The mean level of a picture of one colour."""
+    assert jpeg is not None
+    return round(float(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)).mean()))
+
+
+def look(album: Album, level: int, quality: float, embedding: Floats | None = ADA, id_: int = 1) -> None:
+    """One step with one track before a wall of one grey."""
+    track = a_track(id_)
+    album.look(Frame(np.full_like(ROOM, level), 0, 0), [track], {id_: a_sample(embedding, quality)})
+
+
+# The album
+
+
+def test_the_best_look_is_kept_whatever_comes_after() -> None:
+    album = Album(ON, SAME_FACE_SQ)
+    for level, quality in ((10, 0.2), (200, 0.9), (50, 0.5)):
+        look(album, level, quality)
+    look(album, 90, 1.0, embedding=None)  # a sample that was refused
+    assert grey(album.take(a_decision(ADA))) == 200
+
+
+def test_a_crop_is_a_copy_of_the_lent_frame() -> None:
+    album = Album(ON, SAME_FACE_SQ)
+    frame = np.full_like(ROOM, 77)
+    album.look(Frame(frame, 0, 0), [a_track()], {1: a_sample(ADA, 0.5)})
+    frame[:] = 0
+    assert grey(album.take(a_decision(ADA))) == 77
+
+
+def test_a_track_that_passes_to_another_visitor_never_shows_the_first() -> None:
+    """The newcomer replaces the crop at once; before that there is none rather than a wrong one."""
+    album = Album(ON, SAME_FACE_SQ)
+    look(album, 200, 0.9, ADA)
+    assert album.take(a_decision(BOB)) is None
+    look(album, 60, 0.1, BOB)
+    assert grey(album.take(a_decision(BOB))) == 60
+    assert album.take(a_decision(ADA)) is None
+
+
+def test_only_the_kinds_asked_for_have_a_picture() -> None:
+    album = Album(ON, SAME_FACE_SQ)
+    look(album, 200, 0.9)
+    assert album.take(a_decision(ADA, Kind.DENIED)) is None
+    assert album.take(a_decision(ADA, Kind.DOOR_OPEN)) is None
+    assert album.take(a_decision(ADA)) is not None
+
+
+def test_who_is_gone_is_forgotten() -> None:
+    album = Album(ON, SAME_FACE_SQ)
+    look(album, 200, 0.9, id_=1)
+    look(album, 100, 0.9, id_=2)
+    assert album.take(a_decision(ADA, id_=1)) is None
+    album.forget()
+    assert album.take(a_decision(ADA, id_=2)) is None
+
+
+@given(
+    st.floats(0, 639), st.floats(0, 479), st.floats(1, 900), st.floats(1, 900), st.floats(0, 2), st.integers(64, 1024)
+)
+def test_a_crop_is_within_the_frame_and_no_larger_than_was_said(
+    x: float, y: float, width: float, height: float, margin: float, max_px: int
+) -> None:
+    box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    cut = crop(ROOM, box, margin, max_px)
+    assert min(cut.shape[:2]) >= 1
+    assert max(cut.shape[:2]) < 4 * max_px
+    assert max(shrunk(cut, max_px).shape[:2]) <= max_px
+    assert cut.base is None
+
+
+def test_a_crop_holds_the_face_and_its_margin() -> None:
+    assert crop(ROOM, FACE, 0.5, 1024).shape == (161, 161, 3)
+    assert shrunk(crop(ROOM, FACE, 0.5, 80), 80).shape == (80, 80, 3)
+    assert crop(ROOM, Box(-40, -40, 40, 40), 0.0, 1024).shape == (41, 41, 3)
+
+
+# On its way
+
+
+def a_snapshot(seq: int, expires_ns: int = 100) -> Snapshot:
+    return Snapshot(f"id-{seq}", seq, JPEG, expires_ns)
+
+
+def test_a_picture_waits_for_its_event_and_is_dropped_when_that_is_late() -> None:
+    desk = Desk()
+    desk.add_snapshot(a_snapshot(5))
+    assert desk.take_snapshot(sent_seq=4, now_ns=0) is None
+    assert not desk.empty()
+    taken = desk.take_snapshot(sent_seq=5, now_ns=0)
+    assert taken is not None
+    assert taken.seq == 5
+    desk.add_snapshot(a_snapshot(6))
+    assert desk.take_snapshot(sent_seq=6, now_ns=100) is None
+    assert desk.empty()
+
+
+def test_without_a_broker_no_more_than_sixteen_pictures_wait() -> None:
+    desk = Desk()
+    for seq in range(100):
+        desk.add_snapshot(a_snapshot(seq))
+    waiting = iter(lambda: desk.take_snapshot(sent_seq=100, now_ns=0), None)
+    assert [each.seq for each in waiting] == list(range(84, 100))
+
+
+# A door
+
+
+@contextmanager
+def listening(mqtt: MqttConfig) -> Iterator[tuple[list[Message], list[tuple[str, bytes]]]]:
+    """Every message, and every picture with the event's id; a picture only counts if its event came before it."""
+    heard: list[Message] = []
+    pictures: list[tuple[str, bytes]] = []
+
+    def take(_door: Topics, event_id: str, jpeg: bytes) -> None:
+        assert event_id in {event.id for event in records(heard, Event)}
+        pictures.append((event_id, jpeg))
+
+    with Subscriber(mqtt, on_snapshot=take) as subscriber:
+
+        def hear() -> None:
+            for message in subscriber.messages():
+                heard.append(message)
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        try:
+            yield heard, pictures
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    with make_broker(request.param, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strangers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The part of the bundled clip in which somebody comes who is not enrolled, at three times the pace."""
+    path = tmp_path_factory.mktemp("clip") / "stranger.avi"
+    source = cv2.VideoCapture(str(CLIP))
+    fps = source.get(cv2.CAP_PROP_FPS)
+    source.set(cv2.CAP_PROP_POS_FRAMES, round(4.5 * fps))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
+    for _ in range(round(3 * fps)):
+        writer.write(source.read()[1])
+    writer.release()
+    return path
+
+
+def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
+    broker: AnyBroker, tmp_path: Path, strangers_clip: Path, vision: Vision
+) -> None:
+    """The picture shows one face that the detector finds; the broker keeps no copy and the door's disk has none."""
+    state = tmp_path / "state"
+    with listening(config_for(broker)) as (heard, pictures):
+        Daemon(door(state, strangers_clip, config_for(broker), snapshots=ON)).run(threading.Event())
+        wait_until(lambda: bool(pictures), "a picture")
+    (event,) = [event for event in records(heard, Event) if event.kind is EventKind.UNKNOWN]
+    ((event_id, jpeg),) = pictures
+    assert event_id == event.id
+    assert jpeg.startswith(JPEG)
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    (face,) = vision.detector.detect(Frame(pixels, 0, 0))
+    assert vision.reader.read(Frame(pixels, 0, 0), face).embedding is not None
+    files = [path for path in state.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if JPEG in path.read_bytes() or jpeg[100:200] in path.read_bytes()]
+    with listening(config_for(broker)) as (_, later):
+        pass
+    assert later == []
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, protocol: str) -> None:
+    """The event waits for its session, the picture does not."""
+    pictures: list[str] = []
+    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker), site="test") as fleet:
+        mqtt = config_for(broker, protocol=protocol)
+        missed, heard = (an_event("front", number, kind=EventKind.UNKNOWN) for number in (1, 2))
+
+        def take(_door: Topics, event_id: str, _jpeg: bytes) -> None:
+            pictures.append(event_id)
+            if event_id == heard.id:
+                subscriber.stop()
+
+        with Subscriber(mqtt, session="mine", on_snapshot=take):
+            pass
+        fleet.show("front", missed, JPEG)
+        with Subscriber(mqtt, session="mine", on_snapshot=take) as subscriber:
+            fleet.show("front", heard, JPEG)
+            events = [message.record for message in subscriber.messages(8.0)]
+        assert missed in events
+    assert pictures == [heard.id]
+
+
+def test_a_door_that_was_not_told_to_sends_no_picture(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:
+    with listening(config_for(broker)) as (heard, pictures):
+        Daemon(door(tmp_path / "state", strangers_clip, config_for(broker))).run(threading.Event())
+        wait_until(lambda: len(records(heard, Event)) == 3, "started, unknown, stopped")
+    assert pictures == []
+
+
+def test_without_a_broker_the_event_is_kept_and_the_picture_is_not(tmp_path: Path, strangers_clip: Path) -> None:
+    mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
+    Daemon(door(tmp_path, strangers_clip, mqtt, snapshots=ON)).run(threading.Event())
+    assert [event.kind for event in stored(tmp_path)] == ["started", "unknown", "stopped"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and JPEG in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "ok", "told"),
+    [
+        ('url = "mqtt://localhost:1"', True, "faces go to mqtt://localhost:1, of unknown"),
+        ('url = "mqtt://broker.local:1"\ninsecure = true', False, "FACES IN THE CLEAR"),
+    ],
+)
+def test_check_says_loudly_when_faces_go_unencrypted(tmp_path: Path, mqtt: str, ok: bool, told: str) -> None:
+    config = tmp_path / "door.toml"
+    base = f'site = "s"\ndoor = "d"\nstate_folder = "{tmp_path}"\n[camera]\nsource = "{tmp_path}"\n[mqtt]\n{mqtt}\n'
+    config.write_text(f'{base}[snapshots]\nkinds = ["unknown"]\n')
+    (found,) = [finding for finding in check(config) if finding.what == "snapshots"]
+    assert (found.state is State.OK) is ok
+    assert told in found.detail
+    config.write_text(base)
+    assert not [finding for finding in check(config) if finding.what == "snapshots"]

@@ -1,0 +1,101 @@
+"""A door with everything that Home Assistant can show, and one example of whatever it may publish."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.core.config import DoorConfig, HomeAssistantConfig, LockConfig, ReleaseConfig, SnapshotsConfig
+from edge.core.timestamps import instant
+from edge.events.factory import system_event
+from edge.events.schema import (
+    ACCESS_KINDS,
+    VERSION,
+    CameraState,
+    Event,
+    EventKind,
+    GalleryRef,
+    Health,
+    LockState,
+    Occupancy,
+    PersonRef,
+    Presence,
+    Record,
+    ReleaseReport,
+    StageTiming,
+    Status,
+)
+from edge.events.topics import Channel, Topics
+from support.mqtt_brokers import DOOR, IDS, T0_NS
+
+FRONT = DoorConfig(
+    site="home",
+    door="front",
+    home_assistant=HomeAssistantConfig(),
+    release=ReleaseConfig(),
+    lock=LockConfig(pin=17),
+    snapshots=SnapshotsConfig(kinds=("unknown",)),
+)
+BARE = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
+TOPICS = Topics("home", "front")
+ANNA = PersonRef(id="anna", name='Änna "the <Boss>"')
+HEALTH = Health(
+    v=VERSION,
+    door="front",
+    at=instant(T0_NS),
+    uptime_s=1.5,
+    camera=CameraState.WORKING,
+    fps=14.9,
+    frames=100,
+    dropped=2,
+    stages={"detect": StageTiming(runs=30, median_ms=1.4, p95_ms=2.0)},
+    rejects={"quality": {"too small": 3}},
+    temperature_c=51.5,
+    outbox_depth=3,
+    gallery=GalleryRef(version="7"),
+    models={},
+    problems=("the clock is not set",),
+    lock=LockState.LOCKED,
+)
+RELEASE = ReleaseReport(
+    v=VERSION,
+    door="front",
+    release=12,
+    applied_at=instant(T0_NS),
+    ok=True,
+    reason="release 12: 40 people",
+    people=40,
+    gallery=GalleryRef(version="7"),
+    models={},
+)
+
+
+def an_event_of(kind: EventKind, person: PersonRef | None = None, reason: str = "because") -> Event:
+    """A small event of any kind with a fresh id."""
+    event = system_event(EventKind.STARTED, reason, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
+    return msgspec.structs.replace(event, kind=kind, person=person)
+
+
+def a_status(status: Presence) -> Status:
+    return Status(v=VERSION, door="front", status=status, reason="test", since=None)
+
+
+def an_occupancy(somebody: bool | None) -> Occupancy:
+    return Occupancy(v=VERSION, door="front", at=instant(T0_NS), somebody=somebody)
+
+
+def examples() -> list[tuple[Channel, Record]]:
+    """Every kind of event, with and without somebody, and every report with all that can be null both ways."""
+    nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
+    none_yet = msgspec.structs.replace(RELEASE, release=None, applied_at=None, ok=False, people=None, gallery=None)
+    return [
+        *((Channel.EVENTS, an_event_of(kind)) for kind in EventKind),
+        *((Channel.EVENTS, an_event_of(kind, ANNA)) for kind in sorted(ACCESS_KINDS)),
+        *((Channel.STATUS, a_status(status)) for status in Presence),
+        *((Channel.PRESENCE, an_occupancy(somebody)) for somebody in (True, False, None)),
+        *((Channel.HEALTH, msgspec.structs.replace(HEALTH, camera=camera)) for camera in CameraState),
+        *((Channel.HEALTH, msgspec.structs.replace(HEALTH, lock=lock)) for lock in LockState),
+        (Channel.HEALTH, nothing),
+        (Channel.RELEASE, RELEASE),
+        (Channel.RELEASE, msgspec.structs.replace(RELEASE, ok=False, reason="release 13: damaged " * 40)),
+        (Channel.RELEASE, none_yet),
+    ]

@@ -1,0 +1,42 @@
+"""Made-up faces, tracks and vectors for tests of the pure stages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.core.records import Box, Face, Floats, Quality, Sample, Track
+
+DIMENSION = 192
+GOOD = Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
+BLURRED = Quality(0.0, 60.0, 0.0, 0.0, 0.0, 1.0, "blurred")
+
+
+def face(x: float, y: float, side: float = 100.0) -> Face:
+    """A square face with its centre at (x, y)."""
+    half = side / 2
+    box = Box(x - half, y - half, x + half, y + half)
+    eyes = [[x - side / 5, y], [x + side / 5, y], [x, y + side / 5], [x, y + side / 3], [x - half, y], [x + half, y]]
+    return Face(box, np.array(eyes, np.float32), 0.9)
+
+
+def track(number: int = 1, *, t_ns: int = 0, lost: bool = False) -> Track:
+    """A track seen at one moment."""
+    return Track(number, face(320, 240), first_ns=0, last_ns=t_ns, hits=1, lost=lost)
+
+
+def direction(axis: int) -> Floats:
+    """One of the D perpendicular unit vectors: people who have nothing in common (distance 2)."""
+    vector = np.zeros(DIMENSION, np.float32)
+    vector[axis] = 1
+    return vector
+
+
+def towards(start: Floats, end: Floats, distance_sq: float) -> Floats:
+    """The unit vector at `distance_sq` from `start`, in the plane of the perpendicular `start` and `end`."""
+    cosine = 1 - distance_sq / 2
+    return np.asarray(cosine * start + np.sqrt(1 - cosine**2) * end, np.float32)
+
+
+def sample(embedding: Floats | None, quality: Quality = GOOD) -> Sample:
+    """One look with this embedding, or a refused one."""
+    return Sample(embedding, quality if embedding is not None else BLURRED, None)

@@ -1,0 +1,202 @@
+"""A fleet that talks: doors as a broker's clients see them, one connection for all of them.
+
+To have something to look at:  python tests/support/monitor_fleet.py mqtt://localhost:1883
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from edge.core.config import MqttConfig
+from edge.core.timestamps import instant
+from edge.core.uuid7 import Uuid7Source
+from edge.events.schema import (
+    CameraState,
+    Event,
+    EventKind,
+    GalleryRef,
+    Health,
+    Occupancy,
+    PersonRef,
+    Presence,
+    Record,
+    ReleaseReport,
+    StageTiming,
+    Status,
+    encode,
+)
+from edge.events.topics import Channel, Topics
+from edge.mqtt.connect import connect
+from edge.mqtt.connection import Connection
+from edge.mqtt.messages import Outgoing
+
+_IDS = Uuid7Source()
+_NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger Dijkstra")
+_KINDS = (EventKind.DOOR_OPEN, EventKind.DOOR_OPEN, EventKind.DENIED, EventKind.UNKNOWN)
+_MODELS = {"detector": "0f3e11aa", "embedder": "9a7c03de", "landmarks": "77b1c20e"}
+GALLERY = "9f2c41d07ab3" + "5e" * 26  # a version is the sha256 of a file
+
+
+def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None = None, name: str = "") -> Event:
+    """One of somebody; who and what follow from the number."""
+    kind = kind or _KINDS[number % len(_KINDS)]
+    name = name or _NAMES[number % len(_NAMES)]
+    known = kind in (EventKind.DOOR_OPEN, EventKind.DENIED)
+    now_ns = time.time_ns()
+    return Event(
+        v=1,
+        id=_IDS.new(now_ns // 10**6),
+        seq=number + 1,
+        door=door,
+        kind=kind,
+        at=instant(now_ns),
+        published_at=instant(now_ns),
+        person=PersonRef(id=name.split()[0].lower(), name=name) if known else None,
+        distance_sq=0.3 + number % 50 / 100,
+        threshold_sq=0.93,
+        runner_up_sq=1.6,
+        samples=4,
+        quality=0.8,
+        reason=reason or {"door-open": "within-threshold", "denied": "outside-schedule"}.get(kind, "beyond-threshold"),
+        rule="staff" if known else None,
+        track=number,
+        box=None,
+        clock_synced=True,
+        gallery=GalleryRef(version=GALLERY),
+        models=_MODELS,
+    )
+
+
+def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
+    """How a door is doing; every figure sways with the number."""
+    sway = number % 17
+    stages = {"detector": 1.9, "landmarks": 1.1, "embedder": 3.2, "tracker": 0.1}
+    return Health(
+        v=1,
+        door=door,
+        at=instant(time.time_ns()),
+        uptime_s=3600.0 * 30 + number,
+        camera=CameraState.LOST if problems else CameraState.WORKING,
+        fps=14 + sway / 10,
+        frames=number * 150,
+        dropped=3,
+        stages={name: StageTiming(runs=90, median_ms=ms + sway / 30, p95_ms=ms * 2) for name, ms in stages.items()},
+        rejects={},
+        temperature_c=51 + sway / 2,
+        outbox_depth=sway if problems else 0,
+        gallery=GalleryRef(version=GALLERY),
+        models=_MODELS,
+        problems=tuple(problems),
+    )
+
+
+def a_status(door: str, status: Presence = Presence.ONLINE, reason: str = "connected") -> Status:
+    return Status(v=1, door=door, status=status, reason=reason, since=instant(time.time_ns()))
+
+
+def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = "applied") -> ReleaseReport:
+    return ReleaseReport(
+        v=1,
+        door=door,
+        release=release,
+        applied_at=instant(time.time_ns()) if release else None,
+        ok=ok,
+        reason=reason,
+        people=230,
+        gallery=GalleryRef(version=GALLERY),
+        models=_MODELS,
+    )
+
+
+def a_presence(door: str, somebody: bool | None = True) -> Occupancy:
+    return Occupancy(v=1, door=door, at=instant(time.time_ns()), somebody=somebody)
+
+
+class Fleet:
+    """A connection that speaks for every door; a context manager."""
+
+    def __init__(self, mqtt: MqttConfig, site: str = "works") -> None:
+        self._mqtt = mqtt
+        self._site = site
+        self._connection: Connection | None = None
+
+    def say(self, door: str, record: Record) -> None:
+        """Publish as that door does; returns when the broker has it."""
+        self.post(door, record)
+        self.settle()
+
+    def post(self, door: str, record: Record) -> None:
+        """Publish; `settle` sees to the rest."""
+        channel = {
+            Event: Channel.EVENTS,
+            Status: Channel.STATUS,
+            Health: Channel.HEALTH,
+            ReleaseReport: Channel.RELEASE,
+            Occupancy: Channel.PRESENCE,
+        }[type(record)]
+        self.raw(Topics(self._site, door).of(channel), encode(record), retain=channel is not Channel.EVENTS)
+
+    def show(self, door: str, event: Event, jpeg: bytes) -> None:
+        """Publish an event, and a picture of it after it."""
+        self.post(door, event)
+        self.raw(Topics(self._site, door).snapshot(event.id), jpeg)
+        self.settle()
+
+    def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert self._connection is not None
+        self._connection.publish(Outgoing(topic, payload, qos=1, retain=retain))
+        self._open += 1
+
+    def settle(self, within_s: float = 5.0) -> None:
+        """Until the broker has acknowledged everything."""
+        assert self._connection is not None
+        deadline = time.monotonic() + within_s
+        while self._open and time.monotonic() < deadline:
+            self._connection.spin(0.1)
+            self._open -= len(self._connection.receipts())
+        assert not self._open
+
+    def nap(self, until: float) -> None:
+        """Take receipts until a moment of time.monotonic()."""
+        assert self._connection is not None
+        while (left_s := until - time.monotonic()) > 0:
+            self._connection.spin(left_s)
+            self._open -= len(self._connection.receipts())
+
+    def __enter__(self) -> Self:
+        self._connection, _ = connect(self._mqtt, client_id=f"fleet-{time.time_ns()}")
+        self._open = 0
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._connection is not None
+        self._connection.close()
+
+
+def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "roof", "canteen", "archive")) -> None:
+    """Talk until stopped: two events a second, health of all doors every ten, one offline, one in trouble."""
+    with Fleet(MqttConfig(url=url)) as fleet:
+        for i, door in enumerate(doors):
+            gone = i == 2
+            fleet.post(door, a_status(door, *((Presence.OFFLINE, "the connection was lost") if gone else ())))
+            fleet.post(door, a_release(door, 41 + (i != 3)))
+        for i in itertools.count():
+            door = doors[i * 3 % len(doors)]
+            if i % 20 == 0:
+                for j, each in enumerate(doors):
+                    problems = ["camera: no frame for 12 s"] if j == 4 else []
+                    fleet.post(each, a_health(each, i + j, problems=problems))
+            fleet.post(door, an_event(door, i))
+            fleet.post(door, a_presence(door, i % 3 == 0))
+            fleet.nap(time.monotonic() + 0.5)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,227 @@
+"""Brokers and records for the messaging tests: real Mosquitto where it is installed, the embedded one always."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import pytest
+
+from edge.core.config import MqttConfig
+from edge.core.uuid7 import Uuid7Source
+from edge.events.factory import Circumstances, system_event
+from edge.events.schema import Event, EventKind
+from edge.mqtt.embedded_broker import EmbeddedBroker
+
+DEADLINE_S = 20.0
+T0_NS = 1_700_000_000_123_456_789
+DOOR = Circumstances(door="front", clock_synced=True, gallery_version="7", models=(("embedder", "0123abcd"),))
+IDS = Uuid7Source()
+
+# Where a broker sits, Debian keeps it out of an ordinary user's PATH.
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+
+
+def an_event(reason: str = "test") -> Event:
+    """A small event with a fresh id."""
+    return system_event(EventKind.STARTED, reason, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
+
+
+def announce(count: int) -> Event:
+    """The event that says how many were dropped."""
+    return system_event(
+        EventKind.EVENTS_DROPPED, f"{count} lost", id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR, dropped=count
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Poll until a condition holds; fail with `what` when it does not in time."""
+    end = time.monotonic() + deadline_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
+        pause.wait(0.005)
+
+
+class Mosquitto:
+    """A real Mosquitto on a port of its own; `conf` holds further lines of its configuration."""
+
+    def __init__(self, folder: Path, port: int = 0, conf: str = "allow_anonymous true\n") -> None:
+        self.port = port or free_port()
+        self._file = folder / f"mosquitto-{self.port}.conf"
+        stay = "user root\n" if os.getuid() == 0 else ""  # or it becomes a user who may not read the test's folder
+        self._file.write_text(f"listener {self.port} 127.0.0.1\n{stay}{conf}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        if MOSQUITTO is None:
+            pytest.skip("mosquitto is not installed")
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: answers(self.port), "mosquitto takes connections")
+
+    def close(self) -> None:
+        """Kill it without a goodbye, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+AnyBroker = Mosquitto | EmbeddedBroker
+BROKERS = [pytest.param("mosquitto", marks=needs_mosquitto), "embedded"]
+
+
+def make_broker(kind: str, folder: Path, port: int = 0) -> AnyBroker:
+    """One that is not started yet, on a port that is known already."""
+    return Mosquitto(folder, port) if kind == "mosquitto" else EmbeddedBroker(port or free_port())
+
+
+def config_for(broker: AnyBroker, port: int | None = None, **changes: object) -> MqttConfig:
+    """How to reach a broker, or a relay to it on another port."""
+    known: dict[str, object] = {"protocol": "3.1.1"} if isinstance(broker, EmbeddedBroker) else {}
+    return MqttConfig(url=f"mqtt://127.0.0.1:{port or broker.port}", **(known | changes))  # type: ignore[arg-type]
+
+
+class Relay:
+    """A TCP relay to a broker: a network that can break, swallow or stop.
+
+    Attributes:
+        cut_after: cut the connection when so many bytes of the client have passed; None never does.
+        swallow: throw away what the client sends, as a dead network does.
+        swallowed: what was thrown away.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._server: socket.socket | None = None
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.port = free_port()
+        self.cut_after: int | None = None
+        self.swallow = False
+        self.swallowed = b""
+
+    def start(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection at once, without a goodbye."""
+        for pair in self._pairs:
+            _reset(*pair)
+        self._pairs.clear()
+
+    def close(self) -> None:
+        """Take no more connections, and break those there are."""
+        if self._server is not None:
+            with contextlib.suppress(OSError):
+                self._server.shutdown(socket.SHUT_RDWR)
+            self._server.close()
+            self._server = None
+        self.cut()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self, server: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            try:
+                broker = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            self._pairs.append((client, broker))
+            for source, sink, outward in ((client, broker, True), (broker, client, False)):
+                threading.Thread(target=self._copy, args=(source, sink, outward), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket, outward: bool) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(256):
+                if outward and self.swallow:
+                    self.swallowed += data
+                    continue
+                sink.sendall(data)
+                passed += len(data)
+                if outward and self.cut_after is not None and passed >= self.cut_after:
+                    self.cut_after = None
+                    break
+        _reset(source, sink)
+
+
+def read_packet(stream: BinaryIO) -> tuple[int, bytes]:
+    """One MQTT packet of at most 16 kB: its first byte and its body.
+
+    Raises:
+        ConnectionResetError: the client has hung up.
+    """
+    head = stream.read(2)
+    if len(head) < 2:
+        raise ConnectionResetError
+    size = head[1]
+    if size & 0x80:
+        size = (size & 0x7F) | stream.read(1)[0] << 7
+    return head[0], stream.read(size)
+
+
+def _reset(*sockets: socket.socket) -> None:
+    for sock in sockets:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+        sock.close()

@@ -1,0 +1,89 @@
+"""One of everything that a door publishes, said by a real publisher and heard with all that MQTT 5 tells about it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import paho.mqtt.client as paho
+from contracting.examples import EXAMPLES
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.core.config import OutboxConfig
+from edge.core.uuid7 import Uuid7Source
+from edge.events.schema import Challenge, Event, Health, Occupancy, Open, ReleaseReport
+from edge.events.snapshot import Snapshot
+from edge.events.topics import Channel, Topics
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.send_queue import Link
+from edge.outbox.outbox import Outbox
+from support.mqtt_brokers import Mosquitto, announce, config_for, wait_until
+
+FRONT = Topics("home", "front")
+PICTURE = b"\xff\xd8 a picture \xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One message; `expiry_s` is what is left of its life, None: it has no end."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retained: bool
+    expiry_s: int | None
+
+
+def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
+    """Have a door say every example of the contract, and a picture, over a real Mosquitto."""
+    heard: list[Heard] = []
+    subscribed, over = threading.Event(), threading.Event()
+
+    def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
+        expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
+        heard.append(Heard(message.topic, bytes(message.payload), message.qos, message.retain, expiry_s))
+        if message.topic == FRONT.of(Channel.STATUS) and b'"offline"' in message.payload:
+            over.set()
+
+    ear = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    ear.on_message = on_message
+    ear.on_subscribe = lambda *_: subscribed.set()
+    with (
+        Mosquitto(folder) as broker,
+        Outbox(folder / "everything.sqlite", OutboxConfig(), announce=announce) as outbox,
+    ):
+        ear.connect("127.0.0.1", broker.port)
+        ear.loop_start()
+        ear.subscribe("threshold/#", options=SubscribeOptions(qos=1, retainAsPublished=True))
+        assert subscribed.wait(5)
+        publisher = Publisher(
+            config_for(broker, signing_key=signing_key), FRONT, outbox, on_open_expired=lambda message, why: None
+        )
+        with publisher:
+            wait_until(lambda: publisher.state.link is Link.ONLINE, "online")
+            now_ns = time.monotonic_ns()
+            for example in (example for examples in EXAMPLES.values() for example in examples):
+                _say(publisher, outbox, example.record, now_ns)
+            publisher.snapshot(Snapshot(Uuid7Source().new(0), 1, PICTURE, now_ns + 60 * 10**9))
+        assert over.wait(5)
+        ear.disconnect()
+        ear.loop_stop()
+    return heard
+
+
+def _say(publisher: Publisher, outbox: Outbox, record: object, now_ns: int) -> None:
+    if isinstance(record, Event):
+        outbox.append(record)
+    elif isinstance(record, Open):
+        publisher.open(record, now_ns)
+    elif isinstance(record, Challenge):
+        publisher.challenge(record, now_ns + 6 * 10**9)
+    elif isinstance(record, ReleaseReport):
+        publisher.release(record)
+    elif isinstance(record, Occupancy):
+        publisher.presence(record)
+    elif isinstance(record, Health):
+        publisher.health(record)

@@ -1,0 +1,248 @@
+"""Grouping against slow references, on made-up vectors; the sheet and the projector's files with real photos."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cluster import cluster, main
+from numpy.typing import NDArray
+from support.release_signer import refusal_of
+from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from threshold_tools.cluster import density as density_module
+from threshold_tools.cluster.density import density
+from threshold_tools.cluster.kmeans import kmeans
+from threshold_tools.cluster.projector import photo_px
+from threshold_tools.cluster.score import score
+from threshold_tools.embeddings import Vectors, save_vectors
+
+from edge.core.records import Floats
+
+
+def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tuple[Floats, NDArray[np.intp]]:
+    """So many unit vectors of each person, around a centre of their own."""
+    rng = np.random.default_rng(seed)
+    own = np.repeat(np.arange(len(counts)), counts)
+    centres = rng.normal(size=(len(counts), size))
+    vectors = centres[own] / np.linalg.norm(centres[own], axis=1, keepdims=True) + rng.normal(
+        0, noise, (len(own), size)
+    )
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), own
+
+
+def stored(path: Path, counts: list[int], noise: float = 0.02, *, embedder: str = EMBEDDER, flat: bool = False) -> Path:
+    """As tools/embed.py writes them; one more photo has no face."""
+    vectors, own = crowd(counts, noise)
+    paths = [f"{number}.jpg" if flat else f"p{who}/{number}.jpg" for number, who in enumerate(own.tolist())]
+    embedding = np.concatenate([vectors, np.zeros_like(vectors[:1])])
+    found = np.append(np.ones(len(vectors), bool), False)
+    save_vectors(path, Vectors(embedding, found, [*paths, "wall.jpg" if flat else "p0/wall.jpg"], embedder))
+    return path
+
+
+def same_groups(one: NDArray[np.intp], two: NDArray[np.intp]) -> bool:
+    """Whether two labellings differ in their numbers only."""
+    pairs = set(zip(one.tolist(), two.tolist(), strict=True))
+    return len(pairs) == len(set(one.tolist())) == len(set(two.tolist()))
+
+
+def slow_density(vectors: Floats, near_sq: float, least: int) -> NDArray[np.intp]:
+    """DBSCAN as it is told: from a core to all in reach, and on from every core among them."""
+    gaps = np.sum((vectors[:, None].astype(np.float64) - vectors[None]) ** 2, axis=2)
+    near = gaps <= near_sq
+    core = near.sum(axis=1) >= least
+    labels = np.arange(len(vectors)) + len(vectors)
+    for first in np.flatnonzero(core):
+        if labels[first] >= len(vectors):
+            waiting = [int(first)]
+            while waiting:
+                row = waiting.pop()
+                labels[row] = first
+                waiting += [int(n) for n in np.flatnonzero(near[row] & core) if labels[n] >= len(vectors)]
+    for row in np.flatnonzero(~core & (near & core).any(axis=1)).tolist():
+        labels[row] = labels[min(np.flatnonzero(near[row] & core), key=lambda other: gaps[row, other])]
+    return labels.astype(np.intp)
+
+
+class TestDensity:
+    @pytest.mark.parametrize("least", [1, 2, 4, 7])
+    @pytest.mark.parametrize("near_sq", [0.1, 0.5, 0.9, 1.3])
+    def test_it_is_what_going_from_photo_to_photo_says(
+        self, monkeypatch: pytest.MonkeyPatch, least: int, near_sq: float
+    ) -> None:
+        monkeypatch.setattr(density_module, "_BLOCK", 7)  # many blocks, the last one not full
+        vectors = crowd([1, 9, 4, 1, 20, 2, 3, 14], 0.13)[0]
+        assert same_groups(density(vectors, near_sq, least), slow_density(vectors, near_sq, least))
+
+    def test_people_who_are_apart_are_told_apart(self) -> None:
+        vectors, own = crowd([1, 9, 4, 1, 20], 0.02)
+        assert same_groups(density(vectors, 0.3, 2), own)
+
+    def test_a_chain_of_near_photos_is_one_person(self) -> None:
+        angles = np.arange(0, 3, 0.1)
+        vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        assert len(set(density(vectors, 0.011, 2).tolist())) == 1
+        assert len(set(density(vectors, 0.009, 2).tolist())) == len(angles)
+
+    def test_a_photo_between_two_people_does_not_join_them(self) -> None:
+        """Near one photo of each, it is no company of its own: it goes with the nearer."""
+        angles = np.array([0, 0.01, 0.02, 0.03, 0.101, 0.2, 0.298, 0.37, 0.38, 0.39])
+        vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        assert density(vectors, 0.0102, 4).tolist() == [0] * 5 + [1] * 5
+
+    def test_equal_photos_are_one_person_however_strict(self) -> None:
+        assert density(np.repeat(crowd([1], 0)[0], 5, axis=0), 1e-6, 2).tolist() == [0] * 5
+
+
+class TestKmeans:
+    def test_people_who_are_apart_are_told_apart(self) -> None:
+        vectors, own = crowd([8, 9, 4, 7, 20], 0.02)
+        assert same_groups(kmeans(vectors, 5, 0), own)
+
+    def test_in_the_end_every_photo_is_in_the_nearest_cluster(self) -> None:
+        vectors = crowd([30] * 5, 0.25)[0]
+        labels = kmeans(vectors, 5, 0)
+        means = np.stack([vectors[labels == number].mean(axis=0) for number in range(5)])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        assert labels.tolist() == np.argmax(vectors @ means.T, axis=1).tolist()
+
+    @pytest.mark.parametrize("k", [1, 2, 30, 31])
+    def test_no_cluster_is_empty(self, k: int) -> None:
+        vectors = np.concatenate([np.repeat(crowd([1], 0)[0], 20, axis=0), crowd([11], 0.5)[0]])
+        assert sorted(set(kmeans(vectors, k, 3).tolist())) == list(range(k))
+
+    def test_a_seed_gives_the_same_clusters_again(self) -> None:
+        vectors = crowd([9] * 8, 0.4)[0]
+        assert kmeans(vectors, 8, 5).tolist() == kmeans(vectors, 8, 5).tolist()
+        assert kmeans(vectors, 8, 5).tolist() != kmeans(vectors, 8, 6).tolist()
+
+
+class TestScore:
+    def test_it_is_what_going_through_all_pairs_says(self) -> None:
+        rng = np.random.default_rng(2)
+        labels, people = rng.integers(0, 9, 60), rng.integers(0, 7, 60) * 2
+        labels[-1] = 9  # alone
+        pairs = list(itertools.combinations(range(60), 2))
+        together = np.array([labels[a] == labels[b] for a, b in pairs])
+        mated = np.array([people[a] == people[b] for a, b in pairs])
+        most = [np.bincount(people[labels == number]).max() for number in range(10)]
+        got = score(labels, people)
+        assert got.people == len(set(people.tolist()))
+        assert got.purity == pytest.approx(sum(most) / 60)
+        assert got.purity_in_company == pytest.approx((sum(most) - 1) / 59)
+        assert got.precision == pytest.approx((together & mated).sum() / together.sum())
+        assert got.recall == pytest.approx((together & mated).sum() / mated.sum())
+        assert got.f == pytest.approx(2 / (1 / got.precision + 1 / got.recall))
+
+    def test_all_in_one_cluster_and_all_alone_are_the_extremes(self) -> None:
+        people = np.repeat(np.arange(4), 5)
+        one, alone = score(np.zeros(20, np.intp), people), score(np.arange(20), people)
+        assert (one.purity, one.recall) == (0.25, 1)
+        assert (alone.purity, alone.purity_in_company, alone.precision, alone.recall, alone.f) == (1, None, 1, 0, 0)
+
+
+class TestWhole:
+    def test_clusters_come_largest_first_and_those_alone_apart(self, tmp_path: Path) -> None:
+        report = cluster(stored(tmp_path / "x.npz", [3, 1, 5, 1])).report
+        assert [len(each) for each in report.clusters] == [5, 3]
+        assert all(path.startswith("p2/") for path in report.clusters[0])
+        assert report.alone == ["p1/3.jpg", "p3/9.jpg"]
+        assert (report.photos, report.without_face) == (11, ["p0/wall.jpg"])
+        assert report.score is not None
+        assert (report.score.people, report.score.purity, report.score.f) == (4, 1, 1)
+
+    def test_kmeans_takes_as_many_clusters_as_density_finds(self, tmp_path: Path) -> None:
+        report = cluster(stored(tmp_path / "x.npz", [3, 1, 5, 1]), method="kmeans").report
+        assert report.k == 4
+        assert report.score is not None
+        assert report.score.f == 1
+
+    def test_photos_in_no_folders_are_not_scored(self, tmp_path: Path) -> None:
+        report = cluster(stored(tmp_path / "x.npz", [3, 1, 5], flat=True)).report
+        assert report.score is None
+        assert [len(each) for each in report.clusters] == [5, 3]
+
+    def test_the_table_tells_clusters_and_scores(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        main([str(stored(tmp_path / "x.npz", [3, 1, 5]))])
+        told = capsys.readouterr().out
+        for word in ("8 photos in 2 clusters, 1 alone", "1 without a face", "purity 100.00 %", "F 100.00 %", "p2 5"):
+            assert word in told
+
+    def test_photos_go_in_and_a_sheet_and_the_projectors_files_come_out(
+        self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Real faces: two people, three photos."""
+        people = two_people(tmp_path / "people", photo)
+        put(people / "biden" / "wall.png", np.full((100, 100, 3), 90, np.uint8))
+        html, out = tmp_path / "o.html", tmp_path / "projector"
+        main([str(people), "--json", "--html", str(html), "--projector", str(out)])
+        report = json.loads(capsys.readouterr().out)
+        assert report["clusters"] == [["obama/1.png", "obama/2.png"]]
+        assert (report["alone"], report["without_face"]) == (["biden/1.png"], ["biden/wall.png"])
+        assert html.read_text().count("data:image/jpeg") == 3
+        for path in (html, out, out / "vectors.tsv", out / "metadata.tsv", out / "sprite.png"):
+            assert path.stat().st_mode & 0o077 == 0, path
+        assert "http" not in html.read_text().replace("http-equiv", "")
+        vectors = np.loadtxt(out / "vectors.tsv", delimiter="\t")
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+        assert (out / "metadata.tsv").read_text().splitlines() == [
+            "photo\tperson\tcluster",
+            "biden/1.png\tbiden\talone",
+            "obama/1.png\tobama\t1",
+            "obama/2.png\tobama\t1",
+        ]
+        sprite = cv2.imread(str(out / "sprite.png"))
+        assert sprite is not None
+        assert sprite.shape == (128, 128, 3)
+        assert [bool(cell.std() > 5) for cell in (sprite[:64, :64], sprite[:64, 64:], sprite[64:, :64])] == [True] * 3
+        assert sprite[64:, 64:].std() == 0  # there is no fourth photo
+        settings = (out / "projector_config.pbtxt").read_text()
+        assert all(name in settings for name in ("vectors.tsv", "metadata.tsv", "sprite.png", "image_dim: 64"))
+
+    def test_without_photos_names_stand_in_for_pictures(self, tmp_path: Path) -> None:
+        html, out = tmp_path / "o.html", tmp_path / "projector"
+        main([str(stored(tmp_path / "x.npz", [3, 1, 5])), "--html", str(html), "--projector", str(out)])
+        assert "p1/3.jpg" in html.read_text()
+        assert "<img" not in html.read_text()
+        assert not (out / "sprite.png").exists()
+        assert "sprite" not in (out / "projector_config.pbtxt").read_text()
+
+    def test_somebody_else_in_a_cluster_is_marked_and_shown_first(self, tmp_path: Path) -> None:
+        vectors = crowd([30], 0.02)[0]
+        paths = [f"a/{number:02}.jpg" for number in range(29)] + ["b/<0>.jpg"]
+        save_vectors(tmp_path / "x.npz", Vectors(vectors, np.ones(30, bool), paths, EMBEDDER))
+        main([str(tmp_path / "x.npz"), "--html", str(tmp_path / "o.html")])
+        assert '<ul><li class="other" title="b/&lt;0&gt;.jpg">' in (tmp_path / "o.html").read_text()
+
+    @pytest.mark.parametrize("count", [1, 2, 6922, 20_000, 1_000_000])
+    def test_a_sprite_is_never_larger_than_the_projector_takes(self, count: int) -> None:
+        side = int(np.ceil(np.sqrt(count)))
+        assert 1 <= photo_px(count) <= 64
+        assert side * photo_px(count) <= 8192
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["nowhere"], "nowhere: cannot be read"),
+            (["x.npz", "--html", "no/o.html"], "no such folder"),
+            (["x.npz", "--projector", "x.npz"], "is a file"),
+            (["x.npz", "--photos", "no"], "no: no such folder"),
+            (["x.npz", "--method", "kmeans", "--k", "5"], "only 4 photos with a face"),
+            (["other.npz"], "another embedder (0000"),
+        ],
+    )
+    def test_bad_input_is_one_line_and_code_two(self, tmp_path: Path, words: list[str], told: str) -> None:
+        stored(tmp_path / "x.npz", [3, 1])
+        stored(tmp_path / "other.npz", [3, 1], embedder="0" * 64)
+        assert told in refusal_of("cluster.py", words, tmp_path)
+
+    @pytest.mark.parametrize(
+        "words", [["--k", "3"], ["--near-sq", "0"], ["--near-sq", "4.1"], ["--least", "0"], ["--seed", "-1"]]
+    )
+    def test_what_makes_no_sense_is_refused(self, tmp_path: Path, words: list[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main([str(stored(tmp_path / "x.npz", [3, 1])), *words])

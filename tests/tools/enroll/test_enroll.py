@@ -1,0 +1,548 @@
+"""The keeper of the people folder: photos to a gallery."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import enroll
+import numpy as np
+import pytest
+from support.face_images import direction, face, towards
+from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from threshold_tools.enroll.cache import FILE, Cache
+from threshold_tools.enroll.consistency import TWIN_SHARE, Findings, centroid, distance_sq, judge, note_lookalikes
+from threshold_tools.enroll.consistency import Photo as Usable
+from threshold_tools.enroll.folder import Card, read_card, write_card
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY, Sight, fault, fingerprint, same_picture, sight
+from threshold_tools.photos import Look, PhotoReader
+
+from edge.core.config import DoorConfig
+from edge.core.errors import GalleryError, InputError
+from edge.core.records import Floats, Quality, Sample
+from edge.demo.run_demo import CLIP
+from edge.recognition.gallery import Gallery, load_gallery, save_gallery
+from edge.replay.replay import replay
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def people(tmp_path: Path, photo: Photo) -> Path:
+    return two_people(tmp_path / "people", photo)
+
+
+def enrolled(folder: Path, out: Path) -> Gallery:
+    enroll.enrol(folder, out, 1000)
+    return load_gallery(out, EMBEDDER)
+
+
+def test_the_folders_name_is_the_persons_id(people: Path, tmp_path: Path) -> None:
+    gallery = enrolled(people, tmp_path / "g")
+    assert [person.id for person in gallery.people] == ["biden", "obama"]
+
+
+def test_who_was_enrolled_is_recognised_in_a_clip_from_another_photo(people: Path, tmp_path: Path) -> None:
+    enrolled(people, tmp_path / "g")
+    first, second = replay(DoorConfig(site="a", door="b"), CLIP, tmp_path / "g")
+    assert (first.kind, first.person and first.person.id) == ("door-open", "obama")
+    assert second.kind == "unknown"
+
+
+def test_bad_photos_are_named_with_their_reasons_and_the_rest_goes_on(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = photo("obama2")
+    put(people / "obama" / "noise.png", np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
+    put(people / "obama" / "two.png", np.hstack([good, good]))
+    put(people / "obama" / "small.png", cv2.resize(good, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA))
+    put(people / "obama" / "soft.png", cv2.GaussianBlur(good, (0, 0), 8))
+    put(people / "obama" / "wrong.png", photo("astronaut"))
+    put(people / "stray.png", good)
+    (people / "obama" / "empty.jpg").touch()
+    (people / "obama" / "text.jpg").write_text("no picture")
+    (people / "ghost").mkdir()
+    (people / "ghost" / "empty.jpg").touch()
+    gallery = enrolled(people, tmp_path / "g")
+    assert [person.id for person in gallery.people] == ["biden", "obama"]
+    told = {Path(line.split(": ")[0]).name: line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()}
+    for name, reason in {
+        "noise.png": "no face",
+        "two.png": "several faces",
+        "small.png": "too small",
+        "soft.png": "blurred",
+        "wrong.png": "unlike the person's other photos",
+        "stray.png": "belongs to nobody",
+        "empty.jpg": "",
+        "text.jpg": "",
+        "ghost": "not enrolled",
+    }.items():
+        assert told[name].startswith(reason), name
+
+
+def test_a_photo_of_somebody_else_who_is_enrolled_is_told(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two against two: no majority tells which are right, but two of them are like Biden."""
+    put(people / "obama" / "3.png", photo("biden"))
+    put(people / "obama" / "4.png", np.ascontiguousarray(photo("biden")[:, ::-1]))
+    enrolled(people, tmp_path / "g")
+    told = capsys.readouterr().err
+    assert "unlike the person's other photos" in told or "like another person, biden" in told
+
+
+def test_one_person_under_two_ids_is_enrolled_once(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(people / "joe" / "1.png", np.ascontiguousarray(photo("biden")[:, ::-1]))
+    gallery = enrolled(people, tmp_path / "g")
+    assert [person.id for person in gallery.people] == ["biden", "obama"]
+    assert "joe: like another person, biden" in capsys.readouterr().err
+
+
+def test_two_photos_of_different_people_enrol_neither(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(people / "biden" / "2.png", photo("astronaut"))
+    gallery = enrolled(people, tmp_path / "g")
+    assert [person.id for person in gallery.people] == ["obama"]
+    assert "two photos that show different people" in capsys.readouterr().err
+
+
+def test_nobody_enrolled_writes_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "people" / "nobody" / "1.png", np.zeros((200, 200, 3), np.uint8))
+    with pytest.raises(InputError, match="nobody could be enrolled"):
+        enroll.enrol(tmp_path / "people", tmp_path / "g", 1000)
+    assert not (tmp_path / "g").exists()
+
+
+def test_the_tool_runs_as_a_script_from_anywhere(people: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "enroll.py", people, "--out", "g.safetensors"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 people from 3 photos, 0 problems" in done.stderr
+    assert load_gallery(tmp_path / "g.safetensors", EMBEDDER).info.people == 2
+
+
+def test_a_missing_folder_is_exit_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "enroll.py", "absent", "--out", "g"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "error: absent: no such folder\n")
+
+
+def say(*words: str | Path) -> None:
+    """As on the command line, in this process."""
+    enroll.main([str(word) for word in words])
+
+
+def looked_at(capsys: pytest.CaptureFixture[str]) -> tuple[int, int]:
+    """How many photos the last run looked at, and how many it knew from before."""
+    line = next(line for line in capsys.readouterr().err.splitlines() if "looked at" in line)
+    numbers = [int(word) for word in line.rpartition(": ")[2].split() if word.isdigit()]
+    return numbers[0], numbers[1]
+
+
+class TestCache:
+    def test_a_second_run_looks_at_nothing_and_makes_the_same_gallery(
+        self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        enrolled(people, tmp_path / "g")
+        assert looked_at(capsys) == (3, 0)
+        enrolled(people, tmp_path / "h")
+        assert looked_at(capsys) == (0, 3)
+        assert (tmp_path / "g").read_bytes() == (tmp_path / "h").read_bytes()
+
+    def test_only_what_is_new_or_changed_is_looked_at(
+        self, people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        enrolled(people, tmp_path / "g")
+        capsys.readouterr()
+        put(people / "eileen" / "1.png", photo("astronaut"))
+        put(people / "obama" / "1.png", photo("obama2")[10:, :].copy())
+        assert enrolled(people, tmp_path / "g").info.people == 3
+        assert looked_at(capsys) == (2, 2)
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
+    def test_a_truncated_cache_is_made_again(
+        self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
+    ) -> None:
+        enrolled(people, tmp_path / "g")
+        content = (people / FILE).read_bytes()
+        (people / FILE).write_bytes(content[: int(share * len(content))])
+        enrolled(people, tmp_path / "h")
+        assert (tmp_path / "g").read_bytes() == (tmp_path / "h").read_bytes()
+        capsys.readouterr()
+        enrolled(people, tmp_path / "h")
+        assert looked_at(capsys) == (0, 3)
+
+    def test_a_flipped_byte_never_reaches_the_gallery(self, people: Path, tmp_path: Path) -> None:
+        enrolled(people, tmp_path / "g")
+        content = (people / FILE).read_bytes()
+        for at in range(100, len(content), len(content) // 12):
+            damaged = bytearray(content)
+            damaged[at] ^= 0xFF
+            (people / FILE).write_bytes(bytes(damaged))
+            enrolled(people, tmp_path / "h")
+            assert (tmp_path / "g").read_bytes() == (tmp_path / "h").read_bytes(), at
+
+    def test_another_programs_file_in_its_place_is_replaced(self, people: Path, tmp_path: Path) -> None:
+        (people / FILE).write_text("not a database")
+        assert enrolled(people, tmp_path / "g").info.people == 2
+
+    def test_a_place_that_cannot_be_written_costs_only_time(
+        self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (people / FILE).mkdir()
+        assert enrolled(people, tmp_path / "g").info.people == 2
+        assert "nothing is remembered" in capsys.readouterr().err
+
+    def test_a_run_that_is_killed_has_kept_most_of_its_work(self, tmp_path: Path) -> None:
+        """Written in portions: what another process sees before the run has ended."""
+        look = Sight("too small", b"", 0.0, b"", b"", "")
+        with Cache(tmp_path / FILE, "models") as running:
+            for number in range(100):
+                running.put(str(number), look)
+            with Cache(tmp_path / FILE, "models") as after:
+                assert sum(after.get(str(number)) == look for number in range(100)) == 96
+
+    def test_no_cache_leaves_no_trace(self, people: Path, tmp_path: Path) -> None:
+        say(people, "--out", tmp_path / "g", "--no-cache")
+        assert not (people / FILE).exists()
+
+    def test_who_is_gone_is_wiped_from_it(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+        """Neither the vector nor the thumbnail of a removed person stays in the file."""
+        enrolled(people, tmp_path / "g")
+        vector = sight(PhotoReader(ENROL_QUALITY), photo("biden")).vector
+        pieces = [vector[at : at + 32] for at in range(0, len(vector), 32)]  # a page may end inside a vector
+        content = (people / FILE).read_bytes()
+        assert sum(piece in content for piece in pieces) > len(pieces) / 2
+        say("remove", people, "biden")
+        content = (people / FILE).read_bytes()
+        assert not any(piece in content for piece in pieces)
+
+
+class TestKeeping:
+    def test_a_card_names_the_person(self, people: Path, tmp_path: Path) -> None:
+        write_card(people / "biden", Card(id="joe", name='Joe "J" Müller', groups=("staff",)))
+        gallery = enrolled(people, tmp_path / "g")
+        assert [(person.id, person.name) for person in gallery.people] == [
+            ("joe", 'Joe "J" Müller'),
+            ("obama", "obama"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("card", "told"),
+        [
+            ("name = ", "not valid TOML"),
+            ("nmae = 'a'", "unknown field `nmae`; known are id, name"),
+            ("name = 3", "Expected `str"),
+            ("name = 'a\\tb'\n".replace("'", '"'), "regex"),
+            ("groups = 'staff'", "Expected `array"),
+            ("valid_from = 'soon'", "Invalid RFC3339 encoded date"),
+            ("valid_from = 2026-02-01\nvalid_until = 2026-01-01", "is before valid_from"),
+            ("id = 'obama'", "the id 'obama' belongs to"),
+        ],
+    )
+    def test_a_bad_card_is_told(self, people: Path, tmp_path: Path, card: str, told: str) -> None:
+        (people / "biden" / "person.toml").write_text(card)
+        with pytest.raises(InputError, match=r"obama|person\.toml") as caught:
+            enroll.enrol(people, tmp_path / "g", 1000)
+        assert told in str(caught.value)
+
+    def test_add_copies_what_can_serve_and_keeps_the_card(
+        self, people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(tmp_path / "face.png", photo("astronaut"))
+        put(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+        say("add", people, "eileen", tmp_path / "face.png", tmp_path / "wall.png", "--group", "crew")
+        say("add", people, "eileen", "--name", "Eileen", "--valid-until", "2027-01-31")
+        told = capsys.readouterr()
+        assert "wall.png: no face; not added" in told.err
+        assert "eileen: 1 of 1 photos can serve" in told.err
+        assert read_card(people / "eileen") == Card(
+            name="Eileen", groups=("crew",), valid_until=datetime.date(2027, 1, 31)
+        )
+        say("list", people, "--json")
+        assert json.loads(capsys.readouterr().out)[1] == {
+            "id": "eileen",
+            "name": "Eileen",
+            "groups": ["crew"],
+            "valid_from": None,
+            "valid_until": "2027-01-31",
+            "photos": 1,
+        }
+
+    def test_replace_enrols_anew_but_never_with_nothing(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+        put(tmp_path / "1.png", photo("obama3"))
+        put(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+        with pytest.raises(InputError, match=r"nothing was changed; wall\.png: no face"):
+            say("add", people, "obama", tmp_path / "wall.png", "--replace")
+        assert sorted(path.name for path in (people / "obama").iterdir()) == ["1.png", "2.png"]
+        say("add", people, "obama", tmp_path / "1.png", "--replace")
+        (kept,) = (people / "obama").iterdir()
+        assert kept.read_bytes() == (tmp_path / "1.png").read_bytes()
+
+    @pytest.mark.parametrize("person", ["../evil", "a/b", ".hidden", " a", "a\nb", ""])
+    def test_an_id_that_cannot_name_a_folder_is_refused(
+        self, people: Path, tmp_path: Path, photo: Photo, person: str
+    ) -> None:
+        put(tmp_path / "face.png", photo("astronaut"))
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(InputError, match="cannot be an id here"):
+            say("add", people, person, tmp_path / "face.png", "--no-cache")
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_face_cut_from_footage_enrols(self, tmp_path: Path) -> None:
+        """Who is cut out of the clip at one moment is recognised in it at all others."""
+        (tmp_path / "people").mkdir()
+        say("frames", tmp_path / "people", CLIP, "--person", "guest", "--at", "2.4")
+        enrolled(tmp_path / "people", tmp_path / "g")
+        first, second = replay(DoorConfig(site="a", door="b"), CLIP, tmp_path / "g")
+        assert (first.kind, first.person and first.person.id) == ("door-open", "guest")
+        assert second.kind == "unknown"
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["--at", "100"], "it ends at 8.9"),
+            (["--at", "2.4", "--box", "5000,10,20,20"], "lies outside the picture"),
+            (["--at", "2.4", "--at", "3", "--box", "1,1,20,20"], "one --at with it"),
+            (["--at", "2.4", "--box", "0,0,60,60"], "guest: nothing was changed; door-2"),
+        ],
+    )
+    def test_a_frame_that_cannot_serve_is_told_and_stores_nothing(
+        self, tmp_path: Path, words: list[str], told: str
+    ) -> None:
+        with pytest.raises(InputError, match=told):
+            say("frames", tmp_path, CLIP, "--person", "guest", *words)
+        assert not list(tmp_path.iterdir())
+
+    def test_of_several_faces_one_is_marked_by_hand(self, people: Path, tmp_path: Path, photo: Photo) -> None:
+        pair = np.hstack([cv2.resize(photo(name), (400, 500)) for name in ("biden", "obama2")])
+        writer = cv2.VideoWriter(str(tmp_path / "pair.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, pair.shape[1::-1])
+        for _ in range(3):
+            writer.write(pair)
+        writer.release()
+        with pytest.raises(InputError, match="several faces; say which with --box, one of ") as caught:
+            say("frames", people, tmp_path / "pair.avi", "--person", "guest", "--at", "0.1")
+        boxes = str(caught.value).rpartition("one of ")[2].split()
+        left = min(boxes, key=lambda box: int(box.split(",")[0]))
+        say("frames", people, tmp_path / "pair.avi", "--person", "biden", "--at", "0.1", "--box", left)
+        gallery = enrolled(people, tmp_path / "g")
+        assert [person.id for person in gallery.people] == ["biden", "obama"]
+
+    def test_remove_deletes_one_photo_or_the_person(self, people: Path) -> None:
+        say("remove", people, "obama", "--photo", "2.png")
+        assert [path.name for path in (people / "obama").iterdir()] == ["1.png"]
+        with pytest.raises(InputError, match=r"no photo called '\.\./biden/1\.png'"):
+            say("remove", people, "obama", "--photo", "../biden/1.png")
+        say("remove", people, "obama")
+        assert [path.name for path in people.iterdir()] == ["biden"]
+        with pytest.raises(InputError, match="nobody has the id 'obama'"):
+            say("remove", people, "obama")
+
+    def test_a_folder_named_like_a_command_is_reached_by_its_path(
+        self, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        people.rename(tmp_path / "list")
+        monkeypatch.chdir(tmp_path)
+        say("./list", "--out", "g")
+        assert load_gallery(tmp_path / "g", EMBEDDER).info.people == 2
+
+    def test_the_sheet_shows_every_photo_with_its_reason_and_escapes_names(
+        self, people: Path, tmp_path: Path, photo: Photo
+    ) -> None:
+        write_card(people / "biden", Card(name="<script>alert(1)</script>"))
+        put(people / "obama" / "wrong.png", photo("astronaut"))
+        put(people / "obama" / "again.jpg", photo("obama2"))
+        (people / "obama" / "empty.jpg").touch()
+        say(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
+        sheet = (tmp_path / "sheet.html").read_text()
+        assert sheet.count("<li ") == 6
+        assert sheet.count("data:image/jpeg;base64,") == 5
+        for told in ("unlike the person&#x27;s other photos", "the same picture as 1.png", "an empty file"):
+            assert told in sheet
+        assert "<script" not in sheet
+
+    def test_what_holds_faces_is_for_its_owner_alone(self, people: Path, tmp_path: Path) -> None:
+        say(people, "--out", tmp_path / "g", "--sheet", tmp_path / "sheet.html")
+        for path in (tmp_path / "g", tmp_path / "sheet.html", people / FILE):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+    def test_empty_person_folders_are_named(
+        self, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (people / "anna").mkdir()
+        (people / "carl").mkdir()
+        write_card(people / "carl", Card(groups=("staff",)))
+        (people / ".hidden").mkdir()
+        told = [f"{people / name}: no photo in this folder; nobody is enrolled from it" for name in ("anna", "carl")]
+        commands: list[list[str | Path]] = [["list", people], ["list", people, "--json"], [people, "--out", "g"]]
+        monkeypatch.chdir(tmp_path)
+        for words in commands:
+            say(*words)
+            lines = capsys.readouterr().err.splitlines()
+            assert [line for line in lines if "anna" in line or "carl" in line or "hidden" in line] == told
+
+
+def test_calibrated_thresholds_are_kept_when_somebody_is_added(
+    people: Path, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = enrolled(people, tmp_path / "g")
+    calibrated = np.array([0.7, 0.75], np.float32)
+    save_gallery(tmp_path / "calibrated", before.people, before.centroids, calibrated, EMBEDDER)
+    put(tmp_path / "eileen.png", photo("astronaut"))
+    say("add", people, "eileen", tmp_path / "eileen.png")
+    assert "calibrate again, or use --thresholds-from" in capsys.readouterr().err
+    say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "calibrated")
+    after = load_gallery(tmp_path / "h", EMBEDDER)
+    limits = {person.id: limit for person, limit in zip(after.people, after.thresholds_sq, strict=True)}
+    assert (limits["biden"], limits["obama"]) == tuple(calibrated)
+    assert limits["eileen"] == pytest.approx(0.725)
+    assert "1 new: how near strangers come to them is known after the next run" in capsys.readouterr().err
+    save_gallery(tmp_path / "other", before.people, before.centroids, calibrated, "0" * 64)
+    with pytest.raises(GalleryError, match="embedder"):
+        say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["g.npz", "g.html", "g.toml"])
+def test_a_gallery_under_the_suffix_of_another_file_is_refused(people: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"a gallery needs a name that ends in \.safetensors, not in \."):
+        say(people, "--out", tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_rate_beyond_the_table_is_told(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The strictest row of the embedder's table serves two people up to one stranger in 500,000."""
+    say(people, "--out", tmp_path / "g", "--one-stranger-in", "1000")
+    assert "warning" not in capsys.readouterr().err
+    say(people, "--out", tmp_path / "g", "--one-stranger-in", "10000000")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 1
+    assert "for one in 10,000,000 use tools/calibrate.py with --strangers" in told[0]
+
+
+def usable(name: str, vector: Floats, **other: bytes) -> Usable:
+    return Usable(Path(name), vector, 1.0, **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "reason", ["no-face", "too-small", "blurred", "turned-away", "tilted", "too-dark", "too-bright", "unclear"]
+)
+def test_every_reason_of_the_door_is_told_in_words(reason: str) -> None:
+    main = face(100, 100)
+    sample = Sample(None, Quality(0.0, 10, 50, 50, 0, 1, reason, 5, 0.9, 0.4), None)
+    words = fault(Look([main], main, sample, None))
+    assert words.split(" (")[0].replace(" ", "-") == {"tilted": "looking-up-or-down"}.get(reason, reason)
+
+
+class TestJudge:
+    def test_every_photo_has_the_same_say_in_the_centroid(self) -> None:
+        """Weights would give one clear photo of somebody else the word over the person's own dim ones."""
+        photos = [Usable(Path("a"), direction(0), 1.0), Usable(Path("b"), direction(1), 0.1)]
+        assert centroid(photos) == pytest.approx((direction(0) + direction(1)) / np.sqrt(2), abs=1e-6)
+
+    def test_a_person_copied_under_another_id_stays_enrolled_once(self) -> None:
+        """Every photo of the copy is like the original's and the reverse: that must not throw out both."""
+        anna = [towards(direction(0), direction(axis), 0.3) for axis in (1, 2, 3)]
+        findings = Findings()
+        kept = judge(
+            {
+                "anna": [usable(f"a{number}", vector) for number, vector in enumerate(anna)],
+                "copy": [usable(f"c{number}", vector) for number, vector in enumerate(anna)],
+            },
+            1.0,
+            findings,
+        )
+        assert {person: len(photos) for person, photos in kept.items()} == {"anna": 3}
+        assert findings.people["copy"].startswith("like another person, anna (distance 0.00)")
+
+    def test_lookalikes_stay_and_are_noted(self) -> None:
+        everybody = {"a": [usable("1", direction(0))], "b": [usable("2", towards(direction(0), direction(1), 0.8))]}
+        findings = Findings()
+        kept = judge(everybody, 1.0, findings)
+        note_lookalikes(kept, 0.7, findings)
+        assert (list(kept), findings.notes, findings.count) == (["a", "b"], {}, 0)
+        note_lookalikes(kept, 0.9, findings)
+        assert findings.notes["a"] == "looks like b (distance 0.80); gets a stricter threshold"
+
+    def test_of_two_copies_of_one_picture_the_better_one_stays(self) -> None:
+        better = Usable(Path("b"), direction(0), 0.9, print=bytes(31) + b"\x03")
+        worse = Usable(Path("a"), direction(0), 0.5, print=bytes(32))
+        findings = Findings()
+        kept = judge({"anna": [worse, better]}, 1.0, findings)
+        assert kept["anna"] == [better]
+        assert findings.photos == {Path("a"): "the same picture as b"}
+
+    def test_findings_are_those_of_comparing_one_by_one(self) -> None:
+        """Products by blocks find the same twins and mislabelled photos as a product for each photo."""
+        random = np.random.default_rng(7)
+        faces = [direction(axis) for axis in range(180)]
+        people: dict[str, list[Usable]] = {}
+        for number in range(150):
+            shown = number - 3 if number % 10 == 9 else number  # every tenth person is the one three before them
+            vectors = [towards(faces[shown], faces[random.integers(150, 180)], 0.2) for _ in range(3)]
+            if number % 7 == 3 and shown == number:
+                vectors.append(towards(faces[number - 1], faces[number], 0.3))  # of the person before
+            people[str(number)] = [usable(f"{number}/{i}", vector) for i, vector in enumerate(vectors)]
+        findings = Findings()
+        kept = judge(people, 1.5, findings)
+        twins, mislabelled = one_by_one(people, 1.5)
+        assert (len(twins), len(mislabelled) > 10) == (15, True)
+        assert {id_: told.split(" (")[0].rpartition(" ")[2] for id_, told in findings.people.items()} == twins
+        assert {str(path): told.split(" (")[0].rpartition(" ")[2] for path, told in findings.photos.items()} == (
+            mislabelled
+        )
+        assert list(kept) == [id_ for id_ in people if id_ not in twins]
+
+
+def one_by_one(people: dict[str, list[Usable]], limit_sq: float) -> tuple[dict[str, str], dict[str, str]]:
+    """Twins and mislabelled photos, each with whom they are like: the slow reference."""
+    kept: dict[str, Floats] = {}
+    twins = {}
+    for person, photos in people.items():
+        own = centroid(photos)
+        like = min(kept, key=lambda other: distance_sq(kept[other], own), default=None)
+        if like is not None and distance_sq(kept[like], own) < TWIN_SHARE * limit_sq:
+            twins[person] = like
+        else:
+            kept[person] = own
+    mislabelled = {}
+    for person in kept:
+        for photo in people[person]:
+            others = [other for other in kept if other != person]
+            like = min(others, key=lambda other: distance_sq(kept[other], photo.embedding))
+            rest = centroid([each for each in people[person] if each is not photo])
+            if distance_sq(kept[like], photo.embedding) <= min(limit_sq, distance_sq(rest, photo.embedding)):
+                mislabelled[str(photo.path)] = like
+    return twins, mislabelled
+
+
+def test_a_picture_stored_anew_or_resized_is_known_another_photo_is_not(photo: Photo) -> None:
+    first, other = (photo(name) for name in ("obama2", "obama3"))
+    again = np.asarray(cv2.resize(first, (80, 80)), np.uint8)
+    assert same_picture(fingerprint(first), fingerprint(again))
+    assert not same_picture(fingerprint(first), fingerprint(other))
+    assert not same_picture(b"", b"")
+
+
+def test_a_phone_s_picture_in_a_format_that_is_not_read_is_named_with_what_to_do(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (people / "obama" / "IMG_1.HEIC").write_bytes(b"x")
+    enrolled(people, tmp_path / "g")
+    assert "IMG_1.HEIC: HEIC is not read; save it as JPEG or PNG" in capsys.readouterr().err

@@ -1,0 +1,525 @@
+"""Error rates against slow references, on made-up people; and one run on real photos."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluate import evaluate, main
+from support.face_images import DIMENSION
+from support.release_signer import refusal_of
+from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from threshold_tools.evaluate import cross_validation, open_set_identification, verification
+from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_set
+from threshold_tools.evaluate.page import page
+from threshold_tools.evaluate.protocols import thinned
+from threshold_tools.evaluate.report import show
+from threshold_tools.evaluate.vectors import Photos, photos_of
+from threshold_tools.lab.classifiers import network
+from threshold_tools.lab.classifiers.registry import KINDS
+
+from edge.core.errors import InputError
+
+SPREAD = 6  # dimensions in which made-up people differ: few enough that they are mistaken for each other
+
+
+@pytest.fixture(autouse=True)
+def brief_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closed set trains twenty networks; a tenth of the steps tell made-up people apart as well."""
+    monkeypatch.setattr(network, "STEPS", 30)
+
+
+def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> Photos:
+    """People with so many photos each, around a centre of their own; a share `lost` without a face."""
+    rng = np.random.default_rng(seed)
+    vectors = np.zeros((sum(counts), DIMENSION), np.float32)
+    centres = rng.normal(size=(len(counts), SPREAD))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors[:, :SPREAD] = np.repeat(centres, counts, axis=0) + rng.normal(0, noise, (sum(counts), SPREAD))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = rng.random(len(vectors)) >= lost
+    vectors[~found] = 0
+    paths = [f"p{who:03d}/p{who:03d}_{n + 1:04d}.jpg" for who, count in enumerate(counts) for n in range(count)]
+    return photos_of(vectors, found, paths, EMBEDDER)
+
+
+def stored(path: Path, photos: Photos) -> Path:
+    """As tools/embed.py writes them."""
+    np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
+    return path
+
+
+def every_pair(photos: Photos) -> tuple[list[float], list[float], int]:
+    """Genuine and impostor distances, one pair at a time, and the mated pairs with failures."""
+    genuine: list[float] = []
+    impostor: list[float] = []
+    mated = 0
+    for one, two in itertools.combinations(range(len(photos)), 2):
+        same = photos.people[one] == photos.people[two]
+        mated += int(same)
+        if photos.found[one] and photos.found[two]:
+            gap = photos.vectors[one].astype(np.float64) - photos.vectors[two]
+            (genuine if same else impostor).append(float(gap @ gap))
+    return sorted(genuine), sorted(impostor), mated
+
+
+class TestAllPairs:
+    @pytest.mark.parametrize("lost", [0.0, 0.2])
+    def test_tar_at_a_far_is_what_going_through_all_pairs_says(
+        self, monkeypatch: pytest.MonkeyPatch, lost: float
+    ) -> None:
+        """At every wish, the most genuine pairs that any threshold accepts while it keeps to the FMR."""
+        monkeypatch.setattr(verification, "_BLOCK", 7)  # many blocks, the last one not full
+        photos = crowd([1, 4, 6, 2, 9, 3, 5], 0.2, lost=lost)
+        genuine, impostor, mated = every_pair(photos)
+        swept = verification.sweep(photos, laxest=0.5)
+        assert swept is not None
+        assert (len(swept.genuine_sq), swept.impostor_count, swept.mated) == (len(genuine), len(impostor), mated)
+        assert (mated > len(genuine)) == (lost > 0)
+        for fmr in (0.5, 0.1, 0.03, 0.01, 1 / len(impostor)):
+            allowed = [limit for limit in [0.0, *genuine] if np.mean(np.array(impostor) <= limit) <= fmr]
+            best = sum(distance <= allowed[-1] for distance in genuine)
+            limit = swept.threshold_sq(fmr)
+            assert swept.accepted(limit) == best
+            assert swept.fmr_at(limit) <= fmr
+            assert swept.fmr_at(limit) == pytest.approx(fmr, abs=1 / len(impostor))
+        assert swept.supports(1 / len(impostor))
+        assert not swept.supports(0.9 / len(impostor))
+
+    def test_det_and_eer_are_what_going_through_all_thresholds_says(self) -> None:
+        photos = crowd([4, 6, 2, 9, 3, 5], 0.35, lost=0.1)
+        genuine, impostor, mated = (np.array(each) for each in every_pair(photos))
+        swept = verification.sweep(photos)
+        assert swept is not None
+        for failures, total in ((False, len(genuine)), (True, int(mated))):
+            fmr, fnmr = swept.det(failures=failures)
+            near = 1e-6  # a distance equals itself whichever way it was computed
+            assert fmr == pytest.approx(np.array([(impostor <= limit + near).mean() for limit in genuine]))
+            assert fnmr == pytest.approx(np.array([1 - (genuine <= limit + near).sum() / total for limit in genuine]))
+            limits = np.concatenate([genuine, impostor]) + near
+            rates = [((impostor <= x).mean(), 1 - (genuine <= x).sum() / total) for x in limits]
+            assert swept.eer(failures=failures) == pytest.approx(min(max(both) for both in rates))
+
+    def test_the_histograms_hold_every_pair_once(self) -> None:
+        photos = crowd([4, 6, 2, 9], 0.3)
+        genuine, impostor, _ = every_pair(photos)
+        swept = verification.sweep(photos)
+        assert swept is not None
+        assert swept.genuine_bins.tolist() == np.histogram(genuine, verification.BINS)[0].tolist()
+        assert swept.impostor_bins.tolist() == np.histogram(impostor, verification.BINS)[0].tolist()
+
+    def test_the_worst_errors_are_the_extreme_pairs(self) -> None:
+        photos = crowd([4, 6, 2, 9], 0.3)
+        genuine, impostor, _ = every_pair(photos)
+        swept = verification.sweep(photos)
+        assert swept is not None
+        (distance_sq, one, two), *others = swept.false_matches
+        assert distance_sq == pytest.approx(impostor[0], abs=1e-5)
+        assert photos.people[one] != photos.people[two]
+        assert len(others) == 5  # one for any two of four people
+        assert swept.false_non_matches[0][0] == pytest.approx(genuine[-1], abs=1e-5)
+
+    def test_people_who_are_all_apart_make_no_errors(self) -> None:
+        vectors = np.repeat(np.eye(DIMENSION, dtype=np.float32)[:5], 3, axis=0)
+        paths = [f"{who}/{n}.jpg" for who in range(5) for n in range(3)]
+        swept = verification.sweep(photos_of(vectors, np.ones(15, bool), paths, EMBEDDER))
+        assert swept is not None
+        assert swept.eer() == 0
+        assert swept.accepted(swept.threshold_sq(1e-2)) == 15
+
+    def test_equal_vectors_leave_nothing_to_accept(self) -> None:
+        """No threshold separates them: TAR is 0, and no false match slips in by a tie."""
+        vectors = np.repeat(np.eye(DIMENSION, dtype=np.float32)[:1], 6, axis=0)
+        swept = verification.sweep(
+            photos_of(vectors, np.ones(6, bool), [f"{n // 2}/{n}.jpg" for n in range(6)], EMBEDDER)
+        )
+        assert swept is not None
+        assert swept.accepted(swept.threshold_sq(1e-2)) == 0
+        assert swept.eer() == 1
+
+    def test_a_thinned_curve_keeps_its_ends(self) -> None:
+        fmr, fnmr = np.linspace(0, 1, 9001) ** 3, np.linspace(1, 0, 9001) ** 3
+        points = thinned(fmr, fnmr)
+        assert points[0] == (0, 1)
+        assert points[-1] == (1, 0)
+        assert 50 < len(points) <= 402
+
+
+class TestFolds:
+    def test_separable_people_are_all_judged_rightly(self) -> None:
+        photos = crowd([3] * 40, 0.0)
+        drawn = cross_validation.draw_pairs(photos, 0)
+        assert drawn is not None
+        result = cross_validation.judge(photos, drawn)
+        assert result.accuracy.tolist() == [1.0] * 10
+
+    def test_chance_is_judged_as_chance(self) -> None:
+        photos = crowd([4] * 200, 50.0)
+        drawn = cross_validation.draw_pairs(photos, 0)
+        assert drawn is not None
+        accuracy = cross_validation.judge(photos, drawn).accuracy
+        assert accuracy.mean() == pytest.approx(0.5, abs=0.04)
+
+    def test_the_threshold_of_a_fold_is_the_best_of_the_others(self) -> None:
+        photos = crowd([4] * 30, 0.3)
+        drawn = cross_validation.draw_pairs(photos, 3)
+        assert drawn is not None
+        gaps = np.sum((photos.vectors[drawn.first] - photos.vectors[drawn.second]) ** 2, axis=1)
+        result = cross_validation.judge(photos, drawn)
+        for fold in range(10):
+            here = drawn.fold == fold
+            others, same = gaps[~here], drawn.same[~here]
+            limits = [0.0, *(others + 1e-5)]
+            best = max(np.sum((others <= limit) == same) for limit in limits)
+            assert np.sum((others <= result.thresholds_sq[fold]) == same) == best
+            judged = (gaps[here] <= result.thresholds_sq[fold]) == drawn.same[here]
+            assert result.accuracy[fold] == pytest.approx(judged.mean())
+
+    def test_drawn_folds_share_no_person_and_hold_each_pair_once(self) -> None:
+        photos = crowd([1] * 20 + [3] * 25, 0.3)
+        drawn = cross_validation.draw_pairs(photos, 0)
+        assert drawn is not None
+        people = [set(photos.people[rows[drawn.fold == n]]) for n in range(10) for rows in (drawn.first, drawn.second)]
+        for one, two in itertools.combinations(range(20), 2):
+            assert one // 2 == two // 2 or not people[one] & people[two]
+        ends = list(zip(drawn.first.tolist(), drawn.second.tolist(), strict=True))
+        assert len(set(ends)) == len(ends)
+        assert (photos.people[drawn.first] == photos.people[drawn.second]).tolist() == drawn.same.tolist()
+        for fold in range(10):
+            assert drawn.same[drawn.fold == fold].mean() == 0.5
+
+    def test_a_pair_without_a_face_is_an_error_in_brackets_only(self) -> None:
+        photos = crowd([3] * 40, 0.0, lost=0.1)
+        drawn = cross_validation.draw_pairs(photos, 0)
+        assert drawn is not None
+        result = cross_validation.judge(photos, drawn)
+        lost = ~(photos.found[drawn.first] & photos.found[drawn.second])
+        assert result.failed == lost.sum() > 0
+        assert result.accuracy.tolist() == [1.0] * 10
+        for fold in range(10):
+            assert result.with_failures[fold] == pytest.approx(1 - lost[drawn.fold == fold].mean())
+
+    def test_a_pairs_file_of_lfw_is_read(self, tmp_path: Path) -> None:
+        photos = crowd([3, 2, 1], 0.1)
+        same = ["p000\t1\t2", "p000\t1\t3"]
+        others = ["p000\t3\tp002\t1", "p001\t1\tp002\t1"]
+        (tmp_path / "pairs.txt").write_text("\n".join(["2\t2", *same, *others, *reversed(same), *reversed(others)]))
+        read = cross_validation.read_pairs(tmp_path / "pairs.txt", photos)
+        first, second = ([photos.paths[row][5:-4] for row in rows] for rows in (read.first, read.second))
+        assert first == [
+            "p000_0001",
+            "p000_0001",
+            "p000_0003",
+            "p001_0001",
+            *["p000_0001"] * 2,
+            "p001_0001",
+            "p000_0003",
+        ]
+        assert second[:4] == ["p000_0002", "p000_0003", "p002_0001", "p002_0001"]
+        assert read.same.tolist() == [True, True, False, False] * 2
+        assert read.fold.tolist() == [0] * 4 + [1] * 4
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("", "line 1: two numbers"),
+            ("10\n", "line 1: two numbers"),
+            ("2 1\np000 1 2\n", "make 4 lines, not 1"),
+            ("2 1\np000 1 2\np000 1 2\np000 1 2\np000 1 2\n", 'line 3: "name n other m" wanted'),
+            ("2 1\np000 1 7\np000 1 p001 1\np000 1 2\np000 1 p001 1\n", "line 2: there is no photo p000/p000_0007"),
+        ],
+    )
+    def test_a_malformed_pairs_file_is_told_by_its_line(self, tmp_path: Path, text: str, told: str) -> None:
+        (tmp_path / "pairs.txt").write_text(text)
+        with pytest.raises(InputError, match=told):
+            cross_validation.read_pairs(tmp_path / "pairs.txt", crowd([2, 2], 0.1))
+
+
+class TestClosedSet:
+    def test_only_people_with_ten_photos_take_part_and_every_classifier_tells_them_apart(self) -> None:
+        closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0)
+        assert closed is not None
+        assert (closed.people, closed.photos, closed.strangers) == (3, 52, 1)
+        assert [tried.accuracy.tolist() for tried in closed.tried] == [[1.0] * SPLITS] * len(KINDS)
+        assert closed.misnamed == []
+        assert all(np.isnan(tried.fnir).all() for tried in closed.tried)  # one stranger sets no limit
+
+    def test_two_people_are_enough_and_one_without_a_face_is_not(self) -> None:
+        photos = crowd([10, 10], 0.05)
+        assert closed_set(photos, 0) is not None
+        photos.found[10:] = False
+        assert closed_set(photos, 0) is None
+
+    def test_strangers_to_themselves_are_named_by_chance(self) -> None:
+        closed = closed_set(crowd([20] * 5, 50.0), 0)
+        assert closed is not None
+        for tried in closed.tried:
+            assert tried.accuracy.mean() == pytest.approx(0.2, abs=0.1)
+
+    def test_probes_without_a_face_are_errors_in_brackets(self) -> None:
+        photos = crowd([3] * 150 + [20] * 5, 0.01, lost=0.3)
+        closed = closed_set(photos, 0)
+        assert closed is not None
+        for tried in closed.tried:
+            assert tried.accuracy.mean() == 1
+            assert tried.accuracy_with_failures.mean() == pytest.approx(photos.found.mean(), abs=0.07)
+            lost = 1 - tried.accuracy_with_failures
+            assert tried.fnir_with_failures == pytest.approx(tried.fnir * (1 - lost) + lost)
+
+    def test_every_classifier_keeps_strangers_out_whom_it_has_not_seen(self) -> None:
+        """The limit is set on half of the strangers: of the others about as many get a name."""
+        closed = closed_set(crowd([4] * 300 + [12] * 8, 0.2), 0)
+        assert closed is not None
+        for tried in closed.tried:
+            assert tried.fpir.mean() == pytest.approx(0.01, abs=0.006)
+            assert tried.fpir.std() > 0
+            assert (tried.fnir >= 1 - tried.accuracy).all()
+            assert tried.fnir.mean() < 0.9
+
+    def test_the_centroids_rates_are_what_naming_one_by_one_says(self) -> None:
+        photos = crowd([2] * 120 + [10] * 6, 0.3)
+        closed = closed_set(photos, 7)
+        assert closed is not None
+        rng = np.random.default_rng([7, 0])  # the first split's
+        enrolled: dict[int, list[int]] = {}
+        probes = []
+        for person in range(120, 126):
+            mixed = rng.permutation(photos.rows_of[person]).tolist()
+            probes += mixed[:2]
+            enrolled[person] = mixed[2:]
+        means = {person: photos.vectors[rows].mean(axis=0) for person, rows in enrolled.items()}
+
+        def named(row: int) -> tuple[float, int]:
+            gaps = {p: float(np.sum((photos.vectors[row] - m / np.linalg.norm(m)) ** 2)) for p, m in means.items()}
+            return min((gap, person) for person, gap in gaps.items())
+
+        dealt = rng.permutation(120).tolist()
+        judged, limiting = ([named(row)[0] for who in dealt[n::2] for row in photos.rows_of[who]] for n in (0, 1))
+        limit = sorted(limiting)[1]  # 1 % of 120 is one photo: the second must stay out
+        answers = [named(row) for row in probes]
+        own = photos.people[probes].tolist()
+        right = [who == person for (_, who), person in zip(answers, own, strict=True)]
+        opened = [good and gap < limit for (gap, _), good in zip(answers, right, strict=True)]
+        assert closed.tried[0].accuracy[0] == pytest.approx(np.mean(right))
+        assert closed.tried[0].fnir[0] == pytest.approx(1 - np.mean(opened))
+        assert closed.tried[0].fpir[0] == pytest.approx(np.mean([gap < limit for gap in judged]))
+
+    def test_a_photo_under_the_wrong_name_is_misnamed_every_time(self) -> None:
+        photos = crowd([12] * 4, 0.02)
+        photos.vectors[0] = photos.vectors[13]
+        closed = closed_set(photos, 0)
+        assert closed is not None
+        (wrong,) = closed.misnamed
+        assert (wrong.row, wrong.named, wrong.near) == (0, 1, 13)
+        assert wrong.wrong == wrong.tried > 0
+
+
+class TestOpenSet:
+    def test_fnir_is_what_going_through_all_thresholds_says(self) -> None:
+        tried = open_set_identification.open_set(crowd([2] * 60 + [8] * 20, 0.3), 3, 0)
+        assert tried is not None
+        for tracks in (False, True):
+            for fpir, miss in zip(
+                (0.1, 0.02), open_set_identification.misses(tried, (0.1, 0.02), 0, tracks=tracks), strict=True
+            ):
+                values = []
+                for draw in tried.draws:
+                    own = (draw.own_tracks if tracks else draw.own).critical_sq
+                    strangers = (draw.stranger_tracks if tracks else draw.strangers).critical_sq
+                    limits = [0.0, *own[own < 5]]
+                    kept = [limit for limit in limits if np.mean(strangers <= limit) <= fpir]
+                    values.append(min(np.mean(own > limit) for limit in kept))
+                assert miss.rate.value == pytest.approx(np.mean(values))
+                assert miss.rate.low <= miss.rate.value <= miss.rate.high
+
+    def test_a_draw_is_what_enrolling_and_searching_one_by_one_says(self) -> None:
+        """Critical distances: to the nearest centroid for a stranger; for the enrolled, never if it is another's."""
+        photos = crowd([2] * 9 + [8] * 5, 0.3)
+        rows_of = photos.rows_of
+        tried = open_set_identification.open_set(photos, 3, 0)
+        assert tried is not None
+        assert (tried.enrolled.tolist(), tried.strangers.tolist()) == (list(range(9, 14)), list(range(9)))
+        rng = np.random.default_rng([0, 3, 0])  # the first draw's
+        centroids, probes = [], []
+        for person in tried.enrolled:
+            mixed = rng.permutation(rows_of[person])
+            mean = photos.vectors[mixed[:3]].mean(axis=0)
+            centroids.append(mean / np.linalg.norm(mean))
+            probes += [(int(person), row) for row in mixed[3:]]
+        expected = []
+        for person, row in probes:
+            gaps = [float(np.sum((photos.vectors[row] - centroid) ** 2)) for centroid in centroids]
+            nearest = int(np.argmin(gaps))
+            expected.append(gaps[nearest] if int(tried.enrolled[nearest]) == person else np.inf)
+        draw = tried.draws[0]
+        assert draw.own.critical_sq == pytest.approx(np.array(expected), abs=1e-5)
+        assert draw.own.people.tolist() == [person for person, _ in probes]
+        assert np.isfinite(draw.strangers.critical_sq).all()
+        assert len(draw.strangers.people) == 18
+        assert (len(draw.own_tracks.people), len(draw.stranger_tracks.people)) == (5, 9)  # of 5 photos each, of 2
+
+    def test_a_strangers_photos_make_as_many_whole_tracks_as_they_fill(self) -> None:
+        tried = open_set_identification.open_set(crowd([6] * 4 + [9] * 4, 0.1), 6, 0)
+        assert tried is not None
+        draw = tried.draws[0]
+        assert (len(draw.stranger_tracks.people), len(draw.own_tracks.people)) == (4 * 2, 4)
+
+    def test_a_stranger_at_the_threshold_is_let_in(self) -> None:
+        """The threshold is the largest float32 below the first who must stay out: it may be a distance itself."""
+        first = np.float32(0.5)
+        strangers = open_set_identification.Searches(
+            np.array([first, np.nextafter(first, np.float32(4)), *np.linspace(1, 2, 8)], np.float64),
+            np.ones(10, bool),
+            np.arange(10, 20),
+        )
+        own = open_set_identification.Searches(np.array([0.2, 0.9]), np.ones(2, bool), np.arange(2))
+        tried = open_set_identification.Open(
+            1, np.arange(2), np.arange(10, 20), 0, [open_set_identification.Draw(own, strangers, own, strangers)]
+        )
+        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        assert (miss.threshold_sq, miss.false_positives, miss.rate.value) == (0.5, 1, 0.5)
+
+    def test_a_search_without_a_face_is_a_miss_in_brackets_only(self) -> None:
+        photos = crowd([2] * 60 + [8] * 20, 0.01, lost=0.15)
+        tried = open_set_identification.open_set(photos, 3, 0)
+        assert tried is not None
+        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        lost = float(np.mean([1 - draw.own.usable.mean() for draw in tried.draws]))
+        assert lost > 0.1
+        assert miss.with_failures.value == pytest.approx(miss.rate.value * (1 - lost) + lost)
+        assert all(draw.strangers.usable.all() for draw in tried.draws)
+        assert all(photos.found[photos.people == stranger].any() for stranger in tried.strangers)
+
+    def test_somebody_without_any_face_is_not_hidden(self) -> None:
+        """Nothing of them can be enrolled: all their searches are misses, and they are no stranger."""
+        photos = crowd([2] * 60 + [8] * 20, 0.01)
+        photos.found[-8:] = False
+        photos.vectors[-8:] = 0
+        tried = open_set_identification.open_set(photos, 3, 0)
+        assert tried is not None
+        assert (len(tried.enrolled), len(tried.strangers), tried.failed) == (20, 60, 1)
+        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        assert len(tried.draws[0].own.people) == 19 * 5 + 8
+        assert miss.with_failures.value == pytest.approx((miss.rate.value * 19 * 5 + 8) / (19 * 5 + 8))
+
+    def test_half_are_strangers_where_everybody_has_many_photos(self) -> None:
+        tried = open_set_identification.open_set(crowd([8] * 20, 0.1), 3, 0)
+        assert tried is not None
+        assert (len(tried.enrolled), len(tried.strangers)) == (10, 10)
+        assert not set(tried.enrolled) & set(tried.strangers)
+
+    def test_the_interval_narrows_with_more_people(self) -> None:
+        widths = []
+        for people in (20, 320):
+            tried = open_set_identification.open_set(crowd([2] * people + [6] * people, 0.45), 3, 0)
+            assert tried is not None
+            (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+            widths.append(miss.rate.high - miss.rate.low)
+        assert widths[1] < widths[0] / 2
+
+
+class TestGroups:
+    def test_a_group_is_measured_under_everybodys_thresholds(self, tmp_path: Path) -> None:
+        photos = crowd([2] * 30 + [6] * 20, 0.25, lost=0.05)
+        source = stored(tmp_path / "x.npz", photos)
+        rows = [f"{name},{'even' if int(name[1:]) % 2 == 0 else 'odd'}" for name in photos.names if name != "p001"]
+        (tmp_path / "g.csv").write_text("person,group\n" + "\n".join(rows))
+        report = evaluate(source, groups_file=tmp_path / "g.csv").report
+        assert [group.name for group in report.groups] == ["even", "odd"]
+        assert "1 people are in no group" in report.notes
+        own = photos.only(photos.people % 2 == 0)
+        genuine, impostor, _ = every_pair(own)
+        group = report.groups[0]
+        assert (group.people, group.photos, group.failures) == (25, len(own), int((~own.found).sum()))
+        for row in group.at:
+            assert row.fnmr == pytest.approx(np.mean(np.array(genuine) > row.threshold_sq))
+            assert row.fmr == pytest.approx(np.mean(np.array(impostor) <= row.threshold_sq))
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("p000", 'line 1: "person,group" wanted'),
+            ("p000,a\np000,b", "line 2: p000 is already in group a"),
+            ("x,a", "names none of the 2 people"),
+        ],
+    )
+    def test_a_malformed_groups_file_is_told(self, tmp_path: Path, text: str, told: str) -> None:
+        (tmp_path / "g.csv").write_text(text)
+        with pytest.raises(InputError, match=told):
+            evaluate(stored(tmp_path / "x.npz", crowd([2, 2], 0.1)), groups_file=tmp_path / "g.csv")
+
+
+class TestWhole:
+    def test_two_runs_say_the_same_and_another_seed_something_else(self, tmp_path: Path) -> None:
+        source = stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3, lost=0.02))
+        first, second, other = (evaluate(source, seed=seed) for seed in (4, 4, 5))
+        assert first.report == second.report
+        assert first.report.ten_fold != other.report.ten_fold
+        pages = [page(each.report, each.photos, each.swept, None) for each in (first, second)]
+        assert pages[0] == pages[1]
+
+    def test_the_table_tells_every_protocol_and_both_ways_to_count_failures(self, tmp_path: Path) -> None:
+        photos = crowd([2] * 40 + [12] * 12, 0.3, lost=0.02)
+        report = evaluate(stored(tmp_path / "x.npz", photos)).report
+        assert [each.images for each in report.open_set] == [1, 3, 5, 10]
+        told = show(report)
+        for word in ("folds", "EER", "TAR", "FNMR", "CLOSED", "OPEN", "FPIR", "FNIR", "lower is nearer", "brackets"):
+            assert word in told
+        assert all(kind.name in told for kind in KINDS)
+        assert f"{int((~photos.found).sum())} of {len(photos)} photos" in told
+
+    def test_times_stand_in_table_and_page_where_they_are_asked_for(self, tmp_path: Path) -> None:
+        """Without, everything told is the same in every run."""
+        source = stored(tmp_path / "x.npz", crowd([2] * 4 + [12] * 3, 0.3))
+        timed = evaluate(source, wanted=["closed-set"], times=True)
+        plain = evaluate(source, wanted=["closed-set"])
+        assert ("learnt anew" in show(timed.report), "learnt anew" in show(plain.report)) == (True, False)
+        assert "add a person, ms" in page(timed.report, timed.photos, None, None)
+        assert timed.report.closed_set is not None
+        assert all((each.learn_ms or 0) > 0 < (each.probe_ms or 0) for each in timed.report.closed_set.classifiers)
+
+    def test_photos_go_in_and_a_page_comes_out(
+        self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Real faces: two people, three good photos, one of a wall."""
+        people = two_people(tmp_path / "people", photo)
+        put(people / "biden" / "wall.png", np.full((100, 100, 3), 90, np.uint8))
+        out, kept = tmp_path / "o.html", tmp_path / "kept.npz"
+        main([str(people), "--json", "--html", str(out), "--out-vectors", str(kept)])
+        report = json.loads(capsys.readouterr().out)
+        assert (report["acquisition"]["photos"], report["acquisition"]["failed"]) == (4, ["biden/wall.png"])
+        verification = report["all_pairs"]
+        assert (verification["mated"], verification["mated_with_failures"], verification["non_mated"]) == (1, 2, 2)
+        assert verification["eer"] == 0
+        assert verification["eer_with_failures"] == 0.5  # FNMR is 1/2 where FMR is 0
+        assert report["ten_fold"] is None
+        assert out.stat().st_mode & 0o077 == 0
+        text = out.read_text()
+        assert text.count("data:image/jpeg") == 4  # the nearest two people, and the one mated pair
+        assert "http://" not in text.replace("http://www.w3.org", "")
+        main([str(kept), "--json"])
+        again = json.loads(capsys.readouterr().out)
+        assert again["all_pairs"] == verification
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["nowhere"], "nowhere: cannot be read"),
+            (["x.npz", "--html", "no/o.html"], "no such folder"),
+            (["x.npz", "--pairs", "no.txt"], "no.txt: cannot be read"),
+            (["x.npz", "--out-vectors", "y.npz"], "no folder of photos"),
+            (["damaged.npz"], "damaged, or not from tools/embed.py"),
+            (["none.npz"], "not one face"),
+            (["long.npz"], "not of unit length"),
+        ],
+    )
+    def test_bad_input_is_one_line_and_code_two(self, tmp_path: Path, words: list[str], told: str) -> None:
+        photos = crowd([2, 2], 0.1)
+        stored(tmp_path / "x.npz", photos)
+        stored(tmp_path / "none.npz", crowd([2, 2], 0.1, lost=1.0))
+        stored(tmp_path / "long.npz", photos_of(2 * photos.vectors, photos.found, photos.paths, EMBEDDER))
+        (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and nothing more")
+        assert told in refusal_of("evaluate.py", words, tmp_path)

@@ -1,0 +1,351 @@
+"""Why a face is or is not taken for somebody."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import cv2
+import explain
+import msgspec
+import numpy as np
+import pytest
+from explain import Explained
+from support.face_images import direction
+from support.rendered_portraits import EMBEDDER, Photo, put
+from threshold_tools.explain import occlusion_map, photo, text_report
+from threshold_tools.explain.page import page
+from threshold_tools.explain.photo import Viewer
+
+from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityConfig, VerdictConfig
+from edge.core.errors import GalleryError, ImageError, InputError
+from edge.core.records import Person, Quality
+from edge.demo.run_demo import FOLDER
+from edge.recognition.gallery import load_gallery, save_gallery
+
+GALLERY = FOLDER / "gallery.safetensors"
+OBAMA = FOLDER / "people" / "barack-obama" / "obama2.jpg"
+OBAMA_AGAIN = FOLDER / "people" / "barack-obama" / "obama3.jpg"
+BIDEN = Path(__file__).parents[2] / "data" / "biden.jpg"
+TOOL = Path(explain.__file__)
+
+
+@pytest.fixture(scope="module")
+def known() -> Explained:
+    """Somebody enrolled, in the text's and the page's tests."""
+    return explain.explain(OBAMA, "barack-obama", gallery=GALLERY)
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Explained:
+    """Two photos of two people."""
+    return explain.explain(BIDEN, str(OBAMA_AGAIN))
+
+
+@pytest.fixture
+def small(tmp_path: Path, photo: Photo) -> Path:
+    """The enrolled face, but twelve pixels between the eyes."""
+    put(tmp_path / "small.png", cv2.resize(photo("obama2"), None, fx=0.15, fy=0.15, interpolation=cv2.INTER_AREA))
+    return tmp_path / "small.png"
+
+
+hold = partial(explain.explain, drives=False)
+
+
+def gallery_of_two(path: Path) -> Path:
+    """The demo's person and somebody made up, who is like nobody."""
+    demo = load_gallery(GALLERY, EMBEDDER)
+    people = [Person("ada", "Ada"), *demo.people]
+    centroids = np.vstack([direction(0)[None], demo.centroids])
+    save_gallery(path, people, centroids, np.array([0.5, 0.9], np.float32), EMBEDDER)
+    return path
+
+
+def test_an_enrolled_face_is_explained_with_the_answer_of_the_door(known: Explained) -> None:
+    found = known.found
+    assert found.target.id == "barack-obama"
+    assert found.target.distance_sq < found.target.threshold_sq == pytest.approx(0.93)
+    assert (found.answer.kind, found.answer.samples, found.answer.rule) == ("door-open", 3, "allow *")
+    assert found.verdict[0] == "One such sample would count towards barack-obama; a door asks for 3 that agree."
+
+
+def test_the_distance_is_the_one_that_the_door_measures(known: Explained) -> None:
+    gallery = load_gallery(GALLERY, EMBEDDER)
+    embedding = known.a.sample.embedding
+    assert embedding is not None
+    assert known.found.target.distance_sq == pytest.approx(gallery.nearest(embedding).distance_sq, abs=1e-5)
+
+
+def test_two_photos_are_held_against_each_other_as_if_the_second_were_enrolled(stranger: Explained) -> None:
+    found = stranger.found
+    assert (found.target.name, found.gallery, found.nearest) == ("obama3.jpg", "", [])
+    assert found.target.distance_sq > 1.5 > found.target.threshold_sq
+    assert (found.answer.kind, found.answer.samples, found.answer.counts) == ("unknown", 10, False)
+    assert found.b is not None
+    same = hold(OBAMA, str(OBAMA_AGAIN)).found
+    assert same.target.distance_sq < 0.6
+    assert same.answer.kind == "door-open"
+
+
+def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path) -> None:
+    found = explain.explain(small, None, gallery=GALLERY).found
+    assert found.verdict[0] == "Refused, too-small: between the eyes 12 px (at least 18 px)."
+    assert (found.answer.kind, found.answer.counts, found.a.weight) == ("", False, 0.0)
+    assert [part.name for part in found.a.parts if not part.ok] == ["size_px"]
+    assert found.target.distance_sq < 0.9, "a refused sample has weight 0, but a distance"
+    assert found.a.drive is not None
+    assert max(map(max, found.a.drive.grid)) > 0.05
+
+
+def test_what_the_detector_is_not_sure_of_is_no_face_to_a_door() -> None:
+    config = DoorConfig(site="s", door="d", detector=DetectorConfig(min_score=0.99))
+    found = hold(OBAMA, None, gallery=GALLERY, config=config).found
+    assert found.verdict[0].startswith("Refused, no-face: a face (detector) 0.8")
+
+
+def test_the_runner_up_and_a_person_who_is_not_the_nearest_are_measured(tmp_path: Path) -> None:
+    gallery = gallery_of_two(tmp_path / "two.safetensors")
+    found = hold(OBAMA, "ada", gallery=gallery).found
+    assert [each.id for each in found.nearest] == ["barack-obama", "ada"]
+    assert found.target.name == "Ada"
+    assert found.target.threshold_sq == pytest.approx(0.5)
+    assert found.target.distance_sq > 1
+    assert "towards barack-obama" in found.verdict[0]
+
+
+def test_without_a_second_argument_it_is_held_against_the_nearest(tmp_path: Path) -> None:
+    gallery = gallery_of_two(tmp_path / "two.safetensors")
+    assert hold(OBAMA, None, gallery=gallery).found.target.id == "barack-obama"
+
+
+def test_thresholds_and_demands_are_those_of_the_door() -> None:
+    strict = DoorConfig(site="s", door="d", verdict=VerdictConfig(threshold_factor=0.01, min_samples=5))
+    found = hold(OBAMA, None, gallery=GALLERY, config=strict).found
+    assert found.target.threshold_sq == pytest.approx(0.0093)
+    assert (found.answer.kind, found.answer.needed) == ("unknown", 5)
+    assert "the distance is beyond the threshold" in found.verdict[-1]
+
+
+def test_the_rules_of_the_door_decide() -> None:
+    config = DoorConfig(site="s", door="d", access=AccessConfig(allow=("somebody-else",)))
+    found = hold(OBAMA, None, gallery=GALLERY, config=config).found
+    assert (found.answer.kind, found.answer.reason) == ("denied", "no-rule-for-this-person")
+    assert "no rule lets this person pass" in found.verdict[-1]
+
+
+def test_a_schedule_is_asked_at_the_given_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        'timezone = "UTC"\n[schedules.day]\nmon-sun = ["08:00-20:00"]\n'
+        '[[doors.front.allow]]\npeople = ["*"]\nschedule = "day"\n'
+    )
+    kinds = {}
+    for clock in ("12:00", "23:00"):
+        rules = ["--policy", str(policy), "--door", "front", "--at", f"2026-03-02T{clock}+00:00"]
+        explain.main([str(OBAMA), "--gallery", str(GALLERY), "--json", *rules])
+        answer = json.loads(capsys.readouterr().out)["answer"]
+        kinds[clock] = answer["kind"], answer["reason"]
+    assert kinds == {"12:00": ("door-open", "within-threshold"), "23:00": ("denied", "outside-schedule")}
+
+
+def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> None:
+    large, other = photo("obama2"), cv2.resize(photo("biden"), (240, 240))
+    padded = cv2.copyMakeBorder(other, 0, large.shape[0] - 240, 0, 0, cv2.BORDER_CONSTANT)
+    put(tmp_path / "two.png", np.hstack([large, padded]))
+    found = hold(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
+    assert found.found.a.faces == 2
+    assert found.found.a.box[2] < large.shape[1], "the larger face, on the left"
+    assert "2 faces, the largest and most central is used" in text_report.show(found.found)
+
+
+def test_a_photo_without_a_face_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "wall.png", np.full((100, 100, 3), 90, np.uint8))
+    with pytest.raises(ImageError, match=r"wall.png: no face found"):
+        hold(tmp_path / "wall.png", None, gallery=GALLERY)
+
+
+def test_an_unreadable_photo_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_text("nothing")
+    with pytest.raises(ImageError, match=r"broken.jpg: not a JPEG"):
+        hold(OBAMA, str(tmp_path / "broken.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("person", "hint"),
+    [("barak-obama", "did you mean 'barack-obama'"), ("zzz", "enrolled are ada, barack-obama"), ("Ada", "is 'ada'")],
+)
+def test_an_unknown_person_is_told_with_the_nearest_name(tmp_path: Path, person: str, hint: str) -> None:
+    gallery = gallery_of_two(tmp_path / "two.safetensors")
+    with pytest.raises(InputError, match=hint):
+        hold(OBAMA, person, gallery=gallery)
+
+
+def test_a_person_needs_a_gallery() -> None:
+    with pytest.raises(InputError, match="name it with --gallery"):
+        hold(OBAMA, "barack-obama")
+    with pytest.raises(InputError, match="Give a second photo, or --gallery"):
+        hold(OBAMA, None)
+
+
+def test_a_gallery_of_another_embedder_is_refused(tmp_path: Path) -> None:
+    save_gallery(tmp_path / "g", [Person("a", "A")], direction(0)[None], np.ones(1, np.float32), "0" * 64)
+    with pytest.raises(GalleryError, match="another embedder"):
+        hold(OBAMA, None, gallery=tmp_path / "g")
+
+
+def test_an_empty_gallery_is_refused(tmp_path: Path) -> None:
+    save_gallery(tmp_path / "g", [], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), EMBEDDER)
+    with pytest.raises(InputError, match="nobody is enrolled"):
+        hold(OBAMA, None, gallery=tmp_path / "g")
+
+
+def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> None:
+    @dataclasses.dataclass
+    class Later:
+        value: float
+        size_px: float
+        gloom: float
+        refusal: str
+
+    class Gates(msgspec.Struct):
+        min_size_px: float = 18.0
+        min_gloom: float = 0.2
+        max_gloom: float = 0.8
+        full_gloom: float = 0.5
+        min_presence: float = 0.5
+
+    found = photo.parts(0.9, 0.4, Later(1, 20, 0.9, ""), Gates(), DetectorConfig())  # type: ignore[arg-type]
+    assert [(part.name, part.gate, part.ok) for part in found] == [
+        ("score", "at least 0.5", True),
+        ("presence", "at least 0.5", False),
+        ("size_px", "at least 18 px", True),
+        ("gloom", "at least 0.2 and at most 0.8", False),
+    ]
+    assert found[3].full == 0.5
+    assert (photo.told(found[2]), photo.told(found[3])) == ("20 px", "0.90")
+
+
+def test_a_strength_that_was_not_measured_is_no_part() -> None:
+    gates, detector, seen = QualityConfig(), DetectorConfig(), Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
+    assert "strength" not in [part.name for part in photo.parts(1, 1, seen, gates, detector)]
+    weak = dataclasses.replace(seen, strength=gates.min_strength / 2)
+    (part,) = (part for part in photo.parts(1, 1, weak, gates, detector) if part.name == "strength")
+    assert not part.ok
+    assert part.full == gates.full_strength
+
+
+def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(small: Path) -> None:
+    silent = ("value", "refusal", "strength")  # the last where the manifest does not know the typical one
+    names = [field.name for field in dataclasses.fields(Quality) if field.name not in silent]
+    viewer = Viewer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
+    seen = viewer.look(OBAMA)
+    assert [part.name for part in seen.shown.parts if part.name not in silent][2:] == names
+    assert seen.shown.refusal == "turned-away"
+    assert [part.name for part in seen.shown.parts if not part.ok] == ["yaw_deg"]
+    assert seen.sample.embedding is None
+
+
+def test_covering_the_face_matters_and_covering_the_corners_does_not(known: Explained) -> None:
+    drive = known.found.a.drive
+    assert drive is not None
+    grid = np.array(drive.grid)
+    assert grid.shape == (occlusion_map.CELLS, occlusion_map.CELLS)
+    assert grid[4:9, 3:9].mean() > 0.1, "eyes, nose and mouth"
+    assert np.abs(grid[:2, [0, 1, -2, -1]]).mean() < 0.03
+    assert next(iter(drive.regions)) in ("nose", "left eye", "right eye")
+    assert drive.regions["nose"] > 5 * abs(drive.regions["background"])
+
+
+def test_covering_is_measured_as_the_embedder_measures(known: Explained) -> None:
+    viewer = Viewer(DoorConfig(site="s", door="d"))
+    embedder = viewer.reader.vision.reader.embedder
+    target = load_gallery(GALLERY, EMBEDDER).centroids[0]
+    covered = known.a.crop.copy()
+    middle = 112 / occlusion_map.CELLS * 5.5
+    covered[round(middle) - 12 : round(middle) + 12, round(middle) - 12 : round(middle) + 12] = 128
+    distances = []
+    for pixels in (known.a.crop, covered):
+        embedder.pixels[:] = pixels
+        distances.append(2 - 2 * float(embedder.embed() @ target))
+    drive = known.found.a.drive
+    assert drive is not None
+    assert drive.grid[5][5] == pytest.approx(distances[1] - distances[0], abs=1e-3)
+
+
+def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
+    known: Explained, stranger: Explained, small: Path
+) -> None:
+    for done in (known, stranger, hold(small, str(OBAMA))):
+        text = text_report.show(
+            msgspec.structs.replace(done.found, gallery="g.safetensors" if done.found.gallery else "")
+        )
+        assert max(map(len, text.splitlines())) <= 80
+        assert text_report.SCALE in text
+    assert "12 px*" in text
+
+
+def test_the_scale_shows_distance_and_threshold_in_order(known: Explained, stranger: Explained) -> None:
+    for done, order in ((known, "o|"), (stranger, "|o")):
+        (bar,) = (line for line in text_report.show(done.found).splitlines() if line.startswith("  0 "))
+        assert [sign for sign in bar if sign in "o|"] == list(order)
+
+
+def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Explained) -> None:
+    for distance, order in ((0.929, "o|"), (0.931, "|o")):
+        near = msgspec.structs.replace(known.found.target, distance_sq=distance, threshold_sq=0.93)
+        text = text_report.show(msgspec.structs.replace(known.found, target=near))
+        (bar,) = (line for line in text.splitlines() if line.startswith("  0 "))
+        assert [sign for sign in bar if sign in "o|"] == list(order)
+
+
+def test_how_rare_a_distance_is_keeps_to_what_the_table_knows(known: Explained, stranger: Explained) -> None:
+    assert "fewer than one in 1,000,000" in text_report.strangers(known.found)
+    assert "more than one in" in text_report.strangers(stranger.found)
+    between = msgspec.structs.replace(known.found, strangers=(0.0004, 1e-6, 1e-2))
+    assert text_report.strangers(between) == "Of strangers, about one in 2,500 comes as near to one given person."
+
+
+def test_the_page_needs_no_other_file_and_shows_what_was_seen(stranger: Explained) -> None:
+    text = page(stranger.found, stranger.a, stranger.b)
+    assert text.count("data:image/jpeg;base64,") == 8, "photo, close-up, aligned face and drive, twice"
+    assert "http" not in text.replace("http-equiv", "")
+    assert text_report.SCALE in text
+    for sentence in stranger.found.verdict:
+        assert sentence in text
+    for part in stranger.found.a.parts:
+        assert part.label in text
+
+
+def test_names_cannot_put_anything_into_the_page(known: Explained) -> None:
+    bad = "<script>alert(1)</script>"
+    near = msgspec.structs.replace(known.found.target, id=bad, name=bad)
+    other = msgspec.structs.replace(near, id="other")
+    found = msgspec.structs.replace(known.found, target=near, nearest=[near, other], verdict=[bad], gallery=bad)
+    assert "<script" not in page(found, known.a, None)
+
+
+def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "page.html"
+    explain.main(["--json", "--out", str(out), str(OBAMA), "--gallery", str(GALLERY), "barack-obama"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["target"]["id"] == "barack-obama"
+    assert json.loads(printed.out)["embedder_sha256"] == EMBEDDER
+    assert out.read_text().startswith("<!doctype html>")
+    assert out.stat().st_mode & 0o077 == 0
+    assert printed.err == f"{out}: written\n"
+
+
+def test_a_mistake_is_one_line_and_exit_code_2() -> None:
+    done = subprocess.run([sys.executable, TOOL, "none.jpg", OBAMA], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.jpg: cannot be read (No such file or directory)\n"
+
+
+def test_rules_without_a_gallery_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        explain.main([str(OBAMA), str(OBAMA_AGAIN), "--door", "front"])
+    assert "rules are about people enrolled" in capsys.readouterr().err

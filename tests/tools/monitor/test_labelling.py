@@ -1,0 +1,122 @@
+"""The whole way of a visitor whom nobody knows: seen at a door, grouped, named in a browser, published, let in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from support.door_process import Ear, Process, Visitors, write_config
+from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
+
+pytest.importorskip("starlette", reason="needs the monitor extra")
+pytest.importorskip("uvicorn", reason="needs the monitor extra")
+pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+
+from playwright.sync_api import Page, sync_playwright
+from tools.monitor.test_monitor_page import CHROMIUM, QUIET, violations
+
+from edge.core.config import read_config
+from edge.demo.run_demo import FOLDER
+from edge.events.schema import Event, EventKind, Open
+from edge.updates.manager import trust
+
+TOOLS = Path(__file__).parents[3] / "tools"
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+TOKEN = "correct-horse-battery-staple"
+PASSWORD = {"THRESHOLD_KEY_PASSWORD": "staple-battery-horse-correct"}
+MORE = '[snapshots]\nkinds = ["unknown"]\n[release]\nsource = "mqtt"\n'
+pytestmark = [
+    pytest.mark.slow,
+    needs_mosquitto,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+
+@contextmanager
+def a_monitor(folder: Path, broker: Mosquitto) -> Iterator[str]:
+    """A monitor that keeps faces and publishes; gives its address."""
+    (folder / "token").write_text(TOKEN)
+    (folder / "token").chmod(0o600)
+    port = free_port()
+    command: list[str | Path] = [sys.executable, TOOLS / "monitor.py", "--broker", broker.url, "--site", "test"]
+    command += ["--port", str(port), "--token-file", folder / "token", "--history", folder / "h.sqlite"]
+    command += ["--people", folder / "people", "--crops", folder / "faces", "--publish", folder / "repo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | PASSWORD) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("the fleet is at")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def sound(page: Page) -> None:
+    """axe-core finds nothing, and nothing scrolls sideways: on a phone and a desktop, dark and light."""
+    for width in (360, 1440):
+        for scheme in SCHEMES:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            assert violations(page) == [], (page.url, width, scheme)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (page.url, width)
+
+
+def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path) -> None:
+    """Without an error in the browser, and without a finding of axe-core on the page of faces."""
+    shutil.copytree(FOLDER / "people", tmp_path / "people")
+    init: list[str | Path] = [sys.executable, TOOLS / "sync.py", "init", tmp_path / "repo"]
+    subprocess.run(init, check=True, env=os.environ | PASSWORD, capture_output=True)
+    complaints: list[str] = []
+    with Mosquitto(tmp_path) as broker, Visitors(stranger=True) as camera, Ear(config_for(broker)) as ear:
+        config = write_config(tmp_path, broker.url, camera.url, MORE)
+        trust(read_config(config), tmp_path / "repo" / "root.json")
+        with (
+            a_monitor(tmp_path, broker) as url,
+            Process(tmp_path, "-m", "edge", "run", "--config", config),
+            sync_playwright() as driver,
+        ):
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[f"--{each}" for each in QUIET])
+            page = browser.new_page()
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(url)
+            page.fill("#token", TOKEN)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#rail >> text=unknown")
+            page.goto(f"{url}/people")
+            page.wait_for_selector("h2 >> text=barack-obama")
+            wait_until(lambda: len(list((tmp_path / "faces").rglob("*.jpg"))) >= 2, "two visits", 40)
+
+            def grouped() -> bool:
+                page.goto(f"{url}/unknown")
+                return page.locator("#g1").count() == 1
+
+            wait_until(grouped, "a group", 20)
+            sound(page)
+            assert not [event for event in ear.records(Event) if event.kind is EventKind.DOOR_OPEN]
+            page.fill("#g1-person", "carol")
+            page.fill("#g1-name", "Carol Example")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=threshold of carol")
+            sound(page)
+            page.click("button:has-text('Enrol')")
+            page.wait_for_selector("text=published to site test")
+            sound(page)
+            (opening,) = ear.wait_for(Open, 1)[:1]
+            assert (opening.person.id, opening.person.name) == ("carol", "Carol Example")
+            page.goto(url)
+            page.wait_for_selector("#rail >> text=Carol Example")
+            page.goto(f"{url}/people")
+            page.wait_for_selector("h2 >> text=Carol Example")
+            sound(page)
+            page.click("text=Sign out")
+            page.wait_for_selector("#token")
+            sound(page)
+            browser.close()
+    assert complaints == []

@@ -1,0 +1,93 @@
+"""The review of people in the monitor: every photo with what became of it, thresholds, look-alikes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+from support.mqtt_brokers import wait_until
+
+pytest.importorskip("starlette", reason="needs the monitor extra")
+pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
+
+from starlette.testclient import TestClient
+from threshold_tools.monitor.app import House, make_app
+from threshold_tools.monitor.history import Bounds, History
+from threshold_tools.monitor.hub import Hub
+from threshold_tools.monitor.people import Reviewer
+from threshold_tools.monitor.people_routes import PLACE, people_routes
+from threshold_tools.monitor.security import Rules
+from threshold_tools.monitor.sessions import Keys
+
+from edge.core.records import Pixels
+from edge.demo.run_demo import FOLDER
+
+
+@pytest.fixture
+def people(tmp_path: Path, photo: Callable[[str], Pixels]) -> Path:
+    """The bundled person with a photo of somebody else and one of nobody, another person, and a stray photo."""
+    folder = tmp_path / "people"
+    shutil.copytree(FOLDER / "people", folder)
+    (folder / "joe <b>").mkdir()
+    cv2.imwrite(str(folder / "joe <b>" / "one.png"), photo("biden"))
+    cv2.imwrite(str(folder / "barack-obama" / "other.png"), photo("astronaut"))
+    (folder / "barack-obama" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    shutil.copy(folder / "joe <b>" / "one.png", folder / "stray.png")
+    return folder
+
+
+@pytest.fixture
+def client(people: Path, tmp_path: Path) -> Iterator[TestClient]:
+    """A page whose folder has been looked at."""
+    reviewer = Reviewer(people)
+    reviewer.look()
+    wait_until(lambda: not reviewer.busy, "the review", 30)
+    with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
+        rules = Rules(Keys(None), frozenset(), True, "session", False)
+        house = House(Hub(), history, rules, more=[(PLACE, people_routes(reviewer))])
+        yield TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
+
+
+def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None:
+    page = client.get("/people").text
+    assert "unlike the person&#x27;s other photos" in page
+    assert "truncated" in page
+    assert "belongs to nobody" in page
+    assert page.count("weight ") == 3
+    assert "2 of 4 serve" in page
+
+
+def test_thresholds_say_that_lower_is_stricter_and_who_is_nearest(client: TestClient) -> None:
+    page = client.get("/people").text
+    assert "lower is stricter" in page
+    assert "joe &lt;b&gt;, distance" in page
+    assert "<b>, distance" not in page
+
+
+def test_people_are_found_by_name_and_by_what_is_doubtful(client: TestClient) -> None:
+    assert "1 person" in client.get("/people?q=obama").text
+    doubtful = client.get("/people?doubt=1").text
+    assert "1 person" in doubtful
+    assert "other.png" in doubtful
+    assert "Nobody fits." in client.get("/people?q=nobody").text
+    assert client.get("/people?page=999&q=%00").status_code == 200
+
+
+def test_faces_are_given_by_number_and_nothing_else_of_the_folder(client: TestClient) -> None:
+    first = client.get("/people/photo/0.jpg")
+    assert first.content.startswith(b"\xff\xd8\xff")
+    for other in ("999", "-1", "0.jpg/../../barack-obama/obama2"):
+        assert client.get(f"/people/photo/{other}.jpg").status_code == 404
+
+
+def test_a_folder_that_cannot_be_read_is_told_on_the_page(client: TestClient, people: Path) -> None:
+    """And the last review stays."""
+    (people / "joe <b>" / "person.toml").write_text("nmae = 'x'")
+    csrf = client.get("/people").text.split('name="csrf" value="')[1].split('"')[0]
+    assert client.post("/people", data={"csrf": csrf}, headers={"origin": "http://127.0.0.1"}).status_code == 303
+    wait_until(lambda: "known are id, name" in client.get("/people").text, "the trouble")
+    assert "2 of 4 serve" in client.get("/people").text

@@ -1,0 +1,443 @@
+"""The operator's commands, as an operator runs them: init, publish, status, rotate, revoke, rollback, push, export."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.monitor_fleet import Fleet, a_release, a_status
+from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
+from support.releases import Door, gallery_bytes, holds, mqtt_source, vector
+from threshold_tools.release.site_status import RollCall, forget, reporting
+
+from edge.core.config import MqttConfig
+from edge.core.errors import ReleaseError
+from edge.events.schema import Presence, ReleaseReport, encode
+from edge.events.topics import REPO_DELIVERY, Channel, Topics, repo_topic
+from edge.mqtt.subscriber import Message
+from edge.updates.sources import FolderSource
+from edge.vision.manifest import default_folder, read_manifest
+
+ROOT = Path(__file__).parents[3]
+SITE = "home"
+PASSWORD = "a password of some length"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def tool(*arguments: str | Path, password: str | None = PASSWORD) -> Ran:
+    """Run a tool unattended, with the password in its environment."""
+    environment = {key: value for key, value in os.environ.items() if key != "THRESHOLD_KEY_PASSWORD"}
+    if password is not None:
+        environment["THRESHOLD_KEY_PASSWORD"] = password
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def sync(*arguments: str | Path, password: str | None = PASSWORD) -> Ran:
+    return tool("tools/sync.py", *arguments, password=password)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    path = tmp_path / "repo"
+    assert sync("init", path).code == 0
+    return path
+
+
+def gallery(folder: Path, people: list[int], embedder: str = "e" * 64) -> Path:
+    path = folder / f"gallery-{len(list(folder.glob('gallery-*')))}.safetensors"
+    path.write_bytes(gallery_bytes(people, embedder=embedder))
+    return path
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def fleet(broker: Mosquitto) -> Iterator[Fleet]:
+    """All doors of the site, through one connection."""
+    with Fleet(MqttConfig(url=broker.url), SITE) as made:
+        yield made
+
+
+def test_keys_are_encrypted_and_for_their_owner_alone(repo: Path) -> None:
+    keys = sorted((repo / "keys").iterdir())
+    assert [path.name for path in keys] == ["root-1.pem", "snapshot-1.pem", "targets-1.pem", "timestamp-1.pem"]
+    for path in keys:
+        assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> None:
+    ran = sync("init", str(tmp_path / "new"), password="short")
+    assert ran.code == 0
+    assert "5 characters is easily guessed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "code", "said"),
+    [
+        (["init", "{repo}"], PASSWORD, 2, "is a repository already"),
+        (["init", "{new}"], None, 2, "THRESHOLD_KEY_PASSWORD"),
+        (["init", "{new}", "--threshold", "3", "--signers", "2"], PASSWORD, 2, "at least as many --signers"),
+        (["publish", "{new}", "--gallery", "{gallery}"], PASSWORD, 2, "no repository; make one with"),
+        (["publish", "{repo}"], PASSWORD, 2, "a first release needs a gallery"),
+        (
+            ["publish", "{repo}", "--gallery", "{repo}/absent"],
+            PASSWORD,
+            2,
+            "no such gallery; make one with  tools/enroll.py",
+        ),
+        (["publish", "{repo}", "--gallery", "{repo}/root.json"], PASSWORD, 2, "damaged or not a gallery"),
+        (["publish", "{repo}", "--gallery", "{gallery}"], "another password", 2, "this password does not open"),
+        (["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1"], PASSWORD, 2, "go together"),
+        (
+            ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "mqtt://127.0.0.1:1", "--site", "s"],
+            PASSWORD,
+            1,
+            "cannot be reached",
+        ),
+        (
+            ["publish", "{repo}", "--gallery", "{gallery}", "--broker", "http://x", "--site", "s"],
+            PASSWORD,
+            2,
+            "is not of the form",
+        ),
+        (["rollback", "{repo}", "--to", "7"], PASSWORD, 2, "no release 7; there are: none"),
+        (["revoke-key", "{repo}", "ffff"], PASSWORD, 2, "no key"),
+        (["status", "--broker", "mqtt://127.0.0.1:1", "--site", "s"], None, 1, "cannot be reached"),
+        (["export", "{repo}", "{new}"], None, 2, "nothing has been released yet"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(
+    tmp_path: Path, repo: Path, arguments: list[str], password: str | None, code: int, said: str
+) -> None:
+    places = {"repo": repo, "new": tmp_path / "new", "gallery": gallery(tmp_path, [1, 2])}
+    ran = sync(*(argument.format(**places) for argument in arguments), password=password)
+    assert (ran.code, said in ran.err) == (code, True), ran
+    assert ran.err.strip().splitlines()[-1].startswith(("error: ", "sync.py: error: "))
+
+
+@needs_mosquitto
+def test_publish_removal_and_proof(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
+    """The whole round: two people, a door, a leaver gone from the door, from the broker, and from the door's list."""
+    to = ("--broker", broker.url, "--site", SITE)
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
+    source = mqtt_source(MqttConfig(url=broker.url), SITE, "front")
+    with Door(tmp_path / "state", (repo / "root.json").read_bytes(), source, now=_now) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+        assert holds(tmp_path / "state", vector(2).tobytes())
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to).code == 0
+        wait_until(lambda: door.release == 2, "release 2")
+        assert holds(tmp_path / "state", vector(2).tobytes()) == []
+        ran = sync("rollback", repo, "--to", "1", *to)
+        assert (ran.code, "would bring back 1 people removed since: p000002" in ran.err) == (2, True)
+        assert sync("rollback", repo, "--to", "1", "--bring-back", *to).code == 0
+        wait_until(lambda: door.release == 3, "release 3")
+        assert holds(tmp_path / "state", vector(2).tobytes())
+
+
+@needs_mosquitto
+def test_keys_can_be_rotated_and_revoked_while_doors_run(tmp_path: Path, repo: Path, broker: Mosquitto) -> None:
+    to = ("--broker", broker.url, "--site", SITE)
+    root = (repo / "root.json").read_bytes()
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2]), *to).code == 0
+    source = mqtt_source(MqttConfig(url=broker.url), SITE, "front")
+    with Door(tmp_path / "state", root, source, now=_now) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+        assert sync("rotate", repo, "timestamp", *to).code == 0
+        listed = sync("keys", repo).out.split()
+        first = listed[listed.index("targets:") + 3]
+        ran = sync("revoke-key", repo, first[:10], *to)
+        assert (ran.code, f"targets: {first[:12]} is trusted no longer" in ran.err) == (0, True)
+        (repo / "keys" / "root-1.pem").rename(tmp_path / "root-1.pem")  # to the safe
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2, 3]), *to).code == 0
+        wait_until(lambda: door.release == 2, "release 2")
+        ran = sync("rotate", repo, "snapshot", *to)
+        assert (ran.code, "bring the folders that hold root's keys with --keys" in ran.err) == (2, True)
+        assert sync("rotate", repo, "root", "--keys", tmp_path, *to).code == 0
+        assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to).code == 0
+        wait_until(lambda: door.release == 3, "release 3")
+        assert not [news for news in door.news if news.refused]
+
+
+def test_two_signers_of_three(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    assert sync("init", repo, "--threshold", "2", "--signers", "3").code == 0
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for number in (2, 3):
+        (repo / "keys" / f"targets-{number}.pem").rename(stick / f"targets-{number}.pem")
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
+    assert (ran.code, "targets wants 2 of its 3 keys to sign, 1 are here" in ran.err) == (2, True)
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--keys", stick).code == 0
+
+
+def test_templates_in_repository_and_export_are_for_their_owner_alone(tmp_path: Path, repo: Path) -> None:
+    """--shared is for a web server, or a stick whose file system keeps owners."""
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    assert sync("export", repo, tmp_path / "stick", password=None).code == 0
+    for folder in (repo, repo / "pieces", tmp_path / "stick"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in [*(repo / "pieces").iterdir(), *(tmp_path / "stick").iterdir()]:
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    assert sync("export", repo, tmp_path / "served", "--shared", password=None).code == 0
+    assert {path.stat().st_mode & 0o444 for path in (tmp_path / "served").iterdir()} == {0o444}
+
+
+def test_a_release_by_usb_stick(tmp_path: Path, repo: Path) -> None:
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    assert sync("export", repo, tmp_path / "stick", password=None).code == 0
+    with Door(
+        tmp_path / "state", (repo / "root.json").read_bytes(), FolderSource(tmp_path / "stick"), now=_now
+    ) as door:
+        wait_until(lambda: door.release == 1, "release 1")
+
+
+def test_models_and_gallery_must_belong_together(tmp_path: Path, repo: Path) -> None:
+    """A new embedder needs a gallery made anew, and the tool says how."""
+    models = default_folder()
+    embedder = read_manifest(models).models["embedder"].sha256
+    assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
+    ran = tool("tools/push.py", repo, "--models", models)
+    assert (ran.code, "make the gallery anew with these models by tools/enroll.py" in ran.err) == (2, True)
+    matching = gallery(tmp_path, [1, 2], embedder)
+    ran = tool("tools/push.py", repo, "--models", models, "--gallery", matching)
+    assert (ran.code, "release 2: 2 people, 6 files" in ran.err) == (0, True), ran
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]))
+    assert (ran.code, "do not belong together" in ran.err) == (2, True)
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1], embedder))
+    assert (ran.code, "release 3: 1 people, 6 files" in ran.err) == (0, True)
+
+
+def test_publishing_the_same_again_only_renews(tmp_path: Path, repo: Path) -> None:
+    same = gallery(tmp_path, [1, 2])
+    assert "release 1: " in sync("publish", repo, "--gallery", same).err
+    assert "release 1: " in sync("publish", repo, "--gallery", same).err
+    assert "release 1: " in sync("publish", repo).err
+    assert (repo / "metadata" / "3.timestamp.json").exists()
+
+
+def test_a_policy_that_no_door_could_read_is_not_published(tmp_path: Path, repo: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[dors.front]\n")
+    ran = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), "--policy", policy)
+    assert (ran.code, "dors" in ran.err) == (2, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What `sync.py status` printed of one door."""
+
+    door: str
+    release: int | None
+    ok: bool
+    reason: str
+
+
+def status_of(broker: Mosquitto, *options: str, site: str = SITE) -> tuple[int, dict[str, Shown]]:
+    """Exit code and doors of `sync.py status`."""
+    ran = sync("status", "--broker", broker.url, "--site", site, "--json", *options, password=None)
+    return ran.code, {shown.door: shown for shown in msgspec.json.decode(ran.out, type=list[Shown])}
+
+
+def mark_newest(fleet: Fleet, release: int) -> None:
+    """Put the repository's timestamp on the broker, as far as `status` reads it."""
+    timestamp = msgspec.json.encode({"signed": {"x-threshold-release": release}})
+    fleet.raw(repo_topic(SITE, "timestamp.json"), timestamp, retain=REPO_DELIVERY.retained)
+    fleet.settle()
+
+
+@needs_mosquitto
+def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: Fleet) -> None:
+    """A door that writes terminal codes into its report cannot repaint the line of another door."""
+    mark_newest(fleet, 12)
+    fleet.say("back", a_release("back", 3, ok=False, reason="timestamp.json: expired"))
+    paint = "12 people\x1b[1A\r\x1b[2Kok    back\x9b\u202e\x7f" + "x" * 5000
+    fleet.say("front", a_release("front", 12, reason=paint))
+    ran = sync("status", "--broker", broker.url, "--site", SITE, password=None)
+    lines = ran.out.splitlines()
+    assert all(line.isprintable() and len(line) < 700 for line in lines)
+    assert [line[:10] for line in lines[1:3]] == ["WAIT  back", "ok    fron"]
+    assert "\\u001b[1A" in lines[2]
+    as_json = sync("status", "--broker", broker.url, "--site", SITE, "--json", password=None)
+    assert as_json.out.rstrip("\n").isprintable()
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("options", [[], ["--json"], ["--wait", "0.1"]], ids=["plain", "json", "wait"])
+def test_status_of_a_site_that_nobody_reports_on_fails(broker: Mosquitto, options: list[str]) -> None:
+    ran = sync("status", "--broker", broker.url, "--site", "homee", *options, password=None)
+    assert ran.code == 1
+    assert "no door of site 'homee' has ever reported" in ran.err
+
+
+@needs_mosquitto
+def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, fleet: Fleet) -> None:
+    mark_newest(fleet, 12)
+    fleet.say("front", a_release("front", 12))
+    assert status_of(broker)[0] == 0
+    fleet.say("side", a_status("side"))
+    fleet.raw(Topics(SITE, "yard").of(Channel.RELEASE), b"junk", retain=True)
+    fleet.settle()
+    ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
+    assert ran.code == 1
+    assert "4 doors known, 3 reporting, 1 up to date" in ran.out
+    assert "not there yet: back, side, yard" in ran.out
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("report", [a_release("front", 11), a_release("front", 12, ok=False)], ids=["old", "refused"])
+def test_status_fails_while_a_door_is_not_up_to_date(broker: Mosquitto, fleet: Fleet, report: ReleaseReport) -> None:
+    mark_newest(fleet, 12)
+    fleet.say("front", report)
+    assert status_of(broker)[0] == 1
+    assert status_of(broker, "--wait", "0.1")[0] == 1
+
+
+@needs_mosquitto
+def test_status_hears_more_doors_than_a_queue_holds(tmp_path: Path) -> None:
+    """A broker drops retained messages beyond its queue's length only for a subscriber with QoS 1."""
+    with Mosquitto(tmp_path, conf="allow_anonymous true\nmax_queued_messages 10\n") as broker:
+        _report_from(broker, 100)
+        code, shown = status_of(broker)
+    assert (code, len(shown)) == (0, 100)
+
+
+def kept(door: str, release: int | None, *, retained: bool = True) -> Message:
+    """A release report as the subscriber gives it."""
+    record = a_release(door, release)
+    return Message("", Topics(SITE, door), Channel.RELEASE, encode(record), record, "", retained)
+
+
+def test_listening_goes_on_while_kept_reports_arrive() -> None:
+    """Each retained report moves the end; a live one does not, or a busy door would keep `status` for ever."""
+    roll = RollCall(12, (), 0.0, 100.0)
+    for number in range(5):
+        now_s = 100.0 + 0.9 * number
+        assert not roll.over(now_s)
+        roll.take(kept(f"door-{number}", 12), now_s)
+    roll.take(kept("door-0", 12, retained=False), 104.5)
+    assert (roll.over(104.5), roll.over(104.7)) == (False, True)
+    assert (len(roll.site().doors), roll.site().complete) == (5, True)
+
+
+def test_waiting_ends_when_all_doors_are_up_to_date_or_time_is_up() -> None:
+    roll = RollCall(12, ("back",), 60.0, 100.0)
+    roll.take(kept("front", 11), 100.1)
+    assert not roll.over(102.0)
+    roll.take(kept("front", 12, retained=False), 103.0)
+    assert (roll.over(103.0), roll.over(160.0)) == (False, True)
+    roll.take(kept("back", 12, retained=False), 110.0)
+    assert roll.over(110.0)
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_status_listens_while_reports_still_arrive(broker: Mosquitto) -> None:
+    """More reports than come within a second are all heard, and the exit code speaks for all of them."""
+    _report_from(broker, 5000)
+    code, shown = status_of(broker)
+    assert (code, len(shown)) == (0, 5000)
+
+
+def _report_from(broker: Mosquitto, doors: int) -> None:
+    with Fleet(MqttConfig(url=broker.url), SITE) as fleet:
+        mark_newest(fleet, 12)
+        for number in range(doors):
+            fleet.post(f"door-{number}", a_status(f"door-{number}"))
+            fleet.post(f"door-{number}", a_release(f"door-{number}", 12))
+            if number % 50 == 0:
+                fleet.settle(20.0)
+        fleet.settle(20.0)
+
+
+@needs_mosquitto
+def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
+    """Nothing retained is left of it; a door that is online, or that nobody knows, is refused."""
+    mark_newest(fleet, 12)
+    fleet.say("front", a_release("front", 12))
+    fleet.say("old", a_release("old", 3))
+    fleet.say("old", a_status("old"))
+    mqtt = MqttConfig(url=broker.url)
+    with pytest.raises(ReleaseError, match="'old' is online; stop it first"):
+        forget(mqtt, SITE, "old")
+    fleet.say("old", a_status("old", Presence.OFFLINE))
+    assert sync("forget", "old", "--broker", broker.url, "--site", SITE, password=None).code == 0
+    for unknown in ("old", "+", "front/#"):
+        with pytest.raises(ReleaseError, match="has never reported"):
+            forget(mqtt, SITE, unknown)
+    assert reporting(mqtt, SITE) == {"front"}
+
+
+@needs_mosquitto
+def test_a_mistyped_site_is_refused_before_anything_changes(
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+) -> None:
+    """The first site needs no door; a further one without a door needs --new-site."""
+    to = ("--broker", broker.url, "--site")
+    first = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to, SITE)
+    assert (first.code, f"warning: site '{SITE}': no door of this site" in first.err) == (0, True)
+    fleet.say("front", a_release("front", 1))
+    more = gallery(tmp_path, [1, 2])
+    refused = sync("publish", repo, "--gallery", more, *to, "hom")
+    assert (refused.code, f"published to {SITE}; nothing was published" in refused.err) == (2, True)
+    assert sorted(path.name for path in (repo / "releases").iterdir()) == ["1.json"]
+    assert sync("publish", repo, "--gallery", more, *to, "hom", "--new-site").code == 0
+    quiet = sync("publish", repo, *to, SITE)
+    assert (quiet.code, "warning" in quiet.err) == (0, False)
+
+
+@needs_mosquitto
+def test_rules_that_admit_nobody_are_named_when_published(
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+) -> None:
+    fleet.say("yard", a_release("yard", 1))
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[groups]\nstaff = ["nobody-here"]\n\n'
+        '[[doors.front.allow]]\ngroups = ["staff"]\n\n[[doors.back.allow]]\npeople = ["p000001"]\n'
+    )
+    people = gallery(tmp_path, [1, 2])
+    ran = sync("publish", repo, "--gallery", people, "--policy", policy, "--broker", broker.url, "--site", SITE)
+    assert ran.code == 0
+    assert [line for line in ran.err.splitlines() if line.startswith("warning: ")] == [
+        "warning: the rules name nobody-here, but the gallery holds nobody of that id",
+        "warning: doors.front admits nobody of the gallery",
+        "warning: the rules have no table for door 'yard', which has reported: it will admit nobody",
+        "warning: no rule admits p000002 at any door",
+    ]
+    policy.write_text('[[doors."*".allow]]\npeople = ["*"]\n')
+    ran = sync("publish", repo, "--policy", policy, "--broker", broker.url, "--site", SITE)
+    assert (ran.code, "warning" in ran.err) == (0, False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,170 @@
+"""Releases at a door's own loader, without a camera: exchange between frames, and clocks that are not set."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from support.mqtt_brokers import wait_until
+from support.releases import NOW, Desk, later
+
+from edge.core.config import DoorConfig, ReleaseConfig
+from edge.demo.run_demo import GALLERY
+from edge.diagnostics.config_checks import people_findings
+from edge.diagnostics.result import State
+from edge.recognition.gallery import load_gallery, save_gallery
+from edge.runtime.bundle import Kit
+from edge.updates.manager import Renewal
+from edge.updates.release_format import GALLERY as GALLERY_FILE
+from edge.updates.release_format import POLICY
+from edge.updates.status import News
+from edge.updates.store import Store
+from edge.vision.face_sampler import Vision
+
+
+class Clock:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.now, self.synced = NOW, True
+
+    def wall_s(self) -> float:
+        return self.now.timestamp()
+
+
+class Site:
+    """A desk, and the folder and configuration of one door that takes its releases."""
+
+    def __init__(self, folder: Path, embedder: str) -> None:
+        self.embedder = embedder
+        self.desk = Desk(folder / "desk")
+        self.state = folder / "state"
+        Store(self.state).trust(self.desk.root)
+        source = ReleaseConfig(source=str(self.desk.folder), check_every_s=0.02)
+        config = DoorConfig(site="home", door="front", state_folder=str(self.state), gallery=str(self.state / "g"))
+        self.config = msgspec.structs.replace(config, release=source)
+        self.news: list[News] = []
+
+    def release(self, now_days: float = 0.0, valid_days: int | None = None, rules: bytes = b"") -> None:
+        files = {GALLERY_FILE: GALLERY.read_bytes(), **({POLICY: rules} if rules else {})}
+        now = NOW + timedelta(days=now_days)
+        self.desk.release_files(files, 1, now=now, valid_days=valid_days, embedder=self.embedder)
+
+    @contextmanager
+    def door(self, clock: Clock) -> Iterator[Renewal]:
+        """A door that runs, and looks between its frames whether a release is ready."""
+        assert self.config.release
+        renewal = Renewal(
+            self.config,
+            self.config.release,
+            self.news.append,
+            wall_s=clock.wall_s,
+            synced=lambda: clock.synced,
+        )
+        over = threading.Event()
+
+        def frames() -> None:
+            while not over.wait(0.002):
+                renewal.exchange(lambda _kit: None)
+
+        thread = threading.Thread(target=frames)
+        renewal.start()
+        thread.start()
+        try:
+            yield renewal
+        finally:
+            over.set()
+            thread.join()
+            renewal.close()
+
+    @property
+    def reason(self) -> str:
+        """What was reported last."""
+        return self.news[-1].standing.reason if self.news else ""
+
+
+@pytest.fixture
+def site(tmp_path: Path, vision: Vision) -> Site:
+    return Site(tmp_path, vision.reader.embedder.sha256)
+
+
+def test_release_shown_by_check(site: Site, vision: Vision) -> None:
+    """`edge check` names the release, its people, and the one to go back to."""
+    site.release()
+    with site.door(Clock()) as renewal:
+        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        site.release(rules=b"[doors.front]\nallow = []\n")
+        wait_until(lambda: site.reason == "release 2: 1 people", "release 2")
+        assert renewal.kit.gallery.info.people == 1
+    finding = next(people_findings(site.config, vision))
+    assert finding.state is State.OK
+    assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
+
+
+def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vision, tmp_path: Path) -> None:
+    """It runs, as its signers wish, and `edge check` warns of it."""
+    enrolled = load_gallery(GALLERY, site.embedder)
+    path = tmp_path / "lax"
+    save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), site.embedder)
+    site.desk.release_files({GALLERY_FILE: path.read_bytes()}, 1, embedder=site.embedder)
+    with site.door(Clock()):
+        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+    finding = next(people_findings(site.config, vision))
+    assert finding.state is State.LOOK
+    assert "1 of 1 people have a threshold above 1.29" in finding.detail
+
+
+def test_release_that_could_not_be_adopted(site: Site) -> None:
+    """It is not taken for running: the next frame tries again, and only then is it reported."""
+    site.release()
+    reported: list[bool] = []
+
+    def adopt(_kit: Kit) -> None:
+        reported.append(any(news.applied for news in site.news))
+        if len(reported) < 3:
+            raise RuntimeError("this frame fails")
+
+    assert site.config.release
+    renewal = Renewal(site.config, site.config.release, site.news.append, wall_s=Clock().wall_s, synced=lambda: True)
+    renewal.start()
+    try:
+        while not any(news.applied for news in site.news):
+            with contextlib.suppress(RuntimeError):
+                renewal.exchange(adopt)
+    finally:
+        renewal.close()
+    assert reported == [False] * 3
+
+
+def test_clock_set_while_the_door_runs(site: Site) -> None:
+    """What was refused by a clock that was not set is looked at again at once when it is."""
+    clock = Clock()
+    clock.now, clock.synced = later(100), False
+    site.release()
+    with site.door(clock):
+        wait_until(lambda: "expired" in site.reason, "refused as expired")
+        clock.now, clock.synced = NOW, True
+        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+
+
+def test_clock_at_1970(site: Site) -> None:
+    """A door knows that it is at least as late as its release: what had expired by then is refused.
+
+    A time service knows better: by its clock the same signatures are good.
+    """
+    clock = Clock()
+    clock.now, clock.synced = later(-20_000), False
+    site.release(now_days=10)
+    with site.door(clock):
+        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        site.release(valid_days=5, rules=b"[doors.front]\nallow = []\n")
+        wait_until(lambda: "expired" in site.reason, "refused as expired")
+        clock.now, clock.synced = later(1), True
+        wait_until(lambda: site.reason == "release 2: 1 people", "release 2")

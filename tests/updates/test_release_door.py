@@ -1,0 +1,335 @@
+"""Releases at a whole door: models and clip are the real ones, and so is the broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
+from support.releases import Desk, holds
+from threshold_tools.release.commands import _models
+from threshold_tools.release.transport import publish
+
+from edge.access.model import DoorRules, Rule, Rules, allow_list
+from edge.core.config import (
+    CameraConfig,
+    DetectorConfig,
+    DoorConfig,
+    ModelsConfig,
+    MqttConfig,
+    QualityConfig,
+    ReleaseConfig,
+)
+from edge.core.errors import GalleryError, ReleaseError
+from edge.core.records import Decision, Frame, Kind, Person
+from edge.demo.run_demo import CLIP, GALLERY
+from edge.diagnostics.check import check
+from edge.diagnostics.config_checks import people_findings
+from edge.diagnostics.result import State
+from edge.events.schema import Event, EventKind, ReleaseReport
+from edge.events.topics import Channel, Topics
+from edge.mqtt.subscriber import Message, Subscriber
+from edge.pipeline import Pipeline
+from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
+from edge.replay.replay import replay
+from edge.runtime.bundle import kit_of, kit_of_release, lax_thresholds
+from edge.runtime.daemon import Daemon
+from edge.updates.manager import trust
+from edge.updates.release_format import GALLERY as GALLERY_FILE
+from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.manifest import default_folder
+
+SITE = "home"
+
+
+def frames(count: int) -> list[Frame]:
+    """The first frames of the bundled clip, in which the enrolled person walks up."""
+    source = cv2.VideoCapture(str(CLIP))
+    read = [source.read()[1] for _ in range(count)]
+    source.release()
+    return [Frame(np.asarray(pixels, np.uint8), seq, round(seq * 1e9 / 15)) for seq, pixels in enumerate(read)]
+
+
+def quick() -> DoorConfig:
+    config = DoorConfig(site=SITE, door="front")
+    return msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+
+
+def nobody(embedder: str) -> Gallery:
+    return Gallery([], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), GalleryInfo("0", embedder, 0))
+
+
+def opened(decisions: list[Decision]) -> bool:
+    return any(decision.kind is Kind.DOOR_OPEN for decision in decisions)
+
+
+def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: Vision) -> None:
+    """The swap one frame before the door would have opened; the same frames open it without the swap."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    clip = frames(90)
+    plain = Pipeline(quick(), vision, gallery)
+    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
+    swapped = Pipeline(quick(), vision, gallery)
+    for seq, frame in enumerate(clip):
+        if seq == first:
+            swapped.adopt(vision, nobody(gallery.info.embedder_sha256), allow_list(["*"]))
+        assert not opened(swapped.step(frame))
+
+
+def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision: Vision) -> None:
+    """A swap before the verdict delays it by the samples it needs; one after it announces nothing again."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    clip = frames(90)
+    plain = Pipeline(quick(), vision, gallery)
+    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
+    swapped = Pipeline(quick(), vision, gallery)
+    openings = 0
+    for seq, frame in enumerate(clip[: first + 20]):
+        if seq in (first, first + 12):
+            swapped.adopt(vision, gallery, allow_list(["*"]))
+        openings += opened(swapped.step(frame))
+    assert openings == 1
+
+
+def test_rules_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    pipeline.adopt(vision, gallery, allow_list([]))
+    decisions = [decision for frame in frames(90) for decision in pipeline.step(frame)]
+    assert [decision.kind for decision in decisions] == [Kind.DENIED]
+
+
+@contextmanager
+def running(config: DoorConfig) -> Iterator[Daemon]:
+    """A daemon in a thread."""
+    daemon = Daemon(config)
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield daemon
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def hearing(mqtt: MqttConfig) -> Iterator[list[Message]]:
+    heard: list[Message] = []
+    with Subscriber(mqtt, Topics("+", "+"), [Channel.EVENTS, Channel.RELEASE]) as subscriber:
+        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
+        thread.start()
+        try:
+            yield heard
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+@pytest.fixture
+def mqtt(tmp_path: Path) -> Iterator[MqttConfig]:
+    with Mosquitto(tmp_path) as broker:
+        yield MqttConfig(url=broker.url)
+
+
+def door(tmp_path: Path, mqtt: MqttConfig, source: str = "mqtt") -> DoorConfig:
+    state = tmp_path / "state"
+    state.mkdir(exist_ok=True)
+    return msgspec.structs.replace(
+        quick(),
+        state_folder=str(state),
+        gallery=str(state / "gallery.safetensors"),
+        camera=CameraConfig(source=str(CLIP)),
+        mqtt=mqtt,
+        release=ReleaseConfig(source=source),
+    )
+
+
+def reports(heard: list[Message]) -> list[ReleaseReport]:
+    return [message.record for message in heard if isinstance(message.record, ReleaseReport)]
+
+
+def kinds(heard: list[Message]) -> list[EventKind]:
+    return [message.record.kind for message in heard if isinstance(message.record, Event)]
+
+
+def demo_gallery_without_anybody(tmp_path: Path, embedder: str) -> bytes:
+    path = tmp_path / "nobody.safetensors"
+    save_gallery(path, [], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), embedder)
+    return path.read_bytes()
+
+
+@needs_mosquitto
+def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    """From nobody known, to a door that opens, to a leaver gone; no frame is dropped and each step is told once."""
+    embedder = vision.reader.embedder.sha256
+    config = door(tmp_path, mqtt)
+    desk = Desk(tmp_path / "desk")
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    person = load_gallery(GALLERY, embedder).centroids[0].tobytes()
+
+    def push(gallery: bytes, people: int) -> None:
+        desk.release_files({GALLERY_FILE: gallery}, people, now=datetime.now(UTC), embedder=embedder)
+        publish(mqtt, SITE, desk.repository().files(), [])
+
+    with hearing(mqtt) as heard, running(config) as daemon:
+        wait_until(lambda: daemon.frames > 2, "frames")
+        wait_until(lambda: len(reports(heard)) == 1, "the first report")
+        push(GALLERY.read_bytes(), 1)
+        wait_until(lambda: reports(heard)[-1].release == 1, "release 1")
+        wait_until(lambda: EventKind.DOOR_OPEN in kinds(heard), "the door opens", 15)
+        assert holds(tmp_path / "state", person)
+        push(demo_gallery_without_anybody(tmp_path, embedder), 0)
+        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
+        assert not holds(tmp_path / "state", person)
+        assert daemon._vitals.dropped == 0
+    assert [kind for kind in kinds(heard) if kind.startswith("release")] == ["release-applied"] * 2
+    last = reports(heard)[-1]
+    assert (last.ok, last.people, last.applied_at is not None) == (True, 0, True)
+    assert reports(heard)[0].reason == "no release yet"
+
+
+@needs_mosquitto
+def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    embedder = vision.reader.embedder.sha256
+    desk = Desk(tmp_path / "desk")
+    stick = desk.folder
+    config = door(tmp_path, mqtt, source=str(stick))
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    files = {GALLERY_FILE: GALLERY.read_bytes(), **_models(default_folder())}
+    desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
+    with hearing(mqtt) as heard:
+        with running(config):
+            wait_until(lambda: bool(reports(heard)) and reports(heard)[-1].release == 1, "release 1", 15)
+        with running(config) as daemon:
+            assert daemon._kit.own_models
+            wait_until(lambda: daemon.frames > 2, "frames")
+    assert EventKind.RELEASE_REFUSED not in kinds(heard)
+
+
+def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
+    """A gallery of the right embedder whose vectors have another length."""
+    people = [Person(f"p{row}", f"Person {row}") for row in range(3)]
+    save_gallery(path, people, np.eye(3, length, dtype=np.float32), np.full(3, 1.0, np.float32), embedder)
+    return path
+
+
+@pytest.mark.parametrize("length", [128, 191, 193, 512])
+def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Vision, length: int) -> None:
+    """The daemon's start, a release, a replay and `edge check` refuse it in one line, before the first face."""
+    embedder = vision.reader.embedder
+    path = gallery_of_length(tmp_path / GALLERY_FILE, embedder.sha256, length)
+    config = msgspec.structs.replace(quick(), gallery=str(path))
+    told = f"{path}: vectors of {length} numbers, the embedder makes {embedder.dimension}; make it again"
+    with pytest.raises(GalleryError, match=told):
+        Daemon(config)
+    with pytest.raises(GalleryError, match=told):
+        kit_of_release(config, tmp_path, vision)
+    with pytest.raises(GalleryError, match=told):
+        next(replay(config, CLIP, path))
+    (finding,) = people_findings(config, vision)
+    assert (finding.state, finding.detail.partition(";")[0]) == (State.FAIL, told.partition(";")[0])
+
+
+def test_gallery_thresholds_that_let_strangers_pass(
+    tmp_path: Path, vision: Vision, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`edge check` and the log of the door warn of them, also where a release brings them; calibrated ones are fine."""
+    embedder = vision.reader.embedder
+    enrolled = load_gallery(GALLERY, embedder.sha256)
+    path = tmp_path / GALLERY_FILE
+    save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), embedder.sha256)
+    config = msgspec.structs.replace(quick(), gallery=str(path))
+    told = "1 of 1 people have a threshold above 1.29: more than one stranger in 100 passes as each of them"
+    (finding,) = people_findings(config, vision)
+    assert (finding.state, finding.detail) == (State.LOOK, f"{path}: {told}")
+    kit_of(config)
+    kit_of_release(config, tmp_path, vision)
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {told}"] * 2
+    assert lax_thresholds(enrolled, embedder) == ""
+
+
+@needs_mosquitto
+def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+    """The door refuses it in one line, goes on, and takes the next release."""
+    embedder = vision.reader.embedder.sha256
+    desk = Desk(tmp_path / "desk")
+    config = msgspec.structs.replace(
+        door(tmp_path, mqtt), release=ReleaseConfig(source=str(desk.folder), check_every_s=0.1)
+    )
+    root = tmp_path / "root.json"
+    root.write_bytes(desk.root)
+    trust(config, root)
+    wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
+    with hearing(mqtt) as heard, running(config):
+        desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
+        wait_until(lambda: bool(reports(heard)) and "release 1" in reports(heard)[-1].reason, "refused")
+        assert "vectors of 128 numbers, the embedder makes 192" in reports(heard)[-1].reason
+        desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
+        wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
+    assert kinds(heard).count(EventKind.RELEASE_REFUSED) == 1
+
+
+def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"no trusted root .*edge trust ROOT.json"):
+        Daemon(door(tmp_path, MqttConfig(url="mqtt://127.0.0.1:1")))
+
+
+def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
+    """From no root, to no release; the release itself is shown by its number."""
+    state = tmp_path / "state"
+    state.mkdir()
+    toml = tmp_path / "door.toml"
+    toml.write_text(
+        f'site = "home"\ndoor = "front"\nstate_folder = "{state}"\n[camera]\nsource = "{CLIP}"\n'
+        '[mqtt]\nurl = "mqtt://127.0.0.1:1"\n[release]\n'
+    )
+
+    def shown() -> tuple[bool, str]:
+        (finding,) = [finding for finding in check(toml) if finding.what == "release"]
+        return finding.state is State.OK, finding.detail
+
+    assert shown()[0] is False
+    assert "no trusted root" in shown()[1]
+    desk = Desk(tmp_path / "desk")
+    (tmp_path / "root.json").write_bytes(desk.root)
+    config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
+    trust(config, tmp_path / "root.json")
+    assert "no release has arrived yet" in shown()[1]
+
+
+def test_demands_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+    """Rules that ask for more samples are obeyed by a door that is already running."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    rules = Rules(doors=(("front", DoorRules("doors.front", (Rule("all", ("*",)),), min_samples=9)),))
+    pipeline.adopt(vision, gallery, rules)
+    (opening, *_) = [decision for frame in frames(90) for decision in pipeline.step(frame)]
+    assert (opening.kind, opening.verdict.samples) == (Kind.DOOR_OPEN, 9)
+
+
+def test_models_of_a_release_look_from_the_next_frame_on(vision: Vision) -> None:
+    """The reader of the new release looks at the faces, and its detector finds them."""
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    pipeline = Pipeline(quick(), vision, gallery)
+    choosy = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig(min_size_px=400))
+    pipeline.adopt(choosy, gallery, allow_list(["*"]))
+    assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
+    assert set(pipeline.judge.refusals) == {"too-small"}
+    blind = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0, min_score=1.0), QualityConfig())
+    pipeline.adopt(blind, gallery, allow_list(["*"]))
+    for frame in frames(90)[60:]:
+        pipeline.step(frame)
+    assert not [track for track in pipeline.tracks if not track.lost]

@@ -1,0 +1,279 @@
+"""A camera that gives frames and sees nothing: told apart from a healthy one by day and night, and without alarms."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.core.config import DoorConfig, SightConfig
+from edge.core.records import Frame, Kind, Pixels
+from edge.demo.run_demo import CLIP, GALLERY
+from edge.pipeline import Pipeline
+from edge.recognition.gallery import load_gallery
+from edge.vision.camera_file import Clip
+from edge.vision.camera_health import Blindness, Sight
+from edge.vision.face_sampler import Vision
+
+FPS = 15
+STRICT = SightConfig(blind_after_s=0.0, sees_after_s=0.0)
+SIZE = (480, 640)
+ROWS, COLUMNS = np.mgrid[-1 : 1 : SIZE[0] * 1j, -1 : 1 : SIZE[1] * 1j]
+
+
+@cache
+def scene() -> Pixels:
+    """A frame of the bundled clip."""
+    with Clip(CLIP) as clip:
+        return next(iter(clip)).pixels.copy()
+
+
+@cache
+def noise() -> tuple[Pixels, ...]:
+    """Sensor noise of two grey levels either way, eight frames of it."""
+    made = np.random.default_rng(6).integers(0, 5, (8, *SIZE, 3))
+    return tuple(part.astype(np.uint8) for part in made)
+
+
+def sensed(picture: Pixels) -> Iterator[Pixels]:
+    """The picture as a sensor sees it for ever: each time with other noise."""
+    for grain in itertools.cycle(noise()):
+        yield np.asarray(cv2.subtract(cv2.add(picture, grain), np.full_like(picture, 2)), np.uint8)
+
+
+def shaded(levels: NDArray[np.float64]) -> Pixels:
+    return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def dimmed(share: float) -> Pixels:
+    return (scene() * share).astype(np.uint8)
+
+
+class Watched:
+    """A live camera of the test's making and the sight that watches it."""
+
+    def __init__(self, config: SightConfig | None = None) -> None:
+        self.sight = Sight(config or SightConfig())
+        self.seq = 0
+        self.t_ns = 10**12
+
+    def reopen(self) -> None:
+        self.seq = 0
+
+    def show(self, pictures: Iterator[Pixels], seconds: float) -> list[bool]:
+        """Look at so many seconds of these; returns which frames were new."""
+        new = []
+        for picture in itertools.islice(pictures, round(seconds * FPS)):
+            new.append(self.sight.look(Frame(picture, self.seq, self.t_ns)))
+            self.seq += 1
+            self.t_ns += 10**9 // FPS
+        return new
+
+
+BLIND: dict[str, tuple[Blindness, Pixels]] = {
+    "black": (Blindness.BLACK, shaded(0 * ROWS + 4)),
+    "an unlit corridor": (Blindness.BLACK, dimmed(0.04)),
+    "a lamp": (Blindness.FLOODED, shaded(320 - 60 * (ROWS**2 + COLUMNS**2))),
+    "a hand": (Blindness.COVERED, shaded(60 + 40 * COLUMNS + 20 * ROWS)),
+    "a cloth": (Blindness.COVERED, shaded(80 + 50 * (ROWS**2 + COLUMNS**2))),
+    "paint": (Blindness.COVERED, shaded(0 * ROWS + 130)),
+    "fog": (Blindness.COVERED, np.asarray(cv2.GaussianBlur(scene(), (0, 0), 80), np.uint8)),
+}
+
+
+@pytest.mark.parametrize(("reason", "picture"), BLIND.values(), ids=BLIND)
+def test_a_camera_that_sees_nothing_is_blind_after_ten_seconds(reason: Blindness, picture: Pixels) -> None:
+    camera = Watched()
+    camera.show(sensed(scene()), 5)
+    camera.show(sensed(picture), 9.5)
+    assert camera.sight.blind is None
+    camera.show(sensed(picture), 1.5)
+    assert camera.sight.blind is reason
+    assert not camera.sight.stuck  # nothing that opening it anew would mend
+
+
+def test_it_sees_again_when_it_has_seen_for_three_seconds() -> None:
+    camera = Watched()
+    camera.show(sensed(BLIND["a hand"][1]), 12)
+    camera.show(sensed(scene()), 2)
+    camera.show(sensed(BLIND["a hand"][1]), 1)
+    camera.show(sensed(scene()), 2)
+    assert camera.sight.blind is Blindness.COVERED
+    camera.show(sensed(scene()), 2)
+    assert camera.sight.blind is None
+
+
+def test_somebody_before_the_lens_for_a_moment_is_no_blindness() -> None:
+    camera = Watched()
+    for _ in range(5):
+        camera.show(sensed(BLIND["a hand"][1]), 8)
+        camera.show(sensed(scene()), 1)
+        assert camera.sight.blind is None
+
+
+def test_at_the_limit_it_does_not_flutter() -> None:
+    """Dusk: once black, it must become half as bright again to count as seeing."""
+    camera = Watched(STRICT)
+    seen = []
+    for level in (18, 15, 18, 15, 18, 30, 18):
+        dusk = (scene().astype(np.float32) * level / 185).astype(np.uint8)
+        camera.show(itertools.repeat(dusk), 1)
+        seen.append(camera.sight.blind)
+    assert [reason is Blindness.BLACK for reason in seen] == [False, True, True, True, True, False, False]
+
+
+def test_the_bundled_clip_raises_no_alarm() -> None:
+    """Not for one frame, even if nothing had to last."""
+    sight = Sight(STRICT)
+    with Clip(CLIP) as clip:
+        for frame in clip:
+            sight.look(frame)
+            assert sight.blind is None
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.15, 0.1])
+def test_a_scene_in_ever_less_light_raises_no_alarm(share: float) -> None:
+    """Down to a tenth of the daylight, where the brightest patch has 19 grey levels of 255 and noise has 2."""
+    camera = Watched(STRICT)
+    new = camera.show(sensed(dimmed(share)), 40)
+    assert camera.sight.blind is None
+    assert all(new[1:])
+
+
+def test_a_narrow_bright_door_at_night_and_a_window_by_day_raise_no_alarm() -> None:
+    night, day = dimmed(0.02), scene().copy()
+    night[100:260, 300:360] = 90
+    day[:, :440] = 255
+    for picture in (night, day):
+        camera = Watched(STRICT)
+        camera.show(sensed(picture), 2)
+        assert camera.sight.blind is None
+
+
+# The same frame for ever
+
+
+def test_the_same_picture_for_ever_is_a_frozen_camera() -> None:
+    camera = Watched()
+    camera.show(sensed(scene()), 5)
+    camera.show(itertools.repeat(scene()), 29.9)
+    assert camera.sight.blind is None
+    camera.show(itertools.repeat(scene()), 0.5)
+    assert camera.sight.blind is Blindness.FROZEN
+    assert camera.sight.stuck
+
+
+def test_a_copy_is_not_new_and_neither_is_the_first_frame() -> None:
+    camera = Watched()
+    one, two, three = itertools.islice(sensed(scene()), 3)
+    assert camera.show(iter([one, one, two, two, two, three, one]), 1) == [False, False, True, False, False, True, True]
+
+
+def test_a_change_far_away_that_the_points_compared_miss_is_a_new_picture() -> None:
+    """A noiseless stream in which a hundred pixels change: only the whole picture tells."""
+    camera = Watched()
+    changing = []
+    for number in range(6):
+        picture = scene().copy()
+        picture[2:16, 2:16] = number * 40
+        changing.append(picture)
+    assert camera.show(iter(changing), 1) == [False, False, True, True, True, True]
+
+
+def test_a_still_scene_that_a_stream_refreshes_now_and_then_is_not_frozen() -> None:
+    """Between its whole pictures an H.264 camera may well give copies."""
+    camera = Watched()
+    for whole in itertools.islice(sensed(scene()), 8):
+        camera.show(itertools.repeat(whole), 20)
+        assert camera.sight.blind is None
+
+
+@pytest.mark.parametrize("name", ["black", "a lamp"])
+def test_a_clipped_picture_without_noise_is_not_called_frozen(name: str) -> None:
+    """In the dark and in the sun a healthy camera gives copies too."""
+    reason, picture = BLIND[name]
+    camera = Watched()
+    camera.show(itertools.repeat(picture), 100)
+    assert camera.sight.blind is reason
+    assert not camera.sight.stuck
+
+
+def test_a_frozen_camera_opened_anew_is_stuck_again_only_after_as_long() -> None:
+    camera = Watched()
+    camera.show(itertools.repeat(scene()), 31)
+    camera.reopen()
+    assert not any(camera.show(itertools.repeat(scene()), 29))
+    assert camera.sight.blind is Blindness.FROZEN
+    assert not camera.sight.stuck
+    camera.show(itertools.repeat(scene()), 2)
+    assert camera.sight.stuck
+
+
+def test_a_camera_that_moves_on_after_being_opened_anew_sees() -> None:
+    camera = Watched()
+    camera.show(itertools.repeat(scene()), 31)
+    camera.reopen()
+    assert all(camera.show(sensed(dimmed(0.9)), 4))
+    assert camera.sight.blind is None
+    assert not camera.sight.stuck
+
+
+def test_a_picture_of_another_size_is_a_new_one() -> None:
+    camera = Watched()
+    small = np.ascontiguousarray(scene()[::2, ::2])
+    camera.show(itertools.repeat(scene()), 1)
+    assert camera.show(iter([small, small, small]), 1) == [True, False, False]
+
+
+def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: Vision) -> None:
+    """Copies count as no further looks: frozen from the start or in the midst of a visit, the door stays shut."""
+    config = DoorConfig(site="test", door="front")
+    config = msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
+    with Clip(CLIP) as clip:
+        walk = [frame.pixels.copy() for frame in itertools.islice(clip, 60)]
+
+    def answers(pictures: list[Pixels], watched: Callable[[Frame], bool]) -> list[Kind]:
+        pipeline = Pipeline(config, vision, gallery)
+        frames = [Frame(picture, seq, seq * 10**9 // FPS) for seq, picture in enumerate(pictures)]
+        decided = [pipeline.step(frame) for frame in frames if watched(frame)]
+        decided.append(pipeline.finish(frames[-1].t_ns))
+        return [decision.kind for decisions in decided for decision in decisions]
+
+    opened = next(end for end in range(20, 61) if answers(walk[:end], lambda _: True)[:1] == [Kind.DOOR_OPEN])
+    frozen = [walk[opened - 3]] * 30
+    for pictures in (frozen, walk[: opened - 2] + frozen):
+        assert Kind.DOOR_OPEN in answers(pictures, lambda _: True)  # what the copies would have done
+        assert Kind.DOOR_OPEN not in answers(pictures, Sight(SightConfig()).look)
+
+
+def test_random_faults_never_leave_it_blind_before_a_scene() -> None:
+    """Whatever came before, three seconds of a scene end it."""
+    seed = int(os.environ.get("SIGHT_SEED", "6"))
+    choose = random.Random(seed)
+    camera = Watched()
+    pictures = [picture for _, picture in BLIND.values()]
+    for _ in range(12):
+        picture = choose.choice(pictures)
+        noisy = choose.random() < 0.5
+        camera.show(sensed(picture) if noisy else itertools.repeat(picture), choose.uniform(1, 40))
+        camera.show(sensed(scene()), 4)
+        assert camera.sight.blind is None
+
+
+def test_small_and_turned_pictures_are_judged_too() -> None:
+    for shape in ((48, 64), (640, 480), (2160, 3840)):
+        picture = np.asarray(cv2.resize(scene(), shape[::-1]), np.uint8)
+        camera = Watched(STRICT)
+        camera.show(iter([picture, np.asarray(picture | 1, np.uint8)] * 8), 1)
+        assert camera.sight.blind is None
+        camera.show(iter([np.zeros_like(picture)] * 15), 1)
+        assert camera.sight.blind is Blindness.BLACK

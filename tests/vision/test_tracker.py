@@ -1,0 +1,83 @@
+"""The tracker: birth, life and death of a track, in time and not in frames."""
+
+from __future__ import annotations
+
+from support.face_images import face
+
+from edge.core.config import TrackerConfig
+from edge.vision.tracker import Tracker
+
+CONFIG = TrackerConfig(min_overlap=0.2, max_step=0.6, lost_after_s=1.0)
+S = 1_000_000_000
+
+
+def test_a_face_that_moves_a_little_keeps_its_track() -> None:
+    tracker = Tracker(CONFIG)
+    ids = {tracker.update([face(100 + 10 * step, 100)], step * S // 10)[0].id for step in range(10)}
+    assert ids == {1}
+
+
+def test_a_track_counts_its_hits_and_knows_when_it_was_seen() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100)], 5)
+    (track,) = tracker.update([face(104, 100)], 9)
+    assert (track.first_ns, track.last_ns, track.hits, track.lost) == (5, 9, 2, False)
+
+
+def test_a_quick_step_at_a_low_frame_rate_keeps_the_track() -> None:
+    """Boxes that do not overlap enough, but whose centres are near for their size, are one person walking."""
+    tracker = Tracker(TrackerConfig(min_overlap=0.5, max_step=0.6))
+    tracker.update([face(100, 100)], 0)
+    (track,) = tracker.update([face(150, 100)], S // 4)
+    assert track.id == 1
+
+
+def test_a_face_elsewhere_is_somebody_else() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100)], 0)
+    (track,) = tracker.update([face(300, 100)], S // 10)
+    assert track.id == 2
+
+
+def test_two_faces_that_pass_each_other_keep_their_own_tracks() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100), face(300, 160)], 0)
+    for step in range(1, 21):
+        left, right = face(100 + 10 * step, 100), face(300 - 10 * step, 160)
+        first, second = tracker.update([right, left], step * S // 20)
+        assert {first.face, second.face} == {left, right}
+    by_id = {track.id: track.face for track in (first, second)}
+    assert by_id[1] is left
+
+
+def test_an_unseen_track_waits_for_its_time_and_then_ends_once() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100)], 0)
+    assert tracker.update([], S - 1) == []
+    assert tracker.alive
+    (ended,) = tracker.update([], S)
+    assert (ended.id, ended.lost, ended.last_ns) == (1, True, 0)
+    assert not tracker.alive
+    assert tracker.update([], 2 * S) == []
+
+
+def test_a_face_that_returns_in_time_continues_its_track() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100)], 0)
+    tracker.update([], S // 2)
+    (track,) = tracker.update([face(100, 100)], S - 1)
+    assert (track.id, track.hits) == (1, 2)
+
+
+def test_the_end_of_the_source_ends_every_track() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100, 100), face(400, 100)], 0)
+    assert [(track.id, track.lost) for track in tracker.finish()] == [(1, True), (2, True)]
+    assert not tracker.alive
+
+
+def test_a_snapshot_does_not_change_later() -> None:
+    tracker = Tracker(CONFIG)
+    (before,) = tracker.update([face(100, 100)], 0)
+    tracker.update([face(110, 100)], S // 10)
+    assert (before.last_ns, before.hits) == (0, 1)

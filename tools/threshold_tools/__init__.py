@@ -1,0 +1,1 @@
+"""Desktop tools of Threshold: enrolment, calibration, evaluation, releases, monitoring and model quantization."""

@@ -1,0 +1,81 @@
+"""Vectors, names and pictures in the form that TensorBoard's embedding projector reads."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from edge.core.errors import ImageError
+from edge.core.files import make_private_folder, replace_file
+from edge.core.records import Floats, Pixels
+from threshold_tools import pages
+from threshold_tools.cluster.report import person_of
+
+_SPRITE_PX = 8192  # the projector takes no larger picture
+_PHOTO_PX = 64
+_GREY = 128
+
+
+def export(out: Path, vectors: Floats, paths: Sequence[str], clusters: Sequence[str], folder: Path | None) -> None:
+    """Write vectors.tsv, metadata.tsv, projector_config.pbtxt and, where there are photos, sprite.png.
+
+    Show them with  tensorboard --logdir OUT ; the two .tsv can also be loaded by hand.
+
+    Args:
+        out: the folder to write to, made where there is none.
+        vectors: (N, D) float32 unit vectors.
+        paths: N photos, relative to `folder`.
+        clusters: N names of clusters.
+        folder: where the photos are, or None.
+    """
+    make_private_folder(out)
+    buffer = io.BytesIO()
+    np.savetxt(buffer, vectors, fmt="%.6g", delimiter="\t")
+    replace_file(out / "vectors.tsv", buffer.getvalue(), private=True)
+    rows = [
+        f"{_cell(path)}\t{_cell(person_of(path))}\t{_cell(name)}\n" for path, name in zip(paths, clusters, strict=True)
+    ]
+    replace_file(out / "metadata.tsv", ("photo\tperson\tcluster\n" + "".join(rows)).encode(), private=True)
+    settings = ['tensor_name: "faces"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"']
+    if folder is not None:
+        size_px = photo_px(len(paths))
+        ok, png = cv2.imencode(".png", _sprite(folder, paths, size_px))
+        assert ok
+        replace_file(out / "sprite.png", png.tobytes(), private=True)
+        settings.append(
+            f'sprite {{ image_path: "sprite.png" single_image_dim: {size_px} single_image_dim: {size_px} }}'
+        )
+    else:
+        (out / "sprite.png").unlink(missing_ok=True)  # of an earlier export
+    body = "".join(f"  {line}\n" for line in settings)
+    replace_file(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode())
+
+
+def photo_px(count: int) -> int:
+    """The side of one of `count` pictures in a square sprite."""
+    return max(min(_PHOTO_PX, _SPRITE_PX // max(math.isqrt(count - 1) + 1, 1)), 1)
+
+
+def _sprite(folder: Path, paths: Sequence[str], size_px: int) -> Pixels:
+    """All photos in a square grid, row by row, each in the middle of its cell."""
+    side = math.isqrt(len(paths) - 1) + 1
+    sprite = np.full((side * size_px, side * size_px, 3), _GREY, np.uint8)
+    for number, path in enumerate(tqdm(paths, desc="sprite", unit=" photos", disable=None)):
+        try:
+            small = pages.shrunk(folder / path, size_px)
+        except ImageError:
+            continue
+        top = number // side * size_px + (size_px - small.shape[0]) // 2
+        left = number % side * size_px + (size_px - small.shape[1]) // 2
+        sprite[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return sprite
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()) if any(each in text for each in "\t\r\n") else text

@@ -1,0 +1,85 @@
+"""From a people folder that was looked at to a gallery for the doors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge.core.errors import InputError
+from edge.core.records import Floats, Person
+from edge.recognition.gallery import load_gallery, save_gallery
+from threshold_tools.enroll.consistency import centroid
+from threshold_tools.enroll.review import Review
+from threshold_tools.thresholds import caps_sq
+
+_EQUAL_SQ = 1e-6  # a cap computed again differs by rounding; only a lower one tightens a kept threshold
+
+
+def make_gallery(seen: Review, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None) -> str:
+    """Write the gallery of everybody who can be enrolled; returns what to tell the operator.
+
+    Args:
+        kept_sq: thresholds in use by person id, to be kept as `limits_sq` says; None or empty: set all of them.
+
+    Raises:
+        InputError: nobody can be.
+    """
+    if not seen.kept:
+        raise InputError(f"{out}: not written, for nobody could be enrolled; every photo was refused")
+    centroids = np.stack([centroid(photos) for photos in seen.kept.values()])
+    limits = limits_sq(list(seen.kept), centroids, seen.base_sq, kept_sq)
+    names = {member.id: member.name for member in seen.members}
+    people = [Person(person, names[person]) for person in seen.kept]
+    save_gallery(out, people, centroids, limits, embedder_sha256)
+    photos = sum(len(photos) for photos in seen.kept.values())
+    told = f"{out}: {len(people)} people from {photos} photos, {seen.findings.count} problems; threshold_sq "
+    if kept_sq:
+        new = newcomer_sq(seen.base_sq, kept_sq)
+        kept = sum(person in kept_sq for person in seen.kept)
+        return f"{told}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
+    stricter = int((limits < seen.base_sq).sum())
+    return f"{told}{seen.base_sq:.2f} (lower is stricter), stricter still for {stricter} with a look-alike"
+
+
+def thresholds_of(gallery: Path, embedder_sha256: str) -> dict[str, float]:
+    """Thresholds of a gallery by person id, squared distances (lower is stricter).
+
+    Raises:
+        GalleryError: it cannot be read, is damaged, or is of another embedder.
+    """
+    loaded = load_gallery(gallery, embedder_sha256)
+    return {person.id: float(limit) for person, limit in zip(loaded.people, loaded.thresholds_sq, strict=True)}
+
+
+def limits_sq(
+    people: Sequence[str], centroids: Floats, base_sq: float, kept_sq: Mapping[str, float] | None = None
+) -> Floats:
+    """The threshold of each person of a gallery, (N,) float32 squared distances; lower is stricter.
+
+    Thresholds in use are kept exactly: they may come from tools/calibrate.py, which knows more than the shipped table.
+    People without one get `newcomer_sq`. A look-alike in the gallery caps both, so a kept threshold can only tighten.
+
+    Args:
+        people: N ids.
+        centroids: (N, D) float32 unit rows.
+        base_sq: threshold by the shipped table for a gallery of N people.
+        kept_sq: thresholds in use by person id; None or empty: everybody gets `base_sq`.
+    """
+    caps = caps_sq(centroids)
+    if not kept_sq:
+        return np.minimum(np.float32(base_sq), caps)
+    new = newcomer_sq(base_sq, kept_sq)
+    limits = np.array([kept_sq.get(person, new) for person in people], np.float32)
+    return np.where(caps < limits - _EQUAL_SQ, caps, limits)
+
+
+def newcomer_sq(base_sq: float, kept_sq: Mapping[str, float]) -> float:
+    """The threshold of a person added to a gallery whose thresholds are kept; lower is stricter.
+
+    The median of the kept ones, and never laxer than the shipped table. Calibration gives everybody
+    min(base + offset, cap) with offsets around a median of 0, so the median is the calibrated base, or stricter where
+    look-alikes cap many. How near strangers come to the new person is not known before the next calibration.
+    """
+    return min(base_sq, float(np.median(list(kept_sq.values()))))

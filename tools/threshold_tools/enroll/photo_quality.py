@@ -1,0 +1,116 @@
+"""One photo, looked at once: what it is worth for enrolment, or why it is worth nothing."""
+
+from __future__ import annotations
+
+import cv2
+import msgspec
+import numpy as np
+
+from edge.core.config import QualityConfig
+from edge.core.records import Box, Face, Floats, Pixels
+from threshold_tools.photos import Look, PhotoReader, unit
+
+ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_strength=0.7)
+RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
+SAME_PICTURE_BITS = 30  # two fingerprints of 256 bits that differ in no more are of one picture: copies of development
+# photos, resized, cropped, stored anew, differed in 0 to 31, different photos of one person in 47 or more
+_THUMB_PX = 112
+_MARGIN = 0.35  # of the face's box, around it in the thumbnail
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What enrolment knows of one photo; the form in which it is remembered.
+
+    Attributes:
+        fault: why it cannot serve, in the operator's words, or "".
+        vector: (D,) float32 as bytes: the unit vector of face and mirrored face; empty where there is a fault.
+        weight: quality, 0..1.
+        print: fingerprint of the aligned face, 32 bytes; empty where there is none. Copies of a picture, resized,
+            cropped or stored anew, have nearly the same one.
+        thumb: JPEG of the face, or of the whole photo where no face was found.
+        told: the parts of its quality, for the contact sheet.
+    """
+
+    fault: str
+    vector: bytes
+    weight: float
+    print: bytes
+    thumb: bytes
+    told: str
+
+    @property
+    def embedding(self) -> Floats:
+        """(D,) float32 unit vector; empty where there is a fault."""
+        return np.frombuffer(self.vector, "<f4").astype(np.float32)
+
+
+def sight(reader: PhotoReader, pixels: Pixels) -> Sight:
+    """Look at one photo, (H, W, 3) uint8 BGR, for enrolment."""
+    look = reader.look_at(pixels, mirror=True)
+    thumb = _thumb(pixels, look.main)
+    reason = fault(look)
+    sample = look.sample
+    told = ""
+    if sample is not None:
+        quality = sample.quality
+        told = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
+        if sample.landmarks is not None:
+            told += f", strength {quality.strength:.2f}" if quality.strength else ""
+            told += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
+    if reason or sample is None or sample.embedding is None or look.mirrored is None:
+        return Sight(reason or "no face", b"", 0.0, b"", thumb, told)
+    vector = unit(sample.embedding + look.mirrored).astype("<f4").tobytes()
+    # The aligned crop is still in the embedder's input, mirrored; mirrored it serves as well.
+    return Sight("", vector, sample.quality.value, fingerprint(reader.vision.reader.embedder.pixels), thumb, told)
+
+
+def fault(look: Look) -> str:
+    """Why a photo cannot serve, in the operator's words, or ""."""
+    if look.main is None or look.sample is None:
+        return "no face"
+    rivals = [face for face in look.faces if face is not look.main and face.box.area > RIVAL_SHARE * look.main.box.area]
+    if rivals:
+        return f"several faces ({len(rivals) + 1}); crop it to one"
+    quality = look.sample.quality
+    return {
+        "": "",
+        "no-face": "no face (the mesh finds none where the detector saw one)",
+        "too-small": f"too small (eyes {quality.size_px:.0f} px apart, need {ENROL_QUALITY.min_size_px:.0f})",
+        "blurred": f"blurred (sharpness {quality.sharpness:.0f}, need {ENROL_QUALITY.min_sharpness:.0f})",
+        "turned-away": f"turned away (yaw {quality.yaw_deg:+.0f} degrees)",
+        "too-dark": f"too dark (mean grey level {quality.brightness:.0f}, need {ENROL_QUALITY.min_brightness:.0f})",
+        "too-bright": f"too bright ({quality.glare:.0%} of the face is white)",
+        "unclear": f"unclear (strength {quality.strength:.2f}, need {ENROL_QUALITY.min_strength:g}): covered, smeared?",
+        "tilted": f"looking up or down (pitch {quality.pitch_deg:+.0f} degrees)",
+    }[quality.refusal]
+
+
+def fingerprint(crop: Pixels) -> bytes:
+    """256 bits: is each cell of a 16 x 16 grid brighter than its left neighbour? (the "difference hash")."""
+    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+    cells = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
+
+
+def same_picture(a: bytes, b: bytes) -> bool:
+    """Whether two fingerprints are of one picture."""
+    return bool(a) and (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count() <= SAME_PICTURE_BITS
+
+
+def _thumb(pixels: Pixels, face: Face | None) -> bytes:
+    """A small JPEG of the face with a margin, as it stands in the photo, or of the whole photo."""
+    if face is not None:
+        pixels = crop(pixels, face.box, _MARGIN)
+    scale = _THUMB_PX / max(pixels.shape[:2])
+    size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def crop(pixels: Pixels, box: Box, margin: float) -> Pixels:
+    """The part of a picture in a box, and `margin` times its longer side around it, as far as there is picture."""
+    wide = margin * max(box.width, box.height)
+    height, width = pixels.shape[:2]
+    left, right = max(round(box.left - wide), 0), min(round(box.right + wide), width)
+    top, bottom = max(round(box.top - wide), 0), min(round(box.bottom + wide), height)
+    return pixels[top : max(bottom, top + 1), left : max(right, left + 1)]

@@ -1,0 +1,87 @@
+"""Do the rates hold for everybody? The same thresholds, group by group."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.errors import InputError
+from threshold_tools.evaluate.open_set_identification import Open, Searches, threshold_of
+from threshold_tools.evaluate.report import Group, GroupAt, ratio
+from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.evaluate.verification import counts_at
+
+_FIELDS = 2
+_HEAD = ["person", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A threshold of everybody's, chosen for this FMR."""
+
+    fmr: float
+    threshold_sq: float
+
+
+def read_groups(path: Path, photos: Photos) -> dict[str, list[str]]:
+    """Group to people, of a CSV file "person,group", with or without that line as its head.
+
+    Raises:
+        InputError: it is malformed, puts somebody into two groups, or names nobody of whom there are photos.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, [cell.strip() for cell in row]) for number, row in enumerate(csv.reader(file), 1) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    group_of: dict[str, str] = {}
+    for number, row in rows:
+        if number == 1 and [cell.lower() for cell in row] == _HEAD:
+            continue
+        if len(row) != _FIELDS or not all(row):
+            raise InputError(f'{path}, line {number}: "person,group" wanted, found "{",".join(row)}"')
+        if group_of.setdefault(row[0], row[1]) != row[1]:
+            raise InputError(f"{path}, line {number}: {row[0]} is already in group {group_of[row[0]]}")
+    known = set(photos.names)
+    if not group_of.keys() & known:
+        raise InputError(f"{path}: names none of the {len(known)} people; its names must be those of their folders")
+    groups: dict[str, list[str]] = {}
+    for person, group in sorted(group_of.items()):
+        if person in known:
+            groups.setdefault(group, []).append(person)
+    return dict(sorted(groups.items()))
+
+
+def measure_group(
+    photos: Photos, name: str, people: list[str], limits: list[Limit], tried: Open | None, fpir: float
+) -> Group:
+    """A group under everybody's thresholds: pairs within the group, and searches by its people."""
+    numbers = np.flatnonzero(np.isin(photos.names, people))
+    mine = np.isin(photos.people, numbers)
+    own = photos.only(mine)
+    true, mated, false, others = counts_at(own, [limit.threshold_sq for limit in limits])
+    at = [
+        GroupAt(limit.fmr, limit.threshold_sq, ratio(false[place], others), ratio(mated - true[place], mated))
+        for place, limit in enumerate(limits)
+    ]
+    failures = int((~own.found).sum())
+    fnir = fpir_own = None
+    if tried is not None:
+        missed = tests = let_in = strangers = 0
+        for draw in tried.draws:
+            threshold = threshold_of(draw.strangers, fpir)
+            missed += _count(draw.own, numbers, above=threshold)
+            tests += _count(draw.own, numbers, above=-1)
+            strangers += _count(draw.strangers, numbers, above=-1)
+            let_in += _count(draw.strangers, numbers, above=-1) - _count(draw.strangers, numbers, above=threshold)
+        fnir, fpir_own = ratio(missed, tests), ratio(let_in, strangers)
+    return Group(name, len(people), len(own), failures, failures / len(own), mated, others, at, fnir, fpir_own)
+
+
+def _count(searches: Searches, numbers: NDArray[np.intp], *, above: float) -> int:
+    mine = searches.usable & np.isin(searches.people, numbers)
+    return int(np.count_nonzero(mine & (searches.critical_sq > above)))

@@ -1,0 +1,183 @@
+"""Closed-set identification: everybody is enrolled and every probe is somebody's; and who else is taken for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.evaluate.verification import Reals
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, limit_for
+from threshold_tools.lab.classifiers.registry import KINDS, Kind, Times, timed
+
+CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
+SPLITS = 20
+TEST_SHARE = 0.2
+FPIR = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """What one classifier did, one number for each split, (S,) float64; where there are too few strangers, nan.
+
+    Attributes:
+        accuracy: share of the probes named rightly, no answer being "unknown".
+        accuracy_with_failures: as before, probes without a face being errors.
+        fnir: share of the probes answered by "unknown" or wrongly, where the limit keeps one half of the strangers
+            to the wished FPIR.
+        fnir_with_failures: as before, probes without a face being misses.
+        fpir: share of the searches by the other half of the strangers that are answered by a name.
+    """
+
+    accuracy: Reals
+    accuracy_with_failures: Reals
+    fnir: Reals
+    fnir_with_failures: Reals
+    fpir: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Misnamed:
+    """A photo that the nearest centroid named wrongly.
+
+    Attributes:
+        row: which.
+        named: the number of the person whose name was given, the most frequent of several.
+        wrong: in so many splits.
+        tried: of so many.
+        near: the row of the named person's nearest photo.
+        distance_sq: between the two.
+    """
+
+    row: int
+    named: int
+    wrong: int
+    tried: int
+    near: int
+    distance_sq: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closed:
+    """The experiment; `tried` and `times` in the order of `KINDS`, `times` empty where they were not asked for."""
+
+    people: int
+    photos: int
+    strangers: int
+    tried: list[Tried]
+    misnamed: list[Misnamed]
+    times: list[Times]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Split:
+    """Rows: to learn from, all with a face; probes with a face; strangers to set the limit on, and to judge it on."""
+
+    enrolled: NDArray[np.intp]
+    probes: NDArray[np.intp]
+    failed: int  # probes without a face
+    limiting: NDArray[np.intp]
+    judging: NDArray[np.intp]
+
+
+def closed_set(photos: Photos, seed: int, *, times: bool = False) -> Closed | None:
+    """Split every person's photos at random, four parts enrolled, one part probes, and name probes and strangers.
+
+    A photo without a face adds nothing where it is to be enrolled and is an error where it is a probe. None when
+    nobody, or one alone, has ten photos.
+    """
+    groups = [rows for rows in photos.rows_of if len(rows) >= CLOSED_PHOTOS]
+    others = [rows[photos.found[rows]] for rows in photos.rows_of if len(rows) < CLOSED_PHOTOS]
+    others = [rows for rows in others if len(rows)]
+    if len(groups) <= 1:
+        return None
+    splits = [_split(photos, groups, others, seed, number) for number in range(SPLITS)]
+    if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in splits):
+        return None
+    rates = np.full((len(KINDS), SPLITS, 5), np.nan)
+    named: list[tuple[_Split, Answers]] = []
+    with tqdm(total=len(KINDS) * SPLITS, desc="closed set", unit=" trainings", disable=None) as bar:
+        for place, kind in enumerate(KINDS):
+            for number, split in enumerate(splits):
+                answers, rates[place, number] = _try(photos, kind, split)
+                if place == 0:
+                    named.append((split, answers))
+                bar.update()
+    return Closed(
+        len(groups),
+        sum(len(rows) for rows in groups),
+        len(others),
+        [Tried(*columns.T) for columns in rates],
+        _misnamed(photos, named),
+        _times(photos, splits[0]) if times else [],
+    )
+
+
+def _split(
+    photos: Photos, groups: list[NDArray[np.intp]], others: list[NDArray[np.intp]], seed: int, number: int
+) -> _Split:
+    rng = np.random.default_rng([seed, number])
+    enrolled, probes = [], []
+    for rows in groups:
+        mixed = rng.permutation(rows)
+        cut = round(TEST_SHARE * len(rows))
+        probes.append(mixed[:cut])
+        enrolled.append(mixed[cut:])
+    learnt, tested = np.concatenate(enrolled), np.concatenate(probes)
+    found = photos.found[tested]
+    limiting: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
+    judging: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
+    for place, who in enumerate(rng.permutation(len(others)).tolist()):
+        (limiting if place % 2 else judging).append(others[who])
+    return _Split(
+        learnt[photos.found[learnt]],
+        tested[found],
+        int((~found).sum()),
+        np.concatenate(limiting),
+        np.concatenate(judging),
+    )
+
+
+def _try(photos: Photos, kind: Kind, split: _Split) -> tuple[Answers, Reals]:
+    """The answers to the probes, and the five rates of `Tried`."""
+    classifier = kind.learn(photos.vectors[split.enrolled], photos.people[split.enrolled])
+    answers = classifier.name(photos.vectors[split.probes])
+    own = photos.people[split.probes]
+    count = len(own)
+    right = int((answers.people == own).sum())
+    rates = np.full(5, np.nan)
+    rates[:2] = right / count, right / (count + split.failed)
+    if FPIR * len(split.limiting) >= 1 and len(split.judging):
+        limit = limit_for(classifier.name(photos.vectors[split.limiting]).scores, FPIR)
+        missed = int((answers.within(limit) != own).sum())
+        let_in = classifier.name(photos.vectors[split.judging]).within(limit) != UNKNOWN
+        rates[2:] = missed / count, (missed + split.failed) / (count + split.failed), let_in.mean()
+    return answers, rates
+
+
+def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misnamed]:
+    """The photos named wrongly in any split, those most often so first."""
+    tried = Counter(row for split, _ in named for row in split.probes.tolist())
+    wrong: dict[int, Counter[int]] = {}
+    for split, answers in named:
+        for row, person in zip(split.probes.tolist(), answers.people.tolist(), strict=True):
+            if person != photos.people[row]:
+                wrong.setdefault(row, Counter())[person] += 1
+    found = []
+    for row, names in wrong.items():
+        person = names.most_common(1)[0][0]
+        theirs = np.flatnonzero((photos.people == person) & photos.found)
+        likeness = photos.vectors[theirs] @ photos.vectors[row]
+        best = int(likeness.argmax())
+        distance_sq = max(2 - 2 * float(likeness[best]), 0)
+        found.append(Misnamed(row, person, names.total(), tried[row], int(theirs[best]), distance_sq))
+    return sorted(found, key=lambda each: (-each.wrong / each.tried, each.distance_sq, each.row))
+
+
+def _times(photos: Photos, split: _Split) -> list[Times]:
+    vectors, people = photos.vectors[split.enrolled], photos.people[split.enrolled]
+    return [timed(kind, vectors, people, photos.vectors[split.probes]) for kind in KINDS]

@@ -1,0 +1,266 @@
+"""Open-set identification: a gallery of some people, searched by them and by strangers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.records import Floats
+from threshold_tools.calibrate.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
+from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.evaluate.verification import Reals, below
+from threshold_tools.lab.classifiers.nearest import NearestCentroid, unit_means
+
+DRAWS = 5  # open set: so many choices of the photos that are enrolled
+ENROLLED = (1, 3, 5, 10)
+WISHES = (1e-1, 1e-2, 1e-3)
+TRACK = 3  # samples fused
+_NEVER = math.inf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Searches:
+    """Attempts at a gallery, from one draw.
+
+    Attributes:
+        critical_sq: (M,) float64, of enrolled people the threshold from which on they are recognised, never where
+            somebody else is nearer or no face was found; of strangers the one from which on they are let in.
+        usable: (M,) whether there was a face.
+        people: (M,) number of the person.
+    """
+
+    critical_sq: Reals
+    usable: NDArray[np.bool_]
+    people: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """One choice of enrolled photos: searches by single photos and by tracks, of the enrolled and of strangers."""
+
+    own: Searches
+    strangers: Searches
+    own_tracks: Searches
+    stranger_tracks: Searches
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Open:
+    """An open-set experiment.
+
+    Attributes:
+        images: enrolled of each person.
+        enrolled, strangers: (E,), (S,) numbers of people.
+        failed: how many of those to be enrolled have no photo with a face.
+        draws: the searches of each draw.
+    """
+
+    images: int
+    enrolled: NDArray[np.intp]
+    strangers: NDArray[np.intp]
+    failed: int
+    draws: list[Draw]
+
+
+@dataclass(frozen=True, slots=True)
+class Fnir:
+    """The misses at one FPIR.
+
+    Attributes:
+        threshold_sq: mean over the draws; lower is stricter.
+        false_positives: strangers' searches let in, mean over the draws.
+        rate: FNIR of the searches with a face.
+        with_failures: FNIR, searches without a face being misses.
+        per_person: FNIR, every enrolled person having one vote.
+    """
+
+    threshold_sq: float
+    false_positives: float
+    rate: Rate
+    with_failures: Rate
+    per_person: float
+
+
+def open_set(photos: Photos, images: int, seed: int) -> Open | None:
+    """Enrol `images` photos of everybody who has more; the others are strangers.
+
+    At least half of all people are strangers: where those with few photos are fewer, others are drawn to be. A photo
+    without a face cannot be enrolled, so the next one is; every one left is a failed search, also where nothing at all
+    could be enrolled of somebody. None when there is nobody to enrol, or no stranger.
+    """
+    rows_of = photos.rows_of
+    usable = np.array([int(photos.found[rows].sum()) for rows in rows_of])
+    many = np.array([len(rows) > images for rows in rows_of])
+    able, too_few = np.flatnonzero(many), np.flatnonzero(~many & (usable > 0))
+    missing = max((len(able) + len(too_few)) // 2 - len(too_few), 0)
+    moved = np.random.default_rng([seed, images]).choice(able, missing, replace=False)
+    enrolled, strangers = np.setdiff1d(able, moved), np.union1d(too_few, moved)
+    if not usable[enrolled].any() or not usable[strangers].any():
+        return None
+    draws = [
+        _draw(photos, rows_of, images, enrolled, strangers, np.random.default_rng([seed, images, number]))
+        for number in range(DRAWS)
+    ]
+    return Open(images, enrolled, strangers, int((usable[enrolled] == 0).sum()), draws)
+
+
+def supports(tried: Open, fpir: float, *, tracks: bool) -> bool:
+    """Whether at least one false positive is expected among the strangers' searches."""
+    draw = tried.draws[0]
+    return fpir * len((draw.stranger_tracks if tracks else draw.strangers).people) >= 1 - 1e-9
+
+
+def misses(tried: Open, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[Fnir]:
+    """FNIR where the threshold lets in no more than a share `fpir` of strangers' searches, for several of those.
+
+    The interval is of a bootstrap over people, enrolled and strangers both, the threshold found anew each time; where
+    few were missed, Clopper-Pearson over the enrolled people if it is wider.
+    """
+    rng = np.random.default_rng([seed, tried.images])
+    votes_own = rng.multinomial(len(tried.enrolled), np.full(len(tried.enrolled), 1 / len(tried.enrolled)), RESAMPLES)
+    votes_strangers = rng.multinomial(
+        len(tried.strangers), np.full(len(tried.strangers), 1 / len(tried.strangers)), RESAMPLES
+    )
+    pairs = [
+        (_Sorted(draw.own_tracks if tracks else draw.own), _Sorted(draw.stranger_tracks if tracks else draw.strangers))
+        for draw in tried.draws
+    ]
+    drawn = np.full((RESAMPLES, len(pairs), len(fpirs), 2), np.nan)
+    for number in range(RESAMPLES):
+        for place, (own, strangers) in enumerate(pairs):
+            limits = strangers.thresholds(
+                fpirs, votes_strangers[number][np.searchsorted(tried.strangers, strangers.who)]
+            )
+            drawn[number, place] = own.missed(limits, votes_own[number][np.searchsorted(tried.enrolled, own.who)])
+    results = []
+    for column, fpir in enumerate(fpirs):
+        limits_sq = [strangers.thresholds([fpir], None)[0] for _, strangers in pairs]
+        values = np.array([own.missed([limit], None)[0] for (own, _), limit in zip(pairs, limits_sq, strict=True)])
+        errors = [own.wrong(limit) for (own, _), limit in zip(pairs, limits_sq, strict=True)]
+        rates = [
+            _rate(float(values[:, kind].mean()), drawn[:, :, column, kind], len(tried.enrolled), errors)
+            for kind in (0, 1)
+        ]
+        results.append(
+            Fnir(
+                float(np.mean(limits_sq)),
+                float(np.mean([s.let_in(limit) for (_, s), limit in zip(pairs, limits_sq, strict=True)])),
+                rates[0],
+                rates[1],
+                float(np.mean([own.per_person(limit) for (own, _), limit in zip(pairs, limits_sq, strict=True)])),
+            )
+        )
+    return results
+
+
+def threshold_of(strangers: Searches, fpir: float) -> float:
+    """The largest threshold that lets in no more than this share of strangers' searches."""
+    return _Sorted(strangers).thresholds([fpir], None)[0]
+
+
+class _Sorted:
+    """Searches in the order of their critical distance, so that a resample is one cumulative sum."""
+
+    def __init__(self, searches: Searches) -> None:
+        order = np.argsort(searches.critical_sq, kind="stable")
+        self.critical_sq: Reals = searches.critical_sq[order]
+        self.usable = searches.usable[order]
+        self.who = searches.people[order]
+
+    def thresholds(self, fpirs: Sequence[float], votes: NDArray[np.int64] | None) -> list[float]:
+        """The largest thresholds that let in no more than these shares; strangers' searches, all with a face."""
+        if votes is None:
+            allowed = [math.floor(fpir * len(self.who) + 1e-9) for fpir in fpirs]
+            return [below(self.critical_sq.astype(np.float32), count) for count in allowed]
+        sums = np.cumsum(votes)
+        places = np.searchsorted(sums, [fpir * sums[-1] + 1e-9 for fpir in fpirs], side="right")
+        return [below(self.critical_sq.astype(np.float32), int(place)) for place in places]
+
+    def missed(self, thresholds_sq: Sequence[float], votes: NDArray[np.int64] | None) -> Reals:
+        """(T, 2) share missed of the enrolled people's searches: of those with a face, and of all."""
+        weights = np.ones(len(self.who)) if votes is None else votes.astype(np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(weights)])
+        opened = sums[np.searchsorted(self.critical_sq, thresholds_sq, side="right")]
+        totals = np.array([weights[self.usable].sum(), sums[-1]])
+        return np.asarray(1 - opened[:, None] / np.where(totals > 0, totals, np.nan), np.float64)
+
+    def wrong(self, threshold_sq: float) -> int:
+        """Searches with a face that are missed."""
+        return int(np.count_nonzero(self.usable & (self.critical_sq > threshold_sq)))
+
+    def let_in(self, threshold_sq: float) -> int:
+        return int(np.count_nonzero(self.critical_sq <= threshold_sq))
+
+    def per_person(self, threshold_sq: float) -> float:
+        """Mean over people of the share of their searches with a face that are missed."""
+        people = self.who[self.usable]
+        wrong = (self.critical_sq > threshold_sq)[self.usable]
+        counts = np.bincount(people)
+        return float((np.bincount(people, wrong)[counts > 0] / counts[counts > 0]).mean())
+
+
+def _rate(value: float, drawn: Reals, people: int, errors: list[int]) -> Rate:
+    if math.isnan(value):
+        return Rate(value, value, value)
+    counts = np.sum(~np.isnan(drawn), axis=1)  # a resample may hold nobody who was tried
+    means = np.nansum(drawn, axis=1)[counts > 0] / counts[counts > 0]
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if np.mean(errors) < FEW:
+        counted = clopper_pearson(value, people)
+        low, high = min(low, counted.low), max(high, counted.high)
+    return Rate(value, float(low), float(high))
+
+
+def _draw(
+    photos: Photos,
+    rows_of: list[NDArray[np.intp]],
+    images: int,
+    enrolled: NDArray[np.intp],
+    strangers: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> Draw:
+    kept, singles, tracks = [], [], []
+    for person in enrolled:
+        mixed = rng.permutation(rows_of[person])
+        chosen = np.isin(mixed, mixed[photos.found[mixed]][:images])
+        kept.append(mixed[chosen])
+        left = mixed[~chosen]
+        singles += [left[place : place + 1] for place in range(len(left))]
+        tracks += [left[place : place + TRACK] for place in range(0, len(left) - TRACK + 1, TRACK)]
+    stranger_singles, stranger_tracks = [], []
+    for person in strangers:
+        rows = rng.permutation(rows_of[person][photos.found[rows_of[person]]])
+        stranger_singles += [rows[place : place + 1] for place in range(len(rows))]
+        # A stranger with too few photos gives what there is: that errs on the safe side.
+        ends = range(0, max(len(rows) - TRACK + 1, min(len(rows), 1)), TRACK)
+        stranger_tracks += [rows[place : place + TRACK] for place in ends]
+    rows = np.concatenate(kept)
+    gallery = NearestCentroid(photos.vectors[rows], photos.people[rows])
+    return Draw(
+        _search(photos, singles, gallery, enrolled=True),
+        _search(photos, stranger_singles, gallery, enrolled=False),
+        _search(photos, tracks, gallery, enrolled=True),
+        _search(photos, stranger_tracks, gallery, enrolled=False),
+    )
+
+
+def _search(photos: Photos, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool) -> Searches:
+    """Fuse the photos of each group and hold them against the gallery."""
+    people = photos.people[[rows[0] for rows in groups]] if groups else np.zeros(0, np.intp)
+    critical = np.full(len(groups), _NEVER)
+    usable = np.array([bool(photos.found[rows].any()) for rows in groups], bool)
+    if usable.any():
+        answers = gallery.name(fused(photos, [rows for rows, good in zip(groups, usable, strict=True) if good]))
+        right = answers.people == people[usable] if enrolled else np.ones(len(answers.people), bool)
+        # Compared as float32, like the daemon's, so that a threshold just below a distance stays below it.
+        critical[usable] = np.where(right, answers.scores.astype(np.float32), _NEVER)
+    return Searches(critical, usable, people)
+
+
+def fused(photos: Photos, groups: list[NDArray[np.intp]]) -> Floats:
+    """(G, D) unit rows: the direction of the mean of each group's vectors; photos without a face add nothing."""
+    return unit_means(photos.vectors[np.concatenate(groups)], np.array([len(rows) for rows in groups]))

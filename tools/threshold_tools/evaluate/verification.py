@@ -1,0 +1,204 @@
+"""Every pair of photos: FMR, FNMR, TAR and EER, exact.
+
+A threshold at a target FMR is the largest that keeps to it. Each block of rows is sorted and counted against the
+genuine distances; of the impostor distances only the smallest hundredth is kept, which the thresholds need. For N
+photos that is N²/200 float32: 200 MB for 100,000 photos, 20 GB for a million. All genuine distances are kept, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.records import Floats
+from threshold_tools.evaluate.vectors import Photos
+
+WISHES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+BINS = np.linspace(0, 4, 401)
+WORST = 12
+_WORST_KEPT = 500  # pairs kept, of which the worst of each two people are shown
+_BLOCK = 512
+_NO_PAIR = 5.0  # farther than any two vectors
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """All pairs of photos that have a face; distances are squared, lower is nearer.
+
+    Attributes:
+        genuine_sq: (G,) float32, of pairs of one person, sorted.
+        impostor_count: pairs of two people.
+        impostors_within: (G,) how many of those are at or below each genuine distance.
+        nearest_sq: float32, the smallest impostor distances, sorted: as many as the laxest wish needs, and one.
+        genuine_bins, impostor_bins: pairs in each of `BINS`.
+        false_matches: (distance_sq, row, row), the nearest pairs of different people, one for any two people.
+        false_non_matches: likewise the farthest pairs of one person, one for each person.
+        mated: pairs of one person, those with a photo without a face included.
+    """
+
+    genuine_sq: Floats
+    impostor_count: int
+    impostors_within: NDArray[np.int64]
+    nearest_sq: Floats
+    genuine_bins: NDArray[np.int64]
+    impostor_bins: NDArray[np.int64]
+    false_matches: list[tuple[float, int, int]]
+    false_non_matches: list[tuple[float, int, int]]
+    mated: int
+
+    def supports(self, fmr: float) -> bool:
+        """Whether at least one false match is expected among so many pairs."""
+        return fmr * self.impostor_count >= 1 - 1e-9
+
+    def threshold_sq(self, fmr: float) -> float:
+        """The largest threshold with no more than this share of impostor pairs at or below it."""
+        allowed = math.floor(fmr * self.impostor_count + 1e-9)
+        return below(self.nearest_sq, allowed)
+
+    def accepted(self, threshold_sq: float) -> int:
+        """Genuine pairs at or below a threshold."""
+        return int(np.searchsorted(self.genuine_sq, threshold_sq, side="right"))
+
+    def fmr_at(self, threshold_sq: float) -> float:
+        """Share of impostor pairs at or below a threshold that is no laxer than the laxest wish."""
+        return float(np.searchsorted(self.nearest_sq, threshold_sq, side="right")) / self.impostor_count
+
+    def det(self, *, failures: bool = False) -> tuple[Reals, Reals]:
+        """FMR and FNMR, (G,) each, at thresholds equal to the genuine distances, from strict to lax.
+
+        Args:
+            failures: count pairs with a photo without a face as false non-matches.
+        """
+        total = self.mated if failures else len(self.genuine_sq)
+        last = np.searchsorted(self.genuine_sq, self.genuine_sq, side="right")
+        return self.impostors_within / self.impostor_count, 1 - last / total
+
+    def eer(self, *, failures: bool = False) -> float:
+        """Where FMR and FNMR cross, as steps do: the smallest rate that neither exceeds at the same threshold."""
+        return float(np.maximum(*self.det(failures=failures)).min())
+
+
+def below(sorted_sq: Floats, allowed: int) -> float:
+    """The largest threshold with at most `allowed` of the sorted distances at or below it; 4 when all are allowed."""
+    if allowed >= len(sorted_sq):
+        return 4.0
+    return float(np.nextafter(np.float32(sorted_sq[allowed]), np.float32(-1)))
+
+
+def sweep(photos: Photos, laxest: float = WISHES[0]) -> Sweep | None:
+    """Measure every pair of photos with a face; None without a pair of one person or of two people."""
+    rows = np.flatnonzero(photos.found)
+    vectors, people = photos.vectors[rows], photos.people[rows]
+    counts = np.bincount(people)
+    mated_found = int(np.sum(counts * (counts - 1) // 2))
+    impostors = len(rows) * (len(rows) - 1) // 2 - mated_found
+    if not mated_found or not impostors:
+        return None
+    genuine_sq, farthest = _genuine(photos)
+    within = np.zeros(len(genuine_sq), np.int64)
+    bins = np.zeros(len(BINS) - 1, np.int64)
+    needed = math.floor(laxest * impostors + 1e-9) + 1
+    nearest_sq = np.zeros(0, np.float32)
+    worst = _Worst()
+    edges = BINS[1:-1].astype(np.float32)
+    for start, matrix in _impostors(vectors, people):
+        worst.add(matrix, rows[start:])
+        distances = np.sort(matrix, axis=None)
+        distances = distances[: np.searchsorted(distances, _NO_PAIR)]
+        within += np.searchsorted(distances, genuine_sq, side="right")
+        bins += np.diff(np.searchsorted(distances, edges), prepend=0, append=len(distances))
+        kept = np.concatenate([nearest_sq, distances[:needed]])
+        nearest_sq = np.partition(kept, needed - 1)[:needed] if len(kept) > needed else kept
+    every = np.bincount(photos.people)
+    return Sweep(
+        genuine_sq,
+        impostors,
+        within,
+        np.sort(nearest_sq),
+        np.histogram(genuine_sq, BINS)[0].astype(np.int64),
+        bins,
+        worst.of_each_two(photos.people),
+        farthest,
+        int(np.sum(every * (every - 1) // 2)),
+    )
+
+
+def counts_at(photos: Photos, thresholds_sq: Sequence[float]) -> tuple[list[int], int, list[int], int]:
+    """Pairs at or below each threshold: genuine ones, of how many, impostors, of how many; faces found only."""
+    rows = np.flatnonzero(photos.found)
+    genuine_sq, _ = _genuine(photos)
+    false, total = np.zeros(len(thresholds_sq), np.int64), 0
+    for _, matrix in _impostors(photos.vectors[rows], photos.people[rows]):
+        false += [int(np.count_nonzero(matrix <= np.float32(limit))) for limit in thresholds_sq]
+        total += int(np.count_nonzero(matrix < _NO_PAIR))
+    true = [int(np.searchsorted(genuine_sq, np.float32(limit), side="right")) for limit in thresholds_sq]
+    return true, len(genuine_sq), false.tolist(), total
+
+
+def squared(likeness: Floats) -> Floats:
+    """From cosine similarity to squared distance, 0..4."""
+    return np.clip(2 - 2 * likeness, 0, 4).astype(np.float32)
+
+
+def _impostors(vectors: Floats, people: NDArray[np.intp]) -> Iterator[tuple[int, Floats]]:
+    """Distances of a block of rows, from row `start` on, to all rows from `start` on, _NO_PAIR where there is no pair.
+
+    Every pair of two people stands in it once.
+    """
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        matrix = squared(block @ vectors[start:].T)
+        matrix[people[start : start + _BLOCK, None] == people[None, start:]] = _NO_PAIR
+        matrix[:, : len(block)][np.tril_indices(len(block))] = _NO_PAIR
+        yield start, matrix
+
+
+def _genuine(photos: Photos) -> tuple[Floats, list[tuple[float, int, int]]]:
+    """Sorted distances of pairs of one person, and the farthest pair of each of the worst people."""
+    parts: list[Floats] = [np.zeros(0, np.float32)]
+    farthest: list[tuple[float, int, int]] = []
+    for own in photos.rows_of:
+        rows = own[photos.found[own]]
+        if len(rows) < 2:
+            continue
+        first, second = np.triu_indices(len(rows), 1)
+        distances = squared(photos.vectors[rows] @ photos.vectors[rows].T)[first, second]
+        far = int(distances.argmax())
+        farthest.append((float(distances[far]), int(rows[first[far]]), int(rows[second[far]])))
+        parts.append(distances)
+    return np.sort(np.concatenate(parts)), sorted(farthest, key=lambda each: (-each[0], each[1]))[:WORST]
+
+
+class _Worst:
+    """The nearest pairs of all blocks so far."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[float, int, int]] = []
+        self._limit = _NO_PAIR
+
+    def add(self, matrix: Floats, rows: NDArray[np.intp]) -> None:
+        """Take the nearest of a block whose first row and first column are the first of `rows`."""
+        near = np.flatnonzero(matrix < self._limit)
+        distances = matrix.reshape(-1)[near]
+        if len(near) > _WORST_KEPT:
+            nearest = np.argpartition(distances, _WORST_KEPT)[:_WORST_KEPT]
+            near, distances = near[nearest], distances[nearest]
+        first, second = rows[near // matrix.shape[1]], rows[near % matrix.shape[1]]
+        self._pairs += zip(distances.tolist(), first.tolist(), second.tolist(), strict=True)
+        self._pairs = sorted(self._pairs)[:_WORST_KEPT]
+        if len(self._pairs) == _WORST_KEPT:
+            self._limit = self._pairs[-1][0]
+
+    def of_each_two(self, people: NDArray[np.intp]) -> list[tuple[float, int, int]]:
+        """The nearest pair of any two people, for as many as are shown."""
+        seen: dict[tuple[int, int], tuple[float, int, int]] = {}
+        for pair in self._pairs:
+            one, two = sorted((int(people[pair[1]]), int(people[pair[2]])))
+            seen.setdefault((one, two), pair)
+        return list(seen.values())[:WORST]

@@ -1,0 +1,86 @@
+"""What in a face drives the distance: cover a part of it and measure again.
+
+Occlusion sensitivity (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2): a
+grey patch slides over the aligned face, and the distance to the other vector is taken for each place of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.core.records import Floats, Pixels
+from edge.vision.embedder import Embedder
+from threshold_tools.explain.report import Drive
+
+CELLS = 12  # places of the patch along a side
+PATCH_PX = 24  # side of the patch: about an eye
+_GREY = 128  # the middle of the embedder's input range
+_FIVE = ("right eye", "left eye", "nose", "mouth", "mouth")  # in the order of the template
+
+
+def drive(embedder: Embedder, crop: Pixels, target: Floats, template_px: Sequence[tuple[float, float]]) -> Drive:
+    """Slide a grey patch over a face.
+
+    Args:
+        embedder: its input picture is overwritten.
+        crop: (H, W, 3) uint8 BGR, aligned to the embedder's template.
+        target: (D,) float32 unit vector that the distance is taken to.
+        template_px: where the five points lie in the crop.
+    """
+    height, width = crop.shape[:2]
+    grid = np.zeros((CELLS, CELLS))
+    without = _distance_sq(embedder, crop, target)
+    for row, y in enumerate(_centres(height)):
+        for column, x in enumerate(_centres(width)):
+            covered = crop.copy()
+            covered[_span(y, height), _span(x, width)] = _GREY
+            grid[row, column] = _distance_sq(embedder, covered, target) - without
+    return Drive(np.round(grid, 4).tolist(), _regions(grid, template_px, (width, height)), PATCH_PX)
+
+
+def _distance_sq(embedder: Embedder, crop: Pixels, target: Floats) -> float:
+    embedder.pixels[:] = crop
+    return max(2 - 2 * float(embedder.embed() @ target), 0.0)
+
+
+def _centres(side_px: int) -> list[float]:
+    return [(cell + 0.5) * side_px / CELLS - 0.5 for cell in range(CELLS)]
+
+
+def _span(centre: float, side_px: int) -> slice:
+    start = round(centre + 0.5 - PATCH_PX / 2)
+    return slice(max(start, 0), min(start + PATCH_PX, side_px))
+
+
+def _regions(grid: np.ndarray, template_px: Sequence[tuple[float, float]], size: tuple[int, int]) -> dict[str, float]:
+    """The mean over the cells that lie nearest to each named place of the face, farthest from 0 first."""
+    places = _places(template_px, size)
+    cells: dict[str, list[float]] = {}
+    for row, y in enumerate(_centres(size[1])):
+        for column, x in enumerate(_centres(size[0])):
+            name = min(places, key=lambda place: (place[1] - x) ** 2 + (place[2] - y) ** 2)[0]
+            cells.setdefault(name, []).append(float(grid[row, column]))
+    means = {name: round(float(np.mean(values)), 4) for name, values in cells.items()}
+    return dict(sorted(means.items(), key=lambda item: -abs(item[1])))
+
+
+def _places(template_px: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[tuple[str, float, float]]:
+    """Names and positions: the five points, and what lies between them and the border."""
+    (right_x, eye_y), (left_x, _), (nose_x, nose_y), (_, mouth_y), _ = template_px
+    width, height = size
+    named = [(name, x, y) for name, (x, y) in zip(_FIVE, template_px, strict=True)]
+    return [
+        *named,
+        ("brows", nose_x, eye_y * 0.6),
+        ("forehead", right_x, eye_y * 0.2),
+        ("forehead", left_x, eye_y * 0.2),
+        ("right cheek", right_x * 0.4, nose_y),
+        ("left cheek", (left_x + width * 1.5) / 2.5, nose_y),
+        ("chin", nose_x, (mouth_y + height) / 2 + 3),
+        ("background", 0.0, eye_y * 0.6),
+        ("background", float(width), eye_y * 0.6),
+        ("background", 0.0, float(height)),
+        ("background", float(width), float(height)),
+    ]

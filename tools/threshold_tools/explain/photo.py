@@ -1,0 +1,194 @@
+"""A photo as a door sees it, and what the door would not look at any more: a refused face is explained, too."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edge.core.config import DetectorConfig, DoorConfig, QualityConfig
+from edge.core.errors import ImageError
+from edge.core.records import Face, Floats, Frame, Landmarks, Pixels, Quality, Sample
+from edge.vision.aligner import Aligner
+from edge.vision.camera import read_image
+from edge.vision.cascade_detector import Lookout
+from edge.vision.detector import Detector
+from edge.vision.face_mesh import Mesh
+from edge.vision.face_sampler import FaceReader, Vision
+from threshold_tools.explain.report import Part, Shown
+from threshold_tools.photos import ANY_QUALITY, PhotoReader, unit
+
+_LABELS = {
+    "score": "a face (detector)",
+    "presence": "a face (mesh)",
+    "size_px": "between the eyes",
+    "yaw_deg": "turned to the side",
+    "pitch_deg": "looking up or down",
+    "roll_deg": "tilted",
+    "brightness": "grey level of the face",
+    "glare": "white with glare",
+    "strength": "clear to the embedder",
+}
+_UNKNOWN_AT_0 = frozenset({"strength"})
+_NO_PART = frozenset({"value", "refusal"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """The main face of a photo.
+
+    Attributes:
+        path: of the photo.
+        pixels: (H, W, 3) uint8 BGR.
+        faces: all that were found.
+        face: the one that is used.
+        landmarks: its mesh.
+        crop: (112, 112, 3) uint8 BGR, aligned.
+        embedding: (D,) float32 unit vector, also of a face that a door refuses.
+        enrolled: (D,) float32 unit vector of the face and its mirror image, as enrolment keeps it.
+        sample: what a door would have: no embedding when it refuses the face.
+        shown: the same as data.
+    """
+
+    path: Path
+    pixels: Pixels
+    faces: list[Face]
+    face: Face
+    landmarks: Landmarks
+    crop: Pixels
+    embedding: Floats
+    enrolled: Floats
+    sample: Sample
+    shown: Shown
+
+
+class Viewer:
+    """Looks at photos with a door's stages and gates, and once more without any gate.
+
+    Attributes:
+        config: of the door.
+        reader: the one without gates.
+        at_door: the stages with the door's gates, on the same models.
+        template_px: where alignment puts the five points.
+    """
+
+    def __init__(self, config: DoorConfig) -> None:
+        """
+        Raises:
+            ModelError: a model or the runtime is missing or damaged.
+        """
+        self.config = config
+        self.reader = PhotoReader(ANY_QUALITY, config.models)
+        finding, meshing, embedding = self.reader.vision.models
+        embedder = self.reader.vision.reader.embedder
+        self.template_px = embedding.contract.template_px
+        aligner = Aligner(self.template_px, into=embedder.pixels)
+        strict = FaceReader(mesh=Mesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
+        search = Detector(finding, config.detector)
+        self.at_door = Vision(Lookout(search, search, config.detector), strict, self.reader.vision.models)
+
+    def look(self, path: Path) -> Subject:
+        """Look at one photo.
+
+        Raises:
+            ImageError: it is not a readable image, or shows no face.
+        """
+        pixels = read_image(path)
+        found = self.reader.look_at(pixels)
+        if found.main is None or found.sample is None or found.sample.landmarks is None:
+            raise ImageError(f"{path}: no face found; give a photo in which a face is larger or less covered")
+        landmarks = found.sample.landmarks
+        embedder = self.reader.vision.reader.embedder
+        crop = embedder.pixels.copy()
+        embedding = embedder.embed()
+        sample = self._sample(pixels, found.main)
+        quality = dataclasses.replace(found.sample.quality, value=sample.quality.value, refusal=sample.quality.refusal)
+        return Subject(
+            path=path,
+            pixels=pixels,
+            faces=found.faces,
+            face=found.main,
+            landmarks=landmarks,
+            crop=crop,
+            embedding=embedding,
+            enrolled=unit(embedding + self.reader.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
+            sample=sample,
+            shown=_shown(path, pixels, found.faces, found.main, landmarks, quality, self.config),
+        )
+
+    def _sample(self, pixels: Pixels, face: Face) -> Sample:
+        """The sample that a door would take; what its detector is not sure of is no face to it."""
+        sample = self.at_door.reader.read(Frame(pixels, 0, 0), face)
+        if face.score >= self.config.detector.min_score:
+            return sample
+        return Sample(None, dataclasses.replace(sample.quality, value=0.0, refusal="no-face"), None)
+
+
+def parts(
+    score: float, presence: float, quality: Quality, gates: QualityConfig, detector: DetectorConfig
+) -> list[Part]:
+    """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_<part>` of the configuration.
+
+    Args:
+        score: the detector's, 0..1.
+        presence: the mesh's, 0..1.
+        quality: the parts themselves, whichever there are.
+        gates: of the door.
+        detector: of the door.
+    """
+    values = {"score": score, "presence": presence}
+    values |= {
+        field.name: float(getattr(quality, field.name))
+        for field in dataclasses.fields(quality)
+        if field.name not in _NO_PART and (field.name not in _UNKNOWN_AT_0 or getattr(quality, field.name))
+    }
+    limits = {"min_score": detector.min_score, **msgspec.structs.asdict(gates)}
+    return [_part(name, value, limits) for name, value in values.items()]
+
+
+def _part(name: str, value: float, limits: dict[str, float]) -> Part:
+    least, most = limits.get(f"min_{name}"), limits.get(f"max_{name}")
+    gate = " and ".join(
+        f"at {word} {limit:g}{_unit(name)}" for word, limit in (("least", least), ("most", most)) if limit is not None
+    )
+    ok = (least is None or value >= least) and (most is None or abs(value) <= most)
+    label = _LABELS.get(name, name.removesuffix("_px").removesuffix("_deg").replace("_", " "))
+    return Part(name, label, value, gate, ok, limits.get(f"full_{name}"))
+
+
+def told(part: Part) -> str:
+    """A part's value with its unit."""
+    measure = _unit(part.name)
+    sign = "+" if measure == "°" else ""
+    digits = ".2f" if abs(part.value) < 10 and not measure else ".0f"
+    return f"{part.value:{sign}{digits}}{measure}"
+
+
+def _unit(name: str) -> str:
+    return {"px": " px", "deg": "°"}.get(name.rpartition("_")[2], "")
+
+
+def _shown(
+    path: Path,
+    pixels: Pixels,
+    faces: list[Face],
+    face: Face,
+    landmarks: Landmarks,
+    quality: Quality,
+    config: DoorConfig,
+) -> Shown:
+    box = face.box
+    return Shown(
+        photo=str(path),
+        width_px=pixels.shape[1],
+        height_px=pixels.shape[0],
+        faces=len(faces),
+        box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
+        five_px=[(x, y) for x, y in np.round(landmarks.five_px.astype(float), 1).tolist()],
+        parts=parts(face.score, landmarks.presence, quality, config.quality, config.detector),
+        weight=quality.value,
+        refusal=quality.refusal,
+    )

@@ -1,0 +1,124 @@
+"""What an explanation says, as data; JSON and the page are made of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of a sample's quality.
+
+    Attributes:
+        name: as in `edge.core.records.Quality`, or `score` (the detector's) and `presence` (the mesh's).
+        label: the same for people.
+        value: with the unit of the name's suffix.
+        gate: what a door asks of it, such as "at least 18"; "" where it asks nothing.
+        ok: whether the value keeps to the gate.
+        full: from here on it costs no weight; None where it never does.
+    """
+
+    name: str
+    label: str
+    value: float
+    gate: str
+    ok: bool
+    full: float | None
+
+
+class Drive(msgspec.Struct, frozen=True):
+    """How the distance changes when a part of the aligned face is covered.
+
+    Attributes:
+        grid: rows of (distance with the patch there) - (distance without); above 0: what is there brings the two
+            together; below 0: it keeps them apart.
+        regions: by part of the face, the mean over its cells, farthest from 0 first.
+        patch_px: side of the grey patch in the aligned face.
+    """
+
+    grid: list[list[float]]
+    regions: dict[str, float]
+    patch_px: int
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What a photo shows a door.
+
+    Attributes:
+        photo: its path.
+        width_px, height_px: of the photo.
+        faces: how many faces it shows; the largest, most central one is used.
+        box: left, top, right, bottom of that face, pixels of the photo.
+        five_px: right eye, left eye, nose tip, right and left mouth corner, pixels of the photo; the person's own
+            right and left.
+        parts: of its quality.
+        weight: of the sample as evidence, 0..1; 0 means refused.
+        refusal: why a door refuses the sample, or "".
+        drive: what in this face drives the distance, or None when there is nobody to hold it against.
+    """
+
+    photo: str
+    width_px: int
+    height_px: int
+    faces: int
+    box: tuple[float, float, float, float]
+    five_px: list[tuple[float, float]]
+    parts: list[Part]
+    weight: float
+    refusal: str
+    drive: Drive | None = None
+
+
+class Near(msgspec.Struct, frozen=True):
+    """Somebody to be measured against: squared distance 0..4, lower is nearer; a lower threshold is stricter."""
+
+    id: str
+    name: str
+    distance_sq: float
+    threshold_sq: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a door does with a visitor all of whose samples are like this one.
+
+    Attributes:
+        kind: door-open, denied, unknown; "" when it never comes to an answer.
+        samples: how many it takes.
+        reason: which condition decided.
+        rule: the access rule that decided, "" without one.
+        needed: samples that must agree on a name.
+        counts: whether a single one counts towards the nearest person.
+    """
+
+    kind: str
+    samples: int
+    reason: str
+    rule: str
+    needed: int
+    counts: bool
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """All of it.
+
+    Attributes:
+        a: the photo that comes to the door.
+        b: the photo it is held against, as if it were enrolled, or None.
+        target: whom `distance_sq` is measured to: that photo, the person asked for, or the nearest one.
+        strangers: share of strangers who come as near to one given person, by the embedder's table of impostors, and
+            the smallest and largest share that this table knows: beyond these it says no more.
+        nearest: of the gallery, nearest first; empty without a gallery.
+        gallery: its path, or "": then the photo `b` is the only one enrolled.
+        answer: of the door.
+        verdict: the same in plain words, a sentence each.
+        embedder_sha256: the model that the distances belong to.
+    """
+
+    a: Shown
+    b: Shown | None
+    target: Near
+    strangers: tuple[float, float, float]
+    nearest: list[Near]
+    gallery: str
+    answer: Answer
+    verdict: list[str]
+    embedder_sha256: str

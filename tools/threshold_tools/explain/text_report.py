@@ -1,0 +1,163 @@
+"""An explanation in plain words, for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from edge.core.records import Kind
+from edge.recognition.gallery import FARTHEST_SQ
+from threshold_tools.explain.photo import told
+from threshold_tools.explain.report import Answer, Explanation, Near, Shown
+
+SCALE = "Lower is nearer; a lower threshold is stricter."
+_COLUMNS = 80
+_BAR = 65
+_TELLING = 0.005  # what rounds to 0.00 tells nothing
+_REASONS = {
+    "within-threshold": "the distance is within the threshold",
+    "beyond-threshold": "the distance is beyond the threshold",
+    "too-few-agree": "too few of its samples agree on one person",
+    "runner-up-too-near": "the runner-up is too near to tell the two apart",
+    "too-few-samples": "there are too few samples",
+    "outside-schedule": "the rule's schedule does not hold now",
+    "not-yet-valid": "the person is not yet valid",
+    "no-longer-valid": "the person is no longer valid",
+    "no-rule-for-this-person": "no rule lets this person pass",
+    "clock-not-set": "its rule depends on the time, and none is given (--at)",
+}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def failing(shown: Shown) -> str:
+    """The parts that miss their gate: "between the eyes 14 px (at least 18)"."""
+    return ", ".join(f"{part.label} {told(part)} ({part.gate})" for part in shown.parts if not part.ok)
+
+
+def sentences(a: Shown, answer: Answer, first: Near | None, alone: bool) -> list[str]:
+    """The verdict, a sentence each.
+
+    Args:
+        a: the photo that comes to the door.
+        answer: the door's.
+        first: the nearest person the door knows.
+        alone: that person is a photo that is held against as if it were the only one enrolled.
+    """
+    if a.refusal:
+        parts = failing(a)
+        why = f": {parts}" if parts else ""
+        return [f"Refused, {a.refusal}{why}.", "A door takes no sample from this view and waits for a better one."]
+    if first is None:
+        return ["Nobody is enrolled: everybody is unknown to this door."]
+    if answer.counts:
+        said = [f"One such sample would count towards {first.name}; a door asks for {answer.needed} that agree."]
+    else:
+        said = [f"Such a sample counts towards nobody: even {first.name}, the nearest, is too far."]
+    why = _REASONS.get(answer.reason, answer.reason)
+    samples = _count(answer.samples)
+    if not answer.kind:
+        said.append(f"It never comes to an answer: {why}.")
+    elif answer.kind == Kind.DOOR_OPEN:
+        rule = "" if alone else f" by rule {answer.rule}"
+        said.append(f"After {samples}: {answer.kind}{rule}, because {why}.")
+    elif answer.kind == Kind.DENIED:
+        said.append(f"After {samples}: recognised and {answer.kind}, because {why} (rule {answer.rule}).")
+    else:
+        said.append(f"After {samples}: {answer.kind}, because {why}.")
+    return said
+
+
+def strangers(found: Explanation) -> str:
+    """How rare so small a distance is between strangers."""
+    share, least, most = found.strangers
+    bound = "fewer than " if share <= least else "more than " if share >= most else "about "
+    return f"Of strangers, {bound}one in {float(f'{1 / share:.2g}'):,.0f} comes as near to one given person."
+
+
+def drives(shown: Shown) -> list[str]:
+    """Which regions matter most, a line each."""
+    if shown.drive is None:
+        return []
+    ranked = list(shown.drive.regions.items())
+    near = [f"{name} {value:+.2f}" for name, value in ranked if value >= _TELLING][:3]
+    apart = [f"{name} {value:+.2f}" for name, value in ranked if value <= -_TELLING][:3]
+    lines = [f"brings them together: {', '.join(near)}"] if near else []
+    lines += [f"keeps them apart: {', '.join(apart)}"] if apart else []
+    return lines or ["by very little, wherever it is"]
+
+
+def show(found: Explanation) -> str:
+    """The text."""
+    lines = [f"A  {_photo(found.a)}"]
+    lines.append(f"B  {_photo(found.b)}" if found.b else f"B  {_who(found.target)}, enrolled in {found.gallery}")
+    lines += ["", *_table(found), ""]
+    target = found.target
+    within = "within" if target.distance_sq <= target.threshold_sq else "beyond"
+    lines += [
+        f"Distance of A to {_short(target.name, 30)}: {target.distance_sq:.2f}, {within} the threshold "
+        f"{target.threshold_sq:.2f}",
+        _bar(target),
+        f"  {SCALE}",
+        *_wrapped(strangers(found)),
+    ]
+    if found.nearest:
+        lines += ["", f"Nearest to A in {found.gallery}"]
+        lines += [
+            f"  {rank}. {_short(_who(each), 40):40} {each.distance_sq:5.2f}   threshold {each.threshold_sq:.2f}"
+            for rank, each in enumerate(found.nearest, start=1)
+        ]
+    for name, shown in (("A", found.a), ("B", found.b)):
+        if shown is not None and shown.drive is not None:
+            lines += ["", f"Covering parts of {name} changes the distance by"]
+            lines += [f"  {line}" for line in drives(shown)]
+    lines += ["", "At the door"]
+    for sentence in found.verdict:
+        lines += _wrapped(sentence)
+    return "\n".join(lines)
+
+
+def _table(found: Explanation) -> list[str]:
+    """The parts of the quality of both photos, side by side; a star marks what misses its gate."""
+    columns = [found.a, found.b] if found.b else [found.a]
+    lines = [f"{'Quality':24}{''.join(f'{name:>12}' for name in 'AB'[: len(columns)])}   a door asks for"]
+    for row, part in enumerate(found.a.parts):
+        values = "".join(f"{told(each.parts[row]) + (' ' if each.parts[row].ok else '*'):>12}" for each in columns)
+        lines.append(f"{part.label:24}{values}   {part.gate or '-'}")
+    weights = "".join(f"{each.weight:>11.2f} " for each in columns)
+    lines.append(f"{'weight as evidence':24}{weights}   (0: refused)")
+    return lines
+
+
+def _bar(target: Near) -> str:
+    """The scale from 0 to 4 in one line: o is the distance, | the threshold."""
+    cells = ["-"] * _BAR
+    limit, here = (
+        round(min(value, FARTHEST_SQ) / FARTHEST_SQ * (_BAR - 3)) + 1
+        for value in (target.threshold_sq, target.distance_sq)
+    )
+    if limit == here:
+        limit += 1 if target.distance_sq <= target.threshold_sq else -1
+    cells[limit], cells[here] = "|", "o"
+    return f"  0 {''.join(cells)} 4"
+
+
+def _photo(shown: Shown) -> str:
+    faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the largest and most central is used"
+    return f"{_short(Path(shown.photo).name, 30)}  {shown.width_px}x{shown.height_px} px, {faces}"
+
+
+def _who(near: Near) -> str:
+    return near.id if near.id == near.name else f"{near.name} ({near.id})"
+
+
+def _count(samples: int) -> str:
+    number = _NUMBERS[samples] if samples < len(_NUMBERS) else str(samples)
+    return f"{number} such sample" + ("" if samples == 1 else "s")
+
+
+def _short(text: str, columns: int) -> str:
+    return text if len(text) <= columns else text[: columns - 1] + "…"
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, _COLUMNS, initial_indent="  ", subsequent_indent="  ")

@@ -1,0 +1,1 @@
+"""Experiments that users can run on their own faces."""

@@ -1,0 +1,151 @@
+"""What goes wrong at a door, done to photos on purpose: each kind at a random strength, under a seed.
+
+Blur, distance and light act on the whole picture, at a strength relative to the distance of the eyes, so that the
+same harm comes to small and large faces; what covers a face is drawn along its mesh.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.records import Landmarks, Pixels
+
+_FACE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152)
+_OVAL = (*_FACE, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+_MASKED = (6, 351, 350, 329, 330, 352, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
+_MASK = (*_MASKED, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 123, 101, 100, 121, 122)  # nose bridge to chin
+_CHIN, _FOREHEAD, _RIGHT, _LEFT = 152, 10, 234, 454  # right and left are the person's own
+
+
+def degrade(kind: str, pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A copy of (H, W, 3) uint8 BGR pixels, harmed in the way named `kind`, one of `KINDS`."""
+    harmed = _KINDS[kind](pixels, landmarks, rng)
+    return np.ascontiguousarray(harmed, np.uint8)
+
+
+def _blur(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """Out of focus: a standard deviation of 2 to 12 % of the eyes' distance."""
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.02, 0.12) * _eyes_px(landmarks)), np.uint8)
+
+
+def _motion(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """Smeared along a line of 10 to 60 % of the eyes' distance, in any direction."""
+    length = rng.uniform(0.1, 0.6) * _eyes_px(landmarks)
+    side = 2 * int(np.ceil(length / 2)) + 3
+    kernel = np.zeros((side, side), np.uint8)
+    angle = rng.uniform(0, np.pi)
+    reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+    middle = (side - 1) / 2
+    start, end = (tuple(np.rint((middle + way * reach) * 16).astype(int).tolist()) for way in (-1, 1))
+    cv2.line(kernel, start, end, 255, 1, cv2.LINE_AA, 4)
+    return np.asarray(cv2.filter2D(pixels, -1, kernel.astype(np.float32) / float(kernel.sum())), np.uint8)
+
+
+def _small(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """Far away: shrunk until the eyes are 10 to 36 px apart, then left so."""
+    scale = min(rng.uniform(10, 36) / _eyes_px(landmarks), 1.0)
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _dark(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """Too little light: 5 to 40 % of it, and the sensor's noise."""
+    dim = pixels.astype(np.float32) * rng.uniform(0.05, 0.4)
+    return _levels(dim + rng.normal(0, rng.uniform(1.5, 6), pixels.shape).astype(np.float32))
+
+
+def _bright(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """Too much light, clipped: 1.5 to 5 times."""
+    return _levels(pixels.astype(np.float32) * rng.uniform(1.5, 5.0))
+
+
+def _side_light(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A window or lamp at one side: full light there, 3 to 30 % of it at the other."""
+    right, left = landmarks.points_px[_RIGHT, :2], landmarks.points_px[_LEFT, :2]
+    bright, dim = (right, left) if rng.random() < 0.5 else (left, right)
+    across = (dim - bright) / max(float((dim - bright) @ (dim - bright)), 1e-9)
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    way = (columns - bright[0]) * across[0] + (rows - bright[1]) * across[1]
+    fall = 1 / (1 + np.exp(-(way - 0.5) * 8))
+    gain = 1.3 - (1.3 - rng.uniform(0.03, 0.3)) * fall
+    return _levels(pixels * gain[:, :, None].astype(np.float32))
+
+
+def _mask(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A mask over nose, mouth and chin, light, blue or black."""
+    return _painted(
+        pixels, landmarks.points_px[list(_MASK), :2], _colour(rng, ((220, 220, 220), (170, 120, 60), (30, 30, 30)))
+    )
+
+
+def _hand(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A hand, phone or shoulder over 30 to 60 % of the face, from any side."""
+    oval = landmarks.points_px[list(_OVAL), :2]
+    middle = oval.mean(axis=0)
+    angle = rng.uniform(0, 2 * np.pi)
+    towards = np.array([np.cos(angle), np.sin(angle)])
+    reach = (oval - middle) @ towards
+    edge = reach.min() + (1 - rng.uniform(0.3, 0.6)) * (reach.max() - reach.min())
+    across = np.array([-towards[1], towards[0]]) * 1.2 * (reach.max() - reach.min()) / 2
+    near, far = middle + towards * edge, middle + towards * (reach.max() * 1.3)
+    corners = np.array([near - across, near + across, far + across, far - across])
+    return _painted(pixels, corners, _colour(rng, ((120, 150, 200), (70, 95, 140), (25, 25, 25), (150, 150, 150))))
+
+
+def _sunglasses(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A dark bar over both eyes."""
+    right, left = landmarks.five_px[0], landmarks.five_px[1]
+    along = left - right
+    down = np.array([-along[1], along[0]], np.float32)
+    over, under, wide = rng.uniform(0.2, 0.35), rng.uniform(0.2, 0.35), rng.uniform(0.35, 0.5)
+    ends = right - wide * along, left + wide * along
+    corners = np.array([ends[0] - over * down, ends[1] - over * down, ends[1] + under * down, ends[0] + under * down])
+    return _painted(pixels, corners, _colour(rng, ((20, 20, 20), (35, 25, 25), (20, 35, 60))))
+
+
+def _jpeg(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+    """A starved video stream: JPEG of quality 4 to 25."""
+    stored = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(4, 26))])[1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
+
+
+Degradation = Callable[[Pixels, Landmarks, np.random.Generator], Pixels]
+_KINDS: dict[str, Degradation] = {
+    "blur": _blur,
+    "motion": _motion,
+    "small": _small,
+    "dark": _dark,
+    "bright": _bright,
+    "side-light": _side_light,
+    "mask": _mask,
+    "hand": _hand,
+    "sunglasses": _sunglasses,
+    "jpeg": _jpeg,
+}
+KINDS = tuple(_KINDS)
+
+
+def _eyes_px(landmarks: Landmarks) -> float:
+    return math.dist(landmarks.five_px[0].tolist(), landmarks.five_px[1].tolist())
+
+
+def _levels(values: NDArray[np.floating]) -> Pixels:
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def _colour(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float64]:
+    return np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.15)
+
+
+def _painted(pixels: Pixels, corners: NDArray[np.floating], colour: NDArray[np.float64]) -> Pixels:
+    """A polygon, its edge softened, its colour a little uneven, as cloth and skin are."""
+    drawn = np.zeros(pixels.shape[:2], np.uint8)
+    cv2.fillPoly(drawn, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    area = drawn.astype(np.float32) / 255
+    shade = np.linspace(0.85, 1.15, pixels.shape[0], dtype=np.float32)[:, None, None]
+    painted = colour.astype(np.float32) * shade
+    return _levels(pixels * (1 - area[:, :, None]) + painted * area[:, :, None])

@@ -1,0 +1,89 @@
+"""A linear head on the embedder's vectors, and its file, bound to the embedder that it was learnt on.
+
+The head is a D x D matrix without a bias: vectors become (matrix @ vector) cut to unit length. As the embedder cuts its
+last layer's output to unit length, too, matrix @ (that layer) is exactly the same thing: a door has no stage for
+heads, and needs none once the matrix is multiplied into the layer and the model quantized and calibrated again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from edge.core.errors import InputError
+from edge.core.files import replace_file
+from edge.core.records import Floats
+from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.lab.metric_learning.losses import Reals
+
+HEADER = "threshold-head"  # the one metadata key, as JSON
+VERSION = 1
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a head comes from: `embedder_sha256` the model whose vectors it takes, `people` those it was trained on."""
+
+    version: int
+    embedder_sha256: str
+    loss: str
+    seed: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A (D, D) float32 matrix and where it comes from."""
+
+    matrix: Floats
+    origin: Origin
+
+    @property
+    def vectors_sha256(self) -> str:
+        """What the vectors behind this head belong to: no embedder, and no other head."""
+        content = self.origin.embedder_sha256.encode() + np.ascontiguousarray(self.matrix, "<f4").tobytes()
+        return hashlib.sha256(content).hexdigest()
+
+
+def through(matrix: Reals | Floats, vectors: Floats) -> Floats:
+    """(N, D) float32 vectors behind a head: unit rows; zero rows, which are photos without a face, stay zero."""
+    moved = vectors.astype(np.float64) @ np.asarray(matrix, np.float64).T
+    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def behind(matrix: Reals | Floats, photos: Photos) -> Photos:
+    """The same photos with their vectors behind a head."""
+    return replace(photos, vectors=through(matrix, photos.vectors))
+
+
+def save_head(path: Path, head: Head) -> None:
+    """Write a safetensors file durably."""
+    matrix = np.ascontiguousarray(head.matrix, np.float32)
+    replace_file(path, save({"matrix": matrix}, {HEADER: msgspec.json.encode(head.origin).decode()}))
+
+
+def read_head(path: Path) -> Head:
+    """What `save_head` wrote.
+
+    Raises:
+        InputError: it cannot be read, or is no head.
+    """
+    try:
+        with safe_open(path, framework="np") as stored:
+            matrix = stored.get_tensor("matrix")
+            origin = msgspec.json.decode((stored.metadata() or {})[HEADER], type=Origin)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, KeyError, msgspec.MsgspecError) as error:
+        raise InputError(f"{path}: damaged, or no head from tools/adapt.py") from error
+    if origin.version != VERSION:
+        raise InputError(f"{path}: a head of version {origin.version}, of which this program knows only {VERSION}")
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype == np.float32
+    if not square or not np.isfinite(matrix).all():
+        raise InputError(f"{path}: damaged (no square matrix of finite numbers)")
+    return Head(matrix, origin)

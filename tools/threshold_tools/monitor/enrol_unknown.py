@@ -1,0 +1,264 @@
+"""Unknown visitors get a name: their faces go into the people folder, and the gallery to the doors.
+
+By the very ways of the command line: the checks of tools/enroll.py, the signatures of tools/sync.py publish. One
+naming at a time; the last one can be undone.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edge.core.errors import InputError, ThresholdError
+from edge.events.topics import Topics
+from edge.vision.images import decode_snapshot
+from threshold_tools.enroll.folder import Card, read_members
+from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
+from threshold_tools.enroll.operations import Picture, add, remove
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY
+from threshold_tools.enroll.review import Review, review
+from threshold_tools.monitor.face_store import Crop, Crops
+from threshold_tools.monitor.history import Note
+from threshold_tools.monitor.listener import Face
+from threshold_tools.monitor.prospect import describe_access, describe_limits
+from threshold_tools.monitor.publishing import Publishing
+from threshold_tools.photos import PhotoReader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What reverts a naming.
+
+    Attributes:
+        photos: to remove; empty: the whole person.
+        faces: to keep as unknown again.
+        tightened_sq: thresholds of others before and after the naming, by person id, where they differ.
+    """
+
+    photos: tuple[str, ...]
+    faces: tuple[Face, ...]
+    tightened_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a naming, or of its undoing.
+
+    Attributes:
+        person: the id.
+        done: what was done, a line each, in order.
+        refused: faces that were not taken, and why.
+        warnings: what the operator should know of the published gallery.
+        trouble: why it stopped before its end, or "".
+        commands: what is left to be done by hand, as commands.
+        undo: how to take it back; None for what cannot be.
+    """
+
+    person: str
+    done: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    trouble: str = ""
+    commands: tuple[str, ...] = ()
+    undo: Undo | None = None
+
+
+class Namer:
+    """Names faces, in a thread of its own.
+
+    Attributes:
+        outcome: of the latest naming or undoing; None before the first.
+    """
+
+    def __init__(
+        self,
+        people: Path,
+        crops: Crops,
+        publishing: Publishing | None,
+        note: Callable[[Note], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            people: the people folder.
+            crops: where the faces are.
+            publishing: None: what to run is told instead.
+            note: puts on record who did what.
+            changed: called after the people folder has changed.
+        """
+        self.outcome: Outcome | None = None
+        self._people = people
+        self._crops = crops
+        self._publishing = publishing
+        self._note = note
+        self._changed = changed
+        self._busy = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        return self._busy.locked()
+
+    @property
+    def publishing(self) -> Publishing | None:
+        """The way to the doors; None where the page does not publish."""
+        return self._publishing
+
+    def ids(self) -> list[str]:
+        """Everybody in the people folder, also those who are not enrolled."""
+        try:
+            return [member.id for member in read_members(self._people)]
+        except InputError:  # the review says what is wrong
+            return []
+
+    def name(self, crops: Sequence[Crop], person: str, name: str, who: str) -> bool:
+        """Begin to enrol or extend a person by these faces; False while another naming is under way."""
+        return self._begin(lambda: self._enrol(crops, person, name, who))
+
+    def undo(self, who: str) -> bool:
+        """Begin to take the latest naming back; False if there is none, or another is under way."""
+        last = self.outcome
+        if last is None or last.undo is None:
+            return False
+        undo, person = last.undo, last.person
+        return self._begin(lambda: self._take_back(person, undo, who))
+
+    def _begin(self, act: Callable[[], Outcome]) -> bool:
+        if not self._busy.acquire(blocking=False):
+            return False
+
+        def work() -> None:
+            try:
+                self.outcome = act()
+            except Exception:
+                log.exception("naming failed unexpectedly")
+                self.outcome = Outcome("", trouble="it failed unexpectedly; the monitor's log says why")
+            finally:
+                self._busy.release()
+            self._changed()
+
+        threading.Thread(target=work, name="naming", daemon=True).start()
+        return True
+
+    def _enrol(self, crops: Sequence[Crop], person: str, name: str, who: str) -> Outcome:
+        reader = PhotoReader(ENROL_QUALITY)
+        try:
+            known = person in {member.id for member in read_members(self._people)}
+            contents = [(crop, crop.path.read_bytes()) for crop in crops]
+            pictures = [
+                Picture(f"door-{crop.path.stem}.jpg", content, decode_snapshot(content, crop.path))
+                for crop, content in contents
+            ]
+            stored, refused = add(self._people, person, pictures, Card(name=name or None), reader, replace=False)
+        except (ThresholdError, OSError) as error:
+            return Outcome(person, trouble=str(error))
+        taken = {path.name for path in stored}
+        moved = [(crop, content) for crop, content in contents if f"door-{crop.path.stem}.jpg" in taken]
+        self._crops.delete([crop for crop, _ in moved])
+        faces = tuple(_face(crop, content) for crop, content in moved)
+        undo = Undo(tuple(path.name for path in stored) if known else (), faces)
+        doors = ", ".join(sorted({crop.door for crop in crops}))
+        done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {count(len(crops), 'face')} from {doors}"
+        outcome = self._spread(Outcome(person, (done,), tuple(refused), undo=undo), reader)
+        self._record(who, outcome)
+        return outcome
+
+    def _take_back(self, person: str, undo: Undo, who: str) -> Outcome:
+        try:
+            remove(self._people, person, undo.photos)
+        except (ThresholdError, OSError) as error:
+            return Outcome(person, trouble=str(error))
+        for face in undo.faces:
+            self._crops.take(face)
+        self._crops.look_again()
+        left = "" if undo.photos else ", the person is gone"
+        done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
+        outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
+        self._record(who, outcome)
+        return outcome
+
+    def _record(self, who: str, outcome: Outcome) -> None:
+        told = "; ".join([*outcome.done, *([outcome.trouble] if outcome.trouble else [])])
+        self._note(Note(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
+
+    def _spread(self, outcome: Outcome, reader: PhotoReader, undone: Undo | None = None) -> Outcome:
+        """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
+
+        Args:
+            undone: the naming that is being reverted, whose person is gone where it removes no single photos.
+        """
+        person, folder = outcome.person, self._people
+        done, refused = list(outcome.done), list(outcome.refused)
+        gone = undone is not None and not undone.photos
+        try:
+            seen = review(folder, reader)
+        except (ThresholdError, OSError) as error:
+            return replace(outcome, trouble=f"not published: {error}", commands=_commands(folder))
+        if not gone:
+            refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
+            if person not in seen.kept:
+                trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
+                return replace(outcome, refused=tuple(refused), trouble=trouble)
+            done.append(f"{count(len(seen.kept[person]), 'usable photo')} of {person}")
+        outcome = replace(outcome, done=tuple(done), refused=tuple(refused))
+        if self._publishing is None:
+            return replace(outcome, commands=_commands(folder))
+        return self._publish(self._publishing, outcome, seen, reader, undone)
+
+    def _publish(
+        self, publishing: Publishing, outcome: Outcome, seen: Review, reader: PhotoReader, undone: Undo | None
+    ) -> Outcome:
+        """Make the gallery with the thresholds that the doors run now, and publish it."""
+        person, commands = outcome.person, _commands(self._people)
+        before = None
+        try:
+            before = publishing.newest
+            kept = publishing.thresholds_sq(reader.embedder_sha256)
+            for other, (was, became) in (undone.tightened_sq if undone else {}).items():
+                if kept.get(other) == became:  # nothing else has set it since
+                    kept[other] = was
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / "gallery.safetensors"
+                make_gallery(seen, path, reader.embedder_sha256, kept)
+                limits = thresholds_of(path, reader.embedder_sha256)
+                outcome = replace(outcome, done=(*outcome.done, *describe_limits(person, limits, kept)))
+                if outcome.undo is not None:
+                    tightened = {
+                        each: (kept[each], limits[each]) for each in kept if limits.get(each, 4.0) < kept[each]
+                    }
+                    outcome = replace(outcome, undo=replace(outcome.undo, tightened_sq=tightened))
+                sent = publishing.send(path)
+            _, warning = describe_access(person, publishing) if person in limits else ("", "")
+        except (ThresholdError, OSError) as error:
+            if before is not None and publishing.newest != before:  # made and signed, but not delivered
+                commands = (publishing.command,)
+            return replace(outcome, trouble=f"not published: {error}", commands=commands)
+        return replace(outcome, done=(*outcome.done, sent), warnings=(warning,) if warning else ())
+
+
+def _face(crop: Crop, content: bytes) -> Face:
+    site, _, door = crop.door.partition("/")
+    return Face(Topics(site, door), crop.path.stem, content)
+
+
+def _lines(seen: Review, person: str) -> list[str]:
+    return [line for member in seen.members if member.id == person for line in seen.lines_of(member)]
+
+
+def _commands(folder: Path) -> tuple[str, ...]:
+    return (
+        "# PUBLISHED.safetensors is the gallery that the doors run; without it, calibrated thresholds are lost",
+        f"tools/enroll.py {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
+        "tools/sync.py publish REPO --gallery gallery.safetensors --broker URL --site S",
+    )
+
+
+def count(number: int, thing: str) -> str:
+    """A number and what it counts, which takes an s: "1 face", "2 faces"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

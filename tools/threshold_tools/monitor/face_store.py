@@ -1,0 +1,225 @@
+"""Faces of unknown visitors, kept in a folder for some days, and grouped by whom they seem to show.
+
+The folder is the truth: DIR/<site>/<door>/<event id>.jpg, for its owner alone. Whoever deletes a file there has deleted
+it, and what was computed of it goes with it. Everything is looked at by the models and rules of enrolment, so a face
+that is in a group can also serve; grouping is that of tools/cluster.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cluster import LEAST, NEAR_FMR
+
+from edge.core.errors import ImageError, InputError
+from edge.core.files import make_private_folder, replace_file
+from edge.vision.images import decode_snapshot
+from threshold_tools.cluster.density import density
+from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY, Sight, sight
+from threshold_tools.monitor.listener import Face
+from threshold_tools.photos import PhotoReader
+from threshold_tools.thresholds import distance_at
+
+log = logging.getLogger(__name__)
+
+MOST_CROPS = 2000  # the oldest go first
+MOST_BYTES = 256 * 1024  # of one file
+_WAITING = 200  # pictures that wait for the disk; more are dropped
+_TIDY_S = 600.0
+_DAY_S = 86_400.0
+_PATIENCE_S = 20.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as door.toml allows them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """One kept face.
+
+    Attributes:
+        key: "site/door/event id".
+        door: "site/door".
+        came_s: when it came, seconds since 1970 UTC.
+        path: of the JPEG file.
+        sight: what enrolment sees in it.
+    """
+
+    key: str
+    door: str
+    came_s: float
+    path: Path
+    sight: Sight
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouped:
+    """Everything that is kept: groups of two or more, the largest first; those alone; those that cannot serve.
+
+    Within each the newest are first.
+    """
+
+    groups: tuple[tuple[Crop, ...], ...] = ()
+    alone: tuple[Crop, ...] = ()
+    unfit: tuple[Crop, ...] = ()
+
+    def find(self, keys: Sequence[str]) -> list[Crop]:
+        """The crops of these keys that are still there."""
+        every = {crop.key: crop for group in (*self.groups, self.alone, self.unfit) for crop in group}
+        return [every[key] for key in keys if key in every]
+
+
+class Crops:
+    """Keeps and groups in a thread of its own; a context manager, safe for threads.
+
+    Attributes:
+        folder: where.
+        keep_days: nothing is kept longer.
+        grouped: as of the latest look.
+        known: whether what lay there at the start has been looked at.
+    """
+
+    def __init__(self, folder: Path, keep_days: float, *, now_s: Callable[[], float] = time.time) -> None:
+        """
+        Raises:
+            InputError: the folder cannot be made or used.
+        """
+        self.folder = folder
+        self.keep_days = keep_days
+        self.grouped = Grouped()
+        self.known = False
+        self._now_s = now_s
+        self._seen: dict[Path, tuple[str, Crop]] = {}  # the file's digest, and what it shows
+        self._waiting: queue.Queue[Face | threading.Event | None] = queue.Queue(_WAITING)
+        try:
+            make_private_folder(folder)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be used for pictures ({error.strerror})") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InputError(f"{folder}: cannot be written to; name another folder for pictures")
+        self._thread = threading.Thread(target=self._work, name="crops", daemon=True)
+        self._thread.start()
+
+    def take(self, face: Face) -> None:
+        """Keep a face; returns at once. What is no sound JPEG file of a bearable size is dropped."""
+        if not (_NAME.fullmatch(face.door.site) and _NAME.fullmatch(face.door.door)) or len(face.jpeg) > MOST_BYTES:
+            log.debug("%s: no picture of a door", face.event_id)
+            return
+        try:
+            self._waiting.put_nowait(face)
+        except queue.Full:
+            log.warning("pictures come faster than they can be looked at; one is dropped")
+
+    def delete(self, crops: Sequence[Crop]) -> None:
+        """Delete faces, and all that was computed of them; returns when that is done."""
+        for crop in crops:
+            crop.path.unlink(missing_ok=True)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Look at the folder; returns when that is done."""
+        done = threading.Event()
+        self._waiting.put(done)
+        done.wait(_PATIENCE_S)
+
+    def close(self) -> None:
+        """Stop; closing twice does nothing."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join(_PATIENCE_S)
+
+    def __enter__(self) -> Crops:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # In the thread.
+
+    def _work(self) -> None:
+        reader = PhotoReader(ENROL_QUALITY)
+        going = True
+        done: list[threading.Event] = []
+        while going:
+            try:
+                self._look(reader)
+            except OSError as error:
+                log.warning("%s: %s; it is tried again", self.folder, error.strerror or error)
+            for each in done:
+                each.set()
+            done, going = self._gather()
+
+    def _gather(self) -> tuple[list[threading.Event], bool]:
+        """Wait for something to do, and store what has come; returns who waits, and whether to go on."""
+        done: list[threading.Event] = []
+        try:
+            item = self._waiting.get(timeout=_TIDY_S)
+            while True:
+                if item is None:
+                    return done, False
+                if isinstance(item, Face):
+                    self._store(item)
+                else:
+                    done.append(item)
+                item = self._waiting.get_nowait()
+        except queue.Empty:
+            return done, True
+
+    def _store(self, face: Face) -> None:
+        try:
+            decode_snapshot(face.jpeg, Path(face.event_id))
+            home = self.folder / face.door.site / face.door.door
+            make_private_folder(home)
+            replace_file(home / f"{face.event_id}.jpg", face.jpeg, private=True)
+        except (ImageError, OSError) as error:
+            log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
+
+    def _look(self, reader: PhotoReader) -> None:
+        """See what is there now, delete what is too old or too much, group the rest."""
+        came = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
+        files = sorted(came, key=lambda path: came[path], reverse=True)
+        oldest_s = self._now_s() - self.keep_days * _DAY_S
+        keep = [path for path in files[:MOST_CROPS] if came[path] >= oldest_s]
+        for path in files[len(keep) :]:
+            path.unlink(missing_ok=True)
+        with Cache(self.folder / FILE, models_key(reader)) as cache:
+            self._seen = {path: self._seen.get(path) or self._see(path, reader, cache) for path in keep}
+            cache.keep_only({digest for digest, _ in self._seen.values()})
+        self.grouped = _grouped([crop for _, crop in self._seen.values()], distance_at(reader.impostors, NEAR_FMR))
+        self.known = True
+
+    def _see(self, path: Path, reader: PhotoReader, cache: Cache) -> tuple[str, Crop]:
+        content = path.read_bytes()
+        digest = photo_key(content)
+        seen = cache.get(digest)
+        if seen is None:
+            try:
+                seen = sight(reader, decode_snapshot(content, path))
+            except ImageError as error:
+                seen = Sight(str(error).removeprefix(f"{path}: "), b"", 0.0, b"", b"", "")
+            cache.put(digest, seen)
+        door = "/".join(path.parent.relative_to(self.folder).parts)
+        return digest, Crop(f"{door}/{path.stem}", door, path.stat().st_mtime, path, seen)
+
+
+def _grouped(crops: Sequence[Crop], near_sq: float) -> Grouped:
+    """Group crops, newest first, by density."""
+    fit = [crop for crop in crops if not crop.sight.fault]
+    unfit = tuple(crop for crop in crops if crop.sight.fault)
+    if not fit:
+        return Grouped(unfit=unfit)
+    labels = density(np.stack([crop.sight.embedding for crop in fit]), near_sq, LEAST, quiet=True)
+    by_label: dict[int, list[Crop]] = {}
+    for crop, label in zip(fit, labels.tolist(), strict=True):
+        by_label.setdefault(label, []).append(crop)
+    groups = sorted((tuple(group) for group in by_label.values() if len(group) > 1), key=lambda group: -len(group))
+    alone = tuple(group[0] for group in by_label.values() if len(group) == 1)
+    return Grouped(tuple(groups), tuple(sorted(alone, key=lambda crop: -crop.came_s)), unfit)

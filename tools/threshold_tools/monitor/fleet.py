@@ -1,0 +1,262 @@
+"""What is known of every door, from what the doors say; pure. Bounded, for anybody may write to a broker.
+
+Everything here goes to a page, so texts are cut to a bearable length and characters that would turn the text around
+or that nobody can see are replaced.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import deque
+
+import msgspec
+
+from edge.events.schema import Event, GalleryRef, Health, Occupancy, Record, ReleaseReport, Status
+
+MOST_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
+MOST_COUNTED = 100_000  # doors beyond those, of which only the names are known
+MOST_TEXT = 400  # characters
+MOST_NAME = 80
+MOST_LINES = 20  # of problems and stages
+RECENT = 90  # health readings kept at full rate: a quarter of an hour at one every ten seconds
+_JOINERS = "\u200c\u200d"  # invisible, but needed in some scripts and in emoji
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as pages and history know it.
+
+    Attributes:
+        n: number in the order of arrival, across restarts.
+        door: "site/door".
+        at_ms: when it happened by the door's clock, milliseconds since 1970 UTC.
+        received_ms: when it came here.
+        who: name, or "".
+    """
+
+    n: int
+    door: str
+    id: str
+    kind: str
+    at_ms: int
+    received_ms: int
+    who: str
+    person: str
+    reason: str
+    rule: str
+    distance_sq: float | None
+    threshold_sq: float | None
+    clock_synced: bool
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One health report, in numbers. Milliseconds since 1970 UTC, by the clock here; medians of stages in ms."""
+
+    at_ms: int
+    fps: float
+    temperature_c: float | None
+    outbox_depth: int
+    stages: dict[str, float]
+
+
+class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a door runs; see ReleaseReport. `applied_ms`: milliseconds since 1970 UTC, None for no such instant."""
+
+    release: int | None
+    applied_ms: int | None
+    ok: bool
+    reason: str
+    people: int | None
+    gallery: str
+    models: dict[str, str]
+
+
+class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One door; None or "" is what it has not said yet.
+
+    Attributes:
+        version: rises with every change of any door.
+        status: "online", "offline" or "" while unheard of.
+        somebody: whether somebody stands before it.
+        heard_ms: when the health report came.
+    """
+
+    door: str
+    version: int
+    status: str = ""
+    reason: str = ""
+    camera: str = ""
+    problems: tuple[str, ...] = ()
+    uptime_s: float | None = None
+    heard_ms: int | None = None
+    health: Reading | None = None
+    gallery: str = ""
+    somebody: bool | None = None
+    last: EventRow | None = None
+    release: ReleaseRow | None = None
+
+
+class Fleet:
+    """The doors that were heard of.
+
+    Attributes:
+        version: of the latest change.
+        turned_away: messages left out because a name was too long.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.turned_away = 0
+        self._doors: dict[str, DoorRow] = {}
+        self._recent: dict[str, deque[Reading]] = {}
+        self._unlisted: set[str] = set()
+
+    @property
+    def unlisted(self) -> int:
+        """How many doors are not listed, because there are `MOST_DOORS` without them."""
+        return len(self._unlisted)
+
+    def take(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
+        """Note what a door has said; returns the row of an event, numbered `n`, also of a door that is not listed."""
+        name = door_name(site, door)
+        if max(len(site), len(door)) > MOST_NAME:
+            self.turned_away += 1
+            return None
+        row = event_row(name, record, received_ms, n) if isinstance(record, Event) else None
+        if not self._lists(name):
+            return row
+        match record:
+            case Event():
+                self._change(name, last=row)
+            case Status():
+                self._change(name, status=record.status.value, reason=plain(record.reason))
+            case Health():
+                self._health(name, record, received_ms)
+            case ReleaseReport():
+                self._change(name, release=release_row(record))
+            case Occupancy():
+                self._change(name, somebody=record.somebody)
+            case _:
+                pass
+        return row
+
+    def recall(self, row: EventRow) -> None:
+        """Note a door's last event from the history."""
+        if self._lists(row.door):
+            self._change(row.door, last=row)
+
+    def doors(self, after_version: int = 0) -> list[DoorRow]:
+        """The doors that changed after a version, by name."""
+        return sorted((row for row in self._doors.values() if row.version > after_version), key=lambda row: row.door)
+
+    def door(self, name: str) -> DoorRow | None:
+        return self._doors.get(name)
+
+    def recent(self, name: str) -> list[Reading]:
+        """The latest health readings of a door, oldest first."""
+        return list(self._recent.get(name, ()))
+
+    def _lists(self, name: str) -> bool:
+        """Whether there is room for a door; counts those without."""
+        if name in self._doors or len(self._doors) < MOST_DOORS:
+            return True
+        if len(self._unlisted) < MOST_COUNTED:
+            self._unlisted.add(name)
+        return False
+
+    def _health(self, name: str, record: Health, received_ms: int) -> None:
+        stages = {
+            plain(stage, MOST_NAME): finite(timing.median_ms)
+            for stage, timing in list(record.stages.items())[:MOST_LINES]
+        }
+        reading = Reading(
+            at_ms=received_ms,
+            fps=finite(record.fps),
+            temperature_c=None if record.temperature_c is None else finite(record.temperature_c),
+            outbox_depth=whole(record.outbox_depth),
+            stages=stages,
+        )
+        recent = self._recent.setdefault(name, deque(maxlen=RECENT))
+        if not recent or received_ms > recent[-1].at_ms:
+            recent.append(reading)
+        self._change(
+            name,
+            camera=record.camera.value,
+            problems=tuple(plain(line) for line in record.problems[:MOST_LINES]),
+            uptime_s=finite(record.uptime_s),
+            heard_ms=received_ms,
+            health=reading,
+            gallery=version_of(record.gallery),
+        )
+
+    def _change(self, name: str, **changes: object) -> None:
+        self.version += 1
+        known = self._doors.get(name) or DoorRow(door=name, version=0)
+        self._doors[name] = msgspec.structs.replace(known, version=self.version, **changes)
+
+
+def door_name(site: str, door: str) -> str:
+    """By what a door is known here."""
+    return f"{plain(site)}/{plain(door)}"
+
+
+def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
+    """An event as a row."""
+    return EventRow(
+        n=n,
+        door=door,
+        id=plain(event.id, MOST_NAME),
+        kind=event.kind.value,
+        at_ms=received_ms if (at_ms := unix_ms(event.at)) is None else at_ms,
+        received_ms=received_ms,
+        who=plain(event.person.name, MOST_NAME) if event.person else "",
+        person=plain(event.person.id, MOST_NAME) if event.person else "",
+        reason=plain(event.reason),
+        rule=plain(event.rule or "", MOST_NAME),
+        distance_sq=None if event.distance_sq is None else finite(event.distance_sq),
+        threshold_sq=None if event.threshold_sq is None else finite(event.threshold_sq),
+        clock_synced=event.clock_synced,
+    )
+
+
+def release_row(report: ReleaseReport) -> ReleaseRow:
+    """A release report as a row."""
+    return ReleaseRow(
+        release=None if report.release is None else whole(report.release),
+        applied_ms=None if report.applied_at is None else unix_ms(report.applied_at),
+        ok=report.ok,
+        reason=plain(report.reason),
+        people=None if report.people is None else whole(report.people),
+        gallery=version_of(report.gallery),
+        models={plain(job, MOST_NAME): plain(hash_, 12) for job, hash_ in list(report.models.items())[:MOST_LINES]},
+    )
+
+
+def version_of(gallery: GalleryRef | None) -> str:
+    return plain(gallery.version, MOST_NAME) if gallery else ""
+
+
+def plain(text: str, most: int = MOST_TEXT) -> str:
+    """Text that shows what it holds: cut, and without control, bidirectional and other invisible characters."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    if cut.isprintable():
+        return cut
+    return "".join(each if each.isprintable() or each in _JOINERS else "\ufffd" for each in cut)
+
+
+def finite(value: float) -> float:
+    """A number that JSON, SQLite and a plot can hold, to four decimals."""
+    return round(value, 4) if math.isfinite(value) and abs(value) < 1e15 else 0.0
+
+
+def whole(value: int) -> int:
+    """A count that JSON, SQLite and JavaScript hold exactly."""
+    return min(max(value, -(2**53)), 2**53)
+
+
+def unix_ms(at: str) -> int | None:
+    """An instant of the contract, milliseconds since 1970 UTC; None for the 99th of a month, which its form allows."""
+    try:
+        return round(datetime.datetime.fromisoformat(at).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,246 @@
+"""Who stands before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
+
+All are simulated. Each gives the frame at a moment and hears what the door asks; a recording does not listen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from edge.core.records import Ask, ChallengeState, Pixels, Prompt
+from threshold_tools.pad.turns import NEAR, Head, Pose, curl, tilt
+
+ASKS = tuple(Ask)
+_GRAIN_PX = 128  # how far a frame's noise may lie from another's
+
+
+class Actor(Protocol):
+    """Somebody, or something, before the camera."""
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """The door asks."""
+
+    def frame(self, t_s: float) -> Pixels:
+        """What the camera sees, (480, 640, 3) uint8 BGR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How somebody moves the head; each is drawn between two ends, in seconds or degrees.
+
+    Attributes:
+        reaction: from the ask, seen or heard, to the begin of the movement.
+        way: each of out and back.
+        hold: how long the head is held so.
+        sideways, upwards: how far.
+    """
+
+    reaction: tuple[float, float] = (0.35, 1.0)
+    way: tuple[float, float] = (0.45, 1.0)
+    hold: tuple[float, float] = (0.4, 0.9)
+    sideways: tuple[float, float] = (26.0, 40.0)
+    upwards: tuple[float, float] = (24.0, 32.0)
+
+
+USUAL = Manner()
+SLOW = Manner(reaction=(1.0, 2.0), way=(0.9, 1.6), hold=(0.3, 0.6), sideways=(24.0, 32.0), upwards=(22.0, 28.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One movement out and back, as smooth as heads move (minimum jerk, Flash and Hogan 1985)."""
+
+    ask: Ask
+    begin_s: float
+    out_s: float
+    hold_s: float
+    back_s: float
+    degrees: float
+
+    @property
+    def end_s(self) -> float:
+        return self.begin_s + self.out_s + self.hold_s + self.back_s
+
+    def pose(self, t_s: float) -> Pose:
+        out = _smooth((t_s - self.begin_s) / self.out_s)
+        back = _smooth((t_s - self.end_s + self.back_s) / self.back_s)
+        return pose_of(self.ask, self.degrees * (out - back))
+
+
+def pose_of(ask: Ask, degrees: float) -> Pose:
+    """The head moved so far as was asked."""
+    if ask is Ask.LOOK_UP:
+        return Pose(pitch_deg=degrees)
+    return Pose(yaw_deg=degrees if ask is Ask.TURN_LEFT else -degrees)
+
+
+def draw_move(ask: Ask, begin_s: float, rng: np.random.Generator, manner: Manner = USUAL) -> Move:
+    """As people differ: how far, how fast, how long."""
+    degrees = rng.uniform(*(manner.upwards if ask is Ask.LOOK_UP else manner.sideways))
+    out_s, hold_s, back_s = rng.uniform(*manner.way), rng.uniform(*manner.hold), rng.uniform(*manner.way)
+    return Move(ask, begin_s, out_s, hold_s, back_s, float(degrees))
+
+
+class Sway:
+    """Nobody stands still: slow movements of head and body, or of a hand."""
+
+    def __init__(self, rng: np.random.Generator, degrees: float, pixels: float) -> None:
+        self._reach = np.array([degrees, degrees, pixels, pixels])
+        self._hertz, self._phase = rng.uniform(0.1, 0.5, 4), rng.uniform(0, 2 * math.pi, 4)
+
+    def at(self, t_s: float, moved: Pose) -> Pose:
+        yaw, pitch, x, y = (self._reach * np.sin(2 * math.pi * self._hertz * t_s + self._phase)).tolist()
+        return Pose(moved.yaw_deg + yaw, moved.pitch_deg + pitch, moved.x_px + x, moved.y_px + y)
+
+
+class Visitor:
+    """A genuine one: does what is asked, after a moment."""
+
+    def __init__(self, head: Head, rng: np.random.Generator, manner: Manner = USUAL) -> None:
+        self._head, self._rng, self._manner = head, rng, manner
+        self._sway = Sway(rng, 1.5, 2.0)
+        self._lens = Lens(rng)
+        self.move: Move | None = None
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+            begin_s = t_s + self._rng.uniform(*self._manner.reaction)
+            self.move = draw_move(prompt.ask, begin_s, self._rng, self._manner)
+
+    def frame(self, t_s: float) -> Pixels:
+        moved = self.move.pose(t_s) if self.move else Pose()
+        return self._lens.see(self._head.draw(self._sway.at(t_s, moved)))
+
+
+class IdlePhoto:
+    """A photo that heeds nothing: on a stand, or waved about in a hand."""
+
+    def __init__(self, photo: Pixels, rng: np.random.Generator, *, waved: bool) -> None:
+        self._photo = photo
+        self._sway = Sway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else Sway(rng, 0, 0)
+        self._lens = Lens(rng)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """It cannot."""
+
+    def frame(self, t_s: float) -> Pixels:
+        return self._lens.see(tilt(self._photo, self._sway.at(t_s, Pose())))
+
+
+class HeldPhoto:
+    """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
+
+    def __init__(self, photo: Pixels, rng: np.random.Generator, radius_px: float | None = None) -> None:
+        """
+        Args:
+            photo: what is held.
+            rng: draws how.
+            radius_px: of the cylinder that it is bent around; None: it is flat.
+        """
+        self._rng = rng
+        upright = bool(rng.random() < 0.7)
+        self._show = (
+            partial(tilt, photo) if radius_px is None else partial(curl, photo, radius_px=radius_px, upright=upright)
+        )
+        self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
+        self._sway = Sway(rng, 4.0, 6.0)
+        self._lens = Lens(rng)
+        self.move: Move | None = None
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is not ChallengeState.ASKED or prompt.ask is None:
+            return
+        move = draw_move(prompt.ask, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+        at_rest = self._rest.pitch_deg if prompt.ask is Ask.LOOK_UP else self._rest.yaw_deg
+        # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
+        sign = 1 if self._rng.random() < 0.5 else -1
+        reach = sign * self._rng.uniform(25, 45) - (at_rest if prompt.ask is not Ask.TURN_RIGHT else -at_rest)
+        self.move = Move(move.ask, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
+
+    def frame(self, t_s: float) -> Pixels:
+        moved = self.move.pose(t_s) if self.move else Pose()
+        rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
+        return self._lens.see(self._show(self._sway.at(t_s, rest)))
+
+
+class PhotosInTurn:
+    """Still photos of one person in every pose that may be asked; the fitting one takes the frontal one's place.
+
+    Half of the time at once, and half of the time slid across, as a finger does on a telephone.
+    """
+
+    _SLIDE_S = 0.25
+
+    def __init__(self, head: Head, rng: np.random.Generator) -> None:
+        self._straight = head.draw(Pose())
+        self._turned = {ask: head.draw(pose_of(ask, rng.uniform(24, 32))) for ask in ASKS}
+        self._rng = rng
+        self._slides = bool(rng.random() < 0.5)
+        self._sway = Sway(rng, 4.0, 6.0)
+        self._lens = Lens(rng)
+        self._swap: tuple[Pixels, float, float] = (self._straight, -2.0, -1.0)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+            begin_s = t_s + self._rng.uniform(0.35, 1.0)
+            self._swap = (self._turned[prompt.ask], begin_s, begin_s + self._rng.uniform(0.8, 1.5))
+
+    def frame(self, t_s: float) -> Pixels:
+        turned, begin_s, end_s = self._swap
+        share = self._share(t_s - begin_s) - self._share(t_s - end_s)
+        edge = round(share * turned.shape[1])
+        shown = np.hstack([self._straight[:, edge:], turned[:, :edge]])
+        return self._lens.see(tilt(shown, self._sway.at(t_s, Pose())))
+
+    def _share(self, since_s: float) -> float:
+        """Of the other picture, so long after it began to come."""
+        return _smooth(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
+
+
+class Recording:
+    """A clip of a genuine visitor on a screen, who moves, but not as this door asks: made for another challenge."""
+
+    def __init__(self, head: Head, moves: tuple[Move, ...], rng: np.random.Generator) -> None:
+        self._head, self._moves = head, moves
+        self._sway = Sway(rng, 1.5, 2.0)
+        self._lens = Lens(rng)
+
+    def hear(self, prompt: Prompt, t_s: float) -> None:
+        """It cannot."""
+
+    def frame(self, t_s: float) -> Pixels:
+        now = next((move for move in self._moves if move.begin_s <= t_s <= move.end_s), None)
+        return self._lens.see(self._head.draw(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
+
+
+class Lens:
+    """What a camera adds: blur, noise, compression; only where the face is, which spares most of the work."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._blur_px = rng.uniform(0.2, 0.9)
+        rows, columns = (side.stop - side.start + _GRAIN_PX for side in NEAR)
+        grain = np.float32(rng.uniform(0.5, 4.0)) * rng.standard_normal((rows, columns, 1), np.float32)
+        self._grain = np.repeat(grain, 3, 2)
+        self._jpeg = int(rng.integers(60, 96))
+
+    def see(self, picture: Pixels) -> Pixels:
+        near = picture[NEAR]
+        down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
+        grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]
+        noisy = cv2.add(cv2.GaussianBlur(near, (0, 0), self._blur_px), grain, dtype=cv2.CV_8U)
+        coded = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg])[1]
+        seen = picture.copy()
+        seen[NEAR] = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        return seen
+
+
+def _smooth(share: float) -> float:
+    x = min(max(share, 0.0), 1.0)
+    return x * x * x * (10 - 15 * x + 6 * x * x)

@@ -1,0 +1,148 @@
+"""What the door's own liveness makes of a clip: detector, tracker, mesh and cues, as at the door."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig, VerdictConfig
+from edge.core.errors import InputError
+from edge.core.records import Frame, Sample, Track
+from edge.liveness.evidence import Evidence
+from edge.liveness.passive import RUN_S, Liveness
+from edge.vision.camera_file import Clip
+from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.tracker import Tracker
+from threshold_tools.pad.disturbances import UNDISTURBED, Disturbance
+
+GENUINE = "genuine"
+SIMULATED = "simulated-"  # species whose folder is called so were made by a script, not filmed
+WINDOW_EVERY_S = 0.5
+_CLIPS = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".webm", ".gif"})
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One clip or picture: `species` is "genuine" or the kind of attack, `subject` the person shown."""
+
+    species: str
+    subject: str
+    path: Path
+
+    @property
+    def moving(self) -> bool:
+        """Whether it is a clip."""
+        return self.path.suffix.lower() in _CLIPS
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was made of a clip.
+
+    Attributes:
+        case: which.
+        trace: the evidence of the track that had most looks, after each look.
+        windows: the evidence of that track by runs that begin half a second apart, each as if nothing had been before.
+        read_ns, observe_ns: CPU time of this thread in sampled frames without liveness, and in liveness.
+    """
+
+    case: Case
+    trace: tuple[Evidence, ...]
+    windows: tuple[Evidence, ...]
+    read_ns: int
+    observe_ns: int
+
+    @property
+    def at_the_door(self) -> float | None:
+        """The score that settles it, life shown or none for long; None: the clip was over before."""
+        return next((evidence.score for evidence in self.trace if evidence.enough), None)
+
+    @property
+    def at_the_end(self) -> float | None:
+        """The score when the clip was over; None: there never was one."""
+        return self.trace[-1].score if self.trace and self.trace[-1].cues else None
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """Clips and pictures of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
+
+    Raises:
+        InputError: no such folder, or there is nothing genuine, or no attack, among the clips or among the pictures.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    cases = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.suffix.lower() in _CLIPS | _PICTURES and len(parts) in (2, 3):
+            cases.append(Case(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
+    for what, some in (
+        ("clips" if cases else "clips or pictures", [each for each in cases if each.moving]),
+        ("pictures", [each for each in cases if not each.moving]),
+    ):
+        genuine = sum(case.species == GENUINE for case in some)
+        if (some or not cases) and (not genuine or genuine == len(some)):
+            raise InputError(f"{folder}: {what} wanted in {GENUINE}/ and in a folder for each kind of attack beside it")
+    return cases
+
+
+def ready() -> Vision:
+    """The models of a door that people come near to."""
+    return load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One track: what is known after each look, and the windows of it that go on."""
+
+    traced: list[Evidence] = field(default_factory=list)
+    windows: list[tuple[int, Liveness]] = field(default_factory=list)
+    sampled_ns: int = 0
+
+    def observe(self, track: Track, frame: Frame, sample: Sample, config: LivenessConfig) -> None:
+        if not self.windows or frame.t_ns - self.windows[-1][0] >= WINDOW_EVERY_S * 1e9:
+            self.windows.append((frame.t_ns, Liveness(config=config)))
+        for since_ns, liveness in self.windows:
+            if frame.t_ns - since_ns <= RUN_S * 1e9:
+                liveness.observe(track, frame, sample, frame.t_ns)
+
+    def judged(self, track_id: int) -> tuple[Evidence, ...]:
+        known = [liveness.assess(track_id) for _, liveness in self.windows]
+        return tuple(evidence for evidence in known if evidence.cues)
+
+
+def watch(case: Case, vision: Vision, limit: float, disturbance: Disturbance = UNDISTURBED) -> Watched:
+    """Run one clip, or what a disturbance leaves of it, through the eyes of a door that has liveness on.
+
+    Raises:
+        CameraError: the clip cannot be read.
+    """
+    config = LivenessConfig(attack_score=limit)
+    tracker, liveness = Tracker(TrackerConfig()), Liveness(config=config)
+    followed: dict[int, _Followed] = {}
+    read_ns = observe_ns = 0
+    every_ns = VerdictConfig().sample_every_s * 1e9 - 1e6
+    with Clip(case.path) as clip:
+        for frame in disturbance.of(clip):
+            started = time.thread_time_ns()
+            tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.t_ns)
+            found_ns = time.thread_time_ns() - started
+            for track in tracks:
+                mine = followed.setdefault(track.id, _Followed())
+                if track.lost or (mine.traced and frame.t_ns - mine.sampled_ns < every_ns):
+                    continue
+                mine.sampled_ns = frame.t_ns
+                started = time.thread_time_ns()
+                sample = vision.reader.read(frame, track.face)
+                between = time.thread_time_ns()
+                liveness.observe(track, frame, sample, frame.t_ns)
+                mine.traced.append(liveness.assess(track.id))
+                observe_ns += time.thread_time_ns() - between
+                read_ns, found_ns = read_ns + found_ns + between - started, 0
+                mine.observe(track, frame, sample, config)
+    if not followed:
+        return Watched(case, (), (), read_ns, observe_ns)
+    track_id, most = max(followed.items(), key=lambda item: len(item[1].traced))
+    return Watched(case, tuple(most.traced), most.judged(track_id), read_ns, observe_ns)

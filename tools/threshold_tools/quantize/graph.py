@@ -1,0 +1,204 @@
+"""A TFLite file as a plain list of nodes that can be rewritten, and back.
+
+Reading drops what a rewrite must not trip over: opcodes that old files carry only in `deprecated_builtin_code`, float16
+constants behind a DEQUANTIZE, orphan tensors. Writing makes a clean file: one subgraph, one signature, no orphans.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from edge.core.errors import ModelError
+
+Array = NDArray[Any]
+
+OP_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+_DTYPES: dict[int, type] = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT32: np.int32,
+    schema.TensorType.INT8: np.int8,
+}
+_TENSOR_TYPES: dict[type, int] = {v: k for k, v in _DTYPES.items()}
+SIGNATURE = "serving_default"
+
+
+@dataclass(slots=True)
+class Node:
+    """One operation: `kind` is TFLite's name ("CONV_2D"), tensors by name, `options` TFLite's option object or None."""
+
+    kind: str
+    inputs: list[str]
+    output: str
+    options: Any = None
+
+
+@dataclass(slots=True)
+class Graph:
+    """A float network of single-output nodes in execution order.
+
+    Attributes:
+        nodes: in execution order.
+        constants: weights, biases, slopes, paddings by tensor name.
+        shapes: of every tensor that is not a constant.
+        inputs: tensor names, usually one.
+        outputs: role -> tensor name, in order.
+    """
+
+    nodes: list[Node]
+    constants: dict[str, Array]
+    shapes: dict[str, tuple[int, ...]]
+    inputs: list[str]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that makes `tensor`; None for an input or a constant."""
+        return next((node for node in self.nodes if node.output == tensor), None)
+
+    def consumers(self, tensor: str) -> list[Node]:
+        """The nodes that read `tensor`, in order."""
+        return [node for node in self.nodes if tensor in node.inputs]
+
+    def copy(self) -> Graph:
+        """A graph that can be rewritten without touching this one."""
+        nodes = [Node(n.kind, list(n.inputs), n.output, copy.copy(n.options)) for n in self.nodes]
+        return Graph(nodes, dict(self.constants), dict(self.shapes), list(self.inputs), dict(self.outputs))
+
+
+def read_graph(content: bytes) -> Graph:
+    """The graph of a float TFLite file, its tensors named t0, t1 … by their number in the file.
+
+    Raises:
+        ModelError: not a TFLite file, several subgraphs, or an operation with several outputs.
+    """
+    if content[4:8] != b"TFL3":
+        raise ModelError("not a TFLite file: its identifier is missing; fetch it again")
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    if len(model.subgraphs) != 1:
+        raise ModelError(f"{len(model.subgraphs)} subgraphs, this tool reads one")
+    subgraph = model.subgraphs[0]
+    graph = Graph([], {}, {}, [f"t{i}" for i in subgraph.inputs])
+    for number, tensor in enumerate(subgraph.tensors):
+        shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
+        data = model.buffers[tensor.buffer].data
+        if data is None or len(data) == 0:
+            graph.shapes[f"t{number}"] = shape
+        else:
+            values: Array = np.asarray(data, np.uint8).view(_DTYPES[tensor.type]).reshape(shape)
+            graph.constants[f"t{number}"] = values.astype(np.float32) if values.dtype == np.float16 else values
+    for operator in subgraph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        kind = OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        if len(operator.outputs) != 1:
+            raise ModelError(f"{kind} with {len(operator.outputs)} outputs, this tool reads nodes with one")
+        node = Node(kind, [f"t{i}" for i in operator.inputs], f"t{operator.outputs[0]}", operator.builtinOptions)
+        if kind == "DEQUANTIZE" and node.inputs[0] in graph.constants:
+            graph.constants[node.output] = graph.constants.pop(node.inputs[0])
+            graph.shapes.pop(node.output)
+        else:
+            graph.nodes.append(node)
+    graph.outputs = {f"output_{k}": f"t{i}" for k, i in enumerate(subgraph.outputs)}
+    return graph
+
+
+def rename(graph: Graph, names: dict[str, str]) -> None:
+    """Give tensors other names, everywhere at once."""
+
+    def new(tensor: str) -> str:
+        return names.get(tensor, tensor)
+
+    for node in graph.nodes:
+        node.inputs, node.output = [new(t) for t in node.inputs], new(node.output)
+    graph.constants = {new(t): v for t, v in graph.constants.items()}
+    graph.shapes = {new(t): v for t, v in graph.shapes.items()}
+    graph.inputs = [new(t) for t in graph.inputs]
+    graph.outputs = {role: new(t) for role, t in graph.outputs.items()}
+
+
+def tidy(graph: Graph) -> None:
+    """Drop nodes nobody reads and tensors nobody names."""
+    needed = set(graph.outputs.values())
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if node.output in needed:
+            kept.append(node)
+            needed.update(node.inputs)
+    graph.nodes = kept[::-1]
+    graph.constants = {t: v for t, v in graph.constants.items() if t in needed}
+    graph.shapes = {t: v for t, v in graph.shapes.items() if t in needed or t in graph.inputs}
+
+
+def write_graph(graph: Graph, watch: bool = False) -> bytes:
+    """A TFLite file of the float graph; with `watch`, every tensor is an output (roles are tensor names)."""
+    tidy(graph)
+    model = schema.ModelT()
+    model.version, model.description = 3, b"threshold"
+    model.buffers = [schema.BufferT()]
+    kinds = sorted({node.kind for node in graph.nodes})
+    model.operatorCodes = [_opcode(kind) for kind in kinds]
+    numbers: dict[str, int] = {}
+    subgraph = schema.SubGraphT()
+    subgraph.name, subgraph.tensors, subgraph.operators = b"main", [], []
+    names = [*graph.inputs]
+    for node in graph.nodes:
+        names += [t for t in (*node.inputs, node.output) if t not in names]
+    for name in names:
+        numbers[name] = len(subgraph.tensors)
+        subgraph.tensors.append(_tensor(graph, name, model))
+    for node in graph.nodes:
+        operator = schema.OperatorT()
+        operator.opcodeIndex = kinds.index(node.kind)
+        operator.inputs, operator.outputs = [numbers[t] for t in node.inputs], [numbers[node.output]]
+        operator.builtinOptions = node.options
+        operator.builtinOptionsType = 0 if node.options is None else _option_type(node.options)
+        subgraph.operators.append(operator)
+    outputs = {node.output: node.output for node in graph.nodes} if watch else graph.outputs
+    subgraph.inputs, subgraph.outputs = [numbers[t] for t in graph.inputs], [numbers[t] for t in outputs.values()]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
+    signature.inputs = [_role(f"input_{k}" if k else "input", numbers[t]) for k, t in enumerate(graph.inputs)]
+    signature.outputs = [_role(role, numbers[t]) for role, t in outputs.items()]
+    model.subgraphs, model.signatureDefs = [subgraph], [signature]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _opcode(kind: str) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode = getattr(schema.BuiltinOperator, kind)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    code.version = 1
+    return code
+
+
+def _tensor(graph: Graph, name: str, model: Any) -> Any:
+    tensor = schema.TensorT()
+    tensor.name = name.encode()
+    if name not in graph.constants:
+        tensor.shape, tensor.type, tensor.buffer = list(graph.shapes[name]), schema.TensorType.FLOAT32, 0
+        return tensor
+    values = np.ascontiguousarray(graph.constants[name])
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    tensor.shape, tensor.type = list(values.shape), _TENSOR_TYPES[values.dtype.type]
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    return tensor
+
+
+def _option_type(options: Any) -> int:
+    return int(getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T")))
+
+
+def _role(role: str, number: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = role.encode(), number
+    return entry

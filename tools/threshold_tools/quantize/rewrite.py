@@ -1,0 +1,210 @@
+"""Rewrites of a float graph that keep its function: what the int8 kernels cannot do becomes what they can.
+
+Each works in place, is exact up to float rounding, and is a step of a recipe.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edge.core.errors import ModelError
+from threshold_tools.quantize.graph import Array, Graph, Node, rename, tidy
+
+RELU = schema.ActivationFunctionType.RELU
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+def fuse_relu(graph: Graph) -> None:
+    """Fold every RELU into the ADD or convolution before it: a RELU that stands alone is not delegated in int8."""
+    for relu in [node for node in graph.nodes if node.kind == "RELU"]:
+        before = graph.producer(relu.inputs[0])
+        if before is None or before.kind not in (*CONVOLUTIONS, "ADD") or len(graph.consumers(before.output)) != 1:
+            continue
+        before.options.fusedActivationFunction = RELU
+        before.output = relu.output
+        graph.nodes.remove(relu)
+    tidy(graph)
+
+
+def batch_one(graph: Graph) -> None:
+    """Make a network of a fixed larger batch one of batch 1; its final RESHAPE keeps its last axis."""
+    graph.shapes = {t: (1, *shape[1:]) for t, shape in graph.shapes.items()}
+    for node in graph.nodes:
+        if node.kind == "RESHAPE":
+            node.options.newShape = list(graph.shapes[node.output])
+            node.inputs = node.inputs[:1]
+
+
+def fold_input(graph: Graph, mean: float, std: float) -> None:
+    """Take BGR instead of RGB, and p/std (mean 0) or (p-128)/std instead of (p-mean)/std, p the pixel's value 0..255.
+
+    The first convolution takes the channel order into its weights and the offset of half a grey level (mean 127.5
+    against 128) into its bias. At the padded border, where the original pads with exactly mean grey, that leaves a
+    difference of half a grey level.
+    """
+    (conv,) = graph.consumers(graph.inputs[0])
+    weights = graph.constants[conv.inputs[1]][..., ::-1]
+    graph.constants[conv.inputs[1]] = np.ascontiguousarray(weights)
+    centre = 128.0 if mean else 0.0
+    shift = (centre - mean) / std
+    bias = graph.constants[conv.inputs[2]] + shift * weights.sum(axis=(1, 2, 3), dtype=np.float64)
+    graph.constants[conv.inputs[2]] = bias.astype(np.float32)
+    rename(graph, {graph.inputs[0]: "image"})
+
+
+def scale_channels(graph: Graph, conv: Node, factors: Array) -> None:
+    """Multiply the output channels of a convolution by `factors`."""
+    weights, bias = conv.inputs[1], conv.inputs[2]
+    shape = (-1, 1, 1, 1) if conv.kind == "CONV_2D" else (1, 1, 1, -1)
+    graph.constants[weights] = (graph.constants[weights] * factors.reshape(shape)).astype(np.float32)
+    graph.constants[bias] = (graph.constants[bias] * factors).astype(np.float32)
+
+
+def scale_inputs(graph: Graph, conv: Node, factors: Array) -> None:
+    """Multiply what a convolution makes of its input channels by `factors`."""
+    weights = conv.inputs[1]
+    graph.constants[weights] = (graph.constants[weights] * factors.reshape(1, 1, 1, -1)).astype(np.float32)
+
+
+def merge_linear(graph: Graph) -> None:
+    """Make one convolution of two: a 1x1 without activation that only feeds another 1x1 disappears into it."""
+    for first in [node for node in graph.nodes if _is_pointwise(graph, node)]:
+        readers = graph.consumers(first.output)
+        if first.options.fusedActivationFunction or len(readers) != 1 or not _is_pointwise(graph, readers[0]):
+            continue
+        second = readers[0]
+        inner, outer = (graph.constants[n.inputs[1]][:, 0, 0].astype(np.float64) for n in (first, second))
+        bias = outer @ graph.constants[first.inputs[2]] + graph.constants[second.inputs[2]]
+        graph.constants[second.inputs[1]] = (outer @ inner)[:, None, None].astype(np.float32)
+        graph.constants[second.inputs[2]] = bias.astype(np.float32)
+        second.inputs[0] = first.inputs[0]
+        graph.nodes.remove(first)
+    tidy(graph)
+
+
+def _is_pointwise(graph: Graph, node: Node) -> bool:
+    return (
+        node.kind == "CONV_2D"
+        and graph.constants[node.inputs[1]].shape[1:3] == (1, 1)
+        and node.options.strideH == node.options.strideW == 1
+    )
+
+
+def dense_as_convolutions(graph: Graph) -> None:
+    """Make every FULLY_CONNECTED a convolution over all there is, the RESHAPE before it included."""
+    for node in [node for node in graph.nodes if node.kind == "FULLY_CONNECTED"]:
+        before, weights = graph.producer(node.inputs[0]), graph.constants[node.inputs[1]]
+        if before is not None and before.kind == "RESHAPE":
+            node.inputs[0] = before.inputs[0]
+        source = graph.shapes[node.inputs[0]]
+        sides = source[1:] if len(source) == 4 else (1, 1, source[-1])
+        graph.constants[node.inputs[1]] = weights.reshape(-1, *sides)
+        options = schema.Conv2DOptionsT()
+        options.padding, options.strideH, options.strideW = schema.Padding.VALID, 1, 1
+        options.fusedActivationFunction = node.options.fusedActivationFunction
+        node.kind, node.options = "CONV_2D", options
+    tidy(graph)
+    graph.shapes = {t: (1, 1, 1, shape[1]) if len(shape) == 2 else shape for t, shape in graph.shapes.items()}
+
+
+def relu_before_pooling(graph: Graph) -> None:
+    """Take RELU before the largest of a window instead of after it, so that it can be fused; the same values."""
+    for relu in [node for node in graph.nodes if node.kind == "RELU"]:
+        pool = graph.producer(relu.inputs[0])
+        if pool is None or pool.kind != "MAX_POOL_2D" or len(graph.consumers(pool.output)) != 1:
+            continue
+        (source,), result = pool.inputs, relu.output
+        relu.inputs, relu.output = [source], f"{source}_positive"
+        pool.inputs, pool.output = [relu.output], result
+        graph.shapes[relu.output] = graph.shapes[source]
+        at = graph.nodes.index(pool)
+        graph.nodes.remove(relu)
+        graph.nodes.insert(at, relu)
+    tidy(graph)
+
+
+def normal_as_convolution(graph: Graph) -> None:
+    """Make one depthwise 1x1 convolution of a product and a sum per channel, as batch normalization leaves them."""
+    for add in [node for node in graph.nodes if node.kind == "ADD" and node.inputs[1] in graph.constants]:
+        mul = graph.producer(add.inputs[0])
+        if mul is None or mul.kind != "MUL" or mul.inputs[1] not in graph.constants:
+            continue
+        graph.constants[mul.inputs[1]] = graph.constants[mul.inputs[1]].reshape(1, 1, 1, -1)
+        options = schema.DepthwiseConv2DOptionsT()
+        options.strideW = options.strideH = options.depthMultiplier = 1
+        add.kind, add.inputs, add.options = "DEPTHWISE_CONV_2D", [*mul.inputs, add.inputs[1]], options
+    tidy(graph)
+
+
+def before_squashing(graph: Graph) -> None:
+    """Give what a final sigmoid or softmax reads: logits keep their distances, and no int8 kernel has to squash."""
+    for role, tensor in graph.outputs.items():
+        last = graph.producer(tensor)
+        if last is not None and last.kind in ("LOGISTIC", "SOFTMAX"):
+            graph.outputs[role] = last.inputs[0]
+    tidy(graph)
+
+
+def split_heads(graph: Graph) -> None:
+    """Give each anchor layer its own boxes_<k> and scores_<k> instead of one concatenation of all layers."""
+    outputs: dict[str, str] = {}
+    for tensor in graph.outputs.values():
+        head = graph.producer(tensor)
+        if head is None:
+            raise ModelError(f"{tensor}: an output that no node makes")
+        for k, part in enumerate(head.inputs if head.kind == "CONCATENATION" else [tensor]):
+            shape = graph.shapes[part]
+            outputs[f"{'scores' if shape[-1] == 1 else 'boxes'}_{k}"] = part
+    graph.outputs = outputs
+    for node in graph.nodes:
+        if node.kind == "RESHAPE":
+            node.options.newShape = list(graph.shapes[node.output])
+    tidy(graph)
+
+
+def centre_output(graph: Graph, role: str, centre: Array) -> None:
+    """Let the last convolution give the deviation from a constant, which a final ADD brings back.
+
+    The int8 scale then spans how far the values stray instead of where they lie; the ADD is meant to stay in float.
+    """
+    tensor = graph.outputs[role]
+    head = graph.producer(tensor)
+    if head is None or head.kind != "CONV_2D":
+        raise ModelError(f"{role}: only the output of a convolution can be centred")
+    head.output = f"{tensor}_deviation"
+    graph.shapes[head.output] = graph.shapes[tensor]
+    bias, constant = head.inputs[2], f"{tensor}_centre"
+    graph.constants[bias] = graph.constants[bias] - centre.astype(np.float32)
+    graph.constants[constant] = centre.astype(np.float32).reshape(graph.shapes[tensor])
+    graph.nodes.append(Node("ADD", [head.output, constant], tensor, schema.AddOptionsT()))
+    tidy(graph)
+
+
+def shift_output(graph: Graph, role: str, shift: Array) -> None:
+    """Add a constant per channel to an output, in the bias of the convolution that makes it."""
+    node = graph.producer(graph.outputs[role])
+    while node is not None and node.kind not in CONVOLUTIONS:
+        node = graph.producer(node.inputs[0])
+    if node is None:
+        raise ModelError(f"{role}: no convolution makes it")
+    bias = node.inputs[2]
+    graph.constants[bias] = (graph.constants[bias] + shift).astype(np.float32)
+
+
+def name_outputs(graph: Graph, roles: tuple[str, ...]) -> None:
+    """Name the outputs by role, in the order of the file."""
+    graph.outputs = dict(zip(roles, graph.outputs.values(), strict=True))
+
+
+def name_tensors(graph: Graph) -> None:
+    """Names that say place and kind (n007_conv_2d, n007_weights), the same each time; outputs by role."""
+    tidy(graph)
+    names: dict[str, str] = {}
+    for number, node in enumerate(graph.nodes):
+        names[node.output] = f"n{number:03d}_{node.kind.lower()}"
+        parts = [t for t in node.inputs if t in graph.constants]
+        roles = ("weights", "bias") if node.kind in CONVOLUTIONS else ("constant",)
+        names.update({t: f"n{number:03d}_{role}" for t, role in zip(parts, roles, strict=False)})
+    names.update({tensor: role for role, tensor in graph.outputs.items()})
+    rename(graph, names)

@@ -1,0 +1,110 @@
+"""Running models: the float graph and the int8 file behind the same call, from the same pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from edge.core.records import Floats, Pixels
+from edge.vision.tflite import native_stderr
+from threshold_tools.quantize.graph import Graph, write_graph
+
+
+class FloatRunner:
+    """A float graph after `rewrite.fold_input`; `watch` makes every tensor an output.
+
+    Args:
+        graph: not changed.
+        image_range: real values of the darkest and the brightest pixel.
+    """
+
+    def __init__(self, graph: Graph, image_range: tuple[float, float], watch: bool = False) -> None:
+        self._interpreter = _load(write_graph(graph.copy(), watch))
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+        low, high = image_range
+        self._values = np.linspace(low, high, 256, dtype=np.float32)
+        self.size_px = int(graph.shapes["image"][1])
+
+    def __call__(self, pixels: Pixels) -> dict[str, Floats]:
+        """Outputs by name, float32, of a picture (size, size, 3) uint8 BGR."""
+        self._interpreter.set_tensor(self._input, self._values[pixels][None])
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+    def invoke(self) -> None:
+        """Run on what the input holds."""
+        self._interpreter.invoke()
+
+
+class IntegerRunner:
+    """An int8 file, by the contract of the manifest."""
+
+    def __init__(self, content: bytes) -> None:
+        self._interpreter = _load(content)
+        (self.input,) = self._interpreter.get_input_details()
+        self.outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
+        self.size_px = int(self.input["shape"][1])
+
+    def __call__(self, pixels: Pixels) -> dict[str, Floats]:
+        """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
+        self._interpreter.set_tensor(self.input["index"], (pixels[None] ^ 0x80).view(np.int8))
+        self._interpreter.invoke()
+        return {role: self._real(details) for role, details in self.outputs.items()}
+
+    def invoke(self) -> None:
+        """Run on what the input holds."""
+        self._interpreter.invoke()
+
+    def _real(self, details: dict) -> Floats:  # type: ignore[type-arg]  # LiteRT's own dictionary
+        stored: NDArray[np.generic] = self._interpreter.get_tensor(details["index"])
+        if stored.dtype == np.float32:
+            return np.asarray(stored, np.float32)
+        scale, zero_point = details["quantization"]
+        return np.asarray((stored.astype(np.float32) - zero_point) * scale, np.float32)
+
+    def delegated(self) -> tuple[int, int]:
+        """How many partitions XNNPACK took, and how many int8 nodes it left to the plain kernels."""
+        nodes = self._interpreter._get_ops_details()  # the only way to the delegated plan from Python
+        partitions = [node for node in nodes if node["op_name"] == "DELEGATE"]
+        left = sum(node["op_name"] == "MAXIMUM" for node in nodes)
+        return len(partitions), left
+
+
+class ShippedRunner:
+    """A float file as its package ships it; only to be timed."""
+
+    def __init__(self, content: bytes) -> None:
+        self._interpreter = _load(content)
+
+    def invoke(self) -> None:
+        """Run on what the input holds."""
+        self._interpreter.invoke()
+
+
+def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> Floats:
+    """Processor time of each call in each round (calls, rounds), ms, in turns so that a busy moment strikes all alike.
+
+    Of this thread: the models are loaded with one, and what else the machine does is not theirs.
+    """
+    times = np.zeros((len(calls), rounds), np.float32)
+    for call in calls:
+        call()
+    for k in range(rounds):
+        for row, call in enumerate(calls):
+            start = time.thread_time()
+            for _ in range(repeats):
+                call()
+            times[row, k] = (time.thread_time() - start) / repeats * 1e3
+    return times
+
+
+def _load(content: bytes) -> Interpreter:
+    with native_stderr():
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter

@@ -1,0 +1,122 @@
+"""What each model sees of a photo: the door's own stages, run on a float graph or an int8 file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.config import DetectorConfig
+from edge.core.records import Face, Floats, Frame, Pixels
+from edge.vision.aligner import Aligner
+from edge.vision.detector import Detector
+from edge.vision.face_mesh import Mesh
+from edge.vision.manifest import AnchorLayer
+from threshold_tools.photos import subject
+
+# ArcFace's five-point template for 112x112: eyes, nose tip, mouth corners, from the left of the image to the right.
+TEMPLATE_PX = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+
+
+class Runner(Protocol):
+    """A loaded model: pixels (H, W, 3) uint8 BGR in, float32 arrays by role out."""
+
+    size_px: int
+
+    def __call__(self, pixels: Pixels) -> dict[str, Floats]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Contract:
+    size_px: int
+    anchors: tuple[AnchorLayer, ...] = ()
+
+
+class Running:
+    """A runner as `edge.vision.network.Network`, so that the door's stages accept it."""
+
+    def __init__(self, runner: Runner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
+        self.contract = _Contract(runner.size_px, anchors)
+        self.pixels: Pixels = np.zeros((runner.size_px, runner.size_px, 3), np.uint8)
+        self._runner = runner
+        self._outputs: dict[str, Floats] = {}
+
+    def __call__(self) -> None:
+        """Run the model on `pixels`."""
+        self._outputs = self._runner(self.pixels)
+
+    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
+        """A copy of one output, float32, without the batch axis, only the chosen rows."""
+        return np.array(self._outputs[role][0, rows], np.float32)
+
+    def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
+        """Indices on the second axis where a (1, N, 1) output is at least `real`."""
+        return (self._outputs[role].ravel() >= real).nonzero()[0]
+
+
+class Finder:
+    """Finds the person a photo is of, as enrolment does; not thread-safe."""
+
+    def __init__(
+        self, runner: Runner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
+    ) -> None:
+        """
+        Args:
+            runner: a detector.
+            anchors: its grids.
+            min_score: of a face, 0..1.
+        """
+        self._running = Running(runner, anchors)
+        self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
+
+    def find(self, photo: Pixels) -> Face | None:
+        """The subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
+        return subject(self._detector.detect(Frame(photo, 0, 0)), photo.shape[1], photo.shape[0])
+
+    def drawn(self, photo: Pixels) -> Pixels:
+        """What the detector sees of a photo, (side, side, 3) uint8 BGR."""
+        self._detector.detect(Frame(photo, 0, 0))
+        return self._running.pixels.copy()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """What one photo becomes: `mesh` the upright face crop, `face` the aligned one, uint8 BGR."""
+
+    mesh: Pixels
+    face: Pixels
+
+
+class Cropper:
+    """Photos to what the mesh and the embedder see; not thread-safe."""
+
+    def __init__(self, finder: Finder, mesh: Runner, side_px: int) -> None:
+        """
+        Args:
+            finder: of the face.
+            mesh: the landmarks model.
+            side_px: of the embedder's input.
+        """
+        self._finder = finder
+        self._running = Running(mesh)
+        self._mesh = Mesh(self._running)
+        self._face: Pixels = np.zeros((side_px, side_px, 3), np.uint8)
+        scale = side_px / 112
+        self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
+
+    def crop(self, photo: Pixels) -> Crops | None:
+        """The crops of the subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
+        face = self._finder.find(photo)
+        if face is None:
+            return None
+        frame = Frame(photo, 0, 0)
+        self._aligner.align(frame, self._mesh.locate(frame, face))
+        return Crops(self._running.pixels.copy(), self._face.copy())

@@ -1,0 +1,53 @@
+"""Cuts the files of a release into pieces, few enough to be listed in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from edge.core.errors import ReleaseError
+from edge.recognition import gallery_chunks
+from edge.updates.release_format import GALLERY, PIECE_BYTES, Entry, Release, cut_plain, fits, refer, sha256_of
+
+
+def cut_release(draft: Release, files: Mapping[str, bytes], newest: Release | None) -> tuple[Release, list[bytes]]:
+    """Cut files into pieces and list them.
+
+    The gallery is cut as in the newest release, so that a small change costs few new pieces. If the list is then too
+    long for one message, the gallery is cut again for its present size, and every piece of it is new.
+
+    Args:
+        draft: the release without its files.
+        files: content by name, a gallery among them.
+        newest: release before this one; None: this is the first.
+
+    Returns:
+        The release with its files, and their pieces. Its list may be too long even so: see `encode_release`.
+
+    Raises:
+        ReleaseError: the gallery is not one.
+    """
+    before = newest.file(GALLERY) if newest else None
+    rows, fresh_rows = (
+        gallery_chunks.rows_for(draft.people, before.rows if before else 0),
+        gallery_chunks.rows_for(draft.people),
+    )
+    release, pieces = _cut(draft, files, rows)
+    if fits(release) or rows == fresh_rows:
+        return release, pieces
+    return _cut(draft, files, fresh_rows)
+
+
+def _cut(draft: Release, files: Mapping[str, bytes], rows: int) -> tuple[Release, list[bytes]]:
+    entries: list[Entry] = []
+    all_pieces: list[bytes] = []
+    for name in sorted(files):
+        content = files[name]
+        try:
+            pieces = gallery_chunks.cut(content, rows, PIECE_BYTES) if name == GALLERY else cut_plain(content)
+        except ValueError as error:
+            raise ReleaseError(f"{GALLERY}: cannot be cut ({error})") from error
+        entries.append(Entry(name, sha256_of(content), len(content), refer(pieces), rows if name == GALLERY else 0))
+        all_pieces += pieces
+    return msgspec.structs.replace(draft, files=tuple(entries)), all_pieces

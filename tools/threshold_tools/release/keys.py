@@ -1,0 +1,83 @@
+"""Signing keys: Ed25519, one encrypted PEM file each, under REPO/keys or wherever the operator keeps them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from securesystemslib.signer import CryptoSigner, Signer
+
+from edge.core.errors import ReleaseError
+from edge.core.files import replace_file
+
+PASSWORD_VARIABLE = "THRESHOLD_KEY_PASSWORD"
+_GOOD_PASSWORD = 12
+
+
+def password(*, new: bool = False) -> bytes:
+    """The keys' password, from the environment or asked for; `new` asks twice.
+
+    Raises:
+        ReleaseError: there is none, or the two typed differ.
+    """
+    given = os.environ.get(PASSWORD_VARIABLE, "")
+    if not given:
+        if not sys.stdin.isatty():
+            raise ReleaseError(f"the keys' password is needed: set {PASSWORD_VARIABLE}, or run this in a terminal")
+        given = getpass.getpass("Password of the signing keys: ")
+        if new and getpass.getpass("Again: ") != given:
+            raise ReleaseError("the two passwords differ; nothing was made")
+    if new and len(given) < _GOOD_PASSWORD:
+        print(
+            f"note: a password of {len(given)} characters is easily guessed by whoever finds the keys", file=sys.stderr
+        )
+    return given.encode()
+
+
+def make_key(folder: Path, name: str, secret: bytes) -> Signer:
+    """A new key in `folder`/`name`.pem, for this user alone.
+
+    Raises:
+        ReleaseError: there is such a file already.
+    """
+    path = folder / f"{name}.pem"
+    if path.exists():
+        raise ReleaseError(f"{path}: exists already, and no key is ever overwritten")
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(path, pem, private=True)
+    return CryptoSigner(private)
+
+
+def load_keys(folders: Sequence[Path], secret: bytes) -> dict[str, Signer]:
+    """All keys in some folders, by key id.
+
+    Raises:
+        ReleaseError: one cannot be read, or has another password.
+    """
+    signers: dict[str, Signer] = {}
+    locked: list[Path] = []
+    for path in sorted(path for folder in folders for path in folder.glob("*.pem")):
+        try:
+            signer = CryptoSigner(load_pem_private_key(path.read_bytes(), secret))
+        except (ValueError, TypeError):
+            locked.append(path)
+            continue
+        except OSError as error:
+            raise ReleaseError(f"{path}: cannot be read ({error.strerror})") from error
+        signers[signer.public_key.keyid] = signer
+    if locked:
+        names = ", ".join(path.name for path in locked)
+        raise ReleaseError(f"{locked[0].parent}: this password does not open {names}")
+    return signers

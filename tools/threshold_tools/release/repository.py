@@ -1,0 +1,280 @@
+"""The signed repository on the desktop: what was released, by which keys, and the files that the doors need.
+
+    REPO/root.json          the newest root metadata, for `edge trust`
+    REPO/keys/              encrypted private keys; move root-*.pem to a safe place
+    REPO/metadata/          signed metadata, <version>.<role>.json
+    REPO/releases/<n>.json  what each release consists of
+    REPO/pieces/            the pieces of them all, by sha256
+
+Every version only rises: a rollback is a new release with the content of an older one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from securesystemslib.signer import Signer
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from edge.core.decoding import UNREADABLE
+from edge.core.errors import ReleaseError
+from edge.core.files import make_private_folder, replace_file
+from edge.recognition import gallery_chunks
+from edge.updates.release_format import MODELS, TARGET, TIMESTAMP, Entry, Release, encode_release, piece_name, sha256_of
+from threshold_tools.release.chunking import cut_release
+
+ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
+RELEASE_FIELD = "x-threshold-release"  # in the signed timestamp: the number, for people who look at it
+VALID_DAYS = {Root.type: 1825, Targets.type: 365, Snapshot.type: 90, Timestamp.type: 90}
+
+
+class Repository:
+    """One repository; changes are made under a lock.
+
+    Args:
+        path: where it is.
+        signers: the keys at hand, by key id.
+        now: the time that validity is counted from.
+
+    Raises:
+        ReleaseError: there is none.
+    """
+
+    def __init__(self, path: Path, signers: Mapping[str, Signer], now: datetime | None = None) -> None:
+        self.path = path
+        self._signers = dict(signers)
+        self._now = (now or datetime.now(UTC)).replace(microsecond=0)
+        if not (path / "root.json").is_file():
+            raise ReleaseError(f"{path}: no repository; make one with  tools/sync.py init {path}")
+        self.root: Metadata[Root] = Metadata[Root].from_bytes((path / "root.json").read_bytes())
+
+    @staticmethod
+    def create(path: Path, keys: Mapping[str, Sequence[Signer]], threshold: int, now: datetime | None = None) -> None:
+        """Make an empty repository.
+
+        Args:
+            path: an empty folder, or one to be made; keys may lie in it already.
+            keys: signers by role; root and targets want `threshold` of theirs, the others one.
+            threshold: how many signatures root and targets want.
+            now: the time that validity is counted from.
+
+        Raises:
+            ReleaseError: there is a repository already.
+        """
+        if (path / "root.json").exists():
+            raise ReleaseError(f"{path}: is a repository already; nothing was changed")
+        when = (now or datetime.now(UTC)).replace(microsecond=0)
+        root = Root(expires=when + timedelta(days=VALID_DAYS[Root.type]), consistent_snapshot=True)
+        for role, signers in keys.items():
+            for signer in signers:
+                root.add_key(signer.public_key, role)
+            root.roles[role].threshold = threshold if role in (Root.type, Targets.type) else 1
+        metadata = Metadata(root)
+        for signer in keys[Root.type]:
+            metadata.sign(signer, append=True)
+        for folder in ("metadata", "releases", "pieces"):
+            make_private_folder(path / folder)
+        replace_file(path / "metadata" / "1.root.json", metadata.to_bytes())
+        replace_file(path / "root.json", metadata.to_bytes())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes the repository meanwhile.
+
+        Raises:
+            ReleaseError: somebody does.
+        """
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ReleaseError(f"{self.path}: another command is changing it; wait for that") from error
+            yield
+
+    def newest(self) -> Release | None:
+        """The newest release, or None before the first."""
+        numbers = self.numbers()
+        return self.release(numbers[-1]) if numbers else None
+
+    def numbers(self) -> list[int]:
+        """The numbers of all releases kept, rising."""
+        return sorted(int(path.stem) for path in (self.path / "releases").glob("*.json"))
+
+    def release(self, number: int) -> Release:
+        """One release.
+
+        Raises:
+            ReleaseError: there is none of that number, or it is damaged.
+        """
+        try:
+            return msgspec.json.decode((self.path / "releases" / f"{number}.json").read_bytes(), type=Release)
+        except OSError as error:
+            have = ", ".join(map(str, self.numbers())) or "none"
+            raise ReleaseError(f"{self.path}: no release {number}; there are: {have}") from error
+        except UNREADABLE as error:
+            raise ReleaseError(f"{self.path}: release {number} is damaged ({error})") from error
+
+    def content(self, entry: Entry) -> bytes:
+        """A released file, put together again."""
+        pieces = [self._piece(piece.sha256) for piece in entry.pieces]
+        return gallery_chunks.join(pieces, entry.length) if entry.rows else b"".join(pieces)
+
+    def add(self, files: Mapping[str, bytes], embedder_sha256: str, people: int) -> Release:
+        """Cut files into pieces and list them as the next release; the newest one again if nothing has changed.
+
+        Raises:
+            ReleaseError: the gallery is not one, or too large to be listed; nothing is written.
+        """
+        newest = self.newest()
+        draft = Release(
+            v=1,
+            release=newest.release + 1 if newest else 1,
+            made_at=self._now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            embedder_sha256=embedder_sha256,
+            people=people,
+            files=(),
+        )
+        release, pieces = cut_release(draft, files, newest)
+        if newest is not None and newest.files == release.files and newest.embedder_sha256 == embedder_sha256:
+            return newest
+        content = encode_release(release)
+        for piece in pieces:
+            path = self.path / "pieces" / sha256_of(piece)
+            if not path.exists():
+                replace_file(path, piece, private=True)
+        replace_file(self.path / "releases" / f"{release.release}.json", content)
+        return release
+
+    def sign(self, release: Release, valid_days: int | None = None) -> None:
+        """Sign a release as the newest: targets, snapshot, timestamp, each one version up.
+
+        Raises:
+            ReleaseError: keys are missing, or none of this repository's.
+        """
+        content = (self.path / "releases" / f"{release.release}.json").read_bytes()
+        targets = Targets(self._version(Targets.type) + 1, expires=self._until(Targets.type, valid_days))
+        targets.targets[TARGET] = TargetFile.from_data(TARGET, content, ["sha256"])
+        signed_targets = self._signed(Targets.type, targets)
+        snapshot = Snapshot(self._version(Snapshot.type) + 1, expires=self._until(Snapshot.type, valid_days))
+        snapshot.meta["targets.json"] = MetaFile.from_data(targets.version, signed_targets, ["sha256"])
+        signed_snapshot = self._signed(Snapshot.type, snapshot)
+        timestamp = Timestamp(self._version(Timestamp.type) + 1, expires=self._until(Timestamp.type, valid_days))
+        timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, signed_snapshot, ["sha256"])
+        timestamp.unrecognized_fields[RELEASE_FIELD] = release.release
+        signed_timestamp = self._signed(Timestamp.type, timestamp)
+        for role, version, data in (
+            (Targets.type, targets.version, signed_targets),
+            (Snapshot.type, snapshot.version, signed_snapshot),
+            (Timestamp.type, timestamp.version, signed_timestamp),
+        ):
+            replace_file(self.path / "metadata" / f"{version}.{role}.json", data)
+
+    def files(self) -> list[tuple[str, bytes]]:
+        """What the doors need, in the order in which it must appear: `timestamp.json` last.
+
+        Raises:
+            ReleaseError: nothing has been released yet, or a piece is damaged.
+        """
+        release = self.newest()
+        if release is None or not self._version(Timestamp.type):
+            raise ReleaseError(f"{self.path}: nothing has been released yet; use  tools/sync.py publish")
+        targets = Metadata[Targets].from_bytes(self._metadata(Targets.type))
+        sha256 = targets.signed.targets[TARGET].hashes["sha256"]
+        content = (self.path / "releases" / f"{release.release}.json").read_bytes()
+        if sha256_of(content) != sha256:
+            raise ReleaseError(f"{self.path}: release {release.release} is not signed yet; publish again")
+        pieces = {piece.sha256: None for entry in release.files for piece in entry.pieces}
+        files = [(piece_name(each), self._piece(each)) for each in pieces]
+        files.append((f"{sha256}.{TARGET}", content))
+        for version in range(1, self.root.signed.version + 1):
+            name = f"{version}.root.json"
+            files.append((name, (self.path / "metadata" / name).read_bytes()))
+        for role in (Targets.type, Snapshot.type):
+            files.append((f"{self._version(role)}.{role}.json", self._metadata(role)))
+        files.append((TIMESTAMP, self._metadata(Timestamp.type)))
+        return files
+
+    def replace_key(self, role: str, old: str | None, new: Signer | None) -> None:
+        """Take a key out of a role, put another in, and sign the new root with the keys of the old and the new one.
+
+        Args:
+            role: which.
+            old: key id to take out, or None.
+            new: to put in, or None.
+
+        Raises:
+            ReleaseError: too few keys would be left, or those at hand do not suffice to sign.
+        """
+        root = self.root.signed
+        before = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
+        threshold = root.roles[Root.type].threshold
+        if old is not None:
+            root.revoke_key(old, role)
+        if new is not None:
+            root.add_key(new.public_key, role)
+            self._signers[new.public_key.keyid] = new
+        if len(root.roles[role].keyids) < root.roles[role].threshold:
+            raise ReleaseError(
+                f"{role} wants {root.roles[role].threshold} keys and would have too few; nothing changed"
+            )
+        after = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
+        if len(before) < threshold or len(after) < root.roles[Root.type].threshold:
+            raise ReleaseError(
+                f"root wants {threshold} signatures and {len(before)} of its keys are here; "
+                "bring the folders that hold root's keys with --keys; nothing changed"
+            )
+        root.version += 1
+        root.expires = self._until(Root.type, None)
+        self.root.signatures.clear()
+        for signer in {signer.public_key.keyid: signer for signer in (*before, *after)}.values():
+            self.root.sign(signer, append=True)
+        replace_file(self.path / "metadata" / f"{root.version}.root.json", self.root.to_bytes())
+        replace_file(self.path / "root.json", self.root.to_bytes())
+
+    def roles_of(self, keyid: str) -> list[str]:
+        """The roles that a key may sign for."""
+        return [role for role in ROLES if keyid in self.root.signed.roles[role].keyids]
+
+    def _piece(self, sha256: str) -> bytes:
+        try:
+            content = (self.path / "pieces" / sha256).read_bytes()
+        except OSError as error:
+            raise ReleaseError(f"{self.path}: piece {sha256[:12]} cannot be read ({error.strerror})") from error
+        if sha256_of(content) != sha256:
+            raise ReleaseError(f"{self.path}: piece {sha256[:12]} is damaged; restore a copy")
+        return content
+
+    def _signed(self, role: str, signed: Any) -> bytes:
+        metadata: Metadata[Any] = Metadata(signed)
+        wanted = self.root.signed.roles[role]
+        here = [self._signers[keyid] for keyid in wanted.keyids if keyid in self._signers]
+        if len(here) < wanted.threshold:
+            raise ReleaseError(
+                f"{role} wants {wanted.threshold} of its {len(wanted.keyids)} keys to sign, {len(here)} are here; "
+                "bring the folders that hold the others with --keys"
+            )
+        for signer in here[: wanted.threshold]:
+            metadata.sign(signer, append=True)
+        return metadata.to_bytes()
+
+    def _version(self, role: str) -> int:
+        names = (self.path / "metadata").glob(f"*.{role}.json")
+        return max((int(found[1]) for path in names if (found := re.match(r"(\d+)\.", path.name))), default=0)
+
+    def _metadata(self, role: str) -> bytes:
+        return (self.path / "metadata" / f"{self._version(role)}.{role}.json").read_bytes()
+
+    def _until(self, role: str, valid_days: int | None) -> datetime:
+        return self._now + timedelta(days=valid_days if valid_days is not None else VALID_DAYS[role])
+
+
+def has_models(release: Release) -> bool:
+    """Whether a release brings models of its own."""
+    return any(entry.name.startswith(MODELS) for entry in release.files)

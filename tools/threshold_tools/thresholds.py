@@ -1,0 +1,84 @@
+"""From an operator's wish to a threshold, by the table of impostor distances that ships with the embedder.
+
+Thresholds are squared distances between unit vectors, 0 to 4: lower is stricter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.core.records import Floats
+from edge.vision.manifest import Operating
+
+STRICT_FMR = 1e-4  # never laxer, however small the gallery: NIST SP 800-63B-4 asks for FMR of 1 in 10,000 or better
+LOOKALIKE_SHARE = 0.9  # a threshold ends before a look-alike's centroid by this share
+FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
+_BLOCK = 1024  # rows of a gallery held against all of it at a time
+
+
+def threshold_sq(impostors: Sequence[Operating], *, one_stranger_in: float, people: int) -> float:
+    """The squared distance at which at most one stranger in so many is accepted; lower is stricter.
+
+    A stranger is measured against everybody enrolled, so FPIR = 1 - (1 - FMR)^people; the table gives the distance for
+    that FMR, linear in its logarithm between two rows. Beyond the strictest row the strictest row holds.
+
+    Args:
+        impostors: the embedder's table, from lax to strict.
+        one_stranger_in: accept at most one stranger in this many.
+        people: size of the gallery.
+    """
+    fpir = min(1 / one_stranger_in, 0.5)
+    fmr = min(-math.expm1(math.log1p(-fpir) / people), STRICT_FMR)
+    return distance_at(impostors, fmr)
+
+
+def distance_at(impostors: Sequence[Operating], fmr: float) -> float:
+    """The squared distance below which a share `fmr` of stranger-to-centroid pairs falls."""
+    rows = sorted(impostors, key=lambda row: row.fmr)
+    if fmr <= rows[0].fmr:
+        return rows[0].distance_sq
+    for strict, lax in itertools.pairwise(rows):
+        if fmr <= lax.fmr:
+            along = math.log(fmr / strict.fmr) / math.log(lax.fmr / strict.fmr)
+            return strict.distance_sq + along * (lax.distance_sq - strict.distance_sq)
+    return rows[-1].distance_sq
+
+
+def share_at(impostors: Sequence[Operating], distance_sq: float) -> float:
+    """The share of stranger-to-centroid pairs below a squared distance: `distance_at` the other way round."""
+    rows = sorted(impostors, key=lambda row: row.distance_sq)
+    if distance_sq <= rows[0].distance_sq:
+        return rows[0].fmr
+    for strict, lax in itertools.pairwise(rows):
+        if distance_sq <= lax.distance_sq:
+            along = (distance_sq - strict.distance_sq) / (lax.distance_sq - strict.distance_sq)
+            return strict.fmr * math.pow(lax.fmr / strict.fmr, along)
+    return rows[-1].fmr
+
+
+def table_reach(impostors: Sequence[Operating], people: int) -> float:
+    """The largest N for which the embedder's table supports "one stranger in N" for a gallery of this size."""
+    return -1 / math.expm1(people * math.log1p(-min(row.fmr for row in impostors)))
+
+
+def caps_sq(centroids: Floats) -> Floats:
+    """Where each person's threshold must end: before the nearest other centroid.
+
+    Args:
+        centroids: (N, D) float32 unit rows.
+
+    Returns:
+        (N,) float32; 4 for somebody alone.
+    """
+    caps = np.full(len(centroids), FARTHEST_SQ, np.float32)
+    if len(centroids) < 2:
+        return caps
+    for start in range(0, len(centroids), _BLOCK):
+        likeness = centroids[start : start + _BLOCK] @ centroids.T
+        np.fill_diagonal(likeness[:, start:], -1)
+        caps[start : start + _BLOCK] = LOOKALIKE_SHARE * np.maximum(2 - 2 * likeness.max(axis=1), 0)
+    return caps
