@@ -8,19 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from edge.access.model import Rules, plain_rules
+from edge.access.model import AccessRules, default_rules
 from edge.access.policy import Policy
 from edge.core.config import DoorConfig
 from edge.core.errors import ConfigError
-from edge.core.records import Decision, Finding, Frame, Kind, Prompt, Proof, Sample, Track
+from edge.core.records import (
+    AccessOutcome,
+    ChallengePrompt,
+    Decision,
+    Frame,
+    Identification,
+    LivenessMode,
+    Sample,
+    Track,
+)
 from edge.liveness.challenge import Chance
-from edge.liveness.gate import Guard
-from edge.recognition.aggregator import Judge
+from edge.liveness.gate import LivenessGate
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery
 from edge.recognition.retry import Retries
-from edge.vision.face_sampler import Vision
-from edge.vision.motion import Motion
-from edge.vision.stage_timing import Meter, unmetered
+from edge.vision.face_sampler import VisionStages
+from edge.vision.motion import MotionDetector
+from edge.vision.stage_timing import StageTimer, no_timing
 from edge.vision.tracker import Tracker
 
 
@@ -37,11 +46,11 @@ class Pipeline:
     def __init__(
         self,
         config: DoorConfig,
-        vision: Vision,
+        vision: VisionStages,
         gallery: Gallery,
-        meter: Meter = unmetered,
+        meter: StageTimer = no_timing,
         *,
-        rules: Rules | None = None,
+        rules: AccessRules | None = None,
         chance: Chance | None = None,
     ) -> None:
         """
@@ -61,20 +70,20 @@ class Pipeline:
         self.tracks: Sequence[Track] = ()
         self.samples: dict[int, Sample] = {}
         self._chance = chance
-        self._policy = self._policy_of(plain_rules(config.access) if rules is None else rules)
-        self.judge = Judge(gallery, self._policy.demands(config.verdict), config.lockout)
-        self.guard = Guard(config.liveness, self.judge, chance, config.verdict.sample_every_s)
-        self._watch = meter("liveness", self.guard.observe)
+        self._policy = self._make_policy(default_rules(config.access) if rules is None else rules)
+        self.judge = IdentityAggregator(gallery, self._policy.apply_to(config.verdict), config.lockout)
+        self.guard = LivenessGate(config.liveness, self.judge, chance, config.verdict.sample_every_s)
+        self._observe_liveness = meter("liveness", self.guard.observe)
         self._apply_liveness()
         self._tracker = Tracker(config.tracker)
-        self._looked_ns = 0
-        self._denied: set[str] = set()  # ids of people whose last answer was a denial
+        self._last_scan_ns = 0
+        self._denied_person_ids: set[str] = set()  # ids of people whose last answer was a denial
         self._retries = Retries(config.mqtt.open_max_age_s)
-        self._moved = meter("motion", Motion(config.motion).moved)
+        self._has_motion = meter("motion", MotionDetector(config.motion).has_motion)
         self._detect = meter("detect", vision.detector.detect)
-        self._read = vision.reader.read
+        self._read = vision.reader.sample
 
-    def step(self, frame: Frame, utc_offset_ns: int | None = None) -> list[Decision]:
+    def step(self, frame: Frame, wall_minus_monotonic_ns: int | None = None) -> list[Decision]:
         """Take one frame; returns the decisions that fell with it, seldom any.
 
         Args:
@@ -82,24 +91,24 @@ class Pipeline:
             utc_offset_ns: wall clock (nanoseconds since 1970 UTC) minus the frames' clock; None: it is not set.
         """
         self.samples = {}
-        if not self._moved(frame):
-            if not self._tracker.alive:
+        if not self._has_motion(frame):
+            if not self._tracker.has_tracks:
                 self.tracks = ()
                 return []
-            if not self._due(frame.t_ns):
+            if not self._still_scan_due(frame.captured_ns):
                 return []
-        self._looked_ns = frame.t_ns
-        self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.t_ns)
-        for track in self._wanting(frame.t_ns):
+        self._last_scan_ns = frame.captured_ns
+        self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.captured_ns)
+        for track in self._tracks_to_sample(frame.captured_ns):
             # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
-            mirrored = self.judge.samples_of(track) % 2 == 1
-            self.samples[track.id] = self._read(frame, self.guard.aim(track), mirrored=mirrored)
-            self.judge.observe(track, self.samples[track.id], frame.t_ns)
+            mirrored = self.judge.sample_count(track) % 2 == 1
+            self.samples[track.id] = self._read(frame, self.guard.face_to_read(track), mirrored=mirrored)
+            self.judge.add_sample(track, self.samples[track.id], frame.captured_ns)
             if self.guard.active:
-                self._watch(track, frame, self.samples[track.id], frame.t_ns)
-        return self._decide(frame.t_ns, utc_offset_ns)
+                self._observe_liveness(track, frame, self.samples[track.id], frame.captured_ns)
+        return self._decide(frame.captured_ns, wall_minus_monotonic_ns)
 
-    def adopt(self, vision: Vision, gallery: Gallery, rules: Rules) -> None:
+    def swap_models(self, vision: VisionStages, gallery: Gallery, rules: AccessRules) -> None:
         """Use other models, people and rules from the next frame on; tracks continue, their evidence is dropped.
 
         Visitors whose opening was held are recognised again within a few looks, and answered by the new rules.
@@ -107,17 +116,17 @@ class Pipeline:
         Raises:
             ConfigError: the new rules ask for liveness, and there is no chance; then nothing has changed.
         """
-        self._policy = self._policy_of(rules)
-        self.guard.start_anew()
+        self._policy = self._make_policy(rules)
+        self.guard.reset()
         self._apply_liveness()
-        self.judge.adopt(gallery, self._policy.demands(self._config.verdict))
+        self.judge.replace_gallery(gallery, self._policy.apply_to(self._config.verdict))
         self._detect = self._meter("detect", vision.detector.detect)
-        self._read = vision.reader.read
+        self._read = vision.reader.sample
 
-    def finish(self, t_ns: int, utc_offset_ns: int | None = None) -> list[Decision]:
+    def flush(self, t_ns: int, wall_minus_monotonic_ns: int | None = None) -> list[Decision]:
         """The source has ended: everybody has left, and what is ripe falls now."""
         self.tracks = self._tracker.finish()
-        return self._decide(t_ns, utc_offset_ns)
+        return self._decide(t_ns, wall_minus_monotonic_ns)
 
     def open_failed(self, person_id: str) -> None:
         """The last opening for this person expired or could not be recorded.
@@ -127,62 +136,68 @@ class Pipeline:
         """
         self._retries.failed(person_id)
 
-    def take_prompts(self) -> list[Prompt]:
+    def drain_prompts(self) -> list[ChallengePrompt]:
         """What visitors are to be told since the last call."""
         return self.guard.take_prompts()
 
-    def _policy_of(self, rules: Rules) -> Policy:
-        policy = Policy(rules, self._config.door, Proof(self._config.liveness.mode))
-        if policy.liveness is not Proof.OFF and self._chance is None:
+    def _make_policy(self, rules: AccessRules) -> Policy:
+        policy = Policy(rules, self._config.door, LivenessMode(self._config.liveness.mode))
+        if policy.liveness is not LivenessMode.OFF and self._chance is None:
             raise ConfigError("[liveness]: challenges are asked for, and there is nothing to draw them by")
         return policy
 
     def _apply_liveness(self) -> None:
         """Where no rule asks for liveness, nobody is watched, and a name is a success by itself."""
-        self.guard.active = self._policy.liveness is not Proof.OFF
-        self.judge.proven = not self.guard.active
+        self.guard.active = self._policy.liveness is not LivenessMode.OFF
+        self.judge.counts_names_as_success = not self.guard.active
 
-    def _wanting(self, t_ns: int) -> list[Track]:
+    def _tracks_to_sample(self, t_ns: int) -> list[Track]:
         """The tracks that the verdict or the proof of life wants to look at now."""
-        wanting = self.judge.wanting(self.tracks, t_ns)
-        return wanting + [track for track in self.guard.wanting(self.tracks, t_ns) if track not in wanting]
+        wanting = self.judge.tracks_due(self.tracks, t_ns)
+        return wanting + [track for track in self.guard.tracks_due(self.tracks, t_ns) if track not in wanting]
 
-    def _due(self, t_ns: int) -> bool:
+    def _still_scan_due(self, t_ns: int) -> bool:
         """Whether those who stand there, perfectly still, have to be looked at all the same."""
-        rested_ns = t_ns - self._looked_ns
-        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self._wanting(t_ns))
+        rested_ns = t_ns - self._last_scan_ns
+        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self._tracks_to_sample(t_ns))
 
-    def _decide(self, t_ns: int, utc_offset_ns: int | None) -> list[Decision]:
-        wall_ns = None if utc_offset_ns is None else t_ns + utc_offset_ns
+    def _decide(self, t_ns: int, wall_minus_monotonic_ns: int | None) -> list[Decision]:
+        wall_ns = None if wall_minus_monotonic_ns is None else t_ns + wall_minus_monotonic_ns
         for verdict in self._retries.due(t_ns):
-            self.judge.look_anew(verdict)
-        decisions = [self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.ripe(self.tracks, t_ns)]
+            self.judge.reset(verdict)
+        decisions = [
+            self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.take_verdicts(self.tracks, t_ns)
+        ]
         decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
-        decisions = self.guard.admit(decisions, self.tracks, t_ns, decide)
+        decisions = self.guard.filter_decisions(decisions, self.tracks, t_ns, decide)
         for decision in decisions:
-            self._remember(decision)
-        if self._denied:
-            self._reconsider(t_ns, wall_ns)
+            self._note_denial(decision)
+        if self._denied_person_ids:
+            self._retry_denied_people(t_ns, wall_ns)
         return decisions
 
-    def _remember(self, decision: Decision) -> None:
+    def _note_denial(self, decision: Decision) -> None:
         person = decision.verdict.match.person
-        if decision.kind is Kind.DENIED and decision.proof is Proof.OFF and person is not None:
-            self._denied.add(person.id)
-        elif decision.kind is Kind.DOOR_OPEN and person is not None:
-            self._denied.discard(person.id)
+        if (
+            decision.kind is AccessOutcome.DENIED
+            and decision.required_liveness is LivenessMode.OFF
+            and person is not None
+        ):
+            self._denied_person_ids.add(person.id)
+        elif decision.kind is AccessOutcome.DOOR_OPEN and person is not None:
+            self._denied_person_ids.discard(person.id)
             self._retries.opened(decision.verdict)
 
-    def _reconsider(self, t_ns: int, wall_ns: int | None) -> None:
+    def _retry_denied_people(self, t_ns: int, wall_ns: int | None) -> None:
         """Whoever was denied and is here when a window opens, the clock is set or the rules change, need not go away.
 
         The old verdict opens nothing: it may be a while ago. The judge looks anew.
         """
         for track in self.tracks:
-            verdict = None if track.lost else self.judge.progress(track).verdict
-            person = verdict.match.person if verdict and verdict.finding is Finding.RECOGNISED else None
-            if verdict is None or person is None or person.id not in self._denied:
+            verdict = None if track.lost else self.judge.snapshot(track).verdict
+            person = verdict.match.person if verdict and verdict.finding is Identification.RECOGNISED else None
+            if verdict is None or person is None or person.id not in self._denied_person_ids:
                 continue
-            if self._policy.decide(verdict, t_ns, wall_ns).kind is Kind.DOOR_OPEN:
-                self._denied.discard(person.id)
-                self.judge.look_anew(verdict)
+            if self._policy.decide(verdict, t_ns, wall_ns).kind is AccessOutcome.DOOR_OPEN:
+                self._denied_person_ids.discard(person.id)
+                self.judge.reset(verdict)

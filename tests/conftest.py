@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
-from edge.core.records import Face, Frame, Pixels
+from edge.core.records import BgrImage, Face, Frame
 from edge.demo.run_demo import FOLDER
 from edge.vision.camera import read_image
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.face_sampler import VisionStages, load_vision
 
 DATA = Path(__file__).parent / "data"
 
@@ -45,19 +45,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def vision() -> Vision:
+def vision() -> VisionStages:
     """Detector, mesh and embedder as the door runs them, every frame searched, so that no test depends on another."""
     return load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig())
 
 
 @pytest.fixture(scope="session")
-def watching() -> Vision:
+def watching() -> VisionStages:
     """The same as a door has them, which remember when they last searched."""
     return load_vision(ModelsConfig(), DetectorConfig(), QualityConfig())
 
 
 @pytest.fixture(scope="session")
-def photo() -> Callable[[str], Pixels]:
+def photo() -> Callable[[str], BgrImage]:
     """A bundled photo by its stem: two of barack-obama (enrolled in the demo), biden and astronaut."""
     paths = [*FOLDER.glob("people/*/*.jpg"), *DATA.glob("*.jpg")]
     by_stem = {path.stem: path for path in paths}
@@ -65,10 +65,10 @@ def photo() -> Callable[[str], Pixels]:
 
 
 @pytest.fixture(scope="session")
-def only_face(vision: Vision) -> Callable[[Pixels], Face]:
+def only_face(vision: VisionStages) -> Callable[[BgrImage], Face]:
     """The face of a picture that shows exactly one."""
 
-    def find(pixels: Pixels) -> Face:
+    def find(pixels: BgrImage) -> Face:
         (face,) = vision.detector.detect(Frame(pixels, 0, 0))
         return face
 

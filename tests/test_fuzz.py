@@ -37,8 +37,8 @@ from edge.core.config import OutboxConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.events.schema import EventKind, decode
 from edge.events.topics import Channel
-from edge.mqtt.messages import Incoming
-from edge.mqtt.subscriber import Message, _message
+from edge.mqtt.messages import IncomingMessage
+from edge.mqtt.subscriber import Message, _decode
 from edge.outbox.outbox import Outbox
 from edge.recognition import gallery, gallery_chunks
 from edge.recognition.gallery import load_gallery
@@ -206,7 +206,7 @@ def test_json_that_msgspec_stumbles_over_is_refused(tmp_path: Path, content: byt
 
 
 def heard(payload: bytes) -> Message:
-    message = _message(Incoming("threshold/home/front/events", payload, False))
+    message = _decode(IncomingMessage("threshold/home/front/events", payload, False))
     assert message is not None
     return message
 
@@ -306,7 +306,7 @@ def test_a_gallery_with_a_single_threshold_for_all_is_damaged(tmp_path: Path) ->
 def test_a_damaged_gallery_is_not_held_against_another(damaged: bytes) -> None:
     """`retained` promises ValueError, whatever library meets the damage first."""
     with pytest.raises(ValueError, match=r"column|header"):
-        gallery_chunks.retained(safetensors_with_length(damaged), gallery_bytes([2, 3]))
+        gallery_chunks.keep_only_people_in(safetensors_with_length(damaged), gallery_bytes([2, 3]))
 
 
 @pytest.mark.parametrize("person", [b"p000001Person", b"\tp000001Pers.", b"p000\xff01\tPers", b"p\xc3\tPerson N"])
@@ -351,7 +351,7 @@ def test_a_store_with_values_that_cannot_be_is_damaged(sql: str) -> None:
             db.execute(sql)
             db.commit()
         with Outbox(path, config, announce=announce) as outbox:
-            assert EventKind.STORE_REPLACED in [notice.kind for notice in outbox.notices()]
+            assert EventKind.STORE_REPLACED in [notice.kind for notice in outbox.drain_notices()]
             later = outbox.append(an_event())
             assert later > max(seqs)
             assert {2, 4, 5, 6, later} <= {event.seq for event in outbox.pending()}

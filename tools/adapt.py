@@ -24,14 +24,14 @@ import msgspec
 from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
 from threshold_tools.evaluate.vectors import read_photos
 from threshold_tools.lab.metric_learning.comparison import adapt
-from threshold_tools.lab.metric_learning.head import read_head, save_head, through
+from threshold_tools.lab.metric_learning.head import project, read_head, save_head
 from threshold_tools.lab.metric_learning.losses_registry import LOSSES
 from threshold_tools.lab.metric_learning.report import Part, show
 from threshold_tools.lab.metric_learning.training import Course
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 
 
 def put_behind(head_file: Path, source: Path, out: Path) -> None:
@@ -46,7 +46,7 @@ def put_behind(head_file: Path, source: Path, out: Path) -> None:
             f"{source}: of embedder {vectors.embedder_sha256[:12]}, but {head_file} was learnt on "
             f"{head.origin.embedder_sha256[:12]}; embed the photos with that one"
         )
-    moved = through(head.matrix, vectors.embedding)
+    moved = project(head.matrix, vectors.embedding)
     save_vectors(out, Vectors(moved, vectors.found, vectors.paths, head.vectors_sha256))
     print(f"{out}: {int(vectors.found.sum()):,} vectors behind the head", file=sys.stderr)
 
@@ -108,9 +108,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def _plot(path: Path, parts: Sequence[Part]) -> None:
     from threshold_tools.lab.metric_learning.plot import draw
 
-    replace_file(path, draw(parts))
+    atomic_write(path, draw(parts))
     print(f"{path}: written", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -25,18 +25,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from threshold_tools.calibrate.forecast import SEED, Genuine, from_strangers, from_table, wishes_up_to
-from threshold_tools.calibrate.rates import Attempts, FalseOpens, Limits, attempts, limits
+from threshold_tools.calibrate.forecast import SEED, GenuineAttempts, from_strangers, from_table, target_rates
+from threshold_tools.calibrate.rates import Attempts, ImpostorModel, ThresholdRule, attempts, limits
 from threshold_tools.calibrate.report import Report, Row, show
-from threshold_tools.calibrate.tail import FEWEST, Sorted
+from threshold_tools.calibrate.tail import FEWEST, EmpiricalTail
 from threshold_tools.calibrate.vectors import Faces, read_faces
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.thresholds import table_reach
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray
 from edge.recognition.gallery import Gallery, load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
 
@@ -46,7 +46,7 @@ ENROLLED_SQ = 0.54  # a stranger nearer than this may be somebody enrolled ...
 ENROLLED_CHANCE = 0.01  # ... and is taken for them where the tail of the others expects fewer than so many so near
 
 
-def support(wish: float, strangers: int, source: Path) -> None:
+def check_support(wish: float, strangers: int, source: Path) -> None:
     """Refuse what so many strangers cannot tell.
 
     Raises:
@@ -70,14 +70,14 @@ def without_enrolled(faces: Faces, gallery: Gallery) -> tuple[Faces, list[str]]:
         return faces, told
     tried = attempts(faces, gallery.centroids)
     guilty: set[str] = set()
-    for row in too_near(tried):
+    for row in reject_lookalikes(tried):
         who = gallery.people[int(tried.nearest[row])].id
         told.append(f"{faces.paths[row]}: seems to be {who}, distance {tried.distance_sq[row]:.2f}")
         guilty.add(faces.labels[row])
     return faces.only(np.array([label not in guilty for label in faces.labels], bool)), told
 
 
-def too_near(tried: Attempts) -> list[int]:
+def reject_lookalikes(tried: Attempts) -> list[int]:
     """The attempts that the tail of all farther ones does not explain, nearest first.
 
     From the body outwards: the farthest of the suspects is held against the tail fitted to everybody farther; what it
@@ -88,13 +88,13 @@ def too_near(tried: Attempts) -> list[int]:
     for place in reversed(range(min(suspects, len(by_distance) - FEWEST))):
         farther = by_distance[place + 1 :]
         weights = tried.weights[farther] / tried.weights[farther].sum()
-        tail = Sorted(tried.distance_sq[farther]).fit(weights, tried.people_count)
+        tail = EmpiricalTail(tried.distance_sq[farther]).fit(weights, tried.people_count)
         if tail.share_below(float(tried.distance_sq[by_distance[place]])) * tried.people_count < ENROLLED_CHANCE:
             return [int(row) for row in by_distance[: place + 1]]
     return []
 
 
-def genuine_attempts(faces: Faces, gallery: Gallery, centroids: Floats, source: Path) -> Genuine:
+def genuine_attempts(faces: Faces, gallery: Gallery, centroids: FloatArray, source: Path) -> GenuineAttempts:
     """The attempts of people who are enrolled; others are named and left out.
 
     Raises:
@@ -102,17 +102,17 @@ def genuine_attempts(faces: Faces, gallery: Gallery, centroids: Floats, source: 
     """
     rows = {person.id: row for row, person in enumerate(gallery.people)}
     for label in sorted(set(faces.labels) - rows.keys()):
-        tell(f"{source}/{label}: not enrolled, so no genuine attempt; left out")
+        print_report(f"{source}/{label}: not enrolled, so no genuine attempt; left out")
     faces = faces.only(np.array([label in rows for label in faces.labels], bool))
     if not len(faces):
         raise InputError(f"{source}: nobody in it is enrolled; name its folders after the ids in the gallery")
-    return Genuine(attempts(faces, centroids), np.array([rows[label] for label in faces.labels], np.intp))
+    return GenuineAttempts(attempts(faces, centroids), np.array([rows[label] for label in faces.labels], np.intp))
 
 
 def calibrate(
     gallery_path: Path,
     out: Path,
-    wish: float,
+    target_fpir: float,
     *,
     strangers_path: Path | None = None,
     genuine_path: Path | None = None,
@@ -139,34 +139,34 @@ def calibrate(
         genuine = genuine_attempts(own, gallery, centroids, genuine_path)
     faces: Faces | None = None
     left_out: list[str] = []
-    opens: FalseOpens | None = None
+    opens: ImpostorModel | None = None
     if strangers_path is None:
         reach = table_reach(model.impostors, len(gallery.people))
-        if wish > reach * (1 + 1e-9):
+        if target_fpir > reach * (1 + 1e-9):
             raise InputError(
                 f"{gallery_path}: the embedder's table supports one stranger in {reach:,.0f} at most for "
-                f"{len(gallery.people):,} people; for one in {wish:,.0f} give --strangers with "
-                f"{max(FEWEST_STRANGERS, math.ceil(wish / DECADE)):,} different people"
+                f"{len(gallery.people):,} people; for one in {target_fpir:,.0f} give --strangers with "
+                f"{max(FEWEST_STRANGERS, math.ceil(target_fpir / DECADE)):,} different people"
             )
         rules = limits(centroids, None)
-        rows = from_table(model.impostors, rules, wishes_up_to(reach, wish), genuine)
+        rows = from_table(model.impostors, rules, target_rates(reach, target_fpir), genuine)
     else:
         faces = read_faces(strangers_path, model.sha256, dimension)
         faces, left_out = without_enrolled(faces, gallery)
         for each in left_out:
-            tell(f"left out: {strangers_path}/{each}")
+            print_report(f"left out: {strangers_path}/{each}")
         count = len(set(faces.labels))
-        support(wish, count, strangers_path)
+        check_support(target_fpir, count, strangers_path)
         rules = limits(centroids, faces)
-        opens = FalseOpens(attempts(faces, centroids), rules, SEED)
-        rows = from_strangers(opens, rules, wishes_up_to(count * DECADE, wish), genuine)
-    chosen = next(row for row in rows if row.one_stranger_in == wish)
+        opens = ImpostorModel(attempts(faces, centroids), rules, SEED)
+        rows = from_strangers(opens, rules, target_rates(count * DECADE, target_fpir), genuine)
+    chosen = next(row for row in rows if row.one_stranger_in == target_fpir)
     thresholds = rules.thresholds_sq(chosen.threshold_sq)
     save_gallery(out, gallery.people, centroids, thresholds, model.sha256)
     if plot is not None:
         _plot(plot, opens, genuine, rules, chosen)
     return Report(
-        one_stranger_in=wish,
+        one_stranger_in=target_fpir,
         threshold_sq=chosen.threshold_sq,
         enrolled=len(gallery.people),
         strangers=len(set(faces.labels)) if faces else 0,
@@ -181,12 +181,14 @@ def calibrate(
     )
 
 
-def tell(text: str) -> None:
+def print_report(text: str) -> None:
     """A line to the user."""
     print(text, file=sys.stderr)
 
 
-def _plot(path: Path, opens: FalseOpens | None, genuine: Genuine | None, rules: Limits, chosen: Row) -> None:
+def _plot(
+    path: Path, opens: ImpostorModel | None, genuine: GenuineAttempts | None, rules: ThresholdRule, chosen: Row
+) -> None:
     if opens is None:
         raise InputError("--plot shows the strangers: give --strangers")
     try:
@@ -197,7 +199,7 @@ def _plot(path: Path, opens: FalseOpens | None, genuine: Genuine | None, rules: 
     if genuine is not None:
         right = genuine.tried.nearest == genuine.own
         own = (genuine.tried.distance_sq - rules.offsets_sq[genuine.own])[right]
-    replace_file(path, draw(opens, own, chosen))
+    atomic_write(path, draw(opens, own, chosen))
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -237,4 +239,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

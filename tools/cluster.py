@@ -31,12 +31,12 @@ from threshold_tools.cluster.projector import export
 from threshold_tools.cluster.report import Report, person_of, show
 from threshold_tools.cluster.score import score
 from threshold_tools.embeddings import Vectors, embed_photos, read_vectors
-from threshold_tools.thresholds import FARTHEST_SQ, distance_at
+from threshold_tools.thresholds import FARTHEST_SQ, threshold_for_fmr
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray
 from edge.vision.manifest import default_folder, read_manifest
 
 NEAR_FMR = 1e-6
@@ -55,7 +55,7 @@ class Grouping:
     """
 
     report: Report
-    vectors: Floats
+    vectors: FloatArray
     paths: list[str]
     names: list[str]
 
@@ -138,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
     if arguments.html is not None:
-        replace_file(arguments.html, sheet(done.report, folder).encode(), private=True)
+        atomic_write(arguments.html, sheet(done.report, folder).encode(), private=True)
         print(f"{arguments.html}: written", file=sys.stderr)
     if arguments.projector is not None:
         export(arguments.projector, done.vectors, done.paths, done.names, folder)
@@ -173,7 +173,7 @@ def _near_sq(stored: Vectors, source: Path) -> float:
             f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, this one is {embedder.sha256[:12]}), "
             "whose distances are unknown; give --near-sq"
         )
-    return distance_at(embedder.impostors, NEAR_FMR)
+    return threshold_for_fmr(embedder.impostors, NEAR_FMR)
 
 
 def _listed(labels: NDArray[np.intp], paths: list[str]) -> tuple[list[list[str]], list[str], list[str]]:
@@ -190,4 +190,4 @@ def _listed(labels: NDArray[np.intp], paths: list[str]) -> tuple[list[list[str]]
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -29,14 +29,14 @@ import cv2
 import msgspec
 import numpy as np
 from peers import accuracy, ours, with_dlib, with_opencv
-from peers.peer import Entry, Peer
+from peers.peer import Baseline, BaselineSpec
 from peers.report import Accuracy, Report, Speed, markdown, show
-from peers.speed import Laps, in_turn, one_thread
+from peers.speed import Timings, in_turn, one_thread
 
 from edge import __version__
 from edge.bench.scenes import scenes
 from edge.bench.search import quotient
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import ModelsConfig
 from edge.core.errors import InputError
 from edge.vision.camera import read_image
@@ -45,13 +45,13 @@ PACKAGES = ("ai-edge-litert", "tflite-runtime", "dlib-bin")
 ROUNDS, PHOTOS = 30, 800
 
 
-def entries() -> list[Entry]:
+def entries() -> list[BaselineSpec]:
     """Every program that may take part, ours first."""
     return [*ours.entries(), *with_dlib.entries(), *with_opencv.entries()]
 
 
 def compare(
-    known: Sequence[Entry],
+    known: Sequence[BaselineSpec],
     picture: Path | None = None,
     folder: Path | None = None,
     *,
@@ -101,11 +101,11 @@ def compare(
     )
 
 
-def _for_photos(here: Sequence[Entry], peers: dict[str, Peer]) -> dict[str, Peer]:
+def _for_photos(here: Sequence[BaselineSpec], peers: dict[str, Baseline]) -> dict[str, Baseline]:
     return {entry.name: peers[entry.name] for entry in here if entry.photos}
 
 
-def _speeds(here: Sequence[Entry], laps: dict[str, Laps]) -> list[Speed]:
+def _speeds(here: Sequence[BaselineSpec], laps: dict[str, Timings]) -> list[Speed]:
     bases = [entry.name for entry in here if entry.ours]
     return [
         Speed(
@@ -161,4 +161,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

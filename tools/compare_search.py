@@ -29,10 +29,10 @@ import msgspec
 import numpy as np
 from threshold_tools.embeddings import read_vectors
 
-from edge.bench.search import DIMENSION, DIRECTIONS, crowd, gallery_of, in_turn, probes_of, quotient
-from edge.core.cli_support import run
+from edge.bench.search import DIMENSION, DIRECTIONS, crowd, gallery_of, probes_of, quotient, time_interleaved
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 PEERS = {"faiss": "faiss", "usearch": "usearch"}  # name, module
@@ -82,12 +82,12 @@ class Report(msgspec.Struct, frozen=True):
 class Contender:
     """A program: how it searches (a probe, or a batch of one), and the two squared distances in its answer."""
 
-    search: Callable[[Floats], Any]
+    search: Callable[[FloatArray], Any]
     distances_sq: Callable[[Any], Sequence[float]] | None
     batch: bool = False
 
 
-def contenders(rows: Floats, one_thread: bool) -> dict[str, Contender]:
+def contenders(rows: FloatArray, one_thread: bool) -> dict[str, Contender]:
     """Everything installed, ready to search (N, D) unit rows; ours first."""
     gallery = gallery_of(rows)
     found = {
@@ -110,7 +110,9 @@ def contenders(rows: Floats, one_thread: bool) -> dict[str, Contender]:
     return found
 
 
-def compare(counts: Sequence[int], make: Callable[[int], Floats], *, budget_s: float, one_thread: bool) -> list[Size]:
+def compare(
+    counts: Sequence[int], make: Callable[[int], FloatArray], *, budget_s: float, one_thread: bool
+) -> list[Size]:
     """Measure every program at every size, in this process and under its environment.
 
     Args:
@@ -122,14 +124,14 @@ def compare(counts: Sequence[int], make: Callable[[int], Floats], *, budget_s: f
     return [_size(make(count), budget_s, one_thread) for count in counts]
 
 
-def _size(rows: Floats, budget_s: float, one_thread: bool) -> Size:
+def _size(rows: FloatArray, budget_s: float, one_thread: bool) -> Size:
     found = contenders(rows, one_thread)
     probes = probes_of(rows)
     asked = {name: [probe[None] if each.batch else probe for probe in probes] for name, each in found.items()}
     laps = dict(
         zip(
             found,
-            in_turn([_repeated(each.search, asked[name]) for name, each in found.items()], budget_s),
+            time_interleaved([_repeated(each.search, asked[name]) for name, each in found.items()], budget_s),
             strict=True,
         )
     )
@@ -146,11 +148,11 @@ def _size(rows: Floats, budget_s: float, one_thread: bool) -> Size:
     return Size(len(rows), len(laps["threshold"]), standings)
 
 
-def _repeated(search: Callable[[Floats], Any], probes: Sequence[Floats]) -> Callable[[int], Any]:
+def _repeated(search: Callable[[FloatArray], Any], probes: Sequence[FloatArray]) -> Callable[[int], Any]:
     return lambda number: search(probes[number % len(probes)])
 
 
-def like(vectors: Floats, count: int, seed: int = 0) -> Floats:
+def like(vectors: FloatArray, count: int, seed: int = 0) -> FloatArray:
     """(count, D) unit rows of made-up people, drawn from the normal distribution that fits (N, D) real vectors."""
     random = np.random.default_rng(seed)
     sizes, directions = np.linalg.eigh(np.cov(vectors.T))
@@ -221,7 +223,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 f"{arguments.vectors}: {len(faces)} faces; more than {DIMENSION} are needed to be like them"
             )
         made = f"people like those of {arguments.vectors.name}"
-        make: Callable[[int], Floats] = lambda count: like(faces, count)  # noqa: E731
+        make: Callable[[int], FloatArray] = lambda count: like(faces, count)  # noqa: E731
     else:
         made = f"people in {arguments.directions} of {DIMENSION} directions"
         make = lambda count: crowd(count, arguments.directions)  # noqa: E731
@@ -248,4 +250,4 @@ def _apart(words: list[str], threads: str) -> Comparison:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

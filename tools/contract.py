@@ -16,9 +16,9 @@ from contracting.document import asyncapi
 from contracting.page import page
 from contracting.schemas import Schema, schema_of
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import ExpectationError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 from edge.events.topics import Channel
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise ExpectationError(f"{path}: out of date; run tools/contract.py")
         else:
             path.parent.mkdir(exist_ok=True)
-            replace_file(path, content.encode())
+            atomic_write(path, content.encode())
             print(f"{path}: written", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

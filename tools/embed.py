@@ -16,7 +16,7 @@ from pathlib import Path
 
 from threshold_tools.embeddings import embed_photos, save_vectors
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
 
 
@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -38,7 +38,7 @@ from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoReader
 from threshold_tools.thresholds import table_reach
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 
 
 def enrol(
@@ -84,7 +84,7 @@ def enrol(
         )
 
 
-def _plain() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """The command line that makes a gallery."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="PHOTOS", help="folder with one folder of photos per person")
@@ -114,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
         arguments = commands(__doc__ or "").parse_args(words)
         arguments.act(arguments)
         return
-    parser = _plain()
+    parser = _parser()
     arguments = parser.parse_args(words)
     if not arguments.one_stranger_in >= 2:
         parser.error("--one-stranger-in must be at least 2")
@@ -129,4 +129,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -29,9 +29,9 @@ from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, cl
 from threshold_tools.evaluate.report import Report, show
 from threshold_tools.evaluate.vectors import Photos, read_photos
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
 GROUP_FMRS = (1e-3, 1e-4)
@@ -78,7 +78,7 @@ def evaluate(
         closed = protocols.closed_set(photos, named) if named else None
         if named is None:
             notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
-    tried: dict[int, open_set_identification.Open] = {}
+    tried: dict[int, open_set_identification.OpenSetRun] = {}
     for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
         one = open_set_identification.open_set(photos, images, seed)
         if one is None:
@@ -91,7 +91,9 @@ def evaluate(
         left = len(photos.names) - sum(len(people) for people in groups.values())
         if left:
             notes.append(f"{left:,} people are in no group")
-    limits = [Limit(fmr, swept.threshold_sq(fmr)) for fmr in GROUP_FMRS if swept.supports(fmr)] if swept else []
+    limits = (
+        [Limit(fmr, swept.threshold_sq(fmr)) for fmr in GROUP_FMRS if swept.has_enough_samples(fmr)] if swept else []
+    )
     report = Report(
         source=str(source),
         embedder_sha256=photos.embedder_sha256,
@@ -158,9 +160,9 @@ def _write_page(path: Path, done: Evaluation, folder: Path | None) -> None:
         from threshold_tools.evaluate.page import page
     except ImportError as error:
         raise InputError("--html needs matplotlib; run: pip install -e '.[desktop]' in Threshold's folder") from error
-    replace_file(path, page(done.report, done.photos, done.swept, folder).encode(), private=True)
+    atomic_write(path, page(done.report, done.photos, done.swept, folder).encode(), private=True)
     print(f"{path}: written", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -16,7 +16,7 @@ from threshold_tools.pad.trials import SPECIES, Model, ready, summary, try_one
 from tqdm import tqdm
 
 from edge.cli.command import print_json
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
 from edge.vision.camera import read_image
 
@@ -76,4 +76,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

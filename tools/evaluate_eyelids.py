@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from threshold_tools.pad.actors import IdlePhoto
+from threshold_tools.pad.actors import StaticPhoto
 from threshold_tools.pad.trials import Model, ready
-from threshold_tools.pad.turns import stand
+from threshold_tools.pad.turns import fit_portrait
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import CameraConfig
 from edge.core.errors import InputError
-from edge.core.records import Floats, Frame, Pixels
+from edge.core.records import BgrImage, FloatArray, Frame
 from edge.vision.camera import open_camera, read_image
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 
 # Of the mesh of MediaPipe: outer corner, two points of the upper lid, inner corner, and the two of the lower lid below.
 _EYES = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380))
@@ -30,7 +30,7 @@ _PICTURES = frozenset({".jpg", ".jpeg", ".png"})
 _WAVED_FRAMES, _FPS = 75, 25
 
 
-def openness(points: Floats) -> float:
+def eye_openness(points: FloatArray) -> float:
     """Height by width of the eyes of a mesh, (468, 3) float32; the mean of both."""
     ratios = []
     for outer, upper, upper_too, inner, lower_too, lower in _EYES:
@@ -53,24 +53,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(path.name, (frame.pixels for frame in camera), vision)
     for path in sorted(given.photos.rglob("*")) if given.photos else ():
         if path.suffix.lower() in _PICTURES and (model := Model.of(read_image(path), vision)) is not None:
-            _tell(f"{path.name}, a photo waved about", _waved(model), vision)
+            _tell(f"{path.name}, a photo waved about", _shaken_photo(model), vision)
     return 0
 
 
-def _waved(model: Model) -> Iterator[Pixels]:
+def _shaken_photo(model: Model) -> Iterator[BgrImage]:
     assert model.sample.landmarks is not None
-    photo = IdlePhoto(stand(model.portrait, model.sample.landmarks, 45.0), np.random.default_rng(0), waved=True)
-    return (photo.frame(number / _FPS) for number in range(_WAVED_FRAMES))
+    photo = StaticPhoto(
+        fit_portrait(model.portrait, model.sample.landmarks, 45.0), np.random.default_rng(0), waved=True
+    )
+    return (photo.render(number / _FPS) for number in range(_WAVED_FRAMES))
 
 
-def _tell(name: str, pictures: Iterable[Pixels], vision: Vision) -> None:
+def _tell(name: str, pictures: Iterable[BgrImage], vision: VisionStages) -> None:
     seen: dict[int, float] = {}
     for number, picture in enumerate(pictures):
         frame = Frame(picture, number, number * 1_000_000_000 // _FPS)
         for face in vision.detector.detect(frame)[:1]:
-            landmarks = vision.reader.read(frame, face).landmarks
+            landmarks = vision.reader.sample(frame, face).landmarks
             if landmarks is not None:
-                seen[number] = openness(landmarks.points_px)
+                seen[number] = eye_openness(landmarks.points_px)
     if not seen:
         raise InputError(f"{name}: no face large enough")
     usual = float(np.median(list(seen.values())))
@@ -80,4 +82,4 @@ def _tell(name: str, pictures: Iterable[Pixels], vision: Vision) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -28,11 +28,11 @@ from threshold_tools.pad.report import PadReport, measure, show
 from threshold_tools.pad.stills import StillReport, choose, look, measure_stills, show_stills
 from threshold_tools.pad.watch import Case, read_cases, ready, watch
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import LivenessConfig
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.vision.face_sampler import Vision
+from edge.core.files import atomic_write
+from edge.vision.face_sampler import VisionStages
 
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
 _NUAA = "nuaa-dev, equal errors on its seven people; not other people, if yours are these"
@@ -98,14 +98,16 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _clips(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, groups: dict[str, str]) -> PadReport:
+def _clips(cases: Sequence[Case], vision: VisionStages, given: argparse.Namespace, groups: dict[str, str]) -> PadReport:
     limit = LivenessConfig().attack_score if given.limit is None else given.limit
     watched = [watch(case, vision, limit) for case in cases]
     chosen_on = given.chosen_on or _DEVELOPMENT
     return measure(watched, source=str(given.source), limit=limit, chosen_on=chosen_on, groups=groups)
 
 
-def _pictures(cases: Sequence[Case], vision: Vision, given: argparse.Namespace, groups: dict[str, str]) -> StillReport:
+def _pictures(
+    cases: Sequence[Case], vision: VisionStages, given: argparse.Namespace, groups: dict[str, str]
+) -> StillReport:
     candidate = CANDIDATES[given.model]
     score = candidate.load()
     count = given.stills or 1
@@ -158,9 +160,9 @@ def main(words: Sequence[str] | None = None) -> None:
         pictures=_pictures(still, vision, given, groups) if still else None,
     )
     if given.json:
-        replace_file(given.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        atomic_write(given.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if given.html:
-        replace_file(given.html, page(report).encode())
+        atomic_write(given.html, page(report).encode())
     if report.clips:
         sys.stdout.write(show(report.clips))
     if report.pictures:
@@ -168,4 +170,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

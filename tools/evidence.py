@@ -23,10 +23,10 @@ import msgspec
 from threshold_tools.lab.fusion import min_samples_sim, track_fusion
 from threshold_tools.lab.fusion.quality_power import power
 from threshold_tools.lab.fusion.report import Fused, Report, Visits, show
-from threshold_tools.lab.fusion.samples import take_looks
-from threshold_tools.thresholds import distance_at, threshold_sq
+from threshold_tools.lab.fusion.samples import collect_samples
+from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import InputError
 
@@ -45,13 +45,13 @@ def measure(
     """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder")
-    looks, reader = take_looks(source, config.quality, copies=copies, most=most, seed=seed)
+    looks, reader = collect_samples(source, config.quality, copies=copies, most=most, seed=seed)
 
     def threshold_for(people: int) -> float:
         return threshold_sq(reader.impostors, one_stranger_in=ONE_STRANGER_IN, people=people)
 
     notes = []
-    told = power(looks, distance_at(reader.impostors, FMR)) if "power" in wanted else None
+    told = power(looks, threshold_for_fmr(reader.impostors, FMR)) if "power" in wanted else None
     if told is None and "power" in wanted:
         notes.append("no cues: they take people with three photos")
     fused: list[Fused] = []
@@ -104,4 +104,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -22,20 +22,27 @@ import msgspec
 from threshold_tools.explain import text_report
 from threshold_tools.explain.occlusion_map import drive
 from threshold_tools.explain.page import page
-from threshold_tools.explain.photo import Subject, Viewer
-from threshold_tools.explain.report import Explanation, Shown
-from threshold_tools.explain.simulated_visit import Door, enrolled_alone, near, nearest_people, row_of, visit
+from threshold_tools.explain.photo import ExplainedPhoto, Viewer
+from threshold_tools.explain.report import Explanation, PhotoReport
+from threshold_tools.explain.simulated_visit import (
+    SimulatedDoor,
+    distance_to,
+    enrolled_alone,
+    nearest_people,
+    row_of,
+    simulate_visit,
+)
 from threshold_tools.photos import SUFFIXES
-from threshold_tools.thresholds import share_at
+from threshold_tools.thresholds import fmr_at
 
-from edge.access.policy_file import rules_of
-from edge.core.cli_support import moment_ns, run
+from edge.access.policy_file import load_configured_rules
+from edge.core.cli_support import parse_time_ns, run_main
 from edge.core.config import AccessConfig, DoorConfig, read_config
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray
 from edge.recognition.gallery import load_gallery
-from edge.vision.manifest import Operating
+from edge.vision.manifest import OperatingPoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +50,8 @@ class Explained:
     """The explanation, and what its page draws from."""
 
     found: Explanation
-    a: Subject
-    b: Subject | None
+    a: ExplainedPhoto
+    b: ExplainedPhoto | None
 
 
 def explain(
@@ -71,24 +78,24 @@ def explain(
     """
     config = config or DoorConfig(site="explain", door="explain")
     path = _photo(other, gallery)
-    rules = rules_of(config.access if gallery else AccessConfig())
+    rules = load_configured_rules(config.access if gallery else AccessConfig())
     viewer = Viewer(config)
     known = load_gallery(gallery, viewer.reader.embedder_sha256) if gallery else None
     row = row_of(known, other, gallery) if known and gallery and other and path is None else None
-    a = viewer.look(photo)
-    b = viewer.look(path) if path else None
-    alone = Door(enrolled_alone(viewer, b), config, rules, wall_ns) if b else None
-    door = Door(known, config, rules, wall_ns) if known is not None else alone
+    a = viewer.analyze(photo)
+    b = viewer.analyze(path) if path else None
+    alone = SimulatedDoor(enrolled_alone(viewer, b), config, rules, wall_ns) if b else None
+    door = SimulatedDoor(known, config, rules, wall_ns) if known is not None else alone
     assert door is not None
     nearest = nearest_people(door, a)
     if not nearest:
         raise InputError(f"{gallery}: nobody is enrolled; there is nobody to hold the photo against")
     if alone is not None:
-        target, vector = near(alone, a, 0), alone.gallery.centroids[0]
+        target, vector = distance_to(alone, a, 0), alone.gallery.centroids[0]
     else:
         row = row if row is not None else row_of(door.gallery, nearest[0].id, gallery or photo)
-        target, vector = near(door, a, row), door.gallery.centroids[row]
-    answer = visit(door, a, viewer.at_door)
+        target, vector = distance_to(door, a, row), door.gallery.centroids[row]
+    answer = simulate_visit(door, a, viewer.at_door)
     found = Explanation(
         a=_driven(viewer, a, vector) if drives else a.shown,
         b=(_driven(viewer, b, a.embedding) if drives else b.shown) if b else None,
@@ -103,9 +110,9 @@ def explain(
     return Explained(found, a, b)
 
 
-def _strangers(impostors: Sequence[Operating], distance_sq: float) -> tuple[float, float, float]:
+def _strangers(impostors: Sequence[OperatingPoint], distance_sq: float) -> tuple[float, float, float]:
     fmrs = [row.fmr for row in impostors]
-    return share_at(impostors, distance_sq), min(fmrs), max(fmrs)
+    return fmr_at(impostors, distance_sq), min(fmrs), max(fmrs)
 
 
 def _photo(other: str | None, gallery: Path | None) -> Path | None:
@@ -122,7 +129,7 @@ def _photo(other: str | None, gallery: Path | None) -> Path | None:
     return None
 
 
-def _driven(viewer: Viewer, subject: Subject, target: Floats) -> Shown:
+def _driven(viewer: Viewer, subject: ExplainedPhoto, target: FloatArray) -> PhotoReport:
     embedder = viewer.reader.vision.reader.embedder
     return msgspec.structs.replace(subject.shown, drive=drive(embedder, subject.crop, target, viewer.template_px))
 
@@ -137,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules, instead of those of --config")
     parser.add_argument("--door", metavar="NAME", help="for --policy: which door (default: as --config says)")
     parser.add_argument(
-        "--at", type=moment_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
+        "--at", type=parse_time_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write a page with pictures; it holds the photos")
@@ -149,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"{given.out.parent}: no such folder")
     done = explain(given.photo, given.other, gallery=given.gallery, config=_config(given), wall_ns=given.at)
     if given.out is not None:
-        replace_file(given.out, page(done.found, done.a, done.b).encode(), private=True)
+        atomic_write(given.out, page(done.found, done.a, done.b).encode(), private=True)
         print(f"{given.out}: written", file=sys.stderr)
     print(msgspec.json.encode(done.found).decode() if given.json else text_report.show(done.found))
 
@@ -162,4 +169,4 @@ def _config(given: argparse.Namespace) -> DoorConfig:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

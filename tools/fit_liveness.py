@@ -28,11 +28,11 @@ from threshold_tools.pad.disturbances import DISTURBANCES, UNDISTURBED
 from threshold_tools.pad.simulate import FLAT_PHOTOS, REPLAY
 from threshold_tools.pad.watch import GENUINE, SIMULATED, Case, read_cases, ready, watch
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import LivenessConfig
 from edge.core.errors import InputError
-from edge.liveness.cues import TABLE, Values
-from edge.vision.face_sampler import Vision
+from edge.liveness.cues import CUE_WEIGHTS, Values
+from edge.vision.face_sampler import VisionStages
 
 Reals = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class Fit:
         return self.constant + sum(weight * _log(name, values[name]) for name, weight in self.weights.items())
 
 
-def look(cases: Sequence[Case], vision: Vision) -> list[Window]:
+def collect_windows(cases: Sequence[Case], vision: VisionStages) -> list[Window]:
     """All windows of clips; of genuine ones under every disturbance."""
     windows = []
     for case in cases:
@@ -83,21 +83,21 @@ def fit_life(windows: Sequence[Window], names: Sequence[str]) -> Fit:
 def fit_sign(windows: Sequence[Window], name: str, life: Fit) -> float:
     """The weight of a sign of a picture against replayed clips, the signs of life given."""
     some = _of(windows, [SIMULATED + REPLAY])
-    column = np.array([[max(_log(name, each.values[name]) - math.log(TABLE[name].middle), 0.0)] for each in some])
+    column = np.array([[max(_log(name, each.values[name]) - math.log(CUE_WEIGHTS[name].middle), 0.0)] for each in some])
     given = np.array([life.exponent(each.values) for each in some])
     return float(_logistic(column, some, given, np.array([_RIDGE]))[0])
 
 
-def shipped() -> Fit:
+def current_weights() -> Fit:
     """The signs of life as the table has them."""
-    rules = {name: rule for name, rule in TABLE.items() if rule.of_life}
+    rules = {name: rule for name, rule in CUE_WEIGHTS.items() if rule.is_sign_of_life}
     constant = -sum(rule.weight * math.log(rule.middle) for rule in rules.values())
     return Fit({name: rule.weight for name, rule in rules.items()}, constant)
 
 
 def _log(name: str, value: float | None) -> float:
     """Its logarithm; of what a cue cannot tell, that of its middle."""
-    rule = TABLE[name]
+    rule = CUE_WEIGHTS[name]
     return math.log(rule.middle if value is None else max(value, rule.least))
 
 
@@ -124,7 +124,7 @@ def _logistic(columns: Reals, windows: Sequence[Window], given: Reals, ridge: Re
     return np.asarray(minimize(loss, np.zeros(columns.shape[1]), jac=True).x, np.float64)
 
 
-def tell(windows: Sequence[Window], names: Sequence[str]) -> list[str]:
+def print_report(windows: Sequence[Window], names: Sequence[str]) -> list[str]:
     """The fits, with their spread over the people left out in turn, beside the table."""
     clips = sorted({each.subject for each in windows if each.species == GENUINE})
     without = {clip: [each for each in windows if each.subject != clip] for clip in clips}
@@ -135,14 +135,16 @@ def tell(windows: Sequence[Window], names: Sequence[str]) -> list[str]:
     lines.append(f"{'':16s}{'fitted':>8s}  each one left out  in the table")
     for name in names:
         some = [fit.weights[name] for fit in fits.values()]
-        lines.append(_row(name, whole.weights[name], some, TABLE[name].weight))
-    lines.append(_row("constant", whole.constant, [fit.constant for fit in fits.values()], shipped().constant))
-    for name in (name for name, rule in TABLE.items() if rule.weight > 0):
-        some = [fit_sign(rest, name, shipped()) for rest in without.values()]
-        lines.append(_row(name, fit_sign(windows, name, shipped()), some, TABLE[name].weight))
+        lines.append(_row(name, whole.weights[name], some, CUE_WEIGHTS[name].weight))
+    lines.append(_row("constant", whole.constant, [fit.constant for fit in fits.values()], current_weights().constant))
+    for name in (name for name, rule in CUE_WEIGHTS.items() if rule.weight > 0):
+        some = [fit_sign(rest, name, current_weights()) for rest in without.values()]
+        lines.append(_row(name, fit_sign(windows, name, current_weights()), some, CUE_WEIGHTS[name].weight))
         known = [value for each in windows if each.species == GENUINE and (value := each.values[name]) is not None]
         most = f", at most {max(known):.2f}" if known else ""
-        lines.append(f"  it speaks in {len(known)} of the genuine windows{most}; its middle is {TABLE[name].middle:g}")
+        lines.append(
+            f"  it speaks in {len(known)} of the genuine windows{most}; its middle is {CUE_WEIGHTS[name].middle:g}"
+        )
     return lines
 
 
@@ -156,13 +158,17 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+", metavar="DIR", help="genuine/ and simulated-<kind>/ folders")
     parser.add_argument(
-        "--life", nargs="+", choices=TABLE, default=list(shipped().weights), help="signs of life (default: the table's)"
+        "--life",
+        nargs="+",
+        choices=CUE_WEIGHTS,
+        default=list(current_weights().weights),
+        help="signs of life (default: the table's)",
     )
     given = parser.parse_args(words)
     cases = {case.path.resolve(): case for source in given.sources for case in read_cases(source) if case.moving}
-    windows = look(list(cases.values()), ready())
-    sys.stdout.write("\n".join(tell(windows, given.life)) + "\n")
+    windows = collect_windows(list(cases.values()), ready())
+    sys.stdout.write("\n".join(print_report(windows, given.life)) + "\n")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -22,12 +22,12 @@ from threshold_tools.pad.simulate import REPLAY, SPECIES, draw_scene, shoot
 from threshold_tools.pad.watch import GENUINE, SIMULATED
 from threshold_tools.photos import photos_in
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
 from edge.core.files import make_private_file, make_private_folder
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.vision.camera import read_image
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 
 _CLIPS = ("*.avi", "*.mp4", "*.mpg", "*.mkv", "*.gif")
 _MOST_FRAMES = 150
@@ -83,8 +83,8 @@ def make(
 def _attack(
     path: Path,
     kind: str,
-    shown: Sequence[Pixels],
-    walls: Sequence[Pixels],
+    shown: Sequence[BgrImage],
+    walls: Sequence[BgrImage],
     seconds: float,
     rng: np.random.Generator,
 ) -> None:
@@ -108,9 +108,9 @@ def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
     return [first[names[place]] for place in sorted(chosen)]
 
 
-def _frames(path: Path) -> list[Pixels]:
-    frames: list[Pixels] = []
-    with Clip(path) as clip:
+def _frames(path: Path) -> list[BgrImage]:
+    frames: list[BgrImage] = []
+    with VideoFileCamera(path) as clip:
         for frame in clip:
             frames.append(frame.pixels.copy())
             if len(frames) == _MOST_FRAMES:
@@ -118,7 +118,7 @@ def _frames(path: Path) -> list[Pixels]:
     return frames
 
 
-def _wall(frame: Pixels) -> Pixels:
+def _wall(frame: BgrImage) -> BgrImage:
     """The colours and the light of a scene, too blurred for a detector to find a face in it."""
     return np.asarray(cv2.GaussianBlur(frame, (0, 0), frame.shape[1] / 5), np.uint8)
 
@@ -128,7 +128,7 @@ def _link(path: Path, folder: Path) -> None:
     (folder / path.name).symlink_to(path.resolve())
 
 
-def write_clip(path: Path, frames: Sequence[Pixels], fps: float) -> None:
+def write_clip(path: Path, frames: Sequence[BgrImage], fps: float) -> None:
     """Frames of one size as motion JPEG, for their owner alone."""
     make_private_file(path)
     height, width = frames[0].shape[:2]
@@ -168,4 +168,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError, ThresholdError
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE_PX = (640, 480)
@@ -58,7 +58,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class WalkIn:
     """Somebody comes to the door and leaves; seconds of the clip, face heights in pixels of the clip."""
 
     picture: Picture
@@ -70,7 +70,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
+class StillSpec:
     """A photo to enrol or to test with; the face takes `face_share` of its side."""
 
     file: str
@@ -137,14 +137,14 @@ ASTRONAUT = Picture(
 )
 # fmt: off
 VISITS = (
-    Visit(OBAMA, (
+    WalkIn(OBAMA, (
         (356, 169), (364, 107), (400, 53), (466, 30), (533, 32), (595, 71), (622, 133), (626, 187), (643, 204),
         (633, 267), (613, 299), (595, 338), (583, 382), (595, 418), (684, 458), (764, 489), (821, 524), (839, 587),
         (835, 711), (832, 835), (800, 960), (755, 1031), (764, 1136), (195, 1136), (178, 1066), (107, 1084),
         (53, 1049), (53, 977), (80, 853), (110, 746), (133, 640), (178, 551), (231, 515), (329, 471), (400, 426),
         (409, 382), (395, 346), (377, 293), (350, 275), (338, 204),
     ), from_s=0.7, until_s=4.2, far_px=82, near_px=172),
-    Visit(ASTRONAUT, (
+    WalkIn(ASTRONAUT, (
         (185, 148), (172, 125), (155, 105), (152, 80), (160, 50), (185, 28), (220, 15), (255, 16), (285, 30),
         (298, 60), (300, 90), (290, 118), (272, 132), (264, 178), (285, 195), (303, 225), (304, 240), (330, 250),
         (350, 275), (358, 310), (362, 345), (420, 343), (465, 365), (495, 420), (503, 470), (511, 511), (40, 511),
@@ -154,10 +154,10 @@ VISITS = (
 )
 # fmt: on
 STILLS = (
-    Still("people/barack-obama/obama2.jpg", OBAMA_2, 0.45, 480),
-    Still("people/barack-obama/obama3.jpg", OBAMA_3, 0.45, 480),
-    Still("biden.jpg", BIDEN, 0.45, 480, for_tests=True),
-    Still("astronaut.jpg", ASTRONAUT, 0.4, 256, for_tests=True),
+    StillSpec("people/barack-obama/obama2.jpg", OBAMA_2, 0.45, 480),
+    StillSpec("people/barack-obama/obama3.jpg", OBAMA_3, 0.45, 480),
+    StillSpec("biden.jpg", BIDEN, 0.45, 480, for_tests=True),
+    StillSpec("astronaut.jpg", ASTRONAUT, 0.4, 256, for_tests=True),
 )
 LENGTH_S = 9.0
 ARRIVES, LEAVES = 0.52, 0.82  # shares of a visit: at the door from, until
@@ -169,7 +169,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, picture: Picture) -> Pixels:
+    def read(self, picture: Picture) -> BgrImage:
         """The picture, (H, W, 3) uint8 BGR.
 
         Raises:
@@ -201,12 +201,12 @@ class Cutout:
         height_px: of the face.
     """
 
-    paint: Floats
+    paint: FloatArray
     face_px: tuple[float, float]
     height_px: float
 
 
-def cut_out(pixels: Pixels, picture: Picture, outline: tuple[tuple[int, int], ...]) -> Cutout:
+def cut_out(pixels: BgrImage, picture: Picture, outline: tuple[tuple[int, int], ...]) -> Cutout:
     """Cut a person out along a rough outline, refined by GrabCut (Rother et al. 2004) in a band around it."""
     left, top, right, bottom = picture.face_px
     scale = WORKING_FACE_PX / (bottom - top)
@@ -233,7 +233,7 @@ def cut_out(pixels: Pixels, picture: Picture, outline: tuple[tuple[int, int], ..
     return Cutout(np.asarray(paint, np.float32), centre, WORKING_FACE_PX)
 
 
-def draw_scene() -> Floats:
+def draw_scene() -> FloatArray:
     """The empty place in front of the door: (H, W, 3) float32 BGR, 0..255."""
     width, height = SIZE_PX
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
@@ -256,17 +256,17 @@ def draw_scene() -> Floats:
     return np.asarray(cv2.GaussianBlur(scene, (0, 0), 1.2), np.float32)
 
 
-def place(scene: Floats, cutout: Cutout, visit: Visit, t_s: float) -> Floats:
+def paste(scene: FloatArray, cutout: Cutout, visit: WalkIn, t_s: float) -> FloatArray:
     """The scene with the visitor as they are at `t_s`: walking up, standing, leaving to the right."""
     share = (t_s - visit.from_s) / (visit.until_s - visit.from_s)
     if not 0 <= share <= 1:
         return scene
     width, _ = SIZE_PX
-    coming, going = _ease(share / ARRIVES), _ease((share - LEAVES) / (1 - LEAVES))
+    coming, going = _smoothstep(share / ARRIVES), _smoothstep((share - LEAVES) / (1 - LEAVES))
     face_px = visit.far_px + (visit.near_px - visit.far_px) * coming - 0.25 * visit.near_px * going
     walking = (1 - coming) + going
     step = np.sin(2 * np.pi * 1.8 * t_s)
-    centre_x = width * (-0.14 + 0.62 * _ease(share / (0.6 * ARRIVES)) + 0.95 * going) + 4 * np.sin(
+    centre_x = width * (-0.14 + 0.62 * _smoothstep(share / (0.6 * ARRIVES)) + 0.95 * going) + 4 * np.sin(
         2 * np.pi * 0.7 * t_s
     )
     centre_y = 232 + 4 * walking * step - 10 * coming
@@ -286,7 +286,7 @@ def place(scene: Floats, cutout: Cutout, visit: Visit, t_s: float) -> Floats:
     return np.asarray(scene * (1 - layer[..., 3:]) + layer[..., :3] * light, np.float32)
 
 
-def _ease(share: float) -> float:
+def _smoothstep(share: float) -> float:
     """0 to 1 with a soft start and a soft end."""
     share = min(max(share, 0.0), 1.0)
     return share * share * (3 - 2 * share)
@@ -307,13 +307,13 @@ def write_clip(path: Path, archive: Archive) -> None:
     for number in range(round(LENGTH_S * FPS)):
         picture = scene
         for visit, cutout in visitors:
-            picture = place(picture, cutout, visit, number / FPS)
+            picture = paste(picture, cutout, visit, number / FPS)
         noise: NDArray[np.float32] = random.standard_normal(picture.shape, np.float32) * np.float32(NOISE)
         writer.write(np.clip(picture + noise, 0, 255).round().astype(np.uint8))
     writer.release()
 
 
-def write_still(path: Path, still: Still, archive: Archive) -> None:
+def write_still(path: Path, still: StillSpec, archive: Archive) -> None:
     """A square around the head, as far as the original reaches, as a JPEG."""
     picture = still.picture
     pixels = archive.read(picture)

@@ -31,16 +31,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import MqttConfig, read_config
 from edge.core.errors import InputError
 from edge.core.terminal import PrintableFormatter
 from edge.events.topics import Topics
-from edge.mqtt.broker_endpoint import read_endpoint
+from edge.mqtt.broker_endpoint import resolve_endpoint
 
 if TYPE_CHECKING:
     from threshold_tools.monitor.publishing import Publishing
-    from threshold_tools.monitor.security import Rules
+    from threshold_tools.monitor.security import AuthSettings
 
 PORT = 8450
 log = logging.getLogger("monitor")
@@ -104,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
         mqtt = read_config(arguments.config).mqtt
     else:
         mqtt = MqttConfig(url=arguments.broker, insecure=arguments.insecure)
-    read_endpoint(mqtt)  # what cannot be used is said now, not tried for ever
+    resolve_endpoint(mqtt)  # what cannot be used is said now, not tried for ever
     if arguments.people is not None and not arguments.people.is_dir():
         raise InputError(f"{arguments.people}: no such folder")
     with contextlib.ExitStack() as stack:
@@ -114,8 +114,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
     from threshold_tools.monitor import people_routes, unknown_routes
-    from threshold_tools.monitor.app import House, make_app
-    from threshold_tools.monitor.enrol_unknown import Namer
+    from threshold_tools.monitor.app import MonitorContext, make_app
+    from threshold_tools.monitor.enrol_unknown import UnknownEnroller
     from threshold_tools.monitor.face_store import Crops
     from threshold_tools.monitor.history import Bounds, History
     from threshold_tools.monitor.hub import RING, Hub
@@ -139,11 +139,13 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     reviewer = Reviewer(arguments.people, publishing) if arguments.people else None
     more = []
     if crops:
-        namer = Namer(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
+        namer = (
+            UnknownEnroller(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
+        )
         more.append((unknown_routes.PLACE, unknown_routes.unknown_routes(crops, namer, reviewer, history)))
     if reviewer:
         more.append((people_routes.PLACE, people_routes.people_routes(reviewer)))
-    app = make_app(House(hub, history, rules, more, on_start=listener.start))
+    app = make_app(MonitorContext(hub, history, rules, more, on_start=listener.start))
     with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -163,9 +165,9 @@ def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
     return Publishing(arguments.publish, signers, mqtt, arguments.site)
 
 
-def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
+def _rules(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
     """Who is let in, and the token where it was made now."""
-    from threshold_tools.monitor.security import Rules
+    from threshold_tools.monitor.security import AuthSettings
     from threshold_tools.monitor.sessions import Keys, read_token
 
     try:
@@ -182,7 +184,7 @@ def _rules(arguments: argparse.Namespace) -> tuple[Rules, str]:
     here = [] if loopback else [socket.gethostname(), f"{socket.gethostname()}.local"]
     names = frozenset(name.lower() for name in [*arguments.name, *here])
     cookie = f"threshold-monitor-{arguments.port}"
-    return Rules(Keys(token), names, loopback, cookie, bool(arguments.cert)), made
+    return AuthSettings(Keys(token), names, loopback, cookie, bool(arguments.cert)), made
 
 
 def _bound(address: str, port: int) -> socket.socket:
@@ -203,4 +205,4 @@ def _bound(address: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

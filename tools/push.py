@@ -12,14 +12,14 @@ from pathlib import Path
 
 from threshold_tools.release.commands import (
     add_publishing_options,
-    gather,
+    load_repository_files,
     open_repository,
-    release_as_asked,
+    sign_release,
     target_of,
     tell,
 )
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 
 
 def main() -> int:
@@ -36,13 +36,13 @@ def main() -> int:
     repository = open_repository(arguments)
     target = target_of(arguments)
     with repository.locked():
-        files, embedder, people = gather(
+        files, embedder, people = load_repository_files(
             repository, gallery=arguments.gallery, policy=arguments.policy, models=arguments.models
         )
         release = repository.add(files, embedder, people)
-        tell(release_as_asked(repository, release, target, arguments))
+        tell(sign_release(repository, release, target, arguments))
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
 from threshold_tools.quantize import calibrate, calibration_photos, compare, compare_outputs, edgetpu, report_files
-from threshold_tools.quantize.calibration_data import Measured, read_measured, write_measured
+from threshold_tools.quantize.calibration_data import CalibrationData, read_measured, write_measured
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.recipe import RECIPES, Recipe, make
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, Finder
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats, Pixels
+from edge.core.files import atomic_write
+from edge.core.records import BgrImage, FloatArray
 from edge.vision.manifest import Manifest, Model, Tensor, read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,14 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check:
         return check(chosen, options.out)
     if options.edgetpu:
-        return for_edgetpu(chosen, options.out)
+        return report_edgetpu(chosen, options.out)
     if options.chain is not None:
-        return _show(*report_files.chains(options.chain, options.out, _originals(RECIPES), _track))
+        return _show(*report_files.find_prelus(options.chain, options.out, _originals(RECIPES), _track))
     if options.layers is not None:
         return _show(*report_files.layers_of(chosen, options.layers, options.out, _originals(RECIPES), _track))
     if options.calibrate is not None:
         measure(chosen, options.calibrate, options.out)
-    write(chosen, options.out, options.images)
+    write_models(chosen, options.out, options.images)
     return 0
 
 
@@ -158,14 +158,14 @@ def _show(*tables: Table) -> int:
     return 0
 
 
-def for_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
+def report_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
     """Say what of the wholly integer forms an Edge TPU would run, and compile them where the compiler is installed."""
     known, originals = read_manifest(folder).models, _originals(chosen)
     wholes: dict[str, tuple[Model, bytes]] = {}
     for name, recipe in chosen.items():
         measured = read_measured(folder, name)
         content = make(recipe, originals[name], measured, whole=True)
-        contract = _entry(recipe, content, measured, known[name].report)
+        contract = _manifest_entry(recipe, content, measured, known[name].report)
         wholes[name] = msgspec.structs.replace(contract, compiled_from=known[name].sha256), content
     print(edgetpu.show(edgetpu.examine(name, content) for name, (_, content) in wholes.items()))
     if edgetpu.installed():
@@ -191,12 +191,14 @@ def measure(chosen: dict[str, Recipe], faces: Path, folder: Path) -> None:
         write_measured(folder, name, measured)
 
 
-def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: Path, embedder: bytes) -> Measured:
+def _with_impostors(
+    measured: CalibrationData, faces: Path, paths: list[Path], folder: Path, embedder: bytes
+) -> CalibrationData:
     """The same with the distances between strangers and the length of raw vectors, found with the int8 models."""
     detector, mesh = (IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks"))
     runner = IntegerRunner(embedder)
     cropper = Cropper(Finder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
-    crops: dict[str, list[Pixels]] = {}
+    crops: dict[str, list[BgrImage]] = {}
     people = calibration_photos.people(paths, faces)
     for person in rich_track(
         people, description="strangers: faces", console=console, transient=True, disable=not console.is_terminal
@@ -207,7 +209,7 @@ def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: 
             crops[person] = kept
     lengths: list[float] = []
 
-    def embed(pixels: Pixels) -> Floats:
+    def embed(pixels: BgrImage) -> FloatArray:
         vector = runner(pixels)["embedding"].ravel()
         lengths.append(float(np.linalg.norm(vector)))
         return vector
@@ -216,7 +218,7 @@ def _with_impostors(measured: Measured, faces: Path, paths: list[Path], folder: 
     return msgspec.structs.replace(measured, impostors=rows, typical_length=round(float(np.median(lengths)), 1))
 
 
-def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
+def write_models(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
     """Make the chosen models, compare them with their originals, write them and the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     known = read_manifest(folder).models if (folder / "manifest.json").is_file() else {}
@@ -240,8 +242,8 @@ def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
         sha256 = hashlib.sha256(content).hexdigest()
         unchanged = images is None and name in known and known[name].sha256 == sha256
         measured = read_measured(folder, name)
-        models[name] = _entry(recipe, content, measured, known[name].report if unchanged else report)
-        replace_file(folder / recipe.file, content)
+        models[name] = _manifest_entry(recipe, content, measured, known[name].report if unchanged else report)
+        atomic_write(folder / recipe.file, content)
         for row, (key, value) in enumerate(report.items()):
             table.add_row(
                 "" if row else name, key.replace("_", " "), f"{value:g}" if isinstance(value, float) else value
@@ -249,17 +251,17 @@ def write(chosen: dict[str, Recipe], folder: Path, images: Path | None) -> None:
         table.add_section()
     ordered = {name: models[name] for name in RECIPES if name in models}
     text = msgspec.json.format(msgspec.json.encode(Manifest(version=1, models=ordered)), indent=2)
-    replace_file(folder / "manifest.json", text + b"\n")
+    atomic_write(folder / "manifest.json", text + b"\n")
     Console().print(table)
 
 
-def _comparison_images(recipe: Recipe, paths: list[Path], floats: dict[str, FloatRunner]) -> list[Pixels]:
+def _comparison_images(recipe: Recipe, paths: list[Path], floats: dict[str, FloatRunner]) -> list[BgrImage]:
     if recipe.job == "detector":
         return list(calibration_photos.scenes(paths, SCENES, seed=1))
     return calibrate.pictures(recipe, paths, RECIPES, floats, CROPS)
 
 
-def _entry(recipe: Recipe, content: bytes, measured: Measured, report: compare_outputs.Report) -> Model:
+def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: compare_outputs.Report) -> Model:
     runner = IntegerRunner(content)
     return Model(
         file=recipe.file,
@@ -284,4 +286,4 @@ def tensor_contract(details: dict) -> Tensor:  # type: ignore[type-arg]  # LiteR
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

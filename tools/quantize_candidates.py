@@ -30,9 +30,9 @@ from threshold_tools.quantize.graph import write_graph
 from threshold_tools.quantize.recipe import canonical, make
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, paired_ms
 
-from edge.core.cli_support import run
-from edge.core.files import replace_file
-from edge.core.records import Floats, Pixels
+from edge.core.cli_support import run_main
+from edge.core.files import atomic_write
+from edge.core.records import BgrImage, FloatArray
 
 CALIBRATED_ON = 120  # photos
 COMPARED_ON = 200
@@ -71,8 +71,8 @@ def main(words: Sequence[str] | None = None) -> None:
         table.add_section()
         if given.out:
             given.out.mkdir(parents=True, exist_ok=True)
-            replace_file(given.out / f"{name}-float.tflite", write_graph(graph))
-            replace_file(given.out / f"{name}-int8.tflite", content)
+            atomic_write(given.out / f"{name}-float.tflite", write_graph(graph))
+            atomic_write(given.out / f"{name}-int8.tflite", content)
     Console().print(table)
 
 
@@ -88,7 +88,7 @@ def measure(folder: Path) -> None:
 
 
 def compare(
-    network: Network, floating: FloatRunner, integer: IntegerRunner, faces: Sequence[Pixels]
+    network: Network, floating: FloatRunner, integer: IntegerRunner, faces: Sequence[BgrImage]
 ) -> dict[str, float]:
     """How near the int8 scores are to the float ones, and the processor time of both for one face."""
     one, other = (
@@ -109,11 +109,11 @@ def compare(
     }
 
 
-def _ranks(scores: Floats) -> Floats:
+def _ranks(scores: FloatArray) -> FloatArray:
     return np.asarray(np.argsort(np.argsort(scores)), np.float32)
 
 
-def _faces(paths: list[Path], count: int) -> list[Pixels]:
+def _faces(paths: list[Path], count: int) -> list[BgrImage]:
     """What the candidates see of at most so many photos, evenly spaced."""
     vision = ready()
     return [
@@ -127,4 +127,4 @@ def _track(items: Sequence[Item], what: str) -> Iterable[Item]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -18,11 +18,11 @@ from typing import Any, get_type_hints
 import msgspec
 
 from edge.core import config
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.config import DoorConfig
 from edge.core.errors import ExpectationError
-from edge.core.files import replace_file
-from edge.core.toml_config import Table
+from edge.core.files import atomic_write
+from edge.core.toml_config import StrictStruct
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 _HEAD = """# door.toml
@@ -52,15 +52,15 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _table_of(hint: object) -> type[Table] | None:
+def _table_of(hint: object) -> type[StrictStruct] | None:
     """The table behind a key: `Table` or `Table | None`."""
     for each in getattr(hint, "__args__", (hint,)):
-        if isinstance(each, type) and issubclass(each, Table):
+        if isinstance(each, type) and issubclass(each, StrictStruct):
             return each
     return None
 
 
-def _rows(table: type[Table], names: Sequence[str], comments: dict[tuple[str, str], str]) -> str:
+def _rows(table: type[StrictStruct], names: Sequence[str], comments: dict[tuple[str, str], str]) -> str:
     schema = msgspec.json.schema(table)["$defs"][table.__name__]["properties"]
     lines = []
     for field in msgspec.structs.fields(table):
@@ -136,11 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if the page is out of date")
     given = parser.parse_args(arguments)
     if not given.check:
-        replace_file(PAGE, page().encode())
+        atomic_write(PAGE, page().encode())
         print(f"{PAGE}: written", file=sys.stderr)
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
         raise ExpectationError(f"{PAGE}: out of date; run tools/reference.py")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -26,7 +26,7 @@ import msgspec
 from soaking.hours import HoursReport, hours_run
 from soaking.kills import KillReport, kill_run
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 
 PERIODS = 24
 MOST_GROWTH = 0.02
@@ -113,4 +113,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -22,10 +22,10 @@ from threshold_tools.release.commands import (
     Target,
     add_broker_options,
     add_publishing_options,
-    gather,
-    mqtt_of,
+    load_repository_files,
+    mqtt_config,
     open_repository,
-    release_as_asked,
+    sign_release,
     target_of,
     tell,
 )
@@ -35,11 +35,11 @@ from threshold_tools.release.signatures import read_keys
 from threshold_tools.release.site_status import Site, forget, status
 from threshold_tools.release.transport import export
 
-from edge.core.cli_support import run
+from edge.core.cli_support import run_main
 from edge.core.errors import ReleaseError
 from edge.core.files import make_private_folder
-from edge.core.terminal import printable
-from edge.recognition.gallery_chunks import ids
+from edge.core.terminal import escape_untrusted
+from edge.recognition.gallery_chunks import person_ids
 from edge.updates.release_format import GALLERY, Release
 
 
@@ -73,7 +73,7 @@ def do_publish(arguments: argparse.Namespace) -> int:
     repository = open_repository(arguments)
     target = target_of(arguments)
     with repository.locked():
-        files, embedder, people = gather(
+        files, embedder, people = load_repository_files(
             repository,
             gallery=arguments.gallery,
             policy=arguments.policy,
@@ -81,16 +81,16 @@ def do_publish(arguments: argparse.Namespace) -> int:
             drop_policy=arguments.no_policy,
         )
         release = repository.add(files, embedder, people)
-        tell(release_as_asked(repository, release, target, arguments))
+        tell(sign_release(repository, release, target, arguments))
     return 0
 
 
 def do_status(arguments: argparse.Namespace) -> int:
     """Show, door by door, which release runs; 1 unless every door that is known runs the newest one."""
     keys = read_keys(arguments.door_keys) if arguments.door_keys else None
-    site = status(mqtt_of(arguments), arguments.site, None, arguments.wait, arguments.expect, keys)
+    site = status(mqtt_config(arguments), arguments.site, None, arguments.wait, arguments.expect, keys)
     if arguments.json:
-        print(printable(msgspec.json.encode(site.doors).decode(), None))
+        print(escape_untrusted(msgspec.json.encode(site.doors).decode(), None))
     else:
         _show(site, arguments.site)
     if not site.heard:
@@ -105,9 +105,9 @@ def _show(site: Site, name: str) -> None:
         proof = f" (report {door.signature})" if door.signature else ""
         number = "-" if door.release is None else str(door.release)
         mark = "ok  " if door.ok else "WAIT"
-        when, reason = door.applied_at or "-", printable(door.reason)
-        print(f"{mark}  {printable(door.door):20} {number:>6}  {when:24}  {reason}{proof}{away}")
-    missing = [printable(door.door) for door in site.doors if not door.ok]
+        when, reason = door.applied_at or "-", escape_untrusted(door.reason)
+        print(f"{mark}  {escape_untrusted(door.door):20} {number:>6}  {when:24}  {reason}{proof}{away}")
+    missing = [escape_untrusted(door.door) for door in site.doors if not door.ok]
     print(f"{len(site.doors)} doors known, {site.heard} reporting, {len(site.doors) - len(missing)} up to date")
     if missing:
         print(f"not there yet: {', '.join(missing)}")
@@ -115,8 +115,8 @@ def _show(site: Site, name: str) -> None:
 
 def do_forget(arguments: argparse.Namespace) -> int:
     """Clear what the broker keeps of a door that is gone."""
-    forget(mqtt_of(arguments), arguments.site, arguments.door)
-    tell(f"{printable(arguments.door)}: the broker of site {arguments.site} keeps nothing of this door any more")
+    forget(mqtt_config(arguments), arguments.site, arguments.door)
+    tell(f"{escape_untrusted(arguments.door)}: the broker of site {arguments.site} keeps nothing of this door any more")
     return 0
 
 
@@ -128,7 +128,7 @@ def rollback(arguments: argparse.Namespace) -> int:
         old, newest = repository.release(arguments.to), repository.newest()
         assert newest is not None
         files = {entry.name: repository.content(entry) for entry in old.files}
-        back = sorted(ids(files[GALLERY]) - ids(_gallery(repository, newest)))
+        back = sorted(person_ids(files[GALLERY]) - person_ids(_gallery(repository, newest)))
         if back and not arguments.bring_back:
             raise ReleaseError(
                 f"release {old.release} would bring back {len(back)} people removed since: {', '.join(back[:10])}"
@@ -136,7 +136,7 @@ def rollback(arguments: argparse.Namespace) -> int:
             )
         release = repository.add(files, old.embedder_sha256, old.people)
         tell(f"the content of release {old.release} as a new one")
-        tell(release_as_asked(repository, release, target, arguments))
+        tell(sign_release(repository, release, target, arguments))
     return 0
 
 
@@ -211,7 +211,7 @@ def _renew(repository: Repository, target: Target | None, arguments: argparse.Na
     if newest is None:
         tell("nothing has been released yet: give the new root.json to the doors")
     else:
-        tell(release_as_asked(repository, newest, target, arguments))
+        tell(sign_release(repository, newest, target, arguments))
     return 0
 
 
@@ -295,4 +295,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

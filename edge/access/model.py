@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from edge.access.schedule import Calendar, Schedule, Validity
 from edge.core.config import AccessConfig
 from edge.core.errors import ConfigError
-from edge.core.records import Proof
+from edge.core.records import LivenessMode
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AllowRule:
     """One way through a door.
 
     Attributes:
@@ -26,7 +26,7 @@ class Rule:
     id: str
     people: tuple[str, ...]
     schedule: Schedule | None = None
-    liveness: Proof = Proof.OFF
+    liveness: LivenessMode = LivenessMode.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class DoorRules:
     """
 
     id: str
-    allow: tuple[Rule, ...] = ()
+    allow: tuple[AllowRule, ...] = ()
     threshold_factor: float = 1.0
     min_samples: int | None = None
-    liveness: Proof = Proof.OFF
+    liveness: LivenessMode = LivenessMode.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PersonRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AccessRules:
     """A whole policy; empty, it lets nobody pass.
 
     Attributes:
@@ -78,7 +78,7 @@ class Rules:
         return fitting[0] if fitting else DoorRules("no-table-for-this-door")
 
 
-def plain_rules(access: AccessConfig) -> Rules:
+def default_rules(access: AccessConfig) -> AccessRules:
     """The rules of a door without a policy.
 
     Raises:
@@ -89,7 +89,7 @@ def plain_rules(access: AccessConfig) -> Rules:
     return allow_list(("*",) if access.allow is None else access.allow)
 
 
-def allow_list(people: Iterable[str]) -> Rules:
+def allow_list(people: Iterable[str]) -> AccessRules:
     """Rules without time: at every door, whoever fits one of these patterns."""
-    allow = tuple(Rule(f"allow {pattern}", (pattern,)) for pattern in people)
-    return Rules(doors=(("*", DoorRules("not-in-allow", allow)),))
+    allow = tuple(AllowRule(f"allow {pattern}", (pattern,)) for pattern in people)
+    return AccessRules(doors=(("*", DoorRules("not-in-allow", allow)),))

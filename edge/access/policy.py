@@ -7,15 +7,15 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from edge.access.model import PersonRules, Rule, Rules
+from edge.access.model import AccessRules, AllowRule, PersonRules
 from edge.core.config import VerdictConfig
-from edge.core.records import Decision, Finding, Kind, Proof, Verdict, strictest
+from edge.core.records import AccessOutcome, Decision, Identification, LivenessMode, Verdict, strictest_mode
 
 
 class Policy:
     """The rules of one door; pure: the moment is an argument."""
 
-    def __init__(self, rules: Rules, door: str, liveness: Proof = Proof.OFF) -> None:
+    def __init__(self, rules: AccessRules, door: str, liveness: LivenessMode = LivenessMode.OFF) -> None:
         """
         Args:
             rules: the whole policy.
@@ -23,13 +23,13 @@ class Policy:
             liveness: what door.toml asks of everybody; the rules may ask for more, never for less.
         """
         self._door = rules.door(door)
-        self._liveness = strictest((liveness, self._door.liveness))
-        self._ways = [(rule, _Names(rule.people)) for rule in self._door.allow]
+        self._liveness = strictest_mode((liveness, self._door.liveness))
+        self._allow_rules = [(rule, _Names(rule.people)) for rule in self._door.allow]
         self._calendar = rules.calendar
         self._own_limits = {limits.person: limits for limits in rules.people}
         self._shared_limits = [limits for limits in rules.people if _is_pattern(limits.person)]
 
-    def demands(self, verdict: VerdictConfig) -> VerdictConfig:
+    def apply_to(self, verdict: VerdictConfig) -> VerdictConfig:
         """What this door asks of a verdict: its own factor on top of that of door.toml, and its own `min_samples`."""
         return msgspec.structs.replace(
             verdict,
@@ -38,18 +38,18 @@ class Policy:
         )
 
     @property
-    def liveness(self) -> Proof:
+    def liveness(self) -> LivenessMode:
         """The most that this door ever asks to be shown of being alive."""
-        return strictest((self._liveness, *(rule.liveness for rule in self._door.allow)))
+        return strictest_mode((self._liveness, *(rule.liveness for rule in self._door.allow)))
 
     def names(self, person: str) -> bool:
         """Whether any rule at this door is for this person, whatever the time; without one the door denies them."""
-        return any(names.hold(person) for _, names in self._ways)
+        return any(names.matches(person) for _, names in self._allow_rules)
 
     def reach(self, people: Iterable[str]) -> dict[str, int]:
         """How many of these people each rule of the door is for, by the rule's id, whatever the time."""
         ids = list(people)
-        return {rule.id: sum(names.hold(person) for person in ids) for rule, names in self._ways}
+        return {rule.id: sum(names.matches(person) for person in ids) for rule, names in self._allow_rules}
 
     def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
         """Turn a verdict that is recognised or unknown into the door's answer.
@@ -60,45 +60,47 @@ class Policy:
             wall_ns: the same moment in nanoseconds since 1970 UTC, or None while the clock is not set: what depends
                 on it is denied then.
         """
-        if verdict.finding is not Finding.RECOGNISED or verdict.match.person is None:
-            return Decision(Kind.UNKNOWN, "nobody-enrolled-is-near", verdict, t_ns)
+        if verdict.finding is not Identification.RECOGNISED or verdict.match.person is None:
+            return Decision(AccessOutcome.UNKNOWN, "nobody-enrolled-is-near", verdict, t_ns)
         person = verdict.match.person.id
-        rule, refusal = self._judge(person, wall_ns)
+        rule, refusal = self._first_matching_rule(person, wall_ns)
         if refusal:
-            return Decision(Kind.DENIED, rule, verdict, t_ns, refusal)
-        return Decision(Kind.DOOR_OPEN, rule, verdict, t_ns, proof=self._proof(person, wall_ns))
+            return Decision(AccessOutcome.DENIED, rule, verdict, t_ns, refusal)
+        return Decision(
+            AccessOutcome.DOOR_OPEN, rule, verdict, t_ns, required_liveness=self._required_liveness(person, wall_ns)
+        )
 
-    def _judge(self, person: str, wall_ns: int | None) -> tuple[str, str]:
+    def _first_matching_rule(self, person: str, wall_ns: int | None) -> tuple[str, str]:
         """The rule that decides, and why it refuses or "": any rule that allows will do, else the first that fits."""
-        fitting = [rule for rule, names in self._ways if names.hold(person)]
+        fitting = [rule for rule, names in self._allow_rules if names.matches(person)]
         if not fitting:
             return self._door.id, "no-rule-for-this-person"
-        for limits in self._limits(person):
-            refusal = self._outside(limits, wall_ns)
+        for limits in self._limits_for(person):
+            refusal = self._outside_validity(limits, wall_ns)
             if refusal:
                 return limits.id, refusal
         refusals = [self._refusal(rule, wall_ns) for rule in fitting]
         deciding = refusals.index("") if "" in refusals else 0
         return fitting[deciding].id, refusals[deciding]
 
-    def _proof(self, person: str, wall_ns: int | None) -> Proof:
+    def _required_liveness(self, person: str, wall_ns: int | None) -> LivenessMode:
         """The strictest that the rules which let this person pass now ask for, and those that may, the clock unset."""
-        holding = [rule for rule, names in self._ways if names.hold(person)]
+        holding = [rule for rule, names in self._allow_rules if names.matches(person)]
         if wall_ns is not None:
             holding = [rule for rule in holding if not self._refusal(rule, wall_ns)]
-        return strictest((self._liveness, *(rule.liveness for rule in holding)))
+        return strictest_mode((self._liveness, *(rule.liveness for rule in holding)))
 
-    def _limits(self, person: str) -> list[PersonRules]:
+    def _limits_for(self, person: str) -> list[PersonRules]:
         """All that hold for a person, the table of their own first."""
         own = [self._own_limits[person]] if person in self._own_limits else []
         return own + [limits for limits in self._shared_limits if fnmatchcase(person, limits.person)]
 
-    def _outside(self, limits: PersonRules, wall_ns: int | None) -> str:
+    def _outside_validity(self, limits: PersonRules, wall_ns: int | None) -> str:
         if wall_ns is None:
             return "clock-not-set"
-        return limits.validity.refusal(self._calendar.local(wall_ns))
+        return limits.validity.refusal_reason(self._calendar.local(wall_ns))
 
-    def _refusal(self, rule: Rule, wall_ns: int | None) -> str:
+    def _refusal(self, rule: AllowRule, wall_ns: int | None) -> str:
         if rule.schedule is None:
             return ""
         if wall_ns is None:
@@ -114,7 +116,7 @@ class _Names:
         self._ids = frozenset(names)
         self._patterns = [name for name in names if _is_pattern(name)]
 
-    def hold(self, person: str) -> bool:
+    def matches(self, person: str) -> bool:
         return person in self._ids or any(fnmatchcase(person, pattern) for pattern in self._patterns)
 
 

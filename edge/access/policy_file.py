@@ -14,73 +14,83 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import msgspec
 from msgspec import Meta
 
-from edge.access.model import DoorRules, PersonRules, Rule, plain_rules
-from edge.access.model import Rules as Rules
-from edge.access.schedule import DAYS, Calendar, Moment, Schedule, Validity, Window, settled, weekdays, window
+from edge.access.model import AccessRules as AccessRules
+from edge.access.model import AllowRule, DoorRules, PersonRules, default_rules
+from edge.access.schedule import (
+    DAYS,
+    Calendar,
+    LocalTime,
+    Schedule,
+    TimeWindow,
+    Validity,
+    resolve_dst,
+    weekdays,
+    window,
+)
 from edge.core.config import AccessConfig, Count, Factor
 from edge.core.errors import ConfigError
-from edge.core.records import Proof
-from edge.core.toml_config import Table, checked, read_tables
-from edge.core.validation_messages import nearest
+from edge.core.records import LivenessMode
+from edge.core.toml_config import StrictStruct, convert, load_toml
+from edge.core.validation_messages import did_you_mean
 
 _HOLIDAYS = "holidays"  # the row of a schedule for holidays
 _CLOSED = "none"
 
 
-def rules_of(access: AccessConfig) -> Rules:
+def load_configured_rules(access: AccessConfig) -> AccessRules:
     """The rules that door.toml's [access] asks for: a policy file, or its list of who may pass.
 
     Raises:
         ConfigError: the policy cannot be used, or [access] contradicts itself.
     """
     if not access.policy:
-        return plain_rules(access)
+        return default_rules(access)
     if access.allow is not None:
         raise ConfigError("[access]: 'allow' and 'policy' contradict each other; say in the policy who may pass")
-    return read_rules(Path(access.policy))
+    return parse_policy(Path(access.policy))
 
 
-def read_rules(path: Path) -> Rules:
+def parse_policy(path: Path) -> AccessRules:
     """Read and check policy.toml.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or says something that is wrong, unknown or contradictory.
     """
-    tables = read_tables(path)
+    tables = load_toml(path)
     try:
-        return _rules(checked(tables, _Policy))
+        return _rules(convert(tables, _Policy))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except RecursionError as error:  # a complaint that quotes it fails likewise
         raise ConfigError(f"{path}: nested too deeply") from error
 
 
-class _Holiday(Table, frozen=True):
+class _Holiday(StrictStruct, frozen=True):
     date: Any  # a date, "2026-12-25", or "12-25" for every year
     like: str = _CLOSED  # a weekday: the day counts as one; "none": no window begins on it
     name: str = ""  # for people
 
 
-class _Person(Table, frozen=True):
+class _Person(StrictStruct, frozen=True):
     valid_from: Any = None  # a date or a datetime
     valid_until: Any = None
 
 
-class _Allow(Table, frozen=True):
+class _Allow(StrictStruct, frozen=True):
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     schedule: str | None = None
-    liveness: Proof = Proof.OFF
+    liveness: LivenessMode = LivenessMode.OFF
 
 
-class _Door(Table, frozen=True):
+class _Door(StrictStruct, frozen=True):
     allow: tuple[_Allow, ...] = ()
     threshold_factor: Factor = 1.0
     min_samples: Count | None = None
-    liveness: Proof = Proof.OFF
+    liveness: LivenessMode = LivenessMode.OFF
 
 
-class _Policy(Table, frozen=True):
+class _Policy(StrictStruct, frozen=True):
     timezone: Annotated[str, Meta(min_length=1)] | None = None
     groups: dict[str, Any] = msgspec.field(default_factory=dict)
     schedules: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -89,20 +99,20 @@ class _Policy(Table, frozen=True):
     doors: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-def _rules(policy: _Policy) -> Rules:
+def _rules(policy: _Policy) -> AccessRules:
     if policy.timezone is None and (policy.schedules or policy.people):
         raise ConfigError("top level: 'timezone' is missing; schedules and dates need one, such as Europe/Berlin")
     zone = _zone(policy.timezone) if policy.timezone else UTC
     holidays = dict(_holiday(one, f"holidays[{index}]") for index, one in enumerate(policy.holidays))
     schedules = {name: _schedule(rows, f"schedules.{name}") for name, rows in policy.schedules.items()}
-    groups = {name: checked(value, tuple[str, ...], f"groups.{name}") for name, value in policy.groups.items()}
-    limits = {name: checked(value, _Person, f"people.{name}") for name, value in policy.people.items()}
+    groups = {name: convert(value, tuple[str, ...], f"groups.{name}") for name, value in policy.groups.items()}
+    limits = {name: convert(value, _Person, f"people.{name}") for name, value in policy.people.items()}
     people = [_person(name, table, zone) for name, table in limits.items() if table != _Person()]
     doors = [
-        (name, _door(checked(value, _Door, f"doors.{name}"), f"doors.{name}", groups, schedules))
+        (name, _door(convert(value, _Door, f"doors.{name}"), f"doors.{name}", groups, schedules))
         for name, value in policy.doors.items()
     ]
-    return Rules(tuple(doors), tuple(people), Calendar(zone, holidays))
+    return AccessRules(tuple(doors), tuple(people), Calendar(zone, holidays))
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -110,13 +120,15 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         known = sorted(available_timezones())
-        hint = nearest(name, known, "IANA names are such as Europe/Berlin") if known else "install the package tzdata"
+        hint = (
+            did_you_mean(name, known, "IANA names are such as Europe/Berlin") if known else "install the package tzdata"
+        )
         raise ConfigError(f"timezone: no time zone '{name}'; {hint}") from error
 
 
 def _holiday(table: _Holiday, place: str) -> tuple[date | tuple[int, int], int | None]:
     if table.like != _CLOSED and table.like not in DAYS:
-        raise ConfigError(f"{place}.like: no day '{table.like}'; {nearest(table.like, [_CLOSED, *DAYS])}")
+        raise ConfigError(f"{place}.like: no day '{table.like}'; {did_you_mean(table.like, [_CLOSED, *DAYS])}")
     like = None if table.like == _CLOSED else DAYS.index(table.like)
     day = table.date
     try:
@@ -132,10 +144,10 @@ def _holiday(table: _Holiday, place: str) -> tuple[date | tuple[int, int], int |
 
 
 def _schedule(rows: object, place: str) -> Schedule:
-    week: list[tuple[Window, ...] | None] = [None] * 7
+    week: list[tuple[TimeWindow, ...] | None] = [None] * 7
     holidays = None
-    for key, value in checked(rows, dict[str, Any], place).items():
-        texts = checked(value, tuple[str, ...], f"{place}.{key}")
+    for key, value in convert(rows, dict[str, Any], place).items():
+        texts = convert(value, tuple[str, ...], f"{place}.{key}")
         spans = tuple(_window(text, f"{place}.{key}[{index}]") for index, text in enumerate(texts))
         if key == _HOLIDAYS:
             holidays = spans
@@ -151,11 +163,11 @@ def _weekdays(key: str, place: str) -> list[int]:
     try:
         return weekdays(key)
     except ValueError as error:
-        hint = nearest(str(error), [*DAYS, _HOLIDAYS])
+        hint = did_you_mean(str(error), [*DAYS, _HOLIDAYS])
         raise ConfigError(f"[{place}]: unknown day '{key}'; {hint} Ranges such as mon-fri are days, too") from error
 
 
-def _window(text: str, place: str) -> Window:
+def _window(text: str, place: str) -> TimeWindow:
     try:
         return window(text)
     except ValueError as error:
@@ -164,14 +176,14 @@ def _window(text: str, place: str) -> Window:
 
 def _person(name: str, table: _Person, zone: tzinfo) -> PersonRules:
     place = f"people.{name}"
-    start = _moment(table.valid_from, f"{place}.valid_from", zone, late=True)
-    end = _moment(table.valid_until, f"{place}.valid_until", zone, late=False)
-    if start is not None and end is not None and _contradict(start, end, zone):
+    start = _parse_datetime(table.valid_from, f"{place}.valid_from", zone, late=True)
+    end = _parse_datetime(table.valid_until, f"{place}.valid_until", zone, late=False)
+    if start is not None and end is not None and _check_order(start, end, zone):
         raise ConfigError(f"{place}: valid_until lies before valid_from")
     return PersonRules(place, name, Validity(start, end))
 
 
-def _moment(value: Any, place: str, zone: tzinfo, *, late: bool) -> Moment | None:
+def _parse_datetime(value: Any, place: str, zone: tzinfo, *, late: bool) -> LocalTime | None:
     """A date or datetime; where the clock leaves two readings, the one that lets pass for a shorter time."""
     if value is None:
         return None
@@ -180,14 +192,14 @@ def _moment(value: Any, place: str, zone: tzinfo, *, late: bool) -> Moment | Non
             value = date.fromisoformat(value) if len(value) == len("2026-12-25") else datetime.fromisoformat(value)
         if not isinstance(value, date):
             raise ValueError(value)
-        return settled(value, zone, late=late)
+        return resolve_dst(value, zone, late=late)
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{place}: {value} is neither a day (2026-12-31) nor a moment (2026-12-31T18:00:00)"
         ) from error
 
 
-def _contradict(start: Moment, end: Moment, zone: tzinfo) -> bool:
+def _check_order(start: LocalTime, end: LocalTime, zone: tzinfo) -> bool:
     """Whether nothing lies between two moments."""
     if isinstance(start, datetime) and isinstance(end, datetime):
         return start >= end
@@ -199,18 +211,20 @@ def _door(table: _Door, place: str, groups: dict[str, tuple[str, ...]], schedule
     rules = []
     for index, allow in enumerate(table.allow):
         id_ = f"{place}.allow[{index}]"
-        people = (*allow.people, *_members(allow.groups, groups, id_))
+        people = (*allow.people, *_expand_groups(allow.groups, groups, id_))
         if not allow.people and not allow.groups:
             raise ConfigError(f'{id_}: names neither people nor groups; people = ["*"] is everybody enrolled')
         if allow.schedule is not None and allow.schedule not in schedules:
-            raise ConfigError(f"{id_}.schedule: no schedule '{allow.schedule}'; {nearest(allow.schedule, schedules)}")
+            raise ConfigError(
+                f"{id_}.schedule: no schedule '{allow.schedule}'; {did_you_mean(allow.schedule, schedules)}"
+            )
         schedule = schedules[allow.schedule] if allow.schedule is not None else None
-        rules.append(Rule(id_, people, schedule, allow.liveness))
+        rules.append(AllowRule(id_, people, schedule, allow.liveness))
     return DoorRules(place, tuple(rules), table.threshold_factor, table.min_samples, table.liveness)
 
 
-def _members(names: Iterable[str], groups: dict[str, tuple[str, ...]], place: str) -> Iterator[str]:
+def _expand_groups(names: Iterable[str], groups: dict[str, tuple[str, ...]], place: str) -> Iterator[str]:
     for name in names:
         if name not in groups:
-            raise ConfigError(f"{place}.groups: no group '{name}'; {nearest(name, groups)}")
+            raise ConfigError(f"{place}.groups: no group '{name}'; {did_you_mean(name, groups)}")
         yield from groups[name]

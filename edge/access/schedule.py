@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-Moment = date | datetime  # a date is a whole day on the local calendar; a datetime has its offset
+LocalTime = date | datetime  # a date is a whole day on the local calendar; a datetime has its offset
 _DAY_MIN = 24 * 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimeWindow:
     """Minutes since midnight: `start_min` is inside, `end_min` is not; beyond 1440 it reaches into the next day."""
 
     start_min: int
@@ -37,8 +37,8 @@ class Schedule:
         holidays: those of a holiday; None: as the calendar says of that day.
     """
 
-    week: tuple[tuple[Window, ...], ...]
-    holidays: tuple[Window, ...] | None = None
+    week: tuple[tuple[TimeWindow, ...], ...]
+    holidays: tuple[TimeWindow, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Calendar:
             minute < one.end_min - _DAY_MIN for one in self.windows(schedule, today - timedelta(days=1))
         )
 
-    def windows(self, schedule: Schedule, day: date) -> tuple[Window, ...]:
+    def windows(self, schedule: Schedule, day: date) -> tuple[TimeWindow, ...]:
         """The windows that begin on this day."""
         for key in (day, (day.month, day.day)):
             if key in self.holidays:
@@ -80,27 +80,27 @@ class Calendar:
 class Validity:
     """From when until when. A date counts as a whole day, also as `end`; a datetime is included as `start` only."""
 
-    start: Moment | None = None
-    end: Moment | None = None
+    start: LocalTime | None = None
+    end: LocalTime | None = None
 
-    def refusal(self, local: datetime) -> str:
+    def refusal_reason(self, local: datetime) -> str:
         """Why it does not hold at this moment, or ""."""
-        if self.start is not None and _lies_before(local, self.start):
+        if self.start is not None and _is_before(local, self.start):
             return "not-yet-valid"
         if self.end is not None and _lies_after(local, self.end):
             return "no-longer-valid"
         return ""
 
 
-def _lies_before(local: datetime, start: Moment) -> bool:
+def _is_before(local: datetime, start: LocalTime) -> bool:
     return local < start if isinstance(start, datetime) else local.date() < start
 
 
-def _lies_after(local: datetime, end: Moment) -> bool:
+def _lies_after(local: datetime, end: LocalTime) -> bool:
     return local >= end if isinstance(end, datetime) else local.date() > end
 
 
-def settled(moment: Moment, zone: tzinfo, *, late: bool) -> Moment:
+def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:
     """A moment as it is compared: a datetime without offset is local time at the door.
 
     Args:
@@ -114,7 +114,7 @@ def settled(moment: Moment, zone: tzinfo, *, late: bool) -> Moment:
     return max(readings) if late else min(readings)
 
 
-def window(text: str) -> Window:
+def window(text: str) -> TimeWindow:
     """Read "07:00-19:00"; "22:00-06:00" reaches into the next day, and "24:00" is the end of the day.
 
     Raises:
@@ -129,7 +129,7 @@ def window(text: str) -> Window:
         raise ValueError(f"'{text}' has a time that no clock shows; they go from 00:00 to 23:59, an end to 24:00")
     if start == end:
         raise ValueError(f"'{text}' is empty; a whole day is \"00:00-24:00\"")
-    return Window(start, end if end > start else end + _DAY_MIN)
+    return TimeWindow(start, end if end > start else end + _DAY_MIN)
 
 
 def weekdays(text: str) -> list[int]:

@@ -12,9 +12,9 @@ from edge import __version__
 from edge.bench import SECTIONS, cpu_per_hour, pipeline_stages, search, startup_latency, visit_latency
 from edge.bench.processes import Broker, broker
 from edge.bench.report import Report
-from edge.bench.statistics import Figure
+from edge.bench.statistics import Measurement
 from edge.core.config import ModelsConfig
-from edge.vision.tflite import Model
+from edge.vision.tflite import TfliteModel
 
 _NEED_A_BROKER = {"run", "start"}
 
@@ -35,7 +35,7 @@ def bench(
     """
     load = os.getloadavg()[0]
     turns = max(3, repeats // 5) if quick else repeats
-    figures: list[Figure] = []
+    figures: list[Measurement] = []
     with ExitStack() as stack:
         needed = [name for name in sections if name in _NEED_A_BROKER]
         beside = stack.enter_context(broker()) if needed else None
@@ -49,15 +49,15 @@ def bench(
         cores=os.cpu_count() or 1,
         load=round(load, 2),
         python=platform.python_version(),
-        runtime=Model("embedder", models).runtime,
+        runtime=TfliteModel("embedder", models).runtime,
         threads=models.threads,
         broker=beside.name if beside else "",
         figures=tuple(figures),
     )
 
 
-def _section(name: str, models: ModelsConfig, turns: int, quick: bool, beside: Broker | None) -> list[Figure]:
-    measures: dict[str, Callable[[Broker], list[Figure]]] = {
+def _section(name: str, models: ModelsConfig, turns: int, quick: bool, beside: Broker | None) -> list[Measurement]:
+    measures: dict[str, Callable[[Broker], list[Measurement]]] = {
         "run": lambda broker: visit_latency.measure(models, max(3, turns * 3 // 4), broker),
         "start": lambda broker: startup_latency.measure(models, max(3, turns // 15), broker),
     }

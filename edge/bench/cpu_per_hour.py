@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
 from edge.bench.scenes import FPS, FRAME_NS, Scenes, scenes
-from edge.bench.statistics import Figure, figure, lap
+from edge.bench.statistics import Measurement, figure, time_once
 from edge.core.config import DoorConfig, ModelsConfig
-from edge.core.records import Frame, Pixels
+from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.face_sampler import VisionStages, load_vision
 
 _BLOCK_S = 4  # holds two patrols of an empty scene, and one visit to a busy one
 _VISIT_S = 3  # of the block; the rest of it something moves and nobody is there
 _HOUR_S = 3600
 
 
-def measure(models: ModelsConfig, blocks: int) -> list[Figure]:
+def measure(models: ModelsConfig, blocks: int) -> list[Measurement]:
     """CPU seconds an hour: an empty still scene, a still face, and one visit of two people after the other.
 
     Args:
@@ -43,13 +43,13 @@ def measure(models: ModelsConfig, blocks: int) -> list[Figure]:
     ]
 
 
-def _visits(shown: Scenes) -> list[Pixels]:
+def _visits(shown: Scenes) -> list[BgrImage]:
     present = islice(cycle(shown.busy), _VISIT_S * FPS)
     absent = islice(cycle(shown.moving), (_BLOCK_S - _VISIT_S) * FPS)
     return [*present, *absent]
 
 
-def _seconds_an_hour(door: DoorConfig, vision: Vision, pictures: Sequence[Pixels], blocks: int) -> list[float]:
+def _seconds_an_hour(door: DoorConfig, vision: VisionStages, pictures: Sequence[BgrImage], blocks: int) -> list[float]:
     pipeline = Pipeline(door, vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
     frames = _frames(pictures)
 
@@ -58,9 +58,9 @@ def _seconds_an_hour(door: DoorConfig, vision: Vision, pictures: Sequence[Pixels
             pipeline.step(frame)
 
     block()  # the first verdict has fallen, or the scene has come to rest
-    return [lap(block).cpu_ns / 1e9 / _BLOCK_S * _HOUR_S for _ in range(blocks)]
+    return [time_once(block).cpu_ns / 1e9 / _BLOCK_S * _HOUR_S for _ in range(blocks)]
 
 
-def _frames(pictures: Sequence[Pixels]) -> Iterator[Frame]:
+def _frames(pictures: Sequence[BgrImage]) -> Iterator[Frame]:
     for number, picture in enumerate(cycle(pictures)):
         yield Frame(picture, number, number * FRAME_NS)

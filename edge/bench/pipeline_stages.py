@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bench.scenes import FPS, Scenes, film, scenes
-from edge.bench.statistics import Figure, Lap, figure, lap, quotients, times
+from edge.bench.scenes import FPS, Scenes, loop_frames, scenes
+from edge.bench.statistics import Measurement, Timing, figure, ratios, time_once, times
 from edge.core.config import (
     DetectorConfig,
     DoorConfig,
@@ -23,14 +23,14 @@ from edge.core.config import (
     VerdictConfig,
 )
 from edge.core.records import Frame
-from edge.core.stage_statistics import Stopwatch
+from edge.core.stage_statistics import TimingRecorder
 from edge.demo.run_demo import GALLERY
-from edge.liveness.passive import Liveness
+from edge.liveness.passive import PassiveLiveness
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
-from edge.vision.face_sampler import Vision, load_vision
-from edge.vision.stage_timing import Meter, unmetered
-from edge.vision.tflite import Model
+from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.stage_timing import StageTimer, no_timing
+from edge.vision.tflite import TfliteModel
 
 _NO_COLOUR = (1, 254, 1)
 _WARM = 10  # turns before the first that counts
@@ -48,33 +48,33 @@ _AS_SHIPPED = DoorConfig(site="bench", door="bench")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Variant:
     """One step beside one bare run of every model; `ran` names the models that the step itself ran."""
 
-    bare: dict[str, Lap]
-    step: Lap
+    bare: dict[str, Timing]
+    step: Timing
     ran: frozenset[str]
 
     @property
-    def models(self) -> Lap:
+    def models(self) -> Timing:
         """The bare runs of those models."""
-        return sum((self.bare[name] for name in self.ran), Lap(0, 0))
+        return sum((self.bare[name] for name in self.ran), Timing(0, 0))
 
 
-def measure(models: ModelsConfig, repeats: int) -> list[Figure]:
+def measure(models: ModelsConfig, repeats: int) -> list[Measurement]:
     """Models, stages and steps.
 
     Args:
         models: to load.
         repeats: turns of every measurement.
     """
-    searching, following = Stopwatch(kept=None), Stopwatch(kept=None)
+    searching, following = TimingRecorder(kept=None), TimingRecorder(kept=None)
     vision = load_vision(models, _SEARCH_ALWAYS, QualityConfig(), searching)
     shown = scenes(models)
-    search = take_turns(pipeline_of(EVERY_STAGE, vision, searching), vision, film([shown.face]), repeats)
+    search = run_interleaved(pipeline_of(EVERY_STAGE, vision, searching), vision, loop_frames([shown.face]), repeats)
     stages = [figure("stages", name, "ms", _ms(laps)) for name, laps in searching.laps_ns.items() if laps]
     closely = load_vision(models, DetectorConfig(), QualityConfig(), following)
-    follow = take_turns(pipeline_of(EVERY_STAGE, closely, following), closely, film([shown.face]), repeats)
+    follow = run_interleaved(pipeline_of(EVERY_STAGE, closely, following), closely, loop_frames([shown.face]), repeats)
     close = [turn for turn in follow if "detector-near" in turn.ran and "detector-far" not in turn.ran]
     stages.append(figure("stages", "detect, followed face", "ms", _ms(following.laps_ns["detect"])))
     bare = [each for name in follow[0].bare for each in times("models", name, [turn.bare[name] for turn in follow])]
@@ -88,61 +88,63 @@ def measure(models: ModelsConfig, repeats: int) -> list[Figure]:
     ]
 
 
-def _watching(vision: Vision, shown: Scenes, repeats: int) -> list[Figure]:
+def _watching(vision: VisionStages, shown: Scenes, repeats: int) -> list[Measurement]:
     """What liveness adds to a sampled frame of a swaying face, beside that frame's step; no other frame reaches it."""
     swaying = [
         np.roll(picture, round(_SWAY_PX * math.sin(number)), axis=1) for number, picture in enumerate(shown.still_face)
     ]
-    pipeline, liveness = pipeline_of(EVERY_STAGE, vision), Liveness(config=LivenessConfig())
+    pipeline, liveness = pipeline_of(EVERY_STAGE, vision), PassiveLiveness(config=LivenessConfig())
     pairs = []
-    for frame in islice(film(swaying), repeats + _WARM):
-        step = lap(partial(pipeline.step, frame))
+    for frame in islice(loop_frames(swaying), repeats + _WARM):
+        step = time_once(partial(pipeline.step, frame))
         for track in pipeline.tracks:
             if track.id in pipeline.samples:
-                watch = partial(liveness.observe, track, frame, pipeline.samples[track.id], frame.t_ns)
-                pairs.append((lap(watch), step))
+                watch = partial(liveness.observe, track, frame, pipeline.samples[track.id], frame.captured_ns)
+                pairs.append((time_once(watch), step))
     kept = pairs[_WARM:] or pairs
     watched = [watch for watch, _ in kept]
-    return [*times("steps", "liveness", watched), *quotients("steps", "liveness / one_face_followed", kept)]
+    return [*times("steps", "liveness", watched), *ratios("steps", "liveness / one_face_followed", kept)]
 
 
-def _steps(name: str, pairs: Sequence[tuple[Lap, Lap]]) -> list[Figure]:
+def _steps(name: str, pairs: Sequence[tuple[Timing, Timing]]) -> list[Measurement]:
     """Steps and their quotients with what they ran; nothing where there was none, as without a near detector."""
     if not pairs:
         return []
-    return [*times("steps", name, [step for step, _ in pairs]), *quotients("steps", f"{name} / its bare models", pairs)]
+    return [*times("steps", name, [step for step, _ in pairs]), *ratios("steps", f"{name} / its bare models", pairs)]
 
 
-def _without(searching: Vision, following: Vision, shown: Scenes, repeats: int) -> list[Figure]:
+def _without(searching: VisionStages, following: VisionStages, shown: Scenes, repeats: int) -> list[Measurement]:
     """Scenes without a face: one where something moves, searched in every frame and as shipped, and one at rest."""
     far = searching.models[0]
-    searched = take_turns(pipeline_of(_AS_SHIPPED, searching), searching, film(shown.moving), repeats)
-    rounds = _rounds(take_turns(pipeline_of(_AS_SHIPPED, following), following, film(shown.moving), repeats), far)
-    still = _blocks(pipeline_of(_AS_SHIPPED, following), far, film(shown.still), max(2, repeats // 10))
+    searched = run_interleaved(pipeline_of(_AS_SHIPPED, searching), searching, loop_frames(shown.moving), repeats)
+    rounds = _rounds(
+        run_interleaved(pipeline_of(_AS_SHIPPED, following), following, loop_frames(shown.moving), repeats), far
+    )
+    still = _blocks(pipeline_of(_AS_SHIPPED, following), far, loop_frames(shown.still), max(2, repeats // 10))
     return [
         *_steps("empty_moving_searched", [(turn.step, turn.models) for turn in searched]),
         *times("steps", "empty_moving, mean of a frame", [_share(step, _ROUND) for step, _ in rounds]),
-        *quotients("steps", f"empty_moving / bare {_name(far)}", rounds),
+        *ratios("steps", f"empty_moving / bare {_name(far)}", rounds),
         *times("steps", "still_empty, mean of a frame", [_share(block, _BLOCK) for block, _ in still]),
-        *quotients("steps", f"still_empty / bare {_name(far)}", still, per=_BLOCK),
+        *ratios("steps", f"still_empty / bare {_name(far)}", still, per=_BLOCK),
     ]
 
 
-def _rounds(turns: Sequence[Turn], far: Model) -> list[tuple[Lap, Lap]]:
+def _rounds(turns: Sequence[Variant], far: TfliteModel) -> list[tuple[Timing, Timing]]:
     """Steps of several turns together, so that each round has its search, beside as many bare runs of the detector."""
     rounds = []
     for start in range(0, len(turns) - _ROUND + 1, _ROUND) or [0]:
         some = turns[start : start + _ROUND]
         steps, bare = (turn.step for turn in some), (turn.bare[_name(far)] for turn in some)
-        rounds.append((sum(steps, Lap(0, 0)), sum(bare, Lap(0, 0))))
+        rounds.append((sum(steps, Timing(0, 0)), sum(bare, Timing(0, 0))))
     return rounds
 
 
-def _share(lap: Lap, frames: int) -> Lap:
-    return Lap(lap.wall_ns // frames, lap.cpu_ns // frames)
+def _share(lap: Timing, frames: int) -> Timing:
+    return Timing(lap.wall_ns // frames, lap.cpu_ns // frames)
 
 
-def take_turns(pipeline: Pipeline, vision: Vision, frames: Iterator[Frame], repeats: int) -> list[Turn]:
+def run_interleaved(pipeline: Pipeline, vision: VisionStages, frames: Iterator[Frame], repeats: int) -> list[Variant]:
     """Every model bare and then one step, again and again; the first turns only warm up and are left out.
 
     Args:
@@ -153,16 +155,18 @@ def take_turns(pipeline: Pipeline, vision: Vision, frames: Iterator[Frame], repe
     """
     turns = []
     for frame in islice(frames, repeats + _WARM):
-        bare = {_name(model): lap(model.invoke) for model in vision.models}
+        bare = {_name(model): time_once(model.invoke) for model in vision.models}
         for model in vision.models:
-            _spoil(model)
-        step = lap(partial(pipeline.step, frame))
+            _defeat_cache(model)
+        step = time_once(partial(pipeline.step, frame))
         ran = frozenset(_name(model) for model in vision.models if not _spoilt(model))
-        turns.append(Turn(bare, step, ran))
+        turns.append(Variant(bare, step, ran))
     return turns[_WARM:]
 
 
-def _blocks(pipeline: Pipeline, detector: Model, frames: Iterator[Frame], blocks: int) -> list[tuple[Lap, Lap]]:
+def _blocks(
+    pipeline: Pipeline, detector: TfliteModel, frames: Iterator[Frame], blocks: int
+) -> list[tuple[Timing, Timing]]:
     """Two seconds of frames at once, beside the middle one of three bare runs of the detector."""
 
     def block() -> None:
@@ -173,28 +177,28 @@ def _blocks(pipeline: Pipeline, detector: Model, frames: Iterator[Frame], blocks
         block()
     laps = []
     for _ in range(blocks):
-        bare = [lap(detector.invoke) for _ in range(3)]
-        laps.append((lap(block), sorted(bare, key=lambda each: each.wall_ns)[1]))
+        bare = [time_once(detector.invoke) for _ in range(3)]
+        laps.append((time_once(block), sorted(bare, key=lambda each: each.wall_ns)[1]))
     return laps
 
 
-def _spoil(model: Model) -> None:
+def _defeat_cache(model: TfliteModel) -> None:
     """Put a colour into the middle of the model's input that no scene has there; whoever runs it draws over that."""
     middle = model.pixels.shape[0] // 2
     model.pixels[middle, middle] = _NO_COLOUR
 
 
-def _spoilt(model: Model) -> bool:
+def _spoilt(model: TfliteModel) -> bool:
     middle = model.pixels.shape[0] // 2
     return tuple(model.pixels[middle, middle].tolist()) == _NO_COLOUR
 
 
-def pipeline_of(config: DoorConfig, vision: Vision, meter: Meter = unmetered) -> Pipeline:
+def pipeline_of(config: DoorConfig, vision: VisionStages, meter: StageTimer = no_timing) -> Pipeline:
     """A pipeline with the people of the demo."""
     return Pipeline(config, vision, load_gallery(GALLERY, vision.reader.embedder.sha256), meter)
 
 
-def _name(model: Model) -> str:
+def _name(model: TfliteModel) -> str:
     return Path(model.contract.file).stem
 
 

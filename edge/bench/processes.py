@@ -22,7 +22,7 @@ import msgspec
 from edge.bench.scenes import FPS
 from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import BrokerError, ThresholdError
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.mqtt.embedded_broker import EmbeddedBroker
 from edge.runtime.host import memory_mb
 
@@ -125,7 +125,7 @@ def failure(running: Door) -> BrokerError:
     return BrokerError(f"the door under measurement ended too early: {last}")
 
 
-def write_clip(path: Path, pictures: Sequence[Pixels]) -> None:
+def write_clip(path: Path, pictures: Sequence[BgrImage]) -> None:
     """A film at `FPS`.
 
     Raises:
@@ -140,7 +140,7 @@ def write_clip(path: Path, pictures: Sequence[Pixels]) -> None:
     writer.release()
 
 
-def write_stills(folder: Path, pictures: Sequence[Pixels]) -> None:
+def write_stills(folder: Path, pictures: Sequence[BgrImage]) -> None:
     """A folder of stills, as light on the door as a camera that gives JPEG; equal pictures are stored once."""
     folder.mkdir()
     stored: dict[int, Path] = {}

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from edge.bench.statistics import Figure
-from edge.core.decoding import UNREADABLE
+from edge.bench.statistics import Measurement
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import InputError
 
 _SLIGHT = 0.02  # a change of less than this share is never told, however steady the machine
@@ -33,7 +33,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     runtime: str
     threads: int
     broker: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Measurement, ...]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def read_report(path: Path) -> Report:
         return msgspec.json.decode(path.read_bytes(), type=Report)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise InputError(f"{path}: not a report ({error}); make one with  edge bench --json") from error
 
 
@@ -82,11 +82,11 @@ def compare(before: Report, after: Report) -> Comparison:
     return Comparison(before, after, tuple(_change(old, new) for old, new in pairs))
 
 
-def _key(figure: Figure) -> tuple[str, str, str]:
+def _key(figure: Measurement) -> tuple[str, str, str]:
     return figure.section, figure.name, figure.unit
 
 
-def _change(old: Figure, new: Figure) -> Change:
+def _change(old: Measurement, new: Measurement) -> Change:
     ratio = new.value / old.value if old.value else float(new.value == old.value)
     apart = new.low > old.high or new.high < old.low
     least = _ONE_RUN if min(old.runs, new.runs) == 1 else _SLIGHT

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.core.config import DetectorConfig, ModelsConfig
-from edge.core.records import Box, Face, Frame, Pixels
+from edge.core.records import BgrImage, Box, Face, Frame
 from edge.demo.run_demo import CLIP
-from edge.vision.camera import Clip
+from edge.vision.camera import VideoFileCamera
 from edge.vision.detector import Detector
-from edge.vision.tflite import Model
+from edge.vision.tflite import TfliteModel
 
 FPS = 15
 FRAME_NS = round(1e9 / FPS)
@@ -35,17 +35,17 @@ class Scenes:
         busy: the enrolled person and a stranger, swaying.
     """
 
-    face: Pixels
-    nobody: Pixels
-    still: Sequence[Pixels]
-    still_face: Sequence[Pixels]
-    moving: Sequence[Pixels]
-    busy: Sequence[Pixels]
+    face: BgrImage
+    nobody: BgrImage
+    still: Sequence[BgrImage]
+    still_face: Sequence[BgrImage]
+    moving: Sequence[BgrImage]
+    busy: Sequence[BgrImage]
 
 
 def scenes(models: ModelsConfig) -> Scenes:
     """Cut the scenes out of the bundled clip, where this detector sees nobody and somebody."""
-    nobody, faces = _clip(Detector(Model(f"detector-{models.detector}", models), DetectorConfig()))
+    nobody, faces = _clip(Detector(TfliteModel(f"detector-{models.detector}", models), DetectorConfig()))
     enrolled, stranger = (_largest(faces[: len(faces) // 2]), _largest(faces[len(faces) // 2 :]))
     pair = np.hstack([_half(*enrolled), _half(*stranger)])
     return Scenes(
@@ -61,7 +61,7 @@ def scenes(models: ModelsConfig) -> Scenes:
     )
 
 
-def film(pictures: Sequence[Pixels], start: int = 0) -> Iterator[Frame]:
+def loop_frames(pictures: Sequence[BgrImage], start: int = 0) -> Iterator[Frame]:
     """The pictures in turn for ever, at `FPS` in the frames' own time; `start` is the first frame's number."""
     number = start
     while True:
@@ -69,11 +69,11 @@ def film(pictures: Sequence[Pixels], start: int = 0) -> Iterator[Frame]:
         number += 1
 
 
-def _clip(detector: Detector) -> tuple[Pixels, list[tuple[Pixels, Box]]]:
+def _clip(detector: Detector) -> tuple[BgrImage, list[tuple[BgrImage, Box]]]:
     """The first picture without a face, and all with one, in order of time."""
-    nobody: Pixels | None = None
-    faces: list[tuple[Pixels, Box]] = []
-    with Clip(CLIP) as clip:
+    nobody: BgrImage | None = None
+    faces: list[tuple[BgrImage, Box]] = []
+    with VideoFileCamera(CLIP) as clip:
         for frame in clip:
             found: list[Face] = detector.detect(frame)
             if not found and nobody is None:
@@ -85,24 +85,24 @@ def _clip(detector: Detector) -> tuple[Pixels, list[tuple[Pixels, Box]]]:
     return nobody, faces
 
 
-def _largest(faces: Sequence[tuple[Pixels, Box]]) -> tuple[Pixels, Box]:
+def _largest(faces: Sequence[tuple[BgrImage, Box]]) -> tuple[BgrImage, Box]:
     return max(faces, key=lambda each: each[1].area)
 
 
-def _half(picture: Pixels, box: Box) -> Pixels:
+def _half(picture: BgrImage, box: Box) -> BgrImage:
     """The half of a picture that has the face in its middle."""
     width = picture.shape[1]
     return np.roll(picture, round(width / 4 - box.centre[0]), axis=1)[:, : width // 2]
 
 
-def _noisy(picture: Pixels) -> list[Pixels]:
+def _noisy(picture: BgrImage) -> list[BgrImage]:
     random = np.random.default_rng(0)
     return [
         np.clip(picture + random.normal(0, _NOISE_LEVELS, picture.shape), 0, 255).astype(np.uint8) for _ in range(_KEPT)
     ]
 
 
-def _passing(picture: Pixels, number: int) -> Pixels:
+def _passing(picture: BgrImage, number: int) -> BgrImage:
     """Something dark goes through the picture."""
     copy = picture.copy()
     left = (picture.shape[1] - _PATCH_PX) * number // _KEPT

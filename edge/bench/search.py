@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import numpy as np
 
-from edge.bench.statistics import Figure
-from edge.core.records import Floats, Person
-from edge.core.stage_statistics import Timing, timing
+from edge.bench.statistics import Measurement
+from edge.core.records import FloatArray, Person
+from edge.core.stage_statistics import StageTiming, summarize
 from edge.recognition.gallery import Gallery, GalleryInfo
 
 COUNTS = (100, 1_000, 10_000, 100_000, 1_000_000)
@@ -38,25 +38,25 @@ class SearchTiming(msgspec.Struct, frozen=True):
     people: int
     load_ms: float
     extra_mb: float
-    nearest: Timing
-    product: Timing
+    nearest: StageTiming
+    product: StageTiming
     ratio: float
 
 
-def measure(quick: bool) -> list[Figure]:
+def measure(quick: bool) -> list[Measurement]:
     """Searches, their quotients with numpy's bare product, and what preparing takes.
 
     Args:
         quick: no galleries beyond ten thousand people, and those but briefly.
     """
     counts = [count for count in COUNTS if not quick or count <= _QUICK]
-    figures: list[Figure] = []
+    figures: list[Measurement] = []
     for each in bench_search(counts, budget_s=0.3 if quick else 2.0):
         people = f"{each.people:,} people"
         figures += [
             _time(people, each.nearest),
-            Figure("search", f"{people} / numpy's product", "x", each.ratio, each.ratio, each.ratio, None, 1),
-            Figure("search", f"{people}, preparing", "ms", each.load_ms, each.load_ms, each.load_ms, None, 1),
+            Measurement("search", f"{people} / numpy's product", "x", each.ratio, each.ratio, each.ratio, None, 1),
+            Measurement("search", f"{people}, preparing", "ms", each.load_ms, each.load_ms, each.load_ms, None, 1),
         ]
     return figures
 
@@ -72,7 +72,7 @@ def bench_search(counts: Iterable[int] = COUNTS, budget_s: float = 2.0) -> list[
     return [_timed(count, budget_s) for count in counts if count * DIMENSION * 5 <= room]
 
 
-def crowd(count: int, directions: int = DIRECTIONS, seed: int = 0) -> Floats:
+def crowd(count: int, directions: int = DIRECTIONS, seed: int = 0) -> FloatArray:
     """(count, D) float32 unit rows of made-up people, spread over some of the D directions as faces are."""
     random = np.random.default_rng(seed)
     basis = np.linalg.qr(random.normal(size=(DIMENSION, directions)))[0].T.astype(np.float32)
@@ -87,7 +87,7 @@ def crowd(count: int, directions: int = DIRECTIONS, seed: int = 0) -> Floats:
     return rows
 
 
-def probes_of(rows: Floats, seed: int = 1) -> list[Floats]:
+def probes_of(rows: FloatArray, seed: int = 1) -> list[FloatArray]:
     """(D,) unit vectors, by turns near somebody and of a stranger who mixes several others."""
     random = np.random.default_rng(seed)
     chosen = rows[random.integers(len(rows), size=(_MIXED, _PROBES))]
@@ -96,13 +96,13 @@ def probes_of(rows: Floats, seed: int = 1) -> list[Floats]:
     return list(probes / np.linalg.norm(probes, axis=1, keepdims=True))
 
 
-def gallery_of(rows: Floats) -> Gallery:
+def gallery_of(rows: FloatArray) -> Gallery:
     """A gallery of nameless people."""
     count = len(rows)
     return Gallery([Person("p", "P")] * count, rows, np.ones(count, np.float32), GalleryInfo("", "", count))
 
 
-def in_turn(
+def time_interleaved(
     runs: Sequence[Callable[[int], object]], budget_s: float, least: int = 15, most: int = 2000
 ) -> list[list[int]]:
     """Laps of several runs that take turns, in nanoseconds; each is told the lap's number.
@@ -128,9 +128,11 @@ def quotient(laps: Sequence[int], others: Sequence[int]) -> float:
     return float(np.median(np.asarray(laps) / np.asarray(others)))
 
 
-def _time(name: str, timing: Timing) -> Figure:
+def _time(name: str, timing: StageTiming) -> Measurement:
     low, high = timing.median_ms, timing.median_ms
-    return Figure("search", name, "us", timing.median_ms * 1e3, low * 1e3, high * 1e3, timing.p95_ms * 1e3, timing.runs)
+    return Measurement(
+        "search", name, "us", timing.median_ms * 1e3, low * 1e3, high * 1e3, timing.p95_ms * 1e3, timing.runs
+    )
 
 
 def _timed(count: int, budget_s: float) -> SearchTiming:
@@ -139,16 +141,16 @@ def _timed(count: int, budget_s: float) -> SearchTiming:
     began = time.perf_counter()
     gallery = gallery_of(rows)
     load_ms = (time.perf_counter() - began) * 1e3
-    nearest, product = in_turn(
+    nearest, product = time_interleaved(
         [lambda number: gallery.nearest(probes[number % _PROBES]), lambda number: rows @ probes[number % _PROBES]],
         budget_s,
     )
     return SearchTiming(
         people=count,
         load_ms=round(load_ms, 1),
-        extra_mb=round(gallery.extra_bytes / 1e6, 1),
-        nearest=timing(nearest),
-        product=timing(product),
+        extra_mb=round(gallery.index_bytes / 1e6, 1),
+        nearest=summarize(nearest),
+        product=summarize(product),
         ratio=round(quotient(nearest, product), 3),
     )
 

@@ -14,10 +14,10 @@ import msgspec
 from edge.bench.processes import Broker, Door, door, failure, write_clip
 from edge.bench.scenes import FPS, scenes
 from edge.bench.startup_phases import Phase
-from edge.bench.statistics import Figure, Lap, figure, lap, times
+from edge.bench.statistics import Measurement, Timing, figure, time_once, times
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig
 from edge.core.errors import ThresholdError
-from edge.core.records import Kind
+from edge.core.records import AccessOutcome
 from edge.demo.run_demo import GALLERY
 from edge.events.schema import Event, EventKind
 from edge.events.topics import Channel, Topics
@@ -28,7 +28,7 @@ _PATIENCE_S = 60.0
 _WHERE = Topics("bench", "start")
 
 
-def measure(models: ModelsConfig, starts: int, broker: Broker) -> list[Figure]:
+def measure(models: ModelsConfig, starts: int, broker: Broker) -> list[Measurement]:
     """Causes one after the other, each in a fresh process; then whole doors.
 
     Args:
@@ -70,14 +70,16 @@ class _Run(msgspec.Struct, frozen=True):
     resident_mb: float
 
 
-def _causes(clip: Path, models: ModelsConfig, starts: int) -> list[Figure]:
+def _causes(clip: Path, models: ModelsConfig, starts: int) -> list[Measurement]:
     """One cause after the other, as if nothing ran side by side."""
-    interpreter = [lap(partial(subprocess.run, [sys.executable, "-c", "pass"], check=True)) for _ in range(starts)]
+    interpreter = [
+        time_once(partial(subprocess.run, [sys.executable, "-c", "pass"], check=True)) for _ in range(starts)
+    ]
     figures = [figure("start", "interpreter", "ms", (each.wall_ns / 1e6 for each in interpreter))]
-    laps: dict[str, list[Lap]] = {}
+    laps: dict[str, list[Timing]] = {}
     for _ in range(starts):
         for phase in _phases(clip, models):
-            laps.setdefault(phase.name, []).append(Lap(phase.wall_ns, phase.cpu_ns))
+            laps.setdefault(phase.name, []).append(Timing(phase.wall_ns, phase.cpu_ns))
     for name, each in laps.items():
         figures += times("start", name, each)
     return figures
@@ -119,7 +121,7 @@ def _logged_ms(running: Door) -> float:
     deadline_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
     while time.monotonic_ns() < deadline_ns:
         for read_ns, line in list(running.lines):
-            if f"{Kind.DOOR_OPEN} " in line:
+            if f"{AccessOutcome.DOOR_OPEN} " in line:
                 return (read_ns - running.began_ns) / 1e6
         time.sleep(0.001)
     raise failure(running)

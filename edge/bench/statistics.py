@@ -16,7 +16,7 @@ _QUANTILE = 0.98  # half the 95 % quantile of the normal distribution
 Finite = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
 
-class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One measured number.
 
     Attributes:
@@ -40,30 +40,30 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
+class Timing:
     """One run: wall time, and processor time of the whole process, in nanoseconds."""
 
     wall_ns: int
     cpu_ns: int
 
-    def __add__(self, other: Lap) -> Lap:
-        return Lap(self.wall_ns + other.wall_ns, self.cpu_ns + other.cpu_ns)
+    def __add__(self, other: Timing) -> Timing:
+        return Timing(self.wall_ns + other.wall_ns, self.cpu_ns + other.cpu_ns)
 
 
-def lap(run: Callable[[], object]) -> Lap:
+def time_once(run: Callable[[], object]) -> Timing:
     """Run something once."""
     cpu_ns, wall_ns = time.process_time_ns(), time.perf_counter_ns()
     run()
-    return Lap(time.perf_counter_ns() - wall_ns, time.process_time_ns() - cpu_ns)
+    return Timing(time.perf_counter_ns() - wall_ns, time.process_time_ns() - cpu_ns)
 
 
-def figure(section: str, name: str, unit: str, values: Iterable[float], tail: float | None = 95) -> Figure:
+def figure(section: str, name: str, unit: str, values: Iterable[float], tail: float | None = 95) -> Measurement:
     """The median of at least one value; `tail` is the percentile to give with it."""
     ordered = np.sort(np.fromiter(values, np.float64))
     half = _QUANTILE * math.sqrt(len(ordered))
     middle = (len(ordered) - 1) / 2
     low, high = max(0, math.floor(middle - half)), min(len(ordered) - 1, math.ceil(middle + half))
-    return Figure(
+    return Measurement(
         section,
         name,
         unit,
@@ -75,7 +75,7 @@ def figure(section: str, name: str, unit: str, values: Iterable[float], tail: fl
     )
 
 
-def times(section: str, name: str, laps: Sequence[Lap]) -> list[Figure]:
+def times(section: str, name: str, laps: Sequence[Timing]) -> list[Measurement]:
     """Wall and processor time of some laps, milliseconds."""
     return [
         figure(section, name, "ms", (each.wall_ns / 1e6 for each in laps)),
@@ -83,7 +83,7 @@ def times(section: str, name: str, laps: Sequence[Lap]) -> list[Figure]:
     ]
 
 
-def quotients(section: str, name: str, pairs: Sequence[tuple[Lap, Lap]], per: float = 1.0) -> list[Figure]:
+def ratios(section: str, name: str, pairs: Sequence[tuple[Timing, Timing]], per: float = 1.0) -> list[Measurement]:
     """Medians of the quotients of laps that were run in turn, in wall and in processor time; each divided by `per`."""
     walls = [over.wall_ns / max(under.wall_ns, 1) / per for over, under in pairs]
     cpus = [over.cpu_ns / max(under.cpu_ns, 1) / per for over, under in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edge.bench.report import Change, Comparison, Report
-from edge.bench.statistics import Figure
+from edge.bench.statistics import Measurement
 
 _NAME = 46
 _CPU = "CPU "  # before the unit of a figure in processor time
@@ -48,7 +48,7 @@ def comparison_table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _line(figure: Figure, twin: Figure | None) -> str:
+def _line(figure: Measurement, twin: Measurement | None) -> str:
     interval = f"{_number(figure.low)} to {_number(figure.high)}" if figure.runs > 1 else ""
     tail = "" if figure.tail is None else _number(figure.tail)
     cpu = "" if twin is None else _number(twin.value)

@@ -15,7 +15,7 @@ from pathlib import Path
 from edge.bench.processes import Broker, Door, door, failure, write_stills
 from edge.bench.scenes import FPS, FRAME_NS, scenes
 from edge.bench.search import crowd
-from edge.bench.statistics import Figure, figure
+from edge.bench.statistics import Measurement, figure
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig, TrackerConfig, VerdictConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import Person
@@ -25,7 +25,7 @@ from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Subscriber
 from edge.recognition.gallery import load_gallery, save_gallery
 from edge.replay.replay import replay
-from edge.vision.tflite import Model
+from edge.vision.tflite import TfliteModel
 
 _PRESENT, _ABSENT = 8, 4  # frames of a visit and of the pause after it
 _PEOPLE = 10_000
@@ -33,7 +33,7 @@ _PATIENCE_S = 30.0  # beyond the length of the film
 _WHERE = Topics("bench", "run")
 
 
-def measure(models: ModelsConfig, visits: int, broker: Broker) -> list[Figure]:
+def measure(models: ModelsConfig, visits: int, broker: Broker) -> list[Measurement]:
     """Latency of events and memory of the door.
 
     Args:
@@ -87,7 +87,7 @@ def _prepare(folder: Path, models: ModelsConfig, visits: int, broker: Broker) ->
         verdict=VerdictConfig(cooldown_s=0.0),
         mqtt=broker.mqtt,
     )
-    shown, embedder = scenes(models), Model("embedder", models).contract.sha256
+    shown, embedder = scenes(models), TfliteModel("embedder", models).contract.sha256
     visit = [shown.face] * _PRESENT + [shown.nobody] * _ABSENT
     write_stills(folder / "visits", [*[shown.nobody] * _ABSENT, *visit * visits])
     enrolled = load_gallery(GALLERY, embedder)

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from edge.bench import SECTIONS
-from edge.cli.command import Commands, new_command, print_json
+from edge.cli.command import Commands, add_command, print_json
 from edge.core.config import ModelsConfig
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(
+    command = add_command(
         commands,
         "bench",
         _bench,

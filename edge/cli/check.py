@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from edge.cli.command import Commands, new_command, print_json
+from edge.cli.command import Commands, add_command, print_json
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "check", _check, "find what stands between this door and its first event")
+    command = add_command(commands, "check", _check, "find what stands between this door and its first event")
     command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
     command.add_argument("--json", action="store_true", help="a JSON array")
 

@@ -13,7 +13,7 @@ import msgspec
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def new_command(
+def add_command(
     commands: Commands, name: str, function: Callable[[argparse.Namespace], int], purpose: str
 ) -> argparse.ArgumentParser:
     """Add a command that runs `function`, which returns the exit code."""
@@ -27,7 +27,7 @@ def print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def coloured(table: str, stream: TextIO) -> str:
+def print_table(table: str, stream: TextIO) -> str:
     """A table of differences, in colour where the stream is a terminal and NO_COLOR (no-color.org) is not set."""
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return table

@@ -6,13 +6,13 @@ import argparse
 import logging
 import sys
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.cli.events import readable
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "demo", _demo, "watch a bundled clip become events on a real MQTT connection")
+    command = add_command(commands, "demo", _demo, "watch a bundled clip become events on a real MQTT connection")
     command.add_argument(
         "--broker", metavar="URL", help="use this broker, such as mqtt://localhost:1883, not an embedded one"
     )
@@ -20,14 +20,14 @@ def add(commands: Commands) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from edge.demo.run_demo import show
+    from edge.demo.run_demo import run_demo
 
     if not arguments.verbose:
         logging.getLogger().setLevel(logging.WARNING)  # the events themselves tell the story
     print(
         "A bundled clip plays before a door; these are its events as an MQTT subscriber receives them.", file=sys.stderr
     )
-    for message in show(arguments.broker):
+    for message in run_demo(arguments.broker):
         if arguments.json:
             print(message.payload.decode(), flush=True)
         else:

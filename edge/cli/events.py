@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.core.config import MqttConfig, read_config
 from edge.core.errors import BrokerError, ConfigError, InputError
-from edge.core.terminal import printable
+from edge.core.terminal import escape_untrusted
 
 if TYPE_CHECKING:
     from edge.mqtt.subscriber import Message
@@ -37,7 +37,7 @@ _OPTIONS = {
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "events", _events, "subscribe to doors and print what they publish")
+    command = add_command(commands, "events", _events, "subscribe to doors and print what they publish")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
     source.add_argument("--broker", default="mqtt://localhost:1883", metavar="URL", help="(default: %(default)s)")
@@ -80,7 +80,7 @@ def _events(arguments: argparse.Namespace) -> int:
             return 0
         for message in subscriber.messages():
             if message.problem:
-                print(printable(f"{message.topic}: {message.problem}"), file=sys.stderr)
+                print(escape_untrusted(f"{message.topic}: {message.problem}"), file=sys.stderr)
             elif arguments.json:
                 print(as_json(message), flush=True)
             else:
@@ -133,17 +133,17 @@ def readable(message: Message) -> str:
     door = f"{message.door.site}/{message.door.door}"
     if not isinstance(message.record, Event):
         content = msgspec.json.encode(_content(message)).decode()
-        return printable(f"{door} {message.channel}  {content}", _MOST_CONTENT)
+        return escape_untrusted(f"{door} {message.channel}  {content}", _MOST_CONTENT)
     event = message.record
     measured = event.distance_sq is not None and event.threshold_sq is not None
     near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
     who = event.person.id if event.person else "-"
-    return printable(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
+    return escape_untrusted(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
 
 
 def as_json(message: Message) -> str:
     """One line of `edge events --json`."""
-    return printable(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode(), None)
+    return escape_untrusted(msgspec.json.encode({"topic": message.topic, "message": _content(message)}).decode(), None)
 
 
 def _content(message: Message) -> object:

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.core.terminal import printable
-from edge.events.schema import CameraState, Event, EventKind, Health, Presence, Status
+from edge.core.terminal import escape_untrusted
+from edge.events.schema import CameraState, DoorConnection, Event, EventKind, Health, Status
 from edge.mqtt.subscriber import Message, Subscriber
 
 _EVENTS = 200  # remembered; a terminal has fewer lines
@@ -32,7 +32,7 @@ _STYLES = {
     EventKind.OPEN_EXPIRED: _WARN,
     EventKind.OPEN_UNHEARD: _WARN,
 }
-_SIGNS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
+_SYMBOLS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class _Door:
     def troubles(self) -> Sequence[str]:
         """What somebody should look at, the worst first."""
         found = []
-        if self.status is not None and self.status.status is Presence.OFFLINE:
+        if self.status is not None and self.status.status is DoorConnection.OFFLINE:
             found.append(f"offline: {self.status.reason}")
         if self.health is not None:
             found += self.health.problems
@@ -56,16 +56,16 @@ class _Door:
         return found
 
 
-class Board:
+class LiveView:
     """Takes messages and is drawn by rich, to the size of the terminal: doors in trouble first, then the busiest."""
 
     def __init__(self) -> None:
         self._doors: dict[str, _Door] = {}
         self._events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS)
 
-    def take(self, message: Message) -> None:
+    def update(self, message: Message) -> None:
         """Note what a door has said."""
-        name = printable(f"{message.door.site}/{message.door.door}")
+        name = escape_untrusted(f"{message.door.site}/{message.door.door}")
         if name not in self._doors and len(self._doors) >= _DOORS:
             return
         door = self._doors.setdefault(name, _Door())
@@ -80,14 +80,16 @@ class Board:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or console.height
-        shown = _by_importance(self._doors)[: max(height // 2 - 3, 1)]
-        online = sum(door.status is not None and door.status.status is Presence.ONLINE for door in self._doors.values())
+        shown = _sort_doors(self._doors)[: max(height // 2 - 3, 1)]
+        online = sum(
+            door.status is not None and door.status.status is DoorConnection.ONLINE for door in self._doors.values()
+        )
         troubled = sum(bool(door.troubles) for door in self._doors.values())
         head = Text(f"{len(self._doors)} doors, {online} online, {troubled} in trouble", "bold")
         left = len(self._doors) - len(shown)
         more = [Text(f"… and {left} more", "dim")] if left else []
         room = max(height - len(shown) - len(more) - 4, 1)
-        yield Group(head, self._table(shown), *more, Text(""), self._happenings(room))
+        yield Group(head, self._table(shown), *more, Text(""), self._event_rows(room))
 
     def _table(self, shown: Sequence[tuple[str, _Door]]) -> Table:
         table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="dim")
@@ -97,10 +99,10 @@ class Board:
         table.add_column("last event", no_wrap=True, ratio=4)
         for name, door in shown:
             fps = f"{door.health.fps:.1f}" if door.health else ""
-            table.add_row(Text(name), _state(door), Text(fps), _happened(door.last) if door.last else Text(""))
+            table.add_row(Text(name), _state(door), Text(fps), _event_text(door.last) if door.last else Text(""))
         return table
 
-    def _happenings(self, room: int) -> RenderableType:
+    def _event_rows(self, room: int) -> RenderableType:
         if not self._events:
             return Text("Nothing has happened yet. Ctrl-C ends this.", "dim")
         table = Table(box=None, expand=True, padding=(0, 2, 0, 0), show_header=False)
@@ -108,7 +110,7 @@ class Board:
         for ratio, style in ((3, ""), (4, ""), (3, "dim")):
             table.add_column(ratio=ratio, no_wrap=True, style=style)
         for name, event in islice(self._events, room):
-            table.add_row(event.at[11:19], Text(name), _happened(event), Text(printable(event.reason)))
+            table.add_row(event.at[11:19], Text(name), _event_text(event), Text(escape_untrusted(event.reason)))
         return table
 
 
@@ -118,13 +120,13 @@ def show(subscriber: Subscriber) -> None:
     Raises:
         BrokerError: the connection has ended.
     """
-    board = Board()
+    board = LiveView()
     with Live(board, screen=True, refresh_per_second=_A_SECOND, redirect_stdout=False, redirect_stderr=False):
         for message in subscriber.messages():
-            board.take(message)
+            board.update(message)
 
 
-def _by_importance(doors: Mapping[str, _Door]) -> list[tuple[str, _Door]]:
+def _sort_doors(doors: Mapping[str, _Door]) -> list[tuple[str, _Door]]:
     """Those in trouble, then where something happened last, then by name."""
     named = sorted(doors.items(), key=lambda each: each[0])
     named.sort(key=lambda each: each[1].last.at if each[1].last else "", reverse=True)
@@ -133,13 +135,13 @@ def _by_importance(doors: Mapping[str, _Door]) -> list[tuple[str, _Door]]:
 
 def _state(door: _Door) -> Text:
     if door.troubles:
-        return Text(f"{_SIGNS[_BAD]} {printable(door.troubles[0])}", _BAD)
+        return Text(f"{_SYMBOLS[_BAD]} {escape_untrusted(door.troubles[0])}", _BAD)
     if door.status is None:
         return Text("  not heard of", "dim")
-    return Text(f"{_SIGNS[_GOOD]} online", _GOOD)
+    return Text(f"{_SYMBOLS[_GOOD]} online", _GOOD)
 
 
-def _happened(event: Event) -> Text:
+def _event_text(event: Event) -> Text:
     style = _STYLES.get(event.kind, _PLAIN)
-    who = f" {printable(event.person.name)}" if event.person else ""
-    return Text.assemble((f"{_SIGNS[style]} {event.kind}", style), who)
+    who = f" {escape_untrusted(event.person.name)}" if event.person else ""
+    return Text.assemble((f"{_SYMBOLS[style]} {event.kind}", style), who)

@@ -12,9 +12,9 @@ import os
 
 from edge import __version__
 from edge.cli import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
-from edge.core.cli_support import run as run_program
+from edge.core.cli_support import run_main as run_program
 from edge.core.terminal import PrintableFormatter
-from edge.runtime.journal import JournalHandler, journal_listens
+from edge.runtime.journal import JournalHandler, stream_is_journal
 
 _COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _log(verbose: bool) -> None:
     """To the journal with fields where standard error leads there, otherwise as lines to standard error."""
-    to_journal = journal_listens()
+    to_journal = stream_is_journal()
     handler = JournalHandler() if to_journal else logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(message)s" if to_journal else "%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)

@@ -8,19 +8,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.command import Commands, coloured, new_command, print_json
-from edge.core.cli_support import moment_ns
+from edge.cli.command import Commands, add_command, print_json, print_table
+from edge.core.cli_support import parse_time_ns
 from edge.core.config import DoorConfig, read_config
 from edge.core.counted import counted
 from edge.core.errors import ExpectationError
 
 if TYPE_CHECKING:
-    from edge.replay.replay import Line
+    from edge.replay.replay import ReplayEvent
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "replay", _replay, "run a recorded clip through the same loop as the door")
+    command = add_command(commands, "replay", _replay, "run a recorded clip through the same loop as the door")
     command.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of stills in order of name")
     command.add_argument("--gallery", type=Path, metavar="GALLERY", help="made by tools/enroll.py (default: nobody)")
     command.add_argument("--config", type=Path, metavar="door.toml", help="of the door (default: all defaults)")
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--explain", action="store_true", help="afterwards list every visitor and every look")
     command.add_argument(
         "--at",
-        type=moment_ns,
+        type=parse_time_ns,
         metavar="TIME",
         help="when the clip begins, for rules with times, such as 2026-03-29T01:30+01:00 (default: clock not set)",
     )
@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     from edge.replay.annotate import Annotator
-    from edge.replay.expected import read_expected, refuse_existing, write_expected
+    from edge.replay.expected import read_expected, require_absent, write_expected
     from edge.replay.explain import Explainer
     from edge.replay.prompt_log import Asked
     from edge.replay.replay import Watcher, replay
@@ -58,7 +58,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="replay", door="replay")
     expected = read_expected(arguments.expect) if arguments.expect else None
     if arguments.record:
-        refuse_existing(arguments.record)
+        require_absent(arguments.record)
     if arguments.gallery is None:
         print("no --gallery: nobody is enrolled, so all visitors are unknown", file=sys.stderr)
     found = []
@@ -69,7 +69,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.verdict.min_samples))))
         for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
             found.append(line)
-            explainer.hear(line)
+            explainer.on_event(line)
             if arguments.json:
                 print_json(line)
             else:
@@ -80,7 +80,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.explain and arguments.json:
         print_json({"visitors": list(explainer.visitors.values())})
     elif arguments.explain:
-        print(f"\n{explainer.text()}")
+        print(f"\n{explainer.render()}")
     if arguments.annotate:
         players = "" if arguments.annotate.suffix.lower() == ".webm" else "; mpv and VLC play it, browsers only .webm"
         print(f"{arguments.annotate}: written{players}", file=sys.stderr)
@@ -92,18 +92,18 @@ def _replay(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(path: Path, expected: list[Line], found: list[Line]) -> None:
-    from edge.replay.expected import difference_table, matched
+def _compare(path: Path, expected: list[ReplayEvent], found: list[ReplayEvent]) -> None:
+    from edge.replay.expected import difference_table, match_events
 
-    pairs = matched(expected, found)
+    pairs = match_events(expected, found)
     different = sum(bool(pair.differs) for pair in pairs)
     if different:
-        print(coloured(difference_table(pairs), sys.stderr), file=sys.stderr)
+        print(print_table(difference_table(pairs), sys.stderr), file=sys.stderr)
         raise ExpectationError(f"{path}: {different} of {len(pairs)} events differ from what is expected")
     print(f"{path}: all {len(expected)} events as expected", file=sys.stderr)
 
 
-def _readable(line: Line) -> str:
+def _readable(line: ReplayEvent) -> str:
     who = line.person.id if line.person else "-"
     head = f"{line.t:8.2f} s  {line.kind:9}  {who:24}  "
     if not line.threshold_sq:  # nobody is enrolled

@@ -8,36 +8,36 @@ import signal
 import threading
 from pathlib import Path
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.core.config import read_config
-from edge.runtime.journal import name_door
+from edge.runtime.journal import set_door_fields
 
 log = logging.getLogger(__name__)
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "run", _run, "guard a door until told to stop (the service runs this)")
+    command = add_command(commands, "run", _run, "guard a door until told to stop (the service runs this)")
     command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge.runtime.hardening import confine, exposed, faces_in_the_clear
+    from edge.runtime.hardening import harden_process, unencrypted_galleries, world_accessible_paths
 
-    confine()
+    harden_process()
     config = read_config(arguments.config)
-    name_door(config.site, config.door)
-    if found := exposed(config):
+    set_door_fields(config.site, config.door)
+    if found := world_accessible_paths(config):
         paths = " ".join(map(str, found))
         log.warning("others may read or write %s: chmod go= %s", paths, paths)
-    if clear := faces_in_the_clear(config):
+    if clear := unencrypted_galleries(config):
         log.warning("%s", clear)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    from edge.vision.camera_opener import Opening
+    from edge.vision.camera_opener import CameraOpener
 
-    with Opening(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
+    with CameraOpener(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
         from edge.runtime.daemon import Daemon
 
         Daemon(config, opening).run(stop)

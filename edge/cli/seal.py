@@ -6,14 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.core.config import read_config
 from edge.core.errors import InputError
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "seal", _seal, "encrypt galleries on this disk, or open them again")
+    command = add_command(commands, "seal", _seal, "encrypt galleries on this disk, or open them again")
     command.add_argument("gallery", type=Path, nargs="*", metavar="GALLERY", help="(default: all of the door's)")
     command.add_argument("--config", type=Path, metavar="door.toml", help="the door's configuration")
     command.add_argument("--key", default="", metavar="FILE", help="64 hexadecimal digits (default: gallery_key)")
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 def _seal(arguments: argparse.Namespace) -> int:
     from edge.recognition.encryption import read_key
-    from edge.runtime.hardening import change_seal, galleries
+    from edge.runtime.hardening import all_gallery_files, reencrypt
 
     config = read_config(arguments.config) if arguments.config else None
     key = read_key(arguments.key, "--key") or (read_key(config.gallery_key) if config else None)
@@ -30,10 +30,10 @@ def _seal(arguments: argparse.Namespace) -> int:
         raise InputError(
             "no key: give --key FILE, or set gallery_key in door.toml; make one with  openssl rand -hex 32"
         )
-    paths = arguments.gallery or (galleries(config) if config else [])
+    paths = arguments.gallery or (all_gallery_files(config) if config else [])
     if not paths:
         raise InputError("no gallery: name one, or give --config door.toml")
-    changed = change_seal(paths, key, undo=arguments.undo)
+    changed = reencrypt(paths, key, undo=arguments.undo)
     for path in paths:
         state = "plain" if arguments.undo else "sealed"
         print(f"{path}: {state if path in changed else f'{state} already'}", file=sys.stderr)

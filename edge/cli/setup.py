@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.core.errors import InputError
 
 _SERVICE = "threshold"  # the user of systemd/threshold.sysusers, and its group
@@ -32,7 +32,7 @@ _OPTIONS = (
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "setup", _setup, "create door.toml interactively; options skip their question")
+    command = add_command(commands, "setup", _setup, "create door.toml interactively; options skip their question")
     command.add_argument(
         "--out", type=Path, default=Path("door.toml"), metavar="door.toml", help="file to write (default: %(default)s)"
     )
@@ -58,21 +58,21 @@ def _setup(arguments: argparse.Namespace) -> int:
     if out.exists() and alone:
         raise InputError(f"{out}: is there already, and --yes replaces nothing; remove it, or name another --out")
     # They take a while to import, and all that can be wrong before is said.
-    from edge.diagnostics.setup_wizard import Asker, interview
-    from edge.diagnostics.toml_writer import text_of
+    from edge.diagnostics.setup_wizard import Prompter, run_wizard
+    from edge.diagnostics.toml_writer import to_toml
 
     given = {key: value for key, value in vars(arguments).items() if value is not None and _is_key(key)}
-    asker = Asker(given, alone)
+    asker = Prompter(given, alone)
     if not alone:
-        asker.say("Press Enter for the default in brackets; Ctrl-C cancels.\n")
-    if out.exists() and not asker.sure(f"{out} is there already. Replace it at the end?"):
+        asker.print("Press Enter for the default in brackets; Ctrl-C cancels.\n")
+    if out.exists() and not asker.confirm(f"{out} is there already. Replace it at the end?"):
         raise InputError(f"{out}: left as it was")
-    config = interview(asker, _state_folder(out))
+    config = run_wizard(asker, _state_folder(out))
     state = Path(config.state_folder)
-    _write(out, text_of(config))
+    _write(out, to_toml(config))
     _make_state(state)
     edge = sys.argv[0] if Path(sys.argv[0]).name == "edge" else "edge"
-    asker.say(
+    asker.print(
         f"\n{out}: written, door {config.site}/{config.door}. Next:\n"
         f"  {edge} check --config {out}\n"
         f"  tools/enroll.py PHOTOS --out {config.gallery}    # on a desktop; then bring it here\n"
@@ -93,9 +93,9 @@ def _state_folder(out: Path) -> Path:
 
 def _write(out: Path, text: str) -> None:
     """For its owner alone; if root writes it and the service is set up, its group may read it as well."""
-    from edge.core.files import replace_file
+    from edge.core.files import atomic_write
 
-    replace_file(out, text.encode(), private=True)
+    atomic_write(out, text.encode(), private=True)
     if os.geteuid() == 0:
         with contextlib.suppress(LookupError):  # there is no such group: no service was installed
             shutil.chown(out, group=_SERVICE)

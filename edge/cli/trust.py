@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from edge.cli.command import Commands, new_command
+from edge.cli.command import Commands, add_command
 from edge.core.config import read_config
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(commands, "trust", _trust, "trust the signing keys in ROOT.json")
+    command = add_command(commands, "trust", _trust, "trust the signing keys in ROOT.json")
     command.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of tools/sync.py")
     command.add_argument(
         "--config",
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def _trust(arguments: argparse.Namespace) -> int:
-    from edge.updates.manager import trust
+    from edge.updates.manager import install_root
 
-    print(trust(read_config(arguments.config), arguments.root), file=sys.stderr)
+    print(install_root(read_config(arguments.config), arguments.root), file=sys.stderr)
     return 0

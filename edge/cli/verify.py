@@ -6,16 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from edge.cli.command import Commands, coloured, new_command
+from edge.cli.command import Commands, add_command, print_table
 from edge.core.config import read_config
 from edge.core.counted import counted
 from edge.core.errors import ExpectationError
-from edge.core.files import refuse_homeless
+from edge.core.files import require_parent_dir
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = new_command(
+    command = add_command(
         commands, "verify", _verify, "replay a folder of clips against their expected events; 1 if any differs"
     )
     command.add_argument("folder", type=Path, metavar="FOLDER", help="clips, with NAME.expected.jsonl beside each")
@@ -27,10 +27,10 @@ def add(commands: Commands) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from edge.replay.suite import run_suite, unexpected, write_junit
+    from edge.replay.suite import clips_without_expectation, run_suite, write_junit
 
     if arguments.junit:
-        refuse_homeless(arguments.junit)
+        require_parent_dir(arguments.junit)
     config = read_config(arguments.config) if arguments.config else None
     results = []
     for result in run_suite(arguments.folder, config, arguments.gallery):
@@ -39,8 +39,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         events = counted(result.events, "event")
         print(f"{state}  {result.name:30}  {events:>9}  {result.took_s:6.1f} s  {result.error}".rstrip())
         if result.difference:
-            print(coloured(result.difference, sys.stdout), flush=True)
-    for name in unexpected(arguments.folder):
+            print(print_table(result.difference, sys.stdout), flush=True)
+    for name in clips_without_expectation(arguments.folder):
         print(f"{name}: skipped, no {Path(name).stem}.expected.jsonl", file=sys.stderr)
     if arguments.junit:
         write_junit(arguments.junit, results)

@@ -10,11 +10,11 @@ from datetime import datetime
 
 from edge.core.errors import ThresholdError
 
-_YEARS = (1971, 2200)  # of a moment on the command line
-INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
+_VALID_YEARS = (1971, 2200)  # of a moment on the command line
+EXIT_INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run_main(main: Callable[[], int | None]) -> None:
     """Run `main` and leave the process: 0 or what it returns, 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
     try:
         code = main() or 0
@@ -23,7 +23,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = EXIT_INTERRUPTED
     except MemoryError:
         print("error: out of memory: end other programs, or take a board with more", file=sys.stderr)
         code = 1
@@ -38,15 +38,15 @@ def run(main: Callable[[], int | None]) -> None:
     raise SystemExit(code)
 
 
-def moment_ns(text: str) -> int:
+def parse_time_ns(text: str) -> int:
     """A moment on the command line, for argparse's `type`; see `moment_of`."""
     try:
-        return moment_of(text)
+        return parse_time(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def moment_of(text: str) -> int:
+def parse_time(text: str) -> int:
     """Nanoseconds since 1970 UTC of an ISO 8601 time with an offset.
 
     Raises:
@@ -56,6 +56,6 @@ def moment_of(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
-    if moment.tzinfo is None or not _YEARS[0] <= moment.year < _YEARS[1]:
-        raise ValueError(f"'{text}' needs an offset such as +01:00 and a year from {_YEARS[0]} on")
+    if moment.tzinfo is None or not _VALID_YEARS[0] <= moment.year < _VALID_YEARS[1]:
+        raise ValueError(f"'{text}' needs an offset such as +01:00 and a year from {_VALID_YEARS[0]} on")
     return round(moment.timestamp()) * 1_000_000_000

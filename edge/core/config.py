@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edge.core.errors import ConfigError
-from edge.core.toml_config import Table, checked, read_tables
+from edge.core.toml_config import StrictStruct, convert, load_toml
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -34,7 +34,7 @@ DoorSlug = Annotated[  # threshold/<site>/repo is taken
 ]
 
 
-class CameraConfig(Table, frozen=True):
+class CameraConfig(StrictStruct, frozen=True):
     """Where frames come from: picamera2, /dev/videoN, an rtsp:// or http:// address, a clip, or a folder of stills."""
 
     source: Annotated[str, Meta(min_length=1)] = "picamera2"  # logs show scheme, host and port of an address
@@ -45,7 +45,7 @@ class CameraConfig(Table, frozen=True):
     lost_after_s: Positive = 5.0  # the camera is reported as lost after this long without a frame
 
 
-class ModelsConfig(Table, frozen=True):
+class ModelsConfig(StrictStruct, frozen=True):
     """Which models run, and on what."""
 
     folder: str = ""  # "": the models that came with this installation
@@ -55,7 +55,7 @@ class ModelsConfig(Table, frozen=True):
     threads: Annotated[int, Meta(ge=1, le=16)] = 2  # processor threads of the models
 
 
-class MotionConfig(Table, frozen=True):
+class MotionConfig(StrictStruct, frozen=True):
     """Motion test that decides whether the detector runs."""
 
     enabled: bool = True  # false: the detector runs on every frame
@@ -66,7 +66,7 @@ class MotionConfig(Table, frozen=True):
     still_s: NotNegative = 0.25  # the same while a visitor is present who needs no more samples
 
 
-class SightConfig(Table, frozen=True):
+class SightConfig(StrictStruct, frozen=True):
     """When a camera that gives frames is reported as blind. It does not affect decisions."""
 
     blind_after_s: NotNegative = 10.0  # black, flooded or covered for this long: the camera is blind
@@ -77,7 +77,7 @@ class SightConfig(Table, frozen=True):
     covered_detail: NotNegative = 0.06  # detail below which the lens is covered: scenes have 0.2 and more; 0: never
 
 
-class DetectorConfig(Table, frozen=True):
+class DetectorConfig(StrictStruct, frozen=True):
     """What counts as a face."""
 
     min_score: Share = 0.5  # score of the detector from which a detection counts
@@ -86,7 +86,7 @@ class DetectorConfig(Table, frozen=True):
     scan_every_s: NotNegative = 0.5  # interval between searches for far faces; 0: every frame
 
 
-class TrackerConfig(Table, frozen=True):
+class TrackerConfig(StrictStruct, frozen=True):
     """How faces become tracks."""
 
     min_overlap: Share = 0.2  # IoU of a face with a track's last box to continue it
@@ -94,7 +94,7 @@ class TrackerConfig(Table, frozen=True):
     lost_after_s: Positive = 0.8  # a visitor unseen for this long has left
 
 
-class QualityConfig(Table, frozen=True):
+class QualityConfig(StrictStruct, frozen=True):
     """Which samples may count as evidence, and how much."""
 
     min_size_px: Positive = 18.0  # between the eye centres; about 2 m at 640 px and 60 degrees
@@ -108,7 +108,7 @@ class QualityConfig(Table, frozen=True):
     full_strength: Positive = 1.0  # strength from which a sample has its full weight
 
 
-class VerdictConfig(Table, frozen=True):
+class VerdictConfig(StrictStruct, frozen=True):
     """How many frames become one verdict. Distances are squared Euclidean, 0..4; a lower threshold is stricter."""
 
     threshold_sq: DistanceSq | None = None  # None: each person's own, from the gallery
@@ -124,7 +124,7 @@ class VerdictConfig(Table, frozen=True):
     cooldown_s: NotNegative = 10.0  # visitors who stay or return within this time are not reported again
 
 
-class LivenessConfig(Table, frozen=True):
+class LivenessConfig(StrictStruct, frozen=True):
     """When a face counts as a picture of one. Scores are 0 (genuine) to 1 (attack); a lower limit is stricter."""
 
     mode: Literal["off", "passive", "challenge"] = "off"  # passive: watched; challenge: asked to move the head
@@ -140,7 +140,7 @@ class LivenessConfig(Table, frozen=True):
     ask_timeout_s: Positive = 6.0  # for each movement: to hear of it, make it, and look straight again
 
 
-class AccessConfig(Table, frozen=True):
+class AccessConfig(StrictStruct, frozen=True):
     """Which recognised people may pass; all others are denied."""
 
     allow: tuple[str, ...] | None = None  # person ids or shell-style patterns; None: all, or as the policy says
@@ -148,7 +148,7 @@ class AccessConfig(Table, frozen=True):
     trust_clock: bool = False  # true: the clock is right at the start without a time server, as it has a battery
 
 
-class LockoutConfig(Table, frozen=True):
+class LockoutConfig(StrictStruct, frozen=True):
     """What follows repeated failures of one visitor, or repeated presentation attacks on one name."""
 
     failures: Count = 5  # in a row, until the first pause; so many attacks on one name: show life twice
@@ -159,7 +159,7 @@ class LockoutConfig(Table, frozen=True):
     max_visitors: Count = 64  # most visitors remembered; the one unseen longest is forgotten first
 
 
-class SnapshotsConfig(Table, frozen=True):
+class SnapshotsConfig(StrictStruct, frozen=True):
     """Pictures of faces on `…/snapshot/<event id>`, beside their events. Nothing of them is stored on the door."""
 
     kinds: tuple[Literal["unknown", "denied", "door-open"], ...] = ()  # of which events; none: it is off
@@ -169,7 +169,7 @@ class SnapshotsConfig(Table, frozen=True):
     max_age_s: Positive = 60.0  # not sent by then: dropped, also by the broker (MQTT 5)
 
 
-class MqttConfig(Table, frozen=True):
+class MqttConfig(StrictStruct, frozen=True):
     """The broker. A file is given by its path, or as "credential:NAME" if systemd's LoadCredential= hands it over."""
 
     url: Annotated[str, Meta(pattern=r"^mqtts?://")] = "mqtt://localhost:1883"  # mqtts://: encrypted
@@ -186,7 +186,7 @@ class MqttConfig(Table, frozen=True):
     health_every_s: Positive = 10.0  # how often `…/health` is published
 
 
-class LockConfig(Table, frozen=True):
+class LockConfig(StrictStruct, frozen=True):
     """A relay on a pin of this board that opens the lock, also while the broker is away; then nothing is published on
     `…/open`. docs/wiring.md says what to connect.
     """
@@ -196,7 +196,7 @@ class LockConfig(Table, frozen=True):
     pulse_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0  # unlocked for this long; another opening restarts the time
 
 
-class HomeAssistantConfig(Table, frozen=True):
+class HomeAssistantConfig(StrictStruct, frozen=True):
     """Lets Home Assistant find this door by itself, by MQTT device discovery: docs/home-assistant.md. Without the table
     nothing is said to it. To take the door away again, turn it off and start the door once before removing the table.
     """
@@ -207,14 +207,14 @@ class HomeAssistantConfig(Table, frozen=True):
     birth_topic: TopicName = "homeassistant/status"  # where Home Assistant says that it has started
 
 
-class MetricsConfig(Table, frozen=True):
+class MetricsConfig(StrictStruct, frozen=True):
     """Metrics for Prometheus at http://…/metrics, unencrypted, for all who reach that address. They name nobody."""
 
     listen: str = "127.0.0.1"  # an IP address of this board; "0.0.0.0" or "::": all of them
     port: Annotated[int, Meta(ge=1, le=65535)] = 9450  # TCP port
 
 
-class OutboxConfig(Table, frozen=True):
+class OutboxConfig(StrictStruct, frozen=True):
     """The store of events that the broker has not acknowledged yet."""
 
     max_events: Count = 100_000  # beyond this the oldest are dropped, counted and announced
@@ -223,7 +223,7 @@ class OutboxConfig(Table, frozen=True):
     keep_days: Positive = 30.0  # but none longer than this after it happened, once the clock is set
 
 
-class ReleaseConfig(Table, frozen=True):
+class ReleaseConfig(StrictStruct, frozen=True):
     """Signed releases of gallery, access rules and models; with this table the door takes them from nowhere else."""
 
     source: Annotated[str, Meta(min_length=1)] = "mqtt"  # "mqtt", a folder such as a USB stick, or http(s)://
@@ -231,7 +231,7 @@ class ReleaseConfig(Table, frozen=True):
     max_mb: Annotated[int, Meta(ge=1, le=4096)] = 128  # a release larger than this many MiB is refused
 
 
-class DoorConfig(Table, frozen=True):
+class DoorConfig(StrictStruct, frozen=True):
     """The whole of door.toml."""
 
     site: Slug  # shared by all doors of a building: letters, digits, ".", "_" and "-"
@@ -268,8 +268,8 @@ def read_config(path: Path) -> DoorConfig:
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such file; write one with  edge setup --out {path}")
-    tables = read_tables(path)
+    tables = load_toml(path)
     try:
-        return checked(tables, DoorConfig)
+        return convert(tables, DoorConfig)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -33,11 +33,11 @@ class BrokerError(ThresholdError, ConnectionError):
     """The MQTT broker cannot be reached or has gone."""
 
 
-class BrokerRefused(BrokerError):
+class BrokerRefusedError(BrokerError):
     """The broker answers and does not want us: login, rights or identity. Trying again soon is useless."""
 
 
-class CameraLost(ThresholdError, OSError):
+class CameraLostError(ThresholdError, OSError):
     """A camera that worked has stopped giving frames."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.core.errors import InputError
 
 
-def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace `path` durably: a reader sees the old content or all of the new one, also after a power cut.
 
     Args:
@@ -79,7 +79,7 @@ def make_private_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_homeless(path: Path) -> None:
+def require_parent_dir(path: Path) -> None:
     """Find out before long work, not after it, that there is no folder to write its result into.
 
     Raises:

@@ -15,8 +15,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+BgrImage = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +29,9 @@ class Frame:
         t_ns: monotonic capture time, or clip time in a replay.
     """
 
-    pixels: Pixels
+    pixels: BgrImage
     seq: int
-    t_ns: int
+    captured_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Face:
     """
 
     box: Box
-    keypoints_px: Floats
+    keypoints_px: FloatArray
     score: float
 
 
@@ -118,8 +118,8 @@ class Landmarks:
         presence: 0..1, the model's belief that there is a face at all.
     """
 
-    points_px: Floats
-    five_px: Floats
+    points_px: FloatArray
+    five_px: FloatArray
     presence: float
 
 
@@ -140,7 +140,7 @@ class Quality:
             more is covered, smeared, dark or glaring; 0 where it was not measured.
     """
 
-    value: float
+    weight: float
     size_px: float
     yaw_deg: float
     pitch_deg: float
@@ -149,7 +149,7 @@ class Quality:
     refusal: str = ""
     brightness: float = 0.0
     glare: float = 0.0
-    strength: float = 0.0
+    embedding_norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +162,7 @@ class Sample:
         landmarks: the mesh, or None when the face was refused before it was looked for.
     """
 
-    embedding: Floats | None
+    embedding: FloatArray | None
     quality: Quality
     landmarks: Landmarks | None
 
@@ -192,7 +192,7 @@ class Match:
     runner_up_sq: float
 
 
-class Finding(StrEnum):
+class Identification(StrEnum):
     """What the evidence of a track says so far."""
 
     RECOGNISED = "recognised"
@@ -216,17 +216,17 @@ class Verdict:
         t_ns: when it fell.
     """
 
-    finding: Finding
+    finding: Identification
     track: Track
     match: Match
-    embedding: Floats
+    embedding: FloatArray
     samples: int
     quality: float
     reason: str
-    t_ns: int
+    decided_ns: int
 
 
-class Kind(StrEnum):
+class AccessOutcome(StrEnum):
     """The three answers a door gives."""
 
     DOOR_OPEN = "door-open"
@@ -234,7 +234,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Proof(StrEnum):
+class LivenessMode(StrEnum):
     """What has to be shown of being alive before a door opens, the strictest last."""
 
     OFF = "off"
@@ -242,12 +242,12 @@ class Proof(StrEnum):
     CHALLENGE = "challenge"
 
 
-def strictest(proofs: Iterable[Proof]) -> Proof:
+def strictest_mode(proofs: Iterable[LivenessMode]) -> LivenessMode:
     """The strictest of them; OFF if there are none."""
-    return max(proofs, key=list(Proof).index, default=Proof.OFF)
+    return max(proofs, key=list(LivenessMode).index, default=LivenessMode.OFF)
 
 
-class Ask(StrEnum):
+class ChallengeMovement(StrEnum):
     """What a challenge can ask of a visitor; left and right are the visitor's own."""
 
     TURN_LEFT = "turn-left"
@@ -264,7 +264,7 @@ class ChallengeState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ChallengePrompt:
     """What a visitor is to be told.
 
     Attributes:
@@ -278,10 +278,10 @@ class Prompt:
         expires_ns: by when the movement has to be made; at the end as `t_ns`.
     """
 
-    number: int
+    challenge_id: int
     track: int
     state: ChallengeState
-    ask: Ask | None
+    movement: ChallengeMovement | None
     step: int
     steps: int
     reason: str
@@ -290,7 +290,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class LivenessResult:
     """What a visitor has shown of being alive.
 
     Attributes:
@@ -318,10 +318,10 @@ class Decision:
         shown: what was shown; None where nothing was asked for.
     """
 
-    kind: Kind
+    kind: AccessOutcome
     rule: str
     verdict: Verdict
     t_ns: int
     reason: str = ""
-    proof: Proof = Proof.OFF
-    shown: Shown | None = None
+    required_liveness: LivenessMode = LivenessMode.OFF
+    liveness: LivenessResult | None = None

@@ -16,7 +16,7 @@ _KEPT = 512  # latest runs of each stage
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class StageTiming:
     """What one stage took over its latest runs."""
 
     runs: int
@@ -24,7 +24,7 @@ class Timing:
     p95_ms: float
 
 
-class Stopwatch:
+class TimingRecorder:
     """A `Meter` that keeps the latest times of every stage.
 
     Args:
@@ -50,9 +50,9 @@ class Stopwatch:
 
         return timed
 
-    def timings(self) -> dict[str, Timing]:
+    def timings(self) -> dict[str, StageTiming]:
         """Median and 95th percentile of every stage that ran since the last `clear`."""
-        return {stage: timing(laps) for stage, laps in self.laps_ns.items() if laps}
+        return {stage: summarize(laps) for stage, laps in self.laps_ns.items() if laps}
 
     def clear(self) -> None:
         """Forget all laps."""
@@ -60,7 +60,7 @@ class Stopwatch:
             laps.clear()
 
 
-def timing(laps_ns: deque[int] | list[int]) -> Timing:
+def summarize(laps_ns: deque[int] | list[int]) -> StageTiming:
     """Median and 95th percentile, milliseconds to a microsecond, of at least one lap."""
     median, p95 = np.percentile(np.asarray(laps_ns), [50, 95]) / 1e6
-    return Timing(len(laps_ns), round(float(median), 3), round(float(p95), 3))
+    return StageTiming(len(laps_ns), round(float(median), 3), round(float(p95), 3))

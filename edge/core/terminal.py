@@ -9,7 +9,7 @@ MOST_TEXT = 500  # characters of one field; a longer one says nothing more to a 
 _UNIT = struct.Struct(">H")
 
 
-def printable(text: str, most: int | None = MOST_TEXT) -> str:
+def escape_untrusted(text: str, most: int | None = MOST_TEXT) -> str:
     r"""One line that a terminal only displays: control and bidirectional characters are escaped as \uXXXX.
 
     Args:
@@ -25,7 +25,7 @@ class PrintableFormatter(logging.Formatter):
     """Log lines whose message is `printable`; a traceback after it keeps its line breaks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return printable(super().formatMessage(record), None)
+        return escape_untrusted(super().formatMessage(record), None)
 
 
 def _escaped(character: str) -> str:

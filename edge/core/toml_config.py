@@ -15,11 +15,11 @@ from edge.core.validation_messages import explain
 T = TypeVar("T")
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StrictStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every table in a TOML file."""
 
 
-def read_tables(path: Path) -> dict[str, Any]:
+def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
@@ -32,14 +32,14 @@ def read_tables(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
     try:
-        return tomllib.loads(text, parse_float=_finite)
+        return tomllib.loads(text, parse_float=_parse_finite_float)
     except ValueError as error:  # besides TOMLDecodeError, for a number of thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
 
 
-def _finite(text: str) -> float:
+def _parse_finite_float(text: str) -> float:
     """No infinite number; what has a range refuses nan by itself, and says where it stands."""
     value = float(text)
     if math.isinf(value):
@@ -47,7 +47,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def checked(value: object, kind: type[T], place: str = "") -> T:
+def convert(value: object, kind: type[T], place: str = "") -> T:
     """Check a value read from TOML, and give it its type.
 
     Args:

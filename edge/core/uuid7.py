@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 
 RANDOM_BYTES = 10
-TAIL_BITS = 74  # rand_a (12) and rand_b (62), read as one number
+RANDOM_TAIL_BITS = 74  # rand_a (12) and rand_b (62), read as one number
 
 
 def uuid7(unix_ms: int, tail: int) -> uuid.UUID:
@@ -21,7 +21,7 @@ def uuid7(unix_ms: int, tail: int) -> uuid.UUID:
     Raises:
         ValueError: a part does not fit.
     """
-    if not 0 <= unix_ms < 1 << 48 or not 0 <= tail < 1 << TAIL_BITS:
+    if not 0 <= unix_ms < 1 << 48 or not 0 <= tail < 1 << RANDOM_TAIL_BITS:
         raise ValueError(f"a UUIDv7 holds 48 bits of time and 74 others, not {unix_ms} and {tail}")
     rand_a, rand_b = tail >> 62, tail & ((1 << 62) - 1)
     return uuid.UUID(int=unix_ms << 80 | 7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
@@ -44,12 +44,12 @@ class Uuid7Source:
         """The next id, in its usual 36 characters; `unix_ms` is the wall clock in milliseconds since 1970 UTC."""
         with self._lock:
             if unix_ms > self._last_ms:
-                self._last_ms, self._tail = unix_ms, self._fresh_tail()
+                self._last_ms, self._tail = unix_ms, self._new_tail()
             else:
                 self._tail += 1 + int.from_bytes(self._random(4), "big")
-                if self._tail >> TAIL_BITS:
-                    self._last_ms, self._tail = self._last_ms + 1, self._fresh_tail()
+                if self._tail >> RANDOM_TAIL_BITS:
+                    self._last_ms, self._tail = self._last_ms + 1, self._new_tail()
             return str(uuid7(self._last_ms, self._tail))
 
-    def _fresh_tail(self) -> int:
-        return int.from_bytes(self._random(RANDOM_BYTES), "big") & ((1 << TAIL_BITS) - 1)
+    def _new_tail(self) -> int:
+        return int.from_bytes(self._random(RANDOM_BYTES), "big") & ((1 << RANDOM_TAIL_BITS) - 1)

@@ -24,7 +24,7 @@ _HOST = re.compile(r"[a-z0-9][a-z0-9.-]*(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 _MQTT = "^mqtts?://"
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """A hint for a name that does not exist: the nearest that does, else `otherwise`, or all of them."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
@@ -51,7 +51,7 @@ def explain(error: msgspec.ValidationError, kind: Any, value: object, place: str
     if unknown := _UNKNOWN.search(what):
         key = unknown.group(1)
         known = [field.encode_name for each in _plain(wanted) for field in getattr(each, "fields", ())]
-        return f"{_table(where)}: unknown key '{key}'; {nearest(key, known)}"
+        return f"{_table(where)}: unknown key '{key}'; {did_you_mean(key, known)}"
     told = _told(wanted, given) if found else ""
     if not told:
         return f"{where or 'top level'}: {what[:1].lower()}{what[1:]}".replace("`", "")

@@ -22,7 +22,7 @@ _DOOR = Topics("demo", "front")
 _PATIENCE_S = 120.0  # a slow machine takes longer than the clip
 
 
-def show(broker: str | None) -> Iterator[Message]:
+def run_demo(broker: str | None) -> Iterator[Message]:
     """Yield the door's events as a subscriber receives them, until the clip has ended.
 
     Args:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge.access.model import Rules
+from edge.access.model import AccessRules
 from edge.access.policy import Policy
-from edge.access.policy_file import rules_of
+from edge.access.policy_file import load_configured_rules
 from edge.core.config import DoorConfig
 from edge.core.counted import counted
 from edge.core.errors import ThresholdError
-from edge.diagnostics.result import Finding, bad, doubtful, good
-from edge.runtime.bundle import Kit
+from edge.diagnostics.result import CheckResult, fail, ok, warn
+from edge.runtime.bundle import RuntimeBundle
 
 _NAMED = 3  # rules, or people, listed by name
 _EXAMPLE = "correct the rules; systemd/policy.toml is an example"
 
 
-def access_findings(config: DoorConfig, kit: Kit | None, release: str) -> Iterator[Finding]:
+def access_findings(config: DoorConfig, kit: RuntimeBundle | None, release: str) -> Iterator[CheckResult]:
     """Whether anybody may pass, and whether every rule names somebody.
 
     Args:
@@ -26,38 +26,38 @@ def access_findings(config: DoorConfig, kit: Kit | None, release: str) -> Iterat
         release: the release that brought the rules, "" if they are those of door.toml.
     """
     if kit is None and config.release:
-        yield doubtful("access", "unknown: neither release nor gallery can be loaded", "correct the errors above first")
+        yield warn("access", "unknown: neither release nor gallery can be loaded", "correct the errors above first")
         return
     try:
-        rules = kit.rules if kit else rules_of(config.access)
+        rules = kit.rules if kit else load_configured_rules(config.access)
     except ThresholdError as error:
-        yield bad("access", str(error), _EXAMPLE)
+        yield fail("access", str(error), _EXAMPLE)
         return
     where, remedy = _origin(config, release)
     allow = rules.door(config.door).allow
     if not allow:
-        yield bad("access", f"{where}: lets nobody through door '{config.door}'", remedy)
+        yield fail("access", f"{where}: lets nobody through door '{config.door}'", remedy)
         return
     detail = f"{where}: door '{config.door}', {counted(len(allow), 'rule')}"
     people = [person.id for person in kit.gallery.people] if kit else []
     if not people:
-        yield good("access", detail)
+        yield ok("access", detail)
         return
     policy = Policy(rules, config.door)
     passing = sum(policy.names(person) for person in people)
     if not passing:
-        yield bad("access", f"{where}: nobody in the gallery may pass at door '{config.door}'", remedy)
+        yield fail("access", f"{where}: nobody in the gallery may pass at door '{config.door}'", remedy)
         return
     detail += f", {counted(passing, 'person', 'people')} of {len(people)} may pass"
     idle = [rule for rule, count in policy.reach(people).items() if not count]
     if idle:
         listed = ", ".join(idle[:_NAMED]) + (", …" if len(idle) > _NAMED else "")
-        yield doubtful("access", f"{detail}; these name nobody in the gallery: {listed}", remedy)
+        yield warn("access", f"{detail}; these name nobody in the gallery: {listed}", remedy)
     else:
-        yield good("access", detail)
+        yield ok("access", detail)
 
 
-def timed_rules(rules: Rules, door: str) -> str:
+def timed_rules(rules: AccessRules, door: str) -> str:
     """Which rules at a door let nobody in while the clock is not set, for people; "" if none does."""
     allow = rules.door(door).allow
     timed = [rule for rule in allow if rule.schedule is not None]

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.core.config import CameraConfig
 from edge.core.errors import CameraError
-from edge.core.records import Floats, Frame
+from edge.core.records import FloatArray, Frame
 from edge.vision.camera import open_camera
 
 _LOOK_NS = 2_500_000_000  # cameras take about a second to find their exposure
@@ -23,7 +23,7 @@ _LAPLACIAN_GAIN = 20.0  # of white noise's variance, by the kernel 0 1 0 / 1 -4 
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CameraSample:
     """What was seen.
 
     Attributes:
@@ -44,7 +44,7 @@ class View:
         return f"{width}x{height} px"
 
 
-def view(config: CameraConfig) -> View:
+def sample_camera(config: CameraConfig) -> CameraSample:
     """Look through a camera for two and a half seconds, or through the first frames of a recording.
 
     Raises:
@@ -55,8 +55,8 @@ def view(config: CameraConfig) -> View:
     first: Frame | None = None
     with open_camera(config) as camera:
         for frame in camera:
-            times_ns.append(frame.t_ns)
-            looked_ns = frame.t_ns - times_ns[0]
+            times_ns.append(frame.captured_ns)
+            looked_ns = frame.captured_ns - times_ns[0]
             first = first or _copy(frame)
             if camera.recorded or looked_ns >= _SETTLE_NS:
                 kept.add(frame)
@@ -67,11 +67,11 @@ def view(config: CameraConfig) -> View:
         span_ns = times_ns[-1] - times_ns[0]
         count = len(times_ns) - 1 + camera.dropped
         fps = 0.0 if camera.recorded or not span_ns else count * 1e9 / span_ns
-        return View(camera.name, camera.recorded, fps, tuple(kept.frames) or (first,))
+        return CameraSample(camera.name, camera.recorded, fps, tuple(kept.frames) or (first,))
 
 
 def _copy(frame: Frame) -> Frame:
-    return Frame(frame.pixels.copy(), frame.seq, frame.t_ns)
+    return Frame(frame.pixels.copy(), frame.seq, frame.captured_ns)
 
 
 class _Sampler:
@@ -104,14 +104,14 @@ def sharpness(frames: tuple[Frame, ...]) -> float:
     return max(found - _LAPLACIAN_GAIN * noise_sq, 0.0)
 
 
-def _least(difference: Floats) -> float:
+def _least(difference: FloatArray) -> float:
     """Mean square of a difference in its quietest blocks."""
     height, width = difference.shape
     blocks = cv2.resize(difference**2, (width // _BLOCK_PX, max(1, height // _BLOCK_PX)), interpolation=cv2.INTER_AREA)
     return float(np.percentile(blocks, 5))
 
 
-def _small(frame: Frame) -> Floats:
+def _small(frame: Frame) -> FloatArray:
     height, width = frame.pixels.shape[:2]
     grey = cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     size = (_DETAIL_WIDTH_PX, max(1, round(height * _DETAIL_WIDTH_PX / width)))

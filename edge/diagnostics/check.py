@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from edge.access.model import Rules
-from edge.access.policy_file import rules_of
+from edge.access.model import AccessRules
+from edge.access.policy_file import load_configured_rules
 from edge.core.config import DoorConfig, read_config
-from edge.core.errors import BrokerError, BrokerRefused, ConfigError, ThresholdError
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError, ThresholdError
 from edge.diagnostics.access_checks import access_findings
-from edge.diagnostics.camera_probe import View, view
+from edge.diagnostics.camera_probe import CameraSample, sample_camera
 from edge.diagnostics.config_checks import (
     laxity_findings,
     lock_finding,
@@ -23,11 +23,11 @@ from edge.diagnostics.config_checks import (
 from edge.diagnostics.host_checks import board_findings, clock_finding, privacy_finding, state_finding
 from edge.diagnostics.image_checks import face_finding, view_findings
 from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
-from edge.diagnostics.result import Finding, asked, bad, good
-from edge.runtime.bundle import Kit
+from edge.diagnostics.result import CheckResult, ask, fail, ok
+from edge.runtime.bundle import RuntimeBundle
 from edge.updates.manager import kit_in_force
 from edge.vision.camera_source import SourceKind, source_of
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.face_sampler import VisionStages, load_vision
 
 _CAMERA = {
     SourceKind.PICAMERA: "install what is missing, check the cable; a running door has it: sudo systemctl stop edge",
@@ -37,13 +37,13 @@ _CAMERA = {
 }
 _BROKER = {
     ConfigError: "correct [mqtt] in door.toml; docs/configuration.md lists its keys",
-    BrokerRefused: "correct username, password_file or certificate in [mqtt], or let this door in at the broker "
+    BrokerRefusedError: "correct username, password_file or certificate in [mqtt], or let this door in at the broker "
     "(mosquitto_passwd, acl_file)",
     BrokerError: "start the broker (sudo apt install mosquitto), or set [mqtt] url to yours; events are kept",
 }
 
 
-def check(path: Path) -> Iterator[Finding]:
+def check(path: Path) -> Iterator[CheckResult]:
     """Look at everything, each as it is asked for; never raises for what it finds.
 
     Args:
@@ -55,17 +55,17 @@ def check(path: Path) -> Iterator[Finding]:
         remedy = (
             "edge setup writes one" if not path.exists() else "correct the file; docs/configuration.md lists every key"
         )
-        yield bad("config", str(error), remedy)
+        yield fail("config", str(error), remedy)
         return
-    yield good("config", f"{path}: door {config.site}/{config.door}")
+    yield ok("config", f"{path}: door {config.site}/{config.door}")
     yield from board_findings(config)
     yield state_finding(config)
     yield privacy_finding(config, path)
-    seen: View | None = None
+    seen: CameraSample | None = None
     try:
-        seen = view(config.camera)
+        seen = sample_camera(config.camera)
     except ThresholdError as error:
-        yield bad("camera", str(error), _CAMERA[source_of(config.camera.source).kind])
+        yield fail("camera", str(error), _CAMERA[source_of(config.camera.source).kind])
     else:
         yield from view_findings(config, seen)
     vision = yield from _recognition(config, seen)
@@ -77,28 +77,28 @@ def check(path: Path) -> Iterator[Finding]:
     yield _broker(config)
     yield from certificate_findings(config)
     if lock := config.lock:
-        yield asked("lock", lambda: lock_finding(lock), "see docs/wiring.md")
+        yield ask("lock", lambda: lock_finding(lock), "see docs/wiring.md")
     if metrics := config.metrics:
-        yield asked("metrics", lambda: metrics_finding(metrics, config.site), "see [metrics] in docs/configuration.md")
+        yield ask("metrics", lambda: metrics_finding(metrics, config.site), "see [metrics] in docs/configuration.md")
     if config.snapshots.kinds:
         yield snapshots_finding(config)
     yield from settings_findings(config)
 
 
-def _broker(config: DoorConfig) -> Finding:
+def _broker(config: DoorConfig) -> CheckResult:
     try:
         return broker_finding(config.mqtt)
     except (ConfigError, BrokerError) as error:
         remedy = next(remedy for kind, remedy in _BROKER.items() if isinstance(error, kind))
-        return bad("broker", str(error), remedy)
+        return fail("broker", str(error), remedy)
 
 
-def _recognition(config: DoorConfig, seen: View | None) -> Generator[Finding, None, Vision | None]:
+def _recognition(config: DoorConfig, seen: CameraSample | None) -> Generator[CheckResult, None, VisionStages | None]:
     """Returns the models, unless they cannot be loaded."""
     try:
-        vision: Vision = load_vision(config.models, config.detector, config.quality)
+        vision: VisionStages = load_vision(config.models, config.detector, config.quality)
     except ThresholdError as error:
-        yield bad("models", str(error), "do as it says, or reinstall threshold-edge")
+        yield fail("models", str(error), "do as it says, or reinstall threshold-edge")
         return None
     yield from model_findings(config, vision)
     if seen is not None:
@@ -107,7 +107,7 @@ def _recognition(config: DoorConfig, seen: View | None) -> Generator[Finding, No
     return vision
 
 
-def _kit(config: DoorConfig, vision: Vision | None) -> tuple[Kit | None, str]:
+def _kit(config: DoorConfig, vision: VisionStages | None) -> tuple[RuntimeBundle | None, str]:
     """What the door runs; None if it does not load, which another finding reports."""
     if vision is not None:
         with contextlib.suppress(ThresholdError):
@@ -115,7 +115,7 @@ def _kit(config: DoorConfig, vision: Vision | None) -> tuple[Kit | None, str]:
     return None, ""
 
 
-def _rules(config: DoorConfig) -> Rules | None:
+def _rules(config: DoorConfig) -> AccessRules | None:
     with contextlib.suppress(ThresholdError):
-        return rules_of(config.access)
+        return load_configured_rules(config.access)
     return None

@@ -9,23 +9,25 @@ from pathlib import Path
 
 from edge.core.config import DoorConfig, LockConfig
 from edge.core.counted import counted
-from edge.diagnostics.result import Finding, asked, bad, doubtful, good
+from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery import load_gallery
 from edge.recognition.threshold_limits import lax_settings
 from edge.runtime.bundle import lax_thresholds
-from edge.runtime.hardening import faces_in_the_clear
-from edge.runtime.lock import claim
-from edge.updates.manager import describe, ends
+from edge.runtime.hardening import unencrypted_galleries
+from edge.runtime.lock import open_relay
+from edge.updates.manager import describe_status, release_expiry
 from edge.vision.camera import is_recorded
-from edge.vision.face_sampler import Vision
-from edge.vision.manifest import Operating
+from edge.vision.face_sampler import VisionStages
+from edge.vision.manifest import OperatingPoint
 
 _RUNS = 5  # of each model; the fastest counts
-_SOON = {"root": timedelta(days=30)}  # others are renewed by every publication
+_EXPIRY_WARNING_DAYS = {"root": timedelta(days=30)}  # others are renewed by every publication
 _SOON_ELSE = timedelta(days=3)
-_PULLED_UP = range(9)  # pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31)
-_HURRIED_S = 3.0
+_PULL_UP_PINS = range(
+    9
+)  # pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31)
+_MIN_CHALLENGE_S = 3.0
 _STALE_S = 10.0  # somebody else may stand there by then
 _EEPROM_OR_I2C = range(4)
 _CALIBRATE = "set them by tools/calibrate.py"
@@ -33,11 +35,11 @@ _PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
 
 
 def model_findings(
-    config: DoorConfig, vision: Vision, now_s: Callable[[], float] = time.perf_counter
-) -> Iterator[Finding]:
+    config: DoorConfig, vision: VisionStages, now_s: Callable[[], float] = time.perf_counter
+) -> Iterator[CheckResult]:
     """Which models, on what, and whether they keep up with the camera, by a clock of seconds."""
     models = vision.models
-    yield good("models", ", ".join(model.contract.file for model in models))
+    yield ok("models", ", ".join(model.contract.file for model in models))
     name, delegate = models[0].runtime, config.models.delegate
     parts = [model.delegated for model in models]
     spent_ms = 0.0
@@ -50,48 +52,48 @@ def model_findings(
         spent_ms += best_s * 1000
     detail = f"{name}, {config.models.threads} threads; all models once: {spent_ms:.0f} ms"
     if delegate == "edgetpu":
-        yield good("runtime", f"{detail}, on the Edge TPU")
+        yield ok("runtime", f"{detail}, on the Edge TPU")
     elif 0 in parts:
         slow = ", ".join(model.contract.file for model, count in zip(models, parts, strict=True) if count == 0)
         remedy = 'pip install --upgrade ai-edge-litert, and set [models] runtime to it or to "auto"'
-        yield doubtful("runtime", f"{detail}, without XNNPACK for {slow}: several times as slow", remedy)
+        yield warn("runtime", f"{detail}, without XNNPACK for {slow}: several times as slow", remedy)
     elif spent_ms > 1000 / config.camera.fps:
         remedy = 'set [models] detector = "near" if visitors come within 2 m, more threads, or fewer frames'
-        yield doubtful("runtime", f"{detail}, longer than a frame at {config.camera.fps:g} a second", remedy)
+        yield warn("runtime", f"{detail}, longer than a frame at {config.camera.fps:g} a second", remedy)
     else:
-        yield good("runtime", detail + (", XNNPACK" if None not in parts else ""))
+        yield ok("runtime", detail + (", XNNPACK" if None not in parts else ""))
 
 
-def people_findings(config: DoorConfig, vision: Vision) -> Iterator[Finding]:
+def people_findings(config: DoorConfig, vision: VisionStages) -> Iterator[CheckResult]:
     """Whom the door knows: a gallery, or signed releases and how long they are trusted."""
     if config.release is None:
-        yield asked("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
+        yield ask("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
         return
     remedy = "edge trust ROOT.json, then  tools/sync.py publish  on the desktop"
-    yield asked("release", lambda: _release(config, vision), remedy)
-    yield asked("trust", lambda: trust_finding(config, datetime.now(UTC)), "edge trust ROOT.json --config door.toml")
+    yield ask("release", lambda: _release(config, vision), remedy)
+    yield ask("trust", lambda: trust_finding(config, datetime.now(UTC)), "edge trust ROOT.json --config door.toml")
 
 
-def _gallery(config: DoorConfig, vision: Vision) -> Finding:
+def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
     embedder, key = vision.reader.embedder, read_key(config.gallery_key)
     gallery = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension)
     info, lax = gallery.info, lax_thresholds(gallery, embedder)
     sealed = ", sealed" if config.gallery_key else ""
     if not info.people:
-        return bad("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
+        return fail("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
     if lax:
-        return doubtful("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
-    return good(
+        return warn("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
+    return ok(
         "gallery", f"{config.gallery}: {counted(info.people, 'person', 'people')}, version {info.version[:12]}{sealed}"
     )
 
 
-def _release(config: DoorConfig, vision: Vision) -> Finding:
-    detail, lax = describe(config, vision)
-    return doubtful("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish it") if lax else good("release", detail)
+def _release(config: DoorConfig, vision: VisionStages) -> CheckResult:
+    detail, lax = describe_status(config, vision)
+    return warn("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish it") if lax else ok("release", detail)
 
 
-def trust_finding(config: DoorConfig, now: datetime) -> Finding:
+def trust_finding(config: DoorConfig, now: datetime) -> CheckResult:
     """How long what the door trusts is good for.
 
     Args:
@@ -101,35 +103,35 @@ def trust_finding(config: DoorConfig, now: datetime) -> Finding:
     Raises:
         ReleaseError: no root is trusted, or the metadata is damaged.
     """
-    left = sorted((moment - now, role) for role, moment in ends(config).items())
+    left = sorted((moment - now, role) for role, moment in release_expiry(config).items())
     for days, role in left:
         remedy = "renew it by  tools/sync.py rotate" if role == "root" else _PUBLISH
         if days < timedelta():
-            return bad("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
-        if days < _SOON.get(role, _SOON_ELSE):
-            return doubtful("trust", f"{role} metadata expires in {days.days} days", remedy)
+            return fail("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
+        if days < _EXPIRY_WARNING_DAYS.get(role, _SOON_ELSE):
+            return warn("trust", f"{role} metadata expires in {days.days} days", remedy)
     days, role = left[0]
-    return good("trust", f"the first to expire is {role}, in {days.days} days")
+    return ok("trust", f"the first to expire is {role}, in {days.days} days")
 
 
-def lock_finding(lock: LockConfig) -> Finding:
+def lock_finding(lock: LockConfig) -> CheckResult:
     """Whether the pin can be had, and what it does while the board starts. It is told to lock, and let go of.
 
     Raises:
         ConfigError, LockError: it cannot be had.
     """
-    claim(lock).close()
+    open_relay(lock).close()
     detail = f"pin {lock.pin}: locks, {lock.pulse_s:g} s to open"
     if lock.pin in _EEPROM_OR_I2C:
         remedy = "take another, such as 17"
-        return doubtful("lock", f"{detail}; the board itself uses this pin (EEPROM, I2C)", remedy)
-    if (lock.pin in _PULLED_UP) is lock.active_high:
+        return warn("lock", f"{detail}; the board itself uses this pin (EEPROM, I2C)", remedy)
+    if (lock.pin in _PULL_UP_PINS) is lock.active_high:
         remedy = "take a pin from 9 on" if lock.active_high else "take a pin from 4 to 8, or a relay with active_high"
-        return doubtful("lock", f"{detail}; the relay may close while the board starts", remedy)
-    return good("lock", detail)
+        return warn("lock", f"{detail}; the relay may close while the board starts", remedy)
+    return ok("lock", detail)
 
 
-def laxity_findings(config: DoorConfig, impostors: Sequence[Operating]) -> Iterator[Finding]:
+def laxity_findings(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
     """Settings of [verdict] with which the door may open to anybody.
 
     Args:
@@ -138,31 +140,31 @@ def laxity_findings(config: DoorConfig, impostors: Sequence[Operating]) -> Itera
     """
     remedy = "take it out of [verdict], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
     for lax in lax_settings(config.verdict, impostors):
-        yield (bad if lax.open else doubtful)("verdict", f"[verdict] {lax.detail}", remedy)
+        yield (fail if lax.open else warn)("verdict", f"[verdict] {lax.detail}", remedy)
 
 
-def settings_findings(config: DoorConfig) -> Iterator[Finding]:
+def settings_findings(config: DoorConfig) -> Iterator[CheckResult]:
     """What each may be and does not go together."""
-    odd = list(_odd(config))
-    yield from odd or [good("settings", "no conflicting settings")]
+    odd = list(_suspicious_settings(config))
+    yield from odd or [ok("settings", "no conflicting settings")]
 
 
-def _odd(config: DoorConfig) -> Iterator[Finding]:
+def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
     if config.lock and config.liveness.mode == "off" and not config.access.policy:  # whose rules may ask for it
-        yield doubtful("settings", "a photo held before the camera opens this lock", 'set [liveness] mode = "passive"')
+        yield warn("settings", "a photo held before the camera opens this lock", 'set [liveness] mode = "passive"')
     if config.lock and is_recorded(config.camera.source):
-        yield bad("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
-    if config.liveness.mode == "challenge" and config.liveness.ask_timeout_s < _HURRIED_S:
+        yield fail("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
+    if config.liveness.mode == "challenge" and config.liveness.ask_timeout_s < _MIN_CHALLENGE_S:
         detail = f"[liveness] ask_timeout_s: {config.liveness.ask_timeout_s:g} s to hear what is asked, and to do it"
-        yield doubtful("settings", detail, "give 4 s or more; slow and old people need them")
+        yield warn("settings", detail, "give 4 s or more; slow and old people need them")
     if config.mqtt.open_max_age_s > _STALE_S:
         detail = f"[mqtt] open_max_age_s: a door may open {config.mqtt.open_max_age_s:g} s after the face was seen"
-        yield doubtful("settings", detail, "3 s, the default, is enough on any network that works")
+        yield warn("settings", detail, "3 s, the default, is enough on any network that works")
 
 
-def snapshots_finding(config: DoorConfig) -> Finding:
+def snapshots_finding(config: DoorConfig) -> CheckResult:
     """Where pictures of faces go."""
-    clear = faces_in_the_clear(config)
+    clear = unencrypted_galleries(config)
     if clear:
-        return bad("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")
-    return good("snapshots", f"faces go to {config.mqtt.url}, of {', '.join(config.snapshots.kinds)}")
+        return fail("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")
+    return ok("snapshots", f"faces go to {config.mqtt.url}, of {', '.join(config.snapshots.kinds)}")

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.access.model import Rules
+from edge.access.model import AccessRules
 from edge.core.config import DoorConfig
 from edge.diagnostics.access_checks import timed_rules
-from edge.diagnostics.result import Finding, bad, doubtful, good
-from edge.runtime.hardening import exposed
+from edge.diagnostics.result import CheckResult, fail, ok, warn
+from edge.runtime.hardening import world_accessible_paths
 from edge.runtime.host import clock_synced
 from edge.vision.camera_source import source_of
 
@@ -19,7 +19,7 @@ from edge.vision.camera_source import source_of
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _SINCE_START = 16
 _SUPPLY = "take the power supply made for this board (5 V 3 A; a Pi 5: 5 A), a short thick cable, no hub"
-_COOL = "give it a heat sink, a fan or air; a Pi slows down from 80 degrees on"
+_MAX_CPU_C = "give it a heat sink, a fan or air; a Pi slows down from 80 degrees on"
 _HOT_C, _WARM_C = 80.0, 70.0
 _NEEDED_MB, _COMFORTABLE_MB = 150, 300  # `edge run` takes 125 MB with 10,000 people (edge bench --only run)
 _FULL_MB, _LITTLE_MB = 20, 200  # the event store at its largest takes about 100 MB
@@ -28,7 +28,9 @@ _FEW_INODES = 1000
 _WORN_TENTHS, _SPARE_LOW = 9, 2
 
 
-def board_findings(config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Iterator[Finding]:
+def board_findings(
+    config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")
+) -> Iterator[CheckResult]:
     """Look at the board.
 
     Args:
@@ -41,52 +43,52 @@ def board_findings(config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path =
     yield from _disk(Path(config.state_folder), sys)
 
 
-def _power(sys: Path) -> Finding:
+def _power(sys: Path) -> CheckResult:
     for path in sorted(sys.glob("devices/platform/soc*/*firmware/get_throttled")):
         flags = int(path.read_text().strip(), 16)
         before = flags >> _SINCE_START
         if flags & _UNDER_VOLTAGE:
-            return bad("power", "under-voltage now: the processor slows down, cameras drop out", _SUPPLY)
+            return fail("power", "under-voltage now: the processor slows down, cameras drop out", _SUPPLY)
         if flags & (_THROTTLED | _CAPPED | _SOFT_LIMIT):
-            return doubtful("power", "the processor is slowed down now, by heat", _COOL)
+            return warn("power", "the processor is slowed down now, by heat", _MAX_CPU_C)
         if before & _UNDER_VOLTAGE:
-            return doubtful("power", "under-voltage since the start of the board", _SUPPLY)
+            return warn("power", "under-voltage since the start of the board", _SUPPLY)
         if before & (_THROTTLED | _CAPPED | _SOFT_LIMIT):
-            return doubtful("power", "the processor was slowed down since the start, by heat", _COOL)
-        return good("power", "no under-voltage and no throttling since the start")
+            return warn("power", "the processor was slowed down since the start, by heat", _MAX_CPU_C)
+        return ok("power", "no under-voltage and no throttling since the start")
     for name in sorted(sys.glob("class/hwmon/hwmon*/name")):
         alarm = name.with_name("in0_lcrit_alarm")
         if name.read_text().strip() == "rpi_volt" and alarm.exists():
             if alarm.read_text().strip() != "0":
-                return bad("power", "under-voltage: the processor slows down, cameras drop out", _SUPPLY)
-            return good("power", "no under-voltage")
-    return good("power", "not available on this hardware")
+                return fail("power", "under-voltage: the processor slows down, cameras drop out", _SUPPLY)
+            return ok("power", "no under-voltage")
+    return ok("power", "not available on this hardware")
 
 
-def _temperature(sys: Path) -> Finding:
+def _temperature(sys: Path) -> CheckResult:
     try:
         degrees = int((sys / "class/thermal/thermal_zone0/temp").read_text()) / 1000
     except (OSError, ValueError):
-        return good("heat", "not available on this hardware")
+        return ok("heat", "not available on this hardware")
     if degrees >= _HOT_C:
-        return bad("heat", f"{degrees:.0f} degrees: the processor slows down", _COOL)
+        return fail("heat", f"{degrees:.0f} degrees: the processor slows down", _MAX_CPU_C)
     if degrees >= _WARM_C:
-        return doubtful("heat", f"{degrees:.0f} degrees, without having had much to do", _COOL)
-    return good("heat", f"{degrees:.0f} degrees")
+        return warn("heat", f"{degrees:.0f} degrees, without having had much to do", _MAX_CPU_C)
+    return ok("heat", f"{degrees:.0f} degrees")
 
 
-def _memory(proc: Path) -> Finding:
+def _memory(proc: Path) -> CheckResult:
     lines = (proc / "meminfo").read_text().splitlines()
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if ":" in line}
     free_mb = kilobytes["MemAvailable"] * 1024 / 1e6
     detail = f"{free_mb:.0f} MB free of {kilobytes['MemTotal'] * 1024 / 1e6:.0f}; a door takes about 130"
     remedy = "end other programs, boot without a desktop (sudo raspi-config), or take a board with 1 GB or more"
     if free_mb < _NEEDED_MB:
-        return bad("memory", detail, remedy)
-    return doubtful("memory", detail, remedy) if free_mb < _COMFORTABLE_MB else good("memory", detail)
+        return fail("memory", detail, remedy)
+    return warn("memory", detail, remedy) if free_mb < _COMFORTABLE_MB else ok("memory", detail)
 
 
-def _disk(folder: Path, sys: Path) -> Iterator[Finding]:
+def _disk(folder: Path, sys: Path) -> Iterator[CheckResult]:
     here = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     space = os.statvfs(here)
     free_mb = space.f_bavail * space.f_frsize / 1e6
@@ -94,21 +96,21 @@ def _disk(folder: Path, sys: Path) -> Iterator[Finding]:
     remedy = "make room: old files, logs (journalctl --vacuum-size=100M), or a larger card"
     few_inodes = space.f_files > 0 and space.f_favail < _FEW_INODES
     if space.f_flag & os.ST_RDONLY:
-        yield bad(
+        yield fail(
             "disk", f"{here} is read-only", "mount it for writing; a worn card makes itself read-only: replace it"
         )
     elif free_mb < _FULL_MB or few_inodes:
-        yield bad("disk", detail + (", no more files fit" if few_inodes else ""), remedy)
+        yield fail("disk", detail + (", no more files fit" if few_inodes else ""), remedy)
     elif free_mb < _LITTLE_MB:
-        yield doubtful("disk", detail, remedy)
+        yield warn("disk", detail, remedy)
     else:
-        yield good("disk", detail)
-    worn = _worn(here, sys)
+        yield ok("disk", detail)
+    worn = _storage_wear(here, sys)
     if worn:
-        yield doubtful("wear", worn, "replace it before it fails: the event store and the releases lie on it")
+        yield warn("wear", worn, "replace it before it fails: the event store and the releases lie on it")
 
 
-def _worn(here: Path, sys: Path) -> str:
+def _storage_wear(here: Path, sys: Path) -> str:
     """What the flash memory under a folder says of its age, or "" while that is well or it does not tell."""
     number = here.stat().st_dev
     block = (sys / f"dev/block/{os.major(number)}:{os.minor(number)}").resolve()
@@ -123,31 +125,31 @@ def _worn(here: Path, sys: Path) -> str:
     return ""
 
 
-def state_finding(config: DoorConfig) -> Finding:
+def state_finding(config: DoorConfig) -> CheckResult:
     """Whether this user may write where the door writes."""
     folder = Path(config.state_folder)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return good("state", f"{folder}: writable")
+        return ok("state", f"{folder}: writable")
     make = f"sudo install -d -m 700 -o threshold -g threshold {folder}"
     if folder.is_dir():
-        return bad(
+        return fail(
             "state", f"{folder}: this user may not write it", f"check as the door's user (sudo -u threshold); {make}"
         )
-    return bad("state", f"{folder}: there is no such folder", f"{make}, or set state_folder")
+    return fail("state", f"{folder}: there is no such folder", f"{make}, or set state_folder")
 
 
-def privacy_finding(config: DoorConfig, door_toml: Path) -> Finding:
+def privacy_finding(config: DoorConfig, door_toml: Path) -> CheckResult:
     """Whether others may read or alter what is the door's own."""
     details, remedies = [], []
-    if paths := " ".join(map(str, exposed(config))):
+    if paths := " ".join(map(str, world_accessible_paths(config))):
         details.append(f"others than the door's user may read or write {paths}")
         remedies.append(f"chmod go= {paths}")
     if (keys := _secret_keys(config)) and door_toml.stat().st_mode & stat.S_IRWXO:
         details.append(f"{door_toml} may hold a password ({', '.join(keys)}), and every user can read it")
         remedies.append(f"chmod o= {door_toml}")
     if details:
-        return bad("privacy", "; ".join(details), "; ".join(remedies))
-    return good("privacy", "gallery, events and keys are for the door's user alone")
+        return fail("privacy", "; ".join(details), "; ".join(remedies))
+    return ok("privacy", "gallery, events and keys are for the door's user alone")
 
 
 def _secret_keys(config: DoorConfig) -> list[str]:
@@ -159,7 +161,7 @@ def _secret_keys(config: DoorConfig) -> list[str]:
     return [*keys, "mqtt.url"] if "@" in config.mqtt.url else keys
 
 
-def clock_finding(config: DoorConfig, rules: Rules | None) -> Finding:
+def clock_finding(config: DoorConfig, rules: AccessRules | None) -> CheckResult:
     """Whether the clock can be trusted, and what does not work without it.
 
     Args:
@@ -167,10 +169,10 @@ def clock_finding(config: DoorConfig, rules: Rules | None) -> Finding:
         rules: access rules in force; None if they cannot be read.
     """
     if clock_synced():
-        return good("clock", "synchronised")
+        return ok("clock", "synchronised")
     remedy = "enable a time service: sudo timedatectl set-ntp true; check that the network allows it (UDP 123)"
     if config.access.trust_clock:
-        return doubtful("clock", "not synchronised, but trusted ([access] trust_clock)", remedy)
+        return warn("clock", "not synchronised, but trusted ([access] trust_clock)", remedy)
     timed = timed_rules(rules, config.door) if rules else ""
     needs = [f"{timed}, and let nobody in until it is"] if timed else []
     if config.release:
@@ -178,5 +180,5 @@ def clock_finding(config: DoorConfig, rules: Rules | None) -> Finding:
     if config.mqtt.url.startswith("mqtts://"):
         needs.append("the broker's certificate cannot be checked")
     if needs:
-        return bad("clock", f"not synchronised: {'; '.join(needs)}", remedy)
-    return doubtful("clock", "not synchronised: events carry a wrong time", remedy)
+        return fail("clock", f"not synchronised: {'; '.join(needs)}", remedy)
+    return warn("clock", "not synchronised: events carry a wrong time", remedy)

@@ -8,19 +8,19 @@ import numpy as np
 
 from edge.core.config import DoorConfig
 from edge.core.records import Frame, Sample
-from edge.diagnostics.camera_probe import View, sharpness
-from edge.diagnostics.result import Finding, bad, doubtful, good
-from edge.vision.camera_health import SIGNS, Blindness, blindness, patches
-from edge.vision.face_sampler import Vision
+from edge.diagnostics.camera_probe import CameraSample, sharpness
+from edge.diagnostics.result import CheckResult, fail, ok, warn
+from edge.vision.camera_health import FAULT_HINTS, ImageFault, classify_fault, patch_means
+from edge.vision.face_sampler import VisionStages
 
 _SLOW = 0.8  # of the frames asked for
 _DIM, _GLARE_SHARE, _GLARE = 40.0, 0.25, 245.0  # mean grey level of a scene; share of its patches that are white
 _SOFT = 20.0  # nine clips in focus give 44 and more, blurred by 3 px of 640 at most 16, under noise of up to 6 levels
 _LIGHT = "light the door from the visitor's front; let no lamp, window or sun stand behind them"
 _BLIND = {
-    Blindness.BLACK: "take the cap off the lens and uncover it; in the dark, light the door from the visitor's front",
-    Blindness.FLOODED: "turn the lamp or the camera away, or shade the camera",
-    Blindness.COVERED: "uncover the lens, clean it, and focus it",
+    ImageFault.BLACK: "take the cap off the lens and uncover it; in the dark, light the door from the visitor's front",
+    ImageFault.OVEREXPOSED: "turn the lamp or the camera away, or shade the camera",
+    ImageFault.COVERED: "uncover the lens, clean it, and focus it",
 }
 _REMEDIES = {
     "too-dark": _LIGHT,
@@ -34,61 +34,61 @@ _REMEDIES = {
 }
 
 
-def view_findings(config: DoorConfig, seen: View) -> Iterator[Finding]:
+def view_findings(config: DoorConfig, seen: CameraSample) -> Iterator[CheckResult]:
     """Look at what came through the camera, without any model."""
     if seen.recorded:
-        yield doubtful("camera", f"{seen.name}: a recording, {seen.size}", "set [camera] source to a camera")
+        yield warn("camera", f"{seen.name}: a recording, {seen.size}", "set [camera] source to a camera")
     else:
-        yield good("camera", f"{seen.name}: {seen.size}")
+        yield ok("camera", f"{seen.name}: {seen.size}")
         yield _rate(config.camera.fps, seen.fps)
     yield _exposure(config, seen)
     yield _focus(seen)
 
 
-def _rate(wanted: float, fps: float) -> Finding:
+def _rate(wanted: float, fps: float) -> CheckResult:
     detail = f"{fps:.1f} frames a second of {wanted:g} asked for"
     if fps >= _SLOW * wanted:
-        return good("rate", detail)
+        return ok("rate", detail)
     remedy = "add light (cameras slow down in the dark), give it a port of its own, or ask for less in [camera] fps"
-    return doubtful("rate", detail, remedy)
+    return warn("rate", detail, remedy)
 
 
-def _exposure(config: DoorConfig, seen: View) -> Finding:
-    levels = patches(seen.frames[-1].pixels)
-    blind = blindness(levels, config.sight)
+def _exposure(config: DoorConfig, seen: CameraSample) -> CheckResult:
+    levels = patch_means(seen.frames[-1].pixels)
+    blind = classify_fault(levels, config.sight)
     if blind:
-        return bad("exposure", f"{blind}: {SIGNS[blind]}", _BLIND[blind])
+        return fail("exposure", f"{blind}: {FAULT_HINTS[blind]}", _BLIND[blind])
     mean, white = float(levels.mean()), float(np.mean(levels >= _GLARE))
     if mean < _DIM:
-        return doubtful("exposure", f"dark: mean level {mean:.0f} of 255", _LIGHT)
+        return warn("exposure", f"dark: mean level {mean:.0f} of 255", _LIGHT)
     if white > _GLARE_SHARE:
-        return doubtful("exposure", f"{white:.0%} of the picture is white", _LIGHT)
-    return good("exposure", f"mean level {mean:.0f} of 255, {white:.0%} white")
+        return warn("exposure", f"{white:.0%} of the picture is white", _LIGHT)
+    return ok("exposure", f"mean level {mean:.0f} of 255, {white:.0%} white")
 
 
-def _focus(seen: View) -> Finding:
+def _focus(seen: CameraSample) -> CheckResult:
     value = sharpness(seen.frames)
     if value < _SOFT:
-        return doubtful("focus", f"little detail in the scene: {value:.1f}, in focus 40 and more", _REMEDIES["blurred"])
-    return good("focus", f"detail {value:.0f}")
+        return warn("focus", f"little detail in the scene: {value:.1f}, in focus 40 and more", _REMEDIES["blurred"])
+    return ok("focus", f"detail {value:.0f}")
 
 
-def face_finding(config: DoorConfig, vision: Vision, seen: View) -> Finding:
+def face_finding(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> CheckResult:
     """Read the largest face of the frames as the door would."""
     samples = [sample for frame in seen.frames if (sample := _largest(vision, frame))]
     if not samples:
         step = "step before the camera where visitors will stand, and check again"
-        return doubtful("face", "nobody stands before the camera now", step)
+        return warn("face", "nobody stands before the camera now", step)
     best = max(samples, key=lambda sample: (not sample.quality.refusal, sample.quality.size_px))
     quality, wanted = best.quality, config.quality.min_size_px
     detail = f"{quality.size_px:.0f} px between the eyes, at least {wanted:g} wanted"
     if quality.refusal:
-        return bad("face", f"seen, and no evidence: {quality.refusal}; {detail}", _REMEDIES[quality.refusal])
-    return good("face", f"{detail}; sharpness {quality.sharpness:.0f}, level {quality.brightness:.0f} of 255")
+        return fail("face", f"seen, and no evidence: {quality.refusal}; {detail}", _REMEDIES[quality.refusal])
+    return ok("face", f"{detail}; sharpness {quality.sharpness:.0f}, level {quality.brightness:.0f} of 255")
 
 
-def _largest(vision: Vision, frame: Frame) -> Sample | None:
+def _largest(vision: VisionStages, frame: Frame) -> Sample | None:
     faces = vision.detector.detect(frame)
     if not faces:
         return None
-    return vision.reader.read(frame, faces[0])
+    return vision.reader.sample(frame, faces[0])

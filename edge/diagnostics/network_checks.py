@@ -14,8 +14,8 @@ from cryptography import x509
 
 from edge.core.config import DoorConfig, MetricsConfig, MqttConfig
 from edge.core.errors import BrokerError, ConfigError
-from edge.diagnostics.result import Finding, asked, bad, doubtful, good
-from edge.mqtt.broker_endpoint import Endpoint, read_endpoint
+from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
+from edge.mqtt.broker_endpoint import Endpoint, resolve_endpoint
 from edge.mqtt.connect import connect
 from edge.runtime.credentials import secret_file
 from edge.runtime.prometheus_server import Exporter
@@ -25,7 +25,7 @@ _SOON_DAYS = 30
 _RENEW = "make a new one; systemd/mosquitto/keys.sh does, for a site's own authority"
 
 
-def broker_finding(config: MqttConfig) -> Finding:
+def broker_finding(config: MqttConfig) -> CheckResult:
     """Log in as the door does.
 
     Raises:
@@ -35,11 +35,11 @@ def broker_finding(config: MqttConfig) -> Finding:
     connection.close()
     if config.insecure:
         remedy = "use mqtts://; systemd/mosquitto/ sets such a broker up"
-        return doubtful("broker", f"{config.url}: unencrypted, all on the network may open the door", remedy)
-    return good("broker", f"{config.url}: connected, MQTT {connection.protocol}")
+        return warn("broker", f"{config.url}: unencrypted, all on the network may open the door", remedy)
+    return ok("broker", f"{config.url}: connected, MQTT {connection.protocol}")
 
 
-def metrics_finding(config: MetricsConfig, site: str) -> Finding:
+def metrics_finding(config: MetricsConfig, site: str) -> CheckResult:
     """Whether the port for Prometheus can be had, and who may ask there.
 
     Raises:
@@ -49,14 +49,14 @@ def metrics_finding(config: MetricsConfig, site: str) -> Finding:
         trouble = exporter.problem()
     where = f"{config.listen} port {config.port}"
     if trouble:
-        return bad("metrics", trouble, "set another [metrics] port; a door that runs has it: sudo systemctl stop edge")
+        return fail("metrics", trouble, "set another [metrics] port; a door that runs has it: sudo systemctl stop edge")
     if not ipaddress.ip_address(config.listen).is_loopback:
         remedy = 'listen = "127.0.0.1" and let Prometheus fetch through ssh or a proxy, unless the network is trusted'
-        return doubtful("metrics", f"{where}: unencrypted, for whoever reaches it", remedy)
-    return good("metrics", f"{where} can be had")
+        return warn("metrics", f"{where}: unencrypted, for whoever reaches it", remedy)
+    return ok("metrics", f"{where} can be had")
 
 
-def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Iterator[Finding]:
+def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Iterator[CheckResult]:
     """How long the broker's certificate and ours hold, and the names that its is made out to.
 
     Args:
@@ -67,13 +67,13 @@ def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Ite
     if not mqtt.url.startswith("mqtts://"):
         return
     moment = now or datetime.now(UTC)
-    yield asked("tls", lambda: _shown(read_endpoint(mqtt), moment), "see [mqtt] in door.toml")
+    yield ask("tls", lambda: _shown(resolve_endpoint(mqtt), moment), "see [mqtt] in door.toml")
     for key, named in (("cert_file", mqtt.cert_file), ("ca_file", mqtt.ca_file)):
         if named:
-            yield asked("tls", lambda key=key, named=named: _held(key, named, moment), _RENEW)  # type: ignore[misc]
+            yield ask("tls", lambda key=key, named=named: _held(key, named, moment), _RENEW)  # type: ignore[misc]
 
 
-def _shown(endpoint: Endpoint, now: datetime) -> Finding:
+def _shown(endpoint: Endpoint, now: datetime) -> CheckResult:
     """The certificate that the broker shows, whoever signed it: whether to trust it the login has said."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -93,25 +93,25 @@ def _shown(endpoint: Endpoint, now: datetime) -> Finding:
         listed = ", ".join(str(name.value) for name in names)
     except x509.ExtensionNotFound:
         listed = "nobody"
-    return _lasting(f"the broker's, made out to {listed}", certificate, now)
+    return _expiry_result(f"the broker's, made out to {listed}", certificate, now)
 
 
-def _held(key: str, named: str, now: datetime) -> Finding:
+def _held(key: str, named: str, now: datetime) -> CheckResult:
     path: Path = secret_file(named, f"[mqtt] {key}")
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"[mqtt] {key}: {named} holds no PEM certificate") from error
-    return _lasting(f"{key} {named}", certificate, now)
+    return _expiry_result(f"{key} {named}", certificate, now)
 
 
-def _lasting(what: str, certificate: x509.Certificate, now: datetime) -> Finding:
+def _expiry_result(what: str, certificate: x509.Certificate, now: datetime) -> CheckResult:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     days = (ends - now).days
     if now < begins:
-        return bad("tls", f"{what}: not valid before {begins:%Y-%m-%d %H:%M} UTC", "set the clock, or make it anew")
+        return fail("tls", f"{what}: not valid before {begins:%Y-%m-%d %H:%M} UTC", "set the clock, or make it anew")
     if now > ends:
-        return bad("tls", f"{what}: expired on {ends:%Y-%m-%d}", _RENEW)
+        return fail("tls", f"{what}: expired on {ends:%Y-%m-%d}", _RENEW)
     if days < _SOON_DAYS:
-        return doubtful("tls", f"{what}: expires in {days} days", _RENEW)
-    return good("tls", f"{what}: until {ends:%Y-%m-%d}")
+        return warn("tls", f"{what}: expires in {days} days", _RENEW)
+    return ok("tls", f"{what}: until {ends:%Y-%m-%d}")

@@ -12,21 +12,21 @@ import msgspec
 
 from edge.core.config import CameraConfig
 from edge.core.errors import ThresholdError
-from edge.diagnostics.camera_probe import view
+from edge.diagnostics.camera_probe import sample_camera
 
 # Nodes of a Raspberry Pi's decoders, scalers and raw sensors: no pictures to be had there without libcamera.
 _NO_CAMERA = re.compile(r"^(bcm2835-(codec|isp)|pispbe|rpi|rp1-cfe|unicam)")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProbeResult:
     """A camera that gives frames, and what they are like."""
 
     source: str
     told: str
 
 
-def sources(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:
+def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:
     """What may be a camera on this board: the Pi's own, then V4L2 devices by their number.
 
     Args:
@@ -41,18 +41,18 @@ def sources(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]
             yield str(path)
 
 
-def try_camera(config: CameraConfig, source: str) -> Found:
+def try_camera(config: CameraConfig, source: str) -> ProbeResult:
     """Look through a camera.
 
     Raises:
         CameraError, CameraLost: it cannot be opened, or gives no frames.
     """
-    seen = view(msgspec.structs.replace(config, source=source))
+    seen = sample_camera(msgspec.structs.replace(config, source=source))
     pace = "a recording" if seen.recorded else f"{seen.fps:.0f} frames a second"
-    return Found(source, f"{seen.size}, {pace}")
+    return ProbeResult(source, f"{seen.size}, {pace}")
 
 
-def working(config: CameraConfig, candidates: Iterator[str]) -> list[Found]:
+def first_working(config: CameraConfig, candidates: Iterator[str]) -> list[ProbeResult]:
     """Those of the candidates that give frames."""
     found = []
     for source in candidates:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from edge.core.counted import counted
-from edge.diagnostics.result import Finding, State
+from edge.diagnostics.result import CheckResult, State
 
 _WIDTH = 80
-_MARKS = {State.OK: "✓", State.LOOK: "!", State.FAIL: "✗"}
-_PLAIN = {State.OK: "+", State.LOOK: "!", State.FAIL: "x"}
+_MARKS = {State.OK: "✓", State.WARN: "!", State.FAIL: "✗"}
+_PLAIN = {State.OK: "+", State.WARN: "!", State.FAIL: "x"}
 
 
-def row(finding: Finding, stream: TextIO) -> str:
+def row(finding: CheckResult, stream: TextIO) -> str:
     """A mark and a word, what it is about, how it stands, and the remedy on lines of its own.
 
     Args:
@@ -29,10 +29,10 @@ def row(finding: Finding, stream: TextIO) -> str:
     return "\n".join(lines)
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[CheckResult]) -> str:
     """One line for all of them."""
     failed = sum(finding.state is State.FAIL for finding in findings)
-    looked = sum(finding.state is State.LOOK for finding in findings)
+    looked = sum(finding.state is State.WARN for finding in findings)
     return f"{counted(failed, 'error')}, {counted(looked, 'warning')}"
 
 

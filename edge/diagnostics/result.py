@@ -14,11 +14,11 @@ class State(StrEnum):
     """State of one finding: good, a warning (the door works), or an error."""
 
     OK = "ok"
-    LOOK = "look"
+    WARN = "look"
     FAIL = "fail"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """What was looked at, how it stands, and what to do unless that is well."""
 
     what: str
@@ -27,25 +27,25 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-def good(what: str, detail: str) -> Finding:
+def ok(what: str, detail: str) -> CheckResult:
     """Nothing to do."""
-    return Finding(what, State.OK, detail)
+    return CheckResult(what, State.OK, detail)
 
 
-def doubtful(what: str, detail: str, remedy: str) -> Finding:
+def warn(what: str, detail: str, remedy: str) -> CheckResult:
     """A warning: the door works, but somebody should look at this."""
-    return Finding(what, State.LOOK, detail, remedy)
+    return CheckResult(what, State.WARN, detail, remedy)
 
 
-def bad(what: str, detail: str, remedy: str) -> Finding:
+def fail(what: str, detail: str, remedy: str) -> CheckResult:
     """An error: it prevents the first event."""
-    return Finding(what, State.FAIL, detail, remedy)
+    return CheckResult(what, State.FAIL, detail, remedy)
 
 
-def asked(what: str, question: Callable[[], Finding | str], remedy: str) -> Finding:
+def ask(what: str, question: Callable[[], CheckResult | str], remedy: str) -> CheckResult:
     """What a question finds: a finding, a detail when all is well, or `remedy` for what it raises."""
     try:
         found = question()
     except ThresholdError as error:
-        return bad(what, str(error), remedy)
-    return good(what, found) if isinstance(found, str) else found
+        return fail(what, str(error), remedy)
+    return ok(what, found) if isinstance(found, str) else found

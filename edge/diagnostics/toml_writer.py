@@ -9,7 +9,7 @@ import msgspec
 
 from edge.core.config import DoorConfig
 from edge.core.errors import ConfigError
-from edge.core.toml_config import Table, checked
+from edge.core.toml_config import StrictStruct, convert
 
 _HEAD = "# Written by `edge setup`. Everything not said here has a default: docs/configuration.md lists every key.\n"
 _COMMENTS = {
@@ -29,7 +29,7 @@ _COMMENTS = {
 _NAMES = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 64"
 
 
-def with_key(config: DoorConfig, key: str, value: object) -> DoorConfig:
+def with_value(config: DoorConfig, key: str, value: object) -> DoorConfig:
     """The configuration with one key changed.
 
     Args:
@@ -48,19 +48,19 @@ def with_key(config: DoorConfig, key: str, value: object) -> DoorConfig:
     place = tables.setdefault(table[0], {}) if table else tables
     place[name] = value
     try:
-        return checked(tables, DoorConfig)
+        return convert(tables, DoorConfig)
     except ConfigError as error:
         if key in ("site", "door"):
             raise ConfigError(f"'{value}' is no name for a {key}: {_NAMES} (and no door is called 'repo')") from error
         raise
 
 
-def text_of(config: DoorConfig) -> str:
+def to_toml(config: DoorConfig) -> str:
     """The file: every key that differs from its default, tables last."""
     plain, tables = [], []
     for field in msgspec.structs.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, Table):
+        if isinstance(value, StrictStruct):
             lines = [
                 _line(f"{field.name}.{each.name}", each.name, getattr(value, each.name))
                 for each in msgspec.structs.fields(value)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.core.records import Box, Decision, Finding, Kind, Prompt
-from edge.core.timestamps import instant
+from edge.core.records import AccessOutcome, Box, ChallengePrompt, Decision, Identification
+from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     ACCESS_KINDS,
-    UNSENT_SEQ,
+    SEQ_UNASSIGNED,
     VERSION,
     BoxPx,
     Challenge,
@@ -19,13 +19,13 @@ from edge.events.schema import (
     EventKind,
     GalleryRef,
     Liveness,
-    Open,
+    OpenCommand,
     PersonRef,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class EventContext:
     """What every event of a door says about the door at that moment.
 
     Attributes:
@@ -41,7 +41,7 @@ class Circumstances:
     models: tuple[tuple[str, str], ...] = ()
 
 
-def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances) -> Event:
+def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext) -> Event:
     """The event of one decision. Only somebody recognised is named: never the nearest person of an unknown.
 
     Args:
@@ -51,15 +51,15 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances
         door: the circumstances.
     """
     verdict, match = decision.verdict, decision.verdict.match
-    identified = verdict.finding is Finding.RECOGNISED and decision.kind is not Kind.UNKNOWN
+    identified = verdict.finding is Identification.RECOGNISED and decision.kind is not AccessOutcome.UNKNOWN
     person = match.person if identified else None
     return Event(
         v=VERSION,
         id=id,
-        seq=UNSENT_SEQ,
+        seq=SEQ_UNASSIGNED,
         door=door.door,
         kind=EventKind(decision.kind.value),
-        at=instant(at_ns),
+        at=format_unix_ns(at_ns),
         published_at=None,
         person=None if person is None else PersonRef(id=person.id, name=person.name),
         distance_sq=round(float(match.distance_sq), 4),
@@ -79,7 +79,7 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: Circumstances
 
 
 def system_event(
-    kind: EventKind, reason: str, *, id: str, at_ns: int, door: Circumstances, dropped: int | None = None
+    kind: EventKind, reason: str, *, id: str, at_ns: int, door: EventContext, dropped: int | None = None
 ) -> Event:
     """An event about the door itself.
 
@@ -99,10 +99,10 @@ def system_event(
     return Event(
         v=VERSION,
         id=id,
-        seq=UNSENT_SEQ,
+        seq=SEQ_UNASSIGNED,
         door=door.door,
         kind=kind,
-        at=instant(at_ns),
+        at=format_unix_ns(at_ns),
         published_at=None,
         person=None,
         distance_sq=None,
@@ -121,7 +121,7 @@ def system_event(
     )
 
 
-def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
+def make_open_command(event: Event, *, seq: int, expires_ns: int) -> OpenCommand:
     """The act of opening that belongs to a door-open event.
 
     Args:
@@ -134,18 +134,18 @@ def open_message(event: Event, *, seq: int, expires_ns: int) -> Open:
     """
     if event.kind is not EventKind.DOOR_OPEN or event.person is None:
         raise ValueError(f"only a door-open event that names somebody opens a door, not {event.kind}")
-    return Open(
+    return OpenCommand(
         v=VERSION,
         id=event.id,
         seq=seq,
         door=event.door,
         person=event.person,
         at=event.at,
-        expires_at=instant(expires_ns),
+        expires_at=format_unix_ns(expires_ns),
     )
 
 
-def challenge_message(prompt: Prompt, *, id: str, door: str, offset_ns: int) -> Challenge:
+def make_challenge(prompt: ChallengePrompt, *, id: str, door: str, offset_ns: int) -> Challenge:
     """What a visitor is to be told, as a message.
 
     Args:
@@ -158,9 +158,9 @@ def challenge_message(prompt: Prompt, *, id: str, door: str, offset_ns: int) -> 
         v=VERSION,
         door=door,
         id=id,
-        at=instant(prompt.t_ns + offset_ns),
-        expires_at=instant(prompt.expires_ns + offset_ns),
-        ask=prompt.ask,
+        at=format_unix_ns(prompt.t_ns + offset_ns),
+        expires_at=format_unix_ns(prompt.expires_ns + offset_ns),
+        ask=prompt.movement,
         state=prompt.state,
         step=prompt.step,
         steps=prompt.steps,
@@ -169,11 +169,11 @@ def challenge_message(prompt: Prompt, *, id: str, door: str, offset_ns: int) -> 
 
 
 def _liveness(decision: Decision) -> Liveness | None:
-    shown = decision.shown
+    shown = decision.liveness
     if shown is None:
         return None
     return Liveness(
-        mode=decision.proof,
+        mode=decision.required_liveness,
         score=None if shown.score is None else round(min(max(shown.score, 0.0), 1.0), 3),
         cues={name: round(value, 5) for name, value in shown.cues},
         challenge=shown.challenge,
@@ -184,5 +184,5 @@ def _box(box: Box) -> BoxPx:
     return BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom))
 
 
-def _gallery(door: Circumstances) -> GalleryRef | None:
+def _gallery(door: EventContext) -> GalleryRef | None:
     return GalleryRef(version=door.gallery_version) if door.gallery_version else None

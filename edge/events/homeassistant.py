@@ -15,14 +15,17 @@ from edge import __version__
 from edge.core.config import DoorConfig
 from edge.events.homeassistant_entities import Availability, Entity, availability_of, entities_of
 from edge.events.topics import Topics
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 
-JITTER_S = (0.5, 5.0)  # between Home Assistant's birth and our introduction: not a hundred doors in the same moment
+ANNOUNCE_JITTER_S = (
+    0.5,
+    5.0,
+)  # between Home Assistant's birth and our introduction: not a hundred doors in the same moment
 BIRTH = b"online"  # what Home Assistant says on its birth topic
 
 
 @dataclass(frozen=True, slots=True)
-class Introduction:
+class DiscoveryMessage:
     """What a door says to Home Assistant.
 
     Attributes:
@@ -31,9 +34,9 @@ class Introduction:
         jitter_s: the shortest and the longest time to wait before that.
     """
 
-    message: Outgoing
+    message: OutgoingMessage
     birth_topic: str
-    jitter_s: tuple[float, float] = JITTER_S
+    jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,14 +65,16 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     components: dict[str, Entity]
 
 
-def introduction(config: DoorConfig) -> Introduction | None:
+def make_discovery_message(config: DoorConfig) -> DiscoveryMessage | None:
     """What the door says to Home Assistant: None without the table, and a farewell where it is turned off."""
     wanted = config.home_assistant
     if wanted is None:
         return None
     topic = f"{wanted.discovery_prefix}/device/{device_id(config.site, config.door)}/config"
     payload = msgspec.json.encode(discovery(config)) if wanted.enabled else b""
-    return Introduction(Outgoing(topic, payload, qos=1, retain=True), wanted.birth_topic if wanted.enabled else "")
+    return DiscoveryMessage(
+        OutgoingMessage(topic, payload, qos=1, retain=True), wanted.birth_topic if wanted.enabled else ""
+    )
 
 
 def device_id(site: str, door: str) -> str:
@@ -91,11 +96,11 @@ def discovery(config: DoorConfig) -> Discovery:
         device=Device(identifiers=(own_id,), name=name, manufacturer="Threshold", model="Door", sw_version=__version__),
         origin=Origin(name="threshold", sw_version=__version__),
         availability=(availability_of(topics),),
-        components={key: _named(entity, own_id, topics, key) for key, entity in entities_of(config).items()},
+        components={key: _with_ids(entity, own_id, topics, key) for key, entity in entities_of(config).items()},
     )
 
 
-def _named(entity: Entity, device: str, topics: Topics, key: str) -> Entity:
+def _with_ids(entity: Entity, device: str, topics: Topics, key: str) -> Entity:
     """With its unique id, which must never change, and the entity id that Home Assistant starts with."""
     if entity == Entity(platform=entity.platform):
         return entity

@@ -8,10 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from edge.core.config import DoorConfig
-from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, LockState, Presence
+from edge.events.schema import ACCESS_KINDS, CameraState, DoorConnection, EventKind, LockState
 from edge.events.topics import Channel, Topics
 
-LONGEST_STATE = 255  # characters, of any state and of an update's summary
+MAX_STATE_CHARS = 255  # characters, of any state and of an update's summary
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,25 +57,25 @@ def entities_of(config: DoorConfig) -> dict[str, Entity]:
         **_health(topics),
         "release": _release(topics) if config.release else Entity(platform="update"),
         "lock": _lock(topics) if config.lock else Entity(platform="sensor"),
-        "visitor": _picture(topics) if config.snapshots.kinds else Entity(platform="image"),
+        "visitor": _image_entity(topics) if config.snapshots.kinds else Entity(platform="image"),
     }
 
 
 def availability_of(topics: Topics) -> Availability:
     """The door's status, which the broker itself turns to offline when the door vanishes."""
-    return Availability(topic=topics.of(Channel.STATUS), value_template=_STATUS)
+    return Availability(topic=topics.topic_for(Channel.STATUS), value_template=_STATUS)
 
 
 _STATUS = "{{ value_json.status | default('') }}"
 _SYSTEM_KINDS = tuple(sorted(set(EventKind) - ACCESS_KINDS))
 
 
-def _value(field: str) -> str:
+def _value_template(field: str) -> str:
     """A field of the message; "None", which is an unknown state, where it is null or missing."""
     return f"{{{{ value_json.{field} | default(none) }}}}"
 
 
-def _event(kinds: tuple[str, ...], fields: dict[str, str]) -> str:
+def _event_template(kinds: tuple[str, ...], fields: dict[str, str]) -> str:
     """Home Assistant's JSON of an event; nothing, which it ignores, for other kinds."""
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     said = ", ".join(f"'{name}': {expression}" for name, expression in fields.items())
@@ -100,22 +100,22 @@ _EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason")}
 _ACCESS_FIELDS = {"person": _field("person.name"), "person_id": _field("person.id"), "rule": _field("rule")}
 _LAST_PERSON = (  # whoever is not identified, and what befalls the door itself, leave the state as it was
     "{% set name = " + _field("person.name") + " %}"
-    "{{ name[:" + str(LONGEST_STATE) + "] if name "
+    "{{ name[:" + str(MAX_STATE_CHARS) + "] if name "
     "else this.state if this.state not in ['unknown', 'unavailable'] else none }}"
 )
-_SOMEBODY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
+_OCCUPANCY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
 _PROBLEM = "{{ 'ON' if value_json.problems | default(false) else 'OFF' }}"
 _PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
 _RELEASE = (  # a number is compared with a number; what was refused cannot be, and so counts as news
     "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
     "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
-    "'release_summary': (" + _field("reason") + " or '')[:" + str(LONGEST_STATE) + "]} | to_json }}{% endif %}"
+    "'release_summary': (" + _field("reason") + " or '')[:" + str(MAX_STATE_CHARS) + "]} | to_json }}{% endif %}"
 )
 
 
 def _access(topics: Topics) -> dict[str, Entity]:
     """Who comes and goes."""
-    events = topics.of(Channel.EVENTS)
+    events = topics.topic_for(Channel.EVENTS)
     answers = tuple(sorted(ACCESS_KINDS))
     return {
         "access": Entity(
@@ -125,7 +125,7 @@ def _access(topics: Topics) -> dict[str, Entity]:
             qos=1,
             state_topic=events,
             event_types=answers,
-            value_template=_event(answers, _EVENT_FIELDS | _ACCESS_FIELDS),
+            value_template=_event_template(answers, _EVENT_FIELDS | _ACCESS_FIELDS),
         ),
         "last_person": Entity(
             platform="sensor",
@@ -140,15 +140,15 @@ def _access(topics: Topics) -> dict[str, Entity]:
             name="Somebody at the door",
             device_class="occupancy",
             qos=1,
-            state_topic=topics.of(Channel.PRESENCE),
-            value_template=_SOMEBODY,
+            state_topic=topics.topic_for(Channel.PRESENCE),
+            value_template=_OCCUPANCY,
         ),
     }
 
 
 def _health(topics: Topics) -> dict[str, Entity]:
     """How the door itself is doing."""
-    health = topics.of(Channel.HEALTH)
+    health = topics.topic_for(Channel.HEALTH)
 
     def measured(name: str, field: str, unit: str, **more: str | int) -> Entity:
         return Entity(
@@ -158,7 +158,7 @@ def _health(topics: Topics) -> dict[str, Entity]:
             state_class="measurement",
             unit_of_measurement=unit,
             state_topic=health,
-            value_template=_value(field),
+            value_template=_value_template(field),
             **more,  # type: ignore[arg-type]
         )
 
@@ -169,9 +169,9 @@ def _health(topics: Topics) -> dict[str, Entity]:
             icon="mdi:message-cog-outline",
             entity_category="diagnostic",
             qos=1,
-            state_topic=topics.of(Channel.EVENTS),
+            state_topic=topics.topic_for(Channel.EVENTS),
             event_types=_SYSTEM_KINDS,
-            value_template=_event(_SYSTEM_KINDS, _EVENT_FIELDS),
+            value_template=_event_template(_SYSTEM_KINDS, _EVENT_FIELDS),
         ),
         "connection": Entity(
             platform="binary_sensor",
@@ -180,10 +180,10 @@ def _health(topics: Topics) -> dict[str, Entity]:
             device_class="connectivity",
             availability=(),  # it says when the others are not to be relied on
             qos=1,
-            state_topic=topics.of(Channel.STATUS),
+            state_topic=topics.topic_for(Channel.STATUS),
             value_template=_STATUS,
-            payload_on=Presence.ONLINE,
-            payload_off=Presence.OFFLINE,
+            payload_on=DoorConnection.ONLINE,
+            payload_off=DoorConnection.OFFLINE,
         ),
         "problem": Entity(
             platform="binary_sensor",
@@ -195,7 +195,7 @@ def _health(topics: Topics) -> dict[str, Entity]:
             json_attributes_topic=health,
             json_attributes_template=_PROBLEMS,
         ),
-        "camera": _choice("Camera", "mdi:camera", health, "camera", tuple(CameraState)),
+        "camera": _enum_entity("Camera", "mdi:camera", health, "camera", tuple(CameraState)),
         "fps": measured("Frame rate", "fps", "fps", suggested_display_precision=1, icon="mdi:speedometer"),
         "temperature": measured(
             "Temperature", "temperature_c", "°C", suggested_display_precision=0, device_class="temperature"
@@ -219,16 +219,16 @@ def _release(topics: Topics) -> Entity:
         title="People, rules and models",
         entity_category="diagnostic",
         qos=1,
-        state_topic=topics.of(Channel.RELEASE),
+        state_topic=topics.topic_for(Channel.RELEASE),
         value_template=_RELEASE,
     )
 
 
 def _lock(topics: Topics) -> Entity:
-    return _choice("Lock", "mdi:lock", topics.of(Channel.HEALTH), "lock", tuple(LockState))
+    return _enum_entity("Lock", "mdi:lock", topics.topic_for(Channel.HEALTH), "lock", tuple(LockState))
 
 
-def _choice(name: str, icon: str, topic: str, field: str, options: tuple[str, ...]) -> Entity:
+def _enum_entity(name: str, icon: str, topic: str, field: str, options: tuple[str, ...]) -> Entity:
     return Entity(
         platform="sensor",
         name=name,
@@ -237,11 +237,11 @@ def _choice(name: str, icon: str, topic: str, field: str, options: tuple[str, ..
         device_class="enum",
         options=options,
         state_topic=topic,
-        value_template=_value(field),
+        value_template=_value_template(field),
     )
 
 
-def _picture(topics: Topics) -> Entity:
+def _image_entity(topics: Topics) -> Entity:
     return Entity(
         platform="image", name="Last visitor", qos=1, image_topic=topics.snapshot("+"), content_type="image/jpeg"
     )

@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.core.decoding import UNREADABLE
-from edge.core.records import Ask, ChallengeState, Kind, Proof
+from edge.core.decoding import DECODE_ERRORS
+from edge.core.records import AccessOutcome, ChallengeMovement, ChallengeState, LivenessMode
 from edge.events.topics import Channel
 
 VERSION: Literal[1] = 1
-UNSENT_SEQ = 0  # an event that is not in the outbox yet
+SEQ_UNASSIGNED = 0  # an event that is not in the outbox yet
 
-Instant = Annotated[
+Rfc3339 = Annotated[
     str,
     Meta(
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
@@ -33,17 +33,19 @@ Version = Annotated[Literal[1], Meta(description="version of this contract")]
 EventId = Annotated[str, Meta(description="UUIDv7: the same for every copy of one event, so the key to drop copies by")]
 DoorName = Annotated[str, Meta(description="name of the door, as in its door.toml")]
 ModelRefs = Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
-Px = Annotated[int, Meta(description="pixels")]
-Seq = Annotated[int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")]
+PixelCount = Annotated[int, Meta(description="pixels")]
+SequenceNumber = Annotated[
+    int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")
+]
 _SQUARED = "squared distance, 0..4, from the face to"
 
 
 class EventKind(StrEnum):
     """What an event reports: the answer to a visitor (the first three), or a system event of the door."""
 
-    DOOR_OPEN = Kind.DOOR_OPEN.value
-    DENIED = Kind.DENIED.value
-    UNKNOWN = Kind.UNKNOWN.value
+    DOOR_OPEN = AccessOutcome.DOOR_OPEN.value
+    DENIED = AccessOutcome.DENIED.value
+    UNKNOWN = AccessOutcome.UNKNOWN.value
     STARTED = "started"
     STOPPED = "stopped"
     CAMERA_LOST = "camera-lost"
@@ -61,7 +63,7 @@ class EventKind(StrEnum):
     CLOCK_STEPPED = "clock-stepped"
 
 
-ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in Kind)
+ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in AccessOutcome)
 
 
 class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +76,10 @@ class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
 class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
     """The face in frame pixels, origin at the top left, whole pixels; it may reach beyond the frame."""
 
-    left: Px
-    top: Px
-    right: Px
-    bottom: Px
+    left: PixelCount
+    top: PixelCount
+    right: PixelCount
+    bottom: PixelCount
 
 
 class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     """What a visitor has shown of being more than a picture, where the door asks for that."""
 
-    mode: Annotated[Proof, Meta(description="what was asked for")]
+    mode: Annotated[LivenessMode, Meta(description="what was asked for")]
     score: Annotated[float, Meta(ge=0, le=1, description="0 genuine, 1 attack; null: not watched long enough")] | None
     cues: Annotated[dict[str, float], Meta(description="what the score was made of, as measured")]
     challenge: Annotated[str, Meta(description='"passed", why it failed, or "" where none was asked')]
@@ -100,11 +102,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Version
     id: EventId
-    seq: Seq
+    seq: SequenceNumber
     door: DoorName
     kind: EventKind
-    at: Annotated[Instant, Meta(description="when it happened; for an access event the capture of the frame")]
-    published_at: Annotated[Instant, Meta(description="when this copy was sent")] | None
+    at: Annotated[Rfc3339, Meta(description="when it happened; for an access event the capture of the frame")]
+    published_at: Annotated[Rfc3339, Meta(description="when this copy was sent")] | None
     person: Annotated[PersonRef, Meta(description="who was identified; null for anybody unknown")] | None
     distance_sq: Annotated[float, Meta(description=f"{_SQUARED} the nearest person enrolled: lower is nearer")] | None
     threshold_sq: Annotated[float, Meta(description="the most that `distance_sq` may be: lower is stricter")] | None
@@ -122,7 +124,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     liveness: Annotated[Liveness, Meta(description="null where the door did not ask")] | None = None
 
 
-class Open(msgspec.Struct, frozen=True, kw_only=True):
+class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
     """The act of opening, on `…/open`. Whoever drives a lock ignores one that is older than `expires_at`.
 
     The door never sends one late, but a broker may hold one back for a subscriber that was away (over MQTT 3.1.1
@@ -131,11 +133,11 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Version
     id: EventId
-    seq: Seq
+    seq: SequenceNumber
     door: DoorName
     person: PersonRef
-    at: Annotated[Instant, Meta(description="capture of the frame that decided")]
-    expires_at: Annotated[Instant, Meta(description="whoever gets this later does not open")]
+    at: Annotated[Rfc3339, Meta(description="capture of the frame that decided")]
+    expires_at: Annotated[Rfc3339, Meta(description="whoever gets this later does not open")]
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,16 +146,19 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     v: Version
     door: DoorName
     id: Annotated[str, Meta(description="UUIDv7: the same for all messages of one challenge")]
-    at: Annotated[Instant, Meta(description="when it was asked, or ended")]
-    expires_at: Annotated[Instant, Meta(description="by when the movement has to be made; at the end as `at`")]
-    ask: Annotated[Ask, Meta(description="left and right are the visitor's own; null: none was asked yet")] | None
+    at: Annotated[Rfc3339, Meta(description="when it was asked, or ended")]
+    expires_at: Annotated[Rfc3339, Meta(description="by when the movement has to be made; at the end as `at`")]
+    ask: (
+        Annotated[ChallengeMovement, Meta(description="left and right are the visitor's own; null: none was asked yet")]
+        | None
+    )
     state: ChallengeState
     step: Annotated[int, Meta(ge=0, description="which movement of `steps`, from 1")]
     steps: Annotated[int, Meta(ge=1, description="movements in a row")]
     reason: Annotated[str, Meta(description='why it failed, or ""')]
 
 
-class Presence(StrEnum):
+class DoorConnection(StrEnum):
     """Whether a door is connected."""
 
     ONLINE = "online"
@@ -165,9 +170,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Version
     door: DoorName
-    status: Presence
+    status: DoorConnection
     reason: Annotated[str, Meta(description="why, in a few words")]
-    since: Annotated[Instant, Meta(description="null when the broker noticed: only it knows when")] | None
+    since: Annotated[Rfc3339, Meta(description="null when the broker noticed: only it knows when")] | None
 
 
 class CameraState(StrEnum):
@@ -200,7 +205,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Version
     door: DoorName
-    at: Annotated[Instant, Meta(description="when it was measured")]
+    at: Annotated[Rfc3339, Meta(description="when it was measured")]
     uptime_s: Annotated[float, Meta(description="since the start")]
     camera: CameraState
     fps: Annotated[float, Meta(description="frames really processed in a second, since the last report")]
@@ -223,7 +228,7 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     v: Version
     door: DoorName
     release: Annotated[int, Meta(description="number of the release that runs")] | None
-    applied_at: Annotated[Instant, Meta(description="when it began to run")] | None
+    applied_at: Annotated[Rfc3339, Meta(description="when it began to run")] | None
     ok: Annotated[bool, Meta(description="whether the last one offered was applied, or was the same")]
     reason: Annotated[str, Meta(description="what was applied, or why the last one offered was refused")]
     people: Annotated[int, Meta(description="how many the gallery in use holds")] | None
@@ -231,26 +236,26 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelRefs
 
 
-class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
+class PresenceReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whether somebody stands at the door, retained on `…/presence`; it names nobody and opens nothing."""
 
     v: Version
     door: DoorName
-    at: Annotated[Instant, Meta(description="since when")]
+    at: Annotated[Rfc3339, Meta(description="since when")]
     somebody: Annotated[bool, Meta(description="null: the camera does not see")] | None
 
 
-Record = Event | Open | Status | Health | ReleaseReport | Challenge | Occupancy
+Record = Event | OpenCommand | Status | Health | ReleaseReport | Challenge | PresenceReport
 
 
 _TYPES: dict[Channel, type[Record]] = {
     Channel.EVENTS: Event,
-    Channel.OPEN: Open,
+    Channel.OPEN: OpenCommand,
     Channel.STATUS: Status,
     Channel.HEALTH: Health,
     Channel.RELEASE: ReleaseReport,
     Channel.CHALLENGE: Challenge,
-    Channel.PRESENCE: Occupancy,
+    Channel.PRESENCE: PresenceReport,
 }
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.items()}
@@ -269,7 +274,7 @@ def decode(channel: Channel, payload: bytes) -> Record:
     """
     try:
         return _DECODERS[channel].decode(payload)
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ValueError(f"not a version {VERSION} message of {channel}: {error}") from error
 
 

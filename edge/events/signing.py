@@ -18,7 +18,7 @@ from edge.core.errors import ConfigError
 from edge.events.topics import Channel
 from edge.runtime.credentials import secret_file
 
-PAYLOAD_TYPES = {
+DSSE_PAYLOAD_TYPES = {
     Channel.OPEN: "application/vnd.threshold.open.v1+json",
     Channel.EVENTS: "application/vnd.threshold.event.v1+json",
     Channel.RELEASE: "application/vnd.threshold.release.v1+json",
@@ -26,15 +26,15 @@ PAYLOAD_TYPES = {
     Channel.HEALTH: "application/vnd.threshold.health.v1+json",
 }
 
-Seal = Callable[[Channel, bytes], bytes]
+Signer = Callable[[Channel, bytes], bytes]
 
 
-def unsealed(_channel: Channel, payload: bytes) -> bytes:
+def no_signature(_channel: Channel, payload: bytes) -> bytes:
     """The payload as it is: the seal of a door without a signing key."""
     return payload
 
 
-def read_seal(config: MqttConfig) -> Seal:
+def load_signer(config: MqttConfig) -> Signer:
     """What every payload of a door goes through just before it is published.
 
     Returns:
@@ -45,7 +45,7 @@ def read_seal(config: MqttConfig) -> Seal:
         ConfigError: `signing_key` is not the PEM file of an Ed25519 private key without a password.
     """
     if not config.signing_key:
-        return unsealed
+        return no_signature
     # Only here: a door that does not sign shall not wait for these imports.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,9 +66,9 @@ def read_seal(config: MqttConfig) -> Seal:
     signer = CryptoSigner(key)
 
     def seal(channel: Channel, payload: bytes) -> bytes:
-        if channel not in PAYLOAD_TYPES:
+        if channel not in DSSE_PAYLOAD_TYPES:
             return payload
-        envelope = Envelope(payload, PAYLOAD_TYPES[channel], {})
+        envelope = Envelope(payload, DSSE_PAYLOAD_TYPES[channel], {})
         envelope.sign(signer)
         return payload[:-1] + b',"dsse":' + msgspec.json.encode(envelope.to_dict()) + b"}"
 

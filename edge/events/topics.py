@@ -21,7 +21,7 @@ class Channel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryTerms:
     """On what terms a door publishes to a topic.
 
     Attributes:
@@ -35,17 +35,17 @@ class Delivery:
     expiry: str = ""
 
 
-DELIVERIES: dict[Channel, Delivery] = {
-    Channel.EVENTS: Delivery(qos=1),
-    Channel.OPEN: Delivery(qos=1, expiry="`[mqtt] open_max_age_s` after the capture"),
-    Channel.STATUS: Delivery(qos=1, retained=True),
-    Channel.HEALTH: Delivery(qos=0, retained=True),
-    Channel.RELEASE: Delivery(qos=1, retained=True),
-    Channel.PRESENCE: Delivery(qos=1, retained=True),
-    Channel.CHALLENGE: Delivery(qos=1, expiry="at `expires_at`; how it ended, after 5 s"),
+DELIVERY_TERMS: dict[Channel, DeliveryTerms] = {
+    Channel.EVENTS: DeliveryTerms(qos=1),
+    Channel.OPEN: DeliveryTerms(qos=1, expiry="`[mqtt] open_max_age_s` after the capture"),
+    Channel.STATUS: DeliveryTerms(qos=1, retained=True),
+    Channel.HEALTH: DeliveryTerms(qos=0, retained=True),
+    Channel.RELEASE: DeliveryTerms(qos=1, retained=True),
+    Channel.PRESENCE: DeliveryTerms(qos=1, retained=True),
+    Channel.CHALLENGE: DeliveryTerms(qos=1, expiry="at `expires_at`; how it ended, after 5 s"),
 }
-SNAPSHOT_DELIVERY = Delivery(qos=1, expiry="`[snapshots] max_age_s` after the capture")
-REPO_DELIVERY = Delivery(qos=1, retained=True)
+SNAPSHOT_DELIVERY = DeliveryTerms(qos=1, expiry="`[snapshots] max_age_s` after the capture")
+REPO_DELIVERY = DeliveryTerms(qos=1, retained=True)
 # Of a whole packet. A listener hangs up on a longer one, which no door sends.
 MESSAGE_BYTES = 64 * 1024
 SNAPSHOT_BYTES = 1024 * 1024
@@ -60,7 +60,7 @@ class Topics:
     site: str
     door: str
 
-    def of(self, channel: Channel) -> str:
+    def topic_for(self, channel: Channel) -> str:
         """The topic of a channel, such as threshold/home/front/events."""
         return f"threshold/{self.site}/{self.door}/{channel}"
 
@@ -75,7 +75,7 @@ class Topics:
         return None if found is None else (Topics(found[1], found[2]), found[3])
 
     @staticmethod
-    def split(topic: str) -> tuple[Topics, Channel] | None:
+    def parse(topic: str) -> tuple[Topics, Channel] | None:
         """The door and the channel that a topic names; None for any other topic."""
         found = _TOPIC.fullmatch(topic)
         return None if found is None else (Topics(found[1], found[2]), Channel(found[3]))

@@ -33,15 +33,15 @@ EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
 RELEASE = "application/vnd.threshold.release.v1+json"  # of those on …/release
 STATUS = "application/vnd.threshold.status.v1+json"  # of those on …/status
 HEALTH = "application/vnd.threshold.health.v1+json"  # of those on …/health
-LONGEST_BYTES = 64 * 1024  # no message of a door is nearly as long
+MAX_MESSAGE_BYTES = 64 * 1024  # no message of a door is nearly as long
 
 
-class Refused(Exception):
+class OpenRejected(Exception):
     """The message does not open anything; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class VerifiedOpen:
     """Whom to let in; `id` is that of the door-open event on …/events."""
 
     id: str
@@ -61,7 +61,7 @@ def load_key(pem: bytes) -> Ed25519PublicKey:
     return key
 
 
-def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]:
+def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]:
     """What the holder of `key` has signed, as a JSON object; it says nothing about age.
 
     Args:
@@ -72,8 +72,8 @@ def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]
     Raises:
         Refused: there is no good signature of that key, or the plain fields differ from what was signed.
     """
-    if len(message) > LONGEST_BYTES:
-        raise Refused(f"{len(message)} bytes are no message of a door")
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise OpenRejected(f"{len(message)} bytes are no message of a door")
     try:
         plain = json.loads(message)
         envelope = plain.pop("dsse")
@@ -81,19 +81,19 @@ def verified(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]
         signatures = [base64.b64decode(signature["sig"], validate=True) for signature in envelope["signatures"]]
         types = (envelope["payloadType"], kind)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Refused("not signed") from error
+        raise OpenRejected("not signed") from error
     if types[0] != types[1]:
-        raise Refused(f"signed as something else than {kind}")
+        raise OpenRejected(f"signed as something else than {kind}")
     signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
-    if not any(_good(key, signature, signed) for signature in signatures):
-        raise Refused("not signed by this door, or altered")
+    if not any(_signature_valid(key, signature, signed) for signature in signatures):
+        raise OpenRejected("not signed by this door, or altered")
     content: dict[str, Any] = json.loads(payload)
     if content != plain:
-        raise Refused("the plain fields are not what was signed")
+        raise OpenRejected("the plain fields are not what was signed")
     return content  # and not `plain`: JSON's 1 and true are equal here
 
 
-class Guard:
+class OpenVerifier:
     """Admits each opening of one door once, in order, while it is fresh. Not safe for several threads.
 
     A door numbers its openings (`seq`), and the guard takes only rising numbers: what was kept back is refused once a
@@ -134,33 +134,33 @@ class Guard:
         self._memory = memory
         self._number = _remembered(memory) if memory is not None and memory.exists() else 0
 
-    def admit(self, message: bytes) -> Opening:
+    def verify(self, message: bytes) -> VerifiedOpen:
         """Whom this message lets in, if it does.
 
         Raises:
             Refused: it does not: forged, altered, another door's, late, early, seen before, or `memory` cannot be
                 written.
         """
-        content = verified(message, self._key, OPEN)
+        content = verify_signature(message, self._key, OPEN)
         now = self._clock()
         try:
-            opening = Opening(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
+            opening = VerifiedOpen(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
             door, number = content["door"], content["seq"]
             if type(number) is not int or number < 1:
                 raise ValueError("seq")
             at = datetime.fromisoformat(content["at"]).timestamp()
             expires = datetime.fromisoformat(content["expires_at"]).timestamp()
         except (KeyError, TypeError, ValueError) as error:
-            raise Refused("not version 1 of an opening") from error
+            raise OpenRejected("not version 1 of an opening") from error
         if door != self._door:
-            raise Refused(f"meant for door '{door}'")
+            raise OpenRejected(f"meant for door '{door}'")
         self._remember(number)
         if now > min(expires, at + self._max_age_s) + self._skew_s:
-            raise Refused(f"too late: captured at {opening.at}")
+            raise OpenRejected(f"too late: captured at {opening.at}")
         if at > now + self._skew_s:
-            raise Refused(f"from the future: captured at {opening.at}")
+            raise OpenRejected(f"from the future: captured at {opening.at}")
         if at < self._began:
-            raise Refused("captured before this guard began")
+            raise OpenRejected("captured before this guard began")
         return opening
 
     def _remember(self, number: int) -> None:
@@ -170,7 +170,7 @@ class Guard:
             Refused: it is not above all before, or cannot be written.
         """
         if number <= self._number:
-            raise Refused("seen before, or older than one that was")
+            raise OpenRejected("seen before, or older than one that was")
         self._number = number
         if self._memory is None:
             return
@@ -182,7 +182,7 @@ class Guard:
                 os.fsync(file.fileno())
             os.replace(fresh, self._memory)
         except OSError as error:
-            raise Refused(f"cannot be remembered: {error}") from error
+            raise OpenRejected(f"cannot be remembered: {error}") from error
 
 
 def _remembered(memory: Path) -> int:
@@ -193,7 +193,7 @@ def _remembered(memory: Path) -> int:
         raise ValueError(f"{memory} holds no number; delete it if the lock may start without") from error
 
 
-def _good(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
+def _signature_valid(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
     try:
         key.verify(signature, signed)
     except InvalidSignature:

@@ -16,25 +16,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats, Frame, Landmarks
+from edge.core.records import FloatArray, Frame, Landmarks
 from edge.vision.aligner import similarity
 
 Reals = NDArray[np.float64]
 
 _CELLS = 8  # to the eyes' distance
-_REACH = ((-5.0, 5.0), (-4.5, 1.7))  # what is looked at, across and down, eye distances; shoulders are below
+_EXTENT = ((-5.0, 5.0), (-4.5, 1.7))  # what is looked at, across and down, eye distances; shoulders are below
 _HEAD = (2.7, 3.2)  # half axes of the ellipse that head, hair and a hat may fill, around the eyes' middle
 _BLUR = 0.8  # cells
 _ROWS = 2  # of pixels that are read of a cell at least; the others are left out
 _STILL = 0.01  # of the eyes' distance; a face that has moved less everywhere has not moved
 _FEW_CELLS = 40  # fewer tell nothing
 _FEW_LOOKS = 4
-_TOLD = 4.0  # grey levels squared; less change expected of moving along is no more than noise and compression make
+_MIN_EVIDENCE = (
+    4.0  # grey levels squared; less change expected of moving along is no more than noise and compression make
+)
 _NOISE = 0.25  # grey levels squared, what noise leaves of the best explanation
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CellChange:
     """How one look's surroundings differ from what was expected of them, means over cells, grey levels squared.
 
     Attributes:
@@ -48,19 +50,19 @@ class Change:
     expected: float
 
 
-def follows(changes: Sequence[Change]) -> float | None:
+def background_follows_face(changes: Sequence[CellChange]) -> float | None:
     """How many times better moving along explains the surroundings than standing still, median look.
 
     Returns:
         By root mean squares; above 1 they move along. None where too few looks can tell.
     """
-    telling = [each for each in changes if each.expected >= _TOLD]
+    telling = [each for each in changes if each.expected >= _MIN_EVIDENCE]
     if len(telling) < _FEW_LOOKS:
         return None
     return median(math.sqrt((each.still + _NOISE) / (each.along + _NOISE)) for each in telling)
 
 
-class Surroundings:
+class BackgroundMotion:
     """What is around a face in the first look of a run, as a grid of cells that stays where it is."""
 
     def __init__(self, frame: Frame, landmarks: Landmarks) -> None:
@@ -78,7 +80,7 @@ class Surroundings:
         self._still_px = _STILL * unit_px
         (self._left, self._across), (self._top, self._down) = (
             _span(centre, reach, self._cell_px, length)
-            for centre, reach, length in zip(middle, _REACH, (self._shape[1], self._shape[0]), strict=True)
+            for centre, reach, length in zip(middle, _EXTENT, (self._shape[1], self._shape[0]), strict=True)
         )
         corner = (self._cell_px - 1) / 2  # the first cell's centre, from its first pixel's
         self._to_frame = np.array(
@@ -90,9 +92,9 @@ class Surroundings:
         person = ((x / _HEAD[0]) ** 2 + (y / _HEAD[1]) ** 2 < 1) | ((np.abs(x) < _HEAD[0]) & (y > 0))
         self._around = (~person).astype(np.uint8)
         self._few = int(self._around.sum()) < _FEW_CELLS
-        self._first = self.see(frame)
+        self._first = self.add_frame(frame)
 
-    def see(self, frame: Frame) -> Floats | None:
+    def add_frame(self, frame: Frame) -> FloatArray | None:
         """The cells of a frame of the same camera, (down, across) float32 mean grey levels; None where too few show.
 
         They are a little blurred, so that a motion of less than a cell shows.
@@ -105,11 +107,11 @@ class Surroundings:
         small = cv2.resize(grey, (self._across, self._down), interpolation=cv2.INTER_AREA).astype(np.float32)
         return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR), np.float32)
 
-    def brightness(self, seen: Floats) -> float:
+    def brightness(self, seen: FloatArray) -> float:
         """Mean grey level around the face of what `see` returned."""
         return float(seen[self._around > 0].mean())
 
-    def compare(self, seen: Floats, moved: Reals) -> Change | None:
+    def compare(self, seen: FloatArray, moved: Reals) -> CellChange | None:
         """Hold what is seen beside the first look; None where the face has hardly moved, or too little is around it.
 
         Args:
@@ -133,9 +135,9 @@ class Surroundings:
         warped = cv2.warpPerspective(self._first, exact, size, borderMode=cv2.BORDER_REPLICATE)
         first, *apart = (cells.ravel()[good] for cells in (self._first, seen, carried, warped))
         first -= first.mean()
-        differs, expected, other = (_but_for_light(cells - first, first) for cells in apart)
+        differs, expected, other = (_remove_lighting(cells - first, first) for cells in apart)
         along = min(_mean_square(differs - expected), _mean_square(differs - other))
-        return Change(_mean_square(differs), along, _mean_square(expected))
+        return CellChange(_mean_square(differs), along, _mean_square(expected))
 
 
 def _span(middle_px: float, reach: tuple[float, float], cell_px: int, length_px: int) -> tuple[int, int]:
@@ -147,11 +149,11 @@ def _span(middle_px: float, reach: tuple[float, float], cell_px: int, length_px:
     return start_px, max(min(cells - outside, (length_px - start_px) // cell_px), 0)
 
 
-def _but_for_light(apart: Floats, first: Floats) -> Floats:
+def _remove_lighting(apart: FloatArray, first: FloatArray) -> FloatArray:
     """A difference, without what light that changes everywhere alike makes of `first`, whose mean is 0."""
     rest = apart - apart.mean()
     return np.asarray(rest - first * (float(rest @ first) / max(float(first @ first), 1e-6)), np.float32)
 
 
-def _mean_square(values: Floats) -> float:
+def _mean_square(values: FloatArray) -> float:
     return float(values @ values) / len(values)

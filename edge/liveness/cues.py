@@ -18,7 +18,7 @@ Values = Mapping[str, float | None]  # by cue; None: it has nothing to say
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CueWeight:
     """What one cue is worth.
 
     Attributes:
@@ -33,54 +33,57 @@ class Rule:
     middle: float = 1.0
     least: float = 1e-6
 
-    def part(self, value: float | None) -> float:
+    def log_odds(self, value: float | None) -> float:
         """What a value adds to the exponent; above 0: more like an attack."""
         if value is None:
             return 0.0
         part = self.weight * math.log(max(value, self.least) / self.middle)
-        return part if self.of_life else max(part, 0.0)
+        return part if self.is_sign_of_life else max(part, 0.0)
 
     @property
-    def of_life(self) -> bool:
+    def is_sign_of_life(self) -> bool:
         """Whether it is a sign of life, not of a picture."""
         return self.weight < 0
 
 
-TABLE = {
-    "local-motion": Rule("of the face's liveliest place, 1/20 of the eyes' distance", -1.70, 0.126, 0.02),
-    "unexplained": Rule("share of the contrast that no flat picture explains, median look", -2.57, 0.0024, 1e-4),
-    "surroundings": Rule("times better explained as moving along than as standing still", 16.0, 1.0),
-    "mouth": Rule("how much its height varies, share of the face's height"),
-    "moire": Rule("highest peak of the face's spectrum, logarithm of the power"),
-    "flicker": Rule("unsteadiness of the face's light against its surroundings', share"),
+CUE_WEIGHTS = {
+    "local-motion": CueWeight("of the face's liveliest place, 1/20 of the eyes' distance", -1.70, 0.126, 0.02),
+    "unexplained": CueWeight("share of the contrast that no flat picture explains, median look", -2.57, 0.0024, 1e-4),
+    "surroundings": CueWeight("times better explained as moving along than as standing still", 16.0, 1.0),
+    "mouth": CueWeight("how much its height varies, share of the face's height"),
+    "moire": CueWeight("highest peak of the face's spectrum, logarithm of the power"),
+    "flicker": CueWeight("unsteadiness of the face's light against its surroundings', share"),
 }
 
 
-def life(values: Values) -> float:
+def life_score(values: Values) -> float:
     """The parts of the signs of life together; lower is livelier."""
-    return sum(rule.part(values[name]) for name, rule in TABLE.items() if rule.of_life)
+    return sum(rule.log_odds(values[name]) for name, rule in CUE_WEIGHTS.items() if rule.is_sign_of_life)
 
 
-def merge(one: Values, other: Values | None) -> Values:
+def combine(one: Values, other: Values | None) -> Values:
     """Of two sets of measurements the livelier one's signs of life, and of every other cue the larger."""
     if other is None:
         return one
-    livelier = min((one, other), key=life)
-    return {name: livelier[name] if rule.of_life else _larger(one[name], other[name]) for name, rule in TABLE.items()}
+    livelier = min((one, other), key=life_score)
+    return {
+        name: livelier[name] if rule.is_sign_of_life else _max_or_missing(one[name], other[name])
+        for name, rule in CUE_WEIGHTS.items()
+    }
 
 
-def fuse(values: Values) -> tuple[float, tuple[Cue, ...]]:
+def attack_score(values: Values) -> tuple[float, tuple[Cue, ...]]:
     """The score of measurements, 0 (genuine) to 1 (attack), and each as a cue with what it says by itself."""
     total, cues = 0.0, []
-    for name, rule in TABLE.items():
-        value, part = values[name], rule.part(values[name])
+    for name, rule in CUE_WEIGHTS.items():
+        value, part = values[name], rule.log_odds(values[name])
         alone = None if value is None or not rule.weight else _logistic(part)
         cues.append(Cue(name, value, alone, rule.weight, rule.why))
         total += part
     return _logistic(total), tuple(cues)
 
 
-def _larger(one: float | None, other: float | None) -> float | None:
+def _max_or_missing(one: float | None, other: float | None) -> float | None:
     known = [value for value in (one, other) if value is not None]
     return max(known, default=None)
 

@@ -30,7 +30,7 @@ class Cue:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LivenessEvidence:
     """All that is known of a track's liveness so far.
 
     Attributes:
@@ -48,7 +48,7 @@ class Evidence:
     watched_s: float
 
     @property
-    def told(self) -> tuple[tuple[str, float], ...]:
+    def as_cues(self) -> tuple[tuple[str, float], ...]:
         """What was measured by name, without the cues that have nothing to say."""
         return tuple((cue.name, cue.value) for cue in self.cues if cue.value is not None)
 
@@ -57,4 +57,4 @@ class Evidence:
         return "; ".join([head if self.enough else f"{head} (not enough)", *map(str, self.cues)])
 
 
-NOTHING = Evidence(0.5, (), False, 0, 0.0)
+NO_EVIDENCE = LivenessEvidence(0.5, (), False, 0, 0.0)

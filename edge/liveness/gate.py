@@ -20,26 +20,26 @@ from dataclasses import dataclass, replace
 
 from edge.core.config import LivenessConfig
 from edge.core.records import (
+    AccessOutcome,
+    ChallengePrompt,
     ChallengeState,
     Decision,
     Face,
-    Finding,
-    Floats,
+    FloatArray,
     Frame,
-    Kind,
-    Prompt,
-    Proof,
+    Identification,
+    LivenessMode,
+    LivenessResult,
     Sample,
-    Shown,
     Track,
     Verdict,
-    strictest,
+    strictest_mode,
 )
 from edge.liveness.challenge import SAME_MOVED_SQ, Challenge, Chance, apart_sq, same_face
-from edge.liveness.evidence import Evidence
-from edge.liveness.passive import Liveness
-from edge.recognition.aggregator import Judge
-from edge.vision.face_mesh import aimed
+from edge.liveness.evidence import LivenessEvidence
+from edge.liveness.passive import PassiveLiveness
+from edge.recognition.aggregator import IdentityAggregator
+from edge.vision.face_mesh import eye_centred
 
 RULE = "liveness"  # the rule of its denials
 ATTACK = "presentation-attack"
@@ -47,11 +47,11 @@ NOT_SHOWN = "liveness-not-shown"
 CHALLENGE_FAILED = "challenge-failed"
 _PASSES = ""
 
-Decide = Callable[[Verdict], Decision]
+DecideFn = Callable[[Verdict], Decision]
 
 
 @dataclass(slots=True, eq=False)
-class _Held:
+class _PendingDecision:
     """A decision to open that waits for liveness."""
 
     decision: Decision
@@ -62,7 +62,7 @@ class _Held:
     shows: int = 0  # of life so far; the last one opens
 
 
-class Guard:
+class LivenessGate:
     """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in.
 
     Attributes:
@@ -70,7 +70,9 @@ class Guard:
         counts: how it ended, by reason, since the start; "shown" for those who passed.
     """
 
-    def __init__(self, config: LivenessConfig, judge: Judge, chance: Chance | None, look_every_s: float) -> None:
+    def __init__(
+        self, config: LivenessConfig, judge: IdentityAggregator, chance: Chance | None, look_every_s: float
+    ) -> None:
         """
         Args:
             config: what has to be shown.
@@ -84,24 +86,24 @@ class Guard:
         self._judge = judge
         self._chance = chance
         self._look_every_ns = look_every_s * 1e9
-        self._passive = Liveness(config=config)
-        self._ahead: dict[int, list[Floats]] = {}  # by track, of the looks at it that count, while it has no name
-        self._held: dict[int, _Held] = {}
+        self._passive = PassiveLiveness(config=config)
+        self._ahead: dict[int, list[FloatArray]] = {}  # by track, of the looks at it that count, while it has no name
+        self._held: dict[int, _PendingDecision] = {}
         self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
-        self._prompts: list[Prompt] = []
+        self._prompts: list[ChallengePrompt] = []
         self._challenges = 0
 
-    def take_prompts(self) -> list[Prompt]:
+    def take_prompts(self) -> list[ChallengePrompt]:
         """What visitors are to be told since the last call."""
         prompts, self._prompts = self._prompts, []
         return prompts
 
-    def shown(self, track_id: int) -> Shown | None:
+    def result_for(self, track_id: int) -> LivenessResult | None:
         """What a track has shown so far, to look at; None before it was watched, and once it is answered."""
-        evidence, held = self._passive.assess(track_id), self._held.get(track_id)
+        evidence, held = self._passive.evaluate(track_id), self._held.get(track_id)
         return _shown(held, evidence) if held or evidence.looks else None
 
-    def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
+    def tracks_due(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
         return [
             track
@@ -111,10 +113,10 @@ class Guard:
             and t_ns - held.looked_ns >= self._look_every_ns / (2 if held.challenge else 1)
         ]
 
-    def aim(self, track: Track) -> Face:
+    def face_to_read(self, track: Track) -> Face:
         """Where a track is to be looked at: during a challenge, where turns are read best."""
         held = self._held.get(track.id)
-        return aimed(track.face) if held and held.challenge else track.face
+        return eye_centred(track.face) if held and held.challenge else track.face
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
         """Take one look, after the judge has taken it."""
@@ -132,8 +134,8 @@ class Guard:
         if held.challenge is not None:
             held.challenge.observe(sample, t_ns)
 
-    def admit(
-        self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: Decide
+    def filter_decisions(
+        self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: DecideFn
     ) -> list[Decision]:
         """What the door answers now: decisions that need no liveness, and those that were held and are settled.
 
@@ -146,36 +148,36 @@ class Guard:
         present = {track.id for track in tracks if not track.lost}
         answers = []
         for decision in decisions:
-            if decision.kind is Kind.DOOR_OPEN and decision.proof is not Proof.OFF:
+            if decision.kind is AccessOutcome.DOOR_OPEN and decision.required_liveness is not LivenessMode.OFF:
                 self._hold(decision, t_ns)
                 continue
             answers.append(decision)
-            if decision.verdict.finding is Finding.RECOGNISED:
-                self._judge.succeeded(decision.verdict, present - {decision.verdict.track.id})
+            if decision.verdict.finding is Identification.RECOGNISED:
+                self._judge.count_success(decision.verdict, present - {decision.verdict.track.id})
         for track in tracks:
             if track.id in self._held:
-                answers += self._settle(track, t_ns, decide, present - {track.id})
+                answers += self._resolve(track, t_ns, decide, present - {track.id})
             if track.lost:
                 self._forget(track.id)
-                self._look_anew(track.id)
+                self._resample(track.id)
         for track_id in [track_id for track_id, (_, when_ns) in self._denied.items() if t_ns >= when_ns]:
-            self._look_anew(track_id)
+            self._resample(track_id)
         return answers
 
-    def start_anew(self) -> None:
+    def reset(self) -> None:
         """Drop all that was shown or held: models, people or rules change. The judge recognises those held again."""
         for track_id, held in list(self._held.items()):
-            self._fail(held, "interrupted", held.looked_ns)
-            self._release(track_id)
-            self._judge.look_anew(held.decision.verdict)
+            self._reject(held, "interrupted", held.looked_ns)
+            self._drop(track_id)
+            self._judge.reset(held.decision.verdict)
         for track_id in list(self._denied):
-            self._look_anew(track_id)
-        self._passive = Liveness(config=self._config)
+            self._resample(track_id)
+        self._passive = PassiveLiveness(config=self._config)
         self._ahead.clear()
 
     def _watch_ahead(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
         """Take one look at a track that may be recognised: most visitors have then shown some life already."""
-        if self._judge.standing(track) is not None or self._judge.doubts(track):
+        if self._judge.verdict_of(track) is not None or self._judge.is_contested(track):
             self._forget(track.id)
         elif sample.embedding is not None:
             self._passive.observe(track, frame, sample, t_ns)
@@ -184,7 +186,7 @@ class Guard:
     def _hold(self, decision: Decision, t_ns: int) -> None:
         """Let a decision wait for the life of the face that was recognised; that of any other is dropped."""
         verdict = decision.verdict
-        self._held[verdict.track.id] = _Held(decision, t_ns, t_ns)
+        self._held[verdict.track.id] = _PendingDecision(decision, t_ns, t_ns)
         looks = self._ahead.pop(verdict.track.id, [])
         if any(apart_sq(look, verdict.embedding) > SAME_MOVED_SQ for look in looks):
             self._passive.forget(verdict.track.id)
@@ -193,14 +195,14 @@ class Guard:
         self._passive.forget(track_id)
         self._ahead.pop(track_id, None)
 
-    def _settle(self, track: Track, t_ns: int, decide: Decide, others: set[int]) -> list[Decision]:
+    def _resolve(self, track: Track, t_ns: int, decide: DecideFn, others: set[int]) -> list[Decision]:
         """The answer to a track that is held, once there is one."""
         held = self._held[track.id]
-        evidence = self._passive.assess(track.id)
-        verdict = replace(held.decision.verdict, track=track, t_ns=t_ns)
-        gone = track.lost or self._judge.standing(track) is not held.decision.verdict
+        evidence = self._passive.evaluate(track.id)
+        verdict = replace(held.decision.verdict, track=track, decided_ns=t_ns)
+        gone = track.lost or self._judge.verdict_of(track) is not held.decision.verdict
         if gone:
-            self._fail(held, "left" if track.lost else "another-face", t_ns)
+            self._reject(held, "left" if track.lost else "another-face", t_ns)
             outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
         else:
             outcome = self._outcome(track, held, evidence, t_ns)
@@ -215,33 +217,35 @@ class Guard:
             return []
         if outcome == _PASSES:
             decision = decide(verdict)
-            if decision.kind is Kind.DOOR_OPEN and self._asks_for_more(held, decision.proof):
+            if decision.kind is AccessOutcome.DOOR_OPEN and self._needs_challenge(held, decision.required_liveness):
                 return []
-            self._judge.succeeded(verdict, others)
+            self._judge.count_success(verdict, others)
         else:
-            decision = replace(held.decision, kind=Kind.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome)
+            decision = replace(
+                held.decision, kind=AccessOutcome.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome
+            )
             self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
             # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
-            if outcome == ATTACK or (held.challenge and held.challenge.asked):
-                self._judge.failed(verdict, others)
+            if outcome == ATTACK or (held.challenge and held.challenge.current_movement):
+                self._judge.count_failure(verdict, others)
             else:
                 self._judge.discredit(verdict)
         self.counts[outcome or "shown"] += 1
-        self._release(track.id)
-        return [replace(decision, shown=shown)]
+        self._drop(track.id)
+        return [replace(decision, liveness=shown)]
 
-    def _outcome(self, track: Track, held: _Held, evidence: Evidence, t_ns: int) -> str | None:
+    def _outcome(self, track: Track, held: _PendingDecision, evidence: LivenessEvidence, t_ns: int) -> str | None:
         """Why it does not open, _PASSES, or None while that is open."""
         config, late = self._config, t_ns - held.since_ns >= self._config.max_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
         if held.challenge is not None:
             held.challenge.pass_time(t_ns)
-            if not held.challenge.over:
+            if not held.challenge.is_over:
                 return None
             if attack:
                 return ATTACK
-            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._surely(held, late)
-        if held.decision.proof is Proof.CHALLENGE:
+            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._confirmed(held, late)
+        if held.decision.required_liveness is LivenessMode.CHALLENGE:
             doubtful = late or attack or (evidence.enough and evidence.score >= config.doubt_score)
             if config.ask_when == "always" or doubtful:
                 self._challenge(track, held, t_ns)
@@ -249,16 +253,16 @@ class Guard:
         elif attack:
             return ATTACK
         if evidence.enough:
-            return self._surely(held, late)
+            return self._confirmed(held, late)
         return NOT_SHOWN if late else None
 
     @staticmethod
-    def _surely(held: _Held, late: bool) -> str | None:
+    def _confirmed(held: _PendingDecision, late: bool) -> str | None:
         if held.sure:
             return _PASSES
         return NOT_SHOWN if late else None
 
-    def _challenge(self, track: Track, held: _Held, t_ns: int) -> None:
+    def _challenge(self, track: Track, held: _PendingDecision, t_ns: int) -> None:
         """Begin a challenge, one at a time, as a door has one screen."""
         if any(other.challenge is not None for other in self._held.values()):
             return
@@ -268,32 +272,32 @@ class Guard:
         held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
 
     @staticmethod
-    def _asks_for_more(held: _Held, proof: Proof) -> bool:
+    def _needs_challenge(held: _PendingDecision, proof: LivenessMode) -> bool:
         """Whether the rules have become stricter while liveness was shown; then that has to be shown, too."""
-        if strictest((proof, held.decision.proof)) is held.decision.proof:
+        if strictest_mode((proof, held.decision.required_liveness)) is held.decision.required_liveness:
             return False
-        held.decision = replace(held.decision, proof=proof)
+        held.decision = replace(held.decision, required_liveness=proof)
         return True
 
-    def _release(self, track_id: int) -> None:
+    def _drop(self, track_id: int) -> None:
         del self._held[track_id]
         self._passive.forget(track_id)
 
-    def _fail(self, held: _Held, reason: str, t_ns: int) -> None:
+    def _reject(self, held: _PendingDecision, reason: str, t_ns: int) -> None:
         if held.challenge:
             held.challenge.fail(reason, t_ns)
             self._prompts += held.challenge.take_prompts()
 
-    def _look_anew(self, track_id: int) -> None:
+    def _resample(self, track_id: int) -> None:
         """Whoever was denied for want of liveness may try again, and is news when back."""
         if track_id in self._denied:
-            self._judge.look_anew(self._denied.pop(track_id)[0])
+            self._judge.reset(self._denied.pop(track_id)[0])
 
 
-def _shown(held: _Held | None, evidence: Evidence) -> Shown:
+def _shown(held: _PendingDecision | None, evidence: LivenessEvidence) -> LivenessResult:
     challenge = held.challenge if held else None
-    return Shown(
+    return LivenessResult(
         score=evidence.score if evidence.enough else None,
-        cues=evidence.told,
+        cues=evidence.as_cues,
         challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
     )

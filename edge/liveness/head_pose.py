@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Ask, Floats, Quality
+from edge.core.records import ChallengeMovement, FloatArray, Quality
 
 Reals = NDArray[np.float64]
 
@@ -26,10 +26,18 @@ Reals = NDArray[np.float64]
 # of 213 turns by 24 to 40 degrees 212 showed this in three looks in a row, of 98 turned photos none; of 106 looks
 # upwards by 22 to 32 from a pitch of at most 5 degrees all, of 44 photos none. Over 1,225 real photos of 78 people
 # of LFW `motion` follows the mesh's own yaw with a correlation of 0.997.
-AMPLITUDE_DEG = {Ask.TURN_LEFT: 19.0, Ask.TURN_RIGHT: 19.0, Ask.LOOK_UP: 11.5}
+AMPLITUDE_DEG = {ChallengeMovement.TURN_LEFT: 19.0, ChallengeMovement.TURN_RIGHT: 19.0, ChallengeMovement.LOOK_UP: 11.5}
 _POSE_SHARE = 0.3  # of the amplitude, what the mesh's own depth has to show, too
-_RIGID = {Ask.TURN_LEFT: (0.95, 1.3), Ask.TURN_RIGHT: (0.95, 1.3), Ask.LOOK_UP: (0.9, 1.13)}  # stretch
-_MISFIT = {Ask.TURN_LEFT: 0.14, Ask.TURN_RIGHT: 0.14, Ask.LOOK_UP: 0.18}  # at most, for each unit of the turn's sine
+_RIGID = {
+    ChallengeMovement.TURN_LEFT: (0.95, 1.3),
+    ChallengeMovement.TURN_RIGHT: (0.95, 1.3),
+    ChallengeMovement.LOOK_UP: (0.9, 1.13),
+}  # stretch
+_MISFIT = {
+    ChallengeMovement.TURN_LEFT: 0.14,
+    ChallengeMovement.TURN_RIGHT: 0.14,
+    ChallengeMovement.LOOK_UP: 0.18,
+}  # at most, for each unit of the turn's sine
 _RELIEF = 0.87  # at least, of looking up; in a turn a sheet's is like a head's
 _UP_ALREADY_DEG = 5.0  # beyond, the int8 mesh shows too little of looking up: its pitch ends at about 22
 _STRAIGHT_DEG = (22.0, 28.0)  # yaw and pitch by the mesh alone, before there is a reference
@@ -41,7 +49,7 @@ _PLACE = 0.75  # of the face's height, from its middle at rest
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class HeadMotion:
     """From one look to another.
 
     Attributes:
@@ -60,7 +68,7 @@ class Motion:
     size: float = 1.0
 
 
-def motion(reference: Floats, points: Floats) -> Motion:
+def estimate_motion(reference: FloatArray, points: FloatArray) -> HeadMotion:
     """The turn between two looks at one head.
 
     Args:
@@ -74,10 +82,10 @@ def motion(reference: Floats, points: Floats) -> Motion:
     up = math.degrees(math.atan2(down[2], down[1]))
     wide, high = float(np.linalg.norm(across)), float(np.linalg.norm(down))
     size = math.sqrt(wide * high) * _spread(points) / _spread(reference)
-    return Motion(left, up, wide / max(high, 1e-9), misfit, size)
+    return HeadMotion(left, up, wide / max(high, 1e-9), misfit, size)
 
 
-def relief(reference: Floats, points: Floats) -> float:
+def depth_relief(reference: FloatArray, points: FloatArray) -> float:
     """How far what sticks out, as a nose does, moved up or down, in what its depth makes of the rest's movement.
 
     Around 1 for a head. A sheet, however it is bent, has nothing that sticks out.
@@ -93,12 +101,12 @@ def relief(reference: Floats, points: Floats) -> float:
     return float(1 + down[3] / down[2]) if down[2] else 0.0
 
 
-def _about_middle(points: Floats) -> Reals:
+def _about_middle(points: FloatArray) -> Reals:
     """A mesh about its middle, so large that its places are around 1."""
     return np.asarray((points - points.mean(0)).astype(np.float64) / _spread(points), np.float64)
 
 
-def _spread(points: Floats) -> float:
+def _spread(points: FloatArray) -> float:
     """How far a mesh's places are from their middle, root mean square, in the unit of `points`."""
     apart = (points - points.mean(0))[:, :2].astype(np.float64)
     return max(float(np.sqrt((apart**2).mean())), 1e-9)
@@ -118,7 +126,7 @@ def _upright(onto: Reals) -> Reals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rest:
+class RestPose:
     """A head at rest, to measure movements against: the mean of some looks, as one alone errs by a degree or two.
 
     Attributes:
@@ -127,13 +135,13 @@ class Rest:
         yaw_deg, pitch_deg: by the mesh's own depth.
     """
 
-    points_px: Floats
-    middle_px: Floats
+    points_px: FloatArray
+    middle_px: FloatArray
     yaw_deg: float
     pitch_deg: float
 
     @classmethod
-    def of(cls, looks: Sequence[tuple[Floats, Quality]]) -> Self:
+    def of(cls, looks: Sequence[tuple[FloatArray, Quality]]) -> Self:
         """The mean of looks at a head that hardly moves: meshes, in pixels of one scale, and what was seen of each."""
         mean = np.stack([points for points, _ in looks]).mean(0, dtype=np.float32)
         middle = mean.mean(0)
@@ -145,21 +153,21 @@ class Rest:
         yaw_deg, pitch_deg = _STRAIGHT_DEG
         return abs(self.yaw_deg) <= yaw_deg and abs(self.pitch_deg) <= pitch_deg
 
-    def allows(self, ask: Ask) -> bool:
+    def permits(self, ask: ChallengeMovement) -> bool:
         """Whether a mesh can show this movement: of somebody who looks up already, it shows hardly any more of it."""
-        return ask is not Ask.LOOK_UP or self.pitch_deg <= _UP_ALREADY_DEG
+        return ask is not ChallengeMovement.LOOK_UP or self.pitch_deg <= _UP_ALREADY_DEG
 
-    def to(self, other: Rest) -> Turn:
+    def to(self, other: RestPose) -> HeadTurn:
         """The turn from this look to another."""
-        shown = Motion(other.yaw_deg - self.yaw_deg, other.pitch_deg - self.pitch_deg, 1.0)
+        shown = HeadMotion(other.yaw_deg - self.yaw_deg, other.pitch_deg - self.pitch_deg, 1.0)
         away_px = math.dist(self.middle_px[:2].tolist(), other.middle_px[:2].tolist())
         height_px = max(float(np.ptp(self.points_px[:, 1])), 1e-9)
-        seen = motion(self.points_px, other.points_px)
-        return Turn(seen, shown, self.points_px, other.points_px, away_px / height_px)
+        seen = estimate_motion(self.points_px, other.points_px)
+        return HeadTurn(seen, shown, self.points_px, other.points_px, away_px / height_px)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class HeadTurn:
     """A movement of a mesh since it was at rest: `seen` by its parallax, `shown` by the mesh's own depth.
 
     Attributes:
@@ -167,10 +175,10 @@ class Turn:
         away: how far the middle has moved, in heights of the face at rest.
     """
 
-    seen: Motion
-    shown: Motion
-    start_px: Floats
-    end_px: Floats
+    seen: HeadMotion
+    shown: HeadMotion
+    start_px: FloatArray
+    end_px: FloatArray
     away: float
 
     @property
@@ -181,23 +189,25 @@ class Turn:
 
     @property
     def largest(self) -> float:
-        return max(self.share(ask) for ask in Ask)
+        return max(self.share(ask) for ask in ChallengeMovement)
 
-    def share(self, ask: Ask) -> float:
+    def share(self, ask: ChallengeMovement) -> float:
         """Of the amplitude of a movement, by parallax."""
-        return _towards(ask, self.seen) / AMPLITUDE_DEG[ask]
+        return _angle_towards(ask, self.seen) / AMPLITUDE_DEG[ask]
 
-    def made(self, ask: Ask) -> bool:
+    def completed(self, ask: ChallengeMovement) -> bool:
         """Whether a head has made this movement in full."""
-        shown = _towards(ask, self.shown) / AMPLITUDE_DEG[ask]
+        shown = _angle_towards(ask, self.shown) / AMPLITUDE_DEG[ask]
         least, most = _RIGID[ask]
-        depth = math.sin(math.radians(_towards(ask, self.seen)))
+        depth = math.sin(math.radians(_angle_towards(ask, self.seen)))
         if self.share(ask) < 1 or shown < _POSE_SHARE or not least <= self.seen.stretch <= most:
             return False
         if self.seen.misfit > _MISFIT[ask] * depth:
             return False
-        return ask is not Ask.LOOK_UP or relief(self.start_px, self.end_px) >= _RELIEF
+        return ask is not ChallengeMovement.LOOK_UP or depth_relief(self.start_px, self.end_px) >= _RELIEF
 
 
-def _towards(ask: Ask, turn: Motion) -> float:
-    return {Ask.TURN_LEFT: turn.left_deg, Ask.TURN_RIGHT: -turn.left_deg}.get(ask, turn.up_deg)
+def _angle_towards(ask: ChallengeMovement, turn: HeadMotion) -> float:
+    return {ChallengeMovement.TURN_LEFT: turn.left_deg, ChallengeMovement.TURN_RIGHT: -turn.left_deg}.get(
+        ask, turn.up_deg
+    )

@@ -13,12 +13,12 @@ from edge.core.records import Landmarks
 _UPPER, _LOWER, _FOREHEAD, _CHIN = 0, 17, 10, 152
 
 
-def opening(landmarks: Landmarks) -> float:
+def mouth_openness(landmarks: Landmarks) -> float:
     """Height of the mouth as a share of the height of the face, so that nods and distance cancel."""
     points = landmarks.points_px[[_UPPER, _LOWER, _FOREHEAD, _CHIN], :2].tolist()
     return math.dist(points[0], points[1]) / max(math.dist(points[2], points[3]), 1e-6)
 
 
-def expression(openings: Sequence[float]) -> float:
+def mouth_variation(openings: Sequence[float]) -> float:
     """Standard deviation of the openings of several looks."""
     return float(np.std(openings))

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats, Frame, Landmarks
+from edge.core.records import FloatArray, Frame, Landmarks
 from edge.vision.aligner import similarity
 
 Reals = NDArray[np.float64]
@@ -36,26 +36,28 @@ _FAR = 40.0  # a homography farther from the identity has lost the face
 _MOVES = 8
 _WHITE = 246  # grey level; a pixel this bright may be clipped
 _GROW_PX = 7  # around it, what blur has touched
-_TOUCHED = 0.02  # share of white in a pixel from which on it is left out
-_ENOUGH = 0.4  # share of the face that must be left
+_MIN_VALID_PIXELS = 0.02  # share of white in a pixel from which on it is left out
+_MIN_OVERLAP = 0.4  # share of the face that must be left
 _PLACE_PX = 5  # side of the place over which what is left is averaged
-_RIM = 0.8  # of the ellipse's area: beyond, hair and what stands behind come in
+_BORDER_PX = 0.8  # of the ellipse's area: beyond, hair and what stands behind come in
 _PEAK = 0.98  # quantile over the face that counts as its liveliest place
 _NOISE = 2.0  # times the median place: what even noise leaves there; averaged over 5 x 5 pixels it is 1.8
 
 _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
-_INSIDE = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
-_CORE = ((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel() < _RIM)[_INSIDE]
+_FACE_MASK = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
+_CENTRE_MASK = ((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel() < _BORDER_PX)[
+    _FACE_MASK
+]
 _HALF = SIDE_PX / 2
 _STILL: Reals = np.eye(3)
 _MIDDLE = (SIDE_PX - 1) / 2
-_U, _V = (((axis - _MIDDLE) / _HALF).ravel()[_INSIDE] for axis in (_X, _Y))
+_U, _V = (((axis - _MIDDLE) / _HALF).ravel()[_FACE_MASK] for axis in (_X, _Y))
 _TO_UNIT = np.array([[1 / _HALF, 0, -_MIDDLE / _HALF], [0, 1 / _HALF, -_MIDDLE / _HALF], [0, 0, 1]])
 _FROM_UNIT = np.linalg.inv(_TO_UNIT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class FacePatch:
     """A face at a fixed size.
 
     Attributes:
@@ -64,12 +66,12 @@ class Look:
         to_patch: (2, 3) float64, from frame pixels to those of `grey`.
     """
 
-    grey: Floats
+    grey: FloatArray
     clear: NDArray[np.bool_]
     to_patch: Reals
 
 
-def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
+def extract_patch(frame: Frame, landmarks: Landmarks) -> FacePatch | None:
     """The face of a frame; None where it is outside."""
     to_patch = similarity(landmarks.five_px.tolist(), _TEMPLATE)
     corners = np.array([[0, SIDE_PX, 0, SIDE_PX], [0, 0, SIDE_PX, SIDE_PX], [1, 1, 1, 1]], np.float64)
@@ -93,16 +95,16 @@ def patch(frame: Frame, landmarks: Landmarks) -> Look | None:
     grey = cv2.warpAffine(cut, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.warpAffine((cut < _WHITE).astype(np.uint8), matrix, size_px, flags=cv2.INTER_NEAREST)
     clear = cv2.erode(known, np.ones((_GROW_PX, _GROW_PX), np.uint8)) > 0
-    return Look(grey.astype(np.float32), np.asarray(clear, np.bool_), to_patch)
+    return FacePatch(grey.astype(np.float32), np.asarray(clear, np.bool_), to_patch)
 
 
-def brightness(look: Look) -> float:
+def brightness(look: FacePatch) -> float:
     """Mean grey level of the face."""
-    return float(look.grey.ravel()[_INSIDE].mean())
+    return float(look.grey.ravel()[_FACE_MASK].mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Residual:
+class PlanarResidual:
     """What no flat picture explains of a look.
 
     Attributes:
@@ -111,48 +113,48 @@ class Residual:
         moved: (3, 3) float64, the homography by which the face has moved since the reference, frame pixels.
     """
 
-    left: Floats
+    left: FloatArray
     unexplained: float
     moved: Reals
 
 
-class Reference:
+class PlanarReference:
     """One look, ready to have others registered to it.
 
     Attributes:
         gradient: root mean square of its grey gradient, levels per patch pixel.
     """
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: FacePatch) -> None:
         """
         Args:
             look: from `patch`.
         """
-        self._good = look.clear.ravel()[_INSIDE]
+        self._good = look.clear.ravel()[_FACE_MASK]
         self._to_patch = _square(look.to_patch)
-        self._levels: list[tuple[float, int, float, Floats, Floats, Floats]] = []
+        self._levels: list[tuple[float, int, float, FloatArray, FloatArray, FloatArray]] = []
         for blur_px, steps, small in _LEVELS:
             blurred = np.asarray(cv2.GaussianBlur(look.grey, (0, 0), blur_px), np.float32)
-            seen = blurred.ravel()[_INSIDE]
+            seen = blurred.ravel()[_FACE_MASK]
             gx, gy = (
-                (cv2.Sobel(blurred, cv2.CV_32F, *order) / 8).ravel()[_INSIDE] for order in ((1, 0), (0, 1))
+                (cv2.Sobel(blurred, cv2.CV_32F, *order) / 8).ravel()[_FACE_MASK] for order in ((1, 0), (0, 1))
             )  # 8: the sum of the kernel's positive weights, times two pixels
             along = gx * _U + gy * _V
             moves = [gx * _U, gx * _V, gx, gy * _U, gy * _V, gy, -along * _U, -along * _V]
             light = [np.ones_like(_U), _U, _V, seen]
             columns = np.stack([*(move * _HALF for move in moves), *light], axis=1)
             self._levels.append((blur_px, steps, small, seen, columns, _solver(columns, self._good)))
-        blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_INSIDE]
+        blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_FACE_MASK]
         columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
         self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
         self.gradient = float(np.sqrt(np.mean(gx * gx + gy * gy)))
 
-    def residual(self, look: Look) -> Residual | None:
+    def residual(self, look: FacePatch) -> PlanarResidual | None:
         """What is left of a look; None where registration fails or too little is clear."""
         homography = _STILL
         burnt = (~look.clear).astype(np.float32)
-        good = self._good & look.clear.ravel()[_INSIDE]
-        if good.mean() < _ENOUGH:
+        good = self._good & look.clear.ravel()[_FACE_MASK]
+        if good.mean() < _MIN_OVERLAP:
             return None
         for blur_px, steps, small, seen, columns, whole in self._levels:
             solve = whole if good.sum() == self._good.sum() else _solver(columns, good)
@@ -174,23 +176,23 @@ class Reference:
         warped = _warped(blurred, homography)
         left = warped - seen
         moved = np.linalg.inv(_square(look.to_patch)) @ homography @ self._to_patch
-        good = self._good & (_warped(burnt, homography) < _TOUCHED)
+        good = self._good & (_warped(burnt, homography) < _MIN_VALID_PIXELS)
         if good.all():
             left -= self._flat @ (self._flat.T @ left)
-            return Residual(left, float(np.mean(left * left) / max(float(warped.var()), 1e-6)), moved)
-        if good.mean() < _ENOUGH:
+            return PlanarResidual(left, float(np.mean(left * left) / max(float(warped.var()), 1e-6)), moved)
+        if good.mean() < _MIN_OVERLAP:
             return None
         share = np.linalg.lstsq(self._flat[good], left[good], rcond=1e-3)[0]
         left[good] -= self._flat[good] @ share
         unexplained = float(np.mean(left[good] ** 2) / max(float(warped[good].var()), 1e-6))
-        return Residual(np.where(good, left, np.float32(np.nan)), unexplained, moved)
+        return PlanarResidual(np.where(good, left, np.float32(np.nan)), unexplained, moved)
 
 
 def _square(affine: Reals) -> Reals:
     return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
-def _solver(columns: Floats, good: NDArray[np.bool_]) -> Floats:
+def _solver(columns: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
     """(8, N): the move that explains differences best along with light, from good places alone.
 
     Args:
@@ -204,7 +206,7 @@ def _solver(columns: Floats, good: NDArray[np.bool_]) -> Floats:
     return np.asarray((within @ unit.T)[:_MOVES] / lengths[:_MOVES, None], np.float32)
 
 
-def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
+def local_motion(residuals: Sequence[PlanarResidual], gradient: float) -> float:
     """How far the liveliest place of a face moves against the rest of it, in patch pixels (20 between the eyes).
 
     The look that differs most is left out: registration may have failed there. What the others leave is averaged over
@@ -220,7 +222,7 @@ def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
     """
     looks = np.stack([np.zeros_like(residuals[0].left), *(each.left for each in residuals)])
     good = np.asarray(np.isfinite(looks).all(axis=0), np.bool_)
-    if good.mean() < _ENOUGH:
+    if good.mean() < _MIN_OVERLAP:
         return 0.0
     looks[:, ~good] = 0
     apart = looks - looks.mean(axis=0)
@@ -229,19 +231,19 @@ def local_motion(residuals: Sequence[Residual], gradient: float) -> float:
     energy = np.asarray(np.einsum("ij,ij->j", kept, kept), np.float32)
     energy /= np.float32(len(kept))
     places = _averaged(energy) / np.maximum(_averaged(good.astype(np.float32)), np.float32(0.3))
-    peak, middle = np.quantile(places[good & _CORE], (_PEAK, 0.5))
+    peak, middle = np.quantile(places[good & _CENTRE_MASK], (_PEAK, 0.5))
     return math.sqrt(max(float(peak - _NOISE * middle), 0.0)) / max(gradient, 1e-3)
 
 
-def _averaged(over_face: Floats) -> Floats:
+def _averaged(over_face: FloatArray) -> FloatArray:
     """(N,) over the face, averaged over places; beyond the face counts as 0."""
     whole = np.zeros(SIDE_PX * SIDE_PX, np.float32)
-    whole[_INSIDE] = over_face
-    return np.asarray(cv2.blur(whole.reshape(SIDE_PX, SIDE_PX), (_PLACE_PX, _PLACE_PX)), np.float32).ravel()[_INSIDE]
+    whole[_FACE_MASK] = over_face
+    return np.asarray(cv2.blur(whole.reshape(SIDE_PX, SIDE_PX), (_PLACE_PX, _PLACE_PX)), np.float32).ravel()[_FACE_MASK]
 
 
-def _warped(look: Floats, homography: Reals) -> Floats:
+def _warped(look: FloatArray, homography: Reals) -> FloatArray:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (SIDE_PX, SIDE_PX)
     warped = cv2.warpPerspective(look, homography, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, np.float32).ravel()[_INSIDE]
+    return np.asarray(warped, np.float32).ravel()[_FACE_MASK]

@@ -21,7 +21,7 @@ _V, _U = np.mgrid[0:_SIDE_PX, 0:_SIDE_PX] - _SIDE_PX // 2
 _LOOKED_AT = (np.hypot(_U, _V) > _BAND[0]) & (np.hypot(_U, _V) < _BAND[1])
 
 
-def stripes(frame: Frame, landmarks: Landmarks) -> float | None:
+def moire_energy(frame: Frame, landmarks: Landmarks) -> float | None:
     """How far the strongest fine pattern of a face stands out of its spectrum; None at the frame's edge.
 
     Returns:
@@ -43,7 +43,7 @@ def stripes(frame: Frame, landmarks: Landmarks) -> float | None:
     return float(peaks[_LOOKED_AT].max())
 
 
-def flicker(light: Sequence[tuple[float, float]]) -> float:
+def flicker_energy(light: Sequence[tuple[float, float]]) -> float:
     """How unsteadily a face is lit against what is around it.
 
     Args:

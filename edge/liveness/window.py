@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from statistics import median
 
-from edge.core.records import Floats, Frame, Landmarks, Sample
-from edge.liveness.background_motion import Change, Surroundings, follows
+from edge.core.records import FloatArray, Frame, Landmarks, Sample
+from edge.liveness.background_motion import BackgroundMotion, CellChange, background_follows_face
 from edge.liveness.cues import Values
-from edge.liveness.mouth import expression, opening
-from edge.liveness.planar import Look, Reference, Residual, brightness, local_motion
-from edge.liveness.recapture import flicker, stripes
+from edge.liveness.mouth import mouth_openness, mouth_variation
+from edge.liveness.planar import FacePatch, PlanarReference, PlanarResidual, brightness, local_motion
+from edge.liveness.recapture import flicker_energy, moire_energy
 
-MIN_LOOKS = 6  # in a run, the first included, for it to mean anything
+MIN_FRAMES = 6  # in a run, the first included, for it to mean anything
 _SCALE = 1.15  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
 _STRANGE = 0.15  # unexplained share from which on a look was not registered; heads that turn reach 0.08
-_SLIPPED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
+_MISREGISTERED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
 
 
-class Run:
+class ObservationWindow:
     """Looks compared with one reference.
 
     Attributes:
@@ -26,7 +26,7 @@ class Run:
         misses: looks in a row that could not be.
     """
 
-    def __init__(self, look: Look, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
+    def __init__(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
         """
         Args:
             look: the face of `sample` in `frame`, the reference.
@@ -37,16 +37,16 @@ class Run:
         self.misses = 0
         self._missed = 0
         self._size_px = sample.quality.size_px
-        self._reference = Reference(look)
-        self._surroundings = Surroundings(frame, landmarks)
-        self._residuals: list[Residual] = []
-        self._changes: list[Change] = []
+        self._reference = PlanarReference(look)
+        self._surroundings = BackgroundMotion(frame, landmarks)
+        self._residuals: list[PlanarResidual] = []
+        self._changes: list[CellChange] = []
         self._light: list[tuple[float, float]] = []
         self._stripes: list[float] = []
         self._openings: list[float] = []
         self._note(look, frame, landmarks)
 
-    def compare(self, look: Look, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> bool:
+    def add(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> bool:
         """Take a later look; False: it cannot be compared, the mesh has slipped."""
         alike = 1 / _SCALE < sample.quality.size_px / max(self._size_px, 1e-6) < _SCALE
         residual = self._reference.residual(look) if alike else None
@@ -63,32 +63,32 @@ class Run:
         self.looks += 1
         return True
 
-    def measure(self, min_ns: float) -> Values | None:
+    def cue_values(self, min_ns: float) -> Values | None:
         """Its cues; None while it is too short, or the mesh is not to be trusted.
 
         Args:
             min_ns: from the first look to the last.
         """
-        slipped = self._missed > len(self._residuals) * _SLIPPED
-        if self.last_ns - self.first_ns < min_ns or self.looks < MIN_LOOKS or slipped:
+        slipped = self._missed > len(self._residuals) * _MISREGISTERED
+        if self.last_ns - self.first_ns < min_ns or self.looks < MIN_FRAMES or slipped:
             return None
         return {
             "local-motion": local_motion(self._residuals, self._reference.gradient),
             "unexplained": median(each.unexplained for each in self._residuals),
-            "surroundings": follows(self._changes),
-            "mouth": expression(self._openings),
-            "moire": median(self._stripes) if len(self._stripes) >= MIN_LOOKS else None,
-            "flicker": flicker(self._light) if len(self._light) >= MIN_LOOKS else None,
+            "surroundings": background_follows_face(self._changes),
+            "mouth": mouth_variation(self._openings),
+            "moire": median(self._stripes) if len(self._stripes) >= MIN_FRAMES else None,
+            "flicker": flicker_energy(self._light) if len(self._light) >= MIN_FRAMES else None,
         }
 
-    def _note(self, look: Look, frame: Frame, landmarks: Landmarks) -> Floats | None:
+    def _note(self, look: FacePatch, frame: Frame, landmarks: Landmarks) -> FloatArray | None:
         """Take down what one look tells by itself; returns what is around the face."""
-        self._openings.append(opening(landmarks))
+        self._openings.append(mouth_openness(landmarks))
         # A pattern is there from the first, and looking for it costs.
-        pattern = stripes(frame, landmarks) if len(self._stripes) < MIN_LOOKS else None
+        pattern = moire_energy(frame, landmarks) if len(self._stripes) < MIN_FRAMES else None
         if pattern is not None:
             self._stripes.append(pattern)
-        seen = self._surroundings.see(frame)
+        seen = self._surroundings.add_frame(frame)
         if seen is not None:
             self._light.append((brightness(look), self._surroundings.brightness(seen)))
         return seen

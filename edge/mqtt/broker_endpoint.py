@@ -38,7 +38,7 @@ class Endpoint:
         return f"{'mqtt' if self.tls is None else 'mqtts'}://{host}:{self.port}"
 
 
-def read_endpoint(config: MqttConfig) -> Endpoint:
+def resolve_endpoint(config: MqttConfig) -> Endpoint:
     """Take the broker's address apart, and read the files that the table names.
 
     Raises:
@@ -57,7 +57,7 @@ def read_endpoint(config: MqttConfig) -> Endpoint:
     if config.password_file and not config.username:
         raise ConfigError("[mqtt] password_file: needs username beside it")
     encrypted = parts.scheme == "mqtts"
-    _check_way(config, parts.hostname, encrypted)
+    _check_encryption(config, parts.hostname, encrypted)
     username = config.username
     return Endpoint(
         host=parts.hostname,
@@ -74,7 +74,7 @@ def _shown(url: str) -> str:
     return f"'{url}'" if _PUBLIC.fullmatch(url) else "it"
 
 
-def _check_way(config: MqttConfig, host: str, encrypted: bool) -> None:
+def _check_encryption(config: MqttConfig, host: str, encrypted: bool) -> None:
     """Nothing goes over a network in the clear unless somebody has said so.
 
     Raises:
@@ -87,7 +87,7 @@ def _check_way(config: MqttConfig, host: str, encrypted: bool) -> None:
         )
     if not encrypted and (config.cert_file or config.key_file or config.ca_file):
         raise ConfigError("[mqtt] url: certificates are for mqtts://; plain mqtt:// does not use ca_file or cert_file")
-    if not encrypted and not config.insecure and not _here(host):
+    if not encrypted and not config.insecure and not _is_local(host):
         raise ConfigError(
             f"[mqtt] url: {config.url} is not encrypted, and whoever is on the network could read it, or open the "
             f"door; use mqtts://{host} (systemd/mosquitto/ shows how), or, where everybody on the network may do "
@@ -95,7 +95,7 @@ def _check_way(config: MqttConfig, host: str, encrypted: bool) -> None:
         )
 
 
-def _here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     """Whether a host is this machine by its very name; nothing is looked up."""
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -7,13 +7,13 @@ import ssl
 import time
 
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, BrokerRefused
-from edge.mqtt.broker_endpoint import Endpoint, read_endpoint
-from edge.mqtt.connection import Connection, dial
-from edge.mqtt.messages import Outgoing, Protocol
-from edge.mqtt.paho_client import ANSWER_S, ANSWERS_BYTES
+from edge.core.errors import BrokerError, BrokerRefusedError
+from edge.mqtt.broker_endpoint import Endpoint, resolve_endpoint
+from edge.mqtt.connection import Connection, open_connection
+from edge.mqtt.messages import OutgoingMessage, Protocol
+from edge.mqtt.paho_client import ANSWERS_BYTES, RESPONSE_TIMEOUT_S
 
-TRY_5_S = 2.0  # how long a broker may take to answer to version 5 before we ask in 3.1.1
+MQTT5_PROBE_S = 2.0  # how long a broker may take to answer to version 5 before we ask in 3.1.1
 # CONNACK reason codes of MQTT 5; paho translates those of 3.1.1 into them.
 UNSUPPORTED_VERSION = 0x84
 REFUSALS = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})  # client id, user or password, not authorised, banned, method
@@ -21,7 +21,7 @@ REFUSALS = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})  # client id, user or passw
 NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
 
 
-class _ProtocolRefused(BrokerError):
+class _UnsupportedProtocol(BrokerError):
     """The broker does not speak the version that was tried; unless `sure`, it only hung up, perhaps by accident."""
 
     def __init__(self, message: str, *, sure: bool) -> None:
@@ -33,7 +33,7 @@ def connect(
     config: MqttConfig,
     *,
     client_id: str,
-    will: Outgoing | None = None,
+    will: OutgoingMessage | None = None,
     first: Protocol = "5",
     max_packet_bytes: int = ANSWERS_BYTES,
     session_s: int | None = None,
@@ -63,12 +63,12 @@ def connect(
         BrokerRefused: the broker refuses our login or certificate, or its own certificate is not good.
         BrokerError: it cannot be reached, or its certificate is not valid yet, as for a clock that is not set.
     """
-    endpoint = read_endpoint(config)
+    endpoint = resolve_endpoint(config)
 
-    def attempt(protocol: Protocol, answer_s: float = ANSWER_S) -> Connection:
-        connection = _reach(endpoint, config.keepalive_s, protocol, client_id, will, max_packet_bytes, session_s)
+    def attempt(protocol: Protocol, answer_s: float = RESPONSE_TIMEOUT_S) -> Connection:
+        connection = _connect_with(endpoint, config.keepalive_s, protocol, client_id, will, max_packet_bytes, session_s)
         try:
-            _await_answer(connection, endpoint, answer_s)
+            _wait_for_connack(connection, endpoint, answer_s)
         except BaseException:
             connection.abort()
             raise
@@ -77,20 +77,20 @@ def connect(
     if config.protocol != "auto":
         return attempt(config.protocol), config.protocol
     if first == "3.1.1":
-        with contextlib.suppress(_ProtocolRefused):
+        with contextlib.suppress(_UnsupportedProtocol):
             return attempt("3.1.1"), "3.1.1"
     try:
-        return attempt("5", TRY_5_S), "5"
-    except _ProtocolRefused as error:
+        return attempt("5", MQTT5_PROBE_S), "5"
+    except _UnsupportedProtocol as error:
         return attempt("3.1.1"), "3.1.1" if error.sure else "5"
 
 
-def _reach(
+def _connect_with(
     endpoint: Endpoint,
     keepalive_s: int,
     protocol: Protocol,
     client_id: str,
-    will: Outgoing | None,
+    will: OutgoingMessage | None,
     max_packet_bytes: int,
     session_s: int | None,
 ) -> Connection:
@@ -101,7 +101,7 @@ def _reach(
         BrokerError: the broker cannot be reached.
     """
     try:
-        return dial(
+        return open_connection(
             endpoint,
             protocol,
             client_id=client_id,
@@ -111,18 +111,18 @@ def _reach(
             session_s=session_s,
         )
     except ssl.SSLCertVerificationError as error:
-        kind = BrokerError if error.verify_code == NOT_YET_VALID else BrokerRefused  # a clock is set soon
-        raise kind(f"{endpoint}: its certificate is not trusted: {_distrust(error, endpoint)}") from error
+        kind = BrokerError if error.verify_code == NOT_YET_VALID else BrokerRefusedError  # a clock is set soon
+        raise kind(f"{endpoint}: its certificate is not trusted: {_explain_tls_error(error, endpoint)}") from error
     except ssl.SSLError as error:
         if "ALERT" in (error.reason or ""):
-            raise BrokerRefused(_unwanted(endpoint, error.reason)) from error
+            raise BrokerRefusedError(_explain_client_cert_alert(endpoint, error.reason)) from error
         raise BrokerError(f"{endpoint}: no TLS connection ({error.reason or error}); is this its TLS port?") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise BrokerError(f"{endpoint}: cannot be reached ({why}); is the broker running there?") from error
 
 
-def _distrust(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:
+def _explain_tls_error(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:
     """What is wrong with the broker's certificate, and what to do about it."""
     if error.verify_code in (OTHER_HOST, OTHER_ADDRESS):
         return f"it is not made out to '{endpoint.host}'; write the name that it is made out to in [mqtt] url"
@@ -133,7 +133,7 @@ def _distrust(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:
     return f"{error.verify_message}; set [mqtt] ca_file to the certificate of the authority that signed it"
 
 
-def _unwanted(endpoint: Endpoint, alert: str) -> str:
+def _explain_client_cert_alert(endpoint: Endpoint, alert: str) -> str:
     """The broker broke off TLS."""
     ours = "our certificate" if endpoint.certified else "us without a certificate"
     return (
@@ -142,7 +142,7 @@ def _unwanted(endpoint: Endpoint, alert: str) -> str:
     )
 
 
-def _await_answer(connection: Connection, endpoint: Endpoint, answer_s: float) -> None:
+def _wait_for_connack(connection: Connection, endpoint: Endpoint, answer_s: float) -> None:
     """Wait for the broker to accept us.
 
     Raises:
@@ -152,24 +152,24 @@ def _await_answer(connection: Connection, endpoint: Endpoint, answer_s: float) -
     """
     deadline = time.monotonic() + answer_s
     hung_up = False
-    while connection.answer is None and not hung_up and (left_s := deadline - time.monotonic()) > 0:
+    while connection.connack is None and not hung_up and (left_s := deadline - time.monotonic()) > 0:
         try:
-            connection.spin(left_s)
+            connection.poll(left_s)
         except BrokerError:
             hung_up = True
-    if connection.answer is None:
-        if connection.alert:
-            raise BrokerRefused(_unwanted(endpoint, connection.alert))
+    if connection.connack is None:
+        if connection.tls_alert:
+            raise BrokerRefusedError(_explain_client_cert_alert(endpoint, connection.tls_alert))
         what = "hung up" if hung_up else f"did not answer within {answer_s:.0f} s"
         hint = "; perhaps it wants a certificate, [mqtt] cert_file" if endpoint.tls and not endpoint.certified else ""
         asked = f"when asked to speak MQTT {connection.protocol}{hint}"
-        raise _ProtocolRefused(f"{endpoint}: {what} {asked}", sure=not hung_up)
-    code, reason = connection.answer
+        raise _UnsupportedProtocol(f"{endpoint}: {what} {asked}", sure=not hung_up)
+    code, reason = connection.connack
     if code == UNSUPPORTED_VERSION:
-        raise _ProtocolRefused(f"{endpoint}: does not speak MQTT {connection.protocol}", sure=True)
+        raise _UnsupportedProtocol(f"{endpoint}: does not speak MQTT {connection.protocol}", sure=True)
     if code in REFUSALS:
         who = f"user '{endpoint.username}'" if endpoint.username else "a login without a user name"
-        raise BrokerRefused(
+        raise BrokerRefusedError(
             f"{endpoint}: refuses {who} ({reason}); check [mqtt] username and password_file, and the broker's rules"
         )
     if code:

@@ -10,13 +10,21 @@ from __future__ import annotations
 import contextlib
 import time
 
-from edge.core.errors import BrokerError, BrokerRefused
+from edge.core.errors import BrokerError, BrokerRefusedError
 from edge.mqtt.broker_endpoint import Endpoint
-from edge.mqtt.messages import Incoming, Outgoing, Protocol, Receipt
-from edge.mqtt.paho_client import ANSWER_S, BoundedClient, Inbox, drop, open_client, send, spin
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.messages import IncomingMessage, OutgoingMessage, Protocol, PublishAck
+from edge.mqtt.paho_client import (
+    RESPONSE_TIMEOUT_S,
+    BoundedClient,
+    CallbackState,
+    connect_client,
+    disconnect_client,
+    poll_client,
+    send,
+)
+from edge.mqtt.wakeup_pipe import WakeupPipe
 
-GOODBYE_S = 0.5  # how long the broker may take to close after DISCONNECT
+DISCONNECT_TIMEOUT_S = 0.5  # how long the broker may take to close after DISCONNECT
 
 
 class Connection:
@@ -26,7 +34,7 @@ class Connection:
         protocol: what is spoken.
     """
 
-    def __init__(self, client: BoundedClient, protocol: Protocol, inbox: Inbox) -> None:
+    def __init__(self, client: BoundedClient, protocol: Protocol, inbox: CallbackState) -> None:
         self._client = client
         self._inbox = inbox
         self.protocol = protocol
@@ -37,16 +45,16 @@ class Connection:
         return self._inbox.receive_max
 
     @property
-    def answer(self) -> tuple[int, str] | None:
+    def connack(self) -> tuple[int, str] | None:
         """The broker's answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text; None before it is there."""
         return self._inbox.connack
 
     @property
-    def alert(self) -> str:
+    def tls_alert(self) -> str:
         """How the broker broke off TLS, in OpenSSL's words; "" if it did not."""
         return self._inbox.alert
 
-    def publish(self, message: Outgoing) -> int:
+    def publish(self, message: OutgoingMessage) -> int:
         """Hand a message to the socket; the number returned comes back in a `Receipt` if its QoS is 1.
 
         Raises:
@@ -58,27 +66,27 @@ class Connection:
         """Send the broker something to answer, ahead of what is published next. Does nothing on an ended connection."""
         self._client.ping()
 
-    def congested(self) -> bool:
+    def is_congested(self) -> bool:
         """Whether bytes wait because the network does not take them."""
         return self._client.want_write()
 
-    def spin(self, timeout_s: float, waker: Waker | None = None) -> None:
+    def poll(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
         """Send and receive what is possible, waiting for something to do at most `timeout_s`.
 
         Raises:
             BrokerError: the connection has ended.
         """
-        spin(self._client, self._inbox, timeout_s, waker)
+        poll_client(self._client, self._inbox, timeout_s, waker)
         if self._inbox.ended:
             raise BrokerError(self._inbox.ended)
 
-    def receipts(self) -> list[Receipt]:
+    def take_acks(self) -> list[PublishAck]:
         """Take the receipts that have come in."""
         taken = list(self._inbox.receipts)
         self._inbox.receipts.clear()
         return taken
 
-    def messages(self) -> list[Incoming]:
+    def messages(self) -> list[IncomingMessage]:
         """Take the messages that have come in."""
         taken = list(self._inbox.messages)
         self._inbox.messages.clear()
@@ -93,14 +101,14 @@ class Connection:
         """
         self._inbox.suback = None
         self._client.subscribe([(topic, qos) for topic in topics])
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + RESPONSE_TIMEOUT_S
         while self._inbox.suback is None:
             if time.monotonic() > deadline:
                 raise BrokerError("the broker does not answer to SUBSCRIBE")
-            self.spin(deadline - time.monotonic())
+            self.poll(deadline - time.monotonic())
         refused = [f"{topic} ({why})" for topic, why in zip(topics, self._inbox.suback, strict=False) if why]
         if refused:
-            raise BrokerRefused(f"the broker does not let us read {', '.join(refused)}: check its access rules")
+            raise BrokerRefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
 
     def unsubscribe(self, topics: list[str]) -> None:
         """Hear no more of these topics; not waited for."""
@@ -110,9 +118,9 @@ class Connection:
         """Say goodbye, so that the last will is not sent, and close."""
         with contextlib.suppress(OSError, ValueError):
             self._client.disconnect()
-            deadline = time.monotonic() + GOODBYE_S
+            deadline = time.monotonic() + DISCONNECT_TIMEOUT_S
             while self._client.socket() is not None and time.monotonic() < deadline:
-                spin(self._client, self._inbox, deadline - time.monotonic(), None)
+                poll_client(self._client, self._inbox, deadline - time.monotonic(), None)
         self.abort()
 
     def abort(self) -> None:
@@ -121,16 +129,16 @@ class Connection:
         Without the reset, TCP would go on delivering what is in its buffer when the network comes back, perhaps long
         after it mattered. What the broker's machine holds already is out of reach.
         """
-        drop(self._client)
+        disconnect_client(self._client)
 
 
-def dial(
+def open_connection(
     endpoint: Endpoint,
     protocol: Protocol,
     *,
     client_id: str,
     keepalive_s: int,
-    will: Outgoing | None = None,
+    will: OutgoingMessage | None = None,
     max_packet_bytes: int,
     session_s: int | None = None,
 ) -> Connection:
@@ -140,8 +148,8 @@ def dial(
         ssl.SSLError: TLS fails.
         OSError, ValueError: the host is not found or does not answer.
     """
-    inbox = Inbox()
-    client = open_client(
+    inbox = CallbackState()
+    client = connect_client(
         endpoint,
         protocol,
         inbox,

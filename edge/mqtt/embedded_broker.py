@@ -96,7 +96,7 @@ class EmbeddedBroker:
         from amqtt.broker import Broker
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._loop.set_exception_handler(_quietly)
+        self._loop.set_exception_handler(_ignore_loop_errors)
         broker = Broker(_CONFIG)
         _deliver_before_disconnecting(broker)
         await broker.start()
@@ -152,5 +152,5 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def _quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _ignore_loop_errors(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.debug("embedded broker: %s", context.get("exception") or context.get("message"))

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.events.schema import Open
-from edge.mqtt.messages import Receipt
+from edge.events.schema import OpenCommand
+from edge.mqtt.messages import PublishAck
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class PendingOpen:
     """An `open` on its way; `expires_ns` is monotonic."""
 
-    message: Open
+    message: OpenCommand
     expires_ns: int
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class AckResult:
     """What a receipt was about: an event, an opening, or neither; `refusal` and `unheard` as in `Receipt`."""
 
     event_seq: int | None
-    opening: Opening | None
+    opening: PendingOpen | None
     refusal: str
     unheard: bool
 
 
-class Flight:
+class InFlightMessages:
     """Messages of one connection that wait for their receipt, by the connection's number for them."""
 
     def __init__(self) -> None:
         self._events: dict[int, int] = {}  # number to seq, in rising order of seq
-        self._openings: dict[int, Opening] = {}
+        self._openings: dict[int, PendingOpen] = {}
         self._others: set[int] = set()
         self.sent_seq = 0
 
@@ -46,27 +46,27 @@ class Flight:
     def add_event(self, number: int, seq: int) -> None:
         self._events[number] = self.sent_seq = seq
 
-    def add_opening(self, number: int, opening: Opening) -> None:
+    def add_opening(self, number: int, opening: PendingOpen) -> None:
         self._openings[number] = opening
 
-    def add_other(self, number: int) -> None:
+    def add_untracked(self, number: int) -> None:
         self._others.add(number)
 
-    def land(self, receipt: Receipt) -> Landing | None:
+    def acknowledge(self, receipt: PublishAck) -> AckResult | None:
         """Book a receipt; None if it belongs to nothing here. A refused event stays under way: it is not delivered."""
-        opening = self._openings.pop(receipt.number, None)
-        seq = self._events.get(receipt.number)
-        if seq is None and opening is None and receipt.number not in self._others:
+        opening = self._openings.pop(receipt.packet_id, None)
+        seq = self._events.get(receipt.packet_id)
+        if seq is None and opening is None and receipt.packet_id not in self._others:
             return None
-        self._others.discard(receipt.number)
+        self._others.discard(receipt.packet_id)
         if not receipt.refusal:
-            self._events.pop(receipt.number, None)
-        return Landing(seq, opening, receipt.refusal, receipt.unheard)
+            self._events.pop(receipt.packet_id, None)
+        return AckResult(seq, opening, receipt.refusal, receipt.unheard)
 
-    def done_seq(self) -> int:
+    def delivered_up_to(self) -> int:
         """The number up to which every event has arrived."""
         return next(iter(self._events.values())) - 1 if self._events else self.sent_seq
 
-    def openings(self) -> list[Opening]:
+    def openings(self) -> list[PendingOpen]:
         """The openings that wait."""
         return list(self._openings.values())

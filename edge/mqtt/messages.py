@@ -9,7 +9,7 @@ Protocol = Literal["5", "3.1.1"]  # versions of MQTT
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """One message to publish. `expiry_s` (MQTT 5 only) is how long the broker may hold it back."""
 
     topic: str
@@ -20,7 +20,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class IncomingMessage:
     """One message received."""
 
     topic: str
@@ -29,7 +29,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class PublishAck:
     """The broker's answer to one message of QoS 1, by the number that `publish` gave.
 
     Attributes:
@@ -37,6 +37,6 @@ class Receipt:
         unheard: the broker says that nobody subscribes to the topic; only MQTT 5 can say so, and a broker need not.
     """
 
-    number: int
+    packet_id: int
     refusal: str
     unheard: bool = False

@@ -19,20 +19,20 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.core.errors import BrokerError
 from edge.mqtt.broker_endpoint import Endpoint
-from edge.mqtt.messages import Incoming, Outgoing, Protocol, Receipt
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.messages import IncomingMessage, OutgoingMessage, Protocol, PublishAck
+from edge.mqtt.wakeup_pipe import WakeupPipe
 
-ANSWER_S = 5.0  # how long a broker may take for one answer
+RESPONSE_TIMEOUT_S = 5.0  # how long a broker may take for one answer
 ANSWERS_BYTES = 4096  # of a packet to somebody who only publishes: the broker's answers, and a word from Home Assistant
 UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send kept messages that nobody subscribed to
 NO_SUBSCRIBERS = 0x10  # the reason code of a PUBACK for a message that reached nobody
-FAILURE = 0x80  # MQTT reason codes from here on are failures
+FIRST_ERROR_CODE = 0x80  # MQTT reason codes from here on are failures
 _QOS_2 = 0b100  # in the first byte of PUBLISH
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
 @dataclass(slots=True)
-class Inbox:
+class CallbackState:
     """What paho's callbacks have heard and the owner has not taken yet.
 
     Attributes:
@@ -49,8 +49,8 @@ class Inbox:
     suback: list[str] | None = None
     ended: str = ""
     alert: str = ""
-    receipts: deque[Receipt] = field(default_factory=deque)
-    messages: deque[Incoming] = field(default_factory=deque)
+    receipts: deque[PublishAck] = field(default_factory=deque)
+    messages: deque[IncomingMessage] = field(default_factory=deque)
 
 
 class BoundedClient(paho.Client):
@@ -99,7 +99,7 @@ class BoundedClient(paho.Client):
         assert self._ssl_context is not None
         encrypted = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
         try:
-            encrypted.settimeout(ANSWER_S)
+            encrypted.settimeout(RESPONSE_TIMEOUT_S)
             encrypted.do_handshake()
         except BaseException:
             encrypted.close()
@@ -107,14 +107,14 @@ class BoundedClient(paho.Client):
         return encrypted
 
 
-def open_client(
+def connect_client(
     endpoint: Endpoint,
     protocol: Protocol,
-    inbox: Inbox,
+    inbox: CallbackState,
     *,
     client_id: str,
     keepalive_s: int,
-    will: Outgoing | None,
+    will: OutgoingMessage | None,
     max_packet_bytes: int,
     session_s: int | None = None,
 ) -> BoundedClient:
@@ -135,11 +135,11 @@ def open_client(
     if will is not None:
         client.will_set(will.topic, will.payload, will.qos, will.retain)
     client.connect(endpoint.host, endpoint.port, keepalive_s, clean_start=clean_start, properties=properties)
-    _nodelay(client)
+    _set_tcp_nodelay(client)
     return client
 
 
-def send(client: paho.Client, protocol: Protocol, inbox: Inbox, message: Outgoing) -> int:
+def send(client: paho.Client, protocol: Protocol, inbox: CallbackState, message: OutgoingMessage) -> int:
     """Hand a message to the socket; returns its number.
 
     Raises:
@@ -155,7 +155,7 @@ def send(client: paho.Client, protocol: Protocol, inbox: Inbox, message: Outgoin
     return sent.mid
 
 
-def spin(client: paho.Client, inbox: Inbox, timeout_s: float, waker: Waker | None) -> None:
+def poll_client(client: paho.Client, inbox: CallbackState, timeout_s: float, waker: WakeupPipe | None) -> None:
     """One round of reading, writing and keep-alive."""
     sock = client.socket()
     if sock is None:
@@ -166,7 +166,7 @@ def spin(client: paho.Client, inbox: Inbox, timeout_s: float, waker: Waker | Non
     readers: list[Any] = [sock] if waker is None else [sock, waker]
     readable, writable, _ = select.select(readers, [sock] if client.want_write() else [], [], wait_s)
     if waker is not None and waker in readable:
-        waker.clear()
+        waker.drain()
     codes = []
     if sock in readable or decrypted:
         codes.append(client.loop_read())
@@ -177,7 +177,7 @@ def spin(client: paho.Client, inbox: Inbox, timeout_s: float, waker: Waker | Non
         inbox.ended = "the connection was lost"
 
 
-def drop(client: paho.Client) -> None:
+def disconnect_client(client: paho.Client) -> None:
     """Close the socket at once; the kernel throws away what it has not sent."""
     sock = client.socket()
     if isinstance(sock, socket.socket):
@@ -191,7 +191,7 @@ def _client(
     endpoint: Endpoint,
     protocol: Protocol,
     client_id: str,
-    inbox: Inbox,
+    inbox: CallbackState,
     max_packet_bytes: int,
     *,
     lasting: bool,
@@ -205,7 +205,7 @@ def _client(
         reconnect_on_failure=False,
     )
     client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, UNTOLD_BYTES)
-    client.connect_timeout = ANSWER_S
+    client.connect_timeout = RESPONSE_TIMEOUT_S
     client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
     if endpoint.username:
         client.username_pw_set(endpoint.username, endpoint.password)
@@ -224,15 +224,15 @@ def _client(
         inbox.ended = inbox.ended or f"{endpoint}: {client.offence or ended}"
 
     def on_publish(_c: Any, _u: Any, number: int, code: ReasonCode, _properties: Any) -> None:
-        refusal = str(code) if code.value >= FAILURE else ""
-        inbox.receipts.append(Receipt(number, refusal, unheard=code.value == NO_SUBSCRIBERS))
+        refusal = str(code) if code.value >= FIRST_ERROR_CODE else ""
+        inbox.receipts.append(PublishAck(number, refusal, unheard=code.value == NO_SUBSCRIBERS))
 
     def on_subscribe(_c: Any, _u: Any, _number: int, codes: list[ReasonCode], _properties: Any) -> None:
-        inbox.suback = [str(code) if code.value >= FAILURE else "" for code in codes]
+        inbox.suback = [str(code) if code.value >= FIRST_ERROR_CODE else "" for code in codes]
 
     def on_message(_c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         with contextlib.suppress(UnicodeDecodeError):  # such a topic is none of ours, and must not end the connection
-            inbox.messages.append(Incoming(message.topic, bytes(message.payload), message.retain))
+            inbox.messages.append(IncomingMessage(message.topic, bytes(message.payload), message.retain))
 
     client.on_connect = on_connect
     client.on_disconnect = on_disconnect
@@ -242,7 +242,7 @@ def _client(
     return client
 
 
-def _nodelay(client: paho.Client) -> None:
+def _set_tcp_nodelay(client: paho.Client) -> None:
     """Let a small message out at once, whatever else is under way."""
     sock = client.socket()
     if isinstance(sock, socket.socket):

@@ -14,27 +14,27 @@ from types import TracebackType
 from typing import Self
 
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, BrokerRefused, ConfigError
-from edge.events.homeassistant import Introduction
-from edge.events.schema import Challenge, Health, Occupancy, Open, Presence, ReleaseReport
-from edge.events.signing import read_seal
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
+from edge.events.homeassistant import DiscoveryMessage
+from edge.events.schema import Challenge, DoorConnection, Health, OpenCommand, PresenceReport, ReleaseReport
+from edge.events.signing import load_signer
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
-from edge.mqtt.broker_endpoint import read_endpoint
+from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import Birth
-from edge.mqtt.in_flight import Opening
+from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
+from edge.mqtt.in_flight import PendingOpen
 from edge.mqtt.messages import Protocol
-from edge.mqtt.send_queue import Desk, Link, LinkState
-from edge.mqtt.session import NS, Progress, Session, Stopped, Voice
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.send_queue import ConnectionState, ConnectionStatus, SendQueue
+from edge.mqtt.session import NS, DeliveryProgress, MessageBuilder, Session, SessionStopped
+from edge.mqtt.wakeup_pipe import WakeupPipe
 from edge.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 10.0  # a connection that lasted so long starts the waiting times anew when it breaks
-EAGER_S = 0.25  # between two attempts to connect while an opening waits
+STABLE_AFTER_S = 10.0  # a connection that lasted so long starts the waiting times anew when it breaks
+RETRY_WITH_OPEN_S = 0.25  # between two attempts to connect while an opening waits
 
 
 class Publisher:
@@ -68,24 +68,24 @@ class Publisher:
         topics: Topics,
         outbox: Outbox,
         *,
-        on_open_expired: Callable[[Open, str], None],
-        on_open_unheard: Callable[[Open], None] | None = None,
-        introduction: Introduction | None = None,
+        on_open_expired: Callable[[OpenCommand, str], None],
+        on_open_unheard: Callable[[OpenCommand], None] | None = None,
+        introduction: DiscoveryMessage | None = None,
         backoff_s: tuple[float, float] = (1.0, 30.0),
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        read_endpoint(config)  # fails here, where somebody reads it, and not in the thread
+        resolve_endpoint(config)  # fails here, where somebody reads it, and not in the thread
         self._config = config
         self._topics = topics
         self._outbox = outbox
         self._backoff_s = backoff_s
-        self._desk = Desk()
+        self._desk = SendQueue()
         if introduction:
-            self._desk.put_standing(introduction.message)
-        self._birth = Birth(introduction)
-        self._progress = Progress()
-        self._voice = Voice(
+            self._desk.set_retained(introduction.message)
+        self._birth = HomeAssistantBirthListener(introduction)
+        self._progress = DeliveryProgress()
+        self._voice = MessageBuilder(
             config=config,
             topics=topics,
             outbox=outbox,
@@ -94,17 +94,17 @@ class Publisher:
             on_open_expired=on_open_expired,
             on_open_unheard=on_open_unheard or (lambda _: None),
             birth=self._birth,
-            seal=read_seal(config),
+            seal=load_signer(config),
             wall_ns=wall_ns,
             monotonic_ns=monotonic_ns,
         )
-        self._waker = Waker()
-        self._first: Protocol = "5"
-        self._told: Link | None = None
+        self._waker = WakeupPipe()
+        self._preferred_protocol: Protocol = "5"
+        self._logged_status: ConnectionStatus | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     @property
-    def state(self) -> LinkState:
+    def state(self) -> ConnectionState:
         """How the door stands with its broker just now."""
         return self._desk.state
 
@@ -112,64 +112,64 @@ class Publisher:
         """What somebody should look at while the door is connected, or ""."""
         if not self._progress.unheard:
             return ""
-        return f"the last opening reached no lock: nobody subscribes to {self._topics.of(Channel.OPEN)}"
+        return f"the last opening reached no lock: nobody subscribes to {self._topics.topic_for(Channel.OPEN)}"
 
     def start(self) -> None:
         """Start connecting; returns at once."""
         self._waker.open()
-        self._outbox.listen(self._waker.wake)
+        self._outbox.on_append(self._waker.notify)
         self._thread.start()
 
-    def open(self, message: Open, captured_ns: int) -> None:
+    def open(self, message: OpenCommand, captured_ns: int) -> None:
         """Open the door: publish while it is fresh, or never. Returns at once.
 
         Args:
             message: what to say.
             captured_ns: monotonic capture time of the frame that decided.
         """
-        opening = Opening(message, captured_ns + round(self._config.open_max_age_s * NS))
+        opening = PendingOpen(message, captured_ns + round(self._config.open_max_age_s * NS))
         if self._desk.add_opening(opening):
-            self._waker.wake()
+            self._waker.notify()
         else:
-            self._voice.expire(opening, self._no_hope(self._desk.state))
+            self._voice.report_expired(opening, self._rejection_reason(self._desk.state))
 
     def challenge(self, message: Challenge, expires_ns: int) -> None:
         """Tell a visitor, unless that is late; `expires_ns` is monotonic. Returns at once."""
         self._desk.add_challenge(message, expires_ns)
-        self._waker.wake()
+        self._waker.notify()
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Publish the picture of an event, after it, unless that is late. Returns at once."""
         self._desk.add_snapshot(snapshot)
-        self._waker.wake()
+        self._waker.notify()
 
     def release(self, report: ReleaseReport) -> None:
         """Publish which release runs, now and after every reconnect; a newer report replaces the older."""
-        self._stand(Channel.RELEASE, report)
+        self._publish_retained(Channel.RELEASE, report)
 
-    def presence(self, report: Occupancy) -> None:
+    def presence(self, report: PresenceReport) -> None:
         """Publish whether somebody stands at the door, now and after every reconnect; a newer report replaces it."""
-        self._stand(Channel.PRESENCE, report)
+        self._publish_retained(Channel.PRESENCE, report)
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
         self._desk.put_health(report)
-        self._waker.wake()
+        self._waker.notify()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what can be sent within `timeout_s`, say offline, disconnect. Closing twice does nothing."""
-        if self._progress.stop_ns is not None:
+        if self._progress.stop_deadline_ns is not None:
             return
-        self._progress.stop_ns = time.monotonic_ns() + round(timeout_s * NS)
-        self._outbox.listen(None)
+        self._progress.stop_deadline_ns = time.monotonic_ns() + round(timeout_s * NS)
+        self._outbox.on_append(None)
         if self._thread.is_alive():
-            self._waker.wake()
+            self._waker.notify()
             self._thread.join(timeout_s + 1.0)
             if self._thread.is_alive():
                 log.warning("publisher: still waiting for the network while closing; left behind")
             else:
                 self._waker.close()
-        self._become(LinkState(Link.CLOSED))
+        self._set_state(ConnectionState(ConnectionStatus.CLOSED))
 
     def __enter__(self) -> Self:
         self.start()
@@ -180,42 +180,42 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _stand(self, channel: Channel, report: ReleaseReport | Occupancy) -> None:
-        self._desk.put_standing(self._voice.outgoing(channel, report))
-        self._waker.wake()
+    def _publish_retained(self, channel: Channel, report: ReleaseReport | PresenceReport) -> None:
+        self._desk.set_retained(self._voice.build(channel, report))
+        self._waker.notify()
 
     # In the publisher's thread.
 
     def _run(self) -> None:
         first_s, longest_s = self._backoff_s
         wait_s = first_s
-        while self._progress.stop_ns is None:
+        while self._progress.stop_deadline_ns is None:
             began_ns = time.monotonic_ns()
             try:
                 self._serve(self._connect())
-            except Stopped:
+            except SessionStopped:
                 return
-            except (BrokerRefused, ConfigError) as error:
-                self._tell(LinkState(Link.REFUSED, str(error)))
+            except (BrokerRefusedError, ConfigError) as error:
+                self._log_state(ConnectionState(ConnectionStatus.REFUSED, str(error)))
                 wait_s = longest_s
             except BrokerError as error:
-                self._tell(LinkState(Link.UNREACHABLE, str(error)))
-                if time.monotonic_ns() - began_ns > STEADY_S * NS:
+                self._log_state(ConnectionState(ConnectionStatus.UNREACHABLE, str(error)))
+                if time.monotonic_ns() - began_ns > STABLE_AFTER_S * NS:
                     wait_s = first_s
             except Exception:
                 log.exception("publisher: unexpected failure; connecting again")
-                self._become(LinkState(Link.UNREACHABLE, "unexpected failure: see the log"))
+                self._set_state(ConnectionState(ConnectionStatus.UNREACHABLE, "unexpected failure: see the log"))
                 wait_s = longest_s
-            if self._progress.stop_ns is None:
-                self._pause(wait_s * random.uniform(0.75, 1.25))  # not a hundred doors in the same moment
+            if self._progress.stop_deadline_ns is None:
+                self._wait_before_retry(wait_s * random.uniform(0.75, 1.25))  # not a hundred doors in the same moment
             wait_s = min(wait_s * 2, longest_s)
 
-    def _pause(self, wait_s: float) -> None:
+    def _wait_before_retry(self, wait_s: float) -> None:
         """Wait; closing ends it early, and so does an opening: somebody stands at the door."""
         began = time.monotonic()
-        while self._progress.stop_ns is None:
-            self._voice.expire_late()
-            pause_s = min(wait_s, EAGER_S) if self._desk.opening_waits() else wait_s
+        while self._progress.stop_deadline_ns is None:
+            self._voice.expire_stale()
+            pause_s = min(wait_s, RETRY_WITH_OPEN_S) if self._desk.has_pending_open() else wait_s
             left_s = began + pause_s - time.monotonic()
             if left_s <= 0:
                 return
@@ -224,11 +224,11 @@ class Publisher:
     def _connect(self) -> Connection:
         # The id must stay the same: when we come back while the broker still waits for our old connection, it ends
         # that one, will and all, before our new status; with another id the old will would come later and win.
-        connection, self._first = connect(
+        connection, self._preferred_protocol = connect(
             self._config,
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
-            will=self._voice.status(Presence.OFFLINE, "the connection was lost", since=None),
-            first=self._first,
+            will=self._voice.status(DoorConnection.OFFLINE, "the connection was lost", since=None),
+            first=self._preferred_protocol,
         )
         return connection
 
@@ -241,27 +241,27 @@ class Publisher:
         """
         session = Session(connection, self._voice)
         try:
-            session.greet()
-            self._tell(LinkState(Link.ONLINE, protocol=connection.protocol))
-            session.serve(self._waker)
+            session.announce_online()
+            self._log_state(ConnectionState(ConnectionStatus.ONLINE, protocol=connection.protocol))
+            session.run(self._waker)
         finally:
-            self._become(LinkState(Link.CONNECTING))
-            session.end()
+            self._set_state(ConnectionState(ConnectionStatus.CONNECTING))
+            session.abort()
 
-    def _tell(self, state: LinkState) -> None:
+    def _log_state(self, state: ConnectionState) -> None:
         """Take on a state, and log it if it is news."""
-        self._become(state)
-        news = state.link is not self._told
-        self._told = state.link
-        if state.link is Link.ONLINE:
+        self._set_state(state)
+        news = state.link is not self._logged_status
+        self._logged_status = state.link
+        if state.link is ConnectionStatus.ONLINE:
             log.info("connected to %s, MQTT %s", self._config.url, state.protocol)
         else:
             log.log(logging.WARNING if news else logging.DEBUG, "%s; events are kept, trying again", state.reason)
 
-    def _become(self, state: LinkState) -> None:
-        for opening in self._desk.become(state):
-            self._voice.expire(opening, self._no_hope(state))
+    def _set_state(self, state: ConnectionState) -> None:
+        for opening in self._desk.set_state(state):
+            self._voice.report_expired(opening, self._rejection_reason(state))
 
     @staticmethod
-    def _no_hope(state: LinkState) -> str:
+    def _rejection_reason(state: ConnectionState) -> str:
         return f"no connection to the broker ({state.link})"

@@ -9,14 +9,14 @@ from enum import StrEnum
 
 from edge.events.schema import Challenge, Health
 from edge.events.snapshot import Snapshot
-from edge.mqtt.in_flight import Opening
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.in_flight import PendingOpen
+from edge.mqtt.messages import OutgoingMessage
 
 _CHALLENGES = 16  # at most so many wait; the oldest go first
 _SNAPSHOTS = 16  # the same; a picture has some ten kilobytes
 
 
-class Link(StrEnum):
+class ConnectionStatus(StrEnum):
     """How the door stands with its broker."""
 
     CONNECTING = "connecting"
@@ -27,58 +27,58 @@ class Link(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LinkState:
+class ConnectionState:
     """How the door stands with its broker, and why; `protocol` is the MQTT version spoken, "" unless online."""
 
-    link: Link
+    link: ConnectionStatus
     reason: str = ""
     protocol: str = ""
 
     @property
-    def hopeless(self) -> bool:
+    def rejects_opens(self) -> bool:
         """Whether waiting for a connection makes no sense for an opening."""
-        return self.link in (Link.REFUSED, Link.CLOSED)
+        return self.link in (ConnectionStatus.REFUSED, ConnectionStatus.CLOSED)
 
 
-class Desk:
+class SendQueue:
     """Openings that wait, the latest of what stands until it is replaced, the state of the link. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._openings: deque[Opening] = deque()
+        self._openings: deque[PendingOpen] = deque()
         self._challenges: deque[tuple[Challenge, int]] = deque(maxlen=_CHALLENGES)
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
         self._health: Health | None = None
-        self._standing: dict[str, Outgoing] = {}  # by topic
+        self._standing: dict[str, OutgoingMessage] = {}  # by topic
         self._unsaid: set[str] = set()  # those of them that this connection has not sent
-        self._state = LinkState(Link.CONNECTING)
+        self._state = ConnectionState(ConnectionStatus.CONNECTING)
 
     @property
-    def state(self) -> LinkState:
+    def state(self) -> ConnectionState:
         return self._state
 
-    def become(self, state: LinkState) -> list[Opening]:
+    def set_state(self, state: ConnectionState) -> list[PendingOpen]:
         """Take on a state; returns the openings that it leaves without hope."""
         with self._lock:
             self._state = state
-            left = list(self._openings) if state.hopeless else []
+            left = list(self._openings) if state.rejects_opens else []
             if left:
                 self._openings.clear()
         return left
 
-    def add_opening(self, opening: Opening) -> bool:
+    def add_opening(self, opening: PendingOpen) -> bool:
         """Let an opening wait for the connection; False if there is no hope of one."""
         with self._lock:
-            if self._state.hopeless:
+            if self._state.rejects_opens:
                 return False
             self._openings.append(opening)
             return True
 
-    def next_opening(self) -> Opening | None:
+    def next_opening(self) -> PendingOpen | None:
         with self._lock:
             return self._openings.popleft() if self._openings else None
 
-    def take_late(self, now_ns: int) -> list[Opening]:
+    def pop_expired(self, now_ns: int) -> list[PendingOpen]:
         """Take the openings that grew too old while waiting; `now_ns` is monotonic."""
         with self._lock:
             late = [opening for opening in self._openings if opening.expires_ns <= now_ns]
@@ -86,7 +86,7 @@ class Desk:
                 self._openings.remove(opening)
         return late
 
-    def opening_waits(self) -> bool:
+    def has_pending_open(self) -> bool:
         return bool(self._openings)
 
     def add_challenge(self, message: Challenge, expires_ns: int) -> None:
@@ -126,23 +126,23 @@ class Desk:
             report, self._health = self._health, None
         return report
 
-    def put_standing(self, message: Outgoing) -> None:
+    def set_retained(self, message: OutgoingMessage) -> None:
         """What is to be said now and on every further connection, until another message for its topic replaces it."""
         with self._lock:
             self._standing[message.topic] = message
             self._unsaid.add(message.topic)
 
-    def take_standing(self) -> Outgoing | None:
+    def take_standing(self) -> OutgoingMessage | None:
         """One that this connection has not sent."""
         with self._lock:
             return self._standing[self._unsaid.pop()] if self._unsaid else None
 
-    def say_again(self) -> None:
+    def requeue_retained(self) -> None:
         """Whatever stands is to be sent, also if it was."""
         with self._lock:
             self._unsaid = set(self._standing)
 
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing waits to be said."""
         with self._lock:
             return not (self._openings or self._challenges or self._snapshots or self._unsaid or self._health)

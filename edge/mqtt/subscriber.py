@@ -15,11 +15,11 @@ from edge.events.schema import Record, decode
 from edge.events.topics import MESSAGE_BYTES, SNAPSHOT_BYTES, Channel, Topics
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Incoming
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.messages import IncomingMessage
+from edge.mqtt.wakeup_pipe import WakeupPipe
 
-KEPT_S = 7 * 24 * 3600  # a lasting session outlives its connection by so long
-NAP_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
+QUEUE_MAX_AGE_S = 7 * 24 * 3600  # a lasting session outlives its connection by so long
+POLL_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Subscriber:
         self._session = session
         self._on_snapshot = on_snapshot
         self._connection: Connection | None = None
-        self._waker = Waker()
+        self._waker = WakeupPipe()
         self._stopping = False
 
     def start(self) -> None:
@@ -90,10 +90,10 @@ class Subscriber:
             self._config,
             client_id=f"threshold-listen-{self._session or uuid.uuid4().hex[:12]}",
             max_packet_bytes=SNAPSHOT_BYTES if self._on_snapshot else MESSAGE_BYTES,
-            session_s=None if self._session is None else KEPT_S,
+            session_s=None if self._session is None else QUEUE_MAX_AGE_S,
         )
         try:
-            connection.subscribe([self._doors.of(channel) for channel in self._channels], qos=self._qos)
+            connection.subscribe([self._doors.topic_for(channel) for channel in self._channels], qos=self._qos)
             if self._on_snapshot:
                 connection.subscribe([self._doors.snapshot("+")], qos=0)
         except BaseException:
@@ -114,25 +114,25 @@ class Subscriber:
         ended: BrokerError | None = None
         while True:
             for incoming in self._connection.messages():
-                message = _message(incoming)
+                message = _decode(incoming)
                 if message is not None:
                     yield message
                 elif self._on_snapshot and (named := Topics.split_snapshot(incoming.topic)):
                     self._on_snapshot(*named, incoming.payload)
             if ended is not None:
                 raise ended
-            left_s = NAP_S if deadline is None else deadline - time.monotonic()
+            left_s = POLL_S if deadline is None else deadline - time.monotonic()
             if self._stopping or left_s <= 0:
                 return
             try:
-                self._connection.spin(min(left_s, NAP_S), self._waker)
+                self._connection.poll(min(left_s, POLL_S), self._waker)
             except BrokerError as error:
                 ended = error  # after what it still brought
 
     def stop(self) -> None:
         """End `messages`; may be called from another thread."""
         self._stopping = True
-        self._waker.wake()
+        self._waker.notify()
 
     def close(self) -> None:
         """Disconnect. Closing twice does nothing."""
@@ -151,9 +151,9 @@ class Subscriber:
         self.close()
 
 
-def _message(incoming: Incoming) -> Message | None:
+def _decode(incoming: IncomingMessage) -> Message | None:
     """The message, decoded as far as possible; None for a topic that is not a door's."""
-    parts = Topics.split(incoming.topic)
+    parts = Topics.parse(incoming.topic)
     if parts is None:
         return None
     door, channel = parts

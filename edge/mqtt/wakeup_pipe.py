@@ -7,7 +7,7 @@ import select
 import socket
 
 
-class Waker:
+class WakeupPipe:
     """Ends a wait from another thread, or from a signal handler. Holds nothing open before `open` and after `close`."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Waker:
         for end in self._pair:
             end.setblocking(False)
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """End the wait that is going on, or the next one."""
         if self._pair is not None:
             with contextlib.suppress(OSError):  # full: it is awake already; just closed: nobody waits
@@ -27,9 +27,9 @@ class Waker:
     def wait(self, timeout_s: float) -> None:
         """Wait until somebody calls `wake`, or until the time is over."""
         select.select([self], [], [], max(timeout_s, 0.0))
-        self.clear()
+        self.drain()
 
-    def clear(self) -> None:
+    def drain(self) -> None:
         """Forget the wakes so far."""
         if self._pair is not None:
             with contextlib.suppress(OSError):

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from edge.core.errors import OutboxError
 
-Db = sqlite3.Connection
+Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x54687264  # "Thrd": this file is ours
 SCHEMA_VERSION = 2
 _LOG_PAGES = 64  # the log goes back into the file after so many pages, so that a full disk is not filled by the log
 _LOG_BYTES = 512 * 1024  # and is cut back to this
 # What reading damaged rows may bring: no row, a value of another type, and text that is none.
-_UNREADABLE = (sqlite3.Error, TypeError, UnicodeDecodeError)
+_CORRUPT_ERRORS = (sqlite3.Error, TypeError, UnicodeDecodeError)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FAILING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _DISK_ERRNOS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO})
@@ -37,7 +37,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 _FROM_1 = "BEGIN IMMEDIATE; ALTER TABLE event ADD COLUMN at_s INTEGER; PRAGMA user_version = 2; COMMIT;"
-_SOUND = """
+_INTEGRITY_CHECK = """
 SELECT (SELECT COUNT(*) FROM door) = 1
 AND NOT EXISTS (SELECT 1 FROM event WHERE typeof(body) <> 'blob' OR seq < 1)
 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE typeof(seq) <> 'integer' OR seq >= 1 << 53)
@@ -52,19 +52,19 @@ _HINTS = {
 }
 
 
-class StoreDamaged(OutboxError):
+class CorruptDatabaseError(OutboxError):
     """The content of the file cannot be trusted."""
 
 
-class StoreFailing(OutboxError):
+class DiskError(OutboxError):
     """The disk takes or gives nothing just now, which may pass."""
 
 
-class StoreFull(StoreFailing):
+class DiskFullError(DiskError):
     """There is no room."""
 
 
-class Store:
+class EventDatabase:
     """An open store; a new file gets its tables, and an older layout is brought up to date.
 
     Args:
@@ -89,7 +89,9 @@ class Store:
                 f"{path}: events cannot be opened: this must be a file and no folder or device; name another"
             )
         with self._translated("opened"):
-            self._db: Db | None = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._db: Connection | None = sqlite3.connect(
+                path, timeout=1.0, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._translated("opened"):
                 self._open(self._db, checked)
@@ -98,7 +100,7 @@ class Store:
             raise
 
     @contextlib.contextmanager
-    def transaction(self, doing: str) -> Iterator[Db]:
+    def transaction(self, doing: str) -> Iterator[Connection]:
         """All or nothing; `doing` is "read" or "written".
 
         Raises:
@@ -118,7 +120,7 @@ class Store:
                         self._db.execute("ROLLBACK")
                 raise
 
-    def flatten(self) -> None:
+    def checkpoint(self) -> None:
         """Bring the log back into the file and cut it, so that what was deleted is nowhere any more.
 
         Raises:
@@ -135,7 +137,7 @@ class Store:
                 self._db.close()
             self._db = None
 
-    def _open(self, db: Db, checked: bool) -> None:
+    def _open(self, db: Connection, checked: bool) -> None:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send it
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_mode = WAL")
@@ -157,7 +159,9 @@ class Store:
             (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if health != "ok":
                 raise _damaged(self.path, health)
-            if db.execute(_SOUND).fetchone() != (1,):  # quick_check looks at the pages, not at what values mean
+            if db.execute(_INTEGRITY_CHECK).fetchone() != (
+                1,
+            ):  # quick_check looks at the pages, not at what values mean
                 raise _damaged(self.path, "a value that cannot be")
         if version == 1:
             db.executescript(_FROM_1)
@@ -172,12 +176,12 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise translated(error, self.path, doing) from error
+            raise translate_errors(error, self.path, doing) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes damaged text
             raise _damaged(self.path, "text that is none") from error
 
 
-def translated(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxError:
+def translate_errors(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxError:
     """Our error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED or str(error).startswith("Could not decode"):
@@ -185,13 +189,13 @@ def translated(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxEr
     hint = _HINTS.get(code, "check the folder, the disk and their permissions")
     message = f"{path}: events cannot be {doing} ({error}); {hint}"
     if code == sqlite3.SQLITE_FULL:
-        return StoreFull(message)
+        return DiskFullError(message)
     if code == sqlite3.SQLITE_CANTOPEN and not _disk_refuses(path.parent):
         return OutboxError(message)
-    return StoreFailing(message) if code in _FAILING else OutboxError(message)
+    return DiskError(message) if code in _FAILING else OutboxError(message)
 
 
-def salvaged(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tuple[int, bytes]]]:
+def salvage_rows(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tuple[int, bytes]]]:
     """What can still be read of a damaged file, from both of its ends towards the damage.
 
     Args:
@@ -205,16 +209,16 @@ def salvaged(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tu
     """
     rows: dict[int, bytes] = {}
     acknowledged = highest = 0
-    with contextlib.suppress(*_UNREADABLE, OSError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
+    with contextlib.suppress(*_CORRUPT_ERRORS, OSError), contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        with contextlib.suppress(*_UNREADABLE):
+        with contextlib.suppress(*_CORRUPT_ERRORS):
             (found,) = db.execute("SELECT acknowledged FROM door").fetchone()
             acknowledged = found if isinstance(found, int) and 0 <= found <= highest_seq else 0
-        with contextlib.suppress(*_UNREADABLE):
+        with contextlib.suppress(*_CORRUPT_ERRORS):
             (found,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
             highest = found if isinstance(found, int) and 0 <= found <= highest_seq else 0
         for way in ("ASC", "DESC"):
-            with contextlib.suppress(*_UNREADABLE):
+            with contextlib.suppress(*_CORRUPT_ERRORS):
                 for seq, body in db.execute(f"SELECT seq, body FROM event ORDER BY seq {way} LIMIT {most:d}"):
                     if 0 < seq <= highest_seq and isinstance(body, bytes):
                         rows[seq] = body
@@ -222,15 +226,15 @@ def salvaged(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tu
     return acknowledged, highest, [(seq, rows[seq]) for seq in sorted(rows) if seq > acknowledged]
 
 
-def _damaged(path: Path, how: str) -> StoreDamaged:
-    return StoreDamaged(f"{path}: the event store is damaged ({' '.join(how.split())})")
+def _damaged(path: Path, how: str) -> CorruptDatabaseError:
+    return CorruptDatabaseError(f"{path}: the event store is damaged ({' '.join(how.split())})")
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        kind = StoreFailing if error.errno in _DISK_ERRNOS else OutboxError
+        kind = DiskError if error.errno in _DISK_ERRNOS else OutboxError
         raise kind(f"{folder}: this folder for the events cannot be made ({error.strerror})") from error
 
 

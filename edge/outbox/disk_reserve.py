@@ -7,11 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
-SIZE_BYTES = 1024 * 1024
-_SPARE_BYTES = SIZE_BYTES  # so much must be free besides before it is made anew: not given up and made in turn
+RESERVE_BYTES = 1024 * 1024
+_SPARE_BYTES = RESERVE_BYTES  # so much must be free besides before it is made anew: not given up and made in turn
 
 
-class Ballast:
+class DiskReserve:
     """The file; making this object changes nothing on disk.
 
     Attributes:
@@ -20,25 +20,25 @@ class Ballast:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.missing = False
+        self.is_released = False
 
-    def restore(self) -> bool:
+    def allocate(self) -> bool:
         """Make the file unless it is there or there is no room to spare; returns whether it is there."""
         if not self._path.exists():
-            self.missing = True
+            self.is_released = True
             try:
-                if shutil.disk_usage(self._path.parent).free < SIZE_BYTES + _SPARE_BYTES:
+                if shutil.disk_usage(self._path.parent).free < RESERVE_BYTES + _SPARE_BYTES:
                     return False
                 self._make()
             except OSError:
-                self.give_up()
+                self.release()
                 return False
-        self.missing = False
+        self.is_released = False
         return True
 
-    def give_up(self) -> bool:
+    def release(self) -> bool:
         """Delete the file; returns whether that made room."""
-        self.missing = True
+        self.is_released = True
         with contextlib.suppress(OSError):
             size = self._path.stat().st_size
             self._path.unlink()
@@ -48,6 +48,6 @@ class Ballast:
     def _make(self) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, SIZE_BYTES)
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
         finally:
             os.close(descriptor)

@@ -16,14 +16,21 @@ from typing import Self
 from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
 from edge.events.schema import Event, encode
-from edge.outbox.database import Db, StoreFailing
-from edge.outbox.recovery import Counters, Notice, Vault
-from edge.outbox.retention import decoded, drop_aged, drop_oldest, forget_aged, forget_sent, insert
+from edge.outbox.database import Connection, DiskError
+from edge.outbox.recovery import Counters, RecoveringDatabase, StoreEvent
+from edge.outbox.retention import (
+    decode_rows,
+    delete_delivered_expired,
+    delete_delivered_over_limit,
+    drop_expired,
+    drop_over_limit,
+    insert,
+)
 
 log = logging.getLogger(__name__)
 
-HELD = 1000  # events kept in memory while the disk takes none; beyond this the oldest are lost, and counted
-_AT_ONCE = 50  # of them stored in one transaction, so that finding out that the disk is still full costs little
+MAX_UNSAVED = 1000  # events kept in memory while the disk takes none; beyond this the oldest are lost, and counted
+_BATCH = 50  # of them stored in one transaction, so that finding out that the disk is still full costs little
 _SWEEP_S = 3600.0  # events are looked at for their age once in so long
 _DAY_S = 86_400
 
@@ -77,10 +84,10 @@ class Outbox:
         self._spilt = 0  # events that not even the memory could hold
         self._reserve = ""
         self._swept_s = -_SWEEP_S
-        self._vault = Vault(path, most=config.max_events, first_seq=first_seq, opened=self._opened)
-        with contextlib.suppress(StoreFailing):
-            self._vault.run("written", lambda _: None)
-        self._reserve = self._vault.reserve()
+        self._vault = RecoveringDatabase(path, most=config.max_events, first_seq=first_seq, opened=self._opened)
+        with contextlib.suppress(DiskError):
+            self._vault.transaction("written", lambda _: None)
+        self._reserve = self._vault.restore_reserve()
 
     def append(self, event: Event) -> int:
         """Store an event and give its number. It is on disk when this returns.
@@ -89,7 +96,7 @@ class Outbox:
             OutboxError: it is not on disk; it is held in memory and stored later, if that is possible in this life.
         """
         with self._lock:
-            if len(self._held) == HELD:
+            if len(self._held) == MAX_UNSAVED:
                 self._spilt += self._held.popleft().dropped or 1
             self._held.append(event)
             seq = self._flush()
@@ -104,16 +111,16 @@ class Outbox:
             OutboxError: they could not be read.
         """
 
-        def work(db: Db) -> list[tuple[int, bytes]]:
+        def work(db: Connection) -> list[tuple[int, bytes]]:
             query = "SELECT seq, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
             return db.execute(query, (max(after_seq, self._acknowledged, self._due), limit)).fetchall()
 
         with self._lock:
             while True:
-                events, unreadable = decoded(self._vault.run("read", work))
+                events, unreadable = decode_rows(self._vault.transaction("read", work))
                 if not unreadable:
                     return events
-                self._discard(unreadable)
+                self._drop_unreadable(unreadable)
 
     def acknowledge(self, seq: int) -> None:
         """The broker has every event up to and including `seq`.
@@ -126,21 +133,21 @@ class Outbox:
                 self._due = seq
                 self._flush()
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Store what is held if the disk takes it again, let go what is too old; never fails. Call it now and then."""
         with self._lock, contextlib.suppress(OutboxError):
             if self._vault.trouble or self._held:
                 self._flush()
-            self._reserve = self._vault.reserve()
+            self._reserve = self._vault.restore_reserve()
             if time.monotonic() - self._swept_s >= _SWEEP_S:
-                self._sweep()
+                self._apply_retention()
                 self._swept_s = time.monotonic()
 
     def depth(self) -> int:
         """How many events on disk the broker has not acknowledged."""
         return self._depth
 
-    def held(self) -> int:
+    def unsaved_count(self) -> int:
         """How many events are only in memory, because the disk does not take them."""
         return len(self._held)
 
@@ -148,16 +155,16 @@ class Outbox:
         """How many events were dropped that no `events-dropped` event has told of yet."""
         return self._dropped + self._spilt
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What keeps events from being stored, or soon will, in a line; "" when nothing does."""
         return self._vault.trouble or self._reserve
 
-    def notices(self) -> list[Notice]:
+    def drain_notices(self) -> list[StoreEvent]:
         """Take the system events of the store since the last call; record them as events."""
         with self._lock:
             return self._vault.notices()
 
-    def acknowledged(self) -> int:
+    def acknowledged_seq(self) -> int:
         """The number up to which the broker has everything; 0 at first."""
         return max(self._due, self._acknowledged)
 
@@ -169,9 +176,9 @@ class Outbox:
         """
         query = "SELECT seq, body FROM event ORDER BY seq DESC LIMIT ?"
         with self._lock:
-            return decoded(self._vault.run("read", lambda db: db.execute(query, (limit,)).fetchall()))[0]
+            return decode_rows(self._vault.transaction("read", lambda db: db.execute(query, (limit,)).fetchall()))[0]
 
-    def listen(self, listener: Callable[[], None] | None) -> None:
+    def on_append(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in the appender's thread, after every append."""
         self._listener = listener
 
@@ -198,25 +205,25 @@ class Outbox:
 
     def _flush(self) -> int:
         """Bring to disk what is not there yet; gives the last number."""
-        held, seq = len(self._held), self._flush_some()
+        held, seq = len(self._held), self._flush_batch()
         while self._held:
-            seq = self._flush_some()
-        self._vault.well(seq, held)
+            seq = self._flush_batch()
+        self._vault.is_healthy(seq, held)
         return seq
 
-    def _flush_some(self) -> int:
+    def _flush_batch(self) -> int:
         """Bring acknowledgements, losses and the first of the held events to disk; gives the last number."""
         now_s = self._now_s()
         at_s = None if now_s is None else int(now_s)
-        events = list(islice(self._held, _AT_ONCE))
+        events = list(islice(self._held, _BATCH))
 
-        def work(db: Db) -> tuple[int, int, int, int]:
+        def work(db: Connection) -> tuple[int, int, int, int]:
             depth, untold, told, seq = self._depth, self._dropped, 0, 0
             if self._due > self._acknowledged:
                 query = "SELECT COUNT(*) FROM event WHERE seq > ? AND seq <= ?"
                 (done,) = db.execute(query, (self._acknowledged, self._due)).fetchone()
                 db.execute("UPDATE door SET acknowledged = ?, dropped = 0", (self._due,))
-                forget_sent(db, self._due, self._config.keep_sent)
+                delete_delivered_over_limit(db, self._due, self._config.keep_sent)
                 depth -= done
                 if untold:
                     seq = insert(db, None, encode(self._announce(untold)), at_s)
@@ -225,11 +232,11 @@ class Outbox:
                 seq = insert(db, None, encode(event), at_s)
                 depth += 1
             excess = depth - self._config.max_events if events else 0  # never the announcement for its own sake
-            gone, lost = drop_oldest(db, max(self._due, self._acknowledged), excess)
+            gone, lost = drop_over_limit(db, max(self._due, self._acknowledged), excess)
             db.execute("UPDATE door SET dropped = dropped + ?", (self._spilt,))
             return seq, depth - gone, untold + lost + self._spilt, told
 
-        seq, depth, dropped, told = self._vault.run("written", work)
+        seq, depth, dropped, told = self._vault.transaction("written", work)
         if told:
             log.info("%s: has room again; %d events were lost", self._path, told)
         elif dropped and not self._dropped:
@@ -240,7 +247,7 @@ class Outbox:
             self._held.popleft()
         return seq
 
-    def _sweep(self) -> None:
+    def _apply_retention(self) -> None:
         """Let go what is older than the bounds say: unsent events, counted, and sent ones."""
         now_s = self._now_s()
         if now_s is None:
@@ -252,11 +259,11 @@ class Outbox:
             more = self._drop_aged(unsent_s) + self._forget_aged(sent_s)
             forgotten += more
         if forgotten:
-            self._vault.flatten()
-        self._vault.forget_damaged(sent_s)
+            self._vault.checkpoint()
+        self._vault.delete_damaged_copies(sent_s)
 
     def _drop_aged(self, before_s: int) -> int:
-        gone, lost = self._vault.run("written", lambda db: drop_aged(db, self._acknowledged, before_s))
+        gone, lost = self._vault.transaction("written", lambda db: drop_expired(db, self._acknowledged, before_s))
         if lost and not self._dropped:
             log.warning(
                 "%s: events older than %g days wait and are dropped, the oldest first",
@@ -267,18 +274,18 @@ class Outbox:
         return gone
 
     def _forget_aged(self, before_s: int) -> int:
-        return self._vault.run("written", lambda db: forget_aged(db, self._acknowledged, before_s))
+        return self._vault.transaction("written", lambda db: delete_delivered_expired(db, self._acknowledged, before_s))
 
-    def _discard(self, seqs: list[int]) -> None:
+    def _drop_unreadable(self, seqs: list[int]) -> None:
         """Take events that cannot be read out of the way of the others, and count them as dropped."""
         log.warning(
             "%s: %d stored events cannot be read and are dropped, the first is %d", self._path, len(seqs), seqs[0]
         )
 
-        def work(db: Db) -> None:
+        def work(db: Connection) -> None:
             db.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
             db.execute("UPDATE door SET dropped = dropped + ?", (len(seqs),))
 
-        self._vault.run("written", work)
+        self._vault.transaction("written", work)
         self._depth -= len(seqs)
         self._dropped += len(seqs)

@@ -22,19 +22,19 @@ import msgspec
 import numpy as np
 
 from edge.core.config import LockoutConfig, VerdictConfig
-from edge.core.records import Finding, Floats, Match, Sample, Track, Verdict
+from edge.core.records import FloatArray, Identification, Match, Sample, Track, Verdict
 from edge.recognition.cooldown import Cooldown
 from edge.recognition.fusion import Fusion
-from edge.recognition.gallery import FARTHEST_SQ, Gallery
-from edge.recognition.lockout import Demand, Lockout
+from edge.recognition.gallery import MAX_DISTANCE_SQ, Gallery
+from edge.recognition.lockout import Lockout, Restriction
 
-_DOUBTS_TO_RESET = 2
+_MISMATCHES_TO_RESET = 2
 _PAUSED = "paused-after-failures"
 _LOCKOUT = LockoutConfig()
 
 
 @dataclass(slots=True)
-class _State:
+class _TrackState:
     """What is known of one track."""
 
     evidence: Fusion = field(default_factory=Fusion)
@@ -51,7 +51,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrackProgress:
     """How far a track's evidence has come, to look at; `match` is None before the first sample."""
 
     samples: int
@@ -59,7 +59,7 @@ class Progress:
     verdict: Verdict | None
 
 
-class Judge:
+class IdentityAggregator:
     """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
 
     def __init__(
@@ -73,16 +73,16 @@ class Judge:
             proven: a name is a success as such; False: only once `succeeded` says so, for a picture has a name, too.
         """
         self.gallery = gallery
-        self.proven = proven
+        self.counts_names_as_success = proven
         self.refusals: Counter[str] = Counter()  # samples refused, by reason
         self._config = config
-        self._strict = _stricter(config, lockout)
+        self._strict = _lockout_limits(config, lockout)
         self._lockout_config = lockout
         self._lockout = Lockout(lockout, config.same_visitor_sq)
-        self._states: dict[int, _State] = {}
+        self._states: dict[int, _TrackState] = {}
         self._cooldown = Cooldown(config)
 
-    def adopt(self, gallery: Gallery, config: VerdictConfig) -> None:
+    def replace_gallery(self, gallery: Gallery, config: VerdictConfig) -> None:
         """Judge by another gallery and demands from now on.
 
         The evidence of every track is dropped and gathered anew, a third of a second's work, so that nothing measured
@@ -94,16 +94,16 @@ class Judge:
             self._cooldown.forget_strangers()
         self.gallery = gallery
         self._config = config
-        self._strict = _stricter(config, self._lockout_config)
+        self._strict = _lockout_limits(config, self._lockout_config)
         self._states.clear()
 
-    def succeeded(self, verdict: Verdict, others: Set[int]) -> None:
+    def count_success(self, verdict: Verdict, others: Set[int]) -> None:
         """A name that has proved to be more than a picture; `others` are the ids of the other tracks present."""
-        self._lockout.succeeded(verdict, others)
+        self._lockout.record_success(verdict, others)
 
-    def failed(self, verdict: Verdict, others: Set[int]) -> None:
+    def count_failure(self, verdict: Verdict, others: Set[int]) -> None:
         """Count a presentation attack that posed as the person of this verdict, and `discredit` it."""
-        self._lockout.failed(verdict, others)
+        self._lockout.record_failure(verdict, others)
         self.discredit(verdict)
 
     def discredit(self, verdict: Verdict) -> None:
@@ -123,19 +123,19 @@ class Judge:
     def impersonated(self, verdict: Verdict) -> bool:
         """Whether repeated attacks have posed as the person of this verdict: life has to be shown twice."""
         person = verdict.match.person
-        return person is not None and self._lockout.impersonated(person.id, verdict.t_ns)
+        return person is not None and self._lockout.impersonated(person.id, verdict.decided_ns)
 
-    def standing(self, track: Track) -> Verdict | None:
+    def verdict_of(self, track: Track) -> Verdict | None:
         """The verdict on a track, unless it was withdrawn."""
         state = self._states.get(track.id)
         return None if state is None else state.verdict
 
-    def doubts(self, track: Track) -> bool:
+    def is_contested(self, track: Track) -> bool:
         """Whether the last look that counted shows another face than those before."""
         state = self._states.get(track.id)
         return state is not None and state.doubt.samples > 0
 
-    def look_anew(self, verdict: Verdict) -> None:
+    def reset(self, verdict: Verdict) -> None:
         """Forget a name, and the evidence behind it where it still stands: the next one about this person is news.
 
         Other tracks on which the name stands are judged again, too, unless their own verdict was news.
@@ -145,19 +145,19 @@ class Judge:
         if state is not None and state.shows(verdict):
             del self._states[verdict.track.id]
 
-    def wanting(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
+    def tracks_due(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks whose next look is due: often while undecided or in doubt, seldom after the verdict."""
         return [track for track in tracks if not track.lost and self._due(self._state(track), t_ns)]
 
-    def observe(self, track: Track, sample: Sample, t_ns: int) -> None:
+    def add_sample(self, track: Track, sample: Sample, t_ns: int) -> None:
         """Take one sample of a track as evidence, or count why it was refused."""
         state = self._state(track)
         state.looked_ns = t_ns
         if sample.embedding is None:
             self.refusals[sample.quality.refusal] += 1
             return
-        match = self._measure(sample.embedding)
-        if self._fits(state, sample.embedding, match):
+        match = self._match(sample.embedding)
+        if self._is_consistent(state, sample.embedding, match):
             state.evidence.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
             if state.doubt.samples:
                 state.doubt = Fusion()
@@ -165,129 +165,134 @@ class Judge:
         if state.doubt.samples and not self._one_face(state.doubt, sample.embedding):
             state.doubt = Fusion()
         state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
-        if state.doubt.samples >= _DOUBTS_TO_RESET:
-            self._states[track.id] = _State(evidence=state.doubt, looked_ns=t_ns)
+        if state.doubt.samples >= _MISMATCHES_TO_RESET:
+            self._states[track.id] = _TrackState(evidence=state.doubt, looked_ns=t_ns)
 
-    def ripe(self, tracks: Sequence[Track], t_ns: int) -> list[Verdict]:
+    def take_verdicts(self, tracks: Sequence[Track], t_ns: int) -> list[Verdict]:
         """The verdicts that fall now and are news; each track has one, unless its identity changes."""
         verdicts = []
         present = {track.id for track in tracks if not track.lost}
         for track in tracks:
             state = self._state(track)
-            if state.verdict is None or self._weigh_again(state, state.verdict):
+            if state.verdict is None or self._unknown_again_due(state, state.verdict):
                 others = present - {track.id}
-                verdict = self._judge(track, state.evidence, others, t_ns)
+                verdict = self._evaluate(track, state.evidence, others, t_ns)
                 state.paused = verdict.reason == _PAUSED
                 if state.paused:  # still here, which is no news after the pause
-                    self._cooldown.saw(replace(verdict, finding=Finding.UNKNOWN), t_ns)
-                if verdict.finding is not Finding.UNDECIDED:
-                    news = self._news(verdict, state.verdict, others)
+                    self._cooldown.mark_seen(replace(verdict, finding=Identification.UNKNOWN), t_ns)
+                if verdict.finding is not Identification.UNDECIDED:
+                    news = self._announce(verdict, state.verdict, others)
                     state.verdict, state.reported = verdict, bool(news)
                     verdicts += news
             if state.verdict is not None and self._counts_as_seen(state, state.verdict):
-                self._cooldown.saw(state.verdict, t_ns)
+                self._cooldown.mark_seen(state.verdict, t_ns)
             if track.lost:
                 del self._states[track.id]
         return verdicts
 
-    def samples_of(self, track: Track) -> int:
+    def sample_count(self, track: Track) -> int:
         """How many samples of a track agree so far."""
         return self._state(track).evidence.samples
 
-    def progress(self, track: Track) -> Progress:
+    def snapshot(self, track: Track) -> TrackProgress:
         """How far the evidence of a track has come."""
-        state = self._states.get(track.id, _State())
-        match = self._measure(state.evidence.fused) if state.evidence.samples else None
-        return Progress(state.evidence.samples, match, state.verdict)
+        state = self._states.get(track.id, _TrackState())
+        match = self._match(state.evidence.fused) if state.evidence.samples else None
+        return TrackProgress(state.evidence.samples, match, state.verdict)
 
-    def _state(self, track: Track) -> _State:
-        return self._states.setdefault(track.id, _State())
+    def _state(self, track: Track) -> _TrackState:
+        return self._states.setdefault(track.id, _TrackState())
 
-    def _due(self, state: _State, t_ns: int) -> bool:
+    def _due(self, state: _TrackState, t_ns: int) -> bool:
         if state.looked_ns is None:
             return True
         settled = (state.verdict is not None or state.paused) and not state.doubt.samples
         pause_s = self._config.recheck_every_s if settled else self._config.sample_every_s
         return t_ns - state.looked_ns >= pause_s * 1e9
 
-    def _weigh_again(self, state: _State, last: Verdict) -> bool:
+    def _unknown_again_due(self, state: _TrackState, last: Verdict) -> bool:
         """Whether a visitor who stays unknown has shown as much again as made them unknown."""
-        return last.finding is Finding.UNKNOWN and state.evidence.samples - last.samples >= self._config.unknown_samples
+        return (
+            last.finding is Identification.UNKNOWN
+            and state.evidence.samples - last.samples >= self._config.unknown_samples
+        )
 
-    def _counts_as_seen(self, state: _State, verdict: Verdict) -> bool:
+    def _counts_as_seen(self, state: _TrackState, verdict: Verdict) -> bool:
         """Whether this track keeps the cooldown of its visitor running; a name that may be a picture's does not."""
-        return self.proven or state.reported or verdict.finding is Finding.UNKNOWN
+        return self.counts_names_as_success or state.reported or verdict.finding is Identification.UNKNOWN
 
-    def _news(self, verdict: Verdict, last: Verdict | None, others: Set[int]) -> list[Verdict]:
+    def _announce(self, verdict: Verdict, last: Verdict | None, others: Set[int]) -> list[Verdict]:
         """The verdict if it is worth telling; failures and successes are counted, told or not."""
-        news = (last is None or last.finding is not verdict.finding) and self._cooldown.is_news(verdict, verdict.t_ns)
-        if verdict.finding is Finding.RECOGNISED:
-            if self.proven:
-                self._lockout.succeeded(verdict, others)
-        elif self._lockout.failed(verdict, others):
+        news = (last is None or last.finding is not verdict.finding) and self._cooldown.should_announce(
+            verdict, verdict.decided_ns
+        )
+        if verdict.finding is Identification.RECOGNISED:
+            if self.counts_names_as_success:
+                self._lockout.record_success(verdict, others)
+        elif self._lockout.record_failure(verdict, others):
             return [replace(verdict, reason="repeated-failures")]
         return [verdict] if news else []
 
-    def _measure(self, embedding: Floats, config: VerdictConfig | None = None) -> Match:
+    def _match(self, embedding: FloatArray, config: VerdictConfig | None = None) -> Match:
         """The gallery's answer, under this door's threshold."""
         config = config or self._config
         match = self.gallery.nearest(embedding)
         if match.person is None:
             return match
         threshold_sq = match.threshold_sq if config.threshold_sq is None else config.threshold_sq
-        limit_sq = min(threshold_sq * config.threshold_factor, FARTHEST_SQ)
+        limit_sq = min(threshold_sq * config.threshold_factor, MAX_DISTANCE_SQ)
         return Match(match.person, match.distance_sq, limit_sq, match.runner_up_sq)
 
-    def _fits(self, state: _State, embedding: Floats, match: Match) -> bool:
+    def _is_consistent(self, state: _TrackState, embedding: FloatArray, match: Match) -> bool:
         """Whether a sample shows the face that the track has shown so far, and does not belie an `unknown`."""
         if not state.evidence.samples:
             return True
         if not self._one_face(state.evidence, embedding):
             return False
-        called_unknown = state.verdict is not None and state.verdict.finding is Finding.UNKNOWN
+        called_unknown = state.verdict is not None and state.verdict.finding is Identification.UNKNOWN
         return not (called_unknown and match.distance_sq <= match.threshold_sq)
 
-    def _one_face(self, evidence: Fusion, embedding: Floats) -> bool:
+    def _one_face(self, evidence: Fusion, embedding: FloatArray) -> bool:
         return float(2 - 2 * (evidence.fused @ embedding)) <= self._config.same_face_sq
 
-    def _judge(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
+    def _evaluate(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
         """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
         if not evidence.samples:
-            match = Match(None, FARTHEST_SQ, 0.0, FARTHEST_SQ)
-            return Verdict(Finding.UNDECIDED, track, match, np.zeros(0, np.float32), 0, 0.0, "no-sample", t_ns)
-        verdict = self._weigh(track, evidence, self._config, t_ns)
-        if verdict.finding is Finding.UNDECIDED:
+            match = Match(None, MAX_DISTANCE_SQ, 0.0, MAX_DISTANCE_SQ)
+            return Verdict(Identification.UNDECIDED, track, match, np.zeros(0, np.float32), 0, 0.0, "no-sample", t_ns)
+        verdict = self._apply_thresholds(track, evidence, self._config, t_ns)
+        if verdict.finding is Identification.UNDECIDED:
             return verdict
-        demand = self._lockout.demand(verdict, others)
-        if demand is Demand.PAUSED and verdict.finding is Finding.RECOGNISED:
-            return replace(verdict, finding=Finding.UNDECIDED, reason=_PAUSED)
-        return self._weigh(track, evidence, self._strict, t_ns) if demand is Demand.STRICT else verdict
+        demand = self._lockout.restriction_for(verdict, others)
+        if demand is Restriction.PAUSED and verdict.finding is Identification.RECOGNISED:
+            return replace(verdict, finding=Identification.UNDECIDED, reason=_PAUSED)
+        return self._apply_thresholds(track, evidence, self._strict, t_ns) if demand is Restriction.STRICT else verdict
 
-    def _weigh(self, track: Track, evidence: Fusion, config: VerdictConfig, t_ns: int) -> Verdict:
+    def _apply_thresholds(self, track: Track, evidence: Fusion, config: VerdictConfig, t_ns: int) -> Verdict:
         fused = evidence.fused
-        match = self._measure(fused, config)
-        finding, reason = _find(match, evidence, config, track.lost)
+        match = self._match(fused, config)
+        finding, reason = _classify(match, evidence, config, track.lost)
         return Verdict(
             finding, track, match, fused, evidence.samples, evidence.quality / evidence.samples, reason, t_ns
         )
 
 
-def _find(match: Match, evidence: Fusion, config: VerdictConfig, left: bool) -> tuple[Finding, str]:
+def _classify(match: Match, evidence: Fusion, config: VerdictConfig, left: bool) -> tuple[Identification, str]:
     near = match.person is not None and match.distance_sq <= match.threshold_sq
     alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
     agreeing = evidence.votes[match.person.id] if match.person else 0
     if near and alone and agreeing >= config.min_samples:
-        return Finding.RECOGNISED, "within-threshold"
+        return Identification.RECOGNISED, "within-threshold"
     enough_samples = max(config.unknown_samples, config.min_samples)
     enough = evidence.samples >= enough_samples or (left and evidence.samples >= config.min_samples)
     if not enough:
-        return Finding.UNDECIDED, "too-few-samples"
+        return Identification.UNDECIDED, "too-few-samples"
     if not near:
-        return Finding.UNKNOWN, "beyond-threshold"
-    return Finding.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
+        return Identification.UNKNOWN, "beyond-threshold"
+    return Identification.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
 
 
-def _stricter(config: VerdictConfig, lockout: LockoutConfig) -> VerdictConfig:
+def _lockout_limits(config: VerdictConfig, lockout: LockoutConfig) -> VerdictConfig:
     """What a visitor has to show after repeated failures."""
     return msgspec.structs.replace(
         config,

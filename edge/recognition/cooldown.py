@@ -6,7 +6,7 @@ A known person is remembered by id, a stranger by the fused embedding, in memory
 from __future__ import annotations
 
 from edge.core.config import VerdictConfig
-from edge.core.records import Finding, Verdict
+from edge.core.records import Identification, Verdict
 
 
 class Cooldown:
@@ -16,12 +16,12 @@ class Cooldown:
         self._config = config
         self._recent: list[tuple[Verdict, int]] = []
 
-    def is_news(self, verdict: Verdict, t_ns: int) -> bool:
+    def should_announce(self, verdict: Verdict, t_ns: int) -> bool:
         """Whether nobody like this was seen within the cooldown."""
         self._forget(t_ns)
         return not any(self._same(verdict, known) for known, _ in self._recent)
 
-    def saw(self, verdict: Verdict, t_ns: int) -> None:
+    def mark_seen(self, verdict: Verdict, t_ns: int) -> None:
         """The person of this verdict is still here."""
         self.forget(verdict)
         self._recent.append((verdict, t_ns))
@@ -32,7 +32,7 @@ class Cooldown:
 
     def forget_strangers(self) -> None:
         """Forget everybody remembered by embedding alone: another embedder's cannot be compared."""
-        self._recent = [(known, seen) for known, seen in self._recent if known.finding is Finding.RECOGNISED]
+        self._recent = [(known, seen) for known, seen in self._recent if known.finding is Identification.RECOGNISED]
 
     def _forget(self, t_ns: int) -> None:
         horizon_ns = self._config.cooldown_s * 1e9
@@ -41,6 +41,6 @@ class Cooldown:
     def _same(self, one: Verdict, other: Verdict) -> bool:
         if one.finding is not other.finding:
             return False
-        if one.finding is Finding.RECOGNISED:
+        if one.finding is Identification.RECOGNISED:
             return one.match.person == other.match.person
         return float(2 - 2 * (one.embedding @ other.embedding)) <= self._config.same_visitor_sq

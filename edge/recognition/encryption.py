@@ -15,12 +15,12 @@ from pathlib import Path
 from edge.core.errors import ConfigError, GalleryError
 from edge.runtime.credentials import secret_line
 
-MARK = b"threshold-sealed"
-MOST = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
+MAGIC = b"threshold-sealed"
+MAX_BYTES = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
 _KEY_BYTES = 32
 _NAME_BYTES = 8  # of the digest that names a key
 _NONCE_BYTES = 12
-_HEAD = len(MARK) + _NAME_BYTES
+_HEAD = len(MAGIC) + _NAME_BYTES
 _NAMED = b"threshold gallery key\0"  # so that this digest of a key serves nothing else
 
 
@@ -57,12 +57,12 @@ def read_key(named: str, setting: str = "gallery_key") -> GalleryKey | None:
     return GalleryKey(secret)
 
 
-def is_sealed(head: bytes) -> bool:
+def is_encrypted(head: bytes) -> bool:
     """Whether a file that begins so is a sealed gallery."""
-    return head.startswith(MARK)
+    return head.startswith(MAGIC)
 
 
-def seal(content: bytes, key: GalleryKey, where: Path) -> bytes:
+def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
     """Encrypt a gallery file; every call gives other bytes.
 
     Args:
@@ -77,16 +77,17 @@ def seal(content: bytes, key: GalleryKey, where: Path) -> bytes:
         ChaCha20Poly1305,
     )  # a door without a key does not wait for it
 
-    if len(content) > MOST:
+    if len(content) > MAX_BYTES:
         raise GalleryError(
-            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be sealed (at most {MOST >> 20} MiB); "
+            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be sealed (at most "
+            f"{MAX_BYTES >> 20} MiB); "
             "encrypt the disk instead"
         )
-    head, nonce = MARK + key.name, secrets.token_bytes(_NONCE_BYTES)
+    head, nonce = MAGIC + key.name, secrets.token_bytes(_NONCE_BYTES)
     return head + nonce + ChaCha20Poly1305(key.secret).encrypt(nonce, content, head)
 
 
-def unseal(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
+def decrypt(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
     """The plain gallery file in a sealed one.
 
     Raises:
@@ -98,7 +99,7 @@ def unseal(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
     if key is None:
         raise GalleryError(f"{where}: sealed, and no key is given; set gallery_key in door.toml")
     head, rest = content[:_HEAD], content[_HEAD:]
-    if head[len(MARK) :] != key.name:
+    if head[len(MAGIC) :] != key.name:
         raise GalleryError(f"{where}: sealed with another key than gallery_key names; restore that key or enrol again")
     try:
         return ChaCha20Poly1305(key.secret).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
@@ -106,36 +107,36 @@ def unseal(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
         raise GalleryError(f"{where}: sealed and damaged or altered since; restore a copy or enrol again") from error
 
 
-def fits(path: Path, key: GalleryKey | None) -> bool:
+def can_decrypt(path: Path, key: GalleryKey | None) -> bool:
     """Whether a file was sealed with this key, or is plain and there is none; its content may still be damaged."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    return head == MARK + key.name if key else not is_sealed(head)
+    return head == MAGIC + key.name if key else not is_encrypted(head)
 
 
-def plain(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
+def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
     """The gallery in a file, sealed or not: with a key it must be sealed, so that only its holders put one there.
 
     Raises:
         GalleryError: it is not as the key says.
     """
-    if is_sealed(content):
-        return unseal(content, key, where)
+    if is_encrypted(content):
+        return decrypt(content, key, where)
     if key is not None:
         raise GalleryError(f"{where}: not sealed, though gallery_key is set; run  edge seal --config door.toml")
     return content
 
 
 @dataclass(frozen=True, slots=True)
-class Cloak:
+class EncryptingCodec:
     """How a gallery lies on this disk: sealed if there is a key, otherwise as it is."""
 
     key: GalleryKey | None = None
 
-    def hide(self, content: bytes, where: Path) -> bytes:
+    def encode(self, content: bytes, where: Path) -> bytes:
         """What is written; see `seal`."""
-        return seal(content, self.key, where) if self.key else content
+        return encrypt(content, self.key, where) if self.key else content
 
-    def show(self, content: bytes, where: Path) -> bytes:
+    def decode(self, content: bytes, where: Path) -> bytes:
         """What was written, plain; see `plain`."""
-        return plain(content, self.key, where)
+        return decrypt_if_needed(content, self.key, where)

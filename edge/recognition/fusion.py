@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.core.records import Floats, Match, Quality
+from edge.core.records import FloatArray, Match, Quality
 
 
 @dataclass(slots=True)
@@ -22,22 +22,22 @@ class Fusion:
         votes: agreeing samples by person id.
     """
 
-    sum: Floats | None = None
+    sum: FloatArray | None = None
     samples: int = 0
     quality: float = 0.0
     votes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, embedding: Floats, quality: Quality, match: Match, agree_slack_sq: float) -> None:
+    def add(self, embedding: FloatArray, quality: Quality, match: Match, agree_slack_sq: float) -> None:
         """Take one sample; it votes for a name within `agree_slack_sq` beyond that person's threshold."""
-        weighted = embedding * np.float32(quality.value)
+        weighted = embedding * np.float32(quality.weight)
         self.sum = weighted if self.sum is None else self.sum + weighted
         self.samples += 1
-        self.quality += quality.value
+        self.quality += quality.weight
         if match.person is not None and match.distance_sq <= match.threshold_sq + agree_slack_sq:
             self.votes[match.person.id] += 1
 
     @property
-    def fused(self) -> Floats:
+    def fused(self) -> FloatArray:
         """The (D,) unit vector in the direction of the weighted sum."""
         assert self.sum is not None
         return self.sum / max(math.hypot(*self.sum.tolist()), 1e-12)

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import GalleryError
-from edge.core.files import replace_file
-from edge.core.records import Floats, Match, Person
-from edge.recognition.encryption import MARK, GalleryKey, is_sealed, plain
-from edge.recognition.shortlist import CODED_FROM, encode, unit_lengths_sq
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray, Match, Person
+from edge.recognition.encryption import MAGIC, GalleryKey, decrypt_if_needed, is_encrypted
+from edge.recognition.shortlist import INDEX_MIN_ROWS, build_index, unit_lengths_sq
 
 HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
 VERSION = 1
-FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
-MAPPED_FROM = 64 * 1024 * 1024  # bytes; about 80,000 people
+MAX_DISTANCE_SQ = 4.0  # squared distance of opposite unit vectors
+MMAP_MIN_BYTES = 64 * 1024 * 1024  # bytes; about 80,000 people
 _SAMPLED = 4096  # rows of a mapped gallery that are looked at when it is opened
 
 
@@ -56,7 +56,9 @@ class Gallery:
         info: what the gallery says of itself.
     """
 
-    def __init__(self, people: Sequence[Person], centroids: Floats, thresholds_sq: Floats, info: GalleryInfo) -> None:
+    def __init__(
+        self, people: Sequence[Person], centroids: FloatArray, thresholds_sq: FloatArray, info: GalleryInfo
+    ) -> None:
         """
         Args:
             people: N people.
@@ -68,28 +70,28 @@ class Gallery:
         self.info = info
         self.centroids = np.ascontiguousarray(centroids, np.float32)
         self.thresholds_sq = thresholds_sq
-        self._codes = encode(self.centroids) if len(self.centroids) >= CODED_FROM else None
+        self._codes = build_index(self.centroids) if len(self.centroids) >= INDEX_MIN_ROWS else None
 
     @property
-    def extra_bytes(self) -> int:
+    def index_bytes(self) -> int:
         """Memory that the codes of a large gallery take beside its vectors."""
         return sum(block.nbytes for block in self._codes.blocks) if self._codes else 0
 
-    def nearest(self, embedding: Floats) -> Match:
+    def nearest(self, embedding: FloatArray) -> Match:
         """Measure one (D,) unit embedding against everybody: |a - b|^2 = 2 - 2 a.b on unit vectors.
 
         A large gallery is sifted by its codes first; the answer is the same.
         """
         if not self.people:
-            return Match(None, FARTHEST_SQ, 0.0, FARTHEST_SQ)
+            return Match(None, MAX_DISTANCE_SQ, 0.0, MAX_DISTANCE_SQ)
         rows = self._codes.shortlist(embedding) if self._codes else None
-        row, best, second = _two_likest(self.centroids if rows is None else self.centroids[rows], embedding)
+        row, best, second = _nearest_two(self.centroids if rows is None else self.centroids[rows], embedding)
         if rows is not None:
             row = rows.item(row)
-        return Match(self.people[row], _distance_sq(best), self.thresholds_sq.item(row), _distance_sq(second))
+        return Match(self.people[row], _squared_distance(best), self.thresholds_sq.item(row), _squared_distance(second))
 
 
-def nobody(dimension: int, embedder_sha256: str) -> Gallery:
+def empty_gallery(dimension: int, embedder_sha256: str) -> Gallery:
     """A gallery of that embedder in which nobody is enrolled."""
     nothing = np.zeros((0, dimension), np.float32)
     return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))
@@ -113,7 +115,7 @@ def load_gallery(
     Raises:
         GalleryError: it is missing, truncated, malformed, sealed with another key, or was made by another embedder.
     """
-    info, stored = _open(path, key)
+    info, stored = _read_file(path, key)
     if info.embedder_sha256 != embedder_sha256:
         raise GalleryError(
             f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
@@ -136,58 +138,58 @@ def read_info(path: Path) -> GalleryInfo:
     Raises:
         GalleryError: it is missing, truncated or malformed.
     """
-    return _open(path)[0]
+    return _read_file(path)[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _GalleryFile:
     people: Sequence[Person]
-    centroids: Floats
-    thresholds_sq: Floats
+    centroids: FloatArray
+    thresholds_sq: FloatArray
 
 
-def _open(path: Path, key: GalleryKey | None = None) -> tuple[GalleryInfo, _Stored]:
+def _read_file(path: Path, key: GalleryKey | None = None) -> tuple[GalleryInfo, _GalleryFile]:
     try:
         sealed = key is not None or _sealed(path)
-        mapped = path.stat().st_size > MAPPED_FROM and not sealed
-        whole = plain(path.read_bytes(), key, path) if not mapped else b""
+        mapped = path.stat().st_size > MMAP_MIN_BYTES and not sealed
+        whole = decrypt_if_needed(path.read_bytes(), key, path) if not mapped else b""
         content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
-        text, names = _layout_of(whole) if sealed else _layout(path)
+        text, names = _parse_header_bytes(whole) if sealed else _parse_header(path)
     except FileNotFoundError as error:
         raise GalleryError(f"{path}: no such gallery; make one with  tools/enroll.py") from error
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except GalleryError:
         raise
-    except (SafetensorError, ValueError, *UNREADABLE) as error:
+    except (SafetensorError, ValueError, *DECODE_ERRORS) as error:
         raise GalleryError(f"{path}: damaged or not a gallery ({error}); make it again or restore a copy") from error
     try:
         header = msgspec.json.decode(text, type=_Header)
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with tools/enroll.py") from error
     if header.version != VERSION:
         raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
     try:
         tensors = _tensors(content, names)
         stored = _checked(tensors, mapped)
-    except (KeyError, ValueError, *UNREADABLE) as error:
+    except (KeyError, ValueError, *DECODE_ERRORS) as error:
         raise _damaged(path, error) from error
-    version = _sampled_sha256(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
+    version = _content_digest(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
     return GalleryInfo(version, header.embedder_sha256, len(stored.people)), stored
 
 
 def _sealed(path: Path) -> bool:
     with path.open("rb") as file:
-        return is_sealed(file.read(len(MARK)))
+        return is_encrypted(file.read(len(MAGIC)))
 
 
-def _layout(path: Path) -> tuple[str, list[str]]:
+def _parse_header(path: Path) -> tuple[str, list[str]]:
     """What a file's header says of itself, and its tensors; the layout is checked."""
     with safe_open(path, framework="numpy") as opened:
         return (opened.metadata() or {}).get(HEADER, ""), list(opened.keys())
 
 
-def _layout_of(content: bytes) -> tuple[str, list[str]]:
+def _parse_header_bytes(content: bytes) -> tuple[str, list[str]]:
     """The same of a file in memory."""
     names = [name for name, _ in deserialize(content)]  # type: ignore[no-untyped-call]
     head = content[8 : 8 + int.from_bytes(content[:8], "little")]
@@ -219,7 +221,7 @@ def _tensors(content: NDArray[np.uint8], names: list[str]) -> dict[str, NDArray[
     return tensors
 
 
-def _sampled_sha256(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]) -> str:
+def _content_digest(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]) -> str:
     """A version for a mapped gallery: of everything but the vectors, and of a share of those."""
     digest = hashlib.sha256(len(content).to_bytes(8, "little"))
     for name in sorted(tensors.keys() - {"centroids"}):
@@ -229,7 +231,7 @@ def _sampled_sha256(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]
     return digest.hexdigest()
 
 
-class _PeopleInFile(Sequence[Person]):
+class _PeopleRecord(Sequence[Person]):
     """People decoded when they are asked for."""
 
     def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
@@ -251,7 +253,9 @@ class _PeopleInFile(Sequence[Person]):
         return _person(self._text[start : int(self._ends[row])].tobytes())
 
 
-def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresholds_sq: Floats, embedder: str) -> None:
+def save_gallery(
+    path: Path, people: Sequence[Person], centroids: FloatArray, thresholds_sq: FloatArray, embedder: str
+) -> None:
     """Write a gallery durably, for its owner alone; a reader sees the old file or the whole new one.
 
     Args:
@@ -268,10 +272,10 @@ def save_gallery(path: Path, people: Sequence[Person], centroids: Floats, thresh
         "ends": np.cumsum([len(text) for text in texts], dtype=np.uint64),
     }
     header = msgspec.json.encode(_Header(version=VERSION, embedder_sha256=embedder)).decode()
-    replace_file(path, save(tensors, {HEADER: header}), private=True)
+    atomic_write(path, save(tensors, {HEADER: header}), private=True)
 
 
-def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
+def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _GalleryFile:
     centroids, thresholds_sq = tensors["centroids"], tensors["thresholds_sq"]
     text, ends = tensors["people"], tensors["ends"]
     if centroids.dtype != np.float32 or thresholds_sq.dtype != np.float32:
@@ -284,7 +288,7 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
         raise ValueError("tensors of different lengths")
     if np.any(ends[1:] < ends[:-1]):
         raise ValueError("people out of order")
-    people: Sequence[Person] = _PeopleInFile(text, ends)
+    people: Sequence[Person] = _PeopleRecord(text, ends)
     if mapped:
         _check_people(text, ends)
         sample = centroids[:: max(len(centroids) // _SAMPLED, 1)]
@@ -293,9 +297,9 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Stored:
         if len({person.id for person in people}) != len(people):
             raise ValueError("a person stands in it twice")
     unit_lengths_sq(sample)
-    if not np.all((thresholds_sq >= 0) & (thresholds_sq <= FARTHEST_SQ)):
+    if not np.all((thresholds_sq >= 0) & (thresholds_sq <= MAX_DISTANCE_SQ)):
         raise ValueError("a threshold is outside 0..4")
-    return _Stored(people, centroids, thresholds_sq)
+    return _GalleryFile(people, centroids, thresholds_sq)
 
 
 def _check_people(text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
@@ -319,7 +323,7 @@ def _damaged(path: Path, error: Exception) -> GalleryError:
     return GalleryError(f"{path}: damaged ({error}); make it again or restore a copy")
 
 
-def _two_likest(rows: Floats, embedding: Floats) -> tuple[int, float, float]:
+def _nearest_two(rows: FloatArray, embedding: FloatArray) -> tuple[int, float, float]:
     """The row most like an embedding, its cosine similarity, and that of the next; -1 where there is none."""
     likeness = rows.dot(embedding)  # a microsecond less than @ takes
     first = int(likeness.argmax())
@@ -328,6 +332,6 @@ def _two_likest(rows: Floats, embedding: Floats) -> tuple[int, float, float]:
     return first, best, likeness.item(likeness.argmax())
 
 
-def _distance_sq(likeness: float) -> float:
+def _squared_distance(likeness: float) -> float:
     """From cosine similarity to squared distance, kept in 0..4 against rounding."""
-    return min(max(2 - 2 * likeness, 0.0), FARTHEST_SQ)
+    return min(max(2 - 2 * likeness, 0.0), MAX_DISTANCE_SQ)

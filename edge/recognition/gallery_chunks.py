@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from edge.core.decoding import UNREADABLE
-from edge.core.records import Floats
+from edge.core.decoding import DECODE_ERRORS
+from edge.core.records import FloatArray
 
 _ROW_COLUMNS = ("centroids", "ends", "people")
 _COLUMN_PART = 64 * 1024  # bytes of a column before compression
@@ -39,7 +39,7 @@ class _Tensor(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _Layout:
     """Where the columns lie in the data part of a safetensors file."""
 
     tensors: dict[str, _Tensor]
@@ -54,7 +54,7 @@ class _Plan:
         return max(each.data_offsets[1] for each in self.tensors.values())
 
 
-def rows_for(people: int, before: int = 0) -> int:
+def rows_per_chunk(people: int, before: int = 0) -> int:
     """How many rows a piece should hold on average, a power of two.
 
     A newcomer costs about two pieces of 800 bytes a row, and the list of pieces 75 bytes each, so the sum is least
@@ -66,7 +66,7 @@ def rows_for(people: int, before: int = 0) -> int:
     return before if before and best / 4 <= before <= best * 4 else best
 
 
-def cut(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
+def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
     """Cut a gallery file; deterministic.
 
     Args:
@@ -84,7 +84,7 @@ def cut(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
     for start in range(0, len(columns), _COLUMN_PART):
         pieces.append(b"C" + zlib.compress(columns[start : start + _COLUMN_PART], 6))
     texts, centroids = _rows(data, plan)
-    for first, last in _runs(texts, centroids.shape[1] * 4, rows, piece_bytes):
+    for first, last in _chunk_rows(texts, centroids.shape[1] * 4, rows, piece_bytes):
         lengths = np.asarray([len(text) for text in texts[first:last]], "<u2")
         pieces.append(
             b"R" + struct.pack("<I", last - first) + lengths.tobytes() + b"".join(texts[first:last])
@@ -93,7 +93,7 @@ def cut(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
     return pieces
 
 
-def join(pieces: Sequence[bytes], length: int) -> bytes:
+def assemble(pieces: Sequence[bytes], length: int) -> bytes:
     """Put the pieces of `cut` together again.
 
     Args:
@@ -119,12 +119,12 @@ def join(pieces: Sequence[bytes], length: int) -> bytes:
     width = 4 * plan.tensors["centroids"].shape[1]
     for piece in pieces[1:]:
         if piece[:1] == b"C":
-            columns += _inflate(piece[1:])
+            columns += _decompress(piece[1:])
             continue
-        text_lengths, text, vectors = _row_parts(piece, width)
+        text_lengths, text, vectors = _split_row_chunk(piece, width)
         lengths.append(text_lengths)
         texts.append(text)
-        _put(data, at, plan.tensors["centroids"].data_offsets[1], vectors)
+        _append(data, at, plan.tensors["centroids"].data_offsets[1], vectors)
         at += len(vectors)
     ends = np.cumsum(np.concatenate(lengths) if lengths else np.zeros(0, "<u2"), dtype="<u8").tobytes()
     for name, column in (("people", b"".join(texts)), ("ends", ends)):
@@ -141,13 +141,13 @@ def join(pieces: Sequence[bytes], length: int) -> bytes:
     return bytes(file)
 
 
-def _put(data: memoryview, start: int, limit: int, content: bytes) -> None:
+def _append(data: memoryview, start: int, limit: int, content: bytes) -> None:
     if start + len(content) > limit:
         raise ValueError("more rows than the header says")
     data[start : start + len(content)] = content
 
 
-def _plan(content: bytes) -> tuple[int, _Plan]:
+def _plan(content: bytes) -> tuple[int, _Layout]:
     """Length of the header with its own length, and what it says."""
     if len(content) < _LENGTH.size:
         raise ValueError("no header")
@@ -158,7 +158,7 @@ def _plan(content: bytes) -> tuple[int, _Plan]:
         fields = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(field, type=_Tensor) for name, field in fields.items()}
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ValueError(f"no safetensors header: {error}") from error
     missing = [name for name in _ROW_COLUMNS if name not in tensors]
     if missing or len(tensors["centroids"].shape) != 2 or tensors["centroids"].dtype != "F32":
@@ -168,10 +168,10 @@ def _plan(content: bytes) -> tuple[int, _Plan]:
         raise ValueError("columns out of place")
     if any(one[1] != other[0] for one, other in itertools.pairwise(spans)):
         raise ValueError("columns out of place")
-    return _LENGTH.size + size, _Plan(tensors)
+    return _LENGTH.size + size, _Layout(tensors)
 
 
-def _rows(data: memoryview, plan: _Plan) -> tuple[list[bytes], Floats]:
+def _rows(data: memoryview, plan: _Layout) -> tuple[list[bytes], FloatArray]:
     """Texts and centroids by row."""
     spans = {name: data[slice(*plan.tensors[name].data_offsets)] for name in _ROW_COLUMNS}
     ends = [0, *np.frombuffer(spans["ends"], "<u8").tolist()]
@@ -184,7 +184,7 @@ def _rows(data: memoryview, plan: _Plan) -> tuple[list[bytes], Floats]:
     return texts, centroids
 
 
-def _runs(texts: list[bytes], width: int, rows: int, piece_bytes: int) -> Iterator[tuple[int, int]]:
+def _chunk_rows(texts: list[bytes], width: int, rows: int, piece_bytes: int) -> Iterator[tuple[int, int]]:
     """First and last row, exclusive, of every piece."""
     first, size = 0, 0
     for row, text in enumerate(texts):
@@ -197,7 +197,7 @@ def _runs(texts: list[bytes], width: int, rows: int, piece_bytes: int) -> Iterat
         yield first, len(texts)
 
 
-def _row_parts(piece: bytes, width: int) -> tuple[NDArray[np.uint16], bytes, bytes]:
+def _split_row_chunk(piece: bytes, width: int) -> tuple[NDArray[np.uint16], bytes, bytes]:
     """Text lengths, texts and vectors of one piece of people; `width` is the bytes of a vector."""
     if piece[:1] != b"R" or len(piece) < 5:
         raise ValueError("a piece of an unknown kind")
@@ -212,7 +212,7 @@ def _row_parts(piece: bytes, width: int) -> tuple[NDArray[np.uint16], bytes, byt
     return lengths, piece[at:end], piece[end:]
 
 
-def _inflate(packed: bytes) -> bytes:
+def _decompress(packed: bytes) -> bytes:
     """Decompress at most what `cut` compresses at once."""
     inflater = zlib.decompressobj()
     try:
@@ -224,7 +224,7 @@ def _inflate(packed: bytes) -> bytes:
     return part
 
 
-def retained(old: bytes, new: bytes) -> bytes:
+def keep_only_people_in(old: bytes, new: bytes) -> bytes:
     """The old gallery with only those people whom the new one still holds, and unchanged.
 
     Where the two were made by different embedders no vectors can be compared, and the id alone counts.
@@ -239,10 +239,10 @@ def retained(old: bytes, new: bytes) -> bytes:
     else:
         both = set(known)
         rows = [row for row, line in enumerate(lines) if line in both]
-    return old if len(rows) == len(lines) else _only(old, rows)
+    return old if len(rows) == len(lines) else _select_rows(old, rows)
 
 
-def ids(content: bytes) -> set[str]:
+def person_ids(content: bytes) -> set[str]:
     """The ids of everybody in a gallery.
 
     Raises:
@@ -263,11 +263,11 @@ def _metadata(content: bytes) -> dict[str, str]:
     header = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
     try:
         return msgspec.json.decode(header.get("__metadata__", b"{}"), type=dict[str, str])
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ValueError(f"no safetensors header: {error}") from error
 
 
-def _only(content: bytes, rows: list[int]) -> bytes:
+def _select_rows(content: bytes, rows: list[int]) -> bytes:
     """A gallery of some rows of another."""
     head, plan = _plan(content)
     data = memoryview(content)[head:]

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge.core.config import LockoutConfig
-from edge.core.records import Finding, Floats, Verdict
+from edge.core.records import FloatArray, Identification, Verdict
 
 
-class Demand(StrEnum):
+class Restriction(StrEnum):
     """What a visitor has to show."""
 
     USUAL = "usual"
@@ -39,8 +39,8 @@ class Demand(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class _Visitor:
-    embedding: Floats  # as it failed last
+class _VisitorRecord:
+    embedding: FloatArray  # as it failed last
     track: int
     seen_ns: int
     failures: int = 0
@@ -66,13 +66,13 @@ class Lockout:
         """
         self._config = config
         self._same_visitor_sq = same_visitor_sq
-        self._visitors: list[_Visitor] = []
+        self._visitors: list[_VisitorRecord] = []
         self._posed: dict[str, _Posed] = {}  # by the id of the person shown
 
     def __len__(self) -> int:
         return len(self._visitors) + len(self._posed)
 
-    def demand(self, verdict: Verdict, others: Set[int]) -> Demand:
+    def restriction_for(self, verdict: Verdict, others: Set[int]) -> Restriction:
         """What this visitor has to show now.
 
         Args:
@@ -81,31 +81,31 @@ class Lockout:
         """
         visitor = self._find(verdict, others)
         if visitor is None:
-            return Demand.USUAL
-        visitor.seen_ns, visitor.track = verdict.t_ns, verdict.track.id
+            return Restriction.USUAL
+        visitor.seen_ns, visitor.track = verdict.decided_ns, verdict.track.id
         if visitor.failures < self._config.failures:
-            return Demand.USUAL
-        return Demand.PAUSED if verdict.t_ns < visitor.paused_until_ns else Demand.STRICT
+            return Restriction.USUAL
+        return Restriction.PAUSED if verdict.decided_ns < visitor.paused_until_ns else Restriction.STRICT
 
-    def failed(self, verdict: Verdict, others: Set[int]) -> bool:
+    def record_failure(self, verdict: Verdict, others: Set[int]) -> bool:
         """Count an `unknown`, or a name that was only a presentation attack.
 
         Returns:
             Whether it is the one that begins a visitor's first pause.
         """
-        if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
-            self._attacked(verdict.match.person.id, verdict.t_ns)
+        if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
+            self._attacked(verdict.match.person.id, verdict.decided_ns)
             return False
         visitor = self._find(verdict, others)
         if visitor is None:
-            visitor = _Visitor(verdict.embedding, verdict.track.id, verdict.t_ns)
+            visitor = _VisitorRecord(verdict.embedding, verdict.track.id, verdict.decided_ns)
             self._add(visitor)
-        visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.t_ns
-        if verdict.t_ns < visitor.paused_until_ns:
+        visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.decided_ns
+        if verdict.decided_ns < visitor.paused_until_ns:
             return False
         visitor.failures += 1
         if visitor.failures >= self._config.failures:
-            visitor.paused_until_ns = verdict.t_ns + round(self._config.pause_s * 1e9)
+            visitor.paused_until_ns = verdict.decided_ns + round(self._config.pause_s * 1e9)
         return visitor.failures == self._config.failures
 
     def impersonated(self, person_id: str, t_ns: int) -> bool:
@@ -114,7 +114,7 @@ class Lockout:
         posed = self._posed.get(person_id)
         return posed is not None and posed.count >= self._config.failures
 
-    def succeeded(self, verdict: Verdict, others: Set[int]) -> None:
+    def record_success(self, verdict: Verdict, others: Set[int]) -> None:
         """Whoever is recognised starts from scratch, and so does the count of attacks on that name."""
         visitor = self._find(verdict, others)
         if visitor is not None:
@@ -122,10 +122,10 @@ class Lockout:
         if verdict.match.person is not None:
             self._posed.pop(verdict.match.person.id, None)
 
-    def _find(self, verdict: Verdict, others: Set[int]) -> _Visitor | None:
+    def _find(self, verdict: Verdict, others: Set[int]) -> _VisitorRecord | None:
         """The visitor whom a track shows, among those remembered."""
         horizon_ns = self._config.forget_s * 1e9
-        self._visitors = [one for one in self._visitors if verdict.t_ns - one.seen_ns < horizon_ns]
+        self._visitors = [one for one in self._visitors if verdict.decided_ns - one.seen_ns < horizon_ns]
         candidates = [one for one in self._visitors if one.track not in others]
         if not candidates:
             return None
@@ -147,7 +147,7 @@ class Lockout:
         horizon_ns = self._config.forget_s * 1e9
         self._posed = {person: one for person, one in self._posed.items() if t_ns - one.last_ns < horizon_ns}
 
-    def _add(self, visitor: _Visitor) -> None:
+    def _add(self, visitor: _VisitorRecord) -> None:
         if len(self._visitors) >= self._config.max_visitors:
             self._visitors.remove(min(self._visitors, key=lambda one: one.seen_ns))
         self._visitors.append(visitor)

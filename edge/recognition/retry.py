@@ -48,7 +48,7 @@ class Retries:
         """Take the verdicts whose openings have failed and would have expired by now."""
         due = []
         for person_id, opening in list(self._openings.items()):
-            since_ns = t_ns - opening.verdict.t_ns
+            since_ns = t_ns - opening.verdict.decided_ns
             if opening.failed and since_ns >= self._age_ns:
                 due.append(opening.verdict)
                 del self._openings[person_id]

@@ -14,22 +14,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
-CODED_FROM = 8192  # rows; fewer are measured as they are, and 6 MB of them already leave a small board's caches
+INDEX_MIN_ROWS = 8192  # rows; fewer are measured as they are, and 6 MB of them already leave a small board's caches
 UNIT_TOLERANCE = 1e-3  # of a squared length
 _BLOCK = 8192  # rows, about
 _PART = 1024  # rows coded at once, in little memory
 _SHORTLIST = 32  # rows kept of a block; where more could matter, the whole block is measured
 _TOO_MANY = 8  # one row in so many is too long a shortlist
 _SAMPLED = 2048  # rows by which the directions are chosen
-_TAIL = 3e-4  # of the squared length; what the directions left out may hold: about what rounding to bytes costs
-_WIDTH = 16  # directions are kept in multiples of this many, as SIMD registers hold bytes
+_MAX_RESIDUAL = 3e-4  # of the squared length; what the directions left out may hold: about what rounding to bytes costs
+_SIMD_LANES = 16  # directions are kept in multiples of this many, as SIMD registers hold bytes
 _COMPUTED_SQ, _COMPUTED = 2e-6, 1.01  # what float32 arithmetic may add to a squared error, and to an error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Codes:
+class QuantizedIndex:
     """The rows of a matrix in bytes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Codes:
         left_out: the largest length of a row in those that are not.
     """
 
-    basis: Floats
+    basis: FloatArray
     step: float
     blocks: list[NDArray[np.uint8]]
     starts: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Codes:
     spread: float
     left_out: float
 
-    def shortlist(self, probe: Floats) -> NDArray[np.int64] | None:
+    def shortlist(self, probe: FloatArray) -> NDArray[np.int64] | None:
         """Rows among which the two of largest dot product with a (D,) float32 probe are for certain.
 
         2 x.q = |k|^2 + |p|^2 - |k - p|^2 + 2 (x - k).(q - p), where k and p are what is kept of a row x and of the
@@ -87,7 +87,7 @@ class Codes:
         return np.unique(np.concatenate([chosen, *ranges]))
 
 
-def encode(rows: Floats) -> Codes:
+def build_index(rows: FloatArray) -> QuantizedIndex:
     """Code (N, D) float32 unit rows, N > 1; reads all of them twice.
 
     Raises:
@@ -107,35 +107,35 @@ def encode(rows: Floats) -> Codes:
     error, left_out = (_COMPUTED * (max(each, 0.0) + _COMPUTED_SQ) ** 0.5 for each in (rounded, missed))
     blocks = np.array_split(codes, -(-len(rows) // _BLOCK))
     starts = np.cumsum([0, *(len(block) for block in blocks[:-1])])[:, None]
-    return Codes(basis, step, blocks, starts, error, longest + shortest, left_out)
+    return QuantizedIndex(basis, step, blocks, starts, error, longest + shortest, left_out)
 
 
-def unit_lengths_sq(rows: Floats) -> Floats:
+def unit_lengths_sq(rows: FloatArray) -> FloatArray:
     """Squared lengths of (N, D) float32 rows.
 
     Raises:
         ValueError: one is not of unit length.
     """
-    lengths_sq: Floats = np.einsum("ij,ij->i", rows, rows)
+    lengths_sq: FloatArray = np.einsum("ij,ij->i", rows, rows)
     if not np.all(np.abs(lengths_sq - 1) < UNIT_TOLERANCE):  # not-a-number fails this, too
         raise ValueError("a centroid is not of unit length")
     return lengths_sq
 
 
-def _directions(sample: Floats) -> Floats:
+def _directions(sample: FloatArray) -> FloatArray:
     """(D, W) orthonormal columns that span all but `_TAIL` of a sample: its principal directions, mixed evenly.
 
     Mixed by a cosine transform, because the step of a byte has to suit the largest number of all.
     """
     sizes, directions = np.linalg.eigh(sample.T @ sample / len(sample))
     left_out = np.cumsum(sizes)  # from the smallest on
-    width = len(sizes) - int(np.searchsorted(left_out, _TAIL))
-    width = min(-(-width // _WIDTH) * _WIDTH, len(sizes))
+    width = len(sizes) - int(np.searchsorted(left_out, _MAX_RESIDUAL))
+    width = min(-(-width // _SIMD_LANES) * _SIMD_LANES, len(sizes))
     principal = directions[:, len(sizes) - width :].astype(np.float32)
     return np.ascontiguousarray(cv2.dct(principal, flags=cv2.DCT_ROWS))
 
 
-def _round(kept: Floats, step: float) -> tuple[NDArray[np.uint8], Floats]:
+def _round(kept: FloatArray, step: float) -> tuple[NDArray[np.uint8], FloatArray]:
     """(N, W) numbers in bytes, and the (N,) squared distances between the numbers and what their bytes stand for."""
     codes = cv2.addWeighted(kept, 1 / step, kept, 0, 128, dtype=cv2.CV_8U)
     rounded = cv2.addWeighted(kept, 1 / step, codes, -1, 128, dtype=cv2.CV_32F)

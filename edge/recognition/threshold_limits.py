@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.core.config import VerdictConfig
-from edge.vision.manifest import Operating
+from edge.vision.manifest import OperatingPoint
 
 CALIBRATED_FMR = 1e-4  # of one stranger against one person; NIST SP 800-63B-4 asks for this or better
 _LEAST_SAMPLES = 2  # a single picture is no agreement
@@ -29,7 +29,7 @@ class Lax:
     open: bool
 
 
-def lax_settings(config: VerdictConfig, impostors: Sequence[Operating]) -> list[Lax]:
+def lax_settings(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
     """What is too loose in a door's [verdict].
 
     Args:
@@ -44,7 +44,7 @@ def lax_settings(config: VerdictConfig, impostors: Sequence[Operating]) -> list[
     return found
 
 
-def _distances(config: VerdictConfig, impostors: Sequence[Operating]) -> list[Lax]:
+def _distances(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
     rows = sorted(impostors, key=lambda row: row.fmr)
     calibrated = max((row for row in rows if row.fmr <= CALIBRATED_FMR), key=lambda row: row.fmr, default=rows[0])
     loosest = rows[-1]

@@ -8,19 +8,30 @@ import cv2
 import numpy as np
 
 from edge.core.errors import InputError
-from edge.core.files import make_private_file, refuse_homeless
-from edge.core.records import ChallengeState, Decision, Finding, Floats, Kind, Match, Pixels, Sample, Shown, Track
+from edge.core.files import make_private_file, require_parent_dir
+from edge.core.records import (
+    AccessOutcome,
+    BgrImage,
+    ChallengeState,
+    Decision,
+    FloatArray,
+    Identification,
+    LivenessResult,
+    Match,
+    Sample,
+    Track,
+)
 from edge.pipeline import Pipeline
-from edge.recognition.aggregator import Progress
+from edge.recognition.aggregator import TrackProgress
 from edge.replay.explain import WORDS
-from edge.replay.prompt_log import told
-from edge.replay.replay import Moment
-from edge.vision.opencv import quieten, unheard
+from edge.replay.prompt_log import describe
+from edge.replay.replay import ReplayStep
+from edge.vision.opencv import silence_opencv, unheard
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
 _WHITE = (255, 255, 255)
-_COLOURS = {Kind.DOOR_OPEN: _GREEN, Kind.DENIED: _RED, Kind.UNKNOWN: _AMBER}
+_COLOURS = {AccessOutcome.DOOR_OPEN: _GREEN, AccessOutcome.DENIED: _RED, AccessOutcome.UNKNOWN: _AMBER}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SIZE = 0.42  # of letters, in a picture of
 _WIDTH_PX = 640
@@ -44,25 +55,25 @@ class Annotator:
         """
         if path.suffix.lower() not in _CODECS:
             raise InputError(f"{path}: an annotated clip must be named *.webm, which browsers play, or *.mp4")
-        refuse_homeless(path)
+        require_parent_dir(path)
         self._path = path
         self._wanted = wanted
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)  # width and height of the clip, those of its first frame
-        self._pending: tuple[Pixels, int] | None = None
+        self._pending: tuple[BgrImage, int] | None = None
         self._banner: tuple[str, _Colour, int] | None = None
         self._prompt: tuple[str, int] | None = None  # what was told last, and until when it is shown
 
-    def see(self, moment: Moment) -> None:
+    def on_step(self, moment: ReplayStep) -> None:
         """Add one frame with the state of the pipeline after it."""
-        t_ns = moment.frame.t_ns
-        pen = _Pen(moment.frame.pixels.copy())
+        t_ns = moment.frame.captured_ns
+        pen = _Canvas(moment.frame.pixels.copy())
         for track in moment.pipeline.tracks:
             if not track.lost:
                 _draw_track(pen, track, moment.pipeline, self._wanted)
         for prompt in moment.prompts:
             asked = prompt.state is ChallengeState.ASKED
-            self._prompt = (told(prompt), prompt.expires_ns if asked else t_ns + round(_BANNER_S * 1e9))
+            self._prompt = (describe(prompt), prompt.expires_ns if asked else t_ns + round(_BANNER_S * 1e9))
         for decision in moment.decisions:
             self._banner = (_announcement(decision), _COLOURS[decision.kind], t_ns)
         if self._banner and t_ns - self._banner[2] < _BANNER_S * 1e9:
@@ -81,7 +92,7 @@ class Annotator:
             self._writer.release()
             self._writer = None
 
-    def _write(self, picture: Pixels, t_ns: int) -> None:
+    def _write(self, picture: BgrImage, t_ns: int) -> None:
         """Write a frame; the rate of the file is that of the first two."""
         if self._writer is None and self._pending is None:
             self._pending = (picture, t_ns)
@@ -93,13 +104,13 @@ class Annotator:
         assert self._writer is not None
         self._writer.write(_fitted(picture, self._size))
 
-    def _open(self, picture: Pixels, fps: float) -> cv2.VideoWriter:
+    def _open(self, picture: BgrImage, fps: float) -> cv2.VideoWriter:
         self._size = (picture.shape[1], picture.shape[0])
         fps = min(max(fps, 1.0), 120.0)
         codec = _CODECS[self._path.suffix.lower()]
         make_private_file(self._path)  # it shows faces
         fourcc = cv2.VideoWriter.fourcc(*codec)
-        quieten()
+        silence_opencv()
         with unheard():
             self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, fps, self._size)
         if not self._writer.isOpened():
@@ -107,13 +118,13 @@ class Annotator:
         return self._writer
 
 
-def _fitted(picture: Pixels, size: tuple[int, int]) -> Pixels:
+def _fitted(picture: BgrImage, size: tuple[int, int]) -> BgrImage:
     """Stills may differ in size; a clip has one."""
     return picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
-def _draw_track(pen: _Pen, track: Track, pipeline: Pipeline, wanted: int) -> None:
-    progress = pipeline.judge.progress(track)
+def _draw_track(pen: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> None:
+    progress = pipeline.judge.snapshot(track)
     colour = _colour(progress)
     box = track.face.box
     pen.box((box.left, box.top), (box.right, box.bottom), colour)
@@ -121,8 +132,8 @@ def _draw_track(pen: _Pen, track: Track, pipeline: Pipeline, wanted: int) -> Non
     if sample and sample.landmarks:
         pen.dots(sample.landmarks.points_px[::3, :2], colour)
     captions = _captions(track, progress, sample, wanted)
-    if shown := pipeline.guard.shown(track.id):
-        captions.append(_life(shown))
+    if shown := pipeline.guard.result_for(track.id):
+        captions.append(_liveness_caption(shown))
     above = box.top - pen.step * len(captions)
     for row, caption in enumerate(captions):
         pen.text(caption, (box.left, max(above, 0) + pen.step * (row + 0.75)), colour)
@@ -130,10 +141,10 @@ def _draw_track(pen: _Pen, track: Track, pipeline: Pipeline, wanted: int) -> Non
         pen.scale(progress.match, (box.left, box.bottom + pen.step / 2), box.width, colour)
 
 
-class _Pen:
+class _Canvas:
     """Draws into one picture, in sizes that suit it."""
 
-    def __init__(self, picture: Pixels) -> None:
+    def __init__(self, picture: BgrImage) -> None:
         self.picture = picture
         self.height = picture.shape[0]
         self._zoom = min(max(picture.shape[1] / _WIDTH_PX, 0.75), 3.0)
@@ -141,9 +152,9 @@ class _Pen:
         self.step = 17 * self._zoom
 
     def box(self, corner: tuple[float, float], opposite: tuple[float, float], colour: _Colour) -> None:
-        cv2.rectangle(self.picture, _whole(corner), _whole(opposite), colour, self._line, cv2.LINE_AA)
+        cv2.rectangle(self.picture, _round_point(corner), _round_point(opposite), colour, self._line, cv2.LINE_AA)
 
-    def dots(self, points: Floats, colour: _Colour) -> None:
+    def dots(self, points: FloatArray, colour: _Colour) -> None:
         for x, y in points.tolist():
             cv2.circle(self.picture, (round(x), round(y)), max(1, self._line // 2), colour, -1, cv2.LINE_AA)
 
@@ -162,9 +173,11 @@ class _Pen:
         top, bottom = at[1], at[1] + self.step / 3
         reach = at[0] + min(match.distance_sq * per_sq, width_px)
         mark = at[0] + min(match.threshold_sq * per_sq, width_px)
-        cv2.rectangle(self.picture, _whole((at[0], top)), _whole((at[0] + width_px, bottom)), (25, 25, 25), -1)
-        cv2.rectangle(self.picture, _whole((at[0], top)), _whole((reach, bottom)), colour, -1)
-        ends = _whole((mark, top - self._line)), _whole((mark, bottom + self._line))
+        cv2.rectangle(
+            self.picture, _round_point((at[0], top)), _round_point((at[0] + width_px, bottom)), (25, 25, 25), -1
+        )
+        cv2.rectangle(self.picture, _round_point((at[0], top)), _round_point((reach, bottom)), colour, -1)
+        ends = _round_point((mark, top - self._line)), _round_point((mark, bottom + self._line))
         cv2.line(self.picture, *ends, _WHITE, self._line)
 
     def banner(self, text: str, colour: _Colour) -> None:
@@ -175,9 +188,9 @@ class _Pen:
         cv2.putText(self.picture, _ascii(text), at, _FONT, 0.7 * self._zoom, _WHITE, weight, cv2.LINE_AA)
 
 
-def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: int) -> list[str]:
+def _captions(track: Track, progress: TrackProgress, sample: Sample | None, wanted: int) -> list[str]:
     """What stands above a face: who, on how much evidence of how much is wanted, and what the last look was worth."""
-    known = progress.verdict is not None and progress.verdict.finding is Finding.RECOGNISED
+    known = progress.verdict is not None and progress.verdict.finding is Identification.RECOGNISED
     match = progress.match
     who = match.person.name if known and match and match.person else "looking"
     if progress.verdict and not known:
@@ -189,11 +202,11 @@ def _captions(track: Track, progress: Progress, sample: Sample | None, wanted: i
         captions.append(f"distance {match.distance_sq:.2f} {sign} {match.threshold_sq:.2f}")
     if sample:
         refusal = sample.quality.refusal
-        captions.append(WORDS.get(refusal, refusal) or f"quality {sample.quality.value:.2f}")
+        captions.append(WORDS.get(refusal, refusal) or f"quality {sample.quality.weight:.2f}")
     return captions
 
 
-def _life(shown: Shown) -> str:
+def _liveness_caption(shown: LivenessResult) -> str:
     """What was shown of being alive: 0 is genuine, 1 an attack."""
     watched = "watching" if shown.score is None else f"attack {shown.score:.2f}"
     return f"{watched}, challenge {shown.challenge}" if shown.challenge else watched
@@ -201,19 +214,19 @@ def _life(shown: Shown) -> str:
 
 def _announcement(decision: Decision) -> str:
     person = decision.verdict.match.person
-    if decision.kind is Kind.UNKNOWN or person is None:
+    if decision.kind is AccessOutcome.UNKNOWN or person is None:
         return str(decision.kind)
     why = f", {decision.reason}" if decision.reason else ""
     return f"{decision.kind}: {person.name}{why}"
 
 
-def _colour(progress: Progress) -> _Colour:
+def _colour(progress: TrackProgress) -> _Colour:
     if progress.verdict is None:
         return _GREY
-    return _GREEN if progress.verdict.finding is Finding.RECOGNISED else _AMBER
+    return _GREEN if progress.verdict.finding is Identification.RECOGNISED else _AMBER
 
 
-def _whole(point: tuple[float, float]) -> tuple[int, int]:
+def _round_point(point: tuple[float, float]) -> tuple[int, int]:
     return round(point[0]), round(point[1])
 
 

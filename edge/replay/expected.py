@@ -8,34 +8,34 @@ from pathlib import Path
 
 import msgspec
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ConfigError, InputError
-from edge.core.files import refuse_homeless, replace_file
-from edge.core.records import Kind
-from edge.core.toml_config import checked
-from edge.core.validation_messages import nearest
-from edge.replay.replay import Line
+from edge.core.files import atomic_write, require_parent_dir
+from edge.core.records import AccessOutcome
+from edge.core.toml_config import convert
+from edge.core.validation_messages import did_you_mean
+from edge.replay.replay import ReplayEvent
 
 TOLERANCE_S = 0.5  # an expected event may come so much earlier or later
-_ALONE = 1.0  # what an event without a partner costs
+_UNMATCHED = 1.0  # what an event without a partner costs
 _SIDE = 34  # columns of the expected side
 _FIELD = 0.6  # and each field in which partners differ, so that two that share one field at most stay apart
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class EventPair:
     """An expected event and the one that was found for it; either may be missing.
 
     Attributes:
         differs: the fields that differ, of kind, person and time; all of them where one is missing.
     """
 
-    want: Line | None
-    have: Line | None
+    want: ReplayEvent | None
+    have: ReplayEvent | None
     differs: tuple[str, ...]
 
 
-def read_expected(path: Path) -> list[Line]:
+def read_expected(path: Path) -> list[ReplayEvent]:
     """Lines of a JSON Lines file with at least `kind`, `person` and `t`.
 
     Raises:
@@ -50,63 +50,63 @@ def read_expected(path: Path) -> list[Line]:
         try:
             if text.strip():
                 lines.append(_line(msgspec.json.decode(text)))
-        except (ConfigError, *UNREADABLE) as error:
+        except (ConfigError, *DECODE_ERRORS) as error:
             raise InputError(f"{path}:{number}: not an expected event ({error})") from error
     return lines
 
 
-def _line(event: object) -> Line:
+def _line(event: object) -> ReplayEvent:
     kind = event.get("kind") if isinstance(event, dict) else None
-    if isinstance(kind, str) and kind not in list(Kind):
-        raise ConfigError(f"unknown kind '{kind}'; {nearest(kind, Kind)}")
-    return checked(event, Line)
+    if isinstance(kind, str) and kind not in list(AccessOutcome):
+        raise ConfigError(f"unknown kind '{kind}'; {did_you_mean(kind, AccessOutcome)}")
+    return convert(event, ReplayEvent)
 
 
-def refuse_existing(path: Path) -> None:
+def require_absent(path: Path) -> None:
     """
     Raises:
         InputError: the file exists already, and what somebody expects is not written over; or its folder does not.
     """
-    refuse_homeless(path)
+    require_parent_dir(path)
     if path.exists():
         raise InputError(f"{path}: exists already; remove it first, if what the clip gives now is what you expect")
 
 
-def write_expected(path: Path, lines: Sequence[Line]) -> None:
+def write_expected(path: Path, lines: Sequence[ReplayEvent]) -> None:
     """Write lines for `read_expected`, into a file that does not exist yet.
 
     Raises:
         InputError: it does.
     """
-    refuse_existing(path)
-    replace_file(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    require_absent(path)
+    atomic_write(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
-def matched(expected: Sequence[Line], found: Sequence[Line]) -> list[Pair]:
+def match_events(expected: Sequence[ReplayEvent], found: Sequence[ReplayEvent]) -> list[EventPair]:
     """Every event once, in order, partners chosen so that as little as possible differs (Needleman, Wunsch 1970)."""
     rows, columns = len(expected) + 1, len(found) + 1
-    cost = [[_ALONE * (row + column) for column in range(columns)] for row in range(rows)]
+    cost = [[_UNMATCHED * (row + column) for column in range(columns)] for row in range(rows)]
     for row in range(1, rows):
         for column in range(1, columns):
             together = cost[row - 1][column - 1] + _FIELD * len(_differences(expected[row - 1], found[column - 1]))
-            cost[row][column] = min(together, cost[row - 1][column] + _ALONE, cost[row][column - 1] + _ALONE)
+            cost[row][column] = min(together, cost[row - 1][column] + _UNMATCHED, cost[row][column - 1] + _UNMATCHED)
     pairs = []
     row, column = rows - 1, columns - 1
     while row or column:
         differs = _differences(expected[row - 1], found[column - 1]) if row and column else ()
         if row and column and cost[row][column] == cost[row - 1][column - 1] + _FIELD * len(differs):
             row, column = row - 1, column - 1
-            pairs.append(Pair(expected[row], found[column], differs))
-        elif row and cost[row][column] == cost[row - 1][column] + _ALONE:
+            pairs.append(EventPair(expected[row], found[column], differs))
+        elif row and cost[row][column] == cost[row - 1][column] + _UNMATCHED:
             row -= 1
-            pairs.append(Pair(expected[row], None, ("missing",)))
+            pairs.append(EventPair(expected[row], None, ("missing",)))
         else:
             column -= 1
-            pairs.append(Pair(None, found[column], ("not expected",)))
+            pairs.append(EventPair(None, found[column], ("not expected",)))
     return pairs[::-1]
 
 
-def difference_table(pairs: Sequence[Pair]) -> str:
+def difference_table(pairs: Sequence[EventPair]) -> str:
     """Both sides for people, what differs marked: = the same, ! different, - missing, + not expected."""
     lines = [f"    {'expected':<{_SIDE}}  found"]
     for pair in pairs:
@@ -117,7 +117,7 @@ def difference_table(pairs: Sequence[Pair]) -> str:
     return "\n".join(lines)
 
 
-def _differences(want: Line, have: Line) -> tuple[str, ...]:
+def _differences(want: ReplayEvent, have: ReplayEvent) -> tuple[str, ...]:
     differs = []
     if want.kind != have.kind:
         differs.append("kind")
@@ -128,7 +128,7 @@ def _differences(want: Line, have: Line) -> tuple[str, ...]:
     return tuple(differs)
 
 
-def _short(event: Line | None) -> str:
+def _short(event: ReplayEvent | None) -> str:
     if event is None:
         return "nothing"
     return f"{event.t:7.2f} s  {event.kind:9}  {event.person.id if event.person else '-'}"

@@ -9,10 +9,10 @@ from dataclasses import field as own
 import msgspec
 from msgspec import field
 
-from edge.core.records import Quality, Shown
-from edge.liveness.cues import TABLE
-from edge.replay.prompt_log import told
-from edge.replay.replay import Line, Moment
+from edge.core.records import LivenessResult, Quality
+from edge.liveness.cues import CUE_WEIGHTS
+from edge.replay.prompt_log import describe
+from edge.replay.replay import ReplayEvent, ReplayStep
 
 WORDS = {  # why a look did not count, and what helps
     "too-small": "too small: come closer",
@@ -26,7 +26,7 @@ WORDS = {  # why a look did not count, and what helps
 }
 
 
-class Look(msgspec.Struct, frozen=True):
+class SampleTrace(msgspec.Struct, frozen=True):
     """One sample of a visitor.
 
     Attributes:
@@ -54,15 +54,15 @@ class Look(msgspec.Struct, frozen=True):
     attack: float | None = None
 
 
-class Visitor(msgspec.Struct):
+class VisitorTrace(msgspec.Struct):
     """One track of a replay; times in seconds into the clip."""
 
     track: int
     first_s: float
     last_s: float
-    looks: list[Look] = field(default_factory=list)
+    looks: list[SampleTrace] = field(default_factory=list)
     liveness: list[str] = field(default_factory=list)  # what was asked and shown of being alive, and when
-    answers: list[Line] = field(default_factory=list)
+    answers: list[ReplayEvent] = field(default_factory=list)
 
     @property
     def refused(self) -> Counter[str]:
@@ -74,33 +74,33 @@ class Visitor(msgspec.Struct):
 class Explainer:
     """Looks on while a clip is replayed (a `Watcher`), and tells afterwards."""
 
-    visitors: dict[int, Visitor] = own(default_factory=dict)
+    visitors: dict[int, VisitorTrace] = own(default_factory=dict)
     _counted: dict[int, int] = own(default_factory=dict)
 
-    def see(self, moment: Moment) -> None:
+    def on_step(self, moment: ReplayStep) -> None:
         """Take down what became of a frame; the answers come by `hear`."""
-        pipeline, now = moment.pipeline, _seconds(moment.frame.t_ns)
+        pipeline, now = moment.pipeline, _seconds(moment.frame.captured_ns)
         for track in pipeline.tracks:
-            visitor = self.visitors.setdefault(track.id, Visitor(track.id, _seconds(track.first_ns), now))
+            visitor = self.visitors.setdefault(track.id, VisitorTrace(track.id, _seconds(track.first_ns), now))
             visitor.last_s = _seconds(track.last_ns)
             sample = pipeline.samples.get(track.id)
             if sample is None:
                 continue
-            progress = pipeline.judge.progress(track)
+            progress = pipeline.judge.snapshot(track)
             distance_sq = progress.match.distance_sq if progress.match else None
             before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
             doubted = not sample.quality.refusal and 0 < progress.samples <= before
-            shown = pipeline.guard.shown(track.id)
+            shown = pipeline.guard.result_for(track.id)
             look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
             visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
         for prompt in moment.prompts:
-            self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {told(prompt)}")
+            self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {describe(prompt)}")
         for decision in moment.decisions:
-            if decision.shown:
-                summed, *cues = _life(decision.shown)
+            if decision.liveness:
+                summed, *cues = _liveness_text(decision.liveness)
                 self.visitors[decision.verdict.track.id].liveness += [f"{now:.2f} s: {summed}", *cues]
 
-    def hear(self, answer: Line) -> None:
+    def on_event(self, answer: ReplayEvent) -> None:
         """Take down what the door answered a visitor."""
         self.visitors[answer.track].answers.append(answer)
 
@@ -121,14 +121,14 @@ class Explainer:
         reason, count = refused.most_common(1)[0]
         return f"{count} of {looks} looks showed a face that was {WORDS.get(reason, reason)}"
 
-    def text(self) -> str:
+    def render(self) -> str:
         """For people, at most 100 columns."""
         if not self.visitors:
             return "Nobody was seen."
-        return "\n\n".join(_told(visitor) for visitor in self.visitors.values())
+        return "\n\n".join(_visitor_text(visitor) for visitor in self.visitors.values())
 
 
-def _told(visitor: Visitor) -> str:
+def _visitor_text(visitor: VisitorTrace) -> str:
     looks = visitor.looks
     counted = len(looks) - visitor.refused.total()
     refused = "".join(f", {count} {reason}" for reason, count in visitor.refused.most_common())
@@ -151,18 +151,18 @@ def _told(visitor: Visitor) -> str:
     return "\n".join(lines)
 
 
-def _life(shown: Shown) -> list[str]:
+def _liveness_text(shown: LivenessResult) -> list[str]:
     """What was shown of being alive: in all, and each cue, and what it counts: above 0 for a picture; -: shown only."""
     score = "watched too short" if shown.score is None else f"attack {shown.score:.2f} (0 genuine, 1 attack)"
     lines = [f"shown {score}{', challenge ' + shown.challenge if shown.challenge else ''}"]
     for name, value in shown.cues:
-        rule = TABLE[name]
-        counts = f"{rule.part(value):+.1f}" if rule.weight else "-"
+        rule = CUE_WEIGHTS[name]
+        counts = f"{rule.log_odds(value):+.1f}" if rule.weight else "-"
         lines.append(f"    {name:12} {value:7.3g} {counts:>5}  {rule.why}")
     return lines
 
 
-def _row(look: Look) -> str:
+def _row(look: SampleTrace) -> str:
     distance = "-" if look.distance_sq is None else f"{look.distance_sq:.2f}"
     attack = "-" if look.attack is None else f"{look.attack:.2f}"
     note = look.refusal or ("another face" if look.doubted else "" if look.samples else "anew")
@@ -173,19 +173,19 @@ def _row(look: Look) -> str:
     ).rstrip()
 
 
-def _look(t: float, quality: Quality, samples: int, distance_sq: float | None, doubted: bool) -> Look:
-    return Look(
+def _look(t: float, quality: Quality, samples: int, distance_sq: float | None, doubted: bool) -> SampleTrace:
+    return SampleTrace(
         t=t,
         refusal=quality.refusal,
         samples=samples,
         distance_sq=None if distance_sq is None else round(distance_sq, 4),
-        quality=round(quality.value, 3),
+        quality=round(quality.weight, 3),
         size_px=round(quality.size_px, 1),
         yaw_deg=round(quality.yaw_deg, 1),
         pitch_deg=round(quality.pitch_deg, 1),
         sharpness=round(quality.sharpness, 1),
         brightness=round(quality.brightness, 1),
-        strength=round(quality.strength, 3),
+        strength=round(quality.embedding_norm, 3),
         doubted=doubted,
     )
 

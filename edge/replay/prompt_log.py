@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from edge.core.records import ChallengeState, Prompt
-from edge.replay.replay import Moment
+from edge.core.records import ChallengePrompt, ChallengeState
+from edge.replay.replay import ReplayStep
 
 
 class Asked:
     """Looks on while a clip is replayed (a `Watcher`), and tells on standard error what is asked."""
 
-    def see(self, moment: Moment) -> None:
+    def on_step(self, moment: ReplayStep) -> None:
         """Tell what was asked with this frame; seldom anything."""
         for prompt in moment.prompts:
-            print(f"{prompt.t_ns / 1e9:8.2f} s  challenge {prompt.number}: {told(prompt)}", file=sys.stderr)
+            print(f"{prompt.t_ns / 1e9:8.2f} s  challenge {prompt.challenge_id}: {describe(prompt)}", file=sys.stderr)
 
 
-def told(prompt: Prompt) -> str:
+def describe(prompt: ChallengePrompt) -> str:
     """A prompt in a few words."""
     if prompt.state is ChallengeState.ASKED:
         by_s = prompt.expires_ns / 1e9
-        return f"{prompt.ask}, {prompt.step} of {prompt.steps}, by {by_s:.2f} s"
+        return f"{prompt.movement}, {prompt.step} of {prompt.steps}, by {by_s:.2f} s"
     return f"{prompt.state}{': ' + prompt.reason if prompt.reason else ''}"

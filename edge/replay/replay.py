@@ -11,19 +11,19 @@ from typing import Protocol
 import msgspec
 from tqdm import tqdm
 
-from edge.access.policy_file import rules_of
+from edge.access.policy_file import load_configured_rules
 from edge.core.config import CameraConfig, DoorConfig
 from edge.core.errors import CameraError
-from edge.core.records import Decision, Frame, Kind, Prompt
+from edge.core.records import AccessOutcome, ChallengePrompt, Decision, Frame
 from edge.pipeline import Pipeline
 from edge.recognition.encryption import read_key
-from edge.recognition.gallery import load_gallery, nobody
+from edge.recognition.gallery import empty_gallery, load_gallery
 from edge.vision.camera import open_camera
 from edge.vision.face_sampler import load_vision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class ReplayStep:
     """A door after one frame; the end of a clip, when whoever is left leaves, has none.
 
     Attributes:
@@ -35,27 +35,27 @@ class Moment:
     frame: Frame
     pipeline: Pipeline
     decisions: list[Decision]
-    prompts: list[Prompt]
+    prompts: list[ChallengePrompt]
 
 
 class Watcher(Protocol):
     """Somebody who looks on: called after every frame."""
 
-    def see(self, moment: Moment) -> None: ...
+    def on_step(self, moment: ReplayStep) -> None: ...
 
 
-class Who(msgspec.Struct, frozen=True):
+class PersonRef(msgspec.Struct, frozen=True):
     """The person of a line."""
 
     id: str
     name: str = ""
 
 
-class Line(msgspec.Struct, frozen=True):
+class ReplayEvent(msgspec.Struct, frozen=True):
     """One decision of a replay, as printed and as expected; `t` is seconds into the clip, distances as in records."""
 
     kind: str
-    person: Who | None
+    person: PersonRef | None
     t: float
     distance_sq: float = 0.0
     threshold_sq: float = 0.0
@@ -74,7 +74,7 @@ def replay(
     gallery: Path | None,
     watchers: Sequence[Watcher] = (),
     at_ns: int | None = None,
-) -> Iterator[Line]:
+) -> Iterator[ReplayEvent]:
     """Yield the decisions of a clip, or of a folder of stills, as they fall.
 
     Args:
@@ -90,35 +90,35 @@ def replay(
     if not clip.exists():
         raise CameraError(f"{clip}: no such file")
     vision = load_vision(config.models, config.detector, config.quality)
-    rules = rules_of(config.access)
+    rules = load_configured_rules(config.access)
     embedder = vision.reader.embedder
     known = (
         load_gallery(gallery, embedder.sha256, read_key(config.gallery_key), dimension=embedder.dimension)
         if gallery
-        else nobody(embedder.dimension, embedder.sha256)
+        else empty_gallery(embedder.dimension, embedder.sha256)
     )
     chance = random.Random(0).random  # the same at every run; no clip can follow what is asked
     pipeline = Pipeline(config, vision, known, rules=rules, chance=chance)
     t_ns = 0
     with open_camera(_clip_camera(config.camera, clip)) as camera:
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
-            t_ns = frame.t_ns
+            t_ns = frame.captured_ns
             decisions = pipeline.step(frame, at_ns)
-            moment = Moment(frame, pipeline, decisions, pipeline.take_prompts())
+            moment = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
             for watcher in watchers:
-                watcher.see(moment)
-            yield from (line(decision) for decision in decisions)
-        yield from (line(decision) for decision in pipeline.finish(t_ns, at_ns))
+                watcher.on_step(moment)
+            yield from (to_event(decision) for decision in decisions)
+        yield from (to_event(decision) for decision in pipeline.flush(t_ns, at_ns))
 
 
-def line(decision: Decision) -> Line:
+def to_event(decision: Decision) -> ReplayEvent:
     """The printed form of a decision; an unknown visitor has no person, however near somebody is."""
     verdict = decision.verdict
-    person = verdict.match.person if decision.kind is not Kind.UNKNOWN else None
+    person = verdict.match.person if decision.kind is not AccessOutcome.UNKNOWN else None
     box = verdict.track.face.box
-    return Line(
+    return ReplayEvent(
         kind=str(decision.kind),
-        person=Who(person.id, person.name) if person else None,
+        person=PersonRef(person.id, person.name) if person else None,
         t=round(decision.t_ns / 1e9, 3),
         distance_sq=round(verdict.match.distance_sq, 4),
         threshold_sq=round(verdict.match.threshold_sq, 4),

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.core.cli_support import moment_of
+from edge.core.cli_support import parse_time
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import ConfigError, InputError, ThresholdError
-from edge.core.files import replace_file
-from edge.core.toml_config import Table, checked, read_tables
-from edge.replay.expected import difference_table, matched, read_expected
+from edge.core.files import atomic_write
+from edge.core.toml_config import StrictStruct, convert, load_toml
+from edge.replay.expected import difference_table, match_events, read_expected
 from edge.replay.replay import replay
 
 _ENDING = ".expected.jsonl"
@@ -25,7 +25,7 @@ _CLIPS = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".we
 _ANY_DOOR = DoorConfig(site="replay", door="replay")
 
 
-class Case(Table, frozen=True):
+class ClipCase(StrictStruct, frozen=True):
     """NAME.toml: what is particular about one clip; paths are relative to its folder."""
 
     config: str = ""  # a door.toml
@@ -34,7 +34,7 @@ class Case(Table, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ClipResult:
     """What became of one clip.
 
     Attributes:
@@ -56,7 +56,7 @@ class Result:
         return not self.difference and not self.error
 
 
-def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | None = None) -> Iterator[Result]:
+def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | None = None) -> Iterator[ClipResult]:
     """Replay every clip of a folder that says what it expects, in order of name.
 
     Args:
@@ -79,7 +79,7 @@ def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | No
     return (_run(case, config, gallery) for case in cases)
 
 
-def unexpected(folder: Path) -> list[str]:
+def clips_without_expectation(folder: Path) -> list[str]:
     """The clips of a folder that nothing is expected of, by name."""
     named = {path.name.removesuffix(_ENDING) for path in folder.glob("*" + _ENDING)}
     return sorted(
@@ -87,7 +87,7 @@ def unexpected(folder: Path) -> list[str]:
     )
 
 
-def junit(results: Sequence[Result]) -> bytes:
+def junit(results: Sequence[ClipResult]) -> bytes:
     """The results as JUnit XML, as most servers that run tests read it."""
     failures, errors = sum(bool(each.difference) for each in results), sum(bool(each.error) for each in results)
     counts = {"tests": str(len(results)), "failures": str(failures), "errors": str(errors)}
@@ -96,23 +96,23 @@ def junit(results: Sequence[Result]) -> bytes:
     for each in results:
         case = ET.SubElement(suite, "testcase", classname="threshold.clips", name=each.name, time=f"{each.took_s:.3f}")
         if each.error:
-            ET.SubElement(case, "error", message=_xml(each.error))
+            ET.SubElement(case, "error", message=_escape(each.error))
         elif each.difference:
-            ET.SubElement(case, "failure", message="other events than expected").text = _xml(each.difference)
+            ET.SubElement(case, "failure", message="other events than expected").text = _escape(each.difference)
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def write_junit(path: Path, results: Sequence[Result]) -> None:
+def write_junit(path: Path, results: Sequence[ClipResult]) -> None:
     """Write that report, whole or not at all."""
-    replace_file(path, junit(results))
+    atomic_write(path, junit(results))
 
 
-def _xml(text: str) -> str:
+def _escape(text: str) -> str:
     """Without the characters that XML 1.0 forbids."""
     return "".join(each if each in "\t\n" or each.isprintable() else "?" for each in text)
 
 
-def _run(expectation: Path, config: DoorConfig, gallery: Path | None) -> Result:
+def _run(expectation: Path, config: DoorConfig, gallery: Path | None) -> ClipResult:
     name = expectation.name.removesuffix(_ENDING)
     began = time.monotonic()
     events, difference, error = 0, "", ""
@@ -126,24 +126,24 @@ def _run(expectation: Path, config: DoorConfig, gallery: Path | None) -> Result:
                 read_config(folder / case.config) if case.config else config,
                 _clip_of(folder, name),
                 folder / case.gallery if case.gallery else gallery,
-                at_ns=moment_of(case.at) if case.at else None,
+                at_ns=parse_time(case.at) if case.at else None,
             )
         )
-        pairs = matched(expected, found)
+        pairs = match_events(expected, found)
         difference = difference_table(pairs) if any(pair.differs for pair in pairs) else ""
     except (ThresholdError, OSError) as why:
         error = str(why)
-    return Result(name, events, difference, error, time.monotonic() - began)
+    return ClipResult(name, events, difference, error, time.monotonic() - began)
 
 
-def _case(path: Path) -> Case:
+def _case(path: Path) -> ClipCase:
     if not path.exists():
-        return Case()
-    tables = read_tables(path)
+        return ClipCase()
+    tables = load_toml(path)
     try:
-        case = checked(tables, Case)
+        case = convert(tables, ClipCase)
         if case.at:
-            moment_of(case.at)
+            parse_time(case.at)
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return case

@@ -12,32 +12,32 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge.access.model import Rules
-from edge.access.policy_file import read_rules, rules_of
+from edge.access.model import AccessRules
+from edge.access.policy_file import load_configured_rules, parse_policy
 from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, ModelError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from edge.recognition.encryption import read_key
-from edge.recognition.gallery import Gallery, load_gallery, nobody
-from edge.recognition.gallery_chunks import retained
+from edge.recognition.gallery import Gallery, empty_gallery, load_gallery
+from edge.recognition.gallery_chunks import keep_only_people_in
 from edge.updates.release_format import GALLERY, MODELS, POLICY
 from edge.vision.embedder import Embedder
-from edge.vision.face_sampler import Vision, load_vision
-from edge.vision.stage_timing import Meter, unmetered
+from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.stage_timing import StageTimer, no_timing
 
 log = logging.getLogger(__name__)
 
 _UNIT_TOLERANCE = 1e-3
-_SELF_SQ = 1e-3  # a person's own vector is within this of its own row, whatever the rounding
+_MAX_SELF_DISTANCE_SQ = 1e-3  # a person's own vector is within this of its own row, whatever the rounding
 
 
 @dataclass(frozen=True, slots=True)
-class Kit:
+class RuntimeBundle:
     """Models, gallery and rules that belong together; `models` is name to the first digits of the model's sha256."""
 
-    vision: Vision
+    vision: VisionStages
     gallery: Gallery
-    rules: Rules
+    rules: AccessRules
     own_models: bool
 
     @property
@@ -45,7 +45,9 @@ class Kit:
         return tuple((Path(model.contract.file).stem, model.contract.sha256[:12]) for model in self.vision.models)
 
 
-def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | None = None) -> Kit:
+def load_configured(
+    config: DoorConfig, meter: StageTimer = no_timing, installed: VisionStages | None = None
+) -> RuntimeBundle:
     """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
 
     Args:
@@ -65,12 +67,14 @@ def kit_of(config: DoorConfig, meter: Meter = unmetered, installed: Vision | Non
         if config.release is None:
             raise
         log.warning("%s; this door knows nobody until a release arrives", error)
-        gallery = nobody(embedder.dimension, embedder.sha256)
+        gallery = empty_gallery(embedder.dimension, embedder.sha256)
     _warn_of_thresholds(gallery, vision, config.gallery)
-    return Kit(vision, gallery, rules_of(config.access), own_models=False)
+    return RuntimeBundle(vision, gallery, load_configured_rules(config.access), own_models=False)
 
 
-def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, meter: Meter = unmetered) -> Kit:
+def load_release(
+    config: DoorConfig, folder: Path, installed: VisionStages | None, meter: StageTimer = no_timing
+) -> RuntimeBundle:
     """Load and test what lies in a release's folder.
 
     Args:
@@ -94,8 +98,8 @@ def kit_of_release(config: DoorConfig, folder: Path, installed: Vision | None, m
     _test_gallery(gallery, folder)
     _warn_of_thresholds(gallery, vision, folder / GALLERY)
     policy = folder / POLICY
-    rules = read_rules(policy) if policy.exists() else rules_of(config.access)
-    return Kit(vision, gallery, rules, own_models)
+    rules = parse_policy(policy) if policy.exists() else load_configured_rules(config.access)
+    return RuntimeBundle(vision, gallery, rules, own_models)
 
 
 def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
@@ -115,21 +119,21 @@ def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
     )
 
 
-def still_enrolled(old: bytes, new: bytes) -> bytes | None:
+def filter_to_still_enrolled(old: bytes, new: bytes) -> bytes | None:
     """The old gallery without anybody who is not in the new one unchanged; None if it cannot be read."""
     try:
-        return retained(old, new)
+        return keep_only_people_in(old, new)
     except ValueError:
         return None
 
 
-def _warn_of_thresholds(gallery: Gallery, vision: Vision, where: str | Path) -> None:
+def _warn_of_thresholds(gallery: Gallery, vision: VisionStages, where: str | Path) -> None:
     lax = lax_thresholds(gallery, vision.reader.embedder)
     if lax:
         log.warning("%s: %s", where, lax)
 
 
-def _test_models(vision: Vision) -> None:
+def _test_models(vision: VisionStages) -> None:
     """Warm up, and see that a vector comes out: finite, of unit length, the same twice."""
     embedder = vision.reader.embedder
     embedder.pixels[:] = np.random.default_rng(0).integers(0, 255, embedder.pixels.shape, np.uint8)
@@ -142,6 +146,6 @@ def _test_gallery(gallery: Gallery, folder: Path) -> None:
     """The first, the middle and the last person are found by their own vectors."""
     count = len(gallery.people)
     for row in {0, count // 2, count - 1} if count else set():
-        vector: Floats = gallery.centroids[row]
-        if gallery.nearest(vector).distance_sq > _SELF_SQ:
+        vector: FloatArray = gallery.centroids[row]
+        if gallery.nearest(vector).distance_sq > _MAX_SELF_DISTANCE_SQ:
             raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")

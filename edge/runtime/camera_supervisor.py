@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable
 
 from edge.core.config import DoorConfig
-from edge.core.errors import CameraError, CameraLost
+from edge.core.errors import CameraError, CameraLostError
 from edge.core.records import Frame
 from edge.events.schema import CameraState, EventKind
-from edge.vision.camera import Camera, is_recorded, open_camera, without_password
-from edge.vision.camera_health import SIGNS, Sight
-from edge.vision.camera_opener import Opening
+from edge.vision.camera import Camera, is_recorded, open_camera, redact_url
+from edge.vision.camera_health import FAULT_HINTS, CameraHealth
+from edge.vision.camera_opener import CameraOpener
 
 log = logging.getLogger(__name__)
 
 
-class Eye:
+class CameraSupervisor:
     """Opens the camera as often as it takes, and knows whether its frames are worth a look; not thread-safe.
 
     Attributes:
@@ -26,7 +26,7 @@ class Eye:
     """
 
     def __init__(
-        self, config: DoorConfig, tell: Callable[[EventKind, str], None], opening: Opening | None = None
+        self, config: DoorConfig, tell: Callable[[EventKind, str], None], opening: CameraOpener | None = None
     ) -> None:
         """
         Args:
@@ -34,18 +34,18 @@ class Eye:
             tell: puts an event on record.
             opening: the camera, if it is being opened already.
         """
-        self.name = without_password(config.camera.source)
+        self.name = redact_url(config.camera.source)
         self.state = CameraState.STARTING
         self.patient = not is_recorded(config.camera.source)
         self._config = config.camera
         self._tell = tell
         self._opening = opening
-        self._sight = Sight(config.sight)
+        self._sight = CameraHealth(config.sight)
 
     @property
-    def stuck(self) -> bool:
+    def is_frozen(self) -> bool:
         """Whether the camera has given the same picture for so long that it should be opened anew."""
-        return self._sight.stuck
+        return self._sight.is_frozen
 
     def open(self) -> Camera | None:
         """Open the camera; None when it is not there, which is told once and may be tried again.
@@ -55,18 +55,18 @@ class Eye:
         """
         opening, self._opening = self._opening, None
         try:
-            camera = opening.take() if opening else open_camera(self._config, realtime=True)
+            camera = opening.result() if opening else open_camera(self._config, realtime=True)
         except CameraError as error:
             if not self.patient:
                 raise
-            self.lose(error)
+            self.mark_lost(error)
             return None
         if self.state is CameraState.LOST:
             self._tell(EventKind.CAMERA_BACK, f"camera {self.name}")
             self.state = CameraState.STARTING
         return camera
 
-    def lose(self, error: CameraError | CameraLost) -> None:
+    def mark_lost(self, error: CameraError | CameraLostError) -> None:
         """The camera has gone, or does not come."""
         if self.state is CameraState.LOST:
             log.debug("%s", error)
@@ -74,14 +74,14 @@ class Eye:
         self.state = CameraState.LOST
         self._tell(EventKind.CAMERA_LOST, str(error))
 
-    def look(self, frame: Frame, camera: Camera) -> bool:
+    def update(self, frame: Frame, camera: Camera) -> bool:
         """Whether a frame is worth a look, as the copies that a frozen camera gives are not."""
         was, new = self._sight.blind, True
         if not camera.recorded:
-            new = self._sight.look(frame)
+            new = self._sight.update(frame)
         blind = self._sight.blind
         if blind and not was:
-            self._tell(EventKind.CAMERA_BLIND, f"{blind}: {SIGNS[blind]}")
+            self._tell(EventKind.CAMERA_BLIND, f"{blind}: {FAULT_HINTS[blind]}")
         elif was and not blind:
             self._tell(EventKind.CAMERA_SEES, f"camera {self.name}")
         self.state = CameraState.BLIND if blind else CameraState.WORKING
@@ -92,4 +92,4 @@ class Eye:
         if self.state is CameraState.LOST:
             return f"camera {self.name} is lost"
         blind = self._sight.blind
-        return f"camera {self.name} is {blind}: {SIGNS[blind]}" if blind else ""
+        return f"camera {self.name} is {blind}: {FAULT_HINTS[blind]}" if blind else ""

@@ -16,44 +16,44 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from edge.core.config import DoorConfig
-from edge.core.errors import CameraLost
-from edge.core.records import Decision, Kind
-from edge.core.stage_statistics import Stopwatch
-from edge.events.factory import Circumstances
-from edge.events.homeassistant import introduction
-from edge.events.schema import VERSION, CameraState, EventKind, Open, ReleaseReport
+from edge.core.errors import CameraLostError
+from edge.core.records import AccessOutcome, Decision
+from edge.core.stage_statistics import TimingRecorder
+from edge.events.factory import EventContext
+from edge.events.homeassistant import make_discovery_message
+from edge.events.schema import VERSION, CameraState, EventKind, OpenCommand, ReleaseReport
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline
 from edge.recognition.threshold_limits import lax_settings
-from edge.runtime.bundle import Kit, kit_of
-from edge.runtime.camera_supervisor import Eye
-from edge.runtime.challenge_publisher import Announcer
-from edge.runtime.event_recorder import Logbook
-from edge.runtime.health import Vitals, gallery_ref
+from edge.runtime.bundle import RuntimeBundle, load_configured
+from edge.runtime.camera_supervisor import CameraSupervisor
+from edge.runtime.challenge_publisher import ChallengePublisher
+from edge.runtime.event_recorder import EventRecorder
+from edge.runtime.health import HealthReporter, gallery_ref
 from edge.runtime.host import ServiceManager, WallClock, clock_synced
-from edge.runtime.lock import lock_of
-from edge.runtime.occupancy import Doorstep
-from edge.runtime.snapshots import Album
+from edge.runtime.lock import make_lock
+from edge.runtime.occupancy import OccupancyReporter
+from edge.runtime.snapshots import SnapshotBuffer
 from edge.vision.camera import Camera
-from edge.vision.camera_opener import Opening
+from edge.vision.camera_opener import CameraOpener
 
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
-    from edge.updates.manager import Renewal
-    from edge.updates.status import News
+    from edge.updates.manager import ReleaseManager
+    from edge.updates.status import StatusChange
 
 log = logging.getLogger(__name__)
 
-_REOPEN_S = (0.5, 15.0)  # pauses between attempts to open a lost camera: the first, the longest
-_FEED_NS = 1_000_000_000  # the watchdog is fed at most once in so long
+_CAMERA_BACKOFF_S = (0.5, 15.0)  # pauses between attempts to open a lost camera: the first, the longest
+_WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most once in so long
 
 
 class Daemon:
     """One door. Making it loads everything that can be wrong; `run` watches until told to stop."""
 
-    def __init__(self, config: DoorConfig, opening: Opening | None = None) -> None:
+    def __init__(self, config: DoorConfig, opening: CameraOpener | None = None) -> None:
         """
         Args:
             config: of the door.
@@ -63,16 +63,16 @@ class Daemon:
             ModelError, GalleryError, ConfigError, OutboxError, LockError: what the door needs is missing or damaged.
         """
         self._config = config
-        stopwatch = Stopwatch()
-        self._renewal = self._renewing(stopwatch)
-        kit = self._renewal.kit if self._renewal else kit_of(config, stopwatch)
+        stopwatch = TimingRecorder()
+        self._renewal = self._make_release_manager(stopwatch)
+        kit = self._renewal.kit if self._renewal else load_configured(config, stopwatch)
         chance = random.SystemRandom().random  # nobody may foretell what a challenge asks
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
         for lax in lax_settings(config.verdict, kit.vision.reader.embedder.impostors):
             log.warning("[verdict] %s", lax.detail)
-        self._logbook = Logbook(config, self._circumstances, self._clock)
+        self._logbook = EventRecorder(config, self._event_context, self._clock)
         self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread
         self._publisher = Publisher(
             config.mqtt,
@@ -80,16 +80,16 @@ class Daemon:
             self._logbook.outbox,
             on_open_expired=self._open_expired,
             on_open_unheard=self._logbook.open_unheard,
-            introduction=introduction(config),
+            introduction=make_discovery_message(config),
         )
-        self._lock = lock_of(config, self._open_expired)
-        self._announcer = Announcer(config.door, self._publisher.challenge)
-        self._doorstep = Doorstep(config.door, self._publisher.presence)
-        self._album = Album(config.snapshots, config.verdict.same_face_sq)
+        self._lock = make_lock(config, self._open_expired)
+        self._announcer = ChallengePublisher(config.door, self._publisher.challenge)
+        self._doorstep = OccupancyReporter(config.door, self._publisher.presence)
+        self._album = SnapshotBuffer(config.snapshots, config.verdict.same_face_sq)
         self._manager = ServiceManager()
-        self._eye = Eye(config, self._logbook.record, opening)
-        self._exporter = self._exporting()
-        self._vitals = Vitals(
+        self._eye = CameraSupervisor(config, self._logbook.record_event, opening)
+        self._exporter = self._make_exporter()
+        self._vitals = HealthReporter(
             config,
             eye=self._eye,
             pipeline=self._pipeline,
@@ -99,21 +99,21 @@ class Daemon:
             exporter=self._exporter,
             stopwatch=stopwatch,
         )
-        self._seen_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
-        self._fed_ns = 0
+        self._last_useful_frame_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
+        self._last_watchdog_ns = 0
         log.info(
             "door %s/%s: %d enrolled, camera %s", config.site, config.door, kit.gallery.info.people, self._eye.name
         )
 
-    def _renewing(self, stopwatch: Stopwatch) -> Renewal | None:
+    def _make_release_manager(self, stopwatch: TimingRecorder) -> ReleaseManager | None:
         if self._config.release is None:
             return None
         # Here, because it is a quarter of all that a door imports, and 11 MB.
-        from edge.updates.manager import Renewal
+        from edge.updates.manager import ReleaseManager
 
-        return Renewal(self._config, self._config.release, self._released, stopwatch)
+        return ReleaseManager(self._config, self._config.release, self._on_release_status, stopwatch)
 
-    def _exporting(self) -> Exporter | None:
+    def _make_exporter(self) -> Exporter | None:
         if self._config.metrics is None:
             return None
         from edge.runtime.prometheus_server import Exporter
@@ -138,26 +138,26 @@ class Daemon:
         """
         aside = contextlib.nullcontext()
         with self._logbook.outbox, self._lock or aside, self._exporter or aside:
-            camera = None if self._eye.patient else self._open_first()  # without its clip nothing begins
-            self._logbook.record(EventKind.STARTED, f"camera {self._eye.name}")
-            camera = camera or self._open_first()
+            camera = None if self._eye.patient else self._open_camera_at_start()  # without its clip nothing begins
+            self._logbook.record_event(EventKind.STARTED, f"camera {self._eye.name}")
+            camera = camera or self._open_camera_at_start()
             with self._publisher:
-                self._manager.tell("READY=1")
+                self._manager.notify("READY=1")
                 if self._renewal:
                     self._renewal.start()
                 why = "failed: see the log"
                 try:
-                    camera = camera or self._reopen(stop)
+                    camera = camera or self._wait_for_camera(stop)
                     while camera is not None:
-                        camera = self._watch(camera, stop)
+                        camera = self._process_frames(camera, stop)
                     why = "asked to stop" if stop.is_set() else "the source has ended"
                 finally:
-                    self._manager.tell("STOPPING=1")
+                    self._manager.notify("STOPPING=1")
                     if self._renewal:
                         self._renewal.close()
-                    self._logbook.record(EventKind.STOPPED, why)
+                    self._logbook.record_event(EventKind.STOPPED, why)
 
-    def _open_first(self) -> Camera | None:
+    def _open_camera_at_start(self) -> Camera | None:
         """The camera at the start, None when it is to be waited for; a release is not to blame for its absence."""
         camera = None
         try:
@@ -165,102 +165,102 @@ class Daemon:
             return camera
         finally:
             if camera is None and self._renewal:
-                self._renewal.excuse()
+                self._renewal.forgive_start()
 
-    def _watch(self, camera: Camera, stop: threading.Event) -> Camera | None:
+    def _process_frames(self, camera: Camera, stop: threading.Event) -> Camera | None:
         """Use one opened camera until it ends; returns its successor if it had to be opened anew, else None."""
         try:
             with camera:
                 for frame in camera:
-                    if self._eye.look(frame, camera):
-                        self._seen_ns = frame.t_ns
+                    if self._eye.update(frame, camera):
+                        self._last_useful_frame_ns = frame.captured_ns
                         while self._unopened:
                             self._pipeline.open_failed(self._unopened.popleft())
-                        decisions = self._pipeline.step(frame, self._clock.offset_ns())
-                        self._doorstep.look(self._pipeline.tracks, self._eye.state)
-                        self._album.look(frame, self._pipeline.tracks, self._pipeline.samples)
+                        decisions = self._pipeline.step(frame, self._clock.wall_minus_monotonic_ns())
+                        self._doorstep.update(self._pipeline.tracks, self._eye.state)
+                        self._album.update(frame, self._pipeline.tracks, self._pipeline.samples)
                         for decision in decisions:
-                            self._act(decision)
-                        self._announcer.tell(self._pipeline.take_prompts())
+                            self._handle_decision(decision)
+                        self._announcer.publish(self._pipeline.drain_prompts())
                     self._vitals.frames += 1
-                    self._feed()
-                    self._logbook.tend()
-                    self._renew()
-                    self._vitals.tend(self._kit, camera)
-                    if stop.is_set() or self._eye.stuck:
+                    self._feed_watchdog()
+                    self._logbook.maintain()
+                    self._apply_ready_release()
+                    self._vitals.report_if_due(self._kit, camera)
+                    if stop.is_set() or self._eye.is_frozen:
                         break
-            over = stop.is_set() or not self._eye.stuck
-        except CameraLost as error:
-            self._eye.lose(error)
+            over = stop.is_set() or not self._eye.is_frozen
+        except CameraLostError as error:
+            self._eye.mark_lost(error)
             over = False
         finally:
             self._vitals.dropped += camera.dropped
         # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
-        for decision in self._pipeline.finish(self._seen_ns, self._clock.offset_ns()):
-            self._act(decision)
-        self._doorstep.look((), self._eye.state)
-        self._album.forget()
-        self._announcer.tell(self._pipeline.take_prompts())
-        return None if over else self._reopen(stop)
+        for decision in self._pipeline.flush(self._last_useful_frame_ns, self._clock.wall_minus_monotonic_ns()):
+            self._handle_decision(decision)
+        self._doorstep.update((), self._eye.state)
+        self._album.clear()
+        self._announcer.publish(self._pipeline.drain_prompts())
+        return None if over else self._wait_for_camera(stop)
 
-    def _reopen(self, stop: threading.Event) -> Camera | None:
+    def _wait_for_camera(self, stop: threading.Event) -> Camera | None:
         """Wait for the camera.
 
         After one that worked the watchdog goes hungry, so that a wedged driver ends in a restart; one that never came
         is waited for in peace.
         """
-        pause_s, longest_s = _REOPEN_S
+        pause_s, longest_s = _CAMERA_BACKOFF_S
         while not stop.wait(pause_s):
-            self._logbook.tend()
-            self._vitals.tend(self._kit, None)
-            self._renew()
+            self._logbook.maintain()
+            self._vitals.report_if_due(self._kit, None)
+            self._apply_ready_release()
             if not self.frames:
-                self._feed()
+                self._feed_watchdog()
             camera = self._eye.open()
             if camera is not None:
                 return camera
             pause_s = min(pause_s * 2, longest_s)
         return None
 
-    def _act(self, decision: Decision) -> None:
+    def _handle_decision(self, decision: Decision) -> None:
         """Durable first, then visible: the event is on disk before the lock hears of it.
 
         A door that has a lock of its own tells nobody else to open.
         """
-        entry = self._logbook.decided(decision)
+        entry = self._logbook.record_decision(decision)
         if entry is None:
-            if decision.kind is Kind.DOOR_OPEN and decision.verdict.match.person is not None:
+            if decision.kind is AccessOutcome.DOOR_OPEN and decision.verdict.match.person is not None:
                 self._unopened.append(decision.verdict.match.person.id)
             return
         if entry.opening is not None:
             (self._lock or self._publisher).open(entry.opening, decision.t_ns)
-        jpeg = self._album.take(decision)
+        jpeg = self._album.pop(decision)
         if jpeg is not None:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
             self._publisher.snapshot(Snapshot(entry.event_id, entry.seq, jpeg, expires_ns))
 
-    def _open_expired(self, message: Open, why: str) -> None:
+    def _open_expired(self, message: OpenCommand, why: str) -> None:
         """Record an opening that did not happen, and have the person judged again; called from any thread."""
         self._logbook.open_expired(message, why)
         self._unopened.append(message.person.id)
 
-    def _circumstances(self) -> Circumstances:
-        return Circumstances(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)
+    def _event_context(self) -> EventContext:
+        return EventContext(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)
 
-    def _renew(self) -> None:
+    def _apply_ready_release(self) -> None:
         """Go over to a new release if one is ready, between two frames."""
         if self._renewal:
-            self._renewal.exchange(self._adopt)
+            self._renewal.activate_ready(self._use_bundle)
 
-    def _adopt(self, kit: Kit) -> None:
-        self._pipeline.adopt(kit.vision, kit.gallery, kit.rules)
+    def _use_bundle(self, kit: RuntimeBundle) -> None:
+        self._pipeline.swap_models(kit.vision, kit.gallery, kit.rules)
         self._kit = kit
 
-    def _released(self, news: News) -> None:
+    def _on_release_status(self, news: StatusChange) -> None:
         """Tell of a release, or of its refusal; called from the thread that keeps the releases."""
         standing, kit = news.standing, self._kit
         if news.applied or news.refused:
-            self._logbook.record(
+            self._logbook.record_event(
                 EventKind.RELEASE_APPLIED if news.applied else EventKind.RELEASE_REFUSED, standing.reason
             )
         report = ReleaseReport(
@@ -276,9 +276,9 @@ class Daemon:
         )
         self._publisher.release(report)
 
-    def _feed(self) -> None:
+    def _feed_watchdog(self) -> None:
         """A frame that went through the whole pipeline feeds the watchdog, and so does waiting for the first one."""
         now_ns = time.monotonic_ns()
-        if now_ns - self._fed_ns >= _FEED_NS:
-            self._fed_ns = now_ns
-            self._manager.tell("WATCHDOG=1")
+        if now_ns - self._last_watchdog_ns >= _WATCHDOG_PERIOD_NS:
+            self._last_watchdog_ns = now_ns
+            self._manager.notify("WATCHDOG=1")

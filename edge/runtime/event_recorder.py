@@ -12,20 +12,20 @@ from pathlib import Path
 
 from edge.core.config import DoorConfig
 from edge.core.errors import OutboxError
-from edge.core.records import Decision, Kind
+from edge.core.records import AccessOutcome, Decision
 from edge.core.uuid7 import Uuid7Source
-from edge.events.factory import Circumstances, access_event, open_message, system_event
-from edge.events.schema import Event, EventKind, Open
+from edge.events.factory import EventContext, access_event, make_open_command, system_event
+from edge.events.schema import Event, EventKind, OpenCommand
 from edge.outbox.outbox import Outbox
-from edge.outbox.sequence import by_clock
+from edge.outbox.sequence import seq_from_clock
 from edge.runtime.host import WallClock
 from edge.runtime.journal import event_fields
 
 log = logging.getLogger(__name__)
 
-_TEND_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
-_STEP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
-_LEVELS = dict.fromkeys(
+_MAINTAIN_EVERY_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
+_CLOCK_JUMP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
+_LOG_LEVELS = dict.fromkeys(
     (
         EventKind.CAMERA_LOST,
         EventKind.CAMERA_BLIND,
@@ -39,15 +39,15 @@ _LEVELS = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RecordedDecision:
     """A decision on record: the id and number of its event, and the opening that it leads to, if any."""
 
     event_id: str
     seq: int
-    opening: Open | None
+    opening: OpenCommand | None
 
 
-class Logbook:
+class EventRecorder:
     """The events of one door. Only making it can fail: a store that fails later holds up nothing but openings.
 
     Args:
@@ -62,7 +62,7 @@ class Logbook:
         OutboxError: the store cannot be used at all.
     """
 
-    def __init__(self, config: DoorConfig, circumstances: Callable[[], Circumstances], clock: WallClock) -> None:
+    def __init__(self, config: DoorConfig, circumstances: Callable[[], EventContext], clock: WallClock) -> None:
         self._circumstances = circumstances
         self._clock = clock
         self._ids = Uuid7Source()
@@ -74,12 +74,12 @@ class Logbook:
         self.outbox = Outbox(
             Path(config.state_folder) / "outbox.sqlite",
             config.outbox,
-            announce=self._dropped,
+            announce=self._make_dropped_event,
             now_s=self._now_s,
-            first_seq=by_clock(time.time()) + 1,
+            first_seq=seq_from_clock(time.time()) + 1,
         )
 
-    def decided(self, decision: Decision) -> Entry | None:
+    def record_decision(self, decision: Decision) -> RecordedDecision | None:
         """Record a decision; None if that cannot be done, and then nothing opens."""
         now_ns = time.time_ns()
         at_ns = now_ns - (time.monotonic_ns() - decision.t_ns)
@@ -89,42 +89,46 @@ class Logbook:
         try:
             seq = self.outbox.append(event)
         except OutboxError:  # the outbox has said so itself
-            if decision.kind is Kind.DOOR_OPEN:
-                self.record(EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened")
+            if decision.kind is AccessOutcome.DOOR_OPEN:
+                self.record_event(
+                    EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened"
+                )
             return None
         self._count(event.kind)
-        opens = decision.kind is Kind.DOOR_OPEN
-        opening = open_message(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
-        return Entry(event.id, seq, opening)
+        opens = decision.kind is AccessOutcome.DOOR_OPEN
+        opening = make_open_command(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
+        return RecordedDecision(event.id, seq, opening)
 
-    def record(self, kind: EventKind, reason: str) -> None:
+    def record_event(self, kind: EventKind, reason: str) -> None:
         """Record something that befell the door, and log it; on a disk that takes nothing, as soon as it does."""
-        event = self._system(kind, reason)
-        log.log(_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
-        self._put(event)
+        event = self._make_system_event(kind, reason)
+        log.log(_LOG_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
+        self._append_quietly(event)
 
-    def open_expired(self, message: Open, why: str) -> None:
+    def open_expired(self, message: OpenCommand, why: str) -> None:
         """Record that an opening did not surely arrive in time."""
-        self.record(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
+        self.record_event(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
 
-    def open_unheard(self, message: Open) -> None:
+    def open_unheard(self, message: OpenCommand) -> None:
         """Record that nobody received an opening."""
-        self.record(EventKind.OPEN_UNHEARD, f"{message.person.id}, seq {message.seq}: no lock subscribes to this door")
+        self.record_event(
+            EventKind.OPEN_UNHEARD, f"{message.person.id}, seq {message.seq}: no lock subscribes to this door"
+        )
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Look after the store, and notice when the clock was set. Cheap; call it with every frame."""
         now_ns = time.monotonic_ns()
-        if now_ns - self._tended_ns < _TEND_NS:
+        if now_ns - self._tended_ns < _MAINTAIN_EVERY_NS:
             return
         self._tended_ns = now_ns
         offset_ns = time.time_ns() - time.monotonic_ns()
         step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
-        if abs(step_ns) > _STEP_NS:
+        if abs(step_ns) > _CLOCK_JUMP_NS:
             way = "forward" if step_ns > 0 else "back"
-            self.record(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
-        self.outbox.tend()
-        for notice in self.outbox.notices():
-            self._put(self._system(notice.kind, notice.reason))  # the outbox has said so itself
+            self.record_event(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
+        self.outbox.maintain()
+        for notice in self.outbox.drain_notices():
+            self._append_quietly(self._make_system_event(notice.kind, notice.reason))  # the outbox has said so itself
 
     def counts(self) -> Mapping[EventKind, int]:
         """How many events of each kind were put on record since the start."""
@@ -133,14 +137,14 @@ class Logbook:
 
     def problems(self) -> list[str]:
         """What somebody should look at, a line each."""
-        problems = [self.outbox.trouble()] if self.outbox.trouble() else []
-        if held := self.outbox.held():
+        problems = [self.outbox.problem()] if self.outbox.problem() else []
+        if held := self.outbox.unsaved_count():
             problems.append(f"{held} events are only in memory: the disk does not take them")
         if dropped := self.outbox.dropped():
             problems.append(f"{dropped} events were lost: more than the event store holds, or older")
         return problems
 
-    def _put(self, event: Event) -> None:
+    def _append_quietly(self, event: Event) -> None:
         try:
             self.outbox.append(event)
         except OutboxError as error:
@@ -148,12 +152,12 @@ class Logbook:
         else:
             self._count(event.kind)
 
-    def _dropped(self, count: int) -> Event:
+    def _make_dropped_event(self, count: int) -> Event:
         reason = f"{count} events were lost: more than the event store holds, or older"
         self._count(EventKind.EVENTS_DROPPED)
-        return self._system(EventKind.EVENTS_DROPPED, reason, dropped=count)
+        return self._make_system_event(EventKind.EVENTS_DROPPED, reason, dropped=count)
 
-    def _system(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
+    def _make_system_event(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
         return system_event(
             kind, reason, id=self._new_id(), at_ns=time.time_ns(), door=self._circumstances(), dropped=dropped
         )
@@ -168,4 +172,4 @@ class Logbook:
     def _now_s(self) -> float | None:
         """Also a trusted clock is not set when it shows a time before there were doors: its battery is empty."""
         now_s = time.time()
-        return now_s if self._clock.offset_ns() is not None and by_clock(now_s) else None
+        return now_s if self._clock.wall_minus_monotonic_ns() is not None and seq_from_clock(now_s) else None

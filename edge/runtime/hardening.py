@@ -12,10 +12,10 @@ from pathlib import Path
 
 from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, InputError
-from edge.core.files import replace_file
-from edge.recognition.encryption import GalleryKey, is_sealed, plain, seal
+from edge.core.files import atomic_write
+from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt, is_encrypted
 from edge.runtime.credentials import PREFIX
-from edge.updates.store import Store
+from edge.updates.store import ReleaseStore
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _ZEROS = bytes(65536)
 
 
-def confine() -> None:
+def harden_process() -> None:
     """From now on this process writes files for its user alone, leaves no core, and no other program reads its memory.
 
     Only root still could. The unit says the same; this is for a door that is started by hand.
@@ -38,7 +38,7 @@ def confine() -> None:
         log.debug("this system does not let a process refuse to be dumped (errno %d)", ctypes.get_errno())
 
 
-def exposed(config: DoorConfig) -> list[Path]:
+def world_accessible_paths(config: DoorConfig) -> list[Path]:
     """Files and folders of a door that others than its user may read or write; the shortest way to mend is chmod go=.
 
     What lies in a state folder that is closed is out of everybody's reach, whatever its own mode.
@@ -46,14 +46,14 @@ def exposed(config: DoorConfig) -> list[Path]:
     return [path for path in _private(config) if _open_to_others(path)]
 
 
-def faces_in_the_clear(config: DoorConfig) -> str:
+def unencrypted_galleries(config: DoorConfig) -> str:
     """What is wrong with the way that pictures of faces take to the broker, one line; "" if nothing is, or none go."""
     if not config.snapshots.kinds or not config.mqtt.insecure:
         return ""
     return f"FACES IN THE CLEAR: [snapshots] sends pictures of visitors unencrypted to {config.mqtt.url}"
 
 
-def change_seal(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
+def reencrypt(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
     """Seal galleries in place, or open them again; returns those that changed.
 
     The content that is replaced is overwritten, as far as the file system does that in its place. The owner stays.
@@ -64,14 +64,14 @@ def change_seal(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> li
     return [path for path in paths if _change(path, key, undo)]
 
 
-def galleries(config: DoorConfig) -> list[Path]:
+def all_gallery_files(config: DoorConfig) -> list[Path]:
     """Every gallery on this door's disk: the one that door.toml names and those of releases.
 
     Raises:
         InputError: there is none.
     """
     named = Path(config.gallery)
-    found = [*([named] if named.exists() else []), *Store(Path(config.state_folder)).galleries()]
+    found = [*([named] if named.exists() else []), *ReleaseStore(Path(config.state_folder)).galleries()]
     if not found:
         raise InputError(f"{named}: no gallery is there, nor in a release under {config.state_folder}")
     return found
@@ -102,11 +102,11 @@ def _change(path: Path, key: GalleryKey, undo: bool) -> bool:
         owner = path.stat()
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror})") from error
-    if is_sealed(content) is not undo:
+    if is_encrypted(content) is not undo:
         return False
-    wanted = plain(content, key, path) if undo else seal(content, key, path)
+    wanted = decrypt_if_needed(content, key, path) if undo else encrypt(content, key, path)
     with path.open("r+b") as old:
-        replace_file(path, wanted, private=True)
+        atomic_write(path, wanted, private=True)
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
         for start in range(0, len(content), len(_ZEROS)):

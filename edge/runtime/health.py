@@ -6,15 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.core.config import DoorConfig
-from edge.core.stage_statistics import Stopwatch
-from edge.core.timestamps import instant
+from edge.core.stage_statistics import TimingRecorder
+from edge.core.timestamps import format_unix_ns
 from edge.events.schema import VERSION, GalleryRef, Health, StageTiming
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.pipeline import Pipeline
-from edge.runtime.bundle import Kit
-from edge.runtime.camera_supervisor import Eye
-from edge.runtime.event_recorder import Logbook
+from edge.runtime.bundle import RuntimeBundle
+from edge.runtime.camera_supervisor import CameraSupervisor
+from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.host import clock_synced, temperature_c
 from edge.runtime.lock import Lock
 from edge.vision.camera import Camera
@@ -22,10 +22,10 @@ from edge.vision.camera import Camera
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
 
-_MOVED_NS = 500_000_000  # a lock that has moved is told of so long after the last report, for a rate needs some frames
+_SETTLE_NS = 500_000_000  # a lock that has moved is told of so long after the last report, for a rate needs some frames
 
 
-class Vitals:
+class HealthReporter:
     """The health of one door; not thread-safe.
 
     Attributes:
@@ -37,13 +37,13 @@ class Vitals:
         self,
         config: DoorConfig,
         *,
-        eye: Eye,
+        eye: CameraSupervisor,
         pipeline: Pipeline,
-        logbook: Logbook,
+        logbook: EventRecorder,
         publisher: Publisher,
         lock: Lock | None,
         exporter: Exporter | None,
-        stopwatch: Stopwatch,
+        stopwatch: TimingRecorder,
     ) -> None:
         """
         Args:
@@ -66,7 +66,7 @@ class Vitals:
         self._told: tuple[int, int] = (self._started_ns, 0)  # when last, and frames until then
         self._lock_told = lock.state if lock else None
 
-    def tend(self, kit: Kit, camera: Camera | None) -> None:
+    def report_if_due(self, kit: RuntimeBundle, camera: Camera | None) -> None:
         """Publish when it is due, or the lock has moved.
 
         Args:
@@ -76,21 +76,21 @@ class Vitals:
         now_ns = time.monotonic_ns()
         last_ns, frames = self._told
         lock = self._lock.state if self._lock else None
-        if now_ns - last_ns < (self._every_ns if lock is self._lock_told else min(self._every_ns, _MOVED_NS)):
+        if now_ns - last_ns < (self._every_ns if lock is self._lock_told else min(self._every_ns, _SETTLE_NS)):
             return
         self._told, self._lock_told = (now_ns, self.frames), lock
         fps = (self.frames - frames) * 1e9 / (now_ns - last_ns)
         health = self._health(kit, now_ns, fps, self.dropped + (camera.dropped if camera else 0))
         self._publisher.health(health)
         if self._exporter:
-            self._exporter.show(health, connected=self._connected(), events=self._logbook.counts())
+            self._exporter.update(health, connected=self._connected(), events=self._logbook.counts())
         self._stopwatch.clear()
 
-    def _health(self, kit: Kit, now_ns: int, fps: float, dropped: int) -> Health:
+    def _health(self, kit: RuntimeBundle, now_ns: int, fps: float, dropped: int) -> Health:
         return Health(
             v=VERSION,
             door=self._door,
-            at=instant(time.time_ns()),
+            at=format_unix_ns(time.time_ns()),
             uptime_s=round((now_ns - self._started_ns) / 1e9, 1),
             camera=self._eye.state,
             fps=round(fps, 2),
@@ -111,7 +111,7 @@ class Vitals:
         )
 
     def _connected(self) -> bool:
-        return self._publisher.state.link is Link.ONLINE
+        return self._publisher.state.link is ConnectionStatus.ONLINE
 
     def _problems(self) -> tuple[str, ...]:
         problems = [self._eye.problem()] if self._eye.problem() else []
@@ -128,7 +128,7 @@ class Vitals:
         return (*problems, *self._logbook.problems())
 
 
-def gallery_ref(kit: Kit) -> GalleryRef | None:
+def gallery_ref(kit: RuntimeBundle) -> GalleryRef | None:
     """Which gallery answers; None where nobody is enrolled yet."""
     version = kit.gallery.info.version
     return GalleryRef(version=version) if version else None

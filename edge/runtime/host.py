@@ -12,7 +12,7 @@ from pathlib import Path
 
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zero asks and changes nothing
-_FORBIDDEN = -1
+_SYSCALL_DENIED = -1
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd.service(8) makes it
 _TIMEDATECTL = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
 _ASK_SYSTEMD_S = 2.0
@@ -29,8 +29,8 @@ def clock_synced() -> bool:
     try:
         state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
     except (AttributeError, OSError):
-        state = _FORBIDDEN
-    if state != _FORBIDDEN:
+        state = _SYSCALL_DENIED
+    if state != _SYSCALL_DENIED:
         return state != _TIME_ERROR
     return _TIMESYNC.exists() or _timedatectl(time.monotonic_ns() // _ASK_SYSTEMD_NS)
 
@@ -61,7 +61,7 @@ class WallClock:
         self._asked_ns = -_ASK_NS
         self._offset_ns: int | None = None
 
-    def offset_ns(self) -> int | None:
+    def wall_minus_monotonic_ns(self) -> int | None:
         """Nanoseconds since 1970 UTC minus monotonic time, looked up once a second; None while it is not set."""
         now_ns = time.monotonic_ns()
         if now_ns - self._asked_ns >= _ASK_NS:
@@ -93,7 +93,7 @@ class ServiceManager:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
 
-    def tell(self, state: str) -> None:
+    def notify(self, state: str) -> None:
         """Send one assignment or several, such as "READY=1" or "WATCHDOG=1"; never fails the caller."""
         if not self._address:
             return

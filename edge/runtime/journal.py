@@ -19,13 +19,13 @@ from pathlib import Path
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "threshold"  # journalctl -t threshold
 _PATIENCE_S = 0.2  # with a journal that takes nothing: a door does not wait for its log
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_OWN = re.compile(r"threshold_[a-z0-9_]+")  # attributes of a log record that become fields
+_MEMFD_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_RESERVED = re.compile(r"threshold_[a-z0-9_]+")  # attributes of a log record that become fields
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
 _DEBUG = 7
 
 
-def journal_listens(stream: int = 2, environ: Mapping[str, str] = os.environ) -> bool:
+def stream_is_journal(stream: int = 2, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether what is written to that file descriptor goes to the journal, by JOURNAL_STREAM of systemd.exec(5)."""
     try:
         found = os.fstat(stream)
@@ -39,7 +39,7 @@ def event_fields(kind: str, event_id: str) -> dict[str, str]:
     return {"threshold_event": kind, "threshold_event_id": event_id}
 
 
-def name_door(site: str, door: str) -> None:
+def set_door_fields(site: str, door: str) -> None:
     """Let every entry from now on say which door this is: THRESHOLD_SITE and THRESHOLD_DOOR."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, JournalHandler):
@@ -80,7 +80,7 @@ class JournalHandler(logging.Handler):
         super().close()
 
     def _fields(self, record: logging.LogRecord) -> dict[str, str]:
-        own = {name.upper(): str(value) for name, value in vars(record).items() if _OWN.fullmatch(name)}
+        own = {name.upper(): str(value) for name, value in vars(record).items() if _RESERVED.fullmatch(name)}
         return {
             "MESSAGE": self.format(record),
             "PRIORITY": str(next((number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG)),
@@ -107,7 +107,7 @@ class JournalHandler(logging.Handler):
         with open(os.memfd_create("journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb") as file:
             file.write(entry)
             file.flush()
-            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _MEMFD_SEALS)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, file.fileno().to_bytes(4, sys.byteorder))
             self._socket.sendmsg([b""], [rights], 0, self._path)
 

@@ -18,15 +18,15 @@ from typing import Protocol, Self
 
 from edge.core.config import DoorConfig, LockConfig
 from edge.core.errors import ConfigError, LockError
-from edge.events.schema import LockState, Open
-from edge.mqtt.in_flight import Opening
-from edge.vision.camera import is_recorded, without_password
+from edge.events.schema import LockState, OpenCommand
+from edge.mqtt.in_flight import PendingOpen
+from edge.vision.camera import is_recorded, redact_url
 
 log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
 _RETRY_S = 1.0  # a relay that could not be switched is told to lock again after so long
-_INSTALL = "install both:  sudo apt install python3-gpiozero python3-lgpio, or  pip install gpiozero lgpio"
+_INSTALL_HINT = "install both:  sudo apt install python3-gpiozero python3-lgpio, or  pip install gpiozero lgpio"
 
 
 class Relay(Protocol):
@@ -52,14 +52,14 @@ class Lock:
         LockError: the pin cannot be had.
     """
 
-    def __init__(self, config: LockConfig, *, max_age_s: float, on_missed: Callable[[Open, str], None]) -> None:
-        self._relay = claim(config)
+    def __init__(self, config: LockConfig, *, max_age_s: float, on_missed: Callable[[OpenCommand, str], None]) -> None:
+        self._relay = open_relay(config)
         self._max_age_ns = round(max_age_s * 1e9)
         self._pulse_ns = round(config.pulse_s * 1e9)
         self._on_missed = on_missed
         self._called = threading.Condition()
-        self._waiting: deque[Opening] = deque()
-        self._late: list[Opening] = []
+        self._waiting: deque[PendingOpen] = deque()
+        self._late: list[PendingOpen] = []
         self._closing = False
         self._state = LockState.LOCKED
         self._trouble = ""
@@ -78,7 +78,7 @@ class Lock:
         """Begin to listen; returns at once."""
         self._thread.start()
 
-    def open(self, message: Open, captured_ns: int) -> None:
+    def open(self, message: OpenCommand, captured_ns: int) -> None:
         """Unlock, if that is done while it is fresh. Returns at once.
 
         Args:
@@ -86,7 +86,7 @@ class Lock:
             captured_ns: monotonic capture time of the frame that decided.
         """
         with self._called:
-            self._waiting.append(Opening(message, captured_ns + self._max_age_ns))
+            self._waiting.append(PendingOpen(message, captured_ns + self._max_age_ns))
             self._called.notify()
 
     def close(self) -> None:
@@ -112,37 +112,37 @@ class Lock:
     def _run(self) -> None:
         while not self._closing:
             failed = self._state is LockState.FAILED
-            fresh = self._take() if self._wait(_RETRY_S if failed else None) else []
+            fresh = self._next_request() if self._wait(_RETRY_S if failed else None) else []
             try:
                 if fresh:
-                    self._pulse()
+                    self._hold_open()
                 elif failed:
                     self._relay.off()
                     self._state = LockState.LOCKED
             except Exception as error:  # lgpio's errors have no common root
                 self._fail(error, fresh)
-            self._tell(self._late, "it was too old when the lock's turn came")
-        self._tell(self._waiting, "the door was stopping")
+            self._set_state(self._late, "it was too old when the lock's turn came")
+        self._set_state(self._waiting, "the door was stopping")
 
-    def _fail(self, error: Exception, fresh: list[Opening]) -> None:
+    def _fail(self, error: Exception, fresh: list[PendingOpen]) -> None:
         log.log(logging.DEBUG if self._trouble else logging.ERROR, "the relay of the lock: %s", error)
         self._state, self._trouble = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
-        self._tell(fresh, self._trouble)
+        self._set_state(fresh, self._trouble)
 
-    def _tell(self, openings: deque[Opening] | list[Opening], why: str) -> None:
+    def _set_state(self, openings: deque[PendingOpen] | list[PendingOpen], why: str) -> None:
         """Put on record what did not open. It may wait for a disk, so never while the door is open."""
         for opening in openings:
             self._on_missed(opening.message, why)
         openings.clear()
 
-    def _pulse(self) -> None:
+    def _hold_open(self) -> None:
         """On, for as long as the last of the openings that come meanwhile wants, and off."""
         try:
             self._relay.on()
             self._state, self._trouble = LockState.OPEN, ""
             until_ns = time.monotonic_ns() + self._pulse_ns
             while (left_ns := until_ns - time.monotonic_ns()) > 0 and not self._closing:
-                if self._wait(left_ns / 1e9) and self._take():
+                if self._wait(left_ns / 1e9) and self._next_request():
                     until_ns = time.monotonic_ns() + self._pulse_ns
         finally:
             self._relay.off()
@@ -154,7 +154,7 @@ class Lock:
             self._called.wait_for(lambda: self._waiting or self._closing, timeout_s)
             return bool(self._waiting) and not self._closing
 
-    def _take(self) -> list[Opening]:
+    def _next_request(self) -> list[PendingOpen]:
         """The openings that wait and are fresh; the others are told of later."""
         with self._called:
             waiting = list(self._waiting)
@@ -164,7 +164,7 @@ class Lock:
         return [opening for opening in waiting if opening.expires_ns > now_ns]
 
 
-def lock_of(config: DoorConfig, on_missed: Callable[[Open, str], None]) -> Lock | None:
+def make_lock(config: DoorConfig, on_missed: Callable[[OpenCommand, str], None]) -> Lock | None:
     """The door's own lock, if it has one.
 
     Raises:
@@ -175,13 +175,13 @@ def lock_of(config: DoorConfig, on_missed: Callable[[Open, str], None]) -> Lock 
         return None
     if is_recorded(config.camera.source):
         raise ConfigError(
-            f"[lock]: {without_password(config.camera.source)} is a recording, and a recording opens no door; "
+            f"[lock]: {redact_url(config.camera.source)} is a recording, and a recording opens no door; "
             "take the table out, or set [camera] source to a camera"
         )
     return Lock(config.lock, max_age_s=config.mqtt.open_max_age_s, on_missed=on_missed)
 
 
-def claim(config: LockConfig) -> Relay:
+def open_relay(config: LockConfig) -> Relay:
     """Take the pin and lock; until it is closed nobody else can have it.
 
     Raises:
@@ -192,11 +192,11 @@ def claim(config: LockConfig) -> Relay:
     try:
         from gpiozero import OutputDevice
     except ImportError as error:
-        raise ConfigError(f"[lock]: gpiozero cannot be imported ({error}); {_INSTALL}") from error
+        raise ConfigError(f"[lock]: gpiozero cannot be imported ({error}); {_INSTALL_HINT}") from error
     try:
         relay: Relay = OutputDevice(config.pin, active_high=config.active_high, initial_value=False)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"[lock]: {error.name} cannot be imported; {_INSTALL}") from error
+        raise ConfigError(f"[lock]: {error.name} cannot be imported; {_INSTALL_HINT}") from error
     except Exception as error:  # lgpio's errors have no common root
         raise LockError(
             f"[lock] pin {config.pin}: cannot be had ({error}); is this a Raspberry Pi, is this user in group 'gpio', "

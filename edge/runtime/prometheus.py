@@ -17,7 +17,7 @@ from edge.events.schema import CameraState, EventKind, Health, LockState
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class MetricsSnapshot:
     """How a door is doing.
 
     Attributes:
@@ -33,7 +33,7 @@ class Figures:
     events: Mapping[EventKind, int]
 
 
-class Sheet(Collector):
+class DoorCollector(Collector):
     """The latest figures of a door as text, beside those of its process. One thread may write while another reads.
 
     Args:
@@ -42,14 +42,14 @@ class Sheet(Collector):
 
     def __init__(self, site: str) -> None:
         self._site = site
-        self._figures: Figures | None = None
+        self._figures: MetricsSnapshot | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def write(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
+    def update(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
         """Take new figures; the arguments are those of `Figures`."""
-        self._figures = Figures(self._site, health, connected, events)
+        self._figures = MetricsSnapshot(self._site, health, connected, events)
 
     def text(self, accept: str) -> tuple[str, bytes]:
         """The content type and the text for an HTTP client that accepts this."""
@@ -58,10 +58,10 @@ class Sheet(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """What prometheus-client asks a collector for."""
-        return families(self._figures) if self._figures else ()
+        return build_metrics(self._figures) if self._figures else ()
 
 
-def families(figures: Figures) -> Iterator[Metric]:
+def build_metrics(figures: MetricsSnapshot) -> Iterator[Metric]:
     """The figures as metric families, with base units and names as Prometheus wants them."""
     health = figures.health
     gallery = health.gallery.version if health.gallery else ""
@@ -86,24 +86,24 @@ def families(figures: Figures) -> Iterator[Metric]:
     if health.temperature_c is not None:
         yield _gauge("threshold_temperature_celsius", "Of the processor", health.temperature_c)
     for name, share in (("median", "Median"), ("p95", "95th percentile")):
-        yield _labelled(
+        yield _labelled_counter(
             GaugeMetricFamily(f"threshold_stage_{name}_seconds", f"{share} of a stage, last report", labels=["stage"]),
             (((stage,), getattr(timing, f"{name}_ms") / 1e3) for stage, timing in health.stages.items()),
         )
 
     yield _counter("threshold_frames", "Frames processed", health.frames)
     yield _counter("threshold_frames_dropped", "Frames skipped because a newer one was there", health.dropped)
-    yield _labelled(
+    yield _labelled_counter(
         CounterMetricFamily(
             "threshold_samples_rejected", "Looks at a face that could not serve", labels=["stage", "reason"]
         ),
         (((stage, why), count) for stage, reasons in health.rejects.items() for why, count in reasons.items()),
     )
-    yield _labelled(
+    yield _labelled_counter(
         CounterMetricFamily("threshold_liveness_outcomes", "How being alive was shown, or not", labels=["outcome"]),
         (((outcome,), count) for outcome, count in health.liveness.items()),
     )
-    yield _labelled(
+    yield _labelled_counter(
         CounterMetricFamily("threshold_events", "Events put on record since the start", labels=["kind"]),
         (((kind,), figures.events.get(kind, 0)) for kind in EventKind),
     )
@@ -119,10 +119,10 @@ def _counter(name: str, help_text: str, value: float) -> Metric:
 
 def _state(name: str, help_text: str, states: type[StrEnum], current: StrEnum) -> Metric:
     family = GaugeMetricFamily(name, help_text, labels=["state"])
-    return _labelled(family, (((state,), float(state is current)) for state in states))
+    return _labelled_counter(family, (((state,), float(state is current)) for state in states))
 
 
-def _labelled(
+def _labelled_counter(
     family: GaugeMetricFamily | CounterMetricFamily, values: Iterable[tuple[tuple[str, ...], float]]
 ) -> Metric:
     for labels, value in values:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _DEADLINE_S = 2.0  # for a whole request and its answer
 _CONNECTIONS = 8
 _STOP_S = 0.5  # how long until it notices that it is to stop
-_GRACE_S = 1.0  # and how long the door waits for that
+_BIND_RETRY_S = 1.0  # and how long the door waits for that
 
 
 class Exporter:
@@ -59,7 +59,7 @@ class Exporter:
         except ValueError as error:
             raise ConfigError(f'[metrics] listen: "{config.listen}" is no IP address, such as 127.0.0.1') from error
         try:
-            from edge.runtime.prometheus import Sheet
+            from edge.runtime.prometheus import DoorCollector
         except ImportError as error:
             raise ConfigError(
                 f"[metrics]: prometheus-client cannot be imported ({error}); "
@@ -67,7 +67,7 @@ class Exporter:
             ) from error
         self.port = config.port
         self._address = (config.listen, config.port)
-        self._sheet = Sheet(site)
+        self._sheet = DoorCollector(site)
         self._deadline_s = deadline_s
         self._server: _Server | None = None
         self._trouble = ""
@@ -76,9 +76,9 @@ class Exporter:
         """Why nobody can fetch anything, or ""."""
         return self._trouble
 
-    def show(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
+    def update(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
         """Serve these from now on, see `edge.runtime.prometheus.Figures`. Returns at once."""
-        self._sheet.write(health, connected, events)
+        self._sheet.update(health, connected, events)
         if self._server is None:
             self.start()
 
@@ -102,7 +102,7 @@ class Exporter:
         if server is not None:
             ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
             ending.start()
-            ending.join(_GRACE_S)
+            ending.join(_BIND_RETRY_S)
 
     def __enter__(self) -> Self:
         self.start()

@@ -13,19 +13,19 @@ import cv2
 import numpy as np
 
 from edge.core.config import SnapshotsConfig
-from edge.core.records import Box, Decision, Floats, Frame, Pixels, Sample, Track
+from edge.core.records import BgrImage, Box, Decision, FloatArray, Frame, Sample, Track
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Crop:
+class _FaceCrop:
     """`pixels` is a copy; `embedding` of the sample that it shows, (D,) float32, unit length."""
 
-    pixels: Pixels
+    pixels: BgrImage
     quality: float
-    embedding: Floats
+    embedding: FloatArray
 
 
-class Album:
+class SnapshotBuffer:
     """Gathers the crops of one door; does nothing where no kind of event asks for one."""
 
     def __init__(self, config: SnapshotsConfig, same_face_sq: float) -> None:
@@ -36,9 +36,9 @@ class Album:
         """
         self._config = config
         self._same_face_sq = same_face_sq
-        self._crops: dict[int, _Crop] = {}
+        self._crops: dict[int, _FaceCrop] = {}
 
-    def look(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:
+    def update(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:
         """Take the samples of one step, while its frame is lent.
 
         Args:
@@ -57,13 +57,13 @@ class Album:
             kept = self._crops.get(track.id)
             if (
                 kept is None
-                or sample.quality.value > kept.quality
-                or _apart_sq(kept.embedding, sample.embedding) > self._same_face_sq
+                or sample.quality.weight > kept.quality
+                or _distance_sq(kept.embedding, sample.embedding) > self._same_face_sq
             ):
                 pixels = crop(frame.pixels, track.face.box, self._config.margin, self._config.max_px)
-                self._crops[track.id] = _Crop(pixels, sample.quality.value, sample.embedding)
+                self._crops[track.id] = _FaceCrop(pixels, sample.quality.weight, sample.embedding)
 
-    def take(self, decision: Decision) -> bytes | None:
+    def pop(self, decision: Decision) -> bytes | None:
         """The JPEG file that belongs to a decision; None where none is asked for, or none shows that visitor.
 
         A track can pass from one visitor to the next: the crop must be near the face that was decided on.
@@ -72,19 +72,19 @@ class Album:
         kept = self._crops.get(verdict.track.id)
         if decision.kind not in self._config.kinds or kept is None:
             return None
-        if _apart_sq(kept.embedding, verdict.embedding) > self._same_face_sq:
+        if _distance_sq(kept.embedding, verdict.embedding) > self._same_face_sq:
             return None
-        picture = shrunk(kept.pixels, self._config.max_px)
+        picture = downscale(kept.pixels, self._config.max_px)
         encoded, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality))
         assert encoded, "OpenCV has no JPEG encoder"
         return jpeg.tobytes()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget everybody: nobody is before the camera any more."""
         self._crops.clear()
 
 
-def crop(pixels: Pixels, box: Box, margin: float, max_px: int) -> Pixels:
+def crop(pixels: BgrImage, box: Box, margin: float, max_px: int) -> BgrImage:
     """A face with what is around it, cut at the frame's edges; in the midst of a frame, so cheap.
 
     Args:
@@ -105,7 +105,7 @@ def crop(pixels: Pixels, box: Box, margin: float, max_px: int) -> Pixels:
     return pixels[top:bottom:step, left:right:step].copy()
 
 
-def shrunk(pixels: Pixels, max_px: int) -> Pixels:
+def downscale(pixels: BgrImage, max_px: int) -> BgrImage:
     """The picture, (h, w, 3) uint8, scaled down so far that no side is longer than this."""
     scale = max_px / max(pixels.shape[:2])
     if scale >= 1:
@@ -114,5 +114,5 @@ def shrunk(pixels: Pixels, max_px: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _apart_sq(one: Floats, other: Floats) -> float:
+def _distance_sq(one: FloatArray, other: FloatArray) -> float:
     return float(2 - 2 * (one @ other))

@@ -8,21 +8,21 @@ from datetime import UTC, datetime
 import msgspec
 
 from edge.core.errors import ReleaseError
-from edge.core.timestamps import instant_of
-from edge.updates.store import MAX_UNPROVEN_STARTS, Current, Store, purge
+from edge.core.timestamps import format_datetime
+from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore, secure_delete
 
 log = logging.getLogger(__name__)
 
-PROVEN_S = 10.0  # a release that has run for so long is kept
+PROVEN_AFTER_S = 10.0  # a release that has run for so long is kept
 
 
-def begin(store: Store) -> tuple[Current | None, str]:
+def select_boot_release(store: ReleaseStore) -> tuple[ActiveRelease | None, str]:
     """At the start of the door: which release to run, and why not the newest, or "".
 
     Sweeps away what a sudden end has left, and rolls back a release that is damaged, or whose new models have never run
     for long enough in so many starts.
     """
-    store.sweep()
+    store.remove_stale()
     current = store.current()
     if current is None:
         return None, ""
@@ -33,35 +33,35 @@ def begin(store: Store) -> tuple[Current | None, str]:
     if current.proven:
         return current, current.failure
     if current.starts >= MAX_UNPROVEN_STARTS and current.previous:
-        why = f"release {current.release} never ran for {PROVEN_S:.0f} s in {current.starts} starts; rolled back"
+        why = f"release {current.release} never ran for {PROVEN_AFTER_S:.0f} s in {current.starts} starts; rolled back"
         return roll_back(store, current, why)
     current = msgspec.structs.replace(current, starts=current.starts + 1)
-    store.point(current)
+    store.activate(current)
     return current, current.failure
 
 
-def roll_back(store: Store, current: Current, why: str) -> tuple[Current | None, str]:
+def roll_back(store: ReleaseStore, current: ActiveRelease, why: str) -> tuple[ActiveRelease | None, str]:
     """Go back to the release before, which is not tried again; without one, to none."""
     log.error("%s", why)
-    back: Current | None = None
+    back: ActiveRelease | None = None
     if current.previous:
         try:
             store.check(current.previous)
         except ReleaseError as error:
             log.error("%s", error)
         else:
-            back = Current(
+            back = ActiveRelease(
                 release=current.previous_release,
                 folder=current.previous,
                 digest="",
-                applied_at=instant_of(datetime.now(UTC)),
+                applied_at=format_datetime(datetime.now(UTC)),
                 proven=True,
                 failed=current.digest,
                 failure=why,
             )
     if back is not None:
-        store.point(back)
+        store.activate(back)
     else:
-        purge(store.folder / "current.json")
-    purge(store.path(current.folder))
+        secure_delete(store.folder / "current.json")
+    secure_delete(store.release_dir(current.folder))
     return back, why

@@ -8,15 +8,15 @@ from collections.abc import Callable
 import msgspec
 
 from edge.core.errors import ReleaseError, ThresholdError
-from edge.updates.release_format import GALLERY, MODELS, POLICY, Entry, Release
-from edge.updates.store import Current, Store
+from edge.updates.release_format import GALLERY, MODELS, POLICY, Release, ReleaseFile
+from edge.updates.store import ActiveRelease, ReleaseStore
 
 log = logging.getLogger(__name__)
 
 Retain = Callable[[bytes, bytes], bytes | None]
 
 
-def on_trial(store: Store, before: Current | None, release: Release) -> bool:
+def on_trial(store: ReleaseStore, before: ActiveRelease | None, release: Release) -> bool:
     """Whether a release must first prove itself: other models can bring a door down, a tested gallery cannot.
 
     So power cuts in a row never take back a removal.
@@ -29,7 +29,9 @@ def on_trial(store: Store, before: Current | None, release: Release) -> bool:
         return False
 
 
-def keep_for_rollback(store: Store, before: Current | None, current: Current, retain: Retain) -> None:
+def keep_for_rollback(
+    store: ReleaseStore, before: ActiveRelease | None, current: ActiveRelease, retain: Retain
+) -> None:
     """Delete from the old release whom the new one does not hold, then record it as the one to roll back to.
 
     Where that cannot be done, the old release is purged.
@@ -47,11 +49,11 @@ def keep_for_rollback(store: Store, before: Current | None, current: Current, re
     except (OSError, ThresholdError) as error:
         log.warning("release %d: purged, not kept for a rollback: %s", before.release, error)
     else:
-        store.point(msgspec.structs.replace(current, previous=before.folder, previous_release=before.release))
-    store.sweep()
+        store.activate(msgspec.structs.replace(current, previous=before.folder, previous_release=before.release))
+    store.remove_stale()
 
 
-def _reduce(store: Store, old: str, new: str, retain: Retain) -> None:
+def _reduce(store: ReleaseStore, old: str, new: str, retain: Retain) -> None:
     """Leave nothing in an old release's folder about people whom the new release does not hold.
 
     The new access rules replace the old ones: they may name a leaver, and a rollback must not give access back.
@@ -64,12 +66,12 @@ def _reduce(store: Store, old: str, new: str, retain: Retain) -> None:
     if kept is None:
         raise ReleaseError("its gallery cannot be compared with the new one")
     if kept != was:
-        store.amend(old, GALLERY, kept)
+        store.replace_with_filtered(old, GALLERY, kept)
     rules = store.policy(new)
     if rules != store.policy(old):
-        store.amend(old, POLICY, rules)
+        store.replace_with_filtered(old, POLICY, rules)
 
 
-def _models(release: Release) -> list[Entry]:
+def _models(release: Release) -> list[ReleaseFile]:
     """The models of a release."""
     return [entry for entry in release.files if entry.name.startswith(MODELS)]

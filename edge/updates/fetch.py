@@ -14,33 +14,33 @@ from typing import Protocol
 
 from edge.core.errors import ReleaseError, SourceError, ThresholdError
 from edge.updates.release_format import (
-    PIECE_BYTES,
-    TARGET,
+    CHUNK_BYTES,
+    RELEASE_FILE,
     TIMESTAMP,
-    Entry,
     Release,
-    cut_plain,
+    ReleaseFile,
     decode_release,
     piece_name,
     sha256_of,
+    split_bytes,
 )
-from edge.updates.sources import BATCH, Source
-from edge.updates.store import Store
-from edge.updates.tuf_client import expired, expiries, next_root_name, verify
+from edge.updates.sources import _MAX_TOPICS, Source
+from edge.updates.store import ReleaseStore
+from edge.updates.tuf_client import expired, metadata_expiry, next_root_name, verify_release
 
 LOOK_S = 3600.0  # the longest look; a release of 64 MB then needs 18 kB/s
 
 
-class Cutter(Protocol):
+class Chunker(Protocol):
     """How a gallery is cut into pieces and joined again, both raising ValueError for what is no gallery."""
 
-    def cut(self, content: bytes, rows: int, piece_bytes: int) -> list[bytes]: ...
+    def split(self, content: bytes, rows: int, piece_bytes: int) -> list[bytes]: ...
 
-    def join(self, pieces: Sequence[bytes], length: int) -> bytes: ...
+    def assemble(self, pieces: Sequence[bytes], length: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class StagedRelease:
     """A release that has arrived whole and verified, and does not run yet."""
 
     release: Release
@@ -60,7 +60,9 @@ class Updater:
         look_s: the longest time for one look, in seconds.
     """
 
-    def __init__(self, source: Source, store: Store, cutter: Cutter, max_bytes: int, look_s: float = LOOK_S) -> None:
+    def __init__(
+        self, source: Source, store: ReleaseStore, cutter: Chunker, max_bytes: int, look_s: float = LOOK_S
+    ) -> None:
         self._source = source
         self._store = store
         self._cutter = cutter
@@ -82,12 +84,12 @@ class Updater:
         """
         try:
             if self._ends is None:
-                self._ends = expiries(self._store.metadata, self._root)
+                self._ends = metadata_expiry(self._store.metadata, self._root)
         except ReleaseError as error:
             return str(error)
         return expired(self._ends, now)
 
-    def check(self, now: datetime) -> Offer | None:
+    def fetch_new_release(self, now: datetime) -> StagedRelease | None:
         """Fetch what is new; None if the repository offers what runs already.
 
         Raises:
@@ -98,9 +100,9 @@ class Updater:
         self._deadline_s = time.monotonic() + self._look_s
         self._ends = None
         current = self._store.current()
-        if current is None and self._one(TIMESTAMP) is None:  # nothing was ever published
+        if current is None and self._fetch_one(TIMESTAMP) is None:  # nothing was ever published
             return None
-        content = verify(self._store.metadata, self._one, self._root, now)
+        content = verify_release(self._store.metadata, self._fetch_one, self._root, now)
         digest = sha256_of(content)
         if current is not None and current.digest == digest:
             return None
@@ -108,26 +110,28 @@ class Updater:
             raise ReleaseError(current.failure)
         release = decode_release(content, self._max_bytes)
         if current is not None and release.release < current.release:
-            raise ReleaseError(f"{TARGET}: release {release.release} is older than {current.release}, which runs here")
+            raise ReleaseError(
+                f"{RELEASE_FILE}: release {release.release} is older than {current.release}, which runs here"
+            )
         files = self._assemble(release, current.folder if current else "")
         folder = self._store.write(release.release, content, files)
-        return Offer(release, digest, folder, self._store.path(folder))
+        return StagedRelease(release, digest, folder, self._store.release_dir(folder))
 
-    def _one(self, name: str) -> bytes | None:
+    def _fetch_one(self, name: str) -> bytes | None:
         return self._fetch([name]).get(name)
 
     def _fetch(self, names: list[str]) -> dict[str, bytes]:
         """Files by name, as far as they are there; a source that is slow without end is given up."""
         found: dict[str, bytes] = {}
-        for start in range(0, len(names), BATCH):
+        for start in range(0, len(names), _MAX_TOPICS):
             if time.monotonic() > self._deadline_s:
                 raise SourceError(f"the repository is too slow: not all files have arrived within {self._look_s:g} s")
-            found |= self._source.fetch(names[start : start + BATCH])
+            found |= self._source.fetch(names[start : start + _MAX_TOPICS])
         return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
         """The files of a release, from pieces of the running one and pieces fetched."""
-        held = self._held(release, running)
+        held = self._local_chunks(release, running)
         wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
         names = [piece_name(sha256) for sha256 in wanted if sha256 not in held]
         for name, content in self._fetch(names).items():
@@ -139,10 +143,11 @@ class Updater:
         if missing:
             raise ReleaseError(f"{piece_name(missing[0])}: not there ({len(missing)} of {len(wanted)} pieces missing)")
         return {
-            entry.name: self._join(entry, [held[piece.sha256] for piece in entry.pieces]) for entry in release.files
+            entry.name: self._assemble_file(entry, [held[piece.sha256] for piece in entry.pieces])
+            for entry in release.files
         }
 
-    def _held(self, release: Release, running: str) -> dict[str, bytes]:
+    def _local_chunks(self, release: Release, running: str) -> dict[str, bytes]:
         """Pieces that the running release's files contain, cut as the new release cuts its own."""
         held: dict[str, bytes] = {}
         if not running:
@@ -150,15 +155,15 @@ class Updater:
         for entry in release.files:
             try:
                 content = self._store.read(running, entry.name)
-                pieces = self._cutter.cut(content, entry.rows, PIECE_BYTES) if entry.rows else cut_plain(content)
+                pieces = self._cutter.split(content, entry.rows, CHUNK_BYTES) if entry.rows else split_bytes(content)
             except (OSError, ValueError, ThresholdError):
                 continue
             held |= {sha256_of(piece): piece for piece in pieces}
         return held
 
-    def _join(self, entry: Entry, pieces: list[bytes]) -> bytes:
+    def _assemble_file(self, entry: ReleaseFile, pieces: list[bytes]) -> bytes:
         try:
-            content = self._cutter.join(pieces, entry.length) if entry.rows else b"".join(pieces)
+            content = self._cutter.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
         except ValueError as error:
             raise ReleaseError(f"{entry.name}: its pieces do not fit together ({error})") from error
         if sha256_of(content) != entry.sha256 or len(content) != entry.length:

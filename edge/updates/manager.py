@@ -12,26 +12,26 @@ from pathlib import Path
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, ReleaseError, ThresholdError
 from edge.recognition import gallery_chunks
-from edge.recognition.encryption import Cloak, fits, read_key
-from edge.runtime.bundle import Kit, kit_of, kit_of_release, lax_thresholds, still_enrolled
+from edge.recognition.encryption import EncryptingCodec, can_decrypt, read_key
+from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
 from edge.runtime.host import clock_synced
-from edge.updates.boot import begin, roll_back
-from edge.updates.fetch import Offer, Updater
+from edge.updates.boot import roll_back, select_boot_release
+from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import POLICY
 from edge.updates.sources import open_source
-from edge.updates.status import News
-from edge.updates.store import Store
-from edge.updates.tuf_client import expiries, read_root
-from edge.updates.worker import Keeper
-from edge.vision.face_sampler import Vision
-from edge.vision.stage_timing import Meter, unmetered
+from edge.updates.status import StatusChange
+from edge.updates.store import ReleaseStore
+from edge.updates.tuf_client import metadata_expiry, read_root
+from edge.updates.worker import UpdateWorker
+from edge.vision.face_sampler import VisionStages
+from edge.vision.stage_timing import StageTimer, no_timing
 
 log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
 
 
-class Renewal:
+class ReleaseManager:
     """The releases of one door; making it loads what the door starts with.
 
     Args:
@@ -54,8 +54,8 @@ class Renewal:
         self,
         config: DoorConfig,
         release: ReleaseConfig,
-        tell: Callable[[News], None],
-        meter: Meter = unmetered,
+        tell: Callable[[StatusChange], None],
+        meter: StageTimer = no_timing,
         *,
         wall_s: Callable[[], float] = time.time,
         synced: Callable[[], bool] = clock_synced,
@@ -67,17 +67,17 @@ class Renewal:
         self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
         updater = Updater(source, self._store, gallery_chunks, release.max_mb * _MIB)
-        self.kit = self._first()
-        self._keeper = Keeper(
+        self.kit = self._load_boot_bundle()
+        self._keeper = UpdateWorker(
             store=self._store,
             source=source,
             updater=updater,
             load=self._load,
-            retain=still_enrolled,
-            tell=tell,
+            filter_previous_gallery=filter_to_still_enrolled,
+            on_status=tell,
             now=self._now,
             clock_set=lambda: config.access.trust_clock or synced(),
-            superseded=self._superseded(),
+            obsolete_files=self._obsolete_gallery(),
             interval_s=release.check_every_s,
         )
 
@@ -85,35 +85,35 @@ class Renewal:
         """Start to look for releases."""
         self._keeper.start()
 
-    def excuse(self) -> None:
+    def forgive_start(self) -> None:
         """The door ends before it has begun, and not because of its release."""
-        self._keeper.excuse()
+        self._keeper.forgive_start()
 
     def close(self) -> None:
         """Look no more."""
         self._keeper.close()
 
-    def exchange(self, adopt: Callable[[Kit], None]) -> None:
+    def activate_ready(self, adopt: Callable[[RuntimeBundle], None]) -> None:
         """Run a new release from now on, if one is ready: `adopt` is called with it. Costs nothing otherwise."""
-        kit = self._keeper.ready
+        kit = self._keeper.staged
         if kit is not None:
             adopt(kit)
             self.kit = kit
-            self._keeper.taken()
+            self._keeper.confirm_activated()
 
-    def _first(self) -> Kit:
+    def _load_boot_bundle(self) -> RuntimeBundle:
         """The newest release that loads, else what door.toml names."""
-        current, _ = begin(self._store)
+        current, _ = select_boot_release(self._store)
         while current is not None:
             try:
-                return kit_of_release(self._config, self._store.path(current.folder), None, self._meter)
+                return load_release(self._config, self._store.release_dir(current.folder), None, self._meter)
             except ThresholdError as error:
                 current, _ = roll_back(self._store, current, f"release {current.release}: {error}")
-        return kit_of(self._config, self._meter)
+        return load_configured(self._config, self._meter)
 
-    def _load(self, offer: Offer) -> Kit:
+    def _load(self, offer: StagedRelease) -> RuntimeBundle:
         installed = None if self.kit.own_models else self.kit.vision
-        return kit_of_release(self._config, offer.path, installed, self._meter)
+        return load_release(self._config, offer.path, installed, self._meter)
 
     def _now(self) -> datetime:
         """The wall clock, but while no time service has set it never earlier than the release that runs was made."""
@@ -123,7 +123,7 @@ class Renewal:
             now_s = max(now_s, self._store.made_at(current.folder).timestamp())
         return datetime.fromtimestamp(now_s, UTC)
 
-    def _superseded(self) -> tuple[Path, ...]:
+    def _obsolete_gallery(self) -> tuple[Path, ...]:
         """The gallery that the door was installed with: from the first release on it would only keep leavers."""
         gallery, state = Path(self._config.gallery).resolve(), Path(self._config.state_folder).resolve()
         if state in gallery.parents:
@@ -133,7 +133,7 @@ class Renewal:
         return ()
 
 
-def _store(config: DoorConfig) -> Store:
+def _store(config: DoorConfig) -> ReleaseStore:
     """The releases on this disk.
 
     Raises:
@@ -141,15 +141,15 @@ def _store(config: DoorConfig) -> Store:
             lacks its key is none to roll back.
     """
     key = read_key(config.gallery_key)
-    store = Store(Path(config.state_folder), Cloak(key))
+    store = ReleaseStore(Path(config.state_folder), EncryptingCodec(key))
     found = list(store.galleries())
-    if found and not any(fits(path, key) for path in found):
+    if found and not any(can_decrypt(path, key) for path in found):
         how = "is not sealed with this key; restore the key, or run  edge seal" if key else "is sealed; name its key"
         raise ConfigError(f"gallery_key: {found[-1]} {how}")
     return store
 
 
-def describe(config: DoorConfig, installed: Vision) -> tuple[str, str]:
+def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, str]:
     """Which release this door starts with, and what is wrong with its thresholds, or "", for `edge check`.
 
     Changes nothing.
@@ -166,13 +166,13 @@ def describe(config: DoorConfig, installed: Vision) -> tuple[str, str]:
     if current.failure:
         raise ReleaseError(current.failure)
     store.check(current.folder)
-    kit = kit_of_release(config, store.path(current.folder), installed)
+    kit = load_release(config, store.release_dir(current.folder), installed)
     back = f", back to {current.previous_release} if it fails" if current.previous else ""
     detail = f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
     return detail, lax_thresholds(kit.gallery, kit.vision.reader.embedder)
 
 
-def kit_in_force(config: DoorConfig, installed: Vision) -> tuple[Kit, str]:
+def kit_in_force(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
     """What this door runs, for `edge check`; changes nothing.
 
     Args:
@@ -188,23 +188,23 @@ def kit_in_force(config: DoorConfig, installed: Vision) -> tuple[Kit, str]:
     store = _store(config)
     current = store.current() if config.release else None
     if current is None:
-        return kit_of(config, installed=installed), ""
-    folder = store.path(current.folder)
+        return load_configured(config, installed=installed), ""
+    folder = store.release_dir(current.folder)
     brings_rules = (folder / POLICY).exists()
-    return kit_of_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
+    return load_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
 
 
-def ends(config: DoorConfig) -> dict[str, datetime]:
+def release_expiry(config: DoorConfig) -> dict[str, datetime]:
     """When the trusted metadata ends, by role, for `edge check`; see `edge.updates.tuf_client.expiries`.
 
     Raises:
         ReleaseError: no root is trusted, or a file is damaged.
     """
     store = _store(config)
-    return expiries(store.metadata, store.root())
+    return metadata_expiry(store.metadata, store.root())
 
 
-def trust(config: DoorConfig, path: Path) -> str:
+def install_root(config: DoorConfig, path: Path) -> str:
     """Take the root metadata in a file as trusted from now on; returns what to tell the installer.
 
     Raises:
@@ -219,14 +219,14 @@ def trust(config: DoorConfig, path: Path) -> str:
     except ReleaseError as error:
         raise ReleaseError(f"{path}: {error}") from error
     state = Path(config.state_folder)
-    Store(state).trust(content)
-    _own_as(state)
+    ReleaseStore(state).trust(content)
+    _match_owner(state)
     told = f"trusted: root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
     told += "; restart the door if it runs"
     return told if config.release else f"{told}; the door takes releases once door.toml has a table [release]"
 
 
-def _own_as(state: Path) -> None:
+def _match_owner(state: Path) -> None:
     """Let the user who owns the state folder own what lies in it, also if an installer ran this as root."""
     owner = state.stat()
     if os.getuid() == 0 and owner.st_uid != 0:

@@ -20,13 +20,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ReleaseError
 
-TARGET = "release.json"  # the one TUF target
+RELEASE_FILE = "release.json"  # the one TUF target
 TIMESTAMP = "timestamp.json"
 FILE_BYTES = 128 * 1024  # no file of the repository, that is no message, is larger
-PIECE_BYTES = 96 * 1024  # a file is cut into pieces of at most so much
+CHUNK_BYTES = 96 * 1024  # a file is cut into pieces of at most so much
 MAX_PIECES = 4096
 MOST_PEOPLE = 105_000  # roughly; the list of their pieces then fills FILE_BYTES
 GALLERY = "gallery.safetensors"
@@ -40,20 +40,20 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^(?:gallery\.safetensors|policy\.toml|models/[a-z0-9][a-z0-9._-]{0,63})\Z")]
 
 
-class Piece(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ChunkRef(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A part of a file as it travels: sha256 and length of the bytes on the wire."""
 
     sha256: Sha256
     length: Annotated[int, Meta(ge=1, le=FILE_BYTES)]
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReleaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file of a release. `rows` is how a gallery is cut; 0 means cut at fixed lengths."""
 
     name: Name
     sha256: Sha256
     length: Annotated[int, Meta(ge=0)]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ChunkRef, ...]
     rows: Annotated[int, Meta(ge=0, le=65536)] = 0
 
 
@@ -74,9 +74,9 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made_at: str
     embedder_sha256: Sha256
     people: Annotated[int, Meta(ge=0)]
-    files: tuple[Entry, ...]
+    files: tuple[ReleaseFile, ...]
 
-    def file(self, name: str) -> Entry | None:
+    def file(self, name: str) -> ReleaseFile | None:
         """The file of that name."""
         return next((entry for entry in self.files if entry.name == name), None)
 
@@ -96,9 +96,9 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def cut_plain(content: bytes) -> list[bytes]:
+def split_bytes(content: bytes) -> list[bytes]:
     """Pieces of fixed length; together they are the content."""
-    return [content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
+    return [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)]
 
 
 def fits(release: Release) -> bool:
@@ -133,21 +133,24 @@ def decode_release(content: bytes, max_bytes: int) -> Release:
     """
     try:
         release = msgspec.json.decode(content, type=Release)
-    except UNREADABLE as error:
-        raise ReleaseError(f"{TARGET}: not a release that this program can read ({error}); update the door") from error
+    except DECODE_ERRORS as error:
+        raise ReleaseError(
+            f"{RELEASE_FILE}: not a release that this program can read ({error}); update the door"
+        ) from error
     names = [entry.name for entry in release.files]
     if len(set(names)) != len(names) or GALLERY not in names:
-        raise ReleaseError(f"{TARGET}: must list one gallery, and no file twice")
+        raise ReleaseError(f"{RELEASE_FILE}: must list one gallery, and no file twice")
     pieces = [piece for entry in release.files for piece in entry.pieces]
     total = max(sum(entry.length for entry in release.files), sum(piece.length for piece in pieces))
     if len(pieces) > MAX_PIECES or total > max_bytes:
         raise ReleaseError(
-            f"{TARGET}: {len(pieces)} pieces, {total} bytes; this door takes {MAX_PIECES} and {max_bytes} at most "
+            f"{RELEASE_FILE}: {len(pieces)} pieces, {total} bytes; "
+            f"this door takes {MAX_PIECES} and {max_bytes} at most "
             "([release] max_mb)"
         )
     return release
 
 
-def refer(pieces: Sequence[bytes]) -> tuple[Piece, ...]:
+def chunk_refs(pieces: Sequence[bytes]) -> tuple[ChunkRef, ...]:
     """How a list names pieces."""
-    return tuple(Piece(sha256_of(piece), len(piece)) for piece in pieces)
+    return tuple(ChunkRef(sha256_of(piece), len(piece)) for piece in pieces)

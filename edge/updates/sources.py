@@ -23,16 +23,16 @@ from edge.events.topics import repo_name, repo_topic
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
 from edge.mqtt.messages import Protocol as MqttProtocol
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.wakeup_pipe import WakeupPipe
 from edge.updates.download import FILE_S, Downloader, Interrupted
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP, is_repo_name
 
-BATCH = 32  # files asked for at once: bounds memory, and what a broker has to queue
-STANDING_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
+_MAX_TOPICS = 32  # files asked for at once: bounds memory, and what a broker has to queue
+_STABLE_AFTER_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
 PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
 
 
-class Changed(Exception):
+class RepositoryChanged(Exception):
     """A newer release has appeared while files of the older were being fetched: begin again."""
 
 
@@ -74,7 +74,7 @@ class FolderSource:
         found = {}
         for name in names:
             if self._woken.is_set():
-                raise Changed
+                raise RepositoryChanged
             content = self._read(name)
             if content is not None:
                 found[name] = content
@@ -146,7 +146,7 @@ class HttpSource(FolderSource):
         try:
             return self._downloader.get(f"{self._url}/{name}", FILE_BYTES + 1)
         except Interrupted as error:
-            raise Changed from error
+            raise RepositoryChanged from error
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (403, 404, 410):
@@ -178,7 +178,7 @@ class MqttSource:
         self._answer_s = answer_s
         self._connection: Connection | None = None
         self._first: MqttProtocol = "5"
-        self._waker = Waker()
+        self._waker = WakeupPipe()
         self._standing: dict[str, bytes | None] = {}  # name to latest content
         self._asked: dict[str, bytes | None] = {}  # the same, while something is fetched
         self._news = False
@@ -187,15 +187,15 @@ class MqttSource:
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
         roots = [name for name in names if name.endswith(".root.json")]
         if roots:
-            self._stand(roots)
+            self._subscribe_metadata(roots)
         found = {name: content for name in names if (content := self._standing.get(name)) is not None}
         asked = [name for name in names if name not in self._standing]
-        for start in range(0, len(asked), BATCH):
-            found |= self._ask(asked[start : start + BATCH])
+        for start in range(0, len(asked), _MAX_TOPICS):
+            found |= self._request(asked[start : start + _MAX_TOPICS])
         return found
 
     def wait(self, timeout_s: float, root_name: str) -> bool:
-        self._stand([root_name, TIMESTAMP])
+        self._subscribe_metadata([root_name, TIMESTAMP])
         deadline = time.monotonic() + timeout_s
         while not self._news and not self._woken and (left_s := deadline - time.monotonic()) > 0:
             self._spin(min(left_s, 1.0))
@@ -204,7 +204,7 @@ class MqttSource:
 
     def wake(self) -> None:
         self._woken = True
-        self._waker.wake()
+        self._waker.notify()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -226,7 +226,7 @@ class MqttSource:
         self._standing.clear()
         self._news = False
 
-    def _stand(self, names: list[str]) -> None:
+    def _subscribe_metadata(self, names: list[str]) -> None:
         """Subscribe for good; what the broker holds comes right after its confirmation, later files are news."""
         self._connected()
         new = [name for name in names if name not in self._standing]
@@ -234,11 +234,11 @@ class MqttSource:
             return
         self._standing |= dict.fromkeys(new)
         self._subscribe(new)
-        deadline = time.monotonic() + min(self._answer_s, STANDING_S)
+        deadline = time.monotonic() + min(self._answer_s, _STABLE_AFTER_S)
         while any(self._standing[name] is None for name in new) and (left_s := deadline - time.monotonic()) > 0:
             self._spin(left_s)
 
-    def _ask(self, names: list[str]) -> dict[str, bytes]:
+    def _request(self, names: list[str]) -> dict[str, bytes]:
         """Subscribe for as long as it takes to receive some files; progress prolongs the wait."""
         self._asked = dict.fromkeys(names)
         self._subscribe(names)
@@ -248,7 +248,7 @@ class MqttSource:
                 if left < missing:
                     missing, deadline = left, time.monotonic() + self._answer_s
                 if self._news or self._woken:
-                    raise Changed
+                    raise RepositoryChanged
                 if (left_s := deadline - time.monotonic()) <= 0:
                     break
                 self._spin(left_s)
@@ -266,19 +266,19 @@ class MqttSource:
             connection.abort()
             self._forget()
             raise
-        self._take(connection)
+        self._on_message(connection)
 
     def _spin(self, timeout_s: float) -> None:
         connection = self._connected()
         try:
-            connection.spin(timeout_s, self._waker)
+            connection.poll(timeout_s, self._waker)
         except BrokerError:
             connection.abort()
             self._forget()
             raise
-        self._take(connection)
+        self._on_message(connection)
 
-    def _take(self, connection: Connection) -> None:
+    def _on_message(self, connection: Connection) -> None:
         """Sort what came in; what nobody asked for is dropped."""
         for message in connection.messages():
             name = repo_name(self._site, message.topic)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.updates.store import Current
+from edge.updates.store import ActiveRelease
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReleaseStatus:
     """How this door stands with its releases.
 
     Attributes:
@@ -25,18 +25,18 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class StatusChange:
     """A standing, and whether it is worth an event: a release was applied, or refused for a reason not told yet."""
 
-    standing: Standing
+    standing: ReleaseStatus
     applied: bool = False
     refused: bool = False
 
 
-def standing_of(current: Current | None) -> Standing:
+def status_of(current: ActiveRelease | None) -> ReleaseStatus:
     """What the store's pointer says, before anything was offered."""
     if current is None:
-        return Standing(None, None, False, "no release yet")
+        return ReleaseStatus(None, None, False, "no release yet")
     if current.failure:
-        return Standing(current.release, current.applied_at, False, current.failure)
-    return Standing(current.release, current.applied_at, True, f"release {current.release} runs")
+        return ReleaseStatus(current.release, current.applied_at, False, current.failure)
+    return ReleaseStatus(current.release, current.applied_at, True, f"release {current.release} runs")

@@ -21,17 +21,17 @@ from typing import Protocol
 
 import msgspec
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ReleaseError
-from edge.core.files import replace_file
-from edge.updates.release_format import GALLERY, POLICY, TARGET, Release, sha256_of
+from edge.core.files import atomic_write
+from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 
 _ZEROS = b"\0" * 65536
 _NOTE = ".sha256"  # suffix of a note beside a file that differs from the release's list; empty: it was removed
 MAX_UNPROVEN_STARTS = 3  # new models that never ran for long enough in so many starts are rolled back
 
 
-class Current(msgspec.Struct, frozen=True):
+class ActiveRelease(msgspec.Struct, frozen=True):
     """Which release runs.
 
     Attributes:
@@ -59,24 +59,24 @@ class Current(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
-class Cloak(Protocol):
+class GalleryCodec(Protocol):
     """How galleries lie on the disk; either may raise ThresholdError."""
 
-    def hide(self, content: bytes, where: Path) -> bytes: ...
+    def encode(self, content: bytes, where: Path) -> bytes: ...
 
-    def show(self, content: bytes, where: Path) -> bytes: ...
+    def decode(self, content: bytes, where: Path) -> bytes: ...
 
 
-class Bare:
+class PlainCodec:
     """They lie there as they are."""
 
-    def hide(self, content: bytes, _where: Path) -> bytes:
+    def encode(self, content: bytes, _where: Path) -> bytes:
         return content
 
-    show = hide
+    decode = encode
 
 
-class Store:
+class ReleaseStore:
     """The folder `<state>/release`.
 
     Args:
@@ -87,8 +87,8 @@ class Store:
         OSError: it cannot be made or written.
     """
 
-    def __init__(self, state: Path, cloak: Cloak | None = None) -> None:
-        self._cloak = cloak or Bare()
+    def __init__(self, state: Path, cloak: GalleryCodec | None = None) -> None:
+        self._cloak = cloak or PlainCodec()
         self.folder = state / "release"
         self.metadata = self.folder / "metadata"
         self._releases = self.folder / "releases"
@@ -111,23 +111,23 @@ class Store:
         self._make(self.metadata)
         known = self.folder / "root.json"
         if not known.exists() or known.read_bytes() != root:
-            purge(self.metadata)
-            replace_file(known, root, private=True)
+            secure_delete(self.metadata)
+            atomic_write(known, root, private=True)
 
-    def current(self) -> Current | None:
+    def current(self) -> ActiveRelease | None:
         """Which release runs, or None before the first."""
         try:
-            return msgspec.json.decode((self.folder / "current.json").read_bytes(), type=Current)
-        except (OSError, *UNREADABLE):
+            return msgspec.json.decode((self.folder / "current.json").read_bytes(), type=ActiveRelease)
+        except (OSError, *DECODE_ERRORS):
             return None
 
-    def path(self, folder: str) -> Path:
+    def release_dir(self, folder: str) -> Path:
         """Where a release lies."""
         return self._releases / folder
 
-    def point(self, current: Current) -> None:
+    def activate(self, current: ActiveRelease) -> None:
         """Say durably which release runs."""
-        replace_file(self.folder / "current.json", msgspec.json.encode(current), private=True)
+        atomic_write(self.folder / "current.json", msgspec.json.encode(current), private=True)
 
     def write(self, number: int, content: bytes, files: Mapping[str, bytes]) -> str:
         """Put a release on the disk, whole and durable, without running it; returns its folder's name.
@@ -138,14 +138,14 @@ class Store:
             files: its files by name.
         """
         name = f"{number}-{sha256_of(content)[:12]}"
-        path, draft = self.path(name), self._releases / f".draft-{name}"
-        purge(path)
-        purge(draft)
+        path, draft = self.release_dir(name), self._releases / f".draft-{name}"
+        secure_delete(path)
+        secure_delete(draft)
         self._make(draft)
         for file, data in files.items():
             (draft / file).parent.mkdir(exist_ok=True)
             self._put(draft / file, data)
-        replace_file(draft / TARGET, content, private=True)
+        atomic_write(draft / RELEASE_FILE, content, private=True)
         os.rename(draft, path)
         _sync(self._releases)
         return name
@@ -157,9 +157,9 @@ class Store:
             ReleaseError: it is damaged.
         """
         try:
-            return msgspec.json.decode((self.path(folder) / TARGET).read_bytes(), type=Release)
-        except (OSError, *UNREADABLE) as error:
-            raise ReleaseError(f"{self.path(folder)}: damaged ({error})") from error
+            return msgspec.json.decode((self.release_dir(folder) / RELEASE_FILE).read_bytes(), type=Release)
+        except (OSError, *DECODE_ERRORS) as error:
+            raise ReleaseError(f"{self.release_dir(folder)}: damaged ({error})") from error
 
     def made_at(self, folder: str) -> datetime:
         """When a stored release was made, as its signers said; the beginning of time if it cannot be read."""
@@ -168,7 +168,7 @@ class Store:
         except (ReleaseError, ValueError):
             return datetime.fromtimestamp(0, UTC)
 
-    def amend(self, folder: str, name: str, content: bytes | None) -> None:
+    def replace_with_filtered(self, folder: str, name: str, content: bytes | None) -> None:
         """Replace a file of a release that is kept for a rollback, or remove it; the old content is overwritten.
 
         Args:
@@ -176,10 +176,10 @@ class Store:
             name: GALLERY or POLICY; the release need not have listed it.
             content: new content; None: remove the file.
         """
-        path = self.path(folder) / name
+        path = self.release_dir(folder) / name
         note = b"" if content is None else sha256_of(content).encode()
-        replace_file(self._note(folder, name), note, private=True)
-        purge(path)
+        atomic_write(self._note(folder, name), note, private=True)
+        secure_delete(path)
         if content is not None:
             self._put(path, content)
 
@@ -190,9 +190,9 @@ class Store:
             OSError: it cannot be read.
             ThresholdError: it is a gallery under a cloak that does not lift.
         """
-        path = self.path(folder) / name
+        path = self.release_dir(folder) / name
         content = path.read_bytes()
-        return self._cloak.show(content, path) if name == GALLERY else content
+        return self._cloak.decode(content, path) if name == GALLERY else content
 
     def policy(self, folder: str) -> bytes | None:
         """The access rules of a release; None: it has none, and those of door.toml hold.
@@ -210,7 +210,7 @@ class Store:
         yield from sorted(self._releases.glob(f"*/{GALLERY}"))
 
     def _put(self, path: Path, content: bytes) -> None:
-        replace_file(path, self._cloak.hide(content, path) if path.name == GALLERY else content, private=True)
+        atomic_write(path, self._cloak.encode(content, path) if path.name == GALLERY else content, private=True)
 
     def check(self, folder: str) -> None:
         """Compare the files of a release with its list, or with what `amend` has noted.
@@ -223,28 +223,28 @@ class Store:
             self._check_file(folder, name, listed.get(name, ""))
 
     def _note(self, folder: str, name: str) -> Path:
-        return (self.path(folder) / name).with_suffix(_NOTE)
+        return (self.release_dir(folder) / name).with_suffix(_NOTE)
 
     def _check_file(self, folder: str, name: str, expected: str) -> None:
         try:
             if name in (GALLERY, POLICY) and self._note(folder, name).exists():
                 expected = self._note(folder, name).read_text()
             if expected and sha256_of(self.read(folder, name)) != expected:
-                raise ReleaseError(f"{self.path(folder)}: {name} is damaged")
+                raise ReleaseError(f"{self.release_dir(folder)}: {name} is damaged")
         except OSError as error:
-            raise ReleaseError(f"{self.path(folder)}: {name} cannot be read ({error.strerror})") from error
+            raise ReleaseError(f"{self.release_dir(folder)}: {name} cannot be read ({error.strerror})") from error
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Purge everything that `current.json` does not name."""
         self._make(self._releases)
         current = self.current()
         named = {current.folder, current.previous} if current else set()
         for path in self._releases.iterdir():
             if path.name not in named:
-                purge(path)
+                secure_delete(path)
         for folder in (self.folder, self.metadata, *(self._releases / name for name in named if name)):
             for left in folder.glob(".*"):
-                purge(left)
+                secure_delete(left)
 
     def _make(self, folder: Path) -> None:
         """A folder for us alone, and those above it."""
@@ -252,11 +252,11 @@ class Store:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def purge(path: Path) -> None:
+def secure_delete(path: Path) -> None:
     """Overwrite a file, or all files of a folder, and remove it. What is not there is gone already."""
     if path.is_dir() and not path.is_symlink():
         for child in list(path.iterdir()):
-            purge(child)
+            secure_delete(child)
         path.rmdir()
         _sync(path.parent)
         return
@@ -267,10 +267,10 @@ def purge(path: Path) -> None:
         _sync(path.parent)
 
 
-def purge_all(paths: Iterable[Path]) -> None:
+def secure_delete_all(paths: Iterable[Path]) -> None:
     """Purge each."""
     for path in paths:
-        purge(path)
+        secure_delete(path)
 
 
 def _overwrite(path: Path) -> None:

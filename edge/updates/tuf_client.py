@@ -32,8 +32,8 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edge.core.errors import ReleaseError, ThresholdError
-from edge.core.files import replace_file
-from edge.updates.release_format import FILE_BYTES, TARGET
+from edge.core.files import atomic_write
+from edge.updates.release_format import FILE_BYTES, RELEASE_FILE
 
 Fetch = Callable[[str], bytes | None]  # a file of the repository by name, None where there is none
 
@@ -71,12 +71,12 @@ def read_root(content: bytes) -> TrustedRoot:
             raise ReleaseError(f"this is {root.signed.type} metadata, not root metadata; give REPO/root.json")
         root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
     except RepositoryError as error:
-        raise ReleaseError(f"no root metadata ({_why(error)}); give REPO/root.json of the desktop") from error
+        raise ReleaseError(f"no root metadata ({_describe(error)}); give REPO/root.json of the desktop") from error
     role = root.signed.roles[Root.type]
     return TrustedRoot(root.signed.version, root.signed.expires, role.threshold, len(role.keyids))
 
 
-def expiries(folder: Path, root: bytes) -> dict[str, datetime]:
+def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
     """When the newest root that is known, and the other metadata verified so far, end: role to moment.
 
     Args:
@@ -95,7 +95,7 @@ def expiries(folder: Path, root: bytes) -> dict[str, datetime]:
             try:
                 found[role] = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
             except RepositoryError as error:
-                raise ReleaseError(f"{path}: damaged ({_why(error)}); run  edge trust  again") from error
+                raise ReleaseError(f"{path}: damaged ({_describe(error)}); run  edge trust  again") from error
     return found
 
 
@@ -122,7 +122,7 @@ def next_root_name(folder: Path, root: bytes) -> str:
     return f"{max([read_root(root).version, *known]) + 1}.root.json"
 
 
-def verify(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
+def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
     """Bring the verified metadata in `folder` up to date, and fetch the release list that it vouches for.
 
     Args:
@@ -154,11 +154,11 @@ def verify(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
         except (RepositoryError, DownloadError) as error:
             if fetcher.failure is not None:
                 raise fetcher.failure from error
-            raise ReleaseError(f"{fetcher.last or _TRUSTED_ROOT}: {_why(error)}") from error
+            raise ReleaseError(f"{fetcher.last or _TRUSTED_ROOT}: {_describe(error)}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # hostile JSON
             raise ReleaseError(f"{fetcher.last}: damaged ({type(error).__name__})") from error
         finally:
-            _keep(scratch, folder)
+            _persist_verified(scratch, folder)
 
 
 def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> bytes:
@@ -168,13 +168,13 @@ def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> byt
     )  # fmt: skip
     updater._trusted_set.reference_time = now  # ngclient has no argument for it
     updater.refresh()
-    info = updater.get_targetinfo(TARGET)
+    info = updater.get_targetinfo(RELEASE_FILE)
     if info is None:
-        raise ReleaseError(f"the signed metadata names no {TARGET}; is this a repository made by tools/sync.py?")
+        raise ReleaseError(f"the signed metadata names no {RELEASE_FILE}; is this a repository made by tools/sync.py?")
     return Path(updater.download_target(info)).read_bytes()
 
 
-def _keep(scratch: Path, folder: Path) -> None:
+def _persist_verified(scratch: Path, folder: Path) -> None:
     """Make what was verified durable: roots first, for what follows is signed by their keys."""
     history = folder / "root_history"
     history.mkdir(exist_ok=True)
@@ -182,7 +182,7 @@ def _keep(scratch: Path, folder: Path) -> None:
     for name in [*names, "timestamp.json", "snapshot.json", "targets.json"]:
         verified, kept = scratch / name, folder / name
         if verified.is_file() and (not kept.is_file() or kept.read_bytes() != verified.read_bytes()):
-            replace_file(kept, verified.read_bytes())
+            atomic_write(kept, verified.read_bytes())
 
 
 class _Fetcher(FetcherInterface):
@@ -211,12 +211,12 @@ class _Fetcher(FetcherInterface):
         self.last = name
         if len(content) > FILE_BYTES:
             raise ReleaseError(f"{name}: larger than the {FILE_BYTES} bytes that a file of a repository may have")
-        if not name.endswith(TARGET):
+        if not name.endswith(RELEASE_FILE):
             _check_canonical(name, content)
         return content
 
 
-class _Outer(msgspec.Struct):
+class _Envelope(msgspec.Struct):
     signatures: list[dict[str, str]]
     signed: msgspec.Raw
 
@@ -229,7 +229,7 @@ def _check_canonical(name: str, content: bytes) -> None:
     """
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(content)
-        outer = msgspec.json.decode(content, type=_Outer)
+        outer = msgspec.json.decode(content, type=_Envelope)
     except (RepositoryError, msgspec.MsgspecError) as error:
         raise ReleaseError(f"{name}: damaged, no metadata") from error
     signatures = [each.get("sig", "") for each in outer.signatures]
@@ -237,17 +237,17 @@ def _check_canonical(name: str, content: bytes) -> None:
         raise ReleaseError(f"{name}: damaged, not in canonical form")
 
 
-def _why(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """The reason in an operator's words."""
     if isinstance(error, DownloadHTTPError):
         return "not there"
-    for kind, reason in _REASONS:
+    for kind, reason in _ERROR_TEXT:
         if isinstance(error, kind):
             return f"{reason} ({error})" if str(error) else reason
     return str(error) or type(error).__name__
 
 
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
+_ERROR_TEXT: tuple[tuple[type[Exception], str], ...] = (
     (DeserializationError, "damaged, no metadata"),
     (UnsignedMetadataError, "not signed by the keys that this door trusts"),
     (LengthOrHashMismatchError, "damaged, or of another release"),

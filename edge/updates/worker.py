@@ -22,13 +22,13 @@ from typing import Generic, TypeVar
 import msgspec
 
 from edge.core.errors import ReleaseError, ThresholdError
-from edge.core.timestamps import instant_of
-from edge.updates.boot import PROVEN_S
+from edge.core.timestamps import format_datetime
+from edge.updates.boot import PROVEN_AFTER_S
 from edge.updates.cleanup import keep_for_rollback, on_trial
-from edge.updates.fetch import Offer, Updater
-from edge.updates.sources import Changed, Source
-from edge.updates.status import News, Standing, standing_of
-from edge.updates.store import Current, Store, purge, purge_all
+from edge.updates.fetch import StagedRelease, Updater
+from edge.updates.sources import RepositoryChanged, Source
+from edge.updates.status import ReleaseStatus, StatusChange, status_of
+from edge.updates.store import ActiveRelease, ReleaseStore, secure_delete, secure_delete_all
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ CLOSE_S = 5.0  # how long `close` waits for a source that cannot be interrupted,
 BACKOFF_S = (1.0, 30.0)  # between attempts to reach the repository
 
 
-class Keeper(Generic[K]):
+class UpdateWorker(Generic[K]):
     """Keeps one door up to date; `start` and `close`.
 
     Args:
@@ -62,15 +62,15 @@ class Keeper(Generic[K]):
     def __init__(
         self,
         *,
-        store: Store,
+        store: ReleaseStore,
         source: Source,
         updater: Updater,
-        load: Callable[[Offer], K],
-        retain: Callable[[bytes, bytes], bytes | None],
-        tell: Callable[[News], None],
+        load: Callable[[StagedRelease], K],
+        filter_previous_gallery: Callable[[bytes, bytes], bytes | None],
+        on_status: Callable[[StatusChange], None],
         now: Callable[[], datetime],
         clock_set: Callable[[], bool],
-        superseded: tuple[Path, ...] = (),
+        obsolete_files: tuple[Path, ...] = (),
         interval_s: float = 30.0,
         close_s: float = CLOSE_S,
     ) -> None:
@@ -78,11 +78,11 @@ class Keeper(Generic[K]):
         self._source = source
         self._updater = updater
         self._load = load
-        self._retain = retain
-        self._tell = tell
+        self._retain = filter_previous_gallery
+        self._tell = on_status
         self._now = now
         self._clock_set = clock_set
-        self._superseded = superseded
+        self._superseded = obsolete_files
         self._interval_s = interval_s
         self._close_s = close_s
         self._stop = threading.Event()
@@ -90,7 +90,7 @@ class Keeper(Generic[K]):
         self._ready: K | None = None
         self._thread = threading.Thread(target=self._run, name="release", daemon=True)
         current = store.current()
-        self._standing = standing_of(current)
+        self._standing = status_of(current)
         self._began_s = time.monotonic()
         self._rejected: tuple[str, str] = ("", "")  # digest and reason of what failed here
         self._refusals: set[str] = set()  # told since the last success
@@ -101,7 +101,7 @@ class Keeper(Generic[K]):
         self._reachable = True
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> ReleaseStatus:
         """How the door stands just now."""
         return self._standing
 
@@ -110,11 +110,11 @@ class Keeper(Generic[K]):
         self._thread.start()
 
     @property
-    def ready(self) -> K | None:
+    def staged(self) -> K | None:
         """What is to run as soon as possible, if anything; for the door to look at between two frames."""
         return self._ready
 
-    def taken(self) -> None:
+    def confirm_activated(self) -> None:
         """What was ready runs now."""
         self._ready = None
         self._taken.set()
@@ -130,25 +130,25 @@ class Keeper(Generic[K]):
             log.warning("stopping without the release source, which has not answered for %g s", self._close_s)
         else:
             self._source.close()
-        self._prove(at_once=True)
+        self._mark_proven(at_once=True)
 
     def _run(self) -> None:
         if self._store.current() is not None:
-            purge_all(self._superseded)
-        self._tell(News(self._standing))
+            secure_delete_all(self._superseded)
+        self._tell(StatusChange(self._standing))
         pause_s, longest_s = BACKOFF_S
         while not self._stop.is_set():
             try:
-                news = self._source.wait(self._nap_s(), self._updater.root_name())
+                news = self._source.wait(self._wait_s(), self._updater.root_name())
                 if self._stop.is_set():
                     return
                 if news or self._due():
-                    self._look()
-                self._prove()
+                    self._check_once()
+                self._mark_proven()
                 pause_s = BACKOFF_S[0]
                 self._reached()
                 self._watch_expiry()
-            except Changed:
+            except RepositoryChanged:
                 self._look_s = 0.0
             except (ThresholdError, OSError) as error:
                 self._reached(error)
@@ -174,13 +174,13 @@ class Keeper(Generic[K]):
         if expired:
             self._report(expired)
         elif self._standing.reason == before:  # the clock was wrong
-            self._become(News(standing_of(self._store.current())))
+            self._set_status(StatusChange(status_of(self._store.current())))
 
-    def _nap_s(self) -> float:
+    def _wait_s(self) -> float:
         left = [self._interval_s, self._look_s - time.monotonic()]
         current = self._store.current()
         if current is not None and not current.proven:
-            left.append(PROVEN_S + self._began_s - time.monotonic())
+            left.append(PROVEN_AFTER_S + self._began_s - time.monotonic())
         return max(min(left), 0.0)
 
     def _due(self) -> bool:
@@ -188,43 +188,43 @@ class Keeper(Generic[K]):
         self._was_set = self._was_set or became_set
         return became_set or time.monotonic() >= self._look_s
 
-    def _look(self) -> None:
+    def _check_once(self) -> None:
         """Look once at what the repository offers, and apply it."""
         self._look_s = time.monotonic() + RECHECK_S
         try:
-            offer = self._updater.check(self._now())
+            offer = self._updater.fetch_new_release(self._now())
             if offer is None:
-                self._settled()
+                self._report_up_to_date()
             elif offer.digest == self._rejected[0]:
-                purge(offer.path)
+                secure_delete(offer.path)
                 raise ReleaseError(self._rejected[1])
             else:
                 self._apply(offer)
         except ConnectionError:  # of the source; says nothing about the release
             raise
         except ThresholdError as error:
-            self._refuse(str(error))
+            self._reject(str(error))
         except OSError as error:
-            self._refuse(f"the release cannot be stored ({error.strerror or error})")
+            self._reject(f"the release cannot be stored ({error.strerror or error})")
 
-    def _apply(self, offer: Offer) -> None:
+    def _apply(self, offer: StagedRelease) -> None:
         number = offer.release.release
         try:
             kit = self._load(offer)
         except ThresholdError as error:
             self._rejected = (offer.digest, f"release {number}: {error}")
-            purge(offer.path)
-            self._refuse(self._rejected[1])
+            secure_delete(offer.path)
+            self._reject(self._rejected[1])
             return
         before = self._store.current()
-        current = Current(
+        current = ActiveRelease(
             release=number,
             folder=offer.folder,
             digest=offer.digest,
-            applied_at=instant_of(self._now()),
+            applied_at=format_datetime(self._now()),
             proven=not on_trial(self._store, before, offer.release),
         )
-        self._store.point(current)
+        self._store.activate(current)
         self._began_s = time.monotonic()
         self._taken.clear()
         self._ready = kit
@@ -232,20 +232,20 @@ class Keeper(Generic[K]):
             self._taken.wait()
         if self._ready is not None:  # stopped: the next start runs it
             return
-        purge_all(self._superseded)
+        secure_delete_all(self._superseded)
         keep_for_rollback(self._store, before, current, self._retain)
         self._refusals.clear()
-        standing = Standing(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
-        self._become(News(standing, applied=True))
+        standing = ReleaseStatus(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
+        self._set_status(StatusChange(standing, applied=True))
 
-    def _settled(self) -> None:
+    def _report_up_to_date(self) -> None:
         """The repository offers what runs already."""
-        standing = standing_of(self._store.current())
+        standing = status_of(self._store.current())
         if not self._standing.ok and self._standing != standing:
             self._refusals.clear()
-            self._become(News(standing))
+            self._set_status(StatusChange(standing))
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         self._look_s = time.monotonic() + RETRY_S
         self._refused_in_row += 1
         log.debug("release refused: %s", reason)
@@ -258,23 +258,23 @@ class Keeper(Generic[K]):
         self._refusals.add(reason)
         standing = replace(self._standing, ok=False, reason=reason)
         if first or standing != self._standing:
-            self._become(News(standing, refused=first))
+            self._set_status(StatusChange(standing, refused=first))
 
-    def excuse(self) -> None:
+    def forgive_start(self) -> None:
         """This start ends for a reason that is not the release's, so it does not count against it."""
         current = self._store.current()
         if current is not None and not current.proven:
-            self._store.point(msgspec.structs.replace(current, starts=max(current.starts - 1, 0)))
+            self._store.activate(msgspec.structs.replace(current, starts=max(current.starts - 1, 0)))
 
-    def _become(self, news: News) -> None:
+    def _set_status(self, news: StatusChange) -> None:
         self._standing = news.standing
         if news.standing.ok:
             self._refused_in_row = 0
         self._tell(news)
 
-    def _prove(self, at_once: bool = False) -> None:
+    def _mark_proven(self, at_once: bool = False) -> None:
         current = self._store.current()
         if current is None or current.proven or self._ready is not None:
             return
-        if at_once or time.monotonic() - self._began_s >= PROVEN_S:
-            self._store.point(msgspec.structs.replace(current, proven=True, starts=0))
+        if at_once or time.monotonic() - self._began_s >= PROVEN_AFTER_S:
+            self._store.activate(msgspec.structs.replace(current, proven=True, starts=0))

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Frame, Landmarks, Pixels
+from edge.core.records import BgrImage, Frame, Landmarks
 
 
 class Aligner:
     """Warps a face into the embedder's input picture."""
 
-    def __init__(self, template_px: tuple[tuple[float, float], ...], into: Pixels) -> None:
+    def __init__(self, template_px: tuple[tuple[float, float], ...], into: BgrImage) -> None:
         """
         Args:
             template_px: the five points in the embedder's input, pixels.
@@ -23,7 +23,7 @@ class Aligner:
         self._template = template_px
         self._into = into
 
-    def align(self, frame: Frame, landmarks: Landmarks, *, mirrored: bool = False) -> Pixels:
+    def align(self, frame: Frame, landmarks: Landmarks, *, mirrored: bool = False) -> BgrImage:
         """Write the aligned face, or its mirror image; returns the picture it was given, lent until the next call."""
         matrix = similarity(landmarks.five_px.tolist(), self._template)
         size = self._into.shape[1], self._into.shape[0]

@@ -11,14 +11,23 @@ from typing import Protocol
 from edge.core.config import CameraConfig
 from edge.core.errors import CameraError
 from edge.core.records import Frame
-from edge.vision.camera_file import Clip, Stills
+from edge.vision.camera_file import ImageFolderCamera, VideoFileCamera
 from edge.vision.camera_live import LiveCamera
-from edge.vision.camera_opencv import open_device, open_stream
+from edge.vision.camera_opencv import open_stream, open_v4l2
 from edge.vision.camera_pi import open_picamera
 from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.images import read_image
 
-__all__ = ["Camera", "Clip", "LiveCamera", "Stills", "is_recorded", "open_camera", "read_image", "without_password"]
+__all__ = [
+    "Camera",
+    "ImageFolderCamera",
+    "LiveCamera",
+    "VideoFileCamera",
+    "is_recorded",
+    "open_camera",
+    "read_image",
+    "redact_url",
+]
 
 _KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, or a folder of pictures"
 
@@ -73,14 +82,14 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
         case SourceKind.PICAMERA:
             return open_picamera(config)
         case SourceKind.DEVICE:
-            return open_device(config)
+            return open_v4l2(config)
         case SourceKind.STREAM:
             return open_stream(config)
     path = Path(os.path.expanduser(source.address))  # unlike Path.expanduser, raises nothing for an unknown user
     if path.is_dir():
-        return Stills(path, config.fps, realtime=realtime, rotate_deg=config.rotate_deg)
+        return ImageFolderCamera(path, config.fps, realtime=realtime, rotate_deg=config.rotate_deg)
     if path.is_file():
-        return Clip(path, realtime=realtime, rotate_deg=config.rotate_deg)
+        return VideoFileCamera(path, realtime=realtime, rotate_deg=config.rotate_deg)
     raise CameraError(f"{source}: no such file or camera; a source is {_KINDS}")
 
 
@@ -89,6 +98,6 @@ def is_recorded(source: str) -> bool:
     return source_of(source).kind is SourceKind.RECORDING
 
 
-def without_password(source: str) -> str:
+def redact_url(source: str) -> str:
     """The label of a source, which may be logged, published and shown."""
     return source_of(source).label

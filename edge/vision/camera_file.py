@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from edge.core.errors import CameraError, ImageError
-from edge.core.records import Frame, Pixels
+from edge.core.records import BgrImage, Frame
 from edge.vision.images import read_image
-from edge.vision.opencv import quieten, rotate
+from edge.vision.opencv import rotate, silence_opencv
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _STILLS = frozenset({".jpg", ".jpeg", ".png"})
 _FALLBACK_FPS = 25.0
 
 
-class Pace:
+class PlaybackClock:
     """Maps clip time to frame time: the same, or for a realtime source the monotonic clock, waited for."""
 
     def __init__(self, realtime: bool) -> None:
@@ -32,11 +32,11 @@ class Pace:
         self._over = threading.Event()
 
     @property
-    def over(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the source has been closed."""
         return self._over.is_set()
 
-    def reach(self, clip_ns: int) -> int:
+    def wait_until(self, clip_ns: int) -> int:
         """Wait until `clip_ns` has come; returns the frame's `t_ns`."""
         if not self._realtime:
             return clip_ns
@@ -46,11 +46,11 @@ class Pace:
         self._over.wait(max(t_ns - time.monotonic_ns(), 0) / 1e9)
         return t_ns
 
-    def end(self) -> None:
+    def finish(self) -> None:
         self._over.set()
 
 
-class Clip:
+class VideoFileCamera:
     """A video file as a camera.
 
     Frame time is the container's time stamp of the frame, strictly rising. With `realtime` the frames come at that
@@ -65,11 +65,11 @@ class Clip:
         Raises:
             CameraError: no such file, or not one frame of it can be decoded.
         """
-        quieten()
+        silence_opencv()
         self.name = str(path)
         self.live = realtime
         self._rotate_deg = rotate_deg
-        self._pace = Pace(realtime)
+        self._pace = PlaybackClock(realtime)
         self._using = threading.Lock()  # a capture released in the middle of a read crashes the process
         _inspect(Path(path))
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
@@ -77,7 +77,7 @@ class Clip:
         if not got or first is None:
             self._capture.release()
             raise CameraError(f"{path}: no frame can be decoded: not a video, or a truncated copy of one")
-        self._first: Pixels = np.asarray(first, np.uint8)
+        self._first: BgrImage = np.asarray(first, np.uint8)
         self._first_ns = max(0, round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6))
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self._fps = fps if 0 < fps <= 1000 else _FALLBACK_FPS  # NaN too fails the comparison
@@ -85,15 +85,15 @@ class Clip:
     def __iter__(self) -> Iterator[Frame]:
         """The frames to the end of the clip; a clip can be watched once."""
         pixels, turned, seq, clip_ns = self._first, None, 0, self._first_ns
-        while not self._pace.over:
-            t_ns = self._pace.reach(clip_ns)
-            if self._pace.over:
+        while not self._pace.is_done:
+            t_ns = self._pace.wait_until(clip_ns)
+            if self._pace.is_done:
                 return
             turned = rotate(pixels, self._rotate_deg, turned)
             yield Frame(turned, seq, t_ns)
             seq += 1
             with self._using:
-                if self._pace.over:
+                if self._pace.is_done:
                     return
                 got, picture = self._capture.read(pixels)
                 if not got:
@@ -102,7 +102,7 @@ class Clip:
                 clip_ns = self._next_ns(clip_ns)
             pixels = np.asarray(picture, np.uint8)
 
-    def __enter__(self) -> Clip:
+    def __enter__(self) -> VideoFileCamera:
         return self
 
     def __exit__(
@@ -112,7 +112,7 @@ class Clip:
 
     def close(self) -> None:
         """Let go of the file; harmless when called again."""
-        self._pace.end()
+        self._pace.finish()
         with self._using:
             self._capture.release()
 
@@ -143,7 +143,7 @@ def _inspect(path: Path) -> None:
         raise CameraError(f"{path}: a text file, not a video")
 
 
-class Stills:
+class ImageFolderCamera:
     """A folder of JPEG and PNG pictures as a camera, in order of their names, `fps` a second.
 
     A picture that cannot be decoded is skipped with a warning and counts as dropped; its time passes all the same.
@@ -161,7 +161,7 @@ class Stills:
         self.dropped = 0
         self._fps = fps
         self._rotate_deg = rotate_deg
-        self._pace = Pace(realtime)
+        self._pace = PlaybackClock(realtime)
         if not Path(folder).is_dir():
             raise CameraError(f"{folder}: no such folder")
         try:
@@ -184,14 +184,14 @@ class Stills:
                 log.warning("skipped: %s", error)
                 self.dropped += 1
                 continue
-            t_ns = self._pace.reach(round(seq * 1e9 / self._fps))
-            if self._pace.over:
+            t_ns = self._pace.wait_until(round(seq * 1e9 / self._fps))
+            if self._pace.is_done:
                 return
             yield Frame(rotate(pixels, self._rotate_deg), seq, t_ns)
         if self.dropped == len(self._paths):
             raise CameraError(f"{self.name}: none of its {len(self._paths)} pictures can be decoded")
 
-    def __enter__(self) -> Stills:
+    def __enter__(self) -> ImageFolderCamera:
         return self
 
     def __exit__(
@@ -201,4 +201,4 @@ class Stills:
 
     def close(self) -> None:
         """Stop giving frames; harmless when called again."""
-        self._pace.end()
+        self._pace.finish()

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol
 
-from edge.core.errors import CameraLost
-from edge.core.records import Frame, Pixels
+from edge.core.errors import CameraLostError
+from edge.core.records import BgrImage, Frame
 
 log = logging.getLogger(__name__)
 
-_LET_GO_S = 1.0  # how long close() waits for a read that is under way, and again after interrupting it
-_OLDEST_STAMP_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
+_CLOSE_TIMEOUT_S = 1.0  # how long close() waits for a read that is under way, and again after interrupting it
+_MAX_TIMESTAMP_AGE_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
 
 
 class Device(Protocol):
     """What a live camera reads from. All calls but `interrupt` come from one thread, the last of them `close`."""
 
-    def read(self, into: Pixels | None) -> tuple[Pixels, int]:
+    def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
         """Wait for the next frame.
 
         Args:
@@ -42,7 +42,7 @@ class Device(Protocol):
     def close(self) -> None: ...
 
 
-class Mailbox:
+class LatestFrameSlot:
     """Holds the newest frame and counts those that nobody fetched.
 
     Three buffers go round: one being filled, one waiting, one lent. So the lent pixels stay untouched until the next
@@ -53,19 +53,19 @@ class Mailbox:
         self.dropped = 0
         self.closed = False
         self._changed = threading.Condition()
-        self._spare: Pixels | None = None
-        self._lent: Pixels | None = None
-        self._waiting: Pixels | None = None
+        self._spare: BgrImage | None = None
+        self._lent: BgrImage | None = None
+        self._waiting: BgrImage | None = None
         self._fresh = False
         self._seq = -1
         self._t_ns = 0
         self._failure: Exception | None = None
 
-    def spare(self) -> Pixels | None:
+    def borrow_buffer(self) -> BgrImage | None:
         """The buffer to fill next, None while there is none yet; for the one filling thread."""
         return self._spare
 
-    def put(self, pixels: Pixels, t_ns: int) -> None:
+    def store(self, pixels: BgrImage, t_ns: int) -> None:
         """Offer a filled buffer; the frame that it overtakes is dropped."""
         with self._changed:
             self.dropped += self._fresh
@@ -75,7 +75,7 @@ class Mailbox:
             self._fresh = True
             self._changed.notify_all()
 
-    def fail(self, error: Exception) -> None:
+    def set_error(self, error: Exception) -> None:
         """No more frames will come, and why."""
         with self._changed:
             self._failure = error
@@ -87,7 +87,7 @@ class Mailbox:
             self.closed = True
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> Frame | None:
+    def wait(self, timeout_s: float) -> Frame | None:
         """The newest frame, waited for; None when closed.
 
         Raises:
@@ -117,7 +117,7 @@ class LiveCamera:
         self.name = name
         self._device = device
         self._lost_after_s = lost_after_s
-        self._mailbox = Mailbox()
+        self._mailbox = LatestFrameSlot()
         self._thread = threading.Thread(target=self._read, name=f"camera {name}", daemon=True)
         self._thread.start()
 
@@ -134,9 +134,9 @@ class LiveCamera:
         """
         while True:
             try:
-                frame = self._mailbox.take(self._lost_after_s)
+                frame = self._mailbox.wait(self._lost_after_s)
             except TimeoutError as error:
-                raise CameraLost(
+                raise CameraLostError(
                     f"{self.name}: no frame for {self._lost_after_s:g} s; check cable and power"
                 ) from error
             if frame is None:
@@ -156,19 +156,19 @@ class LiveCamera:
         if self._mailbox.closed:
             return
         self._mailbox.close()
-        self._thread.join(_LET_GO_S)
+        self._thread.join(_CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             self._device.interrupt()
-            self._thread.join(_LET_GO_S)
+            self._thread.join(_CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             log.warning("%s: the driver does not return; it is left behind until this program ends", self.name)
 
     def _read(self) -> None:
         try:
             while not self._mailbox.closed:
-                self._mailbox.put(*self._device.read(self._mailbox.spare()))
+                self._mailbox.store(*self._device.read(self._mailbox.borrow_buffer()))
         except Exception as error:  # it is raised again where the frames are taken
-            self._mailbox.fail(error)
+            self._mailbox.set_error(error)
         finally:
             self._device.close()
 
@@ -180,4 +180,4 @@ def capture_time_ns(stamps_ns: tuple[int, ...]) -> int:
         stamps_ns: candidates on the monotonic clock.
     """
     now_ns = time.monotonic_ns()
-    return next((stamp for stamp in stamps_ns if 0 <= now_ns - stamp < _OLDEST_STAMP_NS), now_ns)
+    return next((stamp for stamp in stamps_ns if 0 <= now_ns - stamp < _MAX_TIMESTAMP_AGE_NS), now_ns)

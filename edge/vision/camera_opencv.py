@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 
 from edge.core.config import CameraConfig
-from edge.core.errors import CameraError, CameraLost
-from edge.core.records import Pixels
+from edge.core.errors import CameraError, CameraLostError
+from edge.core.records import BgrImage
 from edge.vision.camera_live import LiveCamera, capture_time_ns
 from edge.vision.camera_source import source_of
-from edge.vision.opencv import quieten, rotate
+from edge.vision.opencv import rotate, silence_opencv
 
 _OPEN_TIMEOUT_MS = 5000
 
 
-class CaptureDevice:
+class OpenCvDevice:
     """An opened cv2.VideoCapture; `driver_stamps` where its position is the driver's monotonic capture time."""
 
     def __init__(self, name: str, capture: cv2.VideoCapture, *, rotate_deg: int, driver_stamps: bool) -> None:
@@ -25,13 +25,13 @@ class CaptureDevice:
         self._capture = capture
         self._rotate_deg = rotate_deg
         self._driver_stamps = driver_stamps
-        self._unturned: Pixels | None = None
+        self._unturned: BgrImage | None = None
 
-    def read(self, into: Pixels | None) -> tuple[Pixels, int]:
+    def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
         """See `edge.vision.camera_live.Device`."""
         got, picture = self._capture.read(self._unturned if self._rotate_deg else into)
         if not got or picture is None:
-            raise CameraLost(f"{self._name}: stopped giving frames; is it still connected?")
+            raise CameraLostError(f"{self._name}: stopped giving frames; is it still connected?")
         stamps_ns = (round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6),) if self._driver_stamps else ()
         t_ns = capture_time_ns(stamps_ns)
         pixels = np.asarray(picture, np.uint8)
@@ -47,7 +47,7 @@ class CaptureDevice:
         self._capture.release()
 
 
-def open_device(config: CameraConfig) -> LiveCamera:
+def open_v4l2(config: CameraConfig) -> LiveCamera:
     """Open a V4L2 device such as /dev/video0.
 
     uvcvideo and most other drivers stamp each buffer on the monotonic clock, and OpenCV hands that on; a stamp that is
@@ -56,21 +56,21 @@ def open_device(config: CameraConfig) -> LiveCamera:
     Raises:
         CameraError: no such device, it is in use, or it is not a camera.
     """
-    quieten()
+    silence_opencv()
     name = source_of(config.source).label
     if not Path(config.source).exists():
-        raise CameraError(f"{name}: no such camera; {_present()}")
+        raise CameraError(f"{name}: no such camera; {_available_devices()}")
     capture = cv2.VideoCapture(config.source, cv2.CAP_V4L2)
     if not capture.isOpened():
         capture.release()
         raise CameraError(
             f"{name}: cannot be opened: not a camera, in use by another program, or not permitted "
-            f"(is this user in group 'video'?); {_present()}"
+            f"(is this user in group 'video'?); {_available_devices()}"
         )
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, config.width_px)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config.height_px)
     capture.set(cv2.CAP_PROP_FPS, config.fps)
-    device = CaptureDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=True)
+    device = OpenCvDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=True)
     return LiveCamera(name, device, config.lost_after_s)
 
 
@@ -82,7 +82,7 @@ def open_stream(config: CameraConfig) -> LiveCamera:
     Raises:
         CameraError: it cannot be reached, refuses us, or is not a video stream.
     """
-    quieten()
+    silence_opencv()
     name = source_of(config.source).label
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.lost_after_s * 1000)]
@@ -92,10 +92,10 @@ def open_stream(config: CameraConfig) -> LiveCamera:
         raise CameraError(
             f"{name}: no video stream there; check address, user and password, and that it plays elsewhere"
         )
-    device = CaptureDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=False)
+    device = OpenCvDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=False)
     return LiveCamera(name, device, config.lost_after_s)
 
 
-def _present() -> str:
+def _available_devices() -> str:
     devices = sorted(str(path) for path in Path("/dev").glob("video*"))
     return f"there are {', '.join(devices)}" if devices else "there is no /dev/video* on this machine"

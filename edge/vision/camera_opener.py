@@ -10,7 +10,7 @@ from edge.core.config import CameraConfig
 from edge.vision.camera import Camera, open_camera
 
 
-class Opening:
+class CameraOpener:
     """Opens a camera in a thread of its own. Leaving the context closes one that nobody has taken.
 
     Args:
@@ -26,7 +26,7 @@ class Opening:
         self._thread = threading.Thread(target=self._open, name="camera-opening", daemon=True)
         self._thread.start()
 
-    def take(self) -> Camera:
+    def result(self) -> Camera:
         """Wait for the camera; it is the caller's to close from now on. To be called once.
 
         Raises:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge.core.config import CameraConfig
-from edge.core.errors import CameraError, CameraLost
-from edge.core.records import Pixels
+from edge.core.errors import CameraError, CameraLostError
+from edge.core.records import BgrImage
 from edge.vision.camera_live import LiveCamera, capture_time_ns
 from edge.vision.camera_source import source_of
 from edge.vision.opencv import rotate
@@ -29,7 +29,7 @@ class PiDevice:
         self._mapped_array = mapped_array
         self._rotate_deg = rotate_deg
 
-    def read(self, into: Pixels | None) -> tuple[Pixels, int]:
+    def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
         """See `edge.vision.camera_live.Device`."""
         try:
             request = self._camera.capture_request()
@@ -40,7 +40,7 @@ class PiDevice:
             finally:
                 request.release()
         except (RuntimeError, OSError, CancelledError) as error:
-            raise CameraLost(
+            raise CameraLostError(
                 f"{self._name}: stopped giving frames ({error or 'cancelled'}); check its cable"
             ) from error
         return pixels, capture_time_ns(_on_monotonic_clock(stamp_ns))
@@ -55,7 +55,7 @@ class PiDevice:
         self._camera.stop()
         self._camera.close()
 
-    def _copy(self, picture: Pixels, into: Pixels | None) -> Pixels:
+    def _copy(self, picture: BgrImage, into: BgrImage | None) -> BgrImage:
         if self._rotate_deg:
             return rotate(picture, self._rotate_deg, into)
         if into is None or into.shape != picture.shape:
@@ -72,7 +72,7 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
     Raises:
         CameraError: picamera2 is not installed, there is no such camera, or it is in use.
     """
-    picamera2, libcamera = _libraries()
+    picamera2, libcamera = _import_picamera2()
     name = source_of(config.source).label
     number = config.source.partition(":")[2]
     if number and not number.isdecimal():
@@ -80,7 +80,7 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
     try:
         camera = picamera2.Picamera2(int(number or 0))
     except (RuntimeError, IndexError) as error:
-        raise CameraError(f"{name}: cannot be opened; {_present(picamera2)}; it may also be in use") from error
+        raise CameraError(f"{name}: cannot be opened; {_available(picamera2)}; it may also be in use") from error
     half_turn = config.rotate_deg == 180
     period_us = round(1e6 / config.fps)
     try:
@@ -101,14 +101,14 @@ def open_picamera(config: CameraConfig) -> LiveCamera:
     return LiveCamera(name, device, config.lost_after_s)
 
 
-def _libraries() -> tuple[Any, Any]:
+def _import_picamera2() -> tuple[Any, Any]:
     try:
         return importlib.import_module("picamera2"), importlib.import_module("libcamera")
     except ImportError as error:
         raise CameraError(f"picamera2 cannot be imported ({error}); on a Raspberry Pi: {_INSTALL}") from error
 
 
-def _present(picamera2: Any) -> str:
+def _available(picamera2: Any) -> str:
     models = [str(info.get("Model", "?")) for info in picamera2.Picamera2.global_camera_info()]
     return f"cameras found: {', '.join(models)}" if models else "no camera found, check its ribbon cable"
 

@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 
 from edge.core.config import DetectorConfig
-from edge.core.records import Box, Face, Floats, Frame, Pixels
+from edge.core.records import BgrImage, Box, Face, FloatArray, Frame
 from edge.vision.manifest import AnchorLayer
 from edge.vision.network import Network
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area
-_Answer = Sequence[float]  # x and y of centre and size of the box, then of six keypoints
+_RawBox = Sequence[float]  # x and y of centre and size of the box, then of six keypoints
 _LARGEST = 5  # times: a picture larger than the input by more is halved first
-_GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
+_PADDING_GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
 
 
 class Detector:
@@ -38,7 +38,7 @@ class Detector:
             (f"scores_{k}", f"boxes_{k}", _anchor_centres(layer, model.contract.size_px))
             for k, layer in enumerate(model.contract.anchors)
         ]
-        self._canvas: _Canvas | None = None
+        self._canvas: _Letterbox | None = None
 
     def detect(self, frame: Frame) -> list[Face]:
         """Faces anywhere in a frame, largest first, at most `max_faces`."""
@@ -48,24 +48,24 @@ class Detector:
         """Faces near one that was there a moment ago, as `detect`, at a scale at which it cannot be missed."""
         return self._faces(self._draw_around(frame.pixels, face))
 
-    def _faces(self, place: _Place) -> list[Face]:
+    def _faces(self, place: _LetterboxTransform) -> list[Face]:
         """Run the model on what was drawn at `place`."""
         self._model()
         answers, scores = self._answers()
-        blended = _blend(answers, scores, self._config.max_overlap)
+        blended = _blend_overlapping(answers, scores, self._config.max_overlap)
         faces = [place.to_frame(answer, score) for answer, score in blended]
         faces.sort(key=lambda face: -face.box.area)
         return faces[: self._config.max_faces]
 
-    def _draw(self, pixels: Pixels) -> _Place:
+    def _draw(self, pixels: BgrImage) -> _LetterboxTransform:
         """Shrink the whole picture into the middle of the input."""
         if self._canvas is None or self._canvas.shape != pixels.shape:
-            self._model.pixels.fill(_GREY)
-            self._canvas = _Canvas(pixels.shape, self._model.pixels)
+            self._model.pixels.fill(_PADDING_GREY)
+            self._canvas = _Letterbox(pixels.shape, self._model.pixels)
         self._canvas.fill(pixels)
         return self._canvas.place
 
-    def _draw_around(self, pixels: Pixels, face: Face) -> _Place:
+    def _draw_around(self, pixels: BgrImage, face: Face) -> _LetterboxTransform:
         """Fill the input with a square around a face, moved inwards at the picture's edge."""
         height, width = pixels.shape[:2]
         side = max(1, min(round(_SURROUNDINGS * max(face.box.width, face.box.height)), height, width))
@@ -75,14 +75,14 @@ class Detector:
         _resize(pixels[top : top + side, left : left + side], self._model.pixels, cv2.INTER_LINEAR)
         self._canvas = None  # its grey border is gone
         scale = self._model.pixels.shape[0] / side
-        return _Place(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
+        return _LetterboxTransform(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
 
-    def _answers(self) -> tuple[list[_Answer], list[float]]:
+    def _answers(self) -> tuple[list[_RawBox], list[float]]:
         """Answers of the anchors above the score, in input pixels, and their scores."""
-        answers: list[_Answer] = []
+        answers: list[_RawBox] = []
         scores: list[float] = []
         for score, box, centres in self._anchors:
-            rows = self._model.stored_at_least(score, self._min_logit)
+            rows = self._model.quantized_floor(score, self._min_logit)
             if rows.size:
                 answers += (self._model.read(box, rows) + centres[rows]).tolist()
                 scores += map(_sigmoid, self._model.read(score, rows).ravel().tolist())
@@ -90,14 +90,14 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LetterboxTransform:
     """Where the frame lies in the input: input = frame * scale + (left, top), between pixel centres."""
 
     scale: float
     left: float
     top: float
 
-    def to_frame(self, answer: _Answer, score: float) -> Face:
+    def to_frame(self, answer: _RawBox, score: float) -> Face:
         """An answer in input pixels as a face in frame pixels."""
         scale, left, top = self.scale, self.left, self.top
         centre, size, *points = zip(answer[::2], answer[1::2], strict=True)
@@ -107,7 +107,7 @@ class _Place:
         return Face(Box(x - width, y - height, x + width, y + height), keypoints, score)
 
 
-class _Canvas:
+class _Letterbox:
     """Where frames of one shape go in the square input, and the buffers on the way there.
 
     A picture is halved by exact 2x2 means while it is more than five times too large, then resized bilinearly, in a
@@ -119,7 +119,7 @@ class _Canvas:
         place: where they lie in the input.
     """
 
-    def __init__(self, shape: tuple[int, ...], target: Pixels) -> None:
+    def __init__(self, shape: tuple[int, ...], target: BgrImage) -> None:
         height, width = shape[:2]
         side = target.shape[0]
         self.shape = shape
@@ -127,14 +127,14 @@ class _Canvas:
         inside = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (side - inside[0]) // 2, (side - inside[1]) // 2
         # The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
-        self.place = _Place(scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5)
+        self.place = _LetterboxTransform(scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5)
         self._inside = target[top : top + inside[1], left : left + inside[0]]
-        self._halves: list[Pixels] = []
+        self._halves: list[BgrImage] = []
         while min(width // 2, height // 2) > 0 and max(height, width) > _LARGEST * side:
             height, width = height // 2, width // 2
             self._halves.append(np.empty((height, width, 3), np.uint8))
 
-    def fill(self, pixels: Pixels) -> None:
+    def fill(self, pixels: BgrImage) -> None:
         """Draw a frame."""
         for half in self._halves:
             height, width = half.shape[:2]
@@ -143,12 +143,12 @@ class _Canvas:
         _resize(pixels, self._inside, cv2.INTER_LINEAR)
 
 
-def _resize(source: Pixels, target: Pixels, interpolation: int) -> None:
+def _resize(source: BgrImage, target: BgrImage, interpolation: int) -> None:
     written = cv2.resize(source, target.shape[1::-1], dst=target, interpolation=interpolation)
     assert np.shares_memory(written, target), "cv2.resize ignored dst"
 
 
-def main_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
+def most_prominent_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
     """The subject of a portrait: large and central. Area minus twice the squared distance from the picture's centre."""
 
     def weight(face: Face) -> float:
@@ -158,7 +158,7 @@ def main_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
     return max(faces, key=weight, default=None)
 
 
-def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
+def _anchor_centres(layer: AnchorLayer, size_px: int) -> FloatArray:
     """What answers are relative to, for one SSD grid, row by row: (cells * cells * per_cell, 16) float32, input pixels.
 
     The anchor's centre for the box's centre and for every keypoint; 0 for the box's size.
@@ -171,19 +171,19 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> Floats:
     return centres
 
 
-def _blend(answers: list[_Answer], scores: list[float], max_overlap: float) -> list[tuple[_Answer, float]]:
+def _blend_overlapping(answers: list[_RawBox], scores: list[float], max_overlap: float) -> list[tuple[_RawBox, float]]:
     """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score.
 
     A face brings a dozen answers: too few for numpy, whose code a model has driven out of the cache each time.
     """
-    merged: list[tuple[_Answer, float]] = []
+    merged: list[tuple[_RawBox, float]] = []
     boxes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2, w * h) for x, y, w, h, *_ in answers]
     left = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
     while left:
         best, *others = left
         same, left = [best], []
         for other in others:
-            (same if _share(boxes[best], boxes[other]) > max_overlap else left).append(other)
+            (same if _iou(boxes[best], boxes[other]) > max_overlap else left).append(other)
         weights = [scores[row] for row in same]
         total = sum(weights)
         columns = zip(*(answers[row] for row in same), strict=True)
@@ -191,7 +191,7 @@ def _blend(answers: list[_Answer], scores: list[float], max_overlap: float) -> l
     return merged
 
 
-def _share(one: _Corners, other: _Corners) -> float:
+def _iou(one: _Corners, other: _Corners) -> float:
     """As `Box.iou`, in half of its time and without its objects."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from edge.core.records import Floats, Pixels
-from edge.vision.tflite import Model
+from edge.core.records import BgrImage, FloatArray
+from edge.vision.tflite import TfliteModel
 
 
 class Embedder:
@@ -20,20 +20,20 @@ class Embedder:
         impostors: conservative table for thresholds, falling in fmr.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TfliteModel) -> None:
         self._model = model
         self._typical_length = model.contract.typical_length
         self.strength = 0.0
         self.dimension = model.contract.outputs["embedding"].shape[-1]
-        self.sha256 = model.contract.vectors_sha256
+        self.sha256 = model.contract.embedding_space_sha256
         self.impostors = model.contract.impostors
 
     @property
-    def pixels(self) -> Pixels:
+    def pixels(self) -> BgrImage:
         """(H, W, 3) uint8 BGR: the input picture."""
         return self._model.pixels
 
-    def embed(self) -> Floats:
+    def embed(self) -> FloatArray:
         """The (dimension,) float32 unit vector of the face in `pixels`."""
         self._model()
         vector = self._model.read("embedding")

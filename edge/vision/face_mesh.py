@@ -12,7 +12,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from edge.core.records import Box, Face, Floats, Frame, Landmarks, Pixels
+from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks
 from edge.vision.network import Network
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
@@ -25,7 +25,7 @@ _EYE_CORNERS = (33, 263)
 _FOREHEAD, _CHIN = 10, 152
 
 
-class Mesh:
+class FaceMesh:
     """Places 468 points on a detected face; not thread-safe."""
 
     def __init__(self, model: Network) -> None:
@@ -44,7 +44,7 @@ class Mesh:
         presence = 1 / (1 + math.exp(-self._model.read("presence").item()))
         return Landmarks(points, five_points(points), presence)
 
-    def _draw(self, pixels: Pixels, face: Face) -> tuple[Floats | float, Floats]:
+    def _draw(self, pixels: BgrImage, face: Face) -> tuple[FloatArray | float, FloatArray]:
         """Draw the square around a face into the input; the way back is frame = input @ turn + shift, see `_crop`.
 
         A turn that only scales is a number. Most faces are upright and within the picture: they are cut out and
@@ -56,7 +56,7 @@ class Mesh:
         left, top = (round(middle - side / 2) for middle in face.box.centre)
         height, width = pixels.shape[:2]
         inside = left >= 0 and top >= 0 and left + side <= width and top + side <= height
-        if inside and abs(_roll(face)) < _UPRIGHT:
+        if inside and abs(_roll_deg(face)) < _UPRIGHT:
             written = cv2.resize(pixels[top : top + side, left : left + side], (size_px, size_px), dst=into)
             assert written is into, "cv2.resize ignored dst"
             scale = side / size_px
@@ -69,7 +69,7 @@ class Mesh:
         return turn, shift
 
 
-def aimed(face: Face) -> Face:
+def eye_centred(face: Face) -> Face:
     """The same face with its box where the mesh reads turns best: across, about the eyes; and a little higher.
 
     The near detector's box is about all of a turned head, and the mesh takes what is in the middle for frontal: of 38
@@ -77,7 +77,7 @@ def aimed(face: Face) -> Face:
     and so aimed by less than 22.
     """
     right, left = face.keypoints_px[[_RIGHT_EYE, _LEFT_EYE]].tolist()
-    roll, (x, y) = _roll(face), face.box.centre
+    roll, (x, y) = _roll_deg(face), face.box.centre
     cos, sin = math.cos(roll), math.sin(roll)
     across = cos * ((right[0] + left[0]) / 2 - x) + sin * ((right[1] + left[1]) / 2 - y)
     up = _ABOVE * max(face.box.width, face.box.height)
@@ -92,35 +92,35 @@ def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
     From two axes of the mesh: the outer eye corners, and forehead to chin. The chin's own lean stays in:
     over the photos of Labeled Faces in the Wild the median pitch is -5.5 degrees.
     """
-    x, y, z = _way(landmarks.points_px, *_EYE_CORNERS)
+    x, y, z = _angle_between(landmarks.points_px, *_EYE_CORNERS)
     yaw = math.atan2(z, math.hypot(x, y))
     roll = -math.atan2(y, x)
-    x, y, z = _way(landmarks.points_px, _FOREHEAD, _CHIN)
+    x, y, z = _angle_between(landmarks.points_px, _FOREHEAD, _CHIN)
     pitch = math.atan2(-z, math.hypot(x, y))
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
 
 
-def _way(points: Floats, start: int, end: int) -> tuple[float, float, float]:
+def _angle_between(points: FloatArray, start: int, end: int) -> tuple[float, float, float]:
     """From one point to another."""
     (x, y, z), (to_x, to_y, to_z) = points[start].tolist(), points[end].tolist()
     return to_x - x, to_y - y, to_z - z
 
 
-def five_points(points: Floats) -> Floats:
+def five_points(points: FloatArray) -> FloatArray:
     """The five points of alignment, (5, 2), of the points of a mesh, (468, 2 or 3)."""
     rows = points[_FIVE, :2].tolist()
     eyes = [[sum(column) / 4 for column in zip(*rows[first : first + 4], strict=True)] for first in (0, 4)]
     return np.array([*eyes, *rows[8:]], np.float32)
 
 
-def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:
+def _crop(face: Face, size_px: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """A square around the face, turned upright.
 
     Returns:
         (2, 3) float32, from frame to input, and the way back for rows (x, y, z): (3, 3) and (3,) float32 with
         frame = input @ turn + shift.
     """
-    angle = _roll(face)
+    angle = _roll_deg(face)
     scale = _SIDE * max(face.box.width, face.box.height, 1.0) / size_px
     centre_x, centre_y = face.box.centre
     middle = (size_px - 1) / 2
@@ -133,7 +133,7 @@ def _crop(face: Face, size_px: int) -> tuple[Floats, Floats, Floats]:
     return to_input, turn, np.array(back, np.float32)
 
 
-def _roll(face: Face) -> float:
+def _roll_deg(face: Face) -> float:
     """Of the line between the detector's eyes, radians; positive where the person's left eye is lower."""
     (right_x, right_y), (left_x, left_y) = face.keypoints_px[[_RIGHT_EYE, _LEFT_EYE]].tolist()
     return math.atan2(left_y - right_y, left_x - right_x)

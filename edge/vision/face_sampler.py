@@ -5,31 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
-from edge.core.records import Face, Floats, Frame, Landmarks, Sample
+from edge.core.records import Face, FloatArray, Frame, Landmarks, Sample
 from edge.vision.aligner import Aligner
-from edge.vision.cascade_detector import Lookout
+from edge.vision.cascade_detector import CascadeDetector
 from edge.vision.detector import Detector
 from edge.vision.embedder import Embedder
-from edge.vision.face_mesh import Mesh
-from edge.vision.quality import assess, too_small, weigh
-from edge.vision.stage_timing import Meter, unmetered
-from edge.vision.tflite import Model
+from edge.vision.face_mesh import FaceMesh
+from edge.vision.quality import measure_quality, too_small, with_embedding_norm
+from edge.vision.stage_timing import StageTimer, no_timing
+from edge.vision.tflite import TfliteModel
 
 
-class FaceReader:
+class FaceSampler:
     """Turns a detected face into evidence; not thread-safe."""
 
     def __init__(
-        self, *, mesh: Mesh, aligner: Aligner, embedder: Embedder, config: QualityConfig, meter: Meter = unmetered
+        self,
+        *,
+        mesh: FaceMesh,
+        aligner: Aligner,
+        embedder: Embedder,
+        config: QualityConfig,
+        meter: StageTimer = no_timing,
     ) -> None:
         self.embedder = embedder
         self._config = config
         self._locate = meter("landmarks", mesh.locate)
         self._align = meter("align", aligner.align)
-        self._assess = meter("quality", assess)
+        self._assess = meter("quality", measure_quality)
         self._embed = meter("embed", embedder.embed)
 
-    def read(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
+    def sample(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
         """Look at one face, or at its mirror image. A refused one has no embedding and says why in its quality."""
         tiny = too_small(face.keypoints_px, self._config)
         if tiny is not None:
@@ -40,39 +46,39 @@ class FaceReader:
         if quality.refusal:
             return Sample(None, quality, landmarks)
         embedding = self._embed()
-        quality = weigh(quality, self.embedder.strength, self._config)
+        quality = with_embedding_norm(quality, self.embedder.strength, self._config)
         return Sample(None if quality.refusal else embedding, quality, landmarks)
 
-    def embed_mirrored(self, frame: Frame, landmarks: Landmarks) -> Floats:
+    def embed_mirrored(self, frame: Frame, landmarks: Landmarks) -> FloatArray:
         """The (D,) unit embedding of the mirror image of a face whose landmarks are known, whatever its quality."""
         self._align(frame, landmarks, mirrored=True)
         return self._embed()
 
 
 @dataclass(frozen=True, slots=True)
-class Vision:
+class VisionStages:
     """The stages that hold models, loaded, and which runtime executes them."""
 
-    detector: Lookout
-    reader: FaceReader
-    models: tuple[Model, ...]
+    detector: CascadeDetector
+    reader: FaceSampler
+    models: tuple[TfliteModel, ...]
 
 
 def load_vision(
-    models: ModelsConfig, detector: DetectorConfig, quality: QualityConfig, meter: Meter = unmetered
-) -> Vision:
+    models: ModelsConfig, detector: DetectorConfig, quality: QualityConfig, meter: StageTimer = no_timing
+) -> VisionStages:
     """Load detectors, mesh and embedder.
 
     Raises:
         ModelError: a model, the runtime or the delegate is missing, damaged or does not fit.
     """
-    searching = Model(f"detector-{models.detector}", models)
-    closing_in = Model("detector-near", models) if models.detector == "far" and detector.scan_every_s else None
-    meshing = Model("landmarks", models)
-    embedding = Model("embedder", models)
+    searching = TfliteModel(f"detector-{models.detector}", models)
+    closing_in = TfliteModel("detector-near", models) if models.detector == "far" and detector.scan_every_s else None
+    meshing = TfliteModel("landmarks", models)
+    embedding = TfliteModel("embedder", models)
     embedder = Embedder(embedding)
-    reader = FaceReader(
-        mesh=Mesh(meshing),
+    reader = FaceSampler(
+        mesh=FaceMesh(meshing),
         aligner=Aligner(embedding.contract.template_px, into=embedder.pixels),
         embedder=embedder,
         config=quality,
@@ -81,4 +87,4 @@ def load_vision(
     everywhere = Detector(searching, detector)
     close = Detector(closing_in, detector) if closing_in else everywhere
     loaded = (searching, *([closing_in] if closing_in else []), meshing, embedding)
-    return Vision(Lookout(everywhere, close, detector), reader, loaded)
+    return VisionStages(CascadeDetector(everywhere, close, detector), reader, loaded)

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from edge.core.errors import ImageError
-from edge.core.records import Pixels
-from edge.vision.opencv import quieten
+from edge.core.records import BgrImage
+from edge.vision.opencv import silence_opencv
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
 MOST_SNAPSHOT_PIXELS = 1024 * 1024
 MOST_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
@@ -22,7 +22,7 @@ _NO_SIZE = (0, 0)
 _JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path) -> BgrImage:
     """Read a JPEG, PNG, BMP or WebP file.
 
     Returns:
@@ -39,13 +39,13 @@ def read_image(path: Path) -> Pixels:
     return decode_image(content, path)
 
 
-def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MOST_SCANS) -> Pixels:
+def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MOST_SCANS) -> BgrImage:
     """As `read_image`, of a file's content; `path` is what it is called in errors.
 
     Raises:
         ImageError: it is empty, truncated, not such an image, or has more than `most_pixels` or `most_scans`.
     """
-    quieten()
+    silence_opencv()
     if not content:
         raise ImageError(f"{path}: an empty file (0 bytes)")
     # One more scan for each thumbnail; in a picture's own data these two bytes never follow each other.
@@ -53,25 +53,25 @@ def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most
     if scans > most_scans:
         raise ImageError(f"{path}: {scans} scans are too many; at most {most_scans}")
     try:
-        size = _inspect(content)
+        size = _image_size(content)
     except (struct.error, IndexError) as error:
         raise ImageError(f"{path}: a truncated image; copy it again") from error
     except ValueError as error:
         raise ImageError(f"{path}: damaged ({error}); copy it again") from error
     if size is None:
         raise ImageError(f"{path}: not a JPEG, PNG, BMP or WebP image")
-    _refuse_huge(path, size, most_pixels)
+    _check_size(path, size, most_pixels)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if pixels is None:
         raise ImageError(f"{path}: damaged, cannot be decoded")
-    _refuse_huge(path, (pixels.shape[1], pixels.shape[0]), most_pixels)
+    _check_size(path, (pixels.shape[1], pixels.shape[0]), most_pixels)
     return np.asarray(pixels, np.uint8)
 
 
-def decode_snapshot(content: bytes, path: Path) -> Pixels:
+def decode_snapshot(content: bytes, path: Path) -> BgrImage:
     """Decode a picture that came over the network: a JPEG whose header promises little work.
 
     Whoever may write to a broker chooses these bytes, so size and number of scans are limited before they are decoded.
@@ -87,12 +87,12 @@ def decode_snapshot(content: bytes, path: Path) -> Pixels:
     return decode_image(content, path, MOST_SNAPSHOT_PIXELS, MOST_SNAPSHOT_SCANS)
 
 
-def _refuse_huge(path: Path, size: tuple[int, int], most_pixels: int) -> None:
+def _check_size(path: Path, size: tuple[int, int], most_pixels: int) -> None:
     if size[0] * size[1] > most_pixels:
         raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {most_pixels / 1e6:g} megapixels")
 
 
-def _inspect(content: bytes) -> tuple[int, int] | None:
+def _image_size(content: bytes) -> tuple[int, int] | None:
     """Width and height as the header tells them; None for another kind of file.
 
     Raises:

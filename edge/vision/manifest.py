@@ -12,11 +12,11 @@ from typing import Annotated
 
 import msgspec
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ModelError
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the float model came from."""
 
     registry: str  # "pypi" or "npm"
@@ -46,7 +46,7 @@ class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_cell: int
 
 
-class Operating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row of the impostor table: the distance below which a share `fmr` of stranger-to-centroid pairs falls."""
 
     fmr: float
@@ -78,18 +78,18 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str
     sha256: str
     job: str
-    source: Source
+    source: ModelSource
     input: Tensor
     outputs: dict[str, Tensor]
     report: dict[str, float | str]
     anchors: tuple[AnchorLayer, ...] = ()
     template_px: tuple[tuple[float, float], ...] = ()
-    impostors: tuple[Operating, ...] = ()
+    impostors: tuple[OperatingPoint, ...] = ()
     typical_length: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     compiled_from: str = ""
 
     @property
-    def vectors_sha256(self) -> str:
+    def embedding_space_sha256(self) -> str:
         """What vectors and galleries are bound to; a compiled embedder gives the vectors of the one it is made from."""
         return self.compiled_from or self.sha256
 
@@ -124,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); reinstall the models") from error
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ModelError(f"{path}: malformed manifest ({error}); reinstall the models") from error
     if manifest.version != 1:
         raise ModelError(f"{path}: manifest version {manifest.version}, this program reads version 1")

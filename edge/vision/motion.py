@@ -9,42 +9,42 @@ import cv2
 import numpy as np
 
 from edge.core.config import MotionConfig
-from edge.core.records import Floats, Frame, Pixels
+from edge.core.records import BgrImage, FloatArray, Frame
 
 _STRIDE = 8
-_FOLLOW = 0.1  # share of each frame that flows into the background
+_BACKGROUND_RATE = 0.1  # share of each frame that flows into the background
 _GREEN = 1
 
 
-class Motion:
+class MotionDetector:
     """Says when the detector is worth its time; not thread-safe."""
 
     def __init__(self, config: MotionConfig) -> None:
         self._config = config
-        self._background: Floats | None = None
+        self._background: FloatArray | None = None
         self._moved_ns = 0
         self._looked_ns = 0
 
-    def moved(self, frame: Frame) -> bool:
+    def has_motion(self, frame: Frame) -> bool:
         """Whether to look at this frame: something moves, moved within `linger_s`, or a patrol is due."""
         if not self._config.enabled:
             return True
-        if self._stirs(np.ascontiguousarray(frame.pixels[::_STRIDE, ::_STRIDE, _GREEN])):
-            self._moved_ns = frame.t_ns
-            self._looked_ns = frame.t_ns
+        if self._pixels_changed(np.ascontiguousarray(frame.pixels[::_STRIDE, ::_STRIDE, _GREEN])):
+            self._moved_ns = frame.captured_ns
+            self._looked_ns = frame.captured_ns
             return True
-        lingering = frame.t_ns - self._moved_ns < self._config.linger_s * 1e9
-        patrol = frame.t_ns - self._looked_ns >= self._config.patrol_s * 1e9
+        lingering = frame.captured_ns - self._moved_ns < self._config.linger_s * 1e9
+        patrol = frame.captured_ns - self._looked_ns >= self._config.patrol_s * 1e9
         if lingering or patrol:
-            self._looked_ns = frame.t_ns
+            self._looked_ns = frame.captured_ns
             return True
         return False
 
-    def _stirs(self, sparse: Pixels) -> bool:
+    def _pixels_changed(self, sparse: BgrImage) -> bool:
         now = cv2.blur(sparse, (3, 3)).astype(np.float32)
         if self._background is None or self._background.shape != now.shape:
             self._background = now
             return True
         changed = np.count_nonzero(cv2.absdiff(now, self._background) > self._config.noise_levels)
-        cv2.accumulateWeighted(now, self._background, _FOLLOW)
+        cv2.accumulateWeighted(now, self._background, _BACKGROUND_RATE)
         return bool(changed > self._config.area * now.size)

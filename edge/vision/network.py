@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 from edge.vision.manifest import AnchorLayer
 
 
@@ -32,14 +32,14 @@ class Network(Protocol):
         """Its input and its grids."""
 
     @property
-    def pixels(self) -> Pixels:
+    def pixels(self) -> BgrImage:
         """(H, W, 3) uint8 BGR, the input picture; ours to write into between calls."""
 
     def __call__(self) -> None:
         """Run the model on `pixels`."""
 
-    def read(self, role: str, rows: NDArray[np.intp] | slice = ...) -> Floats:
+    def read(self, role: str, rows: NDArray[np.intp] | slice = ...) -> FloatArray:
         """A copy of one output as real values, float32, without the batch axis, only the chosen rows."""
 
-    def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
+    def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
         """Indices on the second axis where a (1, N, 1) output is at least `real`."""

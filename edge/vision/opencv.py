@@ -11,18 +11,18 @@ from functools import cache
 import cv2
 import numpy as np
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 
 _ENVIRONMENT = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # UDP loses packets, and a lost packet smears the picture
 }
 _SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_ROTATE_CODES = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 @cache
-def quieten() -> None:
+def silence_opencv() -> None:
     """Keep OpenCV and FFmpeg from writing to stderr; what the user has put into the environment stays."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -45,7 +45,7 @@ def unheard() -> Iterator[None]:
         os.close(nowhere)
 
 
-def rotate(pixels: Pixels, degrees: int, out: Pixels | None = None) -> Pixels:
+def rotate(pixels: BgrImage, degrees: int, out: BgrImage | None = None) -> BgrImage:
     """Turn a picture clockwise by 0, 90, 180 or 270 degrees.
 
     Args:
@@ -55,4 +55,4 @@ def rotate(pixels: Pixels, degrees: int, out: Pixels | None = None) -> Pixels:
     """
     if not degrees:
         return pixels
-    return np.asarray(cv2.rotate(pixels, _TURNS[degrees], dst=out), np.uint8)
+    return np.asarray(cv2.rotate(pixels, _ROTATE_CODES[degrees], dst=out), np.uint8)

@@ -14,16 +14,18 @@ import cv2
 import numpy as np
 
 from edge.core.config import QualityConfig
-from edge.core.records import Floats, Landmarks, Pixels, Quality
+from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
 from edge.vision.face_mesh import pose_deg
 
-_GENEROUS = 0.7  # the detector's eyes are less exact than the mesh's: refuse early only what is clearly too small
+_SOFT_LIMIT_FACTOR = (
+    0.7  # the detector's eyes are less exact than the mesh's: refuse early only what is clearly too small
+)
 _LEAST = 0.05  # a sample that is not refused always weighs a little
-_SPEECHLESS = 0.43  # at this strength an answer says next to nothing: below 0.5, 99 of 100 are beyond the threshold
+_NORM_FLOOR = 0.43  # at this strength an answer says next to nothing: below 0.5, 99 of 100 are beyond the threshold
 _WHITE = 244.0  # grey level above which a pixel has no detail left
 
 
-def assess(landmarks: Landmarks, crop: Pixels, config: QualityConfig) -> Quality:
+def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig) -> Quality:
     """What one aligned face shows, and whether it is worth embedding; its value is 1 unless it is refused.
 
     Args:
@@ -36,10 +38,10 @@ def assess(landmarks: Landmarks, crop: Pixels, config: QualityConfig) -> Quality
     size_px = _eye_distance(landmarks.five_px)
     seen = Quality(1.0, size_px, yaw, pitch, roll, _sharpness(grey), "", brightness, glare)
     refusal = _refusal(landmarks.presence, seen, config)
-    return replace(seen, value=0.0, refusal=refusal) if refusal else seen
+    return replace(seen, weight=0.0, refusal=refusal) if refusal else seen
 
 
-def weigh(seen: Quality, strength: float, config: QualityConfig) -> Quality:
+def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -> Quality:
     """The same once the embedder has answered: its weight, or its refusal as "unclear".
 
     The weight grows with the square of the strength beyond the one that says nothing, up to 1 at `full_strength`.
@@ -51,22 +53,26 @@ def weigh(seen: Quality, strength: float, config: QualityConfig) -> Quality:
     if not strength:
         return seen
     if strength < config.min_strength:
-        return replace(seen, value=0.0, strength=strength, refusal="unclear")
-    above = max(strength - _SPEECHLESS, 0.0) / max(config.full_strength - _SPEECHLESS, 1e-6)
-    return replace(seen, value=max(_LEAST, min(above, 1.0) ** 2), strength=strength)
+        return replace(seen, weight=0.0, embedding_norm=strength, refusal="unclear")
+    above = max(strength - _NORM_FLOOR, 0.0) / max(config.full_strength - _NORM_FLOOR, 1e-6)
+    return replace(seen, weight=max(_LEAST, min(above, 1.0) ** 2), embedding_norm=strength)
 
 
-def judge(measured: Quality, presence: float, config: QualityConfig) -> Quality:
+def apply_limits(measured: Quality, presence: float, config: QualityConfig) -> Quality:
     """What was measured under one configuration as another one would have judged it."""
-    plain = replace(measured, value=1.0, refusal="")
+    plain = replace(measured, weight=1.0, refusal="")
     refusal = _refusal(presence, plain, config)
-    return replace(plain, value=0.0, refusal=refusal) if refusal else weigh(plain, measured.strength, config)
+    return (
+        replace(plain, weight=0.0, refusal=refusal)
+        if refusal
+        else with_embedding_norm(plain, measured.embedding_norm, config)
+    )
 
 
-def too_small(keypoints_px: Floats, config: QualityConfig) -> Quality | None:
+def too_small(keypoints_px: FloatArray, config: QualityConfig) -> Quality | None:
     """A refusal from the detector's keypoints alone, so that a tiny face costs no more; None if it is large enough."""
     size_px = _eye_distance(keypoints_px)
-    if size_px >= _GENEROUS * config.min_size_px:
+    if size_px >= _SOFT_LIMIT_FACTOR * config.min_size_px:
         return None
     return Quality(0.0, size_px, 0.0, 0.0, 0.0, 0.0, "too-small")
 
@@ -85,7 +91,7 @@ def _refusal(presence: float, seen: Quality, config: QualityConfig) -> str:
     return next((reason for reason, holds in conditions if not holds), "")
 
 
-def _exposure(grey: Pixels) -> tuple[float, float]:
+def _exposure(grey: BgrImage) -> tuple[float, float]:
     """Mean grey level of the face, forehead to chin, and the share of it that is all but white."""
     height, width = grey.shape[:2]
     face = grey[height // 4 : height - height // 14, width * 3 // 14 : -width * 3 // 14]
@@ -94,7 +100,7 @@ def _exposure(grey: Pixels) -> tuple[float, float]:
     return float(mean[0, 0]), cv2.countNonZero(white) / face.size
 
 
-def _sharpness(grey: Pixels) -> float:
+def _sharpness(grey: BgrImage) -> float:
     """Variance of the Laplacian (Pech-Pacheco et al. 2000) of the inner face, grey levels squared."""
     height, width = grey.shape[:2]
     inner = grey[height // 8 : -height // 8, width // 8 : -width // 8]
@@ -102,6 +108,6 @@ def _sharpness(grey: Pixels) -> float:
     return float(deviation[0, 0] ** 2)
 
 
-def _eye_distance(points_px: Floats) -> float:
+def _eye_distance(points_px: FloatArray) -> float:
     """Of points that begin with the two eyes."""
     return math.dist(points_px[0].tolist(), points_px[1].tolist())

@@ -12,12 +12,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Meter(Protocol):
+class StageTimer(Protocol):
     """Wraps the verb of a stage; the wrapped verb must behave exactly as the bare one."""
 
     def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]: ...
 
 
-def unmetered(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
+def no_timing(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
     """The meter that measures nothing and costs nothing."""
     return verb

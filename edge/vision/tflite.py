@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.core.config import ModelsConfig
 from edge.core.errors import ModelError
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 from edge.vision import manifest
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
@@ -48,18 +48,18 @@ class _Output:
     """
 
     stored: NDArray[Any]
-    reals: Floats | None
+    reals: FloatArray | None
 
     @classmethod
     def of(cls, tensor: manifest.Tensor, stored: NDArray[Any]) -> _Output:
         if not tensor.scale:
             return cls(stored, None)
         values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
-        reals: Floats = (values - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+        reals: FloatArray = (values - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
         return cls(stored.view(np.uint8), reals)
 
 
-class Model:
+class TfliteModel:
     """One loaded model: write `pixels`, call it, read its outputs by role.
 
     Attributes:
@@ -78,9 +78,9 @@ class Model:
         self.contract, content = manifest.read_model(folder, name)
         self.runtime, module = _import_runtime(config.runtime)
         self._interpreter = _interpreter(module, content, config, f"{folder / self.contract.file}")
-        self._tensor: Pixels = self._lasting(self._checked_input()).view(np.uint8)[0]
-        self._outputs = {role: _Output.of(tensor, self._lasting(index)) for role, tensor, index in self._checked()}
-        self.pixels: Pixels = np.zeros(self.contract.input.shape[1:], np.uint8)
+        self._tensor: BgrImage = self._owned_copy(self._checked_input()).view(np.uint8)[0]
+        self._outputs = {role: _Output.of(tensor, self._owned_copy(index)) for role, tensor, index in self._checked()}
+        self.pixels: BgrImage = np.zeros(self.contract.input.shape[1:], np.uint8)
         self()
 
     def __call__(self) -> None:
@@ -92,7 +92,7 @@ class Model:
         """Run the bare network on what its tensor holds: the floor under every measurement."""
         self._interpreter.invoke()
 
-    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
+    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
         """A copy of one output as real values.
 
         Args:
@@ -106,13 +106,13 @@ class Model:
         stored = output.stored[0, rows]
         return np.array(stored, np.float32) if output.reals is None else output.reals[stored]
 
-    def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
+    def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
         """Indices on the second axis where a (1, N, 1) output is at least `real`, found without converting it."""
         output = self._outputs[role]
-        values: Floats = output.stored.ravel() if output.reals is None else output.reals[output.stored.ravel()]
+        values: FloatArray = output.stored.ravel() if output.reals is None else output.reals[output.stored.ravel()]
         return (values >= real).nonzero()[0]
 
-    def _lasting(self, index: int) -> NDArray[Any]:
+    def _owned_copy(self, index: int) -> NDArray[Any]:
         """A tensor's memory as an array for good.
 
         It stays where it is: shapes are fixed, and `allocate_tensors` is never called again. Asking the interpreter
@@ -161,7 +161,7 @@ def _import_runtime(wanted: str) -> tuple[str, Any]:
 
 def _interpreter(module: Any, content: bytes, config: ModelsConfig, where: str) -> _Interpreter:
     delegates = _delegates(module, content, config, where)
-    with native_stderr() as said:
+    with captured_stderr() as said:
         try:
             interpreter: _Interpreter = module.Interpreter(
                 model_content=content, num_threads=config.threads, experimental_delegates=delegates
@@ -191,7 +191,7 @@ def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) ->
 
 
 @contextmanager
-def native_stderr() -> Iterator[Any]:
+def captured_stderr() -> Iterator[Any]:
     """Keep what the runtime's C++ prints while loading off the user's screen; yields a function that returns it."""
     sys.stderr.flush()
     with os.fdopen(os.memfd_create("stderr"), "w+b") as kept:

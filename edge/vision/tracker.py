@@ -22,7 +22,7 @@ class Tracker:
         self._last_id = 0
 
     @property
-    def alive(self) -> bool:
+    def has_tracks(self) -> bool:
         """Whether anybody is being followed."""
         return bool(self._tracks)
 
@@ -37,14 +37,14 @@ class Tracker:
         Returns:
             the tracks seen in this frame, then those that have just ended, marked `lost`.
         """
-        pairs = self._pair(faces)
+        pairs = self._match(faces)
         seen = [
             Track(track.id, faces[j], track.first_ns, t_ns, track.hits + 1)
             for track, j in ((self._tracks[i], j) for i, j in pairs)
         ]
         continued = {i for i, _ in pairs}
         taken = {j for _, j in pairs}
-        born = [self._born(face, t_ns) for j, face in enumerate(faces) if j not in taken]
+        born = [self._start_tracks(face, t_ns) for j, face in enumerate(faces) if j not in taken]
         unseen = [track for i, track in enumerate(self._tracks) if i not in continued]
         patience_ns = self._config.lost_after_s * 1e9
         waiting = [track for track in unseen if t_ns - track.last_ns < patience_ns]
@@ -58,14 +58,14 @@ class Tracker:
         self._tracks = []
         return ended
 
-    def _born(self, face: Face, t_ns: int) -> Track:
+    def _start_tracks(self, face: Face, t_ns: int) -> Track:
         self._last_id += 1
         return Track(self._last_id, face, first_ns=t_ns, last_ns=t_ns, hits=1)
 
-    def _pair(self, faces: list[Face]) -> list[tuple[int, int]]:
+    def _match(self, faces: list[Face]) -> list[tuple[int, int]]:
         """Greedy assignment of tracks to faces, best likeness first."""
         likeness = [
-            (_likeness(track.face, face, self._config), i, j)
+            (_match_score(track.face, face, self._config), i, j)
             for i, track in enumerate(self._tracks)
             for j, face in enumerate(faces)
         ]
@@ -81,7 +81,7 @@ class Tracker:
         return pairs
 
 
-def _likeness(old: Face, new: Face, config: TrackerConfig) -> float:
+def _match_score(old: Face, new: Face, config: TrackerConfig) -> float:
     """How well `new` continues `old`: 1 + IoU if they overlap enough, below 1 if only the centres are near, else 0."""
     overlap = old.box.iou(new.box)
     if overlap >= config.min_overlap:

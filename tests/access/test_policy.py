@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.face_images import direction, track
 
-from edge.access.model import DoorRules, PersonRules, Rule, Rules, allow_list, plain_rules
+from edge.access.model import AccessRules, AllowRule, DoorRules, PersonRules, allow_list, default_rules
 from edge.access.policy import Policy
-from edge.access.policy_file import read_rules, rules_of
-from edge.access.schedule import Calendar, Schedule, Validity, Window
+from edge.access.policy_file import load_configured_rules, parse_policy
+from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity
 from edge.cli.main import main
 from edge.core.config import AccessConfig, DoorConfig, VerdictConfig
 from edge.core.errors import ConfigError
-from edge.core.records import Decision, Finding, Kind, Match, Person, Verdict
+from edge.core.records import AccessOutcome, Decision, Identification, Match, Person, Verdict
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.replay.replay import replay
 from edge.runtime.host import WallClock
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def verdict(finding: Finding, person: str | None = "staff-anna") -> Verdict:
+def verdict(finding: Identification, person: str | None = "staff-anna") -> Verdict:
     known = None if person is None else Person(person, person.title())
     return Verdict(finding, track(), Match(known, 0.5, 1.0, 2.0), direction(0), 3, 1.0, "within-threshold", 7)
 
@@ -39,9 +39,9 @@ def ns(moment: str | datetime) -> int:
     return (when - EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def decide(rules: Rules, person: str, moment: str | None = None, door: str = "front") -> Decision:
+def decide(rules: AccessRules, person: str, moment: str | None = None, door: str = "front") -> Decision:
     wall_ns = None if moment is None else ns(moment)
-    return Policy(rules, door).decide(verdict(Finding.RECOGNISED, person), 9, wall_ns)
+    return Policy(rules, door).decide(verdict(Identification.RECOGNISED, person), 9, wall_ns)
 
 
 @pytest.fixture
@@ -52,27 +52,31 @@ def written(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("allow", "kind", "rule", "reason"),
     [
-        (("*",), Kind.DOOR_OPEN, "allow *", ""),
-        (("guest-*", "staff-*"), Kind.DOOR_OPEN, "allow staff-*", ""),
-        (("staff-anna",), Kind.DOOR_OPEN, "allow staff-anna", ""),
-        (("guest-*",), Kind.DENIED, "not-in-allow", "no-rule-for-this-person"),
-        (("Staff-Anna",), Kind.DENIED, "not-in-allow", "no-rule-for-this-person"),
-        ((), Kind.DENIED, "not-in-allow", "no-rule-for-this-person"),
+        (("*",), AccessOutcome.DOOR_OPEN, "allow *", ""),
+        (("guest-*", "staff-*"), AccessOutcome.DOOR_OPEN, "allow staff-*", ""),
+        (("staff-anna",), AccessOutcome.DOOR_OPEN, "allow staff-anna", ""),
+        (("guest-*",), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
+        (("Staff-Anna",), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
+        ((), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
     ],
 )
-def test_a_list_of_names_needs_no_clock(allow: tuple[str, ...], kind: Kind, rule: str, reason: str) -> None:
+def test_a_list_of_names_needs_no_clock(allow: tuple[str, ...], kind: AccessOutcome, rule: str, reason: str) -> None:
     decision = decide(allow_list(allow), "staff-anna")
     assert (decision.kind, decision.rule, decision.reason, decision.t_ns) == (kind, rule, reason, 9)
 
 
 def test_an_unknown_never_passes_however_near_somebody_is() -> None:
     policy = Policy(allow_list(["*"]), "front")
-    for seen in (verdict(Finding.UNKNOWN), verdict(Finding.UNDECIDED), verdict(Finding.RECOGNISED, None)):
-        assert policy.decide(seen, 9, 0).kind is Kind.UNKNOWN
+    for seen in (
+        verdict(Identification.UNKNOWN),
+        verdict(Identification.UNDECIDED),
+        verdict(Identification.RECOGNISED, None),
+    ):
+        assert policy.decide(seen, 9, 0).kind is AccessOutcome.UNKNOWN
 
 
 def test_without_a_word_about_access_whoever_is_recognised_passes() -> None:
-    assert decide(rules_of(AccessConfig()), "anybody").kind is Kind.DOOR_OPEN
+    assert decide(load_configured_rules(AccessConfig()), "anybody").kind is AccessOutcome.DOOR_OPEN
 
 
 OFFICE = """
@@ -157,43 +161,43 @@ def test_the_rule_that_decides_is_told(
     written: Path, person: str, door: str, moment: str | None, rule: str, reason: str
 ) -> None:
     written.write_text(OFFICE)
-    decision = decide(read_rules(written), person, moment, door)
+    decision = decide(parse_policy(written), person, moment, door)
     assert (decision.rule, decision.reason) == (rule, reason)
-    assert decision.kind is (Kind.DENIED if reason else Kind.DOOR_OPEN)
+    assert decision.kind is (AccessOutcome.DENIED if reason else AccessOutcome.DOOR_OPEN)
 
 
 def test_a_doors_own_demands_reach_the_verdict(written: Path) -> None:
     """Its factor comes on top of that of door.toml; the other doors keep what door.toml says."""
     written.write_text(OFFICE)
     own = VerdictConfig(threshold_factor=0.8, min_samples=3)
-    rules = read_rules(written)
-    strict = Policy(rules, "lab-1").demands(own)
+    rules = parse_policy(written)
+    strict = Policy(rules, "lab-1").apply_to(own)
     assert strict.threshold_factor == pytest.approx(0.72)
     assert strict.min_samples == 5
-    assert Policy(rules, "front").demands(own) == own
+    assert Policy(rules, "front").apply_to(own) == own
 
 
 def test_the_example_that_ships_is_valid() -> None:
-    rules = read_rules(ROOT / "systemd" / "policy.toml")
-    assert decide(rules, "anna", NOON).kind is Kind.DOOR_OPEN
+    rules = parse_policy(ROOT / "systemd" / "policy.toml")
+    assert decide(rules, "anna", NOON).kind is AccessOutcome.DOOR_OPEN
     assert decide(rules, "anna", "2026-11-23T12:45+01:00").reason == "outside-schedule"
-    assert decide(rules, "carla", "2026-12-25T12:00+01:00").kind is Kind.DOOR_OPEN
+    assert decide(rules, "carla", "2026-12-25T12:00+01:00").kind is AccessOutcome.DOOR_OPEN
     assert decide(rules, "bert", "2027-01-05T12:00+01:00").reason == "no-longer-valid"
     assert decide(rules, "bert", NOON, "vault").reason == NO_RULE
 
 
 def test_an_empty_policy_lets_nobody_pass(written: Path) -> None:
     written.write_text("")
-    assert decide(read_rules(written), "anna", NOON).kind is Kind.DENIED
+    assert decide(parse_policy(written), "anna", NOON).kind is AccessOutcome.DENIED
 
 
 def test_door_toml_names_the_policy_and_says_nothing_else(written: Path) -> None:
     written.write_text(OFFICE)
-    assert rules_of(AccessConfig(policy=str(written))) == read_rules(written)
+    assert load_configured_rules(AccessConfig(policy=str(written))) == parse_policy(written)
     with pytest.raises(ConfigError, match="contradict"):
-        rules_of(AccessConfig(policy=str(written), allow=("*",)))
+        load_configured_rules(AccessConfig(policy=str(written), allow=("*",)))
     with pytest.raises(ConfigError, match="has not been read"):
-        plain_rules(AccessConfig(policy=str(written)))
+        default_rules(AccessConfig(policy=str(written)))
 
 
 ZONE = "timezone = 'UTC'\n"
@@ -265,7 +269,7 @@ ZONE = "timezone = 'UTC'\n"
 def test_a_mistake_is_answered_with_its_place_and_the_remedy(written: Path, text: str, told: str) -> None:
     written.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read_rules(written)
+        parse_policy(written)
     message = str(caught.value)
     assert message.startswith(f"{written}: ")
     assert told in message
@@ -275,26 +279,26 @@ def test_a_mistake_is_answered_with_its_place_and_the_remedy(written: Path, text
 @pytest.mark.parametrize(
     ("start", "end", "at", "kind"),
     [
-        ("2026-02-01", "2026-02-01", "2026-02-01T12:00+01:00", Kind.DOOR_OPEN),
-        ("2026-02-01", "2026-02-01", "2026-02-02T00:00+01:00", Kind.DENIED),
-        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T12:00+01:00", Kind.DOOR_OPEN),
-        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T09:59+01:00", Kind.DENIED),
-        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T09:59+01:00", Kind.DOOR_OPEN),
-        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T10:00+01:00", Kind.DENIED),
+        ("2026-02-01", "2026-02-01", "2026-02-01T12:00+01:00", AccessOutcome.DOOR_OPEN),
+        ("2026-02-01", "2026-02-01", "2026-02-02T00:00+01:00", AccessOutcome.DENIED),
+        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T12:00+01:00", AccessOutcome.DOOR_OPEN),
+        ("2026-02-01T10:00:00", "2026-02-01", "2026-02-01T09:59+01:00", AccessOutcome.DENIED),
+        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T09:59+01:00", AccessOutcome.DOOR_OPEN),
+        ("2026-02-01", "2026-02-01T10:00:00", "2026-02-01T10:00+01:00", AccessOutcome.DENIED),
     ],
 )
-def test_validity_of_a_single_day(written: Path, start: str, end: str, at: str, kind: Kind) -> None:
+def test_validity_of_a_single_day(written: Path, start: str, end: str, at: str, kind: AccessOutcome) -> None:
     """Days and moments may be mixed, and the same day may be the first and the last."""
     written.write_text(
         f"timezone = 'Europe/Berlin'\n[people.anna]\nvalid_from = {start}\nvalid_until = {end}\n"
         "[doors.front]\nallow = [{ people = ['anna'] }]\n"
     )
-    assert decide(read_rules(written), "anna", at).kind is kind
+    assert decide(parse_policy(written), "anna", at).kind is kind
 
 
 def test_a_missing_policy_is_named(written: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy\.toml: cannot be read"):
-        rules_of(AccessConfig(policy=str(written)))
+        load_configured_rules(AccessConfig(policy=str(written)))
 
 
 def test_valid_until_the_last_day_of_time(written: Path) -> None:
@@ -302,7 +306,7 @@ def test_valid_until_the_last_day_of_time(written: Path) -> None:
         ZONE + "[people.a]\nvalid_from = 1970-01-01\nvalid_until = 9999-12-31\n[doors.front]\n"
         "allow = [{people = ['a']}]"
     )
-    assert decide(read_rules(written), "a", NOON).kind is Kind.DOOR_OPEN
+    assert decide(parse_policy(written), "a", NOON).kind is AccessOutcome.DOOR_OPEN
 
 
 def test_a_clip_is_replayed_at_a_time_of_day(written: Path) -> None:
@@ -356,7 +360,7 @@ def test_a_time_that_a_clip_cannot_begin_at_is_refused(
 
 
 def test_a_trusted_clock_is_set_from_the_start() -> None:
-    offset_ns = WallClock(trusted=True).offset_ns()
+    offset_ns = WallClock(trusted=True).wall_minus_monotonic_ns()
     assert offset_ns is not None
     assert abs(time.time_ns() - time.monotonic_ns() - offset_ns) < 1_000_000_000
 
@@ -365,18 +369,18 @@ def test_a_trusted_clock_is_set_from_the_start() -> None:
 IDS = st.sampled_from(["anna", "bert", "carla", "staff-1", "staff-2"])
 PATTERNS = st.sampled_from(["anna", "bert", "staff-*", "*a", "c*"])
 DOORS = st.sampled_from(["front", "lab-1", "lab-2"])
-WINDOWS = st.builds(lambda start, length: Window(start, start + length), st.integers(0, 1439), st.integers(1, 1440))
+WINDOWS = st.builds(lambda start, length: TimeWindow(start, start + length), st.integers(0, 1439), st.integers(1, 1440))
 SCHEDULES = st.builds(
     Schedule,
     st.tuples(*[st.lists(WINDOWS, max_size=2).map(tuple)] * 7),
     st.none() | st.lists(WINDOWS, max_size=1).map(tuple),
 )
-RULES = st.builds(Rule, st.uuids().map(str), st.lists(PATTERNS, max_size=2).map(tuple), st.none() | SCHEDULES)
+RULES = st.builds(AllowRule, st.uuids().map(str), st.lists(PATTERNS, max_size=2).map(tuple), st.none() | SCHEDULES)
 TABLES = st.builds(DoorRules, st.uuids().map(str), st.lists(RULES, max_size=3).map(tuple))
 DATES = st.dates(datetime(2026, 1, 1).date(), datetime(2026, 12, 31).date())
 LIMITS = st.builds(PersonRules, st.just("p"), PATTERNS, st.builds(Validity, st.none() | DATES, st.none() | DATES))
 POLICIES = st.builds(
-    Rules,
+    AccessRules,
     st.lists(st.tuples(st.sampled_from(["front", "lab-*", "lab-1"]), TABLES), max_size=3).map(tuple),
     st.lists(LIMITS, max_size=2).map(tuple),
     st.builds(Calendar, st.just(UTC), st.dictionaries(DATES, st.none() | st.integers(0, 6), max_size=3)),
@@ -384,18 +388,20 @@ POLICIES = st.builds(
 MOMENTS = st.none() | st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)).map(lambda t: t.replace(tzinfo=UTC))
 
 
-def answer(rules: Rules, person: str, door: str, moment: datetime | None) -> Decision:
+def answer(rules: AccessRules, person: str, door: str, moment: datetime | None) -> Decision:
     wall_ns = None if moment is None else ns(moment)
-    return Policy(rules, door).decide(verdict(Finding.RECOGNISED, person), 9, wall_ns)
+    return Policy(rules, door).decide(verdict(Identification.RECOGNISED, person), 9, wall_ns)
 
 
 @given(POLICIES, IDS, DOORS, MOMENTS)
-def test_a_door_opens_only_by_a_rule_that_holds(rules: Rules, person: str, door: str, moment: datetime | None) -> None:
+def test_a_door_opens_only_by_a_rule_that_holds(
+    rules: AccessRules, person: str, door: str, moment: datetime | None
+) -> None:
     """Whatever opens names a rule of this door that fits this person, now; everything else is denied with a reason."""
     decision = answer(rules, person, door, moment)
     by_id = {rule.id: rule for _, table in rules.doors for rule in table.allow}
-    if decision.kind is not Kind.DOOR_OPEN:
-        assert decision.kind is Kind.DENIED
+    if decision.kind is not AccessOutcome.DOOR_OPEN:
+        assert decision.kind is AccessOutcome.DENIED
         assert decision.reason
         return
     rule = by_id[decision.rule]
@@ -407,32 +413,32 @@ def test_a_door_opens_only_by_a_rule_that_holds(rules: Rules, person: str, door:
     for limits in rules.people:
         if fnmatchcase(person, limits.person):
             assert moment is not None
-            assert limits.validity.refusal(moment) == ""
+            assert limits.validity.refusal_reason(moment) == ""
 
 
 @given(POLICIES, RULES, IDS, DOORS, MOMENTS)
 def test_a_rule_for_others_changes_nothing_for_anybody_else(
-    rules: Rules, added: Rule, person: str, door: str, moment: datetime | None
+    rules: AccessRules, added: AllowRule, person: str, door: str, moment: datetime | None
 ) -> None:
     """More people in the policy never open more to those whom the new rule does not name."""
     if any(fnmatchcase(person, pattern) for pattern in added.people):
         return
     tables = [(name, DoorRules(table.id, (added, *table.allow))) for name, table in rules.doors]
     before = answer(rules, person, door, moment)
-    after = answer(Rules(tuple(tables), rules.people, rules.calendar), person, door, moment)
+    after = answer(AccessRules(tuple(tables), rules.people, rules.calendar), person, door, moment)
     assert (before.kind, before.rule, before.reason) == (after.kind, after.rule, after.reason)
 
 
-ANNA_AT_FRONT = (("front", DoorRules("t", (Rule("r", ("anna",)),))),)
-NEVER = (("front", DoorRules("t", (Rule("r", ("anna",), Schedule(((),) * 7, None)),))),)
+ANNA_AT_FRONT = (("front", DoorRules("t", (AllowRule("r", ("anna",)),))),)
+NEVER = (("front", DoorRules("t", (AllowRule("r", ("anna",), Schedule(((),) * 7, None)),))),)
 HAS_LEFT = (PersonRules("p", "anna", Validity(None, datetime(2026, 1, 1).date())),)
 
 
 @given(POLICIES, IDS, DOORS, MOMENTS)
-@example(Rules(NEVER, (), Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
-@example(Rules(ANNA_AT_FRONT, HAS_LEFT, Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
+@example(AccessRules(NEVER, (), Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
+@example(AccessRules(ANNA_AT_FRONT, HAS_LEFT, Calendar(UTC, {})), "anna", "front", datetime(2026, 5, 1, tzinfo=UTC))
 def test_without_a_clock_nothing_opens_that_would_not_open_with_it(
-    rules: Rules, person: str, door: str, moment: datetime | None
+    rules: AccessRules, person: str, door: str, moment: datetime | None
 ) -> None:
-    if answer(rules, person, door, None).kind is Kind.DOOR_OPEN:
-        assert answer(rules, person, door, moment).kind is Kind.DOOR_OPEN
+    if answer(rules, person, door, None).kind is AccessOutcome.DOOR_OPEN:
+        assert answer(rules, person, door, moment).kind is AccessOutcome.DOOR_OPEN

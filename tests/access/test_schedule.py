@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.access.schedule import Calendar, Schedule, Validity, Window, settled, weekdays, window
+from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity, resolve_dst, weekdays, window
 
 BERLIN = ZoneInfo("Europe/Berlin")  # 2026: 02:00 becomes 03:00 on 29 March, 03:00 becomes 02:00 on 25 October
 CAIRO = ZoneInfo("Africa/Cairo")  # 2026: 24 April begins at 01:00
@@ -48,7 +48,7 @@ def covers(schedule: Schedule, moment: str, calendar: Calendar) -> bool:
     ],
 )
 def test_a_window_is_read(text: str, start_min: int, end_min: int) -> None:
-    assert window(text) == Window(start_min, end_min)
+    assert window(text) == TimeWindow(start_min, end_min)
 
 
 NO_WINDOWS = """
@@ -209,7 +209,7 @@ def test_holidays_go_before_weekdays(schedule: Schedule, moment: str, inside: bo
     ],
 )
 def test_validity_holds_from_its_first_to_its_last_moment(validity: Validity, moment: str, refusal: str) -> None:
-    assert validity.refusal(Calendar(BERLIN).local(ns(moment))) == refusal
+    assert validity.refusal_reason(Calendar(BERLIN).local(ns(moment))) == refusal
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_validity_holds_from_its_first_to_its_last_moment(validity: Validity, mo
     ],
 )
 def test_a_local_moment_in_doubt_makes_validity_shorter(local: str, late: bool, meant: str) -> None:
-    assert settled(datetime.fromisoformat(local), BERLIN, late=late) == datetime.fromisoformat(meant)
+    assert resolve_dst(datetime.fromisoformat(local), BERLIN, late=late) == datetime.fromisoformat(meant)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_local_moment_in_doubt_makes_validity_shorter(local: str, late: bool, 
 def test_days_that_begin_oddly(zone: ZoneInfo, moment: str, inside: bool) -> None:
     """A date as `start` holds from the first moment of that day, or of the first one after it that there is."""
     dates = {CAIRO: date(2026, 4, 24), HAVANA: date(2026, 11, 1), APIA: date(2011, 12, 30)}
-    assert (Validity(start=dates[zone]).refusal(Calendar(zone).local(ns(moment))) == "") is inside
+    assert (Validity(start=dates[zone]).refusal_reason(Calendar(zone).local(ns(moment))) == "") is inside
 
 
 MINUTES = st.integers(0, 1439)

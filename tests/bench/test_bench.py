@@ -13,18 +13,18 @@ from edge.bench import cpu_per_hour, pipeline_stages, search, startup_latency, v
 from edge.bench.bench import bench
 from edge.bench.processes import broker, toml
 from edge.bench.report import Report, compare, read_report
-from edge.bench.scenes import film, scenes
-from edge.bench.statistics import Figure, Lap, figure, quotients, times
+from edge.bench.scenes import loop_frames, scenes
+from edge.bench.statistics import Measurement, Timing, figure, ratios, times
 from edge.bench.table import comparison_table, table
 from edge.core.config import CameraConfig, DoorConfig, LockoutConfig, ModelsConfig, VerdictConfig, read_config
 from edge.core.errors import InputError
 from edge.core.records import Frame
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 
 ONE_THREAD = ModelsConfig(threads=1)
 
 
-def report(*figures: Figure) -> Report:
+def report(*figures: Measurement) -> Report:
     return Report(
         program="1",
         machine="m",
@@ -38,7 +38,7 @@ def report(*figures: Figure) -> Report:
     )
 
 
-def named(figures: list[Figure]) -> set[str]:
+def named(figures: list[Measurement]) -> set[str]:
     assert all(math.isfinite(each.value) and each.value > 0 for each in figures)
     assert all(each.low <= each.value <= each.high for each in figures)
     return {each.name for each in figures if not each.unit.startswith("CPU ")}
@@ -59,28 +59,28 @@ def test_a_single_run_has_neither_interval_nor_tail() -> None:
 
 
 def test_quotients_are_taken_run_by_run_so_that_a_slow_spell_cancels_out() -> None:
-    pairs = [(Lap(2 * ns, 3 * ns), Lap(ns, ns)) for ns in (100, 1000, 10_000)]
-    wall, cpu = quotients("s", "n", pairs)
+    pairs = [(Timing(2 * ns, 3 * ns), Timing(ns, ns)) for ns in (100, 1000, 10_000)]
+    wall, cpu = ratios("s", "n", pairs)
     assert (wall.value, wall.low, wall.high, wall.unit) == (2, 2, 2, "x")
     assert (cpu.value, cpu.unit) == (3, "CPU x")
 
 
 def test_only_a_change_beyond_the_noise_is_marked() -> None:
     before = report(
-        Figure("s", "apart", "ms", 10, 9, 11, None, 9),
-        Figure("s", "overlapping", "ms", 10, 9, 12, None, 9),
-        Figure("s", "apart by a hair", "ms", 10, 9.99, 10.01, None, 9),
-        Figure("s", "one run", "MB", 100, 100, 100, None, 1),
-        Figure("s", "one run, far", "MB", 100, 100, 100, None, 1),
-        Figure("s", "gone", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "apart", "ms", 10, 9, 11, None, 9),
+        Measurement("s", "overlapping", "ms", 10, 9, 12, None, 9),
+        Measurement("s", "apart by a hair", "ms", 10, 9.99, 10.01, None, 9),
+        Measurement("s", "one run", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "one run, far", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "gone", "MB", 100, 100, 100, None, 1),
     )
     after = report(
-        Figure("s", "apart", "ms", 5, 4, 6, None, 9),
-        Figure("s", "overlapping", "ms", 12, 11, 13, None, 9),
-        Figure("s", "apart by a hair", "ms", 10.1, 10.05, 10.2, None, 9),
-        Figure("s", "one run", "MB", 104, 104, 104, None, 1),
-        Figure("s", "one run, far", "MB", 106, 106, 106, None, 1),
-        Figure("s", "new", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "apart", "ms", 5, 4, 6, None, 9),
+        Measurement("s", "overlapping", "ms", 12, 11, 13, None, 9),
+        Measurement("s", "apart by a hair", "ms", 10.1, 10.05, 10.2, None, 9),
+        Measurement("s", "one run", "MB", 104, 104, 104, None, 1),
+        Measurement("s", "one run, far", "MB", 106, 106, 106, None, 1),
+        Measurement("s", "new", "MB", 100, 100, 100, None, 1),
     )
     changes = compare(before, after).changes
     assert {change.name: change.changed for change in changes} == {
@@ -128,9 +128,9 @@ def test_a_missing_report_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_the_tables_stay_within_a_hundred_columns_and_tell_every_figure() -> None:
     figures = [
-        *times("steps", "one_face_followed / its bare models", [Lap(123_456_789, 98_765_432)] * 3),
-        *times("steps", "second", [Lap(1, 1)]),
-        Figure("power", "an hour", "CPU s/h", 123_456.7, 1000.5, 234_567.8, 99.5, 12),
+        *times("steps", "one_face_followed / its bare models", [Timing(123_456_789, 98_765_432)] * 3),
+        *times("steps", "second", [Timing(1, 1)]),
+        Measurement("power", "an hour", "CPU s/h", 123_456.7, 1000.5, 234_567.8, 99.5, 12),
     ]
     both = [table(report(*figures)), comparison_table(compare(report(*figures), report(*figures)))]
     for text in both:
@@ -148,24 +148,24 @@ def test_steps_measures_each_model_and_each_scene_beside_the_models_it_ran() -> 
         assert any(each.startswith(f"{name} / ") for each in names), name
 
 
-def test_the_models_that_a_step_ran_are_seen(watching: Vision) -> None:
+def test_the_models_that_a_step_ran_are_seen(watching: VisionStages) -> None:
     """A search is the far detector's work, a close look the near one's, and nobody reads an empty scene."""
     shown = scenes(ONE_THREAD)
     ran = [
         turn.ran
-        for turn in pipeline_stages.take_turns(
-            pipeline_stages.pipeline_of(pipeline_stages.EVERY_STAGE, watching), watching, film([shown.face]), 8
+        for turn in pipeline_stages.run_interleaved(
+            pipeline_stages.pipeline_of(pipeline_stages.EVERY_STAGE, watching), watching, loop_frames([shown.face]), 8
         )
     ]
     reading = {"landmarks", "embedder"}
     assert set(ran) == {frozenset(reading | {"detector-near"}), frozenset(reading | {"detector-far"})}
-    nobody = pipeline_stages.take_turns(
-        pipeline_stages.pipeline_of(DoorConfig(site="a", door="b"), watching), watching, film(shown.moving), 8
+    nobody = pipeline_stages.run_interleaved(
+        pipeline_stages.pipeline_of(DoorConfig(site="a", door="b"), watching), watching, loop_frames(shown.moving), 8
     )
     assert {turn.ran for turn in nobody} == {frozenset({"detector-near"}), frozenset({"detector-far"})}
 
 
-def test_the_scenes_show_what_they_say(vision: Vision) -> None:
+def test_the_scenes_show_what_they_say(vision: VisionStages) -> None:
     shown = scenes(ONE_THREAD)
     counts = {
         name: {len(vision.detector.detect(Frame(picture, 0, 0))) for picture in pictures}

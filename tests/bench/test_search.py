@@ -7,7 +7,7 @@ import pytest
 
 from edge.bench import search
 from edge.bench.search import bench_search as bench
-from edge.bench.search import crowd, in_turn, probes_of, quotient
+from edge.bench.search import crowd, probes_of, quotient, time_interleaved
 
 
 def test_made_up_people_fill_as_many_directions_as_told() -> None:
@@ -26,7 +26,7 @@ def test_probes_are_by_turns_of_somebody_and_of_nobody() -> None:
 
 def test_every_run_takes_its_turn_and_goes_once_before_each_lap() -> None:
     seen: list[str] = []
-    laps = in_turn([lambda n: seen.append(f"a{n}"), lambda n: seen.append(f"b{n}")], budget_s=0.0, least=2)
+    laps = time_interleaved([lambda n: seen.append(f"a{n}"), lambda n: seen.append(f"b{n}")], budget_s=0.0, least=2)
     assert [len(each) for each in laps] == [2, 2]
     assert seen == ["a0", "b0", "a0", "a1", "b0", "b1", "a1", "a2", "b1", "b2"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from compare_peers import compare, entries, main
 from peers import ours, with_dlib
-from peers.accuracy import Embedded, draw, measure, on_sphere
-from peers.peer import Entry, lacking, main_box
+from peers.accuracy import Embedded, draw, measure, normalize
+from peers.peer import BaselineSpec, main_box, missing_packages
 from peers.report import Accuracy, Report, Speed, Tar, markdown, show
 from peers.speed import in_turn, one_thread
 from support.rendered_portraits import Photo, put
@@ -21,7 +21,7 @@ from threshold_tools.evaluate.vectors import photos_of
 from edge.bench.scenes import scenes
 from edge.core.config import ModelsConfig
 from edge.core.errors import InputError
-from edge.core.records import Box, Floats, Pixels
+from edge.core.records import BgrImage, Box, FloatArray
 
 FIRST, SECOND = "ours, first", "theirs"
 GREY = np.full((240, 320, 3), 128, np.uint8)
@@ -34,7 +34,7 @@ class ByColour:
     diary: list[str] = field(default_factory=list)
     name: str = ""
 
-    def detect_and_embed(self, pixels: Pixels) -> Floats | None:
+    def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
         self.diary.append(self.name)
         level = int(pixels[0, 0, 0])
         if level == 0:
@@ -42,8 +42,8 @@ class ByColour:
         return np.array([np.cos(level / 100), np.sin(level / 100)], np.float32)
 
 
-def stand_in(name: str, *, ours: bool = False, missing: str = "") -> Entry:
-    return Entry(name, "made of colour", ByColour, lambda: missing, ours=ours)
+def stand_in(name: str, *, ours: bool = False, missing: str = "") -> BaselineSpec:
+    return BaselineSpec(name, "made of colour", ByColour, lambda: missing, ours=ours)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def crowd(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_each_program_finds_faces_and_tells_people_apart(entry: Entry, photo: Photo) -> None:
+def test_each_program_finds_faces_and_tells_people_apart(entry: BaselineSpec, photo: Photo) -> None:
     """Patterns are left out of the second half: they know the light, not the person."""
     if entry.missing():
         pytest.skip(f"not installed: {entry.missing()}")
@@ -78,7 +78,7 @@ def test_each_program_finds_faces_and_tells_people_apart(entry: Entry, photo: Ph
 
 def test_a_followed_face_is_the_same_person_from_look_to_look(photo: Photo) -> None:
     """Looks are by turns of the face and of its mirror image."""
-    followed = ours.Followed()
+    followed = ours.TrackedFace()
     looks = [followed.detect_and_embed(photo("obama2")) for _ in range(6)]
     face, mirrored, again = looks[-3:]
     assert face is not None
@@ -125,8 +125,8 @@ def test_what_is_not_installed_is_left_out_and_it_is_said_how_to_get_it(tmp_path
     assert report.left_out == {SECOND: "pip install it"}
     assert [each.name for each in report.speed] == [FIRST]
     assert f"{SECOND}: left out; pip install it" in show(report)
-    assert lacking(("json", "no_such_module"), "pip install x") == "pip install x"
-    assert lacking(("json",), "pip install x") == ""
+    assert missing_packages(("json", "no_such_module"), "pip install x") == "pip install x"
+    assert missing_packages(("json",), "pip install x") == ""
 
 
 def test_dlibs_weights_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_all_are_measured_on_the_same_photos(crowd: Path) -> None:
 
 
 def test_programs_for_followed_faces_get_no_single_photos(crowd: Path) -> None:
-    followed = Entry(SECOND, "", ByColour, lambda: "", photos=False)
+    followed = BaselineSpec(SECOND, "", ByColour, lambda: "", photos=False)
     report = compare([stand_in(FIRST, ours=True), followed], crowd / "p01" / "0.png", crowd, rounds=1)
     assert [each.name for each in report.accuracy] == [FIRST]
 
@@ -189,7 +189,7 @@ def test_vectors_of_any_length_keep_the_order_of_their_distances_on_the_sphere()
     rows = random.normal(size=(40, 16)).astype(np.float32)
     rows *= (1.4 + 0.1 * random.random((40, 1), np.float32)) / np.linalg.norm(rows, axis=1, keepdims=True)
     found = np.arange(40) != 3
-    unit = on_sphere(rows, found)
+    unit = normalize(rows, found)
     assert np.linalg.norm(unit[found], axis=1) == pytest.approx(1, abs=1e-6)
     assert not unit[3].any()
     pairs = np.triu_indices(40, 1)
@@ -201,7 +201,7 @@ def test_vectors_of_any_length_keep_the_order_of_their_distances_on_the_sphere()
 
 def test_unit_vectors_stay_as_they_are() -> None:
     rows = np.eye(3, dtype=np.float32)
-    assert on_sphere(rows, np.ones(3, np.bool_)) is rows
+    assert normalize(rows, np.ones(3, np.bool_)) is rows
 
 
 def test_the_main_face_is_large_and_central() -> None:

@@ -12,9 +12,9 @@ pytest.importorskip("rich", reason="needs the desktop extra")
 from rich.console import Console
 from support.monitor_fleet import a_health, a_status, an_event
 
-from edge.cli.live import Board
+from edge.cli.live import LiveView
 from edge.cli.main import main
-from edge.events.schema import EventKind, Presence, Record, encode
+from edge.events.schema import DoorConnection, EventKind, Record, encode
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message
 
@@ -22,26 +22,26 @@ from edge.mqtt.subscriber import Message
 def heard(door: str, record: Record) -> Message:
     """A message as a subscriber gives it; the board looks at the record alone."""
     topics = Topics("works", door)
-    return Message(topics.of(Channel.EVENTS), topics, Channel.EVENTS, encode(record), record, "", False)
+    return Message(topics.topic_for(Channel.EVENTS), topics, Channel.EVENTS, encode(record), record, "", False)
 
 
-def drawn(board: Board, width: int = 80, height: int = 24) -> list[str]:
+def drawn(board: LiveView, width: int = 80, height: int = 24) -> list[str]:
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
     with console.capture() as caught:
         console.print(board, height=height)
     return [line.rstrip() for line in caught.get().splitlines()]
 
 
-def fill(board: Board, count: int) -> None:
+def fill(board: LiveView, count: int) -> None:
     for i in range(count):
-        board.take(heard(f"gate-{i:03}", a_status(f"gate-{i:03}")))
-        board.take(heard(f"gate-{i:03}", a_health(f"gate-{i:03}", i)))
-        board.take(heard(f"gate-{i:03}", an_event(f"gate-{i:03}", i)))
+        board.update(heard(f"gate-{i:03}", a_status(f"gate-{i:03}")))
+        board.update(heard(f"gate-{i:03}", a_health(f"gate-{i:03}", i)))
+        board.update(heard(f"gate-{i:03}", an_event(f"gate-{i:03}", i)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10)])
 def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
-    board = Board()
+    board = LiveView()
     fill(board, 100)
     lines = drawn(board, width, height)
     assert len(lines) <= height
@@ -51,9 +51,9 @@ def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
 
 
 def test_a_door_in_trouble_comes_first_and_says_which() -> None:
-    board = Board()
+    board = LiveView()
     fill(board, 30)
-    board.take(heard("zoo", a_status("zoo", Presence.OFFLINE, "the connection was lost")))
+    board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, "the connection was lost")))
     lines = drawn(board, 120)
     assert lines[0].endswith("1 in trouble")
     assert lines[2].startswith("works/zoo")
@@ -61,9 +61,9 @@ def test_a_door_in_trouble_comes_first_and_says_which() -> None:
 
 
 def test_events_stand_newest_first_with_who_and_why() -> None:
-    board = Board()
-    board.take(heard("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
-    board.take(heard("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
+    board = LiveView()
+    board.update(heard("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
+    board.update(heard("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
     first, second = drawn(board, 120)[-2:]
     assert "▲ unknown" in first
     assert "● door-open Ada Lovelace" in second
@@ -71,8 +71,10 @@ def test_events_stand_newest_first_with_who_and_why() -> None:
 
 
 def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
-    board = Board()
-    board.take(heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", reason="\x07\u202e[red]")))
+    board = LiveView()
+    board.update(
+        heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", reason="\x07\u202e[red]"))
+    )
     text = "\n".join(drawn(board, 120))
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
     assert "[bold]" in text

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.core.files import make_private_file, make_private_folder, replace_file
+from edge.core.files import atomic_write, make_private_file, make_private_folder
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    replace_file(path, b"new")
+    atomic_write(path, b"new")
     assert path.read_bytes() == b"new"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
@@ -22,7 +22,7 @@ def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(OSError, match="directory") as caught:
-        replace_file(path, b"new")
+        atomic_write(path, b"new")
     assert caught.value.filename == str(path)
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 
@@ -32,7 +32,7 @@ def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(OSError, match="not a regular file") as caught:
-        replace_file(path, b"new")
+        atomic_write(path, b"new")
     assert caught.value.filename == str(path)
     assert path.is_fifo()
     assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
@@ -41,7 +41,7 @@ def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 def test_the_umask_decides_who_may_read_it(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        replace_file(tmp_path / "file", b"new")
+        atomic_write(tmp_path / "file", b"new")
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640

@@ -27,7 +27,7 @@ from support.mqtt_brokers import Mosquitto, free_port, needs_mosquitto, wait_unt
 from support.releases import Desk, Door
 
 from edge.access.model import allow_list
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.config import (
     AccessConfig,
     CameraConfig,
@@ -45,7 +45,7 @@ from edge.core.config import (
 from edge.core.errors import CameraError, ModelError
 from edge.core.records import Frame
 from edge.demo.run_demo import CLIP, GALLERY
-from edge.diagnostics.camera_probe import View, sharpness, view
+from edge.diagnostics.camera_probe import CameraSample, sample_camera, sharpness
 from edge.diagnostics.check import check
 from edge.diagnostics.config_checks import (
     laxity_findings,
@@ -58,23 +58,23 @@ from edge.diagnostics.host_checks import board_findings, clock_finding, privacy_
 from edge.diagnostics.image_checks import face_finding, view_findings
 from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
 from edge.diagnostics.report import row, summary
-from edge.diagnostics.result import Finding, State
+from edge.diagnostics.result import CheckResult, State
 from edge.runtime.daemon import Daemon
-from edge.updates.manager import ends, trust
+from edge.updates.manager import install_root, release_expiry
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
 from edge.updates.sources import FolderSource
-from edge.vision.camera_file import Clip
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.camera_file import VideoFileCamera
+from edge.vision.face_sampler import VisionStages, load_vision
 
 PLAIN = DoorConfig(site="a", door="b", camera=CameraConfig(source=str(CLIP)))
 MEMINFO = "MemTotal: {total} kB\nMemAvailable: {free} kB\n"
 
 
-def one(findings: object, what: str) -> Finding:
+def one(findings: object, what: str) -> CheckResult:
     (found,) = [finding for finding in findings if finding.what == what]  # type: ignore[attr-defined]
     assert (found.state is State.OK) is (found.remedy == "")
-    assert isinstance(found, Finding)
+    assert isinstance(found, CheckResult)
     return found
 
 
@@ -96,7 +96,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def board(sys_folder: Path, what: str, config: DoorConfig = PLAIN) -> Finding:
+def board(sys_folder: Path, what: str, config: DoorConfig = PLAIN) -> CheckResult:
     return one(board_findings(config, sys=sys_folder, proc=sys_folder.with_name("proc")), what)
 
 
@@ -105,9 +105,9 @@ def board(sys_folder: Path, what: str, config: DoorConfig = PLAIN) -> Finding:
     [
         ("0", State.OK, "no under-voltage"),
         ("50005", State.FAIL, "under-voltage now"),
-        ("50000", State.LOOK, "under-voltage since the start"),
-        ("e0008", State.LOOK, "slowed down now, by heat"),
-        ("80000", State.LOOK, "was slowed down since the start"),
+        ("50000", State.WARN, "under-voltage since the start"),
+        ("e0008", State.WARN, "slowed down now, by heat"),
+        ("80000", State.WARN, "was slowed down since the start"),
     ],
 )
 def test_a_weak_supply_and_throttling_are_found_as_the_firmware_tells(
@@ -129,14 +129,14 @@ def test_a_weak_supply_is_found_as_the_kernel_alone_tells(sys_folder: Path) -> N
     assert board(sys_folder, "power").state is State.FAIL
 
 
-@pytest.mark.parametrize(("degrees", "state"), [(48, State.OK), (72, State.LOOK), (83, State.FAIL)])
+@pytest.mark.parametrize(("degrees", "state"), [(48, State.OK), (72, State.WARN), (83, State.FAIL)])
 def test_heat_is_found(sys_folder: Path, degrees: int, state: State) -> None:
     write(sys_folder / "class/thermal/thermal_zone0/temp", f"{degrees}000\n")
     found = board(sys_folder, "heat")
     assert (found.state, found.detail[:2]) == (state, str(degrees))
 
 
-@pytest.mark.parametrize(("free_kb", "state"), [(600_000, State.OK), (200_000, State.LOOK), (90_000, State.FAIL)])
+@pytest.mark.parametrize(("free_kb", "state"), [(600_000, State.OK), (200_000, State.WARN), (90_000, State.FAIL)])
 def test_too_little_memory_is_found(sys_folder: Path, free_kb: int, state: State) -> None:
     write(sys_folder.with_name("proc") / "meminfo", MEMINFO.format(total=1_000_000, free=free_kb))
     assert board(sys_folder, "memory").state is state
@@ -156,7 +156,7 @@ def test_a_worn_card_is_found(sys_folder: Path, tmp_path: Path) -> None:
 def test_a_full_and_a_read_only_disk_are_found(sys_folder: Path, tmp_path: Path) -> None:
     with a_disk(tmp_path / "card", 64) as disk:
         config = msgspec.structs.replace(PLAIN, state_folder=str(disk.folder))
-        assert board(sys_folder, "disk", config).state is State.LOOK
+        assert board(sys_folder, "disk", config).state is State.WARN
         disk.fill()
         assert board(sys_folder, "disk", config).state is State.FAIL
         disk.empty()
@@ -196,35 +196,37 @@ allow = [{ people = ["ada"], schedule = "day" }, { people = ["bob"] }]
 def test_clock_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An error where rules with times let nobody in, or expiry cannot be checked; else a warning."""
     monkeypatch.setattr("edge.diagnostics.host_checks.clock_synced", lambda: False)
-    always, timed = allow_list(["*"]), read_rules(write(tmp_path / "policy.toml", TIMED))
-    assert clock_finding(PLAIN, always).state is State.LOOK
+    always, timed = allow_list(["*"]), parse_policy(write(tmp_path / "policy.toml", TIMED))
+    assert clock_finding(PLAIN, always).state is State.WARN
     found = clock_finding(PLAIN, timed)
     assert found.state is State.FAIL
     assert found.detail == "not synchronised: 1 of 2 rules have times, and let nobody in until it is"
     assert "let nobody in" not in clock_finding(msgspec.structs.replace(PLAIN, door="c"), timed).detail
-    dated = read_rules(write(tmp_path / "p.toml", f"{TIMED}[people.bob]\nvalid_until = 2030-01-01\n[doors.c]\n"))
+    dated = parse_policy(write(tmp_path / "p.toml", f"{TIMED}[people.bob]\nvalid_until = 2030-01-01\n[doors.c]\n"))
     other = clock_finding(msgspec.structs.replace(PLAIN, door="c"), dated)
     assert other.detail == "not synchronised: people have dates of validity, and let nobody in until it is"
     releases = msgspec.structs.replace(PLAIN, release=ReleaseConfig())
     assert clock_finding(releases, None).detail == "not synchronised: the expiry of releases cannot be checked"
     trusted = msgspec.structs.replace(PLAIN, access=AccessConfig(trust_clock=True))
-    assert clock_finding(trusted, timed).state is State.LOOK
+    assert clock_finding(trusted, timed).state is State.WARN
 
 
 # The camera
 
 
-def scene(change: object = None, noise: float = 0.0) -> View:
+def scene(change: object = None, noise: float = 0.0) -> CameraSample:
     """Some frames of the bundled clip, each changed."""
-    with Clip(CLIP) as clip:
-        frames = [Frame(frame.pixels.copy(), frame.seq, frame.t_ns) for frame, _ in zip(clip, range(30), strict=False)]
+    with VideoFileCamera(CLIP) as clip:
+        frames = [
+            Frame(frame.pixels.copy(), frame.seq, frame.captured_ns) for frame, _ in zip(clip, range(30), strict=False)
+        ]
     chance = np.random.default_rng(5)
     changed = []
     for frame in frames[-8:]:
         pixels = change(frame.pixels) if callable(change) else frame.pixels
         grainy = pixels.astype(np.float32) + chance.normal(0, noise, pixels.shape) if noise else pixels
-        changed.append(Frame(np.clip(grainy, 0, 255).astype(np.uint8), frame.seq, frame.t_ns))
-    return View("clip", recorded=False, fps=15.0, frames=tuple(changed))
+        changed.append(Frame(np.clip(grainy, 0, 255).astype(np.uint8), frame.seq, frame.captured_ns))
+    return CameraSample("clip", recorded=False, fps=15.0, frames=tuple(changed))
 
 
 @pytest.mark.parametrize(
@@ -232,9 +234,9 @@ def scene(change: object = None, noise: float = 0.0) -> View:
     [
         (None, State.OK, "mean level"),
         (lambda pixels: pixels // 40, State.FAIL, "black"),
-        (lambda pixels: pixels // 5, State.LOOK, "dark"),
+        (lambda pixels: pixels // 5, State.WARN, "dark"),
         (lambda pixels: np.maximum(pixels, 250), State.FAIL, "flooded"),
-        (lambda pixels: np.where(np.arange(640)[None, :, None] < 300, 255, pixels), State.LOOK, "is white"),
+        (lambda pixels: np.where(np.arange(640)[None, :, None] < 300, 255, pixels), State.WARN, "is white"),
         (lambda pixels: np.full_like(pixels, 120), State.FAIL, "covered"),
     ],
 )
@@ -250,13 +252,13 @@ def test_a_lens_out_of_focus_is_found_also_under_noise(noise: float) -> None:
     sharp = scene(noise=noise)
     blurred = scene(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 5), noise=noise)
     assert one(view_findings(PLAIN, sharp), "focus").state is State.OK
-    assert one(view_findings(PLAIN, blurred), "focus").state is State.LOOK
+    assert one(view_findings(PLAIN, blurred), "focus").state is State.WARN
     assert sharpness(sharp.frames) > 4 * sharpness(blurred.frames)
 
 
 def test_a_slow_camera_is_found() -> None:
     assert one(view_findings(PLAIN, scene()), "rate").state is State.OK
-    slow = View("c", recorded=False, fps=6.2, frames=scene().frames)
+    slow = CameraSample("c", recorded=False, fps=6.2, frames=scene().frames)
     assert "6.2 frames a second of 15 asked for" in one(view_findings(PLAIN, slow), "rate").detail
 
 
@@ -264,12 +266,12 @@ def test_a_slow_camera_is_found() -> None:
     ("change", "state", "told"),
     [
         (None, State.OK, "px between the eyes"),
-        (lambda pixels: np.full_like(pixels, 90), State.LOOK, "nobody stands before the camera"),
+        (lambda pixels: np.full_like(pixels, 90), State.WARN, "nobody stands before the camera"),
         (lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 7), State.FAIL, "blurred"),
         (lambda pixels: pixels // 16, State.FAIL, "too-dark"),
     ],
 )
-def test_a_face_is_read_as_the_door_would(vision: Vision, change: object, state: State, told: str) -> None:
+def test_a_face_is_read_as_the_door_would(vision: VisionStages, change: object, state: State, told: str) -> None:
     found = face_finding(PLAIN, vision, scene(change))
     assert found.state is state, found
     assert told in found.detail
@@ -284,24 +286,24 @@ def test_a_face_too_far_away_is_found_with_both_distances() -> None:
 
 
 def test_a_camera_is_looked_through_and_one_that_is_not_there_is_found() -> None:
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         pictures = [jpeg(frame.pixels) for frame, _ in zip(clip, range(20), strict=False)]
     webcam = Webcam(pictures)
     webcam.plug()
-    seen = view(CameraConfig(source=webcam.url))
+    seen = sample_camera(CameraConfig(source=webcam.url))
     webcam.unplug()
     assert seen.size == "640x480 px"
     assert 1 <= len(seen.frames) <= 8
     assert seen.fps > 0
-    assert one(view_findings(PLAIN, view(PLAIN.camera)), "camera").state is State.LOOK  # a recording
+    assert one(view_findings(PLAIN, sample_camera(PLAIN.camera)), "camera").state is State.WARN  # a recording
     with pytest.raises(CameraError):
-        view(CameraConfig(source=webcam.url))
+        sample_camera(CameraConfig(source=webcam.url))
 
 
 # What runs
 
 
-def test_models_tell_what_runs_them_and_missing_ones_are_found(vision: Vision, tmp_path: Path) -> None:
+def test_models_tell_what_runs_them_and_missing_ones_are_found(vision: VisionStages, tmp_path: Path) -> None:
     runtime = one(model_findings(PLAIN, vision), "runtime")
     assert "ai-edge-litert" in runtime.detail or "tflite-runtime" in runtime.detail
     slow = itertools.count(step=0.05).__next__  # 50 ms a model, and 15 frames a second
@@ -310,7 +312,7 @@ def test_models_tell_what_runs_them_and_missing_ones_are_found(vision: Vision, t
         load_vision(ModelsConfig(folder=str(tmp_path)), PLAIN.detector, PLAIN.quality)
 
 
-def test_a_network_without_a_delegate_would_be_noticed(vision: Vision) -> None:
+def test_a_network_without_a_delegate_would_be_noticed(vision: VisionStages) -> None:
     """XNNPACK is really used: the runtime's own list of operations says so for every model."""
     assert all(model.delegated for model in vision.models if model.runtime == "ai-edge-litert")
 
@@ -321,15 +323,15 @@ def test_trust_that_ends_soon_or_has_ended_is_found(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "desk")
     (tmp_path / "root.json").write_bytes(desk.root)
     config = msgspec.structs.replace(PLAIN, state_folder=str(state), release=ReleaseConfig())
-    trust(config, tmp_path / "root.json")
-    end = ends(config)["root"]
+    install_root(config, tmp_path / "root.json")
+    end = release_expiry(config)["root"]
     assert trust_finding(config, end - timedelta(days=90)).state is State.OK
     soon = trust_finding(config, end - timedelta(days=9))
-    assert (soon.state, "expires in 9 days" in soon.detail, "rotate" in soon.remedy) == (State.LOOK, True, True)
+    assert (soon.state, "expires in 9 days" in soon.detail, "rotate" in soon.remedy) == (State.WARN, True, True)
     assert "expired 2 days ago" in trust_finding(config, end + timedelta(days=2, hours=-1)).detail
 
 
-def access(door_toml: Path) -> Finding:
+def access(door_toml: Path) -> CheckResult:
     return one(check(door_toml), "access")
 
 
@@ -351,7 +353,7 @@ def a_door(folder: Path, more: str, gallery: Path = GALLERY) -> Path:
         ("[access]\nallow = ['ada', 'b*d']\n", State.FAIL, "nobody in the gallery may pass at door 'b'"),
         (
             "[access]\nallow = ['barack-*', 'ada']\n",
-            State.LOOK,
+            State.WARN,
             "2 rules, 1 person of 1 may pass; these name nobody in the gallery: allow ada",
         ),
     ],
@@ -371,12 +373,12 @@ def test_access_rules_without_a_gallery(tmp_path: Path) -> None:
     assert (found.state, "no group 'staff'" in found.detail) == (State.FAIL, True)
 
 
-def test_access_rules_of_the_release_in_force(tmp_path: Path, vision: Vision) -> None:
+def test_access_rules_of_the_release_in_force(tmp_path: Path, vision: VisionStages) -> None:
     """A release that brings rules replaces those of door.toml: check reports the former, and what they come to."""
     door_toml = a_door(tmp_path, "[access]\nallow = ['*']\n[release]\n")
     desk, embedder = Desk(tmp_path / "desk"), vision.reader.embedder.sha256
 
-    def published(policy: str | None) -> Finding:
+    def published(policy: str | None) -> CheckResult:
         files = {GALLERY_FILE: GALLERY.read_bytes(), **({POLICY: policy.encode()} if policy else {})}
         number = desk.release_files(files, 1, embedder=embedder).release
         with Door(tmp_path / "state", desk.root, FolderSource(desk.folder), embedder=embedder) as door:
@@ -417,16 +419,16 @@ def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_
             State.FAIL,
             "4: thresholds of up to 4.00, calibrated ones are at most 0.93",
         ),
-        ({"threshold_sq": 1.0}, State.LOOK, "up to 1 in 1,000 strangers match each person"),
+        ({"threshold_sq": 1.0}, State.WARN, "up to 1 in 1,000 strangers match each person"),
         ({"threshold_factor": 2.0}, State.FAIL, "threshold_factor = 2: thresholds of up to 1.86"),
-        ({"threshold_factor": 1.1}, State.LOOK, "threshold_factor = 1.1: thresholds of up to 1.02"),
-        ({"threshold_sq": 0.9, "agree_slack_sq": 4.0}, State.LOOK, "agree_slack_sq = 4"),
-        ({"min_samples": 1}, State.LOOK, "min_samples = 1: a single picture decides"),
-        ({"margin_sq": 0.0}, State.LOOK, "margin_sq = 0"),
+        ({"threshold_factor": 1.1}, State.WARN, "threshold_factor = 1.1: thresholds of up to 1.02"),
+        ({"threshold_sq": 0.9, "agree_slack_sq": 4.0}, State.WARN, "agree_slack_sq = 4"),
+        ({"min_samples": 1}, State.WARN, "min_samples = 1: a single picture decides"),
+        ({"margin_sq": 0.0}, State.WARN, "margin_sq = 0"),
     ],
 )
 def test_verdict_settings_looser_than_calibration(
-    vision: Vision, changes: dict[str, float], state: State | None, told: str
+    vision: VisionStages, changes: dict[str, float], state: State | None, told: str
 ) -> None:
     """By the embedder's own table: beyond any calibrated threshold is a warning, beyond the table an error."""
     config = msgspec.structs.replace(PLAIN, verdict=VerdictConfig(**changes))  # type: ignore[arg-type]
@@ -439,7 +441,7 @@ def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCap
     """A door.toml that opens to anybody is an error of `edge check`, and a warning in the log of a door that starts."""
     path = a_door(tmp_path, "[verdict]\nthreshold_sq = 4.0\nmin_samples = 1\n")
     states = [finding.state for finding in check(path) if finding.what == "verdict"]
-    assert states == [State.FAIL, State.LOOK]
+    assert states == [State.FAIL, State.WARN]
     Daemon(read_config(path))
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told[0].startswith("[verdict] threshold_sq = 4: thresholds of up to 4.00")
@@ -595,7 +597,7 @@ def test_a_configuration_that_cannot_be_read_is_the_only_finding(tmp_path: Path)
 
 
 def test_a_terminal_without_the_marks_gets_plain_ones() -> None:
-    found = Finding("camera", State.FAIL, "it is gone", "plug it in")
+    found = CheckResult("camera", State.FAIL, "it is gone", "plug it in")
     assert row(found, io.TextIOWrapper(io.BytesIO(), "utf-8")).startswith("✗ fail  camera")
     assert row(found, io.TextIOWrapper(io.BytesIO(), "ascii")).startswith("x fail  camera")
     assert summary([found]) == "1 error, 0 warnings"

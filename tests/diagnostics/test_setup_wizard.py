@@ -23,9 +23,9 @@ from support.mqtt_brokers import Mosquitto, free_port, make_broker, needs_mosqui
 from edge.core.config import DoorConfig, LivenessConfig, LockConfig, read_config
 from edge.core.errors import ConfigError
 from edge.demo.run_demo import CLIP
-from edge.diagnostics.probes import sources
-from edge.diagnostics.toml_writer import text_of, with_key
-from edge.vision.camera_file import Clip
+from edge.diagnostics.probes import camera_candidates
+from edge.diagnostics.toml_writer import to_toml, with_value
+from edge.vision.camera_file import VideoFileCamera
 
 DEADLINE_S = 60.0
 BROKER_DOWN = "mqtt://127.0.0.1:1"
@@ -33,7 +33,7 @@ BROKER_DOWN = "mqtt://127.0.0.1:1"
 
 @pytest.fixture(scope="module")
 def camera() -> Iterator[str]:
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         pictures = [jpeg(frame.pixels) for frame, _ in zip(clip, range(20), strict=False)]
     webcam = Webcam(pictures)
     webcam.plug()
@@ -279,13 +279,13 @@ def test_what_is_written_is_read_as_it_was_meant(tmp_path: Path) -> None:
     """Also quotes, backslashes and umlauts; and what is as the default stands nowhere."""
     config = DoorConfig(site="s", door="d")
     for key, value in (("gallery", 'C:\\"ü".safetensors'), ("mqtt.insecure", True), ("camera.fps", 12.5)):
-        config = with_key(config, key, value)
+        config = with_value(config, key, value)
     path = tmp_path / "door.toml"
-    path.write_text(text_of(config), encoding="utf-8")
+    path.write_text(to_toml(config), encoding="utf-8")
     assert read_config(path) == config
     assert "width_px" not in path.read_text()
     with pytest.raises(ConfigError, match="camera"):
-        with_key(config, "camera.fps", 0)
+        with_value(config, "camera.fps", 0)
 
 
 def test_nodes_that_give_no_pictures_on_a_pi_are_not_tried(tmp_path: Path) -> None:
@@ -294,5 +294,5 @@ def test_nodes_that_give_no_pictures_on_a_pi_are_not_tried(tmp_path: Path) -> No
         folder.mkdir(parents=True)
         (folder / "name").write_text(f"{name}\n")
         (tmp_path / f"video{number}").touch()
-    found = [source for source in sources(tmp_path, tmp_path / "sys") if source != "picamera2"]
+    found = [source for source in camera_candidates(tmp_path, tmp_path / "sys") if source != "picamera2"]
     assert found == [str(tmp_path / "video0"), str(tmp_path / "video2")]

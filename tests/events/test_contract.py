@@ -28,9 +28,9 @@ from edge.core.config import DoorConfig
 from edge.core.errors import ExpectationError
 from edge.events.factory import system_event
 from edge.events.schema import ACCESS_KINDS, Event, EventKind, encode
-from edge.events.signing import PAYLOAD_TYPES
-from edge.events.topics import DELIVERIES, SNAPSHOT_DELIVERY, Channel, Topics
-from edge.events.verifier import OPEN, load_key, verified
+from edge.events.signing import DSSE_PAYLOAD_TYPES
+from edge.events.topics import DELIVERY_TERMS, SNAPSHOT_DELIVERY, Channel, Topics
+from edge.events.verifier import OPEN, load_key, verify_signature
 
 ALL = [
     pytest.param(channel, example, id=f"{channel}: {example.title}")
@@ -114,11 +114,11 @@ def test_what_is_not_the_contract_is_not_valid() -> None:
         {
             "dsse": {
                 "payload": "e30=",
-                "payloadType": PAYLOAD_TYPES[Channel.EVENTS],
+                "payloadType": DSSE_PAYLOAD_TYPES[Channel.EVENTS],
                 "signatures": [{"keyid": "", "sig": ""}],
             }
         },
-        {"dsse": {"payload": "e30=", "payloadType": PAYLOAD_TYPES[Channel.OPEN], "signatures": []}},
+        {"dsse": {"payload": "e30=", "payloadType": DSSE_PAYLOAD_TYPES[Channel.OPEN], "signatures": []}},
     ]
     assert all(faults(Channel.OPEN, json.dumps(opening | change).encode()) for change in wrong)
     del opening["expires_at"]
@@ -127,7 +127,7 @@ def test_what_is_not_the_contract_is_not_valid() -> None:
 
 def test_the_signed_example_is_signed_by_the_key_beside_it() -> None:
     _, pem = seal_and_key()
-    assert verified(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
+    assert verify_signature(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
 
 
 def test_reasons_are_those_in_the_source() -> None:
@@ -172,7 +172,7 @@ def test_configuration_tables_on_the_page_exist() -> None:
 def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema(heard: list[Heard]) -> None:
     channels = set()
     for message in heard:
-        found = Topics.split(message.topic)
+        found = Topics.parse(message.topic)
         if found is None:
             continue
         _, channel = found
@@ -186,9 +186,9 @@ def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema
 @needs_mosquitto
 def test_messages_are_signed_on_the_channels_that_say_so(heard: list[Heard]) -> None:
     for message in heard:
-        found = Topics.split(message.topic)
-        if found is not None and found[1] in PAYLOAD_TYPES:
-            assert verified(message.payload, KEY.public_key(), PAYLOAD_TYPES[found[1]])["v"] == 1
+        found = Topics.parse(message.topic)
+        if found is not None and found[1] in DSSE_PAYLOAD_TYPES:
+            assert verify_signature(message.payload, KEY.public_key(), DSSE_PAYLOAD_TYPES[found[1]])["v"] == 1
         else:
             assert b"dsse" not in message.payload
 
@@ -197,8 +197,8 @@ def test_messages_are_signed_on_the_channels_that_say_so(heard: list[Heard]) -> 
 def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[Heard]) -> None:
     """Quality of service, retained or not, and whether the broker may keep it for ever."""
     for message in heard:
-        found = Topics.split(message.topic)
-        terms = SNAPSHOT_DELIVERY if found is None else DELIVERIES[found[1]]
+        found = Topics.parse(message.topic)
+        terms = SNAPSHOT_DELIVERY if found is None else DELIVERY_TERMS[found[1]]
         assert (message.qos, message.retained) == (terms.qos, terms.retained), message.topic
         assert (message.expiry_s is not None) == bool(terms.expiry), message.topic
     pictures = [message.payload for message in heard if FRONT.split_snapshot(message.topic)]

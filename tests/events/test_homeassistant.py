@@ -28,17 +28,17 @@ from support.mqtt_brokers import (
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig, read_config
 from edge.core.errors import ConfigError
 from edge.core.records import Box, Face, Track
-from edge.events.homeassistant import Introduction, device_id, introduction
-from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, Occupancy, Record, encode, schemas
+from edge.events.homeassistant import DiscoveryMessage, device_id, make_discovery_message
+from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, PresenceReport, Record, encode, schemas
 from edge.events.topics import Channel
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import Birth
-from edge.mqtt.messages import Incoming, Outgoing
+from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
+from edge.mqtt.messages import IncomingMessage, OutgoingMessage
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.outbox import Outbox
-from edge.runtime.occupancy import Doorstep
+from edge.runtime.occupancy import OccupancyReporter
 
 CONFIG_TOPIC = "homeassistant/device/threshold__home__front/config"
 BIRTH_TOPIC = "homeassistant/status"
@@ -48,7 +48,7 @@ TEMPLATES = ("value_template", "json_attributes_template")
 
 def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
     """The discovery payload as Home Assistant reads it."""
-    made = introduction(config)
+    made = make_discovery_message(config)
     assert made is not None
     found: dict[str, Any] = msgspec.json.decode(made.message.payload)
     return found
@@ -109,7 +109,7 @@ def test_names_that_must_not_change_do_not() -> None:
         key: f"threshold__home__front_{key}" for key in entities
     }
     assert entities["access"]["default_entity_id"] == "event.home_front_access"
-    assert introduction(FRONT).message.topic == CONFIG_TOPIC  # type: ignore[union-attr]
+    assert make_discovery_message(FRONT).message.topic == CONFIG_TOPIC  # type: ignore[union-attr]
     assert not any("object_id" in entity for entity in entities.values())
 
 
@@ -124,7 +124,7 @@ def test_no_two_doors_share_a_name_in_home_assistant() -> None:
 def test_all_but_the_connection_depend_on_the_last_will() -> None:
     payload = payload_of()
     (status,) = payload["availability"]
-    assert status["topic"] == TOPICS.of(Channel.STATUS)
+    assert status["topic"] == TOPICS.topic_for(Channel.STATUS)
     overridden = {
         key: entity["availability"] for key, entity in payload["components"].items() if "availability" in entity
     }
@@ -179,7 +179,7 @@ def test_no_template_fails_on_anything_that_a_door_may_say(missing: str) -> None
             "everything": [{}],
         }[missing]
         for entity in entities:
-            if entity.get("state_topic") == TOPICS.of(channel):
+            if entity.get("state_topic") == TOPICS.topic_for(channel):
                 for template in [entity[key] for key in TEMPLATES if key in entity]:
                     for message in messages:
                         rendered(template, message)
@@ -251,13 +251,13 @@ def test_a_refused_release_shows_as_news_and_why() -> None:
 
 
 def test_a_door_says_nothing_to_home_assistant_unasked() -> None:
-    assert introduction(msgspec.structs.replace(FRONT, home_assistant=None)) is None
+    assert make_discovery_message(msgspec.structs.replace(FRONT, home_assistant=None)) is None
 
 
 def test_a_door_that_is_turned_off_there_takes_its_device_away() -> None:
     """An empty retained message is how MQTT forgets, and Home Assistant with it."""
-    made = introduction(OFF)
-    assert made == Introduction(Outgoing(CONFIG_TOPIC, b"", qos=1, retain=True), birth_topic="")
+    made = make_discovery_message(OFF)
+    assert made == DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"", qos=1, retain=True), birth_topic="")
 
 
 @pytest.mark.parametrize("line", ['discovery_prefix = "a/#"', 'birth_topic = "+/status"', 'discovery_prefix = ""'])
@@ -282,16 +282,16 @@ class Listener:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.heard: list[Incoming] = []
+        self.heard: list[IncomingMessage] = []
 
     def count(self, topic: str) -> int:
         """How often a topic was heard until now."""
-        self._connection.spin(0.01)
+        self._connection.poll(0.01)
         self.heard += self._connection.messages()
         return sum(message.topic == topic for message in self.heard)
 
     def say(self, payload: bytes, *, retain: bool = False) -> None:
-        self._connection.publish(Outgoing(BIRTH_TOPIC, payload, qos=1, retain=retain))
+        self._connection.publish(OutgoingMessage(BIRTH_TOPIC, payload, qos=1, retain=retain))
 
 
 @contextlib.contextmanager
@@ -305,8 +305,8 @@ def listening(config: MqttConfig) -> Iterator[Listener]:
 
 
 @contextlib.contextmanager
-def a_door(config: MqttConfig, folder: Path, made: Introduction | None) -> Iterator[Publisher]:
-    at_once = made and Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+def a_door(config: MqttConfig, folder: Path, made: DiscoveryMessage | None) -> Iterator[Publisher]:
+    at_once = made and DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
     with (
         Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
         Publisher(config, TOPICS, outbox, on_open_expired=lambda *_: None, introduction=at_once) as publisher,
@@ -315,10 +315,10 @@ def a_door(config: MqttConfig, folder: Path, made: Introduction | None) -> Itera
 
 
 def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBroker, tmp_path: Path) -> None:
-    made = introduction(FRONT)
+    made = make_discovery_message(FRONT)
     assert made
     with a_door(config_for(broker), tmp_path, made) as publisher, listening(config_for(broker)) as home:
-        wait_until(lambda: publisher.state.link is Link.ONLINE, "online")
+        wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
         wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
     with listening(config_for(broker)) as later:
         wait_until(lambda: later.count(CONFIG_TOPIC) == 1, "the kept introduction")
@@ -327,39 +327,48 @@ def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBr
 
 def test_a_home_assistant_that_starts_is_told_everything_again(broker: AnyBroker, tmp_path: Path) -> None:
     """Once for each start; its goodbye is no start."""
-    with listening(config_for(broker)) as home, a_door(config_for(broker), tmp_path, introduction(FRONT)) as publisher:
+    with (
+        listening(config_for(broker)) as home,
+        a_door(config_for(broker), tmp_path, make_discovery_message(FRONT)) as publisher,
+    ):
         publisher.presence(an_occupancy(True))
-        wait_until(lambda: home.count(CONFIG_TOPIC) == 1 and home.count(TOPICS.of(Channel.PRESENCE)) == 1, "once")
+        wait_until(
+            lambda: home.count(CONFIG_TOPIC) == 1 and home.count(TOPICS.topic_for(Channel.PRESENCE)) == 1, "once"
+        )
         home.say(b"offline")
         home.say(b"online")
-        wait_until(lambda: home.count(CONFIG_TOPIC) == 2 and home.count(TOPICS.of(Channel.PRESENCE)) == 2, "twice")
+        wait_until(
+            lambda: home.count(CONFIG_TOPIC) == 2 and home.count(TOPICS.topic_for(Channel.PRESENCE)) == 2, "twice"
+        )
         home.say(b"online")
         wait_until(lambda: home.count(CONFIG_TOPIC) == 3, "three times")
 
 
 def test_many_births_at_once_are_answered_once() -> None:
-    birth = Birth(Introduction(Outgoing(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC, jitter_s=(1.0, 1.0)))
-    assert birth.wait_ns(0) is None
+    birth = HomeAssistantBirthListener(
+        DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC, jitter_s=(1.0, 1.0))
+    )
+    assert birth.due_in_ns(0) is None
     for now_ns in range(0, 10**9, 10**8):
-        birth.take_in([Incoming(BIRTH_TOPIC, b"online", retained=False)], now_ns)
-        assert not birth.take(now_ns)
-    assert birth.wait_ns(10**9) == 0
-    assert [birth.take(10**9) for _ in range(2)] == [True, False]
+        birth.on_message([IncomingMessage(BIRTH_TOPIC, b"online", retained=False)], now_ns)
+        assert not birth.pop_due(now_ns)
+    assert birth.due_in_ns(10**9) == 0
+    assert [birth.pop_due(10**9) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        Incoming(BIRTH_TOPIC, b"online", retained=True),
-        Incoming(BIRTH_TOPIC, b"ONLINE", retained=False),
-        Incoming("threshold/home/front/status", b"online", retained=False),
+        IncomingMessage(BIRTH_TOPIC, b"online", retained=True),
+        IncomingMessage(BIRTH_TOPIC, b"ONLINE", retained=False),
+        IncomingMessage("threshold/home/front/status", b"online", retained=False),
     ],
 )
-def test_what_is_no_birth_is_not_answered(message: Incoming) -> None:
+def test_what_is_no_birth_is_not_answered(message: IncomingMessage) -> None:
     """Neither is one that the broker has kept: a door that has just connected has said it all."""
-    birth = Birth(Introduction(Outgoing(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC))
-    birth.take_in([message], 0)
-    assert birth.wait_ns(0) is None
+    birth = HomeAssistantBirthListener(DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC))
+    birth.on_message([message], 0)
+    assert birth.due_in_ns(0) is None
 
 
 @needs_mosquitto
@@ -369,24 +378,24 @@ def test_a_flood_on_the_birth_topic_does_not_enter_the_door(tmp_path: Path, prot
     with (
         Mosquitto(tmp_path) as broker,
         listening(config_for(broker)) as home,
-        a_door(config_for(broker, protocol=protocol), tmp_path, introduction(FRONT)) as publisher,
+        a_door(config_for(broker, protocol=protocol), tmp_path, make_discovery_message(FRONT)) as publisher,
     ):
         wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the introduction")
         home.say(b"x" * 100_000)
         home.say(b"online")
         wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the introduction again")
-        wait_until(lambda: publisher.state.link is Link.ONLINE, "online")
+        wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
 
 
 def test_turning_it_off_leaves_nothing_behind(broker: AnyBroker, tmp_path: Path) -> None:
-    with a_door(config_for(broker), tmp_path, introduction(FRONT)), listening(config_for(broker)) as home:
+    with a_door(config_for(broker), tmp_path, make_discovery_message(FRONT)), listening(config_for(broker)) as home:
         wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
     with listening(config_for(broker)) as home:
         wait_until(lambda: home.count(CONFIG_TOPIC) == 1, "the kept introduction")
-        with a_door(config_for(broker), tmp_path, introduction(OFF)):
+        with a_door(config_for(broker), tmp_path, make_discovery_message(OFF)):
             wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the farewell")
     with listening(config_for(broker)) as later:
-        wait_until(lambda: later.count(TOPICS.of(Channel.STATUS)) == 1, "what is kept")
+        wait_until(lambda: later.count(TOPICS.topic_for(Channel.STATUS)) == 1, "what is kept")
         assert later.count(CONFIG_TOPIC) == 0
 
 
@@ -399,8 +408,8 @@ def a_track(hits: int, *, lost: bool = False) -> Track:
 
 def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
     """And a camera that does not work sees neither somebody nor nobody."""
-    told: list[Occupancy] = []
-    doorstep = Doorstep("front", told.append)
+    told: list[PresenceReport] = []
+    doorstep = OccupancyReporter("front", told.append)
     looks: list[tuple[list[Track], CameraState]] = [
         ([], CameraState.WORKING),
         ([], CameraState.WORKING),
@@ -414,7 +423,7 @@ def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
     ]
     counts = []
     for tracks, camera in looks:
-        doorstep.look(tracks, camera)
+        doorstep.update(tracks, camera)
         counts.append(len(told))
     assert [each.somebody for each in told] == [None, False, True, False, None, True, None]
     assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7], "somebody is told of with the third frame, not with the second"

@@ -14,30 +14,42 @@ from hypothesis import strategies as st
 from support.example_house import examples
 from support.mqtt_brokers import DOOR, T0_NS, an_event
 
-from edge.core.records import Ask, Box, ChallengeState, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
-from edge.core.timestamps import instant
-from edge.core.uuid7 import TAIL_BITS, Uuid7Source, uuid7
-from edge.events.factory import access_event, open_message, system_event
+from edge.core.records import (
+    AccessOutcome,
+    Box,
+    ChallengeMovement,
+    ChallengeState,
+    Decision,
+    Face,
+    Identification,
+    Match,
+    Person,
+    Track,
+    Verdict,
+)
+from edge.core.timestamps import format_unix_ns
+from edge.core.uuid7 import RANDOM_TAIL_BITS, Uuid7Source, uuid7
+from edge.events.factory import access_event, make_open_command, system_event
 from edge.events.schema import (
     VERSION,
     BoxPx,
     Challenge,
     Event,
     EventKind,
-    Instant,
     PersonRef,
     Record,
+    Rfc3339,
     decode,
     encode,
     schemas,
 )
-from edge.events.topics import DELIVERIES, Channel, Topics
+from edge.events.topics import DELIVERY_TERMS, Channel, Topics
 
 ID = "018bcfe5-687b-7abc-8def-0123456789ab"
 ADA = Person("ada", "Ada Lovelace")
 
 
-def a_decision(kind: Kind, finding: Finding) -> Decision:
+def a_decision(kind: AccessOutcome, finding: Identification) -> Decision:
     """A decision whose nearest person is Ada, whatever it says."""
     face = Face(Box(10.4, 20.6, 110.5, 140.0), np.zeros((6, 2), np.float32), 0.9)
     track = Track(3, face, 0, 1, 5)
@@ -50,12 +62,14 @@ def a_decision(kind: Kind, finding: Finding) -> Decision:
         samples=4,
         quality=0.812_345,
         reason="distance below threshold",
-        t_ns=1,
+        decided_ns=1,
     )
     return Decision(kind, "allow *", verdict, 1)
 
 
-def an_access_event(kind: Kind = Kind.DOOR_OPEN, finding: Finding = Finding.RECOGNISED) -> Event:
+def an_access_event(
+    kind: AccessOutcome = AccessOutcome.DOOR_OPEN, finding: Identification = Identification.RECOGNISED
+) -> Event:
     return access_event(a_decision(kind, finding), id=ID, at_ns=T0_NS, door=DOOR)
 
 
@@ -90,13 +104,13 @@ def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
 @pytest.mark.parametrize(
     ("kind", "finding"),
     [
-        (Kind.UNKNOWN, Finding.UNKNOWN),
-        (Kind.UNKNOWN, Finding.UNDECIDED),
-        (Kind.UNKNOWN, Finding.RECOGNISED),
-        (Kind.DENIED, Finding.UNKNOWN),
+        (AccessOutcome.UNKNOWN, Identification.UNKNOWN),
+        (AccessOutcome.UNKNOWN, Identification.UNDECIDED),
+        (AccessOutcome.UNKNOWN, Identification.RECOGNISED),
+        (AccessOutcome.DENIED, Identification.UNKNOWN),
     ],
 )
-def test_the_nearest_name_is_not_told_for_somebody_unknown(kind: Kind, finding: Finding) -> None:
+def test_the_nearest_name_is_not_told_for_somebody_unknown(kind: AccessOutcome, finding: Identification) -> None:
     """Weak evidence must not look like an identification anywhere in the message."""
     event = an_access_event(kind, finding)
     assert event.person is None
@@ -105,7 +119,7 @@ def test_the_nearest_name_is_not_told_for_somebody_unknown(kind: Kind, finding: 
 
 def test_somebody_recognised_but_denied_is_named() -> None:
     """Who was turned away is known, and the operator wants to know it."""
-    assert an_access_event(Kind.DENIED).person == PersonRef(id="ada", name="Ada Lovelace")
+    assert an_access_event(AccessOutcome.DENIED).person == PersonRef(id="ada", name="Ada Lovelace")
 
 
 def test_a_system_event_has_the_same_keys_with_nulls() -> None:
@@ -125,25 +139,27 @@ def test_a_system_event_cannot_pass_for_an_access_event() -> None:
 
 def test_an_opening_carries_the_id_and_number_of_its_event() -> None:
     """So that the two can be joined, and copies dropped."""
-    message = open_message(an_access_event(), seq=17, expires_ns=T0_NS + 3 * 10**9)
+    message = make_open_command(an_access_event(), seq=17, expires_ns=T0_NS + 3 * 10**9)
     assert (message.id, message.seq, message.person.id) == (ID, 17, "ada")
     assert (message.at, message.expires_at) == ("2023-11-14T22:13:20.123Z", "2023-11-14T22:13:23.123Z")
 
 
-@pytest.mark.parametrize("event", [an_access_event(Kind.DENIED), an_access_event(Kind.UNKNOWN), an_event()])
+@pytest.mark.parametrize(
+    "event", [an_access_event(AccessOutcome.DENIED), an_access_event(AccessOutcome.UNKNOWN), an_event()]
+)
 def test_nothing_but_a_door_open_event_opens(event: Event) -> None:
     """An opening cannot even be made from any other event."""
     with pytest.raises(ValueError, match="only a door-open event"):
-        open_message(event, seq=1, expires_ns=T0_NS)
+        make_open_command(event, seq=1, expires_ns=T0_NS)
 
 
 @given(st.integers(0, 4_000_000_000_000_000_000))
 def test_times_are_utc_with_milliseconds_and_never_in_the_future(ns: int) -> None:
     """The text is the instant, cut to the millisecond."""
-    text = instant(ns)
+    text = format_unix_ns(ns)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
     assert np.datetime64(text[:-1], "ms").astype("int64") == ns // 10**6
-    assert msgspec.convert(text, Instant) == text
+    assert msgspec.convert(text, Rfc3339) == text
 
 
 def test_each_channel_reads_what_it_wrote() -> None:
@@ -152,9 +168,9 @@ def test_each_channel_reads_what_it_wrote() -> None:
         v=VERSION,
         door="front",
         id="0190",
-        at=instant(T0_NS),
-        expires_at=instant(T0_NS),
-        ask=Ask.TURN_LEFT,
+        at=format_unix_ns(T0_NS),
+        expires_at=format_unix_ns(T0_NS),
+        ask=ChallengeMovement.TURN_LEFT,
         state=ChallengeState.ASKED,
         step=1,
         steps=2,
@@ -163,7 +179,7 @@ def test_each_channel_reads_what_it_wrote() -> None:
     records: list[tuple[Channel, Record]] = [
         *examples(),
         (Channel.EVENTS, an_access_event()),
-        (Channel.OPEN, open_message(an_access_event(), seq=1, expires_ns=T0_NS)),
+        (Channel.OPEN, make_open_command(an_access_event(), seq=1, expires_ns=T0_NS)),
         (Channel.CHALLENGE, asked),
     ]
     assert {channel for channel, _ in records} == set(Channel)
@@ -191,26 +207,26 @@ def test_the_schema_names_every_field_and_no_pixels() -> None:
     assert set(event["properties"]) == {field.encode_name for field in msgspec.structs.fields(Event)}
     assert set(event["required"]) == set(event["properties"]) - {"dropped", "liveness"}
     assert not {"pixels", "embedding", "image"} & set(event["properties"])
-    assert {kind.value for kind in Kind} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
+    assert {kind.value for kind in AccessOutcome} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
 
 
 def test_every_channel_has_its_terms() -> None:
     """And what opens a door or told of somebody at it is kept for nobody."""
-    assert set(DELIVERIES) == set(Channel)
-    assert not any(DELIVERIES[channel].retained for channel in (Channel.EVENTS, Channel.OPEN, Channel.CHALLENGE))
+    assert set(DELIVERY_TERMS) == set(Channel)
+    assert not any(DELIVERY_TERMS[channel].retained for channel in (Channel.EVENTS, Channel.OPEN, Channel.CHALLENGE))
 
 
 def test_topics_are_made_and_taken_apart_in_one_place() -> None:
     """Splitting is the reverse of making; anything else is not a door's topic."""
     door = Topics("home", "front.1")
-    assert door.of(Channel.OPEN) == "threshold/home/front.1/open"
-    assert all(Topics.split(door.of(channel)) == (door, channel) for channel in Channel)
+    assert door.topic_for(Channel.OPEN) == "threshold/home/front.1/open"
+    assert all(Topics.parse(door.topic_for(channel)) == (door, channel) for channel in Channel)
     picture = door.snapshot("018f0c5a-0000-7000-8000-000000000000")
     assert Topics.split_snapshot(picture) == (door, picture.rpartition("/")[2])
-    assert Topics.split(picture) is None
+    assert Topics.parse(picture) is None
     assert Topics.split_snapshot(door.snapshot("+")) is None
     for other in ("threshold/home/front/events/x", "threshold/home/repo/root.json", "x/home/front/events", ""):
-        assert Topics.split(other) is None
+        assert Topics.parse(other) is None
 
 
 def test_a_uuid7_is_laid_out_as_in_the_rfc() -> None:
@@ -232,7 +248,7 @@ def test_ids_rise_when_the_tail_of_a_millisecond_is_used_up() -> None:
     """The last tail of one millisecond is followed by the next millisecond."""
     source = Uuid7Source(lambda n: b"\xff" * n)
     first, second = source.new(5), source.new(5)
-    assert uuid.UUID(first) == uuid7(5, (1 << TAIL_BITS) - 1)
+    assert uuid.UUID(first) == uuid7(5, (1 << RANDOM_TAIL_BITS) - 1)
     assert uuid.UUID(second).int >> 80 == 6
 
 

@@ -15,12 +15,12 @@ from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
 
 from edge.core.config import OutboxConfig
 from edge.core.errors import CameraError, GalleryError, ImageError, InputError, OutboxError
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.outbox.outbox import Outbox
 from edge.recognition import gallery as galleries
 from edge.recognition import gallery_chunks
 from edge.recognition.gallery import Gallery, load_gallery, read_info
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 from edge.vision.images import read_image
 from fuzz.formats import pack, png_with_checksums, safetensors_with_length, unpack
 from fuzz.mutate import SEPARATOR
@@ -59,11 +59,11 @@ def _mapped_gallery(folder: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        before, galleries.MAPPED_FROM = galleries.MAPPED_FROM, 0
+        before, galleries.MMAP_MIN_BYTES = galleries.MMAP_MIN_BYTES, 0
         try:
             gallery = load_gallery(path, EMBEDDER)
         finally:
-            galleries.MAPPED_FROM = before
+            galleries.MMAP_MIN_BYTES = before
         if gallery.centroids.shape[1] == 192:
             gallery.nearest(vector(5))
 
@@ -75,7 +75,7 @@ def _galleries() -> list[bytes]:
 
 
 def _piece_seeds() -> list[bytes]:
-    return [pack(*gallery_chunks.cut(content, 4, _PIECE_BYTES)) for content in _galleries()[::2]]
+    return [pack(*gallery_chunks.split(content, 4, _PIECE_BYTES)) for content in _galleries()[::2]]
 
 
 def _pieces(_: Path) -> Parse:
@@ -84,9 +84,9 @@ def _pieces(_: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         pieces = unpack(content, 1 + content.count(SEPARATOR))
-        joined = gallery_chunks.join(pieces, min(lengths, key=lambda length: abs(length - len(content))))
-        gallery_chunks.cut(joined, 4, _PIECE_BYTES)
-        gallery_chunks.ids(joined)
+        joined = gallery_chunks.assemble(pieces, min(lengths, key=lambda length: abs(length - len(content))))
+        gallery_chunks.split(joined, 4, _PIECE_BYTES)
+        gallery_chunks.person_ids(joined)
 
     return parse
 
@@ -96,9 +96,9 @@ def _retained(_: Path) -> Parse:
     other = gallery_bytes([2, 3, 4])
 
     def parse(content: bytes) -> None:
-        kept = gallery_chunks.retained(content, other)
-        assert gallery_chunks.ids(kept) <= gallery_chunks.ids(other)
-        gallery_chunks.retained(other, content)
+        kept = gallery_chunks.keep_only_people_in(content, other)
+        assert gallery_chunks.person_ids(kept) <= gallery_chunks.person_ids(other)
+        gallery_chunks.keep_only_people_in(other, content)
 
     return parse
 
@@ -158,7 +158,7 @@ def _outbox_seeds() -> list[bytes]:
         return [pack(path.read_bytes(), b""), open_files]
 
 
-def _picture(width: int = 48, height: int = 32) -> Pixels:
+def _picture(width: int = 48, height: int = 32) -> BgrImage:
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 7, columns * 5, rows * columns], -1).astype(np.uint8)
 
@@ -207,8 +207,8 @@ def _clip(folder: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        with Clip(path) as clip:
-            stamps = [frame.t_ns for frame in itertools.islice(clip, _FRAMES)]
+        with VideoFileCamera(path) as clip:
+            stamps = [frame.captured_ns for frame in itertools.islice(clip, _FRAMES)]
         assert stamps == sorted(set(stamps))
 
     return parse

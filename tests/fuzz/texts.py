@@ -12,14 +12,14 @@ from threshold_tools.enroll.folder import CARD, read_card
 from threshold_tools.evaluate.by_group import read_groups
 from threshold_tools.evaluate.cross_validation import read_pairs
 from threshold_tools.evaluate.vectors import photos_of
-from threshold_tools.release.transport import read_names
+from threshold_tools.release.transport import read_lines
 
 from edge.access.policy import Policy
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.config import MqttConfig, VerdictConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
-from edge.core.records import Finding, Match, Person, Verdict
-from edge.mqtt.broker_endpoint import read_endpoint
+from edge.core.records import Identification, Match, Person, Verdict
+from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.replay.expected import read_expected
 from edge.vision.manifest import default_folder, read_manifest
 from fuzz.target import Parse, Target
@@ -86,7 +86,7 @@ def _door(folder: Path) -> Parse:
         path.write_bytes(content)
         config = read_config(path)
         if config.mqtt.url.startswith("mqtt://"):  # mqtts:// would read all of the system's authorities each time
-            read_endpoint(MqttConfig(url=config.mqtt.url, insecure=True))
+            resolve_endpoint(MqttConfig(url=config.mqtt.url, insecure=True))
         assert round(config.mqtt.open_max_age_s * 1e9) > 0  # as the publisher counts
         assert round(config.lockout.pause_s * 1e9) >= 0
 
@@ -96,13 +96,13 @@ def _door(folder: Path) -> Parse:
 def _policy(folder: Path) -> Parse:
     path = folder / "policy.toml"
     match = Match(Person("anna", "Anna"), 0.5, 1.0, 2.0)
-    verdict = Verdict(Finding.RECOGNISED, track(), match, direction(0), 3, 1.0, "within-threshold", 7)
+    verdict = Verdict(Identification.RECOGNISED, track(), match, direction(0), 3, 1.0, "within-threshold", 7)
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        rules = read_rules(path)
+        rules = parse_policy(path)
         policy = Policy(rules, "front")
-        assert policy.demands(VerdictConfig()).min_samples >= 1
+        assert policy.apply_to(VerdictConfig()).min_samples >= 1
         for wall_ns in (None, *_MOMENTS_NS):
             policy.decide(verdict, 9, wall_ns)
 
@@ -168,7 +168,7 @@ def _names(folder: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        read_names(path)
+        read_lines(path)
 
     return parse
 

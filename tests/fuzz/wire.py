@@ -19,15 +19,15 @@ from edge.cli.events import as_json, readable
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, ReleaseError
 from edge.events.schema import decode, encode
-from edge.events.signing import read_seal
+from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics, repo_name, repo_topic
-from edge.events.verifier import EVENT, OPEN, Guard, Refused, load_key, verified
+from edge.events.verifier import EVENT, OPEN, OpenRejected, OpenVerifier, load_key, verify_signature
 from edge.mqtt import subscriber
-from edge.mqtt.broker_endpoint import read_endpoint
-from edge.mqtt.connection import dial
-from edge.mqtt.messages import Incoming
+from edge.mqtt.broker_endpoint import resolve_endpoint
+from edge.mqtt.connection import open_connection
+from edge.mqtt.messages import IncomingMessage
 from edge.updates.release_format import FILE_BYTES, decode_release, is_repo_name
-from edge.updates.tuf_client import read_root, verify
+from edge.updates.tuf_client import read_root, verify_release
 from fuzz.formats import pack, unpack
 from fuzz.target import Parse, Target, Unread
 
@@ -80,7 +80,9 @@ _JSON = (
 
 
 def _messages() -> list[bytes]:
-    return [pack(Topics("home", "front").of(one).encode(), msgspec.json.encode(it)) for one, it in _RECORDS.items()]
+    return [
+        pack(Topics("home", "front").topic_for(one).encode(), msgspec.json.encode(it)) for one, it in _RECORDS.items()
+    ]
 
 
 def _message(_: Path) -> Parse:
@@ -93,7 +95,7 @@ def _message(_: Path) -> Parse:
         if name is not None and is_repo_name(name):
             assert "/" not in name
             assert ".." not in name
-        message = subscriber._message(Incoming(text, payload, False))
+        message = subscriber._decode(IncomingMessage(text, payload, False))
         if message is None or message.problem:
             raise Unread
         if message.record is not None:
@@ -111,7 +113,7 @@ def _signed() -> tuple[dict[Channel, bytes], bytes, Ed25519PrivateKey]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         file.flush()
-        seal = read_seal(MqttConfig(signing_key=file.name))
+        seal = load_signer(MqttConfig(signing_key=file.name))
     messages = {one: seal(one, msgspec.json.encode(_RECORDS[one])) for one in (Channel.OPEN, Channel.EVENTS)}
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return messages, public, key
@@ -124,13 +126,13 @@ def _seal(_: Path) -> Parse:
     now = datetime.fromisoformat(_AT).timestamp()
 
     def parse(content: bytes) -> None:
-        with contextlib.suppress(Refused):
-            assert verified(content, key, EVENT) == _EVENT
+        with contextlib.suppress(OpenRejected):
+            assert verify_signature(content, key, EVENT) == _EVENT
             return
-        guard = Guard(public, "front", clock=lambda: now)
-        opening = guard.admit(content)
+        guard = OpenVerifier(public, "front", clock=lambda: now)
+        opening = guard.verify(content)
         assert (opening.person, opening.at) == ("anna", _AT)
-        assert verified(content, key, OPEN) == _OPEN
+        assert verify_signature(content, key, OPEN) == _OPEN
 
     assert messages
     return parse
@@ -191,7 +193,7 @@ def _metadata(folder: Path) -> Parse:
             return files.get(wanted, b"")[: FILE_BYTES + 1] or None
 
         try:
-            assert verify(kept, fetch, signed.root, NOW) == signed.listed
+            assert verify_release(kept, fetch, signed.root, NOW) == signed.listed
         finally:
             assert all(map(is_repo_name, asked)), asked
 
@@ -206,7 +208,7 @@ def _root(_: Path) -> Parse:
 
 
 _CONNACK = b"\x20\x03\x00\x00\x00"
-_TOPIC = Topics("home", "front").of(Channel.EVENTS).encode()
+_TOPIC = Topics("home", "front").topic_for(Channel.EVENTS).encode()
 
 
 def _publish(topic: bytes, payload: bytes, properties: bytes = b"\x00") -> bytes:
@@ -250,18 +252,18 @@ class _HostileBroker:
 def _broker(_: Path) -> Parse:
     """Whatever a broker says, the connection ends with BrokerError or goes on."""
     broker = _HostileBroker()
-    endpoint = read_endpoint(MqttConfig(url=f"mqtt://127.0.0.1:{broker.port}"))
+    endpoint = resolve_endpoint(MqttConfig(url=f"mqtt://127.0.0.1:{broker.port}"))
 
     def parse(content: bytes) -> None:
         broker.words = content
-        connection = dial(endpoint, "5", client_id="fuzz", keepalive_s=30, max_packet_bytes=FILE_BYTES)
+        connection = open_connection(endpoint, "5", client_id="fuzz", keepalive_s=30, max_packet_bytes=FILE_BYTES)
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokerError):
             stack.callback(connection.abort)
             while True:  # it hangs up, so this ends
-                connection.spin(0.2)
+                connection.poll(0.2)
                 for message in connection.messages():
-                    subscriber._message(message)
-                connection.receipts()
+                    subscriber._decode(message)
+                connection.take_acks()
 
     return parse
 
@@ -281,7 +283,7 @@ TARGETS = (
     ),
     Target(
         "signed-message", "signed events and openings as a lock reads them; none may say what was not signed",
-        lambda: list(_signed()[0].values()), _seal, (Refused,), 60_000, _JSON,
+        lambda: list(_signed()[0].values()), _seal, (OpenRejected,), 60_000, _JSON,
     ),
     Target(
         "release-list", "release.json, should a signing key be stolen", _lists, _release_list, (ReleaseError,), 80_000,

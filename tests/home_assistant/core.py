@@ -23,12 +23,12 @@ from support.example_house import TOPICS, a_status
 from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port
 
 from edge.core.config import DoorConfig
-from edge.events.homeassistant import Introduction, introduction
-from edge.events.schema import Presence, Record, encode
-from edge.events.topics import DELIVERIES, Channel
+from edge.events.homeassistant import DiscoveryMessage, make_discovery_message
+from edge.events.schema import DoorConnection, Record, encode
+from edge.events.topics import DELIVERY_TERMS, Channel
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 
 _QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
 
@@ -156,10 +156,10 @@ def _note(home: Home, event: Event) -> None:
         home.changes.append(state)
 
 
-def said(config: DoorConfig) -> Introduction:
-    made = introduction(config)
+def said(config: DoorConfig) -> DiscoveryMessage:
+    made = make_discovery_message(config)
     assert made is not None
-    return Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    return DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
 
 
 class Door:
@@ -171,12 +171,12 @@ class Door:
     def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
         """On the terms of its channel."""
         payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
-        self.send(Outgoing(TOPICS.of(channel), payload, qos=1, retain=DELIVERIES[channel].retained))
+        self.send(OutgoingMessage(TOPICS.topic_for(channel), payload, qos=1, retain=DELIVERY_TERMS[channel].retained))
 
-    def send(self, message: Outgoing) -> None:
+    def send(self, message: OutgoingMessage) -> None:
         number = self._connection.publish(message)
-        while number not in [receipt.number for receipt in self._connection.receipts()]:
-            self._connection.spin(0.1)
+        while number not in [receipt.packet_id for receipt in self._connection.take_acks()]:
+            self._connection.poll(0.1)
 
 
 @contextmanager
@@ -203,5 +203,5 @@ def play(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitabl
 def play_online(folder: Path, broker: Mosquitto, scene: Callable[[Home, Door], Awaitable[None]]) -> None:
     """As `play`, with a door that is online."""
     with a_wire(broker) as door:
-        door.say(Channel.STATUS, a_status(Presence.ONLINE))
+        door.say(Channel.STATUS, a_status(DoorConnection.ONLINE))
     play(folder, broker, scene)

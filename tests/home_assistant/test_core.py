@@ -32,10 +32,10 @@ from support.example_house import (
 from support.mqtt_brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, OutboxConfig
-from edge.events.schema import ACCESS_KINDS, EventKind, Presence, encode
+from edge.events.schema import ACCESS_KINDS, DoorConnection, EventKind, encode
 from edge.events.topics import Channel
 from edge.mqtt.connect import connect
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
 
@@ -121,7 +121,7 @@ def test_a_home_assistant_that_starts_later_is_told_again(broker: Mosquitto, tmp
         await home.shows(*NAMES, *FURTHER)
 
     with a_publisher(broker, tmp_path, FRONT), a_wire(broker) as door:
-        door.send(Outgoing(said(FRONT).message.topic, b"", qos=1, retain=True))
+        door.send(OutgoingMessage(said(FRONT).message.topic, b"", qos=1, retain=True))
         play(tmp_path, broker, scene)
 
 
@@ -138,7 +138,7 @@ def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, 
             if channel not in (Channel.STATUS, Channel.EVENTS):
                 for gone in record:
                     door.say(channel, {key: value for key, value in record.items() if key != gone})
-        door.say(Channel.STATUS, a_status(Presence.ONLINE))
+        door.say(Channel.STATUS, a_status(DoorConnection.ONLINE))
         door.say(Channel.EVENTS, an_event_of(EventKind.DOOR_OPEN, ANNA, "the last one"))
         await home.until(
             lambda: home.attribute("event.home_front_access", "reason") == "the last one", "everything is taken in"
@@ -236,7 +236,7 @@ def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path
         door.send(said(FRONT).message)
         await home.shows(*NAMES, *FURTHER)
         for jpeg in (b"\xff\xd8\xffone", b"\xff\xd8\xfftwo"):
-            door.send(Outgoing(TOPICS.snapshot(an_event().id), jpeg, qos=1))
+            door.send(OutgoingMessage(TOPICS.snapshot(an_event().id), jpeg, qos=1))
         image = home.hass.data["image"].get_entity("image.home_front_visitor")
         await home.until(lambda: bool(image.image_last_updated), "a picture")
         await home.until(lambda: image._last_image == b"\xff\xd8\xfftwo", "the second picture")

@@ -18,9 +18,9 @@ from homeassistant.util.yaml import parse_yaml
 from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
 from support.mqtt_brokers import Mosquitto, needs_mosquitto
 
-from edge.events.schema import EventKind, Presence
+from edge.events.schema import DoorConnection, EventKind
 from edge.events.topics import Channel
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 
 pytestmark = needs_mosquitto
 GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
@@ -99,7 +99,7 @@ def test_the_guide_s_lock_stays_shut_for_what_is_no_opening(broker: Mosquitto, t
         home.offer("lock", "unlock")
         assert await home.set_up(guide("open_the_front_door"))
         await home.listens()
-        door.send(Outgoing(TOPICS.of(Channel.OPEN), payload, qos=1))
+        door.send(OutgoingMessage(TOPICS.topic_for(Channel.OPEN), payload, qos=1))
         door.say(Channel.OPEN, an_opening())
         await home.until(lambda: len(home.calls) > 0, "the opening after it")
         assert len(home.calls) == 1
@@ -124,7 +124,7 @@ def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_
         ):
             door.say(Channel.EVENTS, event)
         await home.until(lambda: len(home.calls) >= 2, "both notices")
-        for status in (Presence.OFFLINE, Presence.ONLINE):
+        for status in (DoorConnection.OFFLINE, DoorConnection.ONLINE):
             door.say(Channel.STATUS, a_status(status))
         door.say(Channel.PRESENCE, an_occupancy(True))
         await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "it is back")

@@ -18,15 +18,15 @@ from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
 from edge.runtime.host import memory_mb
-from edge.vision.camera import Clip
-from edge.vision.face_sampler import Vision
+from edge.vision.camera import VideoFileCamera
+from edge.vision.face_sampler import VisionStages
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 10
 
 
 @pytest.mark.slow
-def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: Vision) -> None:
+def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: VisionStages) -> None:
     """The bundled clip over and over, in clip time; the second half needs no more than the first."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     config = DoorConfig(site="a", door="b", verdict=VerdictConfig(cooldown_s=1.0))
@@ -34,9 +34,9 @@ def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: Vision) -> None:
     seconds, seq, offset_ns, resident = 0.0, 0, 0, []
     decisions = 0
     while seconds < MINUTES * 60:
-        with Clip(CLIP) as clip:
+        with VideoFileCamera(CLIP) as clip:
             for frame in clip:
-                t_ns = offset_ns + frame.t_ns
+                t_ns = offset_ns + frame.captured_ns
                 decisions += len(pipeline.step(Frame(frame.pixels, seq, t_ns)))
                 seq += 1
         offset_ns = t_ns + 66_666_667

@@ -37,16 +37,16 @@ from support.publisher_harness import a_decision
 
 from edge.core.config import MqttConfig, OutboxConfig, read_config
 from edge.core.errors import OutboxError
-from edge.core.records import Kind
-from edge.core.timestamps import instant
+from edge.core.records import AccessOutcome
+from edge.core.timestamps import format_unix_ns
 from edge.demo.run_demo import CLIP
-from edge.events.factory import Circumstances
-from edge.events.schema import Event, EventKind, Health, Open, Status
+from edge.events.factory import EventContext
+from edge.events.schema import Event, EventKind, Health, OpenCommand, Status
 from edge.events.topics import Channel
-from edge.mqtt.send_queue import Link
-from edge.outbox.disk_reserve import SIZE_BYTES
+from edge.mqtt.send_queue import ConnectionStatus
+from edge.outbox.disk_reserve import RESERVE_BYTES
 from edge.outbox.outbox import Outbox
-from edge.runtime.event_recorder import Logbook
+from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.host import WallClock, clock_synced
 from edge.vision.manifest import read_manifest
 
@@ -129,10 +129,12 @@ def check_everything(folder: Path, ear: Ear, told: list[str]) -> None:
     for event in events:
         assert event.seq == first.setdefault(event.id, event).seq  # a copy is one in every respect
     assert [event.id for event in first.values()] == [event.id for event in stored]
-    openings = [(at, message) for at, message in ear.heard if isinstance(message.record, Open)]
-    assert len({message.record.id for _, message in openings if isinstance(message.record, Open)}) == len(openings)
+    openings = [(at, message) for at, message in ear.heard if isinstance(message.record, OpenCommand)]
+    assert len({message.record.id for _, message in openings if isinstance(message.record, OpenCommand)}) == len(
+        openings
+    )
     for at, message in openings:
-        assert isinstance(message.record, Open)
+        assert isinstance(message.record, OpenCommand)
         assert not message.retained
         assert time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) <= message.record.expires_at[:19]
     print(f"{len(stored)} events, {len(events) - len(first)} copies, {len(openings)} openings")
@@ -157,18 +159,18 @@ def test_a_killed_door_is_told_offline_and_comes_back_without_opening_again(tmp_
     with Mosquitto(tmp_path) as broker, Ear(config_for(broker)) as ear, Visitors() as camera:
         door = Process(tmp_path, "-m", "edge", "run", "--config", write_config(tmp_path, broker.url, camera.url))
         with door:
-            ear.wait_for(Open, 1)
+            ear.wait_for(OpenCommand, 1)
             door.kill()
             wait_until(lambda: [status.status for status in ear.records(Status)][-1] == "offline", "offline")
-            before = len(ear.records(Open))
+            before = len(ear.records(OpenCommand))
             door.start()
-            ear.wait_for(Open, before + 1)
+            ear.wait_for(OpenCommand, before + 1)
             assert door.stop() == 0
             wait_until(lambda: EventKind.STOPPED in {event.kind for event in ear.records(Event)}, "stopped")
     events = list({event.id: event for event in ear.records(Event)}.values())
     assert [event.seq for event in events] == list(range(events[0].seq, events[0].seq + len(events)))
     assert [event.kind for event in events].count(EventKind.STARTED) == 2
-    openings = [opening.id for opening in ear.records(Open)]
+    openings = [opening.id for opening in ear.records(OpenCommand)]
     assert len(set(openings)) == len(openings)
 
 
@@ -256,7 +258,7 @@ def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_pa
             os.kill(broker.pid, signal.SIGSTOP)
             try:
                 now_ns = time.time_ns()
-                opening = msgspec.structs.replace(an_opening(), expires_at=instant(now_ns + 200_000_000))
+                opening = msgspec.structs.replace(an_opening(), expires_at=format_unix_ns(now_ns + 200_000_000))
                 door.publisher.open(opening, time.monotonic_ns())
                 wait_until(lambda: bool(door.expired), "given up")
                 door.publisher.close(timeout_s=0.1)  # or it would come back and the broker forget the old connection
@@ -266,8 +268,8 @@ def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_pa
         with a_door(config_for(broker), outbox) as door:
             door.online()
         wait_until(lambda: len(lock.records(Status)) >= 4, "everything before is heard")
-    late = [(at, message.record) for at, message in lock.heard if isinstance(message.record, Open)]
-    assert all(instant(round(at * 1e9)) > record.expires_at for at, record in late)
+    late = [(at, message.record) for at, message in lock.heard if isinstance(message.record, OpenCommand)]
+    assert all(format_unix_ns(round(at * 1e9)) > record.expires_at for at, record in late)
     assert len(late) <= 1
 
 
@@ -297,7 +299,7 @@ def test_a_slow_network_delays_events_and_lets_no_opening_through_late(tmp_path:
             door.online()
             relay.pause_s = 0.15
             sent = fill(outbox, 20)
-            wait_until(lambda: relay.pause_s > 0 and outbox.acknowledged() > 0, "under way", 30)
+            wait_until(lambda: relay.pause_s > 0 and outbox.acknowledged_seq() > 0, "under way", 30)
             door.publisher.open(an_opening(), time.monotonic_ns())
             wait_until(lambda: bool(door.expired), "given up", 30)
             relay.pause_s = 0.0
@@ -371,7 +373,7 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
         wait_until(lambda: outbox.depth() == 0, "acknowledged by the old one")
         assert until_now(subscriber, config_for(moved)) == []
         old.close()
-        wait_until(lambda: door.publisher.state.link is not Link.ONLINE, "noticed")
+        wait_until(lambda: door.publisher.state.link is not ConnectionStatus.ONLINE, "noticed")
         sent = fill(outbox, 5)
         address = "127.0.0.2"
         assert ids(hear(subscriber, 5)) == sent
@@ -380,17 +382,17 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
 # Disks.
 
 
-def a_logbook(folder: Path) -> Logbook:
+def a_logbook(folder: Path) -> EventRecorder:
     """Of a door whose clock is right and whose broker is away."""
     folder.mkdir(exist_ok=True)
     config = read_config(write_config(folder, f"mqtt://127.0.0.1:{free_port()}"))
-    return Logbook(config, lambda: Circumstances("front", True, "1"), WallClock(trusted=True))
+    return EventRecorder(config, lambda: EventContext("front", True, "1"), WallClock(trusted=True))
 
 
-def look_after(logbook: Logbook) -> None:
+def look_after(logbook: EventRecorder) -> None:
     """As the daemon does once a second, now."""
     logbook._tended_ns = 0
-    logbook.tend()
+    logbook.maintain()
 
 
 def test_a_full_disk_gives_up_its_reserve_then_opens_nothing_and_takes_up_again(
@@ -401,10 +403,10 @@ def test_a_full_disk_gives_up_its_reserve_then_opens_nothing_and_takes_up_again(
         logbook = a_logbook(disk.folder)
         outbox = logbook.outbox
         with outbox:
-            assert logbook.decided(a_decision(Kind.DOOR_OPEN)) is not None
+            assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is not None
             disk.fill()
             fitted = 0
-            while logbook.decided(a_decision(Kind.DOOR_OPEN)) is not None:
+            while logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is not None:
                 fitted += 1
                 look_after(logbook)
             print(f"{fitted} events fitted into the reserve")
@@ -413,20 +415,20 @@ def test_a_full_disk_gives_up_its_reserve_then_opens_nothing_and_takes_up_again(
             assert EventKind.STORE_FAILING in kinds
             last = outbox.depth()
             for _ in range(20):
-                assert logbook.decided(a_decision(Kind.DOOR_OPEN)) is None
+                assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is None
                 look_after(logbook)
             assert any("disk is full" in problem for problem in logbook.problems())
             assert outbox.depth() == last
             disk.empty()
             look_after(logbook)
             look_after(logbook)
-            assert logbook.decided(a_decision(Kind.DOOR_OPEN)) is not None
+            assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is not None
             assert logbook.problems() == []
             events = outbox.pending(limit=10_000)
             assert [event.kind for event in events].count(EventKind.DOOR_OPEN) == fitted + 1 + 21 + 1
             assert [event.kind for event in events].count(EventKind.OPEN_EXPIRED) == 21
             assert EventKind.STORE_BACK in [event.kind for event in events]
-            assert (disk.folder / "state" / "outbox.ballast").stat().st_size == SIZE_BYTES
+            assert (disk.folder / "state" / "outbox.ballast").stat().st_size == RESERVE_BYTES
     said = [record.message for record in caplog.records if "is full" in record.message]
     assert len(said) == 2  # the reserve is in use; that is used up, too
 
@@ -437,18 +439,18 @@ def test_a_disk_that_is_read_only_from_the_start_opens_nothing_and_is_waited_for
         with a_logbook(disk.folder).outbox:
             pass
         disk.remount("ro")
-        logbook = Logbook(
-            read_config(disk.folder / "door.toml"), lambda: Circumstances("front", True, "1"), WallClock(trusted=True)
+        logbook = EventRecorder(
+            read_config(disk.folder / "door.toml"), lambda: EventContext("front", True, "1"), WallClock(trusted=True)
         )
         with logbook.outbox as outbox:
-            assert logbook.decided(a_decision(Kind.DOOR_OPEN)) is None
+            assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is None
             look_after(logbook)
             assert any("read" in problem for problem in logbook.problems())
-            assert outbox.held() >= 2
+            assert outbox.unsaved_count() >= 2
             disk.remount("rw")
             look_after(logbook)
             assert logbook.problems() == []
-            assert logbook.decided(a_decision(Kind.DOOR_OPEN)) is not None
+            assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is not None
             kinds = [event.kind for event in outbox.pending()]
     assert kinds.count(EventKind.DOOR_OPEN) == 2
     assert {EventKind.OPEN_EXPIRED, EventKind.STORE_FAILING, EventKind.STORE_BACK} <= set(kinds)
@@ -468,11 +470,11 @@ def test_a_disk_that_fails_while_running_is_waited_for(tmp_path: Path) -> None:
                 except OutboxError:
                     failed += 1
             assert failed > 100
-            assert outbox.trouble()
+            assert outbox.problem()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
-        outbox.tend()
-        assert outbox.trouble() == ""
+        outbox.maintain()
+        assert outbox.problem() == ""
         assert [event.reason for event in outbox.pending(limit=1000)] == ["before", *map(str, range(200))]
 
 
@@ -487,10 +489,10 @@ def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path, monkeypatch: 
             for number in range(100):
                 with contextlib.suppress(OutboxError):
                     outbox.append(an_event(str(number)))
-            assert outbox.held() == 60
+            assert outbox.unsaved_count() == 60
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
-        outbox.tend()
+        outbox.maintain()
         events = outbox.pending(limit=2000)
         lost = 101 - len(events)
         assert 0 < lost == outbox.dropped()
@@ -520,12 +522,12 @@ def test_a_door_on_a_disk_that_takes_nothing_runs_and_opens_when_it_does(tmp_pat
             wait_until(lambda: bool(ear.records(Health)), "health")
             problems = ear.records(Health)[-1].problems
             assert any("cannot be" in problem for problem in problems), problems
-            assert ear.records(Open) == []
+            assert ear.records(OpenCommand) == []
             if fault == "full":
                 disk.empty()
             else:
                 disk.remount("rw")
-            ear.wait_for(Open, 1)
+            ear.wait_for(OpenCommand, 1)
             kinds = {event.kind for event in ear.records(Event)}
             assert {EventKind.STARTED, EventKind.OPEN_EXPIRED, EventKind.DOOR_OPEN} <= kinds
             wait_until(lambda: EventKind.STORE_BACK in {e.kind for e in ear.records(Event)}, "it says so")
@@ -559,11 +561,11 @@ def test_a_clock_that_jumps_both_ways_changes_nothing_but_the_times(tmp_path: Pa
         config = write_config(tmp_path, broker.url, camera.url)
         with Process(tmp_path, "-m", "edge", "run", "--config", config, **fake) as door:
             for number, jump in enumerate(("+0", "+86400", "-86400")):
-                seen = len(ear.records(Open))
+                seen = len(ear.records(OpenCommand))
                 (tmp_path / "next").write_text(jump)
                 (tmp_path / "next").replace(shift)  # at once: libfaketime ends a process that reads half a shift
                 wait_until(lambda n=number: steps(ear) >= n, "noticed", 30)  # type: ignore[misc]
-                ear.wait_for(Open, seen + 1)
+                ear.wait_for(OpenCommand, seen + 1)
             assert door.stop() == 0
             wait_until(lambda: EventKind.STOPPED in {event.kind for event in ear.records(Event)}, "stopped")
     events = ear.records(Event)
@@ -603,7 +605,7 @@ def test_a_door_that_boots_in_1970_keeps_everything_when_the_clock_is_set(tmp_pa
     assert [event.at[:4] == "1970" for event in events] == [True] * 10 + [False] * 5
     seqs = [event.seq for event in ear.records(Event)]
     assert seqs == sorted(set(seqs))
-    assert len({opening.id for opening in ear.records(Open)} & {event.id for event in events[:10]}) == 0
+    assert len({opening.id for opening in ear.records(OpenCommand)} & {event.id for event in events[:10]}) == 0
 
 
 @needs_mosquitto

@@ -21,13 +21,13 @@ from support import npm
 from support.mqtt_brokers import Mosquitto, announce, config_for, needs_mosquitto, wait_until
 
 from edge.core.config import MqttConfig, OutboxConfig
-from edge.core.timestamps import instant
+from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import Uuid7Source
-from edge.events.schema import VERSION, Open, PersonRef, encode
-from edge.events.signing import read_seal
+from edge.events.schema import VERSION, OpenCommand, PersonRef, encode
+from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.outbox import Outbox
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -57,7 +57,7 @@ class Lock:
         said = site.folder / "said.txt"
         said.write_text("")
         self._said = said
-        words = [f"127.0.0.1:{site.broker.port}", FRONT.of(Channel.OPEN), str(site.folder / "opened.txt")]
+        words = [f"127.0.0.1:{site.broker.port}", FRONT.topic_for(Channel.OPEN), str(site.folder / "opened.txt")]
         words += [str(site.folder / "front.signing.pub")] * signed
         with said.open("w") as log:
             self._process = subprocess.Popen([*site.command, *words], stdout=log, stderr=subprocess.STDOUT)
@@ -109,21 +109,21 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         yield Site(broker, tmp_path, command)
 
 
-def an_opening(door: str = "front", late_s: float = 0.0) -> Open:
+def an_opening(door: str = "front", late_s: float = 0.0) -> OpenCommand:
     at_ns = time.time_ns() - round(late_s * NS)
-    return Open(
+    return OpenCommand(
         v=VERSION,
         id=IDS.new(at_ns // 10**6),
         seq=next(NUMBERS),
         door=door,
         person=PersonRef(id="ada", name="Ada Lovelace"),
-        at=instant(at_ns),
-        expires_at=instant(at_ns + 3 * NS),
+        at=format_unix_ns(at_ns),
+        expires_at=format_unix_ns(at_ns + 3 * NS),
     )
 
 
-def sealed(site: Site, message: Open, *, key: str = "front", channel: Channel = Channel.OPEN) -> bytes:
-    return read_seal(MqttConfig(signing_key=str(site.key(key))))(channel, encode(message))
+def sealed(site: Site, message: OpenCommand, *, key: str = "front", channel: Channel = Channel.OPEN) -> bytes:
+    return load_signer(MqttConfig(signing_key=str(site.key(key))))(channel, encode(message))
 
 
 def publish(site: Site, payload: bytes, *, retain: bool = False) -> None:
@@ -131,7 +131,7 @@ def publish(site: Site, payload: bytes, *, retain: bool = False) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", site.broker.port)
     client.loop_start()
-    client.publish(FRONT.of(Channel.OPEN), payload, qos=1, retain=retain).wait_for_publish(5)
+    client.publish(FRONT.topic_for(Channel.OPEN), payload, qos=1, retain=retain).wait_for_publish(5)
     client.disconnect()
     client.loop_stop()
 
@@ -144,7 +144,7 @@ def test_what_a_real_door_sends_opens_once_and_never_again(site: Site) -> None:
             Outbox(site.folder / "outbox.sqlite", OutboxConfig(), announce=announce) as outbox,
             Publisher(config, FRONT, outbox, on_open_expired=lambda message, why: None) as publisher,
         ):
-            wait_until(lambda: publisher.state.link is Link.ONLINE, "online")
+            wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
             publisher.open(opening, time.monotonic_ns())
             assert lock.answer(1) == "opens for ada"
         publish(site, sealed(site, opening))
@@ -162,7 +162,7 @@ def test_what_is_late_forged_altered_unsigned_or_of_another_door_opens_nothing(s
     beside = sealed(site, an_opening(door="back")).replace(b'"door":"back"', b'"door":"front"')
     wrong = {
         "late": sealed(site, an_opening(late_s=3.5)),
-        "early": sealed(site, msgspec.structs.replace(fresh, expires_at=instant(time.time_ns() + 60 * NS))),
+        "early": sealed(site, msgspec.structs.replace(fresh, expires_at=format_unix_ns(time.time_ns() + 60 * NS))),
         "forged": sealed(site, fresh, key="other"),
         "altered": altered,
         "altered beside": beside,
@@ -197,7 +197,7 @@ def test_withheld_opening_after_a_later_one(site: Site) -> None:
 
 def test_empty_key_argument(site: Site) -> None:
     """A variable that is not set in a shell script: the lock does not start, rather than take unsigned openings."""
-    words = [f"127.0.0.1:{site.broker.port}", FRONT.of(Channel.OPEN), str(site.folder / "opened.txt"), ""]
+    words = [f"127.0.0.1:{site.broker.port}", FRONT.topic_for(Channel.OPEN), str(site.folder / "opened.txt"), ""]
     with subprocess.Popen([*site.command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as lock:
         try:
             said, _ = lock.communicate(timeout=15)

@@ -14,27 +14,37 @@ from evaluate_challenge import MOST_STEPS, main
 from support.face_images import direction
 from support.living import HEAD, NOSE, there_and_back, turned
 from threshold_tools.pad.trials import ATTACKS, GENUINE, Model, ready, try_one
-from threshold_tools.pad.turns import Head, Pose, stand
+from threshold_tools.pad.turns import Pose, RenderedHead, fit_portrait
 
 from edge.core.config import DetectorConfig, LivenessConfig
-from edge.core.records import Ask, ChallengeState, Floats, Frame, Landmarks, Pixels, Prompt, Quality, Sample
+from edge.core.records import (
+    BgrImage,
+    ChallengeMovement,
+    ChallengePrompt,
+    ChallengeState,
+    FloatArray,
+    Frame,
+    Landmarks,
+    Quality,
+    Sample,
+)
 from edge.liveness.challenge import Challenge
-from edge.liveness.head_pose import Rest, motion, relief
+from edge.liveness.head_pose import RestPose, depth_relief, estimate_motion
 from edge.vision.detector import Detector
-from edge.vision.face_mesh import aimed, pose_deg
-from edge.vision.face_sampler import Vision
+from edge.vision.face_mesh import eye_centred, pose_deg
+from edge.vision.face_sampler import VisionStages
 
 LOOK_NS = 100_000_000
 ADA, BOB = direction(0), direction(1)
 ONE_STEP = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=1)
 
 
-def tilted(left_deg: float) -> Floats:
+def tilted(left_deg: float) -> FloatArray:
     """What a mesh makes of a photo that is turned by hand: foreshortened, and with the depth that faces have."""
     return HEAD * np.array([math.cos(math.radians(left_deg)), 1, 1], np.float32)
 
 
-def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.0) -> Floats:
+def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.0) -> FloatArray:
     """What no head shows: the picture of one turn with the depth of another, or drawn in across."""
     points = turned(left_deg) * np.array([across, 1, 1], np.float32)
     if depth_deg is not None:
@@ -42,21 +52,21 @@ def mixed(left_deg: float, *, depth_deg: float | None = None, across: float = 1.
     return points
 
 
-def flattened(up_deg: float, nose: float) -> Floats:
+def flattened(up_deg: float, nose: float) -> FloatArray:
     """A head that has looked up, of whose nose only a share has moved as its depth says; a sheet's picture has none."""
     points = turned(0.0, up_deg)
     points[:, 1] += np.float32((1 - nose) * math.sin(math.radians(up_deg))) * NOSE.astype(np.float32)
     return points
 
 
-def shaken(left_deg: float, pixels: float) -> Floats:
+def shaken(left_deg: float, pixels: float) -> FloatArray:
     """A head that has turned, each of its points seen elsewhere, as a mesh errs on what is no head."""
     points = turned(left_deg)
     points[:, :2] += np.random.default_rng(3).normal(0, pixels, (468, 2)).astype(np.float32)
     return points
 
 
-def look(points: Floats, embedding: Floats | None = ADA) -> Sample:
+def look(points: FloatArray, embedding: FloatArray | None = ADA) -> Sample:
     landmarks = Landmarks(points, np.zeros((5, 2), np.float32), 1.0)
     return Sample(embedding, Quality(1.0, 60.0, *pose_deg(landmarks), 500.0), landmarks)
 
@@ -64,9 +74,11 @@ def look(points: Floats, embedding: Floats | None = ADA) -> Sample:
 class Try:
     """Somebody before a door: still until something is asked, then whatever `answer` makes of the ask."""
 
-    def __init__(self, config: LivenessConfig, answer: Callable[[Ask], list[Sample]], before: Sample | None = None):
+    def __init__(
+        self, config: LivenessConfig, answer: Callable[[ChallengeMovement], list[Sample]], before: Sample | None = None
+    ):
         self.challenge = Challenge(config, 1, lambda: 0.5, ADA, 0)
-        self.prompts: list[Prompt] = []
+        self.prompts: list[ChallengePrompt] = []
         self._answer = answer
         self._before = before or look(turned())
 
@@ -76,30 +88,30 @@ class Try:
             self.challenge.observe(queue.pop(0) if queue else self._before, number * LOOK_NS)
             for prompt in self.challenge.take_prompts():
                 self.prompts.append(prompt)
-                if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
-                    queue = self._answer(prompt.ask)
-            if self.challenge.over:
+                if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
+                    queue = self._answer(prompt.movement)
+            if self.challenge.is_over:
                 break
         return self.challenge.reason or str(self.challenge.state)
 
 
-def untold(points: Floats, why: str = "too-small") -> Sample:
+def untold(points: FloatArray, why: str = "too-small") -> Sample:
     """A look at somebody whom nobody can tell."""
     seen = look(points, None)
-    return replace(seen, quality=replace(seen.quality, value=0.0, refusal=why))
+    return replace(seen, quality=replace(seen.quality, weight=0.0, refusal=why))
 
 
-def obey(ask: Ask) -> list[Sample]:
-    sign = -1 if ask is Ask.TURN_RIGHT else 1
+def obey(ask: ChallengeMovement) -> list[Sample]:
+    sign = -1 if ask is ChallengeMovement.TURN_RIGHT else 1
     path = there_and_back(25 * sign)
-    return [look(turned(up_deg=one) if ask is Ask.LOOK_UP else turned(one)) for one in path]
+    return [look(turned(up_deg=one) if ask is ChallengeMovement.LOOK_UP else turned(one)) for one in path]
 
 
 @pytest.mark.parametrize("left_deg", [-40.0, -10.0, 0.0, 15.0, 35.0])
 @pytest.mark.parametrize("up_deg", [-15.0, 0.0, 20.0])
 def test_a_turn_is_read_off_the_parallax(left_deg: float, up_deg: float) -> None:
     """Whatever the scale and the place in the picture; where both turns mix, each is only nearly itself."""
-    seen = motion(HEAD, turned(left_deg, up_deg) * 1.3 + np.float32(200))
+    seen = estimate_motion(HEAD, turned(left_deg, up_deg) * 1.3 + np.float32(200))
     assert seen.left_deg == pytest.approx(left_deg, abs=0.01 if not up_deg else 4)
     assert seen.up_deg == pytest.approx(up_deg, abs=0.01 if not left_deg else 4)
     assert seen.stretch == pytest.approx(1, abs=0.01 if not (left_deg and up_deg) else 0.1)
@@ -108,7 +120,7 @@ def test_a_turn_is_read_off_the_parallax(left_deg: float, up_deg: float) -> None
 @pytest.mark.parametrize("degrees", [15, 30, 45])
 def test_a_flat_photo_turned_by_hand_shows_no_parallax_but_shrinks(degrees: int) -> None:
     """It is foreshortened instead."""
-    seen = motion(HEAD, tilted(degrees))
+    seen = estimate_motion(HEAD, tilted(degrees))
     assert abs(seen.left_deg) < 2
     assert seen.stretch == pytest.approx(math.cos(math.radians(degrees)), abs=0.05)
 
@@ -116,27 +128,27 @@ def test_a_flat_photo_turned_by_hand_shows_no_parallax_but_shrinks(degrees: int)
 @pytest.mark.parametrize("nose", [0.0, 0.5, 1.0])
 def test_the_relief_tells_how_much_of_a_nose_there_is(nose: float) -> None:
     """Whatever the rest of the depth: a sheet can be bent as a face is, and has no nose."""
-    assert relief(HEAD, flattened(20.0, nose)) == pytest.approx(nose, abs=0.1)
+    assert depth_relief(HEAD, flattened(20.0, nose)) == pytest.approx(nose, abs=0.1)
 
 
 @pytest.mark.parametrize(
     ("ask", "points", "made"),
     [
-        (Ask.LOOK_UP, flattened(20.0, 1.0), True),
-        (Ask.LOOK_UP, flattened(20.0, 0.7), False),
-        (Ask.TURN_LEFT, shaken(25.0, 1.0), True),
-        (Ask.TURN_LEFT, shaken(25.0, 2.0), True),
-        (Ask.TURN_LEFT, shaken(25.0, 4.0), False),
-        (Ask.TURN_LEFT, shaken(25.0, 8.0), False),
-        (Ask.TURN_LEFT, mixed(25.0, across=0.92), False),
+        (ChallengeMovement.LOOK_UP, flattened(20.0, 1.0), True),
+        (ChallengeMovement.LOOK_UP, flattened(20.0, 0.7), False),
+        (ChallengeMovement.TURN_LEFT, shaken(25.0, 1.0), True),
+        (ChallengeMovement.TURN_LEFT, shaken(25.0, 2.0), True),
+        (ChallengeMovement.TURN_LEFT, shaken(25.0, 4.0), False),
+        (ChallengeMovement.TURN_LEFT, shaken(25.0, 8.0), False),
+        (ChallengeMovement.TURN_LEFT, mixed(25.0, across=0.92), False),
     ],
 )
-def test_a_movement_is_made_by_what_moves_as_a_head(ask: Ask, points: Floats, made: bool) -> None:
+def test_a_movement_is_made_by_what_moves_as_a_head(ask: ChallengeMovement, points: FloatArray, made: bool) -> None:
     """Far enough alone is not enough: with a nose, in one piece, and not foreshortened."""
-    rest, end = (Rest.of([(mesh, look(mesh).quality)]) for mesh in (HEAD, points))
+    rest, end = (RestPose.of([(mesh, look(mesh).quality)]) for mesh in (HEAD, points))
     turn = rest.to(end)
     assert turn.share(ask) >= 1
-    assert turn.made(ask) == made
+    assert turn.completed(ask) == made
 
 
 def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
@@ -157,7 +169,7 @@ def asked_at(config: LivenessConfig, draws: list[float]) -> list[tuple[str, int]
     visitor = Try(config, obey)
     visitor.challenge = Challenge(config, 1, iter(draws).__next__, ADA, 0)
     assert visitor.run() == "passed"
-    return [(str(prompt.ask), prompt.t_ns) for prompt in visitor.prompts if prompt.state is ChallengeState.ASKED]
+    return [(str(prompt.movement), prompt.t_ns) for prompt in visitor.prompts if prompt.state is ChallengeState.ASKED]
 
 
 def test_what_is_asked_and_when_is_chance_alone() -> None:
@@ -212,7 +224,9 @@ def test_moment_of_each_ask() -> None:
             look(turned(), BOB)] * 40, "too-late"),
     ],
 )  # fmt: skip
-def test_nothing_but_the_movement_asked_passes(name: str, answer: Callable[[Ask], list[Sample]], reason: str) -> None:
+def test_nothing_but_the_movement_asked_passes(
+    name: str, answer: Callable[[ChallengeMovement], list[Sample]], reason: str
+) -> None:
     """To turn left, by 18 degrees at least, after the ask and in time, by a head, and back to the same face."""
     assert Try(ONE_STEP, answer).run() == reason, name
 
@@ -221,7 +235,7 @@ def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
     """A recording goes on whatever the door says."""
     once: count[int] = count()
 
-    def answer(ask: Ask) -> list[Sample]:
+    def answer(ask: ChallengeMovement) -> list[Sample]:
         extra = [look(turned(one)) for one in there_and_back(-25)] if next(once) == 0 else []
         return obey(ask) + extra
 
@@ -281,11 +295,11 @@ def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> 
         visitor = Try(config, lambda _: [], before=look(turned(up_deg=up_deg)))
         visitor.challenge = Challenge(config, 1, np.random.default_rng(seed).random, ADA, 0)
         visitor.run(4)
-        told |= {str(prompt.ask) for prompt in visitor.prompts}
+        told |= {str(prompt.movement) for prompt in visitor.prompts}
     assert told == asks
     only = Try(LivenessConfig(mode="challenge", asks=("look-up",), ask_steps=1), lambda _: [], look(turned(0, up_deg)))
     only.run(4)
-    assert [prompt.ask for prompt in only.prompts] == [Ask.LOOK_UP]
+    assert [prompt.movement for prompt in only.prompts] == [ChallengeMovement.LOOK_UP]
 
 
 def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() -> None:
@@ -298,7 +312,7 @@ def test_a_turn_beyond_what_shows_a_face_counts_by_what_was_seen_on_the_way() ->
 def test_looks_turned_too_far_to_tell_whose_face_it_is_count_between_those_that_tell() -> None:
     """Who turns to the end of the range need not guess where it is; another person is not told on the way."""
 
-    def seen(one: float, there: Floats | None) -> Sample:
+    def seen(one: float, there: FloatArray | None) -> Sample:
         return untold(turned(one), "turned-away") if there is None else look(turned(one), there)
 
     path = [0.0, 0.0, 0.0, 8.0, 16.0, 24.0, 30.0, 30.0, 30.0, 24.0, 16.0, 8.0, 0.0, 0.0]
@@ -342,7 +356,7 @@ def test_movement_by_a_head_that_comes_a_little_nearer() -> None:
 def test_size_of_a_head_that_turns(size: float) -> None:
     """A turn foreshortens a head's picture, and is not taken for a step away."""
     for left_deg, up_deg in ((0.0, 0.0), (35.0, 0.0), (-35.0, 0.0), (0.0, 25.0)):
-        assert motion(HEAD, turned(left_deg, up_deg, size)).size == pytest.approx(size, abs=0.01)
+        assert estimate_motion(HEAD, turned(left_deg, up_deg, size)).size == pytest.approx(size, abs=0.01)
 
 
 def test_looks_at_the_movement_in_a_row() -> None:
@@ -385,30 +399,30 @@ def test_who_is_out_of_sight_meanwhile_fails() -> None:
 
 
 @pytest.fixture(scope="module")
-def portraits(vision: Vision, photo: Callable[[str], Pixels]) -> list[Model]:
+def portraits(vision: VisionStages, photo: Callable[[str], BgrImage]) -> list[Model]:
     found = [Model.of(photo(stem), vision) for stem in ("obama2", "obama3", "biden", "astronaut")]
     return [model for model in found if model is not None]
 
 
 @pytest.mark.parametrize("left_deg", [-35.0, 35.0])
 def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
-    left_deg: float, portraits: list[Model], watching: Vision
+    left_deg: float, portraits: list[Model], watching: VisionStages
 ) -> None:
     """Its boxes are about all of a turned head, of which the mesh would read as little as 11 degrees."""
     near = Detector(watching.models[1], DetectorConfig())
     for model in portraits:
         assert model.sample.landmarks is not None
-        picture = stand(model.portrait, model.sample.landmarks, 45.0)
+        picture = fit_portrait(model.portrait, model.sample.landmarks, 45.0)
         face = watching.detector.detect(Frame(picture, 0, 0))[0]
-        landmarks = watching.reader.read(Frame(picture, 0, 0), face).landmarks
+        landmarks = watching.reader.sample(Frame(picture, 0, 0), face).landmarks
         assert landmarks is not None
         meshes = []
         for pose in (Pose(), Pose(left_deg)):
-            frame = Frame(Head(picture, landmarks).draw(pose), 0, 0)
-            found = watching.reader.read(frame, aimed(near.detect_around(frame, face)[0])).landmarks
+            frame = Frame(RenderedHead(picture, landmarks).draw(pose), 0, 0)
+            found = watching.reader.sample(frame, eye_centred(near.detect_around(frame, face)[0])).landmarks
             assert found is not None
             meshes.append(found.points_px)
-        assert motion(*meshes).left_deg == pytest.approx(left_deg, abs=8)
+        assert estimate_motion(*meshes).left_deg == pytest.approx(left_deg, abs=8)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +430,7 @@ def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
     [("genuine", "passed"), ("photo-turned", "too-late"), ("replay-direction", "wrong-movement")],
 )
 def test_one_of_each_kind_through_the_real_models(
-    species: str, outcome: str, portraits: list[Model], vision: Vision
+    species: str, outcome: str, portraits: list[Model], vision: VisionStages
 ) -> None:
     """A simulated head that follows passes; its photo and its recording do not."""
     assert try_one(portraits[2], species, (0, 2), vision) == outcome

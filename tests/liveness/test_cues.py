@@ -10,38 +10,38 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.core.config import LivenessConfig
-from edge.core.records import Box, Face, Floats, Frame, Landmarks, Pixels, Quality, Sample, Track
-from edge.liveness.background_motion import Surroundings, follows
-from edge.liveness.cues import TABLE, Values, fuse, merge
-from edge.liveness.evidence import Evidence
-from edge.liveness.mouth import expression, opening
-from edge.liveness.passive import Liveness
-from edge.liveness.recapture import flicker, stripes
-from edge.vision.face_sampler import Vision
+from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks, Quality, Sample, Track
+from edge.liveness.background_motion import BackgroundMotion, background_follows_face
+from edge.liveness.cues import CUE_WEIGHTS, Values, attack_score, combine
+from edge.liveness.evidence import LivenessEvidence
+from edge.liveness.mouth import mouth_openness, mouth_variation
+from edge.liveness.passive import PassiveLiveness
+from edge.liveness.recapture import flicker_energy, moire_energy
+from edge.vision.face_sampler import VisionStages
 
 FIVE = np.array([[290, 220], [350, 220], [320, 255], [295, 290], [345, 290]], np.float32)
 SIZE = (640, 480)
-LIFE = [name for name, rule in TABLE.items() if rule.of_life]
-MIDDLE: Values = {name: rule.middle if rule.weight else None for name, rule in TABLE.items()}
+LIFE = [name for name, rule in CUE_WEIGHTS.items() if rule.is_sign_of_life]
+MIDDLE: Values = {name: rule.middle if rule.weight else None for name, rule in CUE_WEIGHTS.items()}
 
 
 def landmarks(shift: float = 0.0) -> Landmarks:
     return Landmarks(np.zeros((468, 3), np.float32), FIVE + np.float32(shift), 1.0)
 
 
-def texture(seed: int, grain_px: float = 12.0) -> Floats:
+def texture(seed: int, grain_px: float = 12.0) -> FloatArray:
     """Something to see, (480, 640) float32."""
     noise = np.random.default_rng(seed).uniform(0, 255, SIZE[::-1]).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), grain_px)
     return np.asarray((blurred - blurred.mean()) / blurred.std() * 35 + 120, np.float32)
 
 
-def filmed(grey: Floats, seed: int = 0) -> Pixels:
+def filmed(grey: FloatArray, seed: int = 0) -> BgrImage:
     noisy = grey + np.random.default_rng(seed).normal(0, 2, grey.shape)
     return np.repeat(np.clip(noisy, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def moved_by(grey: Floats, motion: NDArray[np.float64]) -> Floats:
+def moved_by(grey: FloatArray, motion: NDArray[np.float64]) -> FloatArray:
     return np.asarray(cv2.warpPerspective(grey, motion, SIZE, borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
@@ -56,17 +56,17 @@ def tilted(px: float) -> NDArray[np.float64]:
 WAY = (4, 8, 12, 8, 4, -4, -8)
 
 
-def told(first: Floats, looks: list[Floats], motions: list[NDArray[np.float64]]) -> float | None:
+def told(first: FloatArray, looks: list[FloatArray], motions: list[NDArray[np.float64]]) -> float | None:
     """How the surroundings follow a face that moves so."""
-    surroundings = Surroundings(Frame(filmed(first), 0, 0), landmarks())
+    surroundings = BackgroundMotion(Frame(filmed(first), 0, 0), landmarks())
     changes = []
     for number, (grey, motion) in enumerate(zip(looks, motions, strict=True), 1):
-        seen = surroundings.see(Frame(filmed(grey, number), number, 0))
+        seen = surroundings.add_frame(Frame(filmed(grey, number), number, 0))
         assert seen is not None
         change = surroundings.compare(seen, motion)
         if change is not None:
             changes.append(change)
-    return follows(changes)
+    return background_follows_face(changes)
 
 
 @pytest.mark.parametrize("moves", [slid, tilted])
@@ -117,7 +117,7 @@ def test_hair_that_moves_with_the_head_is_not_looked_at() -> None:
     """Up to 2.7 times the eyes' distance to the sides; the wall beyond tells."""
     wall, hair, motions = texture(1), texture(2, 4), [slid(px) for px in WAY]
 
-    def before(motion: NDArray[np.float64]) -> Floats:
+    def before(motion: NDArray[np.float64]) -> FloatArray:
         head = cv2.ellipse(np.zeros(SIZE[::-1], np.float32), (320, 230), (140, 170), 0, 0, 360, 1.0, -1)
         where = cv2.warpPerspective(head, motion, SIZE)
         return np.asarray(where * moved_by(hair, motion) + (1 - where) * wall, np.float32)
@@ -130,7 +130,7 @@ def test_hair_that_moves_with_the_head_is_not_looked_at() -> None:
 def test_surroundings_of_a_face_that_fills_the_frame_tell_nothing() -> None:
     near = Landmarks(np.zeros((468, 3), np.float32), (FIVE - 320) * 5 + 320, 1.0)
     frame = Frame(filmed(texture(1)), 0, 0)
-    assert Surroundings(frame, near).see(frame) is None
+    assert BackgroundMotion(frame, near).add_frame(frame) is None
 
 
 def test_a_grid_of_pixels_filmed_again_makes_a_pattern_and_compression_does_not() -> None:
@@ -139,52 +139,52 @@ def test_a_grid_of_pixels_filmed_again_makes_a_pattern_and_compression_does_not(
     grid = (skin + 8 * np.sin(x * 2.1) + 8 * np.sin(y * 1.7)).astype(np.float32)
     plain, shown = filmed(skin), filmed(grid)
     packed = np.asarray(cv2.imdecode(cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], 1), np.uint8)
-    values = [stripes(Frame(pixels, 0, 0), landmarks()) for pixels in (plain, packed, shown)]
+    values = [moire_energy(Frame(pixels, 0, 0), landmarks()) for pixels in (plain, packed, shown)]
     assert all(value is not None for value in values)
     assert max(values[0] or 0, values[1] or 0) < 2.4 < 3 < (values[2] or 0)
-    assert stripes(Frame(plain, 0, 0), landmarks(-300)) is None
+    assert moire_energy(Frame(plain, 0, 0), landmarks(-300)) is None
 
 
 def test_a_screen_flickers_and_a_room_whose_light_flickers_or_fades_does_not() -> None:
     beat = [1 + 0.04 * (-1) ** number for number in range(10)]
-    screen = flicker([(100 * each, 80) for each in beat])
-    room = flicker([(100 * each, 80 * each) for each in beat])
-    faded = flicker([(100 * 0.97**number, 80) for number in range(10)])
+    screen = flicker_energy([(100 * each, 80) for each in beat])
+    room = flicker_energy([(100 * each, 80 * each) for each in beat])
+    faded = flicker_energy([(100 * 0.97**number, 80) for number in range(10)])
     assert max(room, faded) < 0.005 < 0.03 < screen
 
 
 def test_a_mouth_that_opens_is_an_expression_and_coming_nearer_is_none(
-    vision: Vision, photo: Callable[[str], Pixels]
+    vision: VisionStages, photo: Callable[[str], BgrImage]
 ) -> None:
     pixels = photo("obama2")
     (face,) = vision.detector.detect(Frame(pixels, 0, 0))
-    mesh = vision.reader.read(Frame(pixels, 0, 0), face).landmarks
+    mesh = vision.reader.sample(Frame(pixels, 0, 0), face).landmarks
     assert mesh is not None
     nearer = Landmarks(mesh.points_px * np.float32(1.4), mesh.five_px, 1.0)
     speaks = mesh.points_px.copy()
     speaks[17, 1] += 0.1 * float(np.linalg.norm(speaks[152] - speaks[10]))
     said = Landmarks(speaks, mesh.five_px, 1.0)
-    assert expression([opening(mesh), opening(nearer)]) < 1e-4
-    assert expression([opening(mesh), opening(said)]) > 0.03
+    assert mouth_variation([mouth_openness(mesh), mouth_openness(nearer)]) < 1e-4
+    assert mouth_variation([mouth_openness(mesh), mouth_openness(said)]) > 0.03
 
 
 @pytest.mark.parametrize("name", LIFE)
 def test_the_score_falls_as_a_cue_shows_more_life_and_is_half_where_all_are_in_the_middle(name: str) -> None:
-    assert fuse(MIDDLE)[0] == pytest.approx(0.5)
-    assert fuse({**MIDDLE, name: 0.0})[0] > 0.9
-    assert fuse({**MIDDLE, name: 5 * TABLE[name].middle})[0] < 0.1
+    assert attack_score(MIDDLE)[0] == pytest.approx(0.5)
+    assert attack_score({**MIDDLE, name: 0.0})[0] > 0.9
+    assert attack_score({**MIDDLE, name: 5 * CUE_WEIGHTS[name].middle})[0] < 0.1
 
 
 def test_a_sign_of_a_picture_speaks_against_and_the_want_of_it_for_nobody() -> None:
-    alive = {**MIDDLE, **{name: 3 * TABLE[name].middle for name in LIFE}}
+    alive = {**MIDDLE, **{name: 3 * CUE_WEIGHTS[name].middle for name in LIFE}}
     for silent in (None, 0.01, 1.0):
-        assert fuse({**alive, "surroundings": silent})[0] == fuse(alive)[0] < 0.1
-    assert fuse({**alive, "surroundings": 2.0})[0] > 0.9
+        assert attack_score({**alive, "surroundings": silent})[0] == attack_score(alive)[0] < 0.1
+    assert attack_score({**alive, "surroundings": 2.0})[0] > 0.9
 
 
 def test_a_cue_without_weight_is_shown_and_counts_for_nothing() -> None:
-    told_by = fuse({**MIDDLE, "mouth": 0.5, "moire": 9.0, "flicker": 1.0})
-    assert told_by[0] == fuse(MIDDLE)[0]
+    told_by = attack_score({**MIDDLE, "mouth": 0.5, "moire": 9.0, "flicker": 1.0})
+    assert told_by[0] == attack_score(MIDDLE)[0]
     assert {cue.name: cue.value for cue in told_by[1]}["moire"] == 9.0
     assert all(cue.score is None for cue in told_by[1] if not cue.weight)
 
@@ -192,18 +192,18 @@ def test_a_cue_without_weight_is_shown_and_counts_for_nothing() -> None:
 def test_of_two_runs_count_the_livelier_ones_life_and_the_stronger_sign() -> None:
     quiet: Values = {**MIDDLE, "local-motion": 0.05, "unexplained": 0.001, "surroundings": 2.0}
     lively: Values = {**MIDDLE, "local-motion": 0.4, "unexplained": 0.001, "surroundings": None}
-    assert merge(quiet, lively) == merge(lively, quiet) == {**lively, "surroundings": 2.0}
-    assert merge(quiet, None) == quiet
+    assert combine(quiet, lively) == combine(lively, quiet) == {**lively, "surroundings": 2.0}
+    assert combine(quiet, None) == quiet
 
 
 def test_an_event_tells_only_what_a_cue_could_tell() -> None:
-    cues = fuse({**MIDDLE, "surroundings": None, "moire": 1.5})[1]
-    named = dict(Evidence(0.5, cues, True, 12, 1.5).told)
+    cues = attack_score({**MIDDLE, "surroundings": None, "moire": 1.5})[1]
+    named = dict(LivenessEvidence(0.5, cues, True, 12, 1.5).as_cues)
     assert "surroundings" not in named
     assert named["moire"] == 1.5
 
 
-def speaker(number: int, px: float, *, replayed: bool) -> Pixels:
+def speaker(number: int, px: float, *, replayed: bool) -> BgrImage:
     """Somebody who speaks and moves, before a wall; or a screen that shows it and is moved, wall and all."""
     wall, skin = texture(1), texture(4, 14)
     y, x = np.mgrid[0:480, 0:640].astype(np.float32)
@@ -221,13 +221,13 @@ def speaker(number: int, px: float, *, replayed: bool) -> Pixels:
 def test_a_speaker_is_genuine_and_a_screen_that_shows_him_speak_is_not_once_it_moves() -> None:
     scores = {}
     for replayed in (False, True):
-        liveness = Liveness(config=LivenessConfig())
+        liveness = PassiveLiveness(config=LivenessConfig())
         for number in range(16):
             px, t_ns = 6 * float(np.sin(number)), number * 90_000_000
             frame = Frame(speaker(number, px, replayed=replayed), number, t_ns)
             sample = Sample(None, Quality(1.0, 60.0, 0.0, 0.0, 0.0, 100.0), landmarks(px))
             face = Face(Box(220, 120, 420, 380), np.zeros((6, 2), np.float32), 1.0)
             liveness.observe(Track(1, face, 0, t_ns, 1), frame, sample, t_ns)
-        scores[replayed] = liveness.assess(1).score
+        scores[replayed] = liveness.evaluate(1).score
     assert scores[False] < 0.1
     assert scores[True] > 0.9

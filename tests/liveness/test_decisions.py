@@ -18,57 +18,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.face_images import direction, sample, track
 from support.mqtt_brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
-from threshold_tools.pad.actors import Actor, HeldPhoto, Lens, Manner, Visitor, draw_move
+from threshold_tools.pad.actors import Actor, CameraModel, HeldPhoto, MotionStyle, Visitor, draw_move
 from threshold_tools.pad.trials import Model
-from threshold_tools.pad.turns import Head, Pose, stand
+from threshold_tools.pad.turns import Pose, RenderedHead, fit_portrait
 
-from edge.access.model import DoorRules, Rule, Rules, allow_list
+from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.access.policy import Policy
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, VerdictConfig
 from edge.core.errors import ConfigError
 from edge.core.records import (
-    Ask,
+    AccessOutcome,
+    BgrImage,
+    ChallengeMovement,
+    ChallengePrompt,
     ChallengeState,
     Decision,
-    Floats,
+    FloatArray,
     Frame,
-    Kind,
+    LivenessMode,
     Person,
-    Pixels,
-    Prompt,
-    Proof,
     Sample,
     Track,
     Verdict,
-    strictest,
+    strictest_mode,
 )
 from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.events.factory import access_event
 from edge.events.schema import Challenge, Event, Health, Status, decode, encode
 from edge.events.topics import Channel, Topics
-from edge.liveness.cues import TABLE
-from edge.liveness.evidence import Evidence
-from edge.liveness.gate import Guard
-from edge.liveness.head_pose import Rest
-from edge.liveness.passive import Liveness
+from edge.liveness.cues import CUE_WEIGHTS
+from edge.liveness.evidence import LivenessEvidence
+from edge.liveness.gate import LivenessGate
+from edge.liveness.head_pose import RestPose
+from edge.liveness.passive import PassiveLiveness
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
-from edge.recognition.aggregator import Judge
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery
 from edge.replay.expected import read_expected
 from edge.replay.replay import replay
-from edge.runtime.challenge_publisher import Announcer
+from edge.runtime.challenge_publisher import ChallengePublisher
 from edge.runtime.daemon import Daemon
-from edge.vision.camera_file import Clip
-from edge.vision.face_sampler import Vision
+from edge.vision.camera_file import VideoFileCamera
+from edge.vision.face_sampler import VisionStages
 
 P = ParamSpec("P")
 R = TypeVar("R")
 FPS = 12
-ASKING = Rules(doors=(("front", DoorRules("d", (Rule("all", ("*",)),), liveness=Proof.PASSIVE)),))
+ASKING = AccessRules(doors=(("front", DoorRules("d", (AllowRule("all", ("*",)),), liveness=LivenessMode.PASSIVE)),))
 EXPECTED = FOLDER / "expected.jsonl"
 S = 1_000_000_000
 ANNA = Person("anna", "Anna")
@@ -85,59 +85,59 @@ def config(mode: str = "off", **changes: object) -> DoorConfig:
 
 
 @pytest.fixture(scope="module")
-def portrait(vision: Vision, photo: Callable[[str], Pixels]) -> Pixels:
+def portrait(vision: VisionStages, photo: Callable[[str], BgrImage]) -> BgrImage:
     """Somebody enrolled, as the camera sees him."""
     model = Model.of(photo("obama2"), vision)
     assert model is not None
     assert model.sample.landmarks is not None
-    return stand(model.portrait, model.sample.landmarks, 45.0)
+    return fit_portrait(model.portrait, model.sample.landmarks, 45.0)
 
 
 @pytest.fixture(scope="module")
-def head(vision: Vision, portrait: Pixels) -> Head:
+def head(vision: VisionStages, portrait: BgrImage) -> RenderedHead:
     (face,) = vision.detector.detect(Frame(portrait, 0, 0))
-    landmarks = vision.reader.read(Frame(portrait, 0, 0), face).landmarks
+    landmarks = vision.reader.sample(Frame(portrait, 0, 0), face).landmarks
     assert landmarks is not None
-    return Head(portrait, landmarks)
+    return RenderedHead(portrait, landmarks)
 
 
 @pytest.fixture
-def visitor(head: Head) -> Visitor:
+def visitor(head: RenderedHead) -> Visitor:
     return Visitor(head, np.random.default_rng(5))
 
 
 @pytest.fixture
-def held_photo(portrait: Pixels) -> HeldPhoto:
+def held_photo(portrait: BgrImage) -> HeldPhoto:
     return HeldPhoto(portrait, np.random.default_rng(5))
 
 
-def a_door(door: DoorConfig, vision: Vision, rules: Rules | None = None) -> Pipeline:
+def a_door(door: DoorConfig, vision: VisionStages, rules: AccessRules | None = None) -> Pipeline:
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     return Pipeline(door, vision, gallery, rules=rules, chance=random.Random(3).random)
 
 
 def visit(
     pipeline: Pipeline, actor: Actor, seconds: float, until: int = 1, begin_s: float = 0.0
-) -> tuple[list[Decision], list[Prompt]]:
+) -> tuple[list[Decision], list[ChallengePrompt]]:
     """Play somebody before a door until so many decisions have fallen; what they were, and what was asked."""
     decisions: list[Decision] = []
-    told: list[Prompt] = []
+    told: list[ChallengePrompt] = []
     for number in range(round(seconds * FPS)):
         t_s = begin_s + number / FPS
-        decisions += pipeline.step(Frame(actor.frame(t_s), number, round(t_s * S)))
-        for prompt in pipeline.take_prompts():
+        decisions += pipeline.step(Frame(actor.render(t_s), number, round(t_s * S)))
+        for prompt in pipeline.drain_prompts():
             told.append(prompt)
-            actor.hear(prompt, t_s)
+            actor.on_prompt(prompt, t_s)
         if len(decisions) >= until:
             break
     return decisions, told
 
 
-def test_who_follows_the_challenge_gets_in(vision: Vision, visitor: Visitor) -> None:
+def test_who_follows_the_challenge_gets_in(vision: VisionStages, visitor: Visitor) -> None:
     """The opening comes after the last movement and is dated so; the event tells what was shown."""
     pipeline = a_door(config("challenge", ask_steps=1), vision)
     (opened,), told = visit(pipeline, visitor, 12)
-    assert (opened.kind, opened.proof) == (Kind.DOOR_OPEN, Proof.CHALLENGE)
+    assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.CHALLENGE)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED, ChallengeState.PASSED]
     assert opened.t_ns == told[-1].t_ns
     event = access_event(opened, id="x", at_ns=T0_NS, door=DOOR)
@@ -147,50 +147,50 @@ def test_who_follows_the_challenge_gets_in(vision: Vision, visitor: Visitor) -> 
 
 
 def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the_next_gets_in(
-    vision: Vision, visitor: Visitor
+    vision: VisionStages, visitor: Visitor
 ) -> None:
     """The screen is told, and asked anew."""
     pipeline = a_door(config("challenge", ask_steps=1), vision)
     _, told = visit(pipeline, visitor, 3)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
-    pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
-    assert [prompt.reason for prompt in pipeline.take_prompts()] == ["interrupted"]
+    pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
+    assert [prompt.reason for prompt in pipeline.drain_prompts()] == ["interrupted"]
     visitor.move = None
     (opened,), told = visit(pipeline, visitor, 12, begin_s=3.0)
-    assert (opened.kind, [prompt.number for prompt in told]) == (Kind.DOOR_OPEN, [2, 2])
+    assert (opened.kind, [prompt.challenge_id for prompt in told]) == (AccessOutcome.DOOR_OPEN, [2, 2])
 
 
-def test_a_photo_does_not_follow_the_challenge(vision: Vision, held_photo: HeldPhoto) -> None:
+def test_a_photo_does_not_follow_the_challenge(vision: VisionStages, held_photo: HeldPhoto) -> None:
     """However it is turned; it is denied by name, for the photo shows somebody."""
     (denied,), told = visit(a_door(config("challenge", ask_steps=1, ask_timeout_s=2.0), vision), held_photo, 8)
-    assert (denied.kind, denied.rule) == (Kind.DENIED, "liveness")
+    assert (denied.kind, denied.rule) == (AccessOutcome.DENIED, "liveness")
     assert denied.reason in {"challenge-failed", "presentation-attack"}  # the latter where watching says so, too
     assert told[-1].state is ChallengeState.FAILED
-    assert denied.shown is not None
-    assert denied.shown.challenge == told[-1].reason
+    assert denied.liveness is not None
+    assert denied.liveness.challenge == told[-1].reason
 
 
-def test_a_moving_head_is_enough_where_the_door_only_watches(vision: Vision, visitor: Visitor) -> None:
+def test_a_moving_head_is_enough_where_the_door_only_watches(vision: VisionStages, visitor: Visitor) -> None:
     """Nothing is asked; it takes a second longer."""
-    visitor.move = draw_move(Ask.TURN_LEFT, 0.4, np.random.default_rng(1))
+    visitor.move = draw_move(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(config("passive"), vision), visitor, 6)
-    assert (opened.kind, told) == (Kind.DOOR_OPEN, [])
+    assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
     assert opened.t_ns >= S
 
 
-def test_a_photo_is_an_attack_each_time_it_is_tried(vision: Vision, held_photo: HeldPhoto) -> None:
+def test_a_photo_is_an_attack_each_time_it_is_tried(vision: VisionStages, held_photo: HeldPhoto) -> None:
     """The event says what was measured."""
     denials, _ = visit(a_door(config("passive", retry_s=0.2), vision), held_photo, 9, until=2)
-    assert [(denial.kind, denial.reason) for denial in denials] == [(Kind.DENIED, "presentation-attack")] * 2
-    shown = denials[0].shown
+    assert [(denial.kind, denial.reason) for denial in denials] == [(AccessOutcome.DENIED, "presentation-attack")] * 2
+    shown = denials[0].liveness
     assert shown is not None
     assert shown.score is not None
     assert shown.score > 0.5
-    assert {"local-motion", "unexplained"} <= {name for name, _ in shown.cues} <= set(TABLE)
+    assert {"local-motion", "unexplained"} <= {name for name, _ in shown.cues} <= set(CUE_WEIGHTS)
 
 
 def test_photos_of_a_person_do_not_keep_that_person_out(
-    vision: Vision, visitor: Visitor, held_photo: HeldPhoto
+    vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto
 ) -> None:
     """After repeated attacks the living person shows life twice, within the pause of a lockout, and gets in."""
     door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(failures=2, pause_s=60))
@@ -198,31 +198,31 @@ def test_photos_of_a_person_do_not_keep_that_person_out(
     denials, _ = visit(pipeline, held_photo, 9, until=2)
     assert [denial.reason for denial in denials] == ["presentation-attack"] * 2
     visit(pipeline, Nobody(), 2, begin_s=10)
-    a_little = Manner(reaction=(0, 0), way=(0.4, 0.5), hold=(0, 0.1), sideways=(12, 13))
+    a_little = MotionStyle(reaction=(0, 0), way=(0.4, 0.5), hold=(0, 0.1), sideways=(12, 13))
     opened: list[Decision] = []
     for begin_s in (12.0, 13.0, 14.0, 15.0):
-        visitor.move = draw_move(Ask.TURN_LEFT, begin_s + 0.1, np.random.default_rng(1), a_little)
+        visitor.move = draw_move(ChallengeMovement.TURN_LEFT, begin_s + 0.1, np.random.default_rng(1), a_little)
         opened, _ = visit(pipeline, visitor, 1, begin_s=begin_s)
         if opened:
             break
-    assert [decision.kind for decision in opened] == [Kind.DOOR_OPEN]
+    assert [decision.kind for decision in opened] == [AccessOutcome.DOOR_OPEN]
     assert opened[0].t_ns > 14 * S  # once would do after one second
 
 
 class Nobody:
     """An empty doorstep."""
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         """There is nobody to hear."""
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         return np.full((480, 640, 3), 110, np.uint8)
 
 
 class Instead:
     """A living stranger before the door, and a still photo of somebody enrolled in his place at times."""
 
-    def __init__(self, stranger: Head, photo: Pixels, by_photo: Callable[[int], bool]) -> None:
+    def __init__(self, stranger: RenderedHead, photo: BgrImage, by_photo: Callable[[int], bool]) -> None:
         """
         Args:
             stranger: moves all the time.
@@ -230,13 +230,13 @@ class Instead:
             by_photo: whether it is shown in the frame of this number.
         """
         self._stranger, self._photo, self._by_photo = stranger, photo, by_photo
-        self._lens = Lens(np.random.default_rng(2))
+        self._lens = CameraModel(np.random.default_rng(2))
         self._frames = 0
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         """Nobody follows."""
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         self._frames += 1
         if self._by_photo(self._frames):
             return self._lens.see(self._photo)
@@ -244,50 +244,50 @@ class Instead:
 
 
 @pytest.fixture(scope="module")
-def stranger(vision: Vision, photo: Callable[[str], Pixels]) -> Head:
+def stranger(vision: VisionStages, photo: Callable[[str], BgrImage]) -> RenderedHead:
     model = Model.of(photo("biden"), vision)
     assert model is not None
     assert model.sample.landmarks is not None
-    picture = stand(model.portrait, model.sample.landmarks, 45.0)
+    picture = fit_portrait(model.portrait, model.sample.landmarks, 45.0)
     (face,) = vision.detector.detect(Frame(picture, 0, 0))
-    landmarks = vision.reader.read(Frame(picture, 0, 0), face).landmarks
+    landmarks = vision.reader.sample(Frame(picture, 0, 0), face).landmarks
     assert landmarks is not None
-    return Head(picture, landmarks)
+    return RenderedHead(picture, landmarks)
 
 
 @pytest.mark.parametrize("ask_when", [None, "doubt"])
 def test_the_life_of_one_face_is_no_proof_for_another(
-    ask_when: str | None, vision: Vision, portrait: Pixels, stranger: Head
+    ask_when: str | None, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead
 ) -> None:
     """A living stranger becomes unknown; then a photo of somebody enrolled takes his place, and inherits nothing."""
     door = config("passive") if ask_when is None else config("challenge", ask_when=ask_when)
     actor = Instead(stranger, portrait, lambda frame: frame > 3 * FPS)
     answers, told = visit(a_door(door, vision), actor, 9, until=2)
-    assert answers[0].kind is Kind.UNKNOWN
-    assert Kind.DOOR_OPEN not in {answer.kind for answer in answers}
+    assert answers[0].kind is AccessOutcome.UNKNOWN
+    assert AccessOutcome.DOOR_OPEN not in {answer.kind for answer in answers}
     asked = [prompt.state for prompt in told if prompt.state is ChallengeState.ASKED]
     assert answers[1:] if ask_when is None else asked, "the photo was not recognised"
 
 
 @pytest.mark.parametrize("every", [4, 7])
-def test_faces_in_turn(every: int, vision: Vision, portrait: Pixels, stranger: Head) -> None:
+def test_faces_in_turn(every: int, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead) -> None:
     """A living stranger in one frame of so many does not bring the photo beside him to life."""
     actor = Instead(stranger, portrait, lambda frame: frame % every != 0)
     answers, _ = visit(a_door(config("passive", max_s=2.5), vision), actor, 4, until=2)
-    assert Kind.DOOR_OPEN not in {answer.kind for answer in answers}
+    assert AccessOutcome.DOOR_OPEN not in {answer.kind for answer in answers}
 
 
-def test_in_doubt_alone_the_door_asks(vision: Vision, visitor: Visitor, held_photo: HeldPhoto) -> None:
+def test_in_doubt_alone_the_door_asks(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
     """Who moves by himself need not be asked; a photo is."""
     door = config("challenge", ask_when="doubt")
-    visitor.move = draw_move(Ask.TURN_LEFT, 0.4, np.random.default_rng(1))
+    visitor.move = draw_move(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(door, vision), visitor, 6)
-    assert (opened.kind, told) == (Kind.DOOR_OPEN, [])
+    assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
     _, told = visit(a_door(door, vision), held_photo, 5)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
 
 
-def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watching: Vision) -> None:
+def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watching: VisionStages) -> None:
     """Nothing is held and no look is compared with another."""
     ran: set[str] = set()
 
@@ -300,8 +300,8 @@ def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watchin
 
     gallery = load_gallery(GALLERY, watching.reader.embedder.sha256)
     pipeline = Pipeline(config("off"), watching, gallery, meter)
-    with Clip(CLIP) as clip:
-        opened = [each for frame in clip for each in pipeline.step(frame) if each.kind is Kind.DOOR_OPEN]
+    with VideoFileCamera(CLIP) as clip:
+        opened = [each for frame in clip for each in pipeline.step(frame) if each.kind is AccessOutcome.DOOR_OPEN]
     assert opened
     assert {"detect", "motion"} <= ran
     assert "liveness" not in ran
@@ -309,22 +309,22 @@ def test_with_liveness_off_the_golden_events_come_and_nothing_is_watched(watchin
     assert [(line.kind, line.person, line.t) for line in replay(config("off"), CLIP, GALLERY)] == expected
 
 
-def test_rules_that_ask_for_liveness_from_now_on(vision: Vision, held_photo: HeldPhoto) -> None:
+def test_rules_that_ask_for_liveness_from_now_on(vision: VisionStages, held_photo: HeldPhoto) -> None:
     """A release may bring them to a door whose own configuration asks for nothing, and take them back."""
     pipeline = a_door(config("off"), vision)
     (opened,), _ = visit(pipeline, held_photo, 3)
-    assert (opened.kind, opened.proof) == (Kind.DOOR_OPEN, Proof.OFF)
-    pipeline.adopt(vision, pipeline.judge.gallery, ASKING)
+    assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.OFF)
+    pipeline.swap_models(vision, pipeline.judge.gallery, ASKING)
     (denied,), _ = visit(pipeline, held_photo, 6, begin_s=20.0)
-    assert (denied.kind, denied.reason) == (Kind.DENIED, "presentation-attack")
-    pipeline.adopt(vision, pipeline.judge.gallery, allow_list(("*",)))
+    assert (denied.kind, denied.reason) == (AccessOutcome.DENIED, "presentation-attack")
+    pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
     (opened,), _ = visit(pipeline, held_photo, 3, begin_s=40.0)
-    assert (opened.kind, opened.proof, opened.shown) == (Kind.DOOR_OPEN, Proof.OFF, None)
+    assert (opened.kind, opened.required_liveness, opened.liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.OFF, None)
 
 
 @pytest.mark.parametrize("rules", [allow_list(("*",)), allow_list(())])
 def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
-    rules: Rules, vision: Vision, held_photo: HeldPhoto
+    rules: AccessRules, vision: VisionStages, held_photo: HeldPhoto
 ) -> None:
     """They are recognised again and answered by the new rules, once."""
     pipeline = Pipeline(
@@ -332,30 +332,30 @@ def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
     )
     nothing, _ = visit(pipeline, held_photo, 1)
     assert nothing == []
-    assert [pipeline.judge.progress(track).verdict is not None for track in pipeline.tracks] == [True]
-    pipeline.adopt(vision, pipeline.judge.gallery, rules)
+    assert [pipeline.judge.snapshot(track).verdict is not None for track in pipeline.tracks] == [True]
+    pipeline.swap_models(vision, pipeline.judge.gallery, rules)
     answers, _ = visit(pipeline, held_photo, 3, until=9, begin_s=1.0)
-    assert [(one.kind, one.shown) for one in answers] == [
-        (Kind.DOOR_OPEN if rules == allow_list(("*",)) else Kind.DENIED, None)
+    assert [(one.kind, one.liveness) for one in answers] == [
+        (AccessOutcome.DOOR_OPEN if rules == allow_list(("*",)) else AccessOutcome.DENIED, None)
     ]
 
 
-def test_what_counts_as_a_success_after_a_release(vision: Vision) -> None:
+def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
     """A name alone does where the rules ask for no liveness, whatever they asked for before."""
     pipeline = a_door(config("off"), vision)
     gallery, asked = pipeline.judge.gallery, []
     for rules in (allow_list(("*",)), ASKING, allow_list(("*",))):
-        pipeline.adopt(vision, gallery, rules)
-        asked.append(not pipeline.judge.proven)
+        pipeline.swap_models(vision, gallery, rules)
+        asked.append(not pipeline.judge.counts_names_as_success)
     assert asked == [False, True, False]
 
 
-def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: Vision) -> None:
+def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: VisionStages) -> None:
     """They are refused, and the rules before stay in force."""
     pipeline = Pipeline(config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
     with pytest.raises(ConfigError, match="nothing to draw them by"):
-        pipeline.adopt(vision, pipeline.judge.gallery, ASKING)
-    assert pipeline.judge.proven
+        pipeline.swap_models(vision, pipeline.judge.gallery, ASKING)
+    assert pipeline.judge.counts_names_as_success
 
 
 def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
@@ -369,7 +369,7 @@ def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
     assert lines == list(replay(config("challenge"), CLIP, GALLERY))
 
 
-def test_a_door_that_asks_has_to_be_given_chance(vision: Vision) -> None:
+def test_a_door_that_asks_has_to_be_given_chance(vision: VisionStages) -> None:
     """Or its challenges could be foretold."""
     with pytest.raises(ConfigError, match="nothing to draw them by"):
         Pipeline(config("challenge"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
@@ -378,9 +378,9 @@ def test_a_door_that_asks_has_to_be_given_chance(vision: Vision) -> None:
 # The guard alone: made-up faces without a mesh, so that there is never enough to see.
 
 
-def a_judge() -> Judge:
+def a_judge() -> IdentityAggregator:
     gallery = Gallery([ANNA], direction(0)[None], np.array([0.9], np.float32), GalleryInfo("", "", 1))
-    return Judge(gallery, VerdictConfig(), LockoutConfig(), proven=False)
+    return IdentityAggregator(gallery, VerdictConfig(), LockoutConfig(), proven=False)
 
 
 class Scene:
@@ -388,19 +388,21 @@ class Scene:
 
     def __init__(self, mode: str = "passive", **changes: object) -> None:
         self.judge = a_judge()
-        self.policy = Policy(allow_list(("*",)), "front", Proof(mode))
+        self.policy = Policy(allow_list(("*",)), "front", LivenessMode(mode))
         settings = msgspec.convert({"mode": mode, "max_s": 2.0, **changes}, LivenessConfig)
-        self.guard = Guard(settings, self.judge, lambda: 0.5, 0.1)
+        self.guard = LivenessGate(settings, self.judge, lambda: 0.5, 0.1)
         self.t_ns = 0
 
-    def look(self, embedding: Floats | None, *, lost: bool = False) -> list[Decision]:
+    def look(self, embedding: FloatArray | None, *, lost: bool = False) -> list[Decision]:
         self.t_ns += S // 10
         here = self.here(lost=lost)
         if not lost:
-            self.judge.observe(here, sample(embedding), self.t_ns)
+            self.judge.add_sample(here, sample(embedding), self.t_ns)
             self.guard.observe(here, Frame(np.zeros((8, 8, 3), np.uint8), 0, self.t_ns), sample(embedding), self.t_ns)
-        fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.judge.ripe([here], self.t_ns)]
-        return self.guard.admit(fell, [here], self.t_ns, lambda verdict: self.policy.decide(verdict, self.t_ns))
+        fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.judge.take_verdicts([here], self.t_ns)]
+        return self.guard.filter_decisions(
+            fell, [here], self.t_ns, lambda verdict: self.policy.decide(verdict, self.t_ns)
+        )
 
     def here(self, *, lost: bool = False) -> Track:
         return track(t_ns=self.t_ns, lost=lost)
@@ -409,10 +411,10 @@ class Scene:
         """Somebody is recognised, and leaves before or after a movement is asked."""
         self.looks(direction(0), 6)
         if asked and (challenge := self.guard._held[1].challenge):
-            challenge._ask(Rest(np.zeros((468, 3), np.float32), np.zeros(3, np.float32), 0.0, 0.0), self.t_ns)
+            challenge._prompt(RestPose(np.zeros((468, 3), np.float32), np.zeros(3, np.float32), 0.0, 0.0), self.t_ns)
         self.look(direction(0), lost=True)
 
-    def looks(self, embedding: Floats | None, count: int) -> list[Decision]:
+    def looks(self, embedding: FloatArray | None, count: int) -> list[Decision]:
         return [decision for _ in range(count) for decision in self.look(embedding)]
 
 
@@ -420,9 +422,11 @@ def test_who_never_shows_enough_is_denied_in_the_end_and_may_try_again() -> None
     """Fail-secure; it is no attack, so it does not count as one."""
     scene = Scene()
     first = scene.looks(direction(0), 24)
-    assert [(one.kind, one.reason, one.t_ns) for one in first] == [(Kind.DENIED, "liveness-not-shown", round(2.3 * S))]
-    assert first[0].shown is not None
-    assert first[0].shown.score is None
+    assert [(one.kind, one.reason, one.t_ns) for one in first] == [
+        (AccessOutcome.DENIED, "liveness-not-shown", round(2.3 * S))
+    ]
+    assert first[0].liveness is not None
+    assert first[0].liveness.score is None
     assert [one.reason for one in scene.looks(direction(0), 120)] == ["liveness-not-shown"] * 2
 
 
@@ -432,8 +436,8 @@ def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None
     assert scene.looks(direction(0), 6) == []
     (denied,) = scene.look(direction(0), lost=True)
     assert denied.reason == "liveness-not-shown"
-    assert scene.guard.wanting([track()], scene.t_ns + S) == []
-    assert scene.judge.ripe([track(t_ns=scene.t_ns)], scene.t_ns) == []
+    assert scene.guard.tracks_due([track()], scene.t_ns + S) == []
+    assert scene.judge.take_verdicts([track(t_ns=scene.t_ns)], scene.t_ns) == []
     assert [one.reason for one in scene.looks(direction(0), 24)] == ["liveness-not-shown"]
 
 
@@ -442,7 +446,10 @@ def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
     scene = Scene()
     scene.looks(direction(0), 5)
     answers = scene.looks(direction(1), 30)
-    assert [(one.kind, one.reason) for one in answers] == [(Kind.DENIED, "liveness-not-shown"), (Kind.UNKNOWN, "")]
+    assert [(one.kind, one.reason) for one in answers] == [
+        (AccessOutcome.DENIED, "liveness-not-shown"),
+        (AccessOutcome.UNKNOWN, ""),
+    ]
 
 
 def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
@@ -450,7 +457,7 @@ def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
     scene = Scene()
     scene.looks(direction(0), 20)
     (denied,) = scene.looks(direction(0), 4)
-    assert denied.t_ns == denied.verdict.t_ns == denied.verdict.track.last_ns == scene.t_ns - S // 10
+    assert denied.t_ns == denied.verdict.decided_ns == denied.verdict.track.last_ns == scene.t_ns - S // 10
 
 
 def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
@@ -460,19 +467,22 @@ def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not(
     for _ in range(LockoutConfig().failures):
         scene.ask_and_leave(asked=False)
     for _ in range(LockoutConfig().failures):
-        assert not scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
+        assert not scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
         scene.ask_and_leave(asked=True)
-    assert scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
+    assert scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
 
 
 def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
     """What was shown so far was shown under other models and people; the screen is told."""
     scene = Scene("challenge")
     scene.looks(direction(0), 6)
-    scene.guard.start_anew()
-    scene.judge.adopt(scene.judge.gallery, VerdictConfig())
+    scene.guard.reset()
+    scene.judge.replace_gallery(scene.judge.gallery, VerdictConfig())
     scene.looks(direction(0), 80)
-    assert [(one.number, one.reason) for one in scene.guard.take_prompts()] == [(1, "interrupted"), (2, "not-still")]
+    assert [(one.challenge_id, one.reason) for one in scene.guard.take_prompts()] == [
+        (1, "interrupted"),
+        (2, "not-still"),
+    ]
 
 
 def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> None:
@@ -480,8 +490,8 @@ def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> Non
     scene = Scene()
     assert len(scene.looks(direction(0), 24)) == 1
     scene.t_ns += S // 10
-    assert scene.guard.admit([], [], scene.t_ns, lambda _: pytest.fail("nothing to decide")) == []
-    assert scene.judge.standing(scene.here()) is not None
+    assert scene.guard.filter_decisions([], [], scene.t_ns, lambda _: pytest.fail("nothing to decide")) == []
+    assert scene.judge.verdict_of(scene.here()) is not None
 
 
 def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
@@ -489,15 +499,15 @@ def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
     scene = Scene("challenge", ask_when="doubt", attack_score=0.1, doubt_score=0.9)
     scene.looks(direction(0), 3)
     held = scene.guard._held[1]
-    assert scene.guard._outcome(scene.here(), held, Evidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
+    assert scene.guard._outcome(scene.here(), held, LivenessEvidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
     assert held.challenge is not None
 
 
-class _Seen(Liveness):
+class _Seen(PassiveLiveness):
     """Has seen enough of everybody."""
 
-    def assess(self, track_id: int) -> Evidence:
-        return Evidence(0.0, (), True, 9, 1.0)
+    def assess(self, track_id: int) -> LivenessEvidence:
+        return LivenessEvidence(0.0, (), True, 9, 1.0)
 
 
 def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> None:
@@ -505,18 +515,18 @@ def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> 
     scene = Scene("passive")
     scene.looks(direction(0), 4)
     scene.guard._passive = _Seen(config=LivenessConfig())
-    scene.policy = Policy(allow_list(("*",)), "front", Proof.CHALLENGE)
+    scene.policy = Policy(allow_list(("*",)), "front", LivenessMode.CHALLENGE)
     assert scene.looks(direction(0), 2) == []
-    assert scene.guard._held[1].decision.proof is Proof.CHALLENGE
+    assert scene.guard._held[1].decision.required_liveness is LivenessMode.CHALLENGE
     assert scene.guard._held[1].challenge is not None
 
 
 def test_whoever_the_rules_deny_is_not_held() -> None:
     """A denial needs no proof of life."""
     scene = Scene()
-    scene.policy = Policy(allow_list(()), "front", Proof.CHALLENGE)
+    scene.policy = Policy(allow_list(()), "front", LivenessMode.CHALLENGE)
     (denied,) = scene.looks(direction(0), 4)
-    assert (denied.kind, denied.reason, denied.shown) == (Kind.DENIED, "no-rule-for-this-person", None)
+    assert (denied.kind, denied.reason, denied.liveness) == (AccessOutcome.DENIED, "no-rule-for-this-person", None)
 
 
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
@@ -524,14 +534,14 @@ def test_life_is_shown_twice_after_repeated_attacks() -> None:
     scene = Scene()
     verdict = _recognised(Scene())
     for _ in range(LockoutConfig().failures):
-        scene.judge.failed(verdict, set())
+        scene.judge.count_failure(verdict, set())
     scene.guard._passive = _AliveAfter(15)
     fell = [(look, one.kind) for look in range(1, 41) for one in scene.look(direction(0))]
-    assert fell == [(30, Kind.DOOR_OPEN)]
-    assert not scene.judge.impersonated(replace(verdict, t_ns=scene.t_ns))
+    assert fell == [(30, AccessOutcome.DOOR_OPEN)]
+    assert not scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
 
 
-class _AliveAfter(Liveness):
+class _AliveAfter(PassiveLiveness):
     """Alive after so many looks since it began to watch."""
 
     def __init__(self, needed: int) -> None:
@@ -545,37 +555,39 @@ class _AliveAfter(Liveness):
     def forget(self, track_id: int) -> None:
         self._looks = 0
 
-    def assess(self, track_id: int) -> Evidence:
-        return Evidence(0.0, (), self._looks >= self._needed, self._looks, self._looks / 10)
+    def assess(self, track_id: int) -> LivenessEvidence:
+        return LivenessEvidence(0.0, (), self._looks >= self._needed, self._looks, self._looks / 10)
 
 
 def test_a_photo_that_shows_no_life_beside_the_person() -> None:
     """The photo has the name first; when it is denied, the person beside it is judged again, and gets in."""
     scene = Scene()
     scene.guard._passive = _AliveIn(2, config=LivenessConfig())
-    answers: list[tuple[int, Kind]] = []
+    answers: list[tuple[int, AccessOutcome]] = []
     for look in range(1, 36):
         scene.t_ns = look * S // 10
         tracks = [track(number, t_ns=scene.t_ns) for number in (1, 2)]
         frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, scene.t_ns)
         for one in tracks:
-            scene.judge.observe(one, sample(direction(0)), scene.t_ns)
+            scene.judge.add_sample(one, sample(direction(0)), scene.t_ns)
             scene.guard.observe(one, frame, sample(direction(0)), scene.t_ns)
-        fell = [scene.policy.decide(verdict, scene.t_ns) for verdict in scene.judge.ripe(tracks, scene.t_ns)]
-        decided = scene.guard.admit(fell, tracks, scene.t_ns, lambda verdict: scene.policy.decide(verdict, scene.t_ns))
+        fell = [scene.policy.decide(verdict, scene.t_ns) for verdict in scene.judge.take_verdicts(tracks, scene.t_ns)]
+        decided = scene.guard.filter_decisions(
+            fell, tracks, scene.t_ns, lambda verdict: scene.policy.decide(verdict, scene.t_ns)
+        )
         answers += [(one.verdict.track.id, one.kind) for one in decided]
-    assert answers == [(1, Kind.DENIED), (2, Kind.DOOR_OPEN)]
+    assert answers == [(1, AccessOutcome.DENIED), (2, AccessOutcome.DOOR_OPEN)]
 
 
-class _AliveIn(Liveness):
+class _AliveIn(PassiveLiveness):
     """Has seen enough of one track, and nothing of the others."""
 
     def __init__(self, alive: int, *, config: LivenessConfig) -> None:
         super().__init__(config=config)
         self._alive = alive
 
-    def assess(self, track_id: int) -> Evidence:
-        return Evidence(0.0, (), track_id == self._alive, 9, 1.0)
+    def assess(self, track_id: int) -> LivenessEvidence:
+        return LivenessEvidence(0.0, (), track_id == self._alive, 9, 1.0)
 
 
 def test_a_second_challenge_follows_repeated_attacks() -> None:
@@ -583,7 +595,7 @@ def test_a_second_challenge_follows_repeated_attacks() -> None:
     scene = Scene("challenge", max_s=20.0)
     verdict = _recognised(Scene("challenge"))
     for _ in range(LockoutConfig().failures):
-        scene.judge.failed(verdict, set())
+        scene.judge.count_failure(verdict, set())
     scene.looks(direction(0), 5)
     first = scene.guard._held[1].challenge
     assert first is not None
@@ -593,7 +605,7 @@ def test_a_second_challenge_follows_repeated_attacks() -> None:
     assert second is not None
     assert second is not first
     second.state = ChallengeState.PASSED
-    assert [one.kind for one in scene.look(direction(0))] == [Kind.DOOR_OPEN]
+    assert [one.kind for one in scene.look(direction(0))] == [AccessOutcome.DOOR_OPEN]
 
 
 def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
@@ -601,39 +613,42 @@ def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
     scene = Scene()
     scene.looks(direction(0), 4)
     here = track(t_ns=scene.t_ns)
-    assert scene.judge.wanting([here], scene.t_ns + S // 10) == []
-    assert scene.guard.wanting([here], scene.t_ns + S // 10) == [here]
+    assert scene.judge.tracks_due([here], scene.t_ns + S // 10) == []
+    assert scene.guard.tracks_due([here], scene.t_ns + S // 10) == [here]
 
 
 # What the rules ask for.
 
 
-@given(st.lists(st.sampled_from(Proof), max_size=4), st.sampled_from(Proof), st.sampled_from(Proof))
+@given(
+    st.lists(st.sampled_from(LivenessMode), max_size=4), st.sampled_from(LivenessMode), st.sampled_from(LivenessMode)
+)
 def test_the_stricter_wins_and_nothing_is_weaker_than_door_toml(
-    asked: Sequence[Proof], by_door: Proof, by_config: Proof
+    asked: Sequence[LivenessMode], by_door: LivenessMode, by_config: LivenessMode
 ) -> None:
     """Every rule that lets this person pass may ask for more, none for less."""
-    ways = tuple(Rule(f"r{number}", ("anna",), liveness=one) for number, one in enumerate(asked))
-    rules = Rules(doors=(("front", DoorRules("d", (*ways, Rule("all", ("*",))), liveness=by_door)),))
+    ways = tuple(AllowRule(f"r{number}", ("anna",), liveness=one) for number, one in enumerate(asked))
+    rules = AccessRules(doors=(("front", DoorRules("d", (*ways, AllowRule("all", ("*",))), liveness=by_door)),))
     policy = Policy(rules, "front", by_config)
     scene = Scene()
     held = policy.decide(_recognised(scene), 0)
-    strict = strictest((*asked, by_door, by_config))
-    assert (held.proof, policy.liveness) == (strict, strict)
+    strict = strictest_mode((*asked, by_door, by_config))
+    assert (held.required_liveness, policy.liveness) == (strict, strict)
 
 
 def _recognised(scene: Scene) -> Verdict:
     for number in range(4):
-        scene.judge.observe(track(), sample(direction(0)), number)
-    (verdict,) = scene.judge.ripe([track()], 4)
+        scene.judge.add_sample(track(), sample(direction(0)), number)
+    (verdict,) = scene.judge.take_verdicts([track()], 4)
     return verdict
 
 
 @pytest.mark.parametrize(
-    ("wall_ns", "proof"), [(MORNING, Proof.PASSIVE), (NIGHT, Proof.CHALLENGE), (None, Proof.CHALLENGE)]
+    ("wall_ns", "proof"),
+    [(MORNING, LivenessMode.PASSIVE), (NIGHT, LivenessMode.CHALLENGE), (None, LivenessMode.CHALLENGE)],
 )
 def test_a_policy_asks_for_more_at_night_and_while_the_clock_is_not_set(
-    tmp_path: Path, wall_ns: int | None, proof: Proof
+    tmp_path: Path, wall_ns: int | None, proof: LivenessMode
 ) -> None:
     """A second way for everybody, at night only, that asks for more."""
     path = tmp_path / "policy.toml"
@@ -641,16 +656,16 @@ def test_a_policy_asks_for_more_at_night_and_while_the_clock_is_not_set(
         'timezone = "UTC"\n[schedules.night]\nmon-sun = ["20:00-06:00"]\n[doors.front]\nliveness = "passive"\n'
         'allow = [{people = ["*"]}, {people = ["*"], schedule = "night", liveness = "challenge"}]\n'
     )
-    policy = Policy(read_rules(path), "front")
+    policy = Policy(parse_policy(path), "front")
     decision = policy.decide(_recognised(Scene()), 0, wall_ns)
-    assert (decision.kind, decision.proof) == (Kind.DOOR_OPEN, proof)
+    assert (decision.kind, decision.required_liveness) == (AccessOutcome.DOOR_OPEN, proof)
 
 
 def test_a_word_that_is_no_liveness_is_refused_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text('[doors.front]\nliveness = "chalenge"\nallow = []\n')
     with pytest.raises(ConfigError, match=r"doors\.front\.liveness"):
-        read_rules(path)
+        parse_policy(path)
 
 
 # Telling it.
@@ -669,10 +684,10 @@ def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp
             Subscriber(mqtt, topics, [Channel.CHALLENGE]) as screen,
         ):
             publisher = Publisher(mqtt, topics, outbox, on_open_expired=lambda *_: None, monotonic_ns=lambda: now_ns[0])
-            announcer = Announcer("front", publisher.challenge)
+            announcer = ChallengePublisher("front", publisher.challenge)
             now_ns[0] = 10 * S
-            announcer.tell([_prompt(1, ChallengeState.ASKED, t_ns=0)])
-            announcer.tell([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])
+            announcer.publish([_prompt(1, ChallengeState.ASKED, t_ns=0)])
+            announcer.publish([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])
             with publisher:
                 messages = screen.messages(8.0)
                 heard = [next(messages) for _ in range(2)]
@@ -752,8 +767,8 @@ def _short_clip(folder: Path) -> Path:
     return folder / "short.avi"
 
 
-def _prompt(number: int, state: ChallengeState, t_ns: int) -> Prompt:
-    return Prompt(number, 1, state, Ask.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
+def _prompt(number: int, state: ChallengeState, t_ns: int) -> ChallengePrompt:
+    return ChallengePrompt(number, 1, state, ChallengeMovement.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
 
 
 def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:
@@ -767,5 +782,5 @@ def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:
 
 def _an_event() -> Event:
     return access_event(
-        Decision(Kind.DOOR_OPEN, "allow *", _recognised(Scene()), 0), id=IDS.new(1), at_ns=T0_NS, door=DOOR
+        Decision(AccessOutcome.DOOR_OPEN, "allow *", _recognised(Scene()), 0), id=IDS.new(1), at_ns=T0_NS, door=DOOR
     )

@@ -7,35 +7,35 @@ import numpy as np
 from support.living import FIVE, face, held
 
 from edge.core.config import LivenessConfig
-from edge.core.records import Box, Face, Frame, Landmarks, Pixels, Quality, Sample, Track
-from edge.liveness.cues import TABLE, fuse
-from edge.liveness.evidence import NOTHING
-from edge.liveness.passive import MAX_TRACKS, Liveness
-from edge.liveness.planar import Look, Reference, Residual, local_motion, patch
+from edge.core.records import BgrImage, Box, Face, Frame, Landmarks, Quality, Sample, Track
+from edge.liveness.cues import CUE_WEIGHTS, attack_score
+from edge.liveness.evidence import NO_EVIDENCE
+from edge.liveness.passive import MAX_TRACKS, PassiveLiveness
+from edge.liveness.planar import FacePatch, PlanarReference, PlanarResidual, extract_patch, local_motion
 
 
-def look(pixels: Pixels) -> Look:
-    drawn = patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE, 1.0))
+def look(pixels: BgrImage) -> FacePatch:
+    drawn = extract_patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE, 1.0))
     assert drawn is not None
     return drawn
 
 
-def residuals(looks: list[Pixels]) -> tuple[list[Residual], float]:
+def residuals(looks: list[BgrImage]) -> tuple[list[PlanarResidual], float]:
     """Of all looks but the first, which is the reference, and its gradient."""
-    reference = Reference(look(looks[0]))
+    reference = PlanarReference(look(looks[0]))
     left = [reference.residual(look(each)) for each in looks[1:]]
     assert all(left)
     return [each for each in left if each], reference.gradient
 
 
-def score(looks: list[Pixels]) -> float:
+def score(looks: list[BgrImage]) -> float:
     left, gradient = residuals(looks)
     unexplained = float(np.median([each.unexplained for each in left]))
     life = {"local-motion": local_motion(left, gradient), "unexplained": unexplained}
-    return fuse({**dict.fromkeys(TABLE), **life})[0]
+    return attack_score({**dict.fromkeys(CUE_WEIGHTS), **life})[0]
 
 
-def watch(liveness: Liveness, pixels: Pixels, t_s: float, number: int = 1, size_px: float = 60.0) -> None:
+def watch(liveness: PassiveLiveness, pixels: BgrImage, t_s: float, number: int = 1, size_px: float = 60.0) -> None:
     box = Face(Box(100, 80, 200, 220), np.zeros((6, 2), np.float32), 1.0)
     t_ns = round(t_s * 1e9)
     landmarks = Landmarks(np.zeros((468, 3), np.float32), FIVE, 1.0)
@@ -66,71 +66,71 @@ def test_one_look_that_was_badly_registered_is_no_sign_of_life() -> None:
 
 
 def test_a_speaker_is_genuine_after_a_second_and_a_photo_an_attack_once_watched_for_long() -> None:
-    photo, speaker = Liveness(config=LivenessConfig()), Liveness(config=LivenessConfig())
+    photo, speaker = PassiveLiveness(config=LivenessConfig()), PassiveLiveness(config=LivenessConfig())
     for number in range(27):
         watch(photo, held(face(seed=number), number), number / 10)
         watch(speaker, face(8 * (number % 3), seed=number), number / 10)
-        assert photo.assess(1).enough == (number >= 25)
-        assert speaker.assess(1).enough == (number >= 10)
-    assert photo.assess(1).score > 0.5 > speaker.assess(1).score
-    assert all(name in str(speaker.assess(1)) for name in TABLE)
+        assert photo.evaluate(1).enough == (number >= 25)
+        assert speaker.evaluate(1).enough == (number >= 10)
+    assert photo.evaluate(1).score > 0.5 > speaker.evaluate(1).score
+    assert all(name in str(speaker.evaluate(1)) for name in CUE_WEIGHTS)
 
 
 def test_who_stands_still_and_then_speaks_is_genuine() -> None:
-    liveness = Liveness(config=LivenessConfig())
+    liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(12):
         watch(liveness, held(face(seed=number), number), number / 10)
     for number in range(12, 27):
         watch(liveness, face(8 * (number % 3), seed=number), number / 10)
-    assert liveness.assess(1).enough
-    assert liveness.assess(1).score < 0.5
+    assert liveness.evaluate(1).enough
+    assert liveness.evaluate(1).score < 0.5
 
 
 def test_life_that_was_shown_two_runs_ago_counts_no_more() -> None:
-    liveness = Liveness(config=LivenessConfig())
+    liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(80):
         moved = face(8 * (number % 3), seed=number) if number < 14 else held(face(seed=number), number)
         watch(liveness, moved, number / 10)
-    assert liveness.assess(1).enough
-    assert liveness.assess(1).score > 0.5
+    assert liveness.evaluate(1).enough
+    assert liveness.evaluate(1).score > 0.5
 
 
 def test_a_mesh_that_slips_in_size_gives_no_evidence() -> None:
-    liveness = Liveness(config=LivenessConfig())
+    liveness = PassiveLiveness(config=LivenessConfig())
     for number in range(30):
         watch(liveness, face(seed=number), number / 10, size_px=60.0 if number % 2 else 40.0)
-    assert not liveness.assess(1).enough
+    assert not liveness.evaluate(1).enough
 
 
 def test_it_is_not_enough_before_min_s_however_many_looks() -> None:
-    liveness = Liveness(config=LivenessConfig(min_s=1.0))
+    liveness = PassiveLiveness(config=LivenessConfig(min_s=1.0))
     for number in range(9):
         watch(liveness, face(8 * (number % 3), seed=number), number / 10)
-    assert not liveness.assess(1).enough
+    assert not liveness.evaluate(1).enough
 
 
 def test_a_forgotten_track_and_the_one_longest_unseen_of_too_many_are_unknown() -> None:
-    liveness = Liveness(config=LivenessConfig())
+    liveness = PassiveLiveness(config=LivenessConfig())
     still = face()
     for number in range(MAX_TRACKS + 1):
         for moment in range(6):
             watch(liveness, still, moment / 10, number)
-    assert liveness.assess(0) == NOTHING
-    assert liveness.assess(1) != NOTHING
+    assert liveness.evaluate(0) == NO_EVIDENCE
+    assert liveness.evaluate(1) != NO_EVIDENCE
     liveness.forget(1)
-    assert liveness.assess(1) == NOTHING
+    assert liveness.evaluate(1) == NO_EVIDENCE
 
 
 def test_a_face_outside_the_frame_gives_no_patch() -> None:
     away = Landmarks(np.zeros((468, 3), np.float32), FIVE + 5000, 1.0)
-    assert patch(Frame(face(), 0, 0), away) is None
+    assert extract_patch(Frame(face(), 0, 0), away) is None
 
 
 def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
     """Where the frame still shows it, it is the patch of the whole face, however far the two sides differ in length."""
     big = np.asarray(cv2.resize(face(), (960, 960)), np.uint8)
     whole, cut = (
-        patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE * 3, 1.0))
+        extract_patch(Frame(pixels, 0, 0), Landmarks(np.zeros((468, 3), np.float32), FIVE * 3, 1.0))
         for pixels in (big, big[:480])
     )
     assert whole is not None
@@ -142,7 +142,7 @@ def test_patch_of_a_face_cut_by_the_edge_of_the_frame() -> None:
 def test_a_patch_has_its_eyes_a_fixed_distance_apart_whatever_the_size_of_the_face() -> None:
     big = cv2.resize(face(), None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
     landmarks = Landmarks(np.zeros((468, 3), np.float32), (FIVE + 0.5) * 3 - 0.5, 1.0)
-    drawn = patch(Frame(np.asarray(big, np.uint8), 0, 0), landmarks)
+    drawn = extract_patch(Frame(np.asarray(big, np.uint8), 0, 0), landmarks)
     assert drawn is not None
     assert np.abs(drawn.grey - look(face()).grey).mean() < 4
 
@@ -152,7 +152,7 @@ def test_what_registration_finds_is_how_the_face_has_moved_in_the_frame() -> Non
     first = face()
     turn = np.array([[1.032, 0.048, -6.4], [-0.048, 1.032, 11.2], [0, 0, 1]])
     there = np.asarray(cv2.warpPerspective(first, turn, (320, 320), borderMode=cv2.BORDER_REFLECT), np.uint8)
-    residual = Reference(look(first)).residual(look(there))
+    residual = PlanarReference(look(first)).residual(look(there))
     assert residual
     x, y, w = residual.moved @ np.vstack([FIVE.T, np.ones(5)])
     wanted = turn[:2] @ np.vstack([FIVE.T, np.ones(5)])

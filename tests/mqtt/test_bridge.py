@@ -72,17 +72,17 @@ def test_events_go_up_releases_come_down_and_openings_stay_in_the_building(
     building, centre = brokers
     door, desk = Ear(building.port, "door"), Ear(centre.port, "desk")
     wait_until(lambda: ("threshold-bridges/building-a", b"1") in desk.heard, "the centre knows of the building")
-    door.say(FRONT.of(Channel.OPEN), b"open sesame")
-    door.say(FRONT.of(Channel.EVENTS), encode(an_event("through the bridge")))
+    door.say(FRONT.topic_for(Channel.OPEN), b"open sesame")
+    door.say(FRONT.topic_for(Channel.EVENTS), encode(an_event("through the bridge")))
     desk.say(repo_topic("home", "timestamp.json"), b"signed", retain=True)
-    wait_until(lambda: FRONT.of(Channel.EVENTS) in desk.topics(), "the event arrives at the centre")
+    wait_until(lambda: FRONT.topic_for(Channel.EVENTS) in desk.topics(), "the event arrives at the centre")
     wait_until(lambda: repo_topic("home", "timestamp.json") in door.topics(), "the release arrives at the building")
-    assert FRONT.of(Channel.OPEN) in door.topics()
-    assert FRONT.of(Channel.OPEN) not in desk.topics()
-    desk.say(FRONT.of(Channel.OPEN), b"forged at the centre")
+    assert FRONT.topic_for(Channel.OPEN) in door.topics()
+    assert FRONT.topic_for(Channel.OPEN) not in desk.topics()
+    desk.say(FRONT.topic_for(Channel.OPEN), b"forged at the centre")
     desk.say(repo_topic("home", "root.json"), b"after it", retain=True)
     wait_until(lambda: repo_topic("home", "root.json") in door.topics(), "what the centre says arrives in order")
-    assert (FRONT.of(Channel.OPEN), b"forged at the centre") not in door.heard
+    assert (FRONT.topic_for(Channel.OPEN), b"forged at the centre") not in door.heard
     door.close()
     desk.close()
 
@@ -97,7 +97,7 @@ def test_what_happens_while_the_centre_is_away_is_told_when_it_is_back(brokers: 
     wait_until(lambda: not answers(centre.port), "the centre is gone")
     told = [encode(an_event(f"number {number}")) for number in range(20)]
     for payload in told:
-        door.say(FRONT.of(Channel.EVENTS), payload)
+        door.say(FRONT.topic_for(Channel.EVENTS), payload)
     centre.start()
     back = Ear(centre.port, "desk")
     ids = [msgspec.json.decode(payload)["id"] for payload in told]

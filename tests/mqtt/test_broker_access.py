@@ -24,22 +24,22 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from support.mqtt_brokers import T0_NS, Mosquitto, an_event, announce, free_port, needs_mosquitto, wait_until
-from threshold_tools.release.commands import add_broker_options, mqtt_of
+from threshold_tools.release.commands import add_broker_options, mqtt_config
 from threshold_tools.release.site_status import status
 from threshold_tools.release.transport import publish
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
-from edge.core.errors import BrokerError, BrokerRefused, ConfigError
-from edge.core.timestamps import instant
-from edge.events.homeassistant import BIRTH, Introduction, introduction
-from edge.events.schema import Event, Open, PersonRef, ReleaseReport, encode
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
+from edge.core.timestamps import format_unix_ns
+from edge.events.homeassistant import BIRTH, DiscoveryMessage, make_discovery_message
+from edge.events.schema import Event, OpenCommand, PersonRef, ReleaseReport, encode
 from edge.events.topics import Channel, Topics, repo_topic
-from edge.mqtt.broker_endpoint import read_endpoint
+from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Incoming, Outgoing
+from edge.mqtt.messages import IncomingMessage, OutgoingMessage
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 from edge.runtime.credentials import FOLDER_VARIABLE
@@ -121,7 +121,7 @@ def enter(broker: Site) -> Iterator[Callable[..., Connection]]:
     """Connect as somebody with a certificate."""
     made: list[Connection] = []
 
-    def enter(name: str, will: Outgoing | None = None) -> Connection:
+    def enter(name: str, will: OutgoingMessage | None = None) -> Connection:
         made.append(connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=64 * 1024)[0])
         return made[-1]
 
@@ -138,24 +138,24 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def answer_to(connection: Connection, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
     """Publish, and return the broker's refusal; "" if it took it."""
-    number = connection.publish(Outgoing(topic, payload, qos=1, retain=retain))
+    number = connection.publish(OutgoingMessage(topic, payload, qos=1, retain=retain))
     answers: list[str] = []
 
     def answered() -> bool:
-        connection.spin(0.05)
-        answers.extend(receipt.refusal for receipt in connection.receipts() if receipt.number == number)
+        connection.poll(0.05)
+        answers.extend(receipt.refusal for receipt in connection.take_acks() if receipt.packet_id == number)
         return bool(answers)
 
     wait_until(answered, f"an answer about {topic}")
     return answers[0]
 
 
-def heard_until(connection: Connection, last: str) -> list[Incoming]:
+def heard_until(connection: Connection, last: str) -> list[IncomingMessage]:
     """What comes in, up to and with a message on the topic `last`."""
-    heard: list[Incoming] = []
+    heard: list[IncomingMessage] = []
 
     def there() -> bool:
-        connection.spin(0.05)
+        connection.poll(0.05)
         heard.extend(connection.messages())
         return bool(heard) and heard[-1].topic == last
 
@@ -168,31 +168,31 @@ def ask_to_read(connection: Connection, filters: list[str]) -> None:
     for topic in filters:
         try:
             connection.subscribe([topic], qos=1)
-        except BrokerRefused:
+        except BrokerRefusedError:
             continue
 
 
-def an_opening() -> Open:
-    return Open(
+def an_opening() -> OpenCommand:
+    return OpenCommand(
         v=1,
         id="018bcfe5-687b-7abc-8def-0123456789ab",
         seq=1,
         door="front",
         person=PersonRef(id="ada", name="Ada"),
-        at=instant(T0_NS),
-        expires_at=instant(T0_NS),
+        at=format_unix_ns(T0_NS),
+        expires_at=format_unix_ns(T0_NS),
     )
 
 
 def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: Callable[..., Connection]) -> None:
     """A whole publisher with a client certificate: events, the opening and its status arrive where they should."""
     lock = enter("lock-front")
-    lock.subscribe([FRONT.of(Channel.OPEN)], qos=1)
+    lock.subscribe([FRONT.topic_for(Channel.OPEN)], qos=1)
     with (
         Subscriber(broker.member("listener"), Topics("home", "+")) as listener,
         Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None) as door,
     ):
-        wait_until(lambda: door.state.link is Link.ONLINE, "online")
+        wait_until(lambda: door.state.link is ConnectionStatus.ONLINE, "online")
         event = an_event()
         outbox.append(event)
         door.open(an_opening(), time.monotonic_ns())
@@ -205,23 +205,30 @@ def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: 
         told = seen[Channel.EVENTS]
         assert isinstance(told, Event)
         assert told.id == event.id
-    assert [message.topic for message in heard_until(lock, FRONT.of(Channel.OPEN))] == [FRONT.of(Channel.OPEN)]
+    assert [message.topic for message in heard_until(lock, FRONT.topic_for(Channel.OPEN))] == [
+        FRONT.topic_for(Channel.OPEN)
+    ]
 
 
 @pytest.mark.parametrize(("speaker", "victim"), [("back", FRONT), ("front", BACK)])
 def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], speaker: str, victim: Topics) -> None:
     """Not on any of its topics, not for the repository, and not by its last will; nobody hears a word of it."""
     witness, liar, honest = enter("listener"), enter(speaker), enter(victim.door)
-    witness.subscribe([Topics("home", "+").of(channel) for channel in Channel], qos=1)
-    witness.spin(0.05)
+    witness.subscribe([Topics("home", "+").topic_for(channel) for channel in Channel], qos=1)
+    witness.poll(0.05)
     witness.messages()  # what was retained
     picture = victim.snapshot("018bcfe5-687b-7abc-8def-0123456789ab")
-    topics = [*(victim.of(channel) for channel in Channel), picture, repo_topic("home", "timestamp.json"), "elsewhere"]
+    topics = [
+        *(victim.topic_for(channel) for channel in Channel),
+        picture,
+        repo_topic("home", "timestamp.json"),
+        "elsewhere",
+    ]
     for topic in topics:
         assert "authori" in answer_to(liar, topic).lower(), topic
     liar.abort()
-    enter(speaker, will=Outgoing(victim.of(Channel.STATUS), b"a lie", qos=1, retain=True)).abort()
-    last = victim.of(Channel.HEALTH)
+    enter(speaker, will=OutgoingMessage(victim.topic_for(Channel.STATUS), b"a lie", qos=1, retain=True)).abort()
+    last = victim.topic_for(Channel.HEALTH)
     assert answer_to(honest, last) == ""
     assert [message.topic for message in heard_until(witness, last)] == [last]
 
@@ -229,11 +236,11 @@ def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], spea
 def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., Connection]) -> None:
     """Neither what is said nor what is retained, whatever it subscribes to."""
     front, back, operator = enter("front"), enter("back"), enter("operator")
-    assert answer_to(back, BACK.of(Channel.STATUS), b"retained", retain=True) == ""
-    ask_to_read(front, ["#", "$SYS/#", "threshold/#", *(BACK.of(channel) for channel in Channel)])
+    assert answer_to(back, BACK.topic_for(Channel.STATUS), b"retained", retain=True) == ""
+    ask_to_read(front, ["#", "$SYS/#", "threshold/#", *(BACK.topic_for(channel) for channel in Channel)])
     front.subscribe([repo_topic("home", "timestamp.json")], qos=1)
     for channel in Channel:
-        assert answer_to(back, BACK.of(channel)) == ""
+        assert answer_to(back, BACK.topic_for(channel)) == ""
     assert answer_to(operator, repo_topic("home", "timestamp.json")) == ""
     topics = {message.topic for message in heard_until(front, repo_topic("home", "timestamp.json"))}
     assert topics == {repo_topic("home", "timestamp.json")}
@@ -247,18 +254,20 @@ def test_who_only_listens_cannot_open(enter: Callable[..., Connection], name: st
     lock.subscribe(["threshold/home/+/open"], qos=1)
     for door in ("front", "back", name, "new"):
         for channel in (Channel.OPEN, Channel.EVENTS):
-            assert "authori" in answer_to(speaker, Topics("home", door).of(channel)).lower(), door
-    assert answer_to(front, FRONT.of(Channel.OPEN), b"real") == ""
-    assert [message.payload for message in heard_until(lock, FRONT.of(Channel.OPEN))] == [b"real"]
+            assert "authori" in answer_to(speaker, Topics("home", door).topic_for(channel)).lower(), door
+    assert answer_to(front, FRONT.topic_for(Channel.OPEN), b"real") == ""
+    assert [message.payload for message in heard_until(lock, FRONT.topic_for(Channel.OPEN))] == [b"real"]
 
 
 def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., Connection]) -> None:
     lock, front, back = enter("lock-front"), enter("front"), enter("back")
     ask_to_read(lock, ["#"])
-    assert answer_to(back, BACK.of(Channel.OPEN)) == ""
-    assert answer_to(front, FRONT.of(Channel.EVENTS)) == ""
-    assert answer_to(front, FRONT.of(Channel.OPEN)) == ""
-    assert {message.topic for message in heard_until(lock, FRONT.of(Channel.OPEN))} == {FRONT.of(Channel.OPEN)}
+    assert answer_to(back, BACK.topic_for(Channel.OPEN)) == ""
+    assert answer_to(front, FRONT.topic_for(Channel.EVENTS)) == ""
+    assert answer_to(front, FRONT.topic_for(Channel.OPEN)) == ""
+    assert {message.topic for message in heard_until(lock, FRONT.topic_for(Channel.OPEN))} == {
+        FRONT.topic_for(Channel.OPEN)
+    }
 
 
 def test_the_repository_is_the_operator_s_alone(enter: Callable[..., Connection]) -> None:
@@ -272,9 +281,9 @@ def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_i
 ) -> None:
     """And the door hears when it starts: the introduction comes again."""
     config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
-    made = introduction(config)
+    made = make_discovery_message(config)
     assert made
-    made = Introduction(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    made = DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
     home, back = enter("home-assistant"), enter("back")
     home.subscribe(["homeassistant/#"], qos=1)
     for topic in (made.message.topic, made.birth_topic, "homeassistant/device/x/config", "homeassistant/lock/x/config"):
@@ -296,7 +305,7 @@ def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: 
     report = ReleaseReport(
         v=1, door="front", release=3, applied_at=None, ok=True, reason="", people=1, gallery=None, models={}
     )
-    assert answer_to(enter("front"), FRONT.of(Channel.RELEASE), encode(report), retain=True) == ""
+    assert answer_to(enter("front"), FRONT.topic_for(Channel.RELEASE), encode(report), retain=True) == ""
     doors = {door.door: door.release for door in status(broker.member("operator"), "home", 3).doors}
     assert doors["front"] == 3
 
@@ -306,15 +315,15 @@ def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Ca
     keys(broker.folder, "client", "stolen")
     stolen, front = enter("stolen"), enter("front")
     ask_to_read(stolen, ["#"])
-    assert "authori" in answer_to(stolen, Topics("home", "stolen").of(Channel.OPEN)).lower()
-    assert answer_to(front, FRONT.of(Channel.OPEN)) == ""
-    stolen.spin(0.2)
+    assert "authori" in answer_to(stolen, Topics("home", "stolen").topic_for(Channel.OPEN)).lower()
+    assert answer_to(front, FRONT.topic_for(Channel.OPEN)) == ""
+    stolen.poll(0.2)
     assert stolen.messages() == []
 
 
 def test_without_a_certificate_nobody_comes_in(broker: Site) -> None:
     stranger = MqttConfig(url=f"mqtts://localhost:{broker.port}", ca_file=str(broker.folder / "ca.crt"))
-    with pytest.raises(BrokerRefused, match=r"without a certificate.*cert_file and key_file"):
+    with pytest.raises(BrokerRefusedError, match=r"without a certificate.*cert_file and key_file"):
         connect(stranger, client_id="x")
     with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
         connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
@@ -325,7 +334,7 @@ def test_without_a_password_nobody_comes_in(broker: Site, tmp_path: Path) -> Non
     wrong.write_text("guessed\n")
     anonymous = msgspec.structs.replace(broker.login(""), username="")
     for table, who in ((anonymous, "without a user name"), (broker.login(str(wrong)), "user 'front'")):
-        with pytest.raises(BrokerRefused, match=rf"refuses .*{who}.*check \[mqtt\]"):
+        with pytest.raises(BrokerRefusedError, match=rf"refuses .*{who}.*check \[mqtt\]"):
             connect(table, client_id="x")
 
 
@@ -342,12 +351,12 @@ def test_user_and_password_come_from_credentials_and_are_never_logged(
     with Publisher(table, FRONT, outbox, on_open_expired=lambda *_: None) as door:
         outbox.append(an_event())
         wait_until(lambda: outbox.depth() == 0, "the event is acknowledged")
-        assert door.state.link is Link.ONLINE
+        assert door.state.link is ConnectionStatus.ONLINE
     refused = broker.login("credential:other")
     with Publisher(refused, FRONT, outbox, on_open_expired=lambda *_: None) as door:
-        wait_until(lambda: door.state.link is Link.REFUSED, "refused")
+        wait_until(lambda: door.state.link is ConnectionStatus.REFUSED, "refused")
         reason = door.state.reason
-    told = caplog.text + reason + repr(read_endpoint(table)) + repr(table)
+    told = caplog.text + reason + repr(resolve_endpoint(table)) + repr(table)
     assert "refuses user 'front'" in told
     assert PASSWORD not in told
     assert "wrong secret" not in told
@@ -370,7 +379,7 @@ def test_a_credential_that_is_not_there_is_a_clear_error(
     else:
         monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(ConfigError, match=rf"\[mqtt\] password_file: .*{complaint}"):
-        read_endpoint(MqttConfig(username="front", password_file=named))
+        resolve_endpoint(MqttConfig(username="front", password_file=named))
 
 
 def early_server(folder: Path) -> None:
@@ -436,7 +445,7 @@ def test_a_false_broker_is_refused_in_status_and_log(
             table, FRONT, outbox, on_open_expired=lambda _, why: expired.append(why), backoff_s=(0.01, 0.01)
         ) as door:
             outbox.append(an_event())
-            verdict = Link.UNREACHABLE if fault == "early" else Link.REFUSED
+            verdict = ConnectionStatus.UNREACHABLE if fault == "early" else ConnectionStatus.REFUSED
             wait_until(lambda: door.state.link is verdict, verdict)
             with pytest.raises(BrokerError, match=complaint) as caught:
                 connect(table, client_id="x")
@@ -460,14 +469,14 @@ def test_a_false_door_is_refused_with_what_to_do(broker: Site, tmp_path: Path, f
         keys(folder, "ca")
     keys(folder, "client", "front", days=-1 if fault == "expired" else 9)
     own = {"cert_file": str(folder / "front.crt"), "key_file": str(folder / "front.key")}
-    with pytest.raises(BrokerRefused, match=r"refuses our certificate \(.*\).*cert_file and key_file") as caught:
+    with pytest.raises(BrokerRefusedError, match=r"refuses our certificate \(.*\).*cert_file and key_file") as caught:
         connect(msgspec.structs.replace(broker.member("front"), **own), client_id="x")
     assert "\n" not in str(caught.value)
 
 
 def test_the_certificates_satisfy_the_strictest_check(broker: Site) -> None:
     """Python 3.13 checks by RFC 5280 to the letter."""
-    context = read_endpoint(broker.member("front")).tls
+    context = resolve_endpoint(broker.member("front")).tls
     assert context is not None
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
@@ -482,7 +491,7 @@ def test_the_certificates_satisfy_the_strictest_check(broker: Site) -> None:
     ["mqtt://localhost", "mqtt://127.0.0.1:1884", "mqtt://127.8.9.1", "mqtt://[::1]:1883", "mqtt://door.localhost"],
 )
 def test_this_machine_needs_no_encryption(url: str) -> None:
-    assert read_endpoint(MqttConfig(url=url)).tls is None
+    assert resolve_endpoint(MqttConfig(url=url)).tls is None
 
 
 @pytest.mark.parametrize(
@@ -491,9 +500,9 @@ def test_this_machine_needs_no_encryption(url: str) -> None:
 def test_another_host_needs_encryption_or_a_word(url: str) -> None:
     """One line that says why, and both ways to go on."""
     with pytest.raises(ConfigError, match=r"not encrypted.*use mqtts://.*insecure = true") as caught:
-        read_endpoint(MqttConfig(url=url))
+        resolve_endpoint(MqttConfig(url=url))
     assert "\n" not in str(caught.value)
-    assert read_endpoint(MqttConfig(url=url, insecure=True)).tls is None
+    assert resolve_endpoint(MqttConfig(url=url, insecure=True)).tls is None
 
 
 def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
@@ -507,8 +516,8 @@ def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
     add_broker_options(parser, required=True)
     said = ["--broker", "mqtt://192.0.2.1:1883", "--site", "home"]
     with pytest.raises(ConfigError, match="--insecure"):
-        read_endpoint(mqtt_of(parser.parse_args(said)))
-    assert read_endpoint(mqtt_of(parser.parse_args([*said, "--insecure"]))).tls is None
+        resolve_endpoint(mqtt_config(parser.parse_args(said)))
+    assert resolve_endpoint(mqtt_config(parser.parse_args([*said, "--insecure"]))).tls is None
 
 
 @pytest.mark.parametrize(
@@ -539,7 +548,7 @@ def test_a_table_that_contradicts_itself_is_a_clear_error(
         for key, value in changes.items()
     }
     with pytest.raises(ConfigError, match=complaint) as caught:
-        read_endpoint(MqttConfig(**found))  # type: ignore[arg-type]
+        resolve_endpoint(MqttConfig(**found))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -573,9 +582,9 @@ def test_queue_of_an_absent_listener_is_bounded_in_bytes(tmp_path: Path) -> None
             pass
         front, _ = connect(config, client_id="front")
         for _number in range(20):
-            assert answer_to(front, FRONT.of(Channel.EVENTS), b"x" * 50_000) == ""
+            assert answer_to(front, FRONT.topic_for(Channel.EVENTS), b"x" * 50_000) == ""
         with Subscriber(config, channels=[Channel.EVENTS], session="archive") as archive:
-            assert answer_to(front, BACK.of(Channel.EVENTS), b"last") == ""
+            assert answer_to(front, BACK.topic_for(Channel.EVENTS), b"last") == ""
             kept = []
             for message in archive.messages(8.0):
                 if message.payload == b"last":

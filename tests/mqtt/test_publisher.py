@@ -39,15 +39,25 @@ from support.mqtt_brokers import (
 )
 
 from edge.core.config import MqttConfig, OutboxConfig
-from edge.core.errors import BrokerError, BrokerRefused, ConfigError
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.core.records import ChallengeState
-from edge.core.timestamps import instant
-from edge.events.schema import VERSION, CameraState, Challenge, Event, Health, Open, PersonRef, Presence, Status
+from edge.core.timestamps import format_unix_ns
+from edge.events.schema import (
+    VERSION,
+    CameraState,
+    Challenge,
+    DoorConnection,
+    Event,
+    Health,
+    OpenCommand,
+    PersonRef,
+    Status,
+)
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connect import connect
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 
@@ -74,15 +84,15 @@ class Door:
     """A publisher and what it said about openings."""
 
     publisher: Publisher
-    expired: list[tuple[Open, str]] = field(default_factory=list)
+    expired: list[tuple[OpenCommand, str]] = field(default_factory=list)
 
     def online(self) -> None:
-        wait_until(lambda: self.publisher.state.link is Link.ONLINE, "online")
+        wait_until(lambda: self.publisher.state.link is ConnectionStatus.ONLINE, "online")
 
 
 @contextlib.contextmanager
 def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = QUICK) -> Iterator[Door]:
-    expired: list[tuple[Open, str]] = []
+    expired: list[tuple[OpenCommand, str]] = []
     publisher = Publisher(
         config, FRONT, outbox, on_open_expired=lambda message, why: expired.append((message, why)), backoff_s=backoff_s
     )
@@ -90,15 +100,15 @@ def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = 
         yield Door(publisher, expired)
 
 
-def an_opening() -> Open:
-    return Open(
+def an_opening() -> OpenCommand:
+    return OpenCommand(
         v=VERSION,
         id=IDS.new(T0_NS // 10**6),
         seq=1,
         door="front",
         person=PersonRef(id="ada", name="Ada"),
-        at=instant(T0_NS),
-        expires_at=instant(T0_NS),
+        at=format_unix_ns(T0_NS),
+        expires_at=format_unix_ns(T0_NS),
     )
 
 
@@ -133,9 +143,9 @@ def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
     """What has come in before a mark that is published now: proves silence without waiting for it."""
     mark = Topics("test", "mark")
     connection, _ = connect(config, client_id="mark")
-    connection.publish(Outgoing(mark.of(Channel.HEALTH), b"mark", qos=1))
-    while not connection.receipts():
-        connection.spin(0.1)
+    connection.publish(OutgoingMessage(mark.topic_for(Channel.HEALTH), b"mark", qos=1))
+    while not connection.take_acks():
+        connection.poll(0.1)
     connection.close()
     heard: list[Message] = []
     for message in subscriber.messages(8.0):
@@ -173,7 +183,7 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
     with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
         relay.close()
         sent = fill(outbox, 50)
-        wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "noticed")
+        wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "noticed")
         broker.start()
         with listen(config_for(broker), Channel.EVENTS) as subscriber:
             relay.start()
@@ -194,8 +204,8 @@ def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: 
             sent = fill(outbox, 100)
             wait_until(lambda: relay.cut_after is None, "cut")
             relay.close()
-            wait_until(lambda: door.publisher.state.link is not Link.ONLINE, "noticed")
-            taken = outbox.acknowledged()  # a broker that dies may not have passed these on yet
+            wait_until(lambda: door.publisher.state.link is not ConnectionStatus.ONLINE, "noticed")
+            taken = outbox.acknowledged_seq()  # a broker that dies may not have passed these on yet
             before = hear(subscriber, taken) if taken else []
             before += until_now(subscriber, config_for(broker))
         broker.close()
@@ -247,7 +257,7 @@ def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Ou
             door.online()
             sent = fill(outbox, 50)
             door.publisher.close(timeout_s=DEADLINE_S)
-        assert door.publisher.state.link is Link.CLOSED
+        assert door.publisher.state.link is ConnectionStatus.CLOSED
         heard = until_now(subscriber, config)
     assert ids(heard) == sent
     statuses = [message.record for message in heard if isinstance(message.record, Status)]
@@ -258,7 +268,7 @@ def test_status_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
     """Whoever comes later learns at once whether the door is online."""
     broker.start()
     config = config_for(broker)
-    for expected, running in ((Presence.ONLINE, True), (Presence.OFFLINE, False)):
+    for expected, running in ((DoorConnection.ONLINE, True), (DoorConnection.OFFLINE, False)):
         with contextlib.ExitStack() as stack:
             door = stack.enter_context(a_door(config, outbox))
             door.online()
@@ -285,7 +295,7 @@ def test_the_last_will_says_offline_when_the_door_vanishes(broker: AnyBroker, ou
         relay.close()
         (message,) = hear(subscriber, 1)
         assert isinstance(message.record, Status)
-        assert (message.record.status, message.record.since) == (Presence.OFFLINE, None)
+        assert (message.record.status, message.record.since) == (DoorConnection.OFFLINE, None)
 
 
 def test_a_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Outbox) -> None:
@@ -337,7 +347,7 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
     with listen(config, Channel.OPEN) as lock, Relay(broker.port) as relay:
         relay.close()
         with a_door(config_for(broker, relay.port), outbox, backoff_s=(60.0, 60.0)) as door:
-            wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "tried once")
+            wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "tried once")
             opening = an_opening()
             door.publisher.open(opening, time.monotonic_ns())
             relay.start()
@@ -349,7 +359,7 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
 def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
     """However long that is away."""
     with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox, backoff_s=(60.0, 60.0)) as door:
-        wait_until(lambda: door.publisher.state.link is Link.UNREACHABLE, "tried once")
+        wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "tried once")
         door.publisher.close(timeout_s=DEADLINE_S)
     assert "left behind" not in caplog.text
 
@@ -411,8 +421,8 @@ def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outb
             v=VERSION,
             door="front",
             id="c",
-            at=instant(T0_NS),
-            expires_at=instant(T0_NS),
+            at=format_unix_ns(T0_NS),
+            expires_at=format_unix_ns(T0_NS),
             ask=None,
             state=ChallengeState.ASKED,
             step=1,
@@ -427,14 +437,14 @@ def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outb
 @pytest.mark.parametrize(("protocol", "reports"), [("5", 1), ("3.1.1", 0)])
 def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str, reports: int) -> None:
     """A broker of MQTT 5 says so: it is reported, and stays a problem until a lock receives one; it has not expired."""
-    unheard: list[Open] = []
+    unheard: list[OpenCommand] = []
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker, protocol=protocol)
         door = Publisher(
             config, FRONT, outbox, on_open_expired=lambda _, why: pytest.fail(why), on_open_unheard=unheard.append
         )
         with door:
-            wait_until(lambda: door.state.link is Link.ONLINE, "online")
+            wait_until(lambda: door.state.link is ConnectionStatus.ONLINE, "online")
             opening = an_opening()
             door.open(opening, time.monotonic_ns())
             for _event in range(2):  # at the latest the second one goes out, and is acknowledged, after the opening
@@ -465,7 +475,7 @@ def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Ou
         lock.on_subscribe = lambda *_: subscribed.set()
         lock.connect("127.0.0.1", broker.port)
         lock.loop_start()
-        lock.subscribe(FRONT.of(Channel.OPEN), 1)
+        lock.subscribe(FRONT.topic_for(Channel.OPEN), 1)
         assert subscribed.wait(5)
         door.online()
         door.publisher.open(an_opening(), time.monotonic_ns() - 500_000_000)
@@ -492,11 +502,11 @@ def test_a_refused_login_never_counts_as_connected(
             fill(outbox, 1)
             wait_until(lambda: caplog.text.count("refuses") >= 1, "said")
             state = door.publisher.state
-            assert state.link in (Link.REFUSED, Link.CONNECTING)
+            assert state.link in (ConnectionStatus.REFUSED, ConnectionStatus.CONNECTING)
             door.publisher.open(an_opening(), time.monotonic_ns())
             assert len(door.expired) == 1
             assert outbox.depth() == 1
-            with pytest.raises(BrokerRefused, match="user 'front'"):
+            with pytest.raises(BrokerRefusedError, match="user 'front'"):
                 connect(config, client_id="another")
             password.write_text("right\n")
             door.online()
@@ -515,7 +525,7 @@ def test_a_broker_that_does_not_let_us_write_counts_as_refusing(tmp_path: Path, 
     with Mosquitto(tmp_path, conf=f"allow_anonymous true\nacl_file {rules}\n") as broker:
         fill(outbox, 1)
         with a_door(config_for(broker), outbox) as door:
-            wait_until(lambda: door.publisher.state.link is Link.REFUSED, "refused")
+            wait_until(lambda: door.publisher.state.link is ConnectionStatus.REFUSED, "refused")
             assert "access rules" in door.publisher.state.reason
             assert outbox.depth() == 1
 
@@ -627,7 +637,7 @@ def a_report(frames: int) -> Health:
     return Health(
         v=VERSION,
         door=DOOR.door,
-        at=instant(T0_NS),
+        at=format_unix_ns(T0_NS),
         uptime_s=1.0,
         camera=CameraState.WORKING,
         fps=15.0,
@@ -650,7 +660,7 @@ def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
     tmp_path: Path, kind: str, spoken: str
 ) -> None:
     """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
-    will = Outgoing(FRONT.of(Channel.STATUS), b"gone", qos=1)
+    will = OutgoingMessage(FRONT.topic_for(Channel.STATUS), b"gone", qos=1)
     with make_broker(kind, tmp_path) as broker:
         connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
         connection.close()
@@ -734,7 +744,7 @@ def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
         fill(outbox, 50)
         with a_door(MqttConfig(url=url, ca_file=str(cert)), outbox):
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
-        with pytest.raises(BrokerRefused, match=r"not trusted.*ca_file"):
+        with pytest.raises(BrokerRefusedError, match=r"not trusted.*ca_file"):
             connect(MqttConfig(url=url), client_id="x")
         with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
             connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
@@ -774,7 +784,7 @@ def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Ou
             door.publisher.open(an_opening(), time.monotonic_ns())
             door.publisher.health(a_report(1))
             door.publisher.close(timeout_s=1.2)
-            assert door.publisher.state.link is Link.CLOSED
+            assert door.publisher.state.link is ConnectionStatus.CLOSED
         finally:
             os.kill(broker.pid, signal.SIGCONT)
 

@@ -27,11 +27,11 @@ from support.mqtt_brokers import (
 )
 
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, BrokerRefused
+from edge.core.errors import BrokerError, BrokerRefusedError
 from edge.events.schema import encode
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connect import connect
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.subscriber import Message, Subscriber
 
 
@@ -45,17 +45,17 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker
 def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:
     """Publish, and return when the broker has it all."""
     connection, _ = connect(config, client_id="speaker")
-    waiting = {connection.publish(Outgoing(topic, payload, qos=1)) for topic, payload in messages}
+    waiting = {connection.publish(OutgoingMessage(topic, payload, qos=1)) for topic, payload in messages}
     while waiting:
-        connection.spin(1.0)
-        waiting -= {receipt.number for receipt in connection.receipts()}
+        connection.poll(1.0)
+        waiting -= {receipt.packet_id for receipt in connection.take_acks()}
     connection.close()
 
 
 def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -> None:
     """Whatever somebody publishes on a door's topics."""
     config = config_for(broker)
-    events = Topics("home", "front").of(Channel.EVENTS)
+    events = Topics("home", "front").topic_for(Channel.EVENTS)
     event = an_event()
     with Subscriber(config) as subscriber:
         say(config, (events, b"\xff{"), (events, b""), (f"{events}/deeper", b"x"), (events, encode(event)))
@@ -69,7 +69,7 @@ def test_malformed_messages_are_reported_and_do_not_stop_it(broker: AnyBroker) -
 def test_only_the_doors_and_channels_asked_for_come_in(broker: AnyBroker) -> None:
     """One site, any door, events alone."""
     config = config_for(broker)
-    topics = [Topics(site, door).of(channel) for site in "ab" for door in "xy" for channel in Channel]
+    topics = [Topics(site, door).topic_for(channel) for site in "ab" for door in "xy" for channel in Channel]
     with Subscriber(config, Topics("a", "+"), [Channel.EVENTS]) as subscriber:
         say(config, *((topic, b"{}") for topic in topics))
         messages = subscriber.messages(DEADLINE_S)
@@ -82,7 +82,7 @@ def test_everything_that_a_dying_broker_has_sent_is_given_before_the_error(tmp_p
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker)
         with Subscriber(config, qos=0) as subscriber:
-            say(config, *((Topics("a", "x").of(Channel.EVENTS), b"{}") for _ in range(50)))
+            say(config, *((Topics("a", "x").topic_for(Channel.EVENTS), b"{}") for _ in range(50)))
             broker.close()
             heard: list[Message] = []
             with pytest.raises(BrokerError):
@@ -129,7 +129,7 @@ def test_a_refused_login_is_a_clear_error(tmp_path: Path, protocol: str) -> None
     """Whatever version is spoken."""
     with (
         Mosquitto(tmp_path, conf="allow_anonymous false\n") as broker,
-        pytest.raises(BrokerRefused, match=r"without a user name.*password_file"),
+        pytest.raises(BrokerRefusedError, match=r"without a user name.*password_file"),
         Subscriber(config_for(broker, protocol=protocol)),
     ):
         pass
@@ -152,7 +152,7 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
         broker.start()
         config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="3.1.1")
         with (
-            pytest.raises(BrokerRefused, match="does not let us read threshold"),
+            pytest.raises(BrokerRefusedError, match="does not let us read threshold"),
             Subscriber(config, channels=[Channel.EVENTS]),
         ):
             pass
@@ -180,6 +180,6 @@ def test_events_command_with_a_login_of_its_own(tmp_path: Path) -> None:
 
 def _heard(process: subprocess.Popen[str], config: MqttConfig) -> bool:
     """Publish an event, and see whether the command prints one; it may not have subscribed yet."""
-    say(config, (Topics("home", "front").of(Channel.EVENTS), encode(an_event())))
+    say(config, (Topics("home", "front").topic_for(Channel.EVENTS), encode(an_event())))
     assert process.stdout is not None
     return bool(select.select([process.stdout], [], [], 0.2)[0])

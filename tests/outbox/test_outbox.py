@@ -23,10 +23,10 @@ from support.mqtt_brokers import T0_NS, an_event, announce
 from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
 from edge.events.schema import EventKind
-from edge.outbox.database import Store, StoreFailing
+from edge.outbox.database import DiskError, EventDatabase
 from edge.outbox.outbox import Outbox
 from edge.outbox.retention import insert
-from edge.outbox.sequence import Floor, by_clock
+from edge.outbox.sequence import SequenceFloor, seq_from_clock
 
 DAY_S = 86_400.0
 NOW_S = T0_NS / 1e9
@@ -68,7 +68,7 @@ def test_an_acknowledged_event_is_not_pending_any_more(tmp_path: Path) -> None:
             outbox.append(an_event(text))
         outbox.acknowledge(2)
         outbox.acknowledge(1)
-        assert (reasons(outbox), outbox.depth(), outbox.acknowledged()) == (["c"], 1, 2)
+        assert (reasons(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["c"], 1, 2)
 
 
 def test_everything_survives_reopening(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_everything_survives_reopening(tmp_path: Path) -> None:
             outbox.append(an_event(text))
         outbox.acknowledge(1)
     with open_outbox(tmp_path) as outbox:
-        assert (reasons(outbox), outbox.depth(), outbox.acknowledged()) == (["b", "c"], 2, 1)
+        assert (reasons(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["b", "c"], 2, 1)
 
 
 def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_the_listener_hears_of_an_event_when_it_is_there(tmp_path: Path) -> None
     """Told only after the event can be read back."""
     with open_outbox(tmp_path) as outbox:
         heard: list[list[str]] = []
-        outbox.listen(lambda: heard.append(reasons(outbox)))
+        outbox.on_append(lambda: heard.append(reasons(outbox)))
         outbox.append(an_event("a"))
-        outbox.listen(None)
+        outbox.on_append(None)
         outbox.append(an_event("b"))
         assert heard == [["a"]]
 
@@ -284,7 +284,7 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
     damage(file)
     before = file.read_bytes()
     with open_outbox(tmp_path) as outbox:
-        (notice,) = outbox.notices()
+        (notice,) = outbox.drain_notices()
         assert notice.kind is EventKind.STORE_REPLACED
         assert "outbox.db.damaged" in notice.reason
         waiting = [event.seq for event in outbox.pending()]
@@ -297,7 +297,7 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
     assert (tmp_path / "outbox.db.damaged").read_bytes() == before
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     with open_outbox(tmp_path) as outbox:
-        assert outbox.notices() == []
+        assert outbox.drain_notices() == []
         assert outbox.append(an_event()) == seq + 1
 
 
@@ -310,12 +310,12 @@ def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Pa
         damage_header(disk.folder / "outbox.db")
         disk.fill()
         with open_outbox(disk.folder) as outbox:
-            assert "is damaged" in outbox.trouble()
-            assert "cannot be replaced" in outbox.trouble()
-            assert "the disk is full" in outbox.trouble()
+            assert "is damaged" in outbox.problem()
+            assert "cannot be replaced" in outbox.problem()
+            assert "the disk is full" in outbox.problem()
             disk.empty()
             assert outbox.append(an_event("after")) > 50
-            assert outbox.trouble() == ""
+            assert outbox.problem() == ""
 
 
 @pytest.mark.parametrize("damage", [damage_one_page_of_sent_events, damage_mark])
@@ -337,16 +337,16 @@ def test_damage_that_shows_while_running_loses_nothing_new(tmp_path: Path) -> No
     with open_outbox(tmp_path) as outbox:
         for number in range(50):
             outbox.append(an_event(str(number) + "x" * 300))
-        outbox._vault.flatten()
+        outbox._vault.checkpoint()
         file = tmp_path / "outbox.db"
         with file.open("r+b") as content:
             content.seek(4096)
             content.write(os.urandom(file.stat().st_size - 4096))
-        outbox._vault.shut()  # or it would go on from its memory
+        outbox._vault.disconnect()  # or it would go on from its memory
         last = max(outbox.append(an_event("after")) for _ in range(2))
         assert last > 50
         assert reasons(outbox)[-2:] == ["after", "after"]
-        assert [notice.kind for notice in outbox.notices()] == [EventKind.STORE_REPLACED]
+        assert [notice.kind for notice in outbox.drain_notices()] == [EventKind.STORE_REPLACED]
 
 
 @pytest.mark.parametrize("stage", ["new file made", "old file moved"])
@@ -378,29 +378,29 @@ def test_a_store_that_has_vanished_is_noticed_and_its_numbers_are_not_used_again
     (tmp_path / "outbox.db").unlink()
     with open_outbox(tmp_path) as outbox:
         assert last < outbox.append(an_event()) <= last + 1100
-        assert [notice.kind for notice in outbox.notices()] == [EventKind.STORE_REPLACED]
+        assert [notice.kind for notice in outbox.drain_notices()] == [EventKind.STORE_REPLACED]
 
 
 def test_numbers_rise_over_the_life_of_a_door_as_long_as_its_clock_does(tmp_path: Path) -> None:
     """Everything is lost, the small file too, as with a new card: the clock is the last witness."""
     last = 0
     for number, unix_s in enumerate((1_700_000_000.0, 1_700_000_060.0, 1_900_000_000.0)):
-        with open_outbox(tmp_path / str(number), first_seq=by_clock(unix_s) + 1) as outbox:
+        with open_outbox(tmp_path / str(number), first_seq=seq_from_clock(unix_s) + 1) as outbox:
             first = outbox.append(an_event())
-            assert first == by_clock(unix_s) + 1
+            assert first == seq_from_clock(unix_s) + 1
             assert first > last
             last = max(outbox.append(an_event()) for _ in range(20))
     assert 0 < last < 2**53  # whole numbers of JSON readers
-    assert by_clock(0) == 0
+    assert seq_from_clock(0) == 0
 
 
 def test_the_floor_is_always_ahead(tmp_path: Path) -> None:
     """Whenever the power fails, it holds a number that is not in use yet; and it is seldom written."""
-    floor, written = Floor(tmp_path / "floor"), set()
+    floor, written = SequenceFloor(tmp_path / "floor"), set()
     for seq in range(5000):
-        floor.raise_above(seq)
+        floor.reserve_beyond(seq)
         written.add((tmp_path / "floor").read_text())
-        assert Floor(tmp_path / "floor").value > seq
+        assert SequenceFloor(tmp_path / "floor").value > seq
     assert len(written) <= 6
 
 
@@ -458,7 +458,7 @@ def test_an_event_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) 
 
 def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     """And the next one works."""
-    store = Store(tmp_path / "outbox.db")
+    store = EventDatabase(tmp_path / "outbox.db")
     with contextlib.suppress(ZeroDivisionError), store.transaction("written") as db:
         insert(db, None, b"half", None)
         raise ZeroDivisionError
@@ -474,13 +474,13 @@ def test_link_to_nowhere_in_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").symlink_to(tmp_path / "missing" / "outbox.db")
     with pytest.raises(OutboxError, match="check that the folder may be written") as caught:
         open_outbox(tmp_path)
-    assert not isinstance(caught.value, StoreFailing)
+    assert not isinstance(caught.value, DiskError)
 
 
 def test_sweep_that_drops_nothing_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with open_outbox(tmp_path) as outbox:
         outbox.append(an_event())
-        outbox.tend()
+        outbox.maintain()
     assert caplog.records == []
 
 
@@ -492,11 +492,11 @@ def test_what_waits_for_too_long_is_dropped_counted_and_announced(tmp_path: Path
             outbox.append(an_event(text))
         now_s += 1.5 * DAY_S
         outbox.append(an_event("c"))
-        outbox.tend()
+        outbox.maintain()
         assert reasons(outbox) == ["a", "b", "c"]
     now_s += DAY_S
     with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
-        outbox.tend()
+        outbox.maintain()
         assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["c"], 1, 2)
         outbox.acknowledge(3)
         assert [event.dropped for event in outbox.pending()] == [2]
@@ -508,13 +508,13 @@ def test_nothing_ages_before_the_clock_is_set(tmp_path: Path) -> None:
     with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
         outbox.append(an_event("before the clock was set"))
         now_s = NOW_S
-        outbox.tend()
+        outbox.maintain()
         assert outbox.depth() == 1
         outbox.append(an_event("after"))
     for days, left in ((1.0, 2), (3.0, 0)):
         later_s = NOW_S + days * DAY_S
         with open_outbox(tmp_path, max_age_days=2, now_s=partial(float, later_s)) as outbox:
-            outbox.tend()
+            outbox.maintain()
             assert outbox.depth() == left
 
 
@@ -529,7 +529,7 @@ def test_a_clock_that_was_wrong_for_a_while_does_not_keep_others_from_ageing(tmp
         outbox.append(an_event("stamped right"))
     now_s = NOW_S + 3 * DAY_S
     with open_outbox(tmp_path, max_age_days=2, now_s=lambda: now_s) as outbox:
-        outbox.tend()
+        outbox.maintain()
         assert (outbox.depth(), outbox.dropped()) == (0, 2)
 
 
@@ -543,13 +543,13 @@ def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path:
         (tmp_path / "outbox.db.damaged").write_bytes(b"Ada Lovelace")
         os.utime(tmp_path / "outbox.db.damaged", (NOW_S, NOW_S))
         now_s += 6.9 * DAY_S
-        outbox.tend()
+        outbox.maintain()
         assert len(outbox.recent(1000)) == 200
         outbox.append(an_event("somebody else"))
     now_s += 0.2 * DAY_S
     with open_outbox(tmp_path, keep_sent=1000, keep_days=7, now_s=lambda: now_s) as outbox:
         assert traces(tmp_path, b"Ada Lovelace") > 200
-        outbox.tend()
+        outbox.maintain()
         assert [event.reason for event in outbox.recent(1000)] == ["somebody else"]
         assert traces(tmp_path, b"Ada Lovelace") == 0
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from edge.core.config import DoorConfig, MotionConfig, VerdictConfig
-from edge.core.records import Frame, Pixels
+from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 
 FRAME_NS = 66_666_667
 LARGEST = 64_000  # bytes; a 640x480 frame has 921,600, the smallest model's input 37,632
 
 
 @pytest.fixture
-def door(watching: Vision) -> Pipeline:
+def door(watching: VisionStages) -> Pipeline:
     """Every stage in every frame."""
     verdict = VerdictConfig(sample_every_s=0.0, recheck_every_s=1e-9)
     config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), verdict=verdict)
@@ -42,7 +42,9 @@ def peak_bytes(step: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("visitor", [True, False])
-def test_a_frame_is_neither_copied_nor_converted(door: Pipeline, photo: Callable[[str], Pixels], visitor: bool) -> None:
+def test_a_frame_is_neither_copied_nor_converted(
+    door: Pipeline, photo: Callable[[str], BgrImage], visitor: bool
+) -> None:
     """Searches, close looks, samples and rechecks alike; OpenCV writes into given pictures, which the stages assert."""
     room = np.full((480, 640, 3), 128, np.uint8)
     if visitor:

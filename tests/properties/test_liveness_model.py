@@ -18,10 +18,21 @@ from support.living import meshed, shown, there_and_back, turned
 from edge.access.model import allow_list
 from edge.access.policy import Policy
 from edge.core.config import LivenessConfig, LockoutConfig, VerdictConfig
-from edge.core.records import Ask, ChallengeState, Decision, Frame, Kind, Person, Prompt, Proof, Quality, Sample
-from edge.liveness.gate import Guard
+from edge.core.records import (
+    AccessOutcome,
+    ChallengeMovement,
+    ChallengePrompt,
+    ChallengeState,
+    Decision,
+    Frame,
+    LivenessMode,
+    Person,
+    Quality,
+    Sample,
+)
+from edge.liveness.gate import LivenessGate
 from edge.liveness.head_pose import AMPLITUDE_DEG
-from edge.recognition.aggregator import Judge
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
 from edge.vision.face_mesh import pose_deg
 
@@ -49,8 +60,12 @@ class Look:
     left_deg: float = 0.0
     up_deg: float = 0.0
 
-    def share(self, ask: Ask) -> float:
-        by = {Ask.TURN_LEFT: self.left_deg, Ask.TURN_RIGHT: -self.left_deg, Ask.LOOK_UP: self.up_deg}
+    def share(self, ask: ChallengeMovement) -> float:
+        by = {
+            ChallengeMovement.TURN_LEFT: self.left_deg,
+            ChallengeMovement.TURN_RIGHT: -self.left_deg,
+            ChallengeMovement.LOOK_UP: self.up_deg,
+        }
         return by[ask] / AMPLITUDE_DEG[ask]
 
 
@@ -64,17 +79,17 @@ class Faces:
         rows = np.stack([FACES["anna"], FACES["bert"]])
         gallery = Gallery(ENROLLED, rows, np.array([0.9, 0.9], np.float32), GalleryInfo("", "", 1))
         verdict = VerdictConfig(cooldown_s=0.0, min_samples=min_samples)
-        self.judge = Judge(gallery, verdict, LockoutConfig(failures=failures), proven=False)
+        self.judge = IdentityAggregator(gallery, verdict, LockoutConfig(failures=failures), proven=False)
         self.now_ns = 0
         self.number = 1
         self.looks: list[Look] = []
-        self.prompts: list[Prompt] = []
+        self.prompts: list[ChallengePrompt] = []
         self.opened: list[str] = []
         self.denied: list[str] = []  # by which reason
         self.mode, self.frame_ns = mode, round(S / fps)
         liveness = msgspec.convert({"max_s": 4.0, "retry_s": 0.5, **MODES[mode]}, LivenessConfig)
-        self.policy = Policy(allow_list(("*",)), "front", Proof(liveness.mode))
-        self.guard = Guard(liveness, self.judge, random.Random(seed).random, 0.1)
+        self.policy = Policy(allow_list(("*",)), "front", LivenessMode(liveness.mode))
+        self.guard = LivenessGate(liveness, self.judge, random.Random(seed).random, 0.1)
 
     def show(self, who: str, *, alive: bool, times: int) -> None:
         """Somebody, or a photo of them."""
@@ -91,7 +106,11 @@ class Faces:
         ask = self.asked
         for number, degrees in enumerate(there_and_back(26.0) if ask else ()):
             who = parts[0] if number < 10 else parts[1] if number < 13 else parts[2]
-            left, up = (0.0, degrees) if ask is Ask.LOOK_UP else (degrees if ask is Ask.TURN_LEFT else -degrees, 0.0)
+            left, up = (
+                (0.0, degrees)
+                if ask is ChallengeMovement.LOOK_UP
+                else (degrees if ask is ChallengeMovement.TURN_LEFT else -degrees, 0.0)
+            )
             told = degrees < told_deg and (who != "stranger" or told_deg > 60)
             self._look(
                 Look(self.now_ns, who, alive, told, left, up), "too-small" if SIZES[who] < 0.8 else "turned-away"
@@ -105,34 +124,36 @@ class Faces:
         self.looks, self.prompts = [], []
 
     @property
-    def asked(self) -> Ask | None:
+    def asked(self) -> ChallengeMovement | None:
         """What the screen shows."""
         last = self.prompts[-1] if self.prompts else None
-        return last.ask if last is not None and last.state is ChallengeState.ASKED else None
+        return last.movement if last is not None and last.state is ChallengeState.ASKED else None
 
     def _look(self, look: Look, why: str = "") -> None:
         self.now_ns += self.frame_ns
         here = track(self.number, t_ns=self.now_ns)
-        due = [*self.judge.wanting([here], self.now_ns), *self.guard.wanting([here], self.now_ns)]
+        due = [*self.judge.tracks_due([here], self.now_ns), *self.guard.tracks_due([here], self.now_ns)]
         if due:
             landmarks = meshed(turned(look.left_deg, look.up_deg, SIZES[look.who]))
             quality = Quality(float(look.told), 60.0, *pose_deg(landmarks), 500.0, why if not look.told else "")
             seen = Sample(FACES[look.who] if look.told else None, quality, landmarks)
             pixels = shown(self.now_ns // self.frame_ns, NUMBERS[look.who], alive=look.alive)
-            self.judge.observe(here, seen, self.now_ns)
+            self.judge.add_sample(here, seen, self.now_ns)
             self.guard.observe(here, Frame(pixels, 0, self.now_ns), seen, self.now_ns)
             self.looks.append(replace(look, t_ns=self.now_ns))
         self._decide(lost=False)
 
     def _decide(self, *, lost: bool) -> None:
         here = track(self.number, t_ns=self.now_ns, lost=lost)
-        fell = [self.policy.decide(verdict, self.now_ns) for verdict in self.judge.ripe([here], self.now_ns)]
-        answers = self.guard.admit(fell, [here], self.now_ns, lambda verdict: self.policy.decide(verdict, self.now_ns))
+        fell = [self.policy.decide(verdict, self.now_ns) for verdict in self.judge.take_verdicts([here], self.now_ns)]
+        answers = self.guard.filter_decisions(
+            fell, [here], self.now_ns, lambda verdict: self.policy.decide(verdict, self.now_ns)
+        )
         self.prompts += self.guard.take_prompts()
         for answer in answers:
-            if answer.kind is Kind.DOOR_OPEN:
+            if answer.kind is AccessOutcome.DOOR_OPEN:
                 self._check(answer)
-            elif answer.kind is Kind.DENIED:
+            elif answer.kind is AccessOutcome.DENIED:
                 self.denied.append(answer.reason)
 
     def _check(self, opening: Decision) -> None:
@@ -154,9 +175,9 @@ class Faces:
     def _followed(self, who: str) -> bool:
         """Has made the movement that was asked last, after it was asked."""
         asked = [prompt for prompt in self.prompts if prompt.state is ChallengeState.ASKED]
-        if not asked or asked[-1].ask is None:
+        if not asked or asked[-1].movement is None:
             return False
-        moved = [look for look in self.looks if look.t_ns > asked[-1].t_ns and look.share(asked[-1].ask) >= 1]
+        moved = [look for look in self.looks if look.t_ns > asked[-1].t_ns and look.share(asked[-1].movement) >= 1]
         return len([look for look in moved if look.who == who]) >= 3
 
 
@@ -277,9 +298,9 @@ def test_evidence_of_a_track_in_doubt() -> None:
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)
     faces.show("stranger", alive=True, times=1)
-    assert faces.guard.shown(1) is None
+    assert faces.guard.result_for(1) is None
     faces.show("anna", alive=True, times=1)
-    assert faces.guard.shown(1) is not None
+    assert faces.guard.result_for(1) is not None
 
 
 def test_evidence_of_a_track_that_is_answered() -> None:
@@ -288,14 +309,14 @@ def test_evidence_of_a_track_that_is_answered() -> None:
         faces = Faces("passive")
         faces.show(who, alive=True, times=30)
         assert faces.opened == (["anna"] if who == "anna" else [])
-        assert faces.guard.shown(1) is None
+        assert faces.guard.result_for(1) is None
 
 
 def test_evidence_of_a_track_that_the_judge_forgot() -> None:
     """Even if nobody noticed that the face changed: what was watched has to show the recognised face, look by look."""
     faces = Faces("passive")
     faces.show("stranger", alive=True, times=9)
-    faces.judge.adopt(faces.judge.gallery, VerdictConfig(cooldown_s=0.0))
+    faces.judge.replace_gallery(faces.judge.gallery, VerdictConfig(cooldown_s=0.0))
     faces.show("anna", alive=False, times=30)
     assert faces.opened == []
 
@@ -303,18 +324,18 @@ def test_evidence_of_a_track_that_the_judge_forgot() -> None:
 def test_evidence_of_a_track_that_is_lost() -> None:
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)
-    assert faces.guard.shown(1) is not None
+    assert faces.guard.result_for(1) is not None
     faces.leave()
-    assert faces.guard.shown(1) is None
+    assert faces.guard.result_for(1) is None
 
 
 def test_evidence_of_everybody_after_a_release() -> None:
     """Also of those who have no name yet."""
     faces = Faces("passive")
     faces.show("anna", alive=True, times=2)
-    assert faces.guard.shown(1) is not None
-    faces.guard.start_anew()
-    assert faces.guard.shown(1) is None
+    assert faces.guard.result_for(1) is not None
+    faces.guard.reset()
+    assert faces.guard.result_for(1) is None
 
 
 def test_photo_that_passes_a_challenge() -> None:
@@ -339,10 +360,12 @@ def test_challenges_of_two_visitors() -> None:
                 continue
             landmarks = meshed(turned())
             seen = Sample(FACES["anna" if each.id == 1 else "bert"], GOOD, landmarks)
-            faces.judge.observe(each, seen, faces.now_ns)
+            faces.judge.add_sample(each, seen, faces.now_ns)
             faces.guard.observe(each, Frame(shown(number, each.id, alive=True), 0, faces.now_ns), seen, faces.now_ns)
-        fell = [faces.policy.decide(verdict, faces.now_ns) for verdict in faces.judge.ripe(here, faces.now_ns)]
-        faces.guard.admit(fell, here, faces.now_ns, lambda verdict: faces.policy.decide(verdict, faces.now_ns))
+        fell = [faces.policy.decide(verdict, faces.now_ns) for verdict in faces.judge.take_verdicts(here, faces.now_ns)]
+        faces.guard.filter_decisions(
+            fell, here, faces.now_ns, lambda verdict: faces.policy.decide(verdict, faces.now_ns)
+        )
         told = faces.guard.take_prompts()
         asked += [prompt.track for prompt in told if prompt.state is ChallengeState.ASKED]
         assert asked in ([], [1]) if number < 30 else asked in ([1], [1, 2])

@@ -94,7 +94,7 @@ class Deliveries(RuleBasedStateMachine):
         assert [(event.seq, event.id) for event in self.outbox.pending(limit=EVERYTHING)] == [
             (event.seq, event.id) for event in self.waiting
         ]
-        assert (self.outbox.depth(), self.outbox.acknowledged()) == (len(self.waiting), self.acknowledged)
+        assert (self.outbox.depth(), self.outbox.acknowledged_seq()) == (len(self.waiting), self.acknowledged)
         assert len(self.waiting) <= MOST + 1  # one more where a loss is announced
         announced = sum(event.dropped or 0 for event in [*self.arrived, *self.waiting])
         assert self.lost == self.outbox.dropped() + announced

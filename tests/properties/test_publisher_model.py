@@ -18,18 +18,18 @@ from support.mqtt_brokers import T0_NS, an_event, announce
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError
-from edge.core.timestamps import instant
-from edge.events.schema import VERSION, Event, Open, PersonRef, decode
-from edge.events.signing import unsealed
+from edge.core.timestamps import format_unix_ns
+from edge.events.schema import VERSION, Event, OpenCommand, PersonRef, decode
+from edge.events.signing import no_signature
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import Birth
-from edge.mqtt.in_flight import Opening
-from edge.mqtt.messages import Incoming, Outgoing, Receipt
-from edge.mqtt.send_queue import Desk
-from edge.mqtt.session import WINDOW, Progress, Session, Voice
-from edge.mqtt.wakeup_pipe import Waker
+from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
+from edge.mqtt.in_flight import PendingOpen
+from edge.mqtt.messages import IncomingMessage, OutgoingMessage, PublishAck
+from edge.mqtt.send_queue import SendQueue
+from edge.mqtt.session import MAX_IN_FLIGHT, DeliveryProgress, MessageBuilder, Session
+from edge.mqtt.wakeup_pipe import WakeupPipe
 from edge.outbox.outbox import Outbox
 
 S = 1_000_000_000
@@ -67,16 +67,16 @@ class World:
         self.published: Counter[str] = Counter()  # openings handed to the network
         self.landed: Counter[str] = Counter()
         self.expired: Counter[str] = Counter()
-        self.voice = Voice(
+        self.voice = MessageBuilder(
             config=MqttConfig(open_max_age_s=MAX_AGE_NS / S),
             topics=TOPICS,
             outbox=outbox,
-            desk=Desk(),
-            progress=Progress(),
+            desk=SendQueue(),
+            progress=DeliveryProgress(),
             on_open_expired=lambda message, _: self.expired.update([message.id]),
             on_open_unheard=lambda _: None,
-            birth=Birth(None),
-            seal=unsealed,
+            birth=HomeAssistantBirthListener(None),
+            seal=no_signature,
             wall_ns=lambda: T0_NS,
             monotonic_ns=self.tick,
         )
@@ -95,17 +95,17 @@ class World:
     def show(self) -> None:
         """A picture of the last event."""
         if self.appended:
-            seq = self.outbox.acknowledged() + self.outbox.depth()
+            seq = self.outbox.acknowledged_seq() + self.outbox.depth()
             self.voice.desk.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
 
     def open(self) -> None:
-        at = instant(T0_NS)
+        at = format_unix_ns(T0_NS)
         number = f"open-{len(self.openings)}"
-        message = Open(
+        message = OpenCommand(
             v=VERSION, id=number, seq=0, door="front", person=PersonRef(id="a", name="A"), at=at, expires_at=at
         )
         self.openings[number] = self.now_ns + MAX_AGE_NS
-        self.voice.desk.add_opening(Opening(message, self.now_ns + MAX_AGE_NS))
+        self.voice.desk.add_opening(PendingOpen(message, self.now_ns + MAX_AGE_NS))
 
 
 class ModelConnection:
@@ -117,18 +117,18 @@ class ModelConnection:
         self.world = world
         self.receive_max = receive_max
         self.number = 0
-        self.sent: dict[int, Outgoing] = {}  # not received by the broker yet
-        self.taken: dict[int, Outgoing] = {}  # received, not acknowledged
+        self.sent: dict[int, OutgoingMessage] = {}  # not received by the broker yet
+        self.taken: dict[int, OutgoingMessage] = {}  # received, not acknowledged
         self.last_seq = 0
-        self.waiting: list[Receipt] = []
+        self.waiting: list[PublishAck] = []
         self.idle = 0
         self.pinged = False
 
-    def publish(self, message: Outgoing) -> int:
+    def publish(self, message: OutgoingMessage) -> int:
         self.number += 1
         if message.qos:
             self.sent[self.number] = message
-        found = Topics.split(message.topic)
+        found = Topics.parse(message.topic)
         channel = found[1] if found else None  # None: a picture
         if channel is Channel.EVENTS:
             event = cast("Event", decode(channel, message.payload))
@@ -137,7 +137,7 @@ class ModelConnection:
             assert not message.retain
             self.last_seq = event.seq
         elif channel is Channel.OPEN:
-            opening = cast("Open", decode(channel, message.payload))
+            opening = cast("OpenCommand", decode(channel, message.payload))
             assert self.world.now_ns < self.world.openings[opening.id], "an opening sent late"
             assert self.pinged, "an opening that a broker would pass on when it thaws"
             assert (message.retain, message.qos, message.expiry_s in range(1, 4)) == (False, 1, True)
@@ -145,7 +145,7 @@ class ModelConnection:
         under_way = [*self.sent.values(), *self.taken.values()]
         self.pinged = False
         assert len(under_way) <= self.receive_max, "more under way than the broker lets us"
-        assert sum(each.topic == TOPICS.of(Channel.EVENTS) for each in under_way) <= WINDOW
+        assert sum(each.topic == TOPICS.topic_for(Channel.EVENTS) for each in under_way) <= MAX_IN_FLIGHT
         return self.number
 
     def ping(self) -> None:
@@ -154,17 +154,17 @@ class ModelConnection:
     def congested(self) -> bool:
         return False
 
-    def receipts(self) -> list[Receipt]:
+    def receipts(self) -> list[PublishAck]:
         taken, self.waiting = self.waiting, []
         return taken
 
-    def messages(self) -> list[Incoming]:
+    def messages(self) -> list[IncomingMessage]:
         return []
 
     def abort(self) -> None:
         """What is still under way arrives nowhere; only the broker remembers what it took."""
 
-    def spin(self, timeout_s: float, waker: Waker | None = None) -> None:
+    def spin(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
         world = self.world
         assert timeout_s > 0
         step, count = world.script.pop() if world.script else ("settle", 0)
@@ -191,7 +191,7 @@ class ModelConnection:
         """The network brings the next ones, in order."""
         for number in list(self.sent)[:count]:
             message = self.taken[number] = self.sent.pop(number)
-            if message.topic == TOPICS.of(Channel.EVENTS):
+            if message.topic == TOPICS.topic_for(Channel.EVENTS):
                 event = cast("Event", decode(Channel.EVENTS, message.payload))
                 self.world.received.append((event.seq, event.id))
 
@@ -199,11 +199,11 @@ class ModelConnection:
         numbers = list(self.taken)[-count:] if late_first else list(self.taken)[:count]
         for number in numbers:
             message = self.taken.pop(number)
-            self.waiting.append(Receipt(number, refusal))
-            if not refusal and message.topic == TOPICS.of(Channel.OPEN):
-                self.world.landed[cast("Open", decode(Channel.OPEN, message.payload)).id] += 1
+            self.waiting.append(PublishAck(number, refusal))
+            if not refusal and message.topic == TOPICS.topic_for(Channel.OPEN):
+                self.world.landed[cast("OpenCommand", decode(Channel.OPEN, message.payload)).id] += 1
             if not refusal and not any(
-                each.topic == TOPICS.of(Channel.EVENTS) for each in [*self.taken.values(), *self.sent.values()]
+                each.topic == TOPICS.topic_for(Channel.EVENTS) for each in [*self.taken.values(), *self.sent.values()]
             ):
                 self.world.acknowledged = max(self.world.acknowledged, self.last_seq)
             if refusal:
@@ -220,18 +220,18 @@ class ModelConnection:
 
 def play(world: World, receive_max: int) -> None:
     """One connection after another, as `Publisher` does, until all is said."""
-    waker = Waker()
+    waker = WakeupPipe()
     while True:
         session = Session(cast("Connection", ModelConnection(world, receive_max)), world.voice)
         try:
-            session.greet()
-            session.serve(waker)
+            session.announce_online()
+            session.run(waker)
         except BrokerError:
             continue
         except Calm:
             return
         finally:
-            session.end()
+            session.abort()
 
 
 @example(script=[("opening", 1)], receive_max=3, tick_ns=S * 2 // 3)  # it grows too old while it is made

@@ -43,7 +43,7 @@ class Walks(RuleBasedStateMachine):
         ended = self.tracker.finish()
         assert {track.id for track in ended} == self.alive.keys()
         self._lost(ended, at_once=True)
-        assert not self.tracker.alive
+        assert not self.tracker.has_tracks
 
     def _seen(self, track: Track) -> None:
         assert track.id not in self.ended, "back from the dead"

@@ -10,8 +10,8 @@ import pytest
 from support.face_images import DIMENSION, direction, sample, towards, track
 
 from edge.core.config import LockoutConfig, VerdictConfig
-from edge.core.records import Finding, Floats, Person, Quality, Verdict
-from edge.recognition.aggregator import Judge
+from edge.core.records import FloatArray, Identification, Person, Quality, Verdict
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.cooldown import Cooldown
 from edge.recognition.gallery import Gallery, GalleryInfo
 
@@ -30,30 +30,34 @@ CONFIG = VerdictConfig(
 )
 
 
-def judge(config: VerdictConfig = CONFIG, centroids: Floats | None = None, threshold_sq: float = 1.0) -> Judge:
+def judge(
+    config: VerdictConfig = CONFIG, centroids: FloatArray | None = None, threshold_sq: float = 1.0
+) -> IdentityAggregator:
     """Anna at axis 0 and Bert at axis 1, unless told otherwise."""
     rows = np.stack([direction(0), direction(1)]) if centroids is None else centroids
     limits = np.full(len(rows), threshold_sq, np.float32)
-    return Judge(Gallery([ANNA, BERT][: len(rows)], rows, limits, GalleryInfo("", "", len(rows))), config)
+    return IdentityAggregator(Gallery([ANNA, BERT][: len(rows)], rows, limits, GalleryInfo("", "", len(rows))), config)
 
 
-def show(judging: Judge, embeddings: Sequence[Floats | None], number: int = 1, start_ns: int = 0) -> list[Verdict]:
+def show(
+    judging: IdentityAggregator, embeddings: Sequence[FloatArray | None], number: int = 1, start_ns: int = 0
+) -> list[Verdict]:
     """One look after another at one track, every 100 ms; the verdicts that fell."""
     verdicts = []
     for step, embedding in enumerate(embeddings):
         t_ns = start_ns + step * S // 10
         seen = track(number, t_ns=t_ns)
-        judging.observe(seen, sample(embedding), t_ns)
-        verdicts += judging.ripe([seen], t_ns)
+        judging.add_sample(seen, sample(embedding), t_ns)
+        verdicts += judging.take_verdicts([seen], t_ns)
     return verdicts
 
 
-def leave(judging: Judge, number: int = 1, t_ns: int = 0) -> list[Verdict]:
+def leave(judging: IdentityAggregator, number: int = 1, t_ns: int = 0) -> list[Verdict]:
     """The visitor is gone."""
-    return judging.ripe([track(number, t_ns=t_ns, lost=True)], t_ns)
+    return judging.take_verdicts([track(number, t_ns=t_ns, lost=True)], t_ns)
 
 
-def near_anna(distance_sq: float = 0.5, axis: int = 7) -> Floats:
+def near_anna(distance_sq: float = 0.5, axis: int = 7) -> FloatArray:
     return towards(direction(0), direction(axis), distance_sq)
 
 
@@ -61,7 +65,7 @@ def test_a_name_needs_min_samples() -> None:
     judging = judge()
     assert show(judging, [near_anna()] * 2) == []
     (verdict,) = show(judging, [near_anna()], start_ns=S)
-    assert (verdict.finding, verdict.match.person, verdict.samples) == (Finding.RECOGNISED, ANNA, 3)
+    assert (verdict.finding, verdict.match.person, verdict.samples) == (Identification.RECOGNISED, ANNA, 3)
 
 
 def test_a_track_has_one_verdict() -> None:
@@ -72,7 +76,7 @@ def test_samples_that_scatter_around_a_person_fuse_to_a_nearer_one() -> None:
     """Three looks at 1.1 in three independent directions: each is beyond the threshold of 1, their mean is not."""
     looks = [near_anna(1.1, axis) for axis in (7, 8, 9)]
     (verdict,) = show(judge(VerdictConfig(same_face_sq=1.7)), looks)
-    assert verdict.finding is Finding.RECOGNISED
+    assert verdict.finding is Identification.RECOGNISED
     expected = np.sum(looks, axis=0) / np.linalg.norm(np.sum(looks, axis=0))
     assert abs(verdict.match.distance_sq - (2 - 2 * expected[0])) < 1e-5
 
@@ -80,8 +84,8 @@ def test_samples_that_scatter_around_a_person_fuse_to_a_nearer_one() -> None:
 def test_a_better_sample_weighs_more() -> None:
     judging = judge(VerdictConfig(min_samples=2, same_face_sq=4.0))
     for embedding, weight in ((direction(7), 0.1), (near_anna(0.1), 0.9)):
-        judging.observe(track(), sample(embedding, Quality(weight, 60, 0, 0, 0, 500)), 0)
-    match = judging.progress(track()).match
+        judging.add_sample(track(), sample(embedding, Quality(weight, 60, 0, 0, 0, 500)), 0)
+    match = judging.snapshot(track()).match
     assert match is not None
     mean = 0.1 * direction(7) + 0.9 * near_anna(0.1)
     assert abs(match.distance_sq - (2 - 2 * mean[0] / np.linalg.norm(mean))) < 1e-5
@@ -91,7 +95,7 @@ def test_unknown_waits_for_enough_samples() -> None:
     judging = judge()
     assert show(judging, [direction(5)] * 5) == []
     (verdict,) = show(judging, [direction(5)], start_ns=S)
-    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "beyond-threshold")
+    assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "beyond-threshold")
 
 
 def test_a_visitor_who_leaves_is_unknown_only_on_enough_evidence() -> None:
@@ -100,7 +104,7 @@ def test_a_visitor_who_leaves_is_unknown_only_on_enough_evidence() -> None:
     assert leave(judging, t_ns=S) == []
     show(judging, [direction(5)] * 3, number=2, start_ns=2 * S)
     (verdict,) = leave(judging, number=2, t_ns=3 * S)
-    assert verdict.finding is Finding.UNKNOWN
+    assert verdict.finding is Identification.UNKNOWN
 
 
 def test_a_person_seen_too_briefly_is_not_called_unknown() -> None:
@@ -120,23 +124,23 @@ def test_two_people_alike_are_not_told_apart_by_a_hair() -> None:
     """Both within the threshold, and nearer to each other than the margin: nobody is named."""
     twins = np.stack([direction(0), towards(direction(0), direction(1), 0.05)])
     (verdict,) = show(judge(centroids=twins), [direction(0)] * 6)
-    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "runner-up-too-near")
+    assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "runner-up-too-near")
 
 
 def test_a_threshold_of_the_door_replaces_that_of_the_gallery() -> None:
     (verdict,) = show(judge(VerdictConfig(threshold_sq=0.4, unknown_samples=3)), [near_anna(0.5)] * 3)
-    assert (verdict.finding, verdict.match.threshold_sq) == (Finding.UNKNOWN, 0.4)
+    assert (verdict.finding, verdict.match.threshold_sq) == (Identification.UNKNOWN, 0.4)
 
 
 def test_one_odd_sample_changes_nothing() -> None:
     (verdict,) = show(judge(), [near_anna(), near_anna(), direction(5), near_anna()])
-    assert (verdict.finding, verdict.samples) == (Finding.RECOGNISED, 3)
+    assert (verdict.finding, verdict.samples) == (Identification.RECOGNISED, 3)
 
 
 def test_odd_samples_that_are_not_in_a_row_change_nothing() -> None:
     looks = [near_anna(), direction(5), near_anna(), direction(6), near_anna()]
     (verdict,) = show(judge(), looks)
-    assert (verdict.finding, verdict.samples) == (Finding.RECOGNISED, 3)
+    assert (verdict.finding, verdict.samples) == (Identification.RECOGNISED, 3)
 
 
 def test_a_name_needs_samples_that_agree_each_for_itself() -> None:
@@ -144,7 +148,7 @@ def test_a_name_needs_samples_that_agree_each_for_itself() -> None:
     looks = [near_anna(1.3, axis) for axis in (7, 8, 9)] * 2
     (verdict,) = show(judge(VerdictConfig(same_face_sq=1.9, unknown_samples=6)), looks)
     assert verdict.match.distance_sq < verdict.match.threshold_sq
-    assert (verdict.finding, verdict.reason) == (Finding.UNKNOWN, "too-few-agree")
+    assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "too-few-agree")
 
 
 def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
@@ -155,7 +159,7 @@ def test_a_track_that_goes_over_to_somebody_else_starts_anew() -> None:
     assert (first.match.person, second.match.person) == (ANNA, BERT)
     assert second.samples == 3
     (third,) = show(judging, [direction(5)] * 6, start_ns=2 * S)
-    assert third.finding is Finding.UNKNOWN
+    assert third.finding is Identification.UNKNOWN
 
 
 def test_two_other_faces_in_a_row() -> None:
@@ -163,7 +167,7 @@ def test_two_other_faces_in_a_row() -> None:
     judging = judge()
     show(judging, [direction(5)])
     assert show(judging, [direction(6), direction(1)] * 9, start_ns=S) == []
-    assert judging.samples_of(track()) == 1
+    assert judging.sample_count(track()) == 1
     (verdict,) = show(judging, [direction(1)] * 4, start_ns=4 * S)
     assert verdict.match.person == BERT
     assert verdict.match.distance_sq < 1e-6
@@ -173,7 +177,7 @@ def test_somebody_called_unknown_too_early_may_still_be_recognised() -> None:
     judging = judge()
     (first,) = show(judging, [near_anna(1.4)] * 6)
     (second,) = show(judging, [near_anna(0.4)] * 3, start_ns=S)
-    assert (first.finding, second.finding) == (Finding.UNKNOWN, Finding.RECOGNISED)
+    assert (first.finding, second.finding) == (Identification.UNKNOWN, Identification.RECOGNISED)
 
 
 def test_who_stays_or_returns_within_the_cooldown_is_no_news() -> None:
@@ -198,27 +202,27 @@ def test_a_stranger_who_returns_is_no_news_but_another_stranger_is() -> None:
 def test_looks_are_due_often_before_the_verdict_and_seldom_after() -> None:
     judging = judge()
     visitor = track()
-    assert judging.wanting([visitor], 0) == [visitor]
-    judging.observe(visitor, sample(near_anna()), 0)
-    assert judging.wanting([visitor], S // 10 - 1) == []
-    assert judging.wanting([visitor], S // 10) == [visitor]
+    assert judging.tracks_due([visitor], 0) == [visitor]
+    judging.add_sample(visitor, sample(near_anna()), 0)
+    assert judging.tracks_due([visitor], S // 10 - 1) == []
+    assert judging.tracks_due([visitor], S // 10) == [visitor]
     show(judging, [near_anna()] * 2, start_ns=S // 10)
-    assert judging.wanting([visitor], S) == []
-    assert judging.wanting([visitor], 2 * S) == [visitor]
+    assert judging.tracks_due([visitor], S) == []
+    assert judging.tracks_due([visitor], 2 * S) == [visitor]
 
 
 def test_who_has_left_is_not_looked_at_and_is_forgotten() -> None:
     judging = judge()
     show(judging, [near_anna()] * 2)
     gone = track(t_ns=S, lost=True)
-    assert judging.wanting([gone], S) == []
-    judging.ripe([gone], S)
-    assert judging.progress(gone).samples == 0
+    assert judging.tracks_due([gone], S) == []
+    judging.take_verdicts([gone], S)
+    assert judging.snapshot(gone).samples == 0
 
 
 def test_an_empty_gallery_leaves_everybody_unknown() -> None:
     (verdict,) = show(judge(centroids=np.zeros((0, DIMENSION), np.float32)), [direction(0)] * 6)
-    assert (verdict.finding, verdict.match.person) == (Finding.UNKNOWN, None)
+    assert (verdict.finding, verdict.match.person) == (Identification.UNKNOWN, None)
 
 
 def test_votes_for_another_person() -> None:
@@ -234,16 +238,16 @@ def test_votes_for_another_person() -> None:
 
 def test_a_track_without_samples_is_not_in_doubt() -> None:
     """The question may be asked before the first look."""
-    assert judge().doubts(track()) is False
+    assert judge().is_contested(track()) is False
 
 
 def test_a_visitor_is_news_at_the_end_of_the_cooldown() -> None:
     """Ten seconds after they were seen last, and not a nanosecond before."""
     (verdict,) = show(judge(), [near_anna()] * 3)
     cooldown = Cooldown(CONFIG)
-    cooldown.saw(verdict, 0)
-    assert not cooldown.is_news(verdict, 10 * S - 1)
-    assert cooldown.is_news(verdict, 10 * S)
+    cooldown.mark_seen(verdict, 0)
+    assert not cooldown.should_announce(verdict, 10 * S - 1)
+    assert cooldown.should_announce(verdict, 10 * S)
 
 
 def gallery(embedder: str = "") -> Gallery:
@@ -256,7 +260,7 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
     """Samples were measured against the old gallery; the new one gathers its own."""
     judging = judge()
     assert show(judging, [near_anna()] * 2) == []
-    judging.adopt(judging.gallery, CONFIG)
+    judging.replace_gallery(judging.gallery, CONFIG)
     assert show(judging, [near_anna()] * 2, start_ns=S) == []
     (verdict,) = show(judging, [near_anna()], start_ns=2 * S)
     assert verdict.samples == 3
@@ -264,14 +268,14 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
 
 def test_demands_after_failures_follow_the_release() -> None:
     """The release halves the threshold; after failures 0.85 of that half applies, not of the old one."""
-    judging = Judge(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=1.0))
-    judging.adopt(gallery(), msgspec.structs.replace(CONFIG, threshold_factor=0.5))
+    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=1.0))
+    judging.replace_gallery(gallery(), msgspec.structs.replace(CONFIG, threshold_factor=0.5))
     (named,) = show(judging, [near_anna(0.45)] * 3)
-    assert named.finding is Finding.RECOGNISED
+    assert named.finding is Identification.RECOGNISED
     (failed,) = show(judging, [near_anna(0.8)] * 6, number=2, start_ns=60 * S)
-    assert failed.finding is Finding.UNKNOWN
+    assert failed.finding is Identification.UNKNOWN
     again = show(judging, [near_anna(0.45)] * 30, number=3, start_ns=120 * S)
-    assert Finding.RECOGNISED not in {one.finding for one in again}
+    assert Identification.RECOGNISED not in {one.finding for one in again}
 
 
 @pytest.mark.parametrize(("embedder", "news"), [("", 0), ("another", 1)])
@@ -279,14 +283,14 @@ def test_strangers_after_a_release_with_another_embedder(embedder: str, news: in
     """Vectors of two embedders cannot be compared: a stranger reported before is reported again."""
     judging = judge()
     assert len(show(judging, [direction(5)] * 6)) == 1
-    judging.adopt(gallery(embedder), CONFIG)
+    judging.replace_gallery(gallery(embedder), CONFIG)
     assert len(show(judging, [direction(5)] * 6, start_ns=S)) == news
 
 
-@pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Finding.RECOGNISED])])
-def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Finding]) -> None:
+@pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Identification.RECOGNISED])])
+def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Identification]) -> None:
     """Who failed is known by their embedding alone, so nobody is held to it after a change of the embedder."""
-    judging = Judge(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=30.0))
+    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=30.0))
     show(judging, [near_anna(1.2)] * 6)
-    judging.adopt(gallery(embedder), CONFIG)
+    judging.replace_gallery(gallery(embedder), CONFIG)
     assert [one.finding for one in show(judging, [near_anna(0.9)] * 6, number=2, start_ns=2 * S)] == findings

@@ -11,19 +11,19 @@ from safetensors.numpy import load_file, save_file
 from support.face_images import DIMENSION, direction
 
 from edge.core.errors import GalleryError
-from edge.core.records import Floats, Person
+from edge.core.records import FloatArray, Person
 from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
 
 EMBEDDER = "e" * 64
 
 
-def crowd(count: int, seed: int = 0) -> Floats:
+def crowd(count: int, seed: int = 0) -> FloatArray:
     """(count, D) random unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def saved(path: Path, centroids: Floats, thresholds_sq: Floats | None = None) -> Path:
+def saved(path: Path, centroids: FloatArray, thresholds_sq: FloatArray | None = None) -> Path:
     people = [Person(f"p{row}", f"Persön {row}") for row in range(len(centroids))]
     limits = np.full(len(people), 1.0, np.float32) if thresholds_sq is None else thresholds_sq
     save_gallery(path, people, centroids, limits, EMBEDDER)
@@ -185,7 +185,7 @@ def test_only_a_large_gallery_takes_memory_for_codes() -> None:
         Gallery(people * len(rows), rows, np.ones(len(rows), np.float32), GalleryInfo("", "", len(rows)))
         for rows in (few, many)
     ]
-    assert [gallery.extra_bytes for gallery in made] == [0, 8192 * DIMENSION]
+    assert [gallery.index_bytes for gallery in made] == [0, 8192 * DIMENSION]
 
 
 @pytest.mark.slow

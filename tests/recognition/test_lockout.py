@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.face_images import direction, sample, towards, track
 
 from edge.core.config import LockoutConfig, VerdictConfig
-from edge.core.records import Finding, Floats, Match, Person, Verdict
-from edge.recognition.aggregator import Judge
+from edge.core.records import FloatArray, Identification, Match, Person, Verdict
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.recognition.lockout import Demand, Lockout
+from edge.recognition.lockout import Lockout, Restriction
 
 S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
@@ -37,15 +37,15 @@ VERDICT = VerdictConfig(
 NOBODY: frozenset[int] = frozenset()
 
 
-def seen(embedding: Floats, t_s: float, *, number: int = 1, to_anna: tuple[float, float] = (2.0, 1.0)) -> Verdict:
+def seen(embedding: FloatArray, t_s: float, *, number: int = 1, to_anna: tuple[float, float] = (2.0, 1.0)) -> Verdict:
     """A verdict about a face at a distance from Anna, and her threshold."""
     t_ns = round(t_s * S)
     match = Match(ANNA, *to_anna, runner_up_sq=4.0)
-    return Verdict(Finding.UNKNOWN, track(number, t_ns=t_ns), match, embedding, 6, 1.0, "", t_ns)
+    return Verdict(Identification.UNKNOWN, track(number, t_ns=t_ns), match, embedding, 6, 1.0, "", t_ns)
 
 
-def fail(lockout: Lockout, embedding: Floats, *times_s: float, number: int = 1) -> list[bool]:
-    return [lockout.failed(seen(embedding, t_s, number=number), NOBODY) for t_s in times_s]
+def fail(lockout: Lockout, embedding: FloatArray, *times_s: float, number: int = 1) -> list[bool]:
+    return [lockout.record_failure(seen(embedding, t_s, number=number), NOBODY) for t_s in times_s]
 
 
 STEPS = [
@@ -54,20 +54,20 @@ STEPS = [
     ("fail", 10, False),
     ("fail", 20, False),
     ("fail", 30, False),
-    ("look", 39, Demand.USUAL),
+    ("look", 39, Restriction.USUAL),
     ("fail", 40, True),  # the fifth: the pause begins, and it is news
-    ("look", 41, Demand.PAUSED),
+    ("look", 41, Restriction.PAUSED),
     ("fail", 50, False),  # within the pause: neither counts nor prolongs it
-    ("look", 69.9, Demand.PAUSED),
-    ("look", 70, Demand.STRICT),
-    ("look", 80, Demand.STRICT),
+    ("look", 69.9, Restriction.PAUSED),
+    ("look", 70, Restriction.STRICT),
+    ("look", 80, Restriction.STRICT),
     ("fail", 81, False),  # each further one brings the next pause, and no news
-    ("look", 110.9, Demand.PAUSED),
-    ("look", 111, Demand.STRICT),
+    ("look", 110.9, Restriction.PAUSED),
+    ("look", 111, Restriction.STRICT),
     ("succeed", 120, None),
-    ("look", 121, Demand.USUAL),
+    ("look", 121, Restriction.USUAL),
     ("fail", 122, False),
-    ("look", 123, Demand.USUAL),
+    ("look", 123, Restriction.USUAL),
 ]
 
 
@@ -76,58 +76,60 @@ def test_five_failures_a_pause_strict_demands_and_a_success() -> None:
     lockout = Lockout(CONFIG, 1.0)
     for what, t_s, expected in STEPS:
         verdict = seen(direction(5), t_s)
-        done = {"fail": lockout.failed, "look": lockout.demand, "succeed": lockout.succeeded}[what](verdict, NOBODY)
+        done = {"fail": lockout.record_failure, "look": lockout.restriction_for, "succeed": lockout.record_success}[
+            what
+        ](verdict, NOBODY)
         assert done == expected, (what, t_s)
 
 
 def test_a_success_in_between_begins_the_count_anew() -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3)
-    lockout.succeeded(seen(direction(5), 4, to_anna=(0.9, 1.0)), NOBODY)
+    lockout.record_success(seen(direction(5), 4, to_anna=(0.9, 1.0)), NOBODY)
     assert fail(lockout, direction(5), 5, 6, 7, 8) == [False] * 4
-    assert lockout.demand(seen(direction(5), 9), NOBODY) is Demand.USUAL
+    assert lockout.restriction_for(seen(direction(5), 9), NOBODY) is Restriction.USUAL
 
 
 @pytest.mark.parametrize(("distance_sq", "same"), [(0.0, True), (0.5, True), (0.99, True), (1.01, False), (2.0, False)])
 def test_the_same_visitor_is_known_by_the_face_in_whatever_track(distance_sq: float, same: bool) -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4)
-    demand = lockout.demand(seen(towards(direction(5), direction(6), distance_sq), 5, number=2), NOBODY)
-    assert demand is (Demand.PAUSED if same else Demand.USUAL)
+    demand = lockout.restriction_for(seen(towards(direction(5), direction(6), distance_sq), 5, number=2), NOBODY)
+    assert demand is (Restriction.PAUSED if same else Restriction.USUAL)
 
 
 def test_nobody_is_taken_for_somebody_who_stands_beside_them() -> None:
     """Even the very same embedding in another track, while the first one is in the picture, is somebody else."""
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4, number=1)
-    assert lockout.demand(seen(direction(5), 5, number=2), {1}) is Demand.USUAL
-    assert lockout.demand(seen(direction(5), 5, number=2), NOBODY) is Demand.PAUSED
+    assert lockout.restriction_for(seen(direction(5), 5, number=2), {1}) is Restriction.USUAL
+    assert lockout.restriction_for(seen(direction(5), 5, number=2), NOBODY) is Restriction.PAUSED
 
 
 @pytest.mark.parametrize(
     ("to_visitor_sq", "to_anna", "demand"),
     [
-        (0.8, (0.5, 1.0), Demand.USUAL),  # nearer to Anna, and within her threshold: it is she
-        (0.5, (0.8, 1.0), Demand.PAUSED),  # nearer to the visitor who failed
-        (0.9, (0.8, 0.7), Demand.PAUSED),  # nearer to Anna, and beyond her threshold: not she
-        (0.8, (0.5, 0.5), Demand.USUAL),  # at her threshold, which is within it
+        (0.8, (0.5, 1.0), Restriction.USUAL),  # nearer to Anna, and within her threshold: it is she
+        (0.5, (0.8, 1.0), Restriction.PAUSED),  # nearer to the visitor who failed
+        (0.9, (0.8, 0.7), Restriction.PAUSED),  # nearer to Anna, and beyond her threshold: not she
+        (0.8, (0.5, 0.5), Restriction.USUAL),  # at her threshold, which is within it
     ],
 )
 def test_a_person_who_resembles_a_visitor_is_the_nearer_of_the_two(
-    to_visitor_sq: float, to_anna: tuple[float, float], demand: Demand
+    to_visitor_sq: float, to_anna: tuple[float, float], demand: Restriction
 ) -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4)
     face = towards(direction(5), direction(6), to_visitor_sq)
-    assert lockout.demand(seen(face, 5, number=2, to_anna=to_anna), NOBODY) is demand
+    assert lockout.restriction_for(seen(face, 5, number=2, to_anna=to_anna), NOBODY) is demand
 
 
 def test_a_visitor_unseen_for_long_is_forgotten() -> None:
     lockout = Lockout(CONFIG, 1.0)
     fail(lockout, direction(5), 0, 1, 2, 3, 4)
-    assert lockout.demand(seen(direction(5), 603.9), NOBODY) is Demand.STRICT
-    assert lockout.demand(seen(direction(5), 1203.8), NOBODY) is Demand.STRICT  # seen in between
-    assert lockout.demand(seen(direction(5), 1803.8), NOBODY) is Demand.USUAL
+    assert lockout.restriction_for(seen(direction(5), 603.9), NOBODY) is Restriction.STRICT
+    assert lockout.restriction_for(seen(direction(5), 1203.8), NOBODY) is Restriction.STRICT  # seen in between
+    assert lockout.restriction_for(seen(direction(5), 1803.8), NOBODY) is Restriction.USUAL
     assert len(lockout) == 0
 
 
@@ -136,17 +138,17 @@ def test_the_visitor_unseen_longest_is_forgotten_first() -> None:
     lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
     for t_s, axis in enumerate((3, 4, 5)):
         fail(lockout, direction(axis), t_s, number=axis)
-    lockout.demand(seen(direction(3), 3, number=3), NOBODY)
+    lockout.restriction_for(seen(direction(3), 3, number=3), NOBODY)
     fail(lockout, direction(6), 4, number=6)
     assert len(lockout) == 3
-    demands = [lockout.demand(seen(direction(axis), 5, number=10 + axis), NOBODY) for axis in (3, 4, 5, 6)]
-    assert demands == [Demand.PAUSED, Demand.USUAL, Demand.PAUSED, Demand.PAUSED]
+    demands = [lockout.restriction_for(seen(direction(axis), 5, number=10 + axis), NOBODY) for axis in (3, 4, 5, 6)]
+    assert demands == [Restriction.PAUSED, Restriction.USUAL, Restriction.PAUSED, Restriction.PAUSED]
 
 
-def posed(person: Person, t_s: float, embedding: Floats | None = None) -> Verdict:
+def posed(person: Person, t_s: float, embedding: FloatArray | None = None) -> Verdict:
     """A name that turns out to be a presentation attack."""
     verdict = seen(direction(0) if embedding is None else embedding, t_s)
-    return replace(verdict, finding=Finding.RECOGNISED, match=Match(person, 0.5, 1.0, 4.0))
+    return replace(verdict, finding=Identification.RECOGNISED, match=Match(person, 0.5, 1.0, 4.0))
 
 
 def test_attacks_are_counted_by_name() -> None:
@@ -154,10 +156,10 @@ def test_attacks_are_counted_by_name() -> None:
     lockout = Lockout(CONFIG, 1.0)
     for t_s in range(5):
         assert not lockout.impersonated("anna", t_s * S)
-        assert not lockout.failed(posed(ANNA, t_s, near_anna(0.5, 7 + t_s)), NOBODY)
+        assert not lockout.record_failure(posed(ANNA, t_s, near_anna(0.5, 7 + t_s)), NOBODY)
     assert lockout.impersonated("anna", 5 * S)
     assert not lockout.impersonated("bert", 5 * S)
-    assert lockout.demand(posed(ANNA, 5), NOBODY) is Demand.USUAL
+    assert lockout.restriction_for(posed(ANNA, 5), NOBODY) is Restriction.USUAL
 
 
 def test_a_success_ends_the_demands_on_a_name() -> None:
@@ -165,8 +167,8 @@ def test_a_success_ends_the_demands_on_a_name() -> None:
     lockout = Lockout(CONFIG, 1.0)
     for person in (ANNA, BERT):
         for t_s in range(5):
-            lockout.failed(posed(person, t_s), NOBODY)
-    lockout.succeeded(posed(ANNA, 6), NOBODY)
+            lockout.record_failure(posed(person, t_s), NOBODY)
+    lockout.record_success(posed(ANNA, 6), NOBODY)
     assert not lockout.impersonated("anna", 6 * S)
     assert lockout.impersonated("bert", 603 * S)
     assert not lockout.impersonated("bert", 604 * S)
@@ -178,7 +180,7 @@ def test_the_memory_of_attacks_is_bounded() -> None:
     lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
     people = [Person(str(number), "") for number in range(4)]
     for t_s, person in enumerate([*people[:3], people[0], people[3]]):
-        lockout.failed(posed(person, t_s), NOBODY)
+        lockout.record_failure(posed(person, t_s), NOBODY)
     assert [lockout.impersonated(person.id, 5 * S) for person in people] == [True, False, True, True]
     assert len(lockout) == 3
 
@@ -228,22 +230,22 @@ class LockoutMachine(RuleBasedStateMachine):
                 begins = self.failures[visitor] == 3
                 if self.failures[visitor] >= 3:
                     self.paused_until_s[visitor] = self.t_s + 30
-            assert self.lockout.failed(verdict, NOBODY) is begins
+            assert self.lockout.record_failure(verdict, NOBODY) is begins
 
     @rule(visitor=visitors)
     def succeed(self, visitor: int) -> None:
-        self.lockout.succeeded(self.look(visitor), NOBODY)
+        self.lockout.record_success(self.look(visitor), NOBODY)
         self.forget(visitor)
 
     @rule(visitor=visitors)
     def demand(self, visitor: int) -> None:
         verdict = self.look(visitor)
-        expected = Demand.USUAL
+        expected = Restriction.USUAL
         if visitor in self.seen_s:
             self.seen_s[visitor] = self.t_s
             if self.failures[visitor] >= 3:
-                expected = Demand.PAUSED if self.t_s < self.paused_until_s[visitor] else Demand.STRICT
-        assert self.lockout.demand(verdict, NOBODY) is expected
+                expected = Restriction.PAUSED if self.t_s < self.paused_until_s[visitor] else Restriction.STRICT
+        assert self.lockout.restriction_for(verdict, NOBODY) is expected
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -263,11 +265,11 @@ class Door:
     def __init__(self, config: VerdictConfig = VERDICT) -> None:
         rows = np.stack([direction(0), direction(1)])
         limits = np.full(2, 1.0, np.float32)
-        self.judge = Judge(Gallery([ANNA, BERT], rows, limits, GalleryInfo("", "", 2)), config, CONFIG)
+        self.judge = IdentityAggregator(Gallery([ANNA, BERT], rows, limits, GalleryInfo("", "", 2)), config, CONFIG)
         self.t_s = 0.0
         self.number = 0
 
-    def show(self, face: Floats, looks: int, beside: int | None = None, number: int | None = None) -> list[Verdict]:
+    def show(self, face: FloatArray, looks: int, beside: int | None = None, number: int | None = None) -> list[Verdict]:
         """As many looks at one track, another one standing beside it if told; the verdicts that fell."""
         verdicts = []
         for _ in range(looks):
@@ -275,26 +277,26 @@ class Door:
             t_ns = round(self.t_s * S)
             one = track(number or self.number, t_ns=t_ns)
             others = [] if beside is None else [track(beside, t_ns=t_ns)]
-            self.judge.observe(one, sample(face), t_ns)
-            verdicts += self.judge.ripe([one, *others], t_ns)
+            self.judge.add_sample(one, sample(face), t_ns)
+            verdicts += self.judge.take_verdicts([one, *others], t_ns)
         return verdicts
 
-    def visit(self, face: Floats, looks: int) -> list[Verdict]:
+    def visit(self, face: FloatArray, looks: int) -> list[Verdict]:
         """A visitor comes, is looked at, and leaves."""
         self.number += 1
         verdicts = self.show(face, looks)
         t_ns = round(self.t_s * S)
-        return verdicts + self.judge.ripe([track(self.number, t_ns=t_ns, lost=True)], t_ns)
+        return verdicts + self.judge.take_verdicts([track(self.number, t_ns=t_ns, lost=True)], t_ns)
 
 
-def unproven(*faces: Floats) -> tuple[Door, list[tuple[int, Verdict]]]:
+def unproven(*faces: FloatArray) -> tuple[Door, list[tuple[int, Verdict]]]:
     """A door that asks for liveness, a second of two tracks side by side before it, and the verdicts by second."""
     door = Door()
-    door.judge.proven = False
+    door.judge.counts_names_as_success = False
     return door, stand_together(door, 10, *faces)
 
 
-def stand_together(door: Door, looks: int, *faces: Floats | None) -> list[tuple[int, Verdict]]:
+def stand_together(door: Door, looks: int, *faces: FloatArray | None) -> list[tuple[int, Verdict]]:
     """As many looks at tracks 1, 2, ... side by side; None has gone. The verdicts that fell, with their track."""
     verdicts = []
     for _ in range(looks):
@@ -303,8 +305,8 @@ def stand_together(door: Door, looks: int, *faces: Floats | None) -> list[tuple[
         tracks = [track(number, t_ns=t_ns, lost=face is None) for number, face in enumerate(faces, 1)]
         for one, face in zip(tracks, faces, strict=True):
             if face is not None:
-                door.judge.observe(one, sample(face), t_ns)
-        verdicts += [(verdict.track.id, verdict) for verdict in door.judge.ripe(tracks, t_ns)]
+                door.judge.add_sample(one, sample(face), t_ns)
+        verdicts += [(verdict.track.id, verdict) for verdict in door.judge.take_verdicts(tracks, t_ns)]
     return verdicts
 
 
@@ -312,7 +314,7 @@ def test_a_photo_beside_a_person_does_not_keep_that_person_out() -> None:
     """The photo is recognised first, so the name of the other track is no news, until the photo is discredited."""
     door, ((number, photo),) = unproven(near_anna(0.4), near_anna(0.5, 8))
     assert number == 1
-    door.judge.failed(photo, {2})
+    door.judge.count_failure(photo, {2})
     ((number, anna),) = stand_together(door, 10, near_anna(0.4), near_anna(0.5, 8))
     assert (number, anna.match.person) == (2, ANNA)
 
@@ -340,7 +342,7 @@ def told(verdicts: list[Verdict]) -> list[tuple[str, str]]:
     return [(str(verdict.finding), verdict.reason) for verdict in verdicts]
 
 
-def near_anna(distance_sq: float, axis: int = 7) -> Floats:
+def near_anna(distance_sq: float, axis: int = 7) -> FloatArray:
     return towards(direction(0), direction(axis), distance_sq)
 
 
@@ -444,8 +446,8 @@ def test_the_paused_are_looked_at_seldom() -> None:
     door.number += 1
     door.show(near_anna(0.95), 6)
     visitor, now_ns = track(door.number), round(door.t_s * S)
-    assert door.judge.wanting([visitor], now_ns + S // 2) == []
-    assert door.judge.wanting([visitor], now_ns + S) == [visitor]
+    assert door.judge.tracks_due([visitor], now_ns + S // 2) == []
+    assert door.judge.tracks_due([visitor], now_ns + S) == [visitor]
 
 
 def test_many_samples_asked_for_a_name_are_waited_for() -> None:

@@ -18,7 +18,7 @@ from support.face_images import track
 from support.mqtt_brokers import free_port
 
 from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, MqttConfig, OutboxConfig, VerdictConfig
-from edge.core.records import Finding, Frame, Match, Person, Pixels, Verdict
+from edge.core.records import BgrImage, Frame, Identification, Match, Person, Verdict
 from edge.demo.run_demo import GALLERY
 from edge.events.schema import Event, EventKind
 from edge.outbox.outbox import Outbox
@@ -26,7 +26,7 @@ from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
 from edge.recognition.retry import Retries
 from edge.runtime.daemon import Daemon
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 
 S = 1_000_000_000
 FPS = 10
@@ -35,13 +35,13 @@ EMPTY = np.full((480, 640, 3), 110, np.uint8)
 
 
 @pytest.fixture
-def standing(photo: Callable[[str], Pixels]) -> Callable[[float], Pixels]:
+def standing(photo: Callable[[str], BgrImage]) -> Callable[[float], BgrImage]:
     """What the camera sees at a second of somebody enrolled who stands there and sways a little."""
     portrait = photo("obama2")
     scale = 400 / portrait.shape[0]
     portrait = np.asarray(cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
-    def frame(t_s: float) -> Pixels:
+    def frame(t_s: float) -> BgrImage:
         left, top = 150 + round(8 * np.sin(3 * t_s)), 40 + round(5 * np.cos(2 * t_s))
         seen = EMPTY.copy()
         seen[top : top + portrait.shape[0], left : left + portrait.shape[1]] = portrait
@@ -50,14 +50,14 @@ def standing(photo: Callable[[str], Pixels]) -> Callable[[float], Pixels]:
     return frame
 
 
-def a_door(vision: Vision, **tables: object) -> Pipeline:
+def a_door(vision: VisionStages, **tables: object) -> Pipeline:
     config = msgspec.structs.replace(DoorConfig(site="test", door="front"), **tables)
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     return Pipeline(config, vision, gallery, chance=random.Random(1).random)
 
 
 def answers(
-    pipeline: Pipeline, frame: Callable[[float], Pixels], begin_s: float, end_s: float
+    pipeline: Pipeline, frame: Callable[[float], BgrImage], begin_s: float, end_s: float
 ) -> Iterable[tuple[float, str]]:
     """The kinds of decision that fall between two seconds, and when."""
     for number in range(round(begin_s * FPS), round(end_s * FPS)):
@@ -66,11 +66,11 @@ def answers(
             yield t_s, str(decision.kind)
 
 
-def empty(t_s: float) -> Pixels:
+def empty(t_s: float) -> BgrImage:
     return EMPTY
 
 
-def test_a_person_who_stays_after_a_failed_opening(vision: Vision, standing: Callable[[float], Pixels]) -> None:
+def test_a_person_who_stays_after_a_failed_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
     """The door opens once more, no sooner than the first opening would have expired (3 s), and only once."""
     pipeline = a_door(vision)
     ((first_s, kind),) = answers(pipeline, standing, 0, 2)
@@ -81,12 +81,14 @@ def test_a_person_who_stays_after_a_failed_opening(vision: Vision, standing: Cal
     assert 3.0 <= second_s - first_s < 4.0
 
 
-def test_a_person_who_stays_after_an_opening(vision: Vision, standing: Callable[[float], Pixels]) -> None:
+def test_a_person_who_stays_after_an_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
     """An opening that nobody calls failed is not repeated."""
     assert len(list(answers(a_door(vision), standing, 0, 6))) == 1
 
 
-def test_a_person_who_returns_after_a_failed_opening(vision: Vision, standing: Callable[[float], Pixels]) -> None:
+def test_a_person_who_returns_after_a_failed_opening(
+    vision: VisionStages, standing: Callable[[float], BgrImage]
+) -> None:
     """The cooldown (10 s) does not count a visit in which the door stayed shut."""
     pipeline = a_door(vision)
     assert len(list(answers(pipeline, standing, 0, 1.5))) == 1
@@ -95,7 +97,9 @@ def test_a_person_who_returns_after_a_failed_opening(vision: Vision, standing: C
     assert [kind for _, kind in answers(pipeline, standing, 4, 6)] == ["door-open"]
 
 
-def test_a_person_in_another_track_after_a_failed_opening(vision: Vision, standing: Callable[[float], Pixels]) -> None:
+def test_a_person_in_another_track_after_a_failed_opening(
+    vision: VisionStages, standing: Callable[[float], BgrImage]
+) -> None:
     """They went and came back before the failure was reported, and stand there unannounced."""
     pipeline = a_door(vision)
     assert len(list(answers(pipeline, standing, 0, 1))) == 1
@@ -105,7 +109,7 @@ def test_a_person_in_another_track_after_a_failed_opening(vision: Vision, standi
     assert [kind for _, kind in answers(pipeline, standing, 3, 5)] == ["door-open"]
 
 
-def test_liveness_before_a_second_opening(vision: Vision, standing: Callable[[float], Pixels]) -> None:
+def test_liveness_before_a_second_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
     """A photo that was let in once by chance does not profit: what was shown for the first does not count."""
     pipeline = a_door(vision, liveness=LivenessConfig(mode="passive", attack_score=1.0, flat_s=1.0))
     ((first_s, kind),) = answers(pipeline, standing, 0, 3)
@@ -119,7 +123,7 @@ def test_liveness_before_a_second_opening(vision: Vision, standing: Callable[[fl
 def verdict_of(person_id: str, t_s: float) -> Verdict:
     t_ns = round(t_s * S)
     match = Match(Person(person_id, ""), 0.5, 1.0, 4.0)
-    return Verdict(Finding.RECOGNISED, track(t_ns=t_ns), match, np.ones(4, np.float32), 3, 1.0, "", t_ns)
+    return Verdict(Identification.RECOGNISED, track(t_ns=t_ns), match, np.ones(4, np.float32), 3, 1.0, "", t_ns)
 
 
 def test_retries_by_person_and_time() -> None:
@@ -151,7 +155,7 @@ def test_retries_keep_no_template() -> None:
 
 
 @pytest.fixture
-def clip(tmp_path: Path, standing: Callable[[float], Pixels]) -> Path:
+def clip(tmp_path: Path, standing: Callable[[float], BgrImage]) -> Path:
     """Two seconds of somebody enrolled who stands there."""
     path = tmp_path / "standing.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (640, 480))

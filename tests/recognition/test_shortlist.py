@@ -11,20 +11,20 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 from support.face_images import DIMENSION
 
-from edge.core.records import Floats, Person
+from edge.core.records import FloatArray, Person
 from edge.recognition import gallery, shortlist
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.recognition.shortlist import encode
+from edge.recognition.shortlist import build_index
 
 BEYOND = {"flat": 0.02, "thick": 0.15}
 SAME = 2e-6  # float32 cannot tell likenesses apart that are closer
 
 
-def units(vectors: NDArray[np.floating]) -> Floats:
+def units(vectors: NDArray[np.floating]) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
-def crowd(kind: str, count: int, random: np.random.Generator, dimension: int = DIMENSION) -> Floats:
+def crowd(kind: str, count: int, random: np.random.Generator, dimension: int = DIMENSION) -> FloatArray:
     """(count, D) unit rows: like faces, or as unlike them as can be."""
     anywhere = random.normal(size=(count, dimension))
     if kind == "anywhere":
@@ -50,7 +50,7 @@ KINDS = ["anywhere", "flat", "thick", "uneven", "alike", "twins", "one", "spiky"
 DIMENSIONS = [2, 4, 4, 6, 8, 16, DIMENSION]  # in few dimensions rounding does the worst it can
 
 
-def probe(kind: str, rows: Floats, random: np.random.Generator) -> Floats:
+def probe(kind: str, rows: FloatArray, random: np.random.Generator) -> FloatArray:
     """A (D,) unit vector."""
     noise = random.normal(size=rows.shape[1])
     row = rows[random.integers(len(rows))]
@@ -68,7 +68,7 @@ def probe(kind: str, rows: Floats, random: np.random.Generator) -> Floats:
 PROBES = ["somebody", "exactly", "between", "stranger", "opposite", "corner"]
 
 
-def made(rows: Floats) -> Gallery:
+def made(rows: FloatArray) -> Gallery:
     people = [Person(f"p{row}", "") for row in range(len(rows))]
     return Gallery(people, rows, np.ones(len(rows), np.float32), GalleryInfo("", "", len(rows)))
 
@@ -109,7 +109,7 @@ def test_rounding_at_its_worst_misleads_nobody() -> None:
         angles = random.normal(size=10) * 0.1 + random.uniform(0, 2 * np.pi)
         rows = units(np.stack([np.cos(angles), np.sin(angles)], axis=1))
         embedding = units(rows[0] + 0.02 * random.normal(size=2))
-        found = encode(rows).shortlist(embedding)
+        found = build_index(rows).shortlist(embedding)
         nearest = np.argsort(rows @ embedding)[-2:]
         assert found is None or set(nearest.tolist()) <= set(found.tolist())
 
@@ -117,7 +117,7 @@ def test_rounding_at_its_worst_misleads_nobody() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
     rows = crowd(kind, 500, np.random.default_rng(7))
-    codes = encode(rows)
+    codes = build_index(rows)
     kept = rows.astype(np.float64) @ codes.basis
     rounded = (np.concatenate(codes.blocks).astype(np.float64) - 128) * codes.step
     beyond = rows - kept @ codes.basis.T
@@ -131,7 +131,7 @@ def test_of_a_crowd_like_faces_few_are_measured(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shortlist, "_TAIL", 3e-4)
     random = np.random.default_rng(1)
     rows = crowd("flat", 4000, random)
-    codes = encode(rows)
+    codes = build_index(rows)
     assert codes.basis.shape[1] <= DIMENSION // 5
     for _ in range(20):
         found = codes.shortlist(probe("somebody", rows, random))
@@ -144,14 +144,14 @@ def test_a_block_with_too_many_candidates_is_measured_whole() -> None:
     """Ten alike stand in one block whose list holds eight."""
     rows = crowd("anywhere", 4000, np.random.default_rng(2))
     rows[1000:1010] = rows[1000]
-    found = encode(rows).shortlist(rows[1000])
+    found = build_index(rows).shortlist(rows[1000])
     assert found is not None
     assert set(range(1000, 1010)) <= set(found.tolist())
 
 
 def test_where_all_are_alike_everybody_is_measured() -> None:
     rows = crowd("one", 400, np.random.default_rng(3))
-    assert encode(rows).shortlist(rows[0]) is None
+    assert build_index(rows).shortlist(rows[0]) is None
 
 
 def test_a_probe_that_is_not_a_number_is_near_nobody() -> None:
@@ -165,4 +165,4 @@ def test_any_row_that_is_no_unit_vector_is_refused(spoil: float) -> None:
     rows = crowd("anywhere", 5000, np.random.default_rng(5))
     rows[4998, 3] = spoil
     with pytest.raises(ValueError, match="not of unit length"):
-        encode(rows)
+        build_index(rows)

@@ -16,10 +16,10 @@ from edge.core.config import AccessConfig, DoorConfig, LivenessConfig, MotionCon
 from edge.core.errors import CameraError, GalleryError, InputError
 from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.replay.annotate import Annotator
-from edge.replay.expected import difference_table, matched, read_expected, write_expected
+from edge.replay.expected import difference_table, match_events, read_expected, write_expected
 from edge.replay.explain import Explainer
-from edge.replay.replay import Line, Who, replay
-from edge.replay.suite import Result, junit, run_suite, unexpected
+from edge.replay.replay import PersonRef, ReplayEvent, replay
+from edge.replay.suite import ClipResult, clips_without_expectation, junit, run_suite
 from edge.vision.images import read_image
 
 CONFIG = DoorConfig(site="test", door="test")
@@ -27,30 +27,30 @@ EXPECTED = FOLDER / "expected.jsonl"
 
 
 @pytest.fixture(scope="module")
-def lines() -> list[Line]:
+def lines() -> list[ReplayEvent]:
     return list(replay(CONFIG, CLIP, GALLERY))
 
 
-def test_the_bundled_clip_gives_its_golden_events(lines: list[Line]) -> None:
+def test_the_bundled_clip_gives_its_golden_events(lines: list[ReplayEvent]) -> None:
     """One enrolled person is recognised, one stranger is unknown; the distances hold, too."""
     golden = read_expected(EXPECTED)
-    assert not any(pair.differs for pair in matched(golden, lines))
+    assert not any(pair.differs for pair in match_events(golden, lines))
     assert [line.kind for line in lines] == ["door-open", "unknown"]
     for want, have in zip(golden, lines, strict=True):
         assert have.distance_sq == pytest.approx(want.distance_sq, abs=0.05)
 
 
-def test_an_unknown_names_nobody(lines: list[Line]) -> None:
+def test_an_unknown_names_nobody(lines: list[ReplayEvent]) -> None:
     (unknown,) = [line for line in lines if line.kind == "unknown"]
     assert unknown.person is None
     assert unknown.distance_sq > unknown.threshold_sq
 
 
-def test_two_runs_give_the_same_bytes(lines: list[Line]) -> None:
+def test_two_runs_give_the_same_bytes(lines: list[ReplayEvent]) -> None:
     assert msgspec.json.encode(list(replay(CONFIG, CLIP, GALLERY))) == msgspec.json.encode(lines)
 
 
-def test_a_closed_motion_gate_loses_no_event(lines: list[Line]) -> None:
+def test_a_closed_motion_gate_loses_no_event(lines: list[ReplayEvent]) -> None:
     ungated = msgspec.structs.replace(CONFIG, motion=MotionConfig(enabled=False))
     found = [(line.kind, line.person) for line in replay(ungated, CLIP, GALLERY)]
     assert found == [(line.kind, line.person) for line in lines]
@@ -102,30 +102,35 @@ def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
     ("found", "told"),
     [
         ([], "- 1.00 s door-open anna nothing missing"),
-        ([Line("unknown", None, 1.0)], "! 1.00 s door-open anna 1.00 s unknown - kind, person"),
-        ([Line("door-open", Who("bert"), 1.0)], "! 1.00 s door-open anna 1.00 s door-open bert person"),
-        ([Line("door-open", Who("anna"), 1.6)], "! 1.00 s door-open anna 1.60 s door-open anna time"),
-        ([Line("door-open", Who("anna"), 1.0), Line("unknown", None, 2.0)], "+ nothing 2.00 s unknown - not expected"),
+        ([ReplayEvent("unknown", None, 1.0)], "! 1.00 s door-open anna 1.00 s unknown - kind, person"),
+        ([ReplayEvent("door-open", PersonRef("bert"), 1.0)], "! 1.00 s door-open anna 1.00 s door-open bert person"),
+        ([ReplayEvent("door-open", PersonRef("anna"), 1.6)], "! 1.00 s door-open anna 1.60 s door-open anna time"),
+        (
+            [ReplayEvent("door-open", PersonRef("anna"), 1.0), ReplayEvent("unknown", None, 2.0)],
+            "+ nothing 2.00 s unknown - not expected",
+        ),
     ],
 )
-def test_a_difference_from_the_expected_events_is_told(found: list[Line], told: str) -> None:
-    table = difference_table(matched([Line("door-open", Who("anna"), 1.0)], found))
+def test_a_difference_from_the_expected_events_is_told(found: list[ReplayEvent], told: str) -> None:
+    table = difference_table(match_events([ReplayEvent("door-open", PersonRef("anna"), 1.0)], found))
     assert told in [" ".join(row.split()) for row in table.splitlines()]
 
 
 def test_an_event_too_many_shifts_none_of_the_others() -> None:
     """Each finds its own partner, not the one in the same place of the list."""
-    anna, bert, carl = (Line("door-open", Who(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0)))
-    pairs = matched([anna, bert, carl], [Line("unknown", None, 0.2), anna, bert, carl])
+    anna, bert, carl = (
+        ReplayEvent("door-open", PersonRef(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0))
+    )
+    pairs = match_events([anna, bert, carl], [ReplayEvent("unknown", None, 0.2), anna, bert, carl])
     assert [pair.differs for pair in pairs] == [("not expected",), (), (), ()]
 
 
 def test_a_small_shift_in_time_is_as_expected() -> None:
-    (pair,) = matched([Line("unknown", None, 1.0)], [Line("unknown", None, 1.5)])
+    (pair,) = match_events([ReplayEvent("unknown", None, 1.0)], [ReplayEvent("unknown", None, 1.5)])
     assert not pair.differs
 
 
-def test_what_is_recorded_is_what_is_expected_afterwards(lines: list[Line], tmp_path: Path) -> None:
+def test_what_is_recorded_is_what_is_expected_afterwards(lines: list[ReplayEvent], tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write_expected(path, lines)
     assert read_expected(path) == lines
@@ -136,13 +141,13 @@ def test_what_is_recorded_is_what_is_expected_afterwards(lines: list[Line], tmp_
 def test_every_visitor_is_explained_with_every_look() -> None:
     explainer = Explainer()
     for line in replay(CONFIG, CLIP, GALLERY, [explainer]):
-        explainer.hear(line)
+        explainer.on_event(line)
     answers = [answer.kind for visitor in explainer.visitors.values() for answer in visitor.answers]
     assert answers == ["door-open", "unknown"]
     for visitor in explainer.visitors.values():
         assert visitor.looks[-1].samples == max(look.samples for look in visitor.looks)
-        assert f"Visitor {visitor.track}: {visitor.first_s:.2f}" in explainer.text()
-    assert max(map(len, explainer.text().splitlines())) <= 100
+        assert f"Visitor {visitor.track}: {visitor.first_s:.2f}" in explainer.render()
+    assert max(map(len, explainer.render().splitlines())) <= 100
 
 
 def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path: Path) -> None:
@@ -151,9 +156,9 @@ def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path:
     explainer = Explainer()
     with closing(Annotator(tmp_path / "asked.mp4", 3)) as asked, closing(Annotator(tmp_path / "off.mp4", 3)) as off:
         for line in replay(config, CLIP, GALLERY, [explainer, asked]):
-            explainer.hear(line)
+            explainer.on_event(line)
         list(replay(CONFIG, CLIP, GALLERY, [off]))
-    text = explainer.text()
+    text = explainer.render()
     assert re.search(r"s: challenge, failed: (\S+)\n.*s: shown .*, challenge \1\n", text)
     assert re.search(r"\n +local-motion +\d.* [+-]\d.*\n +unexplained .*(\n.*)?\n +mouth .* -  how ", text)
     assert max(map(len, text.splitlines())) <= 100
@@ -175,7 +180,7 @@ def test_a_folder_of_clips_is_held_to_what_each_expects(tmp_path: Path) -> None:
     (tmp_path / "other.expected.jsonl").write_text('{"kind":"unknown","person":null,"t":3}\n')
     (tmp_path / "absent.expected.jsonl").symlink_to(EXPECTED)
     (tmp_path / "new.mp4").symlink_to(CLIP)
-    assert unexpected(tmp_path) == ["new.mp4"]
+    assert clips_without_expectation(tmp_path) == ["new.mp4"]
     results = list(run_suite(tmp_path))
     assert [(result.name, result.ok) for result in results] == [("absent", False), ("good", True), ("other", False)]
     assert results[0].error
@@ -213,7 +218,7 @@ def test_a_clip_that_cannot_be_tried_says_why_and_the_others_go_on(
 
 
 def test_a_report_holds_no_character_that_its_readers_refuse() -> None:
-    suite = ET.fromstring(junit([Result("x", 1, "a\x00\x1b\u202eb\ufffe", "", 0.1)]))
+    suite = ET.fromstring(junit([ClipResult("x", 1, "a\x00\x1b\u202eb\ufffe", "", 0.1)]))
     (case,) = suite
     assert case[0].text == "a???b?"
 

@@ -42,15 +42,15 @@ from edge.core.config import (
 )
 from edge.core.errors import CameraError, GalleryError, OutboxError
 from edge.demo.run_demo import CLIP, GALLERY
-from edge.events.homeassistant import introduction
-from edge.events.schema import Event, Health, Occupancy, Open, Status
+from edge.events.homeassistant import make_discovery_message
+from edge.events.schema import Event, Health, OpenCommand, PresenceReport, Status
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connect import connect
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 from edge.runtime.daemon import Daemon
-from edge.runtime.snapshots import Album
-from edge.vision.camera_file import Clip
+from edge.runtime.snapshots import SnapshotBuffer
+from edge.vision.camera_file import VideoFileCamera
 
 
 @pytest.fixture(params=BROKERS)
@@ -128,7 +128,7 @@ def test_a_visitor_opens_the_door_once_and_everything_is_told(
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "door-open", "stopped"]
     assert [event.seq - events[0].seq for event in events] == [0, 1, 2]
-    (opening,) = records(heard, Open)
+    (opening,) = records(heard, OpenCommand)
     assert (opening.id, opening.seq, opening.person) == (events[1].id, events[1].seq, events[1].person)
     lasts = datetime.fromisoformat(opening.expires_at) - datetime.fromisoformat(opening.at)
     assert lasts == timedelta(seconds=mqtt.open_max_age_s)
@@ -152,17 +152,17 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
 ) -> None:
     """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
     config = door(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
-    made = introduction(config)
+    made = make_discovery_message(config)
     assert made
     with listening(config_for(broker)) as heard:
         Daemon(config).run(threading.Event())
         wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
-    told = [report.somebody for report in records(heard, Occupancy)]
+    told = [report.somebody for report in records(heard, PresenceReport)]
     assert not told[0]
     assert told[-2:] == [True, False]
     home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=64 * 1024)
     home.subscribe([made.message.topic], qos=1)
-    home.spin(1.0)
+    home.poll(1.0)
     assert made.message.payload in [message.payload for message in home.messages()]
     home.close()
 
@@ -175,7 +175,7 @@ def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path:
     denied = records(heard, Event)[1]
     assert denied.person is not None
     assert (denied.kind, denied.person.id, denied.rule) == ("denied", "barack-obama", "not-in-allow")
-    assert records(heard, Open) == []
+    assert records(heard, OpenCommand) == []
 
 
 @needs_mosquitto
@@ -221,7 +221,7 @@ def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_pat
         wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
     events = records(heard, Event)
     assert [event.seq - events[0].seq for event in events] == list(range(7))
-    assert [opening.seq for opening in records(heard, Open)] == [events[5].seq]  # never the old one
+    assert [opening.seq for opening in records(heard, OpenCommand)] == [events[5].seq]  # never the old one
 
 
 def test_the_watchdog_is_fed_by_processed_frames(
@@ -246,7 +246,7 @@ def test_the_watchdog_is_fed_by_processed_frames(
 
 def scene() -> list[bytes]:
     """A second in which the enrolled person stands before the door, for a webcam."""
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         return [jpeg(frame.pixels) for frame in itertools.islice(clip, 30, 45)]
 
 
@@ -268,8 +268,8 @@ def test_faces_forgotten_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptu
     caplog.set_level(logging.INFO)
 
     def crops() -> int:
-        kept = [each for each in gc.get_objects() if type(each).__module__ == Album.__module__]
-        return sum(not isinstance(each, Album) for each in kept)
+        kept = [each for each in gc.get_objects() if type(each).__module__ == SnapshotBuffer.__module__]
+        return sum(not isinstance(each, SnapshotBuffer) for each in kept)
 
     gc.collect()
     before, stream = crops(), Webcam(scene())
@@ -323,7 +323,7 @@ def _received(manager: socket.socket) -> str:
 
 
 def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         stream = Webcam([jpeg(next(iter(clip)).pixels)])
     stream.plug()
     stop = threading.Event()
@@ -368,7 +368,7 @@ def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
     assert "outbox.sqlite.damaged" in events[1].reason
-    assert len(records(heard, Open)) == 1
+    assert len(records(heard, OpenCommand)) == 1
     assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
 
 

@@ -26,7 +26,7 @@ from threshold_tools.embeddings import Vectors, save_vectors
 from edge.cli.main import main
 from edge.core.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
 from edge.core.errors import ConfigError, GalleryError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
 from edge.diagnostics.result import State
@@ -34,18 +34,18 @@ from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.recognition import encryption, gallery_chunks
 from edge.recognition import gallery as gallery_module
-from edge.recognition.encryption import Cloak, GalleryKey, is_sealed, read_key, seal, unseal
+from edge.recognition.encryption import EncryptingCodec, GalleryKey, decrypt, encrypt, is_encrypted, read_key
 from edge.recognition.gallery import load_gallery, save_gallery
-from edge.runtime.bundle import kit_of
+from edge.runtime.bundle import load_configured
 from edge.runtime.daemon import Daemon
-from edge.runtime.hardening import change_seal, exposed
+from edge.runtime.hardening import reencrypt, world_accessible_paths
 from edge.updates.fetch import Updater
-from edge.updates.manager import Renewal, trust
+from edge.updates.manager import ReleaseManager, install_root
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.sources import FolderSource
-from edge.updates.store import Current, Store
+from edge.updates.store import ActiveRelease, ReleaseStore
 from edge.vision.embedder import Embedder
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 
 KEY = GalleryKey(bytes(range(32)))
 OTHER = GalleryKey(bytes(32))
@@ -90,7 +90,7 @@ def plain(tmp_path: Path) -> Path:
 
 def test_a_sealed_gallery_gives_the_same_answers_and_the_same_version(plain: Path) -> None:
     before = load_gallery(plain, EMBEDDER)
-    assert change_seal([plain], KEY) == [plain]
+    assert reencrypt([plain], KEY) == [plain]
     after = load_gallery(plain, EMBEDDER, KEY)
     assert (after.info, list(after.people)) == (before.info, list(before.people))
     assert after.nearest(vector(7)) == before.nearest(vector(7))
@@ -98,7 +98,7 @@ def test_a_sealed_gallery_gives_the_same_answers_and_the_same_version(plain: Pat
 
 def test_a_sealed_gallery_shows_no_name_no_vector_and_no_two_alike(plain: Path) -> None:
     content = plain.read_bytes()
-    one, other = seal(content, KEY, WHERE), seal(content, KEY, WHERE)
+    one, other = encrypt(content, KEY, WHERE), encrypt(content, KEY, WHERE)
     assert one != other
     for told in (b"p000007", b"Person Nr. 7", vector(7).tobytes()[:16], KEY.secret, b"centroids"):
         assert told not in one
@@ -106,7 +106,7 @@ def test_a_sealed_gallery_shows_no_name_no_vector_and_no_two_alike(plain: Path) 
 
 
 def test_no_altered_bit_and_no_shorter_file_is_taken(plain: Path) -> None:
-    sealed = seal(plain.read_bytes(), KEY, WHERE)
+    sealed = encrypt(plain.read_bytes(), KEY, WHERE)
     for at in [*range(60), *range(60, len(sealed), 997), len(sealed) - 1]:
         altered = bytearray(sealed)
         altered[at] ^= 1
@@ -132,7 +132,7 @@ def test_a_gallery_that_does_not_fit_the_key_is_refused_in_one_line(
 ) -> None:
     """Also a plain one where there is a key: else whoever can write to the card could enrol himself."""
     if sealed_with:
-        change_seal([plain], sealed_with)
+        reencrypt([plain], sealed_with)
     with pytest.raises(GalleryError, match=told) as caught:
         load_gallery(plain, EMBEDDER, key)
     assert "\n" not in str(caught.value)
@@ -143,29 +143,29 @@ def test_a_gallery_too_large_for_memory_is_not_sealed(plain: Path, monkeypatch: 
     content = plain.read_bytes()
     monkeypatch.setattr("edge.recognition.encryption.MOST", len(content) - 1)
     with pytest.raises(GalleryError, match=r"memory-mapped and cannot be sealed .* encrypt the disk instead"):
-        change_seal([plain], KEY)
+        reencrypt([plain], KEY)
     assert plain.read_bytes() == content
 
 
 def test_what_may_be_sealed_is_what_is_not_mapped() -> None:
-    assert encryption.MOST == gallery_module.MAPPED_FROM
+    assert encryption.MAX_BYTES == gallery_module.MMAP_MIN_BYTES
 
 
 def test_sealing_twice_is_sealing_once_and_undo_gives_back_the_very_bytes(plain: Path) -> None:
     content = plain.read_bytes()
-    change_seal([plain], KEY)
+    reencrypt([plain], KEY)
     sealed = plain.read_bytes()
-    assert change_seal([plain], KEY) == []
+    assert reencrypt([plain], KEY) == []
     assert plain.read_bytes() == sealed
     with pytest.raises(GalleryError, match="another key"):
-        change_seal([plain], OTHER, undo=True)
-    change_seal([plain], KEY, undo=True)
+        reencrypt([plain], OTHER, undo=True)
+    reencrypt([plain], KEY, undo=True)
     assert plain.read_bytes() == content
 
 
 def test_the_plain_bytes_are_overwritten_where_they_lay(plain: Path, tmp_path: Path) -> None:
     os.link(plain, tmp_path / "where the blocks are")
-    change_seal([plain], KEY)
+    reencrypt([plain], KEY)
     assert not (tmp_path / "where the blocks are").read_bytes().strip(b"\0")
     assert mode(plain) == 0o600
 
@@ -173,7 +173,7 @@ def test_the_plain_bytes_are_overwritten_where_they_lay(plain: Path, tmp_path: P
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_gallery_that_root_seals_stays_the_door_s(plain: Path) -> None:
     os.chown(plain, 12345, 23456)
-    change_seal([plain], KEY)
+    reencrypt([plain], KEY)
     assert (plain.stat().st_uid, plain.stat().st_gid, mode(plain)) == (12345, 23456, 0o600)
 
 
@@ -199,10 +199,10 @@ def test_the_cipher_is_the_one_of_the_standard() -> None:
     """RFC 8439, 2.8.2, read back by its own parts: mark, name, nonce, then ChaCha20-Poly1305 over all of it."""
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-    sealed = seal(b"content", KEY, WHERE)
+    sealed = encrypt(b"content", KEY, WHERE)
     head, nonce, rest = sealed[:24], sealed[24:36], sealed[36:]
     assert ChaCha20Poly1305(KEY.secret).decrypt(nonce, rest, head) == b"content"
-    assert unseal(sealed, KEY, WHERE) == b"content"
+    assert decrypt(sealed, KEY, WHERE) == b"content"
 
 
 # Commands
@@ -242,11 +242,11 @@ def test_edge_seal_seals_all_that_the_door_has_and_undoes_it(edge: Edge, plain: 
     released.write_bytes(plain.read_bytes())
     code, told = edge("seal", "--config", config)
     assert (code, told.count(": sealed\n")) == (0, 2)
-    assert is_sealed(plain.read_bytes())
-    assert is_sealed(released.read_bytes())
+    assert is_encrypted(plain.read_bytes())
+    assert is_encrypted(released.read_bytes())
     assert edge("seal", "--config", config)[1].count("sealed already") == 2
     assert edge("seal", "--config", config, "--undo")[0] == 0
-    assert not is_sealed(plain.read_bytes())
+    assert not is_encrypted(plain.read_bytes())
 
 
 def test_edge_seal_works_on_the_desktop_with_a_file_and_a_key(edge: Edge, plain: Path, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_replay_reads_a_sealed_gallery_with_the_key_of_its_config(edge: Edge, tm
     key_file(tmp_path)
     config = write_config(tmp_path)
     gallery = tmp_path / "gallery.safetensors"
-    gallery.write_bytes(seal(GALLERY.read_bytes(), KEY, WHERE))
+    gallery.write_bytes(encrypt(GALLERY.read_bytes(), KEY, WHERE))
     expected = CLIP.with_name("expected.jsonl")
     assert edge("replay", CLIP, "--gallery", gallery, "--config", config, "--expect", expected)[0] == 0
     assert edge("replay", CLIP, "--gallery", gallery)[0] == 2
@@ -287,8 +287,8 @@ def test_replay_reads_a_sealed_gallery_with_the_key_of_its_config(edge: Edge, tm
 # Releases under a key
 
 
-def sealed_door(folder: Path, desk: Desk) -> tuple[Store, Updater]:
-    store = Store(folder / "state", Cloak(KEY))
+def sealed_door(folder: Path, desk: Desk) -> tuple[ReleaseStore, Updater]:
+    store = ReleaseStore(folder / "state", EncryptingCodec(KEY))
     store.trust(desk.root)
     return store, Updater(FolderSource(desk.folder), store, gallery_chunks, 1 << 26)
 
@@ -297,14 +297,14 @@ def test_a_release_lies_sealed_on_the_disk_and_feeds_the_next_one(tmp_path: Path
     desk = Desk(tmp_path / "desk")
     store, updater = sealed_door(tmp_path, desk)
     desk.release(range(20))
-    offer = updater.check(NOW)
+    offer = updater.fetch_new_release(NOW)
     assert offer is not None
     written = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert not [path for path in written if b"Person Nr." in path.read_bytes()]
-    assert is_sealed((offer.path / GALLERY_FILE).read_bytes())
+    assert is_encrypted((offer.path / GALLERY_FILE).read_bytes())
     assert load_gallery(offer.path / GALLERY_FILE, EMBEDDER, KEY).info.people == 20
     store.check(offer.folder)
-    held = updater._held(offer.release, offer.folder)
+    held = updater._local_chunks(offer.release, offer.folder)
     assert {piece.sha256 for entry in offer.release.files for piece in entry.pieces} <= held.keys()
 
 
@@ -321,26 +321,26 @@ def door_with_releases(folder: Path, desk: Desk, key: GalleryKey | None = KEY) -
     )
     (folder / "state").mkdir(exist_ok=True)
     (folder / "root.json").write_bytes(desk.root)
-    trust(config, folder / "root.json")
+    install_root(config, folder / "root.json")
     return config
 
 
-def test_a_door_with_a_key_takes_a_release_and_starts_with_it_again(tmp_path: Path, vision: Vision) -> None:
+def test_a_door_with_a_key_takes_a_release_and_starts_with_it_again(tmp_path: Path, vision: VisionStages) -> None:
     embedder = vision.reader.embedder.sha256
     desk = Desk(tmp_path / "desk")
     config = door_with_releases(tmp_path, desk)
     desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
     applied, taken = threading.Event(), threading.Event()
     assert config.release is not None
-    first = Renewal(config, config.release, lambda news: applied.set() if news.applied else None)
+    first = ReleaseManager(config, config.release, lambda news: applied.set() if news.applied else None)
     first.start()
     try:
         while not applied.wait(0.01):
-            first.exchange(lambda _kit: taken.set())
+            first.activate_ready(lambda _kit: taken.set())
     finally:
         first.close()
     assert taken.is_set()
-    again = Renewal(config, config.release, lambda _news: None)
+    again = ReleaseManager(config, config.release, lambda _news: None)
     assert again.kit.gallery.info.people == 1
     person = again.kit.gallery.centroids[0].tobytes()
     assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file() and person in path.read_bytes()]
@@ -348,7 +348,7 @@ def test_a_door_with_a_key_takes_a_release_and_starts_with_it_again(tmp_path: Pa
 
 @pytest.mark.parametrize("wrong", [OTHER, None])
 def test_a_wrong_key_stops_the_door_and_rolls_no_release_back(
-    tmp_path: Path, vision: Vision, wrong: GalleryKey | None
+    tmp_path: Path, vision: VisionStages, wrong: GalleryKey | None
 ) -> None:
     """Once the key is back, the release runs as before."""
     desk = Desk(tmp_path / "desk")
@@ -357,15 +357,15 @@ def test_a_wrong_key_stops_the_door_and_rolls_no_release_back(
         {GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=vision.reader.embedder.sha256
     )
     store, updater = sealed_door(tmp_path, desk)
-    offer = updater.check(datetime.now(UTC))
+    offer = updater.fetch_new_release(datetime.now(UTC))
     assert offer is not None
-    store.point(Current(1, offer.folder, offer.digest, "2026-11-22T12:00:00Z", proven=True))
+    store.activate(ActiveRelease(1, offer.folder, offer.digest, "2026-11-22T12:00:00Z", proven=True))
     mistaken = msgspec.structs.replace(config, gallery_key=str(key_file(tmp_path, wrong)) if wrong else "")
     assert config.release is not None
     with pytest.raises(ConfigError, match=r"gallery_key: .* is (not )?sealed"):
-        Renewal(mistaken, config.release, lambda _news: None)
+        ReleaseManager(mistaken, config.release, lambda _news: None)
     key_file(tmp_path)
-    assert Renewal(config, config.release, lambda _news: None).kit.gallery.info.people == 1
+    assert ReleaseManager(config, config.release, lambda _news: None).kit.gallery.info.people == 1
 
 
 # Who may read what
@@ -385,7 +385,7 @@ def test_releases_are_for_the_door_alone(tmp_path: Path) -> None:
         (tmp_path / "state").mkdir(mode=0o755)
         _, updater = sealed_door(tmp_path, desk)
         desk.release(range(3))
-        assert updater.check(NOW) is not None
+        assert updater.fetch_new_release(NOW) is not None
     folder = tmp_path / "state" / "release"
     assert mode(folder) == 0o700
     for path in (folder / "releases").rglob("*"):
@@ -403,7 +403,7 @@ def run_door(folder: Path, config: Path, *words: str) -> str:
 def test_a_door_started_by_hand_writes_for_itself_alone_and_warns_of_what_is_open(tmp_path: Path) -> None:
     """A careless umask is no excuse; what others have written stands in the log once, with the remedy."""
     gallery = tmp_path / "gallery.safetensors"
-    gallery.write_bytes(seal(GALLERY.read_bytes(), KEY, WHERE))
+    gallery.write_bytes(encrypt(GALLERY.read_bytes(), KEY, WHERE))
     gallery.chmod(0o640)
     key_file(tmp_path)
     told = run_door(tmp_path, write_config(tmp_path, '[mqtt]\nurl = "mqtt://127.0.0.1:9"\n'))
@@ -417,7 +417,7 @@ def test_a_door_started_by_hand_writes_for_itself_alone_and_warns_of_what_is_ope
 
 def test_what_others_may_read_is_told_by_check_with_the_remedy(edge: Edge, tmp_path: Path) -> None:
     gallery = tmp_path / "gallery.safetensors"
-    gallery.write_bytes(seal(GALLERY.read_bytes(), KEY, WHERE))
+    gallery.write_bytes(encrypt(GALLERY.read_bytes(), KEY, WHERE))
     gallery.chmod(0o640)
     key = key_file(tmp_path)
     key.chmod(0o604)
@@ -440,9 +440,9 @@ def test_what_lies_in_a_closed_folder_is_out_of_reach(tmp_path: Path) -> None:
     (state / "gallery.safetensors").write_bytes(b"")
     (state / "gallery.safetensors").chmod(0o644)
     config = DoorConfig(site="home", door="front", state_folder=str(state), gallery=f"{state}/gallery.safetensors")
-    assert exposed(config) == []
+    assert world_accessible_paths(config) == []
     state.chmod(0o755)
-    assert exposed(config) == [state, state / "gallery.safetensors"]
+    assert world_accessible_paths(config) == [state, state / "gallery.safetensors"]
 
 
 def test_a_door_that_crashes_leaves_no_core(tmp_path: Path) -> None:
@@ -470,12 +470,12 @@ def test_no_other_program_of_the_same_user_reads_the_memory_of_a_door() -> None:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[FloatArray]:
     """Every vector that the embedder gives, as it is used."""
-    vectors: list[Floats] = []
+    vectors: list[FloatArray] = []
     embed = Embedder.embed
 
-    def watched(self: Embedder) -> Floats:
+    def watched(self: Embedder) -> FloatArray:
         vectors.append(embed(self).copy())
         return vectors[-1]
 
@@ -483,7 +483,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Floats]:
     return vectors
 
 
-def traces(content: bytes, vectors: list[Floats]) -> list[str]:
+def traces(content: bytes, vectors: list[FloatArray]) -> list[str]:
     """Which of these vectors begin somewhere in the content: as bytes, in hex, in base64, or as numbers in a row."""
     found = []
     text = content.decode("latin-1")
@@ -511,7 +511,7 @@ def test_the_search_for_vectors_finds_them_in_every_form() -> None:
 
 
 def test_nothing_of_a_face_is_in_logs_events_health_or_on_the_disk(
-    tmp_path: Path, seen: list[Floats], caplog: pytest.LogCaptureFixture, vision: Vision
+    tmp_path: Path, seen: list[FloatArray], caplog: pytest.LogCaptureFixture, vision: VisionStages
 ) -> None:
     """A door on the clip, with all that it and its libraries have to say, heard by a subscriber to everything."""
     caplog.set_level(logging.DEBUG)
@@ -547,7 +547,11 @@ def test_nothing_of_a_face_is_in_logs_events_health_or_on_the_disk(
 
 
 def test_replay_says_nothing_of_a_face(
-    edge: Edge, seen: list[Floats], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    edge: Edge,
+    seen: list[FloatArray],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.DEBUG)
@@ -560,9 +564,9 @@ def test_replay_says_nothing_of_a_face(
     assert not list(tmp_path.iterdir())
 
 
-def test_no_record_shows_a_vector_when_it_is_printed(vision: Vision) -> None:
+def test_no_record_shows_a_vector_when_it_is_printed(vision: VisionStages) -> None:
     """A gallery or a kit in a traceback or a log line is a name, no numbers."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     config = DoorConfig(site="home", door="front", gallery=str(GALLERY))
-    for each in (gallery, kit_of(config)):
+    for each in (gallery, load_configured(config)):
         assert not long_arrays(repr(each))

@@ -20,7 +20,7 @@ from support.mqtt_brokers import free_port, wait_until
 
 from edge.core.errors import CameraError
 from edge.demo.run_demo import CLIP
-from edge.runtime.journal import JournalHandler, event_fields, journal_listens, name_door
+from edge.runtime.journal import JournalHandler, event_fields, set_door_fields, stream_is_journal
 
 ROOT = Path(__file__).parents[2]
 SAY = """
@@ -158,11 +158,11 @@ def test_the_journal_is_known_by_where_standard_error_leads(tmp_path: Path) -> N
     with (tmp_path / "log").open("w") as file:
         found = os.fstat(file.fileno())
         right = f"{found.st_dev}:{found.st_ino}"
-        assert journal_listens(file.fileno(), {"JOURNAL_STREAM": right})
+        assert stream_is_journal(file.fileno(), {"JOURNAL_STREAM": right})
         for other in (f"{found.st_dev}:{found.st_ino + 1}", "", "nonsense"):
-            assert not journal_listens(file.fileno(), {"JOURNAL_STREAM": other})
-        assert not journal_listens(file.fileno(), {})
-    assert not journal_listens(file_that_is_closed(), {"JOURNAL_STREAM": right})
+            assert not stream_is_journal(file.fileno(), {"JOURNAL_STREAM": other})
+        assert not stream_is_journal(file.fileno(), {})
+    assert not stream_is_journal(file_that_is_closed(), {"JOURNAL_STREAM": right})
 
 
 def file_that_is_closed() -> int:
@@ -241,7 +241,7 @@ def test_only_the_handler_for_the_journal_is_given_the_name_of_the_door(journal:
     for each in (handler, *others):
         root.addHandler(each)
     try:
-        name_door("home", "front")
+        set_door_fields("home", "front")
     finally:
         for each in (handler, *others):
             root.removeHandler(each)

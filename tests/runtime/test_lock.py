@@ -28,15 +28,17 @@ from support.mqtt_brokers import config_for, free_port, make_broker, needs_mosqu
 from edge.core.config import LockConfig, MqttConfig
 from edge.core.errors import ConfigError, LockError
 from edge.demo.run_demo import CLIP
-from edge.events.schema import Event, EventKind, Health, LockState, Open, PersonRef
+from edge.events.schema import Event, EventKind, Health, LockState, OpenCommand, PersonRef
 from edge.runtime.daemon import Daemon
-from edge.runtime.lock import Lock, claim
-from edge.vision.camera_file import Clip
+from edge.runtime.lock import Lock, open_relay
+from edge.vision.camera_file import VideoFileCamera
 
 PIN = 17
 LONG_S = 60.0
 NOW = "2026-01-01T00:00:00.000Z"
-MESSAGE = Open(v=1, id="0" * 36, seq=1, door="front", person=PersonRef(id="ada", name="Ada"), at=NOW, expires_at=NOW)
+MESSAGE = OpenCommand(
+    v=1, id="0" * 36, seq=1, door="front", person=PersonRef(id="ada", name="Ada"), at=NOW, expires_at=NOW
+)
 
 
 class Witness(MockPin):  # type: ignore[misc]
@@ -110,7 +112,7 @@ def test_opening_that_waits_while_the_lock_stops(pin: MockPin) -> None:
     missed: list[str] = []
     closing: list[threading.Thread] = []
 
-    def on_missed(_: Open, why: str) -> None:
+    def on_missed(_: OpenCommand, why: str) -> None:
         missed.append(why)
         if not closing:  # the lock's thread is here, so what comes now waits
             one.open(MESSAGE, time.monotonic_ns())
@@ -170,7 +172,7 @@ def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(
 
 def test_a_pin_is_had_by_one_alone_and_only_one_that_exists(pin: MockPin) -> None:
     with lock([]), pytest.raises(LockError, match=r"pin 17: cannot be had .*another program"):
-        claim(LockConfig(pin=PIN))
+        open_relay(LockConfig(pin=PIN))
 
 
 def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path,
             wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
             wait_until(lambda: True in levels(pin), "open")
         wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all is told")
-    assert records(heard, Open) == []
+    assert records(heard, OpenCommand) == []
 
 
 @needs_mosquitto
@@ -250,7 +252,7 @@ def test_age_of_an_opening_counted_from_its_frame(
     picamera2_standin.install(monkeypatch, sensor)
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.05)
     daemon = Daemon(door(tmp_path, "picamera2", mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1)))
-    with running(daemon), Clip(CLIP) as clip:
+    with running(daemon), VideoFileCamera(CLIP) as clip:
         for number, frame in enumerate(itertools.islice(clip, 45), start=1):
             sensor.show(frame.pixels, age_ns=100_000_000)
             wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]

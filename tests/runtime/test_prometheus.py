@@ -161,7 +161,7 @@ def test_the_page_names_every_metric_and_no_other(scrape: Answer, exporter: Expo
 def everything(exporter: Exporter) -> Answer:
     """Of a door with all that a door can have."""
     health = msgspec.structs.replace(HEALTH, lock=LockState.OPEN, problems=("one", "two"))
-    exporter.show(health, connected=False, events={EventKind.UNKNOWN: 7})
+    exporter.update(health, connected=False, events={EventKind.UNKNOWN: 7})
     return fetch(exporter.port)
 
 
@@ -182,7 +182,7 @@ def test_the_figures_are_those_of_the_health_report(exporter: Exporter) -> None:
 
 
 def test_what_a_door_has_not_is_left_out(exporter: Exporter) -> None:
-    exporter.show(msgspec.structs.replace(HEALTH, lock=None, temperature_c=None), connected=True, events={})
+    exporter.update(msgspec.structs.replace(HEALTH, lock=None, temperature_c=None), connected=True, events={})
     names = {name for name, _ in fetch(exporter.port).values()}
     assert not names & {"threshold_lock_state", "threshold_temperature_celsius"}
 
@@ -268,11 +268,11 @@ def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytes
         exporter = Exporter(MetricsConfig(port=port), "home")
         with exporter:
             for _ in range(2):
-                exporter.show(HEALTH, connected=True, events={})
+                exporter.update(HEALTH, connected=True, events={})
             assert "cannot listen on 127.0.0.1 port" in exporter.problem()
             assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]
             taker.close()
-            exporter.show(HEALTH, connected=True, events={})
+            exporter.update(HEALTH, connected=True, events={})
             assert exporter.problem() == ""
             assert fetch(port).status == 200
         exporter.close()

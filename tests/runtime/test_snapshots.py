@@ -26,18 +26,31 @@ from support.mqtt_brokers import (
 )
 
 from edge.core.config import MqttConfig, SnapshotsConfig
-from edge.core.records import Box, Decision, Face, Finding, Floats, Frame, Kind, Match, Quality, Sample, Track, Verdict
+from edge.core.records import (
+    AccessOutcome,
+    Box,
+    Decision,
+    Face,
+    FloatArray,
+    Frame,
+    Identification,
+    Match,
+    Quality,
+    Sample,
+    Track,
+    Verdict,
+)
 from edge.demo.run_demo import CLIP
 from edge.diagnostics.check import check
 from edge.diagnostics.result import State
 from edge.events.schema import Event, EventKind
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Topics
-from edge.mqtt.send_queue import Desk
+from edge.mqtt.send_queue import SendQueue
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.runtime.daemon import Daemon
-from edge.runtime.snapshots import Album, crop, shrunk
-from edge.vision.face_sampler import Vision
+from edge.runtime.snapshots import SnapshotBuffer, crop, downscale
+from edge.vision.face_sampler import VisionStages
 
 JPEG = b"\xff\xd8\xff"
 ROOM = np.zeros((480, 640, 3), np.uint8)
@@ -51,13 +64,13 @@ def a_track(id_: int = 1) -> Track:
     return Track(id_, Face(FACE, np.zeros((6, 2), np.float32), 0.9), 0, 0, 1)
 
 
-def a_sample(embedding: Floats | None, quality: float) -> Sample:
+def a_sample(embedding: FloatArray | None, quality: float) -> Sample:
     return Sample(embedding, Quality(quality, 40.0, 0.0, 0.0, 0.0, 50.0), None)
 
 
-def a_decision(embedding: Floats, kind: Kind = Kind.UNKNOWN, id_: int = 1) -> Decision:
+def a_decision(embedding: FloatArray, kind: AccessOutcome = AccessOutcome.UNKNOWN, id_: int = 1) -> Decision:
     match = Match(None, 4.0, 1.0, 4.0)
-    return Decision(kind, "rule", Verdict(Finding.UNKNOWN, a_track(id_), match, embedding, 3, 0.5, "", 0), 0)
+    return Decision(kind, "rule", Verdict(Identification.UNKNOWN, a_track(id_), match, embedding, 3, 0.5, "", 0), 0)
 
 
 def grey(jpeg: bytes | None) -> int:
@@ -66,56 +79,56 @@ def grey(jpeg: bytes | None) -> int:
     return round(float(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)).mean()))
 
 
-def look(album: Album, level: int, quality: float, embedding: Floats | None = ADA, id_: int = 1) -> None:
+def look(album: SnapshotBuffer, level: int, quality: float, embedding: FloatArray | None = ADA, id_: int = 1) -> None:
     """One step with one track before a wall of one grey."""
     track = a_track(id_)
-    album.look(Frame(np.full_like(ROOM, level), 0, 0), [track], {id_: a_sample(embedding, quality)})
+    album.update(Frame(np.full_like(ROOM, level), 0, 0), [track], {id_: a_sample(embedding, quality)})
 
 
 # The album
 
 
 def test_the_best_look_is_kept_whatever_comes_after() -> None:
-    album = Album(ON, SAME_FACE_SQ)
+    album = SnapshotBuffer(ON, SAME_FACE_SQ)
     for level, quality in ((10, 0.2), (200, 0.9), (50, 0.5)):
         look(album, level, quality)
     look(album, 90, 1.0, embedding=None)  # a sample that was refused
-    assert grey(album.take(a_decision(ADA))) == 200
+    assert grey(album.pop(a_decision(ADA))) == 200
 
 
 def test_a_crop_is_a_copy_of_the_lent_frame() -> None:
-    album = Album(ON, SAME_FACE_SQ)
+    album = SnapshotBuffer(ON, SAME_FACE_SQ)
     frame = np.full_like(ROOM, 77)
-    album.look(Frame(frame, 0, 0), [a_track()], {1: a_sample(ADA, 0.5)})
+    album.update(Frame(frame, 0, 0), [a_track()], {1: a_sample(ADA, 0.5)})
     frame[:] = 0
-    assert grey(album.take(a_decision(ADA))) == 77
+    assert grey(album.pop(a_decision(ADA))) == 77
 
 
 def test_a_track_that_passes_to_another_visitor_never_shows_the_first() -> None:
     """The newcomer replaces the crop at once; before that there is none rather than a wrong one."""
-    album = Album(ON, SAME_FACE_SQ)
+    album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9, ADA)
-    assert album.take(a_decision(BOB)) is None
+    assert album.pop(a_decision(BOB)) is None
     look(album, 60, 0.1, BOB)
-    assert grey(album.take(a_decision(BOB))) == 60
-    assert album.take(a_decision(ADA)) is None
+    assert grey(album.pop(a_decision(BOB))) == 60
+    assert album.pop(a_decision(ADA)) is None
 
 
 def test_only_the_kinds_asked_for_have_a_picture() -> None:
-    album = Album(ON, SAME_FACE_SQ)
+    album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9)
-    assert album.take(a_decision(ADA, Kind.DENIED)) is None
-    assert album.take(a_decision(ADA, Kind.DOOR_OPEN)) is None
-    assert album.take(a_decision(ADA)) is not None
+    assert album.pop(a_decision(ADA, AccessOutcome.DENIED)) is None
+    assert album.pop(a_decision(ADA, AccessOutcome.DOOR_OPEN)) is None
+    assert album.pop(a_decision(ADA)) is not None
 
 
 def test_who_is_gone_is_forgotten() -> None:
-    album = Album(ON, SAME_FACE_SQ)
+    album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9, id_=1)
     look(album, 100, 0.9, id_=2)
-    assert album.take(a_decision(ADA, id_=1)) is None
-    album.forget()
-    assert album.take(a_decision(ADA, id_=2)) is None
+    assert album.pop(a_decision(ADA, id_=1)) is None
+    album.clear()
+    assert album.pop(a_decision(ADA, id_=2)) is None
 
 
 @given(
@@ -128,13 +141,13 @@ def test_a_crop_is_within_the_frame_and_no_larger_than_was_said(
     cut = crop(ROOM, box, margin, max_px)
     assert min(cut.shape[:2]) >= 1
     assert max(cut.shape[:2]) < 4 * max_px
-    assert max(shrunk(cut, max_px).shape[:2]) <= max_px
+    assert max(downscale(cut, max_px).shape[:2]) <= max_px
     assert cut.base is None
 
 
 def test_a_crop_holds_the_face_and_its_margin() -> None:
     assert crop(ROOM, FACE, 0.5, 1024).shape == (161, 161, 3)
-    assert shrunk(crop(ROOM, FACE, 0.5, 80), 80).shape == (80, 80, 3)
+    assert downscale(crop(ROOM, FACE, 0.5, 80), 80).shape == (80, 80, 3)
     assert crop(ROOM, Box(-40, -40, 40, 40), 0.0, 1024).shape == (41, 41, 3)
 
 
@@ -146,20 +159,20 @@ def a_snapshot(seq: int, expires_ns: int = 100) -> Snapshot:
 
 
 def test_a_picture_waits_for_its_event_and_is_dropped_when_that_is_late() -> None:
-    desk = Desk()
+    desk = SendQueue()
     desk.add_snapshot(a_snapshot(5))
     assert desk.take_snapshot(sent_seq=4, now_ns=0) is None
-    assert not desk.empty()
+    assert not desk.is_empty()
     taken = desk.take_snapshot(sent_seq=5, now_ns=0)
     assert taken is not None
     assert taken.seq == 5
     desk.add_snapshot(a_snapshot(6))
     assert desk.take_snapshot(sent_seq=6, now_ns=100) is None
-    assert desk.empty()
+    assert desk.is_empty()
 
 
 def test_without_a_broker_no_more_than_sixteen_pictures_wait() -> None:
-    desk = Desk()
+    desk = SendQueue()
     for seq in range(100):
         desk.add_snapshot(a_snapshot(seq))
     waiting = iter(lambda: desk.take_snapshot(sent_seq=100, now_ns=0), None)
@@ -215,7 +228,7 @@ def strangers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
-    broker: AnyBroker, tmp_path: Path, strangers_clip: Path, vision: Vision
+    broker: AnyBroker, tmp_path: Path, strangers_clip: Path, vision: VisionStages
 ) -> None:
     """The picture shows one face that the detector finds; the broker keeps no copy and the door's disk has none."""
     state = tmp_path / "state"
@@ -228,7 +241,7 @@ def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
     assert jpeg.startswith(JPEG)
     pixels = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     (face,) = vision.detector.detect(Frame(pixels, 0, 0))
-    assert vision.reader.read(Frame(pixels, 0, 0), face).embedding is not None
+    assert vision.reader.sample(Frame(pixels, 0, 0), face).embedding is not None
     files = [path for path in state.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if JPEG in path.read_bytes() or jpeg[100:200] in path.read_bytes()]

@@ -23,11 +23,11 @@ from support.systemd_unit import Service
 
 from edge.core.config import OutboxConfig
 from edge.demo.run_demo import CLIP, GALLERY
-from edge.events.schema import Event, Open
+from edge.events.schema import Event, OpenCommand
 from edge.events.topics import Topics
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "edge.service"
@@ -169,14 +169,14 @@ def webcam() -> Webcam:
 
 def scene() -> list[bytes]:
     grain = np.random.default_rng(6).integers(0, 9, (4, 480, 640, 3)).astype(np.uint8)
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         empty = next(iter(clip)).pixels.copy()
     return [jpeg(np.asarray(cv2.add(empty, part), np.uint8)) for part in grain]
 
 
 def visitor() -> list[bytes]:
     """The enrolled person before the door."""
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         return [jpeg(frame.pixels) for frame in itertools.islice(clip, 20, 50)]
 
 
@@ -238,7 +238,7 @@ def test_events_and_openings_are_timed_right_when_the_wall_clock_is_set(
             offset.write_text(f"{hours * 3600:+d}")
             wait_until(lambda: "the clock was set" in service.log.read_text(), "the step is noticed")
             webcam.show(*visitor())
-            opening = next(m.record for m in heard.messages(timeout_s=20) if isinstance(m.record, Open))
+            opening = next(m.record for m in heard.messages(timeout_s=20) if isinstance(m.record, OpenCommand))
             assert service.stop() == 0
         webcam.unplug()
     started, stepped, opened, stopped = told(tmp_path)

@@ -15,12 +15,12 @@ from soaking import eyes, witness, world
 from soaking.clock import BEGIN_NS, Clock
 from soaking.hours import HoursReport, hours_run
 from soaking.judge import (
-    Breach,
-    Heard,
-    Opened,
-    Promise,
+    Invariant,
     Reading,
-    Written,
+    ReceivedEvent,
+    ReceivedOpen,
+    StoredEvent,
+    Violation,
     flatness,
     judge_end,
     judge_events,
@@ -29,27 +29,27 @@ from soaking.judge import (
     judge_store,
 )
 from soaking.seams import replace
-from soaking.world import World
+from soaking.world import FaultScript
 from support.mqtt_brokers import an_event, needs_mosquitto
 
 from edge.core.config import CameraConfig, OutboxConfig
-from edge.core.errors import CameraError, CameraLost
+from edge.core.errors import CameraError, CameraLostError
 from edge.outbox.outbox import Outbox
 
 
-def written(*seqs: int) -> list[Written]:
-    return [Written(seq, f"id-{seq}") for seq in seqs]
+def written(*seqs: int) -> list[StoredEvent]:
+    return [StoredEvent(seq, f"id-{seq}") for seq in seqs]
 
 
-def heard(*seqs: int) -> list[Heard]:
-    return [Heard(seq, f"id-{seq}", f"body-{seq}") for seq in seqs]
+def heard(*seqs: int) -> list[ReceivedEvent]:
+    return [ReceivedEvent(seq, f"id-{seq}", f"body-{seq}") for seq in seqs]
 
 
-def opened(seq: int, *, at_s: float = 10.0, retained: bool = False) -> Opened:
-    return Opened(seq, f"id-{seq}", at_s, 12.0, retained)
+def opened(seq: int, *, at_s: float = 10.0, retained: bool = False) -> ReceivedOpen:
+    return ReceivedOpen(seq, f"id-{seq}", at_s, 12.0, retained)
 
 
-def promises(breaches: list[Breach]) -> list[Promise]:
+def promises(breaches: list[Violation]) -> list[Invariant]:
     return [breach.promise for breach in breaches]
 
 
@@ -78,47 +78,47 @@ def test_any_one_event_that_never_comes_is_missed(count: int, data: st.DataObjec
     seqs = list(range(1, count + 1))
     lost = data.draw(st.sampled_from(seqs))
     (breach,) = judge_events(written(*seqs), heard(*(seq for seq in seqs if seq != lost)))
-    assert breach.promise is Promise.NOTHING_LOST
+    assert breach.promise is Invariant.NOTHING_LOST
     assert f"the first is {lost}" in breach.how
 
 
 def test_a_loss_that_the_door_owns_up_to_is_none() -> None:
-    events = [*heard(3), Heard(4, "id-4", "two were dropped", lost=2)]
-    assert judge_events([*written(1, 2, 3), Written(4, "id-4", 2)], events) == []
-    assert promises(judge_events([*written(0, 1, 2, 3), Written(4, "id-4", 2)], events)) == [Promise.NOTHING_LOST]
+    events = [*heard(3), ReceivedEvent(4, "id-4", "two were dropped", lost=2)]
+    assert judge_events([*written(1, 2, 3), StoredEvent(4, "id-4", 2)], events) == []
+    assert promises(judge_events([*written(0, 1, 2, 3), StoredEvent(4, "id-4", 2)], events)) == [Invariant.NOTHING_LOST]
 
 
 def test_two_events_that_change_places_are_noticed() -> None:
-    assert promises(judge_events(written(1, 2, 3), heard(1, 3, 2))) == [Promise.IN_ORDER]
+    assert promises(judge_events(written(1, 2, 3), heard(1, 3, 2))) == [Invariant.IN_ORDER]
 
 
 def test_a_copy_under_another_number_another_id_or_with_other_words_is_noticed() -> None:
-    renumbered = [*heard(1, 2), Heard(3, "id-2", "body-2")]
-    renamed = [*heard(1, 2), Heard(2, "id-2b", "body-2")]
-    reworded = [*heard(1, 2), Heard(2, "id-2", "something else")]
-    assert promises(judge_events(written(1, 2), renumbered)) == [Promise.COPIES_RECOGNISABLE]
-    assert Promise.COPIES_RECOGNISABLE in promises(judge_events(written(1, 2), renamed))
-    assert promises(judge_events(written(1, 2), reworded)) == [Promise.COPIES_RECOGNISABLE]
+    renumbered = [*heard(1, 2), ReceivedEvent(3, "id-2", "body-2")]
+    renamed = [*heard(1, 2), ReceivedEvent(2, "id-2b", "body-2")]
+    reworded = [*heard(1, 2), ReceivedEvent(2, "id-2", "something else")]
+    assert promises(judge_events(written(1, 2), renumbered)) == [Invariant.COPIES_RECOGNISABLE]
+    assert Invariant.COPIES_RECOGNISABLE in promises(judge_events(written(1, 2), renamed))
+    assert promises(judge_events(written(1, 2), reworded)) == [Invariant.COPIES_RECOGNISABLE]
 
 
 def test_numbers_that_do_not_rise_and_ids_given_twice_are_noticed() -> None:
-    assert promises(judge_events(written(2, 1), heard(1, 2))) == [Promise.NUMBERS_RISE]
-    twice = [Written(1, "one"), Written(2, "one")]
-    assert Promise.COPIES_RECOGNISABLE in promises(judge_events(twice, [Heard(1, "one", "")]))
+    assert promises(judge_events(written(2, 1), heard(1, 2))) == [Invariant.NUMBERS_RISE]
+    twice = [StoredEvent(1, "one"), StoredEvent(2, "one")]
+    assert Invariant.COPIES_RECOGNISABLE in promises(judge_events(twice, [ReceivedEvent(1, "one", "")]))
 
 
 def test_an_event_that_was_never_stored_is_noticed() -> None:
-    assert promises(judge_events(written(1), heard(1, 2))) == [Promise.NOTHING_INVENTED]
+    assert promises(judge_events(written(1), heard(1, 2))) == [Invariant.NOTHING_INVENTED]
 
 
 def test_a_stored_event_that_is_gone_or_has_another_number_is_noticed() -> None:
-    assert promises(judge_store(written(1, 2), written(1))) == [Promise.NOTHING_LOST]
-    assert promises(judge_store(written(1), [Written(2, "id-1")])) == [Promise.NOTHING_LOST]
+    assert promises(judge_store(written(1, 2), written(1))) == [Invariant.NOTHING_LOST]
+    assert promises(judge_store(written(1), [StoredEvent(2, "id-1")])) == [Invariant.NOTHING_LOST]
 
 
 def test_what_still_waits_at_the_end_or_could_not_be_read_is_noticed() -> None:
-    assert promises(judge_end(3, 0)) == [Promise.DRAINED]
-    assert promises(judge_end(0, 1)) == [Promise.READABLE]
+    assert promises(judge_end(3, 0)) == [Invariant.DRAINED]
+    assert promises(judge_end(0, 1)) == [Invariant.READABLE]
 
 
 # Openings.
@@ -126,17 +126,17 @@ def test_what_still_waits_at_the_end_or_could_not_be_read_is_noticed() -> None:
 
 def test_an_opening_that_is_late_by_a_millisecond_is_noticed() -> None:
     (breach,) = judge_openings(written(1), [opened(1, at_s=12.001)])
-    assert breach.promise is Promise.NEVER_LATE
+    assert breach.promise is Invariant.NEVER_LATE
     assert "1 ms too late" in breach.how
 
 
 def test_an_opening_that_comes_twice_or_was_retained_is_noticed() -> None:
-    assert promises(judge_openings(written(1), [opened(1), opened(1)])) == [Promise.NEVER_TWICE]
-    assert promises(judge_openings(written(1), [opened(1, retained=True)])) == [Promise.NEVER_RETAINED]
+    assert promises(judge_openings(written(1), [opened(1), opened(1)])) == [Invariant.NEVER_TWICE]
+    assert promises(judge_openings(written(1), [opened(1, retained=True)])) == [Invariant.NEVER_RETAINED]
 
 
 def test_an_opening_without_a_stored_event_is_noticed() -> None:
-    assert promises(judge_openings(written(1), [opened(2)])) == [Promise.RECORDED_FIRST]
+    assert promises(judge_openings(written(1), [opened(2)])) == [Invariant.RECORDED_FIRST]
 
 
 # Memory and handles.
@@ -158,15 +158,15 @@ def test_growth_is_found_under_noise_and_spikes_and_the_warm_up_does_not_count()
 @pytest.mark.parametrize(("each_hour", "fails"), [(0.05, False), (0.2, True), (-0.2, False)])
 def test_memory_may_grow_by_less_than_the_bound(each_hour: float, fails: bool) -> None:
     found = flatness(readings([100 + each_hour * hour for hour in range(24)]))
-    assert (promises(judge_flatness(found, 0.02)) == [Promise.MEMORY_FLAT]) is fails
+    assert (promises(judge_flatness(found, 0.02)) == [Invariant.MEMORY_FLAT]) is fails
 
 
 def test_one_handle_or_thread_more_is_noticed() -> None:
     steady = readings([100.0] * 20)
     more_handles, more_threads = Reading(20.0, 100.0, 21, 5), Reading(20.0, 100.0, 20, 6)
     assert judge_flatness(flatness(steady), 0.02) == []
-    assert promises(judge_flatness(flatness([*steady, more_handles]), 0.02)) == [Promise.HANDLES_FLAT]
-    assert promises(judge_flatness(flatness([*steady, more_threads]), 0.02)) == [Promise.THREADS_FLAT]
+    assert promises(judge_flatness(flatness([*steady, more_handles]), 0.02)) == [Invariant.HANDLES_FLAT]
+    assert promises(judge_flatness(flatness([*steady, more_threads]), 0.02)) == [Invariant.THREADS_FLAT]
 
 
 def test_too_few_readings_say_nothing() -> None:
@@ -210,7 +210,7 @@ def test_the_witness_notes_what_is_stored_and_survives_a_note_cut_short(tmp_path
         seq = outbox.append(event)
     with notes.open("ab") as file:
         file.write(b'{"seq":9,"i')
-    assert witness.notes_of(notes) == [Written(seq, event.id)]
+    assert witness.notes_of(notes) == [StoredEvent(seq, event.id)]
     assert witness.count(notes) == 1
 
 
@@ -243,14 +243,14 @@ def test_a_world_is_the_same_under_the_same_seed_and_its_time_only_rises(
 def live(path: Path, seed: int) -> tuple[list[str], list[int]]:
     """What a world asks for and what becomes of its camera, and the times of its frames."""
     asked: list[str] = []
-    outside = World(Clock(path), hours=0.1, periods=2, seed=seed, ask=lambda what: asked.append(what.split()[0]))
+    outside = FaultScript(Clock(path), hours=0.1, periods=2, seed=seed, ask=lambda what: asked.append(what.split()[0]))
     times: list[int] = []
     for _ in range(10):
         try:
             with outside.open(CameraConfig()) as camera:
-                times += [frame.t_ns for frame in camera]
+                times += [frame.captured_ns for frame in camera]
             return asked, times
-        except CameraLost:
+        except CameraLostError:
             asked.append("gone")
         except CameraError:
             asked.append("still away")

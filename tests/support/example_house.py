@@ -5,20 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, LockConfig, ReleaseConfig, SnapshotsConfig
-from edge.core.timestamps import instant
+from edge.core.timestamps import format_unix_ns
 from edge.events.factory import system_event
 from edge.events.schema import (
     ACCESS_KINDS,
     VERSION,
     CameraState,
+    DoorConnection,
     Event,
     EventKind,
     GalleryRef,
     Health,
     LockState,
-    Occupancy,
     PersonRef,
-    Presence,
+    PresenceReport,
     Record,
     ReleaseReport,
     StageTiming,
@@ -41,7 +41,7 @@ ANNA = PersonRef(id="anna", name='Änna "the <Boss>"')
 HEALTH = Health(
     v=VERSION,
     door="front",
-    at=instant(T0_NS),
+    at=format_unix_ns(T0_NS),
     uptime_s=1.5,
     camera=CameraState.WORKING,
     fps=14.9,
@@ -60,7 +60,7 @@ RELEASE = ReleaseReport(
     v=VERSION,
     door="front",
     release=12,
-    applied_at=instant(T0_NS),
+    applied_at=format_unix_ns(T0_NS),
     ok=True,
     reason="release 12: 40 people",
     people=40,
@@ -75,12 +75,12 @@ def an_event_of(kind: EventKind, person: PersonRef | None = None, reason: str = 
     return msgspec.structs.replace(event, kind=kind, person=person)
 
 
-def a_status(status: Presence) -> Status:
+def a_status(status: DoorConnection) -> Status:
     return Status(v=VERSION, door="front", status=status, reason="test", since=None)
 
 
-def an_occupancy(somebody: bool | None) -> Occupancy:
-    return Occupancy(v=VERSION, door="front", at=instant(T0_NS), somebody=somebody)
+def an_occupancy(somebody: bool | None) -> PresenceReport:
+    return PresenceReport(v=VERSION, door="front", at=format_unix_ns(T0_NS), somebody=somebody)
 
 
 def examples() -> list[tuple[Channel, Record]]:
@@ -90,7 +90,7 @@ def examples() -> list[tuple[Channel, Record]]:
     return [
         *((Channel.EVENTS, an_event_of(kind)) for kind in EventKind),
         *((Channel.EVENTS, an_event_of(kind, ANNA)) for kind in sorted(ACCESS_KINDS)),
-        *((Channel.STATUS, a_status(status)) for status in Presence),
+        *((Channel.STATUS, a_status(status)) for status in DoorConnection),
         *((Channel.PRESENCE, an_occupancy(somebody)) for somebody in (True, False, None)),
         *((Channel.HEALTH, msgspec.structs.replace(HEALTH, camera=camera)) for camera in CameraState),
         *((Channel.HEALTH, msgspec.structs.replace(HEALTH, lock=lock)) for lock in LockState),

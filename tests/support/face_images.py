@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.core.records import Box, Face, Floats, Quality, Sample, Track
+from edge.core.records import Box, Face, FloatArray, Quality, Sample, Track
 
 DIMENSION = 192
 GOOD = Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
@@ -24,19 +24,19 @@ def track(number: int = 1, *, t_ns: int = 0, lost: bool = False) -> Track:
     return Track(number, face(320, 240), first_ns=0, last_ns=t_ns, hits=1, lost=lost)
 
 
-def direction(axis: int) -> Floats:
+def direction(axis: int) -> FloatArray:
     """One of the D perpendicular unit vectors: people who have nothing in common (distance 2)."""
     vector = np.zeros(DIMENSION, np.float32)
     vector[axis] = 1
     return vector
 
 
-def towards(start: Floats, end: Floats, distance_sq: float) -> Floats:
+def towards(start: FloatArray, end: FloatArray, distance_sq: float) -> FloatArray:
     """The unit vector at `distance_sq` from `start`, in the plane of the perpendicular `start` and `end`."""
     cosine = 1 - distance_sq / 2
     return np.asarray(cosine * start + np.sqrt(1 - cosine**2) * end, np.float32)
 
 
-def sample(embedding: Floats | None, quality: Quality = GOOD) -> Sample:
+def sample(embedding: FloatArray | None, quality: Quality = GOOD) -> Sample:
     """One look with this embedding, or a refused one."""
     return Sample(embedding, quality if embedding is not None else BLURRED, None)

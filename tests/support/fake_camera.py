@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import cv2
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from support.mqtt_brokers import free_port
 
 _PAUSE_S = 0.03
 
 
-def jpeg(pixels: Pixels) -> bytes:
+def jpeg(pixels: BgrImage) -> bytes:
     done, content = cv2.imencode(".jpg", pixels)
     assert done
     return content.tobytes()

@@ -8,7 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from edge.core.records import Floats, Landmarks, Pixels
+from edge.core.records import BgrImage, FloatArray, Landmarks
 
 # Eyes, nose tip and corners of the mouth in the frames of `face`.
 FIVE = np.array([[120, 120], [180, 120], [150, 155], [125, 190], [175, 190]], np.float32)
@@ -21,7 +21,7 @@ HEAD = np.column_stack([_FLAT, 0.006 * (_FLAT**2).sum(1) - NOSE]).astype(np.floa
 HEAD[[33, 263, 10, 152]] = [[-45, -20, 10], [45, -20, 10], [0, -80, 10], [0, 80, 10]]
 
 
-def face(mouth_px: float = 0.0, seed: int = 0, who: int = 1) -> Pixels:
+def face(mouth_px: float = 0.0, seed: int = 0, who: int = 1) -> BgrImage:
     """A textured face of 320 x 320 pixels whose lower half is pulled down, most at the mouth."""
     rng = np.random.default_rng(who)
     grey = cv2.GaussianBlur(rng.uniform(0, 255, (320, 320)).astype(np.float32), (0, 0), 14)
@@ -33,7 +33,7 @@ def face(mouth_px: float = 0.0, seed: int = 0, who: int = 1) -> Pixels:
     return np.repeat(np.clip(moved, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def held(pixels: Pixels, number: int) -> Pixels:
+def held(pixels: BgrImage, number: int) -> BgrImage:
     """The same picture, held by a hand that turns and tilts it."""
     tilt = 5e-5 * np.sin(number)
     turn = np.array(
@@ -43,18 +43,18 @@ def held(pixels: Pixels, number: int) -> Pixels:
 
 
 @cache
-def _shown(number: int, who: int, *, alive: bool) -> Pixels:
+def _shown(number: int, who: int, *, alive: bool) -> BgrImage:
     if alive:
         return face(8 * (number % 3), seed=number, who=who)
     return held(face(seed=number, who=who), number)
 
 
-def shown(number: int, who: int = 1, *, alive: bool) -> Pixels:
+def shown(number: int, who: int = 1, *, alive: bool) -> BgrImage:
     """One of a series of frames of somebody who speaks, or of a photo in a hand."""
     return _shown(number % _FRAMES, who, alive=alive)
 
 
-def turned(left_deg: float = 0.0, up_deg: float = 0.0, size: float = 1.0) -> Floats:
+def turned(left_deg: float = 0.0, up_deg: float = 0.0, size: float = 1.0) -> FloatArray:
     """The head's points after it has turned: x right, y down, z away, as the mesh has them."""
     yaw, pitch = math.radians(left_deg), math.radians(up_deg)
     sideways = [[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]]
@@ -68,6 +68,6 @@ def there_and_back(degrees: float, steps: int = 6) -> list[float]:
     return [0.0] * 4 + out + [degrees] * 3 + out[::-1] + [0.0] * 3
 
 
-def meshed(points: Floats) -> Landmarks:
+def meshed(points: FloatArray) -> Landmarks:
     """The landmarks of a head in the frames of `face`."""
     return Landmarks(points + np.array([150, 155, 0], np.float32), FIVE, 1.0)

@@ -13,17 +13,17 @@ from types import TracebackType
 from typing import Self
 
 from edge.core.config import MqttConfig
-from edge.core.timestamps import instant
+from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import Uuid7Source
 from edge.events.schema import (
     CameraState,
+    DoorConnection,
     Event,
     EventKind,
     GalleryRef,
     Health,
-    Occupancy,
     PersonRef,
-    Presence,
+    PresenceReport,
     Record,
     ReleaseReport,
     StageTiming,
@@ -33,7 +33,7 @@ from edge.events.schema import (
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 
 _IDS = Uuid7Source()
 _NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger Dijkstra")
@@ -54,8 +54,8 @@ def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None
         seq=number + 1,
         door=door,
         kind=kind,
-        at=instant(now_ns),
-        published_at=instant(now_ns),
+        at=format_unix_ns(now_ns),
+        published_at=format_unix_ns(now_ns),
         person=PersonRef(id=name.split()[0].lower(), name=name) if known else None,
         distance_sq=0.3 + number % 50 / 100,
         threshold_sq=0.93,
@@ -79,7 +79,7 @@ def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
     return Health(
         v=1,
         door=door,
-        at=instant(time.time_ns()),
+        at=format_unix_ns(time.time_ns()),
         uptime_s=3600.0 * 30 + number,
         camera=CameraState.LOST if problems else CameraState.WORKING,
         fps=14 + sway / 10,
@@ -95,8 +95,8 @@ def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
     )
 
 
-def a_status(door: str, status: Presence = Presence.ONLINE, reason: str = "connected") -> Status:
-    return Status(v=1, door=door, status=status, reason=reason, since=instant(time.time_ns()))
+def a_status(door: str, status: DoorConnection = DoorConnection.ONLINE, reason: str = "connected") -> Status:
+    return Status(v=1, door=door, status=status, reason=reason, since=format_unix_ns(time.time_ns()))
 
 
 def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = "applied") -> ReleaseReport:
@@ -104,7 +104,7 @@ def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = 
         v=1,
         door=door,
         release=release,
-        applied_at=instant(time.time_ns()) if release else None,
+        applied_at=format_unix_ns(time.time_ns()) if release else None,
         ok=ok,
         reason=reason,
         people=230,
@@ -113,8 +113,8 @@ def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = 
     )
 
 
-def a_presence(door: str, somebody: bool | None = True) -> Occupancy:
-    return Occupancy(v=1, door=door, at=instant(time.time_ns()), somebody=somebody)
+def a_presence(door: str, somebody: bool | None = True) -> PresenceReport:
+    return PresenceReport(v=1, door=door, at=format_unix_ns(time.time_ns()), somebody=somebody)
 
 
 class Fleet:
@@ -137,9 +137,9 @@ class Fleet:
             Status: Channel.STATUS,
             Health: Channel.HEALTH,
             ReleaseReport: Channel.RELEASE,
-            Occupancy: Channel.PRESENCE,
+            PresenceReport: Channel.PRESENCE,
         }[type(record)]
-        self.raw(Topics(self._site, door).of(channel), encode(record), retain=channel is not Channel.EVENTS)
+        self.raw(Topics(self._site, door).topic_for(channel), encode(record), retain=channel is not Channel.EVENTS)
 
     def show(self, door: str, event: Event, jpeg: bytes) -> None:
         """Publish an event, and a picture of it after it."""
@@ -149,7 +149,7 @@ class Fleet:
 
     def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self._connection is not None
-        self._connection.publish(Outgoing(topic, payload, qos=1, retain=retain))
+        self._connection.publish(OutgoingMessage(topic, payload, qos=1, retain=retain))
         self._open += 1
 
     def settle(self, within_s: float = 5.0) -> None:
@@ -157,16 +157,16 @@ class Fleet:
         assert self._connection is not None
         deadline = time.monotonic() + within_s
         while self._open and time.monotonic() < deadline:
-            self._connection.spin(0.1)
-            self._open -= len(self._connection.receipts())
+            self._connection.poll(0.1)
+            self._open -= len(self._connection.take_acks())
         assert not self._open
 
     def nap(self, until: float) -> None:
         """Take receipts until a moment of time.monotonic()."""
         assert self._connection is not None
         while (left_s := until - time.monotonic()) > 0:
-            self._connection.spin(left_s)
-            self._open -= len(self._connection.receipts())
+            self._connection.poll(left_s)
+            self._open -= len(self._connection.take_acks())
 
     def __enter__(self) -> Self:
         self._connection, _ = connect(self._mqtt, client_id=f"fleet-{time.time_ns()}")
@@ -185,7 +185,7 @@ def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "r
     with Fleet(MqttConfig(url=url)) as fleet:
         for i, door in enumerate(doors):
             gone = i == 2
-            fleet.post(door, a_status(door, *((Presence.OFFLINE, "the connection was lost") if gone else ())))
+            fleet.post(door, a_status(door, *((DoorConnection.OFFLINE, "the connection was lost") if gone else ())))
             fleet.post(door, a_release(door, 41 + (i != 3)))
         for i in itertools.count():
             door = doors[i * 3 % len(doors)]

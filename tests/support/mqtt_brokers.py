@@ -19,13 +19,13 @@ import pytest
 
 from edge.core.config import MqttConfig
 from edge.core.uuid7 import Uuid7Source
-from edge.events.factory import Circumstances, system_event
+from edge.events.factory import EventContext, system_event
 from edge.events.schema import Event, EventKind
 from edge.mqtt.embedded_broker import EmbeddedBroker
 
 DEADLINE_S = 20.0
 T0_NS = 1_700_000_000_123_456_789
-DOOR = Circumstances(door="front", clock_synced=True, gallery_version="7", models=(("embedder", "0123abcd"),))
+DOOR = EventContext(door="front", clock_synced=True, gallery_version="7", models=(("embedder", "0123abcd"),))
 IDS = Uuid7Source()
 
 # Where a broker sits, Debian keeps it out of an ordinary user's PATH.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 
 _SCRIBBLE = 0xEE
 _CONTROLS = frozenset({"FrameDurationLimits", "FrameRate", "ExposureTime", "AnalogueGain", "AeEnable", "AwbEnable"})
@@ -31,7 +31,7 @@ class Sensor:
     models: tuple[str, ...] = ("imx708",)
     busy: bool = False
     changed: Condition = field(default_factory=Condition)
-    light: deque[tuple[Pixels, int]] = field(default_factory=deque)
+    light: deque[tuple[BgrImage, int]] = field(default_factory=deque)
     failing: bool = False
     cancelled: bool = False
     configuration: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Sensor:
     closed: int = 0
     lent: int = 0
 
-    def show(self, *pictures: Pixels, age_ns: int = 0) -> None:
+    def show(self, *pictures: BgrImage, age_ns: int = 0) -> None:
         """Expose pictures, taken `age_ns` ago."""
         with self.changed:
             stamp_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - age_ns
@@ -66,7 +66,7 @@ class Request:
 
     __slots__ = ("_buffer", "_metadata", "_references", "_sensor")
 
-    def __init__(self, sensor: Sensor, buffer: Pixels, stamp_ns: int) -> None:
+    def __init__(self, sensor: Sensor, buffer: BgrImage, stamp_ns: int) -> None:
         self._sensor, self._buffer, self._references = sensor, buffer, 1
         self._metadata = {"SensorTimestamp": stamp_ns, "ExposureTime": 8000}
         sensor.lent += 1
@@ -75,7 +75,7 @@ class Request:
         self._check()
         return dict(self._metadata)
 
-    def make_array(self, name: str) -> Pixels:
+    def make_array(self, name: str) -> BgrImage:
         self._check(name)
         return self._buffer.copy()
 
@@ -106,7 +106,7 @@ class MappedArray:
 
     def __init__(self, request: Request, stream: str, reshape: bool = True) -> None:
         self._request, self._stream = request, stream
-        self._array: Pixels | None = None
+        self._array: BgrImage | None = None
 
     def __enter__(self) -> MappedArray:
         self._request._check(self._stream)
@@ -119,7 +119,7 @@ class MappedArray:
         del self._array
 
     @property
-    def array(self) -> Pixels | None:
+    def array(self) -> BgrImage | None:
         return self._array
 
 
@@ -230,7 +230,7 @@ def install(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:
     monkeypatch.setitem(sys.modules, "libcamera", libcamera)
 
 
-def _expose(picture: Pixels, transform: Transform) -> Pixels:
+def _expose(picture: BgrImage, transform: Transform) -> BgrImage:
     """A buffer of its own with the picture as the sensor reads it out."""
     axes = tuple(axis for axis, flip in enumerate((transform.vflip, transform.hflip)) if flip)
     return np.ascontiguousarray(np.flip(picture, axes), np.uint8).copy()

@@ -17,34 +17,34 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.config import read_config
-from edge.core.records import Box, Decision, Face, Finding, Kind, Match, Person, Track, Verdict
-from edge.events.factory import Circumstances
+from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
+from edge.events.factory import EventContext
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
-from edge.runtime.event_recorder import Logbook
+from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.host import WallClock
 
 
-def a_decision(kind: Kind) -> Decision:
+def a_decision(kind: AccessOutcome) -> Decision:
     """One about Ada, made just now."""
     t_ns = time.monotonic_ns()
     track = Track(1, Face(Box(10.0, 10.0, 90.0, 90.0), np.zeros((6, 2), np.float32), 0.9), 0, 1, 5)
     verdict = Verdict(
-        finding=Finding.RECOGNISED,
+        finding=Identification.RECOGNISED,
         track=track,
         match=Match(Person("ada", "Ada Lovelace"), 0.5, 0.9, 1.5),
         embedding=np.full(4, 0.5, np.float32),
         samples=3,
         quality=0.9,
         reason="made up",
-        t_ns=t_ns,
+        decided_ns=t_ns,
     )
     return Decision(kind, "made up", verdict, t_ns)
 
 
 def main() -> None:
     config, told, count, pause_s = read_config(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    logbook = Logbook(config, lambda: Circumstances(config.door, True, "1"), WallClock(trusted=True))
+    logbook = EventRecorder(config, lambda: EventContext(config.door, True, "1"), WallClock(trusted=True))
     publisher = Publisher(
         config.mqtt,
         Topics(config.site, config.door),
@@ -56,10 +56,10 @@ def main() -> None:
     done, pause = os.fstat(file).st_size // 37, threading.Event()
     with logbook.outbox, publisher:
         while done < count:
-            kind = Kind.DENIED if done % 3 else Kind.DOOR_OPEN
+            kind = AccessOutcome.DENIED if done % 3 else AccessOutcome.DOOR_OPEN
             decision = a_decision(kind)
-            entry = logbook.decided(decision)
-            logbook.tend()
+            entry = logbook.record_decision(decision)
+            logbook.maintain()
             os.write(file, f"{logbook.outbox.recent(1)[0].id}\n".encode())
             done += 1
             if entry is not None and entry.opening is not None:

@@ -19,24 +19,24 @@ from threshold_tools.release.repository import ROLES, Repository
 from threshold_tools.release.transport import export
 
 from edge.core.config import MqttConfig
-from edge.core.records import Floats, Person
+from edge.core.records import FloatArray, Person
 from edge.recognition import gallery_chunks
 from edge.recognition.gallery import Gallery, load_gallery, save_gallery
-from edge.runtime.bundle import still_enrolled
-from edge.updates.boot import begin
-from edge.updates.fetch import Offer, Updater
+from edge.runtime.bundle import filter_to_still_enrolled
+from edge.updates.boot import select_boot_release
+from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import GALLERY, Release
 from edge.updates.sources import FolderSource, MqttSource, Source
-from edge.updates.status import News
-from edge.updates.store import Store
-from edge.updates.worker import CLOSE_S, Keeper
+from edge.updates.status import StatusChange
+from edge.updates.store import ReleaseStore
+from edge.updates.worker import CLOSE_S, UpdateWorker
 
 EMBEDDER = "e" * 64
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-def vector(person: int, dimension: int = 192) -> Floats:
+def vector(person: int, dimension: int = 192) -> FloatArray:
     """(D,) float32 unit vector of somebody made up; always the same for the same number."""
     drawn = np.random.default_rng(person).normal(size=dimension).astype(np.float32)
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
@@ -154,25 +154,25 @@ class Door:
     ) -> None:
         self._frame_s = frame_s
         self.state = state
-        self.store = Store(state)
+        self.store = ReleaseStore(state)
         self.store.trust(root)
-        self.news: list[News] = []
+        self.news: list[StatusChange] = []
         self.gallery: Gallery | None = None
-        current, _ = begin(self.store)
+        current, _ = select_boot_release(self.store)
         if current is not None:
-            self.gallery = load_gallery(self.store.path(current.folder) / GALLERY, embedder)
+            self.gallery = load_gallery(self.store.release_dir(current.folder) / GALLERY, embedder)
         self.updater = Updater(source, self.store, gallery_chunks, _MAX_BYTES)
         self._embedder = embedder
-        self.keeper: Keeper[Gallery] = Keeper(
+        self.keeper: UpdateWorker[Gallery] = UpdateWorker(
             store=self.store,
             source=source,
             updater=self.updater,
             load=self._load,
-            retain=still_enrolled,
-            tell=self.news.append,
+            filter_previous_gallery=filter_to_still_enrolled,
+            on_status=self.news.append,
             now=now,
             clock_set=clock_set,
-            superseded=superseded,
+            obsolete_files=superseded,
             interval_s=interval_s,
             close_s=close_s,
         )
@@ -199,17 +199,17 @@ class Door:
     @property
     def release(self) -> int | None:
         """Which release runs and has been reported."""
-        return self.keeper.standing.release
+        return self.keeper.status.release
 
-    def _load(self, offer: Offer) -> Gallery:
+    def _load(self, offer: StagedRelease) -> Gallery:
         return load_gallery(offer.path / GALLERY, self._embedder)
 
     def _take(self) -> None:
         while not self._stop.wait(self._frame_s):
-            ready = self.keeper.ready
+            ready = self.keeper.staged
             if ready is not None:
                 self.gallery = ready
-                self.keeper.taken()
+                self.keeper.confirm_activated()
 
 
 def mqtt_source(mqtt: MqttConfig, site: str, name: str, answer_s: float = 2.0) -> MqttSource:
@@ -244,11 +244,11 @@ def kill_at_random(folder: Path, times: int, seed: int) -> int:
         people.append(1000 + turn)
         expected = desk.release(people, threshold_sq=1.0 + turn / 1000)
         _forked(state, desk, chance.uniform(0, 1.3 * took_s))
-        store = Store(state)
-        current, _ = begin(store)
+        store = ReleaseStore(state)
+        current, _ = select_boot_release(store)
         assert current is not None, f"turn {turn}: no release is left"
         assert current.release in (expected.release, expected.release - 1), f"turn {turn}: release {current.release}"
-        found = load_gallery(store.path(current.folder) / GALLERY, EMBEDDER)
+        found = load_gallery(store.release_dir(current.folder) / GALLERY, EMBEDDER)
         assert len(found.people) == len(people)
         if current.release == expected.release:
             assert not holds(state, vector(gone).tobytes()), f"turn {turn}: the leaver is still there"

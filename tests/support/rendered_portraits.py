@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 from cv2.typing import MatLike
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.vision.manifest import default_folder, read_manifest
 
-Photo = Callable[[str], Pixels]
+Photo = Callable[[str], BgrImage]
 EMBEDDER = read_manifest(default_folder()).models["embedder"].sha256
 
 

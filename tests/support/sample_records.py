@@ -14,11 +14,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.core.config import OutboxConfig
 from edge.core.uuid7 import Uuid7Source
-from edge.events.schema import Challenge, Event, Health, Occupancy, Open, ReleaseReport
+from edge.events.schema import Challenge, Event, Health, OpenCommand, PresenceReport, ReleaseReport
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import Link
+from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.outbox import Outbox
 from support.mqtt_brokers import Mosquitto, announce, config_for, wait_until
 
@@ -45,7 +45,7 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
     def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
         expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
         heard.append(Heard(message.topic, bytes(message.payload), message.qos, message.retain, expiry_s))
-        if message.topic == FRONT.of(Channel.STATUS) and b'"offline"' in message.payload:
+        if message.topic == FRONT.topic_for(Channel.STATUS) and b'"offline"' in message.payload:
             over.set()
 
     ear = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -63,7 +63,7 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
             config_for(broker, signing_key=signing_key), FRONT, outbox, on_open_expired=lambda message, why: None
         )
         with publisher:
-            wait_until(lambda: publisher.state.link is Link.ONLINE, "online")
+            wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
             now_ns = time.monotonic_ns()
             for example in (example for examples in EXAMPLES.values() for example in examples):
                 _say(publisher, outbox, example.record, now_ns)
@@ -77,13 +77,13 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
 def _say(publisher: Publisher, outbox: Outbox, record: object, now_ns: int) -> None:
     if isinstance(record, Event):
         outbox.append(record)
-    elif isinstance(record, Open):
+    elif isinstance(record, OpenCommand):
         publisher.open(record, now_ns)
     elif isinstance(record, Challenge):
         publisher.challenge(record, now_ns + 6 * 10**9)
     elif isinstance(record, ReleaseReport):
         publisher.release(record)
-    elif isinstance(record, Occupancy):
+    elif isinstance(record, PresenceReport):
         publisher.presence(record)
     elif isinstance(record, Health):
         publisher.health(record)

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.fake_camera import Webcam, jpeg
 
 from edge.demo.run_demo import CLIP
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 
-with Clip(CLIP) as clip:
+with VideoFileCamera(CLIP) as clip:
     pictures = [jpeg(frame.pixels) for frame in itertools.islice(clip, 20, 50)]
 webcam = Webcam(pictures, port=int(sys.argv[1]))
 webcam.plug()

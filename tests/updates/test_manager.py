@@ -20,13 +20,13 @@ from edge.demo.run_demo import GALLERY
 from edge.diagnostics.config_checks import people_findings
 from edge.diagnostics.result import State
 from edge.recognition.gallery import load_gallery, save_gallery
-from edge.runtime.bundle import Kit
-from edge.updates.manager import Renewal
+from edge.runtime.bundle import RuntimeBundle
+from edge.updates.manager import ReleaseManager
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
-from edge.updates.status import News
-from edge.updates.store import Store
-from edge.vision.face_sampler import Vision
+from edge.updates.status import StatusChange
+from edge.updates.store import ReleaseStore
+from edge.vision.face_sampler import VisionStages
 
 
 class Clock:
@@ -46,11 +46,11 @@ class Site:
         self.embedder = embedder
         self.desk = Desk(folder / "desk")
         self.state = folder / "state"
-        Store(self.state).trust(self.desk.root)
+        ReleaseStore(self.state).trust(self.desk.root)
         source = ReleaseConfig(source=str(self.desk.folder), check_every_s=0.02)
         config = DoorConfig(site="home", door="front", state_folder=str(self.state), gallery=str(self.state / "g"))
         self.config = msgspec.structs.replace(config, release=source)
-        self.news: list[News] = []
+        self.news: list[StatusChange] = []
 
     def release(self, now_days: float = 0.0, valid_days: int | None = None, rules: bytes = b"") -> None:
         files = {GALLERY_FILE: GALLERY.read_bytes(), **({POLICY: rules} if rules else {})}
@@ -58,10 +58,10 @@ class Site:
         self.desk.release_files(files, 1, now=now, valid_days=valid_days, embedder=self.embedder)
 
     @contextmanager
-    def door(self, clock: Clock) -> Iterator[Renewal]:
+    def door(self, clock: Clock) -> Iterator[ReleaseManager]:
         """A door that runs, and looks between its frames whether a release is ready."""
         assert self.config.release
-        renewal = Renewal(
+        renewal = ReleaseManager(
             self.config,
             self.config.release,
             self.news.append,
@@ -72,7 +72,7 @@ class Site:
 
         def frames() -> None:
             while not over.wait(0.002):
-                renewal.exchange(lambda _kit: None)
+                renewal.activate_ready(lambda _kit: None)
 
         thread = threading.Thread(target=frames)
         renewal.start()
@@ -91,11 +91,11 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, vision: Vision) -> Site:
+def site(tmp_path: Path, vision: VisionStages) -> Site:
     return Site(tmp_path, vision.reader.embedder.sha256)
 
 
-def test_release_shown_by_check(site: Site, vision: Vision) -> None:
+def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
     """`edge check` names the release, its people, and the one to go back to."""
     site.release()
     with site.door(Clock()) as renewal:
@@ -108,7 +108,7 @@ def test_release_shown_by_check(site: Site, vision: Vision) -> None:
     assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
 
 
-def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vision, tmp_path: Path) -> None:
+def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: VisionStages, tmp_path: Path) -> None:
     """It runs, as its signers wish, and `edge check` warns of it."""
     enrolled = load_gallery(GALLERY, site.embedder)
     path = tmp_path / "lax"
@@ -117,7 +117,7 @@ def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vis
     with site.door(Clock()):
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
     finding = next(people_findings(site.config, vision))
-    assert finding.state is State.LOOK
+    assert finding.state is State.WARN
     assert "1 of 1 people have a threshold above 1.29" in finding.detail
 
 
@@ -126,18 +126,20 @@ def test_release_that_could_not_be_adopted(site: Site) -> None:
     site.release()
     reported: list[bool] = []
 
-    def adopt(_kit: Kit) -> None:
+    def adopt(_kit: RuntimeBundle) -> None:
         reported.append(any(news.applied for news in site.news))
         if len(reported) < 3:
             raise RuntimeError("this frame fails")
 
     assert site.config.release
-    renewal = Renewal(site.config, site.config.release, site.news.append, wall_s=Clock().wall_s, synced=lambda: True)
+    renewal = ReleaseManager(
+        site.config, site.config.release, site.news.append, wall_s=Clock().wall_s, synced=lambda: True
+    )
     renewal.start()
     try:
         while not any(news.applied for news in site.news):
             with contextlib.suppress(RuntimeError):
-                renewal.exchange(adopt)
+                renewal.activate_ready(adopt)
     finally:
         renewal.close()
     assert reported == [False] * 3

@@ -28,12 +28,12 @@ from edge.core.errors import ReleaseError
 from edge.core.records import Person
 from edge.recognition import gallery_chunks
 from edge.recognition.gallery import Gallery, save_gallery
-from edge.updates.boot import PROVEN_S, begin
-from edge.updates.fetch import Offer, Updater
-from edge.updates.release_format import GALLERY, PIECE_BYTES, POLICY, decode_release, is_repo_name, sha256_of
+from edge.updates.boot import PROVEN_AFTER_S, select_boot_release
+from edge.updates.fetch import StagedRelease, Updater
+from edge.updates.release_format import CHUNK_BYTES, GALLERY, POLICY, decode_release, is_repo_name, sha256_of
 from edge.updates.sources import FolderSource, HttpSource
-from edge.updates.store import MAX_UNPROVEN_STARTS, Current, Store, purge
-from edge.updates.tuf_client import expiries, read_root, verify
+from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore, secure_delete
+from edge.updates.tuf_client import metadata_expiry, read_root, verify_release
 
 TESTS = Path(__file__).parents[1]
 
@@ -46,7 +46,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def settled(door: Door, release: int) -> Door:
-    wait_until(lambda: door.release == release, f"release {release} is applied, not {door.keeper.standing}")
+    wait_until(lambda: door.release == release, f"release {release} is applied, not {door.keeper.status}")
     return door
 
 
@@ -60,7 +60,7 @@ def at_release_1(tmp_path: Path, desk: Desk, name: str = "state") -> Path:
 
 def check(state: Path, desk: Desk, now: datetime = NOW) -> None:
     """Look once at the repository, as a door that runs."""
-    Door(state, desk.root, FolderSource(desk.folder)).updater.check(now)
+    Door(state, desk.root, FolderSource(desk.folder)).updater.fetch_new_release(now)
 
 
 def test_a_release_arrives_bit_for_bit(tmp_path: Path, desk: Desk) -> None:
@@ -70,7 +70,7 @@ def test_a_release_arrives_bit_for_bit(tmp_path: Path, desk: Desk) -> None:
         assert door.gallery is not None
         assert door.gallery.info.version == sha256_of(gallery_bytes(range(20)))
         assert [news.applied for news in door.news] == [False, True]
-        assert door.keeper.standing.reason == "release 1: 20 people"
+        assert door.keeper.status.reason == "release 1: 20 people"
 
 
 def test_the_next_release_takes_the_place_of_the_first(tmp_path: Path, desk: Desk) -> None:
@@ -94,7 +94,7 @@ def test_renewed_signatures_change_nothing_at_the_door(tmp_path: Path, desk: Des
     shutil.rmtree(desk.folder)
     export(desk.folder, repository.files())
     door = Door(state, desk.root, FolderSource(desk.folder))
-    assert door.updater.check(later(100)) is None
+    assert door.updater.fetch_new_release(later(100)) is None
 
 
 def test_what_is_cut_anywhere_is_refused(tmp_path: Path, desk: Desk) -> None:
@@ -126,7 +126,7 @@ def asked_for(tmp_path: Path, state: Path, desk: Desk) -> list[str]:
     copy = tmp_path / "asking"
     shutil.copytree(state, copy)
     source = Recording(desk.folder)
-    Door(copy, desk.root, source).updater.check(NOW)
+    Door(copy, desk.root, source).updater.fetch_new_release(NOW)
     shutil.rmtree(copy)
     return list(dict.fromkeys(source.asked))
 
@@ -140,7 +140,7 @@ def copied(state: Path) -> Path:
 
 def runs(state: Path) -> int | None:
     """The release that a door in this state starts with, which must be whole."""
-    current, _ = begin(Store(state))
+    current, _ = select_boot_release(ReleaseStore(state))
     return current.release if current else None
 
 
@@ -183,9 +183,9 @@ def test_letters_of_metadata_turned_into_capitals(tmp_path: Path, desk: Desk, pa
         assert len(letters) > 50
         for at in letters:
             with pytest.raises(ReleaseError):  # noqa: PT012
-                verify(tmp_path / "metadata", {**files, name: flipped(content, at, 0x20)}.get, desk.root, NOW)
+                verify_release(tmp_path / "metadata", {**files, name: flipped(content, at, 0x20)}.get, desk.root, NOW)
                 print(f"taken: {name}, letter {at}")
-    verify(tmp_path / "metadata", files.get, desk.root, NOW)
+    verify_release(tmp_path / "metadata", files.get, desk.root, NOW)
 
 
 @pytest.mark.parametrize("name", ["2.root.json", "timestamp.json"])
@@ -202,7 +202,7 @@ def test_metadata_written_differently(tmp_path: Path, desk: Desk, name: str) -> 
     ):
         assert content != files[name]
         with pytest.raises(ReleaseError, match=f"{name}: damaged, not in canonical form"):
-            verify(tmp_path / "metadata", {**files, name: content}.get, desk.root, NOW)
+            verify_release(tmp_path / "metadata", {**files, name: content}.get, desk.root, NOW)
 
 
 def _another_key(desk: Desk, tmp_path: Path) -> None:
@@ -313,12 +313,12 @@ def test_a_door_says_a_refusal_once_and_its_end(tmp_path: Path, desk: Desk) -> N
         good = (desk.folder / "timestamp.json").read_bytes()
         for _ in range(3):
             (desk.folder / "timestamp.json").write_bytes(b"{}")
-            wait_until(lambda: not door.keeper.standing.ok, "refused")
+            wait_until(lambda: not door.keeper.status.ok, "refused")
             (desk.folder / "timestamp.json").write_bytes(good + b" ")
             (desk.folder / "timestamp.json").write_bytes(b"{}")
-        assert door.keeper.standing.release == 1
+        assert door.keeper.status.release == 1
         (desk.folder / "timestamp.json").write_bytes(good)
-        wait_until(lambda: door.keeper.standing.ok, "good again")
+        wait_until(lambda: door.keeper.status.ok, "good again")
     refusals = [news.standing.reason for news in door.news if news.refused]
     assert len(refusals) == len(set(refusals))
     assert refusals[0].startswith("timestamp.json: damaged")
@@ -333,7 +333,7 @@ def test_a_door_whose_clock_is_not_set_goes_on_and_looks_again_when_it_is(tmp_pa
         now=lambda: clock["now"],  # type: ignore[arg-type, return-value]
         clock_set=lambda: bool(clock["set"]),
     ) as door:
-        wait_until(lambda: "expired" in door.keeper.standing.reason, "refused as expired")
+        wait_until(lambda: "expired" in door.keeper.status.reason, "refused as expired")
         clock.update(set=True, now=NOW)
         settled(door, 1)
 
@@ -343,8 +343,8 @@ def test_a_release_that_fails_its_test_is_not_run(tmp_path: Path, desk: Desk) ->
     with Door(tmp_path / "state", desk.root, FolderSource(desk.folder)) as door:
         settled(door, 1)
         desk.release(range(21), embedder="f" * 64)
-        wait_until(lambda: not door.keeper.standing.ok, "refused")
-        assert "made by another embedder" in door.keeper.standing.reason
+        wait_until(lambda: not door.keeper.status.ok, "refused")
+        assert "made by another embedder" in door.keeper.status.reason
         assert door.release == 1
         desk.release(range(22))
         settled(door, 3)
@@ -381,16 +381,16 @@ def with_vector(people: Sequence[int], of: int, seed: int, embedder: str = EMBED
 
 def test_rollback_copy_after_a_leaver(tmp_path: Path) -> None:
     old = gallery_bytes([1, 2, 3])
-    kept = gallery_chunks.retained(old, gallery_bytes([1, 3, 4]))
-    assert gallery_chunks.ids(kept) == {"p000001", "p000003"}
+    kept = gallery_chunks.keep_only_people_in(old, gallery_bytes([1, 3, 4]))
+    assert gallery_chunks.person_ids(kept) == {"p000001", "p000003"}
     assert vector(2).tobytes() not in kept
 
 
 def test_rollback_copy_after_a_replaced_vector(tmp_path: Path, desk: Desk) -> None:
     """A person who was enrolled again keeps the id; the old vector is gone from the whole disk of the door."""
     old = gallery_bytes([1, 2, 3])
-    kept = gallery_chunks.retained(old, with_vector([1, 2, 3], of=2, seed=99))
-    assert gallery_chunks.ids(kept) == {"p000001", "p000003"}
+    kept = gallery_chunks.keep_only_people_in(old, with_vector([1, 2, 3], of=2, seed=99))
+    assert gallery_chunks.person_ids(kept) == {"p000001", "p000003"}
     assert vector(2).tobytes() not in kept
     state = tmp_path / "state"
     with Door(state, desk.root, FolderSource(desk.folder)) as door:
@@ -405,8 +405,8 @@ def test_rollback_copy_after_a_replaced_vector(tmp_path: Path, desk: Desk) -> No
 def test_rollback_copy_of_another_embedder(tmp_path: Path) -> None:
     """Vectors cannot be compared then: those who stay are kept by their ids, and leavers are not."""
     old = gallery_bytes([1, 2, 3])
-    kept = gallery_chunks.retained(old, with_vector([1, 3, 4], of=3, seed=99, embedder="f" * 64))
-    assert gallery_chunks.ids(kept) == {"p000001", "p000003"}
+    kept = gallery_chunks.keep_only_people_in(old, with_vector([1, 3, 4], of=3, seed=99, embedder="f" * 64))
+    assert gallery_chunks.person_ids(kept) == {"p000001", "p000003"}
     assert vector(2).tobytes() not in kept
     assert vector(3).tobytes() in kept
 
@@ -430,12 +430,12 @@ def test_rules_in_the_rollback_copy(tmp_path: Path, desk: Desk) -> None:
     assert current is not None
     damage(state, current)
     assert runs(state) == 2
-    assert (Store(state).path(current.previous) / POLICY).read_bytes() == policy_of("p000008")
+    assert (ReleaseStore(state).release_dir(current.previous) / POLICY).read_bytes() == policy_of("p000008")
 
 
-def damage(state: Path, current: Current) -> None:
+def damage(state: Path, current: ActiveRelease) -> None:
     """Cut the gallery of the release that runs, so that the door rolls back at its next start."""
-    path = Store(state).path(current.folder) / GALLERY
+    path = ReleaseStore(state).release_dir(current.folder) / GALLERY
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -447,13 +447,13 @@ def test_rules_of_a_rollback_are_the_newest(
     state = tmp_path / "state"
     desk.release(range(20), extra={POLICY: first} if first else {})
     with Door(state, desk.root, FolderSource(desk.folder)) as door:
-        wait_until(lambda: door.keeper.standing.ok, "the first release runs")
+        wait_until(lambda: door.keeper.status.ok, "the first release runs")
         desk.release(range(21), extra={POLICY: second} if second else {})
         wait_until(lambda: door.gallery is not None and len(door.gallery.people) == 21, "the second release runs")
-    store = Store(state)
+    store = ReleaseStore(state)
     current = store.current()
     assert current is not None
-    kept = store.path(current.previous) / POLICY
+    kept = store.release_dir(current.previous) / POLICY
     assert (kept.read_bytes() if kept.exists() else None) == second
     store.check(current.previous)
     if second:
@@ -468,14 +468,14 @@ def test_a_release_that_never_runs_for_long_is_rolled_back(tmp_path: Path, desk:
     desk.release(range(21))
     with Door(state, desk.root, FolderSource(desk.folder)) as door:
         settled(door, 2)
-    store = Store(state)
+    store = ReleaseStore(state)
     current = store.current()
     assert current is not None
-    store.point(msgspec.structs.replace(current, proven=False))  # as a door leaves it that dies
+    store.activate(msgspec.structs.replace(current, proven=False))  # as a door leaves it that dies
     for _ in range(MAX_UNPROVEN_STARTS):
         assert runs(state) == 2
     assert runs(state) == 1
-    with pytest.raises(ReleaseError, match=f"never ran for {PROVEN_S:.0f} s"):
+    with pytest.raises(ReleaseError, match=f"never ran for {PROVEN_AFTER_S:.0f} s"):
         check(state, desk)
     desk.release(range(22))
     with Door(state, desk.root, FolderSource(desk.folder)) as door:
@@ -544,7 +544,7 @@ def test_over_http(tmp_path: Path, desk: Desk) -> None:
 
 def test_without_a_trusted_root_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="run  edge trust"):
-        Store(tmp_path).root()
+        ReleaseStore(tmp_path).root()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[" * 100_000, b'{"signed":{"_type":"root"},"signatures":[]}'])
@@ -590,13 +590,13 @@ def test_a_signed_list_is_held_to_the_limits(desk: Desk) -> None:
 def test_one_new_hire_costs_one_piece_even_if_every_threshold_moves() -> None:
     """At 10,000 people: what is fetched, list and metadata included, is far below 256 KiB."""
     before, after = (
-        gallery_chunks.cut(gallery_bytes(people, threshold_sq), gallery_chunks.rows_for(10_000), PIECE_BYTES)
+        gallery_chunks.split(gallery_bytes(people, threshold_sq), gallery_chunks.rows_per_chunk(10_000), CHUNK_BYTES)
         for people, threshold_sq in ((range(10_000), 1.0), ([*range(5000), 99_999, *range(5000, 10_000)], 0.99))
     )
     known = set(before)
     cost = sum(len(piece) for piece in after if piece not in known) + 75 * len(after)
     assert cost < 150 * 1024
-    assert max(map(len, after)) < PIECE_BYTES + 1024
+    assert max(map(len, after)) < CHUNK_BYTES + 1024
 
 
 def many(count: int) -> bytes:
@@ -613,7 +613,7 @@ def test_growth_of_a_pilot_site(desk: Desk) -> None:
     repository, grown = desk.repository(), many(7_500)
     release = repository.add({GALLERY: grown}, EMBEDDER, 7_500)
     (entry,) = release.files
-    assert entry.rows == gallery_chunks.rows_for(7_500) > gallery_chunks.rows_for(20)
+    assert entry.rows == gallery_chunks.rows_per_chunk(7_500) > gallery_chunks.rows_per_chunk(20)
     assert repository.content(entry) == grown
 
 
@@ -629,12 +629,12 @@ def test_release_of_too_many_people(desk: Desk) -> None:
 def test_a_gallery_cut_and_joined_is_the_same(count: int) -> None:
     content = gallery_bytes(range(count))
     for rows in (1, 4, 128):
-        assert gallery_chunks.join(gallery_chunks.cut(content, rows, PIECE_BYTES), len(content)) == content
+        assert gallery_chunks.assemble(gallery_chunks.split(content, rows, CHUNK_BYTES), len(content)) == content
 
 
 def test_pieces_that_do_not_fit_are_refused() -> None:
     content = gallery_bytes(range(30))
-    pieces = gallery_chunks.cut(content, 4, PIECE_BYTES)
+    pieces = gallery_chunks.split(content, 4, CHUNK_BYTES)
     chance = random.Random(3)
     for _ in range(300):
         spoiled = list(pieces)
@@ -643,16 +643,16 @@ def test_pieces_that_do_not_fit_are_refused() -> None:
         piece[chance.randrange(min(len(piece), 40))] ^= 1 << chance.randrange(8)
         spoiled[at] = bytes(piece)
         with contextlib.suppress(ValueError):
-            assert len(gallery_chunks.join(spoiled, len(content))) == len(content)
+            assert len(gallery_chunks.assemble(spoiled, len(content))) == len(content)
     for spoiled in (pieces[:-1], pieces[1:], [*pieces, pieces[-1]], [pieces[0]], []):
         with pytest.raises(ValueError, match=r"header|complete|rows|short|kind"):
-            gallery_chunks.join(spoiled, len(content))
+            gallery_chunks.assemble(spoiled, len(content))
 
 
 def test_no_gallery_is_cut() -> None:
     for content in (b"", b"\xff" * 100, gallery_bytes(range(3))[:50]):
         with pytest.raises(ValueError, match="header"):
-            gallery_chunks.cut(content, 4, PIECE_BYTES)
+            gallery_chunks.split(content, 4, CHUNK_BYTES)
 
 
 def test_the_policy_travels_with_the_gallery(tmp_path: Path, desk: Desk) -> None:
@@ -662,7 +662,7 @@ def test_the_policy_travels_with_the_gallery(tmp_path: Path, desk: Desk) -> None
         settled(door, 2)
         current = door.store.current()
         assert current is not None
-        assert (door.store.path(current.folder) / POLICY).read_bytes() == policy
+        assert (door.store.release_dir(current.folder) / POLICY).read_bytes() == policy
 
 
 def test_another_root_begins_anew(tmp_path: Path, desk: Desk) -> None:
@@ -670,14 +670,14 @@ def test_another_root_begins_anew(tmp_path: Path, desk: Desk) -> None:
     state = at_release_1(tmp_path, desk)
     other = Desk(tmp_path / "other")
     other.release(range(3))
-    Store(state).trust(other.root)
+    ReleaseStore(state).trust(other.root)
     door = Door(state, other.root, FolderSource(other.folder))
-    assert door.updater.check(NOW) is not None
+    assert door.updater.fetch_new_release(NOW) is not None
 
 
 def test_metadata_of_the_former_root(tmp_path: Path, desk: Desk) -> None:
     """Nothing verified under one root is left once another one is trusted; the same one again keeps it."""
-    store = Store(at_release_1(tmp_path, desk))
+    store = ReleaseStore(at_release_1(tmp_path, desk))
     store.trust(desk.root)
     assert (store.metadata / "timestamp.json").exists()
     store.trust(Desk(tmp_path / "other").root)
@@ -690,7 +690,7 @@ def test_purged_file_overwritten_first(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "gallery").write_bytes(gallery_bytes(range(200)))
     os.link(folder / "gallery", kept)
-    purge(folder)
+    secure_delete(folder)
     assert not folder.exists()
     assert len(kept.read_bytes()) > 150_000
     assert not kept.read_bytes().strip(b"\0")
@@ -721,12 +721,12 @@ class Disk:
 
 def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its folder has its name on the disk when `write` returns, so a power cut leaves no pointer to nothing."""
-    store = Store(tmp_path)
+    store = ReleaseStore(tmp_path)
     disk = Disk(monkeypatch)
     name = store.write(1, b"{}", {GALLERY: b"gallery"})
-    assert disk.steps[-2:] == [("name", store.path(name)), ("sync", store.path(name).parent)]
+    assert disk.steps[-2:] == [("name", store.release_dir(name)), ("sync", store.release_dir(name).parent)]
     draft = f".draft-{name}"
-    assert disk.named(store.path(name).parent) == [f"{draft}/{GALLERY}", f"{draft}/release.json", name]
+    assert disk.named(store.release_dir(name).parent) == [f"{draft}/{GALLERY}", f"{draft}/release.json", name]
 
 
 def test_roots_durable_before_what_they_sign(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -735,8 +735,8 @@ def test_roots_durable_before_what_they_sign(tmp_path: Path, desk: Desk, monkeyp
     desk.rotate("timestamp")
     desk.release(range(21))
     disk = Disk(monkeypatch)
-    metadata = Store(state).metadata
-    verify(metadata, desk.files().get, desk.root, NOW)
+    metadata = ReleaseStore(state).metadata
+    verify_release(metadata, desk.files().get, desk.root, NOW)
     named = disk.named(metadata)
     assert named == ["root_history/2.root.json", "timestamp.json", "snapshot.json", "targets.json"]
 
@@ -751,22 +751,22 @@ def test_time_of_the_door_counts(tmp_path: Path, desk: Desk) -> None:
 def test_ends_of_trusted_metadata(tmp_path: Path, desk: Desk) -> None:
     """Of every role, for `edge check`; before the first look the root's alone."""
     state = tmp_path / "state"
-    store = Store(state)
+    store = ReleaseStore(state)
     store.trust(desk.root)
-    assert expiries(store.metadata, desk.root) == {"root": later(1825)}
+    assert metadata_expiry(store.metadata, desk.root) == {"root": later(1825)}
     check(state, desk)
     ends = {"root": 1825, "targets": 365, "snapshot": 90, "timestamp": 90}
-    assert expiries(store.metadata, desk.root) == {role: later(days) for role, days in ends.items()}
+    assert metadata_expiry(store.metadata, desk.root) == {role: later(days) for role, days in ends.items()}
 
 
 def test_nothing_there_and_nothing_any_more(tmp_path: Path, desk: Desk) -> None:
     """An empty repository is no fault of a new door's; one that ran a release misses it."""
     empty = FolderSource(tmp_path / "empty")
-    new = Store(tmp_path / "new")
+    new = ReleaseStore(tmp_path / "new")
     new.trust(desk.root)
-    assert Updater(empty, new, gallery_chunks, 1_000_000).check(NOW) is None
+    assert Updater(empty, new, gallery_chunks, 1_000_000).fetch_new_release(NOW) is None
     with pytest.raises(ReleaseError, match=r"timestamp.json: not there"):
-        Door(at_release_1(tmp_path, desk), desk.root, empty).updater.check(NOW)
+        Door(at_release_1(tmp_path, desk), desk.root, empty).updater.fetch_new_release(NOW)
 
 
 def test_older_release_signed_as_newest(tmp_path: Path, desk: Desk) -> None:
@@ -807,10 +807,10 @@ def test_stick_pulled_is_no_news(tmp_path: Path, desk: Desk) -> None:
 
 def unproven(state: Path, desk: Desk) -> None:
     """Leave a release on trial, as a door does that has just taken new models."""
-    store = Store(at_release_1(state.parent, desk, state.name))
+    store = ReleaseStore(at_release_1(state.parent, desk, state.name))
     current = store.current()
     assert current is not None
-    store.point(msgspec.structs.replace(current, proven=False))
+    store.activate(msgspec.structs.replace(current, proven=False))
 
 
 def started(door: Door) -> tuple[bool, int]:
@@ -834,9 +834,9 @@ def test_excused_start_of_a_release_on_trial(tmp_path: Path, desk: Desk) -> None
     """A door that ends because its camera is absent does not count that start against its release."""
     unproven(tmp_path / "state", desk)
     door = Door(tmp_path / "state", desk.root, FolderSource(desk.folder))
-    door.keeper.excuse()
+    door.keeper.forgive_start()
     assert started(door) == (False, 0)
-    door.keeper.excuse()
+    door.keeper.forgive_start()
     assert started(door) == (False, 0)
 
 
@@ -864,7 +864,7 @@ def test_wait_for_news(tmp_path: Path, desk: Desk, proven: bool) -> None:
         wait_until(lambda: len(source.asked_s) > 3, "the door waits for news")
     assert source.asked_s[0] == 0.0
     for asked_s in source.asked_s[1:]:
-        assert asked_s == 100.0 if proven else 0.0 < asked_s <= PROVEN_S
+        assert asked_s == 100.0 if proven else 0.0 < asked_s <= PROVEN_AFTER_S
 
 
 class Loading(Door):
@@ -872,7 +872,7 @@ class Loading(Door):
 
     loads = 0
 
-    def _load(self, offer: Offer) -> Gallery:
+    def _load(self, offer: StagedRelease) -> Gallery:
         self.loads += 1
         return super()._load(offer)
 
@@ -883,8 +883,8 @@ def test_release_that_failed_its_test_loaded_once(tmp_path: Path, desk: Desk) ->
     source = Waiting(desk.folder)
     door = Loading(tmp_path / "state", desk.root, source)
     with door:
-        wait_until(lambda: "another embedder" in door.keeper.standing.reason, "refused")
-        reason = door.keeper.standing.reason
+        wait_until(lambda: "another embedder" in door.keeper.status.reason, "refused")
+        reason = door.keeper.status.reason
         repository = desk.repository()
         newest = repository.newest()
         assert newest is not None
@@ -896,7 +896,7 @@ def test_release_that_failed_its_test_loaded_once(tmp_path: Path, desk: Desk) ->
         waits = len(source.asked_s)
         wait_until(lambda: len(source.asked_s) > waits, "that look has ended")
     assert door.loads == 1
-    assert door.keeper.standing.reason == reason
+    assert door.keeper.status.reason == reason
 
 
 def test_damaged_records_of_a_door_begin_anew(tmp_path: Path, desk: Desk) -> None:
@@ -939,8 +939,11 @@ def test_vectors_are_what_the_proof_looks_for(tmp_path: Path) -> None:
 
 def test_current_is_readable_by_the_next_version() -> None:
     """A field added later has a default here, so an update of the software keeps the release."""
-    record = Current(release=1, folder="1-a", digest="d", applied_at="t")
-    assert msgspec.json.decode(msgspec.json.encode({**msgspec.to_builtins(record), "later": 1}), type=Current) == record
+    record = ActiveRelease(release=1, folder="1-a", digest="d", applied_at="t")
+    assert (
+        msgspec.json.decode(msgspec.json.encode({**msgspec.to_builtins(record), "later": 1}), type=ActiveRelease)
+        == record
+    )
 
 
 def test_only_new_models_are_on_trial(tmp_path: Path, desk: Desk) -> None:

@@ -17,7 +17,7 @@ from support.releases import Desk, holds
 from threshold_tools.release.commands import _models
 from threshold_tools.release.transport import publish
 
-from edge.access.model import DoorRules, Rule, Rules, allow_list
+from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.core.config import (
     CameraConfig,
     DetectorConfig,
@@ -28,7 +28,7 @@ from edge.core.config import (
     ReleaseConfig,
 )
 from edge.core.errors import GalleryError, ReleaseError
-from edge.core.records import Decision, Frame, Kind, Person
+from edge.core.records import AccessOutcome, Decision, Frame, Person
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
 from edge.diagnostics.config_checks import people_findings
@@ -39,11 +39,11 @@ from edge.mqtt.subscriber import Message, Subscriber
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
 from edge.replay.replay import replay
-from edge.runtime.bundle import kit_of, kit_of_release, lax_thresholds
+from edge.runtime.bundle import lax_thresholds, load_configured, load_release
 from edge.runtime.daemon import Daemon
-from edge.updates.manager import trust
+from edge.updates.manager import install_root
 from edge.updates.release_format import GALLERY as GALLERY_FILE
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.manifest import default_folder
 
 SITE = "home"
@@ -67,10 +67,10 @@ def nobody(embedder: str) -> Gallery:
 
 
 def opened(decisions: list[Decision]) -> bool:
-    return any(decision.kind is Kind.DOOR_OPEN for decision in decisions)
+    return any(decision.kind is AccessOutcome.DOOR_OPEN for decision in decisions)
 
 
-def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: Vision) -> None:
+def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: VisionStages) -> None:
     """The swap one frame before the door would have opened; the same frames open it without the swap."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     clip = frames(90)
@@ -79,11 +79,11 @@ def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: V
     swapped = Pipeline(quick(), vision, gallery)
     for seq, frame in enumerate(clip):
         if seq == first:
-            swapped.adopt(vision, nobody(gallery.info.embedder_sha256), allow_list(["*"]))
+            swapped.swap_models(vision, nobody(gallery.info.embedder_sha256), allow_list(["*"]))
         assert not opened(swapped.step(frame))
 
 
-def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision: Vision) -> None:
+def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision: VisionStages) -> None:
     """A swap before the verdict delays it by the samples it needs; one after it announces nothing again."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     clip = frames(90)
@@ -93,17 +93,17 @@ def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision
     openings = 0
     for seq, frame in enumerate(clip[: first + 20]):
         if seq in (first, first + 12):
-            swapped.adopt(vision, gallery, allow_list(["*"]))
+            swapped.swap_models(vision, gallery, allow_list(["*"]))
         openings += opened(swapped.step(frame))
     assert openings == 1
 
 
-def test_rules_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+def test_rules_of_a_release_hold_from_the_next_frame_on(vision: VisionStages) -> None:
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     pipeline = Pipeline(quick(), vision, gallery)
-    pipeline.adopt(vision, gallery, allow_list([]))
+    pipeline.swap_models(vision, gallery, allow_list([]))
     decisions = [decision for frame in frames(90) for decision in pipeline.step(frame)]
-    assert [decision.kind for decision in decisions] == [Kind.DENIED]
+    assert [decision.kind for decision in decisions] == [AccessOutcome.DENIED]
 
 
 @contextmanager
@@ -168,14 +168,14 @@ def demo_gallery_without_anybody(tmp_path: Path, embedder: str) -> bytes:
 
 
 @needs_mosquitto
-def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
     """From nobody known, to a door that opens, to a leaver gone; no frame is dropped and each step is told once."""
     embedder = vision.reader.embedder.sha256
     config = door(tmp_path, mqtt)
     desk = Desk(tmp_path / "desk")
     root = tmp_path / "root.json"
     root.write_bytes(desk.root)
-    trust(config, root)
+    install_root(config, root)
     person = load_gallery(GALLERY, embedder).centroids[0].tobytes()
 
     def push(gallery: bytes, people: int) -> None:
@@ -200,14 +200,14 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
 
 
 @needs_mosquitto
-def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
     embedder = vision.reader.embedder.sha256
     desk = Desk(tmp_path / "desk")
     stick = desk.folder
     config = door(tmp_path, mqtt, source=str(stick))
     root = tmp_path / "root.json"
     root.write_bytes(desk.root)
-    trust(config, root)
+    install_root(config, root)
     files = {GALLERY_FILE: GALLERY.read_bytes(), **_models(default_folder())}
     desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
     with hearing(mqtt) as heard:
@@ -227,7 +227,7 @@ def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
 
 
 @pytest.mark.parametrize("length", [128, 191, 193, 512])
-def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Vision, length: int) -> None:
+def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: VisionStages, length: int) -> None:
     """The daemon's start, a release, a replay and `edge check` refuse it in one line, before the first face."""
     embedder = vision.reader.embedder
     path = gallery_of_length(tmp_path / GALLERY_FILE, embedder.sha256, length)
@@ -236,7 +236,7 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
     with pytest.raises(GalleryError, match=told):
         Daemon(config)
     with pytest.raises(GalleryError, match=told):
-        kit_of_release(config, tmp_path, vision)
+        load_release(config, tmp_path, vision)
     with pytest.raises(GalleryError, match=told):
         next(replay(config, CLIP, path))
     (finding,) = people_findings(config, vision)
@@ -244,7 +244,7 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
 
 
 def test_gallery_thresholds_that_let_strangers_pass(
-    tmp_path: Path, vision: Vision, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, vision: VisionStages, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`edge check` and the log of the door warn of them, also where a release brings them; calibrated ones are fine."""
     embedder = vision.reader.embedder
@@ -254,15 +254,15 @@ def test_gallery_thresholds_that_let_strangers_pass(
     config = msgspec.structs.replace(quick(), gallery=str(path))
     told = "1 of 1 people have a threshold above 1.29: more than one stranger in 100 passes as each of them"
     (finding,) = people_findings(config, vision)
-    assert (finding.state, finding.detail) == (State.LOOK, f"{path}: {told}")
-    kit_of(config)
-    kit_of_release(config, tmp_path, vision)
+    assert (finding.state, finding.detail) == (State.WARN, f"{path}: {told}")
+    load_configured(config)
+    load_release(config, tmp_path, vision)
     assert [record.getMessage() for record in caplog.records] == [f"{path}: {told}"] * 2
     assert lax_thresholds(enrolled, embedder) == ""
 
 
 @needs_mosquitto
-def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: Vision) -> None:
+def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
     """The door refuses it in one line, goes on, and takes the next release."""
     embedder = vision.reader.embedder.sha256
     desk = Desk(tmp_path / "desk")
@@ -271,7 +271,7 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
     )
     root = tmp_path / "root.json"
     root.write_bytes(desk.root)
-    trust(config, root)
+    install_root(config, root)
     wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
     with hearing(mqtt) as heard, running(config):
         desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
@@ -287,7 +287,7 @@ def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:
         Daemon(door(tmp_path, MqttConfig(url="mqtt://127.0.0.1:1")))
 
 
-def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
+def test_check_shows_the_release(tmp_path: Path, vision: VisionStages) -> None:
     """From no root, to no release; the release itself is shown by its number."""
     state = tmp_path / "state"
     state.mkdir()
@@ -306,30 +306,30 @@ def test_check_shows_the_release(tmp_path: Path, vision: Vision) -> None:
     desk = Desk(tmp_path / "desk")
     (tmp_path / "root.json").write_bytes(desk.root)
     config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
-    trust(config, tmp_path / "root.json")
+    install_root(config, tmp_path / "root.json")
     assert "no release has arrived yet" in shown()[1]
 
 
-def test_demands_of_a_release_hold_from_the_next_frame_on(vision: Vision) -> None:
+def test_demands_of_a_release_hold_from_the_next_frame_on(vision: VisionStages) -> None:
     """Rules that ask for more samples are obeyed by a door that is already running."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     pipeline = Pipeline(quick(), vision, gallery)
-    rules = Rules(doors=(("front", DoorRules("doors.front", (Rule("all", ("*",)),), min_samples=9)),))
-    pipeline.adopt(vision, gallery, rules)
+    rules = AccessRules(doors=(("front", DoorRules("doors.front", (AllowRule("all", ("*",)),), min_samples=9)),))
+    pipeline.swap_models(vision, gallery, rules)
     (opening, *_) = [decision for frame in frames(90) for decision in pipeline.step(frame)]
-    assert (opening.kind, opening.verdict.samples) == (Kind.DOOR_OPEN, 9)
+    assert (opening.kind, opening.verdict.samples) == (AccessOutcome.DOOR_OPEN, 9)
 
 
-def test_models_of_a_release_look_from_the_next_frame_on(vision: Vision) -> None:
+def test_models_of_a_release_look_from_the_next_frame_on(vision: VisionStages) -> None:
     """The reader of the new release looks at the faces, and its detector finds them."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     pipeline = Pipeline(quick(), vision, gallery)
     choosy = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig(min_size_px=400))
-    pipeline.adopt(choosy, gallery, allow_list(["*"]))
+    pipeline.swap_models(choosy, gallery, allow_list(["*"]))
     assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
     assert set(pipeline.judge.refusals) == {"too-small"}
     blind = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0, min_score=1.0), QualityConfig())
-    pipeline.adopt(blind, gallery, allow_list(["*"]))
+    pipeline.swap_models(blind, gallery, allow_list(["*"]))
     for frame in frames(90)[60:]:
         pipeline.step(frame)
     assert not [track for track in pipeline.tracks if not track.lost]

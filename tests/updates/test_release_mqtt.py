@@ -22,7 +22,7 @@ from edge.core.errors import BrokerError
 from edge.events.topics import repo_topic
 from edge.mqtt.connect import connect
 from edge.mqtt.embedded_broker import EmbeddedBroker
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.runtime.host import memory_mb
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP
 from edge.updates.sources import MqttSource
@@ -67,7 +67,7 @@ def door_at(setting: Setting, state: Path, name: str = "front", mqtt: MqttConfig
 
 def settle(door: Door, release: int, deadline_s: float = 10.0) -> None:
     """Wait for a release."""
-    wait_until(lambda: door.release == release, f"release {release}: {door.keeper.standing}", deadline_s)
+    wait_until(lambda: door.release == release, f"release {release}: {door.keeper.status}", deadline_s)
 
 
 def test_a_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None:
@@ -170,13 +170,13 @@ def flood(mqtt: MqttConfig, messages: list[tuple[str, bytes]]) -> None:
     connection, _ = connect(mqtt, client_id="hostile")
     flying: set[int] = set()
     for topic, payload in messages:
-        flying.add(connection.publish(Outgoing(topic, payload, qos=1, retain=True)))
+        flying.add(connection.publish(OutgoingMessage(topic, payload, qos=1, retain=True)))
         while len(flying) > 10:
-            connection.spin(10.0)
-            flying -= {receipt.number for receipt in connection.receipts()}
+            connection.poll(10.0)
+            flying -= {receipt.packet_id for receipt in connection.take_acks()}
     while flying:
-        connection.spin(10.0)
-        flying -= {receipt.number for receipt in connection.receipts()}
+        connection.poll(10.0)
+        flying -= {receipt.packet_id for receipt in connection.take_acks()}
     connection.close()
 
 
@@ -258,7 +258,7 @@ def test_a_connection_with_a_limit_ends_before_it_reads_more(mosquitto: Setting)
     with pytest.raises(BrokerError):  # noqa: PT012
         connection.subscribe(["big"], qos=1)
         while True:
-            connection.spin(1.0)
+            connection.poll(1.0)
     connection.abort()
 
 

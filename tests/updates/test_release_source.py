@@ -132,7 +132,7 @@ def test_expiry_without_a_reachable_source(
         source_of(kind, tmp_path / "source") as source,
         Door(state, desk.root, source, now=lambda: later(365)) as door,
     ):
-        wait_until(lambda: "expired" in door.keeper.standing.reason, "expiry is reported")
+        wait_until(lambda: "expired" in door.keeper.status.reason, "expiry is reported")
     told = [news.standing for news in door.news if "expired" in news.standing.reason]
     assert [(each.release, each.ok, each.reason) for each in told] == [(1, False, EXPIRED)]
     assert "stopping without" not in caplog.text
@@ -142,16 +142,16 @@ def test_expiry_by_a_wrong_clock(tmp_path: Path, desk: Desk, state: Path) -> Non
     """Once the clock is right, the door no longer reports expiry, although its source is still absent."""
     clock = {"now": later(365)}
     with Door(state, desk.root, FolderSource(tmp_path / "absent"), now=lambda: clock["now"]) as door:
-        wait_until(lambda: door.keeper.standing.reason == EXPIRED, "expired")
+        wait_until(lambda: door.keeper.status.reason == EXPIRED, "expired")
         clock["now"] = NOW
-        wait_until(lambda: door.keeper.standing.ok, "not expired")
-    assert door.keeper.standing.reason == "release 1 runs"
+        wait_until(lambda: door.keeper.status.ok, "not expired")
+    assert door.keeper.status.reason == "release 1 runs"
 
 
 def test_expiry_reported_once(tmp_path: Path, desk: Desk, state: Path) -> None:
     """The clock and a look at the repository find the same, which is one event."""
     with Door(state, desk.root, FolderSource(desk.folder), now=lambda: later(31)) as door:
-        wait_until(lambda: door.keeper.standing.reason == EXPIRED, "expired")
+        wait_until(lambda: door.keeper.status.reason == EXPIRED, "expired")
         desk.release(range(7), now=later(31))
         wait_until(lambda: door.release == 2, "release 2")
     assert [news.standing.reason for news in door.news if news.refused] == [EXPIRED]
@@ -160,7 +160,7 @@ def test_expiry_reported_once(tmp_path: Path, desk: Desk, state: Path) -> None:
 def test_expired_root(tmp_path: Path, desk: Desk) -> None:
     """Also before the first release: what `edge trust` was given expires, too."""
     with Door(tmp_path / "new", desk.root, FolderSource(tmp_path / "absent"), now=lambda: later(3650)) as door:
-        wait_until(lambda: door.keeper.standing.reason.startswith("trusted root: expired"), "expired")
+        wait_until(lambda: door.keeper.status.reason.startswith("trusted root: expired"), "expired")
 
 
 @pytest.mark.parametrize("kind", SLOW)
@@ -251,7 +251,7 @@ def test_look_without_end(desk: Desk, state: Path) -> None:
     door = Door(state, desk.root, FolderSource(desk.folder))
     updater = Updater(FolderSource(desk.folder), door.store, gallery_chunks, 1_000_000, look_s=-1.0)
     with pytest.raises(SourceError, match="too slow"):
-        updater.check(NOW)
+        updater.fetch_new_release(NOW)
 
 
 @pytest.mark.parametrize(

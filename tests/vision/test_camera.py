@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from support import picamera2_standin
 
 from edge.core.config import CameraConfig
-from edge.core.errors import CameraError, CameraLost, ImageError
-from edge.core.records import Frame, Pixels
+from edge.core.errors import CameraError, CameraLostError, ImageError
+from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import CLIP, FOLDER
 from edge.vision import camera_live
-from edge.vision.camera import Clip, LiveCamera, Stills, open_camera, read_image
-from edge.vision.camera_live import Mailbox, capture_time_ns
+from edge.vision.camera import ImageFolderCamera, LiveCamera, VideoFileCamera, open_camera, read_image
+from edge.vision.camera_live import LatestFrameSlot, capture_time_ns
 
 DEADLINE_S = 10.0
 SIZE = (64, 48)  # width, height
@@ -41,7 +41,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_live, "_LET_GO_S", 0.1)
 
 
-def plain(level: int, size: tuple[int, int] = SIZE) -> Pixels:
+def plain(level: int, size: tuple[int, int] = SIZE) -> BgrImage:
     """A grey picture with a bright top left corner."""
     pixels = np.full((size[1], size[0], 3), level, np.uint8)
     pixels[: size[1] // 4, : size[0] // 4] = 250
@@ -65,8 +65,8 @@ def config(source: object, **settings: object) -> CameraConfig:
 
 
 def test_a_clip_gives_every_frame_in_clip_time() -> None:
-    with Clip(CLIP) as clip:
-        seen = [(frame.seq, frame.t_ns, frame.pixels.shape) for frame in clip]
+    with VideoFileCamera(CLIP) as clip:
+        seen = [(frame.seq, frame.captured_ns, frame.pixels.shape) for frame in clip]
     assert [seq for seq, _, _ in seen] == list(range(135))
     assert [t_ns for _, t_ns, _ in seen] == pytest.approx([seq * 1e9 / 15 for seq, _, _ in seen], abs=1e6)
     assert {shape for _, _, shape in seen} == {(480, 640, 3)}
@@ -78,14 +78,14 @@ def test_time_rises_even_where_the_containers_time_stamps_start_again(tmp_path: 
     """Two recordings simply joined, as some recorders leave them."""
     path = write_clip(tmp_path / "joined.ts", codec="mp4v", fps=25.0)
     path.write_bytes(path.read_bytes() * 2)
-    with Clip(path) as clip:
-        times = [frame.t_ns for frame in clip]
+    with VideoFileCamera(path) as clip:
+        times = [frame.captured_ns for frame in clip]
     assert len(times) == 60
     assert all(before < after for before, after in itertools.pairwise(times))
 
 
 def test_a_clip_lends_one_buffer() -> None:
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         addresses = {frame.pixels.ctypes.data for frame in itertools.islice(clip, 10)}
     assert len(addresses) == 1
 
@@ -103,7 +103,7 @@ def test_a_realtime_clip_gives_every_frame_at_its_time_on_the_monotonic_clock(tm
     path = write_clip(tmp_path / "clip.avi", count=6, fps=50.0)
     with open_camera(config(path), realtime=True) as camera:
         began_ns = time.monotonic_ns()
-        arrivals = [(frame.t_ns, time.monotonic_ns()) for frame in camera]
+        arrivals = [(frame.captured_ns, time.monotonic_ns()) for frame in camera]
     assert camera.live
     assert len(arrivals) == 6
     assert all(t_ns <= now_ns for t_ns, now_ns in arrivals)
@@ -113,7 +113,7 @@ def test_a_realtime_clip_gives_every_frame_at_its_time_on_the_monotonic_clock(tm
 
 def test_closing_ends_the_wait_for_the_next_realtime_frame(tmp_path: Path) -> None:
     """Which is due after several minutes here."""
-    clip = Clip(write_clip(tmp_path / "clip.avi", count=3, fps=0.005), realtime=True)
+    clip = VideoFileCamera(write_clip(tmp_path / "clip.avi", count=3, fps=0.005), realtime=True)
     closing = threading.Timer(0.05, clip.close)
     closing.start()
     assert len(list(clip)) == 1
@@ -126,7 +126,7 @@ def test_a_truncated_clip_gives_its_frames_and_then_one_warning(
     whole = write_clip(tmp_path / "whole.avi").read_bytes()
     path = tmp_path / "half.avi"
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    with Clip(path) as clip:
+    with VideoFileCamera(path) as clip:
         count = sum(1 for _ in clip)
     assert 10 <= count <= 25
     (record,) = caplog.records
@@ -135,7 +135,7 @@ def test_a_truncated_clip_gives_its_frames_and_then_one_warning(
 
 
 def test_a_whole_clip_ends_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert sum(1 for _ in Clip(CLIP)) == 135
+    assert sum(1 for _ in VideoFileCamera(CLIP)) == 135
     assert not caplog.records
 
 
@@ -163,7 +163,7 @@ def test_stills_come_in_order_of_their_names_at_the_configured_rate(tmp_path: Pa
         cv2.imwrite(str(tmp_path / f"{number}.{'png' if number else 'jpg'}"), plain(number * 50))
     (tmp_path / "notes.txt").write_text("not a picture")
     with open_camera(config(tmp_path, fps=4.0)) as camera:
-        seen = [(frame.seq, frame.t_ns, round(int(frame.pixels[-1, -1, 0]), -1)) for frame in camera]
+        seen = [(frame.seq, frame.captured_ns, round(int(frame.pixels[-1, -1, 0]), -1)) for frame in camera]
     assert seen == [(0, 0, 0), (1, 250_000_000, 50), (2, 500_000_000, 100)]
 
 
@@ -171,7 +171,7 @@ def test_a_broken_still_is_skipped_with_a_warning(tmp_path: Path, caplog: pytest
     cv2.imwrite(str(tmp_path / "a.png"), plain(10))
     (tmp_path / "b.png").write_bytes(b"")
     cv2.imwrite(str(tmp_path / "c.png"), plain(20))
-    with Stills(tmp_path, fps=10.0) as camera:
+    with ImageFolderCamera(tmp_path, fps=10.0) as camera:
         assert [frame.seq for frame in camera] == [0, 2]
     assert camera.dropped == 1
     assert "b.png: an empty file" in caplog.text
@@ -185,7 +185,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_broken_pictures_is_an_error_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(CameraError, match="none of its 1 pictures"):
-        list(Stills(tmp_path, fps=10.0))
+        list(ImageFolderCamera(tmp_path, fps=10.0))
 
 
 # Photos
@@ -288,21 +288,21 @@ class Handmade:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.pending: list[Pixels | Exception] = []
+        self.pending: list[BgrImage | Exception] = []
         self.interrupted = False
         self.deaf = False  # stuck so that not even an interrupt helps
         self.closed = threading.Event()
 
-    def give(self, item: Pixels | Exception) -> None:
+    def give(self, item: BgrImage | Exception) -> None:
         with self.changed:
             self.pending.append(item)
             self.changed.notify_all()
 
-    def read(self, into: Pixels | None) -> tuple[Pixels, int]:
+    def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
         with self.changed:
             self.changed.wait_for(lambda: self.pending or (self.interrupted and not self.deaf))
             if not self.pending:
-                raise CameraLost("interrupted")
+                raise CameraLostError("interrupted")
             item = self.pending.pop(0)
         if isinstance(item, Exception):
             raise item
@@ -318,37 +318,37 @@ class Handmade:
 
 
 def test_the_newest_frame_wins_and_the_overtaken_ones_are_counted() -> None:
-    mailbox = Mailbox()
+    mailbox = LatestFrameSlot()
     for number in range(5):
-        mailbox.put(plain(number), number)
-    frame = mailbox.take(0)
+        mailbox.store(plain(number), number)
+    frame = mailbox.wait(0)
     assert frame is not None
-    assert (frame.seq, frame.t_ns, frame.pixels[-1, -1, 0]) == (4, 4, 4)
+    assert (frame.seq, frame.captured_ns, frame.pixels[-1, -1, 0]) == (4, 4, 4)
     assert mailbox.dropped == 4
     with pytest.raises(TimeoutError):
-        mailbox.take(0)
+        mailbox.wait(0)
 
 
 def test_lent_pixels_stay_untouched_while_newer_frames_arrive_and_three_buffers_suffice() -> None:
-    mailbox = Mailbox()
+    mailbox = LatestFrameSlot()
     addresses = set()
 
     def arrive(level: int) -> None:
-        buffer = mailbox.spare()
+        buffer = mailbox.borrow_buffer()
         buffer = np.empty((48, 64, 3), np.uint8) if buffer is None else buffer
         buffer[:] = level
         addresses.add(buffer.ctypes.data)
-        mailbox.put(buffer, level)
+        mailbox.store(buffer, level)
 
     for level in range(0, 200, 5):
         arrive(level)
-        frame = mailbox.take(0)
+        frame = mailbox.wait(0)
         assert frame is not None
         for newer in range(1, level % 4 + 1):
             arrive(level + newer)
             assert (frame.pixels == level).all()
         if level % 4:
-            mailbox.take(0)
+            mailbox.wait(0)
     assert len(addresses) <= 3
 
 
@@ -358,7 +358,7 @@ def test_a_camera_that_falls_silent_is_lost() -> None:
         device.give(plain(1))
         frames = iter(camera)
         assert next(frames).seq == 0
-        with pytest.raises(CameraLost, match=r"door cam: no frame for 0.05 s"):
+        with pytest.raises(CameraLostError, match=r"door cam: no frame for 0.05 s"):
             next(frames)
         device.interrupt()
 
@@ -366,8 +366,8 @@ def test_a_camera_that_falls_silent_is_lost() -> None:
 def test_a_device_error_reaches_whoever_waits_for_a_frame_and_the_device_is_let_go() -> None:
     device = Handmade()
     with LiveCamera("door cam", device, DEADLINE_S) as camera:
-        device.give(CameraLost("unplugged"))
-        with pytest.raises(CameraLost, match="unplugged"):
+        device.give(CameraLostError("unplugged"))
+        with pytest.raises(CameraLostError, match="unplugged"):
             next(iter(camera))
     assert device.closed.wait(DEADLINE_S)
 
@@ -439,8 +439,8 @@ class Webcam:
         self._server.server_close()
 
 
-def frames_until_lost(frames: Iterator[Frame]) -> CameraLost:
-    with pytest.raises(CameraLost) as caught:
+def frames_until_lost(frames: Iterator[Frame]) -> CameraLostError:
+    with pytest.raises(CameraLostError) as caught:
         for _ in frames:
             pass
     return caught.value
@@ -465,7 +465,7 @@ def test_the_frames_of_a_stream_are_stamped_when_they_arrive() -> None:
         before_ns = time.monotonic_ns()
         with open_camera(config(webcam.url, rotate_deg=90)) as camera:
             frame = next(iter(camera))
-            assert before_ns < frame.t_ns <= time.monotonic_ns()
+            assert before_ns < frame.captured_ns <= time.monotonic_ns()
             assert frame.pixels.shape == (64, 48, 3)
             assert camera.live
 
@@ -554,7 +554,7 @@ def test_a_pi_frame_carries_the_sensors_time_on_the_monotonic_clock(sensor: pica
     with open_camera(config("picamera2")) as camera:
         now_ns = time.monotonic_ns()
         sensor.show(plain(0), age_ns=300_000_000)
-        assert next(iter(camera)).t_ns == pytest.approx(now_ns - 300_000_000, abs=100_000_000)
+        assert next(iter(camera)).captured_ns == pytest.approx(now_ns - 300_000_000, abs=100_000_000)
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
@@ -571,7 +571,7 @@ def test_the_pi_camera_turns_half_a_turn_in_the_sensor_and_a_quarter_itself(
 def test_a_failing_pi_camera_is_lost_and_can_be_opened_again(sensor: picamera2_standin.Sensor) -> None:
     with open_camera(config("picamera2")) as camera:
         sensor.break_down()
-        with pytest.raises(CameraLost, match=r"picamera2: stopped giving frames .*timed out"):
+        with pytest.raises(CameraLostError, match=r"picamera2: stopped giving frames .*timed out"):
             next(iter(camera))
     sensor.failing = False
     sensor.show(plain(9))
@@ -580,7 +580,10 @@ def test_a_failing_pi_camera_is_lost_and_can_be_opened_again(sensor: picamera2_s
 
 
 def test_a_silent_pi_camera_is_let_go_so_that_it_can_be_opened_again(sensor: picamera2_standin.Sensor) -> None:
-    with open_camera(config("picamera2", lost_after_s=0.01)) as camera, pytest.raises(CameraLost, match="no frame for"):
+    with (
+        open_camera(config("picamera2", lost_after_s=0.01)) as camera,
+        pytest.raises(CameraLostError, match="no frame for"),
+    ):
         next(iter(camera))
     assert not sensor.busy
     open_camera(config("picamera2")).close()

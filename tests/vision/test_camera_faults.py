@@ -19,28 +19,28 @@ from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import Mosquitto, config_for, free_port, make_broker, wait_until
 
 from edge.core.config import CameraConfig, DoorConfig, MqttConfig, OutboxConfig, SightConfig
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.events.schema import Event, EventKind, Health
 from edge.events.topics import Topics
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 from edge.runtime.daemon import Daemon
-from edge.vision.camera import without_password
-from edge.vision.camera_file import Clip
+from edge.vision.camera import redact_url
+from edge.vision.camera_file import VideoFileCamera
 
 QUICK = SightConfig(blind_after_s=0.2, sees_after_s=0.2, frozen_after_s=0.4)
 
 
 @pytest.fixture(scope="module")
-def walk() -> list[Pixels]:
+def walk() -> list[BgrImage]:
     """The enrolled person of the bundled clip walks up."""
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         return [frame.pixels.copy() for frame in itertools.islice(clip, 60)]
 
 
 @pytest.fixture
-def webcam(walk: list[Pixels]) -> Iterator[Webcam]:
+def webcam(walk: list[BgrImage]) -> Iterator[Webcam]:
     """A camera before an empty scene, with noise."""
     grain = np.random.default_rng(6).integers(0, 9, (4, *walk[0].shape)).astype(np.uint8)
     made = Webcam([jpeg(np.asarray(cv2.add(walk[0], part), np.uint8)) for part in grain])
@@ -87,7 +87,7 @@ def in_state(daemon: Daemon, state: str) -> Callable[[], bool]:
 
 
 def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
-    tmp_path: Path, webcam: Webcam, walk: list[Pixels], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, webcam: Webcam, walk: list[BgrImage], caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = webcam.pictures
     webcam.plug()
@@ -104,7 +104,7 @@ def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
     assert sum("blind" in message for message in warnings) == 1
 
 
-def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Webcam, walk: list[Pixels]) -> None:
+def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Webcam, walk: list[BgrImage]) -> None:
     scene = webcam.pictures
     with make_broker("mosquitto", tmp_path) as broker:
         assert isinstance(broker, Mosquitto)
@@ -118,13 +118,13 @@ def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Web
             health = next(record for record in seen if isinstance(record, Health) and record.camera == "blind")
             webcam.show(*scene)
             wait_until(in_state(daemon, "working"), "it sees again")
-    assert any(f"camera {without_password(webcam.url)} is black" in problem for problem in health.problems)
+    assert any(f"camera {redact_url(webcam.url)} is black" in problem for problem in health.problems)
     kinds = [event.kind for event in told(tmp_path)]
     assert kinds == ["started", "camera-blind", "camera-sees", "stopped"]
 
 
 def test_a_camera_frozen_on_somebody_enrolled_never_opens(
-    tmp_path: Path, webcam: Webcam, walk: list[Pixels], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, webcam: Webcam, walk: list[BgrImage], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not at the start, as after a restart of the service, and not when it is opened anew; a moving one opens."""
     caplog.set_level(logging.INFO)
@@ -161,7 +161,7 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
 
 
 def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
-    tmp_path: Path, webcam: Webcam, walk: list[Pixels], photo: Callable[[str], Pixels]
+    tmp_path: Path, webcam: Webcam, walk: list[BgrImage], photo: Callable[[str], BgrImage]
 ) -> None:
     """A stranger was before the door when it stopped: nothing that follows from that counts as seen just now."""
     stranger = [walk[number].copy() for number in range(4)]
@@ -180,7 +180,7 @@ def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
     assert (by_kind[EventKind.CAMERA_LOST] - by_kind[EventKind.UNKNOWN]).total_seconds() > 0.9
 
 
-def test_a_recording_may_show_one_picture_for_ever(tmp_path: Path, walk: list[Pixels]) -> None:
+def test_a_recording_may_show_one_picture_for_ever(tmp_path: Path, walk: list[BgrImage]) -> None:
     """A folder of equal stills is no frozen camera: each of them is looked at."""
     folder = tmp_path / "stills"
     folder.mkdir()

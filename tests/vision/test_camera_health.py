@@ -15,13 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.core.config import DoorConfig, SightConfig
-from edge.core.records import Frame, Kind, Pixels
+from edge.core.records import AccessOutcome, BgrImage, Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
-from edge.vision.camera_file import Clip
-from edge.vision.camera_health import Blindness, Sight
-from edge.vision.face_sampler import Vision
+from edge.vision.camera_file import VideoFileCamera
+from edge.vision.camera_health import CameraHealth, ImageFault
+from edge.vision.face_sampler import VisionStages
 
 FPS = 15
 STRICT = SightConfig(blind_after_s=0.0, sees_after_s=0.0)
@@ -30,30 +30,30 @@ ROWS, COLUMNS = np.mgrid[-1 : 1 : SIZE[0] * 1j, -1 : 1 : SIZE[1] * 1j]
 
 
 @cache
-def scene() -> Pixels:
+def scene() -> BgrImage:
     """A frame of the bundled clip."""
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         return next(iter(clip)).pixels.copy()
 
 
 @cache
-def noise() -> tuple[Pixels, ...]:
+def noise() -> tuple[BgrImage, ...]:
     """Sensor noise of two grey levels either way, eight frames of it."""
     made = np.random.default_rng(6).integers(0, 5, (8, *SIZE, 3))
     return tuple(part.astype(np.uint8) for part in made)
 
 
-def sensed(picture: Pixels) -> Iterator[Pixels]:
+def sensed(picture: BgrImage) -> Iterator[BgrImage]:
     """The picture as a sensor sees it for ever: each time with other noise."""
     for grain in itertools.cycle(noise()):
         yield np.asarray(cv2.subtract(cv2.add(picture, grain), np.full_like(picture, 2)), np.uint8)
 
 
-def shaded(levels: NDArray[np.float64]) -> Pixels:
+def shaded(levels: NDArray[np.float64]) -> BgrImage:
     return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def dimmed(share: float) -> Pixels:
+def dimmed(share: float) -> BgrImage:
     return (scene() * share).astype(np.uint8)
 
 
@@ -61,36 +61,36 @@ class Watched:
     """A live camera of the test's making and the sight that watches it."""
 
     def __init__(self, config: SightConfig | None = None) -> None:
-        self.sight = Sight(config or SightConfig())
+        self.sight = CameraHealth(config or SightConfig())
         self.seq = 0
         self.t_ns = 10**12
 
     def reopen(self) -> None:
         self.seq = 0
 
-    def show(self, pictures: Iterator[Pixels], seconds: float) -> list[bool]:
+    def show(self, pictures: Iterator[BgrImage], seconds: float) -> list[bool]:
         """Look at so many seconds of these; returns which frames were new."""
         new = []
         for picture in itertools.islice(pictures, round(seconds * FPS)):
-            new.append(self.sight.look(Frame(picture, self.seq, self.t_ns)))
+            new.append(self.sight.update(Frame(picture, self.seq, self.t_ns)))
             self.seq += 1
             self.t_ns += 10**9 // FPS
         return new
 
 
-BLIND: dict[str, tuple[Blindness, Pixels]] = {
-    "black": (Blindness.BLACK, shaded(0 * ROWS + 4)),
-    "an unlit corridor": (Blindness.BLACK, dimmed(0.04)),
-    "a lamp": (Blindness.FLOODED, shaded(320 - 60 * (ROWS**2 + COLUMNS**2))),
-    "a hand": (Blindness.COVERED, shaded(60 + 40 * COLUMNS + 20 * ROWS)),
-    "a cloth": (Blindness.COVERED, shaded(80 + 50 * (ROWS**2 + COLUMNS**2))),
-    "paint": (Blindness.COVERED, shaded(0 * ROWS + 130)),
-    "fog": (Blindness.COVERED, np.asarray(cv2.GaussianBlur(scene(), (0, 0), 80), np.uint8)),
+BLIND: dict[str, tuple[ImageFault, BgrImage]] = {
+    "black": (ImageFault.BLACK, shaded(0 * ROWS + 4)),
+    "an unlit corridor": (ImageFault.BLACK, dimmed(0.04)),
+    "a lamp": (ImageFault.OVEREXPOSED, shaded(320 - 60 * (ROWS**2 + COLUMNS**2))),
+    "a hand": (ImageFault.COVERED, shaded(60 + 40 * COLUMNS + 20 * ROWS)),
+    "a cloth": (ImageFault.COVERED, shaded(80 + 50 * (ROWS**2 + COLUMNS**2))),
+    "paint": (ImageFault.COVERED, shaded(0 * ROWS + 130)),
+    "fog": (ImageFault.COVERED, np.asarray(cv2.GaussianBlur(scene(), (0, 0), 80), np.uint8)),
 }
 
 
 @pytest.mark.parametrize(("reason", "picture"), BLIND.values(), ids=BLIND)
-def test_a_camera_that_sees_nothing_is_blind_after_ten_seconds(reason: Blindness, picture: Pixels) -> None:
+def test_a_camera_that_sees_nothing_is_blind_after_ten_seconds(reason: ImageFault, picture: BgrImage) -> None:
     camera = Watched()
     camera.show(sensed(scene()), 5)
     camera.show(sensed(picture), 9.5)
@@ -106,7 +106,7 @@ def test_it_sees_again_when_it_has_seen_for_three_seconds() -> None:
     camera.show(sensed(scene()), 2)
     camera.show(sensed(BLIND["a hand"][1]), 1)
     camera.show(sensed(scene()), 2)
-    assert camera.sight.blind is Blindness.COVERED
+    assert camera.sight.blind is ImageFault.COVERED
     camera.show(sensed(scene()), 2)
     assert camera.sight.blind is None
 
@@ -127,15 +127,15 @@ def test_at_the_limit_it_does_not_flutter() -> None:
         dusk = (scene().astype(np.float32) * level / 185).astype(np.uint8)
         camera.show(itertools.repeat(dusk), 1)
         seen.append(camera.sight.blind)
-    assert [reason is Blindness.BLACK for reason in seen] == [False, True, True, True, True, False, False]
+    assert [reason is ImageFault.BLACK for reason in seen] == [False, True, True, True, True, False, False]
 
 
 def test_the_bundled_clip_raises_no_alarm() -> None:
     """Not for one frame, even if nothing had to last."""
-    sight = Sight(STRICT)
-    with Clip(CLIP) as clip:
+    sight = CameraHealth(STRICT)
+    with VideoFileCamera(CLIP) as clip:
         for frame in clip:
-            sight.look(frame)
+            sight.update(frame)
             assert sight.blind is None
 
 
@@ -167,7 +167,7 @@ def test_the_same_picture_for_ever_is_a_frozen_camera() -> None:
     camera.show(itertools.repeat(scene()), 29.9)
     assert camera.sight.blind is None
     camera.show(itertools.repeat(scene()), 0.5)
-    assert camera.sight.blind is Blindness.FROZEN
+    assert camera.sight.blind is ImageFault.FROZEN
     assert camera.sight.stuck
 
 
@@ -203,7 +203,7 @@ def test_a_clipped_picture_without_noise_is_not_called_frozen(name: str) -> None
     camera = Watched()
     camera.show(itertools.repeat(picture), 100)
     assert camera.sight.blind is reason
-    assert not camera.sight.stuck
+    assert not camera.sight.is_frozen
 
 
 def test_a_frozen_camera_opened_anew_is_stuck_again_only_after_as_long() -> None:
@@ -211,10 +211,10 @@ def test_a_frozen_camera_opened_anew_is_stuck_again_only_after_as_long() -> None
     camera.show(itertools.repeat(scene()), 31)
     camera.reopen()
     assert not any(camera.show(itertools.repeat(scene()), 29))
-    assert camera.sight.blind is Blindness.FROZEN
-    assert not camera.sight.stuck
+    assert camera.sight.blind is ImageFault.FROZEN
+    assert not camera.sight.is_frozen
     camera.show(itertools.repeat(scene()), 2)
-    assert camera.sight.stuck
+    assert camera.sight.is_frozen
 
 
 def test_a_camera_that_moves_on_after_being_opened_anew_sees() -> None:
@@ -223,7 +223,7 @@ def test_a_camera_that_moves_on_after_being_opened_anew_sees() -> None:
     camera.reopen()
     assert all(camera.show(sensed(dimmed(0.9)), 4))
     assert camera.sight.blind is None
-    assert not camera.sight.stuck
+    assert not camera.sight.is_frozen
 
 
 def test_a_picture_of_another_size_is_a_new_one() -> None:
@@ -233,26 +233,26 @@ def test_a_picture_of_another_size_is_a_new_one() -> None:
     assert camera.show(iter([small, small, small]), 1) == [True, False, False]
 
 
-def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: Vision) -> None:
+def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: VisionStages) -> None:
     """Copies count as no further looks: frozen from the start or in the midst of a visit, the door stays shut."""
     config = DoorConfig(site="test", door="front")
     config = msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    with Clip(CLIP) as clip:
+    with VideoFileCamera(CLIP) as clip:
         walk = [frame.pixels.copy() for frame in itertools.islice(clip, 60)]
 
-    def answers(pictures: list[Pixels], watched: Callable[[Frame], bool]) -> list[Kind]:
+    def answers(pictures: list[BgrImage], watched: Callable[[Frame], bool]) -> list[AccessOutcome]:
         pipeline = Pipeline(config, vision, gallery)
         frames = [Frame(picture, seq, seq * 10**9 // FPS) for seq, picture in enumerate(pictures)]
         decided = [pipeline.step(frame) for frame in frames if watched(frame)]
-        decided.append(pipeline.finish(frames[-1].t_ns))
+        decided.append(pipeline.flush(frames[-1].captured_ns))
         return [decision.kind for decisions in decided for decision in decisions]
 
-    opened = next(end for end in range(20, 61) if answers(walk[:end], lambda _: True)[:1] == [Kind.DOOR_OPEN])
+    opened = next(end for end in range(20, 61) if answers(walk[:end], lambda _: True)[:1] == [AccessOutcome.DOOR_OPEN])
     frozen = [walk[opened - 3]] * 30
     for pictures in (frozen, walk[: opened - 2] + frozen):
-        assert Kind.DOOR_OPEN in answers(pictures, lambda _: True)  # what the copies would have done
-        assert Kind.DOOR_OPEN not in answers(pictures, Sight(SightConfig()).look)
+        assert AccessOutcome.DOOR_OPEN in answers(pictures, lambda _: True)  # what the copies would have done
+        assert AccessOutcome.DOOR_OPEN not in answers(pictures, CameraHealth(SightConfig()).update)
 
 
 def test_random_faults_never_leave_it_blind_before_a_scene() -> None:
@@ -276,4 +276,4 @@ def test_small_and_turned_pictures_are_judged_too() -> None:
         camera.show(iter([picture, np.asarray(picture | 1, np.uint8)] * 8), 1)
         assert camera.sight.blind is None
         camera.show(iter([np.zeros_like(picture)] * 15), 1)
-        assert camera.sight.blind is Blindness.BLACK
+        assert camera.sight.blind is ImageFault.BLACK

@@ -18,10 +18,10 @@ from edge.core.errors import CameraError, ConfigError
 from edge.demo.run_demo import CLIP
 from edge.diagnostics.host_checks import privacy_finding
 from edge.diagnostics.result import State
-from edge.mqtt.broker_endpoint import read_endpoint
-from edge.runtime.camera_supervisor import Eye
+from edge.mqtt.broker_endpoint import resolve_endpoint
+from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.daemon import Daemon
-from edge.vision.camera import is_recorded, open_camera, without_password
+from edge.vision.camera import is_recorded, open_camera, redact_url
 
 DEAD = "127.0.0.1:9"
 BROKER_DOWN = MqttConfig(url="mqtt://127.0.0.1:1")
@@ -59,8 +59,8 @@ SECRET_FORMS = [
 @pytest.mark.parametrize("source", SECRET_FORMS)
 def test_labels_without_any_password(source: str) -> None:
     """Whatever form the password has, the label is scheme, host and port, or less."""
-    assert "S3cr3t" not in without_password(source)
-    assert "12345" not in without_password(source)
+    assert "S3cr3t" not in redact_url(source)
+    assert "12345" not in redact_url(source)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_labels_without_any_password(source: str) -> None:
 )
 def test_labels_that_still_say_which_camera(source: str, label: str) -> None:
     """Host and port are shown wherever no part of a login can be taken for them."""
-    assert without_password(source) == label
+    assert redact_url(source) == label
 
 
 def test_clip_with_an_address_sign_in_its_name(tmp_path: Path) -> None:
     """A file that exists is shown by its name, and is a recording."""
     clip = tmp_path / "front@12:30.mp4"
     clip.write_bytes(CLIP.read_bytes())
-    assert without_password(str(clip)) == str(clip)
+    assert redact_url(str(clip)) == str(clip)
     assert is_recorded(str(clip))
 
 
@@ -124,7 +124,7 @@ def test_camera_password_absent_from_health_problems(tmp_path: Path) -> None:
     """What a door reports about a lost camera names scheme, host and port."""
     told: list[str] = []
     config = door(tmp_path, f"http://{DEAD}/x?password=S3cr3t", BROKER_DOWN)
-    eye = Eye(config, lambda kind, reason: told.append(f"{kind} {reason}"))
+    eye = CameraSupervisor(config, lambda kind, reason: told.append(f"{kind} {reason}"))
     assert eye.open() is None
     assert eye.problem() == f"camera http://{DEAD} is lost"
     assert len(told) == 1
@@ -161,7 +161,7 @@ def run_check(path: Path, *options: str) -> str:
 def test_broker_password_absent_from_errors(url: str) -> None:
     """A login within `[mqtt] url` is refused, in whatever form, without being repeated."""
     with pytest.raises(ConfigError) as caught:
-        read_endpoint(MqttConfig(url=url))
+        resolve_endpoint(MqttConfig(url=url))
     assert "S3cr3t" not in repr(caught.value)
 
 

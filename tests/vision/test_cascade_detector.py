@@ -11,37 +11,37 @@ import pytest
 from support.face_images import face as made_up
 
 from edge.core.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, VerdictConfig
-from edge.core.records import Face, Floats, Frame, Pixels
+from edge.core.records import BgrImage, Face, FloatArray, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery import load_gallery
-from edge.vision.cascade_detector import Lookout
+from edge.vision.cascade_detector import CascadeDetector
 from edge.vision.detector import Detector
-from edge.vision.face_sampler import Vision
+from edge.vision.face_sampler import VisionStages
 from edge.vision.stage_timing import P, R
-from edge.vision.tflite import Model
+from edge.vision.tflite import TfliteModel
 
-Photo = Callable[[str], Pixels]
+Photo = Callable[[str], BgrImage]
 CONFIG = DetectorConfig()
 SECOND = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
 def far() -> Detector:
-    return Detector(Model("detector-far", ModelsConfig()), CONFIG)
+    return Detector(TfliteModel("detector-far", ModelsConfig()), CONFIG)
 
 
 @pytest.fixture(scope="module")
 def near() -> Detector:
-    return Detector(Model("detector-near", ModelsConfig()), CONFIG)
+    return Detector(TfliteModel("detector-near", ModelsConfig()), CONFIG)
 
 
 @pytest.fixture
-def lookout(far: Detector, near: Detector) -> Lookout:
-    return Lookout(far, near, CONFIG)
+def lookout(far: Detector, near: Detector) -> CascadeDetector:
+    return CascadeDetector(far, near, CONFIG)
 
 
-def scene(portrait: Pixels, *lefts: int, width: int = 200, top: int = 120) -> Pixels:
+def scene(portrait: BgrImage, *lefts: int, width: int = 200, top: int = 120) -> BgrImage:
     """A grey 640x480 room with a portrait, `width` px wide, at each of the places."""
     small = cv2.resize(portrait, (width, width * portrait.shape[0] // portrait.shape[1]), interpolation=cv2.INTER_AREA)
     room = np.full((480, 640, 3), 128, np.uint8)
@@ -50,11 +50,11 @@ def scene(portrait: Pixels, *lefts: int, width: int = 200, top: int = 120) -> Pi
     return room
 
 
-def at(pixels: Pixels, seconds: float) -> Frame:
+def at(pixels: BgrImage, seconds: float) -> Frame:
     return Frame(pixels, 0, round(seconds * SECOND))
 
 
-def searched(lookout: Lookout, room: Pixels) -> list[Face]:
+def searched(lookout: CascadeDetector, room: BgrImage) -> list[Face]:
     """The faces in a room after a search at 0 s, which what was seen an instant before brings about."""
     seen = lookout.detect(at(room, -0.01))
     return lookout.detect(at(room, 0), [*seen, *seen, *seen])
@@ -83,7 +83,7 @@ def test_a_close_look_at_a_face_larger_than_the_frame_sees_the_frame(near: Detec
     near.detect_around(at(np.full((480, 640, 3), 128, np.uint8), 0), made_up(320, 240, side=2000))
 
 
-def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, lookout: Lookout) -> None:
+def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 40))
     both = scene(photo("biden"), 40, 380)
     assert len(lookout.detect(at(both, 0.1), [known])) == 1
@@ -91,7 +91,7 @@ def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, looko
 
 
 def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_next_frame(
-    photo: Photo, far: Detector, near: Detector, lookout: Lookout
+    photo: Photo, far: Detector, near: Detector, lookout: CascadeDetector
 ) -> None:
     room = scene(photo("biden"), 150, width=300, top=20)
     assert lookout.detect(at(scene(photo("biden")), 0)) == []
@@ -101,12 +101,14 @@ def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_
     assert searched_for.box == far.detect(at(room, 60))[0].box
 
 
-def test_who_is_far_after_a_rest_is_found_in_the_first_frame(photo: Photo, lookout: Lookout) -> None:
+def test_who_is_far_after_a_rest_is_found_in_the_first_frame(photo: Photo, lookout: CascadeDetector) -> None:
     assert lookout.detect(at(scene(photo("biden")), 0)) == []
     assert len(lookout.detect(at(scene(photo("biden"), 300, width=90), 60))) == 1
 
 
-def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(photo: Photo, lookout: Lookout) -> None:
+def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(
+    photo: Photo, lookout: CascadeDetector
+) -> None:
     """A portrait 90 px wide is beyond the near model."""
     empty, close, distant = (
         scene(photo("biden")),
@@ -123,7 +125,7 @@ def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is
     photo: Photo, near: Detector
 ) -> None:
     """A look between two searches would cost as much as another search, and leave small faces out."""
-    alone = Lookout(near, near, CONFIG)
+    alone = CascadeDetector(near, near, CONFIG)
     room = scene(photo("biden"), 220, width=160)
     (searched,) = alone.detect(at(room, 0))
     assert max(searched.box.width, searched.box.height) < 0.15 * 640
@@ -131,13 +133,13 @@ def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is
     assert again.box == searched.box
 
 
-def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: Lookout) -> None:
+def test_who_is_not_found_again_is_searched_for_in_the_same_frame(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 0))
     (found,) = lookout.detect(at(scene(photo("biden"), 420), 0.1), [known])
     assert found.box.left > 400
 
 
-def test_two_known_faces_that_have_become_one_bring_a_search(photo: Photo, lookout: Lookout) -> None:
+def test_two_known_faces_that_have_become_one_bring_a_search(photo: Photo, lookout: CascadeDetector) -> None:
     (known,) = searched(lookout, scene(photo("biden"), 220))
     (found,) = lookout.detect(at(scene(photo("biden"), 220), 0.1), [known, known])
     assert found.box.iou(known.box) > 0.9
@@ -152,7 +154,7 @@ def test_a_search_follows_a_close_look_with_the_same_model(photo: Photo, near: D
     assert after.box == before.box
 
 
-def pipeline(vision: Vision, config: DoorConfig, count: Counter[str]) -> Pipeline:
+def pipeline(vision: VisionStages, config: DoorConfig, count: Counter[str]) -> Pipeline:
     """A door that counts how often each stage runs."""
 
     def counting(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
@@ -165,7 +167,7 @@ def pipeline(vision: Vision, config: DoorConfig, count: Counter[str]) -> Pipelin
     return Pipeline(config, vision, load_gallery(GALLERY, vision.reader.embedder.sha256), counting)
 
 
-def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vision: Vision) -> None:
+def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vision: VisionStages) -> None:
     config = DoorConfig(
         site="s", door="d", motion=MotionConfig(enabled=False), verdict=VerdictConfig(sample_every_s=0, min_samples=9)
     )
@@ -173,14 +175,14 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
     room = scene(photo("biden"), 150, width=300, top=20)
     (face,) = vision.detector.detect(at(room, 0))
 
-    def seen(number: int) -> Floats:
+    def seen(number: int) -> FloatArray:
         door.step(at(room, number))
         (sample,) = door.samples.values()
         assert sample.embedding is not None
         return sample.embedding
 
     plain, mirrored, again, mirrored_again = (seen(number) for number in range(4))
-    wanted = vision.reader.read(at(room, 0), face, mirrored=True).embedding
+    wanted = vision.reader.sample(at(room, 0), face, mirrored=True).embedding
     assert wanted is not None
     assert np.array_equal(plain, again)
     assert np.array_equal(mirrored, wanted)
@@ -188,7 +190,7 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
     assert not np.array_equal(plain, mirrored)
 
 
-def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, watching: Vision) -> None:
+def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, watching: VisionStages) -> None:
     """Ten seconds at 20 frames a second: looks only as often as `still_s` asks, and the visitor is not lost."""
     config = DoorConfig(site="s", door="d", motion=MotionConfig(linger_s=0.0))
     count: Counter[str] = Counter()
@@ -207,7 +209,7 @@ def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, w
     )
 
 
-def test_an_empty_room_is_looked_at_on_patrol_only(watching: Vision) -> None:
+def test_an_empty_room_is_looked_at_on_patrol_only(watching: VisionStages) -> None:
     count: Counter[str] = Counter()
     door = pipeline(watching, DoorConfig(site="s", door="d"), count)
     room = np.full((480, 640, 3), 128, np.uint8)

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from edge.core.errors import ImageError
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.vision.images import MAX_PIXELS, MOST_SCANS, MOST_SNAPSHOT_SCANS, decode_image, decode_snapshot
 
 NAME = Path("face")
 
 
-def encoded(pixels: Pixels, suffix: str = ".jpg", *flags: int) -> bytes:
+def encoded(pixels: BgrImage, suffix: str = ".jpg", *flags: int) -> bytes:
     return cv2.imencode(suffix, pixels, flags)[1].tobytes()
 
 
-def noise(height: int = 40, width: int = 60, channels: int = 3) -> Pixels:
+def noise(height: int = 40, width: int = 60, channels: int = 3) -> BgrImage:
     return np.random.default_rng(1).integers(0, 255, (height, width, channels), np.uint8)
 
 

@@ -14,42 +14,42 @@ import pytest
 
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.core.errors import ModelError
-from edge.core.records import Box, Face, Floats, Frame, Landmarks, Pixels, Quality
+from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks, Quality
 from edge.vision import manifest
 from edge.vision.aligner import Aligner, similarity
-from edge.vision.detector import Detector, main_face
+from edge.vision.detector import Detector, most_prominent_face
 from edge.vision.embedder import Embedder
 from edge.vision.face_mesh import pose_deg
-from edge.vision.face_sampler import Vision
-from edge.vision.quality import assess, too_small, weigh
-from edge.vision.tflite import Model
+from edge.vision.face_sampler import VisionStages
+from edge.vision.quality import measure_quality, too_small, with_embedding_norm
+from edge.vision.tflite import TfliteModel
 
-Photo = Callable[[str], Pixels]
-OnlyFace = Callable[[Pixels], Face]
+Photo = Callable[[str], BgrImage]
+OnlyFace = Callable[[BgrImage], Face]
 PORTRAITS = ("obama2", "obama3", "biden", "astronaut")
 
 
-def framed(pixels: Pixels) -> Frame:
+def framed(pixels: BgrImage) -> Frame:
     return Frame(pixels, 0, 0)
 
 
-def rotated(pixels: Pixels, degrees: float) -> Pixels:
+def rotated(pixels: BgrImage, degrees: float) -> BgrImage:
     height, width = pixels.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
     return np.asarray(cv2.warpAffine(pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def embedding(vision: Vision, pixels: Pixels) -> Floats:
-    face = main_face(vision.detector.detect(framed(pixels)), pixels.shape[1], pixels.shape[0])
+def embedding(vision: VisionStages, pixels: BgrImage) -> FloatArray:
+    face = most_prominent_face(vision.detector.detect(framed(pixels)), pixels.shape[1], pixels.shape[0])
     assert face is not None
-    vector = vision.reader.read(framed(pixels), face).embedding
+    vector = vision.reader.sample(framed(pixels), face).embedding
     assert vector is not None
     return vector
 
 
 @pytest.fixture(scope="module")
 def near() -> Detector:
-    return Detector(Model("detector-near", ModelsConfig()), DetectorConfig())
+    return Detector(TfliteModel("detector-near", ModelsConfig()), DetectorConfig())
 
 
 class TestDetector:
@@ -70,7 +70,7 @@ class TestDetector:
         near_faces = near.detect(framed(photo(stem)))
         assert max(face.box.iou(far_face.box) for face in near_faces) > 0.5
 
-    def test_sees_nobody_in_an_empty_room(self, vision: Vision, near: Detector) -> None:
+    def test_sees_nobody_in_an_empty_room(self, vision: VisionStages, near: Detector) -> None:
         rng = np.random.default_rng(0)
         wall = rng.normal(120, 10, (480, 640, 3)).clip(0, 255).astype(np.uint8)
         for picture in (wall, np.zeros_like(wall), np.full_like(wall, 255)):
@@ -79,7 +79,7 @@ class TestDetector:
 
     @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1280, 720), (641, 479)])
     def test_answers_in_the_pixels_of_a_frame_of_any_shape(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace, width: int, height: int
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, width: int, height: int
     ) -> None:
         """The same portrait pasted into frames of other shapes is found at the place where it was pasted."""
         portrait = np.asarray(
@@ -93,7 +93,7 @@ class TestDetector:
         moved = Box(alone.box.left + left, alone.box.top + top, alone.box.right + left, alone.box.bottom + top)
         assert face.box.iou(moved) > 0.7
 
-    def test_blends_answers_into_one_face_and_keeps_the_largest(self, photo: Photo, vision: Vision) -> None:
+    def test_blends_answers_into_one_face_and_keeps_the_largest(self, photo: Photo, vision: VisionStages) -> None:
         portrait = cv2.resize(photo("biden"), (240, 240 * photo("biden").shape[0] // photo("biden").shape[1]))
         half = cv2.resize(portrait, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
         frame = np.full((max(480, portrait.shape[0]), 640, 3), 128, np.uint8)
@@ -108,17 +108,17 @@ class TestDetector:
         keypoints = np.zeros((6, 2), np.float32)
         middle = Face(Box(100, 100, 160, 160), keypoints, 0.9)
         corner = Face(Box(0, 0, 70, 70), keypoints, 0.9)
-        assert main_face([corner, middle], 256, 256) is middle
-        assert main_face([], 256, 256) is None
+        assert most_prominent_face([corner, middle], 256, 256) is middle
+        assert most_prominent_face([], 256, 256) is None
 
 
 class TestLandmarks:
     @pytest.mark.parametrize("stem", PORTRAITS)
     def test_the_mesh_lies_on_the_face_that_was_detected(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace, stem: str
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str
     ) -> None:
         face = only_face(photo(stem))
-        sample = vision.reader.read(framed(photo(stem)), face)
+        sample = vision.reader.sample(framed(photo(stem)), face)
         assert sample.landmarks is not None
         points = sample.landmarks.five_px
         eyes = math.dist(points[0], points[1])
@@ -127,13 +127,13 @@ class TestLandmarks:
 
     @pytest.mark.parametrize("degrees", [-20, 20])
     def test_the_mesh_turns_with_the_picture(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace, degrees: float
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, degrees: float
     ) -> None:
         """Turning the picture back brings every point home, within a small part of the eye distance."""
         upright = photo("biden")
         turned = rotated(upright, degrees)
-        one = vision.reader.read(framed(upright), only_face(upright)).landmarks
-        other = vision.reader.read(framed(turned), only_face(turned)).landmarks
+        one = vision.reader.sample(framed(upright), only_face(upright)).landmarks
+        other = vision.reader.sample(framed(turned), only_face(turned)).landmarks
         assert one is not None
         assert other is not None
         matrix = cv2.getRotationMatrix2D((upright.shape[1] / 2, upright.shape[0] / 2), degrees, 1.0)
@@ -142,12 +142,14 @@ class TestLandmarks:
         eyes = math.dist(*one.five_px[:2])
         assert np.linalg.norm(other.five_px - expected, axis=1).max() < 0.12 * eyes
 
-    def test_mirroring_the_picture_mirrors_the_pose(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+    def test_mirroring_the_picture_mirrors_the_pose(
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
+    ) -> None:
         straight = photo("obama3")
         mirrored = np.ascontiguousarray(straight[:, ::-1])
         poses = []
         for picture in (straight, mirrored):
-            landmarks = vision.reader.read(framed(picture), only_face(picture)).landmarks
+            landmarks = vision.reader.sample(framed(picture), only_face(picture)).landmarks
             assert landmarks is not None
             poses.append(pose_deg(landmarks))
         (yaw, pitch, roll), (other_yaw, other_pitch, other_roll) = poses
@@ -181,11 +183,11 @@ class TestAligner:
 
     @pytest.mark.parametrize("stem", PORTRAITS)
     def test_brings_the_eyes_to_the_template(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace, stem: str
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, stem: str
     ) -> None:
         """The aligned crop, looked at by the mesh again, has its eyes where the template wants them."""
         template = manifest.read_manifest(manifest.default_folder()).models["embedder"].template_px
-        landmarks = vision.reader.read(framed(photo(stem)), only_face(photo(stem))).landmarks
+        landmarks = vision.reader.sample(framed(photo(stem)), only_face(photo(stem))).landmarks
         assert landmarks is not None
         into = np.zeros((112, 112, 3), np.uint8)
         crop = Aligner(template, into).align(framed(photo(stem)), landmarks)
@@ -196,7 +198,7 @@ class TestAligner:
 
 
 class TestEmbedder:
-    def test_one_person_is_near_and_others_are_far(self, photo: Photo, vision: Vision) -> None:
+    def test_one_person_is_near_and_others_are_far(self, photo: Photo, vision: VisionStages) -> None:
         vectors = {stem: embedding(vision, photo(stem)) for stem in PORTRAITS}
         for vector in vectors.values():
             assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
@@ -205,26 +207,26 @@ class TestEmbedder:
         for other in ("biden", "astronaut"):
             assert min(distance["obama2", other], distance["obama3", other]) > 1.4
 
-    def test_the_same_picture_gives_the_same_bytes(self, photo: Photo, vision: Vision) -> None:
+    def test_the_same_picture_gives_the_same_bytes(self, photo: Photo, vision: VisionStages) -> None:
         assert embedding(vision, photo("biden")).tobytes() == embedding(vision, photo("biden")).tobytes()
 
     def test_a_person_in_the_mirror_stays_the_same_person(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
         face = only_face(photo("obama2"))
-        sample = vision.reader.read(framed(photo("obama2")), face)
+        sample = vision.reader.sample(framed(photo("obama2")), face)
         assert sample.embedding is not None
         assert sample.landmarks is not None
         mirrored = vision.reader.embed_mirrored(framed(photo("obama2")), sample.landmarks)
         assert 0 < float(np.sum((sample.embedding - mirrored) ** 2)) < 0.5
-        again = vision.reader.read(framed(photo("obama2")), face, mirrored=True).embedding
+        again = vision.reader.sample(framed(photo("obama2")), face, mirrored=True).embedding
         assert again is not None
         assert np.array_equal(mirrored, again)
 
     def test_the_mirror_image_is_the_aligned_picture_turned_over(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
-        sample = vision.reader.read(framed(photo("biden")), only_face(photo("biden")))
+        sample = vision.reader.sample(framed(photo("biden")), only_face(photo("biden")))
         straight = vision.reader.embedder.pixels.copy()
         assert sample.landmarks is not None
         vision.reader.embed_mirrored(framed(photo("biden")), sample.landmarks)
@@ -233,19 +235,21 @@ class TestEmbedder:
 
 
 class TestQuality:
-    def test_a_good_portrait_is_accepted(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
-        quality = vision.reader.read(framed(photo("obama2")), only_face(photo("obama2"))).quality
+    def test_a_good_portrait_is_accepted(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
+        quality = vision.reader.sample(framed(photo("obama2")), only_face(photo("obama2"))).quality
         assert quality.refusal == ""
-        assert 0.5 < quality.value <= 1
+        assert 0.5 < quality.weight <= 1
 
-    def test_a_blurred_face_is_refused(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+    def test_a_blurred_face_is_refused(self, photo: Photo, vision: VisionStages, only_face: OnlyFace) -> None:
         soft = np.asarray(cv2.GaussianBlur(photo("obama2"), (0, 0), 9), np.uint8)
-        assert vision.reader.read(framed(soft), only_face(soft)).quality.refusal == "blurred"
+        assert vision.reader.sample(framed(soft), only_face(soft)).quality.refusal == "blurred"
 
-    def test_a_tiny_face_is_refused_before_the_mesh(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+    def test_a_tiny_face_is_refused_before_the_mesh(
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
+    ) -> None:
         face = only_face(photo("biden"))
         tiny = Face(face.box, face.keypoints_px / np.float32(20), face.score)
-        sample = vision.reader.read(framed(photo("biden")), tiny)
+        sample = vision.reader.sample(framed(photo("biden")), tiny)
         assert (sample.quality.refusal, sample.landmarks, sample.embedding) == ("too-small", None, None)
 
     def test_the_early_look_at_the_size_is_lenient(self) -> None:
@@ -254,9 +258,9 @@ class TestQuality:
         assert too_small(eyes, QualityConfig(min_size_px=18)) is None
         assert too_small(eyes, QualityConfig(min_size_px=30)) is not None
 
-    def test_a_mesh_that_sees_no_face_is_refused(self, vision: Vision) -> None:
+    def test_a_mesh_that_sees_no_face_is_refused(self, vision: VisionStages) -> None:
         nobody = Landmarks(np.zeros((468, 3), np.float32), np.zeros((5, 2), np.float32), presence=0.49)
-        assert assess(nobody, np.full((112, 112, 3), 90, np.uint8), QualityConfig()).refusal == "no-face"
+        assert measure_quality(nobody, np.full((112, 112, 3), 90, np.uint8), QualityConfig()).refusal == "no-face"
 
     @pytest.mark.parametrize(
         ("config", "refusal"),
@@ -270,62 +274,66 @@ class TestQuality:
         ],
     )
     def test_every_condition_has_its_own_reason(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace, config: QualityConfig, refusal: str
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace, config: QualityConfig, refusal: str
     ) -> None:
-        landmarks = vision.reader.read(framed(photo("obama3")), only_face(photo("obama3"))).landmarks
+        landmarks = vision.reader.sample(framed(photo("obama3")), only_face(photo("obama3"))).landmarks
         assert landmarks is not None
-        assert assess(landmarks, vision.reader.embedder.pixels, config).refusal == refusal
+        assert measure_quality(landmarks, vision.reader.embedder.pixels, config).refusal == refusal
 
-    def test_a_face_in_the_dark_or_in_glare_says_so(self, photo: Photo, vision: Vision, only_face: OnlyFace) -> None:
+    def test_a_face_in_the_dark_or_in_glare_says_so(
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
+    ) -> None:
         """Of the crop of a good portrait, its mesh as it was: only the light is different."""
-        landmarks = vision.reader.read(framed(photo("obama2")), only_face(photo("obama2"))).landmarks
+        landmarks = vision.reader.sample(framed(photo("obama2")), only_face(photo("obama2"))).landmarks
         assert landmarks is not None
         crop = vision.reader.embedder.pixels.astype(np.float32)
         for gain, refusal in ((0.05, "too-dark"), (0.5, ""), (1.0, ""), (8.0, "too-bright")):
             lit = np.clip(crop * gain, 0, 255).astype(np.uint8)
-            quality = assess(landmarks, lit, QualityConfig(min_sharpness=0))
+            quality = measure_quality(landmarks, lit, QualityConfig(min_sharpness=0))
             assert quality.refusal == refusal, gain
             face = cv2.cvtColor(lit, cv2.COLOR_BGR2GRAY)[28:104, 24:88]
             assert quality.brightness == pytest.approx(face.mean(), abs=0.01)
             assert quality.glare == pytest.approx((face > 244).mean(), abs=1e-6)
 
     def test_a_covered_face_is_weaker_evidence_and_at_last_none(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
         """A band over the eyes costs weight; a configuration that wants more refuses it as unclear."""
         pixels = photo("obama2")
-        whole = vision.reader.read(framed(pixels), only_face(pixels))
+        whole = vision.reader.sample(framed(pixels), only_face(pixels))
         assert whole.landmarks is not None
         (right, left) = whole.landmarks.five_px[:2].astype(int)
         reach = whole.quality.size_px / 2
         covered = pixels.copy()
         corners = (int(right[0] - reach), int(right[1] - reach)), (int(left[0] + reach), int(left[1] + reach))
         cv2.rectangle(covered, *corners, (20, 20, 20), -1)
-        sample = vision.reader.read(framed(covered), only_face(pixels))
-        assert 0 < sample.quality.strength < 0.85 * whole.quality.strength
-        gates = QualityConfig(min_strength=sample.quality.strength + 0.01)
-        assert weigh(whole.quality, whole.quality.strength, gates) == whole.quality
-        refused = weigh(assess(whole.landmarks, vision.reader.embedder.pixels, gates), sample.quality.strength, gates)
-        assert (refused.refusal, refused.value) == ("unclear", 0)
+        sample = vision.reader.sample(framed(covered), only_face(pixels))
+        assert 0 < sample.quality.embedding_norm < 0.85 * whole.quality.embedding_norm
+        gates = QualityConfig(min_strength=sample.quality.embedding_norm + 0.01)
+        assert with_embedding_norm(whole.quality, whole.quality.embedding_norm, gates) == whole.quality
+        refused = with_embedding_norm(
+            measure_quality(whole.landmarks, vision.reader.embedder.pixels, gates), sample.quality.embedding_norm, gates
+        )
+        assert (refused.refusal, refused.weight) == ("unclear", 0)
 
     def test_the_weight_grows_with_the_strength_of_the_answer_up_to_one(self) -> None:
         seen = Quality(1.0, 60, 0, 0, 0, 500)
         config = QualityConfig(min_strength=0.6, full_strength=1.0)
-        weights = [weigh(seen, strength, config).value for strength in (0.59, 0.6, 0.7, 0.9, 1.0, 1.3)]
+        weights = [with_embedding_norm(seen, strength, config).weight for strength in (0.59, 0.6, 0.7, 0.9, 1.0, 1.3)]
         assert weights == sorted(weights)
         assert (weights[0], weights[-2], weights[-1]) == (0, 1, 1)
         assert weights[3] == pytest.approx(((0.9 - 0.43) / (1 - 0.43)) ** 2)
 
     def test_an_embedder_of_unknown_strength_is_not_judged_by_it(self) -> None:
         seen = Quality(1.0, 60, 0, 0, 0, 500)
-        assert weigh(seen, 0.0, QualityConfig()) == seen
+        assert with_embedding_norm(seen, 0.0, QualityConfig()) == seen
 
     def test_ordinary_photos_have_a_strength_around_one(
-        self, photo: Photo, vision: Vision, only_face: OnlyFace
+        self, photo: Photo, vision: VisionStages, only_face: OnlyFace
     ) -> None:
         for stem in PORTRAITS:
-            quality = vision.reader.read(framed(photo(stem)), only_face(photo(stem))).quality
-            assert 0.8 < quality.strength < 1.4, stem
+            quality = vision.reader.sample(framed(photo(stem)), only_face(photo(stem))).quality
+            assert 0.8 < quality.embedding_norm < 1.4, stem
 
 
 def compiled(folder: Path) -> None:
@@ -349,7 +357,7 @@ class TestModelFiles:
         return tmp_path
 
     def load(self, folder: Path) -> None:
-        Model("embedder", ModelsConfig(folder=str(folder)))
+        TfliteModel("embedder", ModelsConfig(folder=str(folder)))
 
     def test_a_model_with_one_flipped_bit_is_refused(self, copy: Path) -> None:
         content = bytearray((copy / "embedder.tflite").read_bytes())
@@ -387,25 +395,25 @@ class TestModelFiles:
 
     def test_an_unknown_name_lists_the_known_ones(self) -> None:
         with pytest.raises(ModelError, match="no model named 'nose'; there are detector-far, detector-near"):
-            Model("nose", ModelsConfig())
+            TfliteModel("nose", ModelsConfig())
 
     def test_a_missing_accelerator_is_said_and_never_replaced_silently(self, copy: Path) -> None:
         """The file says that it is compiled; the library is not here."""
         compiled(copy)
         with pytest.raises(ModelError, match=r"delegate 'edgetpu': libedgetpu\.so\.1 cannot be loaded"):
-            Model("embedder", ModelsConfig(delegate="edgetpu", folder=str(copy)))
+            TfliteModel("embedder", ModelsConfig(delegate="edgetpu", folder=str(copy)))
 
     def test_a_model_that_an_accelerator_would_leave_to_the_processor_is_refused(self) -> None:
         with pytest.raises(ModelError, match="not compiled for the Edge TPU, all of it would run on the CPU"):
-            Model("embedder", ModelsConfig(delegate="edgetpu"))
+            TfliteModel("embedder", ModelsConfig(delegate="edgetpu"))
 
     def test_a_compiled_embedder_serves_the_galleries_of_its_original(self, copy: Path) -> None:
         original = manifest.read_manifest(copy).models["embedder"].sha256
         compiled(copy)
-        model = Model("embedder", ModelsConfig(folder=str(copy)))
+        model = TfliteModel("embedder", ModelsConfig(folder=str(copy)))
         assert model.contract.sha256 != original
         assert Embedder(model).sha256 == original
 
     def test_loading_says_nothing_on_the_users_screen(self, capfd: pytest.CaptureFixture[str]) -> None:
-        Model("detector-near", ModelsConfig())
+        TfliteModel("detector-near", ModelsConfig())
         assert capfd.readouterr() == ("", "")

@@ -54,10 +54,10 @@ def test_an_unseen_track_waits_for_its_time_and_then_ends_once() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100)], 0)
     assert tracker.update([], S - 1) == []
-    assert tracker.alive
+    assert tracker.has_tracks
     (ended,) = tracker.update([], S)
     assert (ended.id, ended.lost, ended.last_ns) == (1, True, 0)
-    assert not tracker.alive
+    assert not tracker.has_tracks
     assert tracker.update([], 2 * S) == []
 
 
@@ -73,7 +73,7 @@ def test_the_end_of_the_source_ends_every_track() -> None:
     tracker = Tracker(CONFIG)
     tracker.update([face(100, 100), face(400, 100)], 0)
     assert [(track.id, track.lost) for track in tracker.finish()] == [(1, True), (2, True)]
-    assert not tracker.alive
+    assert not tracker.has_tracks
 
 
 def test_a_snapshot_does_not_change_later() -> None:

@@ -9,7 +9,15 @@ import msgspec
 from contracting.examples import examples_of
 from contracting.schemas import Schema, definitions, record_of
 from edge.events.schema import VERSION, encode
-from edge.events.topics import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
+from edge.events.topics import (
+    DELIVERY_TERMS,
+    REPO_DELIVERY,
+    SNAPSHOT_DELIVERY,
+    Channel,
+    DeliveryTerms,
+    Topics,
+    repo_topic,
+)
 
 _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
 _DOOR = Topics("{site}", "{door}")
@@ -31,8 +39,8 @@ def asyncapi() -> Schema:
             for number, example in enumerate(examples_of(channel), start=1)
         ]
         messages[name] = _message(name, defined[name]["description"]) | {"examples": examples}
-        channels[channel] = _channel(_DOOR.of(channel), ["site", "door"], name)
-        operations[f"send-{channel}"] = _operation("send", channel, name, DELIVERIES[channel])
+        channels[channel] = _channel(_DOOR.topic_for(channel), ["site", "door"], name)
+        operations[f"send-{channel}"] = _operation("send", channel, name, DELIVERY_TERMS[channel])
     picture = "The face of an event, where `[snapshots] kinds` asks for it, sent after the event."
     messages["Picture"] = _message("Picture", picture) | {"contentType": "image/jpeg"}
     channels["snapshot"] = _channel(_DOOR.snapshot("{event}"), ["site", "door", "event"], "Picture")
@@ -90,7 +98,7 @@ def _message(name: str, description: str) -> Schema:
     return {"name": name, "title": name, "description": description, "payload": payload}
 
 
-def _operation(action: str, channel: str, message: str, terms: Delivery) -> Schema:
+def _operation(action: str, channel: str, message: str, terms: DeliveryTerms) -> Schema:
     mqtt: Schema = {"qos": terms.qos, "retain": terms.retained, "bindingVersion": _BINDING}
     if terms.expiry:
         mqtt["messageExpiryInterval"] = {

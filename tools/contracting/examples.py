@@ -13,31 +13,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ExpectationError
-from edge.core.records import Ask, ChallengeState, Proof
-from edge.core.timestamps import instant
+from edge.core.records import ChallengeMovement, ChallengeState, LivenessMode
+from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import uuid7
-from edge.events.factory import Circumstances, system_event
+from edge.events.factory import EventContext, system_event
 from edge.events.schema import (
     VERSION,
     BoxPx,
     CameraState,
     Challenge,
+    DoorConnection,
     Event,
     EventKind,
     GalleryRef,
     Health,
     Liveness,
-    Occupancy,
-    Open,
+    OpenCommand,
     PersonRef,
-    Presence,
+    PresenceReport,
     Record,
     ReleaseReport,
     StageTiming,
     Status,
     encode,
 )
-from edge.events.signing import Seal, read_seal
+from edge.events.signing import Signer, load_signer
 from edge.events.topics import Channel
 
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
@@ -69,13 +69,13 @@ def examples_of(channel: Channel) -> tuple[Example, ...]:
 
 
 @lru_cache(maxsize=1)
-def seal_and_key() -> tuple[Seal, str]:
+def seal_and_key() -> tuple[Signer, str]:
     """The seal of the examples, always the same, and its public key, PEM. Everybody knows its private key."""
     key = Ed25519PrivateKey.from_private_bytes(b"everybody knows this example key")
     with tempfile.NamedTemporaryFile() as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         file.flush()
-        seal = read_seal(MqttConfig(signing_key=str(Path(file.name))))
+        seal = load_signer(MqttConfig(signing_key=str(Path(file.name))))
     return seal, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
@@ -86,10 +86,10 @@ def signed(channel: Channel) -> bytes:
 
 
 def _lost() -> Event:
-    door = Circumstances(_DOOR, clock_synced=True, gallery_version=_GALLERY.version, models=tuple(_MODELS.items()))
+    door = EventContext(_DOOR, clock_synced=True, gallery_version=_GALLERY.version, models=tuple(_MODELS.items()))
     reason = "/dev/video0: no frame for 5 s"
     event = system_event(EventKind.CAMERA_LOST, reason, id=_ID, at_ns=AT_NS, door=door)
-    return msgspec.structs.replace(event, seq=_SEQ + 1, published_at=instant(AT_NS + 9_000_000))
+    return msgspec.structs.replace(event, seq=_SEQ + 1, published_at=format_unix_ns(AT_NS + 9_000_000))
 
 
 _OPENED = Event(
@@ -98,8 +98,8 @@ _OPENED = Event(
     seq=_SEQ,
     door=_DOOR,
     kind=EventKind.DOOR_OPEN,
-    at=instant(AT_NS),
-    published_at=instant(AT_NS + 12_000_000),
+    at=format_unix_ns(AT_NS),
+    published_at=format_unix_ns(AT_NS + 12_000_000),
     person=_ADA,
     distance_sq=0.3012,
     threshold_sq=0.93,
@@ -114,7 +114,7 @@ _OPENED = Event(
     gallery=_GALLERY,
     models=_MODELS,
     liveness=Liveness(
-        mode=Proof.PASSIVE,
+        mode=LivenessMode.PASSIVE,
         score=0.003,
         cues={"local-motion": 0.31, "unexplained": 0.012, "mouth": 0.018, "moire": 1.5, "flicker": 0.004},
         challenge="",
@@ -129,25 +129,27 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
     Channel.OPEN: (
         Example(
             "the lock may open, within three seconds",
-            Open(
+            OpenCommand(
                 v=VERSION,
                 id=_ID,
                 seq=_SEQ,
                 door=_DOOR,
                 person=_ADA,
-                at=instant(AT_NS),
-                expires_at=instant(AT_NS + 3_000_000_000),
+                at=format_unix_ns(AT_NS),
+                expires_at=format_unix_ns(AT_NS + 3_000_000_000),
             ),
         ),
     ),
     Channel.STATUS: (
         Example(
             "the door is connected",
-            Status(v=VERSION, door=_DOOR, status=Presence.ONLINE, reason="connected", since=instant(AT_NS)),
+            Status(
+                v=VERSION, door=_DOOR, status=DoorConnection.ONLINE, reason="connected", since=format_unix_ns(AT_NS)
+            ),
         ),
         Example(
             "the broker has lost it",
-            Status(v=VERSION, door=_DOOR, status=Presence.OFFLINE, reason="the connection was lost", since=None),
+            Status(v=VERSION, door=_DOOR, status=DoorConnection.OFFLINE, reason="the connection was lost", since=None),
         ),
     ),
     Channel.HEALTH: (
@@ -156,7 +158,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
             Health(
                 v=VERSION,
                 door=_DOOR,
-                at=instant(AT_NS),
+                at=format_unix_ns(AT_NS),
                 uptime_s=86_421.3,
                 camera=CameraState.WORKING,
                 fps=14.9,
@@ -181,7 +183,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
                 v=VERSION,
                 door=_DOOR,
                 release=12,
-                applied_at=instant(AT_NS),
+                applied_at=format_unix_ns(AT_NS),
                 ok=True,
                 reason="release 12: 214 people",
                 people=214,
@@ -191,7 +193,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
         ),
     ),
     Channel.PRESENCE: (
-        Example("somebody has come", Occupancy(v=VERSION, door=_DOOR, at=instant(AT_NS), somebody=True)),
+        Example("somebody has come", PresenceReport(v=VERSION, door=_DOOR, at=format_unix_ns(AT_NS), somebody=True)),
     ),
     Channel.CHALLENGE: (
         Example(
@@ -200,9 +202,9 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
                 v=VERSION,
                 door=_DOOR,
                 id=_ID,
-                at=instant(AT_NS),
-                expires_at=instant(AT_NS + 6_000_000_000),
-                ask=Ask.TURN_LEFT,
+                at=format_unix_ns(AT_NS),
+                expires_at=format_unix_ns(AT_NS + 6_000_000_000),
+                ask=ChallengeMovement.TURN_LEFT,
                 state=ChallengeState.ASKED,
                 step=1,
                 steps=2,

@@ -11,8 +11,16 @@ from contracting.examples import examples_of, seal_and_key, signed
 from contracting.kinds import MEANINGS, REASONS
 from contracting.schemas import definitions, fields_of, record_of
 from edge.events.schema import VERSION, EventKind, encode
-from edge.events.signing import PAYLOAD_TYPES
-from edge.events.topics import DELIVERIES, REPO_DELIVERY, SNAPSHOT_DELIVERY, Channel, Delivery, Topics, repo_topic
+from edge.events.signing import DSSE_PAYLOAD_TYPES
+from edge.events.topics import (
+    DELIVERY_TERMS,
+    REPO_DELIVERY,
+    SNAPSHOT_DELIVERY,
+    Channel,
+    DeliveryTerms,
+    Topics,
+    repo_topic,
+)
 
 _TEMPLATE = Path(__file__).parent / "page.md"
 
@@ -26,24 +34,24 @@ def page() -> str:
         channels="\n".join(_section(channel) for channel in Channel),
         picture=_snapshot(),
         file=_repository(),
-        signed="".join(f"| `…/{channel}` | `{kind}` |\n" for channel, kind in PAYLOAD_TYPES.items()),
+        signed="".join(f"| `…/{channel}` | `{kind}` |\n" for channel, kind in DSSE_PAYLOAD_TYPES.items()),
         opening=_json(signed(Channel.OPEN)),
         key=key,
     )
 
 
-def _topics() -> Iterator[tuple[str, Delivery, str]]:
+def _topics() -> Iterator[tuple[str, DeliveryTerms, str]]:
     for channel in Channel:
         yield (
             f"[`…/{channel}`](#{channel})",
-            DELIVERIES[channel],
+            DELIVERY_TERMS[channel],
             definitions(channel)[record_of(channel)]["description"],
         )
     yield f"[`{_snapshot()}`](#snapshot)", SNAPSHOT_DELIVERY, "The face of an event, JPEG"
     yield f"[`{_repository()}`](#repo)", REPO_DELIVERY, "The site's signed repository"
 
 
-def _row(topic: str, terms: Delivery, said: str) -> str:
+def _row(topic: str, terms: DeliveryTerms, said: str) -> str:
     retained = "yes" if terms.retained else "no"
     return f"| {topic} | {terms.qos} | {retained} | {terms.expiry or 'never'} | {said.rstrip('.')} |\n"
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.events.schema import VERSION, schemas
-from edge.events.signing import PAYLOAD_TYPES
+from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import Channel
 
 Schema: TypeAlias = dict[str, Any]  # JSON Schema is JSON
@@ -46,9 +46,9 @@ def _name(schema: Schema) -> str:
 def definitions(channel: Channel) -> dict[str, Schema]:
     """The schema of every type that a channel carries, by name; they refer to each other as #/$defs/NAME."""
     defined = {name: _tidy(schema) for name, schema in schemas()[channel]["$defs"].items()}
-    if channel in PAYLOAD_TYPES:
+    if channel in DSSE_PAYLOAD_TYPES:
         defined |= {name: _tidy(schema) for name, schema in msgspec.json.schema(Envelope)["$defs"].items()}
-        kind = defined["Envelope"]["properties"]["payloadType"] | {"const": PAYLOAD_TYPES[channel]}
+        kind = defined["Envelope"]["properties"]["payloadType"] | {"const": DSSE_PAYLOAD_TYPES[channel]}
         defined["Envelope"]["properties"]["payloadType"] = kind
         defined[record_of(channel)]["properties"]["dsse"] = {"$ref": "#/$defs/Envelope"}
     return defined

@@ -16,9 +16,9 @@ from threshold_tools.photos import photos_in
 from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from edge.vision.camera import read_image
-from peers.peer import Peer
+from peers.peer import Baseline
 from peers.report import Accuracy, Tar
 
 FMRS = (1e-3, 1e-4)
@@ -61,14 +61,14 @@ def draw(folder: Path, limit: int, seed: int) -> list[Path]:
     return sorted(drawn[:limit])
 
 
-def embed(peers: Mapping[str, Peer], folder: Path, paths: Sequence[Path]) -> dict[str, Embedded]:
+def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) -> dict[str, Embedded]:
     """Give every photo to every program; an unreadable photo is told and left out.
 
     Raises:
         InputError: not one photo can be read.
     """
     names: list[str] = []
-    vectors: dict[str, list[Floats | None]] = {name: [] for name in peers}
+    vectors: dict[str, list[FloatArray | None]] = {name: [] for name in peers}
     laps: dict[str, list[int]] = {name: [] for name in peers}
     for path in tqdm(paths, desc="accuracy", unit=" photos", disable=None):
         try:
@@ -108,7 +108,7 @@ def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
     )
 
 
-def on_sphere(vectors: Floats, found: NDArray[np.bool_]) -> Floats:
+def normalize(vectors: FloatArray, found: NDArray[np.bool_]) -> FloatArray:
     """Rows of any length as unit rows in the order of their Euclidean distances, for what reckons with unit vectors.
 
     A cap of a sphere is nearly flat: rows v become (sv, sqrt(1 - |sv|^2)), s so small that the last component differs
@@ -129,11 +129,11 @@ def on_sphere(vectors: Floats, found: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.where(found[:, None], lifted, 0), np.float32)
 
 
-def _photos(vectors: Sequence[Floats | None], names: list[str], made_by: str) -> Photos:
+def _photos(vectors: Sequence[FloatArray | None], names: list[str], made_by: str) -> Photos:
     found = np.array([vector is not None for vector in vectors])
     size = next((len(vector) for vector in vectors if vector is not None), 1)
     rows = np.zeros((len(vectors), size), np.float32)
     for row, vector in zip(rows, vectors, strict=True):
         if vector is not None:
             row[:] = vector
-    return photos_of(on_sphere(rows, found), found, names, made_by)
+    return photos_of(normalize(rows, found), found, names, made_by)

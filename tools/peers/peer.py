@@ -9,16 +9,16 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.core.records import Box, Face, Floats, Pixels
-from edge.vision.detector import main_face
+from edge.core.records import BgrImage, Box, Face, FloatArray
+from edge.vision.detector import most_prominent_face
 
 _NO_POINTS = np.zeros((6, 2), np.float32)
 
 
-class Peer(Protocol):
+class Baseline(Protocol):
     """A loaded program."""
 
-    def detect_and_embed(self, pixels: Pixels) -> Floats | None:
+    def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
         """The vector of a picture's main face, or None where no face is found.
 
         Args:
@@ -30,7 +30,7 @@ class Peer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BaselineSpec:
     """A program that may take part.
 
     Attributes:
@@ -44,19 +44,19 @@ class Entry:
 
     name: str
     made_of: str
-    load: Callable[[], Peer]
+    load: Callable[[], Baseline]
     missing: Callable[[], str]
     ours: bool = False
     photos: bool = True
 
 
-def lacking(modules: Sequence[str], how: str) -> str:
+def missing_packages(modules: Sequence[str], how: str) -> str:
     """`how` when one of the modules is not installed, else ""."""
     return "" if all(importlib.util.find_spec(module) for module in modules) else how
 
 
-def main_box(boxes: Iterable[Box], pixels: Pixels) -> int | None:
+def main_box(boxes: Iterable[Box], pixels: BgrImage) -> int | None:
     """Which of the boxes is the main face, by the rule that our own photos go by; None where there is none."""
     faces = [Face(box, _NO_POINTS, 1.0) for box in boxes]
-    best = main_face(faces, pixels.shape[1], pixels.shape[0])
+    best = most_prominent_face(faces, pixels.shape[1], pixels.shape[0])
     return None if best is None else next(place for place, face in enumerate(faces) if face is best)

@@ -11,12 +11,12 @@ import cv2
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from edge.core.records import Pixels
-from peers.peer import Peer
+from edge.core.records import BgrImage
+from peers.peer import Baseline
 
 
 @dataclass(slots=True)
-class Laps:
+class Timings:
     """One entry for each round.
 
     Attributes:
@@ -30,12 +30,12 @@ class Laps:
     cpu_ns: list[int] = field(default_factory=list)
 
 
-def in_turn(peers: Mapping[str, Peer], pixels: Pixels, rounds: int) -> dict[str, Laps]:
+def in_turn(peers: Mapping[str, Baseline], pixels: BgrImage, rounds: int) -> dict[str, Timings]:
     """Laps of all programs, which take turns, so that a machine busy with something else slows all alike.
 
     Before each lap a program runs once untimed: none finds its data gone from the cache thanks to another.
     """
-    laps = {name: Laps() for name in peers}
+    laps = {name: Timings() for name in peers}
     for _ in tqdm(range(rounds), desc="speed", unit=" rounds", disable=None):
         for name, peer in peers.items():
             lap = laps[name]

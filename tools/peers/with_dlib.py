@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from edge.core.errors import InputError
-from edge.core.records import Box, Floats, Pixels
-from peers.peer import Entry, lacking, main_box
+from edge.core.records import BgrImage, Box, FloatArray
+from peers.peer import BaselineSpec, main_box, missing_packages
 
 _MODELS = "face_recognition_models"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
@@ -31,7 +31,7 @@ class Dlib:
         self._upsample = upsample
         self._detector, self._landmarks, self._embedder = _parts()
 
-    def detect_and_embed(self, pixels: Pixels) -> Floats | None:
+    def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
         """As `Peer`."""
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         places = self._detector(rgb, self._upsample)
@@ -63,15 +63,15 @@ def weights_folder() -> Path:
     return Path(folders[0]) / "models"
 
 
-def entries() -> list[Entry]:
+def entries() -> list[BaselineSpec]:
     """Without and with doubling."""
     how = f"pip install dlib-bin {_MODELS}"
     return [
-        Entry(
+        BaselineSpec(
             f"dlib, upsample {upsample}",
             f"HOG detector{' on the doubled picture' if upsample else ''}, 5 points, ResNet embedder",
             partial(Dlib, upsample),
-            lambda: lacking(("dlib", _MODELS), how),
+            lambda: missing_packages(("dlib", _MODELS), how),
         )
         for upsample in (0, 1)
     ]

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.core.records import Box, Floats, Pixels
-from peers.peer import Entry, main_box
+from edge.core.records import BgrImage, Box, FloatArray
+from peers.peer import BaselineSpec, main_box
 
 _CASCADE = "haarcascade_frontalface_default.xml"
 _STEP, _NEIGHBOURS = 1.1, 5  # of OpenCV's tutorials
@@ -29,7 +29,7 @@ class HaarAndPatterns:
         self._cascade = module.CascadeClassifier(str(_cascade_file()))
         self._patterns = module.face.LBPHFaceRecognizer_create()
 
-    def detect_and_embed(self, pixels: Pixels) -> Floats | None:
+    def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
         """As `Peer`."""
         grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
         places = [[int(side) for side in each] for each in self._cascade.detectMultiScale(grey, _STEP, _NEIGHBOURS)]
@@ -43,9 +43,9 @@ class HaarAndPatterns:
         return np.asarray(roots / max(float(np.linalg.norm(roots)), 1e-12), np.float32)
 
 
-def entries() -> list[Entry]:
+def entries() -> list[BaselineSpec]:
     """The one."""
-    return [Entry("OpenCV, Haar + LBPH", "Haar cascade, local binary patterns", HaarAndPatterns, _missing)]
+    return [BaselineSpec("OpenCV, Haar + LBPH", "Haar cascade, local binary patterns", HaarAndPatterns, _missing)]
 
 
 def _missing() -> str:

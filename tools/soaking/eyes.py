@@ -17,11 +17,11 @@ import edge.runtime.camera_supervisor
 import edge.runtime.daemon
 from edge.access.model import allow_list
 from edge.core.config import CameraConfig, DoorConfig
-from edge.core.records import Box, Face, Floats, Frame, Person, Quality, Sample
+from edge.core.records import Box, Face, FloatArray, Frame, Person, Quality, Sample
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.runtime.bundle import Kit
-from edge.vision.face_sampler import Vision
-from edge.vision.stage_timing import Meter
+from edge.runtime.bundle import RuntimeBundle
+from edge.vision.face_sampler import VisionStages
+from edge.vision.stage_timing import StageTimer
 from soaking.seams import replace
 
 DIMENSION = 192
@@ -33,7 +33,7 @@ _NOBODY = 0
 _STRANGER = 200  # from here on: nobody enrolled
 
 
-def vector(number: int) -> Floats:
+def vector(number: int) -> FloatArray:
     """(DIMENSION,) float32, unit length; always the same for the same number, far from any other."""
     drawn = np.random.default_rng(number).normal(size=DIMENSION)
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
@@ -60,7 +60,7 @@ class Reading:
         return Sample(vector(int(frame.pixels[0, 0, 0])), Quality(1.0, 40.0, 0.0, 0.0, 0.0, 100.0), None)
 
 
-class Crowd:
+class FakeCamera:
     """A camera before which somebody else stands every few frames, at its own pace, for ever."""
 
     name = "crowd"
@@ -87,7 +87,7 @@ class Crowd:
                 yield Frame(pixels, seq, time.monotonic_ns())
                 seq += 1
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> FakeCamera:
         return self
 
     def __exit__(
@@ -105,13 +105,13 @@ def install(fps: float, seed: int) -> None:
     people = [Person(name, name.title()) for name in PEOPLE]
     gallery = Gallery(people, centroids, np.full(len(PEOPLE), 1.0, np.float32), GalleryInfo("made-up", "", len(people)))
     reading = Reading()
-    vision = Vision(reading, reading, ())  # type: ignore[arg-type]
+    vision = VisionStages(reading, reading, ())  # type: ignore[arg-type]
 
-    def kit_of(_config: DoorConfig, _meter: Meter) -> Kit:
-        return Kit(vision, gallery, allow_list(ALLOWED), own_models=False)
+    def kit_of(_config: DoorConfig, _meter: StageTimer) -> RuntimeBundle:
+        return RuntimeBundle(vision, gallery, allow_list(ALLOWED), own_models=False)
 
-    def open_camera(_config: CameraConfig, *, realtime: bool = False) -> Crowd:
-        return Crowd(fps, seed)
+    def open_camera(_config: CameraConfig, *, realtime: bool = False) -> FakeCamera:
+        return FakeCamera(fps, seed)
 
     replace(edge.runtime.daemon, kit_of=kit_of)
     replace(edge.runtime.camera_supervisor, open_camera=open_camera)

@@ -26,15 +26,15 @@ from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
 from edge.recognition.gallery import load_gallery, read_info, save_gallery
 from edge.runtime.host import memory_mb
-from edge.updates.manager import trust
+from edge.updates.manager import install_root
 from edge.updates.release_format import GALLERY as RELEASED
 from soaking.broker import Broker
 from soaking.clock import Clock
 from soaking.judge import (
-    Breach,
-    Flatness,
     Reading,
-    Written,
+    ResourceTrend,
+    StoredEvent,
+    Violation,
     flatness,
     judge_end,
     judge_events,
@@ -87,12 +87,12 @@ class HoursReport(msgspec.Struct, frozen=True):
     copies: int
     openings: int
     least_margin_ms: float
-    flatness: Flatness
+    flatness: ResourceTrend
     readings: list[Reading]
-    breaches: list[Breach]
+    breaches: list[Violation]
 
 
-class Desk:
+class TestSigner:
     """Signs releases of the bundled gallery, every one with other strangers in it.
 
     Args:
@@ -129,12 +129,12 @@ class Desk:
 class Watch:
     """Does what the world asks for, and reads what the door's process holds."""
 
-    def __init__(self, broker: Broker, record: Record, desk: Desk, door: Program, notes: Path) -> None:
+    def __init__(self, broker: Broker, record: Record, desk: TestSigner, door: Program, notes: Path) -> None:
         self._broker, self._record, self._desk, self._door, self._notes = broker, record, desk, door, notes
         self.readings: list[Reading] = []
         self.done: Counter[str] = Counter()
 
-    def obey(self, what: str) -> None:
+    def handle(self, what: str) -> None:
         """Raises InputError when it cannot be done."""
         if what.startswith("well"):
             self._read(float(what.split()[2]))
@@ -154,7 +154,7 @@ class Watch:
         elif what == "release":
             self._desk.release()
         elif what.removesuffix(OVER) not in FAULTS:
-            raise InputError(f"the door's process wants '{what}': {self._door.last_word}")
+            raise InputError(f"the door's process wants '{what}': {self._door.last_log_line}")
 
     def _read(self, hour: float) -> None:
         """All is well: everything has arrived, then memory, handles and threads are looked at."""
@@ -199,7 +199,7 @@ def hours_run(
     (folder / "state").mkdir(parents=True)
     notes, times = folder / "notes.jsonl", folder / "clock"
     clock = Clock(times)
-    desk = Desk(folder / "repository", folder / "releases")
+    desk = TestSigner(folder / "repository", folder / "releases")
     with Broker(folder / "broker") as broker:
         record = Record(broker.port, DOOR, lambda _: clock.time())
         record.start()
@@ -210,19 +210,19 @@ def hours_run(
             encoding="utf-8",
         )
         (folder / "state" / "gallery.safetensors").write_bytes(GALLERY.read_bytes())
-        trust(read_config(config), desk.root)
+        install_root(read_config(config), desk.root)
         arguments = (config, notes, times, hours, periods, seed)
         with Program(folder / "door.log", "living.py", *arguments) as door:
             watch = Watch(broker, record, desk, door, notes)
             try:
                 for what in iter(lambda: _line(door), ""):
-                    watch.obey(what)
+                    watch.handle(what)
                     _answer(door)
                     if what.startswith("well"):
                         told(f"{watch.readings[-1].hour:.1f} h: {watch.readings[-1].memory_mb:.1f} MB")
                 assert door.process is not None
                 if door.process.wait(PATIENCE_S):
-                    raise InputError(f"the door ended by itself: {door.last_word}")
+                    raise InputError(f"the door ended by itself: {door.last_log_line}")
                 record.wait()
             finally:
                 record.close()
@@ -235,7 +235,7 @@ def _line(door: Program) -> str:
     assert door.process.stdout is not None
     ready, _, _ = select.select([door.process.stdout], [], [], PATIENCE_S)
     if not ready:
-        raise InputError(f"the door's process hangs: {door.last_word}")
+        raise InputError(f"the door's process hangs: {door.last_log_line}")
     return door.process.stdout.readline().strip()
 
 
@@ -250,7 +250,7 @@ def _report(
     folder: Path, record: Record, watch: Watch, *, seed: int, hours: float, began: float, most_growth: float
 ) -> HoursReport:
     events, depth = stored_events(folder / "state")
-    stored = [Written(event.seq, event.id, event.dropped or 0) for event in events]
+    stored = [StoredEvent(event.seq, event.id, event.dropped or 0) for event in events]
     found = flatness(watch.readings)
     ids = {one.id for one in record.events}
     return HoursReport(

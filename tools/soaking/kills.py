@@ -21,7 +21,7 @@ from edge.events.schema import Event
 from edge.events.topics import Topics
 from edge.outbox.outbox import Outbox
 from soaking.broker import Broker
-from soaking.judge import Breach, Written, judge_end, judge_events, judge_openings, judge_store
+from soaking.judge import StoredEvent, Violation, judge_end, judge_events, judge_openings, judge_store
 from soaking.listener import Record
 from soaking.process import Program
 from soaking.witness import count, notes_of
@@ -68,7 +68,7 @@ class KillReport(msgspec.Struct, frozen=True):
     openings: int
     expired: int
     least_margin_ms: float
-    breaches: list[Breach]
+    breaches: list[Violation]
 
 
 class Waiting:
@@ -77,12 +77,12 @@ class Waiting:
     def __init__(self, door: Program) -> None:
         self._door = door
 
-    def until(self, condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Raises InputError when it does not come true in time, or the door has ended."""
         deadline = time.monotonic() + patience_s
         while not condition():
             if not self._door.alive():
-                raise InputError(f"the door ended by itself: {self._door.last_word}")
+                raise InputError(f"the door ended by itself: {self._door.last_log_line}")
             if time.monotonic() > deadline:
                 raise InputError(f"not within {patience_s:g} s: {what}")
             time.sleep(0.01)
@@ -117,15 +117,15 @@ def kill_run(folder: Path, *, kills: int, events: int, seed: int, told: Callable
             try:
                 for number in range(1, kills + 1):
                     heard = len(record.events)
-                    waiting.until(lambda: count(notes) >= events * number // (kills + 1), "events flow")  # noqa: B023
-                    waiting.until(lambda: len(record.events) > heard, "events arrive")  # noqa: B023
+                    waiting.wait_until(lambda: count(notes) >= events * number // (kills + 1), "events flow")  # noqa: B023
+                    waiting.wait_until(lambda: len(record.events) > heard, "events arrive")  # noqa: B023
                     time.sleep(chance.uniform(0.0, 0.2))
                     victim = chance.choice(("door", "broker"))
                     died[victim] += 1
                     _kill(victim, broker, record, door)
                     if number % 20 == 0:
                         told(f"{number} of {kills} kills, {count(notes)} events")
-                waiting.until(lambda: count(notes) >= events, "the last events flow")
+                waiting.wait_until(lambda: count(notes) >= events, "the last events flow")
                 record.wait()
                 _let_end(door, waiting, record, notes)
             finally:
@@ -147,7 +147,7 @@ def _kill(victim: str, broker: Broker, record: Record, door: Program) -> None:
 def _let_end(door: Program, waiting: Waiting, record: Record, notes: Path) -> None:
     """Stop the door once it has reached the broker again; whatever it had to say it has then said."""
     noted = {one.id for one in notes_of(notes)}
-    waiting.until(lambda: noted <= {one.id for one in list(record.events)}, "everything arrives")
+    waiting.wait_until(lambda: noted <= {one.id for one in list(record.events)}, "everything arrives")
     door.stop()
     record.wait()
 
@@ -164,7 +164,7 @@ def stored_events(folder: Path, most: int = KEEP) -> tuple[list[Event], int]:
 
 def _report(folder: Path, record: Record, notes: Path, seed: int, seconds: float, died: dict[str, int]) -> KillReport:
     events, depth = stored_events(folder / "state")
-    stored = [Written(event.seq, event.id, event.dropped or 0) for event in events]
+    stored = [StoredEvent(event.seq, event.id, event.dropped or 0) for event in events]
     noted = notes_of(notes)
     return KillReport(
         seed=seed,

@@ -20,9 +20,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.core.errors import BrokerError
-from edge.events.schema import Event, Open, decode, encode
+from edge.events.schema import Event, OpenCommand, decode, encode
 from edge.events.topics import Channel, Topics
-from soaking.judge import Heard, Opened
+from soaking.judge import ReceivedEvent, ReceivedOpen
 
 KEPT_S = 7 * 24 * 3600
 ANSWER_S = 60.0
@@ -115,13 +115,13 @@ class Record:
     """
 
     def __init__(self, port: int, door: Topics, now_s: Callable[[float], float] = lambda at_s: at_s) -> None:
-        self.events: list[Heard] = []
-        self.openings: list[Opened] = []
+        self.events: list[ReceivedEvent] = []
+        self.openings: list[ReceivedOpen] = []
         self.unreadable = 0
         self._now_s = now_s
         self._listeners = [
-            Listener(port, "soak-events", door.of(Channel.EVENTS), lasting=True, hear=self._event),
-            Listener(port, "soak-open", door.of(Channel.OPEN), lasting=False, hear=self._open),
+            Listener(port, "soak-events", door.topic_for(Channel.EVENTS), lasting=True, hear=self._event),
+            Listener(port, "soak-open", door.topic_for(Channel.OPEN), lasting=False, hear=self._open),
         ]
 
     def start(self) -> None:
@@ -141,19 +141,19 @@ class Record:
         event = self._decoded(Channel.EVENTS, payload)
         if isinstance(event, Event):
             body = encode(msgspec.structs.replace(event, published_at=None)).decode()
-            self.events.append(Heard(event.seq, event.id, body, event.dropped or 0))
+            self.events.append(ReceivedEvent(event.seq, event.id, body, event.dropped or 0))
 
     def _open(self, at_s: float, payload: bytes, retained: bool) -> None:
         message = self._decoded(Channel.OPEN, payload)
-        if isinstance(message, Open):
+        if isinstance(message, OpenCommand):
             expires_s = datetime.fromisoformat(message.expires_at).timestamp()
-            self.openings.append(Opened(message.seq, message.id, self._now_s(at_s), expires_s, retained))
+            self.openings.append(ReceivedOpen(message.seq, message.id, self._now_s(at_s), expires_s, retained))
 
-    def _decoded(self, channel: Channel, payload: bytes) -> Event | Open | None:
+    def _decoded(self, channel: Channel, payload: bytes) -> Event | OpenCommand | None:
         try:
             record = decode(channel, payload)
         except ValueError:
             self.unreadable += 1
             return None
-        assert isinstance(record, Event | Open)
+        assert isinstance(record, Event | OpenCommand)
         return record

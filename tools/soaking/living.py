@@ -33,7 +33,7 @@ def main() -> None:
     logging.raiseExceptions = False  # a full disk takes no log line either
     simulated = clock.Clock(times)
     witness.install(notes)
-    outside = world.World(simulated, hours=hours, periods=periods, seed=seed, ask=ask)
+    outside = world.FaultScript(simulated, hours=hours, periods=periods, seed=seed, ask=ask)
     clock.install(simulated)
     world.install(outside)
     Daemon(read_config(config)).run(threading.Event())

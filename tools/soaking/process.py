@@ -35,7 +35,7 @@ class Program:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     @property
-    def last_word(self) -> str:
+    def last_log_line(self) -> str:
         """The last line that it wrote, for a complaint."""
         return next((line for line in reversed(self.words.splitlines()) if line.strip()), "it said nothing")
 

@@ -11,18 +11,18 @@ import msgspec
 import edge.runtime.event_recorder
 from edge.events.schema import Event
 from edge.outbox.outbox import Outbox
-from soaking.judge import Written
+from soaking.judge import StoredEvent
 from soaking.seams import replace
 
 _LINE = msgspec.json.Encoder()
 
 
-def notes_of(path: Path) -> list[Written]:
+def notes_of(path: Path) -> list[StoredEvent]:
     """Read the notes; a last line that death cut short is no note."""
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [msgspec.json.decode(line, type=Written) for line in lines]
+    return [msgspec.json.decode(line, type=StoredEvent) for line in lines]
 
 
 def count(path: Path) -> int:
@@ -44,7 +44,7 @@ def install(path: Path) -> None:
 
         def noted(event: Event) -> int:
             seq = append(event)
-            os.write(file, _LINE.encode(Written(seq, event.id, event.dropped or 0)) + b"\n")
+            os.write(file, _LINE.encode(StoredEvent(seq, event.id, event.dropped or 0)) + b"\n")
             return seq
 
         outbox.append = noted  # type: ignore[method-assign]

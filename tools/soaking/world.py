@@ -17,10 +17,10 @@ import numpy as np
 
 import edge.runtime.camera_supervisor
 from edge.core.config import CameraConfig
-from edge.core.errors import CameraError, CameraLost
-from edge.core.records import Frame, Pixels
+from edge.core.errors import CameraError, CameraLostError
+from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import CLIP
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 from soaking.clock import BEGIN_NS, WALL_NS, Clock
 from soaking.seams import replace
 
@@ -48,7 +48,7 @@ _NESTED = 0.3  # how often something else fails at the same time
 Ask = Callable[[str], None]
 
 
-class World:
+class FaultScript:
     """All that happens to one door, in order, under a seed.
 
     Args:
@@ -86,7 +86,7 @@ class World:
             raise CameraError("camera: unplugged")
         return Watching(self._frames, lambda: self._t_ns)
 
-    def _play(self) -> Iterator[Pixels | None]:
+    def _play(self) -> Iterator[BgrImage | None]:
         """The pictures as they come, each at its time; None when the camera goes."""
         for period in range(self._periods):
             end_ns = BEGIN_NS + (period + 1) * self._period_ns
@@ -100,10 +100,10 @@ class World:
             yield from self._visitor("known")  # somebody is let in: the door must be back for that
             self._ask(f"well {period} {(self._t_ns - BEGIN_NS) / S / 3600:.4f}")
 
-    def _visit(self) -> Iterator[Pixels | None]:
+    def _visit(self) -> Iterator[BgrImage | None]:
         yield from self._visitor(self._chance.choice(tuple(_PARTS_S)))
 
-    def _fault(self) -> Iterator[Pixels | None]:
+    def _fault(self) -> Iterator[BgrImage | None]:
         kind = self._chance.choice(FAULTS)
         if kind in _LASTING:
             yield from self._lasting(kind)
@@ -122,7 +122,7 @@ class World:
             self._clock.set(self._clock.monotonic_ns(), self._offset_ns)
         yield from self._nobody(AFTERWARDS_S)
 
-    def _lasting(self, kind: str, others: Sequence[str] = _LASTING) -> Iterator[Pixels | None]:
+    def _lasting(self, kind: str, others: Sequence[str] = _LASTING) -> Iterator[BgrImage | None]:
         """Something fails, life goes on and perhaps something else fails too, it works again."""
         self._ask(kind)
         if kind == "disk-full":
@@ -142,12 +142,12 @@ class World:
             self._fastest = FASTEST
         yield from self._nobody(AFTERWARDS_S)
 
-    def _visitor(self, who: str) -> Iterator[Pixels | None]:
+    def _visitor(self, who: str) -> Iterator[BgrImage | None]:
         begin_s, end_s = _PARTS_S[who]
-        with Clip(CLIP) as clip:
+        with VideoFileCamera(CLIP) as clip:
             last_s = begin_s
             for frame in clip:
-                at_s = frame.t_ns / S
+                at_s = frame.captured_ns / S
                 if at_s >= end_s:
                     break
                 if at_s >= begin_s:
@@ -156,21 +156,21 @@ class World:
                     yield frame.pixels
         yield from self._nobody(AFTERWARDS_S)
 
-    def _nobody(self, seconds: float) -> Iterator[Pixels]:
+    def _nobody(self, seconds: float) -> Iterator[BgrImage]:
         """Emptiness at a careful pace."""
         end_ns = self._t_ns + round(seconds * S)
         while self._t_ns < end_ns:
             self._pass(_FRAME_S, careful=True)
             yield self._some_empty()
 
-    def _nothing(self, seconds: float) -> Iterator[Pixels]:
+    def _nothing(self, seconds: float) -> Iterator[BgrImage]:
         """Emptiness in leaps."""
         end_ns = self._t_ns + round(seconds * S)
         while self._t_ns < end_ns:
             self._pass(min(LEAP_S, (end_ns - self._t_ns) / S + 0.001))
             yield self._some_empty()
 
-    def _steadily(self, picture: Callable[[], Pixels], seconds: int) -> Iterator[Pixels]:
+    def _steadily(self, picture: Callable[[], BgrImage], seconds: int) -> Iterator[BgrImage]:
         for _ in range(seconds):
             self._pass(1.0)
             yield picture()
@@ -183,21 +183,21 @@ class World:
         self._t_ns = max(self._t_ns + round(seconds * S), self._clock.monotonic_ns())
         self._clock.set(self._t_ns, self._offset_ns)
 
-    def _views(self) -> list[Pixels]:
+    def _views(self) -> list[BgrImage]:
         """The bundled clip's empty scene with the noise of a sensor, a few times."""
         noise = np.random.default_rng(0)
-        with Clip(CLIP) as clip:
+        with VideoFileCamera(CLIP) as clip:
             scene = next(iter(clip)).pixels.copy()
         return [
             np.clip(scene + noise.integers(-3, 4, scene.shape, np.int16), 0, 255).astype(np.uint8)
             for _ in range(_NOISES)
         ]
 
-    def _some_empty(self) -> Pixels:
+    def _some_empty(self) -> BgrImage:
         self._empty.append(self._empty.pop(0))
         return self._empty[0]
 
-    def _black(self) -> Pixels:
+    def _black(self) -> BgrImage:
         return np.random.default_rng(self._t_ns).integers(0, 6, self._empty[0].shape, np.uint8)
 
 
@@ -214,14 +214,14 @@ class Watching:
     recorded = False
     dropped = 0
 
-    def __init__(self, frames: Iterator[Pixels | None], now_ns: Callable[[], int]) -> None:
+    def __init__(self, frames: Iterator[BgrImage | None], now_ns: Callable[[], int]) -> None:
         self._frames = frames
         self._now_ns = now_ns
 
     def __iter__(self) -> Iterator[Frame]:
         for seq, pixels in enumerate(self._frames):
             if pixels is None:
-                raise CameraLost("camera: unplugged")
+                raise CameraLostError("camera: unplugged")
             yield Frame(pixels, seq, self._now_ns())
 
     def __enter__(self) -> Watching:
@@ -236,7 +236,7 @@ class Watching:
         return
 
 
-def install(world: World) -> None:
+def install(world: FaultScript) -> None:
     """Let the doors of this process see this world."""
     replace(edge.runtime.camera_supervisor, open_camera=world.open)
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, photos_in, unit
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray
+from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize, photos_in
 
 _UNIT_TOLERANCE = 1e-3
 _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -33,7 +33,7 @@ class Vectors:
         embedder_sha256: the model that made the vectors.
     """
 
-    embedding: Floats
+    embedding: FloatArray
     found: NDArray[np.bool_]
     paths: list[str]
     embedder_sha256: str
@@ -55,13 +55,13 @@ def embed_photos(folder: Path, *, mirror: bool = True) -> Vectors:
     found = np.zeros(len(paths), bool)
     for row, path in enumerate(tqdm(paths, desc="embed", unit=" photos", disable=None)):
         try:
-            seen = reader.look(path, mirror=mirror)
+            seen = reader.sample_file(path, mirror=mirror)
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)
             continue
         if seen.sample is not None and seen.sample.embedding is not None:
             mirrored = seen.sample.embedding if seen.mirrored is None else seen.mirrored
-            embedding[row] = unit(seen.sample.embedding + mirrored)
+            embedding[row] = normalize(seen.sample.embedding + mirrored)
             found[row] = True
     relative = [path.relative_to(folder).as_posix() for path in paths]
     return Vectors(embedding, found, relative, reader.embedder_sha256)
@@ -77,7 +77,7 @@ def save_vectors(path: Path, vectors: Vectors) -> None:
         found=vectors.found,
         embedder_sha256=vectors.embedder_sha256,
     )
-    replace_file(path, buffer.getvalue(), private=True)
+    atomic_write(path, buffer.getvalue(), private=True)
 
 
 def read_vectors(path: Path) -> Vectors:

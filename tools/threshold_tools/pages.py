@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.vision.camera import read_image
 
 HEAD = (
@@ -19,7 +19,7 @@ HEAD = (
 _QUALITY = 85  # of JPEG
 
 
-def shrunk(path: Path, size_px: int) -> Pixels:
+def thumbnail(path: Path, size_px: int) -> BgrImage:
     """A photo scaled down to (H, W, 3) uint8 BGR, its longer side `size_px` at most.
 
     Raises:
@@ -31,17 +31,17 @@ def shrunk(path: Path, size_px: int) -> Pixels:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
 
 
-def photo(path: Path, size_px: int) -> str:
+def thumbnail_uri(path: Path, size_px: int) -> str:
     """A photo as an <img> that holds it.
 
     Raises:
         ImageError: the file is not a readable image.
     """
-    jpeg = cv2.imencode(".jpg", shrunk(path, size_px), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    return embedded(jpeg, path.name)
+    jpeg = cv2.imencode(".jpg", thumbnail(path, size_px), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return img_tag(jpeg, path.name)
 
 
-def embedded(jpeg: bytes, alternative: str = "") -> str:
+def img_tag(jpeg: bytes, alternative: str = "") -> str:
     """JPEG bytes as an <img> that holds them."""
     coded = base64.b64encode(jpeg).decode()
     return f'<img alt="{html.escape(alternative, quote=True)}" src="data:image/jpeg;base64,{coded}">'

@@ -10,11 +10,11 @@ import numpy as np
 
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.core.errors import InputError
-from edge.core.records import Face, Floats, Frame, Pixels, Sample
+from edge.core.records import BgrImage, Face, FloatArray, Frame, Sample
 from edge.vision.camera import read_image
-from edge.vision.detector import main_face
-from edge.vision.face_sampler import Vision, load_vision
-from edge.vision.manifest import Operating
+from edge.vision.detector import most_prominent_face
+from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.manifest import OperatingPoint
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _SURE = DetectorConfig().min_score
@@ -47,7 +47,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class PhotoSample:
     """What a photo shows.
 
     Attributes:
@@ -60,7 +60,7 @@ class Look:
     faces: list[Face]
     main: Face | None
     sample: Sample | None
-    mirrored: Floats | None
+    mirrored: FloatArray | None
 
 
 class PhotoReader:
@@ -71,7 +71,7 @@ class PhotoReader:
         Raises:
             ModelError: a model or the runtime is missing or damaged.
         """
-        self.vision: Vision = load_vision(
+        self.vision: VisionStages = load_vision(
             models or ModelsConfig(), DetectorConfig(min_score=CANDIDATE, scan_every_s=0), quality
         )
 
@@ -81,7 +81,7 @@ class PhotoReader:
         return self.vision.reader.embedder.sha256
 
     @property
-    def impostors(self) -> Sequence[Operating]:
+    def impostors(self) -> Sequence[OperatingPoint]:
         """The embedder's table of impostor distances."""
         return self.vision.models[-1].contract.impostors
 
@@ -90,35 +90,35 @@ class PhotoReader:
         """Length of the embeddings."""
         return self.vision.reader.embedder.dimension
 
-    def look(self, path: Path, *, mirror: bool = False) -> Look:
+    def sample_file(self, path: Path, *, mirror: bool = False) -> PhotoSample:
         """Find the main face of a photo and embed it.
 
         Raises:
             ImageError: the file is not a readable image.
         """
-        return self.look_at(read_image(path), mirror=mirror)
+        return self.sample(read_image(path), mirror=mirror)
 
-    def look_at(self, pixels: Pixels, *, mirror: bool = False) -> Look:
+    def sample(self, pixels: BgrImage, *, mirror: bool = False) -> PhotoSample:
         """As `look`, of (H, W, 3) uint8 BGR pixels."""
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
         face = subject(candidates, pixels.shape[1], pixels.shape[0])
         if face is None:
-            return Look([], None, None, None)
-        sample = self.vision.reader.read(frame, face)
+            return PhotoSample([], None, None, None)
+        sample = self.vision.reader.sample(frame, face)
         mirrored = None
         if mirror and sample.embedding is not None and sample.landmarks is not None:
             mirrored = self.vision.reader.embed_mirrored(frame, sample.landmarks)
         faces = [each for each in candidates if each is face or each.score >= _SURE]
-        return Look(faces, face, sample, mirrored)
+        return PhotoSample(faces, face, sample, mirrored)
 
 
 def subject(candidates: list[Face], width_px: int, height_px: int) -> Face | None:
     """The face a photo is of: the largest, most central of the likely ones, else of the unlikely ones."""
     likely = [face for face in candidates if face.score >= _LIKELY]
-    return main_face(likely or candidates, width_px, height_px)
+    return most_prominent_face(likely or candidates, width_px, height_px)
 
 
-def unit(vector: Floats) -> Floats:
+def normalize(vector: FloatArray) -> FloatArray:
     """The vector scaled to length one."""
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.core.records import Floats
-from edge.vision.manifest import Operating
+from edge.core.records import FloatArray
+from edge.vision.manifest import OperatingPoint
 
 STRICT_FMR = 1e-4  # never laxer, however small the gallery: NIST SP 800-63B-4 asks for FMR of 1 in 10,000 or better
 LOOKALIKE_SHARE = 0.9  # a threshold ends before a look-alike's centroid by this share
@@ -20,7 +20,7 @@ FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
 _BLOCK = 1024  # rows of a gallery held against all of it at a time
 
 
-def threshold_sq(impostors: Sequence[Operating], *, one_stranger_in: float, people: int) -> float:
+def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float, people: int) -> float:
     """The squared distance at which at most one stranger in so many is accepted; lower is stricter.
 
     A stranger is measured against everybody enrolled, so FPIR = 1 - (1 - FMR)^people; the table gives the distance for
@@ -33,10 +33,10 @@ def threshold_sq(impostors: Sequence[Operating], *, one_stranger_in: float, peop
     """
     fpir = min(1 / one_stranger_in, 0.5)
     fmr = min(-math.expm1(math.log1p(-fpir) / people), STRICT_FMR)
-    return distance_at(impostors, fmr)
+    return threshold_for_fmr(impostors, fmr)
 
 
-def distance_at(impostors: Sequence[Operating], fmr: float) -> float:
+def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
     """The squared distance below which a share `fmr` of stranger-to-centroid pairs falls."""
     rows = sorted(impostors, key=lambda row: row.fmr)
     if fmr <= rows[0].fmr:
@@ -48,7 +48,7 @@ def distance_at(impostors: Sequence[Operating], fmr: float) -> float:
     return rows[-1].distance_sq
 
 
-def share_at(impostors: Sequence[Operating], distance_sq: float) -> float:
+def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
     """The share of stranger-to-centroid pairs below a squared distance: `distance_at` the other way round."""
     rows = sorted(impostors, key=lambda row: row.distance_sq)
     if distance_sq <= rows[0].distance_sq:
@@ -60,12 +60,12 @@ def share_at(impostors: Sequence[Operating], distance_sq: float) -> float:
     return rows[-1].fmr
 
 
-def table_reach(impostors: Sequence[Operating], people: int) -> float:
+def table_reach(impostors: Sequence[OperatingPoint], people: int) -> float:
     """The largest N for which the embedder's table supports "one stranger in N" for a gallery of this size."""
     return -1 / math.expm1(people * math.log1p(-min(row.fmr for row in impostors)))
 
 
-def caps_sq(centroids: Floats) -> Floats:
+def max_thresholds_sq(centroids: FloatArray) -> FloatArray:
     """Where each person's threshold must end: before the nearest other centroid.
 
     Args:

@@ -10,52 +10,52 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from calibrate import ENROLLED_SQ, calibrate, main, too_near
+from calibrate import ENROLLED_SQ, calibrate, main, reject_lookalikes
 from support.face_images import direction, towards
 from support.rendered_portraits import EMBEDDER, Photo, two_people
 from threshold_tools.calibrate.rates import (
     Attempts,
-    FalseOpens,
+    ImpostorModel,
     attempts,
     clopper_pearson,
+    is_rejected,
     limits,
     rate_over_people,
-    refused,
 )
 from threshold_tools.calibrate.report import show
-from threshold_tools.calibrate.tail import SHAPE_RANGE, Reals, Sorted
+from threshold_tools.calibrate.tail import SHAPE_RANGE, EmpiricalTail, Reals
 from threshold_tools.calibrate.vectors import Faces
-from threshold_tools.thresholds import caps_sq, distance_at, share_at, threshold_sq
+from threshold_tools.thresholds import fmr_at, max_thresholds_sq, threshold_for_fmr, threshold_sq
 
 from edge.core.errors import InputError
-from edge.core.records import Floats, Person
+from edge.core.records import FloatArray, Person
 from edge.recognition.gallery import Gallery, load_gallery, save_gallery
-from edge.vision.manifest import Operating
+from edge.vision.manifest import OperatingPoint
 
 ROOT = Path(__file__).parents[3]
 SPREAD = 14  # directions in which made-up faces differ: few enough that strangers come near
 
 
-def made_up(count: int, seed: int, spread: int = SPREAD) -> Floats:
+def made_up(count: int, seed: int, spread: int = SPREAD) -> FloatArray:
     """(count, 192) unit rows, evenly over a sphere of `spread` dimensions."""
     vectors = np.zeros((count, 192), np.float32)
     vectors[:, :spread] = np.random.default_rng(seed).normal(size=(count, spread))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def near(vectors: Floats, noise: float, seed: int) -> Floats:
+def near(vectors: FloatArray, noise: float, seed: int) -> FloatArray:
     """Other photos of the same people: (N, D) unit rows."""
     moved = vectors + np.random.default_rng(seed).normal(0, noise / np.sqrt(192), vectors.shape).astype(np.float32)
     return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
 
 
-def gallery_of(path: Path, centroids: Floats) -> Path:
+def gallery_of(path: Path, centroids: FloatArray) -> Path:
     people = [Person(f"p{number}", f"p{number}") for number in range(len(centroids))]
     save_gallery(path, people, centroids, np.ones(len(centroids), np.float32), EMBEDDER)
     return path
 
 
-def stored(path: Path, vectors: Floats, labels: list[str] | None = None, embedder: str = EMBEDDER) -> Path:
+def stored(path: Path, vectors: FloatArray, labels: list[str] | None = None, embedder: str = EMBEDDER) -> Path:
     """As tools/embed.py writes them."""
     names = labels or [f"s{number}" for number in range(len(vectors))]
     paths = [f"{name}/{number}.jpg" for number, name in enumerate(names)]
@@ -64,7 +64,7 @@ def stored(path: Path, vectors: Floats, labels: list[str] | None = None, embedde
     return path
 
 
-def opened(gallery: Gallery, vectors: Floats) -> float:
+def opened(gallery: Gallery, vectors: FloatArray) -> float:
     """The share of single photos that the daemon's own measurement accepts."""
     matches = [gallery.nearest(vector) for vector in vectors]
     return float(np.mean([match.distance_sq <= match.threshold_sq for match in matches]))
@@ -199,7 +199,7 @@ class TestSupport:
         """A tail that is cut off would call everybody beyond the cut an outlier."""
         tried = attempts(Faces(made_up(1500, 2), [str(row) for row in range(1500)], []), made_up(200, 1))
         assert np.mean(tried.distance_sq < ENROLLED_SQ) > 0.1
-        assert too_near(tried) == []
+        assert reject_lookalikes(tried) == []
 
 
 class TestBadInput:
@@ -283,7 +283,7 @@ class TestTail:
     def test_an_exponential_tail_is_found_again(self) -> None:
         values: Reals = 2 - np.random.default_rng(0).exponential(0.1, 20_000)
         weights = np.full(len(values), 1 / len(values))
-        tail = Sorted(values).fit(weights, len(values))
+        tail = EmpiricalTail(values).fit(weights, len(values))
         assert tail.scale == pytest.approx(0.1, rel=0.1)
         for share in (1e-2, 1e-3, 1e-4):
             assert tail.value_at(share) == pytest.approx(2 + 0.1 * np.log(share), abs=0.05)
@@ -291,32 +291,32 @@ class TestTail:
     def test_value_and_share_undo_each_other(self) -> None:
         rng = np.random.default_rng(1)
         for values in (rng.normal(1.3, 0.1, 3000), rng.uniform(0.5, 2, 3000), 2 - rng.pareto(3, 3000)):
-            tail = Sorted(values).fit(np.full(3000, 1 / 3000), 3000)
+            tail = EmpiricalTail(values).fit(np.full(3000, 1 / 3000), 3000)
             assert SHAPE_RANGE[0] <= tail.shape <= SHAPE_RANGE[1]
             for share in (tail.kept, 1e-2, 1e-5):
                 assert tail.share_below(tail.value_at(share)) == pytest.approx(share)
 
     def test_equal_values_do_not_break_it(self) -> None:
         values: Reals = np.concatenate([np.full(300, 1.0), [1.5], np.full(699, 2.0)])
-        tail = Sorted(values).fit(np.full(1000, 1e-3), 1000)
+        tail = EmpiricalTail(values).fit(np.full(1000, 1e-3), 1000)
         assert 0.3 <= tail.kept <= 0.301
         assert np.isfinite(tail.value_at(1e-3))
-        same = Sorted(np.full(200, 1.0)).fit(np.full(200, 1 / 200), 200)
+        same = EmpiricalTail(np.full(200, 1.0)).fit(np.full(200, 1 / 200), 200)
         assert np.isfinite(same.value_at(1e-3))
 
     def test_the_shape_stays_near_exponential(self) -> None:
         """Beyond this range the sample, not the data, would decide; see SHAPE_RANGE."""
         rng = np.random.default_rng(1)
         even = np.full(3000, 1 / 3000)
-        assert Sorted(2 - rng.pareto(3, 3000)).fit(even, 3000).shape == 0.05
-        assert Sorted(rng.uniform(0.5, 2, 3000)).fit(even, 3000).shape == -0.05
+        assert EmpiricalTail(2 - rng.pareto(3, 3000)).fit(even, 3000).shape == 0.05
+        assert EmpiricalTail(rng.uniform(0.5, 2, 3000)).fit(even, 3000).shape == -0.05
 
     def test_a_nearest_value_before_equal_ones_can_be_fitted(self) -> None:
         """The tail reaches no further than it needs to: one value below the cut is something to fit."""
         values: Reals = np.concatenate([[0.9], np.full(300, 1.0), np.full(699, 2.0)])
-        assert Sorted(values).fit(np.full(1000, 1e-3), 1000).cut == 1.0
+        assert EmpiricalTail(values).fit(np.full(1000, 1e-3), 1000).cut == 1.0
         last: Reals = np.concatenate([np.full(199, 1.0), [2.0]])
-        assert Sorted(last).fit(np.full(200, 1 / 200), 200).cut == 2.0
+        assert EmpiricalTail(last).fit(np.full(200, 1 / 200), 200).cut == 2.0
 
 
 class TestRates:
@@ -334,7 +334,7 @@ class TestRates:
             people=np.array([0, 0, 1, 1]),
             weights=np.full(4, 0.25),
         )
-        wrong = refused(tried, np.zeros(4, np.intp), np.array([0.8, 0.8], np.float32), 0.1)
+        wrong = is_rejected(tried, np.zeros(4, np.intp), np.array([0.8, 0.8], np.float32), 0.1)
         assert list(wrong) == [False, True, True, True]
         assert rate_over_people(wrong, tried, 0).value == pytest.approx(0.75)
 
@@ -346,17 +346,17 @@ class TestRates:
             people=np.array([0]),
             weights=np.ones(1),
         )
-        assert list(refused(at_limit, np.zeros(1, np.intp), np.array([0.5], np.float32), 0.1)) == [False]
+        assert list(is_rejected(at_limit, np.zeros(1, np.intp), np.array([0.5], np.float32), 0.1)) == [False]
 
     @pytest.mark.parametrize("share", ["strictest", "at the cut"])
     def test_a_base_keeps_to_its_share_at_both_ends(self, share: str) -> None:
         """Where the fitted tail ends, and where it would need a base below 0."""
         centroids = made_up(20, 1)
         tried = attempts(Faces(made_up(400, 2), [str(row) for row in range(400)], []), centroids)
-        opens = FalseOpens(tried, limits(centroids, None), 1)
+        opens = ImpostorModel(tried, limits(centroids, None), 1)
         wished = 1e-30 if share == "strictest" else opens.tail.kept
-        assert opens.share(opens.base_at(wished)) <= wished
-        assert (opens.base_at(wished) < 0) == (share == "strictest")
+        assert opens.share(opens.rule_for_rate(wished)) <= wished
+        assert (opens.rule_for_rate(wished) < 0) == (share == "strictest")
 
     def test_limits_follow_who_comes_near(self) -> None:
         """Strangers crowd around the first person; the second is left alone."""
@@ -371,19 +371,19 @@ class TestRates:
         widths = []
         for count in (200, 4000):
             tried = attempts(Faces(made_up(count, 2), [str(row) for row in range(count)], []), centroids)
-            rate = (opens := FalseOpens(tried, limits(centroids, None), 1)).rate(opens.base_at(0.01))
+            rate = (opens := ImpostorModel(tried, limits(centroids, None), 1)).rate(opens.rule_for_rate(0.01))
             widths.append(rate.high - rate.low)
         assert widths[1] < widths[0] / 2
 
 
 class TestTable:
-    TABLE = (Operating(1e-2, 1.5), Operating(1e-4, 1.2), Operating(1e-6, 0.9))
+    TABLE = (OperatingPoint(1e-2, 1.5), OperatingPoint(1e-4, 1.2), OperatingPoint(1e-6, 0.9))
 
     def test_rows_are_met_and_joined_in_the_logarithm(self) -> None:
-        assert distance_at(self.TABLE, 1e-4) == pytest.approx(1.2)
-        assert distance_at(self.TABLE, 1e-5) == pytest.approx(1.05)
-        assert distance_at(self.TABLE, 1e-9) == 0.9
-        assert distance_at(self.TABLE, 0.5) == 1.5
+        assert threshold_for_fmr(self.TABLE, 1e-4) == pytest.approx(1.2)
+        assert threshold_for_fmr(self.TABLE, 1e-5) == pytest.approx(1.05)
+        assert threshold_for_fmr(self.TABLE, 1e-9) == 0.9
+        assert threshold_for_fmr(self.TABLE, 0.5) == 1.5
 
     def test_a_larger_gallery_needs_a_stricter_threshold(self) -> None:
         limits = [threshold_sq(self.TABLE, one_stranger_in=1000, people=people) for people in (1, 10, 100, 1000)]
@@ -393,10 +393,10 @@ class TestTable:
 
     def test_share_and_distance_undo_each_other(self) -> None:
         for fmr in (1e-6, 3e-6, 1e-4, 7e-3):
-            assert share_at(self.TABLE, distance_at(self.TABLE, fmr)) == pytest.approx(fmr)
-        assert (share_at(self.TABLE, 0.1), share_at(self.TABLE, 3.0)) == (1e-6, 1e-2)
+            assert fmr_at(self.TABLE, threshold_for_fmr(self.TABLE, fmr)) == pytest.approx(fmr)
+        assert (fmr_at(self.TABLE, 0.1), fmr_at(self.TABLE, 3.0)) == (1e-6, 1e-2)
 
     def test_a_threshold_ends_before_the_nearest_other_person(self) -> None:
         centroids = np.stack([direction(0), towards(direction(0), direction(1), 0.5), direction(2)])
-        assert caps_sq(centroids) == pytest.approx([0.45, 0.45, 1.8])
-        assert list(caps_sq(centroids[:1])) == [4.0]
+        assert max_thresholds_sq(centroids) == pytest.approx([0.45, 0.45, 1.8])
+        assert list(max_thresholds_sq(centroids[:1])) == [4.0]

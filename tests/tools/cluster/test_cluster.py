@@ -20,10 +20,10 @@ from threshold_tools.cluster.projector import photo_px
 from threshold_tools.cluster.score import score
 from threshold_tools.embeddings import Vectors, save_vectors
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 
-def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tuple[Floats, NDArray[np.intp]]:
+def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tuple[FloatArray, NDArray[np.intp]]:
     """So many unit vectors of each person, around a centre of their own."""
     rng = np.random.default_rng(seed)
     own = np.repeat(np.arange(len(counts)), counts)
@@ -50,7 +50,7 @@ def same_groups(one: NDArray[np.intp], two: NDArray[np.intp]) -> bool:
     return len(pairs) == len(set(one.tolist())) == len(set(two.tolist()))
 
 
-def slow_density(vectors: Floats, near_sq: float, least: int) -> NDArray[np.intp]:
+def slow_density(vectors: FloatArray, near_sq: float, least: int) -> NDArray[np.intp]:
     """DBSCAN as it is told: from a core to all in reach, and on from every core among them."""
     gaps = np.sum((vectors[:, None].astype(np.float64) - vectors[None]) ** 2, axis=2)
     near = gaps <= near_sq

@@ -15,15 +15,29 @@ import pytest
 from support.face_images import direction, face, towards
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
 from threshold_tools.enroll.cache import FILE, Cache
-from threshold_tools.enroll.consistency import TWIN_SHARE, Findings, centroid, distance_sq, judge, note_lookalikes
+from threshold_tools.enroll.consistency import (
+    TWIN_SHARE,
+    Rejections,
+    centroid,
+    check_consistency,
+    distance_sq,
+    flag_similar_people,
+)
 from threshold_tools.enroll.consistency import Photo as Usable
-from threshold_tools.enroll.folder import Card, read_card, write_card
-from threshold_tools.enroll.photo_quality import ENROL_QUALITY, Sight, fault, fingerprint, same_picture, sight
-from threshold_tools.photos import Look, PhotoReader
+from threshold_tools.enroll.folder import PersonProfile, read_card, write_card
+from threshold_tools.enroll.photo_quality import (
+    ENROL_QUALITY,
+    PhotoAssessment,
+    assess_photo,
+    fingerprint,
+    rejection_reason,
+    same_picture,
+)
+from threshold_tools.photos import PhotoReader, PhotoSample
 
 from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, InputError
-from edge.core.records import Floats, Quality, Sample
+from edge.core.records import FloatArray, Quality, Sample
 from edge.demo.run_demo import CLIP
 from edge.recognition.gallery import Gallery, load_gallery, save_gallery
 from edge.replay.replay import replay
@@ -212,7 +226,7 @@ class TestCache:
 
     def test_a_run_that_is_killed_has_kept_most_of_its_work(self, tmp_path: Path) -> None:
         """Written in portions: what another process sees before the run has ended."""
-        look = Sight("too small", b"", 0.0, b"", b"", "")
+        look = PhotoAssessment("too small", b"", 0.0, b"", b"", "")
         with Cache(tmp_path / FILE, "models") as running:
             for number in range(100):
                 running.put(str(number), look)
@@ -226,7 +240,7 @@ class TestCache:
     def test_who_is_gone_is_wiped_from_it(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         """Neither the vector nor the thumbnail of a removed person stays in the file."""
         enrolled(people, tmp_path / "g")
-        vector = sight(PhotoReader(ENROL_QUALITY), photo("biden")).vector
+        vector = assess_photo(PhotoReader(ENROL_QUALITY), photo("biden")).vector
         pieces = [vector[at : at + 32] for at in range(0, len(vector), 32)]  # a page may end inside a vector
         content = (people / FILE).read_bytes()
         assert sum(piece in content for piece in pieces) > len(pieces) / 2
@@ -237,7 +251,7 @@ class TestCache:
 
 class TestKeeping:
     def test_a_card_names_the_person(self, people: Path, tmp_path: Path) -> None:
-        write_card(people / "biden", Card(id="joe", name='Joe "J" Müller', groups=("staff",)))
+        write_card(people / "biden", PersonProfile(id="joe", name='Joe "J" Müller', groups=("staff",)))
         gallery = enrolled(people, tmp_path / "g")
         assert [(person.id, person.name) for person in gallery.people] == [
             ("joe", 'Joe "J" Müller'),
@@ -273,7 +287,7 @@ class TestKeeping:
         told = capsys.readouterr()
         assert "wall.png: no face; not added" in told.err
         assert "eileen: 1 of 1 photos can serve" in told.err
-        assert read_card(people / "eileen") == Card(
+        assert read_card(people / "eileen") == PersonProfile(
             name="Eileen", groups=("crew",), valid_until=datetime.date(2027, 1, 31)
         )
         say("list", people, "--json")
@@ -366,7 +380,7 @@ class TestKeeping:
     def test_the_sheet_shows_every_photo_with_its_reason_and_escapes_names(
         self, people: Path, tmp_path: Path, photo: Photo
     ) -> None:
-        write_card(people / "biden", Card(name="<script>alert(1)</script>"))
+        write_card(people / "biden", PersonProfile(name="<script>alert(1)</script>"))
         put(people / "obama" / "wrong.png", photo("astronaut"))
         put(people / "obama" / "again.jpg", photo("obama2"))
         (people / "obama" / "empty.jpg").touch()
@@ -388,7 +402,7 @@ class TestKeeping:
     ) -> None:
         (people / "anna").mkdir()
         (people / "carl").mkdir()
-        write_card(people / "carl", Card(groups=("staff",)))
+        write_card(people / "carl", PersonProfile(groups=("staff",)))
         (people / ".hidden").mkdir()
         told = [f"{people / name}: no photo in this folder; nobody is enrolled from it" for name in ("anna", "carl")]
         commands: list[list[str | Path]] = [["list", people], ["list", people, "--json"], [people, "--out", "g"]]
@@ -436,7 +450,7 @@ def test_a_rate_beyond_the_table_is_told(people: Path, tmp_path: Path, capsys: p
     assert "for one in 10,000,000 use tools/calibrate.py with --strangers" in told[0]
 
 
-def usable(name: str, vector: Floats, **other: bytes) -> Usable:
+def usable(name: str, vector: FloatArray, **other: bytes) -> Usable:
     return Usable(Path(name), vector, 1.0, **other)  # type: ignore[arg-type]
 
 
@@ -446,7 +460,7 @@ def usable(name: str, vector: Floats, **other: bytes) -> Usable:
 def test_every_reason_of_the_door_is_told_in_words(reason: str) -> None:
     main = face(100, 100)
     sample = Sample(None, Quality(0.0, 10, 50, 50, 0, 1, reason, 5, 0.9, 0.4), None)
-    words = fault(Look([main], main, sample, None))
+    words = rejection_reason(PhotoSample([main], main, sample, None))
     assert words.split(" (")[0].replace(" ", "-") == {"tilted": "looking-up-or-down"}.get(reason, reason)
 
 
@@ -459,8 +473,8 @@ class TestJudge:
     def test_a_person_copied_under_another_id_stays_enrolled_once(self) -> None:
         """Every photo of the copy is like the original's and the reverse: that must not throw out both."""
         anna = [towards(direction(0), direction(axis), 0.3) for axis in (1, 2, 3)]
-        findings = Findings()
-        kept = judge(
+        findings = Rejections()
+        kept = check_consistency(
             {
                 "anna": [usable(f"a{number}", vector) for number, vector in enumerate(anna)],
                 "copy": [usable(f"c{number}", vector) for number, vector in enumerate(anna)],
@@ -473,18 +487,18 @@ class TestJudge:
 
     def test_lookalikes_stay_and_are_noted(self) -> None:
         everybody = {"a": [usable("1", direction(0))], "b": [usable("2", towards(direction(0), direction(1), 0.8))]}
-        findings = Findings()
-        kept = judge(everybody, 1.0, findings)
-        note_lookalikes(kept, 0.7, findings)
+        findings = Rejections()
+        kept = check_consistency(everybody, 1.0, findings)
+        flag_similar_people(kept, 0.7, findings)
         assert (list(kept), findings.notes, findings.count) == (["a", "b"], {}, 0)
-        note_lookalikes(kept, 0.9, findings)
+        flag_similar_people(kept, 0.9, findings)
         assert findings.notes["a"] == "looks like b (distance 0.80); gets a stricter threshold"
 
     def test_of_two_copies_of_one_picture_the_better_one_stays(self) -> None:
         better = Usable(Path("b"), direction(0), 0.9, print=bytes(31) + b"\x03")
         worse = Usable(Path("a"), direction(0), 0.5, print=bytes(32))
-        findings = Findings()
-        kept = judge({"anna": [worse, better]}, 1.0, findings)
+        findings = Rejections()
+        kept = check_consistency({"anna": [worse, better]}, 1.0, findings)
         assert kept["anna"] == [better]
         assert findings.photos == {Path("a"): "the same picture as b"}
 
@@ -499,8 +513,8 @@ class TestJudge:
             if number % 7 == 3 and shown == number:
                 vectors.append(towards(faces[number - 1], faces[number], 0.3))  # of the person before
             people[str(number)] = [usable(f"{number}/{i}", vector) for i, vector in enumerate(vectors)]
-        findings = Findings()
-        kept = judge(people, 1.5, findings)
+        findings = Rejections()
+        kept = check_consistency(people, 1.5, findings)
         twins, mislabelled = one_by_one(people, 1.5)
         assert (len(twins), len(mislabelled) > 10) == (15, True)
         assert {id_: told.split(" (")[0].rpartition(" ")[2] for id_, told in findings.people.items()} == twins
@@ -512,7 +526,7 @@ class TestJudge:
 
 def one_by_one(people: dict[str, list[Usable]], limit_sq: float) -> tuple[dict[str, str], dict[str, str]]:
     """Twins and mislabelled photos, each with whom they are like: the slow reference."""
-    kept: dict[str, Floats] = {}
+    kept: dict[str, FloatArray] = {}
     twins = {}
     for person, photos in people.items():
         own = centroid(photos)

@@ -6,10 +6,10 @@ import datetime
 from pathlib import Path
 
 import pytest
-from threshold_tools.enroll.folder import Member
+from threshold_tools.enroll.folder import PersonFolder
 from threshold_tools.enroll.policy_export import merged_policy
 
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.errors import ConfigError
 
 BASE = """
@@ -21,8 +21,8 @@ allow = [{ groups = ["staff", "lab"] }]
 """
 
 
-def member(id_: str, *groups: str, until: datetime.date | None = None) -> Member:
-    return Member(id_, id_, groups, None, until, Path(id_), ())
+def member(id_: str, *groups: str, until: datetime.date | None = None) -> PersonFolder:
+    return PersonFolder(id_, id_, groups, None, until, Path(id_), ())
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_groups_and_validity_of_the_cards_are_entered(base: Path, tmp_path: Path
     out.write_bytes(
         merged_policy(base, [member("anna", "staff", "lab", until=until), member("carla"), member("bert", "staff")])
     )
-    rules = read_rules(out)
+    rules = parse_policy(out)
     ((_, front),) = rules.doors
     assert front.allow[0].people == ("bert", "anna", "anna")
     assert [(person.person, person.validity.end) for person in rules.people] == [("anna", until)]

@@ -86,8 +86,8 @@ class TestAllPairs:
             assert swept.accepted(limit) == best
             assert swept.fmr_at(limit) <= fmr
             assert swept.fmr_at(limit) == pytest.approx(fmr, abs=1 / len(impostor))
-        assert swept.supports(1 / len(impostor))
-        assert not swept.supports(0.9 / len(impostor))
+        assert swept.has_enough_samples(1 / len(impostor))
+        assert not swept.has_enough_samples(0.9 / len(impostor))
 
     def test_det_and_eer_are_what_going_through_all_thresholds_says(self) -> None:
         photos = crowd([4, 6, 2, 9, 3, 5], 0.35, lost=0.1)
@@ -323,7 +323,7 @@ class TestOpenSet:
         assert tried is not None
         for tracks in (False, True):
             for fpir, miss in zip(
-                (0.1, 0.02), open_set_identification.misses(tried, (0.1, 0.02), 0, tracks=tracks), strict=True
+                (0.1, 0.02), open_set_identification.fnir_curve(tried, (0.1, 0.02), 0, tracks=tracks), strict=True
             ):
                 values = []
                 for draw in tried.draws:
@@ -370,23 +370,27 @@ class TestOpenSet:
     def test_a_stranger_at_the_threshold_is_let_in(self) -> None:
         """The threshold is the largest float32 below the first who must stay out: it may be a distance itself."""
         first = np.float32(0.5)
-        strangers = open_set_identification.Searches(
+        strangers = open_set_identification.SearchScores(
             np.array([first, np.nextafter(first, np.float32(4)), *np.linspace(1, 2, 8)], np.float64),
             np.ones(10, bool),
             np.arange(10, 20),
         )
-        own = open_set_identification.Searches(np.array([0.2, 0.9]), np.ones(2, bool), np.arange(2))
-        tried = open_set_identification.Open(
-            1, np.arange(2), np.arange(10, 20), 0, [open_set_identification.Draw(own, strangers, own, strangers)]
+        own = open_set_identification.SearchScores(np.array([0.2, 0.9]), np.ones(2, bool), np.arange(2))
+        tried = open_set_identification.OpenSetRun(
+            1,
+            np.arange(2),
+            np.arange(10, 20),
+            0,
+            [open_set_identification.EnrolmentDraw(own, strangers, own, strangers)],
         )
-        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         assert (miss.threshold_sq, miss.false_positives, miss.rate.value) == (0.5, 1, 0.5)
 
     def test_a_search_without_a_face_is_a_miss_in_brackets_only(self) -> None:
         photos = crowd([2] * 60 + [8] * 20, 0.01, lost=0.15)
         tried = open_set_identification.open_set(photos, 3, 0)
         assert tried is not None
-        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         lost = float(np.mean([1 - draw.own.usable.mean() for draw in tried.draws]))
         assert lost > 0.1
         assert miss.with_failures.value == pytest.approx(miss.rate.value * (1 - lost) + lost)
@@ -401,7 +405,7 @@ class TestOpenSet:
         tried = open_set_identification.open_set(photos, 3, 0)
         assert tried is not None
         assert (len(tried.enrolled), len(tried.strangers), tried.failed) == (20, 60, 1)
-        (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+        (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         assert len(tried.draws[0].own.people) == 19 * 5 + 8
         assert miss.with_failures.value == pytest.approx((miss.rate.value * 19 * 5 + 8) / (19 * 5 + 8))
 
@@ -416,7 +420,7 @@ class TestOpenSet:
         for people in (20, 320):
             tried = open_set_identification.open_set(crowd([2] * people + [6] * people, 0.45), 3, 0)
             assert tried is not None
-            (miss,) = open_set_identification.misses(tried, [0.1], 0, tracks=False)
+            (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
             widths.append(miss.rate.high - miss.rate.low)
         assert widths[1] < widths[0] / 2
 

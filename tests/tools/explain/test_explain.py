@@ -218,7 +218,7 @@ def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> 
         full_gloom: float = 0.5
         min_presence: float = 0.5
 
-    found = photo.parts(0.9, 0.4, Later(1, 20, 0.9, ""), Gates(), DetectorConfig())  # type: ignore[arg-type]
+    found = photo.quality_parts(0.9, 0.4, Later(1, 20, 0.9, ""), Gates(), DetectorConfig())  # type: ignore[arg-type]
     assert [(part.name, part.gate, part.ok) for part in found] == [
         ("score", "at least 0.5", True),
         ("presence", "at least 0.5", False),
@@ -226,14 +226,14 @@ def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> 
         ("gloom", "at least 0.2 and at most 0.8", False),
     ]
     assert found[3].full == 0.5
-    assert (photo.told(found[2]), photo.told(found[3])) == ("20 px", "0.90")
+    assert (photo.format_part(found[2]), photo.format_part(found[3])) == ("20 px", "0.90")
 
 
 def test_a_strength_that_was_not_measured_is_no_part() -> None:
     gates, detector, seen = QualityConfig(), DetectorConfig(), Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
-    assert "strength" not in [part.name for part in photo.parts(1, 1, seen, gates, detector)]
-    weak = dataclasses.replace(seen, strength=gates.min_strength / 2)
-    (part,) = (part for part in photo.parts(1, 1, weak, gates, detector) if part.name == "strength")
+    assert "strength" not in [part.name for part in photo.quality_parts(1, 1, seen, gates, detector)]
+    weak = dataclasses.replace(seen, embedding_norm=gates.min_strength / 2)
+    (part,) = (part for part in photo.quality_parts(1, 1, weak, gates, detector) if part.name == "strength")
     assert not part.ok
     assert part.full == gates.full_strength
 
@@ -242,7 +242,7 @@ def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(sm
     silent = ("value", "refusal", "strength")  # the last where the manifest does not know the typical one
     names = [field.name for field in dataclasses.fields(Quality) if field.name not in silent]
     viewer = Viewer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
-    seen = viewer.look(OBAMA)
+    seen = viewer.analyze(OBAMA)
     assert [part.name for part in seen.shown.parts if part.name not in silent][2:] == names
     assert seen.shown.refusal == "turned-away"
     assert [part.name for part in seen.shown.parts if not part.ok] == ["yaw_deg"]

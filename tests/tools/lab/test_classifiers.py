@@ -7,19 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 from threshold_tools.lab.classifiers import network, verification
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, People, limit_for
-from threshold_tools.lab.classifiers.nearest import NearestCentroid, NearestSample, Neighbours, nearest, unit_means
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, People, threshold_for_fpir
+from threshold_tools.lab.classifiers.nearest import KnnVote, NearestCentroid, NearestSample, nearest, unit_means
 from threshold_tools.lab.classifiers.network import Network, Weights, loss_and_gradients, train
-from threshold_tools.lab.classifiers.registry import KINDS, Kind, timed
+from threshold_tools.lab.classifiers.registry import KINDS, ClassifierSpec, time_classifier
 from threshold_tools.lab.classifiers.verification import PairVerification
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 PEOPLE = (3, 5, 8, 13, 21)  # numbers that are no rows
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def crowd(each: int, noise: float, seed: int = 1, size: int = 6) -> tuple[Floats, People]:
+def crowd(each: int, noise: float, seed: int = 1, size: int = 6) -> tuple[FloatArray, People]:
     """So many unit vectors of each of five people, in mixed order; the people's centres are the same in every crowd."""
     centres = np.random.default_rng(99).normal(size=(len(PEOPLE), size))
     rng = np.random.default_rng(seed)
@@ -30,27 +30,27 @@ def crowd(each: int, noise: float, seed: int = 1, size: int = 6) -> tuple[Floats
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), np.array(PEOPLE)[own]
 
 
-def gaps_sq(probe: Floats, rows: Floats) -> list[float]:
+def gaps_sq(probe: FloatArray, rows: FloatArray) -> list[float]:
     return [float(np.sum((probe.astype(np.float64) - row) ** 2)) for row in rows]
 
 
 class TestEveryKind:
     @every_kind
-    def test_people_who_are_apart_are_named(self, kind: Kind) -> None:
+    def test_people_who_are_apart_are_named(self, kind: ClassifierSpec) -> None:
         classifier = kind.learn(*crowd(9, 0.05))
         probes, own = crowd(4, 0.05, seed=2)
         assert classifier.name(probes).people.tolist() == own.tolist()
 
     @every_kind
-    def test_whoever_is_nobody_known_scores_higher(self, kind: Kind) -> None:
+    def test_whoever_is_nobody_known_scores_higher(self, kind: ClassifierSpec) -> None:
         """The limit that lets in all probes keeps out what looks like nobody."""
         classifier = kind.learn(*crowd(9, 0.05))
         limit = float(classifier.name(crowd(4, 0.05, seed=2)[0]).scores.max())
         nobody = -unit_means(crowd(9, 0.0)[0], np.array([45]))
-        assert classifier.name(nobody).within(limit).tolist() == [UNKNOWN]
+        assert classifier.name(nobody).accepted_at(limit).tolist() == [UNKNOWN]
 
     @every_kind
-    def test_somebody_added_is_named_like_somebody_learnt(self, kind: Kind) -> None:
+    def test_somebody_added_is_named_like_somebody_learnt(self, kind: ClassifierSpec) -> None:
         vectors, people = crowd(9, 0.2)
         new = people == max(PEOPLE)
         probes = crowd(20, 0.2, seed=2)[0]
@@ -65,25 +65,25 @@ class TestEveryKind:
         assert answers.scores == pytest.approx(wanted.scores, abs=1e-5)
 
     @every_kind
-    def test_no_probes_get_no_answers(self, kind: Kind) -> None:
+    def test_no_probes_get_no_answers(self, kind: ClassifierSpec) -> None:
         answers = kind.learn(*crowd(3, 0.1)).name(np.zeros((0, 6), np.float32))
         assert (len(answers.people), len(answers.scores)) == (0, 0)
 
     @every_kind
-    def test_one_photo_of_each_is_enough(self, kind: Kind) -> None:
+    def test_one_photo_of_each_is_enough(self, kind: ClassifierSpec) -> None:
         vectors, people = crowd(1, 0.0)
         assert kind.learn(vectors, people).name(vectors).people.tolist() == people.tolist()
 
     @every_kind
-    def test_learning_again_gives_the_same_answers(self, kind: Kind) -> None:
+    def test_learning_again_gives_the_same_answers(self, kind: ClassifierSpec) -> None:
         probes = crowd(5, 0.3, seed=2)[0]
         first, second = (kind.learn(*crowd(9, 0.3)).name(probes) for _ in range(2))
         assert first.people.tolist() == second.people.tolist()
         assert first.scores.tolist() == second.scores.tolist()
 
     @every_kind
-    def test_it_can_be_timed(self, kind: Kind) -> None:
-        times = timed(kind, *crowd(3, 0.1), crowd(2, 0.1)[0])
+    def test_it_can_be_timed(self, kind: ClassifierSpec) -> None:
+        times = time_classifier(kind, *crowd(3, 0.1), crowd(2, 0.1)[0])
         assert min(times.learn_ms, times.add_ms, times.probe_ms) > 0
 
 
@@ -126,7 +126,7 @@ class TestNeighbours:
     def test_the_vote_is_what_counting_says(self, monkeypatch: pytest.MonkeyPatch, k: int) -> None:
         monkeypatch.setattr("threshold_tools.lab.classifiers.nearest._BLOCK", 7)
         (vectors, people), probes = crowd(8, 0.6), crowd(8, 0.6, seed=2)[0]
-        answers = Neighbours(vectors, people, k=k).name(probes)
+        answers = KnnVote(vectors, people, k=k).name(probes)
         ties = 0
         for probe, who, score in zip(probes, answers.people, answers.scores, strict=True):
             near = sorted(zip(gaps_sq(probe, vectors), people.tolist(), strict=True))[:k]
@@ -140,7 +140,7 @@ class TestNeighbours:
 
     def test_fewer_photos_than_votes_all_vote(self) -> None:
         vectors, people = crowd(1, 0.0)
-        (who,) = Neighbours(np.repeat(vectors[:1], 2, axis=0), np.repeat(people[:1], 2), k=10).name(vectors[:1]).people
+        (who,) = KnnVote(np.repeat(vectors[:1], 2, axis=0), np.repeat(people[:1], 2), k=10).name(vectors[:1]).people
         assert who == people[0]
 
 
@@ -208,14 +208,16 @@ class TestNetwork:
         rng = np.random.default_rng(5)
         own = np.repeat([0, 1], [400, 4])
         vectors = np.eye(6, dtype=np.float32)[own] + rng.normal(0, 0.02, (404, 6)).astype(np.float32)
-        (between,) = np.exp(network.log_chances(train(vectors, own, 0), np.array([[0.7, 0.7, 0, 0, 0, 0]], np.float32)))
+        (between,) = np.exp(
+            network.log_probabilities(train(vectors, own, 0), np.array([[0.7, 0.7, 0, 0, 0, 0]], np.float32))
+        )
         assert between[1] == pytest.approx(0.5, abs=0.3)
 
     def test_the_score_is_minus_the_logarithm_of_the_best_chance(self) -> None:
         classifier = Network(*crowd(5, 0.2))
         probes = crowd(5, 0.4, seed=2)[0]
         answers = classifier.name(probes)
-        chances = np.exp(network.log_chances(classifier.weights, probes))
+        chances = np.exp(network.log_probabilities(classifier.weights, probes))
         assert chances.sum(axis=1) == pytest.approx(np.ones(len(probes)), abs=1e-5)
         assert np.exp(-answers.scores) == pytest.approx(chances.max(axis=1), abs=1e-5)
 
@@ -223,13 +225,13 @@ class TestNetwork:
 class TestUnknown:
     def test_the_limit_is_the_largest_that_keeps_to_the_wish(self) -> None:
         strangers = np.random.default_rng(1).permutation(np.arange(200.0))
-        limit = limit_for(strangers, 0.01)
+        limit = threshold_for_fpir(strangers, 0.01)
         assert (strangers <= limit).sum() == 2
         assert (strangers <= np.nextafter(limit, np.inf)).sum() == 3
 
     def test_equal_scores_do_not_slip_in_together(self) -> None:
-        assert (np.zeros(100) <= limit_for(np.zeros(100), 0.5)).sum() == 0
+        assert (np.zeros(100) <= threshold_for_fpir(np.zeros(100), 0.5)).sum() == 0
 
     def test_whoever_scores_above_the_limit_is_unknown(self) -> None:
         answers = Answers(np.array([4, 5, 6]), np.array([0.1, 0.2, 0.3]))
-        assert answers.within(0.2).tolist() == [4, 5, UNKNOWN]
+        assert answers.accepted_at(0.2).tolist() == [4, 5, UNKNOWN]

@@ -19,7 +19,7 @@ from threshold_tools.lab.fusion import min_samples_sim, track_fusion
 from threshold_tools.lab.fusion.augment import KINDS, degrade
 from threshold_tools.lab.fusion.quality_power import error_against_reject, own_distances, power
 from threshold_tools.lab.fusion.report import Report, show
-from threshold_tools.lab.fusion.samples import PLAIN, Looks, take_looks
+from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
 from threshold_tools.photos import ANY_QUALITY, PhotoReader
 
 from edge.core.config import QualityConfig, VerdictConfig
@@ -37,13 +37,13 @@ def reader() -> PhotoReader:
 
 @pytest.fixture(scope="module")
 def mesh(reader: PhotoReader, photo: Photo) -> Landmarks:
-    sample = reader.look_at(photo("obama2")).sample
+    sample = reader.sample(photo("obama2")).sample
     assert sample is not None
     assert sample.landmarks is not None
     return sample.landmarks
 
 
-def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> Looks:
+def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> SampleSet:
     """People with so many photos each; copies are noisier, and the noise of a look shows in its weight."""
     rng = np.random.default_rng(seed)
     people: list[int] = []
@@ -67,11 +67,18 @@ def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> Looks:
     refused = [noise > 1.4 for noise in noises]
     quality = [
         Quality(
-            0.0 if bad else 1 / (1 + noise) ** 4, 40, 0, 0, 0, 100, "unclear" if bad else "", strength=1 - noise / 2
+            0.0 if bad else 1 / (1 + noise) ** 4,
+            40,
+            0,
+            0,
+            0,
+            100,
+            "unclear" if bad else "",
+            embedding_norm=1 - noise / 2,
         )
         for noise, bad in zip(noises, refused, strict=True)
     ]
-    return Looks(
+    return SampleSet(
         vectors,
         np.where((marks == PLAIN)[:, None], vectors, np.float32(0)),
         quality,
@@ -104,13 +111,13 @@ class TestHarm:
         self, reader: PhotoReader, photo: Photo, mesh: Landmarks, kind: str
     ) -> None:
         """On average over a few strengths; a face that is not found is as weak as can be."""
-        plain = reader.look_at(photo("obama2")).sample
+        plain = reader.sample(photo("obama2")).sample
         assert plain is not None
         harmed = []
         for seed in range(4):
-            sample = reader.look_at(degrade(kind, photo("obama2"), mesh, np.random.default_rng(seed))).sample
-            harmed.append(sample.quality.strength if sample else 0.0)
-        assert np.mean(harmed) < 0.95 * plain.quality.strength
+            sample = reader.sample(degrade(kind, photo("obama2"), mesh, np.random.default_rng(seed))).sample
+            harmed.append(sample.quality.embedding_norm if sample else 0.0)
+        assert np.mean(harmed) < 0.95 * plain.quality.embedding_norm
 
     def test_covering_stays_on_the_face(self, photo: Photo, mesh: Landmarks) -> None:
         pixels = photo("obama2")
@@ -127,27 +134,27 @@ class TestLooks:
     def test_each_photo_is_seen_plain_and_in_copies_and_a_wall_is_a_failure(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
         put(folder / "biden" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
-        looks, _ = take_looks(folder, QualityConfig(), copies=2, most=5, seed=1)
+        looks, _ = collect_samples(folder, QualityConfig(), copies=2, most=5, seed=1)
         assert looks.names == ["biden", "obama"]
         assert looks.tried[PLAIN] == 4
         assert sum(looks.tried.values()) == 4 + 3 * 2
         assert looks.plain.sum() == 3
         assert np.linalg.norm(looks.enrolled, axis=1) == pytest.approx(looks.plain.astype(float), abs=1e-5)
         assert len(np.unique(looks.photos)) == 3
-        again, _ = take_looks(folder, QualityConfig(), copies=2, most=5, seed=1)
+        again, _ = collect_samples(folder, QualityConfig(), copies=2, most=5, seed=1)
         assert again.embedding.tobytes() == looks.embedding.tobytes()
 
     def test_gates_and_weights_are_those_of_the_configuration(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
-        lax, _ = take_looks(folder, QualityConfig(), copies=0, most=5, seed=0)
-        strict, _ = take_looks(folder, QualityConfig(min_strength=9), copies=0, most=5, seed=0)
+        lax, _ = collect_samples(folder, QualityConfig(), copies=0, most=5, seed=0)
+        strict, _ = collect_samples(folder, QualityConfig(min_strength=9), copies=0, most=5, seed=0)
         assert not lax.refused.any()
         assert [each.refusal for each in strict.quality] == ["unclear"] * 3
 
     def test_photos_without_a_face_are_told(self, tmp_path: Path) -> None:
         put(tmp_path / "biden" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
         with pytest.raises(InputError, match="not one face"):
-            take_looks(tmp_path, QualityConfig(), copies=1, most=5, seed=0)
+            collect_samples(tmp_path, QualityConfig(), copies=1, most=5, seed=0)
 
 
 class TestPower:
@@ -225,7 +232,7 @@ class TestFusion:
     @pytest.mark.parametrize("tracks_of", track_fusion.KINDS_OF_TRACKS)
     def test_tracks_show_other_photos_than_those_enrolled(self, tracks_of: str) -> None:
         looks = made_up([6] * 12 + [2] * 12)
-        drawn = track_fusion.draw_tracks(looks, tracks_of, 3, np.random.default_rng(0))
+        drawn = track_fusion.simulate_tracks(looks, tracks_of, 3, np.random.default_rng(0))
         assert drawn is not None
         assert drawn.owners.tolist() == list(range(12))
         for track in drawn.own:
@@ -246,7 +253,7 @@ class TestFusion:
         found = track_fusion.measure(looks, "mixed", 2, seed=5)
         assert found is not None
         draws = [
-            track_fusion.draw_tracks(looks, "mixed", 2, np.random.default_rng([5, 1, 2, draw]))
+            track_fusion.simulate_tracks(looks, "mixed", 2, np.random.default_rng([5, 1, 2, draw]))
             for draw in range(track_fusion.DRAWS)
         ]
         assert [row.way for row in found.ways] == list(track_fusion.WAYS)

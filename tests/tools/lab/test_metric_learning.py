@@ -19,8 +19,8 @@ from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.lab.metric_learning import significance
 from threshold_tools.lab.metric_learning.collapse import WINDOW, Watch, spread_sq
-from threshold_tools.lab.metric_learning.comparison import adapt, conclude
-from threshold_tools.lab.metric_learning.head import VERSION, Head, Origin, behind, read_head, save_head, through
+from threshold_tools.lab.metric_learning.comparison import adapt, summarize
+from threshold_tools.lab.metric_learning.head import VERSION, Head, Origin, apply_head, project, read_head, save_head
 from threshold_tools.lab.metric_learning.losses import (
     ArcFace,
     Contrastive,
@@ -31,7 +31,7 @@ from threshold_tools.lab.metric_learning.losses import (
     squared_distances,
 )
 from threshold_tools.lab.metric_learning.losses_registry import LOSSES, arcface
-from threshold_tools.lab.metric_learning.mining import mine
+from threshold_tools.lab.metric_learning.mining import mine_triplets
 from threshold_tools.lab.metric_learning.report import Gain, Report, show
 from threshold_tools.lab.metric_learning.split import MOST, split_people
 from threshold_tools.lab.metric_learning.training import Adam, Batches, Check, Course, descent, train
@@ -205,19 +205,19 @@ class TestMining:
     PEOPLE = np.array([0, 0, 1, 2, 3, 4])
 
     def test_hard_takes_the_nearest_of_somebody_else(self) -> None:
-        found = mine(self.DISTANCES, self.PEOPLE, 0.2, "hard", np.random.default_rng())
+        found = mine_triplets(self.DISTANCES, self.PEOPLE, 0.2, "hard", np.random.default_rng())
         assert list(zip(*(rows.tolist() for rows in found), strict=True)) == [(0, 1, 2), (1, 0, 2)]
 
     def test_semihard_takes_the_nearest_beyond_the_positive_and_none_beyond_the_margin(self) -> None:
         """For 0: not 2, which is nearer than the positive; 3 rather than 4. For 1 there is none within the margin."""
-        found = mine(self.DISTANCES, self.PEOPLE, 0.2, "semihard", np.random.default_rng())
+        found = mine_triplets(self.DISTANCES, self.PEOPLE, 0.2, "semihard", np.random.default_rng())
         assert list(zip(*(rows.tolist() for rows in found), strict=True)) == [(0, 1, 3)]
 
     def test_random_takes_anybody_else(self) -> None:
         rng = np.random.default_rng(0)
         seen = set()
         for _ in range(60):
-            anchor, positive, negative = mine(self.DISTANCES, self.PEOPLE, 0.2, "random", rng)
+            anchor, positive, negative = mine_triplets(self.DISTANCES, self.PEOPLE, 0.2, "random", rng)
             assert (anchor.tolist(), positive.tolist()) == ([0, 1], [1, 0])
             seen.update(negative.tolist())
         assert seen == {2, 3, 4, 5}
@@ -337,22 +337,22 @@ class TestCollapse:
 
     def test_vectors_that_come_together_are_noticed(self) -> None:
         watch = Watch(0.2)
-        assert not watch.look(0.05, 1.9)
-        assert not watch.look(0.05, 0.2)
-        assert watch.look(0.05, 0.18).startswith("collapsed: all vectors alike, 0.180 apart, at first 1.900; ")
+        assert not watch.update(0.05, 1.9)
+        assert not watch.update(0.05, 0.2)
+        assert watch.update(0.05, 0.18).startswith("collapsed: all vectors alike, 0.180 apart, at first 1.900; ")
 
     def test_a_loss_that_is_stuck_at_the_margin_is_noticed(self) -> None:
         watch = Watch(0.2)
-        answers = [watch.look(0.2 + 0.003 * (-1) ** step, 1.9) for step in range(WINDOW)]
+        answers = [watch.update(0.2 + 0.003 * (-1) ** step, 1.9) for step in range(WINDOW)]
         assert not any(answers[:-1])
         assert answers[-1].startswith("collapsed: the loss is stuck at 0.200")
 
     def test_a_loss_that_only_passes_the_margin_is_none_of_its_business(self) -> None:
         watch = Watch(0.2)
-        assert not any(watch.look(0.25 - 0.001 * step, 1.9) for step in range(3 * WINDOW))
+        assert not any(watch.update(0.25 - 0.001 * step, 1.9) for step in range(3 * WINDOW))
 
     def test_a_loss_that_is_no_number_is_noticed(self) -> None:
-        assert Watch(0.2).look(math.nan, 1.9).startswith("diverged: ")
+        assert Watch(0.2).update(math.nan, 1.9).startswith("diverged: ")
 
     def test_the_spread_is_the_mean_squared_distance(self) -> None:
         vectors, _ = batch()
@@ -378,7 +378,7 @@ class TestJudgement:
         expected = [swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in significance.FMRS]
         expected += [
             swept.eer(),
-            open_set_identification.misses(tried, [significance.FPIR], 6, tracks=False)[0].rate.value,
+            open_set_identification.fnir_curve(tried, [significance.FPIR], 6, tracks=False)[0].rate.value,
         ]
         assert list(found.names) == ["TAR at FMR 1e-03", "TAR at FMR 1e-04", "EER", "FNIR at FPIR 1e-02"]
         assert found.values == pytest.approx(np.array(expected))
@@ -449,30 +449,30 @@ class TestJudgement:
     def test_no_head_makes_no_difference(self) -> None:
         photos = even_noise(60)
         without = significance.rates(photos, 0)
-        behind_none = significance.rates(behind(np.eye(SIZE), photos), 0)
+        behind_none = significance.rates(apply_head(np.eye(SIZE), photos), 0)
         assert without is not None
         assert behind_none is not None
-        found = significance.gains(without, behind_none)
+        found = significance.rate_differences(without, behind_none)
         assert all(abs(gain.value) < 1e-3 for gain in found)
-        assert significance.verdict(found) == "no difference"
+        assert significance.summarize_significance(found) == "no difference"
 
     def test_a_positive_gain_is_a_better_rate_whichever_way_the_rate_goes(self) -> None:
         photos = half_noise(100)
         mute = np.diag(np.repeat([1.0, 0.1], SIZE // 2))
-        without, muted = significance.rates(photos, 0), significance.rates(behind(mute, photos), 0)
+        without, muted = significance.rates(photos, 0), significance.rates(apply_head(mute, photos), 0)
         assert without is not None
         assert muted is not None
-        found = significance.gains(without, muted)
+        found = significance.rate_differences(without, muted)
         assert all(gain.low > 0 for gain in found)
-        assert significance.verdict(found) == "helps"
-        assert significance.verdict(significance.gains(muted, without)) == "hurts"
+        assert significance.summarize_significance(found) == "helps"
+        assert significance.summarize_significance(significance.rate_differences(muted, without)) == "hurts"
 
     def test_one_worse_rate_outweighs_a_better_one(self) -> None:
         better, worse = Gain("a", 0.9, 0.01, 0.001, 0.02), Gain("b", 0.9, -0.01, -0.02, -0.001)
         unsure = Gain("c", 0.9, 0.01, -0.01, 0.03)
-        assert significance.verdict([unsure]) == "no difference"
-        assert significance.verdict([unsure, better]) == "helps"
-        assert significance.verdict([unsure, better, worse]) == "hurts"
+        assert significance.summarize_significance([unsure]) == "no difference"
+        assert significance.summarize_significance([unsure, better]) == "helps"
+        assert significance.summarize_significance([unsure, better, worse]) == "hurts"
 
 
 class TestHead:
@@ -486,7 +486,7 @@ class TestHead:
 
     def test_behind_a_head_vectors_are_units_and_none_stays_none(self) -> None:
         vectors = np.vstack([batch()[0], np.zeros((1, SIZE))]).astype(np.float32)
-        moved = through(np.diag(np.arange(1.0, SIZE + 1)), vectors)
+        moved = project(np.diag(np.arange(1.0, SIZE + 1)), vectors)
         assert np.linalg.norm(moved[:-1], axis=1) == pytest.approx(np.ones(len(moved) - 1), abs=1e-6)
         assert not moved[-1].any()
 
@@ -516,7 +516,7 @@ class TestHead:
             out = tmp_path / f"{number}.npz"
             assert main([str(source), "--apply", str(tmp_path / "h"), "--out", str(out)]) == 0
             found = read_vectors(out)
-            assert found.embedding == pytest.approx(through(matrix, photos.vectors))
+            assert found.embedding == pytest.approx(project(matrix, photos.vectors))
             assert found.paths == photos.paths
             names.append(found.embedder_sha256)
         other = replace(self.HEAD, origin=Origin(VERSION, "0" * 64, "arcface", 3, 50))
@@ -556,7 +556,7 @@ class TestTool:
         assert (head.origin.embedder_sha256, head.origin.people) == (EMBEDDER, 100)
         assert plot.read_bytes().startswith(b"\x89PNG")
         before = verification.sweep(split_people(photos, 0).held_out)
-        after = verification.sweep(behind(head.matrix, split_people(photos, 0).held_out))
+        after = verification.sweep(apply_head(head.matrix, split_people(photos, 0).held_out))
         assert before is not None
         assert after is not None
         assert after.eer() < before.eer()
@@ -582,13 +582,13 @@ class TestTool:
         assert [part["seed"] for part in answers[0]["splits"]] == [5, 6]
 
     def test_a_head_must_help_on_every_split(self) -> None:
-        assert conclude("arcface", ["helps", "helps"]) == (
+        assert summarize("arcface", ["helps", "helps"]) == (
             True,
             "The head chosen on validation, arcface, helps on the held-out people of 2 splits.",
         )
         for other in ("no difference", "hurts", "no better on validation"):
-            assert not conclude("arcface", ["helps", other])[0]
-        assert not conclude(None, [])[0]
+            assert not summarize("arcface", ["helps", other])[0]
+        assert not summarize(None, [])[0]
 
     def test_two_splits_of_people_who_profit_make_a_head(self) -> None:
         done = adapt(half_noise(), "made up", losses=["contrastive"], course=QUICK, splits=2)

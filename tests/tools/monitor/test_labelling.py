@@ -24,8 +24,8 @@ from tools.monitor.test_monitor_page import CHROMIUM, QUIET, violations
 
 from edge.core.config import read_config
 from edge.demo.run_demo import FOLDER
-from edge.events.schema import Event, EventKind, Open
-from edge.updates.manager import trust
+from edge.events.schema import Event, EventKind, OpenCommand
+from edge.updates.manager import install_root
 
 TOOLS = Path(__file__).parents[3] / "tools"
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
@@ -75,7 +75,7 @@ def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path
     complaints: list[str] = []
     with Mosquitto(tmp_path) as broker, Visitors(stranger=True) as camera, Ear(config_for(broker)) as ear:
         config = write_config(tmp_path, broker.url, camera.url, MORE)
-        trust(read_config(config), tmp_path / "repo" / "root.json")
+        install_root(read_config(config), tmp_path / "repo" / "root.json")
         with (
             a_monitor(tmp_path, broker) as url,
             Process(tmp_path, "-m", "edge", "run", "--config", config),
@@ -108,7 +108,7 @@ def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path
             page.click("button:has-text('Enrol')")
             page.wait_for_selector("text=published to site test")
             sound(page)
-            (opening,) = ear.wait_for(Open, 1)[:1]
+            (opening,) = ear.wait_for(OpenCommand, 1)[:1]
             assert (opening.person.id, opening.person.name) == ("carol", "Carol Example")
             page.goto(url)
             page.wait_for_selector("#rail >> text=Carol Example")

@@ -29,15 +29,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from support.monitor_fleet import Fleet, a_health, a_release, a_status, an_event
-from threshold_tools.monitor.app import House, make_app
+from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.connections import HEAD_S, MOST_FROM_ADDRESS
-from threshold_tools.monitor.fleet import MOST_DOORS, MOST_TEXT, EventRow, event_row, plain
+from threshold_tools.monitor.fleet import MOST_DOORS, MOST_TEXT, EventRow, clean_text, event_row
 from threshold_tools.monitor.history import MOST_WAITING, Bounds, History
 from threshold_tools.monitor.history_database import DAY_MS, PORTION
 from threshold_tools.monitor.hub import Hub
-from threshold_tools.monitor.security import Rules
+from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.server import serving
-from threshold_tools.monitor.sessions import TRIES, Attempts, Keys, read_token
+from threshold_tools.monitor.sessions import TRIES, Keys, LoginThrottle, read_token
 
 from edge.core.errors import InputError
 from edge.events.topics import Channel, Topics
@@ -61,8 +61,8 @@ def open_client(history: History) -> Callable[..., TestClient]:
     """A client for a house; with a token if one is named."""
 
     def make(token: str | None = None, hub: Hub | None = None, **headers: str) -> TestClient:
-        rules = Rules(Keys(token), frozenset({"desk.example"}), token is None, "session", False)
-        house = House(hub or Hub(), history, rules)
+        rules = AuthSettings(Keys(token), frozenset({"desk.example"}), token is None, "session", False)
+        house = MonitorContext(hub or Hub(), history, rules)
         return TestClient(make_app(house), "http://127.0.0.1", headers=headers, follow_redirects=False)
 
     return make
@@ -105,11 +105,11 @@ def test_a_forged_or_expired_session_is_none() -> None:
     """Signed by another key, altered, or too old."""
     keys = Keys(TOKEN)
     cookie = keys.open_session(1000)
-    assert keys.session_holds(cookie, 1000 + 3600)
-    assert not keys.session_holds(cookie, 1000 + 13 * 3600)
-    assert not keys.session_holds("9" + cookie, 1000)
-    assert not Keys(TOKEN + "2").session_holds(cookie, 1000)
-    assert not keys.session_holds("", 1000)
+    assert keys.session_valid(cookie, 1000 + 3600)
+    assert not keys.session_valid(cookie, 1000 + 13 * 3600)
+    assert not keys.session_valid("9" + cookie, 1000)
+    assert not Keys(TOKEN + "2").session_valid(cookie, 1000)
+    assert not keys.session_valid("", 1000)
 
 
 def test_sign_in_form_no_test_of_guesses() -> None:
@@ -197,7 +197,7 @@ def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) 
 
 def test_wrong_tokens_from_one_ipv6_network() -> None:
     """A host has 2^64 IPv6 addresses to itself; they count as one."""
-    attempts = Attempts()
+    attempts = LoginThrottle()
     for i in range(TRIES):
         attempts.failed(f"2001:db8::{i}", 0.0)
     assert attempts.wait_s("2001:db8::ffff", 1.0) > 0
@@ -277,7 +277,7 @@ def test_every_answer_forbids_inline_scripts_and_framing(open_client: Callable[.
 def test_hostile_words_of_a_door_are_shown_as_text(open_client: Callable[..., TestClient]) -> None:
     """In its name, a person's name and a reason."""
     hub = Hub()
-    hub.hear("s", HOSTILE, an_event("x", 0, name=HOSTILE, reason=HOSTILE), NOW_MS)
+    hub.on_message("s", HOSTILE, an_event("x", 0, name=HOSTILE, reason=HOSTILE), NOW_MS)
     (row,) = hub.latest(10)
     assert "\u202e" not in row.reason + row.who + row.door
     assert "\x00" not in row.reason + row.who + row.door
@@ -289,11 +289,11 @@ def test_hostile_words_of_a_door_are_shown_as_text(open_client: Callable[..., Te
 
 def test_texts_are_cut_and_doors_are_counted() -> None:
     """Whoever may write to the broker cannot fill the monitor."""
-    assert len(plain("x" * 10**6)) == MOST_TEXT
+    assert len(clean_text("x" * 10**6)) == MOST_TEXT
     hub = Hub()
     for i in range(MOST_DOORS + 5):
-        hub.hear("s", f"d{i}", a_status("d"), NOW_MS)
-    hub.hear("s", "n" * 500, a_status("d"), NOW_MS)
+        hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
+    hub.on_message("s", "n" * 500, a_status("d"), NOW_MS)
     assert (len(hub.fleet.doors()), hub.fleet.unlisted, hub.fleet.turned_away) == (MOST_DOORS, 5, 1)
 
 
@@ -313,9 +313,9 @@ def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -
     """They are taken and shown as any other; how many doors that are is on the page, and once in the log."""
     hub = Hub()
     for i in range(MOST_DOORS):
-        hub.hear("s", f"d{i}", a_status("d"), NOW_MS)
+        hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
     for door in ("x", "y", "y"):
-        row = hub.hear("s", door, an_event(door, 1), NOW_MS)
+        row = hub.on_message("s", door, an_event(door, 1), NOW_MS)
         assert row is not None
         assert row.door == f"s/{door}"
     assert [each.door for each in hub.latest(3)] == ["s/x", "s/y", "s/y"]
@@ -327,13 +327,13 @@ def test_impossible_values_of_a_door_made_harmless() -> None:
     """An instant that is none, numbers without end, surrogates and long texts: the page gets plain values."""
     hub = Hub()
     release = msgspec.structs.replace(a_release("a", 2**70, reason="x" * 9999), applied_at="2026-99-99T99:99:99.999Z")
-    hub.hear("s", "a", release, NOW_MS)
-    hub.hear("s", "a", msgspec.structs.replace(a_health("a", 1), fps=float("inf"), uptime_s=1e300), NOW_MS)
+    hub.on_message("s", "a", release, NOW_MS)
+    hub.on_message("s", "a", msgspec.structs.replace(a_health("a", 1), fps=float("inf"), uptime_s=1e300), NOW_MS)
     event = msgspec.structs.replace(
         an_event("a", 1, reason="\ud800<b>"), at="9999-99-99T99:99:99.999Z", distance_sq=1e99
     )
-    hub.hear("s", "a", event, NOW_MS)
-    hub.hear("s", "b", a_status("b"), NOW_MS)
+    hub.on_message("s", "a", event, NOW_MS)
+    hub.on_message("s", "b", a_status("b"), NOW_MS)
     portion = first_portion(hub)
     first, other = portion["doors"]
     assert (first["release"]["applied_ms"], first["release"]["release"], len(first["release"]["reason"])) == (
@@ -352,7 +352,7 @@ def test_a_door_is_what_it_said_last() -> None:
     """Status, health, release and last event become one row."""
     hub = Hub()
     for record in (a_status("a"), a_health("a", 3, problems=["hot"]), a_release("a", 7), an_event("a", 1)):
-        hub.hear("s", "a", record, NOW_MS)
+        hub.on_message("s", "a", record, NOW_MS)
     (row,) = hub.fleet.doors()
     assert (row.door, row.status, row.problems, row.camera) == ("s/a", "online", ("hot",), "lost")
     assert row.release is not None
@@ -363,13 +363,13 @@ def test_a_door_is_what_it_said_last() -> None:
 def test_a_copy_of_an_event_is_shown_and_kept_once(history: History) -> None:
     """Delivery is at least once; also after a restart."""
     event, hub = an_event("a", 1), Hub()
-    row = hub.hear("s", "a", event, NOW_MS)
+    row = hub.on_message("s", "a", event, NOW_MS)
     assert row is not None
-    assert hub.hear("s", "a", event, NOW_MS + 5) is None
+    assert hub.on_message("s", "a", event, NOW_MS + 5) is None
     history.add_event(row)
     wait_until(lambda: len(history.events(10)) == 1, "it is written")
     again = Hub(history.last_number(), history.events(10))
-    assert again.hear("s", "a", event, NOW_MS + 9) is None
+    assert again.on_message("s", "a", event, NOW_MS + 9) is None
     assert [each.id for each in again.latest(10)] == [event.id]
 
 
@@ -379,7 +379,7 @@ def test_history_survives_a_restart_and_can_be_asked(tmp_path: Path) -> None:
     with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
         name = history.name
         for i in range(8):
-            row = hub.hear("s", "ab"[i % 2], an_event("x", i), NOW_MS + i)
+            row = hub.on_message("s", "ab"[i % 2], an_event("x", i), NOW_MS + i)
             assert row is not None
             history.add_event(row)
     with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
@@ -396,7 +396,7 @@ def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Bounds, lef
     path, hub = tmp_path / "h.sqlite", Hub()
     with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
         for i in range(8):
-            row = hub.hear("s", "a", an_event("a", i), NOW_MS + i * DAY_MS // 4)
+            row = hub.on_message("s", "a", an_event("a", i), NOW_MS + i * DAY_MS // 4)
             assert row is not None
             history.add_event(row)
     with History(path, bounds, now_ms=NOW_MS + 2 * DAY_MS) as history:
@@ -451,7 +451,7 @@ def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
         for row in rows_of(20):
             history.add_event(row)
         for i in range(20):
-            hub.hear("s", "a", a_health("a", i), NOW_MS + i * 60_000)
+            hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 60_000)
             history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
     for bounds, events, readings in ((Bounds(30, 1000, 5), 20, 5), (Bounds(30, 4, 1000), 4, 5)):
         with History(path, bounds, now_ms=NOW_MS) as history:
@@ -478,7 +478,7 @@ def test_health_is_kept_by_the_minute_and_read_as_means(history: History) -> Non
     """A span has at most as many points as asked for."""
     hub = Hub()
     for i in range(240):
-        hub.hear("s", "a", a_health("a", i), NOW_MS + i * 30_000)
+        hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 30_000)
         history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
     wait_until(lambda: len(history.readings("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == 120, "written")
     some = history.readings("s/a", from_ms=NOW_MS, to_ms=NOW_MS + 7_200_000, most=12)

@@ -29,7 +29,7 @@ import axe_playwright_python  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 from support.monitor_fleet import Fleet, a_health, a_presence, a_release, a_status, an_event
 
-from edge.events.schema import EventKind, Presence
+from edge.events.schema import DoorConnection, EventKind
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -110,7 +110,7 @@ def opened(show: Show, path: str, page: Page, complaints: list[str]) -> Page:
 def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Show) -> None:
     """axe-core finds nothing: dark and light, on a phone and a desktop, also with hostile words from the doors."""
     for i, door in enumerate(("lobby", "lab", "<img src=x onerror=alert(1)>", LONG)):
-        show.fleet.say(door, a_status(door, Presence.OFFLINE if i == 3 else Presence.ONLINE))
+        show.fleet.say(door, a_status(door, DoorConnection.OFFLINE if i == 3 else DoorConnection.ONLINE))
         show.fleet.say(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
         show.fleet.say(door, a_presence(door, i < 2))
         show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
@@ -240,7 +240,7 @@ def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:
     page = opened(show, "/", show.browser.new_page(), [])
     page.wait_for_selector("#none >> text=No door has been heard of yet.")
     for door in ("lobby", "lab"):
-        show.fleet.say(door, a_status(door, Presence.OFFLINE if door == "lab" else Presence.ONLINE))
+        show.fleet.say(door, a_status(door, DoorConnection.OFFLINE if door == "lab" else DoorConnection.ONLINE))
         show.fleet.say(door, a_presence(door))
     page.wait_for_selector("#doors >> text=lobby")
     page.wait_for_selector("#doors >> text=somebody")

@@ -15,20 +15,20 @@ pytest.importorskip("starlette", reason="needs the monitor extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 
 from starlette.testclient import TestClient
-from threshold_tools.monitor.app import House, make_app
+from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.history import Bounds, History
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.people import Reviewer
 from threshold_tools.monitor.people_routes import PLACE, people_routes
-from threshold_tools.monitor.security import Rules
+from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.sessions import Keys
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from edge.demo.run_demo import FOLDER
 
 
 @pytest.fixture
-def people(tmp_path: Path, photo: Callable[[str], Pixels]) -> Path:
+def people(tmp_path: Path, photo: Callable[[str], BgrImage]) -> Path:
     """The bundled person with a photo of somebody else and one of nobody, another person, and a stray photo."""
     folder = tmp_path / "people"
     shutil.copytree(FOLDER / "people", folder)
@@ -47,8 +47,8 @@ def client(people: Path, tmp_path: Path) -> Iterator[TestClient]:
     reviewer.look()
     wait_until(lambda: not reviewer.busy, "the review", 30)
     with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
-        rules = Rules(Keys(None), frozenset(), True, "session", False)
-        house = House(Hub(), history, rules, more=[(PLACE, people_routes(reviewer))])
+        rules = AuthSettings(Keys(None), frozenset(), True, "session", False)
+        house = MonitorContext(Hub(), history, rules, more=[(PLACE, people_routes(reviewer))])
         yield TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
 
 

@@ -28,21 +28,21 @@ from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import review
-from threshold_tools.monitor.app import House, make_app
-from threshold_tools.monitor.enrol_unknown import Namer
+from threshold_tools.monitor.app import MonitorContext, make_app
+from threshold_tools.monitor.enrol_unknown import UnknownEnroller
 from threshold_tools.monitor.face_store import MOST_BYTES, Crops
 from threshold_tools.monitor.history import Bounds, History
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.listener import Face
 from threshold_tools.monitor.people import Reviewer
 from threshold_tools.monitor.publishing import Publishing
-from threshold_tools.monitor.security import Rules
+from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.sessions import Keys
 from threshold_tools.monitor.unknown_routes import PLACE, unknown_routes
 from threshold_tools.photos import PhotoReader
 
 from edge.core.config import MqttConfig
-from edge.core.records import Person, Pixels
+from edge.core.records import BgrImage, Person
 from edge.core.uuid7 import Uuid7Source
 from edge.demo.run_demo import FOLDER
 from edge.events.schema import EventKind
@@ -53,10 +53,10 @@ from edge.updates.release_format import GALLERY, POLICY
 DAY_S = 86_400
 IDS = Uuid7Source()
 FRONT = Topics("works", "front")
-Photo = Callable[[str], Pixels]
+Photo = Callable[[str], BgrImage]
 
 
-def jpeg(pixels: Pixels, brighter: float = 1.0) -> bytes:
+def jpeg(pixels: BgrImage, brighter: float = 1.0) -> bytes:
     changed = np.clip(pixels.astype(np.float32) * brighter, 0, 255).astype(np.uint8)
     return cv2.imencode(".jpg", changed)[1].tobytes()
 
@@ -70,7 +70,7 @@ def keep(crops: Crops, *contents: bytes) -> list[Face]:
     faces = [face(content) for content in contents]
     for each in faces:
         crops.take(each)
-    crops.look_again()
+    crops.regroup()
     return faces
 
 
@@ -99,7 +99,10 @@ def test_faces_of_one_person_are_grouped_and_others_stay_alone(crops: Crops, pho
 def test_a_face_that_could_not_serve_says_why(crops: Crops, photo: Photo) -> None:
     small = cv2.resize(photo("biden"), None, fx=0.1, fy=0.1)
     keep(crops, jpeg(np.asarray(small, np.uint8)), jpeg(np.full((90, 90, 3), 128, np.uint8)))
-    assert sorted(crop.sight.fault.split(" (")[0] for crop in crops.grouped.unfit) == ["no face", "too small"]
+    assert sorted(crop.sight.rejection_reason.split(" (")[0] for crop in crops.grouped.unfit) == [
+        "no face",
+        "too small",
+    ]
 
 
 def test_what_is_no_sound_picture_of_a_door_is_not_kept(crops: Crops, photo: Photo) -> None:
@@ -128,7 +131,7 @@ def test_a_face_is_deleted_in_time_and_its_vector_with_it(crops: Crops, photo: P
     vector = old.sight.vector
     assert held(vector, crops)
     os.utime(old.path, (time.time() - 8 * DAY_S,) * 2)
-    crops.look_again()
+    crops.regroup()
     assert list(crops.folder.rglob("*.jpg")) == [young.path]
     assert not held(vector, crops)
     assert [crop.key for crop in crops.grouped.alone] == [young.key]
@@ -138,7 +141,7 @@ def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: Crops, photo: 
     keep(crops, jpeg(photo("biden")))
     (kept,) = crops.grouped.alone
     kept.path.unlink()
-    crops.look_again()
+    crops.regroup()
     assert crops.grouped.find([kept.key]) == []
     with contextlib.closing(sqlite3.connect(crops.folder / FILE)) as cache:
         assert cache.execute("SELECT COUNT(*) FROM sights").fetchone() == (0,)
@@ -159,7 +162,7 @@ def test_only_the_picture_of_an_unknown_visitor_s_event_is_asked_for() -> None:
     hub = Hub()
     stranger, known = an_event("front", 3, kind=EventKind.UNKNOWN), an_event("front", 0, kind=EventKind.DOOR_OPEN)
     for event in (stranger, known):
-        hub.hear("works", "front", event, 1)
+        hub.on_message("works", "front", event, 1)
     assert hub.is_unknown("works/front", stranger.id)
     assert not hub.is_unknown("works/back", stranger.id)
     assert not hub.is_unknown("works/front", known.id)
@@ -175,7 +178,7 @@ class Room:
 
     client: TestClient
     crops: Crops
-    namer: Namer
+    namer: UnknownEnroller
     people: Path
     history: History
 
@@ -207,10 +210,10 @@ def room_for(tmp_path: Path, crops: Crops) -> Iterator[Callable[..., Room]]:
     with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
 
         def make(publishing: Publishing | None = None) -> Room:
-            namer = Namer(people, crops, publishing, history.add_note, lambda: None)
-            rules = Rules(Keys(None), frozenset(), True, "session", False)
+            namer = UnknownEnroller(people, crops, publishing, history.add_note, lambda: None)
+            rules = AuthSettings(Keys(None), frozenset(), True, "session", False)
             routes = unknown_routes(crops, namer, Reviewer(people), history)
-            house = House(Hub(), history, rules, more=[(PLACE, routes)])
+            house = MonitorContext(Hub(), history, rules, more=[(PLACE, routes)])
             client = TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
             return Room(client, crops, namer, people, history)
 

@@ -24,7 +24,7 @@ from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
 from threshold_tools.quantize.tfjs import read_tfjs
 
 from edge.core.errors import ModelError
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 
 SIDE = 12
 IMAGE_RANGE = (0.0, 1.0)
@@ -33,24 +33,24 @@ IMAGE_RANGE = (0.0, 1.0)
 # An independent, slow form of the operations, to compare with.
 
 
-def convolved(x: Floats, kernel: Floats, bias: Floats, pad: int) -> Floats:
+def convolved(x: FloatArray, kernel: FloatArray, bias: FloatArray, pad: int) -> FloatArray:
     """(H, W, C) with a (3, 3, C, D) kernel, `pad` zeros around it."""
     padded = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
     return np.asarray(np.einsum("hwcij,ijcd->hwd", windows, kernel, optimize=True) + bias, np.float32)
 
 
-def pooled(x: Floats) -> Floats:
+def pooled(x: FloatArray) -> FloatArray:
     """Largest of 2 x 2, what is over left out."""
     height, width = x.shape[0] // 2, x.shape[1] // 2
     return np.asarray(x[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1).max(axis=(1, 3)), np.float32)
 
 
-def relu(x: Floats) -> Floats:
+def relu(x: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(x, 0), np.float32)
 
 
-def rgb(face: Pixels, side_px: int) -> Floats:
+def rgb(face: BgrImage, side_px: int) -> FloatArray:
     """(side, side, 3), 0..1."""
     return np.asarray(drawn(face, side_px)[..., ::-1], np.float32) / np.float32(255)
 
@@ -58,7 +58,7 @@ def rgb(face: Pixels, side_px: int) -> Floats:
 # A small TensorFlow.js model with all that the two real ones have.
 
 
-def small_weights() -> dict[str, Floats]:
+def small_weights() -> dict[str, FloatArray]:
     random = np.random.default_rng(0)
     shapes = {
         "k1": (3, 3, 3, 4),
@@ -76,7 +76,7 @@ def small_weights() -> dict[str, Floats]:
     return {name: random.normal(0, 0.5, shape).astype(np.float16).astype(np.float32) for name, shape in shapes.items()}
 
 
-def small_result(weights: dict[str, Floats], image: Floats) -> Floats:
+def small_result(weights: dict[str, FloatArray], image: FloatArray) -> FloatArray:
     """The logits of the small model."""
     x = relu(convolved(image, weights["k1"], weights["b1"], 1)) * weights["scale"] + weights["offset"]
     x = relu(pooled(convolved(pooled(x), weights["k2"], weights["b2"], 0)))
@@ -84,7 +84,7 @@ def small_result(weights: dict[str, Floats], image: Floats) -> Floats:
     return np.asarray(x @ weights["k4"] + weights["b4"], np.float32)
 
 
-def small_model(weights: dict[str, Floats]) -> tuple[bytes, bytes]:
+def small_model(weights: dict[str, FloatArray]) -> tuple[bytes, bytes]:
     """Its topology and its file of weights."""
 
     def text(word: str) -> str:
@@ -139,7 +139,7 @@ def small_model(weights: dict[str, Floats]) -> tuple[bytes, bytes]:
     return json.dumps(topology).encode(), content
 
 
-def picture(seed: int) -> Pixels:
+def picture(seed: int) -> BgrImage:
     return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 
 
@@ -267,7 +267,7 @@ def test_a_mean_that_is_subtracted_goes_into_the_bias() -> None:
 # The real ones, by what their packages hold.
 
 
-def published_tree(face: Pixels) -> float:
+def published_tree(face: BgrImage) -> float:
     """FaceAntiSpoofing.tflite as it is shipped, leaves by their mask."""
     content = fetch_original(NETWORKS["face-anti-spoofing"].recipe.source, cache_folder())
     interpreter = Interpreter(model_content=content, num_threads=1)
@@ -279,7 +279,7 @@ def published_tree(face: Pixels) -> float:
 
 
 @cache
-def published_weights(name: str) -> dict[str, Floats]:
+def published_weights(name: str) -> dict[str, FloatArray]:
     """Of a network of Human, as its file of weights holds them."""
     network = NETWORKS[name]
     assert network.weights is not None
@@ -294,7 +294,7 @@ def published_weights(name: str) -> dict[str, Floats]:
     return found
 
 
-def published_antispoof(face: Pixels) -> float:
+def published_antispoof(face: BgrImage) -> float:
     weights, x = published_weights("human-antispoof"), rgb(face, 128)
     for at, bias in (("", 0), ("_1", 2), ("_3", 4)):
         x = relu(pooled(convolved(x, weights[f"unknown{at}"], weights[f"unknown_{bias}"], 0)))
@@ -302,7 +302,7 @@ def published_antispoof(face: Pixels) -> float:
     return -float((x @ weights["unknown_7"] + weights["unknown_8"]).item())
 
 
-def published_liveness(face: Pixels) -> float:
+def published_liveness(face: BgrImage) -> float:
     weights, x = published_weights("human-liveness"), rgb(face, 32)
     for number in (1, 2, 3, 4):
         kernel, bias = (weights[f"conv2d_{number}/{part}/ReadVariableOp"] for part in ("Conv2D", "BiasAdd"))
@@ -325,7 +325,7 @@ PUBLISHED = {
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_float_form_gives_what_the_published_network_gives(name: str, photo: Callable[[str], Pixels]) -> None:
+def test_the_float_form_gives_what_the_published_network_gives(name: str, photo: Callable[[str], BgrImage]) -> None:
     network = NETWORKS[name]
     run = network.floating()
     for stem in ("obama2", "obama3", "biden", "astronaut"):

@@ -12,7 +12,7 @@ from evaluate_pad import Report, page
 from make_attack_clips import draw_photos, main, make, write_clip
 from support.rendered_portraits import put
 from threshold_tools.pad.candidates import CANDIDATES
-from threshold_tools.pad.rates import area, det, equal_error_limit, wilson
+from threshold_tools.pad.rates import auc, det, equal_error_limit, wilson
 from threshold_tools.pad.report import AT_THE_DOOR, WINDOWS, measure, show
 from threshold_tools.pad.simulate import FLAT_PHOTOS, REPLAY, SPECIES, draw_scene, shoot
 from threshold_tools.pad.stills import Seen, choose, face_of, frames_of, measure_stills, show_stills
@@ -20,19 +20,19 @@ from threshold_tools.pad.watch import Case, Watched, read_cases, watch
 
 from edge.core.config import LivenessConfig
 from edge.core.errors import InputError
-from edge.core.records import Pixels
-from edge.liveness.cues import TABLE
-from edge.liveness.evidence import Cue, Evidence
-from edge.vision.face_sampler import Vision
+from edge.core.records import BgrImage
+from edge.liveness.cues import CUE_WEIGHTS
+from edge.liveness.evidence import Cue, LivenessEvidence
+from edge.vision.face_sampler import VisionStages
 
 
 def judged(species: str, subject: str, score: float, *, enough: bool = True) -> Watched:
     """A clip of two windows: of this score, in which the motion speaks; and of 1, in which nothing does."""
     case = Case(species, subject, Path("x.avi"))
     cues = Cue("local-motion", score, 0.5, 1.0, ""), Cue("surroundings", None, None, 1.0, "")
-    seen = Evidence(score, cues, enough, 20, 2.5)
-    silent = Evidence(1.0, (Cue("local-motion", None, None, 1.0, ""),), True, 6, 1.0)
-    return Watched(case, (Evidence(0.5, (), False, 1, 0.0), seen), (seen, silent), read_ns=1000, observe_ns=100)
+    seen = LivenessEvidence(score, cues, enough, 20, 2.5)
+    silent = LivenessEvidence(1.0, (Cue("local-motion", None, None, 1.0, ""),), True, 6, 1.0)
+    return Watched(case, (LivenessEvidence(0.5, (), False, 1, 0.0), seen), (seen, silent), read_ns=1000, observe_ns=100)
 
 
 def pictured(species: str, subject: str, score: float) -> Seen:
@@ -67,7 +67,7 @@ def test_each_cue_is_told_by_itself_where_it_speaks() -> None:
     watched += [judged("print", "bob", 0.4)]
     report = measure(watched, source="x", limit=0.5, chosen_on="others", groups={})
     cues = {cue.name: cue for cue in report.cues}
-    assert list(cues) == list(TABLE)
+    assert list(cues) == list(CUE_WEIGHTS)
     genuine, prints = cues["local-motion"].of
     assert (genuine.species, genuine.windows, genuine.spoke) == ("genuine", 4, 2)
     assert (prints.windows, prints.spoke, prints.auc) == (4, 2, 0.75)
@@ -119,14 +119,14 @@ def test_curves_and_areas_agree_with_counting() -> None:
         assert bpcer == pytest.approx(sum(score >= limit for score in genuine) / 4)
         assert apcer == pytest.approx(sum(score < limit for score in attacks) / 3)
     pairs = [(shown > real) + (shown == real) / 2 for real in genuine for shown in attacks]
-    assert area(genuine, attacks) == pytest.approx(sum(pairs) / len(pairs))
+    assert auc(genuine, attacks) == pytest.approx(sum(pairs) / len(pairs))
     assert equal_error_limit(genuine, attacks) == 0.5
     assert det(genuine, []) == []
-    assert area([], attacks) is None
+    assert auc([], attacks) is None
 
 
 def test_a_face_is_cut_out_with_a_margin_and_a_picture_without_one_is_taken_whole(
-    vision: Vision, photo: Callable[[str], Pixels]
+    vision: VisionStages, photo: Callable[[str], BgrImage]
 ) -> None:
     portrait = photo("obama2")
     near, far = (face_of(portrait, vision, margin) for margin in (1.0, 1.4))
@@ -158,7 +158,7 @@ def test_a_blurred_picture_is_less_sharp() -> None:
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_a_candidate_gives_a_score_that_depends_on_the_picture(name: str, photo: Callable[[str], Pixels]) -> None:
+def test_a_candidate_gives_a_score_that_depends_on_the_picture(name: str, photo: Callable[[str], BgrImage]) -> None:
     score = CANDIDATES[name].load()
     portrait = photo("obama2")
     assert score(portrait) == score(portrait) != score(portrait[::-1])
@@ -201,7 +201,7 @@ def test_a_simulated_attack_is_the_same_under_its_seed_and_moves_unless_it_stand
 
 
 def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
-    tmp_path: Path, photo: Callable[[str], Pixels]
+    tmp_path: Path, photo: Callable[[str], BgrImage]
 ) -> None:
     """Each person is shown once by each species but the replay; the attacks do not depend on the machine."""
     clips, photos, out = tmp_path / "clips", tmp_path / "photos", tmp_path / "out"
@@ -241,7 +241,7 @@ def test_attacks_that_make_no_sense_are_refused_before_anything_is_written(
 
 @pytest.mark.slow
 def test_at_most_one_photo_in_twenty_passes_for_alive(
-    watching: Vision, photo: Callable[[str], Pixels], tmp_path: Path
+    watching: VisionStages, photo: Callable[[str], BgrImage], tmp_path: Path
 ) -> None:
     """Four people's photos, held, near, or still, as simulated; one in twenty is what the door promises."""
     passed, judged = 0, 0
@@ -250,7 +250,7 @@ def test_at_most_one_photo_in_twenty_passes_for_alive(
             scene = draw_scene(species, seed, photo(name), 2.8)
             path = tmp_path / f"{name}-{species}-{seed}.avi"
             write_clip(path, list(shoot([photo(name)], None, scene)), scene.fps)
-            seen = watch(Case(species, name, path), watching, LivenessConfig().attack_score).at_the_door
+            seen = watch(Case(species, name, path), watching, LivenessConfig().attack_score).first_decision
             judged += seen is not None
             passed += seen is not None and seen < LivenessConfig().attack_score
     assert judged >= 20

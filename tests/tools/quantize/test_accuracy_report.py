@@ -15,12 +15,12 @@ from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
 from tools.quantize.test_quantize import IMAGE_RANGE, fold_and_maximise, picture, ranges_of, small_network
 
 from edge.core.errors import InputError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 NAMES = [f"person{person:02d}/{photo}.jpg" for person in range(40) for photo in range(3)]
 
 
-def faces_of(noise: float, spread: float = 0.8) -> list[Floats]:
+def faces_of(noise: float, spread: float = 0.8) -> list[FloatArray]:
     """A vector for each of NAMES: one direction for each person, photos spread about it, and noise."""
     random = np.random.default_rng(0)
     centres = np.repeat(random.normal(size=(40, 32)), 3, axis=0)
@@ -84,8 +84,8 @@ def test_imitated_rounding_is_that_of_the_int8_file(network: tuple[Graph, Ranges
         ranges = ranges_of(graph)
     floats = layer_noise.in_float(graph, False, floating)
     integer = IntegerRunner(to_int8(graph, ranges, float_heads=False, floating=floating))
-    rounded_all = {node.output for node in layer_noise.rounds(graph, floats)}
-    imitation = FloatRunner(layer_noise.imitate(graph, ranges, rounded_all, floats), IMAGE_RANGE)
+    rounded_all = {node.output for node in layer_noise.is_quantized(graph, floats)}
+    imitation = FloatRunner(layer_noise.simulate_quantization(graph, ranges, rounded_all, floats), IMAGE_RANGE)
     exact = FloatRunner(graph, IMAGE_RANGE)
     found, rounded, wanted = (run(picture(3))["result"] for run in (integer, imitation, exact))
     step = (ranges["result"][1] - ranges["result"][0]) / 255
@@ -120,7 +120,7 @@ def test_float_heads_are_not_rounded(network: tuple[Graph, Ranges]) -> None:
     """A head that stays in float32 is no layer of the report."""
     graph, _ = network
     floats = [layer_noise.in_float(graph, kept, ()) for kept in (False, True)]
-    tensors = [[node.output for node in layer_noise.rounds(graph, each)] for each in floats]
+    tensors = [[node.output for node in layer_noise.is_quantized(graph, each)] for each in floats]
     assert tensors[0] == [*tensors[1], "result"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from threshold_tools.quantize import edgetpu
 from threshold_tools.quantize.calibration_data import read_measured
-from threshold_tools.quantize.edgetpu_support import Fit, Op, Operand, judge
+from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.graph import Graph, Node, write_graph
 from threshold_tools.quantize.recipe import RECIPES, make
@@ -40,8 +40,8 @@ def options(**fields: int) -> Any:
     return type("Options", (), fields)()
 
 
-def judged(kind: str, *inputs: Operand, **fields: int) -> tuple[Fit, str]:
-    return judge(Op(kind, list(inputs), [act()], options(**fields) if fields else None))
+def judged(kind: str, *inputs: Operand, **fields: int) -> tuple[SupportLevel, str]:
+    return edgetpu_support(Op(kind, list(inputs), [act()], options(**fields) if fields else None))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def judged(kind: str, *inputs: Operand, **fields: int) -> tuple[Fit, str]:
     ],
 )
 def test_what_the_documentation_lists_is_mapped(kind: str, inputs: list[Operand]) -> None:
-    assert judged(kind, *inputs) == (Fit.YES, "")
+    assert judged(kind, *inputs) == (SupportLevel.YES, "")
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_what_breaks_a_documented_limit_is_not_mapped(
     kind: str, inputs: list[Operand], fields: dict[str, int], why: str
 ) -> None:
     fit, told = judged(kind, *inputs, **fields)
-    assert fit is Fit.NO
+    assert fit is SupportLevel.NO
     assert why in told
 
 
 def test_what_depends_on_the_compilers_own_measure_is_doubtful() -> None:
-    assert judged("RESHAPE", act())[0] is Fit.DOUBTFUL
+    assert judged("RESHAPE", act())[0] is SupportLevel.DOUBTFUL
     fit, why = judged("RESIZE_BILINEAR", act(), const([32, 32], INT32), halfPixelCenters=1)
-    assert fit is Fit.DOUBTFUL
+    assert fit is SupportLevel.DOUBTFUL
     assert "half-pixel" in why
     assert "half-pixel" not in judged("RESIZE_BILINEAR", act(), const([32, 32], INT32), halfPixelCenters=0)[1]
 
@@ -119,7 +119,7 @@ def test_a_float_model_ends_at_its_first_operation() -> None:
     mapping = edgetpu.examine("float", content)
     end = mapping.end(doubtful_fails=False)
     assert end is not None
-    assert (end.number, end.kind, end.fit) == (0, "ADD", Fit.NO)
+    assert (end.number, end.kind, end.fit) == (0, "ADD", SupportLevel.NO)
     assert mapping.share(doubtful_fails=False) == 0
     assert "the mapping ends at operation 0, ADD [1, 16, 16, 8]: a float32 tensor, not 8 bits" in edgetpu.show(
         [mapping]
@@ -127,10 +127,10 @@ def test_a_float_model_ends_at_its_first_operation() -> None:
 
 
 def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
-    def operation(number: int, fit: Fit) -> edgetpu.Operation:
+    def operation(number: int, fit: SupportLevel) -> edgetpu.Operation:
         return edgetpu.Operation(number, "CONV_2D", (1, 1, 1, 1), 10, fit)
 
-    fits = [Fit.YES, Fit.DOUBTFUL, Fit.YES, Fit.NO, Fit.YES]
+    fits = [SupportLevel.YES, SupportLevel.DOUBTFUL, SupportLevel.YES, SupportLevel.NO, SupportLevel.YES]
     mapping = edgetpu.Mapping("m", [operation(number, fit) for number, fit in enumerate(fits)])
     assert (mapping.share(doubtful_fails=False), mapping.share(doubtful_fails=True)) == (0.6, 0.2)
     text = edgetpu.show([mapping])

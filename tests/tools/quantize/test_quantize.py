@@ -26,15 +26,15 @@ from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, Finder
 
 from edge.core.config import DetectorConfig, ModelsConfig
 from edge.core.errors import InputError, ModelError
-from edge.core.records import Frame, Pixels
+from edge.core.records import BgrImage, Frame
 from edge.vision.aligner import Aligner
-from edge.vision.detector import Detector, main_face
-from edge.vision.face_mesh import Mesh, five_points
+from edge.vision.detector import Detector, most_prominent_face
+from edge.vision.face_mesh import FaceMesh, five_points
 from edge.vision.manifest import default_folder, read_manifest, read_model
-from edge.vision.tflite import Model
+from edge.vision.tflite import TfliteModel
 
 MODELS = default_folder()
-Photo = Callable[[str], Pixels]
+Photo = Callable[[str], BgrImage]
 IMAGE_RANGE = (-1.0, 127 / 128)
 SIDE = 16
 
@@ -86,11 +86,11 @@ def small_network(seed: int, steepest: float) -> Graph:
     return graph
 
 
-def picture(seed: int, side: int = SIDE) -> Pixels:
+def picture(seed: int, side: int = SIDE) -> BgrImage:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
 
 
-def outputs_of(graph: Graph, image: Pixels) -> Array:
+def outputs_of(graph: Graph, image: BgrImage) -> Array:
     return FloatRunner(graph, IMAGE_RANGE)(image)["result"]
 
 
@@ -412,11 +412,11 @@ def test_crops_are_those_of_the_door(cropper: Cropper, photo: Photo, stem: str, 
     """Bit for bit: what models are measured on is what the door's detector, mesh and aligner give them."""
     image = leaning(photo(stem), turned)
     frame = Frame(image, 0, 0)
-    detecting, meshing = Model("detector-far", ModelsConfig()), Model("landmarks", ModelsConfig())
-    face = main_face(Detector(detecting, DetectorConfig()).detect(frame), image.shape[1], image.shape[0])
+    detecting, meshing = TfliteModel("detector-far", ModelsConfig()), TfliteModel("landmarks", ModelsConfig())
+    face = most_prominent_face(Detector(detecting, DetectorConfig()).detect(frame), image.shape[1], image.shape[0])
     assert face is not None
     aligned = np.zeros((TEMPLATE_SIDE, TEMPLATE_SIDE, 3), np.uint8)
-    Aligner(TEMPLATE_PX, into=aligned).align(frame, Mesh(meshing).locate(frame, face))
+    Aligner(TEMPLATE_PX, into=aligned).align(frame, FaceMesh(meshing).locate(frame, face))
     crops = cropper.crop(image)
     assert crops is not None
     assert np.array_equal(crops.mesh, meshing.pixels)
@@ -429,18 +429,18 @@ def test_pictures_for_a_detector_are_those_of_the_door(
 ) -> None:
     """Shrunk, placed and padded with grey as at a door; found are the same faces."""
     image = photo("obama2")
-    model = Model(name, ModelsConfig())
+    model = TfliteModel(name, ModelsConfig())
     faces = Detector(model, DetectorConfig()).detect(Frame(image, 0, 0))
     finder = Finder(integers[name], RECIPES[name].anchors)
     assert np.array_equal(finder.drawn(image), model.pixels)
-    found, expected = finder.find(image), main_face(faces, image.shape[1], image.shape[0])
+    found, expected = finder.find(image), most_prominent_face(faces, image.shape[1], image.shape[0])
     assert found is not None
     assert expected is not None
     assert (found.box, found.score) == (expected.box, expected.score)
     assert np.array_equal(found.keypoints_px, expected.keypoints_px)
 
 
-def leaning(image: Pixels, degrees: float) -> Pixels:
+def leaning(image: BgrImage, degrees: float) -> BgrImage:
     """The picture turned about its middle."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)

@@ -19,7 +19,7 @@ from threshold_tools.release.site_status import RollCall, forget, reporting
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ReleaseError
-from edge.events.schema import Presence, ReleaseReport, encode
+from edge.events.schema import DoorConnection, ReleaseReport, encode
 from edge.events.topics import REPO_DELIVERY, Channel, Topics, repo_topic
 from edge.mqtt.subscriber import Message
 from edge.updates.sources import FolderSource
@@ -305,7 +305,7 @@ def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, 
     fleet.say("front", a_release("front", 12))
     assert status_of(broker)[0] == 0
     fleet.say("side", a_status("side"))
-    fleet.raw(Topics(SITE, "yard").of(Channel.RELEASE), b"junk", retain=True)
+    fleet.raw(Topics(SITE, "yard").topic_for(Channel.RELEASE), b"junk", retain=True)
     fleet.settle()
     ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
     assert ran.code == 1
@@ -389,7 +389,7 @@ def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
     mqtt = MqttConfig(url=broker.url)
     with pytest.raises(ReleaseError, match="'old' is online; stop it first"):
         forget(mqtt, SITE, "old")
-    fleet.say("old", a_status("old", Presence.OFFLINE))
+    fleet.say("old", a_status("old", DoorConnection.OFFLINE))
     assert sync("forget", "old", "--broker", broker.url, "--site", SITE, password=None).code == 0
     for unknown in ("old", "+", "front/#"):
         with pytest.raises(ReleaseError, match="has never reported"):

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.config import VerdictConfig
-from edge.core.records import Floats
-from edge.vision.manifest import Operating
-from threshold_tools.calibrate.rates import Attempts, FalseOpens, Limits, Rate, rate_over_people, refused
+from edge.core.records import FloatArray
+from edge.vision.manifest import OperatingPoint
+from threshold_tools.calibrate.rates import Attempts, ImpostorModel, Rate, ThresholdRule, is_rejected, rate_over_people
 from threshold_tools.calibrate.report import Row
-from threshold_tools.thresholds import share_at, threshold_sq
+from threshold_tools.thresholds import fmr_at, threshold_sq
 
 WISHES = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 MARGIN_SQ = VerdictConfig().margin_sq
@@ -22,41 +22,43 @@ SEED = 20240229
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Genuine:
+class GenuineAttempts:
     """Enrolled people's own attempts, and the row of each in the gallery."""
 
     tried: Attempts
     own: NDArray[np.intp]
 
-    def refusals(self, thresholds_sq: Floats) -> Rate:
+    def false_reject_rate(self, thresholds_sq: FloatArray) -> Rate:
         """FNIR under these thresholds, with the margin that a door asks for by default."""
-        return rate_over_people(refused(self.tried, self.own, thresholds_sq, MARGIN_SQ), self.tried, SEED)
+        return rate_over_people(is_rejected(self.tried, self.own, thresholds_sq, MARGIN_SQ), self.tried, SEED)
 
 
-def wishes_up_to(most: float, wish: float) -> list[float]:
+def target_rates(most: float, wish: float) -> list[float]:
     """The wishes of the table: round ones up to `most`, and the operator's."""
     return sorted({float(each) for each in WISHES if each <= most} | {wish})
 
 
-def from_strangers(opens: FalseOpens, rules: Limits, wishes: Sequence[float], genuine: Genuine | None) -> list[Row]:
+def from_strangers(
+    opens: ImpostorModel, rules: ThresholdRule, wishes: Sequence[float], genuine: GenuineAttempts | None
+) -> list[Row]:
     """The table as the strangers foretell it."""
     rows = []
     for each in wishes:
-        base = opens.base_at(1 / each)
-        fnir = genuine.refusals(rules.thresholds_sq(base)) if genuine else None
+        base = opens.rule_for_rate(1 / each)
+        fnir = genuine.false_reject_rate(rules.thresholds_sq(base)) if genuine else None
         rows.append(Row(each, base, opens.rate(base), fnir))
     return rows
 
 
 def from_table(
-    table: Sequence[Operating], rules: Limits, wishes: Sequence[float], genuine: Genuine | None
+    table: Sequence[OperatingPoint], rules: ThresholdRule, wishes: Sequence[float], genuine: GenuineAttempts | None
 ) -> list[Row]:
     """The table as the embedder's own impostors foretell it; how sure that is for other faces, nobody knows."""
     people = len(rules.caps_sq)
     rows = []
     for each in wishes:
         base = threshold_sq(table, one_stranger_in=each, people=people)
-        fpir = -math.expm1(people * math.log1p(-share_at(table, base)))
-        fnir = genuine.refusals(rules.thresholds_sq(base)) if genuine else None
+        fpir = -math.expm1(people * math.log1p(-fmr_at(table, base)))
+        fnir = genuine.false_reject_rate(rules.thresholds_sq(base)) if genuine else None
         rows.append(Row(each, base, Rate(fpir, math.nan, math.nan), fnir))
     return rows

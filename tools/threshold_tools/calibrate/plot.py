@@ -7,7 +7,7 @@ import io
 import matplotlib as mpl
 import numpy as np
 
-from threshold_tools.calibrate.rates import FalseOpens
+from threshold_tools.calibrate.rates import ImpostorModel
 from threshold_tools.calibrate.report import Row
 from threshold_tools.calibrate.tail import Reals
 
@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 STRANGERS, ENROLLED, LINE = "#b3452c", "#2c6eb3", "#222222"
 
 
-def draw(opens: FalseOpens, genuine_sq: Reals | None, chosen: Row) -> bytes:
+def draw(opens: ImpostorModel, genuine_sq: Reals | None, chosen: Row) -> bytes:
     """The picture as PNG: both distributions above; below, how rare a stranger is, as seen and as fitted.
 
     Args:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from edge.core.records import Floats
-from threshold_tools.calibrate.tail import Reals, Sorted, Tail
+from edge.core.records import FloatArray
+from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail, Reals
 from threshold_tools.calibrate.vectors import Faces
 from threshold_tools.lab.classifiers.nearest import nearest
-from threshold_tools.thresholds import FARTHEST_SQ, caps_sq
+from threshold_tools.thresholds import FARTHEST_SQ, max_thresholds_sq
 
 NEAR_SHARE = 0.05  # a person's offset compares how near this share of the strangers comes to each
 # Half of what a person's own strangers say: tried on development data at FPIR 1e-3, FNIR fell by 5 to 8 % of itself;
@@ -41,7 +41,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Limits:
+class ThresholdRule:
     """How every person's threshold follows from one base: min(base + offset, cap).
 
     Attributes:
@@ -52,7 +52,7 @@ class Limits:
     offsets_sq: Reals
     caps_sq: Reals
 
-    def thresholds_sq(self, base_sq: float) -> Floats:
+    def thresholds_sq(self, base_sq: float) -> FloatArray:
         """(N,) float32 thresholds, 0..4; lower is stricter."""
         return np.clip(np.minimum(base_sq + self.offsets_sq, self.caps_sq), 0, FARTHEST_SQ).astype(np.float32)
 
@@ -80,7 +80,7 @@ class Attempts:
         return int(self.people.max()) + 1
 
 
-def attempts(faces: Faces, centroids: Floats) -> Attempts:
+def attempts(faces: Faces, centroids: FloatArray) -> Attempts:
     """Hold every face against every centroid."""
     found = nearest(faces.vectors, centroids)
     people = faces.people
@@ -88,7 +88,7 @@ def attempts(faces: Faces, centroids: Floats) -> Attempts:
     return Attempts(found.rows, found.distance_sq, found.runner_up_sq, people, share / share.sum())
 
 
-def limits(centroids: Floats, strangers: Faces | None) -> Limits:
+def limits(centroids: FloatArray, strangers: Faces | None) -> ThresholdRule:
     """Caps before look-alikes, and, from strangers, an offset for each person."""
     offsets = np.zeros(len(centroids))
     if strangers is not None:
@@ -97,10 +97,10 @@ def limits(centroids: Floats, strangers: Faces | None) -> Limits:
             likeness = some @ centroids[start : start + _BLOCK].T
             offsets[start : start + _BLOCK] = 2 - 2 * np.quantile(likeness, 1 - NEAR_SHARE, axis=0)
         offsets = OWN_SHARE * (offsets - np.median(offsets))
-    return Limits(offsets, caps_sq(centroids).astype(np.float64))
+    return ThresholdRule(offsets, max_thresholds_sq(centroids).astype(np.float64))
 
 
-class FalseOpens:
+class ImpostorModel:
     """What strangers' attempts foretell, for any base.
 
     The tail is fitted to the base at which each attempt would open if nobody had a look-alike. Caps are put in
@@ -113,19 +113,19 @@ class FalseOpens:
         tail: the fitted tail of `critical_sq`.
     """
 
-    def __init__(self, tried: Attempts, rules: Limits, seed: int) -> None:
+    def __init__(self, tried: Attempts, rules: ThresholdRule, seed: int) -> None:
         self.critical_sq: Reals = tried.distance_sq - rules.offsets_sq[tried.nearest]
         self.weights = tried.weights
         self._ceilings: Reals = (rules.caps_sq - rules.offsets_sq)[tried.nearest]
         self._people = tried.people_count
         self._seed = seed
-        self._sorted = Sorted(self.critical_sq)
-        self.tail: Tail = self._sorted.fit(tried.weights, self._people)
+        self._sorted = EmpiricalTail(self.critical_sq)
+        self.tail: GpdTail = self._sorted.fit(tried.weights, self._people)
         even = np.full(self._people, 1 / self._people)
         votes = np.random.default_rng(seed).multinomial(self._people, even, size=RESAMPLES)
         self._resampled = [self._again(vote[tried.people]) for vote in votes]
 
-    def base_at(self, share: float) -> float:
+    def rule_for_rate(self, share: float) -> float:
         """The largest base at which no more than this share of strangers' attempts opens, by bisection."""
         low, high = min(0.0, self.tail.value_at(share)), FARTHEST_SQ
         for _ in range(50):
@@ -152,7 +152,7 @@ class FalseOpens:
             low, high = min(low, counted.low), max(high, counted.high)
         return Rate(self.share(base_sq), low, high)
 
-    def _share(self, tail: Tail, weights: Reals, base_sq: float) -> float:
+    def _share(self, tail: GpdTail, weights: Reals, base_sq: float) -> float:
         """Read off above the cut, fitted below it."""
         if base_sq >= tail.cut:
             return self._seen(weights, base_sq)
@@ -163,13 +163,15 @@ class FalseOpens:
     def _seen(self, weights: Reals, base_sq: float) -> float:
         return float(weights[self.critical_sq <= np.minimum(base_sq, self._ceilings)].sum())
 
-    def _again(self, votes: NDArray[np.int64]) -> tuple[Tail, Reals]:
+    def _again(self, votes: NDArray[np.int64]) -> tuple[GpdTail, Reals]:
         weights = self.weights * votes
         weights = weights / weights.sum()
         return self._sorted.fit(weights, self._people), weights
 
 
-def refused(tried: Attempts, own: NDArray[np.intp], thresholds_sq: Floats, margin_sq: float) -> NDArray[np.bool_]:
+def is_rejected(
+    tried: Attempts, own: NDArray[np.intp], thresholds_sq: FloatArray, margin_sq: float
+) -> NDArray[np.bool_]:
     """(N,) whether each attempt of an enrolled person, row `own`, is refused or opened in another's name."""
     near: NDArray[np.bool_] = tried.distance_sq <= thresholds_sq[tried.nearest]
     clear = tried.runner_up_sq - tried.distance_sq >= margin_sq

@@ -29,7 +29,7 @@ SHAPE_RANGE = (-0.05, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class GpdTail:
     """A fitted lower tail: below `cut` by the formula.
 
     Attributes:
@@ -63,7 +63,7 @@ class Tail:
         return self.cut - self.scale / self.shape * (math.pow(ratio, -self.shape) - 1)
 
 
-class Sorted:
+class EmpiricalTail:
     """Values in order, with the place of each in the original row, so that other weights cost no other sort."""
 
     def __init__(self, values: Reals) -> None:
@@ -74,7 +74,7 @@ class Sorted:
         self.order: NDArray[np.intp] = np.argsort(values, kind="stable")
         self.values: Reals = values[self.order]
 
-    def fit(self, weights: Reals, people: int) -> Tail:
+    def fit(self, weights: Reals, people: int) -> GpdTail:
         """Fit the tail; `weights` (N,) sum to 1, in the original order; `people` is how many strangers they are."""
         place, cumulated = self._place(max(KEPT, FEWEST / people), weights)
         while place < len(self.values) - 1 and not self.values[place] > self.values[0]:
@@ -83,8 +83,8 @@ class Sorted:
         kept = float(cumulated[place - 1])
         depths = cut - self.values[:place][::-1]
         shares = weights[self.order[:place]][::-1] / kept
-        scale, shape = _moments(depths, shares)
-        return Tail(cut, kept, scale, shape)
+        scale, shape = _probability_weighted_moments(depths, shares)
+        return GpdTail(cut, kept, scale, shape)
 
     def _place(self, share: float, weights: Reals) -> tuple[int, Reals]:
         """The first place, at least 1, with more than `share` of the weight up to it; and the weight up to each."""
@@ -92,7 +92,7 @@ class Sorted:
         return min(max(int(np.searchsorted(cumulated, share, side="right")), 1), len(cumulated) - 1), cumulated
 
 
-def _moments(depths: Reals, shares: Reals) -> tuple[float, float]:
+def _probability_weighted_moments(depths: Reals, shares: Reals) -> tuple[float, float]:
     """Scale and shape from depths below the cut in rising order and their shares, which sum to 1.
 
     With a0 = E[y] and a1 = E[y (1 - F(y))]: shape = 2 - a0 / (a0 - 2 a1), here held in SHAPE_RANGE, and

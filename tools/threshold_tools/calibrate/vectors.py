@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.embeddings import read_vectors
 from threshold_tools.photos import PhotoReader, photos_in
 
@@ -30,7 +30,7 @@ class Faces:
         unusable: photos that a door would not have accepted as a sample; they are no attempt.
     """
 
-    vectors: Floats
+    vectors: FloatArray
     labels: Sequence[str]
     paths: Sequence[str]
     unusable: int = 0
@@ -67,12 +67,12 @@ def read_faces(source: Path, embedder_sha256: str, dimension: int) -> Faces:
 def _embedded(folder: Path) -> Faces:
     """Every photo as a door would take it: one sample, not mirrored, of the quality that a door asks for."""
     reader = PhotoReader(QualityConfig())
-    vectors: list[Floats] = []
+    vectors: list[FloatArray] = []
     paths: list[str] = []
     found = photos_in(folder)
     for path in tqdm(found, desc=folder.name, unit=" photos", disable=None):
         try:
-            sample = reader.look(path).sample
+            sample = reader.sample_file(path).sample
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)
             continue

@@ -84,7 +84,7 @@ def _section(heading: str, shown: Sequence[str], cluster: Sequence[str], folder:
 def _picture(path: str, folder: Path | None) -> str:
     if folder is not None:
         try:
-            return pages.photo(folder / path, _PHOTO_PX)
+            return pages.thumbnail_uri(folder / path, _PHOTO_PX)
         except ImageError:
             pass
     return html.escape(path)

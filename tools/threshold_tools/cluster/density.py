@@ -14,12 +14,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 _BLOCK = 512
 
 
-def density(vectors: Floats, near_sq: float, least: int, *, quiet: bool = False) -> NDArray[np.intp]:
+def density(vectors: FloatArray, near_sq: float, min_samples: int, *, quiet: bool = False) -> NDArray[np.intp]:
     """The cluster of each of (N, D) float32 unit vectors, 0 and up, one of its own for each that is alone.
 
     Args:
@@ -34,7 +34,7 @@ def density(vectors: Floats, near_sq: float, least: int, *, quiet: bool = False)
     core = np.zeros(len(vectors), bool)
     with tqdm(total=2 * len(vectors), desc="density", unit=" photos", disable=quiet or None) as bar:
         for rows, likeness in _blocks(vectors):
-            core[rows] = (likeness >= 1 - near_sq / 2).sum(axis=1) >= least
+            core[rows] = (likeness >= 1 - near_sq / 2).sum(axis=1) >= min_samples
             bar.update(len(likeness))
         labels: NDArray[np.intp] = np.arange(len(vectors))
         edge_of = np.full(len(vectors), -1, np.intp)  # for what is no core, the nearest core in reach
@@ -50,7 +50,7 @@ def density(vectors: Floats, near_sq: float, least: int, *, quiet: bool = False)
     return np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.intp)
 
 
-def _blocks(vectors: Floats) -> Iterator[tuple[slice, Floats]]:
+def _blocks(vectors: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
     """Some rows, and the cosines of each of them to all; to itself 1 and no less, whatever the rounding."""
     for start in range(0, len(vectors), _BLOCK):
         likeness = vectors[start : start + _BLOCK] @ vectors.T

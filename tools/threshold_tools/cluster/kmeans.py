@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.lab.classifiers.nearest import nearest, unit_means
 
 _ROUNDS = 20
 _CANDIDATES = 4  # drawn for each centre to start from
 
 
-def kmeans(vectors: Floats, k: int, seed: int) -> NDArray[np.intp]:
+def kmeans(vectors: FloatArray, k: int, seed: int) -> NDArray[np.intp]:
     """The cluster, 0..k-1, of each of (N, D) float32 unit vectors, k being 1..N; none is empty."""
     with threadpool_limits(1, "blas"):  # a second thread gains nothing on products so small
         centres = vectors[_spread(vectors, k, np.random.default_rng(seed))]
@@ -29,7 +29,7 @@ def kmeans(vectors: Floats, k: int, seed: int) -> NDArray[np.intp]:
     return labels
 
 
-def _spread(vectors: Floats, k: int, rng: np.random.Generator) -> list[int]:
+def _spread(vectors: FloatArray, k: int, rng: np.random.Generator) -> list[int]:
     """Rows to start from, one by one, a farther one more probably: of some drawn the one that helps most.
 
     Greedy k-means++: Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful seeding".
@@ -50,9 +50,9 @@ def _spread(vectors: Floats, k: int, rng: np.random.Generator) -> list[int]:
     return rows
 
 
-def _distances_sq(vectors: Floats, rows: list[int]) -> Floats:
+def _distances_sq(vectors: FloatArray, rows: list[int]) -> FloatArray:
     """(N, R) from all to some; to itself 0, whatever the rounding."""
-    distances_sq: Floats = np.maximum(2 - 2 * (vectors @ vectors[rows].T), 0)
+    distances_sq: FloatArray = np.maximum(2 - 2 * (vectors @ vectors[rows].T), 0)
     distances_sq[rows, np.arange(len(rows))] = 0
     return distances_sq
 

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.core.errors import ImageError
-from edge.core.files import make_private_folder, replace_file
-from edge.core.records import Floats, Pixels
+from edge.core.files import atomic_write, make_private_folder
+from edge.core.records import BgrImage, FloatArray
 from threshold_tools import pages
 from threshold_tools.cluster.report import person_of
 
@@ -22,7 +22,7 @@ _PHOTO_PX = 64
 _GREY = 128
 
 
-def export(out: Path, vectors: Floats, paths: Sequence[str], clusters: Sequence[str], folder: Path | None) -> None:
+def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Sequence[str], folder: Path | None) -> None:
     """Write vectors.tsv, metadata.tsv, projector_config.pbtxt and, where there are photos, sprite.png.
 
     Show them with  tensorboard --logdir OUT ; the two .tsv can also be loaded by hand.
@@ -37,24 +37,24 @@ def export(out: Path, vectors: Floats, paths: Sequence[str], clusters: Sequence[
     make_private_folder(out)
     buffer = io.BytesIO()
     np.savetxt(buffer, vectors, fmt="%.6g", delimiter="\t")
-    replace_file(out / "vectors.tsv", buffer.getvalue(), private=True)
+    atomic_write(out / "vectors.tsv", buffer.getvalue(), private=True)
     rows = [
         f"{_cell(path)}\t{_cell(person_of(path))}\t{_cell(name)}\n" for path, name in zip(paths, clusters, strict=True)
     ]
-    replace_file(out / "metadata.tsv", ("photo\tperson\tcluster\n" + "".join(rows)).encode(), private=True)
+    atomic_write(out / "metadata.tsv", ("photo\tperson\tcluster\n" + "".join(rows)).encode(), private=True)
     settings = ['tensor_name: "faces"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"']
     if folder is not None:
         size_px = photo_px(len(paths))
         ok, png = cv2.imencode(".png", _sprite(folder, paths, size_px))
         assert ok
-        replace_file(out / "sprite.png", png.tobytes(), private=True)
+        atomic_write(out / "sprite.png", png.tobytes(), private=True)
         settings.append(
             f'sprite {{ image_path: "sprite.png" single_image_dim: {size_px} single_image_dim: {size_px} }}'
         )
     else:
         (out / "sprite.png").unlink(missing_ok=True)  # of an earlier export
     body = "".join(f"  {line}\n" for line in settings)
-    replace_file(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode())
+    atomic_write(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode())
 
 
 def photo_px(count: int) -> int:
@@ -62,13 +62,13 @@ def photo_px(count: int) -> int:
     return max(min(_PHOTO_PX, _SPRITE_PX // max(math.isqrt(count - 1) + 1, 1)), 1)
 
 
-def _sprite(folder: Path, paths: Sequence[str], size_px: int) -> Pixels:
+def _sprite(folder: Path, paths: Sequence[str], size_px: int) -> BgrImage:
     """All photos in a square grid, row by row, each in the middle of its cell."""
     side = math.isqrt(len(paths) - 1) + 1
     sprite = np.full((side * size_px, side * size_px, 3), _GREY, np.uint8)
     for number, path in enumerate(tqdm(paths, desc="sprite", unit=" photos", disable=None)):
         try:
-            small = pages.shrunk(folder / path, size_px)
+            small = pages.thumbnail(folder / path, size_px)
         except ImageError:
             continue
         top = number // side * size_px + (size_px - small.shape[0]) // 2

@@ -17,7 +17,7 @@ from types import TracebackType
 import msgspec
 
 from edge.core.files import make_private_file
-from threshold_tools.enroll.photo_quality import ENROL_QUALITY, SAME_PICTURE_BITS, Sight
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY, SAME_PICTURE_BITS, PhotoAssessment
 from threshold_tools.photos import PhotoReader
 
 FILE = ".enrol-cache.sqlite"
@@ -45,7 +45,7 @@ class Cache:
         self._unwritten = 0
         self._database = self._open(path) if path is not None else None
 
-    def get(self, photo_sha256: str) -> Sight | None:
+    def get(self, photo_sha256: str) -> PhotoAssessment | None:
         """What was seen in a photo, or None when it is not known or its record is damaged."""
         if self._database is None:
             return None
@@ -54,19 +54,19 @@ class Cache:
                 "SELECT record, sum FROM sights WHERE photo = ? AND models = ?", (photo_sha256, self._models)
             ).fetchone()
         except sqlite3.DatabaseError as error:
-            self._give_up(error)
+            self._disable(error)
             return None
-        if row is None or not isinstance(row[0], bytes) or _sum(photo_sha256, row[0]) != row[1]:
+        if row is None or not isinstance(row[0], bytes) or _checksum(photo_sha256, row[0]) != row[1]:
             return None
         try:
-            return msgspec.msgpack.decode(row[0], type=Sight)
+            return msgspec.msgpack.decode(row[0], type=PhotoAssessment)
         except msgspec.MsgspecError:
             return None
 
-    def put(self, photo_sha256: str, sight: Sight) -> None:
+    def put(self, photo_sha256: str, sight: PhotoAssessment) -> None:
         """Remember what was seen in a photo."""
         record = msgspec.msgpack.encode(sight)
-        row = (photo_sha256, self._models, record, _sum(photo_sha256, record))
+        row = (photo_sha256, self._models, record, _checksum(photo_sha256, record))
         self._try(lambda database: database.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?)", row))
         self._unwritten += 1
         if self._unwritten == _PORTION:
@@ -129,9 +129,9 @@ class Cache:
         try:
             act(self._database)
         except sqlite3.DatabaseError as error:
-            self._give_up(error)
+            self._disable(error)
 
-    def _give_up(self, error: sqlite3.DatabaseError) -> None:
+    def _disable(self, error: sqlite3.DatabaseError) -> None:
         self.trouble = f"the cache failed and is left alone ({error})"
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):  # the first error says more
@@ -170,6 +170,6 @@ def models_key(reader: PhotoReader) -> str:
     return hashlib.sha256("\n".join([*models, *rules]).encode()).hexdigest()
 
 
-def _sum(photo_sha256: str, record: bytes) -> bytes:
+def _checksum(photo_sha256: str, record: bytes) -> bytes:
     """A checksum that also binds the record to its photo."""
     return hashlib.sha256(photo_sha256.encode() + record).digest()

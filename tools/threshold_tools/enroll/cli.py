@@ -12,13 +12,13 @@ import msgspec
 from tqdm import tqdm
 
 from edge.core.errors import InputError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 from edge.core.records import Box
 from threshold_tools.enroll.contact_sheet import contact_sheet
-from threshold_tools.enroll.folder import Card, as_rows, find_member, read_members, vacant
+from threshold_tools.enroll.folder import PersonProfile, find_member, read_members, to_rows, vacant
 from threshold_tools.enroll.operations import add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import NO_PHOTO, Review, review
+from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
 from threshold_tools.photos import PhotoReader
 
 _NEXT = (
@@ -33,7 +33,7 @@ def tell(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def tell_review(seen: Review, folder: Path, sheet: Path | None) -> None:
+def tell_review(seen: FolderReview, folder: Path, sheet: Path | None) -> None:
     """Every finding, how much was looked at, and the contact sheet where one is asked for."""
     for line in seen.lines():
         tell(line)
@@ -41,7 +41,7 @@ def tell_review(seen: Review, folder: Path, sheet: Path | None) -> None:
         tell(f"cache: {seen.trouble}")
     tell(f"{folder}: {seen.embedded} photos looked at, {seen.remembered} known from before")
     if sheet is not None:
-        replace_file(sheet, contact_sheet(seen, f"Enrolment of {folder.resolve().name}").encode(), private=True)
+        atomic_write(sheet, contact_sheet(seen, f"Enrolment of {folder.resolve().name}").encode(), private=True)
         tell(f"{sheet}: contact sheet")
 
 
@@ -64,7 +64,7 @@ def _review_one(folder: Path, person: str, reader: PhotoReader, remember: bool) 
 
 def _add(arguments: argparse.Namespace) -> None:
     reader = PhotoReader(ENROL_QUALITY)
-    card = Card(
+    card = PersonProfile(
         name=arguments.name,
         groups=tuple(arguments.group),
         valid_from=arguments.valid_from,
@@ -84,7 +84,7 @@ def _frames(arguments: argparse.Namespace) -> None:
         raise InputError("--box marks a face in one frame: give one --at with it")
     reader = PhotoReader(ENROL_QUALITY)
     pictures = [cut_frame(arguments.clip, at_s, arguments.box, reader) for at_s in arguments.at]
-    _, refused = add(arguments.folder, arguments.person, pictures, Card(), reader, replace=False)
+    _, refused = add(arguments.folder, arguments.person, pictures, PersonProfile(), reader, replace=False)
     for line in refused:
         tell(f"{line}; not added")
     _review_one(arguments.folder, arguments.person, reader, not arguments.no_cache)
@@ -101,7 +101,7 @@ def _list(arguments: argparse.Namespace) -> None:
     for empty in vacant(arguments.folder):
         tell(f"{empty}: {NO_PHOTO}")
     if arguments.json:
-        print(msgspec.json.encode(as_rows(members)).decode())
+        print(msgspec.json.encode(to_rows(members)).decode())
         return
     for member in members:
         name = member.name if member.name != member.id else ""
@@ -118,7 +118,7 @@ def _policy(arguments: argparse.Namespace) -> None:
 
     need_folders(arguments.out)
     members = read_members(arguments.folder)
-    replace_file(arguments.out, merged_policy(arguments.rules, members))
+    atomic_write(arguments.out, merged_policy(arguments.rules, members))
     grouped = sum(bool(member.groups) for member in members)
     tell(f"{arguments.out}: the rules of {arguments.rules} with {grouped} people in their groups")
 

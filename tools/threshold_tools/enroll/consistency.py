@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.enroll.photo_quality import same_picture
-from threshold_tools.photos import unit
+from threshold_tools.photos import normalize
 
 SAME_PERSON_FMR = 1e-3  # a photo farther from the others than the distance at this rate shows somebody else
 TWIN_SHARE = 0.5  # two people nearer than this share of that distance are one person under two ids
@@ -35,7 +35,7 @@ class Photo:
     """
 
     path: Path
-    embedding: Floats
+    embedding: FloatArray
     weight: float
     key: str = ""
     print: bytes = b""
@@ -45,7 +45,7 @@ Group = dict[str, list[Photo]]  # photos by person id
 
 
 @dataclass(slots=True)
-class Findings:
+class Rejections:
     """What was found against photos and people, in the order in which it was.
 
     Attributes:
@@ -64,7 +64,7 @@ class Findings:
         return len(self.photos) + len(self.people)
 
 
-def judge(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Findings) -> Group:
+def check_consistency(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Rejections) -> Group:
     """Who can be enrolled, and with which photos; why not, goes into `findings`.
 
     Args:
@@ -76,24 +76,24 @@ def judge(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Findi
     own = {person: photos for person, photos in own.items() if photos}
     if not own:
         return {}
-    return _drop_mislabelled(_drop_twins(own, same_sq, findings), same_sq, findings)
+    return _drop_mislabelled(_drop_same_person(own, same_sq, findings), same_sq, findings)
 
 
-def centroid(photos: Sequence[Photo]) -> Floats:
+def centroid(photos: Sequence[Photo]) -> FloatArray:
     """The plain mean of a person's photos, (D,) float32 unit length.
 
     Weights gain nothing here, and give a clear photo of somebody else a say of its own; nor do medians and trimmed
     means, once what is unlike the others has been left out.
     """
-    return unit(np.sum([photo.embedding for photo in photos], axis=0))
+    return normalize(np.sum([photo.embedding for photo in photos], axis=0))
 
 
-def distance_sq(a: Floats, b: Floats) -> float:
+def distance_sq(a: FloatArray, b: FloatArray) -> float:
     """Squared Euclidean distance of two unit vectors, 0..4; lower is nearer."""
     return max(2 - 2 * float(a @ b), 0.0)
 
 
-def _drop_copies(photos: Sequence[Photo], findings: Findings) -> list[Photo]:
+def _drop_copies(photos: Sequence[Photo], findings: Rejections) -> list[Photo]:
     """Leave out what is the same file or picture as a better one: it is no second piece of evidence."""
     kept: list[Photo] = []
     for photo in sorted(photos, key=lambda photo: -photo.weight):
@@ -108,7 +108,7 @@ def _drop_copies(photos: Sequence[Photo], findings: Findings) -> list[Photo]:
     return [photo for photo in photos if photo in kept]
 
 
-def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings: Findings) -> list[Photo]:
+def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings: Rejections) -> list[Photo]:
     """Leave out photos farther than `limit_sq` from the mean of the person's others, the worst first."""
     photos = list(photos)
     while len(photos) > 1:
@@ -125,7 +125,7 @@ def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings:
     return photos
 
 
-def _drop_mislabelled(people: Group, limit_sq: float, findings: Findings) -> Group:
+def _drop_mislabelled(people: Group, limit_sq: float, findings: Rejections) -> Group:
     """Leave out photos within `limit_sq` of another person and nearer to them than to the rest of their own."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
     vectors = np.stack([photo.embedding for photos in people.values() for photo in photos])
@@ -147,7 +147,7 @@ def _drop_mislabelled(people: Group, limit_sq: float, findings: Findings) -> Gro
     return kept
 
 
-def _drop_twins(people: Group, limit_sq: float, findings: Findings) -> Group:
+def _drop_same_person(people: Group, limit_sq: float, findings: Rejections) -> Group:
     """Leave out a person who is clearly one before them under another id."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
     ids = list(people)
@@ -170,7 +170,7 @@ def _drop_twins(people: Group, limit_sq: float, findings: Findings) -> Group:
     return {ids[row]: people[ids[row]] for row in kept_rows}
 
 
-def note_lookalikes(people: Group, limit_sq: float, findings: Findings) -> None:
+def flag_similar_people(people: Group, limit_sq: float, findings: Rejections) -> None:
     """Note people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
     if len(people) < 2:
         return
@@ -186,7 +186,9 @@ def _others(photos: Sequence[Photo], photo: Photo) -> list[Photo]:
     return [each for each in photos if each is not photo]
 
 
-def _nearest_others(everybody: Floats, vectors: Floats, own_rows: NDArray[np.intp]) -> Iterator[tuple[int, float]]:
+def _nearest_others(
+    everybody: FloatArray, vectors: FloatArray, own_rows: NDArray[np.intp]
+) -> Iterator[tuple[int, float]]:
     """For each of (M, D) unit vectors: row and squared distance of the nearest of (N, D) others, its own row aside."""
     for start, stop in _blocks(len(vectors), len(everybody)):
         likeness = vectors[start:stop] @ everybody.T
@@ -195,7 +197,7 @@ def _nearest_others(everybody: Floats, vectors: Floats, own_rows: NDArray[np.int
         yield from zip(nearest.tolist(), (2 - 2 * likeness.max(axis=1)).tolist(), strict=True)
 
 
-def _nearest_before_sq(everybody: Floats) -> Iterator[float]:
+def _nearest_before_sq(everybody: FloatArray) -> Iterator[float]:
     """For each of (N, D) unit vectors: the squared distance of the nearest one before it; 4 for the first."""
     for start, stop in _blocks(len(everybody), len(everybody)):
         likeness = everybody[start:stop] @ everybody[:stop].T

@@ -6,8 +6,8 @@ import html
 from pathlib import Path
 
 from threshold_tools import pages
-from threshold_tools.enroll.folder import Member
-from threshold_tools.enroll.review import Review
+from threshold_tools.enroll.folder import PersonFolder
+from threshold_tools.enroll.review import FolderReview
 
 _STYLE = """
 :root { color-scheme: light dark; --good: #2e7d4f; --bad: #b3452c; --soft: #8886; }
@@ -31,7 +31,7 @@ body:has(#only:checked) section.fine, body:has(#only:checked) section li.good { 
 """
 
 
-def contact_sheet(review: Review, title: str) -> str:
+def contact_sheet(review: FolderReview, title: str) -> str:
     """The sheet, HTML."""
     photos = sum(len(kept) for kept in review.kept.values())
     parts = [
@@ -50,7 +50,7 @@ def contact_sheet(review: Review, title: str) -> str:
     return "\n".join(parts) + "\n</main></body></html>\n"
 
 
-def _person(review: Review, member: Member) -> str:
+def _person(review: FolderReview, member: PersonFolder) -> str:
     kept = {photo.path: photo for photo in review.kept.get(member.id, [])}
     told = review.findings.people.get(member.id) or review.findings.notes.get(member.id) or ""
     fine = not told and len(kept) == len(member.photos)
@@ -70,12 +70,12 @@ def _person(review: Review, member: Member) -> str:
     return f'<section class="{"fine" if fine else "doubt"}">{heading}{note}<ul>{tiles}</ul></section>'
 
 
-def _tile(review: Review, path: Path, name: str, accepted: str) -> str:
+def _tile(review: FolderReview, path: Path, name: str, accepted: str) -> str:
     """One photo; `accepted` is what to say of one that serves, "" for one that does not."""
     sight = review.sights.get(path)
     face = "no picture"
     if sight is not None and sight.thumb:
-        face = pages.embedded(sight.thumb)
+        face = pages.img_tag(sight.thumb)
     why = accepted or review.findings.photos.get(path, "the person is not enrolled")
     return (
         f'<li class="{"good" if accepted else "bad"}"><div class="face">{face}</div><b>{html.escape(name)}</b>'

@@ -24,7 +24,7 @@ from typing import Annotated
 import msgspec
 
 from edge.core.errors import InputError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 from threshold_tools.photos import SUFFIXES
 
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
@@ -35,7 +35,7 @@ _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks: galleries and tables
 Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PersonProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `person.toml` says; see the module's own words for each field."""
 
     id: Text | None = None
@@ -46,7 +46,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PersonFolder:
     """One person of a people folder, enrolled or not.
 
     Attributes:
@@ -64,7 +64,7 @@ class Member:
     photos: tuple[Path, ...]
 
 
-def read_members(folder: Path) -> list[Member]:
+def read_members(folder: Path) -> list[PersonFolder]:
     """Everybody in a people folder, by the folder's name; hidden folders and ones without photo or card are nobody.
 
     Raises:
@@ -95,12 +95,12 @@ def vacant(folder: Path) -> list[Path]:
     )
 
 
-def strays(folder: Path) -> list[Path]:
+def loose_files(folder: Path) -> list[Path]:
     """Photos that lie beside the folders of people, so belong to nobody; sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def unread(folder: Path) -> list[Path]:
+def unreadable_files(folder: Path) -> list[Path]:
     """Pictures in formats that are not read, as phones and cameras make them; sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
 
@@ -119,7 +119,7 @@ def refuse_bad_id(person: str) -> None:
         )
 
 
-def find_member(folder: Path, person: str) -> Member:
+def find_member(folder: Path, person: str) -> PersonFolder:
     """The person with this id.
 
     Raises:
@@ -131,7 +131,7 @@ def find_member(folder: Path, person: str) -> Member:
     raise InputError(f"{folder}: nobody has the id '{person}'; see  tools/enroll.py list {folder}")
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> PersonProfile:
     """The card of one person's folder; an empty one where there is no file.
 
     Raises:
@@ -139,13 +139,13 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     try:
-        card = msgspec.convert(tomllib.loads(path.read_bytes().decode()), Card)
+        card = msgspec.convert(tomllib.loads(path.read_bytes().decode()), PersonProfile)
     except FileNotFoundError:
-        return Card()
+        return PersonProfile()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}; known are {', '.join(Card.__struct_fields__)}") from error
+        raise InputError(f"{path}: {error}; known are {', '.join(PersonProfile.__struct_fields__)}") from error
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, or thousands of digits
         raise InputError(f"{path}: not valid TOML ({error})") from error
     if card.valid_from and card.valid_until and card.valid_until < card.valid_from:
@@ -153,7 +153,7 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: PersonProfile) -> None:
     """Replace the card of one person's folder durably; only what differs from the default is written."""
     lines = []
     for field in ("id", "name"):
@@ -164,7 +164,7 @@ def write_card(folder: Path, card: Card) -> None:
     for field in ("valid_from", "valid_until"):
         if getattr(card, field) is not None:
             lines.append(f"{field} = {getattr(card, field).isoformat()}")
-    replace_file(folder / CARD, "".join(f"{line}\n" for line in lines).encode(), private=True)
+    atomic_write(folder / CARD, "".join(f"{line}\n" for line in lines).encode(), private=True)
 
 
 def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
@@ -174,7 +174,7 @@ def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
     while path.exists():
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
-    replace_file(path, content, private=True)
+    atomic_write(path, content, private=True)
     return path
 
 
@@ -191,11 +191,11 @@ def delete_folder(folder: Path) -> None:
     shutil.rmtree(grave)
 
 
-def _member(folder: Path) -> Member:
+def _member(folder: Path) -> PersonFolder:
     card = read_card(folder)
     photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
     person = card.id or folder.name
-    return Member(person, card.name or person, card.groups, card.valid_from, card.valid_until, folder, photos)
+    return PersonFolder(person, card.name or person, card.groups, card.valid_from, card.valid_until, folder, photos)
 
 
 def _quoted(text: str) -> str:
@@ -203,7 +203,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def as_rows(members: Sequence[Member]) -> list[dict[str, object]]:
+def to_rows(members: Sequence[PersonFolder]) -> list[dict[str, object]]:
     """Members as plain records for JSON, for programs that join people and access rules."""
     return [
         {

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import InputError
-from edge.core.records import Floats, Person
+from edge.core.records import FloatArray, Person
 from edge.recognition.gallery import load_gallery, save_gallery
 from threshold_tools.enroll.consistency import centroid
-from threshold_tools.enroll.review import Review
-from threshold_tools.thresholds import caps_sq
+from threshold_tools.enroll.review import FolderReview
+from threshold_tools.thresholds import max_thresholds_sq
 
 _EQUAL_SQ = 1e-6  # a cap computed again differs by rounding; only a lower one tightens a kept threshold
 
 
-def make_gallery(seen: Review, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None) -> str:
+def make_gallery(
+    seen: FolderReview, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None
+) -> str:
     """Write the gallery of everybody who can be enrolled; returns what to tell the operator.
 
     Args:
@@ -54,8 +56,8 @@ def thresholds_of(gallery: Path, embedder_sha256: str) -> dict[str, float]:
 
 
 def limits_sq(
-    people: Sequence[str], centroids: Floats, base_sq: float, kept_sq: Mapping[str, float] | None = None
-) -> Floats:
+    people: Sequence[str], centroids: FloatArray, base_sq: float, kept_sq: Mapping[str, float] | None = None
+) -> FloatArray:
     """The threshold of each person of a gallery, (N,) float32 squared distances; lower is stricter.
 
     Thresholds in use are kept exactly: they may come from tools/calibrate.py, which knows more than the shipped table.
@@ -67,7 +69,7 @@ def limits_sq(
         base_sq: threshold by the shipped table for a gallery of N people.
         kept_sq: thresholds in use by person id; None or empty: everybody gets `base_sq`.
     """
-    caps = caps_sq(centroids)
+    caps = max_thresholds_sq(centroids)
     if not kept_sq:
         return np.minimum(np.float32(base_sq), caps)
     new = newcomer_sq(base_sq, kept_sq)

@@ -10,14 +10,14 @@ import cv2
 
 from edge.core.errors import InputError
 from edge.core.files import make_private_folder
-from edge.core.records import Box, Pixels
+from edge.core.records import BgrImage, Box
 from edge.vision.camera import read_image
-from edge.vision.camera_file import Clip
+from edge.vision.camera_file import VideoFileCamera
 from threshold_tools.enroll.cache import FILE, Cache, photo_key
 from threshold_tools.enroll.folder import (
     CARD,
-    Card,
-    Member,
+    PersonFolder,
+    PersonProfile,
     delete_folder,
     find_member,
     new_photo,
@@ -26,7 +26,7 @@ from threshold_tools.enroll.folder import (
     refuse_bad_id,
     write_card,
 )
-from threshold_tools.enroll.photo_quality import crop, fault, sight
+from threshold_tools.enroll.photo_quality import assess_photo, crop, rejection_reason
 from threshold_tools.photos import PhotoReader
 
 _ROOM = 0.6  # kept around a face cut from footage, in its longer sides: the detector wants to see a head
@@ -39,7 +39,7 @@ class Picture:
 
     name: str
     content: bytes
-    pixels: Pixels
+    pixels: BgrImage
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:
@@ -73,7 +73,13 @@ def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoReader) -> 
 
 
 def add(
-    folder: Path, person: str, pictures: Sequence[Picture], changes: Card, reader: PhotoReader, *, replace: bool
+    folder: Path,
+    person: str,
+    pictures: Sequence[Picture],
+    changes: PersonProfile,
+    reader: PhotoReader,
+    *,
+    replace: bool,
 ) -> tuple[list[Path], list[str]]:
     """Store what can serve in the person's folder, made if need be; with `replace` in place of what was there.
 
@@ -88,7 +94,7 @@ def add(
     """
     usable, refused = [], []
     for picture in pictures:
-        reason = sight(reader, picture.pixels).fault
+        reason = assess_photo(reader, picture.pixels).rejection_reason
         if reason:
             refused.append(f"{picture.name}: {reason}")
         else:
@@ -97,7 +103,7 @@ def add(
         raise InputError(f"{person}: nothing was changed; " + "; ".join(refused))
     home, former = _home(folder, person)
     present = read_card(home)
-    card = Card(
+    card = PersonProfile(
         id=present.id,
         name=changes.name or present.name,
         groups=changes.groups or present.groups,
@@ -144,22 +150,22 @@ def remove(folder: Path, person: str, photos: Sequence[str]) -> list[Path]:
     return gone
 
 
-def _frame(clip: Path, at_s: float) -> tuple[Pixels | None, float]:
+def _frame(clip: Path, at_s: float) -> tuple[BgrImage | None, float]:
     """A copy of the first frame not before `at_s`, or None and the clip time of its last one."""
     last_ns = 0
-    with Clip(clip) as frames:
+    with VideoFileCamera(clip) as frames:
         for frame in frames:
-            last_ns = frame.t_ns
-            if frame.t_ns + _EARLY_NS >= at_s * 1e9:
+            last_ns = frame.captured_ns
+            if frame.captured_ns + _EARLY_NS >= at_s * 1e9:
                 return frame.pixels.copy(), last_ns / 1e9
     return None, last_ns / 1e9
 
 
-def _only_face(pixels: Pixels, reader: PhotoReader, where: str) -> Box:
-    look = reader.look_at(pixels)
+def _only_face(pixels: BgrImage, reader: PhotoReader, where: str) -> Box:
+    look = reader.sample(pixels)
     if look.main is None:
         raise InputError(f"{where}: no face; choose another moment, or mark it with --box")
-    reason = fault(look)
+    reason = rejection_reason(look)
     if reason.startswith("several"):
         boxes = "  ".join(
             f"{face.box.left:.0f},{face.box.top:.0f},{face.box.width:.0f},{face.box.height:.0f}" for face in look.faces
@@ -182,7 +188,7 @@ def _home(folder: Path, person: str) -> tuple[Path, tuple[Path, ...]]:
     return home, ()
 
 
-def _photo(member: Member, name: str) -> Path:
+def _photo(member: PersonFolder, name: str) -> Path:
     for photo in member.photos:
         if photo.relative_to(member.folder).as_posix() == name:
             return photo

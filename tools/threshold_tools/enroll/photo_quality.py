@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from edge.core.config import QualityConfig
-from edge.core.records import Box, Face, Floats, Pixels
-from threshold_tools.photos import Look, PhotoReader, unit
+from edge.core.records import BgrImage, Box, Face, FloatArray
+from threshold_tools.photos import PhotoReader, PhotoSample, normalize
 
 ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_strength=0.7)
 RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
@@ -18,7 +18,7 @@ _THUMB_PX = 112
 _MARGIN = 0.35  # of the face's box, around it in the thumbnail
 
 
-class Sight(msgspec.Struct, frozen=True):
+class PhotoAssessment(msgspec.Struct, frozen=True):
     """What enrolment knows of one photo; the form in which it is remembered.
 
     Attributes:
@@ -31,7 +31,7 @@ class Sight(msgspec.Struct, frozen=True):
         told: the parts of its quality, for the contact sheet.
     """
 
-    fault: str
+    rejection_reason: str
     vector: bytes
     weight: float
     print: bytes
@@ -39,32 +39,34 @@ class Sight(msgspec.Struct, frozen=True):
     told: str
 
     @property
-    def embedding(self) -> Floats:
+    def embedding(self) -> FloatArray:
         """(D,) float32 unit vector; empty where there is a fault."""
         return np.frombuffer(self.vector, "<f4").astype(np.float32)
 
 
-def sight(reader: PhotoReader, pixels: Pixels) -> Sight:
+def assess_photo(reader: PhotoReader, pixels: BgrImage) -> PhotoAssessment:
     """Look at one photo, (H, W, 3) uint8 BGR, for enrolment."""
-    look = reader.look_at(pixels, mirror=True)
-    thumb = _thumb(pixels, look.main)
-    reason = fault(look)
+    look = reader.sample(pixels, mirror=True)
+    thumb = _thumbnail(pixels, look.main)
+    reason = rejection_reason(look)
     sample = look.sample
     told = ""
     if sample is not None:
         quality = sample.quality
         told = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
         if sample.landmarks is not None:
-            told += f", strength {quality.strength:.2f}" if quality.strength else ""
+            told += f", strength {quality.embedding_norm:.2f}" if quality.embedding_norm else ""
             told += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
     if reason or sample is None or sample.embedding is None or look.mirrored is None:
-        return Sight(reason or "no face", b"", 0.0, b"", thumb, told)
-    vector = unit(sample.embedding + look.mirrored).astype("<f4").tobytes()
+        return PhotoAssessment(reason or "no face", b"", 0.0, b"", thumb, told)
+    vector = normalize(sample.embedding + look.mirrored).astype("<f4").tobytes()
     # The aligned crop is still in the embedder's input, mirrored; mirrored it serves as well.
-    return Sight("", vector, sample.quality.value, fingerprint(reader.vision.reader.embedder.pixels), thumb, told)
+    return PhotoAssessment(
+        "", vector, sample.quality.weight, fingerprint(reader.vision.reader.embedder.pixels), thumb, told
+    )
 
 
-def fault(look: Look) -> str:
+def rejection_reason(look: PhotoSample) -> str:
     """Why a photo cannot serve, in the operator's words, or ""."""
     if look.main is None or look.sample is None:
         return "no face"
@@ -80,12 +82,14 @@ def fault(look: Look) -> str:
         "turned-away": f"turned away (yaw {quality.yaw_deg:+.0f} degrees)",
         "too-dark": f"too dark (mean grey level {quality.brightness:.0f}, need {ENROL_QUALITY.min_brightness:.0f})",
         "too-bright": f"too bright ({quality.glare:.0%} of the face is white)",
-        "unclear": f"unclear (strength {quality.strength:.2f}, need {ENROL_QUALITY.min_strength:g}): covered, smeared?",
+        "unclear": (
+            f"unclear (strength {quality.embedding_norm:.2f}, need {ENROL_QUALITY.min_strength:g}): covered, smeared?"
+        ),
         "tilted": f"looking up or down (pitch {quality.pitch_deg:+.0f} degrees)",
     }[quality.refusal]
 
 
-def fingerprint(crop: Pixels) -> bytes:
+def fingerprint(crop: BgrImage) -> bytes:
     """256 bits: is each cell of a 16 x 16 grid brighter than its left neighbour? (the "difference hash")."""
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
     cells = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
@@ -97,7 +101,7 @@ def same_picture(a: bytes, b: bytes) -> bool:
     return bool(a) and (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count() <= SAME_PICTURE_BITS
 
 
-def _thumb(pixels: Pixels, face: Face | None) -> bytes:
+def _thumbnail(pixels: BgrImage, face: Face | None) -> bytes:
     """A small JPEG of the face with a margin, as it stands in the photo, or of the whole photo."""
     if face is not None:
         pixels = crop(pixels, face.box, _MARGIN)
@@ -107,7 +111,7 @@ def _thumb(pixels: Pixels, face: Face | None) -> bytes:
     return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
-def crop(pixels: Pixels, box: Box, margin: float) -> Pixels:
+def crop(pixels: BgrImage, box: Box, margin: float) -> BgrImage:
     """The part of a picture in a box, and `margin` times its longer side around it, as far as there is picture."""
     wide = margin * max(box.width, box.height)
     height, width = pixels.shape[:2]

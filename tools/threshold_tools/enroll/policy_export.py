@@ -9,13 +9,13 @@ from typing import Any
 
 import tomli_w
 
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.errors import ConfigError
-from edge.core.toml_config import read_tables
-from threshold_tools.enroll.folder import Member
+from edge.core.toml_config import load_toml
+from threshold_tools.enroll.folder import PersonFolder
 
 
-def merged_policy(base: Path, members: Sequence[Member]) -> bytes:
+def merged_policy(base: Path, members: Sequence[PersonFolder]) -> bytes:
     """A policy.toml with everybody's groups and validity entered.
 
     Args:
@@ -25,8 +25,8 @@ def merged_policy(base: Path, members: Sequence[Member]) -> bytes:
     Raises:
         ConfigError: the policy cannot be used, or says something else about somebody than the card does.
     """
-    tables: dict[str, Any] = read_tables(base)
-    read_rules(base)
+    tables: dict[str, Any] = load_toml(base)
+    parse_policy(base)
     groups: dict[str, Any] = tables.setdefault("groups", {})
     people: dict[str, Any] = tables.setdefault("people", {})
     for member in members:
@@ -42,7 +42,7 @@ def merged_policy(base: Path, members: Sequence[Member]) -> bytes:
         trial.write(text.encode())
         trial.flush()
         try:
-            read_rules(Path(trial.name))
+            parse_policy(Path(trial.name))
         except ConfigError as error:
             raise ConfigError(f"{base} with the cards: {str(error).removeprefix(f'{trial.name}: ')}") from error
     return text.encode()

@@ -11,18 +11,25 @@ from tqdm import tqdm
 from edge.core.errors import ImageError, InputError
 from edge.vision.camera import read_image
 from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
-from threshold_tools.enroll.consistency import SAME_PERSON_FMR, Findings, Group, Photo, judge, note_lookalikes
-from threshold_tools.enroll.folder import Member, read_members, strays, unread, vacant
-from threshold_tools.enroll.photo_quality import Sight, sight
+from threshold_tools.enroll.consistency import (
+    SAME_PERSON_FMR,
+    Group,
+    Photo,
+    Rejections,
+    check_consistency,
+    flag_similar_people,
+)
+from threshold_tools.enroll.folder import PersonFolder, loose_files, read_members, unreadable_files, vacant
+from threshold_tools.enroll.photo_quality import PhotoAssessment, assess_photo
 from threshold_tools.photos import PhotoReader
-from threshold_tools.thresholds import LOOKALIKE_SHARE, distance_at, threshold_sq
+from threshold_tools.thresholds import LOOKALIKE_SHARE, threshold_for_fmr, threshold_sq
 
 NO_PHOTO = "no photo in this folder; nobody is enrolled from it"
 ONE_STRANGER_IN = 1000.0  # the wish, where nobody says otherwise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Review:
+class FolderReview:
     """What came of a people folder.
 
     Attributes:
@@ -36,11 +43,11 @@ class Review:
         trouble: what is wrong with the cache, or "".
     """
 
-    members: list[Member]
+    members: list[PersonFolder]
     kept: Group
-    findings: Findings
+    findings: Rejections
     base_sq: float
-    sights: dict[Path, Sight]
+    sights: dict[Path, PhotoAssessment]
     embedded: int
     remembered: int
     trouble: str
@@ -54,7 +61,7 @@ class Review:
         for member in self.members:
             yield from self.lines_of(member)
 
-    def lines_of(self, member: Member) -> Iterator[str]:
+    def lines_of(self, member: PersonFolder) -> Iterator[str]:
         """The findings about one person and their photos."""
         for path in member.photos:
             if path in self.findings.photos:
@@ -70,7 +77,7 @@ class Review:
 
 def review(
     folder: Path, reader: PhotoReader, *, one_stranger_in: float = ONE_STRANGER_IN, remember: bool = True
-) -> Review:
+) -> FolderReview:
     """Look at every photo below a people folder, the known ones excepted, and judge them together.
 
     Args:
@@ -81,10 +88,10 @@ def review(
         InputError: no such folder, no photo in it, or a malformed person.toml.
     """
     members = read_members(folder)
-    findings = Findings()
-    for stray in strays(folder):
+    findings = Rejections()
+    for stray in loose_files(folder):
         findings.photos[stray] = "belongs to nobody; put it into a folder named after the person"
-    for picture in unread(folder):
+    for picture in unreadable_files(folder):
         findings.photos[picture] = f"{picture.suffix[1:].upper()} is not read; save it as JPEG or PNG"
     paths = [path for member in members for path in member.photos]
     if not paths and not findings.photos:
@@ -92,41 +99,43 @@ def review(
     for empty in vacant(folder):
         findings.photos[empty] = NO_PHOTO
     with Cache(folder / FILE if remember and paths else None, models_key(reader)) as cache:
-        seen = _see(paths, reader, cache, findings)
+        seen = _assess_all(paths, reader, cache, findings)
         cache.keep_only({key for key, _, _ in seen.values()})
     trouble = cache.trouble
     sights = {path: sight for path, (_, sight, _) in seen.items()}
-    findings.photos.update({path: sight.fault for path, sight in sights.items() if sight.fault})
+    findings.photos.update({path: sight.rejection_reason for path, sight in sights.items() if sight.rejection_reason})
     usable = {
         member.id: [
             Photo(path, sights[path].embedding, sights[path].weight, seen[path][0], sights[path].print)
             for path in member.photos
-            if path in sights and not sights[path].fault
+            if path in sights and not sights[path].rejection_reason
         ]
         for member in members
     }
-    kept = judge({id_: photos for id_, photos in usable.items() if photos}, same_person_sq(reader), findings)
+    kept = check_consistency(
+        {id_: photos for id_, photos in usable.items() if photos}, duplicate_person_limit_sq(reader), findings
+    )
     base_sq = threshold_sq(reader.impostors, one_stranger_in=one_stranger_in, people=max(len(kept), 1))
-    note_lookalikes(kept, base_sq / LOOKALIKE_SHARE, findings)
+    flag_similar_people(kept, base_sq / LOOKALIKE_SHARE, findings)
     remembered = sum(known for _, _, known in seen.values())
-    return Review(members, kept, findings, base_sq, sights, len(seen) - remembered, remembered, trouble)
+    return FolderReview(members, kept, findings, base_sq, sights, len(seen) - remembered, remembered, trouble)
 
 
-def same_person_sq(reader: PhotoReader) -> float:
+def duplicate_person_limit_sq(reader: PhotoReader) -> float:
     """The squared distance beyond which two photos show different people."""
-    return distance_at(reader.impostors, SAME_PERSON_FMR)
+    return threshold_for_fmr(reader.impostors, SAME_PERSON_FMR)
 
 
-def _see(
-    paths: list[Path], reader: PhotoReader, cache: Cache, findings: Findings
-) -> dict[Path, tuple[str, Sight, bool]]:
+def _assess_all(
+    paths: list[Path], reader: PhotoReader, cache: Cache, findings: Rejections
+) -> dict[Path, tuple[str, PhotoAssessment, bool]]:
     """Key, sight, and whether the cache knew it, of every photo that can be read."""
-    seen: dict[Path, tuple[str, Sight, bool]] = {}
+    seen: dict[Path, tuple[str, PhotoAssessment, bool]] = {}
     for path in tqdm(paths, desc="enrol", unit=" photos", disable=None):
         try:
             key = photo_key(path.read_bytes())
             known = cache.get(key)
-            look = known or sight(reader, read_image(path))
+            look = known or assess_photo(reader, read_image(path))
         except OSError as error:
             findings.photos[path] = f"cannot be read ({error.strerror})"
             continue

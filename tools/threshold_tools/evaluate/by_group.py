@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError
-from threshold_tools.evaluate.open_set_identification import Open, Searches, threshold_of
-from threshold_tools.evaluate.report import Group, GroupAt, ratio
+from threshold_tools.evaluate.open_set_identification import OpenSetRun, SearchScores, threshold_of
+from threshold_tools.evaluate.report import Group, GroupRates, ratio
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.evaluate.verification import counts_at
 
@@ -57,7 +57,7 @@ def read_groups(path: Path, photos: Photos) -> dict[str, list[str]]:
 
 
 def measure_group(
-    photos: Photos, name: str, people: list[str], limits: list[Limit], tried: Open | None, fpir: float
+    photos: Photos, name: str, people: list[str], limits: list[Limit], tried: OpenSetRun | None, fpir: float
 ) -> Group:
     """A group under everybody's thresholds: pairs within the group, and searches by its people."""
     numbers = np.flatnonzero(np.isin(photos.names, people))
@@ -65,7 +65,7 @@ def measure_group(
     own = photos.only(mine)
     true, mated, false, others = counts_at(own, [limit.threshold_sq for limit in limits])
     at = [
-        GroupAt(limit.fmr, limit.threshold_sq, ratio(false[place], others), ratio(mated - true[place], mated))
+        GroupRates(limit.fmr, limit.threshold_sq, ratio(false[place], others), ratio(mated - true[place], mated))
         for place, limit in enumerate(limits)
     ]
     failures = int((~own.found).sum())
@@ -82,6 +82,6 @@ def measure_group(
     return Group(name, len(people), len(own), failures, failures / len(own), mated, others, at, fnir, fpir_own)
 
 
-def _count(searches: Searches, numbers: NDArray[np.intp], *, above: float) -> int:
+def _count(searches: SearchScores, numbers: NDArray[np.intp], *, above: float) -> int:
     mine = searches.usable & np.isin(searches.people, numbers)
     return int(np.count_nonzero(mine & (searches.critical_sq > above)))

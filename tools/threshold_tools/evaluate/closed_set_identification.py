@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.evaluate.verification import Reals
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, limit_for
-from threshold_tools.lab.classifiers.registry import KINDS, Kind, Times, timed
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, threshold_for_fpir
+from threshold_tools.lab.classifiers.registry import KINDS, ClassifierSpec, Times, time_classifier
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
 SPLITS = 20
@@ -21,7 +21,7 @@ FPIR = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tried:
+class ClosedSetRun:
     """What one classifier did, one number for each split, (S,) float64; where there are too few strangers, nan.
 
     Attributes:
@@ -41,7 +41,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Misnamed:
+class Misidentification:
     """A photo that the nearest centroid named wrongly.
 
     Attributes:
@@ -68,8 +68,8 @@ class Closed:
     people: int
     photos: int
     strangers: int
-    tried: list[Tried]
-    misnamed: list[Misnamed]
+    tried: list[ClosedSetRun]
+    misnamed: list[Misidentification]
     times: list[Times]
 
 
@@ -111,7 +111,7 @@ def closed_set(photos: Photos, seed: int, *, times: bool = False) -> Closed | No
         len(groups),
         sum(len(rows) for rows in groups),
         len(others),
-        [Tried(*columns.T) for columns in rates],
+        [ClosedSetRun(*columns.T) for columns in rates],
         _misnamed(photos, named),
         _times(photos, splits[0]) if times else [],
     )
@@ -142,7 +142,7 @@ def _split(
     )
 
 
-def _try(photos: Photos, kind: Kind, split: _Split) -> tuple[Answers, Reals]:
+def _try(photos: Photos, kind: ClassifierSpec, split: _Split) -> tuple[Answers, Reals]:
     """The answers to the probes, and the five rates of `Tried`."""
     classifier = kind.learn(photos.vectors[split.enrolled], photos.people[split.enrolled])
     answers = classifier.name(photos.vectors[split.probes])
@@ -152,14 +152,14 @@ def _try(photos: Photos, kind: Kind, split: _Split) -> tuple[Answers, Reals]:
     rates = np.full(5, np.nan)
     rates[:2] = right / count, right / (count + split.failed)
     if FPIR * len(split.limiting) >= 1 and len(split.judging):
-        limit = limit_for(classifier.name(photos.vectors[split.limiting]).scores, FPIR)
-        missed = int((answers.within(limit) != own).sum())
-        let_in = classifier.name(photos.vectors[split.judging]).within(limit) != UNKNOWN
+        limit = threshold_for_fpir(classifier.name(photos.vectors[split.limiting]).scores, FPIR)
+        missed = int((answers.accepted_at(limit) != own).sum())
+        let_in = classifier.name(photos.vectors[split.judging]).accepted_at(limit) != UNKNOWN
         rates[2:] = missed / count, (missed + split.failed) / (count + split.failed), let_in.mean()
     return answers, rates
 
 
-def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misnamed]:
+def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misidentification]:
     """The photos named wrongly in any split, those most often so first."""
     tried = Counter(row for split, _ in named for row in split.probes.tolist())
     wrong: dict[int, Counter[int]] = {}
@@ -174,10 +174,10 @@ def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misna
         likeness = photos.vectors[theirs] @ photos.vectors[row]
         best = int(likeness.argmax())
         distance_sq = max(2 - 2 * float(likeness[best]), 0)
-        found.append(Misnamed(row, person, names.total(), tried[row], int(theirs[best]), distance_sq))
+        found.append(Misidentification(row, person, names.total(), tried[row], int(theirs[best]), distance_sq))
     return sorted(found, key=lambda each: (-each.wrong / each.tried, each.distance_sq, each.row))
 
 
 def _times(photos: Photos, split: _Split) -> list[Times]:
     vectors, people = photos.vectors[split.enrolled], photos.people[split.enrolled]
-    return [timed(kind, vectors, people, photos.vectors[split.probes]) for kind in KINDS]
+    return [time_classifier(kind, vectors, people, photos.vectors[split.probes]) for kind in KINDS]

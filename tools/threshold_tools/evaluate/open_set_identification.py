@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.calibrate.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
 from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.evaluate.verification import Reals, below
+from threshold_tools.evaluate.verification import Reals, count_below
 from threshold_tools.lab.classifiers.nearest import NearestCentroid, unit_means
 
 DRAWS = 5  # open set: so many choices of the photos that are enrolled
@@ -23,7 +23,7 @@ _NEVER = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Searches:
+class SearchScores:
     """Attempts at a gallery, from one draw.
 
     Attributes:
@@ -39,17 +39,17 @@ class Searches:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draw:
+class EnrolmentDraw:
     """One choice of enrolled photos: searches by single photos and by tracks, of the enrolled and of strangers."""
 
-    own: Searches
-    strangers: Searches
-    own_tracks: Searches
-    stranger_tracks: Searches
+    own: SearchScores
+    strangers: SearchScores
+    own_tracks: SearchScores
+    stranger_tracks: SearchScores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Open:
+class OpenSetRun:
     """An open-set experiment.
 
     Attributes:
@@ -63,11 +63,11 @@ class Open:
     enrolled: NDArray[np.intp]
     strangers: NDArray[np.intp]
     failed: int
-    draws: list[Draw]
+    draws: list[EnrolmentDraw]
 
 
 @dataclass(frozen=True, slots=True)
-class Fnir:
+class FnirEstimate:
     """The misses at one FPIR.
 
     Attributes:
@@ -85,7 +85,7 @@ class Fnir:
     per_person: float
 
 
-def open_set(photos: Photos, images: int, seed: int) -> Open | None:
+def open_set(photos: Photos, images: int, seed: int) -> OpenSetRun | None:
     """Enrol `images` photos of everybody who has more; the others are strangers.
 
     At least half of all people are strangers: where those with few photos are fewer, others are drawn to be. A photo
@@ -105,16 +105,16 @@ def open_set(photos: Photos, images: int, seed: int) -> Open | None:
         _draw(photos, rows_of, images, enrolled, strangers, np.random.default_rng([seed, images, number]))
         for number in range(DRAWS)
     ]
-    return Open(images, enrolled, strangers, int((usable[enrolled] == 0).sum()), draws)
+    return OpenSetRun(images, enrolled, strangers, int((usable[enrolled] == 0).sum()), draws)
 
 
-def supports(tried: Open, fpir: float, *, tracks: bool) -> bool:
+def has_enough_samples(tried: OpenSetRun, fpir: float, *, tracks: bool) -> bool:
     """Whether at least one false positive is expected among the strangers' searches."""
     draw = tried.draws[0]
     return fpir * len((draw.stranger_tracks if tracks else draw.strangers).people) >= 1 - 1e-9
 
 
-def misses(tried: Open, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[Fnir]:
+def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[FnirEstimate]:
     """FNIR where the threshold lets in no more than a share `fpir` of strangers' searches, for several of those.
 
     The interval is of a bootstrap over people, enrolled and strangers both, the threshold found anew each time; where
@@ -146,9 +146,9 @@ def misses(tried: Open, fpirs: Sequence[float], seed: int, *, tracks: bool) -> l
             for kind in (0, 1)
         ]
         results.append(
-            Fnir(
+            FnirEstimate(
                 float(np.mean(limits_sq)),
-                float(np.mean([s.let_in(limit) for (_, s), limit in zip(pairs, limits_sq, strict=True)])),
+                float(np.mean([s.false_accepts(limit) for (_, s), limit in zip(pairs, limits_sq, strict=True)])),
                 rates[0],
                 rates[1],
                 float(np.mean([own.per_person(limit) for (own, _), limit in zip(pairs, limits_sq, strict=True)])),
@@ -157,7 +157,7 @@ def misses(tried: Open, fpirs: Sequence[float], seed: int, *, tracks: bool) -> l
     return results
 
 
-def threshold_of(strangers: Searches, fpir: float) -> float:
+def threshold_of(strangers: SearchScores, fpir: float) -> float:
     """The largest threshold that lets in no more than this share of strangers' searches."""
     return _Sorted(strangers).thresholds([fpir], None)[0]
 
@@ -165,7 +165,7 @@ def threshold_of(strangers: Searches, fpir: float) -> float:
 class _Sorted:
     """Searches in the order of their critical distance, so that a resample is one cumulative sum."""
 
-    def __init__(self, searches: Searches) -> None:
+    def __init__(self, searches: SearchScores) -> None:
         order = np.argsort(searches.critical_sq, kind="stable")
         self.critical_sq: Reals = searches.critical_sq[order]
         self.usable = searches.usable[order]
@@ -175,10 +175,10 @@ class _Sorted:
         """The largest thresholds that let in no more than these shares; strangers' searches, all with a face."""
         if votes is None:
             allowed = [math.floor(fpir * len(self.who) + 1e-9) for fpir in fpirs]
-            return [below(self.critical_sq.astype(np.float32), count) for count in allowed]
+            return [count_below(self.critical_sq.astype(np.float32), count) for count in allowed]
         sums = np.cumsum(votes)
         places = np.searchsorted(sums, [fpir * sums[-1] + 1e-9 for fpir in fpirs], side="right")
-        return [below(self.critical_sq.astype(np.float32), int(place)) for place in places]
+        return [count_below(self.critical_sq.astype(np.float32), int(place)) for place in places]
 
     def missed(self, thresholds_sq: Sequence[float], votes: NDArray[np.int64] | None) -> Reals:
         """(T, 2) share missed of the enrolled people's searches: of those with a face, and of all."""
@@ -192,7 +192,7 @@ class _Sorted:
         """Searches with a face that are missed."""
         return int(np.count_nonzero(self.usable & (self.critical_sq > threshold_sq)))
 
-    def let_in(self, threshold_sq: float) -> int:
+    def false_accepts(self, threshold_sq: float) -> int:
         return int(np.count_nonzero(self.critical_sq <= threshold_sq))
 
     def per_person(self, threshold_sq: float) -> float:
@@ -222,7 +222,7 @@ def _draw(
     enrolled: NDArray[np.intp],
     strangers: NDArray[np.intp],
     rng: np.random.Generator,
-) -> Draw:
+) -> EnrolmentDraw:
     kept, singles, tracks = [], [], []
     for person in enrolled:
         mixed = rng.permutation(rows_of[person])
@@ -240,7 +240,7 @@ def _draw(
         stranger_tracks += [rows[place : place + TRACK] for place in ends]
     rows = np.concatenate(kept)
     gallery = NearestCentroid(photos.vectors[rows], photos.people[rows])
-    return Draw(
+    return EnrolmentDraw(
         _search(photos, singles, gallery, enrolled=True),
         _search(photos, stranger_singles, gallery, enrolled=False),
         _search(photos, tracks, gallery, enrolled=True),
@@ -248,19 +248,23 @@ def _draw(
     )
 
 
-def _search(photos: Photos, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool) -> Searches:
+def _search(
+    photos: Photos, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool
+) -> SearchScores:
     """Fuse the photos of each group and hold them against the gallery."""
     people = photos.people[[rows[0] for rows in groups]] if groups else np.zeros(0, np.intp)
     critical = np.full(len(groups), _NEVER)
     usable = np.array([bool(photos.found[rows].any()) for rows in groups], bool)
     if usable.any():
-        answers = gallery.name(fused(photos, [rows for rows, good in zip(groups, usable, strict=True) if good]))
+        answers = gallery.name(
+            fused_templates(photos, [rows for rows, good in zip(groups, usable, strict=True) if good])
+        )
         right = answers.people == people[usable] if enrolled else np.ones(len(answers.people), bool)
         # Compared as float32, like the daemon's, so that a threshold just below a distance stays below it.
         critical[usable] = np.where(right, answers.scores.astype(np.float32), _NEVER)
-    return Searches(critical, usable, people)
+    return SearchScores(critical, usable, people)
 
 
-def fused(photos: Photos, groups: list[NDArray[np.intp]]) -> Floats:
+def fused_templates(photos: Photos, groups: list[NDArray[np.intp]]) -> FloatArray:
     """(G, D) unit rows: the direction of the mean of each group's vectors; photos without a face add nothing."""
     return unit_means(photos.vectors[np.concatenate(groups)], np.array([len(rows) for rows in groups]))

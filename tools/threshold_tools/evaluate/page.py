@@ -158,6 +158,6 @@ def _figure(told: str, ends: list[str], folder: Path | None) -> str:
 
 def _picture(path: Path) -> str:
     try:
-        return pages.photo(path, 2 * _PICTURE_PX)
+        return pages.thumbnail_uri(path, 2 * _PICTURE_PX)
     except ImageError:
         return "<i></i>"

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from threshold_tools.calibrate.plot import ENROLLED, LINE, STRANGERS
-from threshold_tools.evaluate.report import AllPairs, OpenSet, TarAt
+from threshold_tools.evaluate.report import OpenSet, TarAtFar, VerificationResult
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.evaluate.verification import BINS, Reals, Sweep
 
@@ -28,7 +28,7 @@ _LABELS = ("0.0001", "0.001", "0.01", "0.1", "1", "5", "20", "50")
 _GRID = "#dddddd"
 
 
-def det(pairs: AllPairs) -> str:
+def det(pairs: VerificationResult) -> str:
     """The DET curve on normal-deviate axes (Martin et al. 1997): normally distributed scores make a straight line."""
     figure, axes = plt.subplots(figsize=(6.5, 6), layout="constrained")
     lowest = (max(0.5 / pairs.non_mated, _TICKS[0] / 2), max(0.5 / pairs.mated, _TICKS[0] / 2))
@@ -53,7 +53,7 @@ def det(pairs: AllPairs) -> str:
     return _svg(figure, "det")
 
 
-def histograms(swept: Sweep, rows: Sequence[TarAt]) -> str:
+def histograms(swept: Sweep, rows: Sequence[TarAtFar]) -> str:
     """How far pairs of one person and of two are apart, with the thresholds at some FMRs."""
     figure, (above, under) = plt.subplots(2, 1, figsize=(6.5, 6), sharex=True, layout="constrained")
     for axes in (above, under):

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from threshold_tools.evaluate import closed_set_identification, cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.report import (
     Acquisition,
-    AllPairs,
     Classifier,
     ClosedSet,
-    FnirAt,
-    Mean,
+    FnirAtFpir,
+    MeanWithSpread,
     Misnamed,
     OpenSet,
-    TarAt,
-    TenFold,
+    TarAtFar,
+    TenFoldResult,
+    VerificationResult,
 )
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.lab.classifiers.registry import KINDS
@@ -36,7 +36,7 @@ def acquisition(photos: Photos) -> Acquisition:
     )
 
 
-def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFold | None:
+def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFoldResult | None:
     """Verification in folds; None where no pairs are given and there are too few people to draw them."""
     drawn = cross_validation.read_pairs(pairs_file, photos) if pairs_file else cross_validation.draw_pairs(photos, seed)
     if drawn is None:
@@ -44,7 +44,7 @@ def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFold | No
     result = cross_validation.judge(photos, drawn)
     root = math.sqrt(len(result.accuracy))
     plain, failures = mean(result.accuracy), mean(result.with_failures)
-    return TenFold(
+    return TenFoldResult(
         source=pairs_file.name if pairs_file else "drawn, people kept apart between folds",
         folds=len(result.accuracy),
         pairs=len(drawn.first),
@@ -57,23 +57,23 @@ def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFold | No
     )
 
 
-def all_pairs(swept: verification.Sweep) -> AllPairs:
+def all_pairs(swept: verification.Sweep) -> VerificationResult:
     """Verification over all pairs."""
     at = []
     for fmr in verification.WISHES:
-        if swept.supports(fmr):
+        if swept.has_enough_samples(fmr):
             limit = swept.threshold_sq(fmr)
             accepted = swept.accepted(limit)
             tar, with_failures = accepted / len(swept.genuine_sq), accepted / swept.mated
-            at.append(TarAt(fmr, limit, round(swept.fmr_at(limit) * swept.impostor_count), tar, with_failures))
-    return AllPairs(
+            at.append(TarAtFar(fmr, limit, round(swept.fmr_at(limit) * swept.impostor_count), tar, with_failures))
+    return VerificationResult(
         mated=len(swept.genuine_sq),
         mated_with_failures=swept.mated,
         non_mated=swept.impostor_count,
         eer=swept.eer(),
         eer_with_failures=swept.eer(failures=True),
         at=at,
-        unsupported_fmr=[fmr for fmr in verification.WISHES if not swept.supports(fmr)],
+        unsupported_fmr=[fmr for fmr in verification.WISHES if not swept.has_enough_samples(fmr)],
         det=thinned(*swept.det()),
     )
 
@@ -128,7 +128,7 @@ def closed_set(photos: Photos, result: closed_set_identification.Closed) -> Clos
     )
 
 
-def open_set(tried: open_set_identification.Open, seed: int) -> OpenSet:
+def open_set(tried: open_set_identification.OpenSetRun, seed: int) -> OpenSet:
     """Open-set identification, by single photos and by tracks."""
     first = tried.draws[0]
     return OpenSet(
@@ -147,19 +147,21 @@ def open_set(tried: open_set_identification.Open, seed: int) -> OpenSet:
     )
 
 
-def mean(values: verification.Reals) -> Mean:
+def mean(values: verification.Reals) -> MeanWithSpread:
     """Mean and standard deviation (n - 1)."""
-    return Mean(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
+    return MeanWithSpread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
 
-def _rows(tried: open_set_identification.Open, seed: int, *, tracks: bool) -> list[FnirAt]:
+def _rows(tried: open_set_identification.OpenSetRun, seed: int, *, tracks: bool) -> list[FnirAtFpir]:
     own = tried.draws[0].own_tracks if tracks else tried.draws[0].own
     fpirs = [
-        fpir for fpir in open_set_identification.WISHES if open_set_identification.supports(tried, fpir, tracks=tracks)
+        fpir
+        for fpir in open_set_identification.WISHES
+        if open_set_identification.has_enough_samples(tried, fpir, tracks=tracks)
     ]
     if not fpirs or not own.usable.any():
         return []
     return [
-        FnirAt(fpir, miss.threshold_sq, miss.false_positives, miss.rate, miss.with_failures, miss.per_person)
-        for fpir, miss in zip(fpirs, open_set_identification.misses(tried, fpirs, seed, tracks=tracks), strict=True)
+        FnirAtFpir(fpir, miss.threshold_sq, miss.false_positives, miss.rate, miss.with_failures, miss.per_person)
+        for fpir, miss in zip(fpirs, open_set_identification.fnir_curve(tried, fpirs, seed, tracks=tracks), strict=True)
     ]

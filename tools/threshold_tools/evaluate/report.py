@@ -21,7 +21,7 @@ class Acquisition(msgspec.Struct, frozen=True):
     failed: Sequence[str]
 
 
-class TarAt(msgspec.Struct, frozen=True):
+class TarAtFar(msgspec.Struct, frozen=True):
     """What one wished FMR comes to; `tar_with_failures` counts pairs with a photo without a face as not accepted."""
 
     fmr: float
@@ -31,7 +31,7 @@ class TarAt(msgspec.Struct, frozen=True):
     tar_with_failures: float
 
 
-class AllPairs(msgspec.Struct, frozen=True):
+class VerificationResult(msgspec.Struct, frozen=True):
     """Every pair of photos; `det` is (FMR, FNMR), thinned."""
 
     mated: int
@@ -39,30 +39,30 @@ class AllPairs(msgspec.Struct, frozen=True):
     non_mated: int
     eer: float
     eer_with_failures: float
-    at: Sequence[TarAt]
+    at: Sequence[TarAtFar]
     unsupported_fmr: Sequence[float]
     det: Sequence[tuple[float, float]]
 
 
-class Mean(msgspec.Struct, frozen=True):
+class MeanWithSpread(msgspec.Struct, frozen=True):
     """Of folds or splits: `spread` is their standard deviation (n - 1)."""
 
     mean: float
     spread: float
 
 
-class TenFold(msgspec.Struct, frozen=True):
+class TenFoldResult(msgspec.Struct, frozen=True):
     """Accuracy in folds; `source` is the pairs file, or how the pairs were drawn."""
 
     source: str
     folds: int
     pairs: int
     failed_pairs: int
-    accuracy: Mean
+    accuracy: MeanWithSpread
     standard_error: float
-    with_failures: Mean
+    with_failures: MeanWithSpread
     standard_error_with_failures: float
-    threshold_sq: Mean
+    threshold_sq: MeanWithSpread
 
 
 class Classifier(msgspec.Struct, frozen=True):
@@ -74,11 +74,11 @@ class Classifier(msgspec.Struct, frozen=True):
 
     name: str
     retrains: bool
-    accuracy: Mean
-    accuracy_with_failures: Mean
-    fnir: Mean | None
-    fnir_with_failures: Mean | None
-    fpir: Mean | None
+    accuracy: MeanWithSpread
+    accuracy_with_failures: MeanWithSpread
+    fnir: MeanWithSpread | None
+    fnir_with_failures: MeanWithSpread | None
+    fpir: MeanWithSpread | None
     learn_ms: float | None
     add_ms: float | None
     probe_ms: float | None
@@ -110,7 +110,7 @@ class ClosedSet(msgspec.Struct, frozen=True):
     misnamed: Sequence[Misnamed]
 
 
-class FnirAt(msgspec.Struct, frozen=True):
+class FnirAtFpir(msgspec.Struct, frozen=True):
     """What one wished FPIR comes to; those that the strangers do not support are left out."""
 
     fpir: float
@@ -135,13 +135,13 @@ class OpenSet(msgspec.Struct, frozen=True):
     searches: int
     failed_searches: int
     stranger_searches: int
-    single: Sequence[FnirAt]
+    single: Sequence[FnirAtFpir]
     tracks: int
     stranger_tracks: int
-    fused: Sequence[FnirAt]
+    fused: Sequence[FnirAtFpir]
 
 
-class GroupAt(msgspec.Struct, frozen=True):
+class GroupRates(msgspec.Struct, frozen=True):
     """A group under the threshold that gives everybody this FMR; None where it has no such pair."""
 
     overall_fmr: float
@@ -160,7 +160,7 @@ class Group(msgspec.Struct, frozen=True):
     failure_rate: float
     mated: int
     non_mated: int
-    at: Sequence[GroupAt]
+    at: Sequence[GroupRates]
     fnir: float | None
     fpir: float | None
 
@@ -172,8 +172,8 @@ class Report(msgspec.Struct, frozen=True):
     embedder_sha256: str
     seed: int
     acquisition: Acquisition
-    ten_fold: TenFold | None = None
-    all_pairs: AllPairs | None = None
+    ten_fold: TenFoldResult | None = None
+    all_pairs: VerificationResult | None = None
     closed_set: ClosedSet | None = None
     open_set: Sequence[OpenSet] = ()
     groups: Sequence[Group] = ()
@@ -227,7 +227,7 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
-def _folds(fold: TenFold) -> list[str]:
+def _folds(fold: TenFoldResult) -> list[str]:
     return [
         f"VERIFICATION in {fold.folds} folds, {fold.pairs:,} pairs ({fold.source}), {fold.failed_pairs} without a face",
         f"  accuracy {percent(fold.accuracy.mean)} ± {percent(fold.standard_error)} standard error   "
@@ -236,7 +236,7 @@ def _folds(fold: TenFold) -> list[str]:
     ]
 
 
-def _pairs(pairs: AllPairs) -> list[str]:
+def _pairs(pairs: VerificationResult) -> list[str]:
     lines = [
         f"VERIFICATION over all pairs: {pairs.mated:,} of one person [{pairs.mated_with_failures:,}], "
         f"{pairs.non_mated:,} of two",
@@ -289,7 +289,7 @@ def _closed(closed: ClosedSet) -> list[str]:
     return lines
 
 
-def spread(value: Mean | None) -> str:
+def spread(value: MeanWithSpread | None) -> str:
     """A mean and its standard deviation, in percent."""
     return "-" if value is None else f"{percent(value.mean)} ± {100 * value.spread:.2f}"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.embeddings import embed_photos, read_vectors, save_vectors
 
 
@@ -26,7 +26,7 @@ class Photos:
         embedder_sha256: the model that made the vectors.
     """
 
-    vectors: Floats
+    vectors: FloatArray
     found: NDArray[np.bool_]
     paths: list[str]
     people: NDArray[np.intp]
@@ -50,7 +50,7 @@ class Photos:
         )
 
 
-def photos_of(vectors: Floats, found: NDArray[np.bool_], paths: list[str], embedder_sha256: str) -> Photos:
+def photos_of(vectors: FloatArray, found: NDArray[np.bool_], paths: list[str], embedder_sha256: str) -> Photos:
     """Photos with the people that their paths name."""
     names, people = np.unique([PurePosixPath(path).parts[0] for path in paths], return_inverse=True)
     return Photos(vectors, found, paths, people.reshape(-1).astype(np.intp), names.tolist(), embedder_sha256)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.evaluate.vectors import Photos
 
 WISHES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -42,24 +42,24 @@ class Sweep:
         mated: pairs of one person, those with a photo without a face included.
     """
 
-    genuine_sq: Floats
+    genuine_sq: FloatArray
     impostor_count: int
     impostors_within: NDArray[np.int64]
-    nearest_sq: Floats
+    nearest_sq: FloatArray
     genuine_bins: NDArray[np.int64]
     impostor_bins: NDArray[np.int64]
     false_matches: list[tuple[float, int, int]]
     false_non_matches: list[tuple[float, int, int]]
     mated: int
 
-    def supports(self, fmr: float) -> bool:
+    def has_enough_samples(self, fmr: float) -> bool:
         """Whether at least one false match is expected among so many pairs."""
         return fmr * self.impostor_count >= 1 - 1e-9
 
     def threshold_sq(self, fmr: float) -> float:
         """The largest threshold with no more than this share of impostor pairs at or below it."""
         allowed = math.floor(fmr * self.impostor_count + 1e-9)
-        return below(self.nearest_sq, allowed)
+        return count_below(self.nearest_sq, allowed)
 
     def accepted(self, threshold_sq: float) -> int:
         """Genuine pairs at or below a threshold."""
@@ -84,7 +84,7 @@ class Sweep:
         return float(np.maximum(*self.det(failures=failures)).min())
 
 
-def below(sorted_sq: Floats, allowed: int) -> float:
+def count_below(sorted_sq: FloatArray, allowed: int) -> float:
     """The largest threshold with at most `allowed` of the sorted distances at or below it; 4 when all are allowed."""
     if allowed >= len(sorted_sq):
         return 4.0
@@ -141,12 +141,12 @@ def counts_at(photos: Photos, thresholds_sq: Sequence[float]) -> tuple[list[int]
     return true, len(genuine_sq), false.tolist(), total
 
 
-def squared(likeness: Floats) -> Floats:
+def squared(likeness: FloatArray) -> FloatArray:
     """From cosine similarity to squared distance, 0..4."""
     return np.clip(2 - 2 * likeness, 0, 4).astype(np.float32)
 
 
-def _impostors(vectors: Floats, people: NDArray[np.intp]) -> Iterator[tuple[int, Floats]]:
+def _impostors(vectors: FloatArray, people: NDArray[np.intp]) -> Iterator[tuple[int, FloatArray]]:
     """Distances of a block of rows, from row `start` on, to all rows from `start` on, _NO_PAIR where there is no pair.
 
     Every pair of two people stands in it once.
@@ -159,9 +159,9 @@ def _impostors(vectors: Floats, people: NDArray[np.intp]) -> Iterator[tuple[int,
         yield start, matrix
 
 
-def _genuine(photos: Photos) -> tuple[Floats, list[tuple[float, int, int]]]:
+def _genuine(photos: Photos) -> tuple[FloatArray, list[tuple[float, int, int]]]:
     """Sorted distances of pairs of one person, and the farthest pair of each of the worst people."""
-    parts: list[Floats] = [np.zeros(0, np.float32)]
+    parts: list[FloatArray] = [np.zeros(0, np.float32)]
     farthest: list[tuple[float, int, int]] = []
     for own in photos.rows_of:
         rows = own[photos.found[own]]
@@ -182,7 +182,7 @@ class _Worst:
         self._pairs: list[tuple[float, int, int]] = []
         self._limit = _NO_PAIR
 
-    def add(self, matrix: Floats, rows: NDArray[np.intp]) -> None:
+    def add(self, matrix: FloatArray, rows: NDArray[np.intp]) -> None:
         """Take the nearest of a block whose first row and first column are the first of `rows`."""
         near = np.flatnonzero(matrix < self._limit)
         distances = matrix.reshape(-1)[near]

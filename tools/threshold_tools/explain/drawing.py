@@ -7,9 +7,9 @@ import base64
 import cv2
 import numpy as np
 
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 from threshold_tools.enroll.photo_quality import crop as cut
-from threshold_tools.explain.photo import Subject
+from threshold_tools.explain.photo import ExplainedPhoto
 from threshold_tools.explain.report import Drive
 
 _USED, _OTHER, _MESH = (60, 200, 80), (190, 190, 190), (230, 200, 90)  # BGR
@@ -22,7 +22,7 @@ _MARGIN = 0.35
 _FLOOR = 0.02  # changes of the distance smaller than this are noise and stay pale
 
 
-def whole(subject: Subject) -> Pixels:
+def full_photo(subject: ExplainedPhoto) -> BgrImage:
     """The photo with a box around every face; the used one is green."""
     picture, scale = _scaled(subject.pixels, _WHOLE_PX)
     for face in subject.faces:
@@ -33,7 +33,7 @@ def whole(subject: Subject) -> Pixels:
     return picture
 
 
-def close(subject: Subject) -> Pixels:
+def face_crop(subject: ExplainedPhoto) -> BgrImage:
     """The face with its mesh and the five points that align it."""
     box = subject.face.box
     part = cut(subject.pixels, box, _MARGIN)
@@ -48,12 +48,12 @@ def close(subject: Subject) -> Pixels:
     return picture
 
 
-def aligned(subject: Subject) -> Pixels:
+def aligned(subject: ExplainedPhoto) -> BgrImage:
     """The face as the embedder gets it, enlarged."""
     return _enlarged(subject.crop, cv2.INTER_CUBIC)
 
 
-def heat(subject: Subject, drive: Drive) -> Pixels:
+def heatmap(subject: ExplainedPhoto, drive: Drive) -> BgrImage:
     """The aligned face, blue where it brings the two together, orange where it keeps them apart."""
     size = subject.crop.shape[1], subject.crop.shape[0]
     grid = cv2.resize(np.array(drive.grid, np.float32), size, interpolation=cv2.INTER_CUBIC)
@@ -64,13 +64,13 @@ def heat(subject: Subject, drive: Drive) -> Pixels:
     return _enlarged(np.clip(mixed, 0, 255).astype(np.uint8), cv2.INTER_LINEAR)
 
 
-def data_url(picture: Pixels) -> str:
+def data_url(picture: BgrImage) -> str:
     """A picture as the address of itself."""
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(coded).decode()}"
 
 
-def _scaled(pixels: Pixels, side_px: int) -> tuple[Pixels, float]:
+def _scaled(pixels: BgrImage, side_px: int) -> tuple[BgrImage, float]:
     """A copy whose longer side is `side_px`, and how much larger it is."""
     scale = side_px / max(pixels.shape[:2])
     size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
@@ -78,5 +78,5 @@ def _scaled(pixels: Pixels, side_px: int) -> tuple[Pixels, float]:
     return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8), scale
 
 
-def _enlarged(crop: Pixels, how: int) -> Pixels:
+def _enlarged(crop: BgrImage, how: int) -> BgrImage:
     return np.asarray(cv2.resize(crop, None, fx=_ALIGNED_SCALE, fy=_ALIGNED_SCALE, interpolation=how), np.uint8)

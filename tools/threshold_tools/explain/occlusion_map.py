@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 from edge.vision.embedder import Embedder
 from threshold_tools.explain.report import Drive
 
@@ -20,7 +20,7 @@ _GREY = 128  # the middle of the embedder's input range
 _FIVE = ("right eye", "left eye", "nose", "mouth", "mouth")  # in the order of the template
 
 
-def drive(embedder: Embedder, crop: Pixels, target: Floats, template_px: Sequence[tuple[float, float]]) -> Drive:
+def drive(embedder: Embedder, crop: BgrImage, target: FloatArray, template_px: Sequence[tuple[float, float]]) -> Drive:
     """Slide a grey patch over a face.
 
     Args:
@@ -40,7 +40,7 @@ def drive(embedder: Embedder, crop: Pixels, target: Floats, template_px: Sequenc
     return Drive(np.round(grid, 4).tolist(), _regions(grid, template_px, (width, height)), PATCH_PX)
 
 
-def _distance_sq(embedder: Embedder, crop: Pixels, target: Floats) -> float:
+def _distance_sq(embedder: Embedder, crop: BgrImage, target: FloatArray) -> float:
     embedder.pixels[:] = crop
     return max(2 - 2 * float(embedder.embed() @ target), 0.0)
 

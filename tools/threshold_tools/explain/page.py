@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from edge.core.records import Kind
-from edge.recognition.gallery import FARTHEST_SQ
+from edge.core.records import AccessOutcome
+from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.explain import drawing
-from threshold_tools.explain.photo import Subject, told
-from threshold_tools.explain.report import Explanation, Near, Shown
+from threshold_tools.explain.photo import ExplainedPhoto, format_part
+from threshold_tools.explain.report import Explanation, NearestPerson, PhotoReport
 from threshold_tools.explain.text_report import SCALE, drives, strangers
 
 _STYLE = """
@@ -41,7 +41,7 @@ _DRIVE = (
 _BAR_PX, _LEFT_PX, _TOP_PX = 720, 20, 44
 
 
-def page(found: Explanation, a: Subject, b: Subject | None) -> str:
+def page(found: Explanation, a: ExplainedPhoto, b: ExplainedPhoto | None) -> str:
     """The page."""
     title = f"{Path(found.a.photo).name} and {Path(found.b.photo).name if found.b else found.target.name}"
     parts = [
@@ -69,7 +69,9 @@ def page(found: Explanation, a: Subject, b: Subject | None) -> str:
 
 
 def _verdict(found: Explanation) -> str:
-    kind = {str(Kind.DOOR_OPEN): "good", str(Kind.DENIED): "bad", "": "bad"}.get(found.answer.kind, "")
+    kind = {str(AccessOutcome.DOOR_OPEN): "good", str(AccessOutcome.DENIED): "bad", "": "bad"}.get(
+        found.answer.kind, ""
+    )
     said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in found.verdict)
     return f'<div class="verdict {kind}">{said}</div>'
 
@@ -78,7 +80,7 @@ def _bar(found: Explanation) -> str:
     """The scale, drawn: threshold, the distance asked for, and the others of the gallery as ticks."""
 
     def at(value: float) -> float:
-        return _LEFT_PX + min(value, FARTHEST_SQ) / FARTHEST_SQ * _BAR_PX
+        return _LEFT_PX + min(value, MAX_DISTANCE_SQ) / MAX_DISTANCE_SQ * _BAR_PX
 
     target = found.target
     limit, here, bottom = at(target.threshold_sq), at(target.distance_sq), _TOP_PX + 18
@@ -106,16 +108,16 @@ def _bar(found: Explanation) -> str:
     )
 
 
-def _photo(letter: str, shown: Shown, subject: Subject, role: str) -> str:
+def _photo(letter: str, shown: PhotoReport, subject: ExplainedPhoto, role: str) -> str:
     faces = "one face" if shown.faces == 1 else f"{shown.faces} faces; the largest, most central one is used (green)"
     pictures = [
-        (drawing.whole(subject), f"{shown.width_px}x{shown.height_px} px, {faces}"),
-        (drawing.close(subject), "box, mesh and the five points"),
+        (drawing.full_photo(subject), f"{shown.width_px}x{shown.height_px} px, {faces}"),
+        (drawing.face_crop(subject), "box, mesh and the five points"),
         (drawing.aligned(subject), "aligned: what the embedder gets"),
     ]
     drive = ""
     if shown.drive is not None:
-        pictures.append((drawing.heat(subject, shown.drive), "what drives the distance"))
+        pictures.append((drawing.heatmap(subject, shown.drive), "what drives the distance"))
         drive = f'<p class="soft">{_DRIVE}</p><p>{html.escape("; ".join(drives(shown)))}</p>'
     figures = "".join(
         f'<figure><img alt="" src="{drawing.data_url(picture)}">'
@@ -144,14 +146,14 @@ def _quality(found: Explanation) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _value(shown: Shown, row: int) -> str:
+def _value(shown: PhotoReport, row: int) -> str:
     part = shown.parts[row]
     mark = "" if not part.gate else (" ✓" if part.ok else " ✗")
     tone = "" if not part.gate else (" pass" if part.ok else " fail")
-    return f'<td class="n{tone}">{html.escape(told(part))}{mark}</td>'
+    return f'<td class="n{tone}">{html.escape(format_part(part))}{mark}</td>'
 
 
-def _people(nearest: list[Near]) -> str:
+def _people(nearest: list[NearestPerson]) -> str:
     rows = "".join(
         f'<tr><td>{rank}</td><td>{html.escape(each.name)}</td><td>{html.escape(each.id)}</td><td class="n">'
         f'{each.distance_sq:.2f}</td><td class="n">{each.threshold_sq:.2f}</td></tr>'

@@ -11,15 +11,15 @@ import numpy as np
 
 from edge.core.config import DetectorConfig, DoorConfig, QualityConfig
 from edge.core.errors import ImageError
-from edge.core.records import Face, Floats, Frame, Landmarks, Pixels, Quality, Sample
+from edge.core.records import BgrImage, Face, FloatArray, Frame, Landmarks, Quality, Sample
 from edge.vision.aligner import Aligner
 from edge.vision.camera import read_image
-from edge.vision.cascade_detector import Lookout
+from edge.vision.cascade_detector import CascadeDetector
 from edge.vision.detector import Detector
-from edge.vision.face_mesh import Mesh
-from edge.vision.face_sampler import FaceReader, Vision
-from threshold_tools.explain.report import Part, Shown
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, unit
+from edge.vision.face_mesh import FaceMesh
+from edge.vision.face_sampler import FaceSampler, VisionStages
+from threshold_tools.explain.report import PhotoReport, QualityPart
+from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize
 
 _LABELS = {
     "score": "a face (detector)",
@@ -37,7 +37,7 @@ _NO_PART = frozenset({"value", "refusal"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class ExplainedPhoto:
     """The main face of a photo.
 
     Attributes:
@@ -54,15 +54,15 @@ class Subject:
     """
 
     path: Path
-    pixels: Pixels
+    pixels: BgrImage
     faces: list[Face]
     face: Face
     landmarks: Landmarks
-    crop: Pixels
-    embedding: Floats
-    enrolled: Floats
+    crop: BgrImage
+    embedding: FloatArray
+    enrolled: FloatArray
     sample: Sample
-    shown: Shown
+    shown: PhotoReport
 
 
 class Viewer:
@@ -86,18 +86,18 @@ class Viewer:
         embedder = self.reader.vision.reader.embedder
         self.template_px = embedding.contract.template_px
         aligner = Aligner(self.template_px, into=embedder.pixels)
-        strict = FaceReader(mesh=Mesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
+        strict = FaceSampler(mesh=FaceMesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
         search = Detector(finding, config.detector)
-        self.at_door = Vision(Lookout(search, search, config.detector), strict, self.reader.vision.models)
+        self.at_door = VisionStages(CascadeDetector(search, search, config.detector), strict, self.reader.vision.models)
 
-    def look(self, path: Path) -> Subject:
+    def analyze(self, path: Path) -> ExplainedPhoto:
         """Look at one photo.
 
         Raises:
             ImageError: it is not a readable image, or shows no face.
         """
         pixels = read_image(path)
-        found = self.reader.look_at(pixels)
+        found = self.reader.sample(pixels)
         if found.main is None or found.sample is None or found.sample.landmarks is None:
             raise ImageError(f"{path}: no face found; give a photo in which a face is larger or less covered")
         landmarks = found.sample.landmarks
@@ -105,8 +105,10 @@ class Viewer:
         crop = embedder.pixels.copy()
         embedding = embedder.embed()
         sample = self._sample(pixels, found.main)
-        quality = dataclasses.replace(found.sample.quality, value=sample.quality.value, refusal=sample.quality.refusal)
-        return Subject(
+        quality = dataclasses.replace(
+            found.sample.quality, weight=sample.quality.weight, refusal=sample.quality.refusal
+        )
+        return ExplainedPhoto(
             path=path,
             pixels=pixels,
             faces=found.faces,
@@ -114,22 +116,22 @@ class Viewer:
             landmarks=landmarks,
             crop=crop,
             embedding=embedding,
-            enrolled=unit(embedding + self.reader.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
+            enrolled=normalize(embedding + self.reader.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
             sample=sample,
             shown=_shown(path, pixels, found.faces, found.main, landmarks, quality, self.config),
         )
 
-    def _sample(self, pixels: Pixels, face: Face) -> Sample:
+    def _sample(self, pixels: BgrImage, face: Face) -> Sample:
         """The sample that a door would take; what its detector is not sure of is no face to it."""
-        sample = self.at_door.reader.read(Frame(pixels, 0, 0), face)
+        sample = self.at_door.reader.sample(Frame(pixels, 0, 0), face)
         if face.score >= self.config.detector.min_score:
             return sample
-        return Sample(None, dataclasses.replace(sample.quality, value=0.0, refusal="no-face"), None)
+        return Sample(None, dataclasses.replace(sample.quality, weight=0.0, refusal="no-face"), None)
 
 
-def parts(
+def quality_parts(
     score: float, presence: float, quality: Quality, gates: QualityConfig, detector: DetectorConfig
-) -> list[Part]:
+) -> list[QualityPart]:
     """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_<part>` of the configuration.
 
     Args:
@@ -149,17 +151,17 @@ def parts(
     return [_part(name, value, limits) for name, value in values.items()]
 
 
-def _part(name: str, value: float, limits: dict[str, float]) -> Part:
+def _part(name: str, value: float, limits: dict[str, float]) -> QualityPart:
     least, most = limits.get(f"min_{name}"), limits.get(f"max_{name}")
     gate = " and ".join(
         f"at {word} {limit:g}{_unit(name)}" for word, limit in (("least", least), ("most", most)) if limit is not None
     )
     ok = (least is None or value >= least) and (most is None or abs(value) <= most)
     label = _LABELS.get(name, name.removesuffix("_px").removesuffix("_deg").replace("_", " "))
-    return Part(name, label, value, gate, ok, limits.get(f"full_{name}"))
+    return QualityPart(name, label, value, gate, ok, limits.get(f"full_{name}"))
 
 
-def told(part: Part) -> str:
+def format_part(part: QualityPart) -> str:
     """A part's value with its unit."""
     measure = _unit(part.name)
     sign = "+" if measure == "°" else ""
@@ -173,22 +175,22 @@ def _unit(name: str) -> str:
 
 def _shown(
     path: Path,
-    pixels: Pixels,
+    pixels: BgrImage,
     faces: list[Face],
     face: Face,
     landmarks: Landmarks,
     quality: Quality,
     config: DoorConfig,
-) -> Shown:
+) -> PhotoReport:
     box = face.box
-    return Shown(
+    return PhotoReport(
         photo=str(path),
         width_px=pixels.shape[1],
         height_px=pixels.shape[0],
         faces=len(faces),
         box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
         five_px=[(x, y) for x, y in np.round(landmarks.five_px.astype(float), 1).tolist()],
-        parts=parts(face.score, landmarks.presence, quality, config.quality, config.detector),
-        weight=quality.value,
+        parts=quality_parts(face.score, landmarks.presence, quality, config.quality, config.detector),
+        weight=quality.weight,
         refusal=quality.refusal,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Part(msgspec.Struct, frozen=True):
+class QualityPart(msgspec.Struct, frozen=True):
     """One part of a sample's quality.
 
     Attributes:
@@ -40,7 +40,7 @@ class Drive(msgspec.Struct, frozen=True):
     patch_px: int
 
 
-class Shown(msgspec.Struct, frozen=True):
+class PhotoReport(msgspec.Struct, frozen=True):
     """What a photo shows a door.
 
     Attributes:
@@ -62,13 +62,13 @@ class Shown(msgspec.Struct, frozen=True):
     faces: int
     box: tuple[float, float, float, float]
     five_px: list[tuple[float, float]]
-    parts: list[Part]
+    parts: list[QualityPart]
     weight: float
     refusal: str
     drive: Drive | None = None
 
 
-class Near(msgspec.Struct, frozen=True):
+class NearestPerson(msgspec.Struct, frozen=True):
     """Somebody to be measured against: squared distance 0..4, lower is nearer; a lower threshold is stricter."""
 
     id: str
@@ -77,7 +77,7 @@ class Near(msgspec.Struct, frozen=True):
     threshold_sq: float
 
 
-class Answer(msgspec.Struct, frozen=True):
+class SimulatedDecision(msgspec.Struct, frozen=True):
     """What a door does with a visitor all of whose samples are like this one.
 
     Attributes:
@@ -113,12 +113,12 @@ class Explanation(msgspec.Struct, frozen=True):
         embedder_sha256: the model that the distances belong to.
     """
 
-    a: Shown
-    b: Shown | None
-    target: Near
+    a: PhotoReport
+    b: PhotoReport | None
+    target: NearestPerson
     strangers: tuple[float, float, float]
-    nearest: list[Near]
+    nearest: list[NearestPerson]
     gallery: str
-    answer: Answer
+    answer: SimulatedDecision
     verdict: list[str]
     embedder_sha256: str

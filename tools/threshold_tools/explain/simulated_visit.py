@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.access.model import Rules
+from edge.access.model import AccessRules
 from edge.access.policy import Policy
 from edge.core.config import DoorConfig, VerdictConfig
 from edge.core.errors import InputError
-from edge.core.records import Decision, Floats, Frame, Match, Person, Sample, Track
-from edge.core.validation_messages import nearest
+from edge.core.records import Decision, FloatArray, Frame, Match, Person, Sample, Track
+from edge.core.validation_messages import did_you_mean
 from edge.pipeline import Pipeline
-from edge.recognition.aggregator import Judge
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.vision.face_sampler import Vision
-from threshold_tools.explain.photo import Subject, Viewer
-from threshold_tools.explain.report import Answer, Near
+from edge.vision.face_sampler import VisionStages
+from threshold_tools.explain.photo import ExplainedPhoto, Viewer
+from threshold_tools.explain.report import NearestPerson, SimulatedDecision
 from threshold_tools.thresholds import threshold_sq
 
 ONE_STRANGER_IN = 1000  # for a photo that is held against as if it were enrolled: the default of enrolment
@@ -30,7 +30,7 @@ _SAME_BOX = 0.5  # IoU
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class SimulatedDoor:
     """Whom a door knows, what it asks for, and whom it lets pass when.
 
     Attributes:
@@ -42,7 +42,7 @@ class Door:
 
     gallery: Gallery
     config: DoorConfig
-    rules: Rules
+    rules: AccessRules
     wall_ns: int | None = None
 
     @property
@@ -52,10 +52,10 @@ class Door:
     @property
     def demands(self) -> VerdictConfig:
         """What it asks of a verdict."""
-        return self.policy.demands(self.config.verdict)
+        return self.policy.apply_to(self.config.verdict)
 
 
-def visit(door: Door, subject: Subject, vision: Vision) -> Answer:
+def simulate_visit(door: SimulatedDoor, subject: ExplainedPhoto, vision: VisionStages) -> SimulatedDecision:
     """Hold the photo before the door until it answers.
 
     Args:
@@ -65,7 +65,7 @@ def visit(door: Door, subject: Subject, vision: Vision) -> Answer:
     """
     demands, sample = door.demands, subject.sample
     if sample.embedding is None:
-        return Answer("", 0, sample.quality.refusal, "", demands.min_samples, counts=False)
+        return SimulatedDecision("", 0, sample.quality.refusal, "", demands.min_samples, counts=False)
     first = _measured(door.gallery, demands, sample.embedding, subject)
     counts = first.person is not None and first.distance_sq <= first.threshold_sq + demands.agree_slack_sq
     pipeline = Pipeline(door.config, vision, door.gallery, rules=door.rules, chance=random.Random(0).random)
@@ -76,27 +76,27 @@ def visit(door: Door, subject: Subject, vision: Vision) -> Answer:
         for decision in pipeline.step(Frame(subject.pixels, count, t_ns), door.wall_ns):
             if decision.verdict.track.face.box.iou(subject.face.box) > _SAME_BOX:
                 return _answer(decision, demands.min_samples, counts=counts)
-    return Answer("", 0, "undecided", "", demands.min_samples, counts=counts)
+    return SimulatedDecision("", 0, "undecided", "", demands.min_samples, counts=counts)
 
 
-def _answer(decision: Decision, needed: int, *, counts: bool) -> Answer:
+def _answer(decision: Decision, needed: int, *, counts: bool) -> SimulatedDecision:
     reason = decision.reason or decision.verdict.reason
-    return Answer(str(decision.kind), decision.verdict.samples, reason, decision.rule, needed, counts=counts)
+    return SimulatedDecision(str(decision.kind), decision.verdict.samples, reason, decision.rule, needed, counts=counts)
 
 
-def near(door: Door, subject: Subject, row: int) -> Near:
+def distance_to(door: SimulatedDoor, subject: ExplainedPhoto, row: int) -> NearestPerson:
     """How far a face is from one person of the gallery, under this door's threshold for them."""
     gallery = door.gallery
     only = Gallery([gallery.people[row]], gallery.centroids[[row]], gallery.thresholds_sq[[row]], gallery.info)
     match = _measured(only, door.demands, subject.embedding, subject)
     person = gallery.people[row]
-    return Near(person.id, person.name, match.distance_sq, match.threshold_sq)
+    return NearestPerson(person.id, person.name, match.distance_sq, match.threshold_sq)
 
 
-def nearest_people(door: Door, subject: Subject) -> list[Near]:
+def nearest_people(door: SimulatedDoor, subject: ExplainedPhoto) -> list[NearestPerson]:
     """The nearest people of the gallery, nearest first."""
     rows = np.argsort(-(door.gallery.centroids @ subject.embedding), kind="stable")[:_NEAREST]
-    return [near(door, subject, int(row)) for row in rows]
+    return [distance_to(door, subject, int(row)) for row in rows]
 
 
 def row_of(gallery: Gallery, person: str, path: Path) -> int:
@@ -112,11 +112,11 @@ def row_of(gallery: Gallery, person: str, path: Path) -> int:
     if person in named:
         raise InputError(f"{path}: nobody has the id '{person}'; the id of {person} is '{named[person]}'")
     few = ", ".join(list(by_id)[:_NEAREST]) + (" …" if len(by_id) > _NEAREST else "")
-    hint = nearest(person, by_id, f"enrolled are {few}" if by_id else "it is empty")
+    hint = did_you_mean(person, by_id, f"enrolled are {few}" if by_id else "it is empty")
     raise InputError(f"{path}: nobody has the id '{person}', and there is no photo of that name; {hint}")
 
 
-def enrolled_alone(viewer: Viewer, subject: Subject) -> Gallery:
+def enrolled_alone(viewer: Viewer, subject: ExplainedPhoto) -> Gallery:
     """A gallery of one photo's face."""
     limit_sq = threshold_sq(viewer.reader.impostors, one_stranger_in=ONE_STRANGER_IN, people=1)
     person = Person(subject.path.stem, subject.path.name)
@@ -124,11 +124,11 @@ def enrolled_alone(viewer: Viewer, subject: Subject) -> Gallery:
     return Gallery([person], subject.enrolled[None], np.array([limit_sq], np.float32), info)
 
 
-def _measured(gallery: Gallery, demands: VerdictConfig, embedding: Floats, subject: Subject) -> Match:
+def _measured(gallery: Gallery, demands: VerdictConfig, embedding: FloatArray, subject: ExplainedPhoto) -> Match:
     """The judge's measurement of one sample, the door's own threshold and factor included; one refused counts fully."""
-    judge = Judge(gallery, demands)
+    judge = IdentityAggregator(gallery, demands)
     track = Track(1, subject.face, 0, 0, 1)
-    judge.observe(track, Sample(embedding, replace(subject.sample.quality, value=1.0, refusal=""), None), 0)
-    match = judge.progress(track).match
+    judge.add_sample(track, Sample(embedding, replace(subject.sample.quality, weight=1.0, refusal=""), None), 0)
+    match = judge.snapshot(track).match
     assert match is not None
     return match

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from edge.core.records import Kind
-from edge.recognition.gallery import FARTHEST_SQ
-from threshold_tools.explain.photo import told
-from threshold_tools.explain.report import Answer, Explanation, Near, Shown
+from edge.core.records import AccessOutcome
+from edge.recognition.gallery import MAX_DISTANCE_SQ
+from threshold_tools.explain.photo import format_part
+from threshold_tools.explain.report import Explanation, NearestPerson, PhotoReport, SimulatedDecision
 
 SCALE = "Lower is nearer; a lower threshold is stricter."
 _COLUMNS = 80
@@ -29,12 +29,12 @@ _REASONS = {
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def failing(shown: Shown) -> str:
+def failing(shown: PhotoReport) -> str:
     """The parts that miss their gate: "between the eyes 14 px (at least 18)"."""
-    return ", ".join(f"{part.label} {told(part)} ({part.gate})" for part in shown.parts if not part.ok)
+    return ", ".join(f"{part.label} {format_part(part)} ({part.gate})" for part in shown.parts if not part.ok)
 
 
-def sentences(a: Shown, answer: Answer, first: Near | None, alone: bool) -> list[str]:
+def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson | None, alone: bool) -> list[str]:
     """The verdict, a sentence each.
 
     Args:
@@ -57,10 +57,10 @@ def sentences(a: Shown, answer: Answer, first: Near | None, alone: bool) -> list
     samples = _count(answer.samples)
     if not answer.kind:
         said.append(f"It never comes to an answer: {why}.")
-    elif answer.kind == Kind.DOOR_OPEN:
+    elif answer.kind == AccessOutcome.DOOR_OPEN:
         rule = "" if alone else f" by rule {answer.rule}"
         said.append(f"After {samples}: {answer.kind}{rule}, because {why}.")
-    elif answer.kind == Kind.DENIED:
+    elif answer.kind == AccessOutcome.DENIED:
         said.append(f"After {samples}: recognised and {answer.kind}, because {why} (rule {answer.rule}).")
     else:
         said.append(f"After {samples}: {answer.kind}, because {why}.")
@@ -74,7 +74,7 @@ def strangers(found: Explanation) -> str:
     return f"Of strangers, {bound}one in {float(f'{1 / share:.2g}'):,.0f} comes as near to one given person."
 
 
-def drives(shown: Shown) -> list[str]:
+def drives(shown: PhotoReport) -> list[str]:
     """Which regions matter most, a line each."""
     if shown.drive is None:
         return []
@@ -121,18 +121,20 @@ def _table(found: Explanation) -> list[str]:
     columns = [found.a, found.b] if found.b else [found.a]
     lines = [f"{'Quality':24}{''.join(f'{name:>12}' for name in 'AB'[: len(columns)])}   a door asks for"]
     for row, part in enumerate(found.a.parts):
-        values = "".join(f"{told(each.parts[row]) + (' ' if each.parts[row].ok else '*'):>12}" for each in columns)
+        values = "".join(
+            f"{format_part(each.parts[row]) + (' ' if each.parts[row].ok else '*'):>12}" for each in columns
+        )
         lines.append(f"{part.label:24}{values}   {part.gate or '-'}")
     weights = "".join(f"{each.weight:>11.2f} " for each in columns)
     lines.append(f"{'weight as evidence':24}{weights}   (0: refused)")
     return lines
 
 
-def _bar(target: Near) -> str:
+def _bar(target: NearestPerson) -> str:
     """The scale from 0 to 4 in one line: o is the distance, | the threshold."""
     cells = ["-"] * _BAR
     limit, here = (
-        round(min(value, FARTHEST_SQ) / FARTHEST_SQ * (_BAR - 3)) + 1
+        round(min(value, MAX_DISTANCE_SQ) / MAX_DISTANCE_SQ * (_BAR - 3)) + 1
         for value in (target.threshold_sq, target.distance_sq)
     )
     if limit == here:
@@ -141,13 +143,13 @@ def _bar(target: Near) -> str:
     return f"  0 {''.join(cells)} 4"
 
 
-def _photo(shown: Shown) -> str:
+def _photo(shown: PhotoReport) -> str:
     faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the largest and most central is used"
     return f"{_short(Path(shown.photo).name, 30)}  {shown.width_px}x{shown.height_px} px, {faces}"
 
 
-def _who(near: Near) -> str:
-    return near.id if near.id == near.name else f"{near.name} ({near.id})"
+def _who(distance_to: NearestPerson) -> str:
+    return distance_to.id if distance_to.id == distance_to.name else f"{distance_to.name} ({distance_to.id})"
 
 
 def _count(samples: int) -> str:

@@ -23,16 +23,21 @@ from starlette.staticfiles import StaticFiles
 from threshold_tools.monitor.fleet import MOST_NAME
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import MOST_PAGES, Hub
-from threshold_tools.monitor.layout import Place, escaped, layout
+from threshold_tools.monitor.layout import NavItem, escaped, layout
 from threshold_tools.monitor.request_context import csrf_field, number, posted
-from threshold_tools.monitor.security import Guard, Rules
-from threshold_tools.monitor.sessions import SESSION_S, Attempts
+from threshold_tools.monitor.security import AuthSettings, SecurityMiddleware
+from threshold_tools.monitor.sessions import SESSION_S, LoginThrottle
 from threshold_tools.monitor.views import VIEW_BODIES, VIEWS, door_view, login_body
 
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-PLACES = (Place("/", "Doors"), Place("/events", "Events"), Place("/health", "Health"), Place("/releases", "Releases"))
+PLACES = (
+    NavItem("/", "Doors"),
+    NavItem("/events", "Events"),
+    NavItem("/health", "Health"),
+    NavItem("/releases", "Releases"),
+)
 MOST_EVENTS = 100  # of the history at once
 MOST_HOURS = 24 * 31
 SMALL_POINTS, LARGE_POINTS = 48, 240
@@ -40,7 +45,7 @@ HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class MonitorContext:
     """What the pages show, and who may look.
 
     Attributes:
@@ -53,12 +58,12 @@ class House:
 
     hub: Hub
     history: History
-    rules: Rules
-    more: Sequence[tuple[Place, Sequence[BaseRoute]]] = ()
+    rules: AuthSettings
+    more: Sequence[tuple[NavItem, Sequence[BaseRoute]]] = ()
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
 
 
-def make_app(house: House) -> Starlette:
+def make_app(house: MonitorContext) -> Starlette:
     """The application for a server or a test; Host must be an address or name that `house.rules` allow."""
     places = list(PLACES)
     routes: list[BaseRoute] = [
@@ -83,7 +88,7 @@ def make_app(house: House) -> Starlette:
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, rules=house.rules)],
+        middleware=[Middleware(SecurityMiddleware, rules=house.rules)],
         exception_handlers={HTTPException: _failed, 500: _broken},
         lifespan=life,
     )
@@ -102,7 +107,7 @@ def _view(name: str) -> Endpoint:
     return page
 
 
-def _door(house: House) -> Endpoint:
+def _door(house: MonitorContext) -> Endpoint:
     async def page(request: Request) -> Response:
         name = f"{request.path_params['site']}/{request.path_params['door']}"
         if house.hub.fleet.door(name) is None:
@@ -115,7 +120,7 @@ def _door(house: House) -> Endpoint:
     return page
 
 
-def _stream(house: House) -> Endpoint:
+def _stream(house: MonitorContext) -> Endpoint:
     async def stream(request: Request) -> Response:
         if house.hub.pages >= MOST_PAGES:
             return PlainTextResponse("Too many pages are open.\n", 503)
@@ -126,7 +131,7 @@ def _stream(house: House) -> Endpoint:
     return stream
 
 
-def _events(house: House) -> Endpoint:
+def _events(house: MonitorContext) -> Endpoint:
     async def events(request: Request) -> Response:
         asked = request.query_params
         found = await run_in_threadpool(
@@ -141,29 +146,29 @@ def _events(house: House) -> Endpoint:
     return events
 
 
-def _health(house: House) -> Endpoint:
+def _health(house: MonitorContext) -> Endpoint:
     async def health(request: Request) -> Response:
         hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
         names = [row.door for row in house.hub.fleet.doors()]
 
         def read() -> dict[str, list[object]]:
-            return {name: list(_readings(house, name, hours, SMALL_POINTS)) for name in names}
+            return {name: list(_health_series(house, name, hours, SMALL_POINTS)) for name in names}
 
         return _json(await run_in_threadpool(read))
 
     return health
 
 
-def _door_health(house: House) -> Endpoint:
+def _door_health(house: MonitorContext) -> Endpoint:
     async def health(request: Request) -> Response:
         name = f"{request.path_params['site']}/{request.path_params['door']}"
         hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
-        return _json(await run_in_threadpool(_readings, house, name, hours, LARGE_POINTS))
+        return _json(await run_in_threadpool(_health_series, house, name, hours, LARGE_POINTS))
 
     return health
 
 
-def _readings(house: House, name: str, hours: int, most: int) -> list[object]:
+def _health_series(house: MonitorContext, name: str, hours: int, most: int) -> list[object]:
     """The history, and after it what came since its last minute."""
     now_ms = time.time_ns() // 1_000_000
     recent = house.hub.fleet.recent(name)
@@ -174,8 +179,8 @@ def _readings(house: House, name: str, hours: int, most: int) -> list[object]:
     return [*kept, *recent[::-1][::step][::-1]]
 
 
-def _login(house: House) -> Endpoint:
-    attempts, keys = Attempts(), house.rules.keys
+def _login(house: MonitorContext) -> Endpoint:
+    attempts, keys = LoginThrottle(), house.rules.keys
 
     async def login(request: Request) -> Response:
         if not keys.required:
@@ -185,7 +190,7 @@ def _login(house: House) -> Endpoint:
         if request.method == "POST" and wait_s > 0:
             told, code = f"Too many wrong tokens. Wait {wait_s:.0f} s.", 429
         elif request.method == "POST":
-            if keys.fits("".join(posted(request).get("token", ())).strip()):
+            if keys.check_token("".join(posted(request).get("token", ())).strip()):
                 answer = RedirectResponse("/", 303)
                 answer.set_cookie(
                     house.rules.cookie,
@@ -208,7 +213,7 @@ def _login(house: House) -> Endpoint:
     return login
 
 
-def _logout(house: House) -> Endpoint:
+def _logout(house: MonitorContext) -> Endpoint:
     async def logout(_request: Request) -> Response:
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(house.rules.cookie, httponly=True, samesite="strict", secure=house.rules.secure)

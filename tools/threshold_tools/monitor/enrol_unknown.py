@@ -17,13 +17,13 @@ from pathlib import Path
 from edge.core.errors import InputError, ThresholdError
 from edge.events.topics import Topics
 from edge.vision.images import decode_snapshot
-from threshold_tools.enroll.folder import Card, read_members
+from threshold_tools.enroll.folder import PersonProfile, read_members
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import Review, review
+from threshold_tools.enroll.review import FolderReview, review
 from threshold_tools.monitor.face_store import Crop, Crops
-from threshold_tools.monitor.history import Note
+from threshold_tools.monitor.history import AuditNote
 from threshold_tools.monitor.listener import Face
 from threshold_tools.monitor.prospect import describe_access, describe_limits
 from threshold_tools.monitor.publishing import Publishing
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Undo:
+class UndoRecord:
     """What reverts a naming.
 
     Attributes:
@@ -48,7 +48,7 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EnrolResult:
     """What came of a naming, or of its undoing.
 
     Attributes:
@@ -67,10 +67,10 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     trouble: str = ""
     commands: tuple[str, ...] = ()
-    undo: Undo | None = None
+    undo: UndoRecord | None = None
 
 
-class Namer:
+class UnknownEnroller:
     """Names faces, in a thread of its own.
 
     Attributes:
@@ -82,7 +82,7 @@ class Namer:
         people: Path,
         crops: Crops,
         publishing: Publishing | None,
-        note: Callable[[Note], None],
+        note: Callable[[AuditNote], None],
         changed: Callable[[], None],
     ) -> None:
         """
@@ -93,7 +93,7 @@ class Namer:
             note: puts on record who did what.
             changed: called after the people folder has changed.
         """
-        self.outcome: Outcome | None = None
+        self.outcome: EnrolResult | None = None
         self._people = people
         self._crops = crops
         self._publishing = publishing
@@ -129,7 +129,7 @@ class Namer:
         undo, person = last.undo, last.person
         return self._begin(lambda: self._take_back(person, undo, who))
 
-    def _begin(self, act: Callable[[], Outcome]) -> bool:
+    def _begin(self, act: Callable[[], EnrolResult]) -> bool:
         if not self._busy.acquire(blocking=False):
             return False
 
@@ -138,7 +138,7 @@ class Namer:
                 self.outcome = act()
             except Exception:
                 log.exception("naming failed unexpectedly")
-                self.outcome = Outcome("", trouble="it failed unexpectedly; the monitor's log says why")
+                self.outcome = EnrolResult("", trouble="it failed unexpectedly; the monitor's log says why")
             finally:
                 self._busy.release()
             self._changed()
@@ -146,7 +146,7 @@ class Namer:
         threading.Thread(target=work, name="naming", daemon=True).start()
         return True
 
-    def _enrol(self, crops: Sequence[Crop], person: str, name: str, who: str) -> Outcome:
+    def _enrol(self, crops: Sequence[Crop], person: str, name: str, who: str) -> EnrolResult:
         reader = PhotoReader(ENROL_QUALITY)
         try:
             known = person in {member.id for member in read_members(self._people)}
@@ -155,39 +155,41 @@ class Namer:
                 Picture(f"door-{crop.path.stem}.jpg", content, decode_snapshot(content, crop.path))
                 for crop, content in contents
             ]
-            stored, refused = add(self._people, person, pictures, Card(name=name or None), reader, replace=False)
+            stored, refused = add(
+                self._people, person, pictures, PersonProfile(name=name or None), reader, replace=False
+            )
         except (ThresholdError, OSError) as error:
-            return Outcome(person, trouble=str(error))
+            return EnrolResult(person, trouble=str(error))
         taken = {path.name for path in stored}
         moved = [(crop, content) for crop, content in contents if f"door-{crop.path.stem}.jpg" in taken]
         self._crops.delete([crop for crop, _ in moved])
         faces = tuple(_face(crop, content) for crop, content in moved)
-        undo = Undo(tuple(path.name for path in stored) if known else (), faces)
+        undo = UndoRecord(tuple(path.name for path in stored) if known else (), faces)
         doors = ", ".join(sorted({crop.door for crop in crops}))
         done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {count(len(crops), 'face')} from {doors}"
-        outcome = self._spread(Outcome(person, (done,), tuple(refused), undo=undo), reader)
+        outcome = self._spread(EnrolResult(person, (done,), tuple(refused), undo=undo), reader)
         self._record(who, outcome)
         return outcome
 
-    def _take_back(self, person: str, undo: Undo, who: str) -> Outcome:
+    def _take_back(self, person: str, undo: UndoRecord, who: str) -> EnrolResult:
         try:
             remove(self._people, person, undo.photos)
         except (ThresholdError, OSError) as error:
-            return Outcome(person, trouble=str(error))
+            return EnrolResult(person, trouble=str(error))
         for face in undo.faces:
             self._crops.take(face)
-        self._crops.look_again()
+        self._crops.regroup()
         left = "" if undo.photos else ", the person is gone"
         done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
-        outcome = self._spread(Outcome(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
+        outcome = self._spread(EnrolResult(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
         self._record(who, outcome)
         return outcome
 
-    def _record(self, who: str, outcome: Outcome) -> None:
+    def _record(self, who: str, outcome: EnrolResult) -> None:
         told = "; ".join([*outcome.done, *([outcome.trouble] if outcome.trouble else [])])
-        self._note(Note(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
+        self._note(AuditNote(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
 
-    def _spread(self, outcome: Outcome, reader: PhotoReader, undone: Undo | None = None) -> Outcome:
+    def _spread(self, outcome: EnrolResult, reader: PhotoReader, undone: UndoRecord | None = None) -> EnrolResult:
         """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
 
         Args:
@@ -212,8 +214,13 @@ class Namer:
         return self._publish(self._publishing, outcome, seen, reader, undone)
 
     def _publish(
-        self, publishing: Publishing, outcome: Outcome, seen: Review, reader: PhotoReader, undone: Undo | None
-    ) -> Outcome:
+        self,
+        publishing: Publishing,
+        outcome: EnrolResult,
+        seen: FolderReview,
+        reader: PhotoReader,
+        undone: UndoRecord | None,
+    ) -> EnrolResult:
         """Make the gallery with the thresholds that the doors run now, and publish it."""
         person, commands = outcome.person, _commands(self._people)
         before = None
@@ -247,7 +254,7 @@ def _face(crop: Crop, content: bytes) -> Face:
     return Face(Topics(site, door), crop.path.stem, content)
 
 
-def _lines(seen: Review, person: str) -> list[str]:
+def _lines(seen: FolderReview, person: str) -> list[str]:
     return [line for member in seen.members if member.id == person for line in seen.lines_of(member)]
 
 

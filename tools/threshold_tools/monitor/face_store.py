@@ -21,14 +21,14 @@ import numpy as np
 from cluster import LEAST, NEAR_FMR
 
 from edge.core.errors import ImageError, InputError
-from edge.core.files import make_private_folder, replace_file
+from edge.core.files import atomic_write, make_private_folder
 from edge.vision.images import decode_snapshot
 from threshold_tools.cluster.density import density
 from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
-from threshold_tools.enroll.photo_quality import ENROL_QUALITY, Sight, sight
+from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
 from threshold_tools.monitor.listener import Face
 from threshold_tools.photos import PhotoReader
-from threshold_tools.thresholds import distance_at
+from threshold_tools.thresholds import threshold_for_fmr
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Crop:
     door: str
     came_s: float
     path: Path
-    sight: Sight
+    sight: PhotoAssessment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,9 +122,9 @@ class Crops:
         """Delete faces, and all that was computed of them; returns when that is done."""
         for crop in crops:
             crop.path.unlink(missing_ok=True)
-        self.look_again()
+        self.regroup()
 
-    def look_again(self) -> None:
+    def regroup(self) -> None:
         """Look at the folder; returns when that is done."""
         done = threading.Event()
         self._waiting.put(done)
@@ -178,7 +178,7 @@ class Crops:
             decode_snapshot(face.jpeg, Path(face.event_id))
             home = self.folder / face.door.site / face.door.door
             make_private_folder(home)
-            replace_file(home / f"{face.event_id}.jpg", face.jpeg, private=True)
+            atomic_write(home / f"{face.event_id}.jpg", face.jpeg, private=True)
         except (ImageError, OSError) as error:
             log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
 
@@ -193,7 +193,9 @@ class Crops:
         with Cache(self.folder / FILE, models_key(reader)) as cache:
             self._seen = {path: self._seen.get(path) or self._see(path, reader, cache) for path in keep}
             cache.keep_only({digest for digest, _ in self._seen.values()})
-        self.grouped = _grouped([crop for _, crop in self._seen.values()], distance_at(reader.impostors, NEAR_FMR))
+        self.grouped = _grouped(
+            [crop for _, crop in self._seen.values()], threshold_for_fmr(reader.impostors, NEAR_FMR)
+        )
         self.known = True
 
     def _see(self, path: Path, reader: PhotoReader, cache: Cache) -> tuple[str, Crop]:
@@ -202,9 +204,9 @@ class Crops:
         seen = cache.get(digest)
         if seen is None:
             try:
-                seen = sight(reader, decode_snapshot(content, path))
+                seen = assess_photo(reader, decode_snapshot(content, path))
             except ImageError as error:
-                seen = Sight(str(error).removeprefix(f"{path}: "), b"", 0.0, b"", b"", "")
+                seen = PhotoAssessment(str(error).removeprefix(f"{path}: "), b"", 0.0, b"", b"", "")
             cache.put(digest, seen)
         door = "/".join(path.parent.relative_to(self.folder).parts)
         return digest, Crop(f"{door}/{path.stem}", door, path.stat().st_mtime, path, seen)
@@ -212,8 +214,8 @@ class Crops:
 
 def _grouped(crops: Sequence[Crop], near_sq: float) -> Grouped:
     """Group crops, newest first, by density."""
-    fit = [crop for crop in crops if not crop.sight.fault]
-    unfit = tuple(crop for crop in crops if crop.sight.fault)
+    fit = [crop for crop in crops if not crop.sight.rejection_reason]
+    unfit = tuple(crop for crop in crops if crop.sight.rejection_reason)
     if not fit:
         return Grouped(unfit=unfit)
     labels = density(np.stack([crop.sight.embedding for crop in fit]), near_sq, LEAST, quiet=True)

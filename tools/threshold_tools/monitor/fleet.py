@@ -12,7 +12,7 @@ from collections import deque
 
 import msgspec
 
-from edge.events.schema import Event, GalleryRef, Health, Occupancy, Record, ReleaseReport, Status
+from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
 MOST_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
 MOST_COUNTED = 100_000  # doors beyond those, of which only the names are known
@@ -49,7 +49,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     clock_synced: bool
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
     """One health report, in numbers. Milliseconds since 1970 UTC, by the clock here; medians of stages in ms."""
 
     at_ms: int
@@ -89,7 +89,7 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     uptime_s: float | None = None
     heard_ms: int | None = None
-    health: Reading | None = None
+    health: HealthSample | None = None
     gallery: str = ""
     somebody: bool | None = None
     last: EventRow | None = None
@@ -108,7 +108,7 @@ class Fleet:
         self.version = 0
         self.turned_away = 0
         self._doors: dict[str, DoorRow] = {}
-        self._recent: dict[str, deque[Reading]] = {}
+        self._recent: dict[str, deque[HealthSample]] = {}
         self._unlisted: set[str] = set()
 
     @property
@@ -116,7 +116,7 @@ class Fleet:
         """How many doors are not listed, because there are `MOST_DOORS` without them."""
         return len(self._unlisted)
 
-    def take(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
+    def update(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
         """Note what a door has said; returns the row of an event, numbered `n`, also of a door that is not listed."""
         name = door_name(site, door)
         if max(len(site), len(door)) > MOST_NAME:
@@ -129,18 +129,18 @@ class Fleet:
             case Event():
                 self._change(name, last=row)
             case Status():
-                self._change(name, status=record.status.value, reason=plain(record.reason))
+                self._change(name, status=record.status.value, reason=clean_text(record.reason))
             case Health():
                 self._health(name, record, received_ms)
             case ReleaseReport():
                 self._change(name, release=release_row(record))
-            case Occupancy():
+            case PresenceReport():
                 self._change(name, somebody=record.somebody)
             case _:
                 pass
         return row
 
-    def recall(self, row: EventRow) -> None:
+    def restore(self, row: EventRow) -> None:
         """Note a door's last event from the history."""
         if self._lists(row.door):
             self._change(row.door, last=row)
@@ -152,7 +152,7 @@ class Fleet:
     def door(self, name: str) -> DoorRow | None:
         return self._doors.get(name)
 
-    def recent(self, name: str) -> list[Reading]:
+    def recent(self, name: str) -> list[HealthSample]:
         """The latest health readings of a door, oldest first."""
         return list(self._recent.get(name, ()))
 
@@ -166,14 +166,14 @@ class Fleet:
 
     def _health(self, name: str, record: Health, received_ms: int) -> None:
         stages = {
-            plain(stage, MOST_NAME): finite(timing.median_ms)
+            clean_text(stage, MOST_NAME): finite_float(timing.median_ms)
             for stage, timing in list(record.stages.items())[:MOST_LINES]
         }
-        reading = Reading(
+        reading = HealthSample(
             at_ms=received_ms,
-            fps=finite(record.fps),
-            temperature_c=None if record.temperature_c is None else finite(record.temperature_c),
-            outbox_depth=whole(record.outbox_depth),
+            fps=finite_float(record.fps),
+            temperature_c=None if record.temperature_c is None else finite_float(record.temperature_c),
+            outbox_depth=whole_number(record.outbox_depth),
             stages=stages,
         )
         recent = self._recent.setdefault(name, deque(maxlen=RECENT))
@@ -182,8 +182,8 @@ class Fleet:
         self._change(
             name,
             camera=record.camera.value,
-            problems=tuple(plain(line) for line in record.problems[:MOST_LINES]),
-            uptime_s=finite(record.uptime_s),
+            problems=tuple(clean_text(line) for line in record.problems[:MOST_LINES]),
+            uptime_s=finite_float(record.uptime_s),
             heard_ms=received_ms,
             health=reading,
             gallery=version_of(record.gallery),
@@ -197,7 +197,7 @@ class Fleet:
 
 def door_name(site: str, door: str) -> str:
     """By what a door is known here."""
-    return f"{plain(site)}/{plain(door)}"
+    return f"{clean_text(site)}/{clean_text(door)}"
 
 
 def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
@@ -205,16 +205,16 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
     return EventRow(
         n=n,
         door=door,
-        id=plain(event.id, MOST_NAME),
+        id=clean_text(event.id, MOST_NAME),
         kind=event.kind.value,
         at_ms=received_ms if (at_ms := unix_ms(event.at)) is None else at_ms,
         received_ms=received_ms,
-        who=plain(event.person.name, MOST_NAME) if event.person else "",
-        person=plain(event.person.id, MOST_NAME) if event.person else "",
-        reason=plain(event.reason),
-        rule=plain(event.rule or "", MOST_NAME),
-        distance_sq=None if event.distance_sq is None else finite(event.distance_sq),
-        threshold_sq=None if event.threshold_sq is None else finite(event.threshold_sq),
+        who=clean_text(event.person.name, MOST_NAME) if event.person else "",
+        person=clean_text(event.person.id, MOST_NAME) if event.person else "",
+        reason=clean_text(event.reason),
+        rule=clean_text(event.rule or "", MOST_NAME),
+        distance_sq=None if event.distance_sq is None else finite_float(event.distance_sq),
+        threshold_sq=None if event.threshold_sq is None else finite_float(event.threshold_sq),
         clock_synced=event.clock_synced,
     )
 
@@ -222,21 +222,23 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
 def release_row(report: ReleaseReport) -> ReleaseRow:
     """A release report as a row."""
     return ReleaseRow(
-        release=None if report.release is None else whole(report.release),
+        release=None if report.release is None else whole_number(report.release),
         applied_ms=None if report.applied_at is None else unix_ms(report.applied_at),
         ok=report.ok,
-        reason=plain(report.reason),
-        people=None if report.people is None else whole(report.people),
+        reason=clean_text(report.reason),
+        people=None if report.people is None else whole_number(report.people),
         gallery=version_of(report.gallery),
-        models={plain(job, MOST_NAME): plain(hash_, 12) for job, hash_ in list(report.models.items())[:MOST_LINES]},
+        models={
+            clean_text(job, MOST_NAME): clean_text(hash_, 12) for job, hash_ in list(report.models.items())[:MOST_LINES]
+        },
     )
 
 
 def version_of(gallery: GalleryRef | None) -> str:
-    return plain(gallery.version, MOST_NAME) if gallery else ""
+    return clean_text(gallery.version, MOST_NAME) if gallery else ""
 
 
-def plain(text: str, most: int = MOST_TEXT) -> str:
+def clean_text(text: str, most: int = MOST_TEXT) -> str:
     """Text that shows what it holds: cut, and without control, bidirectional and other invisible characters."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     if cut.isprintable():
@@ -244,12 +246,12 @@ def plain(text: str, most: int = MOST_TEXT) -> str:
     return "".join(each if each.isprintable() or each in _JOINERS else "\ufffd" for each in cut)
 
 
-def finite(value: float) -> float:
+def finite_float(value: float) -> float:
     """A number that JSON, SQLite and a plot can hold, to four decimals."""
     return round(value, 4) if math.isfinite(value) and abs(value) < 1e15 else 0.0
 
 
-def whole(value: int) -> int:
+def whole_number(value: int) -> int:
     """A count that JSON, SQLite and JavaScript hold exactly."""
     return min(max(value, -(2**53)), 2**53)
 

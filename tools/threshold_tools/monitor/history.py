@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edge.core.errors import InputError
-from threshold_tools.monitor.fleet import EventRow, Reading
+from threshold_tools.monitor.fleet import EventRow, HealthSample
 from threshold_tools.monitor.history_database import SLOT_MS, locked, opened, reader, tidy
 from threshold_tools.monitor.history_database import Bounds as Bounds
 
@@ -36,7 +36,7 @@ SELECT body FROM event WHERE n IN (SELECT (SELECT MAX(n) FROM event WHERE door =
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class AuditNote:
     """Something that was done on the page: when (milliseconds since 1970 UTC), from which address, and what."""
 
     at_ms: int
@@ -44,7 +44,7 @@ class Note:
     what: str
 
 
-_Row = EventRow | tuple[str, Reading] | Note
+_Row = EventRow | tuple[str, HealthSample] | AuditNote
 
 
 class History:
@@ -86,19 +86,19 @@ class History:
         """To be kept; one that is there already, by door and id, changes nothing."""
         self._add(row)
 
-    def add_reading(self, door: str, reading: Reading) -> None:
+    def add_reading(self, door: str, reading: HealthSample) -> None:
         """To be kept as the reading of its minute."""
         self._add((door, reading))
 
-    def add_note(self, note: Note) -> None:
+    def add_note(self, note: AuditNote) -> None:
         """To be kept: what was done, and from where."""
         self._add(note)
 
-    def notes(self, most: int) -> list[Note]:
+    def notes(self, most: int) -> list[AuditNote]:
         """What was done last, newest first."""
         with reader(self.path) as db:
             rows = db.execute("SELECT at_ms, who, what FROM audit ORDER BY at_ms DESC, rowid DESC LIMIT ?", (most,))
-            return [Note(*row) for row in rows.fetchall()]
+            return [AuditNote(*row) for row in rows.fetchall()]
 
     def last_number(self) -> int:
         """The highest number of an event so far; 0: none."""
@@ -122,7 +122,7 @@ class History:
             rows = db.execute(_EACH_DOOR).fetchall()
         return [msgspec.json.decode(body, type=EventRow) for (body,) in rows]
 
-    def readings(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[Reading]:
+    def readings(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:
         """A door's health, oldest first: means over as many equal spans, of the outbox the deepest."""
         span = max((to_ms - from_ms) // SLOT_MS // max(most, 1), 1)
         with reader(self.path) as db:
@@ -132,7 +132,7 @@ class History:
                 (door, from_ms // SLOT_MS, to_ms // SLOT_MS, span),
             ).fetchall()
         return [
-            Reading(
+            HealthSample(
                 at_ms=slot * SLOT_MS,
                 fps=round(fps, 2),
                 temperature_c=None if warm is None else round(warm, 1),
@@ -183,8 +183,8 @@ class History:
                 self._waiting.clear()
                 batch.extend(fresh)
                 self._bound(batch)
-            self._now_ms = max([self._now_ms, *map(_came_ms, fresh)])
-            if self._tried(batch):
+            self._now_ms = max([self._now_ms, *map(_received_ms, fresh)])
+            if self._safely(batch):
                 batch.clear()
             if self._untidy or self._now_ms - tidied_ms > TIDY_MS:
                 tidied_ms = self._now_ms
@@ -193,10 +193,10 @@ class History:
                 except sqlite3.DatabaseError:  # the next batch says so
                     self._untidy = False
 
-    def _tried(self, batch: Iterable[_Row]) -> bool:
+    def _safely(self, batch: Iterable[_Row]) -> bool:
         events = [row for row in batch if isinstance(row, EventRow)]
         readings = [row for row in batch if isinstance(row, tuple)]
-        notes = [(row.at_ms, row.who, row.what) for row in batch if isinstance(row, Note)]
+        notes = [(row.at_ms, row.who, row.what) for row in batch if isinstance(row, AuditNote)]
         encode = msgspec.json.encode
         try:
             with self._db:
@@ -232,7 +232,7 @@ class History:
         return True
 
 
-def _came_ms(row: _Row) -> int:
+def _received_ms(row: _Row) -> int:
     if isinstance(row, tuple):
         return row[1].at_ms
-    return row.at_ms if isinstance(row, Note) else row.received_ms
+    return row.at_ms if isinstance(row, AuditNote) else row.received_ms

@@ -16,7 +16,7 @@ from itertools import islice
 import msgspec
 
 from edge.events.schema import Event, EventKind, Record
-from threshold_tools.monitor.fleet import MOST_DOORS, MOST_NAME, DoorRow, EventRow, Fleet, door_name, plain
+from threshold_tools.monitor.fleet import MOST_DOORS, MOST_NAME, DoorRow, EventRow, Fleet, clean_text, door_name
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ MOST_PAGES = 64
 _MOST_IDS = 20_000  # events known by id, for copies
 
 
-class Broker(msgspec.Struct, frozen=True):
+class BrokerStatus(msgspec.Struct, frozen=True):
     """How we stand with the broker: "connecting", "connected" or "away", and why."""
 
     state: str
     why: str
 
 
-class Portion(msgspec.Struct, frozen=True):
+class StreamBatch(msgspec.Struct, frozen=True):
     """What a page is told at once.
 
     Attributes:
@@ -51,7 +51,7 @@ class Portion(msgspec.Struct, frozen=True):
     fresh: bool
     events: list[EventRow]
     doors: list[DoorRow]
-    broker: Broker | None
+    broker: BrokerStatus | None
     missed: int
     unlisted: int
     lost: int
@@ -67,7 +67,7 @@ class Hub:
 
     def __init__(self, last_n: int = 0, known: Iterable[EventRow] = ()) -> None:
         self.fleet = Fleet()
-        self.broker = Broker("connecting", "")
+        self.broker = BrokerStatus("connecting", "")
         self.pages = 0
         self.closed = False
         self._lost = 0
@@ -77,15 +77,15 @@ class Hub:
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changed = asyncio.Event()
         for row in sorted(known, key=lambda row: row.n):
-            self.fleet.recall(row)
+            self.fleet.restore(row)
             self._note(row)
 
-    def hear(self, site: str, door: str, record: Record, received_ms: int) -> EventRow | None:
+    def on_message(self, site: str, door: str, record: Record, received_ms: int) -> EventRow | None:
         """Take in what a door has said; returns the row of an event that was not known yet."""
-        if isinstance(record, Event) and (door_name(site, door), plain(record.id, MOST_NAME)) in self._ids:
+        if isinstance(record, Event) and (door_name(site, door), clean_text(record.id, MOST_NAME)) in self._ids:
             return None
         whole = self.fleet.unlisted == 0
-        row = self.fleet.take(site, door, record, received_ms, self._n + 1)
+        row = self.fleet.update(site, door, record, received_ms, self._n + 1)
         if row is not None:
             self._n += 1
             self._note(row)
@@ -104,7 +104,7 @@ class Hub:
         """By what a door is known here."""
         return door_name(site, door)
 
-    def set_broker(self, broker: Broker) -> None:
+    def set_broker(self, broker: BrokerStatus) -> None:
         if broker != self.broker:
             self.broker = broker
             self._wake()
@@ -138,14 +138,14 @@ class Hub:
         try:
             while not self.closed:
                 changed = self._changed
-                events = self._after(after_n) if not fresh else self.latest(HELLO)
+                events = self._events_after(after_n) if not fresh else self.latest(HELLO)
                 missed = max(self._n - after_n - len(events), 0) if not fresh else 0
                 doors = self.fleet.doors(version)
                 told = self.broker if self.broker != broker else None
                 now = (self.fleet.unlisted, self._lost)
                 if events or doors or told or fresh or now != counts:
                     after_n, version, broker, counts = self._n, self.fleet.version, self.broker, now
-                    body = msgspec.json.encode(Portion(fresh, events, doors, told, missed, *now))
+                    body = msgspec.json.encode(StreamBatch(fresh, events, doors, told, missed, *now))
                     yield b"id: %s-%d\ndata: %s\n\n" % (self._boot.encode(), after_n, body)
                     fresh = False
                     await asyncio.sleep(PORTION_S)
@@ -158,7 +158,7 @@ class Hub:
         finally:
             self.pages -= 1
 
-    def _after(self, n: int) -> list[EventRow]:
+    def _events_after(self, n: int) -> list[EventRow]:
         new: list[EventRow] = []
         for row in reversed(self._ring):
             if row.n <= n:

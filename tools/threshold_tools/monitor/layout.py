@@ -11,7 +11,7 @@ from threshold_tools.monitor.request_context import csrf_field, visit
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NavItem:
     """One entry of the navigation; every path that begins with `path` belongs to it ("/" stands for itself alone)."""
 
     path: str
@@ -32,7 +32,7 @@ def layout(title: str, body_html: str, request: Request) -> str:
             security policy forbids inline scripts, inline styles and `style` attributes.
         request: tells which entry of the navigation is the current one.
     """
-    places: tuple[Place, ...] = request.app.state.places
+    places: tuple[NavItem, ...] = request.app.state.places
     path: str = request.scope["path"]
     entries = "" if path == "/login" else "".join(_entry(place, path) for place in places)
     nav = f'<nav aria-label="Views"><ul>{entries}</ul></nav>' if entries else ""
@@ -53,7 +53,7 @@ def layout(title: str, body_html: str, request: Request) -> str:
     )
 
 
-def _entry(place: Place, path: str) -> str:
+def _entry(place: NavItem, path: str) -> str:
     within = path == place.path if place.path == "/" else f"{path}/".startswith(f"{place.path}/")
     current = ' aria-current="page"' if within else ""
     return f'<li><a href="{escaped(place.path)}"{current}>{escaped(place.name)}</a></li>'

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, BrokerRefused, ConfigError
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from threshold_tools.monitor.history import History
-from threshold_tools.monitor.hub import Broker, Hub
+from threshold_tools.monitor.hub import BrokerStatus, Hub
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +85,15 @@ class Listener:
     def _run(self) -> None:
         pause_s = BACKOFF_S[0]
         while not self._stop.is_set():
-            self._tell(Broker("connecting", ""), quiet=True)
+            self._tell(BrokerStatus("connecting", ""), quiet=True)
             try:
                 self._listen()
                 pause_s = BACKOFF_S[0]
             except (BrokerError, ConfigError) as error:
-                self._tell(Broker("away", str(error)))
+                self._tell(BrokerStatus("away", str(error)))
                 if "ended" in str(error) or "lost" in str(error):
                     pause_s = BACKOFF_S[0]
-                self._stop.wait(REFUSED_S if isinstance(error, BrokerRefused) else pause_s)
+                self._stop.wait(REFUSED_S if isinstance(error, BrokerRefusedError) else pause_s)
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
 
     def _listen(self) -> None:
@@ -105,7 +105,7 @@ class Listener:
             on_snapshot=self._pass_face_on if self._on_face else None,
         )
         with subscriber:
-            self._tell(Broker("connected", self._mqtt.url))
+            self._tell(BrokerStatus("connected", self._mqtt.url))
             for message in subscriber.messages():
                 if self._stop.is_set():
                     return
@@ -140,7 +140,7 @@ class Listener:
                 log.debug("%s: %s", message.topic, message.problem)
                 continue
             door = message.door
-            row = self._hub.hear(door.site, door.door, message.record, received_ns // 1_000_000)
+            row = self._hub.on_message(door.site, door.door, message.record, received_ns // 1_000_000)
             if row is not None:
                 self._history.add_event(row)
             elif message.channel == Channel.HEALTH and not message.retained:
@@ -150,7 +150,7 @@ class Listener:
         self._hub.set_lost(self._history.dropped)
         self._call(self._take)
 
-    def _tell(self, broker: Broker, *, quiet: bool = False) -> None:
+    def _tell(self, broker: BrokerStatus, *, quiet: bool = False) -> None:
         """To pages, and to the log what changed."""
         known = self._hub.broker
         if quiet and known.state == "away":

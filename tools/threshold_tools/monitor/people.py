@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import ThresholdError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import Review, review
+from threshold_tools.enroll.review import FolderReview, review
 from threshold_tools.monitor.publishing import Publishing
 from threshold_tools.photos import PhotoReader
 
@@ -35,14 +35,14 @@ class Reviewed:
         numbers: each photo's number.
     """
 
-    review: Review
+    review: FolderReview
     limits_sq: dict[str, float]
-    centroids: Floats
+    centroids: FloatArray
     nearest: dict[str, tuple[str, float]]
     thumbs: tuple[bytes, ...]
     numbers: dict[Path, int]
 
-    def most_like(self, vector: Floats) -> tuple[str, float] | None:
+    def most_like(self, vector: FloatArray) -> tuple[str, float] | None:
         """Of everybody enrolled, who is nearest to a (D,) unit vector, and the squared distance: a measurement only."""
         if not len(self.centroids):
             return None
@@ -106,7 +106,7 @@ class Reviewer:
             self.trouble = str(error)
 
 
-def reviewed(seen: Review, kept_sq: Mapping[str, float]) -> Reviewed:
+def reviewed(seen: FolderReview, kept_sq: Mapping[str, float]) -> Reviewed:
     """Thresholds and look-alikes from a review; `kept_sq` as in `make_gallery`."""
     ids = list(seen.kept)
     thumbs = [(path, sight.thumb) for path, sight in seen.sights.items() if sight.thumb]

@@ -10,12 +10,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from threshold_tools.monitor.fleet import MOST_NAME
-from threshold_tools.monitor.layout import Place, escaped, layout
+from threshold_tools.monitor.layout import NavItem, escaped, layout
 from threshold_tools.monitor.people import Reviewer
 from threshold_tools.monitor.people_page import people_page
 from threshold_tools.monitor.request_context import csrf_field, number
 
-PLACE = Place("/people", "People")
+PLACE = NavItem("/people", "People")
 
 
 def people_routes(reviewer: Reviewer) -> Sequence[BaseRoute]:

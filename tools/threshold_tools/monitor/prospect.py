@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.core.errors import ThresholdError
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from edge.vision.manifest import default_folder, read_manifest
 from threshold_tools.enroll.folder import refuse_bad_id
 from threshold_tools.enroll.gallery_builder import limits_sq
@@ -16,7 +16,7 @@ from threshold_tools.enroll.review import ONE_STRANGER_IN
 from threshold_tools.monitor.face_store import Crop
 from threshold_tools.monitor.people import Reviewed
 from threshold_tools.monitor.publishing import Publishing
-from threshold_tools.photos import unit
+from threshold_tools.photos import normalize
 from threshold_tools.thresholds import threshold_sq
 
 _MOST_LINES = 10  # of people whose threshold becomes stricter
@@ -51,7 +51,7 @@ def prospect(
     known = person in {member.id for member in reviewed.review.members}
     faces = f"{len(crops)} {'face' if len(crops) == 1 else 'faces'}"
     facts = [f"{faces} added to {person}, who is in the people folder" if known else f"{faces} of a new person"]
-    crops = [crop for crop in crops if not crop.sight.fault]
+    crops = [crop for crop in crops if not crop.sight.rejection_reason]
     if not crops:
         return Prospect(person, name, keys, trouble="enrolment rejects all of these faces")
     try:
@@ -61,7 +61,7 @@ def prospect(
             facts.append("nothing is published; the next page shows the commands for that")
             return Prospect(person, name, keys, tuple(facts))
         model = read_manifest(default_folder()).models["embedder"]
-        kept_sq = publishing.thresholds_sq(model.vectors_sha256)
+        kept_sq = publishing.thresholds_sq(model.embedding_space_sha256)
         people, centroids = _with(person, crops, reviewed)
         base_sq = threshold_sq(model.impostors, one_stranger_in=ONE_STRANGER_IN, people=len(people))
         limits = dict(zip(people, limits_sq(people, centroids, base_sq, kept_sq).tolist(), strict=True))
@@ -125,11 +125,11 @@ def describe_access(person: str, publishing: Publishing) -> tuple[str, str]:
     return f"access rules for {person}: {', '.join(allowed)}{without}", ""
 
 
-def _with(person: str, crops: Sequence[Crop], reviewed: Reviewed) -> tuple[list[str], Floats]:
+def _with(person: str, crops: Sequence[Crop], reviewed: Reviewed) -> tuple[list[str], FloatArray]:
     """Ids and (N, D) centroids of everybody enrolled, with this person's as it would be with the new faces."""
     people, centroids = list(reviewed.limits_sq), reviewed.centroids
     own = [photo.embedding for photo in reviewed.review.kept.get(person, [])]
-    vector = unit(np.sum([*own, *(crop.sight.embedding for crop in crops)], axis=0))
+    vector = normalize(np.sum([*own, *(crop.sight.embedding for crop in crops)], axis=0))
     if person in people:
         centroids = centroids.copy()
         centroids[people.index(person)] = vector

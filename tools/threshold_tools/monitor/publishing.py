@@ -10,11 +10,11 @@ from pathlib import Path
 from securesystemslib.signer import Signer
 
 from edge.access.policy import Policy
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.config import MqttConfig
 from edge.updates.release_format import GALLERY, POLICY
 from threshold_tools.enroll.gallery_builder import thresholds_of
-from threshold_tools.release.commands import gather, release_to_doors
+from threshold_tools.release.commands import load_repository_files, publish_release
 from threshold_tools.release.repository import Repository
 
 
@@ -52,9 +52,9 @@ class Publishing:
         """
         repository = Repository(self.path, self.signers)
         with repository.locked():
-            files, embedder, people = gather(repository, gallery=gallery, policy=None, models=None)
+            files, embedder, people = load_repository_files(repository, gallery=gallery, policy=None, models=None)
             release = repository.add(files, embedder, people)
-            return release_to_doors(repository, release, self.mqtt, self.site)
+            return publish_release(repository, release, self.mqtt, self.site)
 
     def thresholds_sq(self, embedder_sha256: str) -> dict[str, float]:
         """Thresholds of the newest release by person id, squared distances (lower is stricter).
@@ -83,7 +83,7 @@ class Publishing:
             path = self._file(POLICY, Path(folder))
             if path is None:
                 return None
-            rules = read_rules(path)
+            rules = parse_policy(path)
         doors = [name for name, _ in rules.doors]
         allowed = [door for door in doors if Policy(rules, door).names(person)]
         return allowed, [door for door in doors if door not in allowed]

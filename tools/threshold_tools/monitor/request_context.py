@@ -17,7 +17,7 @@ Fields = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class RequestContext:
     """One request as the guard lets it in.
 
     Attributes:
@@ -31,9 +31,9 @@ class Visit:
     signed_in: bool
 
 
-def visit(request: Request) -> Visit:
+def visit(request: Request) -> RequestContext:
     """The guard's findings on this request."""
-    found: Visit = request.state.visit
+    found: RequestContext = request.state.visit
     return found
 
 

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from threshold_tools.monitor.request_context import CSRF, Fields, Visit
+from threshold_tools.monitor.request_context import CSRF, Fields, RequestContext
 from threshold_tools.monitor.sessions import Keys
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]{1,5})?")  # RFC 9110, 7.2
@@ -42,7 +42,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AuthSettings:
     """Whom the guard lets in.
 
     Attributes:
@@ -60,10 +60,10 @@ class Rules:
     secure: bool
 
 
-class Guard:
+class SecurityMiddleware:
     """ASGI middleware; leaves its findings in `request.state.visit`."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, rules: AuthSettings) -> None:
         self._app = app
         self._rules = rules
 
@@ -94,14 +94,14 @@ class Guard:
 
         await self._app(scope, nothing_more if request.method == "POST" else receive, dressed)
 
-    async def _judge(self, request: Request) -> tuple[Response | None, Visit]:
+    async def _judge(self, request: Request) -> tuple[Response | None, RequestContext]:
         """Why the request is turned away, or None; and what the pages may know of it."""
-        rules, nobody = self._rules, Visit("", {}, False)
+        rules, nobody = self._rules, RequestContext("", {}, False)
         if not host_allowed(request.headers.getlist("host"), rules):
             told = "This name is not ours. Use the address itself, or start the monitor with --name NAME.\n"
             return PlainTextResponse(told, 421), nobody
         cookie = request.cookies.get(rules.cookie, "")
-        holds = rules.keys.required and rules.keys.session_holds(cookie, int(time.time()))
+        holds = rules.keys.required and rules.keys.session_valid(cookie, int(time.time()))
         bound = cookie if holds else ""
         if rules.keys.required and not holds and not is_open(request.scope["path"]):
             return _sign_in_first(request), nobody
@@ -112,7 +112,7 @@ class Guard:
                 return refusal, nobody
         elif request.method not in ("GET", "HEAD"):
             return PlainTextResponse("Only GET, HEAD and POST.\n", 405, {"Allow": "GET, HEAD, POST"}), nobody
-        return None, Visit(rules.keys.csrf(bound), fields, holds)
+        return None, RequestContext(rules.keys.csrf(bound), fields, holds)
 
     async def _posted(self, request: Request, cookie: str) -> tuple[Response | None, Fields]:
         own = f"{'https' if self._rules.secure else 'http'}://{request.headers['host']}"
@@ -144,7 +144,7 @@ def is_open(path: str) -> bool:
     return path == "/login" or path.startswith("/static/")
 
 
-def host_allowed(hosts: Sequence[str], rules: Rules) -> bool:
+def host_allowed(hosts: Sequence[str], rules: AuthSettings) -> bool:
     """Whether the Host headers of a request are one, and name us; any port will do."""
     match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
     if match is None:

@@ -38,7 +38,7 @@ class Keys:
         """Whether one has to sign in."""
         return self._token is not None
 
-    def fits(self, guess: str) -> bool:
+    def check_token(self, guess: str) -> bool:
         """Whether this is the token; takes equally long for every wrong one."""
         if self._token is None:
             return False
@@ -49,7 +49,7 @@ class Keys:
         body = f"{now_s + SESSION_S}.{secrets.token_hex(8)}"
         return f"{body}.{self._sign('session', body)}"
 
-    def session_holds(self, cookie: str, now_s: int) -> bool:
+    def session_valid(self, cookie: str, now_s: int) -> bool:
         """Whether we have signed this cookie, and its time is not over."""
         body, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", body).encode()):
@@ -72,7 +72,7 @@ class Keys:
         return hmac.digest(self._key, f"{purpose}:{text}".encode(), "sha256").hex()
 
 
-class Attempts:
+class LoginThrottle:
     """Wrong tokens by `network_of` an address; remembers a bounded number of them, the latest."""
 
     def __init__(self) -> None:

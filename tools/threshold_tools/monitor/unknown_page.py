@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from threshold_tools.monitor.enrol_unknown import Outcome
+from threshold_tools.monitor.enrol_unknown import EnrolResult
 from threshold_tools.monitor.face_store import Crop, Grouped
-from threshold_tools.monitor.history import Note
+from threshold_tools.monitor.history import AuditNote
 from threshold_tools.monitor.layout import escaped
 
 GROUPS = 20  # shown at once, the largest
@@ -41,9 +41,9 @@ class Shown:
     ids: Sequence[str] | None
     busy: bool
     publishes: bool
-    outcome: Outcome | None
+    outcome: EnrolResult | None
     most_like: Callable[[Sequence[Crop]], str]
-    notes: Sequence[Note]
+    notes: Sequence[AuditNote]
 
 
 def unknown_page(shown: Shown, csrf: str) -> str:
@@ -136,9 +136,9 @@ def _group(
 
 def _tile(id_: str, crop: Crop, chosen: bool) -> str:
     when = datetime.datetime.fromtimestamp(crop.came_s).strftime("%d %b %H:%M")
-    fault = f'<span class="why">{escaped(crop.sight.fault)}</span>' if crop.sight.fault else ""
+    fault = f'<span class="why">{escaped(crop.sight.rejection_reason)}</span>' if crop.sight.rejection_reason else ""
     return (
-        f'<li class="tile{" bad" if crop.sight.fault else ""}"><label for="{id_}"><span class="face">'
+        f'<li class="tile{" bad" if crop.sight.rejection_reason else ""}"><label for="{id_}"><span class="face">'
         f'<img src="/unknown/face/{escaped(crop.key)}.jpg" alt="Face at {escaped(crop.door)}, {when}" loading="lazy">'
         f'</span><span class="pick"><input type="checkbox" id="{id_}" name="face" value="{escaped(crop.key)}"'
         f"{' checked' if chosen else ''}> {when}</span></label>"
@@ -146,7 +146,7 @@ def _tile(id_: str, crop: Crop, chosen: bool) -> str:
     )
 
 
-def _outcome(outcome: Outcome, csrf: str) -> str:
+def _outcome(outcome: EnrolResult, csrf: str) -> str:
     head = f"<h2>{escaped(outcome.person)}</h2>" if outcome.person else ""
     done = "".join(f"<li>{escaped(line)}</li>" for line in outcome.done)
     refused = "".join(f"<li>{escaped(line)}</li>" for line in outcome.refused[:_LINES])
@@ -166,7 +166,7 @@ def _outcome(outcome: Outcome, csrf: str) -> str:
     return f'<section class="panel outcome {tone}" role="status" aria-label="What was done">{"".join(parts)}</section>'
 
 
-def _notes(notes: Sequence[Note]) -> str:
+def _notes(notes: Sequence[AuditNote]) -> str:
     if not notes:
         return ""
     lines = "".join(

@@ -13,24 +13,24 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from threshold_tools.monitor.confirm_page import confirm_page
-from threshold_tools.monitor.enrol_unknown import Namer, count
+from threshold_tools.monitor.enrol_unknown import UnknownEnroller, count
 from threshold_tools.monitor.face_store import Crop, Crops
 from threshold_tools.monitor.fleet import MOST_NAME
-from threshold_tools.monitor.history import History, Note
-from threshold_tools.monitor.layout import Place, layout
+from threshold_tools.monitor.history import AuditNote, History
+from threshold_tools.monitor.layout import NavItem, layout
 from threshold_tools.monitor.people import Reviewer
 from threshold_tools.monitor.prospect import Prospect, prospect
 from threshold_tools.monitor.publishing import Publishing
 from threshold_tools.monitor.request_context import csrf_field, posted
 from threshold_tools.monitor.unknown_page import Shown, unknown_page
-from threshold_tools.photos import unit
+from threshold_tools.photos import normalize
 
-PLACE = Place("/unknown", "Unknown")
+PLACE = NavItem("/unknown", "Unknown")
 _NOTES = 20
 
 
 def unknown_routes(
-    crops: Crops, namer: Namer | None, reviewer: Reviewer | None, history: History
+    crops: Crops, namer: UnknownEnroller | None, reviewer: Reviewer | None, history: History
 ) -> Sequence[BaseRoute]:
     """The routes; without a namer faces can be looked at and deleted, without a reviewer they are like nobody."""
 
@@ -38,7 +38,7 @@ def unknown_routes(
         """Only a measurement: a nearest name under weak evidence must not look like an identification."""
         if reviewer is None or reviewer.result is None:
             return ""
-        found = reviewer.result.most_like(unit(np.sum([crop.sight.embedding for crop in group], axis=0)))
+        found = reviewer.result.most_like(normalize(np.sum([crop.sight.embedding for crop in group], axis=0)))
         if found is None:
             return ""
         limit = reviewer.result.limits_sq[found[0]]
@@ -86,7 +86,7 @@ def unknown_routes(
         if chosen:
             doors = ", ".join(sorted({crop.door for crop in chosen}))
             history.add_note(
-                Note(time.time_ns() // 1_000_000, who, f"{count(len(chosen), 'face')} from {doors} deleted")
+                AuditNote(time.time_ns() // 1_000_000, who, f"{count(len(chosen), 'face')} from {doors} deleted")
             )
 
     def face(request: Request) -> Response:

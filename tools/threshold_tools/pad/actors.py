@@ -13,25 +13,25 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from edge.core.records import Ask, ChallengeState, Pixels, Prompt
-from threshold_tools.pad.turns import NEAR, Head, Pose, curl, tilt
+from edge.core.records import BgrImage, ChallengeMovement, ChallengePrompt, ChallengeState
+from threshold_tools.pad.turns import NEAR, Pose, RenderedHead, bend_picture, tilt_picture
 
-ASKS = tuple(Ask)
+ASKS = tuple(ChallengeMovement)
 _GRAIN_PX = 128  # how far a frame's noise may lie from another's
 
 
 class Actor(Protocol):
     """Somebody, or something, before the camera."""
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         """The door asks."""
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         """What the camera sees, (480, 640, 3) uint8 BGR."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class MotionStyle:
     """How somebody moves the head; each is drawn between two ends, in seconds or degrees.
 
     Attributes:
@@ -48,15 +48,15 @@ class Manner:
     upwards: tuple[float, float] = (24.0, 32.0)
 
 
-USUAL = Manner()
-SLOW = Manner(reaction=(1.0, 2.0), way=(0.9, 1.6), hold=(0.3, 0.6), sideways=(24.0, 32.0), upwards=(22.0, 28.0))
+USUAL = MotionStyle()
+SLOW = MotionStyle(reaction=(1.0, 2.0), way=(0.9, 1.6), hold=(0.3, 0.6), sideways=(24.0, 32.0), upwards=(22.0, 28.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class HeadMovement:
     """One movement out and back, as smooth as heads move (minimum jerk, Flash and Hogan 1985)."""
 
-    ask: Ask
+    ask: ChallengeMovement
     begin_s: float
     out_s: float
     hold_s: float
@@ -73,21 +73,23 @@ class Move:
         return pose_of(self.ask, self.degrees * (out - back))
 
 
-def pose_of(ask: Ask, degrees: float) -> Pose:
+def pose_of(ask: ChallengeMovement, degrees: float) -> Pose:
     """The head moved so far as was asked."""
-    if ask is Ask.LOOK_UP:
+    if ask is ChallengeMovement.LOOK_UP:
         return Pose(pitch_deg=degrees)
-    return Pose(yaw_deg=degrees if ask is Ask.TURN_LEFT else -degrees)
+    return Pose(yaw_deg=degrees if ask is ChallengeMovement.TURN_LEFT else -degrees)
 
 
-def draw_move(ask: Ask, begin_s: float, rng: np.random.Generator, manner: Manner = USUAL) -> Move:
+def draw_move(
+    ask: ChallengeMovement, begin_s: float, rng: np.random.Generator, manner: MotionStyle = USUAL
+) -> HeadMovement:
     """As people differ: how far, how fast, how long."""
-    degrees = rng.uniform(*(manner.upwards if ask is Ask.LOOK_UP else manner.sideways))
+    degrees = rng.uniform(*(manner.upwards if ask is ChallengeMovement.LOOK_UP else manner.sideways))
     out_s, hold_s, back_s = rng.uniform(*manner.way), rng.uniform(*manner.hold), rng.uniform(*manner.way)
-    return Move(ask, begin_s, out_s, hold_s, back_s, float(degrees))
+    return HeadMovement(ask, begin_s, out_s, hold_s, back_s, float(degrees))
 
 
-class Sway:
+class HandSway:
     """Nobody stands still: slow movements of head and body, or of a hand."""
 
     def __init__(self, rng: np.random.Generator, degrees: float, pixels: float) -> None:
@@ -102,41 +104,41 @@ class Sway:
 class Visitor:
     """A genuine one: does what is asked, after a moment."""
 
-    def __init__(self, head: Head, rng: np.random.Generator, manner: Manner = USUAL) -> None:
+    def __init__(self, head: RenderedHead, rng: np.random.Generator, manner: MotionStyle = USUAL) -> None:
         self._head, self._rng, self._manner = head, rng, manner
-        self._sway = Sway(rng, 1.5, 2.0)
-        self._lens = Lens(rng)
-        self.move: Move | None = None
+        self._sway = HandSway(rng, 1.5, 2.0)
+        self._lens = CameraModel(rng)
+        self.move: HeadMovement | None = None
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
-        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
             begin_s = t_s + self._rng.uniform(*self._manner.reaction)
-            self.move = draw_move(prompt.ask, begin_s, self._rng, self._manner)
+            self.move = draw_move(prompt.movement, begin_s, self._rng, self._manner)
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         moved = self.move.pose(t_s) if self.move else Pose()
         return self._lens.see(self._head.draw(self._sway.at(t_s, moved)))
 
 
-class IdlePhoto:
+class StaticPhoto:
     """A photo that heeds nothing: on a stand, or waved about in a hand."""
 
-    def __init__(self, photo: Pixels, rng: np.random.Generator, *, waved: bool) -> None:
+    def __init__(self, photo: BgrImage, rng: np.random.Generator, *, waved: bool) -> None:
         self._photo = photo
-        self._sway = Sway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else Sway(rng, 0, 0)
-        self._lens = Lens(rng)
+        self._sway = HandSway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else HandSway(rng, 0, 0)
+        self._lens = CameraModel(rng)
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         """It cannot."""
 
-    def frame(self, t_s: float) -> Pixels:
-        return self._lens.see(tilt(self._photo, self._sway.at(t_s, Pose())))
+    def render(self, t_s: float) -> BgrImage:
+        return self._lens.see(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
 
 
 class HeldPhoto:
     """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
 
-    def __init__(self, photo: Pixels, rng: np.random.Generator, radius_px: float | None = None) -> None:
+    def __init__(self, photo: BgrImage, rng: np.random.Generator, radius_px: float | None = None) -> None:
         """
         Args:
             photo: what is held.
@@ -146,24 +148,28 @@ class HeldPhoto:
         self._rng = rng
         upright = bool(rng.random() < 0.7)
         self._show = (
-            partial(tilt, photo) if radius_px is None else partial(curl, photo, radius_px=radius_px, upright=upright)
+            partial(tilt_picture, photo)
+            if radius_px is None
+            else partial(bend_picture, photo, radius_px=radius_px, upright=upright)
         )
         self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
-        self._sway = Sway(rng, 4.0, 6.0)
-        self._lens = Lens(rng)
-        self.move: Move | None = None
+        self._sway = HandSway(rng, 4.0, 6.0)
+        self._lens = CameraModel(rng)
+        self.move: HeadMovement | None = None
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
-        if prompt.state is not ChallengeState.ASKED or prompt.ask is None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
+        if prompt.state is not ChallengeState.ASKED or prompt.movement is None:
             return
-        move = draw_move(prompt.ask, t_s + self._rng.uniform(0.35, 1.0), self._rng)
-        at_rest = self._rest.pitch_deg if prompt.ask is Ask.LOOK_UP else self._rest.yaw_deg
+        move = draw_move(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+        at_rest = self._rest.pitch_deg if prompt.movement is ChallengeMovement.LOOK_UP else self._rest.yaw_deg
         # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
         sign = 1 if self._rng.random() < 0.5 else -1
-        reach = sign * self._rng.uniform(25, 45) - (at_rest if prompt.ask is not Ask.TURN_RIGHT else -at_rest)
-        self.move = Move(move.ask, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
+        reach = sign * self._rng.uniform(25, 45) - (
+            at_rest if prompt.movement is not ChallengeMovement.TURN_RIGHT else -at_rest
+        )
+        self.move = HeadMovement(move.ask, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         moved = self.move.pose(t_s) if self.move else Pose()
         rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
         return self._lens.see(self._show(self._sway.at(t_s, rest)))
@@ -177,26 +183,26 @@ class PhotosInTurn:
 
     _SLIDE_S = 0.25
 
-    def __init__(self, head: Head, rng: np.random.Generator) -> None:
+    def __init__(self, head: RenderedHead, rng: np.random.Generator) -> None:
         self._straight = head.draw(Pose())
         self._turned = {ask: head.draw(pose_of(ask, rng.uniform(24, 32))) for ask in ASKS}
         self._rng = rng
         self._slides = bool(rng.random() < 0.5)
-        self._sway = Sway(rng, 4.0, 6.0)
-        self._lens = Lens(rng)
-        self._swap: tuple[Pixels, float, float] = (self._straight, -2.0, -1.0)
+        self._sway = HandSway(rng, 4.0, 6.0)
+        self._lens = CameraModel(rng)
+        self._swap: tuple[BgrImage, float, float] = (self._straight, -2.0, -1.0)
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
-        if prompt.state is ChallengeState.ASKED and prompt.ask is not None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
+        if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
             begin_s = t_s + self._rng.uniform(0.35, 1.0)
-            self._swap = (self._turned[prompt.ask], begin_s, begin_s + self._rng.uniform(0.8, 1.5))
+            self._swap = (self._turned[prompt.movement], begin_s, begin_s + self._rng.uniform(0.8, 1.5))
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         turned, begin_s, end_s = self._swap
         share = self._share(t_s - begin_s) - self._share(t_s - end_s)
         edge = round(share * turned.shape[1])
         shown = np.hstack([self._straight[:, edge:], turned[:, :edge]])
-        return self._lens.see(tilt(shown, self._sway.at(t_s, Pose())))
+        return self._lens.see(tilt_picture(shown, self._sway.at(t_s, Pose())))
 
     def _share(self, since_s: float) -> float:
         """Of the other picture, so long after it began to come."""
@@ -206,20 +212,20 @@ class PhotosInTurn:
 class Recording:
     """A clip of a genuine visitor on a screen, who moves, but not as this door asks: made for another challenge."""
 
-    def __init__(self, head: Head, moves: tuple[Move, ...], rng: np.random.Generator) -> None:
+    def __init__(self, head: RenderedHead, moves: tuple[HeadMovement, ...], rng: np.random.Generator) -> None:
         self._head, self._moves = head, moves
-        self._sway = Sway(rng, 1.5, 2.0)
-        self._lens = Lens(rng)
+        self._sway = HandSway(rng, 1.5, 2.0)
+        self._lens = CameraModel(rng)
 
-    def hear(self, prompt: Prompt, t_s: float) -> None:
+    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         """It cannot."""
 
-    def frame(self, t_s: float) -> Pixels:
+    def render(self, t_s: float) -> BgrImage:
         now = next((move for move in self._moves if move.begin_s <= t_s <= move.end_s), None)
         return self._lens.see(self._head.draw(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
 
 
-class Lens:
+class CameraModel:
     """What a camera adds: blur, noise, compression; only where the face is, which spares most of the work."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -230,7 +236,7 @@ class Lens:
         self._grain = np.repeat(grain, 3, 2)
         self._jpeg = int(rng.integers(60, 96))
 
-    def see(self, picture: Pixels) -> Pixels:
+    def see(self, picture: BgrImage) -> BgrImage:
         near = picture[NEAR]
         down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
         grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]

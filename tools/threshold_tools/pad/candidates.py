@@ -9,11 +9,11 @@ from functools import partial
 import cv2
 import numpy as np
 
-from edge.core.records import Frame, Landmarks, Pixels
-from edge.liveness.recapture import stripes
+from edge.core.records import BgrImage, Frame, Landmarks
+from edge.liveness.recapture import moire_energy
 from threshold_tools.pad.networks import NETWORKS, Network
 
-Score = Callable[[Pixels], float]
+Score = Callable[[BgrImage], float]
 MARGIN = 1.4  # of the networks; what FaceAntiSpoofing did best with
 
 
@@ -48,7 +48,7 @@ def integer(network: Network) -> Score:
 def sharpness() -> Score:
     """No network: how little detail a face has, as in pictures of pictures; variance of its Laplacian by contrast."""
 
-    def score(face: Pixels) -> float:
+    def score(face: BgrImage) -> float:
         grey = cv2.resize(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), (112, 112), interpolation=cv2.INTER_AREA)
         return -float(cv2.Laplacian(grey, cv2.CV_32F).var() / max(float(grey.var()), 1.0))
 
@@ -58,9 +58,9 @@ def sharpness() -> Score:
 def moire() -> Score:
     """No network: the door's own cue, of the middle of a face; -1 where that is smaller than the cue looks at."""
 
-    def score(face: Pixels) -> float:
+    def score(face: BgrImage) -> float:
         middle = np.full((5, 2), (face.shape[1] / 2, face.shape[0] / 2), np.float32)
-        height = stripes(Frame(face, 0, 0), Landmarks(np.zeros((468, 3), np.float32), middle, 1.0))
+        height = moire_energy(Frame(face, 0, 0), Landmarks(np.zeros((468, 3), np.float32), middle, 1.0))
         return -1.0 if height is None else height
 
     return score

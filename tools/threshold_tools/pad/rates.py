@@ -11,7 +11,7 @@ import numpy as np
 _Z = 1.959964  # two-sided 95 %
 
 
-class Share(msgspec.Struct, frozen=True):
+class RateWithInterval(msgspec.Struct, frozen=True):
     """Errors among cases, with Wilson's 95 % interval (1927); cases are taken as independent, and they are not quite:
     several are of one person."""
 
@@ -26,17 +26,17 @@ class Share(msgspec.Struct, frozen=True):
         return f"{100 * self.value:6.2f} % {interval}"
 
 
-def wilson(errors: int, cases: int) -> Share | None:
+def wilson(errors: int, cases: int) -> RateWithInterval | None:
     """A share with its 95 % interval; None of no cases."""
     if not cases:
         return None
     share, square = errors / cases, _Z * _Z / cases
     middle = (share + square / 2) / (1 + square)
     reach = _Z / (1 + square) * math.sqrt(share * (1 - share) / cases + square / (4 * cases))
-    return Share(share, max(middle - reach, 0.0), min(middle + reach, 1.0), errors, cases)
+    return RateWithInterval(share, max(middle - reach, 0.0), min(middle + reach, 1.0), errors, cases)
 
 
-def told(share: Share | None) -> str:
+def format_rate(share: RateWithInterval | None) -> str:
     """For people."""
     return "     -" if share is None else str(share)
 
@@ -57,7 +57,7 @@ def equal_error_limit(genuine: Sequence[float], attacks: Sequence[float]) -> flo
     return min(det(genuine, attacks), key=lambda point: abs(point[1] - point[2]))[0]
 
 
-def area(genuine: Sequence[float], attacks: Sequence[float]) -> float | None:
+def auc(genuine: Sequence[float], attacks: Sequence[float]) -> float | None:
     """Area under the ROC curve: how often an attack scores above a genuine one, ties half; None without both."""
     if not genuine or not attacks:
         return None

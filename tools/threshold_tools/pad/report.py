@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from edge.liveness.cues import TABLE
-from threshold_tools.pad.rates import Share, area, det, told, wilson
+from edge.liveness.cues import CUE_WEIGHTS
+from threshold_tools.pad.rates import RateWithInterval, auc, det, format_rate, wilson
 from threshold_tools.pad.watch import GENUINE, SIMULATED, Watched
 
 AT_THE_DOOR = "as the door answers, who never gives enough left out"
@@ -21,7 +21,7 @@ class Species(msgspec.Struct, frozen=True):
 
     name: str
     simulated: bool
-    apcer: Share | None
+    apcer: RateWithInterval | None
     unjudged: int
 
 
@@ -29,7 +29,7 @@ class Point(msgspec.Struct, frozen=True):
     """Judged in one way. `acer` is the mean of BPCER and the worst APCER, real and simulated apart."""
 
     judged: str
-    bpcer: Share | None
+    bpcer: RateWithInterval | None
     unjudged: int
     species: list[Species]
     acer_real: float | None
@@ -63,7 +63,7 @@ class PadReport(msgspec.Struct, frozen=True):
     chosen_on: str
     at: list[Point]
     cues: list[CueReport]
-    groups: dict[str, Share | None]
+    groups: dict[str, RateWithInterval | None]
     det: dict[str, list[tuple[float, float, float]]]
     cost_share: float
 
@@ -86,7 +86,7 @@ def measure(
         limit=limit,
         chosen_on=chosen_on,
         at=[_point(watched, kinds, way, judge, limit) for way, judge in ways.items()],
-        cues=[_cue(watched, kinds, name, rule.weight) for name, rule in TABLE.items()],
+        cues=[_cue(watched, kinds, name, rule.weight) for name, rule in CUE_WEIGHTS.items()],
         groups=by_group,
         det={kind: det(ends[GENUINE], ends[kind]) for kind in kinds},
         cost_share=observe_ns / max(sum(each.read_ns for each in watched), 1),
@@ -99,16 +99,16 @@ def show(report: PadReport) -> str:
     lines.append(f"operating point chosen on: {report.chosen_on}")
     for point in report.at:
         lines.append(f"\n{point.judged}")
-        lines.append(f"  {'BPCER, genuine':34s} {told(point.bpcer)}{_left(point.unjudged)}")
+        lines.append(f"  {'BPCER, genuine':34s} {format_rate(point.bpcer)}{_left(point.unjudged)}")
         for real in (True, False):
             for kind in point.species:
                 if kind.simulated is not real:
-                    lines.append(f"  {'APCER, ' + kind.name:34s} {told(kind.apcer)}{_left(kind.unjudged)}")
+                    lines.append(f"  {'APCER, ' + kind.name:34s} {format_rate(kind.apcer)}{_left(kind.unjudged)}")
         for name, value in (("real", point.acer_real), ("simulated", point.acer_simulated)):
             if value is not None:
                 lines.append(f"  {'ACER, worst ' + name + ' species':34s} {100 * value:6.2f} %")
     lines += ["", *_show_cues(report.cues)]
-    lines += [f"  {'BPCER, group ' + group:34s} {told(share)}" for group, share in report.groups.items()]
+    lines += [f"  {'BPCER, group ' + group:34s} {format_rate(share)}" for group, share in report.groups.items()]
     lines.append(f"\nliveness added {100 * report.cost_share:.1f} % to the CPU time of sampled frames")
     return "\n".join(lines) + "\n"
 
@@ -117,11 +117,11 @@ _Judge = Callable[[Watched], Sequence[float]]
 
 
 def _door(watched: Watched) -> Sequence[float]:
-    return () if watched.at_the_door is None else (watched.at_the_door,)
+    return () if watched.first_decision is None else (watched.first_decision,)
 
 
 def _end(watched: Watched) -> Sequence[float]:
-    return () if watched.at_the_end is None else (watched.at_the_end,)
+    return () if watched.final is None else (watched.final,)
 
 
 def _windows(watched: Watched) -> Sequence[float]:
@@ -137,7 +137,7 @@ def _cue(watched: Sequence[Watched], kinds: Sequence[str], name: str, weight: fl
     return CueReport(
         name,
         weight,
-        [Spoken(kind, len(values[kind]), len(some), area(known[GENUINE], some)) for kind, some in known.items()],
+        [Spoken(kind, len(values[kind]), len(some), auc(known[GENUINE], some)) for kind, some in known.items()],
     )
 
 
@@ -170,7 +170,7 @@ def _point(watched: Sequence[Watched], kinds: Sequence[str], way: str, judge: _J
     return Point(way, bpcer, unjudged, species, acers[0], acers[1])
 
 
-def _wrong(watched: Sequence[Watched], judge: _Judge, limit: float) -> tuple[Share | None, int]:
+def _wrong(watched: Sequence[Watched], judge: _Judge, limit: float) -> tuple[RateWithInterval | None, int]:
     scores = [(each, score) for each in watched for score in judge(each)]
     errors = sum((score >= limit) == (each.case.species == GENUINE) for each, score in scores)
     return wilson(errors, len(scores)), sum(not judge(each) for each in watched)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 
 Reals = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Scene:
     seed: int
 
 
-def draw_scene(species: str, seed: int, picture: Pixels, seconds: float) -> Scene:
+def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> Scene:
     """A random scene of one species for a picture; the same seed gives the same scene."""
     rng = np.random.default_rng((seed, SPECIES.index(species)))
     height, width = picture.shape[:2]
@@ -96,7 +96,7 @@ def draw_scene(species: str, seed: int, picture: Pixels, seconds: float) -> Scen
     )
 
 
-def shoot(pictures: Sequence[Pixels], background: Pixels | None, scene: Scene) -> Iterator[Pixels]:
+def shoot(pictures: Sequence[BgrImage], background: BgrImage | None, scene: Scene) -> Iterator[BgrImage]:
     """The frames of an attack.
 
     Args:
@@ -126,7 +126,7 @@ def shoot(pictures: Sequence[Pixels], background: Pixels | None, scene: Scene) -
         yield _compressed(np.clip(seen, 0, 255).astype(np.uint8), scene.jpeg)
 
 
-def _exposed(picture: Pixels, hand: _Hand, scene: Scene, t_s: float) -> tuple[Floats, Floats]:
+def _exposed(picture: BgrImage, hand: _Hand, scene: Scene, t_s: float) -> tuple[FloatArray, FloatArray]:
     """The picture over black, (H, W, 3), and how much of each pixel it fills, (H, W, 1), while the hand goes on."""
     height, width = picture.shape[:2]
     framed = np.dstack([picture, np.full((height, width), 255, np.uint8)])
@@ -174,7 +174,7 @@ class _Hand:
         return np.asarray(camera @ place @ to_middle, np.float64)
 
 
-def _prepare(picture: Pixels, scene: Scene, screen: bool, gamma: float) -> Pixels:
+def _prepare(picture: BgrImage, scene: Scene, screen: bool, gamma: float) -> BgrImage:
     """The picture as the paper or the screen shows it, with its border."""
     if screen:
         shown = np.power(picture.astype(np.float32) / 255, gamma) * 255
@@ -190,7 +190,7 @@ def _prepare(picture: Pixels, scene: Scene, screen: bool, gamma: float) -> Pixel
     return np.asarray(cv2.copyMakeBorder(picture, side, side, side, side, cv2.BORDER_CONSTANT, value=colour), np.uint8)
 
 
-def _bend(picture: Pixels, depth: float) -> Pixels:
+def _bend(picture: BgrImage, depth: float) -> BgrImage:
     """The sheet bent around an upright axis: its sides recede, so they are seen a little smaller."""
     height, width = picture.shape[:2]
     x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
@@ -200,7 +200,7 @@ def _bend(picture: Pixels, depth: float) -> Pixels:
     return np.asarray(bent, np.uint8)
 
 
-def _compressed(picture: Pixels, quality: int) -> Pixels:
+def _compressed(picture: BgrImage, quality: int) -> BgrImage:
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import msgspec
 
 from edge.core.errors import InputError
-from edge.core.records import Box, Frame, Pixels
+from edge.core.records import BgrImage, Box, Frame
 from edge.vision.camera import read_image
-from edge.vision.camera_file import Clip
-from edge.vision.detector import main_face
-from edge.vision.face_sampler import Vision
+from edge.vision.camera_file import VideoFileCamera
+from edge.vision.detector import most_prominent_face
+from edge.vision.face_sampler import VisionStages
 from threshold_tools.pad.candidates import Score
-from threshold_tools.pad.rates import Share, area, det, equal_error_limit, told, wilson
+from threshold_tools.pad.rates import RateWithInterval, auc, det, equal_error_limit, format_rate, wilson
 from threshold_tools.pad.watch import GENUINE, SIMULATED, Case
 
 _STRICT = 0.02
@@ -39,9 +39,9 @@ class StillSpecies(msgspec.Struct, frozen=True):
 
     name: str
     simulated: bool
-    apcer: Share | None
+    apcer: RateWithInterval | None
     auc: float | None
-    strict: Share | None
+    strict: RateWithInterval | None
 
 
 class StillReport(msgspec.Struct, frozen=True):
@@ -51,25 +51,25 @@ class StillReport(msgspec.Struct, frozen=True):
     model: str
     limit: float
     chosen_on: str
-    bpcer: Share | None
+    bpcer: RateWithInterval | None
     species: list[StillSpecies]
     acer_real: float | None
     acer_simulated: float | None
-    groups: dict[str, Share | None]
+    groups: dict[str, RateWithInterval | None]
     det: dict[str, list[tuple[float, float, float]]]
 
 
-def face_of(pixels: Pixels, vision: Vision, margin: float) -> Pixels:
+def face_of(pixels: BgrImage, vision: VisionStages, margin: float) -> BgrImage:
     """The square around the main face, cut off at the picture's edges; all of a picture where no face is found."""
     height, width = pixels.shape[:2]
-    face = main_face(vision.detector.detect(Frame(pixels, 0, 0)), width, height)
+    face = most_prominent_face(vision.detector.detect(Frame(pixels, 0, 0)), width, height)
     box = face.box if face is not None else Box(0, 0, width, height)
     (x, y), half = box.centre, margin * max(box.width, box.height) / 2
     cut = pixels[max(round(y - half), 0) : round(y + half), max(round(x - half), 0) : round(x + half)]
     return cut if cut.size else pixels
 
 
-def frames_of(case: Case, count: int) -> Iterator[Pixels]:
+def frames_of(case: Case, count: int) -> Iterator[BgrImage]:
     """A picture as it is; of a clip so many frames, evenly spaced, each lent until the next.
 
     Raises:
@@ -79,14 +79,14 @@ def frames_of(case: Case, count: int) -> Iterator[Pixels]:
     if not case.moving:
         yield read_image(case.path)
         return
-    with Clip(case.path) as clip:
+    with VideoFileCamera(case.path) as clip:
         total = sum(1 for _ in clip)
     wanted = {int((k + 0.5) * total / count) for k in range(count)}
-    with Clip(case.path) as clip:
+    with VideoFileCamera(case.path) as clip:
         yield from (frame.pixels for number, frame in enumerate(clip) if number in wanted)
 
 
-def look(case: Case, vision: Vision, score: Score, margin: float, count: int) -> list[Seen]:
+def look(case: Case, vision: VisionStages, score: Score, margin: float, count: int) -> list[Seen]:
     """Score one picture, or so many frames of a clip.
 
     Raises:
@@ -129,7 +129,7 @@ def measure_stills(
             name,
             name.startswith(SIMULATED),
             wilson(sum(score < limit for score in some), len(some)),
-            area(scores, some),
+            auc(scores, some),
             _strict(scores, some),
         )
         for name, some in sorted(shown.items())
@@ -151,23 +151,23 @@ def show_stills(report: StillReport) -> str:
     lines = [
         f"Pictures in {report.source}, one frame each, by {report.model}, which no door uses:",
         f"an attack from score {report.limit:.4g} on; chosen on: {report.chosen_on}",
-        f"  {'BPCER, genuine':34s} {told(report.bpcer)}",
+        f"  {'BPCER, genuine':34s} {format_rate(report.bpcer)}",
     ]
     for kind in sorted(report.species, key=lambda kind: (kind.simulated, kind.name)):
         auc = "" if kind.auc is None else f", AUC {kind.auc:.3f}"
-        lines.append(f"  {'APCER, ' + kind.name:34s} {told(kind.apcer)}{auc}")
-        lines.append(f"  {'  where BPCER is at most 2 %':34s} {told(kind.strict)}")
+        lines.append(f"  {'APCER, ' + kind.name:34s} {format_rate(kind.apcer)}{auc}")
+        lines.append(f"  {'  where BPCER is at most 2 %':34s} {format_rate(kind.strict)}")
     for name, value in (("real", report.acer_real), ("simulated", report.acer_simulated)):
         if value is not None:
             lines.append(f"  {'ACER, worst ' + name + ' species':34s} {100 * value:6.2f} %")
-    lines += [f"  {'BPCER, group ' + group:34s} {told(share)}" for group, share in report.groups.items()]
+    lines += [f"  {'BPCER, group ' + group:34s} {format_rate(share)}" for group, share in report.groups.items()]
     return "\n".join(lines) + "\n"
 
 
-def _strict(genuine: Sequence[float], attacks: Sequence[float]) -> Share | None:
+def _strict(genuine: Sequence[float], attacks: Sequence[float]) -> RateWithInterval | None:
     passed = (apcer for _, bpcer, apcer in det(genuine, attacks) if bpcer <= _STRICT)
     return wilson(round(min(passed, default=1.0) * len(attacks)), len(attacks)) if genuine else None
 
 
-def _refused(genuine: Sequence[Seen], limit: float) -> Share | None:
+def _refused(genuine: Sequence[Seen], limit: float) -> RateWithInterval | None:
     return wilson(sum(each.score >= limit for each in genuine), len(genuine))

@@ -9,26 +9,26 @@ import numpy as np
 from scipy.stats import beta
 
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig
-from edge.core.records import Ask, Face, Frame, Pixels, Sample
+from edge.core.records import BgrImage, ChallengeMovement, Face, Frame, Sample
 from edge.liveness.challenge import Challenge
 from edge.vision.detector import Detector
-from edge.vision.face_mesh import aimed
-from edge.vision.face_sampler import Vision, load_vision
+from edge.vision.face_mesh import eye_centred
+from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.tracker import Tracker
 from threshold_tools.pad.actors import (
     ASKS,
     SLOW,
     USUAL,
     Actor,
+    HeadMovement,
     HeldPhoto,
-    IdlePhoto,
-    Move,
     PhotosInTurn,
     Recording,
+    StaticPhoto,
     Visitor,
     draw_move,
 )
-from threshold_tools.pad.turns import Head, spectacles, stand
+from threshold_tools.pad.turns import RenderedHead, fit_portrait, spectacles
 
 GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
 # None of these may pass.
@@ -49,33 +49,33 @@ _BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two h
 class Model:
     """A portrait that serves, with its face's mesh and embedding."""
 
-    portrait: Pixels
+    portrait: BgrImage
     sample: Sample
 
     @classmethod
-    def of(cls, portrait: Pixels, vision: Vision) -> Self | None:
+    def of(cls, portrait: BgrImage, vision: VisionStages) -> Self | None:
         """None where there is not one frontal face that may count as evidence."""
         faces = _search(portrait, vision)
         if len(faces) != 1:
             return None
-        sample = vision.reader.read(Frame(portrait, 0, 0), faces[0])
+        sample = vision.reader.sample(Frame(portrait, 0, 0), faces[0])
         frontal = abs(sample.quality.yaw_deg) <= 15 and abs(sample.quality.pitch_deg) <= 20
         return cls(portrait, sample) if sample.embedding is not None and frontal else None
 
 
-def ready() -> Vision:
+def ready() -> VisionStages:
     """What a door sees with."""
     return load_vision(ModelsConfig(threads=1), DetectorConfig(), QualityConfig())
 
 
-def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[Ask], list[float]]:
+def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[ChallengeMovement], list[float]]:
     """What the challenge of a seed will ask, and the numbers that chance gives it."""
     draws = np.random.default_rng((*seed, 1)).random(64).tolist()
-    return [Ask(config.asks[int(draw * len(config.asks))]) for draw in draws[: config.ask_steps]], draws
+    return [ChallengeMovement(config.asks[int(draw * len(config.asks))]) for draw in draws[: config.ask_steps]], draws
 
 
 def try_one(
-    model: Model, species: str, seed: tuple[int, int], vision: Vision, *, steps: int = 2, look_s: float = LOOK_S
+    model: Model, species: str, seed: tuple[int, int], vision: VisionStages, *, steps: int = 2, look_s: float = LOOK_S
 ) -> str:
     """One try; "passed", or why it failed.
 
@@ -93,28 +93,28 @@ def try_one(
     actor = _actor(model, species, asks, rng, vision)
     embedding = model.sample.embedding
     assert embedding is not None
-    return perform(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
+    return run_trial(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
 
 
-def perform(actor: Actor, challenge: Challenge, vision: Vision, look_s: float = LOOK_S) -> str:
+def run_trial(actor: Actor, challenge: Challenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
     """Let an actor try a challenge; "passed", or why it failed."""
     tracker, whose = Tracker(TrackerConfig()), None
     for look in range(round(_LONGEST_S / look_s)):
         t_s = look * look_s
         t_ns = round(t_s * 1e9)
-        frame = Frame(actor.frame(t_s), look, t_ns)
+        frame = Frame(actor.render(t_s), look, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
         for track in tracks:  # a challenge is about the one that was recognised, whoever else is in the picture
             if track.lost and track.id == whose:
                 challenge.fail("left", t_ns)
             elif not track.lost and whose in (None, track.id):
-                sample = vision.reader.read(frame, aimed(track.face))
+                sample = vision.reader.sample(frame, eye_centred(track.face))
                 whose = track.id if sample.embedding is not None else whose
                 challenge.observe(sample, t_ns)
         challenge.pass_time(t_ns)
         for prompt in challenge.take_prompts():
-            actor.hear(prompt, t_s)
-        if challenge.over:
+            actor.on_prompt(prompt, t_s)
+        if challenge.is_over:
             break
     return challenge.reason or str(challenge.state)
 
@@ -126,27 +126,29 @@ def summary(passed: int, tries: int) -> tuple[float, float]:
     return low, high
 
 
-def _search(picture: Pixels, vision: Vision) -> list[Face]:
+def _search(picture: BgrImage, vision: VisionStages) -> list[Face]:
     """All faces of a still picture, the largest first, whatever the door's detector remembers of other pictures."""
     return Detector(vision.models[0], DetectorConfig()).detect(Frame(picture, 0, 0))
 
 
-def _actor(model: Model, species: str, asks: list[Ask], rng: np.random.Generator, vision: Vision) -> Actor:
+def _actor(
+    model: Model, species: str, asks: list[ChallengeMovement], rng: np.random.Generator, vision: VisionStages
+) -> Actor:
     landmarks = model.sample.landmarks
     assert landmarks is not None
     eyes_px = float(rng.uniform(20, 26) if species == "genuine-far" else rng.uniform(30, 55))
     portrait = spectacles(model.portrait, landmarks) if species == "genuine-glasses" else model.portrait
-    picture = stand(portrait, landmarks, eyes_px)
+    picture = fit_portrait(portrait, landmarks, eyes_px)
     if species in ("photo-still", "photo-waved"):
-        return IdlePhoto(picture, rng, waved=species == "photo-waved")
+        return StaticPhoto(picture, rng, waved=species == "photo-waved")
     if species == "photo-turned":
         return HeldPhoto(picture, rng)
     if species in ("photo-bent", "photo-wrapped"):
         radius_mm = rng.uniform(*(_BENT_MM if species == "photo-bent" else _WRAPPED_MM))
         return HeldPhoto(picture, rng, radius_mm * eyes_px / _EYES_MM)
-    standing = vision.reader.read(Frame(picture, 0, 0), _search(picture, vision)[0]).landmarks
+    standing = vision.reader.sample(Frame(picture, 0, 0), _search(picture, vision)[0]).landmarks
     assert standing is not None
-    head = Head(picture, standing)
+    head = RenderedHead(picture, standing)
     if species in GENUINE:
         return Visitor(head, rng, SLOW if species == "genuine-slow" else USUAL)
     return (
@@ -154,7 +156,7 @@ def _actor(model: Model, species: str, asks: list[Ask], rng: np.random.Generator
     )
 
 
-def _recorded(species: str, asks: list[Ask], rng: np.random.Generator) -> tuple[Move, ...]:
+def _recorded(species: str, asks: list[ChallengeMovement], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
     """Movements recorded at another challenge: other ones, the same in another order, or at other times."""
     if species == "replay-time":
         # Those that are asked, in order, but begun before they are, or too late to be done in time.
@@ -171,13 +173,13 @@ def _recorded(species: str, asks: list[Ask], rng: np.random.Generator) -> tuple[
     return _moves(done, rng.uniform(1.0, 2.5, len(done)).tolist(), rng)
 
 
-def _other(ask: Ask, rng: np.random.Generator) -> Ask:
+def _other(ask: ChallengeMovement, rng: np.random.Generator) -> ChallengeMovement:
     others = [other for other in ASKS if other != ask]
     return others[int(rng.integers(len(others)))]
 
 
-def _moves(asks: list[Ask], rests_s: list[float], rng: np.random.Generator) -> tuple[Move, ...]:
-    moves: list[Move] = []
+def _moves(asks: list[ChallengeMovement], rests_s: list[float], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
+    moves: list[HeadMovement] = []
     for ask, rest_s in zip(asks, rests_s, strict=True):
         moves.append(draw_move(ask, (moves[-1].end_s if moves else 0.0) + rest_s, rng))
     return tuple(moves)

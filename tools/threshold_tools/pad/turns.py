@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from edge.core.records import Landmarks, Pixels
+from edge.core.records import BgrImage, Landmarks
 
 Reals = NDArray[np.float64]
 
@@ -41,10 +41,10 @@ class Pose:
     y_px: float = 0.0
 
 
-class Head:
+class RenderedHead:
     """A portrait that can be turned."""
 
-    def __init__(self, picture: Pixels, landmarks: Landmarks) -> None:
+    def __init__(self, picture: BgrImage, landmarks: Landmarks) -> None:
         """
         Args:
             picture: (H, W, 3) uint8 BGR, one face of it frontal.
@@ -70,7 +70,7 @@ class Head:
         self._triangles = Delaunay(self._points[:, :2]).simplices
         self._axis = self._middle + np.array([0, 0.3 * height, _AXIS * height])
 
-    def draw(self, pose: Pose) -> Pixels:
+    def draw(self, pose: Pose) -> BgrImage:
         """The picture with the head held so; it moves near the face only."""
         points = self._points
         turned = (points - self._axis) @ _turn(pose).T + self._axis + np.array([pose.x_px, pose.y_px, 0])
@@ -80,7 +80,7 @@ class Head:
         drawn = points[:, :2] + self._shares * (seen - points[:, :2])
         return self._paint(drawn, turned[:, 2])
 
-    def _paint(self, drawn: Reals, depth: Reals) -> Pixels:
+    def _paint(self, drawn: Reals, depth: Reals) -> BgrImage:
         """Every triangle from its place in the picture to its place in the drawing, the farthest first."""
         moving = np.flatnonzero(np.abs(drawn - self._points[:, :2]).max(1) > 1e-3)
         painted = self._picture.copy()
@@ -118,7 +118,7 @@ def _turn(pose: Pose) -> Reals:
     return np.asarray(upwards @ sideways, np.float64)
 
 
-def stand(portrait: Pixels, landmarks: Landmarks, eyes_px: float) -> Pixels:
+def fit_portrait(portrait: BgrImage, landmarks: Landmarks, eyes_px: float) -> BgrImage:
     """A portrait as a camera of 640x480 sees it: the face near the middle, its edges drawn out to the frame's.
 
     Args:
@@ -135,7 +135,7 @@ def stand(portrait: Pixels, landmarks: Landmarks, eyes_px: float) -> Pixels:
     return np.asarray(cv2.warpAffine(portrait, matrix, (640, 480), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def tilt(picture: Pixels, pose: Pose, behind: int = 90) -> Pixels:
+def tilt_picture(picture: BgrImage, pose: Pose, behind: int = 90) -> BgrImage:
     """The picture as a flat photo, held so, before a grey wall: what a hand can do with one; near the face only."""
     turn = _turn(pose)
     rows, columns = picture.shape[:2]
@@ -150,7 +150,7 @@ def tilt(picture: Pixels, pose: Pose, behind: int = 90) -> Pixels:
     return held
 
 
-def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind: int = 90) -> Pixels:
+def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bool, behind: int = 90) -> BgrImage:
     """The picture as a sheet bent around a cylinder, its middle nearest, held so: depth, as a face has some.
 
     Args:
@@ -184,7 +184,7 @@ def curl(picture: Pixels, pose: Pose, *, radius_px: float, upright: bool, behind
     return seen
 
 
-def spectacles(portrait: Pixels, landmarks: Landmarks) -> Pixels:
+def spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:
     """The portrait with dark frames and a reflection on each lens.
 
     Args:

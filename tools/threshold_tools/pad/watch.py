@@ -9,10 +9,10 @@ from pathlib import Path
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig, VerdictConfig
 from edge.core.errors import InputError
 from edge.core.records import Frame, Sample, Track
-from edge.liveness.evidence import Evidence
-from edge.liveness.passive import RUN_S, Liveness
-from edge.vision.camera_file import Clip
-from edge.vision.face_sampler import Vision, load_vision
+from edge.liveness.evidence import LivenessEvidence
+from edge.liveness.passive import WINDOW_S, PassiveLiveness
+from edge.vision.camera_file import VideoFileCamera
+from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.tracker import Tracker
 from threshold_tools.pad.disturbances import UNDISTURBED, Disturbance
 
@@ -49,18 +49,18 @@ class Watched:
     """
 
     case: Case
-    trace: tuple[Evidence, ...]
-    windows: tuple[Evidence, ...]
+    trace: tuple[LivenessEvidence, ...]
+    windows: tuple[LivenessEvidence, ...]
     read_ns: int
     observe_ns: int
 
     @property
-    def at_the_door(self) -> float | None:
+    def first_decision(self) -> float | None:
         """The score that settles it, life shown or none for long; None: the clip was over before."""
         return next((evidence.score for evidence in self.trace if evidence.enough), None)
 
     @property
-    def at_the_end(self) -> float | None:
+    def final(self) -> float | None:
         """The score when the clip was over; None: there never was one."""
         return self.trace[-1].score if self.trace and self.trace[-1].cues else None
 
@@ -88,7 +88,7 @@ def read_cases(folder: Path) -> list[Case]:
     return cases
 
 
-def ready() -> Vision:
+def ready() -> VisionStages:
     """The models of a door that people come near to."""
     return load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
 
@@ -97,48 +97,48 @@ def ready() -> Vision:
 class _Followed:
     """One track: what is known after each look, and the windows of it that go on."""
 
-    traced: list[Evidence] = field(default_factory=list)
-    windows: list[tuple[int, Liveness]] = field(default_factory=list)
+    traced: list[LivenessEvidence] = field(default_factory=list)
+    windows: list[tuple[int, PassiveLiveness]] = field(default_factory=list)
     sampled_ns: int = 0
 
     def observe(self, track: Track, frame: Frame, sample: Sample, config: LivenessConfig) -> None:
-        if not self.windows or frame.t_ns - self.windows[-1][0] >= WINDOW_EVERY_S * 1e9:
-            self.windows.append((frame.t_ns, Liveness(config=config)))
+        if not self.windows or frame.captured_ns - self.windows[-1][0] >= WINDOW_EVERY_S * 1e9:
+            self.windows.append((frame.captured_ns, PassiveLiveness(config=config)))
         for since_ns, liveness in self.windows:
-            if frame.t_ns - since_ns <= RUN_S * 1e9:
-                liveness.observe(track, frame, sample, frame.t_ns)
+            if frame.captured_ns - since_ns <= WINDOW_S * 1e9:
+                liveness.observe(track, frame, sample, frame.captured_ns)
 
-    def judged(self, track_id: int) -> tuple[Evidence, ...]:
-        known = [liveness.assess(track_id) for _, liveness in self.windows]
+    def judged(self, track_id: int) -> tuple[LivenessEvidence, ...]:
+        known = [liveness.evaluate(track_id) for _, liveness in self.windows]
         return tuple(evidence for evidence in known if evidence.cues)
 
 
-def watch(case: Case, vision: Vision, limit: float, disturbance: Disturbance = UNDISTURBED) -> Watched:
+def watch(case: Case, vision: VisionStages, limit: float, disturbance: Disturbance = UNDISTURBED) -> Watched:
     """Run one clip, or what a disturbance leaves of it, through the eyes of a door that has liveness on.
 
     Raises:
         CameraError: the clip cannot be read.
     """
     config = LivenessConfig(attack_score=limit)
-    tracker, liveness = Tracker(TrackerConfig()), Liveness(config=config)
+    tracker, liveness = Tracker(TrackerConfig()), PassiveLiveness(config=config)
     followed: dict[int, _Followed] = {}
     read_ns = observe_ns = 0
     every_ns = VerdictConfig().sample_every_s * 1e9 - 1e6
-    with Clip(case.path) as clip:
+    with VideoFileCamera(case.path) as clip:
         for frame in disturbance.of(clip):
             started = time.thread_time_ns()
-            tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.t_ns)
+            tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.captured_ns)
             found_ns = time.thread_time_ns() - started
             for track in tracks:
                 mine = followed.setdefault(track.id, _Followed())
-                if track.lost or (mine.traced and frame.t_ns - mine.sampled_ns < every_ns):
+                if track.lost or (mine.traced and frame.captured_ns - mine.sampled_ns < every_ns):
                     continue
-                mine.sampled_ns = frame.t_ns
+                mine.sampled_ns = frame.captured_ns
                 started = time.thread_time_ns()
-                sample = vision.reader.read(frame, track.face)
+                sample = vision.reader.sample(frame, track.face)
                 between = time.thread_time_ns()
-                liveness.observe(track, frame, sample, frame.t_ns)
-                mine.traced.append(liveness.assess(track.id))
+                liveness.observe(track, frame, sample, frame.captured_ns)
+                mine.traced.append(liveness.evaluate(track.id))
                 observe_ns += time.thread_time_ns() - between
                 read_ns, found_ns = read_ns + found_ns + between - started, 0
                 mine.observe(track, frame, sample, config)

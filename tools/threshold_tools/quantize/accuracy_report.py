@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from edge.core.errors import InputError
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 from edge.vision.manifest import AnchorLayer
 from threshold_tools.evaluate.cross_validation import Accuracies, draw_pairs, judge
 from threshold_tools.evaluate.vectors import Photos, photos_of
@@ -70,7 +70,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def embed(
     paths: Iterable[Path], floating: Models, integer: Models, anchors: tuple[AnchorLayer, ...], side_px: int
-) -> dict[str, list[Floats]]:
+) -> dict[str, list[FloatArray]]:
     """A vector for each photo by each chain; zeros where no face was found.
 
     Args:
@@ -80,7 +80,7 @@ def embed(
         anchors: of the detectors.
         side_px: of the embedders' input.
     """
-    rows: dict[str, list[Floats]] = {}
+    rows: dict[str, list[FloatArray]] = {}
     croppers = [
         (name, Cropper(Finder(models.detector, anchors, CANDIDATE), models.mesh, side_px))
         for name, models in (("float", floating), ("int8", integer))
@@ -107,12 +107,12 @@ _NAMES = {
 }
 
 
-def _unit(models: Models, face: Pixels) -> Floats:
+def _unit(models: Models, face: BgrImage) -> FloatArray:
     vector = models.embedder(face)["embedding"].ravel()
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
-def report(vectors: dict[str, list[Floats]], names: Sequence[str], images: str, draws: int) -> Report:
+def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: str, draws: int) -> Report:
     """Judge each chain's vectors on the same draws of pairs.
 
     Args:
@@ -159,7 +159,7 @@ def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: l
     )
 
 
-def _photos(vectors: Floats, names: Sequence[str]) -> Photos:
+def _photos(vectors: FloatArray, names: Sequence[str]) -> Photos:
     return photos_of(vectors, np.linalg.norm(vectors, axis=1) > 0, list(names), "")
 
 

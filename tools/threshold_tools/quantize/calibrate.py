@@ -10,10 +10,10 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 
-from edge.core.records import Floats, Pixels
-from edge.vision.manifest import Operating
+from edge.core.records import BgrImage, FloatArray
+from edge.vision.manifest import OperatingPoint
 from threshold_tools.quantize import calibration_photos
-from threshold_tools.quantize.calibration_data import Measured
+from threshold_tools.quantize.calibration_data import CalibrationData
 from threshold_tools.quantize.equalize import plan
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.int8 import Ranges
@@ -26,7 +26,7 @@ NORMAL = NormalDist()
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ENROLLED = 3  # photos in a centroid
 MIN_COUNT = 10  # pairs below a distance for it to be counted rather than fitted
-Track = Callable[[list[Pixels], str], Iterable[Pixels]]  # shows progress while a list is gone through
+Track = Callable[[list[BgrImage], str], Iterable[BgrImage]]  # shows progress while a list is gone through
 
 
 def float_runners(recipes: dict[str, Recipe], originals: dict[str, bytes]) -> dict[str, FloatRunner]:
@@ -40,7 +40,7 @@ def pictures(
     recipes: dict[str, Recipe],
     floats: dict[str, FloatRunner],
     count: int = IMAGES,
-) -> list[Pixels]:
+) -> list[BgrImage]:
     """What the model sees of the photos: whole scenes, mesh crops or aligned faces."""
     if recipe.job == "detector":
         own = Finder(floats[recipe.name], recipe.anchors)
@@ -51,7 +51,7 @@ def pictures(
     return [crops.mesh if recipe.job == "landmarks" else crops.face for crops in found if crops is not None]
 
 
-def measure(recipe: Recipe, original: bytes, images: list[Pixels], source: str, track: Track) -> Measured:
+def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str, track: Track) -> CalibrationData:
     """Equalization factors, then the ranges of the graph they give."""
     graph = foldable(recipe, original)
     watching = FloatRunner(graph, recipe.image_range, watch=True)
@@ -66,12 +66,12 @@ def measure(recipe: Recipe, original: bytes, images: list[Pixels], source: str, 
     exponents = plan(graph, magnitudes) if recipe.equalized else {}
     centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
     ranges = _ranges(recipe, integral(recipe, original, exponents, centres), images, track)
-    measured = Measured(f"{len(images)} pictures from {source}", exponents, ranges, centres)
+    measured = CalibrationData(f"{len(images)} pictures from {source}", exponents, ranges, centres)
     return msgspec.structs.replace(measured, corrections=_corrections(recipe, original, measured, images, track))
 
 
 def _corrections(
-    recipe: Recipe, original: bytes, measured: Measured, images: list[Pixels], track: Track
+    recipe: Recipe, original: bytes, measured: CalibrationData, images: list[BgrImage], track: Track
 ) -> dict[str, list[float]]:
     """What the int8 outputs lack on average of the float ones."""
     if not recipe.corrected:
@@ -90,7 +90,7 @@ def _middle(rows: Array) -> list[int]:
     return [int(value) for value in np.round((rows.min(axis=0) + rows.max(axis=0)) / 2)]
 
 
-def _ranges(recipe: Recipe, graph: Graph, images: list[Pixels], track: Track) -> Ranges:
+def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage], track: Track) -> Ranges:
     """Between the mean of each picture's extremes and the extremes of all, by the recipe's headroom."""
     watching = FloatRunner(graph, recipe.image_range, watch=True)
     extremes: dict[str, list[tuple[float, float]]] = {}
@@ -108,7 +108,9 @@ def _ranges(recipe: Recipe, graph: Graph, images: list[Pixels], track: Track) ->
     return ranges
 
 
-def impostors(embed: Callable[[Pixels], Floats], crops: dict[str, list[Pixels]], track: Track) -> tuple[Operating, ...]:
+def impostors(
+    embed: Callable[[BgrImage], FloatArray], crops: dict[str, list[BgrImage]], track: Track
+) -> tuple[OperatingPoint, ...]:
     """At which squared distance what share of strangers would pass as somebody else.
 
     A centroid is the normalised mean over up to three photos of a person and their mirror images; a probe is one
@@ -135,7 +137,7 @@ def impostors(embed: Callable[[Pixels], Floats], crops: dict[str, list[Pixels]],
     return table(np.sort(distances[strangers]))
 
 
-def table(distances: Floats) -> tuple[Operating, ...]:
+def table(distances: FloatArray) -> tuple[OperatingPoint, ...]:
     """Rows of the impostor table from sorted distances (N,) between strangers.
 
     Each is the smaller of the counted quantile and the one of a normal distribution fitted to the nearest hundredth of
@@ -148,11 +150,11 @@ def table(distances: Floats) -> tuple[Operating, ...]:
     for rate in RATES:
         fitted = slope * NORMAL.inv_cdf(rate) + offset
         counted = float(np.quantile(distances, rate)) if rate * distances.size >= MIN_COUNT else fitted
-        rows.append(Operating(rate, math.floor(100 * min(fitted, counted)) / 100))
+        rows.append(OperatingPoint(rate, math.floor(100 * min(fitted, counted)) / 100))
     return tuple(rows)
 
 
-def _unit(vector: Floats) -> Floats:
+def _unit(vector: FloatArray) -> FloatArray:
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from edge.core.errors import ModelError
-from edge.core.files import replace_file
-from edge.vision.manifest import Operating
+from edge.core.files import atomic_write
+from edge.vision.manifest import OperatingPoint
 from threshold_tools.quantize.equalize import Exponents
 from threshold_tools.quantize.int8 import Ranges
 
 
-class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What calibration found, models/ranges/<name>.json.
 
     Attributes:
@@ -30,11 +30,11 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ranges: Ranges
     centres: dict[str, list[int]] = {}
     corrections: dict[str, list[float]] = {}
-    impostors: tuple[Operating, ...] = ()
+    impostors: tuple[OperatingPoint, ...] = ()
     typical_length: float = 0.0
 
 
-def read_measured(folder: Path, name: str) -> Measured:
+def read_measured(folder: Path, name: str) -> CalibrationData:
     """Read models/ranges/<name>.json.
 
     Raises:
@@ -42,14 +42,14 @@ def read_measured(folder: Path, name: str) -> Measured:
     """
     path = folder / "ranges" / f"{name}.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Measured)
+        return msgspec.json.decode(path.read_bytes(), type=CalibrationData)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); make it with --calibrate") from error
     except msgspec.MsgspecError as error:
         raise ModelError(f"{path}: malformed ({error}); make it again with --calibrate") from error
 
 
-def write_measured(folder: Path, name: str, measured: Measured) -> None:
+def write_measured(folder: Path, name: str, measured: CalibrationData) -> None:
     """Write models/ranges/<name>.json, one tensor a line."""
     path = folder / "ranges" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def write_measured(folder: Path, name: str, measured: Measured) -> None:
             lines.append(f"  {_json(key)}: {{\n" + ",\n".join(rows) + "\n  }")
         else:
             lines.append(f"  {_json(key)}: {_json(value)}")
-    replace_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def _json(value: object) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edge.core.errors import ImageError, InputError
-from edge.core.records import Pixels
+from edge.core.records import BgrImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SCENE = (480, 640)  # height, width
@@ -32,7 +32,7 @@ def find(folder: Path) -> list[Path]:
     return paths
 
 
-def read(path: Path) -> Pixels:
+def read(path: Path) -> BgrImage:
     """One photo, uint8 BGR.
 
     Raises:
@@ -45,7 +45,7 @@ def read(path: Path) -> Pixels:
     return np.asarray(image, np.uint8)
 
 
-def scenes(paths: list[Path], count: int, seed: int) -> Iterator[Pixels]:
+def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
     """Door scenes from photos: as they are, and smaller before a sharp or a blurred background; the same for a seed."""
     random = np.random.default_rng(seed)
     height, width = SCENE
@@ -66,7 +66,7 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[Pixels]:
         yield np.asarray(scene, np.uint8)
 
 
-def views(paths: list[Path], count: int) -> Iterator[Pixels]:
+def views(paths: list[Path], count: int) -> Iterator[BgrImage]:
     """At most `count` of the photos, evenly spaced; of a few photos so many scenes instead."""
     if len(paths) < FEW:
         yield from scenes(paths, count, seed=2)

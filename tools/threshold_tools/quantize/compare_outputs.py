@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from edge.core.records import Face, Floats, Pixels
+from edge.core.records import BgrImage, Face, FloatArray
 from edge.vision.face_mesh import five_points
 from threshold_tools.quantize.graph import write_graph
 from threshold_tools.quantize.recipe import Recipe, canonical
@@ -16,7 +16,7 @@ from threshold_tools.quantize.stages import Finder, Runner
 Report = dict[str, float | str]
 
 
-def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[Pixels]) -> Report:
+def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
     """Differences of `other` (int8) from `one` (float); a detector gets scenes, the others what they see."""
     if recipe.job == "detector":
         return _compare_detectors(recipe, one, other, images)
@@ -30,7 +30,7 @@ def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[Pixels]
     }
 
 
-def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Iterable[Pixels]) -> Report:
+def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
     first, second = (Finder(runner, recipe.anchors) for runner in (one, other))
     pairs = [(first.find(image), second.find(image)) for image in images]
     both = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -56,7 +56,7 @@ def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Itera
     }
 
 
-def _compare_meshes(one: Runner, other: Runner, images: Iterable[Pixels]) -> Report:
+def _compare_meshes(one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
     errors, presences = [], []
     for image in images:
         a, b = one(image), other(image)
@@ -93,7 +93,7 @@ def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
     }
 
 
-def _cosine(one: Floats, other: Floats) -> float:
+def _cosine(one: FloatArray, other: FloatArray) -> float:
     return float(one.ravel() @ other.ravel() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 

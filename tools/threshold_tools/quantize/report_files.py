@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 from threshold_tools.quantize import accuracy_report, calibrate, calibration_photos, layer_noise
 from threshold_tools.quantize.calibration_data import read_measured
 from threshold_tools.quantize.recipe import RECIPES, Recipe, integral
@@ -19,7 +19,7 @@ LAYER_CROPS, EACH_LAYER = 48, 12  # pictures for all layers together, and for ea
 Track = Callable[[list[Path], str], Iterable[Path]]  # shows progress while a list is gone through
 
 
-def chains(faces: Path, folder: Path, originals: dict[str, bytes], track: Track) -> list[Table]:
+def find_prelus(faces: Path, folder: Path, originals: dict[str, bytes], track: Track) -> list[Table]:
     """Measure and write what int8 costs in recognition on `faces`/<person>/*.jpg.
 
     Raises:
@@ -61,4 +61,4 @@ def layers_of(
 
 
 def _write(path: Path, report: msgspec.Struct) -> None:
-    replace_file(path, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    atomic_write(path, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")

@@ -9,8 +9,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edge.core.records import Floats, Pixels
-from edge.vision.tflite import native_stderr
+from edge.core.records import BgrImage, FloatArray
+from edge.vision.tflite import captured_stderr
 from threshold_tools.quantize.graph import Graph, write_graph
 
 
@@ -30,7 +30,7 @@ class FloatRunner:
         self._values = np.linspace(low, high, 256, dtype=np.float32)
         self.size_px = int(graph.shapes["image"][1])
 
-    def __call__(self, pixels: Pixels) -> dict[str, Floats]:
+    def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
         """Outputs by name, float32, of a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self._input, self._values[pixels][None])
         self._interpreter.invoke()
@@ -50,7 +50,7 @@ class IntegerRunner:
         self.outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         self.size_px = int(self.input["shape"][1])
 
-    def __call__(self, pixels: Pixels) -> dict[str, Floats]:
+    def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
         """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self.input["index"], (pixels[None] ^ 0x80).view(np.int8))
         self._interpreter.invoke()
@@ -60,7 +60,7 @@ class IntegerRunner:
         """Run on what the input holds."""
         self._interpreter.invoke()
 
-    def _real(self, details: dict) -> Floats:  # type: ignore[type-arg]  # LiteRT's own dictionary
+    def _real(self, details: dict) -> FloatArray:  # type: ignore[type-arg]  # LiteRT's own dictionary
         stored: NDArray[np.generic] = self._interpreter.get_tensor(details["index"])
         if stored.dtype == np.float32:
             return np.asarray(stored, np.float32)
@@ -86,7 +86,7 @@ class ShippedRunner:
         self._interpreter.invoke()
 
 
-def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> Floats:
+def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> FloatArray:
     """Processor time of each call in each round (calls, rounds), ms, in turns so that a busy moment strikes all alike.
 
     Of this thread: the models are loaded with one, and what else the machine does is not theirs.
@@ -104,7 +104,7 @@ def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: in
 
 
 def _load(content: bytes) -> Interpreter:
-    with native_stderr():
+    with captured_stderr():
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     return interpreter

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.config import DetectorConfig
-from edge.core.records import Face, Floats, Frame, Pixels
+from edge.core.records import BgrImage, Face, FloatArray, Frame
 from edge.vision.aligner import Aligner
 from edge.vision.detector import Detector
-from edge.vision.face_mesh import Mesh
+from edge.vision.face_mesh import FaceMesh
 from edge.vision.manifest import AnchorLayer
 from threshold_tools.photos import subject
 
@@ -31,7 +31,7 @@ class Runner(Protocol):
 
     size_px: int
 
-    def __call__(self, pixels: Pixels) -> dict[str, Floats]: ...
+    def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class Running:
 
     def __init__(self, runner: Runner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
         self.contract = _Contract(runner.size_px, anchors)
-        self.pixels: Pixels = np.zeros((runner.size_px, runner.size_px, 3), np.uint8)
+        self.pixels: BgrImage = np.zeros((runner.size_px, runner.size_px, 3), np.uint8)
         self._runner = runner
-        self._outputs: dict[str, Floats] = {}
+        self._outputs: dict[str, FloatArray] = {}
 
     def __call__(self) -> None:
         """Run the model on `pixels`."""
         self._outputs = self._runner(self.pixels)
 
-    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
+    def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
         """A copy of one output, float32, without the batch axis, only the chosen rows."""
         return np.array(self._outputs[role][0, rows], np.float32)
 
-    def stored_at_least(self, role: str, real: float) -> NDArray[np.intp]:
+    def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
         """Indices on the second axis where a (1, N, 1) output is at least `real`."""
         return (self._outputs[role].ravel() >= real).nonzero()[0]
 
@@ -77,11 +77,11 @@ class Finder:
         self._running = Running(runner, anchors)
         self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
 
-    def find(self, photo: Pixels) -> Face | None:
+    def find(self, photo: BgrImage) -> Face | None:
         """The subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         return subject(self._detector.detect(Frame(photo, 0, 0)), photo.shape[1], photo.shape[0])
 
-    def drawn(self, photo: Pixels) -> Pixels:
+    def drawn(self, photo: BgrImage) -> BgrImage:
         """What the detector sees of a photo, (side, side, 3) uint8 BGR."""
         self._detector.detect(Frame(photo, 0, 0))
         return self._running.pixels.copy()
@@ -91,8 +91,8 @@ class Finder:
 class Crops:
     """What one photo becomes: `mesh` the upright face crop, `face` the aligned one, uint8 BGR."""
 
-    mesh: Pixels
-    face: Pixels
+    mesh: BgrImage
+    face: BgrImage
 
 
 class Cropper:
@@ -107,12 +107,12 @@ class Cropper:
         """
         self._finder = finder
         self._running = Running(mesh)
-        self._mesh = Mesh(self._running)
-        self._face: Pixels = np.zeros((side_px, side_px, 3), np.uint8)
+        self._mesh = FaceMesh(self._running)
+        self._face: BgrImage = np.zeros((side_px, side_px, 3), np.uint8)
         scale = side_px / 112
         self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
 
-    def crop(self, photo: Pixels) -> Crops | None:
+    def crop(self, photo: BgrImage) -> Crops | None:
         """The crops of the subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         face = self._finder.find(photo)
         if face is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from edge.access.model import DoorRules, Rules
+from edge.access.model import AccessRules, DoorRules
 
 _MOST_NAMES = 10  # in one warning
 
 
-def doubts(rules: Rules, people: Collection[str], doors: Iterable[str]) -> Iterator[str]:
+def doubts(rules: AccessRules, people: Collection[str], doors: Iterable[str]) -> Iterator[str]:
     """Warnings about rules that cannot mean what they say.
 
     Args:

@@ -8,7 +8,16 @@ import msgspec
 
 from edge.core.errors import ReleaseError
 from edge.recognition import gallery_chunks
-from edge.updates.release_format import GALLERY, PIECE_BYTES, Entry, Release, cut_plain, fits, refer, sha256_of
+from edge.updates.release_format import (
+    CHUNK_BYTES,
+    GALLERY,
+    Release,
+    ReleaseFile,
+    chunk_refs,
+    fits,
+    sha256_of,
+    split_bytes,
+)
 
 
 def cut_release(draft: Release, files: Mapping[str, bytes], newest: Release | None) -> tuple[Release, list[bytes]]:
@@ -30,8 +39,8 @@ def cut_release(draft: Release, files: Mapping[str, bytes], newest: Release | No
     """
     before = newest.file(GALLERY) if newest else None
     rows, fresh_rows = (
-        gallery_chunks.rows_for(draft.people, before.rows if before else 0),
-        gallery_chunks.rows_for(draft.people),
+        gallery_chunks.rows_per_chunk(draft.people, before.rows if before else 0),
+        gallery_chunks.rows_per_chunk(draft.people),
     )
     release, pieces = _cut(draft, files, rows)
     if fits(release) or rows == fresh_rows:
@@ -40,14 +49,16 @@ def cut_release(draft: Release, files: Mapping[str, bytes], newest: Release | No
 
 
 def _cut(draft: Release, files: Mapping[str, bytes], rows: int) -> tuple[Release, list[bytes]]:
-    entries: list[Entry] = []
+    entries: list[ReleaseFile] = []
     all_pieces: list[bytes] = []
     for name in sorted(files):
         content = files[name]
         try:
-            pieces = gallery_chunks.cut(content, rows, PIECE_BYTES) if name == GALLERY else cut_plain(content)
+            pieces = gallery_chunks.split(content, rows, CHUNK_BYTES) if name == GALLERY else split_bytes(content)
         except ValueError as error:
             raise ReleaseError(f"{GALLERY}: cannot be cut ({error})") from error
-        entries.append(Entry(name, sha256_of(content), len(content), refer(pieces), rows if name == GALLERY else 0))
+        entries.append(
+            ReleaseFile(name, sha256_of(content), len(content), chunk_refs(pieces), rows if name == GALLERY else 0)
+        )
         all_pieces += pieces
     return msgspec.structs.replace(draft, files=tuple(entries)), all_pieces

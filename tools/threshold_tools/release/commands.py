@@ -11,20 +11,20 @@ from pathlib import Path
 
 import msgspec
 
-from edge.access.policy_file import read_rules
+from edge.access.policy_file import parse_policy
 from edge.core.config import MqttConfig
 from edge.core.errors import ReleaseError
-from edge.core.files import replace_file
-from edge.core.terminal import printable
+from edge.core.files import atomic_write
+from edge.core.terminal import escape_untrusted
 from edge.recognition.gallery import read_info
-from edge.recognition.gallery_chunks import ids
+from edge.recognition.gallery_chunks import person_ids
 from edge.updates.release_format import GALLERY, MODELS, POLICY, Release
 from edge.vision.manifest import read_manifest, read_model
 from threshold_tools.release.checks import doubts
 from threshold_tools.release.keys import load_keys, password
 from threshold_tools.release.repository import Repository, has_models
 from threshold_tools.release.site_status import reporting
-from threshold_tools.release.transport import publish, read_names
+from threshold_tools.release.transport import publish, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def add_publishing_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def mqtt_of(arguments: argparse.Namespace) -> MqttConfig:
+def mqtt_config(arguments: argparse.Namespace) -> MqttConfig:
     """The broker's options as a table.
 
     Raises:
@@ -119,7 +119,7 @@ def target_of(arguments: argparse.Namespace) -> Target | None:
     """
     if arguments.broker is None:
         return None
-    mqtt, site = mqtt_of(arguments), arguments.site
+    mqtt, site = mqtt_config(arguments), arguments.site
     doors = reporting(mqtt, site)
     if not doors and not arguments.new_site:
         sites = sorted(path.stem for path in (arguments.repo / "sites").glob("*.json"))
@@ -133,7 +133,7 @@ def target_of(arguments: argparse.Namespace) -> Target | None:
     return Target(mqtt, site, doors)
 
 
-def gather(
+def load_repository_files(
     repository: Repository, *, gallery: Path | None, policy: Path | None, models: Path | None, drop_policy: bool = False
 ) -> tuple[dict[str, bytes], str, int]:
     """The files of the next release: those given, and those of the newest one in place of what is not given.
@@ -157,7 +157,7 @@ def gather(
     if drop_policy:
         files.pop(POLICY, None)
     if policy is not None:
-        read_rules(policy)
+        parse_policy(policy)
         files[POLICY] = policy.read_bytes()
     if models is not None:
         files = {name: content for name, content in files.items() if not name.startswith(MODELS)}
@@ -166,14 +166,12 @@ def gather(
     return files, embedder, people
 
 
-def release_as_asked(
-    repository: Repository, release: Release, target: Target | None, arguments: argparse.Namespace
-) -> str:
+def sign_release(repository: Repository, release: Release, target: Target | None, arguments: argparse.Namespace) -> str:
     """As `release_to_doors`, with the options of a command line and a warning about every doubtful rule."""
     for doubt in _doubts(repository, release, target):
-        tell(f"warning: {printable(doubt)}")
+        tell(f"warning: {escape_untrusted(doubt)}")
     mqtt, site = (target.mqtt, target.site) if target else (None, "")
-    return release_to_doors(repository, release, mqtt, site, arguments.valid_days)
+    return publish_release(repository, release, mqtt, site, arguments.valid_days)
 
 
 def _doubts(repository: Repository, release: Release, target: Target | None) -> list[str]:
@@ -183,11 +181,11 @@ def _doubts(repository: Repository, release: Release, target: Target | None) -> 
     with tempfile.NamedTemporaryFile(suffix=".toml") as copy:
         copy.write(repository.content(policy))
         copy.flush()
-        rules = read_rules(Path(copy.name))
-    return list(doubts(rules, ids(repository.content(gallery)), target.doors if target else ()))
+        rules = parse_policy(Path(copy.name))
+    return list(doubts(rules, person_ids(repository.content(gallery)), target.doors if target else ()))
 
 
-def release_to_doors(
+def publish_release(
     repository: Repository, release: Release, mqtt: MqttConfig | None, site: str, valid_days: int | None = None
 ) -> str:
     """Sign a release, and publish it if a broker is given; returns what to tell the operator."""
@@ -199,10 +197,10 @@ def release_to_doors(
     known = repository.path / "sites" / f"{site}.json"
     known.parent.mkdir(exist_ok=True)
     names = [name for name, _ in files]
-    before = read_names(known)
-    replace_file(known, msgspec.json.encode(sorted({*before, *names})))  # first, so that nothing is ever forgotten
+    before = read_lines(known)
+    atomic_write(known, msgspec.json.encode(sorted({*before, *names})))  # first, so that nothing is ever forgotten
     count = publish(mqtt, site, files, sorted(set(before) - set(names)))
-    replace_file(known, msgspec.json.encode(names))
+    atomic_write(known, msgspec.json.encode(names))
     return f"{what}, published to site {site} ({count / 1024:.0f} KiB on the broker)"
 
 
@@ -218,7 +216,7 @@ def _models(folder: Path) -> Mapping[str, bytes]:
 
 def _check_match(repository: Repository, embedder: str, models: Path | None, newest: Release | None) -> None:
     if models is not None:
-        of_models = read_manifest(models).models["embedder"].vectors_sha256
+        of_models = read_manifest(models).models["embedder"].embedding_space_sha256
     elif newest is not None and has_models(newest):
         of_models = newest.embedder_sha256
     else:

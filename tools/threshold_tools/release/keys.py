@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, Signer
 
 from edge.core.errors import ReleaseError
-from edge.core.files import replace_file
+from edge.core.files import atomic_write
 
 PASSWORD_VARIABLE = "THRESHOLD_KEY_PASSWORD"
 _GOOD_PASSWORD = 12
@@ -56,7 +56,7 @@ def make_key(folder: Path, name: str, secret: bytes) -> Signer:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(path, pem, private=True)
+    atomic_write(path, pem, private=True)
     return CryptoSigner(private)
 
 

@@ -23,11 +23,20 @@ import msgspec
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edge.core.decoding import UNREADABLE
+from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ReleaseError
-from edge.core.files import make_private_folder, replace_file
+from edge.core.files import atomic_write, make_private_folder
 from edge.recognition import gallery_chunks
-from edge.updates.release_format import MODELS, TARGET, TIMESTAMP, Entry, Release, encode_release, piece_name, sha256_of
+from edge.updates.release_format import (
+    MODELS,
+    RELEASE_FILE,
+    TIMESTAMP,
+    Release,
+    ReleaseFile,
+    encode_release,
+    piece_name,
+    sha256_of,
+)
 from threshold_tools.release.chunking import cut_release
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
@@ -81,8 +90,8 @@ class Repository:
             metadata.sign(signer, append=True)
         for folder in ("metadata", "releases", "pieces"):
             make_private_folder(path / folder)
-        replace_file(path / "metadata" / "1.root.json", metadata.to_bytes())
-        replace_file(path / "root.json", metadata.to_bytes())
+        atomic_write(path / "metadata" / "1.root.json", metadata.to_bytes())
+        atomic_write(path / "root.json", metadata.to_bytes())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -118,13 +127,13 @@ class Repository:
         except OSError as error:
             have = ", ".join(map(str, self.numbers())) or "none"
             raise ReleaseError(f"{self.path}: no release {number}; there are: {have}") from error
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             raise ReleaseError(f"{self.path}: release {number} is damaged ({error})") from error
 
-    def content(self, entry: Entry) -> bytes:
+    def content(self, entry: ReleaseFile) -> bytes:
         """A released file, put together again."""
-        pieces = [self._piece(piece.sha256) for piece in entry.pieces]
-        return gallery_chunks.join(pieces, entry.length) if entry.rows else b"".join(pieces)
+        pieces = [self._add_chunk(piece.sha256) for piece in entry.pieces]
+        return gallery_chunks.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
 
     def add(self, files: Mapping[str, bytes], embedder_sha256: str, people: int) -> Release:
         """Cut files into pieces and list them as the next release; the newest one again if nothing has changed.
@@ -148,8 +157,8 @@ class Repository:
         for piece in pieces:
             path = self.path / "pieces" / sha256_of(piece)
             if not path.exists():
-                replace_file(path, piece, private=True)
-        replace_file(self.path / "releases" / f"{release.release}.json", content)
+                atomic_write(path, piece, private=True)
+        atomic_write(self.path / "releases" / f"{release.release}.json", content)
         return release
 
     def sign(self, release: Release, valid_days: int | None = None) -> None:
@@ -159,13 +168,13 @@ class Repository:
             ReleaseError: keys are missing, or none of this repository's.
         """
         content = (self.path / "releases" / f"{release.release}.json").read_bytes()
-        targets = Targets(self._version(Targets.type) + 1, expires=self._until(Targets.type, valid_days))
-        targets.targets[TARGET] = TargetFile.from_data(TARGET, content, ["sha256"])
+        targets = Targets(self._version(Targets.type) + 1, expires=self._expires(Targets.type, valid_days))
+        targets.targets[RELEASE_FILE] = TargetFile.from_data(RELEASE_FILE, content, ["sha256"])
         signed_targets = self._signed(Targets.type, targets)
-        snapshot = Snapshot(self._version(Snapshot.type) + 1, expires=self._until(Snapshot.type, valid_days))
+        snapshot = Snapshot(self._version(Snapshot.type) + 1, expires=self._expires(Snapshot.type, valid_days))
         snapshot.meta["targets.json"] = MetaFile.from_data(targets.version, signed_targets, ["sha256"])
         signed_snapshot = self._signed(Snapshot.type, snapshot)
-        timestamp = Timestamp(self._version(Timestamp.type) + 1, expires=self._until(Timestamp.type, valid_days))
+        timestamp = Timestamp(self._version(Timestamp.type) + 1, expires=self._expires(Timestamp.type, valid_days))
         timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, signed_snapshot, ["sha256"])
         timestamp.unrecognized_fields[RELEASE_FIELD] = release.release
         signed_timestamp = self._signed(Timestamp.type, timestamp)
@@ -174,7 +183,7 @@ class Repository:
             (Snapshot.type, snapshot.version, signed_snapshot),
             (Timestamp.type, timestamp.version, signed_timestamp),
         ):
-            replace_file(self.path / "metadata" / f"{version}.{role}.json", data)
+            atomic_write(self.path / "metadata" / f"{version}.{role}.json", data)
 
     def files(self) -> list[tuple[str, bytes]]:
         """What the doors need, in the order in which it must appear: `timestamp.json` last.
@@ -186,13 +195,13 @@ class Repository:
         if release is None or not self._version(Timestamp.type):
             raise ReleaseError(f"{self.path}: nothing has been released yet; use  tools/sync.py publish")
         targets = Metadata[Targets].from_bytes(self._metadata(Targets.type))
-        sha256 = targets.signed.targets[TARGET].hashes["sha256"]
+        sha256 = targets.signed.targets[RELEASE_FILE].hashes["sha256"]
         content = (self.path / "releases" / f"{release.release}.json").read_bytes()
         if sha256_of(content) != sha256:
             raise ReleaseError(f"{self.path}: release {release.release} is not signed yet; publish again")
         pieces = {piece.sha256: None for entry in release.files for piece in entry.pieces}
-        files = [(piece_name(each), self._piece(each)) for each in pieces]
-        files.append((f"{sha256}.{TARGET}", content))
+        files = [(piece_name(each), self._add_chunk(each)) for each in pieces]
+        files.append((f"{sha256}.{RELEASE_FILE}", content))
         for version in range(1, self.root.signed.version + 1):
             name = f"{version}.root.json"
             files.append((name, (self.path / "metadata" / name).read_bytes()))
@@ -231,18 +240,18 @@ class Repository:
                 "bring the folders that hold root's keys with --keys; nothing changed"
             )
         root.version += 1
-        root.expires = self._until(Root.type, None)
+        root.expires = self._expires(Root.type, None)
         self.root.signatures.clear()
         for signer in {signer.public_key.keyid: signer for signer in (*before, *after)}.values():
             self.root.sign(signer, append=True)
-        replace_file(self.path / "metadata" / f"{root.version}.root.json", self.root.to_bytes())
-        replace_file(self.path / "root.json", self.root.to_bytes())
+        atomic_write(self.path / "metadata" / f"{root.version}.root.json", self.root.to_bytes())
+        atomic_write(self.path / "root.json", self.root.to_bytes())
 
     def roles_of(self, keyid: str) -> list[str]:
         """The roles that a key may sign for."""
         return [role for role in ROLES if keyid in self.root.signed.roles[role].keyids]
 
-    def _piece(self, sha256: str) -> bytes:
+    def _add_chunk(self, sha256: str) -> bytes:
         try:
             content = (self.path / "pieces" / sha256).read_bytes()
         except OSError as error:
@@ -271,7 +280,7 @@ class Repository:
     def _metadata(self, role: str) -> bytes:
         return (self.path / "metadata" / f"{self._version(role)}.{role}.json").read_bytes()
 
-    def _until(self, role: str, valid_days: int | None) -> datetime:
+    def _expires(self, role: str, valid_days: int | None) -> datetime:
         return self._now + timedelta(days=valid_days if valid_days is not None else VALID_DAYS[role])
 
 

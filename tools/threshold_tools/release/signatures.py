@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.core.errors import ReleaseError
-from edge.events.verifier import RELEASE, Refused, load_key, verified
+from edge.events.verifier import RELEASE, OpenRejected, load_key, verify_signature
 
 _SUFFIX = ".signing.pub"  # as systemd/mosquitto/keys.sh names them
 
@@ -59,7 +59,7 @@ def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]
     if door not in keys:
         return Signature.UNCHECKED
     try:
-        content = verified(payload, keys[door], RELEASE)
-    except Refused:
+        content = verify_signature(payload, keys[door], RELEASE)
+    except OpenRejected:
         return Signature.WRONG
     return Signature.VERIFIED if content.get("door") == door else Signature.WRONG

@@ -11,12 +11,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.core.config import MqttConfig
-from edge.core.decoding import UNREADABLE
-from edge.core.errors import BrokerRefused, ReleaseError
-from edge.events.schema import Presence, ReleaseReport, Status
-from edge.events.topics import DELIVERIES, Channel, Topics
+from edge.core.decoding import DECODE_ERRORS
+from edge.core.errors import BrokerRefusedError, ReleaseError
+from edge.events.schema import DoorConnection, ReleaseReport, Status
+from edge.events.topics import DELIVERY_TERMS, Channel, Topics
 from edge.mqtt.connect import connect
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.updates.release_format import TIMESTAMP
 from threshold_tools.release.repository import RELEASE_FIELD
@@ -152,7 +152,7 @@ class RollCall:
 
     def _state(self, door: str) -> DoorState:
         presence, report = self._presences.get(door), self._reports.get(door)
-        online = None if presence is None else presence.status is Presence.ONLINE
+        online = None if presence is None else presence.status is DoorConnection.ONLINE
         if report is None:
             reason = "has sent no release report that can be read" if door in self._heard else "has never reported"
             return DoorState(door, None, None, False, reason, online)
@@ -185,18 +185,18 @@ def forget(mqtt: MqttConfig, site: str, door: str) -> None:
     topics = Topics(site, door)
     if set(door) & set("+#/") or not (kept := _kept(mqtt, topics)):
         raise ReleaseError(f"site '{site}': door '{door}' has never reported; see  tools/sync.py status")
-    if any(isinstance(each.record, Status) and each.record.status is Presence.ONLINE for each in kept):
+    if any(isinstance(each.record, Status) and each.record.status is DoorConnection.ONLINE for each in kept):
         raise ReleaseError(f"site '{site}': door '{door}' is online; stop it first, or it reports again")
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
     try:
-        channels = [channel for channel, delivery in DELIVERIES.items() if delivery.retained]
-        send(connection, [Outgoing(topics.of(channel), b"", 1, True) for channel in channels])
+        channels = [channel for channel, delivery in DELIVERY_TERMS.items() if delivery.retained]
+        send(connection, [OutgoingMessage(topics.topic_for(channel), b"", 1, True) for channel in channels])
         connection.close()
     except BaseException:
         connection.abort()
         raise
     if _kept(mqtt, topics):
-        raise BrokerRefused(
+        raise BrokerRefusedError(
             f"{mqtt.url}: still keeps what door '{door}' has reported; this login must be allowed to write "
             f"threshold/{site}/{door}/+"
         )
@@ -226,5 +226,5 @@ def _published(mqtt: MqttConfig, site: str) -> int | None:
     content = fetch(mqtt, site, TIMESTAMP)
     try:
         return msgspec.json.decode(content, type=_Timestamp).signed.release if content else None
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return None

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from edge.core.config import MqttConfig
-from edge.core.decoding import UNREADABLE
-from edge.core.errors import BrokerError, BrokerRefused, ReleaseError
-from edge.core.files import make_private_folder, replace_file
+from edge.core.decoding import DECODE_ERRORS
+from edge.core.errors import BrokerError, BrokerRefusedError, ReleaseError
+from edge.core.files import atomic_write, make_private_folder
 from edge.events.topics import REPO_DELIVERY, repo_topic
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import OutgoingMessage
 from edge.updates.release_format import is_repo_name
 from edge.updates.sources import MqttSource
 
@@ -46,7 +46,7 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
         raise
     name, content = files[-1]
     if fetch(mqtt, site, name) != content:
-        raise BrokerRefused(
+        raise BrokerRefusedError(
             f"{mqtt.url}: has not kept {repo_topic(site, name)}; "
             "it must allow retained messages there, and let this login write and read them"
         )
@@ -66,7 +66,7 @@ def export(folder: Path, files: Sequence[tuple[str, bytes]], *, shared: bool = F
     else:
         make_private_folder(folder)
     for name, content in files:
-        replace_file(folder / name, content, private=not shared)
+        atomic_write(folder / name, content, private=not shared)
     names = {name for name, _ in files}
     for path in list(folder.iterdir()):
         if is_repo_name(path.name) and path.name not in names:
@@ -79,7 +79,7 @@ def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
         source = MqttSource(mqtt, site, f"threshold-sync-{uuid.uuid4().hex[:12]}", answer_s=1.0)
         try:
             return source.fetch([name]).get(name)
-        except BrokerRefused:
+        except BrokerRefusedError:
             raise
         except BrokerError:
             if not pause_s:
@@ -90,11 +90,11 @@ def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
     raise AssertionError
 
 
-def _outgoing(site: str, name: str, content: bytes) -> Outgoing:
-    return Outgoing(repo_topic(site, name), content, REPO_DELIVERY.qos, REPO_DELIVERY.retained)
+def _outgoing(site: str, name: str, content: bytes) -> OutgoingMessage:
+    return OutgoingMessage(repo_topic(site, name), content, REPO_DELIVERY.qos, REPO_DELIVERY.retained)
 
 
-def send(connection: Connection, messages: Sequence[Outgoing]) -> None:
+def send(connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
     """Send all, and wait until all are acknowledged."""
     left = list(reversed(messages))
     flying: dict[int, str] = {}
@@ -103,17 +103,19 @@ def send(connection: Connection, messages: Sequence[Outgoing]) -> None:
         while left and len(flying) < min(WINDOW, connection.receive_max):
             message = left.pop()
             flying[connection.publish(message)] = message.topic
-        connection.spin(1.0)
-        for receipt in connection.receipts():
+        connection.poll(1.0)
+        for receipt in connection.take_acks():
             heard_s = time.monotonic()
-            topic = flying.pop(receipt.number, "")
+            topic = flying.pop(receipt.packet_id, "")
             if topic and receipt.refusal:
-                raise BrokerRefused(f"the broker does not take {topic} ({receipt.refusal}); check its rules and limits")
+                raise BrokerRefusedError(
+                    f"the broker does not take {topic} ({receipt.refusal}); check its rules and limits"
+                )
         if time.monotonic() - heard_s > SILENCE_S:
             raise BrokerError(f"the broker has not acknowledged {len(flying)} messages for {SILENCE_S:.0f} s")
 
 
-def read_names(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     """The names that were published to a site the last time.
 
     Raises:
@@ -123,5 +125,5 @@ def read_names(path: Path) -> list[str]:
         return msgspec.json.decode(path.read_bytes(), type=list[str])
     except FileNotFoundError:
         return []
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ReleaseError(f"{path}: damaged ({error}); remove it, and clear the broker's retained messages") from error

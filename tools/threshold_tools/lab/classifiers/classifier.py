@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 
 Reals = NDArray[np.float64]
 People = NDArray[np.intp]
@@ -28,7 +28,7 @@ class Answers:
     people: People
     scores: Reals
 
-    def within(self, limit: float) -> People:
+    def accepted_at(self, limit: float) -> People:
         """(M,) who it is, UNKNOWN where the score is above the limit."""
         return np.where(self.scores <= limit, self.people, UNKNOWN)
 
@@ -36,16 +36,16 @@ class Answers:
 class Classifier(Protocol):
     """Names people whom it has learnt; made from (N, D) float32 unit vectors and (N,) numbers of people."""
 
-    def name(self, probes: Floats) -> Answers:
+    def name(self, probes: FloatArray) -> Answers:
         """Name the people on (M, D) float32 unit vectors, one photo each."""
         ...
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         """Learn somebody new from (K, D) float32 unit vectors."""
         ...
 
 
-def limit_for(strangers: Reals, fpir: float) -> float:
+def threshold_for_fpir(strangers: Reals, fpir: float) -> float:
     """The largest limit within which no more than a share `fpir` of strangers' (M,) scores falls."""
     allowed = math.floor(fpir * len(strangers) + 1e-9)
     if allowed >= len(strangers):

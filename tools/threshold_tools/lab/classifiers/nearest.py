@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.lab.classifiers.classifier import Answers, People, Reals
 
 _BLOCK = 1024  # probes held against everything at a time
@@ -28,7 +28,7 @@ class Nearest:
     runner_up_sq: Reals
 
 
-def nearest(probes: Floats, rows: Floats) -> Nearest:
+def nearest(probes: FloatArray, rows: FloatArray) -> Nearest:
     """Hold every probe (M, D) against every row (N, D), unit vectors all, a block at a time."""
     found = np.zeros(len(probes), np.intp)
     best, second = np.full(len(probes), -1.0), np.full(len(probes), -1.0)
@@ -44,7 +44,7 @@ def nearest(probes: Floats, rows: Floats) -> Nearest:
     return Nearest(found, np.maximum(2 - 2 * best, 0), 2 - 2 * second)
 
 
-def unit_means(vectors: Floats, counts: NDArray[np.intp]) -> Floats:
+def unit_means(vectors: FloatArray, counts: NDArray[np.intp]) -> FloatArray:
     """The directions of the means of groups of vectors that follow each other.
 
     Args:
@@ -62,16 +62,16 @@ def unit_means(vectors: Floats, counts: NDArray[np.intp]) -> Floats:
 class NearestCentroid:
     """The person whose centroid, the direction of the mean of their photos, is nearest; its squared distance."""
 
-    def __init__(self, vectors: Floats, people: People) -> None:
+    def __init__(self, vectors: FloatArray, people: People) -> None:
         order = np.argsort(people, kind="stable")
         self.people, counts = np.unique(people, return_counts=True)
         self.centroids = unit_means(vectors[order], counts)
 
-    def name(self, probes: Floats) -> Answers:
+    def name(self, probes: FloatArray) -> Answers:
         found = nearest(probes, self.centroids)
         return Answers(self.people[found.rows], found.distance_sq)
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         self.people = np.append(self.people, person)
         self.centroids = np.concatenate([self.centroids, unit_means(vectors, np.array([len(vectors)]))])
 
@@ -79,37 +79,37 @@ class NearestCentroid:
 class NearestSample:
     """The person on the nearest enrolled photo; its squared distance."""
 
-    def __init__(self, vectors: Floats, people: People) -> None:
+    def __init__(self, vectors: FloatArray, people: People) -> None:
         self.samples, self.people = vectors, people
 
-    def name(self, probes: Floats) -> Answers:
+    def name(self, probes: FloatArray) -> Answers:
         found = nearest(probes, self.samples)
         return Answers(self.people[found.rows], found.distance_sq)
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         self.samples, self.people = _appended(self.samples, self.people, vectors, person)
 
 
-class Neighbours:
+class KnnVote:
     """The person on most of the k nearest photos, of several such the one with the nearest photo.
 
     The score is the mean squared distance of those of the k photos that show this person.
     """
 
-    def __init__(self, vectors: Floats, people: People, *, k: int) -> None:
+    def __init__(self, vectors: FloatArray, people: People, *, k: int) -> None:
         self.samples, self.people = vectors, people
         self._k = k
 
-    def name(self, probes: Floats) -> Answers:
-        parts = [self._named(probes[start : start + _BLOCK]) for start in range(0, len(probes), _BLOCK)]
+    def name(self, probes: FloatArray) -> Answers:
+        parts = [self._vote(probes[start : start + _BLOCK]) for start in range(0, len(probes), _BLOCK)]
         if not parts:
             return Answers(np.zeros(0, np.intp), np.zeros(0))
         return Answers(np.concatenate([part.people for part in parts]), np.concatenate([part.scores for part in parts]))
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         self.samples, self.people = _appended(self.samples, self.people, vectors, person)
 
-    def _named(self, probes: Floats) -> Answers:
+    def _vote(self, probes: FloatArray) -> Answers:
         k = min(self._k, len(self.samples))
         likeness = probes @ self.samples.T
         rows = np.argpartition(likeness, -k, axis=1)[:, -k:]
@@ -123,5 +123,5 @@ class Neighbours:
         return Answers(chosen, np.where(mine, distances_sq, 0).sum(axis=1) / mine.sum(axis=1))
 
 
-def _appended(samples: Floats, people: People, vectors: Floats, person: int) -> tuple[Floats, People]:
+def _appended(samples: FloatArray, people: People, vectors: FloatArray, person: int) -> tuple[FloatArray, People]:
     return np.concatenate([samples, vectors]), np.append(people, np.full(len(vectors), person))

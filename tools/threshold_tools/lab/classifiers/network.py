@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.lab.classifiers.classifier import Answers, People
 
 Array = NDArray[np.float32 | np.float64]
@@ -42,7 +42,7 @@ class Weights:
         return self.inner, self.inner_bias, self.outer, self.outer_bias
 
 
-def log_chances(weights: Weights, vectors: Array) -> Array:
+def log_probabilities(weights: Weights, vectors: Array) -> Array:
     """(M, P) logarithms of the chances, by the network, that (M, D) vectors show each person."""
     return _log_chances(weights, _hidden(weights, vectors))
 
@@ -61,7 +61,7 @@ def loss_and_gradients(weights: Weights, vectors: Array, own: People) -> tuple[f
     return loss, gradients
 
 
-def train(vectors: Floats, own: People, seed: int) -> Weights:
+def train(vectors: FloatArray, own: People, seed: int) -> Weights:
     """Train on (N, D) vectors of the people in columns `own` (N,), 0..P-1, each of whom has one or more.
 
     Every batch draws people first and then one photo of each, so that the much photographed do not prevail.
@@ -95,15 +95,15 @@ def train(vectors: Floats, own: People, seed: int) -> Weights:
 class Network:
     """The person to whom the network gives the best chance; the score is minus its logarithm, 0 where it is sure."""
 
-    def __init__(self, vectors: Floats, people: People, *, seed: int = 0) -> None:
+    def __init__(self, vectors: FloatArray, people: People, *, seed: int = 0) -> None:
         self._vectors, self._people, self._seed = vectors, people, seed
         self._train()
 
-    def name(self, probes: Floats) -> Answers:
-        chances = log_chances(self.weights, probes)
+    def name(self, probes: FloatArray) -> Answers:
+        chances = log_probabilities(self.weights, probes)
         return Answers(self.people[chances.argmax(axis=1)], -chances.max(axis=1).astype(np.float64))
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         self._vectors = np.concatenate([self._vectors, vectors])
         self._people = np.append(self._people, np.full(len(vectors), person))
         self._train()
@@ -125,5 +125,5 @@ def _log_chances(weights: Weights, hidden: Array) -> Array:
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
-def _drawn(rng: np.random.Generator, inputs: int, outputs: int, gain: float) -> Floats:
+def _drawn(rng: np.random.Generator, inputs: int, outputs: int, gain: float) -> FloatArray:
     return np.asarray(rng.normal(size=(inputs, outputs)) * np.sqrt(gain / inputs), np.float32)

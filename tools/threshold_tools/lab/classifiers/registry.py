@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.lab.classifiers.classifier import Classifier, People
-from threshold_tools.lab.classifiers.nearest import NearestCentroid, NearestSample, Neighbours
+from threshold_tools.lab.classifiers.nearest import KnnVote, NearestCentroid, NearestSample
 from threshold_tools.lab.classifiers.network import Network
 from threshold_tools.lab.classifiers.verification import PairVerification
 
@@ -19,7 +19,7 @@ _TIMED_PROBES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ClassifierSpec:
     """One way.
 
     Attributes:
@@ -29,17 +29,17 @@ class Kind:
     """
 
     name: str
-    learn: Callable[[Floats, People], Classifier]
+    learn: Callable[[FloatArray, People], Classifier]
     retrains: bool = False
 
 
 KINDS = (
-    Kind("nearest centroid", NearestCentroid),  # the door's way stands first
-    Kind("nearest sample", NearestSample),
-    Kind("5 neighbours vote", partial(Neighbours, k=5)),
-    Kind("10 neighbours vote", partial(Neighbours, k=10)),
-    Kind("pair verification", PairVerification),
-    Kind("two-layer network", Network, retrains=True),
+    ClassifierSpec("nearest centroid", NearestCentroid),  # the door's way stands first
+    ClassifierSpec("nearest sample", NearestSample),
+    ClassifierSpec("5 neighbours vote", partial(KnnVote, k=5)),
+    ClassifierSpec("10 neighbours vote", partial(KnnVote, k=10)),
+    ClassifierSpec("pair verification", PairVerification),
+    ClassifierSpec("two-layer network", Network, retrains=True),
 )
 
 
@@ -58,7 +58,7 @@ class Times:
     probe_ms: float
 
 
-def timed(kind: Kind, vectors: Floats, people: People, probes: Floats) -> Times:
+def time_classifier(kind: ClassifierSpec, vectors: FloatArray, people: People, probes: FloatArray) -> Times:
     """Learn all but the last person, add that one, and name probes one by one.
 
     Args:

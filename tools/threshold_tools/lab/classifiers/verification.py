@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.lab.classifiers.classifier import Answers, People
 
 _BLOCK = 256  # photos held against all at a time
@@ -22,13 +22,13 @@ class PairVerification:
     it as it is.
     """
 
-    def __init__(self, vectors: Floats, people: People) -> None:
+    def __init__(self, vectors: FloatArray, people: People) -> None:
         order = np.argsort(people, kind="stable")
         self.samples = vectors[order]
         self.people, self.counts = np.unique(people, return_counts=True)
         self.threshold_sq = _threshold_sq(self.samples, people[order])
 
-    def name(self, probes: Floats) -> Answers:
+    def name(self, probes: FloatArray) -> Answers:
         named, scores = np.zeros(len(probes), np.intp), np.zeros(len(probes))
         starts = np.cumsum(self.counts) - self.counts
         for start in range(0, len(probes), _BLOCK):
@@ -39,13 +39,13 @@ class PairVerification:
             scores[start : start + _BLOCK] = means.min(axis=1)
         return Answers(self.people[named], scores)
 
-    def add(self, vectors: Floats, person: int) -> None:
+    def add(self, vectors: FloatArray, person: int) -> None:
         self.samples = np.concatenate([self.samples, vectors])
         self.people = np.append(self.people, person)
         self.counts = np.append(self.counts, len(vectors))
 
 
-def _threshold_sq(vectors: Floats, people: People) -> float:
+def _threshold_sq(vectors: FloatArray, people: People) -> float:
     """The squared distance that accepts most pairs of one person and refuses most of two, both shares of one weight."""
     same, other = np.zeros(len(_BINS) - 1), np.zeros(len(_BINS) - 1)
     for start in range(0, len(vectors), _BLOCK):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Landmarks, Pixels
+from edge.core.records import BgrImage, Landmarks
 
 _FACE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152)
 _OVAL = (*_FACE, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
@@ -22,18 +22,18 @@ _MASK = (*_MASKED, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 123, 101
 _CHIN, _FOREHEAD, _RIGHT, _LEFT = 152, 10, 234, 454  # right and left are the person's own
 
 
-def degrade(kind: str, pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def degrade(kind: str, pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A copy of (H, W, 3) uint8 BGR pixels, harmed in the way named `kind`, one of `KINDS`."""
     harmed = _KINDS[kind](pixels, landmarks, rng)
     return np.ascontiguousarray(harmed, np.uint8)
 
 
-def _blur(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _blur(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """Out of focus: a standard deviation of 2 to 12 % of the eyes' distance."""
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.02, 0.12) * _eyes_px(landmarks)), np.uint8)
 
 
-def _motion(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _motion(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """Smeared along a line of 10 to 60 % of the eyes' distance, in any direction."""
     length = rng.uniform(0.1, 0.6) * _eyes_px(landmarks)
     side = 2 * int(np.ceil(length / 2)) + 3
@@ -46,24 +46,24 @@ def _motion(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> P
     return np.asarray(cv2.filter2D(pixels, -1, kernel.astype(np.float32) / float(kernel.sum())), np.uint8)
 
 
-def _small(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _small(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """Far away: shrunk until the eyes are 10 to 36 px apart, then left so."""
     scale = min(rng.uniform(10, 36) / _eyes_px(landmarks), 1.0)
     return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _dark(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _dark(pixels: BgrImage, _landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """Too little light: 5 to 40 % of it, and the sensor's noise."""
     dim = pixels.astype(np.float32) * rng.uniform(0.05, 0.4)
     return _levels(dim + rng.normal(0, rng.uniform(1.5, 6), pixels.shape).astype(np.float32))
 
 
-def _bright(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _bright(pixels: BgrImage, _landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """Too much light, clipped: 1.5 to 5 times."""
     return _levels(pixels.astype(np.float32) * rng.uniform(1.5, 5.0))
 
 
-def _side_light(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _side_light(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A window or lamp at one side: full light there, 3 to 30 % of it at the other."""
     right, left = landmarks.points_px[_RIGHT, :2], landmarks.points_px[_LEFT, :2]
     bright, dim = (right, left) if rng.random() < 0.5 else (left, right)
@@ -75,14 +75,14 @@ def _side_light(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) 
     return _levels(pixels * gain[:, :, None].astype(np.float32))
 
 
-def _mask(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _mask(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A mask over nose, mouth and chin, light, blue or black."""
     return _painted(
         pixels, landmarks.points_px[list(_MASK), :2], _colour(rng, ((220, 220, 220), (170, 120, 60), (30, 30, 30)))
     )
 
 
-def _hand(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _hand(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A hand, phone or shoulder over 30 to 60 % of the face, from any side."""
     oval = landmarks.points_px[list(_OVAL), :2]
     middle = oval.mean(axis=0)
@@ -96,7 +96,7 @@ def _hand(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pix
     return _painted(pixels, corners, _colour(rng, ((120, 150, 200), (70, 95, 140), (25, 25, 25), (150, 150, 150))))
 
 
-def _sunglasses(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _sunglasses(pixels: BgrImage, landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A dark bar over both eyes."""
     right, left = landmarks.five_px[0], landmarks.five_px[1]
     along = left - right
@@ -107,13 +107,13 @@ def _sunglasses(pixels: Pixels, landmarks: Landmarks, rng: np.random.Generator) 
     return _painted(pixels, corners, _colour(rng, ((20, 20, 20), (35, 25, 25), (20, 35, 60))))
 
 
-def _jpeg(pixels: Pixels, _landmarks: Landmarks, rng: np.random.Generator) -> Pixels:
+def _jpeg(pixels: BgrImage, _landmarks: Landmarks, rng: np.random.Generator) -> BgrImage:
     """A starved video stream: JPEG of quality 4 to 25."""
     stored = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(4, 26))])[1]
     return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
 
 
-Degradation = Callable[[Pixels, Landmarks, np.random.Generator], Pixels]
+Degradation = Callable[[BgrImage, Landmarks, np.random.Generator], BgrImage]
 _KINDS: dict[str, Degradation] = {
     "blur": _blur,
     "motion": _motion,
@@ -133,7 +133,7 @@ def _eyes_px(landmarks: Landmarks) -> float:
     return math.dist(landmarks.five_px[0].tolist(), landmarks.five_px[1].tolist())
 
 
-def _levels(values: NDArray[np.floating]) -> Pixels:
+def _levels(values: NDArray[np.floating]) -> BgrImage:
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
@@ -141,7 +141,7 @@ def _colour(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...])
     return np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.8, 1.15)
 
 
-def _painted(pixels: Pixels, corners: NDArray[np.floating], colour: NDArray[np.float64]) -> Pixels:
+def _painted(pixels: BgrImage, corners: NDArray[np.floating], colour: NDArray[np.float64]) -> BgrImage:
     """A polygon, its edge softened, its colour a little uneven, as cloth and skin are."""
     drawn = np.zeros(pixels.shape[:2], np.uint8)
     cv2.fillPoly(drawn, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.config import VerdictConfig
-from edge.core.records import Box, Face, Finding, Floats, Person, Sample, Track
-from edge.recognition.aggregator import Judge
+from edge.core.records import Box, Face, FloatArray, Identification, Person, Sample, Track
+from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
 from threshold_tools.calibrate.rates import Rate, attempts, rate_over_people
 from threshold_tools.calibrate.vectors import Faces
 from threshold_tools.lab.fusion.report import Visits
-from threshold_tools.lab.fusion.samples import Looks
-from threshold_tools.lab.fusion.track_fusion import draw_tracks
-from threshold_tools.thresholds import caps_sq
+from threshold_tools.lab.fusion.samples import SampleSet
+from threshold_tools.lab.fusion.track_fusion import simulate_tracks
+from threshold_tools.thresholds import max_thresholds_sq
 
 LOOKS = 10
 MIN_SAMPLES = (1, 2, 3, 4, 5, 6)
@@ -30,7 +30,7 @@ _NOWHERE = Face(Box(0, 0, 100, 100), np.zeros((6, 2), np.float32), 1.0)
 
 
 def measure(
-    looks: Looks, tracks_of: str, threshold_for: Callable[[int], float], config: VerdictConfig, seed: int
+    looks: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: VerdictConfig, seed: int
 ) -> Sequence[Visits]:
     """One line for each number of samples; none where there are too few people with so many looks.
 
@@ -41,11 +41,11 @@ def measure(
         config: the door's rule, its number of samples aside.
         seed: of the tracks drawn.
     """
-    drawn = draw_tracks(looks, tracks_of, LOOKS, np.random.default_rng([seed, LOOKS]))
+    drawn = simulate_tracks(looks, tracks_of, LOOKS, np.random.default_rng([seed, LOOKS]))
     if drawn is None:
         return []
     people = [Person(looks.names[owner], looks.names[owner]) for owner in drawn.owners.tolist()]
-    limits = np.minimum(np.float32(threshold_for(len(people))), caps_sq(drawn.centroids))
+    limits = np.minimum(np.float32(threshold_for(len(people))), max_thresholds_sq(drawn.centroids))
     gallery = Gallery(people, drawn.centroids, limits, GalleryInfo("", "", len(people)))
     lines = []
     for samples in MIN_SAMPLES:
@@ -75,21 +75,21 @@ def measure(
     return lines
 
 
-def _visit(looks: Looks, rows: NDArray[np.intp], gallery: Gallery, config: VerdictConfig) -> tuple[str, int]:
+def _visit(looks: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: VerdictConfig) -> tuple[str, int]:
     """Whom the door opens to, "" for nobody, and after how many looks."""
-    judge = Judge(gallery, config)
+    judge = IdentityAggregator(gallery, config)
     for number, row in enumerate(rows.tolist(), 1):
         track = Track(1, _NOWHERE, 0, number * _STEP_NS, number)
         quality = looks.quality[row]
-        judge.observe(track, Sample(None if quality.refusal else looks.embedding[row], quality, None), track.last_ns)
-        for verdict in judge.ripe([track], track.last_ns):
-            if verdict.finding is Finding.RECOGNISED and verdict.match.person is not None:
+        judge.add_sample(track, Sample(None if quality.refusal else looks.embedding[row], quality, None), track.last_ns)
+        for verdict in judge.take_verdicts([track], track.last_ns):
+            if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
                 return verdict.match.person.id, number
     return "", len(rows)
 
 
 def _over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], gallery: Gallery, seed: int) -> Rate:
     """The share that went wrong, every person having one vote."""
-    nothing: Floats = np.zeros((len(wrong), gallery.centroids.shape[1]), np.float32)
+    nothing: FloatArray = np.zeros((len(wrong), gallery.centroids.shape[1]), np.float32)
     faces = Faces(nothing, [str(person) for person in people.tolist()], [""] * len(wrong))
     return rate_over_people(wrong, attempts(faces, gallery.centroids[:1]), seed)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from threshold_tools.lab.fusion.report import CueLine, KindLine, Power
-from threshold_tools.lab.fusion.samples import Looks, Reals
+from threshold_tools.lab.fusion.samples import Reals, SampleSet
 
 OTHERS = 2  # photos that a person's centroid takes, besides the one looked at
 REJECTED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 _FEWEST = 10  # looks
 
 
-def power(looks: Looks, threshold_sq: float) -> Power | None:
+def power(looks: SampleSet, threshold_sq: float) -> Power | None:
     """Measure every cue; None where nobody has enough photos.
 
     Args:
@@ -41,7 +41,7 @@ def power(looks: Looks, threshold_sq: float) -> Power | None:
     )
 
 
-def own_distances(looks: Looks) -> tuple[Reals, NDArray[np.bool_]]:
+def own_distances(looks: SampleSet) -> tuple[Reals, NDArray[np.bool_]]:
     """(N,) squared distance of each look to the centroid of the person's other plain photos, and (N,) where known."""
     plain = np.flatnonzero(looks.plain)
     sums = np.zeros((len(looks.names), looks.embedding.shape[1]))
@@ -71,7 +71,7 @@ def _curve(cue: Reals, wrong: NDArray[np.bool_]) -> Sequence[float]:
 
 
 def _line(
-    name: str, cue: Reals, looks: Looks, distance_sq: Reals, known: NDArray[np.bool_], threshold_sq: float
+    name: str, cue: Reals, looks: SampleSet, distance_sq: Reals, known: NDArray[np.bool_], threshold_sq: float
 ) -> CueLine:
     plain = known & looks.plain
     return CueLine(
@@ -89,7 +89,7 @@ def _ranks(cue: Reals, distance_sq: Reals) -> float:
     return -float(spearmanr(cue, distance_sq)[0])
 
 
-def _kind(kind: str, looks: Looks, distance_sq: Reals, known: NDArray[np.bool_], threshold_sq: float) -> KindLine:
+def _kind(kind: str, looks: SampleSet, distance_sq: Reals, known: NDArray[np.bool_], threshold_sq: float) -> KindLine:
     found = looks.kinds == kind
     judged = known & found
     kept = judged & ~looks.refused

@@ -15,18 +15,18 @@ from tqdm import tqdm
 
 from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
-from edge.core.records import Floats, Landmarks, Pixels, Quality
+from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
 from edge.vision.camera import read_image
-from edge.vision.quality import judge
+from edge.vision.quality import apply_limits
 from threshold_tools.lab.fusion.augment import KINDS, degrade
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, photos_in, unit
+from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize, photos_in
 
 PLAIN = "plain"
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looks:
+class SampleSet:
     """Every look in which a face was found.
 
     Attributes:
@@ -41,8 +41,8 @@ class Looks:
         tried: looks by kind, those without a face included.
     """
 
-    embedding: Floats
-    enrolled: Floats
+    embedding: FloatArray
+    enrolled: FloatArray
     quality: list[Quality]
     presence: Reals
     people: NDArray[np.intp]
@@ -62,7 +62,7 @@ class Looks:
     @property
     def values(self) -> Reals:
         """(N,) weight 0..1; 0 where it is refused."""
-        return np.array([each.value for each in self.quality])
+        return np.array([each.weight for each in self.quality])
 
     @property
     def refused(self) -> NDArray[np.bool_]:
@@ -76,7 +76,7 @@ class Looks:
         pose = [math.cos(math.radians(each.yaw_deg)) * math.cos(math.radians(each.pitch_deg)) for each in seen]
         return {
             "weight": self.values,
-            "strength": np.array([each.strength for each in seen]),
+            "strength": np.array([each.embedding_norm for each in seen]),
             "presence": self.presence,
             "sharpness": np.array([each.sharpness for each in seen]),
             "size": np.array([each.size_px for each in seen]),
@@ -90,13 +90,15 @@ class Looks:
 class _Seen:
     """One look."""
 
-    embedding: Floats
-    enrolled: Floats
+    embedding: FloatArray
+    enrolled: FloatArray
     quality: Quality
     landmarks: Landmarks
 
 
-def take_looks(folder: Path, config: QualityConfig, *, copies: int, most: int, seed: int) -> tuple[Looks, PhotoReader]:
+def collect_samples(
+    folder: Path, config: QualityConfig, *, copies: int, most: int, seed: int
+) -> tuple[SampleSet, PhotoReader]:
     """Look at the photos of FOLDER/<person>/ and at harmed copies of each; also what has looked.
 
     Args:
@@ -136,10 +138,10 @@ def take_looks(folder: Path, config: QualityConfig, *, copies: int, most: int, s
         raise InputError(f"{folder}: not one face in the photos of its folders; nothing can be measured")
     people, photos, kinds = zip(*marks, strict=True)
     return (
-        Looks(
+        SampleSet(
             np.stack([each.embedding for each in looks]),
             np.stack([each.enrolled for each in looks]),
-            [judge(each.quality, each.landmarks.presence, config) for each in looks],
+            [apply_limits(each.quality, each.landmarks.presence, config) for each in looks],
             np.array([each.landmarks.presence for each in looks]),
             np.array(people, np.intp),
             np.array(photos, np.intp),
@@ -166,10 +168,10 @@ def _of_photo(reader: PhotoReader, path: Path, copies: int, rng: np.random.Gener
     return [(PLAIN, plain), *harmed]
 
 
-def _look(reader: PhotoReader, pixels: Pixels, *, mirror: bool) -> _Seen | None:
-    look = reader.look_at(pixels, mirror=mirror)
+def _look(reader: PhotoReader, pixels: BgrImage, *, mirror: bool) -> _Seen | None:
+    look = reader.sample(pixels, mirror=mirror)
     sample = look.sample
     if sample is None or sample.embedding is None or sample.landmarks is None:
         return None
-    enrolled = np.zeros_like(sample.embedding) if look.mirrored is None else unit(sample.embedding + look.mirrored)
+    enrolled = np.zeros_like(sample.embedding) if look.mirrored is None else normalize(sample.embedding + look.mirrored)
     return _Seen(sample.embedding, enrolled, sample.quality, sample.landmarks)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.calibrate.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
 from threshold_tools.lab.fusion.report import Fused, FusedAt
-from threshold_tools.lab.fusion.samples import Looks, Reals
+from threshold_tools.lab.fusion.samples import Reals, SampleSet
 
 ENROLLED = 3
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10)
@@ -37,7 +37,7 @@ class Tracks:
         own, strangers: (T, L) rows of looks.
     """
 
-    centroids: Floats
+    centroids: FloatArray
     owners: NDArray[np.intp]
     own: NDArray[np.intp]
     strangers: NDArray[np.intp]
@@ -53,7 +53,7 @@ class _Tried:
     strangers_people: NDArray[np.intp]
 
 
-def draw_tracks(looks: Looks, tracks_of: str, length: int, rng: np.random.Generator) -> Tracks | None:
+def simulate_tracks(looks: SampleSet, tracks_of: str, length: int, rng: np.random.Generator) -> Tracks | None:
     """Enrol everybody with more than three photos, the others are strangers; None where there are too few of either.
 
     Args:
@@ -82,7 +82,7 @@ def draw_tracks(looks: Looks, tracks_of: str, length: int, rng: np.random.Genera
     return Tracks(np.array(centroids, np.float32), np.array(owners), np.array(own), np.array(strangers))
 
 
-def fuse(looks: Looks, tracks: NDArray[np.intp], way: str) -> tuple[Floats, NDArray[np.bool_]]:
+def fuse(looks: SampleSet, tracks: NDArray[np.intp], way: str) -> tuple[FloatArray, NDArray[np.bool_]]:
     """(T, D) unit rows of (T, L) tracks, and (T,) whether there was a usable look.
 
     Ways: "first" takes the first look, "mean" all alike, whatever their quality; "accepted" those alike that a door
@@ -103,10 +103,10 @@ def fuse(looks: Looks, tracks: NDArray[np.intp], way: str) -> tuple[Floats, NDAr
 WAYS = ("first", "best", _MEAN, "accepted", "weighted")
 
 
-def measure(looks: Looks, tracks_of: str, length: int, seed: int) -> Fused | None:
+def measure(looks: SampleSet, tracks_of: str, length: int, seed: int) -> Fused | None:
     """FNIR of each way, with intervals over people; None where there are too few."""
     place = [seed, KINDS_OF_TRACKS.index(tracks_of), length]
-    drawn = [draw_tracks(looks, tracks_of, length, np.random.default_rng([*place, draw])) for draw in range(DRAWS)]
+    drawn = [simulate_tracks(looks, tracks_of, length, np.random.default_rng([*place, draw])) for draw in range(DRAWS)]
     draws = [each for each in drawn if each is not None]
     if not draws:
         return None
@@ -140,7 +140,13 @@ def measure(looks: Looks, tracks_of: str, length: int, seed: int) -> Fused | Non
 
 
 def _drawn(
-    looks: Looks, rows: NDArray[np.intp], tracks_of: str, length: int, count: int, least: int, rng: np.random.Generator
+    looks: SampleSet,
+    rows: NDArray[np.intp],
+    tracks_of: str,
+    length: int,
+    count: int,
+    least: int,
+    rng: np.random.Generator,
 ) -> list[NDArray[np.intp]]:
     """So many tracks from a person's looks, none where there are fewer than `least`; too few are shown again.
 
@@ -160,7 +166,7 @@ def _drawn(
     return [np.resize(rng.permutation(pool), length) for pool in chosen]
 
 
-def _try(looks: Looks, draw: Tracks, way: str) -> _Tried:
+def _try(looks: SampleSet, draw: Tracks, way: str) -> _Tried:
     own, usable = fuse(looks, draw.own, way)
     likeness = own @ draw.centroids.T
     people = looks.people[draw.own[:, 0]]

@@ -26,7 +26,7 @@ class Watch:
         self._first_sq: float | None = None
         self._losses: deque[float] = deque(maxlen=WINDOW)
 
-    def look(self, loss: float, spread: float) -> str:
+    def update(self, loss: float, spread: float) -> str:
         """What is wrong, or "" for nothing.
 
         Args:

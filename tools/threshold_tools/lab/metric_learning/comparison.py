@@ -11,10 +11,16 @@ import numpy as np
 
 from edge.core.errors import InputError
 from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.lab.metric_learning.head import VERSION, Head, Origin, behind
+from threshold_tools.lab.metric_learning.head import VERSION, Head, Origin, apply_head
 from threshold_tools.lab.metric_learning.losses_registry import LOSSES
 from threshold_tools.lab.metric_learning.report import Look, Part, People, Report, Tried
-from threshold_tools.lab.metric_learning.significance import Rates, gains, rates, separation, verdict
+from threshold_tools.lab.metric_learning.significance import (
+    Rates,
+    rate_differences,
+    rates,
+    separation,
+    summarize_significance,
+)
 from threshold_tools.lab.metric_learning.split import Split, split_people
 from threshold_tools.lab.metric_learning.training import Check, Course, train
 
@@ -60,7 +66,7 @@ def adapt(
         parts.append(Part(number, _people(split.train), _people(split.validation), _people(split.held_out), tried))
     chosen = _choose(parts, losses)
     verdicts = [one.verdict for part in parts for one in part.tried if one.loss == chosen]
-    helps, conclusion = conclude(chosen, verdicts)
+    helps, conclusion = summarize(chosen, verdicts)
     report = Report(
         source=source,
         embedder_sha256=photos.embedder_sha256,
@@ -81,14 +87,14 @@ def _try(name: str, split: Split, without: Rates, course: Course, seed: int) -> 
         loss,
         course,
         seed,
-        validate=lambda matrix: separation(behind(matrix, split.validation)),
-        show=_teller(f"seed {seed}  {name:<16}"),
+        validate=lambda matrix: separation(apply_head(matrix, split.validation)),
+        show=_progress_printer(f"seed {seed}  {name:<16}"),
     )
     print(f"seed {seed}  {name:<16}  {trained.ended}", file=sys.stderr)
     matrix = trained.matrix.astype(np.float32)
-    judged = rates(behind(matrix, split.held_out), seed)
+    judged = rates(apply_head(matrix, split.held_out), seed)
     assert judged is not None  # the same people as without
-    found = gains(without, judged)
+    found = rate_differences(without, judged)
     tried = Tried(
         loss=name,
         ended=trained.ended,
@@ -96,14 +102,18 @@ def _try(name: str, split: Split, without: Rates, course: Course, seed: int) -> 
         validation_gain=max(check.validation for check in trained.checks) - trained.checks[0].validation,
         moved=float(np.linalg.norm(matrix - np.eye(len(matrix)))),
         gains=found,
-        verdict="collapsed" if trained.lost else verdict(found) if trained.best else "no better on validation",
+        verdict="collapsed"
+        if trained.lost
+        else summarize_significance(found)
+        if trained.best
+        else "no better on validation",
         collapsed_loss=loss.collapsed,
         course=[_look(check) for check in trained.checks],
     )
     return tried, Head(matrix, Origin(VERSION, split.train.embedder_sha256, name, seed, len(split.train.names)))
 
 
-def _teller(label: str) -> Callable[[Check], None]:
+def _progress_printer(label: str) -> Callable[[Check], None]:
     first: list[float] = []
 
     def tell(check: Check) -> None:
@@ -130,7 +140,7 @@ def _choose(parts: Sequence[Part], losses: Sequence[str]) -> str | None:
     return chosen
 
 
-def conclude(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
+def summarize(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
     """Whether the chosen loss helps, which it must on every split, and a sentence that says so."""
     if chosen is None:
         return False, "No head: not one loss was better than no head even on the validation people."

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from edge.core.errors import InputError
-from edge.core.files import replace_file
-from edge.core.records import Floats
+from edge.core.files import atomic_write
+from edge.core.records import FloatArray
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.lab.metric_learning.losses import Reals
 
@@ -40,7 +40,7 @@ class Origin(msgspec.Struct, frozen=True):
 class Head:
     """A (D, D) float32 matrix and where it comes from."""
 
-    matrix: Floats
+    matrix: FloatArray
     origin: Origin
 
     @property
@@ -50,21 +50,21 @@ class Head:
         return hashlib.sha256(content).hexdigest()
 
 
-def through(matrix: Reals | Floats, vectors: Floats) -> Floats:
+def project(matrix: Reals | FloatArray, vectors: FloatArray) -> FloatArray:
     """(N, D) float32 vectors behind a head: unit rows; zero rows, which are photos without a face, stay zero."""
     moved = vectors.astype(np.float64) @ np.asarray(matrix, np.float64).T
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def behind(matrix: Reals | Floats, photos: Photos) -> Photos:
+def apply_head(matrix: Reals | FloatArray, photos: Photos) -> Photos:
     """The same photos with their vectors behind a head."""
-    return replace(photos, vectors=through(matrix, photos.vectors))
+    return replace(photos, vectors=project(matrix, photos.vectors))
 
 
 def save_head(path: Path, head: Head) -> None:
     """Write a safetensors file durably."""
     matrix = np.ascontiguousarray(head.matrix, np.float32)
-    replace_file(path, save({"matrix": matrix}, {HEADER: msgspec.json.encode(head.origin).decode()}))
+    atomic_write(path, save({"matrix": matrix}, {HEADER: msgspec.json.encode(head.origin).decode()}))
 
 
 def read_head(path: Path) -> Head:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from threshold_tools.lab.metric_learning.mining import Mining, mine
+from threshold_tools.lab.metric_learning.mining import Mining, mine_triplets
 
 Reals = NDArray[np.float64]
 People = NDArray[np.intp]
@@ -99,7 +99,7 @@ class Triplet:
 
     def measure(self, vectors: Reals, people: People, rng: np.random.Generator) -> Measured:
         distances_sq = squared_distances(vectors)
-        anchor, positive, negative = mine(distances_sq, people, self.margin, self.mining, rng)
+        anchor, positive, negative = mine_triplets(distances_sq, people, self.margin, self.mining, rng)
         if not len(anchor):
             return Measured(0.0, np.zeros_like(vectors), 0.0)
         excess = distances_sq[anchor, positive] - distances_sq[anchor, negative] + self.margin

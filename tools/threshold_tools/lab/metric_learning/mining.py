@@ -11,7 +11,7 @@ Mining = Literal["random", "hard", "semihard"]
 Rows = NDArray[np.intp]
 
 
-def mine(
+def mine_triplets(
     distances_sq: NDArray[np.float64],
     people: Rows,
     margin: float,

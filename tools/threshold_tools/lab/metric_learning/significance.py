@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import Floats
+from edge.core.records import FloatArray
 from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.lab.metric_learning.losses import Reals
@@ -56,7 +56,7 @@ def rates(photos: Photos, seed: int) -> Rates | None:
         return None
     count = len(photos.names)
     votes = np.random.default_rng([seed, 3]).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    fmrs = [fmr for fmr in FMRS if swept.supports(fmr)]
+    fmrs = [fmr for fmr in FMRS if swept.has_enough_samples(fmr)]
     names, better = [f"TAR at FMR {fmr:.0e}" for fmr in fmrs] + ["EER"], [1.0] * len(fmrs) + [-1.0]
     values = [swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in fmrs] + [swept.eer()]
     resampled = _Pairs(photos, min(max(_KEPT, 3 * swept.eer()), 1.0))
@@ -65,7 +65,7 @@ def rates(photos: Photos, seed: int) -> Rates | None:
     if (
         tried is not None
         and len(tried.enrolled) >= FEWEST
-        and open_set_identification.supports(tried, FPIR, tracks=False)
+        and open_set_identification.has_enough_samples(tried, FPIR, tracks=False)
     ):
         names.append("FNIR at FPIR 1e-02")
         better.append(-1.0)
@@ -84,11 +84,11 @@ def separation(photos: Photos) -> float:
     swept = verification.sweep(photos)
     if swept is None:
         return math.nan
-    limits = [swept.threshold_sq(fmr) for fmr in VALIDATION_FMRS if swept.supports(fmr)]
+    limits = [swept.threshold_sq(fmr) for fmr in VALIDATION_FMRS if swept.has_enough_samples(fmr)]
     return float(np.mean([1 - swept.eer(), *(swept.accepted(limit) / len(swept.genuine_sq) for limit in limits)]))
 
 
-def gains(without: Rates, behind: Rates) -> list[Gain]:
+def rate_differences(without: Rates, behind: Rates) -> list[Gain]:
     """The paired differences; both of the same people and seed."""
     differences = (behind.drawn - without.drawn) * without.better
     outside = FALSE_ALARM / len(without.names) / 2
@@ -100,7 +100,7 @@ def gains(without: Rates, behind: Rates) -> list[Gain]:
     ]
 
 
-def verdict(found: Sequence[Gain]) -> Verdict:
+def summarize_significance(found: Sequence[Gain]) -> Verdict:
     """It hurts where any rate is worse by more than chance; it helps where one is better so, and none worse."""
     if any(gain.high < 0 for gain in found):
         return "hurts"
@@ -113,7 +113,7 @@ class _Pairs:
     def __init__(self, photos: Photos, share: float) -> None:
         """All `photos` with a face."""
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
-        self._genuine_sq, self._who = _genuine(photos)
+        self._genuine_sq, self._who = _genuine_pairs(photos)
         self._impostor_sq, self._one, self._two = _nearest(photos, share)
         self._within = np.searchsorted(self._impostor_sq, self._genuine_sq, side="right")
         self._last = np.searchsorted(self._genuine_sq, self._genuine_sq, side="right")
@@ -127,7 +127,7 @@ class _Pairs:
         photos = votes * self._counts
         total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # nobody is an impostor to himself, drawn twice
         places = np.searchsorted(others[1:], [fmr * total + 1e-9 for fmr in fmrs], side="right")
-        limits = [verification.below(self._impostor_sq, int(place)) for place in places]
+        limits = [verification.count_below(self._impostor_sq, int(place)) for place in places]
         accepted = own[np.searchsorted(self._genuine_sq, limits, side="right")] / own[-1]
         crossing = np.maximum(others[self._within] / total, 1 - own[self._last] / own[-1])
         return [*accepted.tolist(), float(crossing.min())]
@@ -136,7 +136,7 @@ class _Pairs:
 class _Searches:
     """The searches of one draw, sorted."""
 
-    def __init__(self, draw: open_set_identification.Draw) -> None:
+    def __init__(self, draw: open_set_identification.EnrolmentDraw) -> None:
         self._own_sq, self._own = _ordered(draw.own)
         self._strangers_sq, self._strangers = _ordered(draw.strangers)
 
@@ -147,16 +147,16 @@ class _Searches:
         if not weights.sum() or not lets_in[-1]:
             return math.nan
         place = int(np.searchsorted(lets_in, FPIR * lets_in[-1] + 1e-9, side="right"))
-        opened = int(np.searchsorted(self._own_sq, verification.below(self._strangers_sq, place), side="right"))
+        opened = int(np.searchsorted(self._own_sq, verification.count_below(self._strangers_sq, place), side="right"))
         return float(1 - weights[:opened].sum() / weights.sum())
 
 
-def _ordered(searches: open_set_identification.Searches) -> tuple[Floats, NDArray[np.intp]]:
+def _ordered(searches: open_set_identification.SearchScores) -> tuple[FloatArray, NDArray[np.intp]]:
     order = np.argsort(searches.critical_sq, kind="stable")
     return searches.critical_sq[order].astype(np.float32), searches.people[order]
 
 
-def _genuine(photos: Photos) -> tuple[Floats, NDArray[np.intp]]:
+def _genuine_pairs(photos: Photos) -> tuple[FloatArray, NDArray[np.intp]]:
     parts, who = [np.zeros(0, np.float32)], [np.zeros(0, np.intp)]
     for person, rows in enumerate(photos.rows_of):
         first, second = np.triu_indices(len(rows), 1)
@@ -167,7 +167,7 @@ def _genuine(photos: Photos) -> tuple[Floats, NDArray[np.intp]]:
     return distances[order], np.concatenate(who)[order]
 
 
-def _nearest(photos: Photos, share: float) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp]]:
+def _nearest(photos: Photos, share: float) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
     """The nearest `share` of the pairs of two people: distances, sorted, and the people."""
     counts = np.bincount(photos.people)
     wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)

@@ -144,7 +144,7 @@ def train(
     for step in range(1, course.steps + 1):
         rows = draw.rows(rng)
         down = descent(matrix, inputs[rows], photos.people[rows], loss, course.pull, rng)
-        trouble = watch.look(down.measured.value, down.spread_sq)
+        trouble = watch.update(down.measured.value, down.spread_sq)
         if trouble:
             return Trained(best, checks, best_step, f"{trouble} (step {step})", lost=True)
         ours.step(down.gradient)
