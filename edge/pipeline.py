@@ -71,8 +71,8 @@ class Pipeline:
         self.samples: dict[int, Sample] = {}
         self._chance = chance
         self._policy = self._make_policy(default_rules(config.access) if rules is None else rules)
-        self.judge = IdentityAggregator(gallery, self._policy.apply_to(config.verdict), config.lockout)
-        self.guard = LivenessGate(config.liveness, self.judge, chance, config.verdict.sample_every_s)
+        self.judge = IdentityAggregator(gallery, self._policy.apply_to(config.recognition), config.lockout)
+        self.guard = LivenessGate(config.liveness, self.judge, chance, config.recognition.sample_every_s)
         self._observe_liveness = meter("liveness", self.guard.observe)
         self._apply_liveness()
         self._tracker = Tracker(config.tracker)
@@ -119,7 +119,7 @@ class Pipeline:
         self._policy = self._make_policy(rules)
         self.guard.reset()
         self._apply_liveness()
-        self.judge.replace_gallery(gallery, self._policy.apply_to(self._config.verdict))
+        self.judge.replace_gallery(gallery, self._policy.apply_to(self._config.recognition))
         self._detect = self._meter("detect", vision.detector.detect)
         self._read = vision.reader.sample
 
@@ -159,7 +159,7 @@ class Pipeline:
     def _still_scan_due(self, t_ns: int) -> bool:
         """Whether those who stand there, perfectly still, have to be looked at all the same."""
         rested_ns = t_ns - self._last_scan_ns
-        return rested_ns >= self._config.motion.still_s * 1e9 or bool(self._tracks_to_sample(t_ns))
+        return rested_ns >= self._config.motion.still_scan_every_s * 1e9 or bool(self._tracks_to_sample(t_ns))
 
     def _decide(self, t_ns: int, wall_minus_monotonic_ns: int | None) -> list[Decision]:
         wall_ns = None if wall_minus_monotonic_ns is None else t_ns + wall_minus_monotonic_ns

@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def vision() -> VisionStages:
     """Detector, mesh and embedder as the door runs them, every frame searched, so that no test depends on another."""
-    return load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig())
+    return load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig())
 
 
 @pytest.fixture(scope="session")

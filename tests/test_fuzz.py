@@ -180,8 +180,8 @@ def test_the_runner_counts(capfd: pytest.CaptureFixture[str]) -> None:
         b"a = " + b"[" * 5000,
         b"a = " + b"9" * 5000,
         b"[mqtt]\nopen_max_age_s = inf",
-        b"[verdict]\nmargin_sq = 1e999",
-        b"[lockout]\npause_s = inf",
+        b"[recognition]\nmargin_sq = 1e999",
+        b"[lockout]\nlockout_s = inf",
     ],
     ids=["nested", "digits", "inf", "overflow", "pause"],
 )
@@ -314,7 +314,7 @@ def test_a_large_gallery_with_somebody_unreadable_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: bytes
 ) -> None:
     """And not only when that person stands at the door."""
-    monkeypatch.setattr(gallery, "MAPPED_FROM", 0)
+    monkeypatch.setattr(gallery, "MMAP_MIN_BYTES", 0)
     path = tmp_path / "gallery"
     content = gallery_bytes([1, 2])
     path.write_bytes(content)

@@ -21,7 +21,7 @@ from edge.core.errors import InputError
 from edge.vision.camera import read_image
 
 _PICTURES = frozenset({".jpg", ".jpeg", ".png"})
-MOST_STEPS = 5  # of ask_steps in door.toml
+MOST_STEPS = 5  # of challenge_steps in door.toml
 MOST_LOOKS = 100  # a second
 
 

@@ -10,7 +10,7 @@ glaring, lit from one side, starved of bits; with a mask, a hand before it, or s
           plain mean, the mean of what a door accepts, and that mean weighted as the door does it
   visits  the door's own rule, look by look: who gets in and how soon, by the number of samples that a name takes
 
-Take it to choose [quality] and [verdict] of door.toml: --config measures with the settings given there.
+Take it to choose [quality] and [recognition] of door.toml: --config measures with the settings given there.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def measure(
             if one is not None:
                 fused.append(one)
         if "visits" in wanted:
-            visited += min_samples_sim.measure(looks, kind, threshold_for, config.verdict, seed)
+            visited += min_samples_sim.measure(looks, kind, threshold_for, config.recognition, seed)
     few = "they take 10 people with four photos or more, and 10 with fewer, with as many looks as a track has"
     if not fused and "fusion" in wanted:
         notes.append(f"no fusion: {few}")
@@ -90,7 +90,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--copies", type=int, default=4, metavar="N", help="harmed copies of a photo (default: 4)")
     parser.add_argument("--most", type=int, default=10, metavar="N", help="photos of one person (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
-    parser.add_argument("--config", type=Path, metavar="door.toml", help="a door's [quality] and [verdict]")
+    parser.add_argument("--config", type=Path, metavar="door.toml", help="a door's [quality] and [recognition]")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     arguments = parser.parse_args(words)
     if arguments.seed < 0 or arguments.copies < 0 or arguments.most < 1:

@@ -53,7 +53,7 @@ def page() -> str:
 
 
 def _table_of(hint: object) -> type[StrictStruct] | None:
-    """The table behind a key: `Table` or `Table | None`."""
+    """The table behind a key: `StrictStruct` or `StrictStruct | None`."""
     for each in getattr(hint, "__args__", (hint,)):
         if isinstance(each, type) and issubclass(each, StrictStruct):
             return each

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from edge.access.model import AccessRules, AllowRule, PersonRules
-from edge.core.config import VerdictConfig
+from edge.core.config import RecognitionConfig
 from edge.core.records import AccessOutcome, Decision, Identification, LivenessMode, Verdict, strictest_mode
 
 
@@ -29,7 +29,7 @@ class Policy:
         self._own_limits = {limits.person: limits for limits in rules.people}
         self._shared_limits = [limits for limits in rules.people if _is_pattern(limits.person)]
 
-    def apply_to(self, verdict: VerdictConfig) -> VerdictConfig:
+    def apply_to(self, verdict: RecognitionConfig) -> RecognitionConfig:
         """What this door asks of a verdict: its own factor on top of that of door.toml, and its own `min_samples`."""
         return msgspec.structs.replace(
             verdict,

@@ -20,7 +20,7 @@ from edge.core.config import (
     ModelsConfig,
     MotionConfig,
     QualityConfig,
-    VerdictConfig,
+    RecognitionConfig,
 )
 from edge.core.records import Frame
 from edge.core.stage_statistics import TimingRecorder
@@ -37,12 +37,12 @@ _WARM = 10  # turns before the first that counts
 _ROUND = 8  # frames, of which one is searched by the larger detector
 _SWAY_PX = 6
 _BLOCK = 2 * FPS  # frames of a still scene that hold one patrol
-_SEARCH_ALWAYS = DetectorConfig(scan_every_s=0.0)
+_SEARCH_ALWAYS = DetectorConfig(far_scan_every_s=0.0)
 EVERY_STAGE = DoorConfig(
     site="bench",
     door="bench",
     motion=MotionConfig(enabled=False),
-    verdict=VerdictConfig(sample_every_s=0.0, recheck_every_s=1e-9),
+    recognition=RecognitionConfig(sample_every_s=0.0, recheck_every_s=1e-9),
 )
 _AS_SHIPPED = DoorConfig(site="bench", door="bench")
 

@@ -16,7 +16,7 @@ from edge.bench.processes import Broker, Door, door, failure, write_stills
 from edge.bench.scenes import FPS, FRAME_NS, scenes
 from edge.bench.search import crowd
 from edge.bench.statistics import Measurement, figure
-from edge.core.config import CameraConfig, DoorConfig, ModelsConfig, TrackerConfig, VerdictConfig
+from edge.core.config import CameraConfig, DoorConfig, ModelsConfig, RecognitionConfig, TrackerConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
@@ -84,7 +84,7 @@ def _prepare(folder: Path, models: ModelsConfig, visits: int, broker: Broker) ->
         camera=CameraConfig(source=str(folder / "visits"), fps=FPS),
         models=models,
         tracker=TrackerConfig(lost_after_s=(_ABSENT - 1.5) / FPS),
-        verdict=VerdictConfig(cooldown_s=0.0),
+        recognition=RecognitionConfig(cooldown_s=0.0),
         mqtt=broker.mqtt,
     )
     shown, embedder = scenes(models), TfliteModel("embedder", models).contract.sha256

@@ -1,4 +1,4 @@
-"""`edge events --live`: the doors and what happens at them, on a whole terminal; what it shows is pure, see `Board`."""
+"""`edge events --live`: the doors and what happens at them, on a whole terminal; `LiveView` is pure."""
 
 from __future__ import annotations
 

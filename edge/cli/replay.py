@@ -66,7 +66,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         watchers: list[Watcher] = [Asked(), explainer]
         if arguments.annotate:
-            watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.verdict.min_samples))))
+            watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.recognition.min_samples))))
         for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
             found.append(line)
             explainer.on_event(line)
@@ -75,7 +75,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             else:
                 print(_readable(line), flush=True)
     if not found and not arguments.explain:
-        why = explainer.why_nothing(config.verdict.min_samples)
+        why = explainer.why_nothing(config.recognition.min_samples)
         print(f"no event: {why}; --explain says what was seen", file=sys.stderr)
     if arguments.explain and arguments.json:
         print_json({"visitors": list(explainer.visitors.values())})

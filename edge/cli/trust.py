@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def _trust(arguments: argparse.Namespace) -> int:
-    from edge.updates.manager import install_root
+    from edge.runtime.release_manager import install_root
 
     print(install_root(read_config(arguments.config), arguments.root), file=sys.stderr)
     return 0

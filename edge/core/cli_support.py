@@ -39,7 +39,7 @@ def run_main(main: Callable[[], int | None]) -> None:
 
 
 def parse_time_ns(text: str) -> int:
-    """A moment on the command line, for argparse's `type`; see `moment_of`."""
+    """A moment on the command line, for argparse's `type`; see `parse_time`."""
     try:
         return parse_time(text)
     except ValueError as error:

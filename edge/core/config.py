@@ -14,14 +14,14 @@ from edge.core.errors import ConfigError
 from edge.core.toml_config import StrictStruct, convert, load_toml
 
 Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 DistanceSq = Annotated[float, Meta(ge=0, le=4)]
 Factor = Annotated[float, Meta(gt=0, le=2)]
 Count = Annotated[int, Meta(ge=1)]
 Asks = Annotated[tuple[Literal["turn-left", "turn-right", "look-up"], ...], Meta(min_length=1)]
 _NAME = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 64"
-Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=_NAME)]
+SiteId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=_NAME)]
 TopicName = Annotated[
     str,
     Meta(
@@ -29,7 +29,7 @@ TopicName = Annotated[
         description="a topic without '+' and '#', not beginning with '$' or '/', of at most 128 characters",
     ),
 ]
-DoorSlug = Annotated[  # threshold/<site>/repo is taken
+DoorId = Annotated[  # threshold/<site>/repo is taken
     str, Meta(pattern=r"^(?!repo$)[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=f"{_NAME}; and not 'repo'")
 ]
 
@@ -59,38 +59,38 @@ class MotionConfig(StrictStruct, frozen=True):
     """Motion test that decides whether the detector runs."""
 
     enabled: bool = True  # false: the detector runs on every frame
-    noise_levels: Positive = 10.0  # grey levels by which a spot must change
-    area: Share = 0.002  # share of the picture that must change
-    linger_s: NotNegative = 2.0  # the detector keeps running for this long after the last movement
-    patrol_s: Positive = 2.0  # longest interval between detector runs when nothing moves
-    still_s: NotNegative = 0.25  # the same while a visitor is present who needs no more samples
+    noise_grey_levels: Positive = 10.0  # grey levels by which a spot must change
+    min_changed_share: Fraction = 0.002  # share of the picture that must change
+    keep_awake_s: NonNegative = 2.0  # the detector keeps running for this long after the last movement
+    idle_scan_every_s: Positive = 2.0  # longest interval between detector runs when nothing moves
+    still_scan_every_s: NonNegative = 0.25  # the same while a visitor is present who needs no more samples
 
 
-class SightConfig(StrictStruct, frozen=True):
+class CameraHealthConfig(StrictStruct, frozen=True):
     """When a camera that gives frames is reported as blind. It does not affect decisions."""
 
-    blind_after_s: NotNegative = 10.0  # black, flooded or covered for this long: the camera is blind
-    sees_after_s: NotNegative = 3.0  # and for this long no longer: it sees again
+    blind_after_s: NonNegative = 10.0  # black, flooded or covered for this long: the camera is blind
+    recovered_after_s: NonNegative = 3.0  # and for this long no longer: it sees again
     frozen_after_s: Positive = 30.0  # the same picture, byte for byte, for this long: the camera is reopened
-    black_level: NotNegative = 16.0  # mean grey level of the brightest patch up to which all is black
-    flooded_share: Share = 0.8  # of the picture white, above which it is flooded; 1: never
-    covered_detail: NotNegative = 0.06  # detail below which the lens is covered: scenes have 0.2 and more; 0: never
+    black_max_level: NonNegative = 16.0  # mean grey level of the brightest patch up to which all is black
+    overexposed_share: Fraction = 0.8  # of the picture white, above which it is flooded; 1: never
+    covered_max_detail: NonNegative = 0.06  # detail below which the lens is covered: scenes have 0.2 and more; 0: never
 
 
 class DetectorConfig(StrictStruct, frozen=True):
     """What counts as a face."""
 
-    min_score: Share = 0.5  # score of the detector from which a detection counts
-    max_overlap: Share = 0.3  # IoU above which two detections are one face
+    min_score: Fraction = 0.5  # score of the detector from which a detection counts
+    nms_iou: Fraction = 0.3  # IoU above which two detections are one face
     max_faces: Count = 8  # the largest ones are kept
-    scan_every_s: NotNegative = 0.5  # interval between searches for far faces; 0: every frame
+    far_scan_every_s: NonNegative = 0.5  # interval between searches for far faces; 0: every frame
 
 
 class TrackerConfig(StrictStruct, frozen=True):
     """How faces become tracks."""
 
-    min_overlap: Share = 0.2  # IoU of a face with a track's last box to continue it
-    max_step: Positive = 0.6  # or: centres nearer than this share of the box's side
+    min_iou: Fraction = 0.2  # IoU of a face with a track's last box to continue it
+    max_centre_step: Positive = 0.6  # or: centres nearer than this share of the box's side
     lost_after_s: Positive = 0.8  # a visitor unseen for this long has left
 
 
@@ -100,44 +100,48 @@ class QualityConfig(StrictStruct, frozen=True):
     min_size_px: Positive = 18.0  # between the eye centres; about 2 m at 640 px and 60 degrees
     max_yaw_deg: Positive = 40.0  # head turned to the side by more: "turned-away"
     max_pitch_deg: Positive = 35.0  # head raised or lowered by more: "tilted"
-    min_sharpness: NotNegative = 10.0  # variance of the Laplacian of the aligned crop, grey levels squared
-    min_brightness: NotNegative = 12.0  # mean grey level of the face, 0..255; darker: "too-dark"
-    max_glare: Share = 0.8  # share of the face that is white; more: "too-bright"
-    min_presence: Share = 0.9  # probability from the mesh that this is a face; less: "no-face"
-    min_strength: NotNegative = 0.6  # strength of the embedding, 1 for an ordinary photo; weaker: "unclear"
-    full_strength: Positive = 1.0  # strength from which a sample has its full weight
+    min_sharpness: NonNegative = 10.0  # variance of the Laplacian of the aligned crop, grey levels squared
+    min_brightness: NonNegative = 12.0  # mean grey level of the face, 0..255; darker: "too-dark"
+    max_glare: Fraction = 0.8  # share of the face that is white; more: "too-bright"
+    min_presence: Fraction = 0.9  # probability from the mesh that this is a face; less: "no-face"
+    min_norm: NonNegative = 0.6  # strength of the embedding, 1 for an ordinary photo; weaker: "unclear"
+    full_weight_norm: Positive = 1.0  # strength from which a sample has its full weight
 
 
-class VerdictConfig(StrictStruct, frozen=True):
+class RecognitionConfig(StrictStruct, frozen=True):
     """How many frames become one verdict. Distances are squared Euclidean, 0..4; a lower threshold is stricter."""
 
     threshold_sq: DistanceSq | None = None  # None: each person's own, from the gallery
     threshold_factor: Factor = 1.0  # multiplies either; below 1 is stricter
     margin_sq: DistanceSq = 0.1  # the runner-up must be farther by at least this
     min_samples: Count = 3  # agreeing samples for a name
-    agree_slack_sq: DistanceSq = 0.25  # a single sample may exceed the threshold by this much and still agree
+    vote_slack_sq: DistanceSq = 0.25  # a single sample may exceed the threshold by this much and still agree
     unknown_samples: Count = 10  # samples before a visitor who stays is called unknown
-    sample_every_s: NotNegative = 0.1  # shortest interval between samples of a track
+    sample_every_s: NonNegative = 0.1  # shortest interval between samples of a track
     recheck_every_s: Positive = 1.0  # interval of checks, after the verdict, that it is still the same face
-    same_face_sq: DistanceSq = 1.2  # a sample farther than this from its track's mean is another face
-    same_visitor_sq: DistanceSq = 1.0  # a stranger within this of one just announced is the same stranger
-    cooldown_s: NotNegative = 10.0  # visitors who stay or return within this time are not reported again
+    track_consistency_sq: DistanceSq = 1.2  # a sample farther than this from its track's mean is another face
+    same_stranger_sq: DistanceSq = 1.0  # a stranger within this of one just announced is the same stranger
+    cooldown_s: NonNegative = 10.0  # visitors who stay or return within this time are not reported again
 
 
 class LivenessConfig(StrictStruct, frozen=True):
     """When a face counts as a picture of one. Scores are 0 (genuine) to 1 (attack); a lower limit is stricter."""
 
     mode: Literal["off", "passive", "challenge"] = "off"  # passive: watched; challenge: asked to move the head
-    attack_score: Share = 0.5  # at or above: an attack
-    min_s: Positive = 1.0  # shortest time of watching before a score counts; at most the last 1.3 s are used
-    flat_s: Positive = 2.5  # a face without any sign of life for this long is an attack
-    max_s: Positive = 6.0  # visitors who have not shown life by then are denied
-    retry_s: NotNegative = 3.0  # visitors denied for it who stay are watched again after this long
-    ask_when: Literal["always", "doubt"] = "always"  # doubt: only for a score of at least `doubt_score`
-    doubt_score: Share = 0.2  # a score at or above this, or none by `max_s`, leads to a challenge
-    asks: Asks = ("turn-left", "turn-right", "look-up")  # what may be asked; left and right are the visitor's own
-    ask_steps: Annotated[int, Meta(ge=1, le=5)] = 2  # movements in a row
-    ask_timeout_s: Positive = 6.0  # for each movement: to hear of it, make it, and look straight again
+    attack_score: Fraction = 0.5  # at or above: an attack
+    min_watch_s: Positive = 1.0  # shortest time of watching before a score counts; at most the last 1.3 s are used
+    attack_after_s: Positive = 2.5  # a face without any sign of life for this long is an attack
+    timeout_s: Positive = 6.0  # visitors who have not shown life by then are denied
+    retry_s: NonNegative = 3.0  # visitors denied for it who stay are watched again after this long
+    challenge_when: Literal["always", "doubt"] = "always"  # doubt: only for a score of at least `challenge_score`
+    challenge_score: Fraction = 0.2  # a score at or above this, or none by `timeout_s`, leads to a challenge
+    challenge_movements: Asks = (
+        "turn-left",
+        "turn-right",
+        "look-up",
+    )  # what may be asked; left and right are the visitor's own
+    challenge_steps: Annotated[int, Meta(ge=1, le=5)] = 2  # movements in a row
+    challenge_step_timeout_s: Positive = 6.0  # for each movement: to hear of it, make it, and look straight again
 
 
 class AccessConfig(StrictStruct, frozen=True):
@@ -151,11 +155,11 @@ class AccessConfig(StrictStruct, frozen=True):
 class LockoutConfig(StrictStruct, frozen=True):
     """What follows repeated failures of one visitor, or repeated presentation attacks on one name."""
 
-    failures: Count = 5  # in a row, until the first pause; so many attacks on one name: show life twice
-    pause_s: NotNegative = 30.0  # the door stays shut to this visitor for this long
+    max_failures: Count = 5  # in a row, until the first pause; so many attacks on one name: show life twice
+    lockout_s: NonNegative = 30.0  # the door stays shut to this visitor for this long
     threshold_factor: Annotated[float, Meta(gt=0, le=1)] = 0.85  # multiplies the threshold afterwards, until a success
     extra_samples: Annotated[int, Meta(ge=0)] = 3  # beyond `min_samples` afterwards, until a success
-    forget_s: Positive = 600.0  # a visitor unseen for this long is forgotten
+    forget_after_s: Positive = 600.0  # a visitor unseen for this long is forgotten
     max_visitors: Count = 64  # most visitors remembered; the one unseen longest is forgotten first
 
 
@@ -219,8 +223,8 @@ class OutboxConfig(StrictStruct, frozen=True):
 
     max_events: Count = 100_000  # beyond this the oldest are dropped, counted and announced
     max_age_days: Positive = 90.0  # and those older than this, once the clock is set
-    keep_sent: Annotated[int, Meta(ge=0)] = 1000  # acknowledged events kept for looking back
-    keep_days: Positive = 30.0  # but none longer than this after it happened, once the clock is set
+    keep_delivered: Annotated[int, Meta(ge=0)] = 1000  # acknowledged events kept for looking back
+    keep_delivered_days: Positive = 30.0  # but none longer than this after it happened, once the clock is set
 
 
 class ReleaseConfig(StrictStruct, frozen=True):
@@ -234,19 +238,19 @@ class ReleaseConfig(StrictStruct, frozen=True):
 class DoorConfig(StrictStruct, frozen=True):
     """The whole of door.toml."""
 
-    site: Slug  # shared by all doors of a building: letters, digits, ".", "_" and "-"
-    door: DoorSlug  # unique within the site
+    site: SiteId  # shared by all doors of a building: letters, digits, ".", "_" and "-"
+    door: DoorId  # unique within the site
     state_folder: str = "/var/lib/threshold"  # events that wait for the broker, releases, and usually the gallery
     gallery: str = "/var/lib/threshold/gallery.safetensors"  # who is known, made by tools/enroll.py
     gallery_key: str = ""  # galleries are sealed on this disk with this key, a path or "credential:NAME"; `edge seal`
     camera: CameraConfig = CameraConfig()
     models: ModelsConfig = ModelsConfig()
     motion: MotionConfig = MotionConfig()
-    sight: SightConfig = SightConfig()
+    camera_health: CameraHealthConfig = CameraHealthConfig()
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
     quality: QualityConfig = QualityConfig()
-    verdict: VerdictConfig = VerdictConfig()
+    recognition: RecognitionConfig = RecognitionConfig()
     access: AccessConfig = AccessConfig()
     lockout: LockoutConfig = LockoutConfig()
     liveness: LivenessConfig = LivenessConfig()

@@ -52,7 +52,7 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
 def make_private_folder(path: Path) -> None:
     """Create a folder and its missing parents, readable by their owner alone (0700); existing folders keep their mode.
 
-    For folders that hold faces or templates. Files in them: `replace_file(..., private=True)`.
+    For folders that hold faces or templates. Files in them: `atomic_write(..., private=True)`.
 
     Raises:
         OSError: a folder cannot be created, or `path` is a file.

@@ -26,7 +26,7 @@ class Frame:
     Attributes:
         pixels: (H, W, 3) uint8, BGR. Lent: valid until the source is asked for the next frame; copy to keep.
         seq: count of frames of this source since it was opened, the dropped ones included; starts at 0.
-        t_ns: monotonic capture time, or clip time in a replay.
+        captured_ns: monotonic capture time, or clip time in a replay.
     """
 
     pixels: BgrImage
@@ -128,7 +128,7 @@ class Quality:
     """How well one sample shows a face.
 
     Attributes:
-        value: 0..1, the weight of the sample as evidence; 0 means refused.
+        weight: 0..1, the weight of the sample as evidence; 0 means refused.
         size_px: distance between the eye centres in frame pixels.
         yaw_deg, pitch_deg, roll_deg: head pose; 0 is frontal; yaw is positive when the head turns to its own left,
             pitch when it looks up, roll when it tilts to its own right.
@@ -136,8 +136,8 @@ class Quality:
         refusal: why the sample must not be used, or "".
         brightness: mean grey level of the face, 0..255.
         glare: share of the face that is all but white, 0..1.
-        strength: length of the embedder's raw vector in its typical lengths: around 1 for an ordinary photo, less the
-            more is covered, smeared, dark or glaring; 0 where it was not measured.
+        embedding_norm: length of the embedder's raw vector in its typical lengths: around 1 for an ordinary photo,
+            less the more is covered, smeared, dark or glaring; 0 where it was not measured.
     """
 
     weight: float
@@ -213,7 +213,7 @@ class Verdict:
         samples: how many samples were fused.
         quality: mean quality of the samples, 0..1.
         reason: which condition decided.
-        t_ns: when it fell.
+        decided_ns: when it fell.
     """
 
     finding: Identification
@@ -268,10 +268,10 @@ class ChallengePrompt:
     """What a visitor is to be told.
 
     Attributes:
-        number: of the challenge, rising from 1.
+        challenge_id: of the challenge, rising from 1.
         track: id of the track that it is about.
         state: a movement is asked, or the challenge has ended.
-        ask: the movement it is about; None: it failed before any was asked.
+        movement: the movement it is about; None: it failed before any was asked.
         step, steps: which movement of how many; step is 0 before the first.
         reason: why it failed, or "".
         t_ns: when.
@@ -314,8 +314,8 @@ class Decision:
         verdict: the evidence behind it.
         t_ns: capture time of the frame that tipped it.
         reason: why that rule refuses, such as "outside-schedule"; "" where it does not, and the verdict says it all.
-        proof: what has to be shown of being alive before the door opens; OFF also where nothing would open.
-        shown: what was shown; None where nothing was asked for.
+        required_liveness: what has to be shown of being alive before the door opens; OFF also where nothing would open.
+        liveness: what was shown; None where nothing was asked for.
     """
 
     kind: AccessOutcome

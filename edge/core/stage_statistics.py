@@ -25,7 +25,7 @@ class StageTiming:
 
 
 class TimingRecorder:
-    """A `Meter` that keeps the latest times of every stage.
+    """A `StageTimer` that keeps the latest times of every stage.
 
     Args:
         kept: how many of each; None keeps all.

@@ -22,7 +22,7 @@ def escape_untrusted(text: str, most: int | None = MOST_TEXT) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Log lines whose message is `printable`; a traceback after it keeps its line breaks."""
+    """Log lines whose message is `escape_untrusted`; a traceback after it keeps its line breaks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return escape_untrusted(super().formatMessage(record), None)

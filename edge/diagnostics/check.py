@@ -25,7 +25,7 @@ from edge.diagnostics.image_checks import face_finding, view_findings
 from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
 from edge.diagnostics.result import CheckResult, ask, fail, ok
 from edge.runtime.bundle import RuntimeBundle
-from edge.updates.manager import kit_in_force
+from edge.runtime.release_manager import kit_in_force
 from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.face_sampler import VisionStages, load_vision
 

@@ -16,7 +16,7 @@ from edge.recognition.threshold_limits import lax_settings
 from edge.runtime.bundle import lax_thresholds
 from edge.runtime.hardening import unencrypted_galleries
 from edge.runtime.lock import open_relay
-from edge.updates.manager import describe_status, release_expiry
+from edge.runtime.release_manager import describe_status, release_expiry
 from edge.vision.camera import is_recorded
 from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
@@ -132,15 +132,17 @@ def lock_finding(lock: LockConfig) -> CheckResult:
 
 
 def laxity_findings(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
-    """Settings of [verdict] with which the door may open to anybody.
+    """Settings of [recognition] with which the door may open to anybody.
 
     Args:
         config: door configuration.
         impostors: the embedder's table of impostor distances.
     """
-    remedy = "take it out of [verdict], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
-    for lax in lax_settings(config.verdict, impostors):
-        yield (fail if lax.open else warn)("verdict", f"[verdict] {lax.detail}", remedy)
+    remedy = (
+        "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
+    )
+    for lax in lax_settings(config.recognition, impostors):
+        yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 
 
 def settings_findings(config: DoorConfig) -> Iterator[CheckResult]:
@@ -154,8 +156,9 @@ def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
         yield warn("settings", "a photo held before the camera opens this lock", 'set [liveness] mode = "passive"')
     if config.lock and is_recorded(config.camera.source):
         yield fail("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
-    if config.liveness.mode == "challenge" and config.liveness.ask_timeout_s < _MIN_CHALLENGE_S:
-        detail = f"[liveness] ask_timeout_s: {config.liveness.ask_timeout_s:g} s to hear what is asked, and to do it"
+    if config.liveness.mode == "challenge" and config.liveness.challenge_step_timeout_s < _MIN_CHALLENGE_S:
+        seconds = config.liveness.challenge_step_timeout_s
+        detail = f"[liveness] challenge_step_timeout_s: {seconds:g} s to hear what is asked, and to do it"
         yield warn("settings", detail, "give 4 s or more; slow and old people need them")
     if config.mqtt.open_max_age_s > _STALE_S:
         detail = f"[mqtt] open_max_age_s: a door may open {config.mqtt.open_max_age_s:g} s after the face was seen"

@@ -55,7 +55,7 @@ def _rate(wanted: float, fps: float) -> CheckResult:
 
 def _exposure(config: DoorConfig, seen: CameraSample) -> CheckResult:
     levels = patch_means(seen.frames[-1].pixels)
-    blind = classify_fault(levels, config.sight)
+    blind = classify_fault(levels, config.camera_health)
     if blind:
         return fail("exposure", f"{blind}: {FAULT_HINTS[blind]}", _BLIND[blind])
     mean, white = float(levels.mean()), float(np.mean(levels >= _GLARE))

@@ -1,4 +1,4 @@
-"""A door's signature on what it says: one more key, `dsse`, in the JSON of the channels in `PAYLOAD_TYPES`.
+"""A door's signature on what it says: one more key, `dsse`, in the JSON of the channels in `DSSE_PAYLOAD_TYPES`.
 
 Its value is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1.0): an Ed25519 signature over the
 exact bytes of the message without that key, which the envelope holds in base64, and over their type, so that an event
@@ -14,9 +14,9 @@ from collections.abc import Callable
 import msgspec
 
 from edge.core.config import MqttConfig
+from edge.core.credentials import secret_file
 from edge.core.errors import ConfigError
 from edge.events.topics import Channel
-from edge.runtime.credentials import secret_file
 
 DSSE_PAYLOAD_TYPES = {
     Channel.OPEN: "application/vnd.threshold.open.v1+json",

@@ -108,14 +108,14 @@ class BackgroundMotion:
         return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR), np.float32)
 
     def brightness(self, seen: FloatArray) -> float:
-        """Mean grey level around the face of what `see` returned."""
+        """Mean grey level around the face of what `add_frame` returned."""
         return float(seen[self._around > 0].mean())
 
     def compare(self, seen: FloatArray, moved: Reals) -> CellChange | None:
         """Hold what is seen beside the first look; None where the face has hardly moved, or too little is around it.
 
         Args:
-            seen: what `see` returned of a later frame.
+            seen: what `add_frame` returned of a later frame.
             moved: (3, 3), the homography by which the face has moved since, frame pixels.
         """
         if self._first is None:

@@ -63,10 +63,10 @@ class Challenge:
         self.state: ChallengeState | None = None
         self.reason = ""
         self._number, self._track_id = number, track_id
-        self._timeout_ns = round(config.ask_timeout_s * 1e9)
-        self._choice = [ChallengeMovement(ask) for ask in config.asks]
+        self._timeout_ns = round(config.challenge_step_timeout_s * 1e9)
+        self._choice = [ChallengeMovement(ask) for ask in config.challenge_movements]
         self._chance = chance
-        self._asks = [self._choose_movements(self._choice) for _ in range(config.ask_steps)]
+        self._asks = [self._choose_movements(self._choice) for _ in range(config.challenge_steps)]
         self._embedding = embedding
         self._step = 0
         self._prompts: list[ChallengePrompt] = []

@@ -236,7 +236,7 @@ class LivenessGate:
 
     def _outcome(self, track: Track, held: _PendingDecision, evidence: LivenessEvidence, t_ns: int) -> str | None:
         """Why it does not open, _PASSES, or None while that is open."""
-        config, late = self._config, t_ns - held.since_ns >= self._config.max_s * 1e9
+        config, late = self._config, t_ns - held.since_ns >= self._config.timeout_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
         if held.challenge is not None:
             held.challenge.pass_time(t_ns)
@@ -246,8 +246,8 @@ class LivenessGate:
                 return ATTACK
             return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._confirmed(held, late)
         if held.decision.required_liveness is LivenessMode.CHALLENGE:
-            doubtful = late or attack or (evidence.enough and evidence.score >= config.doubt_score)
-            if config.ask_when == "always" or doubtful:
+            doubtful = late or attack or (evidence.enough and evidence.score >= config.challenge_score)
+            if config.challenge_when == "always" or doubtful:
                 self._challenge(track, held, t_ns)
                 return None
         elif attack:

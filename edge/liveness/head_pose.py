@@ -21,11 +21,11 @@ from edge.core.records import ChallengeMovement, FloatArray, Quality
 
 Reals = NDArray[np.float64]
 
-# What a head has to show, in degrees of `motion`, and how. Chosen on 38 people of LFW who turn as in
+# What a head has to show, in degrees of `estimate_motion`, and how. Chosen on 38 people of LFW who turn as in
 # the simulated turns of `pad` and on their photos in a hand, bent around 100 to 400 mm, half of them around 100 to 125:
 # of 213 turns by 24 to 40 degrees 212 showed this in three looks in a row, of 98 turned photos none; of 106 looks
 # upwards by 22 to 32 from a pitch of at most 5 degrees all, of 44 photos none. Over 1,225 real photos of 78 people
-# of LFW `motion` follows the mesh's own yaw with a correlation of 0.997.
+# of LFW `estimate_motion` follows the mesh's own yaw with a correlation of 0.997.
 AMPLITUDE_DEG = {ChallengeMovement.TURN_LEFT: 19.0, ChallengeMovement.TURN_RIGHT: 19.0, ChallengeMovement.LOOK_UP: 11.5}
 _POSE_SHARE = 0.3  # of the amplitude, what the mesh's own depth has to show, too
 _RIGID = {
@@ -91,7 +91,7 @@ def depth_relief(reference: FloatArray, points: FloatArray) -> float:
     Around 1 for a head. A sheet, however it is bent, has nothing that sticks out.
 
     Args:
-        reference, points: as of `motion`.
+        reference, points: as of `estimate_motion`.
     """
     start = _about_middle(reference)
     x, y, z = start.T

@@ -1,7 +1,7 @@
 """Liveness of each track: its looks in runs of a second or so, each run compared with its first look.
 
 One run that shows life is enough; a picture is told by showing none for long, or by a sign of its own. What a run shows
-is judged by one small rule, `edge.liveness.cues.TABLE`.
+is judged by one small rule, `edge.liveness.cues.CUE_WEIGHTS`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PassiveLiveness:
 
     def __init__(self, *, config: LivenessConfig) -> None:
         self._config = config
-        self._min_ns = min(config.min_s, WINDOW_S - 0.2) * 1e9
+        self._min_ns = min(config.min_watch_s, WINDOW_S - 0.2) * 1e9
         self._tracks: dict[int, _TrackWindows] = {}
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
@@ -81,5 +81,5 @@ class PassiveLiveness:
         if shown is None:
             return LivenessEvidence(0.5, (), False, seen.looks, watched_s)
         score, cues = attack_score(shown)
-        enough = score < self._config.attack_score or watched_s >= self._config.flat_s
+        enough = score < self._config.attack_score or watched_s >= self._config.attack_after_s
         return LivenessEvidence(score, cues, enough, seen.looks, watched_s)

@@ -128,7 +128,7 @@ class PlanarReference:
     def __init__(self, look: FacePatch) -> None:
         """
         Args:
-            look: from `patch`.
+            look: from `extract_patch`.
         """
         self._good = look.clear.ravel()[_FACE_MASK]
         self._to_patch = _square(look.to_patch)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edge.core.config import MqttConfig
+from edge.core.credentials import PREFIX, secret_file, secret_line
 from edge.core.errors import ConfigError
-from edge.runtime.credentials import PREFIX, secret_file, secret_line
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 _FORM = "mqtt://host:port or mqtts://host:port"

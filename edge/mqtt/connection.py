@@ -2,7 +2,7 @@
 
 A connection never reconnects and never sends anything twice: whoever needs another one makes another one. So there is
 exactly one owner of re-sending, and nothing that waited in an old connection can come out of a new one. It has no
-thread of its own: its owner calls `spin`.
+thread of its own: its owner calls `poll`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Connection:
         return self._inbox.alert
 
     def publish(self, message: OutgoingMessage) -> int:
-        """Hand a message to the socket; the number returned comes back in a `Receipt` if its QoS is 1.
+        """Hand a message to the socket; the number returned comes back in a `PublishAck` if its QoS is 1.
 
         Raises:
             BrokerError: the connection has ended.
@@ -142,7 +142,7 @@ def open_connection(
     max_packet_bytes: int,
     session_s: int | None = None,
 ) -> Connection:
-    """Reach the broker and send CONNECT; the answer is still to come, and `spin` brings it.
+    """Reach the broker and send CONNECT; the answer is still to come, and `poll` brings it.
 
     Raises:
         ssl.SSLError: TLS fails.

@@ -18,7 +18,7 @@ class PendingOpen:
 
 @dataclass(frozen=True, slots=True)
 class AckResult:
-    """What a receipt was about: an event, an opening, or neither; `refusal` and `unheard` as in `Receipt`."""
+    """What a receipt was about: an event, an opening, or neither; `refusal` and `unheard` as in `PublishAck`."""
 
     event_seq: int | None
     opening: PendingOpen | None

@@ -40,7 +40,8 @@ RETRY_WITH_OPEN_S = 0.25  # between two attempts to connect while an opening wai
 class Publisher:
     """Publishes one door. Making it starts nothing; `start`, or `with`, does.
 
-    Events come from the outbox, are sent in order with at most `WINDOW` under way, and leave the outbox when the broker
+    Events come from the outbox, are sent in order with at most `MAX_IN_FLIGHT` under way, and leave the outbox when
+    the broker
     has acknowledged them; after a reconnect the first one that was not is sent again. An opening is sent only while it
     is fresh and the broker is there. It is never sent twice, and when no acknowledgement comes in time the connection
     is cut, so that the network cannot deliver it later.

@@ -53,8 +53,8 @@ class Subscriber:
         doors: whom to listen to; "+" as site or door means all.
         channels: what to listen to.
         qos: 0 lets the broker pass on at once what a slow listener with 1 would have to confirm first, in portions.
-        session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for `KEPT_S`;
-            None: it keeps nothing. A second listener with the same name ends the first's connection.
+        session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for
+            `QUEUE_MAX_AGE_S`; None: it keeps nothing. A second listener with the same name ends the first's connection.
         on_snapshot: given the door, the event's id and the JPEG file of every picture, within `messages`; None: they
             are not listened to. With QoS 0, so that a broker keeps no face for a session that is away.
     """

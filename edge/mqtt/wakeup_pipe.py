@@ -25,7 +25,7 @@ class WakeupPipe:
                 self._pair[1].send(b"\0")
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until somebody calls `wake`, or until the time is over."""
+        """Wait until somebody calls `notify`, or until the time is over."""
         select.select([self], [], [], max(timeout_s, 0.0))
         self.drain()
 

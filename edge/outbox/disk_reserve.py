@@ -15,7 +15,7 @@ class DiskReserve:
     """The file; making this object changes nothing on disk.
 
     Attributes:
-        missing: whether it was given up, or could not be made.
+        is_released: whether it was given up, or could not be made.
     """
 
     def __init__(self, path: Path) -> None:

@@ -45,8 +45,8 @@ class Outbox:
     how many were is kept on disk, and as soon as the broker acknowledges again one `events-dropped` event says it.
 
     A damaged file is moved aside, what can be read of it is taken over, and numbers go on above all those used before.
-    A full, read-only or failing disk is waited for: `append` raises and holds the event in memory, `trouble` says what
-    is wrong, and `tend`, to be called now and then, takes up again.
+    A full, read-only or failing disk is waited for: `append` raises and holds the event in memory, `problem` says what
+    is wrong, and `maintain`, to be called now and then, takes up again.
 
     Safe to use from several threads; only one process may have the file open.
 
@@ -223,7 +223,7 @@ class Outbox:
                 query = "SELECT COUNT(*) FROM event WHERE seq > ? AND seq <= ?"
                 (done,) = db.execute(query, (self._acknowledged, self._due)).fetchone()
                 db.execute("UPDATE door SET acknowledged = ?, dropped = 0", (self._due,))
-                delete_delivered_over_limit(db, self._due, self._config.keep_sent)
+                delete_delivered_over_limit(db, self._due, self._config.keep_delivered)
                 depth -= done
                 if untold:
                     seq = insert(db, None, encode(self._announce(untold)), at_s)
@@ -253,7 +253,7 @@ class Outbox:
         if now_s is None:
             return
         unsent_s = int(now_s - self._config.max_age_days * _DAY_S)
-        sent_s = int(now_s - self._config.keep_days * _DAY_S)
+        sent_s = int(now_s - self._config.keep_delivered_days * _DAY_S)
         forgotten = more = self._drop_aged(unsent_s) + self._forget_aged(sent_s)
         while more:
             more = self._drop_aged(unsent_s) + self._forget_aged(sent_s)

@@ -35,7 +35,7 @@ def drop_over_limit(db: Connection, acknowledged: int, excess: int) -> tuple[int
 
 
 def drop_expired(db: Connection, acknowledged: int, before_s: int) -> tuple[int, int]:
-    """Drop the unsent events that are older, and those before them; returns as `drop_oldest` does."""
+    """Drop the unsent events that are older, and those before them; returns as `drop_over_limit` does."""
     last = _last_expired_seq(db, acknowledged, None, before_s)
     query = "SELECT seq, body FROM event WHERE seq > ? AND seq <= ? ORDER BY seq"
     return _drop(db, db.execute(query, (acknowledged, last)).fetchall())

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 
-from edge.core.config import LockoutConfig, VerdictConfig
+from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Match, Sample, Track, Verdict
 from edge.recognition.cooldown import Cooldown
 from edge.recognition.fusion import Fusion
@@ -63,14 +63,15 @@ class IdentityAggregator:
     """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
 
     def __init__(
-        self, gallery: Gallery, config: VerdictConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
+        self, gallery: Gallery, config: RecognitionConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
     ) -> None:
         """
         Args:
             gallery: who is enrolled.
             config: what a verdict needs.
             lockout: what follows failures.
-            proven: a name is a success as such; False: only once `succeeded` says so, for a picture has a name, too.
+            proven: a name is a success as such; False: only once `count_success` says so, for a picture has a name,
+                too.
         """
         self.gallery = gallery
         self.counts_names_as_success = proven
@@ -78,11 +79,11 @@ class IdentityAggregator:
         self._config = config
         self._strict = _lockout_limits(config, lockout)
         self._lockout_config = lockout
-        self._lockout = Lockout(lockout, config.same_visitor_sq)
+        self._lockout = Lockout(lockout, config.same_stranger_sq)
         self._states: dict[int, _TrackState] = {}
         self._cooldown = Cooldown(config)
 
-    def replace_gallery(self, gallery: Gallery, config: VerdictConfig) -> None:
+    def replace_gallery(self, gallery: Gallery, config: RecognitionConfig) -> None:
         """Judge by another gallery and demands from now on.
 
         The evidence of every track is dropped and gathered anew, a third of a second's work, so that nothing measured
@@ -90,7 +91,7 @@ class IdentityAggregator:
         while the embedder is the same, for vectors of two embedders cannot be compared.
         """
         if gallery.info.embedder_sha256 != self.gallery.info.embedder_sha256:
-            self._lockout = Lockout(self._lockout_config, config.same_visitor_sq)
+            self._lockout = Lockout(self._lockout_config, config.same_stranger_sq)
             self._cooldown.forget_strangers()
         self.gallery = gallery
         self._config = config
@@ -158,13 +159,13 @@ class IdentityAggregator:
             return
         match = self._match(sample.embedding)
         if self._is_consistent(state, sample.embedding, match):
-            state.evidence.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
+            state.evidence.add(sample.embedding, sample.quality, match, self._config.vote_slack_sq)
             if state.doubt.samples:
                 state.doubt = Fusion()
             return
         if state.doubt.samples and not self._one_face(state.doubt, sample.embedding):
             state.doubt = Fusion()
-        state.doubt.add(sample.embedding, sample.quality, match, self._config.agree_slack_sq)
+        state.doubt.add(sample.embedding, sample.quality, match, self._config.vote_slack_sq)
         if state.doubt.samples >= _MISMATCHES_TO_RESET:
             self._states[track.id] = _TrackState(evidence=state.doubt, looked_ns=t_ns)
 
@@ -233,7 +234,7 @@ class IdentityAggregator:
             return [replace(verdict, reason="repeated-failures")]
         return [verdict] if news else []
 
-    def _match(self, embedding: FloatArray, config: VerdictConfig | None = None) -> Match:
+    def _match(self, embedding: FloatArray, config: RecognitionConfig | None = None) -> Match:
         """The gallery's answer, under this door's threshold."""
         config = config or self._config
         match = self.gallery.nearest(embedding)
@@ -253,7 +254,7 @@ class IdentityAggregator:
         return not (called_unknown and match.distance_sq <= match.threshold_sq)
 
     def _one_face(self, evidence: Fusion, embedding: FloatArray) -> bool:
-        return float(2 - 2 * (evidence.fused @ embedding)) <= self._config.same_face_sq
+        return float(2 - 2 * (evidence.fused @ embedding)) <= self._config.track_consistency_sq
 
     def _evaluate(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
         """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
@@ -268,7 +269,7 @@ class IdentityAggregator:
             return replace(verdict, finding=Identification.UNDECIDED, reason=_PAUSED)
         return self._apply_thresholds(track, evidence, self._strict, t_ns) if demand is Restriction.STRICT else verdict
 
-    def _apply_thresholds(self, track: Track, evidence: Fusion, config: VerdictConfig, t_ns: int) -> Verdict:
+    def _apply_thresholds(self, track: Track, evidence: Fusion, config: RecognitionConfig, t_ns: int) -> Verdict:
         fused = evidence.fused
         match = self._match(fused, config)
         finding, reason = _classify(match, evidence, config, track.lost)
@@ -277,7 +278,7 @@ class IdentityAggregator:
         )
 
 
-def _classify(match: Match, evidence: Fusion, config: VerdictConfig, left: bool) -> tuple[Identification, str]:
+def _classify(match: Match, evidence: Fusion, config: RecognitionConfig, left: bool) -> tuple[Identification, str]:
     near = match.person is not None and match.distance_sq <= match.threshold_sq
     alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
     agreeing = evidence.votes[match.person.id] if match.person else 0
@@ -292,7 +293,7 @@ def _classify(match: Match, evidence: Fusion, config: VerdictConfig, left: bool)
     return Identification.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
 
 
-def _lockout_limits(config: VerdictConfig, lockout: LockoutConfig) -> VerdictConfig:
+def _lockout_limits(config: RecognitionConfig, lockout: LockoutConfig) -> RecognitionConfig:
     """What a visitor has to show after repeated failures."""
     return msgspec.structs.replace(
         config,

@@ -5,14 +5,14 @@ A known person is remembered by id, a stranger by the fused embedding, in memory
 
 from __future__ import annotations
 
-from edge.core.config import VerdictConfig
+from edge.core.config import RecognitionConfig
 from edge.core.records import Identification, Verdict
 
 
 class Cooldown:
     """Remembers who was announced and when they were last seen; pure, time comes with the verdicts."""
 
-    def __init__(self, config: VerdictConfig) -> None:
+    def __init__(self, config: RecognitionConfig) -> None:
         self._config = config
         self._recent: list[tuple[Verdict, int]] = []
 
@@ -43,4 +43,4 @@ class Cooldown:
             return False
         if one.finding is Identification.RECOGNISED:
             return one.match.person == other.match.person
-        return float(2 - 2 * (one.embedding @ other.embedding)) <= self._config.same_visitor_sq
+        return float(2 - 2 * (one.embedding @ other.embedding)) <= self._config.same_stranger_sq

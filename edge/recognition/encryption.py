@@ -12,8 +12,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.core.credentials import secret_line
 from edge.core.errors import ConfigError, GalleryError
-from edge.runtime.credentials import secret_line
 
 MAGIC = b"threshold-sealed"
 MAX_BYTES = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
@@ -134,9 +134,9 @@ class EncryptingCodec:
     key: GalleryKey | None = None
 
     def encode(self, content: bytes, where: Path) -> bytes:
-        """What is written; see `seal`."""
+        """What is written; see `encrypt`."""
         return encrypt(content, self.key, where) if self.key else content
 
     def decode(self, content: bytes, where: Path) -> bytes:
-        """What was written, plain; see `plain`."""
+        """What was written, plain; see `decrypt_if_needed`."""
         return decrypt_if_needed(content, self.key, where)

@@ -27,13 +27,13 @@ class Fusion:
     quality: float = 0.0
     votes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, embedding: FloatArray, quality: Quality, match: Match, agree_slack_sq: float) -> None:
-        """Take one sample; it votes for a name within `agree_slack_sq` beyond that person's threshold."""
+    def add(self, embedding: FloatArray, quality: Quality, match: Match, vote_slack_sq: float) -> None:
+        """Take one sample; it votes for a name within `vote_slack_sq` beyond that person's threshold."""
         weighted = embedding * np.float32(quality.weight)
         self.sum = weighted if self.sum is None else self.sum + weighted
         self.samples += 1
         self.quality += quality.weight
-        if match.person is not None and match.distance_sq <= match.threshold_sq + agree_slack_sq:
+        if match.person is not None and match.distance_sq <= match.threshold_sq + vote_slack_sq:
             self.votes[match.person.id] += 1
 
     @property

@@ -102,7 +102,8 @@ def load_gallery(
 ) -> Gallery:
     """Read a gallery and check all of it; with a key it must be sealed, and its version is that of the plain file.
 
-    One larger than `MAPPED_FROM` bytes is memory-mapped: its vectors are read once to code them and from then on only
+    One larger than `MMAP_MIN_BYTES` bytes is memory-mapped: its vectors are read once to code them and from then on
+    only
     where somebody might be nearest, its people when they are named, and nobody looks whether one stands in it twice.
     The file must not be written to while it is in use; replacing it is fine.
 

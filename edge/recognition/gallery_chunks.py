@@ -3,8 +3,8 @@
 Rows keep their order, and a new piece starts where the crc32 of a person's id is divisible by `rows`, so inserting or
 removing somebody changes the one piece around them (content-defined cuts, as in LBFS, Muthitacharoen et al. 2001, at
 the grain of a person). Ids, names and centroids travel together. Every other column, such as the thresholds, which
-all move a little with the gallery's size, travels apart and compressed. `join` gives back the very bytes of the file,
-whichever version of safetensors wrote it, because the header travels as it is.
+all move a little with the gallery's size, travels apart and compressed. `assemble` gives back the very bytes of the
+file, whichever version of safetensors wrote it, because the header travels as it is.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
 
 
 def assemble(pieces: Sequence[bytes], length: int) -> bytes:
-    """Put the pieces of `cut` together again.
+    """Put the pieces of `split` together again.
 
     Args:
-        pieces: in the order of `cut`.
+        pieces: in the order of `split`.
         length: of the whole file.
 
     Raises:
@@ -213,7 +213,7 @@ def _split_row_chunk(piece: bytes, width: int) -> tuple[NDArray[np.uint16], byte
 
 
 def _decompress(packed: bytes) -> bytes:
-    """Decompress at most what `cut` compresses at once."""
+    """Decompress at most what `split` compresses at once."""
     inflater = zlib.decompressobj()
     try:
         part = inflater.decompress(packed, _COLUMN_PART)

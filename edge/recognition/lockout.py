@@ -5,19 +5,19 @@ Two kinds of failure are counted apart, because only one of them tells who faile
 A face that nobody is enrolled with fails with evidence enough for an `unknown`, reported or not. A visitor who stays
 fails again with each `unknown_samples` looks that still name nobody, and a track whose evidence is reset fails again.
 A visitor who leaves before the verdict has not tried. Recognition is a success, also where the access rules deny entry.
-After `failures` in a row (5, as NIST SP 800-63B-4 asks of biometrics) nothing opens to this visitor for `pause_s`
+After `max_failures` in a row (5, as NIST SP 800-63B-4 asks of biometrics) nothing opens to this visitor for `lockout_s`
 (30 s); then `extra_samples` and `threshold_factor` apply until a success, and each further failure brings the next
 pause. An `unknown` within a pause is reported as usual; it neither counts nor prolongs the pause. A name within a pause
 is withheld. The first pause of a visitor is reported whatever the cooldown is; the others are not.
 
-The same visitor is the remembered one with the nearest fused embedding, within `same_visitor_sq`. Two rules keep a
+The same visitor is the remembered one with the nearest fused embedding, within `same_stranger_sq`. Two rules keep a
 stranger from locking out a person who resembles them: a track is never taken for a visitor whose own track is present
 beside it, and a face within a person's threshold that is nearer to that person than to the visitor is the person's.
 
 A presentation attack shows an enrolled person's face, so neither name nor embedding tells the attacker from that
 person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are counted by the name
-that they pose as, and withhold no name: from `failures` in a row on, whoever is recognised by that name has to show
-life twice (`edge.liveness.gate`) until a success, or until nobody has posed as them for `forget_s`.
+that they pose as, and withhold no name: from `max_failures` in a row on, whoever is recognised by that name has to show
+life twice (`edge.liveness.gate`) until a success, or until nobody has posed as them for `forget_after_s`.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class _Posed:
 class Lockout:
     """Remembers who failed, in memory only, a bounded number for a bounded time; pure, time comes with the verdicts."""
 
-    def __init__(self, config: LockoutConfig, same_visitor_sq: float) -> None:
+    def __init__(self, config: LockoutConfig, same_stranger_sq: float) -> None:
         """
         Args:
             config: numbers and times.
-            same_visitor_sq: squared distance within which two fused embeddings show one visitor.
+            same_stranger_sq: squared distance within which two fused embeddings show one visitor.
         """
         self._config = config
-        self._same_visitor_sq = same_visitor_sq
+        self._same_visitor_sq = same_stranger_sq
         self._visitors: list[_VisitorRecord] = []
         self._posed: dict[str, _Posed] = {}  # by the id of the person shown
 
@@ -83,7 +83,7 @@ class Lockout:
         if visitor is None:
             return Restriction.USUAL
         visitor.seen_ns, visitor.track = verdict.decided_ns, verdict.track.id
-        if visitor.failures < self._config.failures:
+        if visitor.failures < self._config.max_failures:
             return Restriction.USUAL
         return Restriction.PAUSED if verdict.decided_ns < visitor.paused_until_ns else Restriction.STRICT
 
@@ -104,15 +104,15 @@ class Lockout:
         if verdict.decided_ns < visitor.paused_until_ns:
             return False
         visitor.failures += 1
-        if visitor.failures >= self._config.failures:
-            visitor.paused_until_ns = verdict.decided_ns + round(self._config.pause_s * 1e9)
-        return visitor.failures == self._config.failures
+        if visitor.failures >= self._config.max_failures:
+            visitor.paused_until_ns = verdict.decided_ns + round(self._config.lockout_s * 1e9)
+        return visitor.failures == self._config.max_failures
 
     def impersonated(self, person_id: str, t_ns: int) -> bool:
         """Whether attacks in a row have posed as this person, so that life has to be shown twice."""
         self._forget_posed(t_ns)
         posed = self._posed.get(person_id)
-        return posed is not None and posed.count >= self._config.failures
+        return posed is not None and posed.count >= self._config.max_failures
 
     def record_success(self, verdict: Verdict, others: Set[int]) -> None:
         """Whoever is recognised starts from scratch, and so does the count of attacks on that name."""
@@ -124,7 +124,7 @@ class Lockout:
 
     def _find(self, verdict: Verdict, others: Set[int]) -> _VisitorRecord | None:
         """The visitor whom a track shows, among those remembered."""
-        horizon_ns = self._config.forget_s * 1e9
+        horizon_ns = self._config.forget_after_s * 1e9
         self._visitors = [one for one in self._visitors if verdict.decided_ns - one.seen_ns < horizon_ns]
         candidates = [one for one in self._visitors if one.track not in others]
         if not candidates:
@@ -144,7 +144,7 @@ class Lockout:
         self._posed[person_id] = _Posed(1 if posed is None else posed.count + 1, t_ns)
 
     def _forget_posed(self, t_ns: int) -> None:
-        horizon_ns = self._config.forget_s * 1e9
+        horizon_ns = self._config.forget_after_s * 1e9
         self._posed = {person: one for person, one in self._posed.items() if t_ns - one.last_ns < horizon_ns}
 
     def _add(self, visitor: _VisitorRecord) -> None:

@@ -123,7 +123,7 @@ def unit_lengths_sq(rows: FloatArray) -> FloatArray:
 
 
 def _directions(sample: FloatArray) -> FloatArray:
-    """(D, W) orthonormal columns that span all but `_TAIL` of a sample: its principal directions, mixed evenly.
+    """(D, W) orthonormal columns that span all but `_MAX_RESIDUAL` of a sample: its principal directions, mixed evenly.
 
     Mixed by a cosine transform, because the step of a byte has to suit the largest number of all.
     """

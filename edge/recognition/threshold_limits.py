@@ -1,4 +1,4 @@
-"""Settings of [verdict] that are far looser than what enrolment and calibration set: such a door may open to anybody.
+"""Settings of [recognition] far looser than what enrolment and calibration set: such a door may open to anybody.
 
 The scale is the table of impostor distances that ships with the embedder. Tools never set a threshold beyond its
 distance for a false match rate of 1 in 10,000; beyond its loosest row every hundredth stranger matches each person.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.core.config import VerdictConfig
+from edge.core.config import RecognitionConfig
 from edge.vision.manifest import OperatingPoint
 
 CALIBRATED_FMR = 1e-4  # of one stranger against one person; NIST SP 800-63B-4 asks for this or better
@@ -29,8 +29,8 @@ class Lax:
     open: bool
 
 
-def lax_settings(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
-    """What is too loose in a door's [verdict].
+def lax_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
+    """What is too loose in a door's [recognition].
 
     Args:
         config: the table.
@@ -44,7 +44,7 @@ def lax_settings(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> 
     return found
 
 
-def _distances(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
+def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
     rows = sorted(impostors, key=lambda row: row.fmr)
     calibrated = max((row for row in rows if row.fmr <= CALIBRATED_FMR), key=lambda row: row.fmr, default=rows[0])
     loosest = rows[-1]
@@ -61,7 +61,7 @@ def _distances(config: VerdictConfig, impostors: Sequence[OperatingPoint]) -> li
             f"{calibrated.distance_sq:.2f}; {rate} strangers match each person enrolled"
         )
         found.append(Lax(detail, open=limit_sq > loosest.distance_sq))
-    elif limit_sq + config.agree_slack_sq > loosest.distance_sq:
-        detail = f"agree_slack_sq = {config.agree_slack_sq:g}: samples of strangers count as agreeing"
+    elif limit_sq + config.vote_slack_sq > loosest.distance_sq:
+        detail = f"vote_slack_sq = {config.vote_slack_sq:g}: samples of strangers count as agreeing"
         found.append(Lax(detail, open=False))
     return found

@@ -48,7 +48,7 @@ class Annotator:
         """
         Args:
             path: of the clip to write.
-            wanted: samples that a name needs, see `[verdict] min_samples`.
+            wanted: samples that a name needs, see `[recognition] min_samples`.
 
         Raises:
             InputError: the folder does not exist, or the name ends neither in .webm nor in .mp4.

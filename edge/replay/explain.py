@@ -78,7 +78,7 @@ class Explainer:
     _counted: dict[int, int] = own(default_factory=dict)
 
     def on_step(self, moment: ReplayStep) -> None:
-        """Take down what became of a frame; the answers come by `hear`."""
+        """Take down what became of a frame; the answers come by `on_event`."""
         pipeline, now = moment.pipeline, _seconds(moment.frame.captured_ns)
         for track in pipeline.tracks:
             visitor = self.visitors.setdefault(track.id, VisitorTrace(track.id, _seconds(track.first_ns), now))

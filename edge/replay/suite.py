@@ -1,7 +1,7 @@
 """A folder of clips, each with what it should give: all of them replayed, and a report for the machines that test.
 
-Beside a clip NAME.mp4, or a folder of stills NAME, lies NAME.expected.jsonl; NAME.toml may say more, see `Case`. What
-lies in the folder itself holds for all: door.toml and gallery.safetensors.
+Beside a clip NAME.mp4, or a folder of stills NAME, lies NAME.expected.jsonl; NAME.toml may say more, see `ClipCase`.
+What lies in the folder itself holds for all: door.toml and gallery.safetensors.
 """
 
 from __future__ import annotations

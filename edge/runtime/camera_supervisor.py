@@ -40,7 +40,7 @@ class CameraSupervisor:
         self._config = config.camera
         self._tell = tell
         self._opening = opening
-        self._sight = CameraHealth(config.sight)
+        self._sight = CameraHealth(config.camera_health)
 
     @property
     def is_frozen(self) -> bool:

@@ -41,7 +41,7 @@ from edge.vision.camera_opener import CameraOpener
 
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
-    from edge.updates.manager import ReleaseManager
+    from edge.runtime.release_manager import ReleaseManager
     from edge.updates.status import StatusChange
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class Daemon:
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(trusted=config.access.trust_clock)
         self._kit = kit
-        for lax in lax_settings(config.verdict, kit.vision.reader.embedder.impostors):
-            log.warning("[verdict] %s", lax.detail)
+        for lax in lax_settings(config.recognition, kit.vision.reader.embedder.impostors):
+            log.warning("[recognition] %s", lax.detail)
         self._logbook = EventRecorder(config, self._event_context, self._clock)
         self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread
         self._publisher = Publisher(
@@ -85,7 +85,7 @@ class Daemon:
         self._lock = make_lock(config, self._open_expired)
         self._announcer = ChallengePublisher(config.door, self._publisher.challenge)
         self._doorstep = OccupancyReporter(config.door, self._publisher.presence)
-        self._album = SnapshotBuffer(config.snapshots, config.verdict.same_face_sq)
+        self._album = SnapshotBuffer(config.snapshots, config.recognition.track_consistency_sq)
         self._manager = ServiceManager()
         self._eye = CameraSupervisor(config, self._logbook.record_event, opening)
         self._exporter = self._make_exporter()
@@ -109,7 +109,7 @@ class Daemon:
         if self._config.release is None:
             return None
         # Here, because it is a quarter of all that a door imports, and 11 MB.
-        from edge.updates.manager import ReleaseManager
+        from edge.runtime.release_manager import ReleaseManager
 
         return ReleaseManager(self._config, self._config.release, self._on_release_status, stopwatch)
 

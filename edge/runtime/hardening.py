@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.core.config import DoorConfig
+from edge.core.credentials import PREFIX
 from edge.core.errors import GalleryError, InputError
 from edge.core.files import atomic_write
 from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt, is_encrypted
-from edge.runtime.credentials import PREFIX
 from edge.updates.store import ReleaseStore
 
 log = logging.getLogger(__name__)

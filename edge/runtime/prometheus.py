@@ -48,7 +48,7 @@ class DoorCollector(Collector):
         ProcessCollector(registry=self._registry)
 
     def update(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Take new figures; the arguments are those of `Figures`."""
+        """Take new figures; the arguments are those of `MetricsSnapshot`."""
         self._figures = MetricsSnapshot(self._site, health, connected, events)
 
     def text(self, accept: str) -> tuple[str, bytes]:

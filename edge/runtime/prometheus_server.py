@@ -77,7 +77,7 @@ class Exporter:
         return self._trouble
 
     def update(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Serve these from now on, see `edge.runtime.prometheus.Figures`. Returns at once."""
+        """Serve these from now on, see `edge.runtime.prometheus.MetricsSnapshot`. Returns at once."""
         self._sheet.update(health, connected, events)
         if self._server is None:
             self.start()

@@ -28,14 +28,14 @@ class _FaceCrop:
 class SnapshotBuffer:
     """Gathers the crops of one door; does nothing where no kind of event asks for one."""
 
-    def __init__(self, config: SnapshotsConfig, same_face_sq: float) -> None:
+    def __init__(self, config: SnapshotsConfig, track_consistency_sq: float) -> None:
         """
         Args:
             config: which events, and how the picture is cut.
-            same_face_sq: two looks farther apart than this show two people.
+            track_consistency_sq: two looks farther apart than this show two people.
         """
         self._config = config
-        self._same_face_sq = same_face_sq
+        self._same_face_sq = track_consistency_sq
         self._crops: dict[int, _FaceCrop] = {}
 
     def update(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:

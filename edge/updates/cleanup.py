@@ -40,7 +40,7 @@ def keep_for_rollback(
         store: disk of the door.
         before: the release that ran; None: this is the first.
         current: the release that runs now.
-        retain: as in `Keeper`.
+        retain: as in `UpdateWorker`.
     """
     if before is None:
         return

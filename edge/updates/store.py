@@ -213,7 +213,7 @@ class ReleaseStore:
         atomic_write(path, self._cloak.encode(content, path) if path.name == GALLERY else content, private=True)
 
     def check(self, folder: str) -> None:
-        """Compare the files of a release with its list, or with what `amend` has noted.
+        """Compare the files of a release with its list, or with what `replace_with_filtered` has noted.
 
         Raises:
             ReleaseError: one is missing or damaged.

@@ -80,7 +80,7 @@ def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
     """When the newest root that is known, and the other metadata verified so far, end: role to moment.
 
     Args:
-        folder: as for `verify`.
+        folder: as for `verify_release`.
         root: the root metadata given at installation.
 
     Raises:
@@ -100,10 +100,10 @@ def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
 
 
 def expired(ends: Mapping[str, datetime], now: datetime) -> str:
-    """Which metadata has expired, in the words of `verify`; "" if none has.
+    """Which metadata has expired, in the words of `verify_release`; "" if none has.
 
     Args:
-        ends: as `expiries` gives them.
+        ends: as `metadata_expiry` gives them.
         now: aware.
     """
     for role in _ROLES:
@@ -117,7 +117,7 @@ def _expired(role: str) -> str:
 
 
 def next_root_name(folder: Path, root: bytes) -> str:
-    """The name that the root metadata after the one known best would have; `folder` as for `verify`."""
+    """The name that the root metadata after the one known best would have; `folder` as for `verify_release`."""
     known = [int(path.name.partition(".")[0]) for path in (folder / "root_history").glob("*.root.json")]
     return f"{max([read_root(root).version, *known]) + 1}.root.json"
 

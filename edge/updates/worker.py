@@ -1,6 +1,6 @@
 """The thread that keeps a door's release up to date: look, verify, prepare beside the running one, hand over, tidy up.
 
-The door takes what is prepared between two frames, when it is `ready`. Everything slow happens here.
+The door takes what is prepared between two frames, when it is `staged`. Everything slow happens here.
 
 Removal comes before rollback. After activation, people removed by the new release are also deleted from the copy of the
 old one that is kept for a rollback: only those rows of its gallery stay that the new one has too, and the new access

@@ -11,7 +11,7 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
-from edge.core.config import SightConfig
+from edge.core.config import CameraHealthConfig
 from edge.core.records import BgrImage, FloatArray, Frame
 
 _GREEN = 1
@@ -44,10 +44,10 @@ class CameraHealth:
     """Watches the frames of one camera, also across its being opened anew; not thread-safe.
 
     Attributes:
-        blind: why it sees nothing, or None; believed after `blind_after_s`, over after `sees_after_s`.
+        blind: why it sees nothing, or None; believed after `blind_after_s`, over after `recovered_after_s`.
     """
 
-    def __init__(self, config: SightConfig) -> None:
+    def __init__(self, config: CameraHealthConfig) -> None:
         self.blind: ImageFault | None = None
         self._config = config
         self._spots = b""
@@ -114,7 +114,7 @@ class CameraHealth:
             self._turned_ns = t_ns
             self.blind = reason
             return
-        wait_s = self._config.sees_after_s if reason is None else self._config.blind_after_s
+        wait_s = self._config.recovered_after_s if reason is None else self._config.blind_after_s
         if reason is ImageFault.FROZEN or t_ns - self._turned_ns >= wait_s * 1e9:
             self._turned_ns = t_ns
             self.blind = reason
@@ -134,7 +134,7 @@ def patch_means(pixels: BgrImage) -> FloatArray:
     return np.asarray(levels, np.float32)
 
 
-def classify_fault(levels: FloatArray, config: SightConfig, slack: float = 1.0) -> ImageFault | None:
+def classify_fault(levels: FloatArray, config: CameraHealthConfig, slack: float = 1.0) -> ImageFault | None:
     """Why one picture shows nothing, or None.
 
     Args:
@@ -142,11 +142,11 @@ def classify_fault(levels: FloatArray, config: SightConfig, slack: float = 1.0) 
         config: where that begins.
         slack: above 1 it must be better than that by this factor.
     """
-    if levels.max() <= config.black_level * slack:
+    if levels.max() <= config.black_max_level * slack:
         return ImageFault.BLACK
-    if np.count_nonzero(levels >= _WHITE) > config.flooded_share / slack * levels.size:
+    if np.count_nonzero(levels >= _WHITE) > config.overexposed_share / slack * levels.size:
         return ImageFault.OVEREXPOSED
-    return ImageFault.COVERED if contrast(levels) < config.covered_detail * slack else None
+    return ImageFault.COVERED if contrast(levels) < config.covered_max_detail * slack else None
 
 
 def contrast(levels: FloatArray) -> float:

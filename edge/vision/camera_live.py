@@ -92,7 +92,7 @@ class LatestFrameSlot:
 
         Raises:
             TimeoutError: none came in time.
-            Exception: what `fail` was told, once the last frame has been taken.
+            Exception: what `set_error` was told, once the last frame has been taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._fresh or self._failure or self.closed, timeout_s)

@@ -15,7 +15,7 @@ from edge.vision.detector import Detector
 
 _CLOSE_UP_CALLS = 2  # more cost as much as a search
 _SAME_FACE_IOU = 0.3  # IoU with the last frame's box
-_REST = 2  # times `scan_every_s` without any look
+_REST = 2  # times `far_scan_every_s` without any look
 _NEAR = 0.15  # of the picture's longer side: 96 px of 640, about a metre away
 
 
@@ -27,7 +27,7 @@ class CascadeDetector:
         Args:
             everywhere: searches whole frames.
             close: looks around one face; may be the same.
-            config: of both; `scan_every_s` says how often to search.
+            config: of both; `far_scan_every_s` says how often to search.
         """
         self._everywhere = everywhere
         self._close = close
@@ -43,9 +43,9 @@ class CascadeDetector:
             known: the faces that are being followed, as they were last seen. While there are one or two, each is found
                 again, and the last search is recent, nothing else is looked for.
         """
-        rested = self._scan_due(self._looked_ns, frame, _REST * self._config.scan_every_s)
+        rested = self._scan_due(self._looked_ns, frame, _REST * self._config.far_scan_every_s)
         self._looked_ns = frame.captured_ns
-        due = self._scan_due(self._searched_ns, frame, self._config.scan_every_s)
+        due = self._scan_due(self._searched_ns, frame, self._config.far_scan_every_s)
         if not known and self._close is not self._everywhere and (rested or not due):
             faces = self._refine_near(frame)
             if faces or not due:
@@ -73,7 +73,7 @@ class CascadeDetector:
             face = max(near, key=lambda new: new.box.iou(old.box), default=None)
             if face is None or face.box.iou(old.box) < _SAME_FACE_IOU:
                 return []
-            if any(face.box.iou(other.box) > self._config.max_overlap for other in faces):
+            if any(face.box.iou(other.box) > self._config.nms_iou for other in faces):
                 return []
             faces.append(face)
         return sorted(faces, key=lambda face: -face.box.area)

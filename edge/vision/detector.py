@@ -52,7 +52,7 @@ class Detector:
         """Run the model on what was drawn at `place`."""
         self._model()
         answers, scores = self._answers()
-        blended = _blend_overlapping(answers, scores, self._config.max_overlap)
+        blended = _blend_overlapping(answers, scores, self._config.nms_iou)
         faces = [place.to_frame(answer, score) for answer, score in blended]
         faces.sort(key=lambda face: -face.box.area)
         return faces[: self._config.max_faces]
@@ -171,8 +171,8 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> FloatArray:
     return centres
 
 
-def _blend_overlapping(answers: list[_RawBox], scores: list[float], max_overlap: float) -> list[tuple[_RawBox, float]]:
-    """Merge answers that overlap the best remaining one by more than `max_overlap`, weighted by score.
+def _blend_overlapping(answers: list[_RawBox], scores: list[float], nms_iou: float) -> list[tuple[_RawBox, float]]:
+    """Merge answers that overlap the best remaining one by more than `nms_iou`, weighted by score.
 
     A face brings a dozen answers: too few for numpy, whose code a model has driven out of the cache each time.
     """
@@ -183,7 +183,7 @@ def _blend_overlapping(answers: list[_RawBox], scores: list[float], max_overlap:
         best, *others = left
         same, left = [best], []
         for other in others:
-            (same if _iou(boxes[best], boxes[other]) > max_overlap else left).append(other)
+            (same if _iou(boxes[best], boxes[other]) > nms_iou else left).append(other)
         weights = [scores[row] for row in same]
         total = sum(weights)
         columns = zip(*(answers[row] for row in same), strict=True)

@@ -73,7 +73,9 @@ def load_vision(
         ModelError: a model, the runtime or the delegate is missing, damaged or does not fit.
     """
     searching = TfliteModel(f"detector-{models.detector}", models)
-    closing_in = TfliteModel("detector-near", models) if models.detector == "far" and detector.scan_every_s else None
+    closing_in = (
+        TfliteModel("detector-near", models) if models.detector == "far" and detector.far_scan_every_s else None
+    )
     meshing = TfliteModel("landmarks", models)
     embedding = TfliteModel("embedder", models)
     embedder = Embedder(embedding)

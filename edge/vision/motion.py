@@ -26,15 +26,15 @@ class MotionDetector:
         self._looked_ns = 0
 
     def has_motion(self, frame: Frame) -> bool:
-        """Whether to look at this frame: something moves, moved within `linger_s`, or a patrol is due."""
+        """Whether to look at this frame: something moves, moved within `keep_awake_s`, or a patrol is due."""
         if not self._config.enabled:
             return True
         if self._pixels_changed(np.ascontiguousarray(frame.pixels[::_STRIDE, ::_STRIDE, _GREEN])):
             self._moved_ns = frame.captured_ns
             self._looked_ns = frame.captured_ns
             return True
-        lingering = frame.captured_ns - self._moved_ns < self._config.linger_s * 1e9
-        patrol = frame.captured_ns - self._looked_ns >= self._config.patrol_s * 1e9
+        lingering = frame.captured_ns - self._moved_ns < self._config.keep_awake_s * 1e9
+        patrol = frame.captured_ns - self._looked_ns >= self._config.idle_scan_every_s * 1e9
         if lingering or patrol:
             self._looked_ns = frame.captured_ns
             return True
@@ -45,6 +45,6 @@ class MotionDetector:
         if self._background is None or self._background.shape != now.shape:
             self._background = now
             return True
-        changed = np.count_nonzero(cv2.absdiff(now, self._background) > self._config.noise_levels)
+        changed = np.count_nonzero(cv2.absdiff(now, self._background) > self._config.noise_grey_levels)
         cv2.accumulateWeighted(now, self._background, _BACKGROUND_RATE)
-        return bool(changed > self._config.area * now.size)
+        return bool(changed > self._config.min_changed_share * now.size)

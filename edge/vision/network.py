@@ -25,7 +25,7 @@ class Contract(Protocol):
 
 
 class Network(Protocol):
-    """A loaded model: write `pixels`, call it, read its outputs by role. `edge.vision.tflite.Model` is the door's."""
+    """A loaded model: write `pixels`, call it, read outputs by role; at the door `edge.vision.tflite.TfliteModel`."""
 
     @property
     def contract(self) -> Contract:

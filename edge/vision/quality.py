@@ -44,7 +44,7 @@ def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig)
 def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -> Quality:
     """The same once the embedder has answered: its weight, or its refusal as "unclear".
 
-    The weight grows with the square of the strength beyond the one that says nothing, up to 1 at `full_strength`.
+    The weight grows with the square of the strength beyond the one that says nothing, up to 1 at `full_weight_norm`.
 
     Args:
         seen: not refused.
@@ -52,9 +52,9 @@ def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -
     """
     if not strength:
         return seen
-    if strength < config.min_strength:
+    if strength < config.min_norm:
         return replace(seen, weight=0.0, embedding_norm=strength, refusal="unclear")
-    above = max(strength - _NORM_FLOOR, 0.0) / max(config.full_strength - _NORM_FLOOR, 1e-6)
+    above = max(strength - _NORM_FLOOR, 0.0) / max(config.full_weight_norm - _NORM_FLOOR, 1e-6)
     return replace(seen, weight=max(_LEAST, min(above, 1.0) ** 2), embedding_norm=strength)
 
 

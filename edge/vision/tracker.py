@@ -84,10 +84,10 @@ class Tracker:
 def _match_score(old: Face, new: Face, config: TrackerConfig) -> float:
     """How well `new` continues `old`: 1 + IoU if they overlap enough, below 1 if only the centres are near, else 0."""
     overlap = old.box.iou(new.box)
-    if overlap >= config.min_overlap:
+    if overlap >= config.min_iou:
         return 1 + overlap
     side = math.sqrt(max(old.box.area, new.box.area))
     if side <= 0:
         return 0.0
     step = math.dist(old.box.centre, new.box.centre) / side
-    return max(0.0, 1 - step / config.max_step)
+    return max(0.0, 1 - step / config.max_centre_step)

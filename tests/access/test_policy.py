@@ -17,7 +17,7 @@ from edge.access.policy import Policy
 from edge.access.policy_file import load_configured_rules, parse_policy
 from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity
 from edge.cli.main import main
-from edge.core.config import AccessConfig, DoorConfig, VerdictConfig
+from edge.core.config import AccessConfig, DoorConfig, RecognitionConfig
 from edge.core.errors import ConfigError
 from edge.core.records import AccessOutcome, Decision, Identification, Match, Person, Verdict
 from edge.demo.run_demo import CLIP, GALLERY
@@ -169,7 +169,7 @@ def test_the_rule_that_decides_is_told(
 def test_a_doors_own_demands_reach_the_verdict(written: Path) -> None:
     """Its factor comes on top of that of door.toml; the other doors keep what door.toml says."""
     written.write_text(OFFICE)
-    own = VerdictConfig(threshold_factor=0.8, min_samples=3)
+    own = RecognitionConfig(threshold_factor=0.8, min_samples=3)
     rules = parse_policy(written)
     strict = Policy(rules, "lab-1").apply_to(own)
     assert strict.threshold_factor == pytest.approx(0.72)

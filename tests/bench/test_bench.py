@@ -16,7 +16,7 @@ from edge.bench.report import Report, compare, read_report
 from edge.bench.scenes import loop_frames, scenes
 from edge.bench.statistics import Measurement, Timing, figure, ratios, times
 from edge.bench.table import comparison_table, table
-from edge.core.config import CameraConfig, DoorConfig, LockoutConfig, ModelsConfig, VerdictConfig, read_config
+from edge.core.config import CameraConfig, DoorConfig, LockoutConfig, ModelsConfig, RecognitionConfig, read_config
 from edge.core.errors import InputError
 from edge.core.records import Frame
 from edge.vision.face_sampler import VisionStages
@@ -197,7 +197,7 @@ def test_the_door_under_measurement_runs_the_configuration_meant_for_it(tmp_path
         door="b",
         gallery='/a "quoted" folder/ü',
         camera=CameraConfig(source="x"),
-        verdict=VerdictConfig(threshold_sq=0.5, cooldown_s=0.0),
+        recognition=RecognitionConfig(threshold_sq=0.5, cooldown_s=0.0),
         lockout=LockoutConfig(),
     )
     path = tmp_path / "door.toml"

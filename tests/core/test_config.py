@@ -25,7 +25,7 @@ def test_the_example_that_ships_is_valid() -> None:
 
 
 def test_site_and_door_suffice(tmp_path: Path) -> None:
-    assert read_config(written(tmp_path, LEAST)).verdict.min_samples == 3
+    assert read_config(written(tmp_path, LEAST)).recognition.min_samples == 3
 
 
 @pytest.mark.parametrize(
@@ -33,25 +33,31 @@ def test_site_and_door_suffice(tmp_path: Path) -> None:
     [
         (LEAST + "[camera]\nsourc = 'x'", "[camera]: unknown key 'sourc'; did you mean 'source'?"),
         (LEAST + "camer = 1", "top level: unknown key 'camer'; did you mean 'camera'?"),
-        (LEAST + "[verdict]\nmin_samples = 'three'", "verdict.min_samples: expected a whole number, got text"),
-        (LEAST + "[verdict]\nmin_samples = 0", "verdict.min_samples = 0: must be at least 1"),
-        (LEAST + "[verdict]\nmin_samples = 2.5", "verdict.min_samples = 2.5: expected a whole number, got a number"),
-        (LEAST + "[verdict]\nthreshold_sq = 9", "verdict.threshold_sq = 9: allowed 0 to 4"),
-        (LEAST + "[verdict]\nthreshold_sq = nan", "verdict.threshold_sq = nan: allowed 0 to 4"),
-        (LEAST + "[verdict]\nthreshold_sq = 'low'", "verdict.threshold_sq: expected a number, got text"),
+        (LEAST + "[recognition]\nmin_samples = 'three'", "recognition.min_samples: expected a whole number, got text"),
+        (LEAST + "[recognition]\nmin_samples = 0", "recognition.min_samples = 0: must be at least 1"),
+        (
+            LEAST + "[recognition]\nmin_samples = 2.5",
+            "recognition.min_samples = 2.5: expected a whole number, got a number",
+        ),
+        (LEAST + "[recognition]\nthreshold_sq = 9", "recognition.threshold_sq = 9: allowed 0 to 4"),
+        (LEAST + "[recognition]\nthreshold_sq = nan", "recognition.threshold_sq = nan: allowed 0 to 4"),
+        (LEAST + "[recognition]\nthreshold_sq = 'low'", "recognition.threshold_sq: expected a number, got text"),
         (LEAST + "[camera]\nfps = '15'", 'camera.fps = "15": expected a number, got text; remove the quotes'),
         (LEAST + "[camera]\nfps = true", "camera.fps = true: expected a number, got a truth value"),
         (LEAST + "[camera]\nfps = 0", "camera.fps = 0: allowed 0 to 240, not 0 itself"),
         (LEAST + "[camera]\nrotate_deg = 45", "camera.rotate_deg = 45: must be one of 0, 90, 180, 270"),
         (LEAST + "[camera]\nsource = ''", "camera.source: must not be empty"),
-        (LEAST + "[tracker]\nmax_step = -1.5", "tracker.max_step = -1.5: must be more than 0"),
+        (LEAST + "[tracker]\nmax_centre_step = -1.5", "tracker.max_centre_step = -1.5: must be more than 0"),
         (LEAST + "[motion]\nenabled = 'true'", 'motion.enabled = "true": expected true or false, got text; remove'),
         (LEAST + "[models]\ndetector = 'mid'", "models.detector: 'mid' is not one of far, near"),
         (LEAST + "[models]\nfolder = 3", "models.folder = 3: expected text, got a number; put it in quotes"),
         (LEAST + "[access]\nallow = 'ada'", "access.allow: expected a list, got text; put it in brackets"),
         (LEAST + "[access]\nallow = ['ada', 5]", "access.allow[1] = 5: expected text, got a number; put it in quotes"),
-        (LEAST + "[liveness]\nasks = []", "liveness.asks: the list must not be empty"),
-        (LEAST + "[liveness]\nasks = ['nod']", "liveness.asks[0]: 'nod' is not one of look-up, turn-left, turn-right"),
+        (LEAST + "[liveness]\nchallenge_movements = []", "liveness.challenge_movements: the list must not be empty"),
+        (
+            LEAST + "[liveness]\nchallenge_movements = ['nod']",
+            "liveness.challenge_movements[0]: 'nod' is not one of look-up, turn-left, turn-right",
+        ),
         (LEAST + "[lock]\npulse_s = 1.0", "[lock]: 'pin' is missing"),
         (LEAST + "lock = 17", "lock = 17: expected a table, got a number"),
         (

@@ -38,8 +38,8 @@ from edge.core.config import (
     ModelsConfig,
     MqttConfig,
     QualityConfig,
+    RecognitionConfig,
     ReleaseConfig,
-    VerdictConfig,
     read_config,
 )
 from edge.core.errors import CameraError, ModelError
@@ -60,7 +60,7 @@ from edge.diagnostics.network_checks import broker_finding, certificate_findings
 from edge.diagnostics.report import row, summary
 from edge.diagnostics.result import CheckResult, State
 from edge.runtime.daemon import Daemon
-from edge.updates.manager import install_root, release_expiry
+from edge.runtime.release_manager import install_root, release_expiry
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
 from edge.updates.sources import FolderSource
@@ -413,7 +413,7 @@ def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_
     [
         ({}, None, ""),
         ({"threshold_sq": 0.93}, None, ""),
-        ({"threshold_sq": 0.5, "threshold_factor": 1.5, "agree_slack_sq": 0.5}, None, ""),
+        ({"threshold_sq": 0.5, "threshold_factor": 1.5, "vote_slack_sq": 0.5}, None, ""),
         (
             {"threshold_sq": 4.0},
             State.FAIL,
@@ -422,7 +422,7 @@ def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_
         ({"threshold_sq": 1.0}, State.WARN, "up to 1 in 1,000 strangers match each person"),
         ({"threshold_factor": 2.0}, State.FAIL, "threshold_factor = 2: thresholds of up to 1.86"),
         ({"threshold_factor": 1.1}, State.WARN, "threshold_factor = 1.1: thresholds of up to 1.02"),
-        ({"threshold_sq": 0.9, "agree_slack_sq": 4.0}, State.WARN, "agree_slack_sq = 4"),
+        ({"threshold_sq": 0.9, "vote_slack_sq": 4.0}, State.WARN, "vote_slack_sq = 4"),
         ({"min_samples": 1}, State.WARN, "min_samples = 1: a single picture decides"),
         ({"margin_sq": 0.0}, State.WARN, "margin_sq = 0"),
     ],
@@ -431,7 +431,7 @@ def test_verdict_settings_looser_than_calibration(
     vision: VisionStages, changes: dict[str, float], state: State | None, told: str
 ) -> None:
     """By the embedder's own table: beyond any calibrated threshold is a warning, beyond the table an error."""
-    config = msgspec.structs.replace(PLAIN, verdict=VerdictConfig(**changes))  # type: ignore[arg-type]
+    config = msgspec.structs.replace(PLAIN, recognition=RecognitionConfig(**changes))  # type: ignore[arg-type]
     found = list(laxity_findings(config, vision.reader.embedder.impostors))
     assert [finding.state for finding in found] == ([state] if state else [])
     assert all(told in finding.detail and finding.remedy for finding in found)
@@ -439,13 +439,13 @@ def test_verdict_settings_looser_than_calibration(
 
 def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A door.toml that opens to anybody is an error of `edge check`, and a warning in the log of a door that starts."""
-    path = a_door(tmp_path, "[verdict]\nthreshold_sq = 4.0\nmin_samples = 1\n")
+    path = a_door(tmp_path, "[recognition]\nthreshold_sq = 4.0\nmin_samples = 1\n")
     states = [finding.state for finding in check(path) if finding.what == "verdict"]
     assert states == [State.FAIL, State.WARN]
     Daemon(read_config(path))
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told[0].startswith("[verdict] threshold_sq = 4: thresholds of up to 4.00")
-    assert told[1] == "[verdict] min_samples = 1: a single picture decides"
+    assert told[0].startswith("[recognition] threshold_sq = 4: thresholds of up to 4.00")
+    assert told[1] == "[recognition] min_samples = 1: a single picture decides"
 
 
 def test_settings_that_do_not_go_together_are_found() -> None:
@@ -457,7 +457,7 @@ def test_settings_that_do_not_go_together_are_found() -> None:
     assert one(settings_findings(watched), "settings").state is State.OK
     played = msgspec.structs.replace(watched, camera=PLAIN.camera)
     assert one(settings_findings(played), "settings").state is State.FAIL
-    hurried = msgspec.structs.replace(watched, liveness=LivenessConfig(mode="challenge", ask_timeout_s=1.0))
+    hurried = msgspec.structs.replace(watched, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=1.0))
     assert "1 s to hear what is asked" in one(settings_findings(hurried), "settings").detail
     stale = msgspec.structs.replace(watched, mqtt=MqttConfig(open_max_age_s=60.0))
     assert "60 s after" in one(settings_findings(stale), "settings").detail

@@ -124,7 +124,7 @@ def _vector_seeds() -> list[bytes]:
 def _outbox(folder: Path) -> Parse:
     """Whatever the files hold: an event that was taken is there after the next start, with a higher number."""
     path = folder / "outbox.db"
-    config = OutboxConfig(max_events=50, keep_sent=3)
+    config = OutboxConfig(max_events=50, keep_delivered=3)
 
     def parse(content: bytes) -> None:
         shutil.rmtree(folder)
@@ -150,7 +150,7 @@ def _outbox(folder: Path) -> Parse:
 def _outbox_seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "outbox.db"
-        with Outbox(path, OutboxConfig(max_events=50, keep_sent=3), announce=announce) as outbox:
+        with Outbox(path, OutboxConfig(max_events=50, keep_delivered=3), announce=announce) as outbox:
             for number in range(8):
                 outbox.append(an_event(f"event {number}"))
             outbox.acknowledge(2)

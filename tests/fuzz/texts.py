@@ -16,7 +16,7 @@ from threshold_tools.release.transport import read_lines
 
 from edge.access.policy import Policy
 from edge.access.policy_file import parse_policy
-from edge.core.config import MqttConfig, VerdictConfig, read_config
+from edge.core.config import MqttConfig, RecognitionConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.core.records import Identification, Match, Person, Verdict
 from edge.mqtt.broker_endpoint import resolve_endpoint
@@ -59,7 +59,7 @@ door = "front"
 source = "rtsp://camera.local/stream"
 rotate_deg = 90
 fps = 15.5
-[verdict]
+[recognition]
 threshold_sq = 0.9
 min_samples = 3
 [access]
@@ -88,7 +88,7 @@ def _door(folder: Path) -> Parse:
         if config.mqtt.url.startswith("mqtt://"):  # mqtts:// would read all of the system's authorities each time
             resolve_endpoint(MqttConfig(url=config.mqtt.url, insecure=True))
         assert round(config.mqtt.open_max_age_s * 1e9) > 0  # as the publisher counts
-        assert round(config.lockout.pause_s * 1e9) >= 0
+        assert round(config.lockout.lockout_s * 1e9) >= 0
 
     return parse
 
@@ -102,7 +102,7 @@ def _policy(folder: Path) -> Parse:
         path.write_bytes(content)
         rules = parse_policy(path)
         policy = Policy(rules, "front")
-        assert policy.apply_to(VerdictConfig()).min_samples >= 1
+        assert policy.apply_to(RecognitionConfig()).min_samples >= 1
         for wall_ns in (None, *_MOMENTS_NS):
             policy.decide(verdict, 9, wall_ns)
 

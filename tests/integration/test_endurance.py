@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.core.config import DoorConfig, VerdictConfig
+from edge.core.config import DoorConfig, RecognitionConfig
 from edge.core.records import Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
@@ -29,7 +29,7 @@ MINUTES = 10
 def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: VisionStages) -> None:
     """The bundled clip over and over, in clip time; the second half needs no more than the first."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    config = DoorConfig(site="a", door="b", verdict=VerdictConfig(cooldown_s=1.0))
+    config = DoorConfig(site="a", door="b", recognition=RecognitionConfig(cooldown_s=1.0))
     pipeline = Pipeline(config, vision, gallery)
     seconds, seq, offset_ns, resident = 0.0, 0, 0, []
     decisions = 0

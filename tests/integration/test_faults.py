@@ -80,7 +80,7 @@ def kills(folder: Path, *, count: int, events: int, seed: int) -> None:
     chance = random.Random(seed)
     broker, told = Mosquitto(folder), folder / "told"
     relay = Relay(broker.port)
-    config = write_config(folder, f"mqtt://127.0.0.1:{relay.port}", more="\n[outbox]\nkeep_sent = 100000\n")
+    config = write_config(folder, f"mqtt://127.0.0.1:{relay.port}", more="\n[outbox]\nkeep_delivered = 100000\n")
     talker = Process(folder, HARNESS, config, told, str(events), "0.01")
     ear, pause = Ear(config_for(broker)), threading.Event()
     with contextlib.ExitStack() as stack:
@@ -480,7 +480,7 @@ def test_a_disk_that_fails_while_running_is_waited_for(tmp_path: Path) -> None:
 
 def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of the held events go, and an event says how many."""
-    monkeypatch.setattr("edge.outbox.outbox.HELD", 60)
+    monkeypatch.setattr("edge.outbox.outbox.MAX_UNSAVED", 60)
     with an_outbox(tmp_path) as outbox:
         outbox.append(an_event("before"))
         bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -640,7 +640,7 @@ def test_a_damaged_model_is_named_and_the_door_stays_shut(tmp_path: Path) -> Non
 
 def test_a_program_that_runs_out_of_memory_says_so_in_one_line() -> None:
     """And ends with the code after which the service manager starts it again."""
-    script = "from edge.core.cli_support import run; run(lambda: len(bytearray(1 << 50)))"
+    script = "from edge.core.cli_support import run_main; run_main(lambda: len(bytearray(1 << 50)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch("error: out of memory: .*\n", done.stderr)

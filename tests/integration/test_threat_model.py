@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 THREATS = (ROOT / "docs" / "threat-model.md").read_text()
-NAMED = re.compile(r"((?:\w+/)*test_\w+\.py(?=`)|(?:\w+/)*test_\w+\.py(?=::)|…(?=::))(?:::(test_\w+))?")
+NAMED = re.compile(r"(?:tests/)?((?:\w+/)*test_\w+\.py(?=`|::)|…(?=::))(?:::(test_\w+))?")
 
 
 @cache

@@ -36,7 +36,7 @@ from edge.vision.face_sampler import VisionStages
 
 LOOK_NS = 100_000_000
 ADA, BOB = direction(0), direction(1)
-ONE_STEP = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=1)
+ONE_STEP = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), challenge_steps=1)
 
 
 def tilted(left_deg: float) -> FloatArray:
@@ -153,7 +153,7 @@ def test_a_movement_is_made_by_what_moves_as_a_head(ask: ChallengeMovement, poin
 
 def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
     """One movement is told at a time: the next is not known before."""
-    visitor = Try(LivenessConfig(mode="challenge", ask_steps=3), obey)
+    visitor = Try(LivenessConfig(mode="challenge", challenge_steps=3), obey)
     assert visitor.run() == "passed"
     assert [(prompt.state, prompt.step) for prompt in visitor.prompts] == [
         ("asked", 1),
@@ -185,7 +185,7 @@ def test_what_is_asked_and_when_is_chance_alone() -> None:
 
 def test_moment_of_each_ask() -> None:
     """Each comes after one second to two of rest, by a number of its own: the first does not foretell the second."""
-    config = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=2)
+    config = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), challenge_steps=2)
     waits = {}
     for first in (0.0, 0.5, 0.99):
         for second in (0.0, 0.5, 0.99):
@@ -239,7 +239,7 @@ def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
         extra = [look(turned(one)) for one in there_and_back(-25)] if next(once) == 0 else []
         return obey(ask) + extra
 
-    config = LivenessConfig(mode="challenge", asks=("turn-left",), ask_steps=2)
+    config = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), challenge_steps=2)
     visitor = Try(config, answer)
     visitor.challenge = Challenge(config, 1, lambda: 0.99, ADA, 0)
     assert visitor.run() == "moved-unasked"
@@ -289,7 +289,7 @@ def test_a_movement_is_measured_against_the_mean_of_several_looks() -> None:
 @pytest.mark.parametrize(("up_deg", "asks"), [(0.0, {"look-up", "turn-left"}), (16.0, {"turn-left"})])
 def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> None:
     """A mesh shows hardly more of it; something else is asked instead, if the door asks for anything else."""
-    config = LivenessConfig(mode="challenge", asks=("look-up", "turn-left"), ask_steps=1)
+    config = LivenessConfig(mode="challenge", challenge_movements=("look-up", "turn-left"), challenge_steps=1)
     told = set()
     for seed in range(20):
         visitor = Try(config, lambda _: [], before=look(turned(up_deg=up_deg)))
@@ -297,7 +297,11 @@ def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> 
         visitor.run(4)
         told |= {str(prompt.movement) for prompt in visitor.prompts}
     assert told == asks
-    only = Try(LivenessConfig(mode="challenge", asks=("look-up",), ask_steps=1), lambda _: [], look(turned(0, up_deg)))
+    only = Try(
+        LivenessConfig(mode="challenge", challenge_movements=("look-up",), challenge_steps=1),
+        lambda _: [],
+        look(turned(0, up_deg)),
+    )
     only.run(4)
     assert [prompt.movement for prompt in only.prompts] == [ChallengeMovement.LOOK_UP]
 
@@ -459,6 +463,6 @@ def test_trials_that_make_no_sense_are_refused(words: list[str], capsys: pytest.
 
 
 def test_a_trial_asks_for_as_many_movements_as_a_door_may() -> None:
-    msgspec.convert({"ask_steps": MOST_STEPS}, LivenessConfig)
+    msgspec.convert({"challenge_steps": MOST_STEPS}, LivenessConfig)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"ask_steps": MOST_STEPS + 1}, LivenessConfig)
+        msgspec.convert({"challenge_steps": MOST_STEPS + 1}, LivenessConfig)

@@ -25,7 +25,7 @@ from threshold_tools.pad.turns import Pose, RenderedHead, fit_portrait
 from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.access.policy import Policy
 from edge.access.policy_file import parse_policy
-from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, VerdictConfig
+from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, RecognitionConfig
 from edge.core.errors import ConfigError
 from edge.core.records import (
     AccessOutcome,
@@ -135,7 +135,7 @@ def visit(
 
 def test_who_follows_the_challenge_gets_in(vision: VisionStages, visitor: Visitor) -> None:
     """The opening comes after the last movement and is dated so; the event tells what was shown."""
-    pipeline = a_door(config("challenge", ask_steps=1), vision)
+    pipeline = a_door(config("challenge", challenge_steps=1), vision)
     (opened,), told = visit(pipeline, visitor, 12)
     assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.CHALLENGE)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED, ChallengeState.PASSED]
@@ -150,7 +150,7 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
     vision: VisionStages, visitor: Visitor
 ) -> None:
     """The screen is told, and asked anew."""
-    pipeline = a_door(config("challenge", ask_steps=1), vision)
+    pipeline = a_door(config("challenge", challenge_steps=1), vision)
     _, told = visit(pipeline, visitor, 3)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
     pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
@@ -162,7 +162,9 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
 
 def test_a_photo_does_not_follow_the_challenge(vision: VisionStages, held_photo: HeldPhoto) -> None:
     """However it is turned; it is denied by name, for the photo shows somebody."""
-    (denied,), told = visit(a_door(config("challenge", ask_steps=1, ask_timeout_s=2.0), vision), held_photo, 8)
+    (denied,), told = visit(
+        a_door(config("challenge", challenge_steps=1, challenge_step_timeout_s=2.0), vision), held_photo, 8
+    )
     assert (denied.kind, denied.rule) == (AccessOutcome.DENIED, "liveness")
     assert denied.reason in {"challenge-failed", "presentation-attack"}  # the latter where watching says so, too
     assert told[-1].state is ChallengeState.FAILED
@@ -193,7 +195,7 @@ def test_photos_of_a_person_do_not_keep_that_person_out(
     vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto
 ) -> None:
     """After repeated attacks the living person shows life twice, within the pause of a lockout, and gets in."""
-    door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(failures=2, pause_s=60))
+    door = msgspec.structs.replace(config("passive", retry_s=0.2), lockout=LockoutConfig(max_failures=2, lockout_s=60))
     pipeline = a_door(door, vision)
     denials, _ = visit(pipeline, held_photo, 9, until=2)
     assert [denial.reason for denial in denials] == ["presentation-attack"] * 2
@@ -255,31 +257,31 @@ def stranger(vision: VisionStages, photo: Callable[[str], BgrImage]) -> Rendered
     return RenderedHead(picture, landmarks)
 
 
-@pytest.mark.parametrize("ask_when", [None, "doubt"])
+@pytest.mark.parametrize("challenge_when", [None, "doubt"])
 def test_the_life_of_one_face_is_no_proof_for_another(
-    ask_when: str | None, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead
+    challenge_when: str | None, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead
 ) -> None:
     """A living stranger becomes unknown; then a photo of somebody enrolled takes his place, and inherits nothing."""
-    door = config("passive") if ask_when is None else config("challenge", ask_when=ask_when)
+    door = config("passive") if challenge_when is None else config("challenge", challenge_when=challenge_when)
     actor = Instead(stranger, portrait, lambda frame: frame > 3 * FPS)
     answers, told = visit(a_door(door, vision), actor, 9, until=2)
     assert answers[0].kind is AccessOutcome.UNKNOWN
     assert AccessOutcome.DOOR_OPEN not in {answer.kind for answer in answers}
     asked = [prompt.state for prompt in told if prompt.state is ChallengeState.ASKED]
-    assert answers[1:] if ask_when is None else asked, "the photo was not recognised"
+    assert answers[1:] if challenge_when is None else asked, "the photo was not recognised"
 
 
 @pytest.mark.parametrize("every", [4, 7])
 def test_faces_in_turn(every: int, vision: VisionStages, portrait: BgrImage, stranger: RenderedHead) -> None:
     """A living stranger in one frame of so many does not bring the photo beside him to life."""
     actor = Instead(stranger, portrait, lambda frame: frame % every != 0)
-    answers, _ = visit(a_door(config("passive", max_s=2.5), vision), actor, 4, until=2)
+    answers, _ = visit(a_door(config("passive", timeout_s=2.5), vision), actor, 4, until=2)
     assert AccessOutcome.DOOR_OPEN not in {answer.kind for answer in answers}
 
 
 def test_in_doubt_alone_the_door_asks(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
     """Who moves by himself need not be asked; a photo is."""
-    door = config("challenge", ask_when="doubt")
+    door = config("challenge", challenge_when="doubt")
     visitor.move = draw_move(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(door, vision), visitor, 6)
     assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
@@ -380,7 +382,7 @@ def test_a_door_that_asks_has_to_be_given_chance(vision: VisionStages) -> None:
 
 def a_judge() -> IdentityAggregator:
     gallery = Gallery([ANNA], direction(0)[None], np.array([0.9], np.float32), GalleryInfo("", "", 1))
-    return IdentityAggregator(gallery, VerdictConfig(), LockoutConfig(), proven=False)
+    return IdentityAggregator(gallery, RecognitionConfig(), LockoutConfig(), proven=False)
 
 
 class Scene:
@@ -389,7 +391,7 @@ class Scene:
     def __init__(self, mode: str = "passive", **changes: object) -> None:
         self.judge = a_judge()
         self.policy = Policy(allow_list(("*",)), "front", LivenessMode(mode))
-        settings = msgspec.convert({"mode": mode, "max_s": 2.0, **changes}, LivenessConfig)
+        settings = msgspec.convert({"mode": mode, "timeout_s": 2.0, **changes}, LivenessConfig)
         self.guard = LivenessGate(settings, self.judge, lambda: 0.5, 0.1)
         self.t_ns = 0
 
@@ -464,9 +466,9 @@ def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not(
     """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
     scene = Scene("challenge")
     verdict = _recognised(Scene("challenge"))
-    for _ in range(LockoutConfig().failures):
+    for _ in range(LockoutConfig().max_failures):
         scene.ask_and_leave(asked=False)
-    for _ in range(LockoutConfig().failures):
+    for _ in range(LockoutConfig().max_failures):
         assert not scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
         scene.ask_and_leave(asked=True)
     assert scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
@@ -477,7 +479,7 @@ def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
     scene = Scene("challenge")
     scene.looks(direction(0), 6)
     scene.guard.reset()
-    scene.judge.replace_gallery(scene.judge.gallery, VerdictConfig())
+    scene.judge.replace_gallery(scene.judge.gallery, RecognitionConfig())
     scene.looks(direction(0), 80)
     assert [(one.challenge_id, one.reason) for one in scene.guard.take_prompts()] == [
         (1, "interrupted"),
@@ -496,7 +498,7 @@ def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> Non
 
 def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
     """A door that asks only in doubt, with the limits the wrong way round, asks."""
-    scene = Scene("challenge", ask_when="doubt", attack_score=0.1, doubt_score=0.9)
+    scene = Scene("challenge", challenge_when="doubt", attack_score=0.1, challenge_score=0.9)
     scene.looks(direction(0), 3)
     held = scene.guard._held[1]
     assert scene.guard._outcome(scene.here(), held, LivenessEvidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
@@ -506,7 +508,7 @@ def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
 class _Seen(PassiveLiveness):
     """Has seen enough of everybody."""
 
-    def assess(self, track_id: int) -> LivenessEvidence:
+    def evaluate(self, track_id: int) -> LivenessEvidence:
         return LivenessEvidence(0.0, (), True, 9, 1.0)
 
 
@@ -530,10 +532,10 @@ def test_whoever_the_rules_deny_is_not_held() -> None:
 
 
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
-    """Once is enough after the success. The two times of watching share no look; each may last `max_s` (2 s)."""
+    """Once is enough after the success. The two times of watching share no look; each may last `timeout_s` (2 s)."""
     scene = Scene()
     verdict = _recognised(Scene())
-    for _ in range(LockoutConfig().failures):
+    for _ in range(LockoutConfig().max_failures):
         scene.judge.count_failure(verdict, set())
     scene.guard._passive = _AliveAfter(15)
     fell = [(look, one.kind) for look in range(1, 41) for one in scene.look(direction(0))]
@@ -555,7 +557,7 @@ class _AliveAfter(PassiveLiveness):
     def forget(self, track_id: int) -> None:
         self._looks = 0
 
-    def assess(self, track_id: int) -> LivenessEvidence:
+    def evaluate(self, track_id: int) -> LivenessEvidence:
         return LivenessEvidence(0.0, (), self._looks >= self._needed, self._looks, self._looks / 10)
 
 
@@ -586,15 +588,15 @@ class _AliveIn(PassiveLiveness):
         super().__init__(config=config)
         self._alive = alive
 
-    def assess(self, track_id: int) -> LivenessEvidence:
+    def evaluate(self, track_id: int) -> LivenessEvidence:
         return LivenessEvidence(0.0, (), track_id == self._alive, 9, 1.0)
 
 
 def test_a_second_challenge_follows_repeated_attacks() -> None:
     """The door asks again, by another number, before it opens."""
-    scene = Scene("challenge", max_s=20.0)
+    scene = Scene("challenge", timeout_s=20.0)
     verdict = _recognised(Scene("challenge"))
-    for _ in range(LockoutConfig().failures):
+    for _ in range(LockoutConfig().max_failures):
         scene.judge.count_failure(verdict, set())
     scene.looks(direction(0), 5)
     first = scene.guard._held[1].challenge
@@ -743,7 +745,7 @@ def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
             gallery=str(GALLERY),
             camera=CameraConfig(source=str(_short_clip(folder))),
             liveness=LivenessConfig(mode="challenge"),
-            verdict=VerdictConfig(sample_every_s=0.0),
+            recognition=RecognitionConfig(sample_every_s=0.0),
             mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
         )
         heard: list[Message] = []

@@ -103,7 +103,7 @@ def test_a_mesh_that_slips_in_size_gives_no_evidence() -> None:
 
 
 def test_it_is_not_enough_before_min_s_however_many_looks() -> None:
-    liveness = PassiveLiveness(config=LivenessConfig(min_s=1.0))
+    liveness = PassiveLiveness(config=LivenessConfig(min_watch_s=1.0))
     for number in range(9):
         watch(liveness, face(8 * (number % 3), seed=number), number / 10)
     assert not liveness.evaluate(1).enough

@@ -29,6 +29,7 @@ from threshold_tools.release.site_status import status
 from threshold_tools.release.transport import publish
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
+from edge.core.credentials import FOLDER_VARIABLE
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.core.timestamps import format_unix_ns
 from edge.events.homeassistant import BIRTH, DiscoveryMessage, make_discovery_message
@@ -42,7 +43,6 @@ from edge.mqtt.publisher import Publisher
 from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
-from edge.runtime.credentials import FOLDER_VARIABLE
 from edge.updates.release_format import TIMESTAMP
 from edge.updates.sources import MqttSource
 

@@ -35,14 +35,19 @@ NOW_S = T0_NS / 1e9
 def open_outbox(
     folder: Path,
     max_events: int = 1000,
-    keep_sent: int = 10,
+    keep_delivered: int = 10,
     *,
     max_age_days: float = 90,
-    keep_days: float = 30,
+    keep_delivered_days: float = 30,
     now_s: Callable[[], float | None] = lambda: NOW_S,
     first_seq: int = 1,
 ) -> Outbox:
-    config = OutboxConfig(max_events=max_events, keep_sent=keep_sent, max_age_days=max_age_days, keep_days=keep_days)
+    config = OutboxConfig(
+        max_events=max_events,
+        keep_delivered=keep_delivered,
+        max_age_days=max_age_days,
+        keep_delivered_days=keep_delivered_days,
+    )
     return Outbox(folder / "outbox.db", config, announce=announce, now_s=now_s, first_seq=first_seq)
 
 
@@ -98,7 +103,7 @@ def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
 def test_numbers_go_on_rising_when_nothing_is_left(tmp_path: Path) -> None:
     """Even if every row is gone and the program was restarted."""
     for expected in (1, 2, 3):
-        with open_outbox(tmp_path, keep_sent=0) as outbox:
+        with open_outbox(tmp_path, keep_delivered=0) as outbox:
             seq = outbox.append(an_event())
             assert seq == expected
             outbox.acknowledge(seq)
@@ -106,8 +111,8 @@ def test_numbers_go_on_rising_when_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_only_the_latest_sent_events_are_kept(tmp_path: Path) -> None:
-    """`keep_sent` of them, and whatever is not sent."""
-    with open_outbox(tmp_path, keep_sent=2) as outbox:
+    """`keep_delivered` of them, and whatever is not sent."""
+    with open_outbox(tmp_path, keep_delivered=2) as outbox:
         for text in "abcdef":
             outbox.append(an_event(text))
         outbox.acknowledge(4)
@@ -143,7 +148,7 @@ def test_an_announcement_that_is_dropped_itself_hands_on_its_number(tmp_path: Pa
 
 def test_sent_events_do_not_count_against_the_bound(tmp_path: Path) -> None:
     """Only those that wait do."""
-    with open_outbox(tmp_path, max_events=2, keep_sent=10) as outbox:
+    with open_outbox(tmp_path, max_events=2, keep_delivered=10) as outbox:
         for text in "abcdef":
             outbox.acknowledge(outbox.append(an_event(text)))
         assert outbox.dropped() == 0
@@ -157,7 +162,7 @@ STEPS = st.lists(st.one_of(st.just("append"), st.just("reopen"), st.integers(0, 
 def test_whatever_happens_nothing_is_lost_unannounced(steps: list[str | int]) -> None:
     """Every event of the door was acknowledged, is pending, or is counted in what was dropped."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        outbox = stack.enter_context(open_outbox(Path(name), max_events=4, keep_sent=2))
+        outbox = stack.enter_context(open_outbox(Path(name), max_events=4, keep_delivered=2))
         made = acknowledged = told = last_seq = 0
         for step in steps:
             if step == "append":
@@ -166,7 +171,7 @@ def test_whatever_happens_nothing_is_lost_unannounced(steps: list[str | int]) ->
                 made, last_seq = made + 1, seq
             elif step == "reopen":
                 outbox.close()
-                outbox = stack.enter_context(open_outbox(Path(name), max_events=4, keep_sent=2))
+                outbox = stack.enter_context(open_outbox(Path(name), max_events=4, keep_delivered=2))
             elif pending := outbox.pending():
                 sent = pending[: int(step) + 1]
                 acknowledged += sum(event.dropped is None for event in sent)
@@ -276,7 +281,7 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
     tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Said in an event and once in the log; numbers go on above all that were in use; nothing is thrown away."""
-    with open_outbox(tmp_path, keep_sent=1000) as outbox:
+    with open_outbox(tmp_path, keep_delivered=1000) as outbox:
         for number in range(100):
             outbox.append(an_event(str(number) + "x" * 300))
         outbox.acknowledge(95)
@@ -321,7 +326,7 @@ def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Pa
 @pytest.mark.parametrize("damage", [damage_one_page_of_sent_events, damage_mark])
 def test_waiting_events_are_read_from_around_the_damage(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     """They keep their numbers and ids, so that a copy the broker has already is known for one."""
-    with open_outbox(tmp_path, keep_sent=1000) as outbox:
+    with open_outbox(tmp_path, keep_delivered=1000) as outbox:
         events = [an_event("x" * 300) for _ in range(100)]
         for event in events:
             outbox.append(event)
@@ -536,7 +541,7 @@ def test_a_clock_that_was_wrong_for_a_while_does_not_keep_others_from_ageing(tmp
 def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path: Path) -> None:
     """Not in the database, not in its log, not in what was moved aside: every byte of the folder is looked at."""
     now_s = NOW_S
-    with open_outbox(tmp_path, keep_sent=1000, keep_days=7, now_s=lambda: now_s) as outbox:
+    with open_outbox(tmp_path, keep_delivered=1000, keep_delivered_days=7, now_s=lambda: now_s) as outbox:
         for number in range(200):
             outbox.append(an_event(f"Ada Lovelace {number}"))
         outbox.acknowledge(200)
@@ -547,7 +552,7 @@ def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path:
         assert len(outbox.recent(1000)) == 200
         outbox.append(an_event("somebody else"))
     now_s += 0.2 * DAY_S
-    with open_outbox(tmp_path, keep_sent=1000, keep_days=7, now_s=lambda: now_s) as outbox:
+    with open_outbox(tmp_path, keep_delivered=1000, keep_delivered_days=7, now_s=lambda: now_s) as outbox:
         assert traces(tmp_path, b"Ada Lovelace") > 200
         outbox.maintain()
         assert [event.reason for event in outbox.recent(1000)] == ["somebody else"]

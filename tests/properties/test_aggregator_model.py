@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from support.face_images import direction, sample, towards, track
 
-from edge.core.config import LockoutConfig, VerdictConfig
+from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Person, Verdict
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
 
 S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
-CONFIG = VerdictConfig(min_samples=3, unknown_samples=4, cooldown_s=5.0, agree_slack_sq=0.1, recheck_every_s=0.5)
-LOCKOUT = LockoutConfig(failures=2, pause_s=20.0, extra_samples=2, threshold_factor=0.85)
+CONFIG = RecognitionConfig(min_samples=3, unknown_samples=4, cooldown_s=5.0, vote_slack_sq=0.1, recheck_every_s=0.5)
+LOCKOUT = LockoutConfig(max_failures=2, lockout_s=20.0, extra_samples=2, threshold_factor=0.85)
 LOOKS: dict[str, FloatArray | None] = {
     "anna": towards(direction(0), direction(7), 0.5),
     "anna, badly": towards(direction(0), direction(7), 1.3),  # beyond her threshold, and a little like the good look
@@ -99,7 +99,7 @@ class Visits(RuleBasedStateMachine):
     def _unknown(self, verdict: Verdict) -> None:
         assert len(self.shown) >= CONFIG.min_samples
         if verdict.reason == "repeated-failures":
-            self.paused_until_ns[self.here] = self.now_ns + round(LOCKOUT.pause_s * S)
+            self.paused_until_ns[self.here] = self.now_ns + round(LOCKOUT.lockout_s * S)
         else:
             assert all(one.finding is not Identification.UNKNOWN for one in self.told), "one verdict for a visit"
 

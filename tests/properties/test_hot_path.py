@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.core.config import DoorConfig, MotionConfig, VerdictConfig
+from edge.core.config import DoorConfig, MotionConfig, RecognitionConfig
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
@@ -24,8 +24,8 @@ LARGEST = 64_000  # bytes; a 640x480 frame has 921,600, the smallest model's inp
 @pytest.fixture
 def door(watching: VisionStages) -> Pipeline:
     """Every stage in every frame."""
-    verdict = VerdictConfig(sample_every_s=0.0, recheck_every_s=1e-9)
-    config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), verdict=verdict)
+    verdict = RecognitionConfig(sample_every_s=0.0, recheck_every_s=1e-9)
+    config = DoorConfig(site="s", door="d", motion=MotionConfig(enabled=False), recognition=verdict)
     return Pipeline(config, watching, load_gallery(GALLERY, watching.reader.embedder.sha256))
 
 

@@ -17,7 +17,7 @@ from support.living import meshed, shown, there_and_back, turned
 
 from edge.access.model import allow_list
 from edge.access.policy import Policy
-from edge.core.config import LivenessConfig, LockoutConfig, VerdictConfig
+from edge.core.config import LivenessConfig, LockoutConfig, RecognitionConfig
 from edge.core.records import (
     AccessOutcome,
     ChallengeMovement,
@@ -44,8 +44,8 @@ UNTOLD = ("too-small", "turned-away", "blurred", "no-face")
 ENROLLED = [Person("anna", "Anna"), Person("bert", "Bert")]
 MODES: dict[str, dict[str, object]] = {
     "passive": {"mode": "passive"},
-    "always": {"mode": "challenge", "ask_steps": 1},
-    "doubt": {"mode": "challenge", "ask_steps": 1, "ask_when": "doubt"},
+    "always": {"mode": "challenge", "challenge_steps": 1},
+    "doubt": {"mode": "challenge", "challenge_steps": 1, "challenge_when": "doubt"},
 }
 
 
@@ -78,8 +78,8 @@ class Faces:
     def __init__(self, mode: str, fps: float = 7.5, seed: int = 1, min_samples: int = 3, failures: int = 99) -> None:
         rows = np.stack([FACES["anna"], FACES["bert"]])
         gallery = Gallery(ENROLLED, rows, np.array([0.9, 0.9], np.float32), GalleryInfo("", "", 1))
-        verdict = VerdictConfig(cooldown_s=0.0, min_samples=min_samples)
-        self.judge = IdentityAggregator(gallery, verdict, LockoutConfig(failures=failures), proven=False)
+        verdict = RecognitionConfig(cooldown_s=0.0, min_samples=min_samples)
+        self.judge = IdentityAggregator(gallery, verdict, LockoutConfig(max_failures=failures), proven=False)
         self.now_ns = 0
         self.number = 1
         self.looks: list[Look] = []
@@ -87,7 +87,7 @@ class Faces:
         self.opened: list[str] = []
         self.denied: list[str] = []  # by which reason
         self.mode, self.frame_ns = mode, round(S / fps)
-        liveness = msgspec.convert({"max_s": 4.0, "retry_s": 0.5, **MODES[mode]}, LivenessConfig)
+        liveness = msgspec.convert({"timeout_s": 4.0, "retry_s": 0.5, **MODES[mode]}, LivenessConfig)
         self.policy = Policy(allow_list(("*",)), "front", LivenessMode(liveness.mode))
         self.guard = LivenessGate(liveness, self.judge, random.Random(seed).random, 0.1)
 
@@ -316,7 +316,7 @@ def test_evidence_of_a_track_that_the_judge_forgot() -> None:
     """Even if nobody noticed that the face changed: what was watched has to show the recognised face, look by look."""
     faces = Faces("passive")
     faces.show("stranger", alive=True, times=9)
-    faces.judge.replace_gallery(faces.judge.gallery, VerdictConfig(cooldown_s=0.0))
+    faces.judge.replace_gallery(faces.judge.gallery, RecognitionConfig(cooldown_s=0.0))
     faces.show("anna", alive=False, times=30)
     assert faces.opened == []
 

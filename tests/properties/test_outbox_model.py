@@ -37,7 +37,7 @@ class Deliveries(RuleBasedStateMachine):
         folder = self.home / str(self.turn)
         folder.mkdir(exist_ok=True)
         (folder / "outbox.ballast").touch()
-        config = OutboxConfig(max_events=MOST, keep_sent=2)
+        config = OutboxConfig(max_events=MOST, keep_delivered=2)
         return Outbox(folder / "outbox.db", config, announce=announce, now_s=lambda: None)
 
     @rule(count=st.integers(1, 4))

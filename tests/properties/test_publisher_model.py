@@ -1,7 +1,7 @@
 """What the publisher says over its connections, held against a broker that is slow, refuses, and drops connections.
 
-`Session`, `Desk`, `Flight` and the outbox are the real ones. In the place of the socket stands a model of a broker,
-which draws what happens next whenever the publisher waits.
+`Session`, `Desk`, `InFlightMessages` and the outbox are the real ones. In the place of the socket stands a model of a
+broker, which draws what happens next whenever the publisher waits.
 """
 
 from __future__ import annotations
@@ -151,10 +151,10 @@ class ModelConnection:
     def ping(self) -> None:
         self.pinged = True
 
-    def congested(self) -> bool:
+    def is_congested(self) -> bool:
         return False
 
-    def receipts(self) -> list[PublishAck]:
+    def take_acks(self) -> list[PublishAck]:
         taken, self.waiting = self.waiting, []
         return taken
 
@@ -164,7 +164,7 @@ class ModelConnection:
     def abort(self) -> None:
         """What is still under way arrives nowhere; only the broker remembers what it took."""
 
-    def spin(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
+    def poll(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
         world = self.world
         assert timeout_s > 0
         step, count = world.script.pop() if world.script else ("settle", 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.face_images import DIMENSION, direction, sample, towards, track
 
-from edge.core.config import LockoutConfig, VerdictConfig
+from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Person, Quality, Verdict
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.cooldown import Cooldown
@@ -17,21 +17,21 @@ from edge.recognition.gallery import Gallery, GalleryInfo
 
 S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
-CONFIG = VerdictConfig(
+CONFIG = RecognitionConfig(
     margin_sq=0.1,
     min_samples=3,
-    agree_slack_sq=0.25,
+    vote_slack_sq=0.25,
     unknown_samples=6,
     sample_every_s=0.1,
     recheck_every_s=1.0,
-    same_face_sq=1.5,
-    same_visitor_sq=1.0,
+    track_consistency_sq=1.5,
+    same_stranger_sq=1.0,
     cooldown_s=10.0,
 )
 
 
 def judge(
-    config: VerdictConfig = CONFIG, centroids: FloatArray | None = None, threshold_sq: float = 1.0
+    config: RecognitionConfig = CONFIG, centroids: FloatArray | None = None, threshold_sq: float = 1.0
 ) -> IdentityAggregator:
     """Anna at axis 0 and Bert at axis 1, unless told otherwise."""
     rows = np.stack([direction(0), direction(1)]) if centroids is None else centroids
@@ -75,14 +75,14 @@ def test_a_track_has_one_verdict() -> None:
 def test_samples_that_scatter_around_a_person_fuse_to_a_nearer_one() -> None:
     """Three looks at 1.1 in three independent directions: each is beyond the threshold of 1, their mean is not."""
     looks = [near_anna(1.1, axis) for axis in (7, 8, 9)]
-    (verdict,) = show(judge(VerdictConfig(same_face_sq=1.7)), looks)
+    (verdict,) = show(judge(RecognitionConfig(track_consistency_sq=1.7)), looks)
     assert verdict.finding is Identification.RECOGNISED
     expected = np.sum(looks, axis=0) / np.linalg.norm(np.sum(looks, axis=0))
     assert abs(verdict.match.distance_sq - (2 - 2 * expected[0])) < 1e-5
 
 
 def test_a_better_sample_weighs_more() -> None:
-    judging = judge(VerdictConfig(min_samples=2, same_face_sq=4.0))
+    judging = judge(RecognitionConfig(min_samples=2, track_consistency_sq=4.0))
     for embedding, weight in ((direction(7), 0.1), (near_anna(0.1), 0.9)):
         judging.add_sample(track(), sample(embedding, Quality(weight, 60, 0, 0, 0, 500)), 0)
     match = judging.snapshot(track()).match
@@ -128,7 +128,7 @@ def test_two_people_alike_are_not_told_apart_by_a_hair() -> None:
 
 
 def test_a_threshold_of_the_door_replaces_that_of_the_gallery() -> None:
-    (verdict,) = show(judge(VerdictConfig(threshold_sq=0.4, unknown_samples=3)), [near_anna(0.5)] * 3)
+    (verdict,) = show(judge(RecognitionConfig(threshold_sq=0.4, unknown_samples=3)), [near_anna(0.5)] * 3)
     assert (verdict.finding, verdict.match.threshold_sq) == (Identification.UNKNOWN, 0.4)
 
 
@@ -146,7 +146,7 @@ def test_odd_samples_that_are_not_in_a_row_change_nothing() -> None:
 def test_a_name_needs_samples_that_agree_each_for_itself() -> None:
     """Looks at 1.3 are beyond threshold and slack: their mean comes near, but not one of them agrees."""
     looks = [near_anna(1.3, axis) for axis in (7, 8, 9)] * 2
-    (verdict,) = show(judge(VerdictConfig(same_face_sq=1.9, unknown_samples=6)), looks)
+    (verdict,) = show(judge(RecognitionConfig(track_consistency_sq=1.9, unknown_samples=6)), looks)
     assert verdict.match.distance_sq < verdict.match.threshold_sq
     assert (verdict.finding, verdict.reason) == (Identification.UNKNOWN, "too-few-agree")
 
@@ -227,7 +227,7 @@ def test_an_empty_gallery_leaves_everybody_unknown() -> None:
 
 def test_votes_for_another_person() -> None:
     """Two looks that agree with Bert and one with Anna, whose mean is within Anna's threshold, name nobody yet."""
-    config = msgspec.structs.replace(CONFIG, margin_sq=0.0, same_face_sq=4.0, agree_slack_sq=0.0)
+    config = msgspec.structs.replace(CONFIG, margin_sq=0.0, track_consistency_sq=4.0, vote_slack_sq=0.0)
     middle = (direction(0) + direction(1)) / np.float32(np.sqrt(2))
     to_bert = towards(middle, direction(1), 0.02)
     judging = judge(config, threshold_sq=1.3)
@@ -268,7 +268,7 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
 
 def test_demands_after_failures_follow_the_release() -> None:
     """The release halves the threshold; after failures 0.85 of that half applies, not of the old one."""
-    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=1.0))
+    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(max_failures=1, lockout_s=1.0))
     judging.replace_gallery(gallery(), msgspec.structs.replace(CONFIG, threshold_factor=0.5))
     (named,) = show(judging, [near_anna(0.45)] * 3)
     assert named.finding is Identification.RECOGNISED
@@ -290,7 +290,7 @@ def test_strangers_after_a_release_with_another_embedder(embedder: str, news: in
 @pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Identification.RECOGNISED])])
 def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Identification]) -> None:
     """Who failed is known by their embedding alone, so nobody is held to it after a change of the embedder."""
-    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(failures=1, pause_s=30.0))
+    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(max_failures=1, lockout_s=30.0))
     show(judging, [near_anna(1.2)] * 6)
     judging.replace_gallery(gallery(embedder), CONFIG)
     assert [one.finding for one in show(judging, [near_anna(0.9)] * 6, number=2, start_ns=2 * S)] == findings

@@ -153,7 +153,7 @@ def opens_lazily(path: Path, count: int) -> None:
 def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = huge(tmp_path / "g", 2000)
     small = load_gallery(path, EMBEDDER)
-    monkeypatch.setattr("edge.recognition.gallery.MAPPED_FROM", 1000)
+    monkeypatch.setattr("edge.recognition.gallery.MMAP_MIN_BYTES", 1000)
     opens_lazily(path, 2000)
     large = load_gallery(path, EMBEDDER)
     assert list(large.people) == list(small.people)
@@ -171,7 +171,7 @@ def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: 
 
 def test_in_a_large_gallery_every_row_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a mapped one without codes only samples are."""
-    monkeypatch.setattr("edge.recognition.gallery.MAPPED_FROM", 1000)
+    monkeypatch.setattr("edge.recognition.gallery.MMAP_MIN_BYTES", 1000)
     rows = np.tile(crowd(1000), (9, 1))
     rows[8191] *= 1.1
     with pytest.raises(GalleryError, match=r"g: damaged \(a centroid is not of unit length\)"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.face_images import direction, sample, towards, track
 
-from edge.core.config import LockoutConfig, VerdictConfig
+from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Match, Person, Verdict
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
@@ -21,17 +21,17 @@ from edge.recognition.lockout import Lockout, Restriction
 S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
 CONFIG = LockoutConfig(
-    failures=5, pause_s=30.0, threshold_factor=0.85, extra_samples=3, forget_s=600.0, max_visitors=64
+    max_failures=5, lockout_s=30.0, threshold_factor=0.85, extra_samples=3, forget_after_s=600.0, max_visitors=64
 )
-VERDICT = VerdictConfig(
+VERDICT = RecognitionConfig(
     margin_sq=0.1,
     min_samples=3,
-    agree_slack_sq=0.25,
+    vote_slack_sq=0.25,
     unknown_samples=6,
     sample_every_s=0.1,
     recheck_every_s=1.0,
-    same_face_sq=1.5,
-    same_visitor_sq=1.0,
+    track_consistency_sq=1.5,
+    same_stranger_sq=1.0,
     cooldown_s=10.0,
 )
 NOBODY: frozenset[int] = frozenset()
@@ -135,7 +135,7 @@ def test_a_visitor_unseen_for_long_is_forgotten() -> None:
 
 def test_the_visitor_unseen_longest_is_forgotten_first() -> None:
     """Memory is bounded: a fourth visitor takes the place of the second, as the first was seen again."""
-    lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
+    lockout = Lockout(msgspec.structs.replace(CONFIG, max_failures=1, max_visitors=3), 1.0)
     for t_s, axis in enumerate((3, 4, 5)):
         fail(lockout, direction(axis), t_s, number=axis)
     lockout.restriction_for(seen(direction(3), 3, number=3), NOBODY)
@@ -163,7 +163,7 @@ def test_attacks_are_counted_by_name() -> None:
 
 
 def test_a_success_ends_the_demands_on_a_name() -> None:
-    """So does nobody posing as this person for `forget_s`."""
+    """So does nobody posing as this person for `forget_after_s`."""
     lockout = Lockout(CONFIG, 1.0)
     for person in (ANNA, BERT):
         for t_s in range(5):
@@ -177,7 +177,7 @@ def test_a_success_ends_the_demands_on_a_name() -> None:
 
 def test_the_memory_of_attacks_is_bounded() -> None:
     """The name whose last attack is longest ago is forgotten first."""
-    lockout = Lockout(msgspec.structs.replace(CONFIG, failures=1, max_visitors=3), 1.0)
+    lockout = Lockout(msgspec.structs.replace(CONFIG, max_failures=1, max_visitors=3), 1.0)
     people = [Person(str(number), "") for number in range(4)]
     for t_s, person in enumerate([*people[:3], people[0], people[3]]):
         lockout.record_failure(posed(person, t_s), NOBODY)
@@ -192,7 +192,7 @@ class LockoutMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = LockoutConfig(failures=3, pause_s=30.0, forget_s=100.0, max_visitors=3)
+        self.config = LockoutConfig(max_failures=3, lockout_s=30.0, forget_after_s=100.0, max_visitors=3)
         self.lockout = Lockout(self.config, 1.0)
         self.t_s = 0
         self.number = 0
@@ -262,7 +262,7 @@ TestLockoutAgainstAModel = LockoutMachine.TestCase
 class Door:
     """Looks at tracks, every 100 ms of made-up time; Anna is enrolled at axis 0, Bert at axis 1, threshold 1."""
 
-    def __init__(self, config: VerdictConfig = VERDICT) -> None:
+    def __init__(self, config: RecognitionConfig = VERDICT) -> None:
         rows = np.stack([direction(0), direction(1)])
         limits = np.full(2, 1.0, np.float32)
         self.judge = IdentityAggregator(Gallery([ANNA, BERT], rows, limits, GalleryInfo("", "", 2)), config, CONFIG)
@@ -420,12 +420,12 @@ def test_a_stranger_at_the_door_keeps_nobody_else_out() -> None:
 
 
 def test_staff_pass_within_the_pause_of_a_stranger_who_resembles_them() -> None:
-    """He has gone; Anna is within `same_visitor_sq` of him, but nearer to herself."""
+    """He has gone; Anna is within `same_stranger_sq` of him, but nearer to herself."""
     stranger = near_anna(1.1)
     anna = np.zeros_like(stranger)
     anna[[0, 7, 8]] = 0.75, 0.24, 0.616  # 0.5 from her centroid, 0.9 from the stranger
     anna /= np.linalg.norm(anna)
-    assert 2 - 2 * float(anna @ stranger) < VERDICT.same_visitor_sq
+    assert 2 - 2 * float(anna @ stranger) < VERDICT.same_stranger_sq
     door = Door()
     for _ in range(5):
         door.visit(stranger, 6)

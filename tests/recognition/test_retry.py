@@ -17,7 +17,7 @@ import pytest
 from support.face_images import track
 from support.mqtt_brokers import free_port
 
-from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, MqttConfig, OutboxConfig, VerdictConfig
+from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, MqttConfig, OutboxConfig, RecognitionConfig
 from edge.core.records import BgrImage, Frame, Identification, Match, Person, Verdict
 from edge.demo.run_demo import GALLERY
 from edge.events.schema import Event, EventKind
@@ -111,7 +111,7 @@ def test_a_person_in_another_track_after_a_failed_opening(
 
 def test_liveness_before_a_second_opening(vision: VisionStages, standing: Callable[[float], BgrImage]) -> None:
     """A photo that was let in once by chance does not profit: what was shown for the first does not count."""
-    pipeline = a_door(vision, liveness=LivenessConfig(mode="passive", attack_score=1.0, flat_s=1.0))
+    pipeline = a_door(vision, liveness=LivenessConfig(mode="passive", attack_score=1.0, attack_after_s=1.0))
     ((first_s, kind),) = answers(pipeline, standing, 0, 3)
     assert kind == "door-open"
     pipeline.open_failed(PERSON)
@@ -174,7 +174,7 @@ def a_daemon(folder: Path, clip: Path) -> Daemon:
             state_folder=str(folder / "state"),
             gallery=str(GALLERY),
             camera=CameraConfig(source=str(clip)),
-            verdict=VerdictConfig(sample_every_s=0.0),
+            recognition=RecognitionConfig(sample_every_s=0.0),
             mqtt=MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.5),
         )
     )

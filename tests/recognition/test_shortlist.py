@@ -77,11 +77,11 @@ def made(rows: FloatArray) -> Gallery:
 def small_blocks() -> Iterator[None]:
     """Galleries of a few hundred people behave like a million."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "CODED_FROM", 2)
+        patch.setattr(gallery, "INDEX_MIN_ROWS", 2)
         patch.setattr(shortlist, "_BLOCK", 40)
         patch.setattr(shortlist, "_SHORTLIST", 8)
-        patch.setattr(shortlist, "_WIDTH", 2)
-        patch.setattr(shortlist, "_TAIL", 0.02)
+        patch.setattr(shortlist, "_SIMD_LANES", 2)
+        patch.setattr(shortlist, "_MAX_RESIDUAL", 0.02)
         yield
 
 
@@ -128,7 +128,7 @@ def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
 
 
 def test_of_a_crowd_like_faces_few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortlist, "_TAIL", 3e-4)
+    monkeypatch.setattr(shortlist, "_MAX_RESIDUAL", 3e-4)
     random = np.random.default_rng(1)
     rows = crowd("flat", 4000, random)
     codes = build_index(rows)

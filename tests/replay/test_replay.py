@@ -69,7 +69,7 @@ def test_annotated_clip_of_every_frame(tmp_path: Path, name: str, codec: bytes) 
     out = tmp_path / name
     out.write_bytes(b"an older clip")
     out.chmod(0o644)
-    with closing(Annotator(out, CONFIG.verdict.min_samples)) as annotator:
+    with closing(Annotator(out, CONFIG.recognition.min_samples)) as annotator:
         list(replay(CONFIG, CLIP, GALLERY, [annotator]))
     assert out.stat().st_mode & 0o777 == 0o600
     assert codec in out.read_bytes()
@@ -93,7 +93,7 @@ def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
     larger = cv2.resize(portrait, None, fx=1.1, fy=1.1)
     for number in range(20):
         cv2.imwrite(str(tmp_path / f"{number:02}.jpg"), larger if number % 2 else portrait)
-    with closing(Annotator(tmp_path / "out.mp4", CONFIG.verdict.min_samples)) as annotator:
+    with closing(Annotator(tmp_path / "out.mp4", CONFIG.recognition.min_samples)) as annotator:
         (line,) = replay(CONFIG, tmp_path, GALLERY, [annotator])
     assert (line.kind, line.person and line.person.id) == ("door-open", "barack-obama")
 
@@ -152,7 +152,7 @@ def test_every_visitor_is_explained_with_every_look() -> None:
 
 def test_with_liveness_what_was_asked_and_shown_is_explained_and_drawn(tmp_path: Path) -> None:
     """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
-    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", ask_timeout_s=0.5))
+    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=0.5))
     explainer = Explainer()
     with closing(Annotator(tmp_path / "asked.mp4", 3)) as asked, closing(Annotator(tmp_path / "off.mp4", 3)) as off:
         for line in replay(config, CLIP, GALLERY, [explainer, asked]):
@@ -252,5 +252,5 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
     with pytest.raises(GalleryError):
         list(replay(CONFIG, CLIP, tmp_path / "absent.safetensors"))
     with pytest.raises(InputError, match=r"must be named \*\.webm, which browsers play, or \*\.mp4"):
-        Annotator(tmp_path / "out.gif", CONFIG.verdict.min_samples)
+        Annotator(tmp_path / "out.gif", CONFIG.recognition.min_samples)
     assert list(tmp_path.iterdir()) == []

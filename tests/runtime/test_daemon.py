@@ -82,8 +82,8 @@ def door(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -
         camera=CameraConfig(source=str(source), lost_after_s=1.0),
         mqtt=mqtt,
     )
-    quick = msgspec.structs.replace(config.verdict, sample_every_s=0.0)
-    return msgspec.structs.replace(config, verdict=quick, **changes)
+    quick = msgspec.structs.replace(config.recognition, sample_every_s=0.0)
+    return msgspec.structs.replace(config, recognition=quick, **changes)
 
 
 @contextmanager
@@ -256,7 +256,7 @@ def test_challenges_drawn_from_the_system(
     """What a challenge asks follows the operating system's random numbers, so that no start makes it foretellable."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(random.SystemRandom, "random", lambda _: 0.999)
-    liveness = LivenessConfig(mode="challenge", asks=("look-up",) * 99 + ("turn-left",))
+    liveness = LivenessConfig(mode="challenge", challenge_movements=("look-up",) * 99 + ("turn-left",))
     daemon = Daemon(door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness))
     with running(daemon):
         wait_until(lambda: "challenge 1: asked" in caplog.text, "something is asked", 20)

@@ -39,8 +39,8 @@ from edge.recognition.gallery import load_gallery, save_gallery
 from edge.runtime.bundle import load_configured
 from edge.runtime.daemon import Daemon
 from edge.runtime.hardening import reencrypt, world_accessible_paths
+from edge.runtime.release_manager import ReleaseManager, install_root
 from edge.updates.fetch import Updater
-from edge.updates.manager import ReleaseManager, install_root
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.sources import FolderSource
 from edge.updates.store import ActiveRelease, ReleaseStore
@@ -141,7 +141,7 @@ def test_a_gallery_that_does_not_fit_the_key_is_refused_in_one_line(
 def test_a_gallery_too_large_for_memory_is_not_sealed(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And stays as it was."""
     content = plain.read_bytes()
-    monkeypatch.setattr("edge.recognition.encryption.MOST", len(content) - 1)
+    monkeypatch.setattr("edge.recognition.encryption.MAX_BYTES", len(content) - 1)
     with pytest.raises(GalleryError, match=r"memory-mapped and cannot be sealed .* encrypt the disk instead"):
         reencrypt([plain], KEY)
     assert plain.read_bytes() == content
@@ -448,7 +448,7 @@ def test_what_lies_in_a_closed_folder_is_out_of_reach(tmp_path: Path) -> None:
 def test_a_door_that_crashes_leaves_no_core(tmp_path: Path) -> None:
     """Though its user would have allowed one; the unit says so a second time."""
     code = (
-        "import os, edge.runtime.hardening as p; p.confine(); "
+        "import os, edge.runtime.hardening as p; p.harden_process(); "
         "print(open('/proc/self/limits').read(), flush=True); os.abort()"
     )
     words = ["sh", "-c", f'ulimit -c unlimited; exec "{sys.executable}" -c "{code}"']
@@ -461,7 +461,9 @@ def test_a_door_that_crashes_leaves_no_core(tmp_path: Path) -> None:
 
 def test_no_other_program_of_the_same_user_reads_the_memory_of_a_door() -> None:
     """PR_GET_DUMPABLE, prctl(2): 0 forbids cores and ptrace by whoever is not root."""
-    code = "import ctypes, edge.runtime.hardening as p; p.confine(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    code = (
+        "import ctypes, edge.runtime.hardening as p; p.harden_process(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
 

@@ -16,7 +16,7 @@ FORBIDDEN = {"x86_64": (159, 305), "aarch64": (171, 266)}
 ASK_SHUT_IN = """
 import ctypes, struct, sys
 from pathlib import Path
-from edge.system import host
+from edge.runtime import host
 
 def forbid(numbers):  # seccomp(2): return EPERM for these system calls, allow all others
     load, equal, leave = 0x20, 0x15, 0x06

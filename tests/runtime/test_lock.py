@@ -177,7 +177,10 @@ def test_a_pin_is_had_by_one_alone_and_only_one_that_exists(pin: MockPin) -> Non
 
 def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
     """As on this machine, where no lgpio is installed or there is no GPIO."""
-    code = "from edge.runtime.lock import claim; from edge.core.config import LockConfig; claim(LockConfig(pin=17))"
+    code = (
+        "from edge.runtime.lock import open_relay; from edge.core.config import LockConfig; "
+        "open_relay(LockConfig(pin=17))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "[lock]" in done.stderr.splitlines()[-1]

@@ -144,7 +144,7 @@ gallery = "{GALLERY}"
 [camera]
 source = "{source}"
 lost_after_s = 1.0
-[verdict]
+[recognition]
 sample_every_s = 0.0
 [mqtt]
 url = "mqtt://127.0.0.1:{port or free_port()}"

@@ -89,7 +89,7 @@ def write_config(folder: Path, mqtt_url: str, source: str = "/dev/null", more: s
     path.write_text(
         f'site = "test"\ndoor = "front"\nstate_folder = "{folder / "state"}"\ngallery = "{GALLERY}"\n'
         f'[camera]\nsource = "{source}"\n'
-        "[verdict]\nsample_every_s = 0.0\ncooldown_s = 0.0\n"
+        "[recognition]\nsample_every_s = 0.0\ncooldown_s = 0.0\n"
         "[tracker]\nlost_after_s = 0.3\n"
         f'[mqtt]\nurl = "{mqtt_url}"\nhealth_every_s = 0.2\n{more}'
     )

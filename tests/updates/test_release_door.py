@@ -41,7 +41,7 @@ from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_ga
 from edge.replay.replay import replay
 from edge.runtime.bundle import lax_thresholds, load_configured, load_release
 from edge.runtime.daemon import Daemon
-from edge.updates.manager import install_root
+from edge.runtime.release_manager import install_root
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.manifest import default_folder
@@ -59,7 +59,7 @@ def frames(count: int) -> list[Frame]:
 
 def quick() -> DoorConfig:
     config = DoorConfig(site=SITE, door="front")
-    return msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+    return msgspec.structs.replace(config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0))
 
 
 def nobody(embedder: str) -> Gallery:
@@ -324,11 +324,11 @@ def test_models_of_a_release_look_from_the_next_frame_on(vision: VisionStages) -
     """The reader of the new release looks at the faces, and its detector finds them."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     pipeline = Pipeline(quick(), vision, gallery)
-    choosy = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0), QualityConfig(min_size_px=400))
+    choosy = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig(min_size_px=400))
     pipeline.swap_models(choosy, gallery, allow_list(["*"]))
     assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
     assert set(pipeline.judge.refusals) == {"too-small"}
-    blind = load_vision(ModelsConfig(), DetectorConfig(scan_every_s=0, min_score=1.0), QualityConfig())
+    blind = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0, min_score=1.0), QualityConfig())
     pipeline.swap_models(blind, gallery, allow_list(["*"]))
     for frame in frames(90)[60:]:
         pipeline.step(frame)

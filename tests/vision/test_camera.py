@@ -38,7 +38,7 @@ SIZE = (64, 48)  # width, height
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing gives a stuck device a tenth of the usual time."""
-    monkeypatch.setattr(camera_live, "_LET_GO_S", 0.1)
+    monkeypatch.setattr(camera_live, "_CLOSE_TIMEOUT_S", 0.1)
 
 
 def plain(level: int, size: tuple[int, int] = SIZE) -> BgrImage:

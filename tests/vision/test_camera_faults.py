@@ -18,7 +18,7 @@ import pytest
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import Mosquitto, config_for, free_port, make_broker, wait_until
 
-from edge.core.config import CameraConfig, DoorConfig, MqttConfig, OutboxConfig, SightConfig
+from edge.core.config import CameraConfig, CameraHealthConfig, DoorConfig, MqttConfig, OutboxConfig
 from edge.core.records import BgrImage
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.events.schema import Event, EventKind, Health
@@ -29,7 +29,7 @@ from edge.runtime.daemon import Daemon
 from edge.vision.camera import redact_url
 from edge.vision.camera_file import VideoFileCamera
 
-QUICK = SightConfig(blind_after_s=0.2, sees_after_s=0.2, frozen_after_s=0.4)
+QUICK = CameraHealthConfig(blind_after_s=0.2, recovered_after_s=0.2, frozen_after_s=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def webcam(walk: list[BgrImage]) -> Iterator[Webcam]:
     made.unplug()
 
 
-def door(state: Path, source: str, mqtt: MqttConfig | None = None, sight: SightConfig = QUICK) -> DoorConfig:
+def door(state: Path, source: str, mqtt: MqttConfig | None = None, sight: CameraHealthConfig = QUICK) -> DoorConfig:
     config = DoorConfig(
         site="test",
         door="front",
@@ -56,9 +56,9 @@ def door(state: Path, source: str, mqtt: MqttConfig | None = None, sight: SightC
         gallery=str(GALLERY),
         camera=CameraConfig(source=source, lost_after_s=1.0),
         mqtt=mqtt or MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"),
-        sight=sight,
+        camera_health=sight,
     )
-    return msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+    return msgspec.structs.replace(config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0))
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Web
         assert isinstance(broker, Mosquitto)
         mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
         webcam.plug()
-        sight = SightConfig(blind_after_s=0.2, sees_after_s=0.2)
+        sight = CameraHealthConfig(blind_after_s=0.2, recovered_after_s=0.2)
         with guarding(door(tmp_path, webcam.url, mqtt, sight)) as daemon, Subscriber(mqtt, Topics("+", "+")) as heard:
             wait_until(in_state(daemon, "working"), "frames")
             webcam.show(jpeg(np.full_like(walk[0], 3)))
@@ -169,10 +169,10 @@ def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
     for shift, picture in enumerate(stranger):
         picture[: face.shape[0], shift * 2 : shift * 2 + face.shape[1]] = face[:, : 640 - shift * 2]
     config = door(tmp_path, webcam.url)
-    patient = msgspec.structs.replace(config.verdict, unknown_samples=1000)
+    patient = msgspec.structs.replace(config.recognition, unknown_samples=1000)
     webcam.show(*map(jpeg, stranger))
     webcam.plug()
-    with guarding(msgspec.structs.replace(config, verdict=patient)) as daemon:
+    with guarding(msgspec.structs.replace(config, recognition=patient)) as daemon:
         wait_until(lambda: daemon.frames > 20, "he has been looked at")
         webcam.show()
         wait_until(in_state(daemon, "lost"), "the loss is noticed")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.core.config import DoorConfig, SightConfig
+from edge.core.config import CameraHealthConfig, DoorConfig
 from edge.core.records import AccessOutcome, BgrImage, Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
@@ -24,7 +24,7 @@ from edge.vision.camera_health import CameraHealth, ImageFault
 from edge.vision.face_sampler import VisionStages
 
 FPS = 15
-STRICT = SightConfig(blind_after_s=0.0, sees_after_s=0.0)
+STRICT = CameraHealthConfig(blind_after_s=0.0, recovered_after_s=0.0)
 SIZE = (480, 640)
 ROWS, COLUMNS = np.mgrid[-1 : 1 : SIZE[0] * 1j, -1 : 1 : SIZE[1] * 1j]
 
@@ -60,8 +60,8 @@ def dimmed(share: float) -> BgrImage:
 class Watched:
     """A live camera of the test's making and the sight that watches it."""
 
-    def __init__(self, config: SightConfig | None = None) -> None:
-        self.sight = CameraHealth(config or SightConfig())
+    def __init__(self, config: CameraHealthConfig | None = None) -> None:
+        self.sight = CameraHealth(config or CameraHealthConfig())
         self.seq = 0
         self.t_ns = 10**12
 
@@ -97,7 +97,7 @@ def test_a_camera_that_sees_nothing_is_blind_after_ten_seconds(reason: ImageFaul
     assert camera.sight.blind is None
     camera.show(sensed(picture), 1.5)
     assert camera.sight.blind is reason
-    assert not camera.sight.stuck  # nothing that opening it anew would mend
+    assert not camera.sight.is_frozen  # nothing that opening it anew would mend
 
 
 def test_it_sees_again_when_it_has_seen_for_three_seconds() -> None:
@@ -168,7 +168,7 @@ def test_the_same_picture_for_ever_is_a_frozen_camera() -> None:
     assert camera.sight.blind is None
     camera.show(itertools.repeat(scene()), 0.5)
     assert camera.sight.blind is ImageFault.FROZEN
-    assert camera.sight.stuck
+    assert camera.sight.is_frozen
 
 
 def test_a_copy_is_not_new_and_neither_is_the_first_frame() -> None:
@@ -236,7 +236,9 @@ def test_a_picture_of_another_size_is_a_new_one() -> None:
 def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: VisionStages) -> None:
     """Copies count as no further looks: frozen from the start or in the midst of a visit, the door stays shut."""
     config = DoorConfig(site="test", door="front")
-    config = msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, sample_every_s=0.0))
+    config = msgspec.structs.replace(
+        config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0)
+    )
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     with VideoFileCamera(CLIP) as clip:
         walk = [frame.pixels.copy() for frame in itertools.islice(clip, 60)]
@@ -252,7 +254,7 @@ def test_a_frozen_picture_of_somebody_enrolled_opens_nothing(vision: VisionStage
     frozen = [walk[opened - 3]] * 30
     for pictures in (frozen, walk[: opened - 2] + frozen):
         assert AccessOutcome.DOOR_OPEN in answers(pictures, lambda _: True)  # what the copies would have done
-        assert AccessOutcome.DOOR_OPEN not in answers(pictures, CameraHealth(SightConfig()).update)
+        assert AccessOutcome.DOOR_OPEN not in answers(pictures, CameraHealth(CameraHealthConfig()).update)
 
 
 def test_random_faults_never_leave_it_blind_before_a_scene() -> None:

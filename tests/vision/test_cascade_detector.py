@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.face_images import face as made_up
 
-from edge.core.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, VerdictConfig
+from edge.core.config import DetectorConfig, DoorConfig, ModelsConfig, MotionConfig, RecognitionConfig
 from edge.core.records import BgrImage, Face, FloatArray, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
@@ -87,7 +87,7 @@ def test_a_newcomer_is_seen_by_the_next_search_at_the_latest(photo: Photo, looko
     (known,) = searched(lookout, scene(photo("biden"), 40))
     both = scene(photo("biden"), 40, 380)
     assert len(lookout.detect(at(both, 0.1), [known])) == 1
-    assert len(lookout.detect(at(both, CONFIG.scan_every_s), [known])) == 2
+    assert len(lookout.detect(at(both, CONFIG.far_scan_every_s), [known])) == 2
 
 
 def test_who_comes_near_after_a_rest_waits_for_no_search_which_follows_with_the_next_frame(
@@ -118,7 +118,7 @@ def test_who_comes_near_is_seen_at_once_and_who_is_far_by_the_next_search(
     assert lookout.detect(at(empty, 0)) == []
     assert len(lookout.detect(at(close, 0.1))) == 1
     assert lookout.detect(at(distant, 0.2)) == []
-    assert len(lookout.detect(at(distant, CONFIG.scan_every_s))) == 1
+    assert len(lookout.detect(at(distant, CONFIG.far_scan_every_s))) == 1
 
 
 def test_a_door_with_the_near_model_alone_searches_every_frame_until_somebody_is_followed(
@@ -169,7 +169,10 @@ def pipeline(vision: VisionStages, config: DoorConfig, count: Counter[str]) -> P
 
 def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vision: VisionStages) -> None:
     config = DoorConfig(
-        site="s", door="d", motion=MotionConfig(enabled=False), verdict=VerdictConfig(sample_every_s=0, min_samples=9)
+        site="s",
+        door="d",
+        motion=MotionConfig(enabled=False),
+        recognition=RecognitionConfig(sample_every_s=0, min_samples=9),
     )
     door = pipeline(vision, config, Counter())
     room = scene(photo("biden"), 150, width=300, top=20)
@@ -191,8 +194,8 @@ def test_every_second_sample_of_a_visit_is_of_the_mirror_image(photo: Photo, vis
 
 
 def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, watching: VisionStages) -> None:
-    """Ten seconds at 20 frames a second: looks only as often as `still_s` asks, and the visitor is not lost."""
-    config = DoorConfig(site="s", door="d", motion=MotionConfig(linger_s=0.0))
+    """Ten seconds at 20 frames a second: only as often as `still_scan_every_s` asks, and the visitor is not lost."""
+    config = DoorConfig(site="s", door="d", motion=MotionConfig(keep_awake_s=0.0))
     count: Counter[str] = Counter()
     door = pipeline(watching, config, count)
     room = scene(photo("obama2"), 150, width=300, top=20)
@@ -203,9 +206,9 @@ def test_who_stands_still_and_is_known_is_looked_at_now_and_then(photo: Photo, w
         assert door.step(at(room, n / 20)) == []
     assert {track.id for track in door.tracks} == {1}
     assert (
-        0.9 * 10 / config.motion.still_s
+        0.9 * 10 / config.motion.still_scan_every_s
         <= count["detect"]
-        <= 10 / config.motion.still_s + 10 / config.verdict.recheck_every_s
+        <= 10 / config.motion.still_scan_every_s + 10 / config.recognition.recheck_every_s
     )
 
 

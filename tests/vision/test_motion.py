@@ -9,7 +9,7 @@ from edge.core.records import BgrImage, Frame
 from edge.vision.motion import MotionDetector
 
 S = 1_000_000_000
-CONFIG = MotionConfig(linger_s=1.0, patrol_s=4.0)
+CONFIG = MotionConfig(keep_awake_s=1.0, idle_scan_every_s=4.0)
 
 
 def scene(seed: int = 0, noise: float = 3.0) -> BgrImage:

@@ -309,7 +309,7 @@ class TestQuality:
         cv2.rectangle(covered, *corners, (20, 20, 20), -1)
         sample = vision.reader.sample(framed(covered), only_face(pixels))
         assert 0 < sample.quality.embedding_norm < 0.85 * whole.quality.embedding_norm
-        gates = QualityConfig(min_strength=sample.quality.embedding_norm + 0.01)
+        gates = QualityConfig(min_norm=sample.quality.embedding_norm + 0.01)
         assert with_embedding_norm(whole.quality, whole.quality.embedding_norm, gates) == whole.quality
         refused = with_embedding_norm(
             measure_quality(whole.landmarks, vision.reader.embedder.pixels, gates), sample.quality.embedding_norm, gates
@@ -318,7 +318,7 @@ class TestQuality:
 
     def test_the_weight_grows_with_the_strength_of_the_answer_up_to_one(self) -> None:
         seen = Quality(1.0, 60, 0, 0, 0, 500)
-        config = QualityConfig(min_strength=0.6, full_strength=1.0)
+        config = QualityConfig(min_norm=0.6, full_weight_norm=1.0)
         weights = [with_embedding_norm(seen, strength, config).weight for strength in (0.59, 0.6, 0.7, 0.9, 1.0, 1.3)]
         assert weights == sorted(weights)
         assert (weights[0], weights[-2], weights[-1]) == (0, 1, 1)

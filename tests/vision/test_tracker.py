@@ -7,7 +7,7 @@ from support.face_images import face
 from edge.core.config import TrackerConfig
 from edge.vision.tracker import Tracker
 
-CONFIG = TrackerConfig(min_overlap=0.2, max_step=0.6, lost_after_s=1.0)
+CONFIG = TrackerConfig(min_iou=0.2, max_centre_step=0.6, lost_after_s=1.0)
 S = 1_000_000_000
 
 
@@ -26,7 +26,7 @@ def test_a_track_counts_its_hits_and_knows_when_it_was_seen() -> None:
 
 def test_a_quick_step_at_a_low_frame_rate_keeps_the_track() -> None:
     """Boxes that do not overlap enough, but whose centres are near for their size, are one person walking."""
-    tracker = Tracker(TrackerConfig(min_overlap=0.5, max_step=0.6))
+    tracker = Tracker(TrackerConfig(min_iou=0.5, max_centre_step=0.6))
     tracker.update([face(100, 100)], 0)
     (track,) = tracker.update([face(150, 100)], S // 4)
     assert track.id == 1

@@ -23,7 +23,7 @@ from peers.report import Accuracy, Tar
 
 FMRS = (1e-3, 1e-4)
 MOST = 5  # photos of one person: the much photographed do not prevail
-_SPHERE = 0.2  # length of the longest vector on the unit sphere; see `on_sphere`
+_SPHERE = 0.2  # length of the longest vector on the unit sphere; see `normalize`
 _UNIT_TOLERANCE = 1e-3
 
 

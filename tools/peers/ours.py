@@ -22,7 +22,7 @@ class NearDetector:
     """Somebody new at a door that has rested: the near detector looks, the far one if it finds nobody near."""
 
     def __init__(self) -> None:
-        self._vision = _vision("far", scan_every_s=DetectorConfig().scan_every_s)
+        self._vision = _vision("far", far_scan_every_s=DetectorConfig().far_scan_every_s)
         self._t_ns = 0
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
@@ -35,7 +35,7 @@ class FarDetector:
     """The whole frame is searched by one detector, then mesh and embedder."""
 
     def __init__(self, detector: Literal["far", "near"]) -> None:
-        self._vision = _vision(detector, scan_every_s=0)
+        self._vision = _vision(detector, far_scan_every_s=0)
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
         """As `Peer`."""
@@ -49,7 +49,7 @@ class TrackedFace:
     """
 
     def __init__(self) -> None:
-        self._vision = _vision("far", scan_every_s=DetectorConfig().scan_every_s)
+        self._vision = _vision("far", far_scan_every_s=DetectorConfig().far_scan_every_s)
         self._known: Sequence[Face] = ()
         self._mirrored = True
 
@@ -95,9 +95,9 @@ def entries() -> list[BaselineSpec]:
     ]
 
 
-def _vision(detector: Literal["far", "near"], *, scan_every_s: float) -> VisionStages:
+def _vision(detector: Literal["far", "near"], *, far_scan_every_s: float) -> VisionStages:
     return load_vision(
-        ModelsConfig(detector=detector, threads=1), DetectorConfig(scan_every_s=scan_every_s), ANY_QUALITY
+        ModelsConfig(detector=detector, threads=1), DetectorConfig(far_scan_every_s=far_scan_every_s), ANY_QUALITY
     )
 
 

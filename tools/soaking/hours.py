@@ -26,7 +26,7 @@ from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
 from edge.recognition.gallery import load_gallery, read_info, save_gallery
 from edge.runtime.host import memory_mb
-from edge.updates.manager import install_root
+from edge.runtime.release_manager import install_root
 from edge.updates.release_format import GALLERY as RELEASED
 from soaking.broker import Broker
 from soaking.clock import Clock
@@ -59,15 +59,15 @@ source = "/dev/world"
 [models]
 threads = 1
 [motion]
-patrol_s = 60.0
-[verdict]
+idle_scan_every_s = 60.0
+[recognition]
 sample_every_s = 0.0
 [access]
 trust_clock = true
 [mqtt]
 url = "{url}"
 [outbox]
-keep_sent = {keep}
+keep_delivered = {keep}
 [release]
 source = "{folder}/releases"
 check_every_s = 0.5

@@ -39,17 +39,17 @@ source = "/dev/crowd"
 enabled = false
 [tracker]
 lost_after_s = 0.01
-[verdict]
+[recognition]
 sample_every_s = 0.0
 unknown_samples = 3
 cooldown_s = 0.0
 [lockout]
-failures = 1000000
+max_failures = 1000000
 [mqtt]
 url = "{url}"
 health_every_s = 0.5
 [outbox]
-keep_sent = {keep}
+keep_delivered = {keep}
 """
 
 
@@ -158,7 +158,9 @@ def stored_events(folder: Path, most: int = KEEP) -> tuple[list[Event], int]:
     def never(_lost: int) -> Event:
         raise InputError("events were lost")
 
-    with Outbox(folder / "outbox.sqlite", OutboxConfig(keep_sent=most), announce=never, now_s=lambda: None) as outbox:
+    with Outbox(
+        folder / "outbox.sqlite", OutboxConfig(keep_delivered=most), announce=never, now_s=lambda: None
+    ) as outbox:
         return outbox.recent(most)[::-1], outbox.depth()
 
 

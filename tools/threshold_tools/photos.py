@@ -28,7 +28,7 @@ ANY_QUALITY = QualityConfig(
     min_brightness=0,
     max_glare=1,
     min_presence=0,
-    min_strength=0,
+    min_norm=0,
 )
 
 
@@ -72,7 +72,7 @@ class PhotoReader:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.vision: VisionStages = load_vision(
-            models or ModelsConfig(), DetectorConfig(min_score=CANDIDATE, scan_every_s=0), quality
+            models or ModelsConfig(), DetectorConfig(min_score=CANDIDATE, far_scan_every_s=0), quality
         )
 
     @property
@@ -99,7 +99,7 @@ class PhotoReader:
         return self.sample(read_image(path), mirror=mirror)
 
     def sample(self, pixels: BgrImage, *, mirror: bool = False) -> PhotoSample:
-        """As `look`, of (H, W, 3) uint8 BGR pixels."""
+        """As `sample_file`, of (H, W, 3) uint8 BGR pixels."""
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
         face = subject(candidates, pixels.shape[1], pixels.shape[0])

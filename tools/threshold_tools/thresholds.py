@@ -49,7 +49,7 @@ def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
 
 
 def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
-    """The share of stranger-to-centroid pairs below a squared distance: `distance_at` the other way round."""
+    """The share of stranger-to-centroid pairs below a squared distance: `threshold_for_fmr` the other way round."""
     rows = sorted(impostors, key=lambda row: row.distance_sq)
     if distance_sq <= rows[0].distance_sq:
         return rows[0].fmr

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.config import VerdictConfig
+from edge.core.config import RecognitionConfig
 from edge.core.records import FloatArray
 from edge.vision.manifest import OperatingPoint
 from threshold_tools.calibrate.rates import Attempts, ImpostorModel, Rate, ThresholdRule, is_rejected, rate_over_people
@@ -17,7 +17,7 @@ from threshold_tools.calibrate.report import Row
 from threshold_tools.thresholds import fmr_at, threshold_sq
 
 WISHES = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-MARGIN_SQ = VerdictConfig().margin_sq
+MARGIN_SQ = RecognitionConfig().margin_sq
 SEED = 20240229
 
 

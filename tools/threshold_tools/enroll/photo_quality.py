@@ -10,7 +10,7 @@ from edge.core.config import QualityConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray
 from threshold_tools.photos import PhotoReader, PhotoSample, normalize
 
-ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_strength=0.7)
+ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_norm=0.7)
 RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
 SAME_PICTURE_BITS = 30  # two fingerprints of 256 bits that differ in no more are of one picture: copies of development
 # photos, resized, cropped, stored anew, differed in 0 to 31, different photos of one person in 47 or more
@@ -22,7 +22,7 @@ class PhotoAssessment(msgspec.Struct, frozen=True):
     """What enrolment knows of one photo; the form in which it is remembered.
 
     Attributes:
-        fault: why it cannot serve, in the operator's words, or "".
+        rejection_reason: why it cannot serve, in the operator's words, or "".
         vector: (D,) float32 as bytes: the unit vector of face and mirrored face; empty where there is a fault.
         weight: quality, 0..1.
         print: fingerprint of the aligned face, 32 bytes; empty where there is none. Copies of a picture, resized,
@@ -83,7 +83,7 @@ def rejection_reason(look: PhotoSample) -> str:
         "too-dark": f"too dark (mean grey level {quality.brightness:.0f}, need {ENROL_QUALITY.min_brightness:.0f})",
         "too-bright": f"too bright ({quality.glare:.0%} of the face is white)",
         "unclear": (
-            f"unclear (strength {quality.embedding_norm:.2f}, need {ENROL_QUALITY.min_strength:g}): covered, smeared?"
+            f"unclear (strength {quality.embedding_norm:.2f}, need {ENROL_QUALITY.min_norm:g}): covered, smeared?"
         ),
         "tilted": f"looking up or down (pitch {quality.pitch_deg:+.0f} degrees)",
     }[quality.refusal]

@@ -143,7 +143,7 @@ def _split(
 
 
 def _try(photos: Photos, kind: ClassifierSpec, split: _Split) -> tuple[Answers, Reals]:
-    """The answers to the probes, and the five rates of `Tried`."""
+    """The answers to the probes, and the five rates of `ClosedSetRun`."""
     classifier = kind.learn(photos.vectors[split.enrolled], photos.people[split.enrolled])
     answers = classifier.name(photos.vectors[split.probes])
     own = photos.people[split.probes]

@@ -30,10 +30,10 @@ _LABELS = {
     "roll_deg": "tilted",
     "brightness": "grey level of the face",
     "glare": "white with glare",
-    "strength": "clear to the embedder",
+    "embedding_norm": "clear to the embedder",
 }
-_UNKNOWN_AT_0 = frozenset({"strength"})
-_NO_PART = frozenset({"value", "refusal"})
+_UNKNOWN_AT_0 = frozenset({"embedding_norm"})
+_NO_PART = frozenset({"weight", "refusal"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ def quality_parts(
         for field in dataclasses.fields(quality)
         if field.name not in _NO_PART and (field.name not in _UNKNOWN_AT_0 or getattr(quality, field.name))
     }
-    limits = {"min_score": detector.min_score, **msgspec.structs.asdict(gates)}
+    limits = {"min_score": detector.min_score, "min_embedding_norm": gates.min_norm, **msgspec.structs.asdict(gates)}
     return [_part(name, value, limits) for name, value in values.items()]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.access.model import AccessRules
 from edge.access.policy import Policy
-from edge.core.config import DoorConfig, VerdictConfig
+from edge.core.config import DoorConfig, RecognitionConfig
 from edge.core.errors import InputError
 from edge.core.records import Decision, FloatArray, Frame, Match, Person, Sample, Track
 from edge.core.validation_messages import did_you_mean
@@ -50,9 +50,9 @@ class SimulatedDoor:
         return Policy(self.rules, self.config.door)
 
     @property
-    def demands(self) -> VerdictConfig:
+    def demands(self) -> RecognitionConfig:
         """What it asks of a verdict."""
-        return self.policy.apply_to(self.config.verdict)
+        return self.policy.apply_to(self.config.recognition)
 
 
 def simulate_visit(door: SimulatedDoor, subject: ExplainedPhoto, vision: VisionStages) -> SimulatedDecision:
@@ -67,7 +67,7 @@ def simulate_visit(door: SimulatedDoor, subject: ExplainedPhoto, vision: VisionS
     if sample.embedding is None:
         return SimulatedDecision("", 0, sample.quality.refusal, "", demands.min_samples, counts=False)
     first = _measured(door.gallery, demands, sample.embedding, subject)
-    counts = first.person is not None and first.distance_sq <= first.threshold_sq + demands.agree_slack_sq
+    counts = first.person is not None and first.distance_sq <= first.threshold_sq + demands.vote_slack_sq
     pipeline = Pipeline(door.config, vision, door.gallery, rules=door.rules, chance=random.Random(0).random)
     step_s = min(max(demands.sample_every_s, _FRAME_S), door.config.tracker.lost_after_s / 2)
     frames = math.ceil(demands.sample_every_s / step_s + 1) * max(demands.min_samples, demands.unknown_samples)
@@ -124,7 +124,7 @@ def enrolled_alone(viewer: Viewer, subject: ExplainedPhoto) -> Gallery:
     return Gallery([person], subject.enrolled[None], np.array([limit_sq], np.float32), info)
 
 
-def _measured(gallery: Gallery, demands: VerdictConfig, embedding: FloatArray, subject: ExplainedPhoto) -> Match:
+def _measured(gallery: Gallery, demands: RecognitionConfig, embedding: FloatArray, subject: ExplainedPhoto) -> Match:
     """The judge's measurement of one sample, the door's own threshold and factor included; one refused counts fully."""
     judge = IdentityAggregator(gallery, demands)
     track = Track(1, subject.face, 0, 0, 1)

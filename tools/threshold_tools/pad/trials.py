@@ -71,7 +71,10 @@ def ready() -> VisionStages:
 def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[ChallengeMovement], list[float]]:
     """What the challenge of a seed will ask, and the numbers that chance gives it."""
     draws = np.random.default_rng((*seed, 1)).random(64).tolist()
-    return [ChallengeMovement(config.asks[int(draw * len(config.asks))]) for draw in draws[: config.ask_steps]], draws
+    return [
+        ChallengeMovement(config.challenge_movements[int(draw * len(config.challenge_movements))])
+        for draw in draws[: config.challenge_steps]
+    ], draws
 
 
 def try_one(
@@ -87,7 +90,7 @@ def try_one(
         steps: movements asked in a row.
         look_s: between two looks.
     """
-    config = LivenessConfig(mode="challenge", ask_steps=steps)
+    config = LivenessConfig(mode="challenge", challenge_steps=steps)
     asks, draws = asked_of(config, seed)
     rng = np.random.default_rng((*seed, 2))
     actor = _actor(model, species, asks, rng, vision)

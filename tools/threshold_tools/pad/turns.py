@@ -19,7 +19,9 @@ from edge.core.records import BgrImage, Landmarks
 
 Reals = NDArray[np.float64]
 
-NEAR = np.s_[90:410, 160:480]  # of a frame of 640x480: all of the face that `stand` puts there, however it is held
+NEAR = np.s_[
+    90:410, 160:480
+]  # of a frame of 640x480: all of the face that `fit_portrait` puts there, however it is held
 _PLACES = np.mgrid[:480, :640].astype(np.float32)
 FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.

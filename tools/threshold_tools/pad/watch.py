@@ -6,7 +6,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig, VerdictConfig
+from edge.core.config import (
+    DetectorConfig,
+    LivenessConfig,
+    ModelsConfig,
+    QualityConfig,
+    RecognitionConfig,
+    TrackerConfig,
+)
 from edge.core.errors import InputError
 from edge.core.records import Frame, Sample, Track
 from edge.liveness.evidence import LivenessEvidence
@@ -123,7 +130,7 @@ def watch(case: Case, vision: VisionStages, limit: float, disturbance: Disturban
     tracker, liveness = Tracker(TrackerConfig()), PassiveLiveness(config=config)
     followed: dict[int, _Followed] = {}
     read_ns = observe_ns = 0
-    every_ns = VerdictConfig().sample_every_s * 1e9 - 1e6
+    every_ns = RecognitionConfig().sample_every_s * 1e9 - 1e6
     with VideoFileCamera(case.path) as clip:
         for frame in disturbance.of(clip):
             started = time.thread_time_ns()

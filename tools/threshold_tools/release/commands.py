@@ -167,7 +167,7 @@ def load_repository_files(
 
 
 def sign_release(repository: Repository, release: Release, target: Target | None, arguments: argparse.Namespace) -> str:
-    """As `release_to_doors`, with the options of a command line and a warning about every doubtful rule."""
+    """As `publish_release`, with the options of a command line and a warning about every doubtful rule."""
     for doubt in _doubts(repository, release, target):
         tell(f"warning: {escape_untrusted(doubt)}")
     mqtt, site = (target.mqtt, target.site) if target else (None, "")

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.config import VerdictConfig
+from edge.core.config import RecognitionConfig
 from edge.core.records import Box, Face, FloatArray, Identification, Person, Sample, Track
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
@@ -30,7 +30,7 @@ _NOWHERE = Face(Box(0, 0, 100, 100), np.zeros((6, 2), np.float32), 1.0)
 
 
 def measure(
-    looks: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: VerdictConfig, seed: int
+    looks: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: RecognitionConfig, seed: int
 ) -> Sequence[Visits]:
     """One line for each number of samples; none where there are too few people with so many looks.
 
@@ -75,7 +75,7 @@ def measure(
     return lines
 
 
-def _visit(looks: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: VerdictConfig) -> tuple[str, int]:
+def _visit(looks: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: RecognitionConfig) -> tuple[str, int]:
     """Whom the door opens to, "" for nobody, and after how many looks."""
     judge = IdentityAggregator(gallery, config)
     for number, row in enumerate(rows.tolist(), 1):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from desktop.quantize.test_quantize import add, conv, outputs_of, picture, ranges_of
 from threshold_tools.quantize import rewrite, xnnpack_rewrites
 from threshold_tools.quantize.graph import Graph, Node
 from threshold_tools.quantize.int8 import quantize as to_int8
 from threshold_tools.quantize.runner import IntegerRunner
-from tools.quantize.test_quantize import add, conv, outputs_of, picture, ranges_of
 
 SIDE = 80
 

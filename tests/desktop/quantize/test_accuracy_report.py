@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import quantize
+from desktop.quantize.test_quantize import IMAGE_RANGE, fold_and_maximise, picture, ranges_of, small_network
 from threshold_tools.quantize import accuracy_report, layer_noise, rewrite
 from threshold_tools.quantize.graph import Graph
 from threshold_tools.quantize.int8 import Ranges
 from threshold_tools.quantize.int8 import quantize as to_int8
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from tools.quantize.test_quantize import IMAGE_RANGE, fold_and_maximise, picture, ranges_of, small_network
 
 from edge.core.errors import InputError
 from edge.core.records import FloatArray

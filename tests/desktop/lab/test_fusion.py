@@ -22,7 +22,7 @@ from threshold_tools.lab.fusion.report import Report, show
 from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
 from threshold_tools.photos import ANY_QUALITY, PhotoReader
 
-from edge.core.config import QualityConfig, VerdictConfig
+from edge.core.config import QualityConfig, RecognitionConfig
 from edge.core.errors import InputError
 from edge.core.records import Landmarks, Quality
 
@@ -147,7 +147,7 @@ class TestLooks:
     def test_gates_and_weights_are_those_of_the_configuration(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
         lax, _ = collect_samples(folder, QualityConfig(), copies=0, most=5, seed=0)
-        strict, _ = collect_samples(folder, QualityConfig(min_strength=9), copies=0, most=5, seed=0)
+        strict, _ = collect_samples(folder, QualityConfig(min_norm=9), copies=0, most=5, seed=0)
         assert not lax.refused.any()
         assert [each.refusal for each in strict.quality] == ["unclear"] * 3
 
@@ -291,7 +291,9 @@ class TestFusion:
 class TestVisits:
     def test_more_samples_take_longer_and_let_in_fewer_strangers(self) -> None:
         looks = made_up([6] * 12 + [3] * 40, seed=4)
-        lines = min_samples_sim.measure(looks, "mixed", lambda people: 0.5, VerdictConfig(same_face_sq=4.0), seed=0)
+        lines = min_samples_sim.measure(
+            looks, "mixed", lambda people: 0.5, RecognitionConfig(track_consistency_sq=4.0), seed=0
+        )
         assert [line.min_samples for line in lines] == list(min_samples_sim.MIN_SAMPLES)
         assert lines[0].looks_taken < lines[2].looks_taken
         assert lines[0].false_opens.value > lines[-1].false_opens.value
@@ -301,7 +303,7 @@ class TestVisits:
 
     def test_nobody_is_let_in_under_a_threshold_of_nothing(self) -> None:
         looks = made_up([6] * 12 + [3] * 12)
-        for line in min_samples_sim.measure(looks, "photos", lambda people: 0.0, VerdictConfig(), seed=0):
+        for line in min_samples_sim.measure(looks, "photos", lambda people: 0.0, RecognitionConfig(), seed=0):
             assert (line.opened.value, line.false_opens.value, line.opened_to_another) == (0, 0, 0)
 
 
@@ -328,7 +330,7 @@ class TestTool:
             looks=len(looks),
             power=power(looks, 0.8),
             fused=[fused],
-            visits=min_samples_sim.measure(looks, "mixed", lambda people: 0.5, VerdictConfig(), seed=0)[:1],
+            visits=min_samples_sim.measure(looks, "mixed", lambda people: 0.5, RecognitionConfig(), seed=0)[:1],
             notes=["a note"],
         )
         text = show(report)

@@ -19,13 +19,13 @@ pytest.importorskip("starlette", reason="needs the monitor extra")
 pytest.importorskip("uvicorn", reason="needs the monitor extra")
 pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
 
+from desktop.monitor.test_monitor_page import CHROMIUM, QUIET, violations
 from playwright.sync_api import Page, sync_playwright
-from tools.monitor.test_monitor_page import CHROMIUM, QUIET, violations
 
 from edge.core.config import read_config
 from edge.demo.run_demo import FOLDER
 from edge.events.schema import Event, EventKind, OpenCommand
-from edge.updates.manager import install_root
+from edge.runtime.release_manager import install_root
 
 TOOLS = Path(__file__).parents[3] / "tools"
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")

@@ -21,7 +21,7 @@ from edge.diagnostics.config_checks import people_findings
 from edge.diagnostics.result import State
 from edge.recognition.gallery import load_gallery, save_gallery
 from edge.runtime.bundle import RuntimeBundle
-from edge.updates.manager import ReleaseManager
+from edge.runtime.release_manager import ReleaseManager
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
 from edge.updates.status import StatusChange

@@ -11,7 +11,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 def test_a_missing_package_is_named_with_what_to_do() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.modules['scipy'] = None; import desktop"],
+        [sys.executable, "-c", "import sys; sys.modules['scipy'] = None; from threshold_tools import desktop"],
         cwd=TOOLS,
         capture_output=True,
         text=True,
@@ -22,5 +22,7 @@ def test_a_missing_package_is_named_with_what_to_do() -> None:
 
 
 def test_with_all_packages_nothing_is_said() -> None:
-    done = subprocess.run([sys.executable, "-c", "import desktop"], cwd=TOOLS, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import threshold_tools.desktop"], cwd=TOOLS, capture_output=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -21,7 +21,7 @@ from threshold_tools.explain import occlusion_map, photo, text_report
 from threshold_tools.explain.page import page
 from threshold_tools.explain.photo import Viewer
 
-from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityConfig, VerdictConfig
+from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityConfig, RecognitionConfig
 from edge.core.errors import GalleryError, ImageError, InputError
 from edge.core.records import Person, Quality
 from edge.demo.run_demo import FOLDER
@@ -123,7 +123,7 @@ def test_without_a_second_argument_it_is_held_against_the_nearest(tmp_path: Path
 
 
 def test_thresholds_and_demands_are_those_of_the_door() -> None:
-    strict = DoorConfig(site="s", door="d", verdict=VerdictConfig(threshold_factor=0.01, min_samples=5))
+    strict = DoorConfig(site="s", door="d", recognition=RecognitionConfig(threshold_factor=0.01, min_samples=5))
     found = hold(OBAMA, None, gallery=GALLERY, config=strict).found
     assert found.target.threshold_sq == pytest.approx(0.0093)
     assert (found.answer.kind, found.answer.needed) == ("unknown", 5)
@@ -231,15 +231,15 @@ def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> 
 
 def test_a_strength_that_was_not_measured_is_no_part() -> None:
     gates, detector, seen = QualityConfig(), DetectorConfig(), Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
-    assert "strength" not in [part.name for part in photo.quality_parts(1, 1, seen, gates, detector)]
-    weak = dataclasses.replace(seen, embedding_norm=gates.min_strength / 2)
-    (part,) = (part for part in photo.quality_parts(1, 1, weak, gates, detector) if part.name == "strength")
+    assert "embedding_norm" not in [part.name for part in photo.quality_parts(1, 1, seen, gates, detector)]
+    weak = dataclasses.replace(seen, embedding_norm=gates.min_norm / 2)
+    (part,) = (part for part in photo.quality_parts(1, 1, weak, gates, detector) if part.name == "embedding_norm")
     assert not part.ok
-    assert part.full == gates.full_strength
+    assert part.full == gates.full_weight_norm
 
 
 def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(small: Path) -> None:
-    silent = ("value", "refusal", "strength")  # the last where the manifest does not know the typical one
+    silent = ("weight", "refusal", "embedding_norm")  # the last where the manifest does not know the typical one
     names = [field.name for field in dataclasses.fields(Quality) if field.name not in silent]
     viewer = Viewer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
     seen = viewer.analyze(OBAMA)
