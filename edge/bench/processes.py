@@ -24,7 +24,7 @@ from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import BgrImage
 from edge.mqtt.embedded_broker import EmbeddedBroker
-from edge.runtime.host import memory_mb
+from edge.runtime.board import memory_mb
 
 _MOSQUITTO_FOLDERS = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"  # not in an ordinary user's PATH
 _PATIENCE_S = 10.0

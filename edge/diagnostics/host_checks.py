@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.access.model import AccessRules
+from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig
 from edge.diagnostics.access_checks import timed_rules
 from edge.diagnostics.result import CheckResult, fail, ok, warn
 from edge.runtime.hardening import world_accessible_paths
-from edge.runtime.host import clock_synced
 from edge.vision.camera_source import source_of
 
 # get_throttled of the Raspberry Pi's firmware (documentation of vcgencmd): now, and the same since the start.
@@ -161,14 +161,15 @@ def _secret_keys(config: DoorConfig) -> list[str]:
     return [*keys, "mqtt.url"] if "@" in config.mqtt.url else keys
 
 
-def clock_finding(config: DoorConfig, rules: AccessRules | None) -> CheckResult:
+def clock_finding(config: DoorConfig, rules: AccessRules | None, clock: Clock = SYSTEM_CLOCK) -> CheckResult:
     """Whether the clock can be trusted, and what does not work without it.
 
     Args:
         config: door configuration.
         rules: access rules in force; None if they cannot be read.
+        clock: time source.
     """
-    if clock_synced():
+    if clock.is_synced():
         return ok("clock", "synchronised")
     remedy = "enable a time service: sudo timedatectl set-ntp true; check that the network allows it (UDP 123)"
     if config.access.trust_clock:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import DoorConfig
 from edge.core.errors import CameraLostError
 from edge.core.records import AccessOutcome, Decision
@@ -32,10 +33,10 @@ from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.challenge_publisher import ChallengePublisher
 from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.health import HealthReporter, gallery_ref
-from edge.runtime.host import ServiceManager, WallClock, clock_synced
 from edge.runtime.lock import make_lock
 from edge.runtime.occupancy import OccupancyReporter
 from edge.runtime.snapshots import SnapshotBuffer
+from edge.runtime.systemd import SystemdNotifier
 from edge.vision.camera import Camera
 from edge.vision.camera_opener import CameraOpener
 
@@ -68,7 +69,7 @@ class Daemon:
         kit = self._renewal.kit if self._renewal else load_configured(config, stopwatch)
         chance = random.SystemRandom().random  # nobody may foretell what a challenge asks
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
-        self._clock = WallClock(trusted=config.access.trust_clock)
+        self._clock = WallClock(SYSTEM_CLOCK, trusted=config.access.trust_clock)
         self._kit = kit
         for lax in lax_settings(config.recognition, kit.vision.reader.embedder.impostors):
             log.warning("[recognition] %s", lax.detail)
@@ -86,7 +87,7 @@ class Daemon:
         self._announcer = ChallengePublisher(config.door, self._publisher.challenge)
         self._doorstep = OccupancyReporter(config.door, self._publisher.presence)
         self._album = SnapshotBuffer(config.snapshots, config.recognition.track_consistency_sq)
-        self._manager = ServiceManager()
+        self._systemd = SystemdNotifier()
         self._eye = CameraSupervisor(config, self._logbook.record_event, opening)
         self._exporter = self._make_exporter()
         self._vitals = HealthReporter(
@@ -142,7 +143,7 @@ class Daemon:
             self._logbook.record_event(EventKind.STARTED, f"camera {self._eye.name}")
             camera = camera or self._open_camera_at_start()
             with self._publisher:
-                self._manager.notify("READY=1")
+                self._systemd.notify("READY=1")
                 if self._renewal:
                     self._renewal.start()
                 why = "failed: see the log"
@@ -152,7 +153,7 @@ class Daemon:
                         camera = self._process_frames(camera, stop)
                     why = "asked to stop" if stop.is_set() else "the source has ended"
                 finally:
-                    self._manager.notify("STOPPING=1")
+                    self._systemd.notify("STOPPING=1")
                     if self._renewal:
                         self._renewal.close()
                     self._logbook.record_event(EventKind.STOPPED, why)
@@ -245,7 +246,9 @@ class Daemon:
         self._unopened.append(message.person.id)
 
     def _event_context(self) -> EventContext:
-        return EventContext(self._config.door, clock_synced(), self._kit.gallery.info.version, self._kit.models)
+        return EventContext(
+            self._config.door, SYSTEM_CLOCK.is_synced(), self._kit.gallery.info.version, self._kit.models
+        )
 
     def _apply_ready_release(self) -> None:
         """Go over to a new release if one is ready, between two frames."""
@@ -281,4 +284,4 @@ class Daemon:
         now_ns = time.monotonic_ns()
         if now_ns - self._last_watchdog_ns >= _WATCHDOG_PERIOD_NS:
             self._last_watchdog_ns = now_ns
-            self._manager.notify("WATCHDOG=1")
+            self._systemd.notify("WATCHDOG=1")

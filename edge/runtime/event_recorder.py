@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.core.clock import WallClock
 from edge.core.config import DoorConfig
 from edge.core.errors import OutboxError
 from edge.core.records import AccessOutcome, Decision
@@ -18,7 +19,6 @@ from edge.events.factory import EventContext, access_event, make_open_command, s
 from edge.events.schema import Event, EventKind, OpenCommand
 from edge.outbox.outbox import Outbox
 from edge.outbox.sequence import seq_from_clock
-from edge.runtime.host import WallClock
 from edge.runtime.journal import event_fields
 
 log = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from edge.core.clock import SYSTEM_CLOCK
 from edge.core.config import DoorConfig
 from edge.core.stage_statistics import TimingRecorder
 from edge.core.timestamps import format_unix_ns
@@ -12,10 +13,10 @@ from edge.events.schema import VERSION, GalleryRef, Health, StageTiming
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.send_queue import ConnectionStatus
 from edge.pipeline import Pipeline
+from edge.runtime.board import temperature_c
 from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.event_recorder import EventRecorder
-from edge.runtime.host import clock_synced, temperature_c
 from edge.runtime.lock import Lock
 from edge.vision.camera import Camera
 
@@ -119,7 +120,7 @@ class HealthReporter:
             problems.append(self._publisher.state.reason or "not connected to the broker")
         if self._publisher.problem():
             problems.append(self._publisher.problem())
-        if not clock_synced():
+        if not SYSTEM_CLOCK.is_synced():
             problems.append("the clock is not synchronised")
         if self._lock and self._lock.problem():
             problems.append(self._lock.problem())

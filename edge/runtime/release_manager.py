@@ -9,12 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge.core.clock import SYSTEM_CLOCK
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, ReleaseError, ThresholdError
 from edge.recognition import gallery_chunks
 from edge.recognition.encryption import EncryptingCodec, can_decrypt, read_key
 from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
-from edge.runtime.host import clock_synced
 from edge.updates.boot import roll_back, select_boot_release
 from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import POLICY
@@ -58,7 +58,7 @@ class ReleaseManager:
         meter: StageTimer = no_timing,
         *,
         wall_s: Callable[[], float] = time.time,
-        synced: Callable[[], bool] = clock_synced,
+        synced: Callable[[], bool] = SYSTEM_CLOCK.is_synced,
     ) -> None:
         self._config = config
         self._wall_s = wall_s

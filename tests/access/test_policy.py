@@ -17,12 +17,12 @@ from edge.access.policy import Policy
 from edge.access.policy_file import load_configured_rules, parse_policy
 from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity
 from edge.cli.main import main
+from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import AccessConfig, DoorConfig, RecognitionConfig
 from edge.core.errors import ConfigError
 from edge.core.records import AccessOutcome, Decision, Identification, Match, Person, Verdict
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.replay.replay import replay
-from edge.runtime.host import WallClock
 
 ROOT = Path(__file__).parents[2]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -360,7 +360,7 @@ def test_a_time_that_a_clip_cannot_begin_at_is_refused(
 
 
 def test_a_trusted_clock_is_set_from_the_start() -> None:
-    offset_ns = WallClock(trusted=True).wall_minus_monotonic_ns()
+    offset_ns = WallClock(SYSTEM_CLOCK, trusted=True).wall_minus_monotonic_ns()
     assert offset_ns is not None
     assert abs(time.time_ns() - time.monotonic_ns() - offset_ns) < 1_000_000_000
 

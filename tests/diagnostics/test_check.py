@@ -23,6 +23,7 @@ from gpiozero.pins.mock import MockFactory
 from mqtt.test_broker_access import PASSWD, Site, keys, shipped
 from support.door_process import a_disk
 from support.fake_camera import Webcam, jpeg
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import Mosquitto, free_port, needs_mosquitto, wait_until
 from support.releases import Desk, Door
 
@@ -193,22 +194,22 @@ allow = [{ people = ["ada"], schedule = "day" }, { people = ["bob"] }]
 """
 
 
-def test_clock_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_clock_not_set(tmp_path: Path) -> None:
     """An error where rules with times let nobody in, or expiry cannot be checked; else a warning."""
-    monkeypatch.setattr("edge.diagnostics.host_checks.clock_synced", lambda: False)
+    clock = ManualClock(synced=False)
     always, timed = allow_list(["*"]), parse_policy(write(tmp_path / "policy.toml", TIMED))
-    assert clock_finding(PLAIN, always).state is State.WARN
-    found = clock_finding(PLAIN, timed)
+    assert clock_finding(PLAIN, always, clock).state is State.WARN
+    found = clock_finding(PLAIN, timed, clock)
     assert found.state is State.FAIL
     assert found.detail == "not synchronised: 1 of 2 rules have times, and let nobody in until it is"
-    assert "let nobody in" not in clock_finding(msgspec.structs.replace(PLAIN, door="c"), timed).detail
+    assert "let nobody in" not in clock_finding(msgspec.structs.replace(PLAIN, door="c"), timed, clock).detail
     dated = parse_policy(write(tmp_path / "p.toml", f"{TIMED}[people.bob]\nvalid_until = 2030-01-01\n[doors.c]\n"))
-    other = clock_finding(msgspec.structs.replace(PLAIN, door="c"), dated)
+    other = clock_finding(msgspec.structs.replace(PLAIN, door="c"), dated, clock)
     assert other.detail == "not synchronised: people have dates of validity, and let nobody in until it is"
     releases = msgspec.structs.replace(PLAIN, release=ReleaseConfig())
-    assert clock_finding(releases, None).detail == "not synchronised: the expiry of releases cannot be checked"
+    assert clock_finding(releases, None, clock).detail == "not synchronised: the expiry of releases cannot be checked"
     trusted = msgspec.structs.replace(PLAIN, access=AccessConfig(trust_clock=True))
-    assert clock_finding(trusted, timed).state is State.WARN
+    assert clock_finding(trusted, timed, clock).state is State.WARN
 
 
 # The camera

@@ -35,7 +35,8 @@ from support.mqtt_brokers import (
 )
 from support.publisher_harness import a_decision
 
-from edge.core.config import MqttConfig, OutboxConfig, read_config
+from edge.core.clock import SYSTEM_CLOCK, WallClock
+from edge.core.config import DoorConfig, MqttConfig, OutboxConfig, read_config
 from edge.core.errors import OutboxError
 from edge.core.records import AccessOutcome
 from edge.core.timestamps import format_unix_ns
@@ -47,7 +48,6 @@ from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.disk_reserve import RESERVE_BYTES
 from edge.outbox.outbox import Outbox
 from edge.runtime.event_recorder import EventRecorder
-from edge.runtime.host import WallClock, clock_synced
 from edge.vision.manifest import read_manifest
 
 STRACE = shutil.which("strace")
@@ -385,8 +385,11 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
 def a_logbook(folder: Path) -> EventRecorder:
     """Of a door whose clock is right and whose broker is away."""
     folder.mkdir(exist_ok=True)
-    config = read_config(write_config(folder, f"mqtt://127.0.0.1:{free_port()}"))
-    return EventRecorder(config, lambda: EventContext("front", True, "1"), WallClock(trusted=True))
+    return make_recorder(read_config(write_config(folder, f"mqtt://127.0.0.1:{free_port()}")))
+
+
+def make_recorder(config: DoorConfig) -> EventRecorder:
+    return EventRecorder(config, lambda: EventContext("front", True, "1"), WallClock(SYSTEM_CLOCK, trusted=True))
 
 
 def look_after(logbook: EventRecorder) -> None:
@@ -440,7 +443,9 @@ def test_a_disk_that_is_read_only_from_the_start_opens_nothing_and_is_waited_for
             pass
         disk.remount("ro")
         logbook = EventRecorder(
-            read_config(disk.folder / "door.toml"), lambda: EventContext("front", True, "1"), WallClock(trusted=True)
+            read_config(disk.folder / "door.toml"),
+            lambda: EventContext("front", True, "1"),
+            WallClock(SYSTEM_CLOCK, trusted=True),
         )
         with logbook.outbox as outbox:
             assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is None
@@ -615,8 +620,8 @@ def test_whether_the_clock_is_set_stands_in_health_and_in_every_event(tmp_path: 
         config = write_config(tmp_path, broker.url, camera.url)
         with Process(tmp_path, "-m", "edge", "run", "--config", config):
             wait_until(lambda: bool(ear.records(Health)), "health", 30)
-            assert in_health(ear, "the clock is not synchronised") is not clock_synced()
-            assert ear.records(Event)[0].clock_synced is clock_synced()
+            assert in_health(ear, "the clock is not synchronised") is not SYSTEM_CLOCK.is_synced()
+            assert ear.records(Event)[0].clock_synced is SYSTEM_CLOCK.is_synced()
 
 
 # Files and memory.

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import read_config
 from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
 from edge.events.factory import EventContext
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
 from edge.runtime.event_recorder import EventRecorder
-from edge.runtime.host import WallClock
 
 
 def a_decision(kind: AccessOutcome) -> Decision:
@@ -44,7 +44,7 @@ def a_decision(kind: AccessOutcome) -> Decision:
 
 def main() -> None:
     config, told, count, pause_s = read_config(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    logbook = EventRecorder(config, lambda: EventContext(config.door, True, "1"), WallClock(trusted=True))
+    logbook = EventRecorder(config, lambda: EventContext(config.door, True, "1"), WallClock(SYSTEM_CLOCK, trusted=True))
     publisher = Publisher(
         config.mqtt,
         Topics(config.site, config.door),

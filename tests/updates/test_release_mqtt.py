@@ -23,7 +23,7 @@ from edge.events.topics import repo_topic
 from edge.mqtt.connect import connect
 from edge.mqtt.embedded_broker import EmbeddedBroker
 from edge.mqtt.messages import OutgoingMessage
-from edge.runtime.host import memory_mb
+from edge.runtime.board import memory_mb
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP
 from edge.updates.sources import MqttSource
 

@@ -12,10 +12,10 @@ import struct
 import time
 from pathlib import Path
 
+import edge.core.clock
 import edge.outbox.outbox
 import edge.runtime.daemon
 import edge.runtime.event_recorder
-import edge.runtime.host
 from edge.mqtt.publisher import Publisher
 from soaking.seams import replace
 
@@ -72,7 +72,7 @@ class Clock:
 
 def install(clock: Clock) -> None:
     """Let the doors of this process live by a clock: all but sockets, and the keeper of releases, which meet others."""
-    for module in (edge.runtime.daemon, edge.runtime.host, edge.runtime.event_recorder, edge.outbox.outbox):
+    for module in (edge.runtime.daemon, edge.core.clock, edge.runtime.event_recorder, edge.outbox.outbox):
         replace(module, time=clock)
     publisher = functools.partial(
         Publisher, backoff_s=BACKOFF_S, wall_ns=clock.time_ns, monotonic_ns=clock.monotonic_ns

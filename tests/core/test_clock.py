@@ -1,4 +1,4 @@
-"""What the board says of itself: whether its clock is kept, also from inside a sandbox that forbids the question."""
+"""Clock: whether it is synchronised, also in a sandbox that forbids the system call, and the trusted wall clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from support.manual_clock import ManualClock
+
+from edge.core.clock import SYSTEM_CLOCK, WallClock
 
 # adjtimex and clock_adjtime, which ProtectClock=yes forbids, by machine
 FORBIDDEN = {"x86_64": (159, 305), "aarch64": (171, 266)}
@@ -16,7 +20,7 @@ FORBIDDEN = {"x86_64": (159, 305), "aarch64": (171, 266)}
 ASK_SHUT_IN = """
 import ctypes, struct, sys
 from pathlib import Path
-from edge.runtime import host
+from edge.core.clock import SystemClock
 
 def forbid(numbers):  # seccomp(2): return EPERM for these system calls, allow all others
     load, equal, leave = 0x20, 0x15, 0x06
@@ -30,11 +34,10 @@ def forbid(numbers):  # seccomp(2): return EPERM for these system calls, allow a
     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, header, 0, 0) == 0
 
 forbid(map(int, sys.argv[2:]))
-host._TIMESYNC = Path(sys.argv[1])
-print(host.clock_synced())
+print(SystemClock(Path(sys.argv[1])).is_synced())
 """
 
-pytestmark = pytest.mark.skipif(platform.machine() not in FORBIDDEN, reason="system calls are not known here")
+needs_seccomp = pytest.mark.skipif(platform.machine() not in FORBIDDEN, reason="system calls are not known here")
 
 
 def asked(folder: Path) -> str:
@@ -52,16 +55,55 @@ def systemd_says(folder: Path, answer: str) -> None:
     program.chmod(0o755)
 
 
+@needs_seccomp
 def test_in_the_sandbox_nobody_to_ask_means_no_clock(tmp_path: Path) -> None:
     assert asked(tmp_path) == "False"
 
 
+@needs_seccomp
 def test_in_the_sandbox_timesyncd_tells(tmp_path: Path) -> None:
     (tmp_path / "synchronized").touch()
     assert asked(tmp_path) == "True"
 
 
+@needs_seccomp
 @pytest.mark.parametrize(("answer", "synced"), [("yes", "True"), ("no", "False")])
 def test_in_the_sandbox_systemd_tells_for_any_other_time_service(tmp_path: Path, answer: str, synced: str) -> None:
     systemd_says(tmp_path, answer)
     assert asked(tmp_path) == synced
+
+
+def test_wall_clock_is_unknown_until_synchronised() -> None:
+    clock = ManualClock(unix_s=5000, monotonic_s=1000, synced=False)
+    wall = WallClock(clock, trusted=False)
+    assert wall.wall_minus_monotonic_ns() is None
+    clock.synced = True
+    assert wall.wall_minus_monotonic_ns() is None  # checked once a second
+    clock.advance(1)
+    assert wall.wall_minus_monotonic_ns() == 4000 * 10**9
+
+
+def test_wall_clock_once_set_stays_set() -> None:
+    """A network may be away for longer than the kernel goes on calling the clock synchronised."""
+    clock = ManualClock(synced=True)
+    wall = WallClock(clock, trusted=False)
+    assert wall.wall_minus_monotonic_ns() is not None
+    clock.synced = False
+    clock.advance(3600)
+    assert wall.wall_minus_monotonic_ns() is not None
+
+
+def test_wall_clock_follows_a_step() -> None:
+    clock = ManualClock(unix_s=5000, monotonic_s=1000)
+    wall = WallClock(clock, trusted=True)
+    assert wall.wall_minus_monotonic_ns() == 4000 * 10**9
+    clock.step_wall(60)
+    clock.advance(1)
+    assert wall.wall_minus_monotonic_ns() == 4060 * 10**9
+
+
+def test_system_clock_waits_for_event_or_timeout() -> None:
+    event = threading.Event()
+    assert not SYSTEM_CLOCK.wait(event, 0)
+    event.set()
+    assert SYSTEM_CLOCK.wait(event, None)

@@ -1,0 +1,23 @@
+"""Temperature and memory of the board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+
+
+def temperature_c() -> float | None:
+    """The processor's temperature, or None where there is no sensor."""
+    try:
+        return int(_THERMAL.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def memory_mb(process: int | str = "self") -> tuple[float, float]:
+    """Resident memory of a process, by its id, and its highest so far, in units of 10^6 bytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    now, peak = (int(fields[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
+    return now, peak
