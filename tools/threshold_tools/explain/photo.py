@@ -132,7 +132,7 @@ class Viewer:
 def quality_parts(
     score: float, presence: float, quality: Quality, gates: QualityConfig, detector: DetectorConfig
 ) -> list[QualityPart]:
-    """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_<part>` of the configuration.
+    """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_weight_<part>` of the configuration.
 
     Args:
         score: the detector's, 0..1.
@@ -147,18 +147,19 @@ def quality_parts(
         for field in dataclasses.fields(quality)
         if field.name not in _NO_PART and (field.name not in _UNKNOWN_AT_0 or getattr(quality, field.name))
     }
-    limits = {"min_score": detector.min_score, "min_embedding_norm": gates.min_norm, **msgspec.structs.asdict(gates)}
+    limits = {"min_score": detector.min_score, **msgspec.structs.asdict(gates)}
     return [_part(name, value, limits) for name, value in values.items()]
 
 
 def _part(name: str, value: float, limits: dict[str, float]) -> QualityPart:
-    least, most = limits.get(f"min_{name}"), limits.get(f"max_{name}")
+    key = name.removeprefix("embedding_")
+    least, most = limits.get(f"min_{key}"), limits.get(f"max_{key}")
     gate = " and ".join(
         f"at {word} {limit:g}{_unit(name)}" for word, limit in (("least", least), ("most", most)) if limit is not None
     )
     ok = (least is None or value >= least) and (most is None or abs(value) <= most)
     label = _LABELS.get(name, name.removesuffix("_px").removesuffix("_deg").replace("_", " "))
-    return QualityPart(name, label, value, gate, ok, limits.get(f"full_{name}"))
+    return QualityPart(name, label, value, gate, ok, limits.get(f"full_weight_{key}"))
 
 
 def format_part(part: QualityPart) -> str:
