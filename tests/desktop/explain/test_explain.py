@@ -206,7 +206,7 @@ def test_an_empty_gallery_is_refused(tmp_path: Path) -> None:
 def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> None:
     @dataclasses.dataclass
     class Later:
-        value: float
+        weight: float
         size_px: float
         gloom: float
         refusal: str
@@ -215,7 +215,7 @@ def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> 
         min_size_px: float = 18.0
         min_gloom: float = 0.2
         max_gloom: float = 0.8
-        full_gloom: float = 0.5
+        full_weight_gloom: float = 0.5
         min_presence: float = 0.5
 
     found = photo.quality_parts(0.9, 0.4, Later(1, 20, 0.9, ""), Gates(), DetectorConfig())  # type: ignore[arg-type]
