@@ -3,10 +3,9 @@
 
     python tools/evaluate_pad.py DIR --html report.html
 
-DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips or pictures.
+DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips.
 Kinds called simulated-... (tools/make_attack_clips.py) are told apart from filmed ones. Clips go through the door's
 own liveness: its score is 0 (genuine) to 1 (attack), at or above --limit a clip is an attack, and lower is stricter.
-Pictures go through a one-frame candidate, which no door uses; see docs/liveness.md.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import msgspec
 from threshold_tools import pages
-from threshold_tools.pad.candidates import CANDIDATES
 from threshold_tools.pad.report import PadReport, measure, show
-from threshold_tools.pad.stills import StillReport, choose, look, measure_stills, show_stills
 from threshold_tools.pad.watch import Case, read_cases, ready, watch
 
 from edge.core.cli_support import run_main
@@ -35,14 +32,6 @@ from edge.core.files import atomic_write
 from edge.vision.face_sampler import VisionStages
 
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
-_NUAA = "nuaa-dev, equal errors on its seven people; not other people, if yours are these"
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What was measured, null where there was nothing of it."""
-
-    clips: PadReport | None
-    pictures: StillReport | None
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -62,17 +51,11 @@ def read_groups(path: Path) -> dict[str, str]:
     return {person: group for person, group in rows if (person, group) != ("person", "group")}
 
 
-def page(report: Report) -> str:
+def page(report: PadReport) -> str:
     """The report as one HTML page that needs nothing else."""
     title = "Presentation attacks"
     head = f"{pages.HEAD}<title>{title}</title></head><body><h1>{title}</h1>"
-    parts = []
-    if report.clips:
-        parts.append(f"<h2>Clips</h2>\n{_plot(report.clips.det)}\n<pre>{html.escape(show(report.clips))}</pre>")
-    if report.pictures:
-        text = html.escape(show_stills(report.pictures))
-        parts.append(f"<h2>Pictures</h2>\n{_plot(report.pictures.det)}\n<pre>{text}</pre>")
-    return f"{head}\n{''.join(parts)}</body></html>\n"
+    return f"{head}\n{_plot(report.det)}\n<pre>{html.escape(show(report))}</pre></body></html>\n"
 
 
 def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
@@ -105,41 +88,12 @@ def _clips(cases: Sequence[Case], vision: VisionStages, given: argparse.Namespac
     return measure(watched, source=str(given.source), limit=limit, chosen_on=chosen_on, groups=groups)
 
 
-def _pictures(
-    cases: Sequence[Case], vision: VisionStages, given: argparse.Namespace, groups: dict[str, str]
-) -> StillReport:
-    candidate = CANDIDATES[given.model]
-    score = candidate.load()
-    count = given.stills or 1
-    seen = [each for case in cases for each in look(case, vision, score, candidate.margin, count)]
-    limit, chosen_on = candidate.limit, _NUAA
-    if given.choose:
-        limit, chosen_on = choose(seen, given.choose), f"{', '.join(given.choose)} of this folder; the others reported"
-        seen = [each for each in seen if each.case.subject not in given.choose]
-    return measure_stills(
-        seen, source=str(given.source), model=given.model, limit=limit, chosen_on=chosen_on, groups=groups
-    )
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="DIR", help="genuine/ and a folder for each kind of attack")
-    parser.add_argument(
-        "--limit", type=float, help="of clips: score from which on it is an attack (default: the door's)"
-    )
+    parser.add_argument("--limit", type=float, help="score from which on it is an attack (default: the door's)")
     parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
-    parser.add_argument("--model", choices=CANDIDATES, default="sharpness", help="of pictures (default: %(default)s)")
-    parser.add_argument(
-        "--stills", type=int, metavar="N", help="of clips: take N frames of each, evenly spaced, as pictures instead"
-    )
-    parser.add_argument(
-        "--choose",
-        nargs="+",
-        metavar="PERSON",
-        help="of pictures: choose the limit where errors are equal on these people, and report the others "
-        "(default: the limit chosen so on nuaa-dev)",
-    )
     parser.add_argument("--groups", type=Path, metavar="X.csv", help='"person,group": BPCER by group')
     parser.add_argument("--json", type=Path, metavar="X.json", help="write all figures")
     parser.add_argument("--html", type=Path, metavar="X.html", help="write a page with the DET plots")
@@ -148,25 +102,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.limit is not None and not given.chosen_on:
         raise InputError("--limit: say with --chosen-on what it was chosen on")
     cases = read_cases(given.source)
-    if given.stills is not None and given.stills < 1:
-        raise InputError(f"--stills {given.stills}: at least one frame of each clip")
-    as_clip = [case.moving and given.stills is None for case in cases]
-    moving, still = (
-        [case for case, is_clip in zip(cases, as_clip, strict=True) if is_clip is wanted] for wanted in (True, False)
-    )
-    vision = ready()
-    report = Report(
-        clips=_clips(moving, vision, given, groups) if moving else None,
-        pictures=_pictures(still, vision, given, groups) if still else None,
-    )
+    report = _clips(cases, ready(), given, groups)
     if given.json:
         atomic_write(given.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if given.html:
         atomic_write(given.html, page(report).encode())
-    if report.clips:
-        sys.stdout.write(show(report.clips))
-    if report.pictures:
-        sys.stdout.write(show_stills(report.pictures))
+    sys.stdout.write(show(report))
 
 
 if __name__ == "__main__":

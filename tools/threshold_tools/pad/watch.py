@@ -21,27 +21,20 @@ from edge.liveness.passive import WINDOW_S, PassiveLiveness
 from edge.vision.camera_file import VideoFileCamera
 from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.tracker import Tracker
-from threshold_tools.pad.disturbances import UNDISTURBED, Disturbance
 
 GENUINE = "genuine"
 SIMULATED = "simulated-"  # species whose folder is called so were made by a script, not filmed
 WINDOW_EVERY_S = 0.5
 _CLIPS = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".webm", ".gif"})
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One clip or picture: `species` is "genuine" or the kind of attack, `subject` the person shown."""
+    """One clip: `species` is "genuine" or the kind of attack, `subject` the person shown."""
 
     species: str
     subject: str
     path: Path
-
-    @property
-    def moving(self) -> bool:
-        """Whether it is a clip."""
-        return self.path.suffix.lower() in _CLIPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +66,21 @@ class Watched:
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """Clips and pictures of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
+    """Clips of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
 
     Raises:
-        InputError: no such folder, or there is nothing genuine, or no attack, among the clips or among the pictures.
+        InputError: no such folder, or no genuine clip in it, or no attack.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     cases = []
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.suffix.lower() in _CLIPS | _PICTURES and len(parts) in (2, 3):
+        if path.suffix.lower() in _CLIPS and len(parts) in (2, 3):
             cases.append(Case(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
-    for what, some in (
-        ("clips" if cases else "clips or pictures", [each for each in cases if each.moving]),
-        ("pictures", [each for each in cases if not each.moving]),
-    ):
-        genuine = sum(case.species == GENUINE for case in some)
-        if (some or not cases) and (not genuine or genuine == len(some)):
-            raise InputError(f"{folder}: {what} wanted in {GENUINE}/ and in a folder for each kind of attack beside it")
+    genuine = sum(case.species == GENUINE for case in cases)
+    if not genuine or genuine == len(cases):
+        raise InputError(f"{folder}: put clips into {GENUINE}/ and into a folder for each kind of attack beside it")
     return cases
 
 
@@ -120,8 +109,8 @@ class _Followed:
         return tuple(evidence for evidence in known if evidence.cues)
 
 
-def watch(case: Case, vision: VisionStages, limit: float, disturbance: Disturbance = UNDISTURBED) -> Watched:
-    """Run one clip, or what a disturbance leaves of it, through the eyes of a door that has liveness on.
+def watch(case: Case, vision: VisionStages, limit: float) -> Watched:
+    """Run one clip through detector, tracker, mesh and liveness, as a door with liveness on.
 
     Raises:
         CameraError: the clip cannot be read.
@@ -132,7 +121,7 @@ def watch(case: Case, vision: VisionStages, limit: float, disturbance: Disturban
     read_ns = observe_ns = 0
     every_ns = RecognitionConfig().sample_every_s * 1e9 - 1e6
     with VideoFileCamera(case.path) as clip:
-        for frame in disturbance.of(clip):
+        for frame in clip:
             started = time.thread_time_ns()
             tracks = tracker.update(vision.detector.detect(frame, tracker.faces), frame.captured_ns)
             found_ns = time.thread_time_ns() - started

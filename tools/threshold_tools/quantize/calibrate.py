@@ -21,6 +21,7 @@ from threshold_tools.quantize.recipe import Recipe, canonical, foldable, integra
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
 from threshold_tools.quantize.stages import Cropper, Finder
 
+HEADROOM = 0.3  # 0: a tensor's range is the mean over the pictures of its extremes; 1: the extremes of all
 IMAGES = 240  # pictures each model is measured on; more changed nothing
 NORMAL = NormalDist()
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -63,7 +64,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
             magnitudes[tensor] = np.maximum(magnitudes.get(tensor, largest), largest)
             if tensor in seen:
                 seen[tensor].append(values.ravel())
-    exponents = plan(graph, magnitudes) if recipe.equalized else {}
+    exponents = plan(graph, magnitudes)
     centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
     ranges = _ranges(recipe, integral(recipe, original, exponents, centres), images, track)
     measured = CalibrationData(f"{len(images)} pictures from {source}", exponents, ranges, centres)
@@ -91,7 +92,7 @@ def _middle(rows: Array) -> list[int]:
 
 
 def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage], track: Track) -> Ranges:
-    """Between the mean of each picture's extremes and the extremes of all, by the recipe's headroom."""
+    """Between the mean of each picture's extremes and the extremes of all, by `HEADROOM`."""
     watching = FloatRunner(graph, recipe.image_range, watch=True)
     extremes: dict[str, list[tuple[float, float]]] = {}
     for image in track(images, f"{recipe.name}: ranges"):
@@ -101,7 +102,7 @@ def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage], track: Track) 
     ranges: Ranges = {}
     for tensor, pairs in extremes.items():
         lows, highs = np.array(pairs).T
-        share = 1.0 if tensor in tail else recipe.headroom
+        share = 1.0 if tensor in tail else HEADROOM
         low = share * lows.min() + (1 - share) * lows.mean()
         high = share * highs.max() + (1 - share) * highs.mean()
         ranges[tensor] = (_short(low), _short(high))

@@ -27,7 +27,6 @@ def quantize(
     ranges: Ranges,
     float_heads: bool,
     floating: Collection[str] = (),
-    exact: Collection[str] = (),
 ) -> bytes:
     """The int8 file of `graph`: weights int8 per channel, input int8, outputs int8 or, with `float_heads`, float32.
 
@@ -36,7 +35,6 @@ def quantize(
         ranges: lowest and highest value of every tensor between the nodes; of what replaces a PRELU they are derived.
         float_heads: whether the outputs, and the convolutions that make them, stay in float32.
         floating: kinds of operations that stay in float32.
-        exact: results of operations that stay in float32.
 
     Raises:
         ModelError: a tensor has no range.
@@ -55,7 +53,7 @@ def quantize(
     if float_heads:
         output = qtyping.TFLOperationName.OUTPUT
         work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for tensor in (*(head_tensors(graph) if float_heads else ()), *sorted(exact)):
+    for tensor in head_tensors(graph) if float_heads else ():
         work.update_quantization_recipe(f"^{tensor};?$", EVERYTHING, algorithm_key=AlgorithmName.NO_QUANTIZE)
     statistics = {tensor: {"min": _four(low), "max": _four(high)} for tensor, (low, high) in ranges.items()}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings

@@ -54,12 +54,9 @@ class Recipe:
         floating: kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its
             depthwise convolutions and additions are no slower in float32, without a rounding each.
         float_heads: whether the outputs, and the convolutions that make them, stay in float32.
-        float_ends: so many first and last convolutions stay in float32, too.
         centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
         corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
-        headroom: 0 takes the mean over the calibration images of each tensor's extremes as its range, 1 their extremes.
-        equalized: whether the channels of a tensor are given like ranges, see `equalize`.
-        whole_tail: so many last nodes take the extremes whatever `headroom` says.
+        whole_tail: number of last nodes whose range spans all values seen, see `calibrate.HEADROOM`.
         anchors: detector only.
     """
 
@@ -71,11 +68,8 @@ class Recipe:
     canonical: tuple[Step, ...]
     floating: tuple[str, ...] = ()
     float_heads: bool = True
-    float_ends: tuple[int, int] = (0, 0)
     centred: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
-    headroom: float = 0.3
-    equalized: bool = True
     whole_tail: int = 0
     anchors: tuple[AnchorLayer, ...] = ()
 
@@ -216,9 +210,4 @@ def make(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: b
         xnnpack_rewrites.pad_early(graph)
         xnnpack_rewrites.multiply_and_average(graph)
     ranges = {**measured.ranges, "image": recipe.image_range}
-    if whole:
-        return quantize(graph, ranges, float_heads=recipe.float_heads)
-    convolutions = [node.output for node in graph.nodes if node.kind in rewrite.CONVOLUTIONS]
-    first, last = recipe.float_ends
-    exact = {*convolutions[:first], *convolutions[len(convolutions) - last :]}
-    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=recipe.floating, exact=exact)
+    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)

@@ -91,61 +91,6 @@ def _is_pointwise(graph: Graph, node: Node) -> bool:
     )
 
 
-def dense_as_convolutions(graph: Graph) -> None:
-    """Make every FULLY_CONNECTED a convolution over all there is, the RESHAPE before it included."""
-    for node in [node for node in graph.nodes if node.kind == "FULLY_CONNECTED"]:
-        before, weights = graph.producer(node.inputs[0]), graph.constants[node.inputs[1]]
-        if before is not None and before.kind == "RESHAPE":
-            node.inputs[0] = before.inputs[0]
-        source = graph.shapes[node.inputs[0]]
-        sides = source[1:] if len(source) == 4 else (1, 1, source[-1])
-        graph.constants[node.inputs[1]] = weights.reshape(-1, *sides)
-        options = schema.Conv2DOptionsT()
-        options.padding, options.strideH, options.strideW = schema.Padding.VALID, 1, 1
-        options.fusedActivationFunction = node.options.fusedActivationFunction
-        node.kind, node.options = "CONV_2D", options
-    tidy(graph)
-    graph.shapes = {t: (1, 1, 1, shape[1]) if len(shape) == 2 else shape for t, shape in graph.shapes.items()}
-
-
-def relu_before_pooling(graph: Graph) -> None:
-    """Take RELU before the largest of a window instead of after it, so that it can be fused; the same values."""
-    for relu in [node for node in graph.nodes if node.kind == "RELU"]:
-        pool = graph.producer(relu.inputs[0])
-        if pool is None or pool.kind != "MAX_POOL_2D" or len(graph.consumers(pool.output)) != 1:
-            continue
-        (source,), result = pool.inputs, relu.output
-        relu.inputs, relu.output = [source], f"{source}_positive"
-        pool.inputs, pool.output = [relu.output], result
-        graph.shapes[relu.output] = graph.shapes[source]
-        at = graph.nodes.index(pool)
-        graph.nodes.remove(relu)
-        graph.nodes.insert(at, relu)
-    tidy(graph)
-
-
-def normal_as_convolution(graph: Graph) -> None:
-    """Make one depthwise 1x1 convolution of a product and a sum per channel, as batch normalization leaves them."""
-    for add in [node for node in graph.nodes if node.kind == "ADD" and node.inputs[1] in graph.constants]:
-        mul = graph.producer(add.inputs[0])
-        if mul is None or mul.kind != "MUL" or mul.inputs[1] not in graph.constants:
-            continue
-        graph.constants[mul.inputs[1]] = graph.constants[mul.inputs[1]].reshape(1, 1, 1, -1)
-        options = schema.DepthwiseConv2DOptionsT()
-        options.strideW = options.strideH = options.depthMultiplier = 1
-        add.kind, add.inputs, add.options = "DEPTHWISE_CONV_2D", [*mul.inputs, add.inputs[1]], options
-    tidy(graph)
-
-
-def before_squashing(graph: Graph) -> None:
-    """Give what a final sigmoid or softmax reads: logits keep their distances, and no int8 kernel has to squash."""
-    for role, tensor in graph.outputs.items():
-        last = graph.producer(tensor)
-        if last is not None and last.kind in ("LOGISTIC", "SOFTMAX"):
-            graph.outputs[role] = last.inputs[0]
-    tidy(graph)
-
-
 def split_heads(graph: Graph) -> None:
     """Give each anchor layer its own boxes_<k> and scores_<k> instead of one concatenation of all layers."""
     outputs: dict[str, str] = {}
