@@ -1,1 +1,1 @@
-"""Grouping photos by whom they seem to show, without anybody's name: two ways, their scores and their pictures."""
+"""Groups photos by the person they seem to show, without names: two methods, their scores and pictures."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.core.errors import ImageError
 from threshold_tools import pages
-from threshold_tools.cluster.report import Report, method_of, person_of, told
+from threshold_tools.cluster.report import ClusterReport, cluster_name, person_of, summary_of
 
 _CLUSTERS = 200  # the largest are shown ...
 _PHOTOS = 24  # ... with so many photos each, so that the page stays a size that opens
@@ -28,16 +28,14 @@ li img { display: block; } li.other { border-color: var(--bad); }
 """
 
 
-def sheet(report: Report, folder: Path | None) -> str:
+def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
     """The sheet, HTML; without the folder that the photos lie in they are named, not shown."""
     title = f"Clusters of {Path(report.source).name}"
-    grouped = sum(len(cluster) for cluster in report.clusters)
     parts = [
         pages.HEAD,
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
-        f"<p>{html.escape(method_of(report))}: {grouped:,} photos in {len(report.clusters):,} clusters, "
-        f"{len(report.alone):,} alone, {len(report.without_face):,} without a face.</p>",
+        f"<p>{html.escape(summary_of(report))}, {len(report.without_face):,} without a face.</p>",
     ]
     if report.score is not None:
         parts.append(
@@ -47,7 +45,7 @@ def sheet(report: Report, folder: Path | None) -> str:
             "cluster's most frequent person has a red frame; look at the labels before you blame the cluster.</p>"
         )
     for number, cluster in enumerate(report.clusters[:_CLUSTERS], 1):
-        heading = f"cluster {number}: {len(cluster):,} photos <small>{html.escape(told(cluster))}</small>"
+        heading = f"cluster {number}: {len(cluster):,} photos <small>{html.escape(cluster_name(cluster))}</small>"
         parts.append(_section(heading, _foremost(cluster), cluster, folder))
     if len(report.clusters) > _CLUSTERS:
         parts.append(f"<p>{len(report.clusters) - _CLUSTERS:,} smaller clusters are not shown.</p>")

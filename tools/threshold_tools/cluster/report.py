@@ -1,4 +1,4 @@
-"""What a grouping tells: the same as a record for programs and as a table for people."""
+"""The result of clustering: the same numbers as a record for programs and as a table for people."""
 
 from __future__ import annotations
 
@@ -8,36 +8,54 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from threshold_tools.cluster.score import Score
-
 _LISTED = 20
 
 
-class Report(msgspec.Struct, frozen=True):
-    """All that --json prints; `near_sq` and `least` are of the density method, `k` of k-means, None of the other."""
+class ClusterScore(msgspec.Struct, frozen=True):
+    """How well clusters agree with the people whom the folders name; shares 0..1.
+
+    Attributes:
+        people: number of people on the photos.
+        purity: share of the photos that show the most frequent person of their cluster; one alone always does.
+        purity_in_company: the same of the photos in clusters of two or more; None without any.
+        precision: share of the pairs in one cluster that show one person; 1 where there are none.
+        recall: share of the pairs of one person that are in one cluster; 1 where there are none.
+        f: harmonic mean of precision and recall.
+    """
+
+    people: int
+    purity: float
+    purity_in_company: float | None
+    precision: float
+    recall: float
+    f: float
+
+
+class ClusterReport(msgspec.Struct, frozen=True):
+    """What --json prints; `near_sq` and `min_samples` belong to the density method, `k` to k-means, else None."""
 
     source: str
     embedder_sha256: str
     method: str
     seed: int
     near_sq: float | None
-    least: int | None
+    min_samples: int | None
     k: int | None
     photos: int
     without_face: Sequence[str]
     clusters: Sequence[Sequence[str]]
     alone: Sequence[str]
-    score: Score | None
+    score: ClusterScore | None
 
 
 def person_of(path: str) -> str:
-    """Who is on a photo, by the first folder of its path; "" where it lies in none."""
+    """The person on a photo: the first folder of its path; "" where it lies in none."""
     parts = PurePosixPath(path).parts
     return parts[0] if len(parts) > 1 else ""
 
 
-def told(cluster: Sequence[str]) -> str:
-    """Who is in a cluster, where folders name them, the most frequent first."""
+def cluster_name(cluster: Sequence[str]) -> str:
+    """The people in a cluster, the most frequent first; "" where no folders name them."""
     counts = Counter(person_of(path) for path in cluster)
     if not any(counts):
         return ""
@@ -45,32 +63,34 @@ def told(cluster: Sequence[str]) -> str:
     return first + (f", {len(counts) - 3} more" if len(counts) > 3 else "")
 
 
-def method_of(report: Report) -> str:
-    """The method and its settings."""
+def summary_of(report: ClusterReport) -> str:
+    """The method with its settings, and the number of clusters, in one sentence."""
     if report.k is not None:
-        return f"k-means, k = {report.k:,}, seed {report.seed}"
-    return f"density, {report.least} or more within squared distance {report.near_sq:.3f} (lower is nearer)"
-
-
-def show(report: Report) -> str:
-    """The report as a table for people."""
+        method = f"k-means, k = {report.k:,}, seed {report.seed}"
+    else:
+        method = f"density, {report.min_samples} or more within squared distance {report.near_sq:.3f} (lower is nearer)"
     grouped = sum(len(cluster) for cluster in report.clusters)
+    return f"{method}: {grouped:,} photos in {len(report.clusters):,} clusters, {len(report.alone):,} alone"
+
+
+def format_report(report: ClusterReport) -> str:
+    """The report as a table for people."""
     lines = [
         f"{report.source}: {report.photos:,} photos, {len(report.without_face):,} without a face, which are in no "
         f"cluster; embedder {report.embedder_sha256[:12]}",
-        f"{method_of(report)}: {grouped:,} photos in {len(report.clusters):,} clusters, {len(report.alone):,} alone",
+        summary_of(report),
     ]
     if report.score is not None:
-        lines += _score(report.score)
+        lines += _format_score(report.score)
     lines += ["", "  cluster  photos  who" if report.score is not None else "  cluster  photos  first"]
     for number, cluster in enumerate(report.clusters[:_LISTED], 1):
-        lines.append(f"  {number:>7}  {len(cluster):>6,}  {told(cluster) or cluster[0]}")
+        lines.append(f"  {number:>7}  {len(cluster):>6,}  {cluster_name(cluster) or cluster[0]}")
     if len(report.clusters) > _LISTED:
         lines.append(f"  and {len(report.clusters) - _LISTED:,} smaller ones; all are in --json")
     return "\n".join(lines)
 
 
-def _score(score: Score) -> list[str]:
+def _format_score(score: ClusterScore) -> list[str]:
     company = "-" if score.purity_in_company is None else f"{100 * score.purity_in_company:.2f} %"
     return [
         f"against the {score.people:,} people whom the folders name: purity {100 * score.purity:.2f} %, in clusters of "

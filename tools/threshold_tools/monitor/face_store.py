@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cluster import LEAST, NEAR_FMR
 
 from edge.core.errors import ImageError, InputError
 from edge.core.files import atomic_write, make_private_folder
 from edge.vision.images import decode_snapshot
-from threshold_tools.cluster.density import density
+from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density
 from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
 from threshold_tools.monitor.listener import Face
@@ -218,7 +217,7 @@ def _grouped(crops: Sequence[Crop], near_sq: float) -> Grouped:
     unfit = tuple(crop for crop in crops if crop.sight.rejection_reason)
     if not fit:
         return Grouped(unfit=unfit)
-    labels = density(np.stack([crop.sight.embedding for crop in fit]), near_sq, LEAST, quiet=True)
+    labels = density(np.stack([crop.sight.embedding for crop in fit]), near_sq, MIN_SAMPLES)
     by_label: dict[int, list[Crop]] = {}
     for crop, label in zip(fit, labels.tolist(), strict=True):
         by_label.setdefault(label, []).append(crop)

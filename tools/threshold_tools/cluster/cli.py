@@ -1,0 +1,95 @@
+"""Group photos of unknown visitors by the person they seem to show.
+
+Takes a folder of photos, or vectors from tools/embed.py. Two methods:
+
+  density   photos within a squared distance of each other are one person; a photo without a neighbour stays alone.
+            The number of people need not be known (DBSCAN). The distance is the one below which the embedder's
+            table expects one pair of strangers in a million.
+  kmeans    k clusters, each photo in the cluster whose centre is nearest; without --k as many as the density method
+            finds, photos alone included
+
+Where folders name the people (DIR/<person>/*.jpg), the clusters are scored: purity, and pairwise precision, recall and
+F. Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.core.errors import InputError
+from edge.core.files import atomic_write
+from threshold_tools.cluster.clustering import METHODS, MIN_SAMPLES, cluster_photos
+from threshold_tools.cluster.contact_sheet import contact_sheet
+from threshold_tools.cluster.projector import export
+from threshold_tools.cluster.report import format_report
+from threshold_tools.thresholds import FARTHEST_SQ
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, cluster, and write what is asked for.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, metavar="DIR_or_X.npz", help="folder of photos, or vectors")
+    parser.add_argument("--method", choices=METHODS, default="density", help="method (default: density)")
+    parser.add_argument("--k", type=int, metavar="K", help="kmeans: number of clusters")
+    parser.add_argument(
+        "--near-sq", type=float, metavar="D", help="density: squared distance of neighbours, above 0 to 4"
+    )
+    parser.add_argument(
+        "--min-samples",
+        type=int,
+        default=MIN_SAMPLES,
+        metavar="N",
+        help=f"density: photos that make a cluster (default: {MIN_SAMPLES})",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="kmeans: seed (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, all clusters with their photos")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a picture sheet of the clusters")
+    parser.add_argument("--projector", type=Path, metavar="DIR", help="write files for TensorBoard's projector")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="photos of stored vectors, for pictures")
+    arguments = parser.parse_args(argv)
+    _check(parser, arguments)
+    done = cluster_photos(
+        arguments.source,
+        method=arguments.method,
+        k=arguments.k,
+        near_sq=arguments.near_sq,
+        min_samples=arguments.min_samples,
+        seed=arguments.seed,
+    )
+    folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
+    if arguments.html is not None:
+        atomic_write(arguments.html, contact_sheet(done.report, folder).encode(), private=True)
+        print(f"{arguments.html}: written", file=sys.stderr)
+    if arguments.projector is not None:
+        export(arguments.projector, done.vectors, done.paths, done.names, folder)
+        print(
+            f"{arguments.projector}: written; show it with  tensorboard --logdir {arguments.projector}", file=sys.stderr
+        )
+    print(msgspec.json.encode(done.report).decode() if arguments.json else format_report(done.report))
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if arguments.k is not None and (arguments.method != "kmeans" or arguments.k < 1):
+        parser.error("--k is for --method kmeans, 1 or more")
+    if arguments.near_sq is not None and not 0 < arguments.near_sq <= FARTHEST_SQ:
+        parser.error("--near-sq must be above 0, and 4 at most")
+    if arguments.min_samples < 1:
+        parser.error("--min-samples must be 1 or more")
+    if not 0 <= arguments.seed < 2**32:
+        parser.error("--seed must be 0 to 4294967295")
+    for path in (arguments.html, arguments.projector):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder")
+    if arguments.projector is not None and arguments.projector.exists() and not arguments.projector.is_dir():
+        raise InputError(f"{arguments.projector}: is a file; --projector needs a folder")
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise InputError(f"{arguments.photos}: no such folder")
