@@ -92,8 +92,12 @@ soak: $(VENV)/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours
 docs: $(VENV)/dev  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which would be deaf to warnings
 
-bench: $(VENV)/demo  ## measure every stage on this machine
+bench: $(VENV)/dev  ## measure this machine: stages, start, visits, processor time, searches
 	$(BIN)/edge bench
+	$(BIN)/python benchmarks/startup_latency.py
+	$(BIN)/python benchmarks/visit_latency.py
+	$(BIN)/python benchmarks/cpu_per_hour.py
+	$(BIN)/python benchmarks/compare_search.py --people 100 1000 10000
 
 $(VENV)/supply: $(VENV)/created requirements/supply.in
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/supply.in

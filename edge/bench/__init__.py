@@ -1,3 +1,1 @@
-"""How fast this machine is: models, stages, whole steps, a running door, its start, its gallery; before and after."""
-
-SECTIONS = ("steps", "power", "run", "start", "search")
+"""How fast this machine is: models, stages and whole steps of the pipeline; before and after."""

@@ -1,17 +1,23 @@
-"""The report of `edge bench`: how it is written, read back, and compared with another one."""
+"""The report of `edge bench`: measured, written, read back, and compared with another one."""
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from edge import __version__
 from edge.bench.statistics import Measurement
+from edge.core.config import ModelsConfig
 from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import InputError
+from edge.vision.tflite import TfliteModel
 
-_SLIGHT = 0.02  # a change of less than this share is never told, however steady the machine
+_SLIGHT = 0.02  # a smaller change is never marked, however steady the machine
 _ONE_RUN = 0.05  # the same for a figure that was measured only once
 
 
@@ -19,8 +25,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What `edge bench --json` prints.
 
     Attributes:
-        load: how many processes wanted a processor when the measurement began, mean of a minute.
-        broker: which one carried the events, "" if none was needed.
+        load: load average of the last minute when the measurement began.
+        broker: which broker carried the events, "" if none was needed.
         figures: in the order of measurement; `section`, `name` and `unit` together name one.
     """
 
@@ -61,6 +67,28 @@ class Comparison(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
 
 
+def make_report(models: ModelsConfig, measure: Callable[[], list[Measurement]], broker: str = "") -> Report:
+    """Measure, and describe the machine.
+
+    Args:
+        models: as measured.
+        measure: takes the measurements.
+        broker: name of the broker that carries the events, if any.
+    """
+    load = os.getloadavg()[0]
+    return Report(
+        program=__version__,
+        machine=f"{platform.machine()}, {_processor()}",
+        cores=os.cpu_count() or 1,
+        load=round(load, 2),
+        python=platform.python_version(),
+        runtime=TfliteModel("embedder", models).runtime,
+        threads=models.threads,
+        broker=broker,
+        figures=tuple(measure()),
+    )
+
+
 def read_report(path: Path) -> Report:
     """Read what `edge bench --json` has printed.
 
@@ -80,6 +108,15 @@ def compare(before: Report, after: Report) -> Comparison:
     known = {_key(figure): figure for figure in before.figures}
     pairs = [(known[_key(figure)], figure) for figure in after.figures if _key(figure) in known]
     return Comparison(before, after, tuple(_change(old, new) for old, new in pairs))
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith(("model name", "Model"))]
+    except OSError:
+        names = []
+    return names[-1] if names else "unknown processor"
 
 
 def _key(figure: Measurement) -> tuple[str, str, str]:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge.bench import SECTIONS
 from edge.cli.command import Commands, add_command, print_json
 from edge.core.config import ModelsConfig
+
+if TYPE_CHECKING:
+    from edge.bench.report import Report
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(
-        commands,
-        "bench",
-        _bench,
-        "measure this machine: models, steps, power, a running door, its start, searches",
-    )
-    command.add_argument(
+    command = add_command(commands, "bench", _bench, "measure this machine: models, stages and steps of the pipeline")
+    add_options(command, repeats=100)
+    command.add_argument("--only", nargs="+", choices=("steps",), help="sections to measure (default: all)")
+    command.add_argument("--quick", action="store_true", help="a fifth of the runs")
+
+
+def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
+    """Options that every benchmark has.
+
+    Args:
+        parser: to add them to.
+        repeats: default number of runs.
+    """
+    parser.add_argument(
         "--threads",
         type=int,
         default=ModelsConfig().threads,
@@ -26,41 +37,37 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="of the models (default: %(default)s, as for a door)",
     )
-    command.add_argument(
-        "--repeats",
-        type=int,
-        default=100,
-        metavar="N",
-        help="runs of each model and step, the rest in proportion (default: 100)",
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, metavar="N", help="runs of each measurement (default: %(default)s)"
     )
-    command.add_argument(
-        "--only",
-        nargs="+",
-        default=SECTIONS,
-        choices=SECTIONS,
-        metavar="SECTION",
-        help=f"some of: {', '.join(SECTIONS)} (default: all)",
-    )
-    command.add_argument("--quick", action="store_true", help="a fifth of the runs, and no large galleries")
-    command.add_argument("--compare", type=Path, metavar="OTHER.json", help="show what changed since this report")
-    command.add_argument("--json", action="store_true", help="a JSON object; --compare reads it back")
+    parser.add_argument("--compare", type=Path, metavar="OTHER.json", help="show what changed since this report")
+    parser.add_argument("--json", action="store_true", help="a JSON object; --compare reads it back")
 
 
-def _bench(arguments: argparse.Namespace) -> int:
-    from edge.bench.bench import bench
+def report_benchmark(arguments: argparse.Namespace, measure: Callable[[], Report]) -> None:
+    """Measure, and print the report or its comparison with an earlier one.
+
+    Args:
+        arguments: as parsed with `add_options`.
+        measure: makes the report.
+    """
     from edge.bench.report import compare, read_report
     from edge.bench.table import comparison_table, table
 
     before = read_report(arguments.compare) if arguments.compare else None
-    report = bench(
-        ModelsConfig(threads=arguments.threads),
-        sections=arguments.only,
-        repeats=arguments.repeats,
-        quick=arguments.quick,
-    )
+    report = measure()
     comparison = compare(before, report) if before else None
     if arguments.json:
         print_json(comparison or report)
     else:
         print(comparison_table(comparison) if comparison else table(report))
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from edge.bench import pipeline_stages
+    from edge.bench.report import make_report
+
+    models = ModelsConfig(threads=arguments.threads)
+    repeats = max(3, arguments.repeats // 5) if arguments.quick else arguments.repeats
+    report_benchmark(arguments, lambda: make_report(models, lambda: pipeline_stages.measure(models, repeats)))
     return 0

@@ -21,7 +21,7 @@ _SINCE_START = 16
 _SUPPLY = "take the power supply made for this board (5 V 3 A; a Pi 5: 5 A), a short thick cable, no hub"
 _MAX_CPU_C = "give it a heat sink, a fan or air; a Pi slows down from 80 degrees on"
 _HOT_C, _WARM_C = 80.0, 70.0
-_NEEDED_MB, _COMFORTABLE_MB = 150, 300  # `edge run` takes 125 MB with 10,000 people (edge bench --only run)
+_NEEDED_MB, _COMFORTABLE_MB = 150, 300  # `edge run` takes 125 MB with 10,000 people (benchmarks/visit_latency.py)
 _FULL_MB, _LITTLE_MB = 20, 200  # the event store at its largest takes about 100 MB
 _FEW_INODES = 1000
 # eMMC's own estimate (JEDEC eMMC 5.0, EXT_CSD 267 to 269): life in tenths used up, and spare blocks left.

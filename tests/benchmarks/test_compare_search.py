@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 from compare_search import Comparison, Report, Size, Standing, compare, like, main, show
+from synthetic_gallery import crowd
 from threshold_tools.embeddings import Vectors, save_vectors
 
-from edge.bench.search import crowd
 from edge.core.errors import InputError
 
 PEERS = [name for name in ("faiss", "usearch") if importlib.util.find_spec(name)]
@@ -21,6 +21,7 @@ def test_all_programs_name_the_same_distances() -> None:
     """Below and above the size from which on ours has codes."""
     sizes = compare([300, 9000], crowd, budget_s=0.01, one_thread=True)
     assert [size.people for size in sizes] == [300, 9000]
+    assert [size.index_mb for size in sizes] == [0.0, pytest.approx(9000 * 96 / 1e6, abs=0.06)]
     for size in sizes:
         assert list(size.standings) == ["threshold", "numpy", *PEERS]
         assert size.standings["threshold"].of_ours == 1.0
@@ -38,7 +39,7 @@ def test_it_runs_with_one_thread_and_with_as_many_as_are_liked(capsys: pytest.Ca
 
 def test_a_program_that_errs_is_named() -> None:
     ours, theirs = Standing(10.0, 1.0, 1.0), Standing(25.0, 2.5, 0.75)
-    size = Size(1000, 9, {"threshold": ours, "other": theirs})
+    size = Size(1000, 1.5, 0.1, 9, {"threshold": ours, "other": theirs})
     shown = show(Report("people", {"numpy": "2"}, [Comparison("1", [size]), Comparison("default", [size])]))
     assert "1,000         10 ( 1.00)          25 ( 2.50)" in shown
     assert "not the same: other at 1,000: 75.0%" in shown

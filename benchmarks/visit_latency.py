@@ -12,10 +12,14 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from edge.bench.processes import Broker, Door, door, failure, write_stills
+from command_line import run_benchmark
+from processes import Broker, Door, broker, door, failure, write_stills
+from synthetic_gallery import crowd
+
+from edge.bench.report import Report, make_report
 from edge.bench.scenes import FPS, FRAME_NS, scenes
-from edge.bench.search import crowd
 from edge.bench.statistics import Measurement, figure
+from edge.core.cli_support import run_main
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig, RecognitionConfig, TrackerConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import Person
@@ -124,3 +128,12 @@ def _unexpected(running: Door, visits: int, openings: int) -> BrokerError:
     if running.process.returncode:
         return failure(running)
     return BrokerError(f"the door under measurement opened {openings} times at {visits} visits; is it too slow?")
+
+
+def _report(models: ModelsConfig, visits: int) -> Report:
+    with broker() as beside:
+        return make_report(models, lambda: measure(models, visits, beside), beside.name)
+
+
+if __name__ == "__main__":
+    run_main(lambda: run_benchmark(__doc__, 75, _report))

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO
 
 import cv2
-import msgspec
 
 from edge.bench.scenes import FPS
 from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import BgrImage
+from edge.diagnostics.toml_writer import to_toml
 from edge.mqtt.embedded_broker import EmbeddedBroker
 from edge.runtime.board import memory_mb
 
@@ -97,7 +97,7 @@ def door(config: DoorConfig, folder: Path) -> Iterator[Door]:
         folder: for door.toml.
     """
     path = folder / "door.toml"
-    path.write_text(toml(config))
+    path.write_text(to_toml(config))
     command = [sys.executable, "-m", "edge", "run", "--config", str(path)]
     began_ns = time.monotonic_ns()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -134,7 +134,7 @@ def write_clip(path: Path, pictures: Sequence[BgrImage]) -> None:
     height, width = pictures[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (width, height))
     if not writer.isOpened():
-        raise ThresholdError(f"{path}: this OpenCV cannot write a film; leave out the sections 'run' and 'start'")
+        raise ThresholdError(f"{path}: this OpenCV cannot write a film")
     for picture in pictures:
         writer.write(picture)
     writer.release()
@@ -151,29 +151,6 @@ def write_stills(folder: Path, pictures: Sequence[BgrImage]) -> None:
             continue
         stored[id(picture)] = path
         path.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
-
-
-def toml(config: DoorConfig) -> str:
-    """door.toml with every key whose value is not the default; every text a basic string, as in JSON."""
-    plain: list[str] = []
-    tables: list[str] = []
-    for name, value in _changed(config):
-        if isinstance(value, msgspec.Struct):
-            tables += [f"[{name}]", *(f"{key} = {_value(inner)}" for key, inner in _changed(value))]
-        else:
-            plain.append(f"{name} = {_value(value)}")
-    return "\n".join([*plain, *tables, ""])
-
-
-def _changed(table: msgspec.Struct) -> Iterator[tuple[str, object]]:
-    for each in msgspec.structs.fields(table):
-        value = getattr(table, each.name)
-        if value != each.default:
-            yield each.encode_name, value
-
-
-def _value(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _read(pipe: IO[str], lines: list[tuple[int, str]]) -> None:

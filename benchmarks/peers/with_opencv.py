@@ -30,7 +30,7 @@ class HaarAndPatterns:
         self._patterns = module.face.LBPHFaceRecognizer_create()
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Peer`."""
+        """As `Baseline`."""
         grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
         places = [[int(side) for side in each] for each in self._cascade.detectMultiScale(grey, _STEP, _NEIGHBOURS)]
         main = main_box((Box(x, y, x + width, y + height) for x, y, width, height in places), pixels)

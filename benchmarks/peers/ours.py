@@ -26,7 +26,7 @@ class NearDetector:
         self._t_ns = 0
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Peer`."""
+        """As `Baseline`."""
         self._t_ns += _REST_NS
         return _read(self._vision, pixels, self._vision.detector.detect(Frame(pixels, 0, self._t_ns)))
 
@@ -38,7 +38,7 @@ class FarDetector:
         self._vision = _vision(detector, far_scan_every_s=0)
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Peer`."""
+        """As `Baseline`."""
         return _read(self._vision, pixels, self._vision.detector.detect(Frame(pixels, 0, 0)))
 
 
@@ -54,7 +54,7 @@ class TrackedFace:
         self._mirrored = True
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Peer`."""
+        """As `Baseline`."""
         self._known = self._vision.detector.detect(Frame(pixels, 0, 0), self._known)
         self._mirrored = not self._mirrored
         return _read(self._vision, pixels, self._known, mirrored=self._mirrored)

@@ -32,7 +32,7 @@ class Dlib:
         self._detector, self._landmarks, self._embedder = _parts()
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Peer`."""
+        """As `Baseline`."""
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         places = self._detector(rgb, self._upsample)
         main = main_box((Box(each.left(), each.top(), each.right(), each.bottom()) for each in places), pixels)

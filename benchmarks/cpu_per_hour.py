@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
+from command_line import run_benchmark
+
+from edge.bench.report import Report, make_report
 from edge.bench.scenes import FPS, FRAME_NS, Scenes, scenes
 from edge.bench.statistics import Measurement, figure, time_once
+from edge.core.cli_support import run_main
 from edge.core.config import DoorConfig, ModelsConfig
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
@@ -64,3 +68,11 @@ def _seconds_an_hour(door: DoorConfig, vision: VisionStages, pictures: Sequence[
 def _frames(pictures: Sequence[BgrImage]) -> Iterator[Frame]:
     for number, picture in enumerate(cycle(pictures)):
         yield Frame(picture, number, number * FRAME_NS)
+
+
+def _report(models: ModelsConfig, blocks: int) -> Report:
+    return make_report(models, lambda: measure(models, blocks))
+
+
+if __name__ == "__main__":
+    run_main(lambda: run_benchmark(__doc__, 10, _report))

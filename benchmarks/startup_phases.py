@@ -1,4 +1,4 @@
-"""A door's start, one cause after the other, in a fresh process: `python -m edge.bench.startup_phases`.
+"""A door's start, one cause after the other, in a fresh process; run by startup_latency.py.
 
 Prints a JSON array. It imports nothing before its time, so that each cause bears its own cost.
 """

@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from command_line import run_benchmark
+from processes import Broker, Door, broker, door, failure, write_clip
+from startup_phases import Phase
 
-from edge.bench.processes import Broker, Door, door, failure, write_clip
+from edge.bench.report import Report, make_report
 from edge.bench.scenes import FPS, scenes
-from edge.bench.startup_phases import Phase
 from edge.bench.statistics import Measurement, Timing, figure, time_once, times
+from edge.core.cli_support import run_main
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig
 from edge.core.errors import ThresholdError
 from edge.core.records import AccessOutcome
@@ -88,8 +91,7 @@ def _causes(clip: Path, models: ModelsConfig, starts: int) -> list[Measurement]:
 def _phases(clip: Path, models: ModelsConfig) -> list[Phase]:
     words = [
         sys.executable,
-        "-m",
-        "edge.bench.startup_phases",
+        str(Path(__file__).with_name("startup_phases.py")),
         str(clip),
         str(GALLERY),
         msgspec.json.encode(models).decode(),
@@ -125,3 +127,12 @@ def _logged_ms(running: Door) -> float:
                 return (read_ns - running.began_ns) / 1e6
         time.sleep(0.001)
     raise failure(running)
+
+
+def _report(models: ModelsConfig, starts: int) -> Report:
+    with broker() as beside:
+        return make_report(models, lambda: measure(models, starts, beside), beside.name)
+
+
+if __name__ == "__main__":
+    run_main(lambda: run_benchmark(__doc__, 6, _report))

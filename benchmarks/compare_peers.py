@@ -32,10 +32,10 @@ from peers import accuracy, ours, with_dlib, with_opencv
 from peers.peer import Baseline, BaselineSpec
 from peers.report import Accuracy, Report, Speed, markdown, show
 from peers.speed import Timings, in_turn, one_thread
+from synthetic_gallery import quotient
 
 from edge import __version__
 from edge.bench.scenes import scenes
-from edge.bench.search import quotient
 from edge.core.cli_support import run_main
 from edge.core.config import ModelsConfig
 from edge.core.errors import InputError

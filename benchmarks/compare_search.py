@@ -20,6 +20,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from synthetic_gallery import DIMENSION, DIRECTIONS, crowd, gallery_of, probes_of, quotient, time_interleaved
 from threshold_tools.embeddings import read_vectors
 
-from edge.bench.search import DIMENSION, DIRECTIONS, crowd, gallery_of, probes_of, quotient, time_interleaved
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
 from edge.core.records import FloatArray
+from edge.recognition.gallery import Gallery
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 PEERS = {"faiss": "faiss", "usearch": "usearch"}  # name, module
@@ -56,9 +58,17 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """All programs at one size of gallery."""
+    """All programs at one size of gallery.
+
+    Attributes:
+        prepare_ms: to prepare our search, once.
+        index_mb: memory that it then takes beside the vectors, 10^6 bytes.
+        laps: timed searches of each program.
+    """
 
     people: int
+    prepare_ms: float
+    index_mb: float
     laps: int
     standings: dict[str, Standing]
 
@@ -87,9 +97,8 @@ class Contender:
     batch: bool = False
 
 
-def contenders(rows: FloatArray, one_thread: bool) -> dict[str, Contender]:
-    """Everything installed, ready to search (N, D) unit rows; ours first."""
-    gallery = gallery_of(rows)
+def contenders(gallery: Gallery, rows: FloatArray, one_thread: bool) -> dict[str, Contender]:
+    """Everything installed, ready to search (N, D) unit rows, of which our gallery is made; ours first."""
     found = {
         "threshold": Contender(gallery.nearest, lambda match: (match.distance_sq, match.runner_up_sq)),
         "numpy": Contender(lambda probe: rows @ probe, None),
@@ -125,7 +134,10 @@ def compare(
 
 
 def _size(rows: FloatArray, budget_s: float, one_thread: bool) -> Size:
-    found = contenders(rows, one_thread)
+    began = time.perf_counter()
+    gallery = gallery_of(rows)
+    prepare_ms = round((time.perf_counter() - began) * 1e3, 1)
+    found = contenders(gallery, rows, one_thread)
     probes = probes_of(rows)
     asked = {name: [probe[None] if each.batch else probe for probe in probes] for name, each in found.items()}
     laps = dict(
@@ -145,7 +157,7 @@ def _size(rows: FloatArray, budget_s: float, one_thread: bool) -> Size:
             agreed = float(np.all(np.abs(theirs - expected) < _SAME_SQ, axis=1).mean())
         median_us = round(float(np.median(laps[name])) / 1e3, 1)
         standings[name] = Standing(median_us, round(quotient(laps[name], laps["threshold"]), 3), agreed)
-    return Size(len(rows), len(laps["threshold"]), standings)
+    return Size(len(rows), prepare_ms, round(gallery.index_bytes / 1e6, 1), len(laps["threshold"]), standings)
 
 
 def _repeated(search: Callable[[FloatArray], Any], probes: Sequence[FloatArray]) -> Callable[[int], Any]:
@@ -173,6 +185,10 @@ def show(report: Report) -> str:
         for size in comparison.sizes:
             cells = [f"{each.median_us:>11,.0f} ({each.of_ours:5.2f}) " for each in size.standings.values()]
             lines.append(f"{size.people:>20,}" + "".join(cells))
+        lines += [
+            f"{size.people:,} people: {size.prepare_ms:.0f} ms to prepare, index {size.index_mb:.1f} MB"
+            for size in comparison.sizes
+        ]
     worst = [
         f"{name} at {size.people:,}: {each.agreed:.1%}"
         for comparison in report.comparisons

@@ -1,0 +1,101 @@
+"""The report of `edge bench`: reading, comparison and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge.bench.report import Report, compare, read_report
+from edge.bench.statistics import Measurement, Timing, figure, times
+from edge.bench.table import comparison_table, table
+from edge.core.errors import InputError
+
+
+def report(*figures: Measurement) -> Report:
+    return Report(
+        program="1",
+        machine="m",
+        cores=1,
+        load=0.0,
+        python="3",
+        runtime="r",
+        threads=1,
+        broker="",
+        figures=figures,
+    )
+
+
+def test_only_a_change_beyond_the_noise_is_marked() -> None:
+    before = report(
+        Measurement("s", "apart", "ms", 10, 9, 11, None, 9),
+        Measurement("s", "overlapping", "ms", 10, 9, 12, None, 9),
+        Measurement("s", "apart by a hair", "ms", 10, 9.99, 10.01, None, 9),
+        Measurement("s", "one run", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "one run, far", "MB", 100, 100, 100, None, 1),
+        Measurement("s", "gone", "MB", 100, 100, 100, None, 1),
+    )
+    after = report(
+        Measurement("s", "apart", "ms", 5, 4, 6, None, 9),
+        Measurement("s", "overlapping", "ms", 12, 11, 13, None, 9),
+        Measurement("s", "apart by a hair", "ms", 10.1, 10.05, 10.2, None, 9),
+        Measurement("s", "one run", "MB", 104, 104, 104, None, 1),
+        Measurement("s", "one run, far", "MB", 106, 106, 106, None, 1),
+        Measurement("s", "new", "MB", 100, 100, 100, None, 1),
+    )
+    changes = compare(before, after).changes
+    assert {change.name: change.changed for change in changes} == {
+        "apart": True,
+        "overlapping": False,
+        "apart by a hair": False,
+        "one run": False,
+        "one run, far": True,
+    }
+    assert changes[0].ratio == 0.5
+    assert comparison_table(compare(before, after)).splitlines()[-1].startswith("2 of 5 figures changed")
+
+
+def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_bytes(msgspec.json.encode(report(figure("s", "n", "ms", [1.0, 2.0]))))
+    assert read_report(path) == report(figure("s", "n", "ms", [1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b'{"figures":[]}',
+        msgspec.json.encode(report())[:-2],
+        msgspec.json.encode(report()).replace(b'"version":1', b'"version":2'),
+        msgspec.json.encode(report(figure("s", "n", "ms", [1.0]))).replace(b'"value":1.0', b'"value":1e99'),
+        msgspec.json.encode(report(figure("s", "n", "ms", [1.0]))).replace(b'"runs":1', b'"runs":0'),
+    ],
+)
+def test_a_damaged_report_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bench.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^\S+bench\.json: not a report .*; make one with") as refused:
+        read_report(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_report_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent: cannot be read"):
+        read_report(tmp_path / "absent")
+
+
+def test_tables_have_every_figure_in_100_columns() -> None:
+    figures = [
+        *times("steps", "one_face_followed / its bare models", [Timing(123_456_789, 98_765_432)] * 3),
+        *times("steps", "second", [Timing(1, 1)]),
+        Measurement("power", "an hour", "CPU s/h", 123_456.7, 1000.5, 234_567.8, 99.5, 12),
+    ]
+    both = [table(report(*figures)), comparison_table(compare(report(*figures), report(*figures)))]
+    for text in both:
+        assert max(map(len, text.splitlines())) <= 100
+        assert all(each.name in text for each in figures)
+    assert "98.8" in both[0].splitlines()[4]  # processor time stands beside wall time
