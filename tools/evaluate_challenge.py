@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from threshold_tools.pad.trials import SPECIES, Model, ready, summary, try_one
+from threshold_tools.pad.challenge_trials import SPECIES, SampledPortrait, ready, summary, try_species
 from tqdm import tqdm
 
 from edge.cli.command import print_json
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--looks must be above 0, and {MOST_LOOKS} at most")
     paths = sorted(path for path in given.photos.rglob("*") if path.suffix.lower() in _PICTURES)
     vision = ready()
-    models = [model for path in paths if (model := Model.of(read_image(path), vision)) is not None]
+    models = [model for path in paths if (model := SampledPortrait.of(read_image(path), vision)) is not None]
     if not models:
         raise InputError(f"{given.photos}: no portrait with one frontal face; give a folder of .jpg or .png")
     print(f"{len(models)} portraits of {len(paths)} serve; all that follows is simulated", file=sys.stderr)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reasons: Counter[str] = Counter()
         for number in tqdm(range(given.tries), desc=species, disable=None, leave=False):
             model, look_s = models[number % len(models)], 1 / given.looks
-            reasons[try_one(model, species, (given.seed, number), vision, steps=given.steps, look_s=look_s)] += 1
+            reasons[try_species(model, species, (given.seed, number), vision, steps=given.steps, look_s=look_s)] += 1
         passed = reasons["passed"]
         row = Row(species, given.tries, passed, *summary(passed, given.tries), dict(reasons.most_common()))
         if given.json:

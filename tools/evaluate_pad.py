@@ -22,8 +22,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import msgspec
 from threshold_tools import pages
+from threshold_tools.pad.clip_evaluation import LabelledClip, evaluate_clip, find_clips, ready
 from threshold_tools.pad.report import PadReport, measure, show
-from threshold_tools.pad.watch import Case, read_cases, ready, watch
 
 from edge.core.cli_support import run_main
 from edge.core.config import LivenessConfig
@@ -81,9 +81,11 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _clips(cases: Sequence[Case], vision: VisionStages, given: argparse.Namespace, groups: dict[str, str]) -> PadReport:
+def _clips(
+    cases: Sequence[LabelledClip], vision: VisionStages, given: argparse.Namespace, groups: dict[str, str]
+) -> PadReport:
     limit = LivenessConfig().attack_score if given.limit is None else given.limit
-    watched = [watch(case, vision, limit) for case in cases]
+    watched = [evaluate_clip(case, vision, limit) for case in cases]
     chosen_on = given.chosen_on or _DEVELOPMENT
     return measure(watched, source=str(given.source), limit=limit, chosen_on=chosen_on, groups=groups)
 
@@ -101,7 +103,7 @@ def main(words: Sequence[str] | None = None) -> None:
     groups = read_groups(given.groups) if given.groups else {}
     if given.limit is not None and not given.chosen_on:
         raise InputError("--limit: say with --chosen-on what it was chosen on")
-    cases = read_cases(given.source)
+    cases = find_clips(given.source)
     report = _clips(cases, ready(), given, groups)
     if given.json:
         atomic_write(given.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from threshold_tools.pad.simulate import REPLAY, SPECIES, draw_scene, shoot
-from threshold_tools.pad.watch import GENUINE, SIMULATED
+from threshold_tools.pad.attack_scenes import REPLAY, SPECIES, draw_scene, render_attack
+from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED
 from threshold_tools.photos import photos_in
 
 from edge.core.cli_support import run_main
@@ -91,7 +91,7 @@ def _attack(
     """One clip of an attack in a random scene."""
     make_private_folder(path.parent)
     scene = draw_scene(kind, int(rng.integers(2**31)), shown[0], seconds)
-    write_clip(path, list(shoot(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
+    write_clip(path, list(render_attack(shown, walls[int(rng.integers(len(walls)))], scene)), scene.fps)
 
 
 def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:

@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
 from threshold_tools.quantize import calibrate, calibration_photos, compare, compare_outputs, edgetpu, report_files
-from threshold_tools.quantize.calibration_data import CalibrationData, read_measured, write_measured
+from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
-from threshold_tools.quantize.recipe import RECIPES, Recipe, make
+from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, Finder
+from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, SubjectFinder
 
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
@@ -48,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.edgetpu:
         return report_edgetpu(chosen, options.out)
     if options.chain is not None:
-        return _show(*report_files.find_prelus(options.chain, options.out, _originals(RECIPES), _track))
+        return _show(*report_files.measure_chain(options.chain, options.out, _originals(RECIPES), _track))
     if options.layers is not None:
-        return _show(*report_files.layers_of(chosen, options.layers, options.out, _originals(RECIPES), _track))
+        return _show(*report_files.measure_layers(chosen, options.layers, options.out, _originals(RECIPES), _track))
     if options.calibrate is not None:
         measure(chosen, options.calibrate, options.out)
     write_models(chosen, options.out, options.images)
@@ -135,7 +135,7 @@ def check(chosen: dict[str, Recipe], folder: Path) -> int:
     originals = _originals(chosen)
     code = 0
     for name, recipe in chosen.items():
-        expected = make(recipe, originals[name], read_measured(folder, name))
+        expected = make_int8(recipe, originals[name], read_calibration(folder, name))
         path = folder / recipe.file
         found = path.read_bytes() if path.is_file() else b""
         if name not in models or models[name].sha256 != hashlib.sha256(found).hexdigest():
@@ -163,8 +163,8 @@ def report_edgetpu(chosen: dict[str, Recipe], folder: Path) -> int:
     known, originals = read_manifest(folder).models, _originals(chosen)
     wholes: dict[str, tuple[Model, bytes]] = {}
     for name, recipe in chosen.items():
-        measured = read_measured(folder, name)
-        content = make(recipe, originals[name], measured, whole=True)
+        measured = read_calibration(folder, name)
+        content = make_int8(recipe, originals[name], measured, whole=True)
         contract = _manifest_entry(recipe, content, measured, known[name].report)
         wholes[name] = msgspec.structs.replace(contract, compiled_from=known[name].sha256), content
     print(edgetpu.show(edgetpu.examine(name, content) for name, (_, content) in wholes.items()))
@@ -182,13 +182,13 @@ def measure(chosen: dict[str, Recipe], faces: Path, folder: Path) -> None:
     originals = _originals(RECIPES)
     floats = calibrate.float_runners(RECIPES, originals)
     for name, recipe in chosen.items():
-        images = calibrate.pictures(recipe, paths, RECIPES, floats)
+        images = calibrate.model_inputs(recipe, paths, RECIPES, floats)
         if not images:
             raise InputError(f"{faces}: no face found in its photos")
         measured = calibrate.measure(recipe, originals[name], images, f"{len(paths)} photos", _track)
         if recipe.job == "embedder":
-            measured = _with_impostors(measured, faces, paths, folder, make(recipe, originals[name], measured))
-        write_measured(folder, name, measured)
+            measured = _with_impostors(measured, faces, paths, folder, make_int8(recipe, originals[name], measured))
+        write_calibration(folder, name, measured)
 
 
 def _with_impostors(
@@ -197,7 +197,7 @@ def _with_impostors(
     """The same with the distances between strangers and the length of raw vectors, found with the int8 models."""
     detector, mesh = (IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks"))
     runner = IntegerRunner(embedder)
-    cropper = Cropper(Finder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
+    cropper = Cropper(SubjectFinder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
     crops: dict[str, list[BgrImage]] = {}
     people = calibration_photos.people(paths, faces)
     for person in rich_track(
@@ -229,7 +229,7 @@ def write_models(chosen: dict[str, Recipe], folder: Path, images: Path | None) -
     models = dict(known)
     table = Table("model", "against its float original", "", title="int8 against float, 1 thread")
     for name, recipe in chosen.items():
-        content = make(recipe, originals[name], read_measured(folder, name))
+        content = make_int8(recipe, originals[name], read_calibration(folder, name))
         seen = _comparison_images(recipe, paths, floats)
         report = compare_outputs.compare(
             recipe, floats[name], IntegerRunner(content), _track(seen, f"{name}: comparing")
@@ -241,7 +241,7 @@ def write_models(chosen: dict[str, Recipe], folder: Path, images: Path | None) -
         }
         sha256 = hashlib.sha256(content).hexdigest()
         unchanged = images is None and name in known and known[name].sha256 == sha256
-        measured = read_measured(folder, name)
+        measured = read_calibration(folder, name)
         models[name] = _manifest_entry(recipe, content, measured, known[name].report if unchanged else report)
         atomic_write(folder / recipe.file, content)
         for row, (key, value) in enumerate(report.items()):
@@ -258,7 +258,7 @@ def write_models(chosen: dict[str, Recipe], folder: Path, images: Path | None) -
 def _comparison_images(recipe: Recipe, paths: list[Path], floats: dict[str, FloatRunner]) -> list[BgrImage]:
     if recipe.job == "detector":
         return list(calibration_photos.scenes(paths, SCENES, seed=1))
-    return calibrate.pictures(recipe, paths, RECIPES, floats, CROPS)
+    return calibrate.model_inputs(recipe, paths, RECIPES, floats, CROPS)
 
 
 def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: compare_outputs.Report) -> Model:

@@ -13,8 +13,8 @@ import pytest
 from evaluate_challenge import MOST_STEPS, main
 from support.face_images import direction
 from support.living import HEAD, NOSE, there_and_back, turned
-from threshold_tools.pad.trials import ATTACKS, GENUINE, Model, ready, try_one
-from threshold_tools.pad.turns import Pose, RenderedHead, fit_portrait
+from threshold_tools.pad.challenge_trials import ATTACKS, GENUINE, SampledPortrait, ready, try_species
+from threshold_tools.pad.rendering import Pose, RenderedHead, fit_portrait
 
 from edge.core.config import DetectorConfig, LivenessConfig
 from edge.core.records import (
@@ -403,14 +403,14 @@ def test_who_is_out_of_sight_meanwhile_fails() -> None:
 
 
 @pytest.fixture(scope="module")
-def portraits(vision: VisionStages, photo: Callable[[str], BgrImage]) -> list[Model]:
-    found = [Model.of(photo(stem), vision) for stem in ("obama2", "obama3", "biden", "astronaut")]
+def portraits(vision: VisionStages, photo: Callable[[str], BgrImage]) -> list[SampledPortrait]:
+    found = [SampledPortrait.of(photo(stem), vision) for stem in ("obama2", "obama3", "biden", "astronaut")]
     return [model for model in found if model is not None]
 
 
 @pytest.mark.parametrize("left_deg", [-35.0, 35.0])
 def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
-    left_deg: float, portraits: list[Model], watching: VisionStages
+    left_deg: float, portraits: list[SampledPortrait], watching: VisionStages
 ) -> None:
     """Its boxes are about all of a turned head, of which the mesh would read as little as 11 degrees."""
     near = Detector(watching.models[1], DetectorConfig())
@@ -422,7 +422,7 @@ def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
         assert landmarks is not None
         meshes = []
         for pose in (Pose(), Pose(left_deg)):
-            frame = Frame(RenderedHead(picture, landmarks).draw(pose), 0, 0)
+            frame = Frame(RenderedHead(picture, landmarks).render(pose), 0, 0)
             found = watching.reader.sample(frame, eye_centred(near.detect_around(frame, face)[0])).landmarks
             assert found is not None
             meshes.append(found.points_px)
@@ -434,19 +434,22 @@ def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
     [("genuine", "passed"), ("photo-turned", "too-late"), ("replay-direction", "wrong-movement")],
 )
 def test_one_of_each_kind_through_the_real_models(
-    species: str, outcome: str, portraits: list[Model], vision: VisionStages
+    species: str, outcome: str, portraits: list[SampledPortrait], vision: VisionStages
 ) -> None:
     """A simulated head that follows passes; its photo and its recording do not."""
-    assert try_one(portraits[2], species, (0, 2), vision) == outcome
+    assert try_species(portraits[2], species, (0, 2), vision) == outcome
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("species", ["genuine", "genuine-slow", *ATTACKS])
-def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(species: str, portraits: list[Model]) -> None:
+def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(
+    species: str, portraits: list[SampledPortrait]
+) -> None:
     """Six simulated tries of each; docs/challenge.md has two hundred."""
     vision, tries = ready(), 6
     passed = sum(
-        try_one(portraits[number % len(portraits)], species, (0, number), vision) == "passed" for number in range(tries)
+        try_species(portraits[number % len(portraits)], species, (0, number), vision) == "passed"
+        for number in range(tries)
     )
     assert passed >= 0.95 * tries if species in GENUINE else passed == 0
 

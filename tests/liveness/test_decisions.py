@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.face_images import direction, sample, track
 from support.mqtt_brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
-from threshold_tools.pad.actors import Actor, CameraModel, HeldPhoto, MotionStyle, Visitor, draw_move
-from threshold_tools.pad.trials import Model
-from threshold_tools.pad.turns import Pose, RenderedHead, fit_portrait
+from threshold_tools.pad.challenge_trials import SampledPortrait
+from threshold_tools.pad.presenters import CameraModel, HeldPhoto, MotionStyle, Presenter, Visitor, draw_movement
+from threshold_tools.pad.rendering import Pose, RenderedHead, fit_portrait
 
 from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.access.policy import Policy
@@ -87,7 +87,7 @@ def config(mode: str = "off", **changes: object) -> DoorConfig:
 @pytest.fixture(scope="module")
 def portrait(vision: VisionStages, photo: Callable[[str], BgrImage]) -> BgrImage:
     """Somebody enrolled, as the camera sees him."""
-    model = Model.of(photo("obama2"), vision)
+    model = SampledPortrait.of(photo("obama2"), vision)
     assert model is not None
     assert model.sample.landmarks is not None
     return fit_portrait(model.portrait, model.sample.landmarks, 45.0)
@@ -117,7 +117,7 @@ def a_door(door: DoorConfig, vision: VisionStages, rules: AccessRules | None = N
 
 
 def visit(
-    pipeline: Pipeline, actor: Actor, seconds: float, until: int = 1, begin_s: float = 0.0
+    pipeline: Pipeline, actor: Presenter, seconds: float, until: int = 1, begin_s: float = 0.0
 ) -> tuple[list[Decision], list[ChallengePrompt]]:
     """Play somebody before a door until so many decisions have fallen; what they were, and what was asked."""
     decisions: list[Decision] = []
@@ -155,7 +155,7 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
     pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
     assert [prompt.reason for prompt in pipeline.drain_prompts()] == ["interrupted"]
-    visitor.move = None
+    visitor.movement = None
     (opened,), told = visit(pipeline, visitor, 12, begin_s=3.0)
     assert (opened.kind, [prompt.challenge_id for prompt in told]) == (AccessOutcome.DOOR_OPEN, [2, 2])
 
@@ -174,7 +174,7 @@ def test_a_photo_does_not_follow_the_challenge(vision: VisionStages, held_photo:
 
 def test_a_moving_head_is_enough_where_the_door_only_watches(vision: VisionStages, visitor: Visitor) -> None:
     """Nothing is asked; it takes a second longer."""
-    visitor.move = draw_move(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
+    visitor.movement = draw_movement(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(config("passive"), vision), visitor, 6)
     assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
     assert opened.t_ns >= S
@@ -200,10 +200,10 @@ def test_photos_of_a_person_do_not_keep_that_person_out(
     denials, _ = visit(pipeline, held_photo, 9, until=2)
     assert [denial.reason for denial in denials] == ["presentation-attack"] * 2
     visit(pipeline, Nobody(), 2, begin_s=10)
-    a_little = MotionStyle(reaction=(0, 0), way=(0.4, 0.5), hold=(0, 0.1), sideways=(12, 13))
+    a_little = MotionStyle(reaction_s=(0, 0), way_s=(0.4, 0.5), hold_s=(0, 0.1), sideways_deg=(12, 13))
     opened: list[Decision] = []
     for begin_s in (12.0, 13.0, 14.0, 15.0):
-        visitor.move = draw_move(ChallengeMovement.TURN_LEFT, begin_s + 0.1, np.random.default_rng(1), a_little)
+        visitor.movement = draw_movement(ChallengeMovement.TURN_LEFT, begin_s + 0.1, np.random.default_rng(1), a_little)
         opened, _ = visit(pipeline, visitor, 1, begin_s=begin_s)
         if opened:
             break
@@ -241,13 +241,13 @@ class Instead:
     def render(self, t_s: float) -> BgrImage:
         self._frames += 1
         if self._by_photo(self._frames):
-            return self._lens.see(self._photo)
-        return self._lens.see(self._stranger.draw(Pose(14 * math.sin(4 * t_s), 7 * math.sin(3 * t_s))))
+            return self._lens.capture(self._photo)
+        return self._lens.capture(self._stranger.render(Pose(14 * math.sin(4 * t_s), 7 * math.sin(3 * t_s))))
 
 
 @pytest.fixture(scope="module")
 def stranger(vision: VisionStages, photo: Callable[[str], BgrImage]) -> RenderedHead:
-    model = Model.of(photo("biden"), vision)
+    model = SampledPortrait.of(photo("biden"), vision)
     assert model is not None
     assert model.sample.landmarks is not None
     picture = fit_portrait(model.portrait, model.sample.landmarks, 45.0)
@@ -282,7 +282,7 @@ def test_faces_in_turn(every: int, vision: VisionStages, portrait: BgrImage, str
 def test_in_doubt_alone_the_door_asks(vision: VisionStages, visitor: Visitor, held_photo: HeldPhoto) -> None:
     """Who moves by himself need not be asked; a photo is."""
     door = config("challenge", challenge_when="doubt")
-    visitor.move = draw_move(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
+    visitor.movement = draw_movement(ChallengeMovement.TURN_LEFT, 0.4, np.random.default_rng(1))
     (opened,), told = visit(a_door(door, vision), visitor, 6)
     assert (opened.kind, told) == (AccessOutcome.DOOR_OPEN, [])
     _, told = visit(a_door(door, vision), held_photo, 5)

@@ -11,10 +11,10 @@ import pytest
 from evaluate_pad import page
 from make_attack_clips import draw_photos, main, make, write_clip
 from support.rendered_portraits import put
+from threshold_tools.pad.attack_scenes import FLAT_PHOTOS, REPLAY, SPECIES, draw_scene, render_attack
+from threshold_tools.pad.clip_evaluation import ClipResult, LabelledClip, evaluate_clip, find_clips
 from threshold_tools.pad.rates import auc, det, wilson
 from threshold_tools.pad.report import AT_THE_DOOR, WINDOWS, measure, show
-from threshold_tools.pad.simulate import FLAT_PHOTOS, REPLAY, SPECIES, draw_scene, shoot
-from threshold_tools.pad.watch import Case, Watched, read_cases, watch
 
 from edge.core.config import LivenessConfig
 from edge.core.errors import InputError
@@ -24,13 +24,15 @@ from edge.liveness.evidence import Cue, LivenessEvidence
 from edge.vision.face_sampler import VisionStages
 
 
-def judged(species: str, subject: str, score: float, *, enough: bool = True) -> Watched:
+def judged(species: str, subject: str, score: float, *, enough: bool = True) -> ClipResult:
     """A clip of two windows: of this score, in which the motion speaks; and of 1, in which nothing does."""
-    case = Case(species, subject, Path("x.avi"))
+    case = LabelledClip(species, subject, Path("x.avi"))
     cues = Cue("local-motion", score, 0.5, 1.0, ""), Cue("surroundings", None, None, 1.0, "")
     seen = LivenessEvidence(score, cues, enough, 20, 2.5)
     silent = LivenessEvidence(1.0, (Cue("local-motion", None, None, 1.0, ""),), True, 6, 1.0)
-    return Watched(case, (LivenessEvidence(0.5, (), False, 1, 0.0), seen), (seen, silent), read_ns=1000, observe_ns=100)
+    return ClipResult(
+        case, (LivenessEvidence(0.5, (), False, 1, 0.0), seen), (seen, silent), read_ns=1000, observe_ns=100
+    )
 
 
 def test_rates_of_clips_are_told_by_species_real_and_simulated_apart() -> None:
@@ -102,26 +104,26 @@ def test_wilson_gives_the_published_interval() -> None:
 
 def test_a_folder_without_attacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        read_cases(tmp_path / "nowhere")
+        find_clips(tmp_path / "nowhere")
     with pytest.raises(InputError, match="put clips into genuine/"):
-        read_cases(tmp_path)
+        find_clips(tmp_path)
     (tmp_path / "genuine" / "ann").mkdir(parents=True)
     (tmp_path / "genuine" / "ann" / "a.avi").touch()
     with pytest.raises(InputError, match="kind of attack"):
-        read_cases(tmp_path)
+        find_clips(tmp_path)
     (tmp_path / "print").mkdir()
     (tmp_path / "print" / "bob.avi").touch()
-    assert [(case.species, case.subject) for case in read_cases(tmp_path)] == [("genuine", "ann"), ("print", "bob")]
+    assert [(case.species, case.subject) for case in find_clips(tmp_path)] == [("genuine", "ann"), ("print", "bob")]
 
 
 @pytest.mark.parametrize("species", SPECIES)
 def test_a_simulated_attack_is_the_same_under_its_seed_and_moves_unless_it_stands_still(species: str) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (90, 70, 3), np.uint8)
     scene = draw_scene(species, 3, picture, 1.0)
-    first = shoot([picture], None, scene)
+    first = render_attack([picture], None, scene)
     one, two = next(first), next(first)
     assert one.shape == (scene.height_px, scene.width_px, 3)
-    assert np.array_equal(one, next(shoot([picture], None, scene)))
+    assert np.array_equal(one, next(render_attack([picture], None, scene)))
     assert not np.array_equal(one, two)
     assert (scene.sway == 0) == (species == "photo-still")
 
@@ -142,7 +144,7 @@ def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
     drawn = draw_photos(photos, 5, 0)
     assert [path.name for path in drawn] == ["obama2.png", "biden.png"]
     assert make(clips, out, count=1, species=["photo-still", REPLAY], seed=0, seconds=0.2, photos=drawn[1:]) == 3
-    found = [(case.species, case.subject) for case in read_cases(out)]
+    found = [(case.species, case.subject) for case in find_clips(out)]
     assert found == [
         ("genuine", "ann"),
         ("simulated-photo-still", "ann"),
@@ -176,8 +178,10 @@ def test_at_most_one_photo_in_twenty_passes_for_alive(
         for seed, species in enumerate(FLAT_PHOTOS * 2):
             scene = draw_scene(species, seed, photo(name), 2.8)
             path = tmp_path / f"{name}-{species}-{seed}.avi"
-            write_clip(path, list(shoot([photo(name)], None, scene)), scene.fps)
-            seen = watch(Case(species, name, path), watching, LivenessConfig().attack_score).first_decision
+            write_clip(path, list(render_attack([photo(name)], None, scene)), scene.fps)
+            seen = evaluate_clip(
+                LabelledClip(species, name, path), watching, LivenessConfig().attack_score
+            ).first_decision
             judged += seen is not None
             passed += seen is not None and seen < LivenessConfig().attack_score
     assert judged >= 20

@@ -30,7 +30,7 @@ def faces_of(noise: float, spread: float = 0.8) -> list[FloatArray]:
     return list((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32))
 
 
-def rows_of(report: accuracy_report.Report) -> dict[str, accuracy_report.Row]:
+def rows_of(report: accuracy_report.AccuracyReport) -> dict[str, accuracy_report.ChainAccuracy]:
     return {row.chain: row for row in report.rows}
 
 
@@ -84,7 +84,7 @@ def test_imitated_rounding_is_that_of_the_int8_file(network: tuple[Graph, Ranges
         ranges = ranges_of(graph)
     floats = layer_noise.in_float(graph, False, floating)
     integer = IntegerRunner(to_int8(graph, ranges, float_heads=False, floating=floating))
-    rounded_all = {node.output for node in layer_noise.is_quantized(graph, floats)}
+    rounded_all = {node.output for node in layer_noise.quantized_nodes(graph, floats)}
     imitation = FloatRunner(layer_noise.simulate_quantization(graph, ranges, rounded_all, floats), IMAGE_RANGE)
     exact = FloatRunner(graph, IMAGE_RANGE)
     found, rounded, wanted = (run(picture(3))["result"] for run in (integer, imitation, exact))
@@ -120,7 +120,7 @@ def test_float_heads_are_not_rounded(network: tuple[Graph, Ranges]) -> None:
     """A head that stays in float32 is no layer of the report."""
     graph, _ = network
     floats = [layer_noise.in_float(graph, kept, ()) for kept in (False, True)]
-    tensors = [[node.output for node in layer_noise.is_quantized(graph, each)] for each in floats]
+    tensors = [[node.output for node in layer_noise.quantized_nodes(graph, each)] for each in floats]
     assert tensors[0] == [*tensors[1], "result"]
 
 

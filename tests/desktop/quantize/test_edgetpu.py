@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from threshold_tools.quantize import edgetpu
-from threshold_tools.quantize.calibration_data import read_measured
+from threshold_tools.quantize.calibration_data import read_calibration
 from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.graph import Graph, Node, write_graph
-from threshold_tools.quantize.recipe import RECIPES, make
+from threshold_tools.quantize.recipe import RECIPES, make_int8
 
 from edge.core.errors import InputError, ModelError, ThresholdError
 from edge.vision.manifest import Model, default_folder, read_manifest, read_model
@@ -119,7 +119,7 @@ def test_a_float_model_ends_at_its_first_operation() -> None:
     mapping = edgetpu.examine("float", content)
     end = mapping.end(doubtful_fails=False)
     assert end is not None
-    assert (end.number, end.kind, end.fit) == (0, "ADD", SupportLevel.NO)
+    assert (end.number, end.kind, end.support) == (0, "ADD", SupportLevel.NO)
     assert mapping.share(doubtful_fails=False) == 0
     assert "the mapping ends at operation 0, ADD [1, 16, 16, 8]: a float32 tensor, not 8 bits" in edgetpu.show(
         [mapping]
@@ -143,7 +143,7 @@ def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_integer_forms_run_on_the_edge_tpu_but_for_their_float_heads(name: str) -> None:
     original = fetch_original(RECIPES[name].source, cache_folder())
-    whole = make(RECIPES[name], original, read_measured(default_folder(), name), whole=True)
+    whole = make_int8(RECIPES[name], original, read_calibration(default_folder(), name), whole=True)
     mapping = edgetpu.examine(name, whole)
     end = mapping.end(doubtful_fails=False)
     assert mapping.share(doubtful_fails=False) > 0.9

@@ -14,15 +14,15 @@ import pytest
 import quantize
 from ai_edge_litert import schema_py_generated as schema
 from threshold_tools.quantize import calibrate, compare, compare_outputs, prelu, rewrite
-from threshold_tools.quantize.calibration_data import read_measured
+from threshold_tools.quantize.calibration_data import read_calibration
 from threshold_tools.quantize.equalize import equalize, plan
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.graph import Array, Graph, Node, read_graph, rename, write_graph
 from threshold_tools.quantize.int8 import Ranges
 from threshold_tools.quantize.int8 import quantize as to_int8
-from threshold_tools.quantize.recipe import RECIPES, make
+from threshold_tools.quantize.recipe import RECIPES, make_int8
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, Finder
+from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, SubjectFinder
 
 from edge.core.config import DetectorConfig, ModelsConfig
 from edge.core.errors import InputError, ModelError
@@ -108,7 +108,7 @@ def fold(graph: Graph) -> None:
 
 def fold_and_maximise(graph: Graph) -> None:
     prelu.fold_steep_slopes(graph)
-    prelu.as_maximum(graph)
+    prelu.prelu_as_max(graph)
     assert "PRELU" not in {node.kind for node in graph.nodes}
 
 
@@ -128,7 +128,7 @@ def equalized(graph: Graph) -> None:
         rewrite.name_tensors,
         fold,
         fold_and_maximise,
-        prelu.as_sum,
+        prelu.prelu_as_add,
         equalized,
     ],
 )
@@ -169,7 +169,7 @@ def test_a_decomposed_prelu_becomes_one_node() -> None:
         Node("ADD", ["positive", "scaled"], "result", schema.AddOptionsT()),
     ]
     loose.shapes.update(dict.fromkeys(("size", "negative", "scaled", "result"), (1, SIDE, SIDE, 8)))
-    prelu.merge(loose)
+    prelu.merge_prelus(loose)
     assert [node.kind for node in loose.nodes] == ["CONV_2D", "PRELU"]
     assert_same_function(merged, loose)
 
@@ -264,7 +264,7 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
     ranges = ranges_of(graph)
     expected = outputs_of(graph, picture(3))
     whole = graph.copy()
-    prelu.as_maximum(whole)
+    prelu.prelu_as_max(whole)
     kinds, errors = [], []
     for form, floating in ((graph, ("PRELU", "ADD")), (whole, ())):
         content = to_int8(form, ranges, float_heads=False, floating=floating)
@@ -280,7 +280,7 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
 def test_a_missing_range_is_named() -> None:
     """Ranges of another graph are refused."""
     graph = small_network(seed=1, steepest=1)
-    prelu.as_maximum(graph)
+    prelu.prelu_as_max(graph)
     ranges = {node.output: (-1.0, 1.0) for node in graph.nodes[5:]}
     with pytest.raises(ModelError, match="no range for a and 4 more tensors; measure again with --calibrate"):
         to_int8(graph, ranges, float_heads=False)
@@ -318,11 +318,11 @@ def test_committed_model_runs_on_xnnpack(name: str) -> None:
 def test_impostor_table_is_strict_and_falls_with_the_rate() -> None:
     """On distances of known distribution no row lies above the true quantile; the shipped table falls too."""
     distances = np.sort(np.random.default_rng(0).normal(2.0, 0.3, 400_000)).astype(np.float32)
-    rows = calibrate.table(distances)
+    rows = calibrate.impostor_table(distances)
     for row in rows:
         assert row.distance_sq <= 2 + 0.3 * calibrate.NORMAL.inv_cdf(row.fmr) + 0.02
     doubles = np.sort(np.concatenate([distances, np.full(80, 0.3, np.float32)]))  # look-alikes: the tail is heavier
-    assert calibrate.table(doubles)[2].distance_sq == pytest.approx(0.3, abs=0.011)
+    assert calibrate.impostor_table(doubles)[2].distance_sq == pytest.approx(0.3, abs=0.011)
     shipped = read_manifest(MODELS).models["embedder"].impostors
     for several in (rows, shipped):
         assert [row.fmr for row in several] == sorted((row.fmr for row in several), reverse=True)
@@ -388,7 +388,7 @@ def integers() -> dict[str, IntegerRunner]:
 @pytest.fixture(scope="module")
 def cropper(integers: dict[str, IntegerRunner]) -> Cropper:
     return Cropper(
-        Finder(integers["detector-far"], RECIPES["detector-far"].anchors), integers["landmarks"], TEMPLATE_SIDE
+        SubjectFinder(integers["detector-far"], RECIPES["detector-far"].anchors), integers["landmarks"], TEMPLATE_SIDE
     )
 
 
@@ -431,8 +431,8 @@ def test_pictures_for_a_detector_are_those_of_the_door(
     image = photo("obama2")
     model = TfliteModel(name, ModelsConfig())
     faces = Detector(model, DetectorConfig()).detect(Frame(image, 0, 0))
-    finder = Finder(integers[name], RECIPES[name].anchors)
-    assert np.array_equal(finder.drawn(image), model.pixels)
+    finder = SubjectFinder(integers[name], RECIPES[name].anchors)
+    assert np.array_equal(finder.input_of(image), model.pixels)
     found, expected = finder.find(image), most_prominent_face(faces, image.shape[1], image.shape[0])
     assert found is not None
     assert expected is not None
@@ -457,7 +457,7 @@ def originals() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_committed_model_is_the_one_its_recipe_makes(name: str, originals: dict[str, bytes]) -> None:
     """The same operations, weights and quantization; with the pinned quantizer also the same bytes."""
-    content = make(RECIPES[name], originals[name], read_measured(MODELS, name))
+    content = make_int8(RECIPES[name], originals[name], read_calibration(MODELS, name))
     assert compare.differences(content, read_model(MODELS, name)[1]) == []
 
 
@@ -468,7 +468,7 @@ def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes],
     recipe = RECIPES[name]
     floats = calibrate.float_runners(RECIPES, originals)
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]
-    finder = Finder(floats["detector-far"], RECIPES["detector-far"].anchors)
+    finder = SubjectFinder(floats["detector-far"], RECIPES["detector-far"].anchors)
     seeing = Cropper(finder, floats["landmarks"], TEMPLATE_SIDE)
     crops = [seeing.crop(image) for image in portraits]
     seen = {

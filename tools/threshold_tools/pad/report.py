@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from edge.liveness.cues import CUE_WEIGHTS
+from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
 from threshold_tools.pad.rates import RateWithInterval, auc, det, format_rate, wilson
-from threshold_tools.pad.watch import GENUINE, SIMULATED, Watched
 
 AT_THE_DOOR = "as the door answers, who never gives enough left out"
 AT_THE_END = "by the whole clip"
 WINDOWS = "by windows of 1.5 s, begun every half second"
 
 
-class Species(msgspec.Struct, frozen=True):
+class SpeciesRates(msgspec.Struct, frozen=True):
     """One kind of attack: `apcer` of those that were judged, and how many never gave enough looks; no door opens to
     those."""
 
@@ -25,18 +25,18 @@ class Species(msgspec.Struct, frozen=True):
     unjudged: int
 
 
-class Point(msgspec.Struct, frozen=True):
+class JudgementRates(msgspec.Struct, frozen=True):
     """Judged in one way. `acer` is the mean of BPCER and the worst APCER, real and simulated apart."""
 
     judged: str
     bpcer: RateWithInterval | None
     unjudged: int
-    species: list[Species]
+    species: list[SpeciesRates]
     acer_real: float | None
     acer_simulated: float | None
 
 
-class Spoken(msgspec.Struct, frozen=True):
+class CueRates(msgspec.Struct, frozen=True):
     """One cue in the windows of genuine clips or of one kind of attack: in how many it had something to say, and how
     often its value is above that of a genuine window (0.5 tells nothing, 0 and 1 tell all)."""
 
@@ -51,7 +51,7 @@ class CueReport(msgspec.Struct, frozen=True):
 
     name: str
     weight: float
-    of: list[Spoken]
+    of: list[CueRates]
 
 
 class PadReport(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class PadReport(msgspec.Struct, frozen=True):
     source: str
     limit: float
     chosen_on: str
-    at: list[Point]
+    at: list[JudgementRates]
     cues: list[CueReport]
     groups: dict[str, RateWithInterval | None]
     det: dict[str, list[tuple[float, float, float]]]
@@ -69,16 +69,16 @@ class PadReport(msgspec.Struct, frozen=True):
 
 
 def measure(
-    watched: Sequence[Watched], *, source: str, limit: float, chosen_on: str, groups: Mapping[str, str]
+    watched: Sequence[ClipResult], *, source: str, limit: float, chosen_on: str, groups: Mapping[str, str]
 ) -> PadReport:
     """The report of clips that were watched."""
-    kinds = sorted({each.case.species for each in watched} - {GENUINE})
-    real = [each for each in watched if each.case.species == GENUINE]
+    kinds = sorted({each.clip.species for each in watched} - {GENUINE})
+    real = [each for each in watched if each.clip.species == GENUINE]
     by_group = {
-        group: _wrong([each for each in real if groups.get(each.case.subject) == group], _end, limit)[0]
+        group: _wrong([each for each in real if groups.get(each.clip.subject) == group], _end, limit)[0]
         for group in sorted(set(groups.values()))
     }
-    ends = {kind: _scores([each for each in watched if each.case.species == kind], _end) for kind in (GENUINE, *kinds)}
+    ends = {kind: _scores([each for each in watched if each.clip.species == kind], _end) for kind in (GENUINE, *kinds)}
     observe_ns = sum(each.observe_ns for each in watched)
     ways: dict[str, _Judge] = {AT_THE_DOOR: _door, AT_THE_END: _end, WINDOWS: _windows}
     return PadReport(
@@ -113,31 +113,31 @@ def show(report: PadReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-_Judge = Callable[[Watched], Sequence[float]]
+_Judge = Callable[[ClipResult], Sequence[float]]
 
 
-def _door(watched: Watched) -> Sequence[float]:
+def _door(watched: ClipResult) -> Sequence[float]:
     return () if watched.first_decision is None else (watched.first_decision,)
 
 
-def _end(watched: Watched) -> Sequence[float]:
+def _end(watched: ClipResult) -> Sequence[float]:
     return () if watched.final is None else (watched.final,)
 
 
-def _windows(watched: Watched) -> Sequence[float]:
+def _windows(watched: ClipResult) -> Sequence[float]:
     return [evidence.score for evidence in watched.windows]
 
 
-def _cue(watched: Sequence[Watched], kinds: Sequence[str], name: str, weight: float) -> CueReport:
+def _cue(watched: Sequence[ClipResult], kinds: Sequence[str], name: str, weight: float) -> CueReport:
     values: dict[str, list[float | None]] = {kind: [] for kind in (GENUINE, *kinds)}
     for each in watched:
         for evidence in each.windows:
-            values[each.case.species] += [cue.value for cue in evidence.cues if cue.name == name]
+            values[each.clip.species] += [cue.value for cue in evidence.cues if cue.name == name]
     known = {kind: [value for value in some if value is not None] for kind, some in values.items()}
     return CueReport(
         name,
         weight,
-        [Spoken(kind, len(values[kind]), len(some), auc(known[GENUINE], some)) for kind, some in known.items()],
+        [CueRates(kind, len(values[kind]), len(some), auc(known[GENUINE], some)) for kind, some in known.items()],
     )
 
 
@@ -152,31 +152,33 @@ def _show_cues(cues: Sequence[CueReport]) -> list[str]:
     return lines
 
 
-def _cell(spoken: Spoken) -> str:
+def _cell(spoken: CueRates) -> str:
     auc = "" if spoken.species == GENUINE or spoken.auc is None else f"{spoken.auc:.2f}, "
     return f"{auc}{spoken.spoke}/{spoken.windows}"
 
 
-def _point(watched: Sequence[Watched], kinds: Sequence[str], way: str, judge: _Judge, limit: float) -> Point:
-    bpcer, unjudged = _wrong([each for each in watched if each.case.species == GENUINE], judge, limit)
+def _point(
+    watched: Sequence[ClipResult], kinds: Sequence[str], way: str, judge: _Judge, limit: float
+) -> JudgementRates:
+    bpcer, unjudged = _wrong([each for each in watched if each.clip.species == GENUINE], judge, limit)
     species = []
     for kind in kinds:
-        wrong, left = _wrong([each for each in watched if each.case.species == kind], judge, limit)
-        species.append(Species(kind, kind.startswith(SIMULATED), wrong, left))
+        wrong, left = _wrong([each for each in watched if each.clip.species == kind], judge, limit)
+        species.append(SpeciesRates(kind, kind.startswith(SIMULATED), wrong, left))
     acers = []
     for simulated in (False, True):
         rates = [kind.apcer.value for kind in species if kind.simulated is simulated and kind.apcer]
         acers.append((max(rates) + bpcer.value) / 2 if rates and bpcer else None)
-    return Point(way, bpcer, unjudged, species, acers[0], acers[1])
+    return JudgementRates(way, bpcer, unjudged, species, acers[0], acers[1])
 
 
-def _wrong(watched: Sequence[Watched], judge: _Judge, limit: float) -> tuple[RateWithInterval | None, int]:
+def _wrong(watched: Sequence[ClipResult], judge: _Judge, limit: float) -> tuple[RateWithInterval | None, int]:
     scores = [(each, score) for each in watched for score in judge(each)]
-    errors = sum((score >= limit) == (each.case.species == GENUINE) for each, score in scores)
+    errors = sum((score >= limit) == (each.clip.species == GENUINE) for each, score in scores)
     return wilson(errors, len(scores)), sum(not judge(each) for each in watched)
 
 
-def _scores(watched: Sequence[Watched], judge: _Judge) -> list[float]:
+def _scores(watched: Sequence[ClipResult], judge: _Judge) -> list[float]:
     return [score for each in watched for score in judge(each)]
 
 

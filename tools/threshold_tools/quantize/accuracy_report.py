@@ -18,14 +18,14 @@ from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.evaluate.verification import sweep
 from threshold_tools.photos import CANDIDATE
 from threshold_tools.quantize import calibration_photos
-from threshold_tools.quantize.stages import Cropper, Finder, Runner
+from threshold_tools.quantize.stages import Cropper, Runner, SubjectFinder
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Models:
+class ModelChain:
     """One way from photo to vector, all float or all int8."""
 
     detector: Runner
@@ -33,7 +33,7 @@ class Models:
     embedder: Runner
 
 
-class Row(msgspec.Struct, frozen=True):
+class ChainAccuracy(msgspec.Struct, frozen=True):
     """One chain of models.
 
     Attributes:
@@ -58,18 +58,18 @@ class Row(msgspec.Struct, frozen=True):
     no_face: int
 
 
-class Report(msgspec.Struct, frozen=True):
+class AccuracyReport(msgspec.Struct, frozen=True):
     """The cost of int8 on one set of photos."""
 
     images: str
     photos: int
     people: int
     draws: int
-    rows: tuple[Row, ...]
+    rows: tuple[ChainAccuracy, ...]
 
 
 def embed(
-    paths: Iterable[Path], floating: Models, integer: Models, anchors: tuple[AnchorLayer, ...], side_px: int
+    paths: Iterable[Path], floating: ModelChain, integer: ModelChain, anchors: tuple[AnchorLayer, ...], side_px: int
 ) -> dict[str, list[FloatArray]]:
     """A vector for each photo by each chain; zeros where no face was found.
 
@@ -82,7 +82,7 @@ def embed(
     """
     rows: dict[str, list[FloatArray]] = {}
     croppers = [
-        (name, Cropper(Finder(models.detector, anchors, CANDIDATE), models.mesh, side_px))
+        (name, Cropper(SubjectFinder(models.detector, anchors, CANDIDATE), models.mesh, side_px))
         for name, models in (("float", floating), ("int8", integer))
     ]
     for path in paths:
@@ -107,12 +107,12 @@ _NAMES = {
 }
 
 
-def _unit(models: Models, face: BgrImage) -> FloatArray:
+def _unit(models: ModelChain, face: BgrImage) -> FloatArray:
     vector = models.embedder(face)["embedding"].ravel()
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
-def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: str, draws: int) -> Report:
+def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: str, draws: int) -> AccuracyReport:
     """Judge each chain's vectors on the same draws of pairs.
 
     Args:
@@ -135,10 +135,10 @@ def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: s
             judged: Accuracies = judge(chain, pairs)
             accuracy[name].append(100 * float(judged.with_failures.mean()))
     rows = tuple(_row(name, chain, reference, accuracy[name], accuracy[FLOAT]) for name, chain in chains.items())
-    return Report(images, len(reference), len(reference.names), draws, rows)
+    return AccuracyReport(images, len(reference), len(reference.names), draws, rows)
 
 
-def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: list[float]) -> Row:
+def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: list[float]) -> ChainAccuracy:
     below = np.array(other) - np.array(own)
     swept = sweep(chain)
     if swept is None:
@@ -146,7 +146,7 @@ def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: l
     both = chain.found & reference.found
     cosines = np.einsum("ij,ij->i", chain.vectors[both], reference.vectors[both])
     tars = [100 * swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in FMRS]
-    return Row(
+    return ChainAccuracy(
         name,
         round(float(np.mean(own)), 3),
         round(float(below.mean()), 3),
@@ -163,7 +163,7 @@ def _photos(vectors: FloatArray, names: Sequence[str]) -> Photos:
     return photos_of(vectors, np.linalg.norm(vectors, axis=1) > 0, list(names), "")
 
 
-def table(found: Report) -> Table:
+def table(found: AccuracyReport) -> Table:
     """The report for people."""
     title = f"{found.photos} photos of {found.people} people, {found.draws} draws of pairs in ten folds"
     heads = [f"TAR {fmr:.0e}" for fmr in FMRS]

@@ -17,9 +17,9 @@ from threshold_tools.quantize.calibration_data import CalibrationData
 from threshold_tools.quantize.equalize import plan
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.int8 import Ranges
-from threshold_tools.quantize.recipe import Recipe, canonical, foldable, integral, make
+from threshold_tools.quantize.recipe import Recipe, fold_layers, make_int8, normalize_graph, prepare_graph
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from threshold_tools.quantize.stages import Cropper, Finder
+from threshold_tools.quantize.stages import Cropper, SubjectFinder
 
 HEADROOM = 0.3  # 0: a tensor's range is the mean over the pictures of its extremes; 1: the extremes of all
 IMAGES = 240  # pictures each model is measured on; more changed nothing
@@ -32,10 +32,10 @@ Track = Callable[[list[BgrImage], str], Iterable[BgrImage]]  # shows progress wh
 
 def float_runners(recipes: dict[str, Recipe], originals: dict[str, bytes]) -> dict[str, FloatRunner]:
     """Every model's float reference."""
-    return {name: FloatRunner(canonical(r, originals[name]), r.image_range) for name, r in recipes.items()}
+    return {name: FloatRunner(normalize_graph(r, originals[name]), r.image_range) for name, r in recipes.items()}
 
 
-def pictures(
+def model_inputs(
     recipe: Recipe,
     paths: list[Path],
     recipes: dict[str, Recipe],
@@ -44,9 +44,9 @@ def pictures(
 ) -> list[BgrImage]:
     """What the model sees of the photos: whole scenes, mesh crops or aligned faces."""
     if recipe.job == "detector":
-        own = Finder(floats[recipe.name], recipe.anchors)
-        return [own.drawn(scene) for scene in calibration_photos.scenes(paths, count, seed=0)]
-    finder = Finder(floats["detector-far"], recipes["detector-far"].anchors)
+        own = SubjectFinder(floats[recipe.name], recipe.anchors)
+        return [own.input_of(scene) for scene in calibration_photos.scenes(paths, count, seed=0)]
+    finder = SubjectFinder(floats["detector-far"], recipes["detector-far"].anchors)
     cropper = Cropper(finder, floats["landmarks"], floats["embedder"].size_px)
     found = (cropper.crop(image) for image in calibration_photos.views(paths, count))
     return [crops.mesh if recipe.job == "landmarks" else crops.face for crops in found if crops is not None]
@@ -54,7 +54,7 @@ def pictures(
 
 def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str, track: Track) -> CalibrationData:
     """Equalization factors, then the ranges of the graph they give."""
-    graph = foldable(recipe, original)
+    graph = fold_layers(recipe, original)
     watching = FloatRunner(graph, recipe.image_range, watch=True)
     magnitudes: dict[str, Array] = {}
     seen: dict[str, list[Array]] = {role: [] for role in recipe.centred}
@@ -66,7 +66,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
                 seen[tensor].append(values.ravel())
     exponents = plan(graph, magnitudes)
     centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
-    ranges = _ranges(recipe, integral(recipe, original, exponents, centres), images, track)
+    ranges = _ranges(recipe, prepare_graph(recipe, original, exponents, centres), images, track)
     measured = CalibrationData(f"{len(images)} pictures from {source}", exponents, ranges, centres)
     return msgspec.structs.replace(measured, corrections=_corrections(recipe, original, measured, images, track))
 
@@ -77,8 +77,8 @@ def _corrections(
     """What the int8 outputs lack on average of the float ones."""
     if not recipe.corrected:
         return {}
-    floating = FloatRunner(canonical(recipe, original), recipe.image_range)
-    integer = IntegerRunner(make(recipe, original, measured))
+    floating = FloatRunner(normalize_graph(recipe, original), recipe.image_range)
+    integer = IntegerRunner(make_int8(recipe, original, measured))
     lacks: dict[str, list[Array]] = {role: [] for role in recipe.corrected}
     for image in track(images, f"{recipe.name}: corrections"):
         expected, found = floating(image), integer(image)
@@ -135,10 +135,10 @@ def impostors(
         first, at = first + len(several), at + used
     distances = 2 - 2 * probes @ np.stack(centroids).T
     strangers = np.array(names)[:, None] != np.array(list(crops))[None]
-    return table(np.sort(distances[strangers]))
+    return impostor_table(np.sort(distances[strangers]))
 
 
-def table(distances: FloatArray) -> tuple[OperatingPoint, ...]:
+def impostor_table(distances: FloatArray) -> tuple[OperatingPoint, ...]:
     """Rows of the impostor table from sorted distances (N,) between strangers.
 
     Each is the smaller of the counted quantile and the one of a normal distribution fitted to the nearest hundredth of

@@ -34,7 +34,7 @@ class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     typical_length: float = 0.0
 
 
-def read_measured(folder: Path, name: str) -> CalibrationData:
+def read_calibration(folder: Path, name: str) -> CalibrationData:
     """Read models/ranges/<name>.json.
 
     Raises:
@@ -49,7 +49,7 @@ def read_measured(folder: Path, name: str) -> CalibrationData:
         raise ModelError(f"{path}: malformed ({error}); make it again with --calibrate") from error
 
 
-def write_measured(folder: Path, name: str, measured: CalibrationData) -> None:
+def write_calibration(folder: Path, name: str, measured: CalibrationData) -> None:
     """Write models/ranges/<name>.json, one tensor a line."""
     path = folder / "ranges" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

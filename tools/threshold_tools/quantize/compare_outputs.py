@@ -9,9 +9,9 @@ import numpy as np
 from edge.core.records import BgrImage, Face, FloatArray
 from edge.vision.face_mesh import five_points
 from threshold_tools.quantize.graph import write_graph
-from threshold_tools.quantize.recipe import Recipe, canonical
+from threshold_tools.quantize.recipe import Recipe, normalize_graph
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, ShippedRunner, paired_ms
-from threshold_tools.quantize.stages import Finder, Runner
+from threshold_tools.quantize.stages import Runner, SubjectFinder
 
 Report = dict[str, float | str]
 
@@ -31,7 +31,7 @@ def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImag
 
 
 def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
-    first, second = (Finder(runner, recipe.anchors) for runner in (one, other))
+    first, second = (SubjectFinder(runner, recipe.anchors) for runner in (one, other))
     pairs = [(first.find(image), second.find(image)) for image in images]
     both = [(a, b) for a, b in pairs if a is not None and b is not None]
     found = sum(a is not None for a, _ in pairs)
@@ -75,7 +75,7 @@ def _compare_meshes(one: Runner, other: Runner, images: Iterable[BgrImage]) -> R
 def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
     """Time of one run, 1 thread, against the canonical float graph and the file as shipped, medians; sizes in kB."""
     integer = IntegerRunner(content)
-    graph = canonical(recipe, original)
+    graph = normalize_graph(recipe, original)
     floating = FloatRunner(graph, recipe.image_range)
     times = paired_ms([integer.invoke, floating.invoke, ShippedRunner(original).invoke])
     int8_ms, float_ms, shipped_ms = np.median(times, axis=1)

@@ -43,7 +43,7 @@ class Operation(msgspec.Struct, frozen=True):
     kind: str
     shape: tuple[int, ...]
     multiplications: int
-    fit: SupportLevel
+    support: SupportLevel
     why: str = ""
 
 
@@ -61,7 +61,7 @@ class Mapping(msgspec.Struct, frozen=True):
     def end(self, *, doubtful_fails: bool) -> Operation | None:
         """The operation at which the mapping ends, or None: all of it is mapped."""
         bad = (SupportLevel.NO, SupportLevel.DOUBTFUL) if doubtful_fails else (SupportLevel.NO,)
-        return next((operation for operation in self.operations if operation.fit in bad), None)
+        return next((operation for operation in self.operations if operation.support in bad), None)
 
     def share(self, *, doubtful_fails: bool) -> float:
         """Of all multiplications, the share before the mapping ends, 0..1."""
@@ -116,7 +116,7 @@ def _lines(mapping: Mapping) -> list[str]:
         rest = Counter(operation.kind for operation in operations[end.number :])
         lines.append(f"  the mapping ends at {_place(end)}")
         lines.append(f"  from there on the CPU: {_counted(rest)}")
-    doubtful = [operation for operation in operations[:mapped] if operation.fit is SupportLevel.DOUBTFUL]
+    doubtful = [operation for operation in operations[:mapped] if operation.support is SupportLevel.DOUBTFUL]
     if doubtful and sure is not None:
         share = mapping.share(doubtful_fails=True)
         lines.append(f"  only the compiler can tell; if not, it ends at {sure.number} with {share:.1%}:")

@@ -23,7 +23,7 @@ from threshold_tools.quantize.runner import FloatRunner
 SEEN = "_seen"  # ends the name of a tensor before it is rounded
 
 
-class Layer(msgspec.Struct, frozen=True):
+class LayerNoise(msgspec.Struct, frozen=True):
     """One operation whose result is rounded to int8.
 
     Attributes:
@@ -46,7 +46,7 @@ class Layer(msgspec.Struct, frozen=True):
     own_loss: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class LayerNoiseReport(msgspec.Struct, frozen=True):
     """All layers of a model in execution order.
 
     Attributes:
@@ -60,7 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     model: str
     pictures: int
     loss: float
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerNoise, ...]
 
 
 def simulate_quantization(
@@ -108,7 +108,7 @@ def in_float(graph: Graph, float_heads: bool, floating: Collection[str]) -> set[
     return {*heads, *(node.output for node in graph.nodes if node.kind in floating)}
 
 
-def is_quantized(graph: Graph, floats: Collection[str]) -> list[Node]:
+def quantized_nodes(graph: Graph, floats: Collection[str]) -> list[Node]:
     """The nodes whose results are rounded, by int8 kernels (MAXIMUM and RESHAPE pass on) or on the way into them."""
     return [
         node
@@ -126,7 +126,7 @@ def measure(
     images: list[BgrImage],
     each: int,
     floats: Collection[str] = (),
-) -> Report:
+) -> LayerNoiseReport:
     """Round all layers, then one after the other.
 
     Args:
@@ -138,7 +138,7 @@ def measure(
         each: so many of them serve for the layers one by one.
         floats: see `in_float`.
     """
-    nodes = is_quantized(graph, floats)
+    nodes = quantized_nodes(graph, floats)
     exact = FloatRunner(graph, image_range, watch=True)
     everything = FloatRunner(
         simulate_quantization(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True
@@ -166,7 +166,7 @@ def measure(
         name, (low, high) = node.output, spans[node.output]
         snr = 10 * np.log10(signal[name] / max(noise[name], 1e-12))
         layers.append(
-            Layer(
+            LayerNoise(
                 name,
                 node.kind,
                 tuple(graph.shapes[name]),
@@ -177,10 +177,10 @@ def measure(
                 float(f"{found / unit:.3g}"),
             )
         )
-    return Report(model, len(images), round(_variance(errors) / unit, 6), tuple(layers))
+    return LayerNoiseReport(model, len(images), round(_variance(errors) / unit, 6), tuple(layers))
 
 
-def table(report: Report) -> Table:
+def table(report: LayerNoiseReport) -> Table:
     """The report for people."""
     total = sum(layer.own_loss for layer in report.layers) or 1.0
     title = (

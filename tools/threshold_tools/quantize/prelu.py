@@ -14,7 +14,7 @@ from threshold_tools.quantize.graph import Array, Graph, Node, tidy
 from threshold_tools.quantize.rewrite import CONVOLUTIONS, RELU, scale_channels, scale_inputs
 
 
-def merge(graph: Graph) -> None:
+def merge_prelus(graph: Graph) -> None:
     """Turn relu(x) + slope * (x - |x|), slope already halved, back into one PRELU node."""
     for add in [node for node in graph.nodes if node.kind == "ADD"]:
         parts = [graph.producer(t) for t in add.inputs]
@@ -36,7 +36,7 @@ def fold_steep_slopes(graph: Graph) -> None:
     PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the sign goes into the convolution
     before, the factor into the one after.
     """
-    for prelu, before, after in chains(graph):
+    for prelu, before, after in find_prelus(graph):
         slope = graph.constants[prelu.inputs[1]].reshape(-1)
         steep = np.abs(slope) > 1
         scale_channels(graph, before, np.where(steep, -1.0, 1.0))
@@ -45,7 +45,7 @@ def fold_steep_slopes(graph: Graph) -> None:
         graph.constants[prelu.inputs[1]] = folded.reshape(1, 1, -1).astype(np.float32)
 
 
-def chains(graph: Graph) -> list[tuple[Node, Node, Node]]:
+def find_prelus(graph: Graph) -> list[tuple[Node, Node, Node]]:
     """Every (prelu, convolution before it, convolution after it) that have each other alone."""
     found = []
     for prelu in graph.nodes:
@@ -58,7 +58,7 @@ def chains(graph: Graph) -> list[tuple[Node, Node, Node]]:
     return found
 
 
-def as_maximum(graph: Graph) -> None:
+def prelu_as_max(graph: Graph) -> None:
     """PReLU(x) = max(x, a x) for slopes up to 1: a depthwise 1x1 convolution and a MAXIMUM; steeper layers are left."""
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         x, slope = prelu.inputs
@@ -72,7 +72,7 @@ def as_maximum(graph: Graph) -> None:
     tidy(graph)
 
 
-def as_sum(graph: Graph) -> None:
+def prelu_as_add(graph: Graph) -> None:
     """PReLU(x) = x + relu((a - 1) x) for slopes up to 1; steeper channels need a sign after the relu, one node more."""
     for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
         x, slope = prelu.inputs

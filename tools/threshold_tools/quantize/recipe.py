@@ -65,7 +65,7 @@ class Recipe:
     source: ModelSource
     mean: float
     std: float
-    canonical: tuple[Step, ...]
+    steps: tuple[Step, ...]
     floating: tuple[str, ...] = ()
     float_heads: bool = True
     centred: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             mean=127.5,
             std=127.5,
-            canonical=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
+            steps=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
             anchors=(AnchorLayer(48, 1),),
         ),
         Recipe(
@@ -110,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             mean=127.5,
             std=127.5,
-            canonical=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
+            steps=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
             anchors=(AnchorLayer(16, 2), AnchorLayer(8, 6)),
         ),
         Recipe(
@@ -122,7 +122,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             mean=0.0,
             std=255.0,
-            canonical=(
+            steps=(
                 partial(rewrite.name_outputs, roles=("points", "presence")),
                 partial(rewrite.fold_input, mean=0.0, std=255.0),
             ),
@@ -139,8 +139,8 @@ RECIPES: dict[str, Recipe] = {
             ),
             mean=127.5,
             std=128.0,
-            canonical=(
-                prelu.merge,
+            steps=(
+                prelu.merge_prelus,
                 rewrite.batch_one,
                 partial(rewrite.name_outputs, roles=("embedding",)),
                 partial(rewrite.fold_input, mean=127.5, std=128.0),
@@ -154,31 +154,31 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def canonical(recipe: Recipe, original: bytes) -> Graph:
+def normalize_graph(recipe: Recipe, original: bytes) -> Graph:
     """The float reference: the original's function with the int8 file's input, outputs and batch.
 
     Raises:
         ModelError: the original is not what the recipe expects.
     """
     graph = read_graph(original)
-    for step in recipe.canonical:
+    for step in recipe.steps:
         step(graph)
     rewrite.name_tensors(graph)
     return graph
 
 
-def foldable(recipe: Recipe, original: bytes) -> Graph:
+def fold_layers(recipe: Recipe, original: bytes) -> Graph:
     """The canonical graph with what can be folded folded; where equalization is measured and applied."""
-    graph = canonical(recipe, original)
+    graph = normalize_graph(recipe, original)
     rewrite.merge_linear(graph)
     prelu.fold_steep_slopes(graph)
     rewrite.name_tensors(graph)
     return graph
 
 
-def integral(recipe: Recipe, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
+def prepare_graph(recipe: Recipe, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
     """The graph that is quantized: equalized, its outputs centred; still the same float function."""
-    graph = foldable(recipe, original)
+    graph = fold_layers(recipe, original)
     if exponents:
         equalize(graph, exponents)
     for role, centre in centres.items():
@@ -187,7 +187,7 @@ def integral(recipe: Recipe, original: bytes, exponents: Exponents, centres: dic
     return graph
 
 
-def make(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
+def make_int8(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
     """The int8 file.
 
     Args:
@@ -199,12 +199,12 @@ def make(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: b
     Raises:
         ModelError: the ranges are not those of this graph.
     """
-    graph = integral(recipe, original, measured.equalization, measured.centres)
+    graph = prepare_graph(recipe, original, measured.equalization, measured.centres)
     for role, shift in measured.corrections.items():
         rewrite.shift_output(graph, role, np.array(shift))
     if whole:
-        prelu.as_maximum(graph)
-        prelu.as_sum(graph)
+        prelu.prelu_as_max(graph)
+        prelu.prelu_as_add(graph)
     else:
         xnnpack_rewrites.pair_columns(graph)
         xnnpack_rewrites.pad_early(graph)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from edge.core.files import atomic_write
 from threshold_tools.quantize import accuracy_report, calibrate, calibration_photos, layer_noise
-from threshold_tools.quantize.calibration_data import read_measured
-from threshold_tools.quantize.recipe import RECIPES, Recipe, integral
+from threshold_tools.quantize.calibration_data import read_calibration
+from threshold_tools.quantize.recipe import RECIPES, Recipe, prepare_graph
 from threshold_tools.quantize.runner import IntegerRunner
 
 DRAWS = 50  # of pairs in ten folds
@@ -19,7 +19,7 @@ LAYER_CROPS, EACH_LAYER = 48, 12  # pictures for all layers together, and for ea
 Track = Callable[[list[Path], str], Iterable[Path]]  # shows progress while a list is gone through
 
 
-def find_prelus(faces: Path, folder: Path, originals: dict[str, bytes], track: Track) -> list[Table]:
+def measure_chain(faces: Path, folder: Path, originals: dict[str, bytes], track: Track) -> list[Table]:
     """Measure and write what int8 costs in recognition on `faces`/<person>/*.jpg.
 
     Raises:
@@ -29,7 +29,7 @@ def find_prelus(faces: Path, folder: Path, originals: dict[str, bytes], track: T
     floats = calibrate.float_runners(RECIPES, originals)
     integers = {name: IntegerRunner((folder / recipe.file).read_bytes()) for name, recipe in RECIPES.items()}
     one, other = (
-        accuracy_report.Models(models["detector-far"], models["landmarks"], models["embedder"])
+        accuracy_report.ModelChain(models["detector-far"], models["landmarks"], models["embedder"])
         for models in (floats, integers)
     )
     size = integers["embedder"].size_px
@@ -40,7 +40,7 @@ def find_prelus(faces: Path, folder: Path, originals: dict[str, bytes], track: T
     return [accuracy_report.table(report)]
 
 
-def layers_of(
+def measure_layers(
     chosen: dict[str, Recipe], faces: Path, folder: Path, originals: dict[str, bytes], track: Track
 ) -> list[Table]:
     """Measure and write where the error of each chosen model comes from; a detector has no one vector to compare."""
@@ -50,9 +50,9 @@ def layers_of(
     for name, recipe in chosen.items():
         if recipe.job == "detector":
             continue
-        measured = read_measured(folder, name)
-        graph = integral(recipe, originals[name], measured.equalization, measured.centres)
-        images = calibrate.pictures(recipe, paths, RECIPES, floats, LAYER_CROPS)
+        measured = read_calibration(folder, name)
+        graph = prepare_graph(recipe, originals[name], measured.equalization, measured.centres)
+        images = calibrate.model_inputs(recipe, paths, RECIPES, floats, LAYER_CROPS)
         exact = layer_noise.in_float(graph, recipe.float_heads, recipe.floating)
         report = layer_noise.measure(name, graph, measured.ranges, recipe.image_range, images, EACH_LAYER, exact)
         _write(folder / f"layers-{name}.json", report)

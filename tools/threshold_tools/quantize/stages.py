@@ -40,7 +40,7 @@ class _Contract:
     anchors: tuple[AnchorLayer, ...] = ()
 
 
-class Running:
+class RunnerNetwork:
     """A runner as `edge.vision.network.Network`, so that the door's stages accept it."""
 
     def __init__(self, runner: Runner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
@@ -62,7 +62,7 @@ class Running:
         return (self._outputs[role].ravel() >= real).nonzero()[0]
 
 
-class Finder:
+class SubjectFinder:
     """Finds the person a photo is of, as enrolment does; not thread-safe."""
 
     def __init__(
@@ -74,21 +74,21 @@ class Finder:
             anchors: its grids.
             min_score: of a face, 0..1.
         """
-        self._running = Running(runner, anchors)
+        self._running = RunnerNetwork(runner, anchors)
         self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
 
     def find(self, photo: BgrImage) -> Face | None:
         """The subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         return subject(self._detector.detect(Frame(photo, 0, 0)), photo.shape[1], photo.shape[0])
 
-    def drawn(self, photo: BgrImage) -> BgrImage:
+    def input_of(self, photo: BgrImage) -> BgrImage:
         """What the detector sees of a photo, (side, side, 3) uint8 BGR."""
         self._detector.detect(Frame(photo, 0, 0))
         return self._running.pixels.copy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crops:
+class ModelInputs:
     """What one photo becomes: `mesh` the upright face crop, `face` the aligned one, uint8 BGR."""
 
     mesh: BgrImage
@@ -98,7 +98,7 @@ class Crops:
 class Cropper:
     """Photos to what the mesh and the embedder see; not thread-safe."""
 
-    def __init__(self, finder: Finder, mesh: Runner, side_px: int) -> None:
+    def __init__(self, finder: SubjectFinder, mesh: Runner, side_px: int) -> None:
         """
         Args:
             finder: of the face.
@@ -106,17 +106,17 @@ class Cropper:
             side_px: of the embedder's input.
         """
         self._finder = finder
-        self._running = Running(mesh)
+        self._running = RunnerNetwork(mesh)
         self._mesh = FaceMesh(self._running)
         self._face: BgrImage = np.zeros((side_px, side_px, 3), np.uint8)
         scale = side_px / 112
         self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
 
-    def crop(self, photo: BgrImage) -> Crops | None:
+    def crop(self, photo: BgrImage) -> ModelInputs | None:
         """The crops of the subject of a photo, (H, W, 3) uint8 BGR; None if there is no face."""
         face = self._finder.find(photo)
         if face is None:
             return None
         frame = Frame(photo, 0, 0)
         self._aligner.align(frame, self._mesh.locate(frame, face))
-        return Crops(self._running.pixels.copy(), self._face.copy())
+        return ModelInputs(self._running.pixels.copy(), self._face.copy())

@@ -15,20 +15,20 @@ from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred
 from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.tracker import Tracker
-from threshold_tools.pad.actors import (
-    ASKS,
+from threshold_tools.pad.presenters import (
+    MOVEMENTS,
     SLOW,
     USUAL,
-    Actor,
     HeadMovement,
     HeldPhoto,
     PhotosInTurn,
+    Presenter,
     Recording,
     StaticPhoto,
     Visitor,
-    draw_move,
+    draw_movement,
 )
-from threshold_tools.pad.turns import RenderedHead, fit_portrait, spectacles
+from threshold_tools.pad.rendering import RenderedHead, add_spectacles, fit_portrait
 
 GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
 # None of these may pass.
@@ -46,7 +46,7 @@ _BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two h
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SampledPortrait:
     """A portrait that serves, with its face's mesh and embedding."""
 
     portrait: BgrImage
@@ -68,7 +68,7 @@ def ready() -> VisionStages:
     return load_vision(ModelsConfig(threads=1), DetectorConfig(), QualityConfig())
 
 
-def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[ChallengeMovement], list[float]]:
+def draw_movements(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[ChallengeMovement], list[float]]:
     """What the challenge of a seed will ask, and the numbers that chance gives it."""
     draws = np.random.default_rng((*seed, 1)).random(64).tolist()
     return [
@@ -77,8 +77,14 @@ def asked_of(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[Challe
     ], draws
 
 
-def try_one(
-    model: Model, species: str, seed: tuple[int, int], vision: VisionStages, *, steps: int = 2, look_s: float = LOOK_S
+def try_species(
+    model: SampledPortrait,
+    species: str,
+    seed: tuple[int, int],
+    vision: VisionStages,
+    *,
+    steps: int = 2,
+    look_s: float = LOOK_S,
 ) -> str:
     """One try; "passed", or why it failed.
 
@@ -91,7 +97,7 @@ def try_one(
         look_s: between two looks.
     """
     config = LivenessConfig(mode="challenge", challenge_steps=steps)
-    asks, draws = asked_of(config, seed)
+    asks, draws = draw_movements(config, seed)
     rng = np.random.default_rng((*seed, 2))
     actor = _actor(model, species, asks, rng, vision)
     embedding = model.sample.embedding
@@ -99,7 +105,7 @@ def try_one(
     return run_trial(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
 
 
-def run_trial(actor: Actor, challenge: Challenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
+def run_trial(actor: Presenter, challenge: Challenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
     """Let an actor try a challenge; "passed", or why it failed."""
     tracker, whose = Tracker(TrackerConfig()), None
     for look in range(round(_LONGEST_S / look_s)):
@@ -135,12 +141,12 @@ def _search(picture: BgrImage, vision: VisionStages) -> list[Face]:
 
 
 def _actor(
-    model: Model, species: str, asks: list[ChallengeMovement], rng: np.random.Generator, vision: VisionStages
-) -> Actor:
+    model: SampledPortrait, species: str, asks: list[ChallengeMovement], rng: np.random.Generator, vision: VisionStages
+) -> Presenter:
     landmarks = model.sample.landmarks
     assert landmarks is not None
     eyes_px = float(rng.uniform(20, 26) if species == "genuine-far" else rng.uniform(30, 55))
-    portrait = spectacles(model.portrait, landmarks) if species == "genuine-glasses" else model.portrait
+    portrait = add_spectacles(model.portrait, landmarks) if species == "genuine-glasses" else model.portrait
     picture = fit_portrait(portrait, landmarks, eyes_px)
     if species in ("photo-still", "photo-waved"):
         return StaticPhoto(picture, rng, waved=species == "photo-waved")
@@ -166,23 +172,23 @@ def _recorded(species: str, asks: list[ChallengeMovement], rng: np.random.Genera
         early, late = [rng.uniform(0.0, 0.4) for _ in asks], [rng.uniform(8.1, 10.5), *(0.5 for _ in asks[1:])]
         return _moves(asks, early if rng.random() < 0.5 else late, rng)
     if species == "replay-blind":
-        done = [ASKS[int(rng.integers(len(ASKS)))] for _ in asks]  # and so at times the right ones
+        done = [MOVEMENTS[int(rng.integers(len(MOVEMENTS)))] for _ in asks]  # and so at times the right ones
     elif species == "replay-order":
         done = asks[::-1]
         if done == asks:
-            done = [next(ask for ask in ASKS if ask != asks[0]), *asks[1:]]
+            done = [next(ask for ask in MOVEMENTS if ask != asks[0]), *asks[1:]]
     else:
         done = [_other(ask, rng) for ask in asks]
     return _moves(done, rng.uniform(1.0, 2.5, len(done)).tolist(), rng)
 
 
 def _other(ask: ChallengeMovement, rng: np.random.Generator) -> ChallengeMovement:
-    others = [other for other in ASKS if other != ask]
+    others = [other for other in MOVEMENTS if other != ask]
     return others[int(rng.integers(len(others)))]
 
 
 def _moves(asks: list[ChallengeMovement], rests_s: list[float], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
     moves: list[HeadMovement] = []
     for ask, rest_s in zip(asks, rests_s, strict=True):
-        moves.append(draw_move(ask, (moves[-1].end_s if moves else 0.0) + rest_s, rng))
+        moves.append(draw_movement(ask, (moves[-1].end_s if moves else 0.0) + rest_s, rng))
     return tuple(moves)

@@ -29,7 +29,7 @@ _CLIPS = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".webm", ".
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LabelledClip:
     """One clip: `species` is "genuine" or the kind of attack, `subject` the person shown."""
 
     species: str
@@ -38,7 +38,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ClipResult:
     """What was made of a clip.
 
     Attributes:
@@ -48,7 +48,7 @@ class Watched:
         read_ns, observe_ns: CPU time of this thread in sampled frames without liveness, and in liveness.
     """
 
-    case: Case
+    clip: LabelledClip
     trace: tuple[LivenessEvidence, ...]
     windows: tuple[LivenessEvidence, ...]
     read_ns: int
@@ -65,7 +65,7 @@ class Watched:
         return self.trace[-1].score if self.trace and self.trace[-1].cues else None
 
 
-def read_cases(folder: Path) -> list[Case]:
+def find_clips(folder: Path) -> list[LabelledClip]:
     """Clips of DIR/genuine/ and DIR/<species>/, each in a folder of its subject, or a subject by itself.
 
     Raises:
@@ -77,7 +77,7 @@ def read_cases(folder: Path) -> list[Case]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         if path.suffix.lower() in _CLIPS and len(parts) in (2, 3):
-            cases.append(Case(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
+            cases.append(LabelledClip(parts[0], parts[1] if len(parts) == 3 else path.stem, path))
     genuine = sum(case.species == GENUINE for case in cases)
     if not genuine or genuine == len(cases):
         raise InputError(f"{folder}: put clips into {GENUINE}/ and into a folder for each kind of attack beside it")
@@ -109,7 +109,7 @@ class _Followed:
         return tuple(evidence for evidence in known if evidence.cues)
 
 
-def watch(case: Case, vision: VisionStages, limit: float) -> Watched:
+def evaluate_clip(case: LabelledClip, vision: VisionStages, limit: float) -> ClipResult:
     """Run one clip through detector, tracker, mesh and liveness, as a door with liveness on.
 
     Raises:
@@ -139,6 +139,6 @@ def watch(case: Case, vision: VisionStages, limit: float) -> Watched:
                 read_ns, found_ns = read_ns + found_ns + between - started, 0
                 mine.observe(track, frame, sample, config)
     if not followed:
-        return Watched(case, (), (), read_ns, observe_ns)
+        return ClipResult(case, (), (), read_ns, observe_ns)
     track_id, most = max(followed.items(), key=lambda item: len(item[1].traced))
-    return Watched(case, tuple(most.traced), most.judged(track_id), read_ns, observe_ns)
+    return ClipResult(case, tuple(most.traced), most.judged(track_id), read_ns, observe_ns)

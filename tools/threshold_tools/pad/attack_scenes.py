@@ -27,7 +27,7 @@ _BANDS = 4  # of rows that are exposed at once
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class AttackScene:
     """How one attack is shown and filmed.
 
     Attributes:
@@ -63,7 +63,7 @@ class Scene:
     seed: int
 
 
-def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> Scene:
+def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> AttackScene:
     """A random scene of one species for a picture; the same seed gives the same scene."""
     rng = np.random.default_rng((seed, SPECIES.index(species)))
     height, width = picture.shape[:2]
@@ -72,7 +72,7 @@ def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> Sc
     size = (width, height) if filling else (640, 480)
     fit = min(size[0] / width, size[1] / height)
     scale = rng.uniform(1.02, 1.4) if filling else float(np.clip(rng.uniform(0.5, 2.0), 0.4, 1.3 * fit))
-    return Scene(
+    return AttackScene(
         species=species,
         fps=float(rng.choice((10, 15, 20, 25, 30))),
         seconds=seconds,
@@ -96,7 +96,7 @@ def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> Sc
     )
 
 
-def shoot(pictures: Sequence[BgrImage], background: BgrImage | None, scene: Scene) -> Iterator[BgrImage]:
+def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, scene: AttackScene) -> Iterator[BgrImage]:
     """The frames of an attack.
 
     Args:
@@ -126,7 +126,7 @@ def shoot(pictures: Sequence[BgrImage], background: BgrImage | None, scene: Scen
         yield _compressed(np.clip(seen, 0, 255).astype(np.uint8), scene.jpeg)
 
 
-def _exposed(picture: BgrImage, hand: _Hand, scene: Scene, t_s: float) -> tuple[FloatArray, FloatArray]:
+def _exposed(picture: BgrImage, hand: _Hand, scene: AttackScene, t_s: float) -> tuple[FloatArray, FloatArray]:
     """The picture over black, (H, W, 3), and how much of each pixel it fills, (H, W, 1), while the hand goes on."""
     height, width = picture.shape[:2]
     framed = np.dstack([picture, np.full((height, width), 255, np.uint8)])
@@ -148,7 +148,7 @@ def _exposed(picture: BgrImage, hand: _Hand, scene: Scene, t_s: float) -> tuple[
 class _Hand:
     """Where the picture is at each moment: six coordinates, each a sum of sway, shake and tremor."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
+    def __init__(self, scene: AttackScene, rng: np.random.Generator) -> None:
         self._scene = scene
         slow, fast, tremor = rng.uniform(0.15, 0.5, 6), rng.uniform(0.6, 1.8, 6), rng.uniform(6, 10, 6)
         self._hertz = np.stack([slow, fast, tremor])
@@ -174,7 +174,7 @@ class _Hand:
         return np.asarray(camera @ place @ to_middle, np.float64)
 
 
-def _prepare(picture: BgrImage, scene: Scene, screen: bool, gamma: float) -> BgrImage:
+def _prepare(picture: BgrImage, scene: AttackScene, screen: bool, gamma: float) -> BgrImage:
     """The picture as the paper or the screen shows it, with its border."""
     if screen:
         shown = np.power(picture.astype(np.float32) / 255, gamma) * 255

@@ -72,7 +72,7 @@ class RenderedHead:
         self._triangles = Delaunay(self._points[:, :2]).simplices
         self._axis = self._middle + np.array([0, 0.3 * height, _AXIS * height])
 
-    def draw(self, pose: Pose) -> BgrImage:
+    def render(self, pose: Pose) -> BgrImage:
         """The picture with the head held so; it moves near the face only."""
         points = self._points
         turned = (points - self._axis) @ _turn(pose).T + self._axis + np.array([pose.x_px, pose.y_px, 0])
@@ -186,7 +186,7 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
     return seen
 
 
-def spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:
+def add_spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:
     """The portrait with dark frames and a reflection on each lens.
 
     Args:

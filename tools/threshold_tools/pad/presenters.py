@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from edge.core.records import BgrImage, ChallengeMovement, ChallengePrompt, ChallengeState
-from threshold_tools.pad.turns import NEAR, Pose, RenderedHead, bend_picture, tilt_picture
+from threshold_tools.pad.rendering import NEAR, Pose, RenderedHead, bend_picture, tilt_picture
 
-ASKS = tuple(ChallengeMovement)
+MOVEMENTS = tuple(ChallengeMovement)
 _GRAIN_PX = 128  # how far a frame's noise may lie from another's
 
 
-class Actor(Protocol):
+class Presenter(Protocol):
     """Somebody, or something, before the camera."""
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
@@ -41,22 +41,24 @@ class MotionStyle:
         sideways, upwards: how far.
     """
 
-    reaction: tuple[float, float] = (0.35, 1.0)
-    way: tuple[float, float] = (0.45, 1.0)
-    hold: tuple[float, float] = (0.4, 0.9)
-    sideways: tuple[float, float] = (26.0, 40.0)
-    upwards: tuple[float, float] = (24.0, 32.0)
+    reaction_s: tuple[float, float] = (0.35, 1.0)
+    way_s: tuple[float, float] = (0.45, 1.0)
+    hold_s: tuple[float, float] = (0.4, 0.9)
+    sideways_deg: tuple[float, float] = (26.0, 40.0)
+    upwards_deg: tuple[float, float] = (24.0, 32.0)
 
 
 USUAL = MotionStyle()
-SLOW = MotionStyle(reaction=(1.0, 2.0), way=(0.9, 1.6), hold=(0.3, 0.6), sideways=(24.0, 32.0), upwards=(22.0, 28.0))
+SLOW = MotionStyle(
+    reaction_s=(1.0, 2.0), way_s=(0.9, 1.6), hold_s=(0.3, 0.6), sideways_deg=(24.0, 32.0), upwards_deg=(22.0, 28.0)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class HeadMovement:
     """One movement out and back, as smooth as heads move (minimum jerk, Flash and Hogan 1985)."""
 
-    ask: ChallengeMovement
+    movement: ChallengeMovement
     begin_s: float
     out_s: float
     hold_s: float
@@ -70,7 +72,7 @@ class HeadMovement:
     def pose(self, t_s: float) -> Pose:
         out = _smooth((t_s - self.begin_s) / self.out_s)
         back = _smooth((t_s - self.end_s + self.back_s) / self.back_s)
-        return pose_of(self.ask, self.degrees * (out - back))
+        return pose_of(self.movement, self.degrees * (out - back))
 
 
 def pose_of(ask: ChallengeMovement, degrees: float) -> Pose:
@@ -80,12 +82,12 @@ def pose_of(ask: ChallengeMovement, degrees: float) -> Pose:
     return Pose(yaw_deg=degrees if ask is ChallengeMovement.TURN_LEFT else -degrees)
 
 
-def draw_move(
+def draw_movement(
     ask: ChallengeMovement, begin_s: float, rng: np.random.Generator, manner: MotionStyle = USUAL
 ) -> HeadMovement:
     """As people differ: how far, how fast, how long."""
-    degrees = rng.uniform(*(manner.upwards if ask is ChallengeMovement.LOOK_UP else manner.sideways))
-    out_s, hold_s, back_s = rng.uniform(*manner.way), rng.uniform(*manner.hold), rng.uniform(*manner.way)
+    degrees = rng.uniform(*(manner.upwards_deg if ask is ChallengeMovement.LOOK_UP else manner.sideways_deg))
+    out_s, hold_s, back_s = rng.uniform(*manner.way_s), rng.uniform(*manner.hold_s), rng.uniform(*manner.way_s)
     return HeadMovement(ask, begin_s, out_s, hold_s, back_s, float(degrees))
 
 
@@ -108,16 +110,16 @@ class Visitor:
         self._head, self._rng, self._manner = head, rng, manner
         self._sway = HandSway(rng, 1.5, 2.0)
         self._lens = CameraModel(rng)
-        self.move: HeadMovement | None = None
+        self.movement: HeadMovement | None = None
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
-            begin_s = t_s + self._rng.uniform(*self._manner.reaction)
-            self.move = draw_move(prompt.movement, begin_s, self._rng, self._manner)
+            begin_s = t_s + self._rng.uniform(*self._manner.reaction_s)
+            self.movement = draw_movement(prompt.movement, begin_s, self._rng, self._manner)
 
     def render(self, t_s: float) -> BgrImage:
-        moved = self.move.pose(t_s) if self.move else Pose()
-        return self._lens.see(self._head.draw(self._sway.at(t_s, moved)))
+        moved = self.movement.pose(t_s) if self.movement else Pose()
+        return self._lens.capture(self._head.render(self._sway.at(t_s, moved)))
 
 
 class StaticPhoto:
@@ -132,7 +134,7 @@ class StaticPhoto:
         """It cannot."""
 
     def render(self, t_s: float) -> BgrImage:
-        return self._lens.see(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
+        return self._lens.capture(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
 
 
 class HeldPhoto:
@@ -155,24 +157,24 @@ class HeldPhoto:
         self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
         self._sway = HandSway(rng, 4.0, 6.0)
         self._lens = CameraModel(rng)
-        self.move: HeadMovement | None = None
+        self.movement: HeadMovement | None = None
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         if prompt.state is not ChallengeState.ASKED or prompt.movement is None:
             return
-        move = draw_move(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+        move = draw_movement(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
         at_rest = self._rest.pitch_deg if prompt.movement is ChallengeMovement.LOOK_UP else self._rest.yaw_deg
         # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
         sign = 1 if self._rng.random() < 0.5 else -1
         reach = sign * self._rng.uniform(25, 45) - (
             at_rest if prompt.movement is not ChallengeMovement.TURN_RIGHT else -at_rest
         )
-        self.move = HeadMovement(move.ask, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
+        self.movement = HeadMovement(move.movement, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
 
     def render(self, t_s: float) -> BgrImage:
-        moved = self.move.pose(t_s) if self.move else Pose()
+        moved = self.movement.pose(t_s) if self.movement else Pose()
         rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
-        return self._lens.see(self._show(self._sway.at(t_s, rest)))
+        return self._lens.capture(self._show(self._sway.at(t_s, rest)))
 
 
 class PhotosInTurn:
@@ -184,8 +186,8 @@ class PhotosInTurn:
     _SLIDE_S = 0.25
 
     def __init__(self, head: RenderedHead, rng: np.random.Generator) -> None:
-        self._straight = head.draw(Pose())
-        self._turned = {ask: head.draw(pose_of(ask, rng.uniform(24, 32))) for ask in ASKS}
+        self._straight = head.render(Pose())
+        self._turned = {ask: head.render(pose_of(ask, rng.uniform(24, 32))) for ask in MOVEMENTS}
         self._rng = rng
         self._slides = bool(rng.random() < 0.5)
         self._sway = HandSway(rng, 4.0, 6.0)
@@ -202,7 +204,7 @@ class PhotosInTurn:
         share = self._share(t_s - begin_s) - self._share(t_s - end_s)
         edge = round(share * turned.shape[1])
         shown = np.hstack([self._straight[:, edge:], turned[:, :edge]])
-        return self._lens.see(tilt_picture(shown, self._sway.at(t_s, Pose())))
+        return self._lens.capture(tilt_picture(shown, self._sway.at(t_s, Pose())))
 
     def _share(self, since_s: float) -> float:
         """Of the other picture, so long after it began to come."""
@@ -222,7 +224,7 @@ class Recording:
 
     def render(self, t_s: float) -> BgrImage:
         now = next((move for move in self._moves if move.begin_s <= t_s <= move.end_s), None)
-        return self._lens.see(self._head.draw(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
+        return self._lens.capture(self._head.render(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
 
 
 class CameraModel:
@@ -236,7 +238,7 @@ class CameraModel:
         self._grain = np.repeat(grain, 3, 2)
         self._jpeg = int(rng.integers(60, 96))
 
-    def see(self, picture: BgrImage) -> BgrImage:
+    def capture(self, picture: BgrImage) -> BgrImage:
         near = picture[NEAR]
         down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
         grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]
