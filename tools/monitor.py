@@ -39,7 +39,7 @@ from edge.events.topics import Topics
 from edge.mqtt.broker_endpoint import resolve_endpoint
 
 if TYPE_CHECKING:
-    from threshold_tools.monitor.publishing import Publishing
+    from threshold_tools.monitor.publishing import GalleryPublisher
     from threshold_tools.monitor.security import AuthSettings
 
 PORT = 8450
@@ -116,59 +116,59 @@ def _serve(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Even
     from threshold_tools.monitor import people_routes, unknown_routes
     from threshold_tools.monitor.app import MonitorContext, make_app
     from threshold_tools.monitor.enrol_unknown import UnknownEnroller
-    from threshold_tools.monitor.face_store import Crops
-    from threshold_tools.monitor.history import Bounds, History
+    from threshold_tools.monitor.face_store import FaceStore
+    from threshold_tools.monitor.history import History, Retention
     from threshold_tools.monitor.hub import RING, Hub
     from threshold_tools.monitor.listener import Listener
-    from threshold_tools.monitor.people import Reviewer
-    from threshold_tools.monitor.server import serving
+    from threshold_tools.monitor.people import PeopleReviewer
+    from threshold_tools.monitor.server import serve
 
     publishing = _publishing(arguments, mqtt) if arguments.publish else None
     rules, token = _rules(arguments)
     sock = stack.enter_context(_bound(arguments.listen, arguments.port))
     path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
-    bounds = Bounds(arguments.keep_days, arguments.keep_rows, arguments.keep_health_rows)
+    bounds = Retention(arguments.keep_days, arguments.keep_rows, arguments.keep_health_rows)
     history = stack.enter_context(History(path, bounds, now_ms=time.time_ns() // 1_000_000))
     known = {row.n: row for row in [*history.last_of_each_door(), *history.events(RING)]}
     hub = Hub(history.last_number(), known.values())
     session = f"monitor-{history.name}" if arguments.history else None
-    crops = stack.enter_context(Crops(arguments.crops, arguments.keep_crops_days)) if arguments.crops else None
-    on_face = crops.take if crops else None
+    crops = stack.enter_context(FaceStore(arguments.crops, arguments.keep_crops_days)) if arguments.crops else None
+    on_face = crops.add if crops else None
     listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
-    reviewer = Reviewer(arguments.people, publishing) if arguments.people else None
+    reviewer = PeopleReviewer(arguments.people, publishing) if arguments.people else None
     more = []
     if crops:
         namer = (
-            UnknownEnroller(arguments.people, crops, publishing, history.add_note, reviewer.look) if reviewer else None
+            UnknownEnroller(arguments.people, crops, publishing, history.add_note, reviewer.start) if reviewer else None
         )
         more.append((unknown_routes.PLACE, unknown_routes.unknown_routes(crops, namer, reviewer, history)))
     if reviewer:
         more.append((people_routes.PLACE, people_routes.people_routes(reviewer)))
     app = make_app(MonitorContext(hub, history, rules, more, on_start=listener.start))
-    with serving(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
+    with serve(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        url = f"{'https' if rules.secure else 'http'}://{shown}:{port}/"
+        url = f"{'https' if rules.https else 'http'}://{shown}:{port}/"
         print(f"the fleet is at {url}" + (f" with the token {token}" if token else ""), flush=True)
         stop.wait()
 
 
-def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> Publishing:
+def _publishing(arguments: argparse.Namespace, mqtt: MqttConfig) -> GalleryPublisher:
     """The keys are opened now, while somebody is there to give the password."""
-    from threshold_tools.monitor.publishing import Publishing
+    from threshold_tools.monitor.publishing import GalleryPublisher
     from threshold_tools.release.keys import load_keys, password
     from threshold_tools.release.repository import Repository
 
     Repository(arguments.publish, {})  # says if it is none
     signers = load_keys([arguments.publish / "keys"], password())
-    return Publishing(arguments.publish, signers, mqtt, arguments.site)
+    return GalleryPublisher(arguments.publish, signers, mqtt, arguments.site)
 
 
 def _rules(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
     """Who is let in, and the token where it was made now."""
     from threshold_tools.monitor.security import AuthSettings
-    from threshold_tools.monitor.sessions import Keys, read_token
+    from threshold_tools.monitor.sessions import SessionSigner, read_token
 
     try:
         loopback = ipaddress.ip_address(arguments.listen).is_loopback
@@ -184,7 +184,7 @@ def _rules(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
     here = [] if loopback else [socket.gethostname(), f"{socket.gethostname()}.local"]
     names = frozenset(name.lower() for name in [*arguments.name, *here])
     cookie = f"threshold-monitor-{arguments.port}"
-    return AuthSettings(Keys(token), names, loopback, cookie, bool(arguments.cert)), made
+    return AuthSettings(SessionSigner(token), names, loopback, cookie, bool(arguments.cert)), made
 
 
 def _bound(address: str, port: int) -> socket.socket:

@@ -30,14 +30,14 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from support.monitor_fleet import Fleet, a_health, a_release, a_status, an_event
 from threshold_tools.monitor.app import MonitorContext, make_app
-from threshold_tools.monitor.connections import HEAD_S, MOST_FROM_ADDRESS
-from threshold_tools.monitor.fleet import MOST_DOORS, MOST_TEXT, EventRow, clean_text, event_row
-from threshold_tools.monitor.history import MOST_WAITING, Bounds, History
-from threshold_tools.monitor.history_database import DAY_MS, PORTION
+from threshold_tools.monitor.connections import HEAD_S, MAX_PER_ADDRESS
+from threshold_tools.monitor.fleet import MAX_DOORS, MAX_TEXT, EventRow, clean_text, event_row
+from threshold_tools.monitor.history import MAX_QUEUED, History, Retention
+from threshold_tools.monitor.history_database import BATCH_ROWS, DAY_MS
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.server import serving
-from threshold_tools.monitor.sessions import TRIES, Keys, LoginThrottle, read_token
+from threshold_tools.monitor.server import serve
+from threshold_tools.monitor.sessions import MAX_FAILURES, LoginThrottle, SessionSigner, read_token
 
 from edge.core.errors import InputError
 from edge.events.topics import Channel, Topics
@@ -52,7 +52,7 @@ HOSTILE = '"><script>alert(1)</script>\u202e\x00'
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[History]:
-    with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=NOW_MS) as made:
+    with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=NOW_MS) as made:
         yield made
 
 
@@ -61,7 +61,7 @@ def open_client(history: History) -> Callable[..., TestClient]:
     """A client for a house; with a token if one is named."""
 
     def make(token: str | None = None, hub: Hub | None = None, **headers: str) -> TestClient:
-        rules = AuthSettings(Keys(token), frozenset({"desk.example"}), token is None, "session", False)
+        rules = AuthSettings(SessionSigner(token), frozenset({"desk.example"}), token is None, "session", False)
         house = MonitorContext(hub or Hub(), history, rules)
         return TestClient(make_app(house), "http://127.0.0.1", headers=headers, follow_redirects=False)
 
@@ -103,28 +103,32 @@ def test_the_token_opens_a_session_that_signing_out_ends(open_client: Callable[.
 
 def test_a_forged_or_expired_session_is_none() -> None:
     """Signed by another key, altered, or too old."""
-    keys = Keys(TOKEN)
+    keys = SessionSigner(TOKEN)
     cookie = keys.open_session(1000)
     assert keys.session_valid(cookie, 1000 + 3600)
     assert not keys.session_valid(cookie, 1000 + 13 * 3600)
     assert not keys.session_valid("9" + cookie, 1000)
-    assert not Keys(TOKEN + "2").session_valid(cookie, 1000)
+    assert not SessionSigner(TOKEN + "2").session_valid(cookie, 1000)
     assert not keys.session_valid("", 1000)
 
 
 def test_sign_in_form_no_test_of_guesses() -> None:
     """What its form brings back differs from process to process, so it says nothing about the token."""
-    assert Keys(TOKEN).csrf("") != Keys(TOKEN).csrf("")
-    assert Keys(TOKEN).csrf("a") == Keys(TOKEN).csrf("a") != Keys(TOKEN).csrf("b")
+    assert SessionSigner(TOKEN).csrf_token("") != SessionSigner(TOKEN).csrf_token("")
+    assert (
+        SessionSigner(TOKEN).csrf_token("a")
+        == SessionSigner(TOKEN).csrf_token("a")
+        != SessionSigner(TOKEN).csrf_token("b")
+    )
 
 
 def test_form_of_a_session_refused_without_it(open_client: Callable[..., TestClient]) -> None:
     """The sign-in page's token is no token of a session, nor the other way round."""
-    keys = Keys(TOKEN)
+    keys = SessionSigner(TOKEN)
     cookie = keys.open_session(1000)
-    assert keys.csrf_fits(keys.csrf(cookie), cookie)
-    assert not keys.csrf_fits(keys.csrf(""), cookie)
-    assert not keys.csrf_fits(keys.csrf(cookie), "")
+    assert keys.csrf_valid(keys.csrf_token(cookie), cookie)
+    assert not keys.csrf_valid(keys.csrf_token(""), cookie)
+    assert not keys.csrf_valid(keys.csrf_token(cookie), "")
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        stack.enter_context(serving(app, listening, stop=threading.Event(), closing=lambda: None, head_s=head_s))
+        stack.enter_context(serve(app, listening, stop=threading.Event(), closing=lambda: None, head_s=head_s))
         yield listening.getsockname()
 
 
@@ -181,7 +185,7 @@ def test_request_head_that_never_ends() -> None:
 def test_idle_connections_of_one_address_bounded() -> None:
     """Above a number new ones are closed, also where each has had its answer."""
     with served(head_s=60) as address, ExitStack() as stack:
-        for _ in range(MOST_FROM_ADDRESS):
+        for _ in range(MAX_PER_ADDRESS):
             client = stack.enter_context(socket.create_connection(address, 5))
             client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
@@ -191,15 +195,15 @@ def test_idle_connections_of_one_address_bounded() -> None:
 def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) -> None:
     """After some wrong ones not even the right one is looked at for a while."""
     client = open_client(TOKEN)
-    assert [sign_in(client, f"wrong-wrong-wrong-{i}") for i in range(TRIES)] == [403] * TRIES
+    assert [sign_in(client, f"wrong-wrong-wrong-{i}") for i in range(MAX_FAILURES)] == [403] * MAX_FAILURES
     assert sign_in(client, TOKEN) == 429
 
 
 def test_wrong_tokens_from_one_ipv6_network() -> None:
     """A host has 2^64 IPv6 addresses to itself; they count as one."""
     attempts = LoginThrottle()
-    for i in range(TRIES):
-        attempts.failed(f"2001:db8::{i}", 0.0)
+    for i in range(MAX_FAILURES):
+        attempts.add_failure(f"2001:db8::{i}", 0.0)
     assert attempts.wait_s("2001:db8::ffff", 1.0) > 0
     assert attempts.wait_s("2001:db8:0:1::1", 1.0) == 0
     assert attempts.wait_s("192.0.2.1", 1.0) == 0
@@ -289,12 +293,12 @@ def test_hostile_words_of_a_door_are_shown_as_text(open_client: Callable[..., Te
 
 def test_texts_are_cut_and_doors_are_counted() -> None:
     """Whoever may write to the broker cannot fill the monitor."""
-    assert len(clean_text("x" * 10**6)) == MOST_TEXT
+    assert len(clean_text("x" * 10**6)) == MAX_TEXT
     hub = Hub()
-    for i in range(MOST_DOORS + 5):
+    for i in range(MAX_DOORS + 5):
         hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
     hub.on_message("s", "n" * 500, a_status("d"), NOW_MS)
-    assert (len(hub.fleet.doors()), hub.fleet.unlisted, hub.fleet.turned_away) == (MOST_DOORS, 5, 1)
+    assert (len(hub.fleet.doors()), hub.fleet.unlisted, hub.fleet.rejected) == (MAX_DOORS, 5, 1)
 
 
 def first_portion(hub: Hub) -> dict[str, Any]:
@@ -312,14 +316,14 @@ def first_portion(hub: Hub) -> dict[str, Any]:
 def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -> None:
     """They are taken and shown as any other; how many doors that are is on the page, and once in the log."""
     hub = Hub()
-    for i in range(MOST_DOORS):
+    for i in range(MAX_DOORS):
         hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
     for door in ("x", "y", "y"):
         row = hub.on_message("s", door, an_event(door, 1), NOW_MS)
         assert row is not None
         assert row.door == f"s/{door}"
     assert [each.door for each in hub.latest(3)] == ["s/x", "s/y", "s/y"]
-    assert (first_portion(hub)["unlisted"], len(first_portion(hub)["doors"])) == (2, MOST_DOORS)
+    assert (first_portion(hub)["unlisted"], len(first_portion(hub)["doors"])) == (2, MAX_DOORS)
     assert len([line for line in caplog.messages if "more than 2000 doors" in line]) == 1
 
 
@@ -339,7 +343,7 @@ def test_impossible_values_of_a_door_made_harmless() -> None:
     assert (first["release"]["applied_ms"], first["release"]["release"], len(first["release"]["reason"])) == (
         None,
         2**53,
-        MOST_TEXT,
+        MAX_TEXT,
     )
     assert (first["health"]["fps"], first["uptime_s"]) == (0, 0)
     assert (portion["events"][0]["at_ms"], portion["events"][0]["distance_sq"]) == (NOW_MS, 0)
@@ -376,13 +380,13 @@ def test_a_copy_of_an_event_is_shown_and_kept_once(history: History) -> None:
 def test_history_survives_a_restart_and_can_be_asked(tmp_path: Path) -> None:
     """By door and kind, in portions, newest first."""
     path, hub = tmp_path / "h.sqlite", Hub()
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
+    with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         name = history.name
         for i in range(8):
             row = hub.on_message("s", "ab"[i % 2], an_event("x", i), NOW_MS + i)
             assert row is not None
             history.add_event(row)
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
+    with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         assert (history.name, history.last_number()) == (name, 8)
         assert [row.n for row in history.events(3, before_n=7)] == [6, 5, 4]
         assert [row.n for row in history.events(9, door="s/b", kind="unknown")] == [8, 4]
@@ -390,11 +394,11 @@ def test_history_survives_a_restart_and_can_be_asked(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(("bounds", "left"), [(Bounds(30, 3), 3), (Bounds(1, 1000), 4)])
-def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Bounds, left: int) -> None:
+@pytest.mark.parametrize(("bounds", "left"), [(Retention(30, 3), 3), (Retention(1, 1000), 4)])
+def test_history_is_bounded_by_days_and_rows(tmp_path: Path, bounds: Retention, left: int) -> None:
     """What is beyond goes when it is opened, and every ten minutes."""
     path, hub = tmp_path / "h.sqlite", Hub()
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
+    with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         for i in range(8):
             row = hub.on_message("s", "a", an_event("a", i), NOW_MS + i * DAY_MS // 4)
             assert row is not None
@@ -412,10 +416,10 @@ def rows_of(count: int) -> list[EventRow]:
 def test_two_monitors_on_one_history(tmp_path: Path) -> None:
     """The second is refused in one line; after the first has ended it may."""
     path = tmp_path / "h.sqlite"
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS), pytest.raises(InputError) as refused:
-        History(path, Bounds(30, 1000), now_ms=NOW_MS)
+    with History(path, Retention(30, 1000), now_ms=NOW_MS), pytest.raises(InputError) as refused:
+        History(path, Retention(30, 1000), now_ms=NOW_MS)
     assert f"another monitor (process {os.getpid()}) writes this history" in str(refused.value)
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS):
+    with History(path, Retention(30, 1000), now_ms=NOW_MS):
         pass
 
 
@@ -423,7 +427,7 @@ def test_oldest_waiting_rows_dropped_and_counted(history: History) -> None:
     """While the disk takes nothing the latest events are kept, the oldest that wait go, and their number is known."""
     with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        rows = rows_of(2 * MOST_WAITING + 5)
+        rows = rows_of(2 * MAX_QUEUED + 5)
         for row in rows:
             history.add_event(row)
         other.execute("ROLLBACK")
@@ -436,24 +440,24 @@ def test_oldest_waiting_rows_dropped_and_counted(history: History) -> None:
 
 def test_many_old_rows_deleted_in_portions(tmp_path: Path) -> None:
     """More than one portion goes, without a new row to wake the writer."""
-    path, rows = tmp_path / "h.sqlite", rows_of(2 * PORTION + 10)
-    with History(path, Bounds(30, len(rows)), now_ms=NOW_MS) as history:
+    path, rows = tmp_path / "h.sqlite", rows_of(2 * BATCH_ROWS + 10)
+    with History(path, Retention(30, len(rows)), now_ms=NOW_MS) as history:
         for row in rows:
             history.add_event(row)
-    with History(path, Bounds(30, 7), now_ms=NOW_MS) as history:
+    with History(path, Retention(30, 7), now_ms=NOW_MS) as history:
         wait_until(lambda: len(history.events(len(rows))) == 7, "the old ones are gone")
 
 
 def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
     """Many health readings do not shorten the events' history, nor the other way round."""
     path, hub = tmp_path / "h.sqlite", Hub()
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS) as history:
+    with History(path, Retention(30, 1000), now_ms=NOW_MS) as history:
         for row in rows_of(20):
             history.add_event(row)
         for i in range(20):
             hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 60_000)
             history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
-    for bounds, events, readings in ((Bounds(30, 1000, 5), 20, 5), (Bounds(30, 4, 1000), 4, 5)):
+    for bounds, events, readings in ((Retention(30, 1000, 5), 20, 5), (Retention(30, 4, 1000), 4, 5)):
         with History(path, bounds, now_ms=NOW_MS) as history:
             assert len(history.events(100)) == events
             assert len(history.readings("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == readings
@@ -462,12 +466,12 @@ def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
 def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
     """Also in a file from before there was one: a quiet door is found without reading those of the others."""
     path = tmp_path / "h.sqlite"
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS):
+    with History(path, Retention(30, 1000), now_ms=NOW_MS):
         pass
     with closing(sqlite3.connect(path)) as old:
         for index in ("event_door", "event_kind"):
             old.execute(f"DROP INDEX IF EXISTS {index}")
-    with History(path, Bounds(30, 1000), now_ms=NOW_MS), closing(sqlite3.connect(path)) as db:
+    with History(path, Retention(30, 1000), now_ms=NOW_MS), closing(sqlite3.connect(path)) as db:
         plan = db.execute(
             "EXPLAIN QUERY PLAN SELECT body FROM event WHERE n < 9 AND door = 'a' ORDER BY n DESC LIMIT 9"
         ).fetchall()
@@ -493,7 +497,7 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
     text.write_text("no database" * 100)
     for path in (other, text, tmp_path / "no" / "folder.sqlite"):
         with pytest.raises(InputError, match="history cannot be used"):
-            History(path, Bounds(1, 1), now_ms=0)
+            History(path, Retention(1, 1), now_ms=0)
 
 
 def test_a_weak_or_public_token_file_is_refused(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 
 from starlette.testclient import TestClient
 from threshold_tools.monitor.app import MonitorContext, make_app
-from threshold_tools.monitor.history import Bounds, History
+from threshold_tools.monitor.history import History, Retention
 from threshold_tools.monitor.hub import Hub
-from threshold_tools.monitor.people import Reviewer
+from threshold_tools.monitor.people import PeopleReviewer
 from threshold_tools.monitor.people_routes import PLACE, people_routes
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.sessions import Keys
+from threshold_tools.monitor.sessions import SessionSigner
 
 from edge.core.records import BgrImage
 from edge.demo.run_demo import FOLDER
@@ -43,11 +43,11 @@ def people(tmp_path: Path, photo: Callable[[str], BgrImage]) -> Path:
 @pytest.fixture
 def client(people: Path, tmp_path: Path) -> Iterator[TestClient]:
     """A page whose folder has been looked at."""
-    reviewer = Reviewer(people)
-    reviewer.look()
+    reviewer = PeopleReviewer(people)
+    reviewer.start()
     wait_until(lambda: not reviewer.busy, "the review", 30)
-    with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
-        rules = AuthSettings(Keys(None), frozenset(), True, "session", False)
+    with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=time.time_ns() // 10**6) as history:
+        rules = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
         house = MonitorContext(Hub(), history, rules, more=[(PLACE, people_routes(reviewer))])
         yield TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
 

@@ -30,14 +30,14 @@ from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import review
 from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller
-from threshold_tools.monitor.face_store import MOST_BYTES, Crops
-from threshold_tools.monitor.history import Bounds, History
+from threshold_tools.monitor.face_store import MAX_JPEG_BYTES, FaceStore
+from threshold_tools.monitor.history import History, Retention
 from threshold_tools.monitor.hub import Hub
-from threshold_tools.monitor.listener import Face
-from threshold_tools.monitor.people import Reviewer
-from threshold_tools.monitor.publishing import Publishing
+from threshold_tools.monitor.listener import FaceImage
+from threshold_tools.monitor.people import PeopleReviewer
+from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.sessions import Keys
+from threshold_tools.monitor.sessions import SessionSigner
 from threshold_tools.monitor.unknown_routes import PLACE, unknown_routes
 from threshold_tools.photos import PhotoReader
 
@@ -61,54 +61,54 @@ def jpeg(pixels: BgrImage, brighter: float = 1.0) -> bytes:
     return cv2.imencode(".jpg", changed)[1].tobytes()
 
 
-def face(content: bytes, door: Topics = FRONT) -> Face:
-    return Face(door, IDS.new(time.time_ns() // 10**6), content)
+def face(content: bytes, door: Topics = FRONT) -> FaceImage:
+    return FaceImage(door, IDS.new(time.time_ns() // 10**6), content)
 
 
-def keep(crops: Crops, *contents: bytes) -> list[Face]:
+def keep(crops: FaceStore, *contents: bytes) -> list[FaceImage]:
     """Let these come; returns when they have been looked at."""
     faces = [face(content) for content in contents]
     for each in faces:
-        crops.take(each)
+        crops.add(each)
     crops.regroup()
     return faces
 
 
-def held(vector: bytes, crops: Crops) -> bool:
+def held(vector: bytes, crops: FaceStore) -> bool:
     """Whether any part of a vector is in the file that remembers them."""
     content = (crops.folder / FILE).read_bytes()
     return any(vector[at : at + 64] in content for at in range(0, len(vector), 64))
 
 
 @pytest.fixture
-def crops(tmp_path: Path) -> Iterator[Crops]:
-    with Crops(tmp_path / "faces", 7.0) as made:
+def crops(tmp_path: Path) -> Iterator[FaceStore]:
+    with FaceStore(tmp_path / "faces", 7.0) as made:
         yield made
 
 
 # What is kept
 
 
-def test_faces_of_one_person_are_grouped_and_others_stay_alone(crops: Crops, photo: Photo) -> None:
+def test_faces_of_one_person_are_grouped_and_others_stay_alone(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("obama2")), jpeg(photo("astronaut")), jpeg(photo("obama3")), jpeg(photo("biden")))
-    (group,) = crops.grouped.groups
+    (group,) = crops.groups.groups
     assert len(group) == 2
-    assert len(crops.grouped.alone) == 2
+    assert len(crops.groups.ungrouped) == 2
 
 
-def test_a_face_that_could_not_serve_says_why(crops: Crops, photo: Photo) -> None:
+def test_a_face_that_could_not_serve_says_why(crops: FaceStore, photo: Photo) -> None:
     small = cv2.resize(photo("biden"), None, fx=0.1, fy=0.1)
     keep(crops, jpeg(np.asarray(small, np.uint8)), jpeg(np.full((90, 90, 3), 128, np.uint8)))
-    assert sorted(crop.sight.rejection_reason.split(" (")[0] for crop in crops.grouped.unfit) == [
+    assert sorted(crop.assessment.rejection_reason.split(" (")[0] for crop in crops.groups.unusable) == [
         "no face",
         "too small",
     ]
 
 
-def test_what_is_no_sound_picture_of_a_door_is_not_kept(crops: Crops, photo: Photo) -> None:
+def test_what_is_no_sound_picture_of_a_door_is_not_kept(crops: FaceStore, photo: Photo) -> None:
     good = jpeg(photo("biden"))
-    crops.take(face(good, Topics("works", "..")))
-    crops.take(face(b"\xff" * (MOST_BYTES + 1)))
+    crops.add(face(good, Topics("works", "..")))
+    crops.add(face(b"\xff" * (MAX_JPEG_BYTES + 1)))
     keep(crops, b"", b"GIF89a", good[: len(good) // 2], jpeg(np.zeros((1100, 1100, 3), np.uint8)))
     small = np.asarray(cv2.resize(photo("biden"), (300, 300)), np.uint8)
     progressive = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
@@ -118,43 +118,43 @@ def test_what_is_no_sound_picture_of_a_door_is_not_kept(crops: Crops, photo: Pho
     assert not list(crops.folder.parent.glob("*.jpg"))
 
 
-def test_faces_are_for_their_owner_alone(crops: Crops, photo: Photo) -> None:
+def test_faces_are_for_their_owner_alone(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("biden")))
     (kept,) = crops.folder.rglob("*.jpg")
     assert kept.stat().st_mode & 0o777 == 0o600
     assert crops.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_face_is_deleted_in_time_and_its_vector_with_it(crops: Crops, photo: Photo) -> None:
+def test_a_face_is_deleted_in_time_and_its_vector_with_it(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("biden")), jpeg(photo("astronaut")))
-    old, young = crops.grouped.alone
-    vector = old.sight.vector
+    old, young = crops.groups.ungrouped
+    vector = old.assessment.vector
     assert held(vector, crops)
     os.utime(old.path, (time.time() - 8 * DAY_S,) * 2)
     crops.regroup()
     assert list(crops.folder.rglob("*.jpg")) == [young.path]
     assert not held(vector, crops)
-    assert [crop.key for crop in crops.grouped.alone] == [young.key]
+    assert [crop.key for crop in crops.groups.ungrouped] == [young.key]
 
 
-def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: Crops, photo: Photo) -> None:
+def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("biden")))
-    (kept,) = crops.grouped.alone
+    (kept,) = crops.groups.ungrouped
     kept.path.unlink()
     crops.regroup()
-    assert crops.grouped.find([kept.key]) == []
+    assert crops.groups.find([kept.key]) == []
     with contextlib.closing(sqlite3.connect(crops.folder / FILE)) as cache:
         assert cache.execute("SELECT COUNT(*) FROM sights").fetchone() == (0,)
 
 
 def test_what_was_kept_is_there_after_a_restart_and_is_not_looked_at_again(tmp_path: Path, photo: Photo) -> None:
-    with Crops(tmp_path / "faces", 7.0) as crops:
+    with FaceStore(tmp_path / "faces", 7.0) as crops:
         keep(crops, jpeg(photo("biden")))
-        (before,) = crops.grouped.alone
-    with Crops(tmp_path / "faces", 7.0) as crops:
-        wait_until(lambda: crops.known, "the first look")
-        (after,) = crops.grouped.alone
-    assert (after.key, after.sight) == (before.key, before.sight)
+        (before,) = crops.groups.ungrouped
+    with FaceStore(tmp_path / "faces", 7.0) as crops:
+        wait_until(lambda: crops.loaded, "the first look")
+        (after,) = crops.groups.ungrouped
+    assert (after.key, after.assessment) == (before.key, before.assessment)
 
 
 def test_only_the_picture_of_an_unknown_visitor_s_event_is_asked_for() -> None:
@@ -177,7 +177,7 @@ class Room:
     """The page of unknown visitors, with a people folder that holds the bundled person."""
 
     client: TestClient
-    crops: Crops
+    crops: FaceStore
     namer: UnknownEnroller
     people: Path
     history: History
@@ -204,15 +204,15 @@ class Room:
 
 
 @pytest.fixture
-def room_for(tmp_path: Path, crops: Crops) -> Iterator[Callable[..., Room]]:
+def room_for(tmp_path: Path, crops: FaceStore) -> Iterator[Callable[..., Room]]:
     people = tmp_path / "people"
     shutil.copytree(FOLDER / "people", people)
-    with History(tmp_path / "h.sqlite", Bounds(30, 1000), now_ms=time.time_ns() // 10**6) as history:
+    with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=time.time_ns() // 10**6) as history:
 
-        def make(publishing: Publishing | None = None) -> Room:
+        def make(publishing: GalleryPublisher | None = None) -> Room:
             namer = UnknownEnroller(people, crops, publishing, history.add_note, lambda: None)
-            rules = AuthSettings(Keys(None), frozenset(), True, "session", False)
-            routes = unknown_routes(crops, namer, Reviewer(people), history)
+            rules = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
+            routes = unknown_routes(crops, namer, PeopleReviewer(people), history)
             house = MonitorContext(Hub(), history, rules, more=[(PLACE, routes)])
             client = TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
             return Room(client, crops, namer, people, history)
@@ -236,9 +236,9 @@ def test_somebody_is_enrolled_by_the_checks_of_enrolment_and_it_can_be_taken_bac
     """The faces move to the people folder, what is left to run is said, and undoing brings them back."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    (crop,) = room.crops.grouped.alone
+    (crop,) = room.crops.groups.ungrouped
     assert room.post(act="name", face=crop.key, person="joe", name="Joe & Jill") == 303
-    assert not room.crops.grouped.alone
+    assert not room.crops.groups.ungrouped
     (stored,) = (room.people / "joe").glob("*.jpg")
     assert stored.read_bytes() == jpeg(photo("biden"))
     page = room.page
@@ -248,7 +248,7 @@ def test_somebody_is_enrolled_by_the_checks_of_enrolment_and_it_can_be_taken_bac
     wait_until(lambda: len(room.history.notes(9)) == 1, "the note")
     assert room.post(act="undo") == 303
     assert not (room.people / "joe").exists()
-    assert [back.key for back in room.crops.grouped.alone] == [crop.key]
+    assert [back.key for back in room.crops.groups.ungrouped] == [crop.key]
     wait_until(lambda: len(room.history.notes(9)) == 2, "the second note")
     assert "joe: undone" in room.history.notes(9)[0].what
     assert room.history.notes(9)[0].who == "testclient"
@@ -258,7 +258,7 @@ def test_enrolled_photos_private_to_their_owner(room_for: Callable[..., Room], p
     """The folder of a person named on the page is 0700, the photo and the card in it are 0600."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe", name="Joe")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe", name="Joe")
     home = room.people / "joe"
     modes = {path.suffix: path.stat().st_mode & 0o777 for path in (home, *home.iterdir())}
     assert modes == {"": 0o700, ".jpg": 0o600, ".toml": 0o600}
@@ -270,7 +270,7 @@ def test_a_known_person_is_extended_and_taking_that_back_leaves_the_rest(
     room = room_for()
     (room.people / "barack-obama" / "obama3.jpg").unlink()
     keep(room.crops, jpeg(photo("obama3")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="barack-obama")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="barack-obama")
     assert len(list((room.people / "barack-obama").glob("*.jpg"))) == 2
     assert "extended with 1 of 1 face" in room.page
     room.post(act="undo")
@@ -290,7 +290,7 @@ def test_a_face_of_somebody_enrolled_under_another_id_is_refused_with_the_reason
     """And nothing goes to the doors."""
     room = room_for()
     keep(room.crops, jpeg(photo("obama3"), brighter=0.8))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="zz-twin")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="zz-twin")
     page = room.page
     assert "like another person, barack-obama" in page
     assert "nothing goes to the doors" in page
@@ -303,9 +303,9 @@ def test_an_id_that_cannot_name_a_folder_changes_nothing(
 ) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person=person)
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person=person)
     assert "cannot be an id here" in room.page
-    assert len(room.crops.grouped.alone) == 1
+    assert len(room.crops.groups.ungrouped) == 1
     assert sorted(path.name for path in room.people.iterdir() if path.is_dir()) == ["barack-obama"]
 
 
@@ -314,33 +314,33 @@ def test_nothing_is_named_without_a_face_an_id_or_the_form_s_own_token(
 ) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    key = room.crops.grouped.alone[0].key
+    key = room.crops.groups.ungrouped[0].key
     assert room.post(act="name", face=key, person=" ") == 422
     assert room.post(act="name", face="works/front/none", person="joe") == 422
     headers = {"origin": "http://127.0.0.1"}
     assert room.client.post("/unknown", data={"act": "forget", "face": key}, headers=headers).status_code == 403
-    assert len(room.crops.grouped.alone) == 1
+    assert len(room.crops.groups.ungrouped) == 1
 
 
 def test_faces_are_forgotten_when_asked_and_that_is_noted(room_for: Callable[..., Room], photo: Photo) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")), jpeg(photo("astronaut")))
-    gone, stays = room.crops.grouped.alone
+    gone, stays = room.crops.groups.ungrouped
     assert room.post(act="forget", face=gone.key) == 303
-    assert [crop.key for crop in room.crops.grouped.alone] == [stays.key]
+    assert [crop.key for crop in room.crops.groups.ungrouped] == [stays.key]
     assert not gone.path.exists()
-    assert not held(gone.sight.vector, room.crops)
+    assert not held(gone.assessment.vector, room.crops)
     wait_until(lambda: bool(room.history.notes(1)), "the note")
     assert room.history.notes(1)[0].what == "1 face from works/front deleted"
     assert "1 face from works/front deleted" in room.page
 
 
 def test_a_broker_that_is_away_keeps_the_person_enrolled_and_says_what_is_left(
-    room_for: Callable[..., Room], photo: Photo, publishing: Publishing
+    room_for: Callable[..., Room], photo: Photo, publishing: GalleryPublisher
 ) -> None:
     room = room_for(publishing)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
     page = room.page
     assert "not published: " in page
     assert "tools/sync.py publish" in page
@@ -386,48 +386,48 @@ def published(desk: Desk) -> dict[str, float]:
 
 
 @pytest.fixture
-def publishing(desk: Desk) -> Publishing:
+def publishing(desk: Desk) -> GalleryPublisher:
     """To a broker that is away: releases are made and signed, and stay here."""
     signers = {signer.public_key.keyid: signer for role in desk.keys.values() for signer in role}
-    return Publishing(desk.path, signers, MqttConfig(url="mqtt://127.0.0.1:1"), "works")
+    return GalleryPublisher(desk.path, signers, MqttConfig(url="mqtt://127.0.0.1:1"), "works")
 
 
 def test_calibrated_thresholds_kept_by_naming(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing
+    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
 ) -> None:
     """People of the running release keep theirs exactly, a new person gets the median; undo changes nobody's."""
     room = room_for(publishing)
     calibrated(room, desk, photo, CALIBRATED)
     before = published(desk)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
     assert published(desk) == before | {"joe": pytest.approx((0.758 + 0.798) / 2)}
     room.post(act="undo")
     assert published(desk) == before
 
 
 def test_lax_calibration_not_passed_on(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing
+    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
 ) -> None:
     """A new person never gets a looser threshold than the embedder's table gives."""
     room = room_for(publishing)
     calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.2))
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
     after = published(desk)
     assert after["barack-obama"] == after["astronaut"] == pytest.approx(1.2)
     assert after["joe"] < 1.0
 
 
 def test_look_alike_tightens_and_undo_restores(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing
+    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
 ) -> None:
     """A threshold that reaches beyond the new person is cut, which the page says; undo brings it back."""
     room = room_for(publishing)
     calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.5))
     before = published(desk)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person="joe")
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
     after = published(desk)
     assert after["astronaut"] < before["astronaut"]
     assert "stricter because of a look-alike: astronaut, 1.500 becomes" in room.page
@@ -469,19 +469,19 @@ allow = [{ people = ["guest-*"] }]
     [("joe", "no access rule at any door"), ("guest-1", "access rules for guest-1: lab-*; none at front")],
 )
 def test_confirmation_of_a_naming(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: Publishing, person: str, told: str
+    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher, person: str, told: str
 ) -> None:
     """The page says thresholds and access rules before anything changes; it warns where no door has a rule."""
     room = room_for(publishing)
     calibrated(room, desk, photo, CALIBRATED, POLICY_TOML)
     keep(room.crops, jpeg(photo("biden")))
-    page = room.shown(act="preview", face=room.crops.grouped.alone[0].key, person=person)
+    page = room.shown(act="preview", face=room.crops.groups.ungrouped[0].key, person=person)
     assert f"threshold of {person}: 0.778 (lower is stricter)" in page
     assert "thresholds of the others: 0.758 to 0.798, unchanged" in page
     assert told in page
     assert not (room.people / person).exists()
     assert set(published(desk)) == set(CALIBRATED)
-    room.post(act="name", face=room.crops.grouped.alone[0].key, person=person)
+    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person=person)
     assert published(desk)[person] == pytest.approx(0.778)
 
 
@@ -489,13 +489,13 @@ def test_confirmation_refuses_a_bad_id(room_for: Callable[..., Room], photo: Pho
     """With the reason, and without the button to go on."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    page = room.shown(act="preview", face=room.crops.grouped.alone[0].key, person="new person!")
+    page = room.shown(act="preview", face=room.crops.groups.ungrouped[0].key, person="new person!")
     assert "cannot be an id here" in page
     assert 'value="name"' not in page
 
 
 def test_a_history_from_before_there_were_notes_takes_them(tmp_path: Path) -> None:
-    path, bounds = tmp_path / "h.sqlite", Bounds(30, 1000)
+    path, bounds = tmp_path / "h.sqlite", Retention(30, 1000)
     with History(path, bounds, now_ms=1):
         pass
     with contextlib.closing(sqlite3.connect(path)) as old, old:

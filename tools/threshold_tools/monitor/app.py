@@ -20,11 +20,11 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from threshold_tools.monitor.fleet import MOST_NAME
+from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import History
-from threshold_tools.monitor.hub import MOST_PAGES, Hub
+from threshold_tools.monitor.hub import MAX_PAGES, Hub
 from threshold_tools.monitor.layout import NavItem, escaped, layout
-from threshold_tools.monitor.request_context import csrf_field, number, posted
+from threshold_tools.monitor.request_context import csrf_field, form_of, query_number
 from threshold_tools.monitor.security import AuthSettings, SecurityMiddleware
 from threshold_tools.monitor.sessions import SESSION_S, LoginThrottle
 from threshold_tools.monitor.views import VIEW_BODIES, VIEWS, door_view, login_body
@@ -38,8 +38,8 @@ PLACES = (
     NavItem("/health", "Health"),
     NavItem("/releases", "Releases"),
 )
-MOST_EVENTS = 100  # of the history at once
-MOST_HOURS = 24 * 31
+MAX_EVENTS = 100  # of the history at once
+MAX_HOURS = 24 * 31
 SMALL_POINTS, LARGE_POINTS = 48, 240
 HOUR_MS = 3_600_000
 
@@ -58,7 +58,7 @@ class MonitorContext:
 
     hub: Hub
     history: History
-    rules: AuthSettings
+    auth: AuthSettings
     more: Sequence[tuple[NavItem, Sequence[BaseRoute]]] = ()
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
 
@@ -88,8 +88,8 @@ def make_app(house: MonitorContext) -> Starlette:
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(SecurityMiddleware, rules=house.rules)],
-        exception_handlers={HTTPException: _failed, 500: _broken},
+        middleware=[Middleware(SecurityMiddleware, rules=house.auth)],
+        exception_handlers={HTTPException: _http_error, 500: _server_error},
         lifespan=life,
     )
     app.state.places = tuple(places)
@@ -122,7 +122,7 @@ def _door(house: MonitorContext) -> Endpoint:
 
 def _stream(house: MonitorContext) -> Endpoint:
     async def stream(request: Request) -> Response:
-        if house.hub.pages >= MOST_PAGES:
+        if house.hub.pages >= MAX_PAGES:
             return PlainTextResponse("Too many pages are open.\n", 503)
         last_id = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
         headers = {"X-Accel-Buffering": "no"}
@@ -136,10 +136,10 @@ def _events(house: MonitorContext) -> Endpoint:
         asked = request.query_params
         found = await run_in_threadpool(
             house.history.events,
-            MOST_EVENTS,
-            before_n=number(asked.get("before"), 0, 2**53),
-            door=asked.get("door", "")[: 2 * MOST_NAME + 1],
-            kind=asked.get("kind", "")[:MOST_NAME],
+            MAX_EVENTS,
+            before_n=query_number(asked.get("before"), 0, 2**53),
+            door=asked.get("door", "")[: 2 * MAX_NAME + 1],
+            kind=asked.get("kind", "")[:MAX_NAME],
         )
         return _json(found)
 
@@ -148,7 +148,7 @@ def _events(house: MonitorContext) -> Endpoint:
 
 def _health(house: MonitorContext) -> Endpoint:
     async def health(request: Request) -> Response:
-        hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
+        hours = query_number(request.query_params.get("hours"), 1, MAX_HOURS) or 3
         names = [row.door for row in house.hub.fleet.doors()]
 
         def read() -> dict[str, list[object]]:
@@ -162,7 +162,7 @@ def _health(house: MonitorContext) -> Endpoint:
 def _door_health(house: MonitorContext) -> Endpoint:
     async def health(request: Request) -> Response:
         name = f"{request.path_params['site']}/{request.path_params['door']}"
-        hours = number(request.query_params.get("hours"), 1, MOST_HOURS) or 3
+        hours = query_number(request.query_params.get("hours"), 1, MAX_HOURS) or 3
         return _json(await run_in_threadpool(_health_series, house, name, hours, LARGE_POINTS))
 
     return health
@@ -180,7 +180,7 @@ def _health_series(house: MonitorContext, name: str, hours: int, most: int) -> l
 
 
 def _login(house: MonitorContext) -> Endpoint:
-    attempts, keys = LoginThrottle(), house.rules.keys
+    attempts, keys = LoginThrottle(), house.auth.signer
 
     async def login(request: Request) -> Response:
         if not keys.required:
@@ -190,19 +190,19 @@ def _login(house: MonitorContext) -> Endpoint:
         if request.method == "POST" and wait_s > 0:
             told, code = f"Too many wrong tokens. Wait {wait_s:.0f} s.", 429
         elif request.method == "POST":
-            if keys.check_token("".join(posted(request).get("token", ())).strip()):
+            if keys.check_token("".join(form_of(request).get("token", ())).strip()):
                 answer = RedirectResponse("/", 303)
                 answer.set_cookie(
-                    house.rules.cookie,
+                    house.auth.cookie,
                     keys.open_session(int(time.time())),
                     max_age=SESSION_S,
                     httponly=True,
                     samesite="strict",
-                    secure=house.rules.secure,
+                    secure=house.auth.https,
                 )
                 log.info("%s signed in", address)
                 return answer
-            attempts.failed(address, time.monotonic())
+            attempts.add_failure(address, time.monotonic())
             log.warning("%s: a wrong token", address)
             told, code = "This is not the token.", 403
         page = HTMLResponse(layout("Sign in", login_body(csrf_field(request), told), request), code)
@@ -216,13 +216,13 @@ def _login(house: MonitorContext) -> Endpoint:
 def _logout(house: MonitorContext) -> Endpoint:
     async def logout(_request: Request) -> Response:
         answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(house.rules.cookie, httponly=True, samesite="strict", secure=house.rules.secure)
+        answer.delete_cookie(house.auth.cookie, httponly=True, samesite="strict", secure=house.auth.https)
         return answer
 
     return logout
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = {404: "Not found", 405: "Not this way"}.get(error.status_code, "This did not work")
     told = error.detail if error.status_code in (404, 422) and "." in error.detail else title
@@ -230,7 +230,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     return HTMLResponse(layout(title, body, request), error.status_code)
 
 
-async def _broken(_request: Request, error: Exception) -> Response:
+async def _server_error(_request: Request, error: Exception) -> Response:
     log.error("a page failed: %r", error)
     return PlainTextResponse("This page failed; the log says why.\n", 500)
 

@@ -10,9 +10,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from threshold_tools.monitor.sessions import network_of
 
 HEAD_S = 10.0  # for a request line with its headers; a body has its own limit in the guard
-MOST_CONNECTIONS = 200  # in all; above it every request is answered with 503
-MOST_FROM_ADDRESS = 100  # more than one person's pages need; above it new connections are closed
-MOST_HALF_OPEN = 16  # connections of one address that wait for a request; above it the oldest of them is closed
+MAX_CONNECTIONS = 200  # in all; above it every request is answered with 503
+MAX_PER_ADDRESS = 100  # more than one person's pages need; above it new connections are closed
+MAX_HALF_OPEN = 16  # connections of one address that wait for a request; above it the oldest of them is closed
 
 
 class LimitedProtocol(H11Protocol):
@@ -33,11 +33,11 @@ class LimitedProtocol(H11Protocol):
         peers = [each for each in self.connections if isinstance(each, LimitedProtocol)]
         # a connection that was aborted in this turn of the loop is still among them
         peers = [each for each in peers if each._network == self._network and not each.transport.is_closing()]
-        if len(peers) > MOST_FROM_ADDRESS:
+        if len(peers) > MAX_PER_ADDRESS:
             transport.abort()
             return
         waiting = [(each._waiting.when(), each) for each in peers if each._waiting is not None]
-        if len(waiting) > MOST_HALF_OPEN:
+        if len(waiting) > MAX_HALF_OPEN:
             _, oldest = min(waiting, key=lambda pair: pair[0])
             oldest._give_up()
 
@@ -67,6 +67,6 @@ class LimitedProtocol(H11Protocol):
         self.transport.abort()
 
 
-def limited(head_s: float) -> type[LimitedProtocol]:
+def limited_protocol(head_s: float) -> type[LimitedProtocol]:
     """The protocol with another limit for request heads, in seconds."""
     return type("LimitedProtocol", (LimitedProtocol,), {"head_s": head_s})

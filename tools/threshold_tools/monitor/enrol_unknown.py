@@ -22,11 +22,11 @@ from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import FolderReview, review
-from threshold_tools.monitor.face_store import Crop, Crops
+from threshold_tools.monitor.face_store import FaceStore, StoredFace
 from threshold_tools.monitor.history import AuditNote
-from threshold_tools.monitor.listener import Face
+from threshold_tools.monitor.listener import FaceImage
 from threshold_tools.monitor.prospect import describe_access, describe_limits
-from threshold_tools.monitor.publishing import Publishing
+from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.photos import PhotoReader
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class UndoRecord:
     """
 
     photos: tuple[str, ...]
-    faces: tuple[Face, ...]
-    tightened_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    faces: tuple[FaceImage, ...]
+    stricter_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class EnrolResult:
 
     person: str
     done: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    trouble: str = ""
+    error: str = ""
     commands: tuple[str, ...] = ()
     undo: UndoRecord | None = None
 
@@ -80,8 +80,8 @@ class UnknownEnroller:
     def __init__(
         self,
         people: Path,
-        crops: Crops,
-        publishing: Publishing | None,
+        crops: FaceStore,
+        publishing: GalleryPublisher | None,
         note: Callable[[AuditNote], None],
         changed: Callable[[], None],
     ) -> None:
@@ -93,7 +93,7 @@ class UnknownEnroller:
             note: puts on record who did what.
             changed: called after the people folder has changed.
         """
-        self.outcome: EnrolResult | None = None
+        self.result: EnrolResult | None = None
         self._people = people
         self._crops = crops
         self._publishing = publishing
@@ -106,7 +106,7 @@ class UnknownEnroller:
         return self._busy.locked()
 
     @property
-    def publishing(self) -> Publishing | None:
+    def publishing(self) -> GalleryPublisher | None:
         """The way to the doors; None where the page does not publish."""
         return self._publishing
 
@@ -117,28 +117,28 @@ class UnknownEnroller:
         except InputError:  # the review says what is wrong
             return []
 
-    def name(self, crops: Sequence[Crop], person: str, name: str, who: str) -> bool:
+    def enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> bool:
         """Begin to enrol or extend a person by these faces; False while another naming is under way."""
-        return self._begin(lambda: self._enrol(crops, person, name, who))
+        return self._start(lambda: self._enrol(crops, person, name, who))
 
     def undo(self, who: str) -> bool:
         """Begin to take the latest naming back; False if there is none, or another is under way."""
-        last = self.outcome
+        last = self.result
         if last is None or last.undo is None:
             return False
         undo, person = last.undo, last.person
-        return self._begin(lambda: self._take_back(person, undo, who))
+        return self._start(lambda: self._revert(person, undo, who))
 
-    def _begin(self, act: Callable[[], EnrolResult]) -> bool:
+    def _start(self, act: Callable[[], EnrolResult]) -> bool:
         if not self._busy.acquire(blocking=False):
             return False
 
         def work() -> None:
             try:
-                self.outcome = act()
+                self.result = act()
             except Exception:
                 log.exception("naming failed unexpectedly")
-                self.outcome = EnrolResult("", trouble="it failed unexpectedly; the monitor's log says why")
+                self.result = EnrolResult("", error="it failed unexpectedly; the monitor's log says why")
             finally:
                 self._busy.release()
             self._changed()
@@ -146,7 +146,7 @@ class UnknownEnroller:
         threading.Thread(target=work, name="naming", daemon=True).start()
         return True
 
-    def _enrol(self, crops: Sequence[Crop], person: str, name: str, who: str) -> EnrolResult:
+    def _enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> EnrolResult:
         reader = PhotoReader(ENROL_QUALITY)
         try:
             known = person in {member.id for member in read_members(self._people)}
@@ -159,7 +159,7 @@ class UnknownEnroller:
                 self._people, person, pictures, PersonProfile(name=name or None), reader, replace=False
             )
         except (ThresholdError, OSError) as error:
-            return EnrolResult(person, trouble=str(error))
+            return EnrolResult(person, error=str(error))
         taken = {path.name for path in stored}
         moved = [(crop, content) for crop, content in contents if f"door-{crop.path.stem}.jpg" in taken]
         self._crops.delete([crop for crop, _ in moved])
@@ -167,55 +167,55 @@ class UnknownEnroller:
         undo = UndoRecord(tuple(path.name for path in stored) if known else (), faces)
         doors = ", ".join(sorted({crop.door for crop in crops}))
         done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {count(len(crops), 'face')} from {doors}"
-        outcome = self._spread(EnrolResult(person, (done,), tuple(refused), undo=undo), reader)
+        outcome = self._rebuild(EnrolResult(person, (done,), tuple(refused), undo=undo), reader)
         self._record(who, outcome)
         return outcome
 
-    def _take_back(self, person: str, undo: UndoRecord, who: str) -> EnrolResult:
+    def _revert(self, person: str, undo: UndoRecord, who: str) -> EnrolResult:
         try:
             remove(self._people, person, undo.photos)
         except (ThresholdError, OSError) as error:
-            return EnrolResult(person, trouble=str(error))
+            return EnrolResult(person, error=str(error))
         for face in undo.faces:
-            self._crops.take(face)
+            self._crops.add(face)
         self._crops.regroup()
         left = "" if undo.photos else ", the person is gone"
         done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
-        outcome = self._spread(EnrolResult(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
+        outcome = self._rebuild(EnrolResult(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
         self._record(who, outcome)
         return outcome
 
     def _record(self, who: str, outcome: EnrolResult) -> None:
-        told = "; ".join([*outcome.done, *([outcome.trouble] if outcome.trouble else [])])
+        told = "; ".join([*outcome.done, *([outcome.error] if outcome.error else [])])
         self._note(AuditNote(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
 
-    def _spread(self, outcome: EnrolResult, reader: PhotoReader, undone: UndoRecord | None = None) -> EnrolResult:
+    def _rebuild(self, outcome: EnrolResult, reader: PhotoReader, undone: UndoRecord | None = None) -> EnrolResult:
         """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
 
         Args:
             undone: the naming that is being reverted, whose person is gone where it removes no single photos.
         """
         person, folder = outcome.person, self._people
-        done, refused = list(outcome.done), list(outcome.refused)
+        done, refused = list(outcome.done), list(outcome.rejected)
         gone = undone is not None and not undone.photos
         try:
             seen = review(folder, reader)
         except (ThresholdError, OSError) as error:
-            return replace(outcome, trouble=f"not published: {error}", commands=_commands(folder))
+            return replace(outcome, error=f"not published: {error}", commands=_commands(folder))
         if not gone:
             refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
             if person not in seen.kept:
                 trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
-                return replace(outcome, refused=tuple(refused), trouble=trouble)
+                return replace(outcome, rejected=tuple(refused), error=trouble)
             done.append(f"{count(len(seen.kept[person]), 'usable photo')} of {person}")
-        outcome = replace(outcome, done=tuple(done), refused=tuple(refused))
+        outcome = replace(outcome, done=tuple(done), rejected=tuple(refused))
         if self._publishing is None:
             return replace(outcome, commands=_commands(folder))
         return self._publish(self._publishing, outcome, seen, reader, undone)
 
     def _publish(
         self,
-        publishing: Publishing,
+        publishing: GalleryPublisher,
         outcome: EnrolResult,
         seen: FolderReview,
         reader: PhotoReader,
@@ -225,9 +225,9 @@ class UnknownEnroller:
         person, commands = outcome.person, _commands(self._people)
         before = None
         try:
-            before = publishing.newest
+            before = publishing.newest_release
             kept = publishing.thresholds_sq(reader.embedder_sha256)
-            for other, (was, became) in (undone.tightened_sq if undone else {}).items():
+            for other, (was, became) in (undone.stricter_sq if undone else {}).items():
                 if kept.get(other) == became:  # nothing else has set it since
                     kept[other] = was
             with tempfile.TemporaryDirectory() as temporary:
@@ -239,19 +239,19 @@ class UnknownEnroller:
                     tightened = {
                         each: (kept[each], limits[each]) for each in kept if limits.get(each, 4.0) < kept[each]
                     }
-                    outcome = replace(outcome, undo=replace(outcome.undo, tightened_sq=tightened))
-                sent = publishing.send(path)
+                    outcome = replace(outcome, undo=replace(outcome.undo, stricter_sq=tightened))
+                sent = publishing.publish(path)
             _, warning = describe_access(person, publishing) if person in limits else ("", "")
         except (ThresholdError, OSError) as error:
-            if before is not None and publishing.newest != before:  # made and signed, but not delivered
+            if before is not None and publishing.newest_release != before:  # made and signed, but not delivered
                 commands = (publishing.command,)
-            return replace(outcome, trouble=f"not published: {error}", commands=commands)
+            return replace(outcome, error=f"not published: {error}", commands=commands)
         return replace(outcome, done=(*outcome.done, sent), warnings=(warning,) if warning else ())
 
 
-def _face(crop: Crop, content: bytes) -> Face:
+def _face(crop: StoredFace, content: bytes) -> FaceImage:
     site, _, door = crop.door.partition("/")
-    return Face(Topics(site, door), crop.path.stem, content)
+    return FaceImage(Topics(site, door), crop.path.stem, content)
 
 
 def _lines(seen: FolderReview, person: str) -> list[str]:

@@ -25,23 +25,23 @@ from edge.vision.images import decode_snapshot
 from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density
 from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
-from threshold_tools.monitor.listener import Face
+from threshold_tools.monitor.listener import FaceImage
 from threshold_tools.photos import PhotoReader
 from threshold_tools.thresholds import threshold_for_fmr
 
 log = logging.getLogger(__name__)
 
-MOST_CROPS = 2000  # the oldest go first
-MOST_BYTES = 256 * 1024  # of one file
-_WAITING = 200  # pictures that wait for the disk; more are dropped
-_TIDY_S = 600.0
+MAX_FACES = 2000  # the oldest go first
+MAX_JPEG_BYTES = 256 * 1024  # of one file
+_MAX_QUEUED = 200  # pictures that wait for the disk; more are dropped
+_RETENTION_S = 600.0
 _DAY_S = 86_400.0
-_PATIENCE_S = 20.0
+_TIMEOUT_S = 20.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as door.toml allows them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crop:
+class StoredFace:
     """One kept face.
 
     Attributes:
@@ -54,29 +54,29 @@ class Crop:
 
     key: str
     door: str
-    came_s: float
+    received_s: float
     path: Path
-    sight: PhotoAssessment
+    assessment: PhotoAssessment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grouped:
+class FaceGroups:
     """Everything that is kept: groups of two or more, the largest first; those alone; those that cannot serve.
 
     Within each the newest are first.
     """
 
-    groups: tuple[tuple[Crop, ...], ...] = ()
-    alone: tuple[Crop, ...] = ()
-    unfit: tuple[Crop, ...] = ()
+    groups: tuple[tuple[StoredFace, ...], ...] = ()
+    ungrouped: tuple[StoredFace, ...] = ()
+    unusable: tuple[StoredFace, ...] = ()
 
-    def find(self, keys: Sequence[str]) -> list[Crop]:
+    def find(self, keys: Sequence[str]) -> list[StoredFace]:
         """The crops of these keys that are still there."""
-        every = {crop.key: crop for group in (*self.groups, self.alone, self.unfit) for crop in group}
+        every = {crop.key: crop for group in (*self.groups, self.ungrouped, self.unusable) for crop in group}
         return [every[key] for key in keys if key in every]
 
 
-class Crops:
+class FaceStore:
     """Keeps and groups in a thread of its own; a context manager, safe for threads.
 
     Attributes:
@@ -93,31 +93,31 @@ class Crops:
         """
         self.folder = folder
         self.keep_days = keep_days
-        self.grouped = Grouped()
-        self.known = False
+        self.groups = FaceGroups()
+        self.loaded = False
         self._now_s = now_s
-        self._seen: dict[Path, tuple[str, Crop]] = {}  # the file's digest, and what it shows
-        self._waiting: queue.Queue[Face | threading.Event | None] = queue.Queue(_WAITING)
+        self._seen: dict[Path, tuple[str, StoredFace]] = {}  # the file's digest, and what it shows
+        self._queue: queue.Queue[FaceImage | threading.Event | None] = queue.Queue(_MAX_QUEUED)
         try:
             make_private_folder(folder)
         except OSError as error:
             raise InputError(f"{folder}: cannot be used for pictures ({error.strerror})") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InputError(f"{folder}: cannot be written to; name another folder for pictures")
-        self._thread = threading.Thread(target=self._work, name="crops", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="crops", daemon=True)
         self._thread.start()
 
-    def take(self, face: Face) -> None:
+    def add(self, face: FaceImage) -> None:
         """Keep a face; returns at once. What is no sound JPEG file of a bearable size is dropped."""
-        if not (_NAME.fullmatch(face.door.site) and _NAME.fullmatch(face.door.door)) or len(face.jpeg) > MOST_BYTES:
+        if not (_NAME.fullmatch(face.door.site) and _NAME.fullmatch(face.door.door)) or len(face.jpeg) > MAX_JPEG_BYTES:
             log.debug("%s: no picture of a door", face.event_id)
             return
         try:
-            self._waiting.put_nowait(face)
+            self._queue.put_nowait(face)
         except queue.Full:
             log.warning("pictures come faster than they can be looked at; one is dropped")
 
-    def delete(self, crops: Sequence[Crop]) -> None:
+    def delete(self, crops: Sequence[StoredFace]) -> None:
         """Delete faces, and all that was computed of them; returns when that is done."""
         for crop in crops:
             crop.path.unlink(missing_ok=True)
@@ -126,16 +126,16 @@ class Crops:
     def regroup(self) -> None:
         """Look at the folder; returns when that is done."""
         done = threading.Event()
-        self._waiting.put(done)
-        done.wait(_PATIENCE_S)
+        self._queue.put(done)
+        done.wait(_TIMEOUT_S)
 
     def close(self) -> None:
         """Stop; closing twice does nothing."""
         if self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join(_PATIENCE_S)
+            self._queue.put(None)
+            self._thread.join(_TIMEOUT_S)
 
-    def __enter__(self) -> Crops:
+    def __enter__(self) -> FaceStore:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,36 +143,36 @@ class Crops:
 
     # In the thread.
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         reader = PhotoReader(ENROL_QUALITY)
         going = True
         done: list[threading.Event] = []
         while going:
             try:
-                self._look(reader)
+                self._scan(reader)
             except OSError as error:
                 log.warning("%s: %s; it is tried again", self.folder, error.strerror or error)
             for each in done:
                 each.set()
-            done, going = self._gather()
+            done, going = self._drain()
 
-    def _gather(self) -> tuple[list[threading.Event], bool]:
+    def _drain(self) -> tuple[list[threading.Event], bool]:
         """Wait for something to do, and store what has come; returns who waits, and whether to go on."""
         done: list[threading.Event] = []
         try:
-            item = self._waiting.get(timeout=_TIDY_S)
+            item = self._queue.get(timeout=_RETENTION_S)
             while True:
                 if item is None:
                     return done, False
-                if isinstance(item, Face):
+                if isinstance(item, FaceImage):
                     self._store(item)
                 else:
                     done.append(item)
-                item = self._waiting.get_nowait()
+                item = self._queue.get_nowait()
         except queue.Empty:
             return done, True
 
-    def _store(self, face: Face) -> None:
+    def _store(self, face: FaceImage) -> None:
         try:
             decode_snapshot(face.jpeg, Path(face.event_id))
             home = self.folder / face.door.site / face.door.door
@@ -181,23 +181,21 @@ class Crops:
         except (ImageError, OSError) as error:
             log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
 
-    def _look(self, reader: PhotoReader) -> None:
+    def _scan(self, reader: PhotoReader) -> None:
         """See what is there now, delete what is too old or too much, group the rest."""
         came = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
         files = sorted(came, key=lambda path: came[path], reverse=True)
         oldest_s = self._now_s() - self.keep_days * _DAY_S
-        keep = [path for path in files[:MOST_CROPS] if came[path] >= oldest_s]
+        keep = [path for path in files[:MAX_FACES] if came[path] >= oldest_s]
         for path in files[len(keep) :]:
             path.unlink(missing_ok=True)
         with Cache(self.folder / FILE, models_key(reader)) as cache:
-            self._seen = {path: self._seen.get(path) or self._see(path, reader, cache) for path in keep}
+            self._seen = {path: self._seen.get(path) or self._load(path, reader, cache) for path in keep}
             cache.keep_only({digest for digest, _ in self._seen.values()})
-        self.grouped = _grouped(
-            [crop for _, crop in self._seen.values()], threshold_for_fmr(reader.impostors, NEAR_FMR)
-        )
-        self.known = True
+        self.groups = _group([crop for _, crop in self._seen.values()], threshold_for_fmr(reader.impostors, NEAR_FMR))
+        self.loaded = True
 
-    def _see(self, path: Path, reader: PhotoReader, cache: Cache) -> tuple[str, Crop]:
+    def _load(self, path: Path, reader: PhotoReader, cache: Cache) -> tuple[str, StoredFace]:
         content = path.read_bytes()
         digest = photo_key(content)
         seen = cache.get(digest)
@@ -208,19 +206,19 @@ class Crops:
                 seen = PhotoAssessment(str(error).removeprefix(f"{path}: "), b"", 0.0, b"", b"", "")
             cache.put(digest, seen)
         door = "/".join(path.parent.relative_to(self.folder).parts)
-        return digest, Crop(f"{door}/{path.stem}", door, path.stat().st_mtime, path, seen)
+        return digest, StoredFace(f"{door}/{path.stem}", door, path.stat().st_mtime, path, seen)
 
 
-def _grouped(crops: Sequence[Crop], near_sq: float) -> Grouped:
+def _group(crops: Sequence[StoredFace], near_sq: float) -> FaceGroups:
     """Group crops, newest first, by density."""
-    fit = [crop for crop in crops if not crop.sight.rejection_reason]
-    unfit = tuple(crop for crop in crops if crop.sight.rejection_reason)
+    fit = [crop for crop in crops if not crop.assessment.rejection_reason]
+    unfit = tuple(crop for crop in crops if crop.assessment.rejection_reason)
     if not fit:
-        return Grouped(unfit=unfit)
-    labels = density(np.stack([crop.sight.embedding for crop in fit]), near_sq, MIN_SAMPLES)
-    by_label: dict[int, list[Crop]] = {}
+        return FaceGroups(unusable=unfit)
+    labels = density(np.stack([crop.assessment.embedding for crop in fit]), near_sq, MIN_SAMPLES)
+    by_label: dict[int, list[StoredFace]] = {}
     for crop, label in zip(fit, labels.tolist(), strict=True):
         by_label.setdefault(label, []).append(crop)
     groups = sorted((tuple(group) for group in by_label.values() if len(group) > 1), key=lambda group: -len(group))
     alone = tuple(group[0] for group in by_label.values() if len(group) == 1)
-    return Grouped(tuple(groups), tuple(sorted(alone, key=lambda crop: -crop.came_s)), unfit)
+    return FaceGroups(tuple(groups), tuple(sorted(alone, key=lambda crop: -crop.received_s)), unfit)

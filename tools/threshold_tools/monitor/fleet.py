@@ -14,11 +14,11 @@ import msgspec
 
 from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
-MOST_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
-MOST_COUNTED = 100_000  # doors beyond those, of which only the names are known
-MOST_TEXT = 400  # characters
-MOST_NAME = 80
-MOST_LINES = 20  # of problems and stages
+MAX_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
+MAX_COUNTED = 100_000  # doors beyond those, of which only the names are known
+MAX_TEXT = 400  # characters
+MAX_NAME = 80
+MAX_LINES = 20  # of problems and stages
 RECENT = 90  # health readings kept at full rate: a quarter of an hour at one every ten seconds
 _JOINERS = "\u200c\u200d"  # invisible, but needed in some scripts and in emoji
 
@@ -106,7 +106,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.version = 0
-        self.turned_away = 0
+        self.rejected = 0
         self._doors: dict[str, DoorRow] = {}
         self._recent: dict[str, deque[HealthSample]] = {}
         self._unlisted: set[str] = set()
@@ -119,31 +119,31 @@ class Fleet:
     def update(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
         """Note what a door has said; returns the row of an event, numbered `n`, also of a door that is not listed."""
         name = door_name(site, door)
-        if max(len(site), len(door)) > MOST_NAME:
-            self.turned_away += 1
+        if max(len(site), len(door)) > MAX_NAME:
+            self.rejected += 1
             return None
         row = event_row(name, record, received_ms, n) if isinstance(record, Event) else None
-        if not self._lists(name):
+        if not self._is_listed(name):
             return row
         match record:
             case Event():
-                self._change(name, last=row)
+                self._replace(name, last=row)
             case Status():
-                self._change(name, status=record.status.value, reason=clean_text(record.reason))
+                self._replace(name, status=record.status.value, reason=clean_text(record.reason))
             case Health():
                 self._health(name, record, received_ms)
             case ReleaseReport():
-                self._change(name, release=release_row(record))
+                self._replace(name, release=release_row(record))
             case PresenceReport():
-                self._change(name, somebody=record.somebody)
+                self._replace(name, somebody=record.somebody)
             case _:
                 pass
         return row
 
     def restore(self, row: EventRow) -> None:
         """Note a door's last event from the history."""
-        if self._lists(row.door):
-            self._change(row.door, last=row)
+        if self._is_listed(row.door):
+            self._replace(row.door, last=row)
 
     def doors(self, after_version: int = 0) -> list[DoorRow]:
         """The doors that changed after a version, by name."""
@@ -156,18 +156,18 @@ class Fleet:
         """The latest health readings of a door, oldest first."""
         return list(self._recent.get(name, ()))
 
-    def _lists(self, name: str) -> bool:
+    def _is_listed(self, name: str) -> bool:
         """Whether there is room for a door; counts those without."""
-        if name in self._doors or len(self._doors) < MOST_DOORS:
+        if name in self._doors or len(self._doors) < MAX_DOORS:
             return True
-        if len(self._unlisted) < MOST_COUNTED:
+        if len(self._unlisted) < MAX_COUNTED:
             self._unlisted.add(name)
         return False
 
     def _health(self, name: str, record: Health, received_ms: int) -> None:
         stages = {
-            clean_text(stage, MOST_NAME): finite_float(timing.median_ms)
-            for stage, timing in list(record.stages.items())[:MOST_LINES]
+            clean_text(stage, MAX_NAME): finite_float(timing.median_ms)
+            for stage, timing in list(record.stages.items())[:MAX_LINES]
         }
         reading = HealthSample(
             at_ms=received_ms,
@@ -179,17 +179,17 @@ class Fleet:
         recent = self._recent.setdefault(name, deque(maxlen=RECENT))
         if not recent or received_ms > recent[-1].at_ms:
             recent.append(reading)
-        self._change(
+        self._replace(
             name,
             camera=record.camera.value,
-            problems=tuple(clean_text(line) for line in record.problems[:MOST_LINES]),
+            problems=tuple(clean_text(line) for line in record.problems[:MAX_LINES]),
             uptime_s=finite_float(record.uptime_s),
             heard_ms=received_ms,
             health=reading,
             gallery=version_of(record.gallery),
         )
 
-    def _change(self, name: str, **changes: object) -> None:
+    def _replace(self, name: str, **changes: object) -> None:
         self.version += 1
         known = self._doors.get(name) or DoorRow(door=name, version=0)
         self._doors[name] = msgspec.structs.replace(known, version=self.version, **changes)
@@ -205,14 +205,14 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
     return EventRow(
         n=n,
         door=door,
-        id=clean_text(event.id, MOST_NAME),
+        id=clean_text(event.id, MAX_NAME),
         kind=event.kind.value,
         at_ms=received_ms if (at_ms := unix_ms(event.at)) is None else at_ms,
         received_ms=received_ms,
-        who=clean_text(event.person.name, MOST_NAME) if event.person else "",
-        person=clean_text(event.person.id, MOST_NAME) if event.person else "",
+        who=clean_text(event.person.name, MAX_NAME) if event.person else "",
+        person=clean_text(event.person.id, MAX_NAME) if event.person else "",
         reason=clean_text(event.reason),
-        rule=clean_text(event.rule or "", MOST_NAME),
+        rule=clean_text(event.rule or "", MAX_NAME),
         distance_sq=None if event.distance_sq is None else finite_float(event.distance_sq),
         threshold_sq=None if event.threshold_sq is None else finite_float(event.threshold_sq),
         clock_synced=event.clock_synced,
@@ -229,16 +229,16 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
         people=None if report.people is None else whole_number(report.people),
         gallery=version_of(report.gallery),
         models={
-            clean_text(job, MOST_NAME): clean_text(hash_, 12) for job, hash_ in list(report.models.items())[:MOST_LINES]
+            clean_text(job, MAX_NAME): clean_text(hash_, 12) for job, hash_ in list(report.models.items())[:MAX_LINES]
         },
     )
 
 
 def version_of(gallery: GalleryRef | None) -> str:
-    return clean_text(gallery.version, MOST_NAME) if gallery else ""
+    return clean_text(gallery.version, MAX_NAME) if gallery else ""
 
 
-def clean_text(text: str, most: int = MOST_TEXT) -> str:
+def clean_text(text: str, most: int = MAX_TEXT) -> str:
     """Text that shows what it holds: cut, and without control, bidirectional and other invisible characters."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     if cut.isprintable():

@@ -19,14 +19,14 @@ import msgspec
 
 from edge.core.errors import InputError
 from threshold_tools.monitor.fleet import EventRow, HealthSample
-from threshold_tools.monitor.history_database import SLOT_MS, locked, opened, reader, tidy
-from threshold_tools.monitor.history_database import Bounds as Bounds
+from threshold_tools.monitor.history_database import SLOT_MS, apply_retention, lock_history, open_database, open_reader
+from threshold_tools.monitor.history_database import Retention as Retention
 
 log = logging.getLogger(__name__)
 
 BATCH_S = 0.25
-MOST_WAITING = 20_000  # rows that wait for a disk that takes nothing; then the oldest go, and are counted
-TIDY_MS = 600_000
+MAX_QUEUED = 20_000  # rows that wait for a disk that takes nothing; then the oldest go, and are counted
+RETENTION_MS = 600_000
 _EACH_DOOR = """
 WITH RECURSIVE known (door) AS (
     SELECT MIN(door) FROM event
@@ -58,20 +58,20 @@ class History:
         InputError: the file cannot be used, is none of ours, or another monitor uses it.
     """
 
-    def __init__(self, path: Path, bounds: Bounds, *, now_ms: int) -> None:
+    def __init__(self, path: Path, bounds: Retention, *, now_ms: int) -> None:
         self.path = path
         self.dropped = 0
         self._bounds = bounds
         self._now_ms = now_ms
-        self._waiting: deque[_Row] = deque()
+        self._queue: deque[_Row] = deque()
         self._changed = threading.Condition()
         self._ending = threading.Event()
-        self._trouble = False
+        self._failing = False
         with contextlib.ExitStack() as stack:
             try:
-                self._lock = stack.enter_context(locked(path))
-                self._db = stack.enter_context(contextlib.closing(opened(path)))
-                self._untidy = tidy(self._db, bounds, now_ms)
+                self._lock = stack.enter_context(lock_history(path))
+                self._db = stack.enter_context(contextlib.closing(open_database(path)))
+                self._retention_due = apply_retention(self._db, bounds, now_ms)
             except (OSError, sqlite3.DatabaseError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 raise InputError(
@@ -96,13 +96,13 @@ class History:
 
     def notes(self, most: int) -> list[AuditNote]:
         """What was done last, newest first."""
-        with reader(self.path) as db:
+        with open_reader(self.path) as db:
             rows = db.execute("SELECT at_ms, who, what FROM audit ORDER BY at_ms DESC, rowid DESC LIMIT ?", (most,))
             return [AuditNote(*row) for row in rows.fetchall()]
 
     def last_number(self) -> int:
         """The highest number of an event so far; 0: none."""
-        with reader(self.path) as db:
+        with open_reader(self.path) as db:
             (last,) = db.execute("SELECT COALESCE(MAX(n), 0) FROM event").fetchone()
         return int(last)
 
@@ -112,20 +112,20 @@ class History:
         asked |= {"door = ?": door} if door else {}
         asked |= {"kind = ?": kind} if kind else {}
         query = f"SELECT body FROM event WHERE {' AND '.join(asked)} ORDER BY n DESC LIMIT ?"
-        with reader(self.path) as db:
+        with open_reader(self.path) as db:
             rows = db.execute(query, (*asked.values(), most)).fetchall()
         return [msgspec.json.decode(body, type=EventRow) for (body,) in rows]
 
     def last_of_each_door(self) -> list[EventRow]:
         """Every door's latest event."""
-        with reader(self.path) as db:
+        with open_reader(self.path) as db:
             rows = db.execute(_EACH_DOOR).fetchall()
         return [msgspec.json.decode(body, type=EventRow) for (body,) in rows]
 
     def readings(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:
         """A door's health, oldest first: means over as many equal spans, of the outbox the deepest."""
         span = max((to_ms - from_ms) // SLOT_MS // max(most, 1), 1)
-        with reader(self.path) as db:
+        with open_reader(self.path) as db:
             rows = db.execute(
                 "SELECT MIN(slot), AVG(fps), AVG(temperature_c), MAX(outbox_depth), stages FROM health "
                 "WHERE door = ? AND slot BETWEEN ? AND ? GROUP BY slot / ? ORDER BY slot",
@@ -159,39 +159,39 @@ class History:
 
     def _add(self, row: _Row) -> None:
         with self._changed:
-            self._waiting.append(row)
-            self._bound(self._waiting)
+            self._queue.append(row)
+            self._bound(self._queue)
             self._changed.notify()
 
     def _bound(self, rows: deque[_Row]) -> None:
         """Drop the oldest of too many."""
-        if len(rows) > MOST_WAITING and not self.dropped:
+        if len(rows) > MAX_QUEUED and not self.dropped:
             log.warning("%s: rows come faster than they are written; the oldest that wait are dropped", self.path)
-        while len(rows) > MOST_WAITING:
+        while len(rows) > MAX_QUEUED:
             rows.popleft()
             self.dropped += 1
 
     def _write(self) -> None:
         """The thread: gather for a while, write all at once; tidy up in portions between."""
         tidied_ms, batch = self._now_ms, deque[_Row]()
-        while not self._ending.is_set() or self._waiting:
+        while not self._ending.is_set() or self._queue:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._untidy or self._ending.is_set())
+                self._changed.wait_for(lambda: self._queue or self._retention_due or self._ending.is_set())
             self._ending.wait(BATCH_S)
             with self._changed:
-                fresh = list(self._waiting)
-                self._waiting.clear()
+                fresh = list(self._queue)
+                self._queue.clear()
                 batch.extend(fresh)
                 self._bound(batch)
             self._now_ms = max([self._now_ms, *map(_received_ms, fresh)])
             if self._safely(batch):
                 batch.clear()
-            if self._untidy or self._now_ms - tidied_ms > TIDY_MS:
+            if self._retention_due or self._now_ms - tidied_ms > RETENTION_MS:
                 tidied_ms = self._now_ms
                 try:
-                    self._untidy = tidy(self._db, self._bounds, self._now_ms)
+                    self._retention_due = apply_retention(self._db, self._bounds, self._now_ms)
                 except sqlite3.DatabaseError:  # the next batch says so
-                    self._untidy = False
+                    self._retention_due = False
 
     def _safely(self, batch: Iterable[_Row]) -> bool:
         events = [row for row in batch if isinstance(row, EventRow)]
@@ -220,15 +220,15 @@ class History:
                     ],
                 )
         except sqlite3.DatabaseError as error:
-            if not self._trouble:
+            if not self._failing:
                 log.warning(
                     "%s: the history cannot be written (%s); the page goes on, and it is tried again", self.path, error
                 )
-            self._trouble = True
+            self._failing = True
             return False
-        if self._trouble:
+        if self._failing:
             log.info("%s: the history is written again; %d rows were dropped since the start", self.path, self.dropped)
-            self._trouble = False
+            self._failing = False
         return True
 
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SLOT_MS = 60_000  # one health reading of each door is kept for each span of this length
 DAY_MS = 86_400_000
-PORTION = 5000  # rows deleted at once, so that new ones never wait long for old ones to go
+BATCH_ROWS = 5000  # rows deleted at once, so that new ones never wait long for old ones to go
 _APPLICATION_ID = 0x5468724D  # "ThrM"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -42,7 +42,7 @@ CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Retention:
     """How much is kept: nothing older than `days`, and the latest `rows` events and `health_rows` readings."""
 
     days: float
@@ -50,7 +50,7 @@ class Bounds:
     health_rows: int = 2_000_000
 
 
-def locked(path: Path) -> IO[str]:
+def lock_history(path: Path) -> IO[str]:
     """The lock of a history file, held until it is closed. In a file beside it: SQLite has locks of its own on this.
 
     Raises:
@@ -74,7 +74,7 @@ def locked(path: Path) -> IO[str]:
     return lock
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
     """The file with its tables; for its owner alone, for it holds who went where.
 
     Raises:
@@ -104,7 +104,7 @@ def opened(path: Path) -> sqlite3.Connection:
     return db
 
 
-def tidy(db: sqlite3.Connection, bounds: Bounds, now_ms: int) -> bool:
+def apply_retention(db: sqlite3.Connection, bounds: Retention, now_ms: int) -> bool:
     """Delete a portion of what is beyond the bounds; returns whether there may be more.
 
     Raises:
@@ -124,12 +124,12 @@ def tidy(db: sqlite3.Connection, bounds: Bounds, now_ms: int) -> bool:
         ("audit WHERE rowid IN (SELECT rowid FROM audit WHERE at_ms < ? LIMIT ?)", oldest_ms),
     )
     with db:
-        gone = [db.execute(f"DELETE FROM {what}", (limit, PORTION)).rowcount for what, limit in deletions]
-    return max(gone) >= PORTION
+        gone = [db.execute(f"DELETE FROM {what}", (limit, BATCH_ROWS)).rowcount for what, limit in deletions]
+    return max(gone) >= BATCH_ROWS
 
 
 @contextlib.contextmanager
-def reader(path: Path) -> Iterator[sqlite3.Connection]:
+def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that only reads, for any thread."""
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         yield db

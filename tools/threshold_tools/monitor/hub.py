@@ -16,16 +16,16 @@ from itertools import islice
 import msgspec
 
 from edge.events.schema import Event, EventKind, Record
-from threshold_tools.monitor.fleet import MOST_DOORS, MOST_NAME, DoorRow, EventRow, Fleet, clean_text, door_name
+from threshold_tools.monitor.fleet import MAX_DOORS, MAX_NAME, DoorRow, EventRow, Fleet, clean_text, door_name
 
 log = logging.getLogger(__name__)
 
 RING = 1000  # events kept for pages
-HELLO = 200  # of them a page starts with
-PORTION_S = 0.05  # a page is told no more often
+INITIAL_EVENTS = 200  # of them a page starts with
+BATCH_S = 0.05  # a page is told no more often
 HEARTBEAT_S = 15.0  # when nothing happens, so that both ends notice a dead connection
-MOST_PAGES = 64
-_MOST_IDS = 20_000  # events known by id, for copies
+MAX_PAGES = 64
+_MAX_IDS = 20_000  # events known by id, for copies
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
@@ -78,20 +78,20 @@ class Hub:
         self._changed = asyncio.Event()
         for row in sorted(known, key=lambda row: row.n):
             self.fleet.restore(row)
-            self._note(row)
+            self._append(row)
 
     def on_message(self, site: str, door: str, record: Record, received_ms: int) -> EventRow | None:
         """Take in what a door has said; returns the row of an event that was not known yet."""
-        if isinstance(record, Event) and (door_name(site, door), clean_text(record.id, MOST_NAME)) in self._ids:
+        if isinstance(record, Event) and (door_name(site, door), clean_text(record.id, MAX_NAME)) in self._ids:
             return None
         whole = self.fleet.unlisted == 0
         row = self.fleet.update(site, door, record, received_ms, self._n + 1)
         if row is not None:
             self._n += 1
-            self._note(row)
+            self._append(row)
         if whole and self.fleet.unlisted:
             log.warning(
-                "more than %d doors: those heard of first are listed; the events of all are kept and shown", MOST_DOORS
+                "more than %d doors: those heard of first are listed; the events of all are kept and shown", MAX_DOORS
             )
         self._wake()
         return row
@@ -138,7 +138,7 @@ class Hub:
         try:
             while not self.closed:
                 changed = self._changed
-                events = self._events_after(after_n) if not fresh else self.latest(HELLO)
+                events = self._events_after(after_n) if not fresh else self.latest(INITIAL_EVENTS)
                 missed = max(self._n - after_n - len(events), 0) if not fresh else 0
                 doors = self.fleet.doors(version)
                 told = self.broker if self.broker != broker else None
@@ -148,7 +148,7 @@ class Hub:
                     body = msgspec.json.encode(StreamBatch(fresh, events, doors, told, missed, *now))
                     yield b"id: %s-%d\ndata: %s\n\n" % (self._boot.encode(), after_n, body)
                     fresh = False
-                    await asyncio.sleep(PORTION_S)
+                    await asyncio.sleep(BATCH_S)
                     continue
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
@@ -166,10 +166,10 @@ class Hub:
             new.append(row)
         return new[::-1]
 
-    def _note(self, row: EventRow) -> None:
+    def _append(self, row: EventRow) -> None:
         self._ring.append(row)
         self._ids[row.door, row.id] = None
-        while len(self._ids) > _MOST_IDS:
+        while len(self._ids) > _MAX_IDS:
             self._ids.popitem(last=False)
 
     def _wake(self) -> None:

@@ -20,14 +20,14 @@ from threshold_tools.monitor.hub import BrokerStatus, Hub
 log = logging.getLogger(__name__)
 
 CHANNELS = [channel for channel in Channel if channel not in (Channel.OPEN,)]
-MOST_WAITING = 2000  # messages between the threads; then the broker has to wait
-AT_ONCE = 200  # messages taken in before pages get their turn
+MAX_QUEUED = 2000  # messages between the threads; then the broker has to wait
+BATCH = 200  # messages taken in before pages get their turn
 BACKOFF_S = (0.5, 10.0)
-REFUSED_S = 30.0  # between tries when the broker does not want us
+REFUSED_RETRY_S = 30.0  # between tries when the broker does not want us
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class FaceImage:
     """A picture that a door has published beside an event."""
 
     door: Topics
@@ -55,7 +55,7 @@ class Listener:
         history: History,
         *,
         session: str | None = None,
-        on_face: Callable[[Face], None] | None = None,
+        on_face: Callable[[FaceImage], None] | None = None,
     ) -> None:
         self._mqtt = mqtt
         self._doors = doors
@@ -63,7 +63,7 @@ class Listener:
         self._history = history
         self._session = session
         self._on_face = on_face
-        self._inbox: queue.Queue[tuple[Message | Face, int]] = queue.Queue(MOST_WAITING)
+        self._inbox: queue.Queue[tuple[Message | FaceImage, int]] = queue.Queue(MAX_QUEUED)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscriber: Subscriber | None = None
         self._stop = threading.Event()
@@ -85,15 +85,15 @@ class Listener:
     def _run(self) -> None:
         pause_s = BACKOFF_S[0]
         while not self._stop.is_set():
-            self._tell(BrokerStatus("connecting", ""), quiet=True)
+            self._set_broker(BrokerStatus("connecting", ""), quiet=True)
             try:
                 self._listen()
                 pause_s = BACKOFF_S[0]
             except (BrokerError, ConfigError) as error:
-                self._tell(BrokerStatus("away", str(error)))
+                self._set_broker(BrokerStatus("away", str(error)))
                 if "ended" in str(error) or "lost" in str(error):
                     pause_s = BACKOFF_S[0]
-                self._stop.wait(REFUSED_S if isinstance(error, BrokerRefusedError) else pause_s)
+                self._stop.wait(REFUSED_RETRY_S if isinstance(error, BrokerRefusedError) else pause_s)
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
 
     def _listen(self) -> None:
@@ -102,36 +102,36 @@ class Listener:
             self._doors,
             CHANNELS,
             session=self._session,
-            on_snapshot=self._pass_face_on if self._on_face else None,
+            on_snapshot=self._enqueue_face if self._on_face else None,
         )
         with subscriber:
-            self._tell(BrokerStatus("connected", self._mqtt.url))
+            self._set_broker(BrokerStatus("connected", self._mqtt.url))
             for message in subscriber.messages():
                 if self._stop.is_set():
                     return
-                self._pass_on(message, time.time_ns())
+                self._enqueue(message, time.time_ns())
 
-    def _pass_face_on(self, door: Topics, event_id: str, jpeg: bytes) -> None:
-        self._pass_on(Face(door, event_id, jpeg), time.time_ns())
+    def _enqueue_face(self, door: Topics, event_id: str, jpeg: bytes) -> None:
+        self._enqueue(FaceImage(door, event_id, jpeg), time.time_ns())
 
-    def _pass_on(self, message: Message | Face, received_ns: int) -> None:
+    def _enqueue(self, message: Message | FaceImage, received_ns: int) -> None:
         while not self._stop.is_set():
             try:
                 self._inbox.put((message, received_ns), timeout=0.2)
             except queue.Full:
                 continue
             if self._inbox.qsize() == 1:
-                self._call(self._take)
+                self._call(self._drain)
             return
 
-    def _take(self) -> None:
+    def _drain(self) -> None:
         """In the hub's thread."""
-        for _ in range(AT_ONCE):
+        for _ in range(BATCH):
             try:
                 message, received_ns = self._inbox.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, Face):
+            if isinstance(message, FaceImage):
                 name = self._hub.name(message.door.site, message.door.door)
                 if self._on_face and self._hub.is_unknown(name, message.event_id):
                     self._on_face(message)
@@ -148,9 +148,9 @@ class Listener:
                 for reading in self._hub.fleet.recent(name)[-1:]:
                     self._history.add_reading(name, reading)
         self._hub.set_lost(self._history.dropped)
-        self._call(self._take)
+        self._call(self._drain)
 
-    def _tell(self, broker: BrokerStatus, *, quiet: bool = False) -> None:
+    def _set_broker(self, broker: BrokerStatus, *, quiet: bool = False) -> None:
         """To pages, and to the log what changed."""
         known = self._hub.broker
         if quiet and known.state == "away":

@@ -16,14 +16,14 @@ from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import FolderReview, review
-from threshold_tools.monitor.publishing import Publishing
+from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.photos import PhotoReader
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reviewed:
+class PeopleReview:
     """A people folder as it was looked at.
 
     Attributes:
@@ -42,7 +42,7 @@ class Reviewed:
     thumbs: tuple[bytes, ...]
     numbers: dict[Path, int]
 
-    def most_like(self, vector: FloatArray) -> tuple[str, float] | None:
+    def nearest_to(self, vector: FloatArray) -> tuple[str, float] | None:
         """Of everybody enrolled, who is nearest to a (D,) unit vector, and the squared distance: a measurement only."""
         if not len(self.centroids):
             return None
@@ -51,7 +51,7 @@ class Reviewed:
         return list(self.limits_sq)[row], max(2 - 2 * float(likeness[row]), 0.0)
 
 
-class Reviewer:
+class PeopleReviewer:
     """Looks at a people folder in a thread of its own, when asked to.
 
     Attributes:
@@ -60,7 +60,7 @@ class Reviewer:
         trouble: why the last look failed, or "".
     """
 
-    def __init__(self, folder: Path, publishing: Publishing | None = None) -> None:
+    def __init__(self, folder: Path, publishing: GalleryPublisher | None = None) -> None:
         """
         Args:
             folder: with one folder of photos per person.
@@ -68,20 +68,20 @@ class Reviewer:
         """
         self.folder = folder
         self._publishing = publishing
-        self.result: Reviewed | None = None
-        self.trouble = ""
+        self.result: PeopleReview | None = None
+        self.error = ""
         self._busy = threading.Lock()
 
     @property
     def busy(self) -> bool:
         return self._busy.locked()
 
-    def look(self) -> None:
+    def start(self) -> None:
         """Begin to look, unless it is being done."""
         if self._busy.acquire(blocking=False):
             threading.Thread(target=self._look, name="review", daemon=True).start()
 
-    def current(self) -> Reviewed | None:
+    def result_now(self) -> PeopleReview | None:
         """The latest result; looks first, which may take long, where there is none. None: see `trouble`."""
         if self.result is None:
             with self._busy:
@@ -99,14 +99,14 @@ class Reviewer:
         try:
             reader = PhotoReader(ENROL_QUALITY)
             kept = self._publishing.thresholds_sq(reader.embedder_sha256) if self._publishing else {}
-            self.result = reviewed(review(self.folder, reader), kept)
-            self.trouble = ""
+            self.result = summarize_review(review(self.folder, reader), kept)
+            self.error = ""
         except (ThresholdError, OSError) as error:
             log.warning("%s", error)
-            self.trouble = str(error)
+            self.error = str(error)
 
 
-def reviewed(seen: FolderReview, kept_sq: Mapping[str, float]) -> Reviewed:
+def summarize_review(seen: FolderReview, kept_sq: Mapping[str, float]) -> PeopleReview:
     """Thresholds and look-alikes from a review; `kept_sq` as in `make_gallery`."""
     ids = list(seen.kept)
     thumbs = [(path, sight.thumb) for path, sight in seen.sights.items() if sight.thumb]
@@ -122,4 +122,4 @@ def reviewed(seen: FolderReview, kept_sq: Mapping[str, float]) -> Reviewed:
             likeness[row] = -1
             other = int(likeness.argmax())
             nearest[person] = ids[other], max(2 - 2 * float(likeness[other]), 0.0)
-    return Reviewed(seen, limits, centroids, nearest, tuple(thumb for _, thumb in thumbs), numbers)
+    return PeopleReview(seen, limits, centroids, nearest, tuple(thumb for _, thumb in thumbs), numbers)

@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 
 from threshold_tools.enroll.folder import PersonFolder
 from threshold_tools.monitor.layout import escaped
-from threshold_tools.monitor.people import Reviewed
+from threshold_tools.monitor.people import PeopleReview
 from threshold_tools.thresholds import LOOKALIKE_SHARE
 
 A_PAGE = 40  # people
 
 
-def people_page(found: Reviewed, *, page: int, search: str, doubtful: bool, again: str) -> str:
+def people_page(found: PeopleReview, *, page: int, search: str, doubtful: bool, again: str) -> str:
     """The body of the page.
 
     Args:
@@ -61,13 +61,13 @@ def people_page(found: Reviewed, *, page: int, search: str, doubtful: bool, agai
     return "".join(parts)
 
 
-def _fine(found: Reviewed, member: PersonFolder) -> bool:
+def _fine(found: PeopleReview, member: PersonFolder) -> bool:
     told = found.review.findings
     kept = found.review.kept.get(member.id, [])
     return member.id not in told.people and member.id not in told.notes and len(kept) == len(member.photos)
 
 
-def _person(found: Reviewed, member: PersonFolder) -> str:
+def _person(found: PeopleReview, member: PersonFolder) -> str:
     seen = found.review
     kept = {photo.path: photo for photo in seen.kept.get(member.id, [])}
     facts = [("id", member.id)] if member.name != member.id else []
@@ -95,7 +95,7 @@ def _person(found: Reviewed, member: PersonFolder) -> str:
     )
 
 
-def _tile(found: Reviewed, path: Path, member: PersonFolder, accepted: str) -> str:
+def _tile(found: PeopleReview, path: Path, member: PersonFolder, accepted: str) -> str:
     """One photo; `accepted` is what to say of one that serves, "" for one that does not."""
     name = path.relative_to(member.folder).as_posix()
     number = found.numbers.get(path)

@@ -13,9 +13,9 @@ from edge.vision.manifest import default_folder, read_manifest
 from threshold_tools.enroll.folder import refuse_bad_id
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.review import ONE_STRANGER_IN
-from threshold_tools.monitor.face_store import Crop
-from threshold_tools.monitor.people import Reviewed
-from threshold_tools.monitor.publishing import Publishing
+from threshold_tools.monitor.face_store import StoredFace
+from threshold_tools.monitor.people import PeopleReview
+from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.photos import normalize
 from threshold_tools.thresholds import threshold_sq
 
@@ -23,7 +23,7 @@ _MOST_LINES = 10  # of people whose threshold becomes stricter
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class EnrolPreview:
     """A naming to be confirmed.
 
     Attributes:
@@ -40,26 +40,26 @@ class Prospect:
     keys: tuple[str, ...]
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    trouble: str = ""
+    error: str = ""
 
 
-def prospect(
-    crops: Sequence[Crop], person: str, name: str, reviewed: Reviewed, publishing: Publishing | None
-) -> Prospect:
+def preview_enrolment(
+    crops: Sequence[StoredFace], person: str, name: str, reviewed: PeopleReview, publishing: GalleryPublisher | None
+) -> EnrolPreview:
     """What would come of enrolling `person` by these faces, if the checks of enrolment accept all of them."""
     keys = tuple(crop.key for crop in crops)
     known = person in {member.id for member in reviewed.review.members}
     faces = f"{len(crops)} {'face' if len(crops) == 1 else 'faces'}"
     facts = [f"{faces} added to {person}, who is in the people folder" if known else f"{faces} of a new person"]
-    crops = [crop for crop in crops if not crop.sight.rejection_reason]
+    crops = [crop for crop in crops if not crop.assessment.rejection_reason]
     if not crops:
-        return Prospect(person, name, keys, trouble="enrolment rejects all of these faces")
+        return EnrolPreview(person, name, keys, error="enrolment rejects all of these faces")
     try:
         if not known:
             refuse_bad_id(person)
         if publishing is None:
             facts.append("nothing is published; the next page shows the commands for that")
-            return Prospect(person, name, keys, tuple(facts))
+            return EnrolPreview(person, name, keys, tuple(facts))
         model = read_manifest(default_folder()).models["embedder"]
         kept_sq = publishing.thresholds_sq(model.embedding_space_sha256)
         people, centroids = _with(person, crops, reviewed)
@@ -68,10 +68,10 @@ def prospect(
         facts += describe_limits(person, limits, kept_sq)
         access, warning = describe_access(person, publishing)
     except ThresholdError as error:
-        return Prospect(person, name, keys, trouble=str(error))
+        return EnrolPreview(person, name, keys, error=str(error))
     facts += [access] if access else []
     facts.append(f"signed and published to every door of site {publishing.site}")
-    return Prospect(person, name, keys, tuple(facts), (warning,) if warning else ())
+    return EnrolPreview(person, name, keys, tuple(facts), (warning,) if warning else ())
 
 
 def describe_limits(person: str, limits: Mapping[str, float], kept_sq: Mapping[str, float]) -> list[str]:
@@ -106,7 +106,7 @@ def tightened(limits: Mapping[str, float], kept_sq: Mapping[str, float]) -> dict
     return {each: (kept_sq[each], limits[each]) for each in kept_sq if limits.get(each, 4.0) < kept_sq[each]}
 
 
-def describe_access(person: str, publishing: Publishing) -> tuple[str, str]:
+def describe_access(person: str, publishing: GalleryPublisher) -> tuple[str, str]:
     """Which doors have a rule for this person, and a warning where none has; "" where there is nothing to tell.
 
     Raises:
@@ -125,11 +125,11 @@ def describe_access(person: str, publishing: Publishing) -> tuple[str, str]:
     return f"access rules for {person}: {', '.join(allowed)}{without}", ""
 
 
-def _with(person: str, crops: Sequence[Crop], reviewed: Reviewed) -> tuple[list[str], FloatArray]:
+def _with(person: str, crops: Sequence[StoredFace], reviewed: PeopleReview) -> tuple[list[str], FloatArray]:
     """Ids and (N, D) centroids of everybody enrolled, with this person's as it would be with the new faces."""
     people, centroids = list(reviewed.limits_sq), reviewed.centroids
     own = [photo.embedding for photo in reviewed.review.kept.get(person, [])]
-    vector = normalize(np.sum([*own, *(crop.sight.embedding for crop in crops)], axis=0))
+    vector = normalize(np.sum([*own, *(crop.assessment.embedding for crop in crops)], axis=0))
     if person in people:
         centroids = centroids.copy()
         centroids[people.index(person)] = vector

@@ -19,7 +19,7 @@ from threshold_tools.release.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Publishing:
+class GalleryPublisher:
     """The way to the doors.
 
     Attributes:
@@ -35,7 +35,7 @@ class Publishing:
     site: str
 
     @property
-    def newest(self) -> int:
+    def newest_release(self) -> int:
         """Number of the newest release; 0: none."""
         return max(Repository(self.path, {}).numbers(), default=0)
 
@@ -44,7 +44,7 @@ class Publishing:
         """The command that publishes the newest release again."""
         return f"tools/sync.py publish {self.path} --broker {self.mqtt.url} --site {self.site}"
 
-    def send(self, gallery: Path) -> str:
+    def publish(self, gallery: Path) -> str:
         """Sign and publish a gallery with whatever else the newest release holds; returns what to tell.
 
         Raises:

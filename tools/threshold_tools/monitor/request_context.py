@@ -27,7 +27,7 @@ class RequestContext:
     """
 
     csrf: str
-    fields: Fields
+    form: Fields
     signed_in: bool
 
 
@@ -42,12 +42,12 @@ def csrf_field(request: Request) -> str:
     return f'<input type="hidden" name="{CSRF}" value="{html.escape(visit(request).csrf, quote=True)}">'
 
 
-def posted(request: Request) -> Fields:
+def form_of(request: Request) -> Fields:
     """What was posted: values by name, in order. Checked by the guard already, at most 256 KiB in all."""
-    return visit(request).fields
+    return visit(request).form
 
 
-def number(text: str | None, least: int, most: int) -> int | None:
+def query_number(text: str | None, least: int, most: int) -> int | None:
     """A number in a query; None for anything else."""
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
         return None

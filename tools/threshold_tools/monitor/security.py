@@ -21,12 +21,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from threshold_tools.monitor.request_context import CSRF, Fields, RequestContext
-from threshold_tools.monitor.sessions import Keys
+from threshold_tools.monitor.sessions import SessionSigner
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]{1,5})?")  # RFC 9110, 7.2
-MOST_BYTES = 256 * 1024  # of a form
+MAX_FORM_BYTES = 256 * 1024  # of a form
 BODY_S = 20.0  # a form that takes longer to arrive is given up
-MOST_FIELDS = 5000
+MAX_FIELDS = 5000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -53,11 +53,11 @@ class AuthSettings:
         secure: whether we speak https.
     """
 
-    keys: Keys
-    names: frozenset[str]
-    only_loopback: bool
+    signer: SessionSigner
+    host_names: frozenset[str]
+    loopback_only: bool
     cookie: str
-    secure: bool
+    https: bool
 
 
 class SecurityMiddleware:
@@ -65,7 +65,7 @@ class SecurityMiddleware:
 
     def __init__(self, app: ASGIApp, rules: AuthSettings) -> None:
         self._app = app
-        self._rules = rules
+        self._auth = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,7 +83,7 @@ class SecurityMiddleware:
             await send(message)
 
         request = Request(scope, receive)
-        refusal, visit = await self._judge(request)
+        refusal, visit = await self._authorize(request)
         if refusal is not None:
             await refusal(scope, receive, dressed)
             return
@@ -94,28 +94,28 @@ class SecurityMiddleware:
 
         await self._app(scope, nothing_more if request.method == "POST" else receive, dressed)
 
-    async def _judge(self, request: Request) -> tuple[Response | None, RequestContext]:
+    async def _authorize(self, request: Request) -> tuple[Response | None, RequestContext]:
         """Why the request is turned away, or None; and what the pages may know of it."""
-        rules, nobody = self._rules, RequestContext("", {}, False)
+        rules, nobody = self._auth, RequestContext("", {}, False)
         if not host_allowed(request.headers.getlist("host"), rules):
             told = "This name is not ours. Use the address itself, or start the monitor with --name NAME.\n"
             return PlainTextResponse(told, 421), nobody
         cookie = request.cookies.get(rules.cookie, "")
-        holds = rules.keys.required and rules.keys.session_valid(cookie, int(time.time()))
+        holds = rules.signer.required and rules.signer.session_valid(cookie, int(time.time()))
         bound = cookie if holds else ""
-        if rules.keys.required and not holds and not is_open(request.scope["path"]):
+        if rules.signer.required and not holds and not is_public(request.scope["path"]):
             return _sign_in_first(request), nobody
         fields: Fields = {}
         if request.method == "POST":
-            refusal, fields = await self._posted(request, bound)
+            refusal, fields = await self._check_form(request, bound)
             if refusal is not None:
                 return refusal, nobody
         elif request.method not in ("GET", "HEAD"):
             return PlainTextResponse("Only GET, HEAD and POST.\n", 405, {"Allow": "GET, HEAD, POST"}), nobody
-        return None, RequestContext(rules.keys.csrf(bound), fields, holds)
+        return None, RequestContext(rules.signer.csrf_token(bound), fields, holds)
 
-    async def _posted(self, request: Request, cookie: str) -> tuple[Response | None, Fields]:
-        own = f"{'https' if self._rules.secure else 'http'}://{request.headers['host']}"
+    async def _check_form(self, request: Request, cookie: str) -> tuple[Response | None, Fields]:
+        own = f"{'https' if self._auth.https else 'http'}://{request.headers['host']}"
         if request.headers.get("origin", "").lower() != own.lower():
             return PlainTextResponse("Forms are taken from our own pages only.\n", 403), {}
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
@@ -125,17 +125,17 @@ class SecurityMiddleware:
             async with asyncio.timeout(BODY_S):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > MOST_BYTES:
+                    if len(body) > MAX_FORM_BYTES:
                         return PlainTextResponse("Too much at once.\n", 413), {}
             fields = form_fields(bytes(body))
         except (ValueError, TimeoutError, ClientDisconnect):
             return PlainTextResponse("This form cannot be read.\n", 400), {}
-        if not self._rules.keys.csrf_fits("".join(fields.get(CSRF, ())), cookie):
+        if not self._auth.signer.csrf_valid("".join(fields.get(CSRF, ())), cookie):
             return PlainTextResponse("This form is too old. Go back, load the page again, and repeat.\n", 403), {}
         return None, fields
 
 
-def is_open(path: str) -> bool:
+def is_public(path: str) -> bool:
     """Whether a path is served without a session.
 
     Args:
@@ -150,13 +150,13 @@ def host_allowed(hosts: Sequence[str], rules: AuthSettings) -> bool:
     if match is None:
         return False
     name = match["v6"] or match["name"]
-    if name in rules.names or name == "localhost":
+    if name in rules.host_names or name == "localhost":
         return True
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
-    return address.is_loopback or not rules.only_loopback
+    return address.is_loopback or not rules.loopback_only
 
 
 def form_fields(body: bytes) -> Mapping[str, tuple[str, ...]]:
@@ -165,7 +165,7 @@ def form_fields(body: bytes) -> Mapping[str, tuple[str, ...]]:
     Raises:
         ValueError: not ASCII, not UTF-8 within, or too many fields.
     """
-    parsed = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+    parsed = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     return {name: tuple(values) for name, values in parsed.items()}
 
 

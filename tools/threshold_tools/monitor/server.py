@@ -14,7 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from edge.core.errors import InputError, ThresholdError
-from threshold_tools.monitor.connections import HEAD_S, MOST_CONNECTIONS, limited
+from threshold_tools.monitor.connections import HEAD_S, MAX_CONNECTIONS, limited_protocol
 
 POLL_S = 0.02
 GRACE_S = 1  # for answers under way at the end
@@ -22,7 +22,7 @@ START_S = 20.0
 
 
 @contextlib.contextmanager
-def serving(
+def serve(
     app: Starlette,
     sock: socket.socket,
     *,
@@ -51,11 +51,11 @@ def serving(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=limited(head_s),
+        http=limited_protocol(head_s),
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         ssl_certfile=cert,
         ssl_keyfile=key,
     )

@@ -15,13 +15,13 @@ from pathlib import Path
 from edge.core.errors import InputError
 
 SESSION_S = 12 * 3600  # a session ends so long after signing in
-LEAST_TOKEN = 16  # characters: 64 bits even if only hexadecimal digits are used
-TRIES = 5  # wrong tokens from one address ...
-TRIES_S = 60.0  # ... within this time, and then none is looked at until it is over
-_MOST_ADDRESSES = 1000
+MIN_TOKEN_LENGTH = 16  # characters: 64 bits even if only hexadecimal digits are used
+MAX_FAILURES = 5  # wrong tokens from one address ...
+FAILURE_WINDOW_S = 60.0  # ... within this time, and then none is looked at until it is over
+_MAX_ADDRESSES = 1000
 
 
-class Keys:
+class SessionSigner:
     """Signs and checks sessions and forms.
 
     Args:
@@ -30,7 +30,7 @@ class Keys:
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        self._key = secrets.token_bytes(32) if token is None else _stretched(token)
+        self._key = secrets.token_bytes(32) if token is None else _derive_key(token)
         self._public_key = secrets.token_bytes(32)
 
     @property
@@ -56,7 +56,7 @@ class Keys:
             return False
         return now_s < int(body.partition(".")[0])
 
-    def csrf(self, cookie: str) -> str:
+    def csrf_token(self, cookie: str) -> str:
         """What a form of this session must bring back.
 
         Without a session ("") it is signed with a random key of this process: the sign-in page shows it to everybody,
@@ -64,9 +64,9 @@ class Keys:
         """
         return self._sign("form", cookie) if cookie else hmac.digest(self._public_key, b"form", "sha256").hex()
 
-    def csrf_fits(self, guess: str, cookie: str) -> bool:
+    def csrf_valid(self, guess: str, cookie: str) -> bool:
         """Whether a form has brought it back."""
-        return hmac.compare_digest(guess.encode(), self.csrf(cookie).encode())
+        return hmac.compare_digest(guess.encode(), self.csrf_token(cookie).encode())
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.digest(self._key, f"{purpose}:{text}".encode(), "sha256").hex()
@@ -80,15 +80,15 @@ class LoginThrottle:
 
     def wait_s(self, address: str, now_s: float) -> float:
         """How long this address has to wait before its next try; 0: not at all."""
-        recent = [at_s for at_s in self._failed.get(network_of(address), ()) if now_s - at_s < TRIES_S]
-        return TRIES_S - (now_s - recent[0]) if len(recent) >= TRIES else 0.0
+        recent = [at_s for at_s in self._failed.get(network_of(address), ()) if now_s - at_s < FAILURE_WINDOW_S]
+        return FAILURE_WINDOW_S - (now_s - recent[0]) if len(recent) >= MAX_FAILURES else 0.0
 
-    def failed(self, address: str, now_s: float) -> None:
+    def add_failure(self, address: str, now_s: float) -> None:
         """Note a wrong token."""
         network = network_of(address)
-        recent = [at_s for at_s in self._failed.pop(network, ()) if now_s - at_s < TRIES_S]
-        self._failed[network] = [*recent, now_s][-TRIES:]
-        while len(self._failed) > _MOST_ADDRESSES:
+        recent = [at_s for at_s in self._failed.pop(network, ()) if now_s - at_s < FAILURE_WINDOW_S]
+        self._failed[network] = [*recent, now_s][-MAX_FAILURES:]
+        while len(self._failed) > _MAX_ADDRESSES:
             del self._failed[next(iter(self._failed))]
 
 
@@ -118,15 +118,15 @@ def read_token(path: Path) -> str:
         raise InputError(f"{path}: the token is no UTF-8 text") from error
     if mode & 0o077:
         raise InputError(f"{path}: others may read the token: chmod go= {path}")
-    if len(token) < LEAST_TOKEN:
+    if len(token) < MIN_TOKEN_LENGTH:
         raise InputError(
-            f"{path}: the token in its first line has {len(token)} characters, {LEAST_TOKEN} are needed: "
+            f"{path}: the token in its first line has {len(token)} characters, {MIN_TOKEN_LENGTH} are needed: "
             f"openssl rand -hex 16 > {path}"
         )
     return token
 
 
-def _stretched(token: str) -> bytes:
+def _derive_key(token: str) -> bytes:
     """The key of sessions from the token: scrypt, 16 MiB and some 50 ms, so that a cookie is no fast test of guesses.
 
     The salt is fixed, so that sessions outlive a restart with the same token.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from threshold_tools.monitor.enrol_unknown import EnrolResult
-from threshold_tools.monitor.face_store import Crop, Grouped
+from threshold_tools.monitor.face_store import FaceGroups, StoredFace
 from threshold_tools.monitor.history import AuditNote
 from threshold_tools.monitor.layout import escaped
 
@@ -34,7 +34,7 @@ class Shown:
         notes: what was done, newest first.
     """
 
-    grouped: Grouped
+    grouped: FaceGroups
     known: bool
     keep_days: float
     folder: Path
@@ -42,7 +42,7 @@ class Shown:
     busy: bool
     publishes: bool
     outcome: EnrolResult | None
-    most_like: Callable[[Sequence[Crop]], str]
+    most_like: Callable[[Sequence[StoredFace]], str]
     notes: Sequence[AuditNote]
 
 
@@ -53,12 +53,12 @@ def unknown_page(shown: Shown, csrf: str) -> str:
     if not shown.known:
         return _wait("The faces are being looked at.")
     grouped = shown.grouped
-    count = sum(len(group) for group in grouped.groups) + len(grouped.alone) + len(grouped.unfit)
+    count = sum(len(group) for group in grouped.groups) + len(grouped.ungrouped) + len(grouped.unusable)
     parts = [
         _outcome(shown.outcome, csrf) if shown.outcome else "",
         '<dl class="summary">'
         f"<div><dt>faces kept</dt><dd>{count}</dd></div><div><dt>groups</dt><dd>{len(grouped.groups)}</dd></div>"
-        f"<div><dt>ungrouped</dt><dd>{len(grouped.alone)}</dd></div>"
+        f"<div><dt>ungrouped</dt><dd>{len(grouped.ungrouped)}</dd></div>"
         f"<div><dt>kept for</dt><dd>{shown.keep_days:g} <small>days, then deleted</small></dd></div></dl>",
         _told(shown),
     ]
@@ -72,19 +72,19 @@ def unknown_page(shown: Shown, csrf: str) -> str:
             f'<datalist id="ids">{"".join(f"<option>{escaped(each)}</option>" for each in shown.ids)}</datalist>'
         )
     for number, group in enumerate(grouped.groups[:GROUPS], 1):
-        first, last = _day(group[-1].came_s), _day(group[0].came_s)
+        first, last = _day(group[-1].received_s), _day(group[0].received_s)
         since = first if first == last else f"{first} to {last}"
         doors = ", ".join(sorted({crop.door for crop in group}))
         title = f"Group {number} <small>{len(group)} faces · {escaped(doors)} · {since}</small>"
         parts.append(_group(f"g{number}", title, group, shown, csrf, chosen=True, told=shown.most_like(group)))
     if len(grouped.groups) > GROUPS:
         parts.append(f'<p class="muted">{len(grouped.groups) - GROUPS} smaller groups are not shown yet.</p>')
-    if grouped.alone:
+    if grouped.ungrouped:
         title = "Ungrouped <small>similar to no other face here; select those of one person</small>"
-        parts.append(_group("alone", title, grouped.alone, shown, csrf, chosen=False))
-    if grouped.unfit:
+        parts.append(_group("alone", title, grouped.ungrouped, shown, csrf, chosen=False))
+    if grouped.unusable:
         title = "Unusable <small>enrolment rejects these</small>"
-        parts.append(_group("unfit", title, grouped.unfit, shown, csrf, chosen=False, nameable=False))
+        parts.append(_group("unfit", title, grouped.unusable, shown, csrf, chosen=False, nameable=False))
     parts.append(_notes(shown.notes))
     return "".join(parts)
 
@@ -106,7 +106,7 @@ def _told(shown: Shown) -> str:
 def _group(
     id_: str,
     title: str,
-    group: Sequence[Crop],
+    group: Sequence[StoredFace],
     shown: Shown,
     csrf: str,
     *,
@@ -134,11 +134,12 @@ def _group(
     )
 
 
-def _tile(id_: str, crop: Crop, chosen: bool) -> str:
-    when = datetime.datetime.fromtimestamp(crop.came_s).strftime("%d %b %H:%M")
-    fault = f'<span class="why">{escaped(crop.sight.rejection_reason)}</span>' if crop.sight.rejection_reason else ""
+def _tile(id_: str, crop: StoredFace, chosen: bool) -> str:
+    when = datetime.datetime.fromtimestamp(crop.received_s).strftime("%d %b %H:%M")
+    reason = crop.assessment.rejection_reason
+    fault = f'<span class="why">{escaped(reason)}</span>' if reason else ""
     return (
-        f'<li class="tile{" bad" if crop.sight.rejection_reason else ""}"><label for="{id_}"><span class="face">'
+        f'<li class="tile{" bad" if reason else ""}"><label for="{id_}"><span class="face">'
         f'<img src="/unknown/face/{escaped(crop.key)}.jpg" alt="Face at {escaped(crop.door)}, {when}" loading="lazy">'
         f'</span><span class="pick"><input type="checkbox" id="{id_}" name="face" value="{escaped(crop.key)}"'
         f"{' checked' if chosen else ''}> {when}</span></label>"
@@ -149,10 +150,10 @@ def _tile(id_: str, crop: Crop, chosen: bool) -> str:
 def _outcome(outcome: EnrolResult, csrf: str) -> str:
     head = f"<h2>{escaped(outcome.person)}</h2>" if outcome.person else ""
     done = "".join(f"<li>{escaped(line)}</li>" for line in outcome.done)
-    refused = "".join(f"<li>{escaped(line)}</li>" for line in outcome.refused[:_LINES])
+    refused = "".join(f"<li>{escaped(line)}</li>" for line in outcome.rejected[:_LINES])
     parts = [head, f"<ul>{done}</ul>" if done else ""]
-    if outcome.trouble:
-        parts.append(f'<p class="note bad" role="alert">{escaped(outcome.trouble)}</p>')
+    if outcome.error:
+        parts.append(f'<p class="note bad" role="alert">{escaped(outcome.error)}</p>')
     parts += [f'<p class="note bad" role="alert">{escaped(line)}</p>' for line in outcome.warnings]
     if refused:
         parts.append(f'<p>Photos that were rejected:</p><ul class="problems">{refused}</ul>')
@@ -162,7 +163,7 @@ def _outcome(outcome: EnrolResult, csrf: str) -> str:
         parts.append(
             f'<form method="post" action="/unknown">{csrf}<button name="act" value="undo">Undo</button></form>'
         )
-    tone = "bad" if outcome.trouble else "good"
+    tone = "bad" if outcome.error else "good"
     return f'<section class="panel outcome {tone}" role="status" aria-label="What was done">{"".join(parts)}</section>'
 
 

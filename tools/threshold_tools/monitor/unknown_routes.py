@@ -14,14 +14,14 @@ from starlette.routing import BaseRoute, Route
 
 from threshold_tools.monitor.confirm_page import confirm_page
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller, count
-from threshold_tools.monitor.face_store import Crop, Crops
-from threshold_tools.monitor.fleet import MOST_NAME
+from threshold_tools.monitor.face_store import FaceStore, StoredFace
+from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import AuditNote, History
 from threshold_tools.monitor.layout import NavItem, layout
-from threshold_tools.monitor.people import Reviewer
-from threshold_tools.monitor.prospect import Prospect, prospect
-from threshold_tools.monitor.publishing import Publishing
-from threshold_tools.monitor.request_context import csrf_field, posted
+from threshold_tools.monitor.people import PeopleReviewer
+from threshold_tools.monitor.prospect import EnrolPreview, preview_enrolment
+from threshold_tools.monitor.publishing import GalleryPublisher
+from threshold_tools.monitor.request_context import csrf_field, form_of
 from threshold_tools.monitor.unknown_page import Shown, unknown_page
 from threshold_tools.photos import normalize
 
@@ -30,40 +30,40 @@ _NOTES = 20
 
 
 def unknown_routes(
-    crops: Crops, namer: UnknownEnroller | None, reviewer: Reviewer | None, history: History
+    crops: FaceStore, namer: UnknownEnroller | None, reviewer: PeopleReviewer | None, history: History
 ) -> Sequence[BaseRoute]:
     """The routes; without a namer faces can be looked at and deleted, without a reviewer they are like nobody."""
 
-    def most_like(group: Sequence[Crop]) -> str:
+    def most_like(group: Sequence[StoredFace]) -> str:
         """Only a measurement: a nearest name under weak evidence must not look like an identification."""
         if reviewer is None or reviewer.result is None:
             return ""
-        found = reviewer.result.most_like(normalize(np.sum([crop.sight.embedding for crop in group], axis=0)))
+        found = reviewer.result.nearest_to(normalize(np.sum([crop.assessment.embedding for crop in group], axis=0)))
         if found is None:
             return ""
         limit = reviewer.result.limits_sq[found[0]]
         return f"Nearest enrolled person: {found[0]}, distance {found[1]:.2f}, accepted up to {limit:.2f}."
 
     def page(request: Request) -> Response:
-        if reviewer is not None and reviewer.result is None and not reviewer.trouble:
-            reviewer.look()
+        if reviewer is not None and reviewer.result is None and not reviewer.error:
+            reviewer.start()
         shown = Shown(
-            grouped=crops.grouped,
-            known=crops.known,
+            grouped=crops.groups,
+            known=crops.loaded,
             keep_days=crops.keep_days,
             folder=crops.folder,
             ids=namer.ids() if namer else None,
             busy=namer is not None and namer.busy,
             publishes=namer is not None and namer.publishing is not None,
-            outcome=namer.outcome if namer else None,
+            outcome=namer.result if namer else None,
             most_like=most_like,
             notes=history.notes(_NOTES),
         )
         return HTMLResponse(layout("Unknown visitors", unknown_page(shown, csrf_field(request)), request))
 
     async def change(request: Request) -> Response:
-        fields = posted(request)
-        chosen = crops.grouped.find(fields.get("face", ()))
+        fields = form_of(request)
+        chosen = crops.groups.find(fields.get("face", ()))
         who = request.client.host if request.client else ""
         act = "".join(fields.get("act", ()))
         if act == "forget":
@@ -71,17 +71,17 @@ def unknown_routes(
         elif act == "undo" and namer is not None:
             namer.undo(who)
         elif act in ("preview", "name") and namer is not None:
-            person = "".join(fields.get("person", ())).strip()[:MOST_NAME]
-            name = "".join(fields.get("name", ())).strip()[:MOST_NAME]
+            person = "".join(fields.get("person", ())).strip()[:MAX_NAME]
+            name = "".join(fields.get("name", ())).strip()[:MAX_NAME]
             if not chosen or not person:
                 raise HTTPException(422, "Select at least one face and enter the id of the person.")
             if act == "preview" and reviewer is not None:
                 found = await run_in_threadpool(_prospect, reviewer, chosen, person, name, namer.publishing)
                 return HTMLResponse(layout("Confirm enrolment", confirm_page(found, csrf_field(request)), request))
-            namer.name(chosen, person, name, who)
+            namer.enrol(chosen, person, name, who)
         return RedirectResponse("/unknown", 303)
 
-    def _forget(chosen: Sequence[Crop], who: str) -> None:
+    def _forget(chosen: Sequence[StoredFace], who: str) -> None:
         crops.delete(chosen)
         if chosen:
             doors = ", ".join(sorted({crop.door for crop in chosen}))
@@ -90,7 +90,7 @@ def unknown_routes(
             )
 
     def face(request: Request) -> Response:
-        found = crops.grouped.find([request.path_params["key"]])
+        found = crops.groups.find([request.path_params["key"]])
         try:
             return Response(found[0].path.read_bytes(), media_type="image/jpeg")
         except (IndexError, OSError) as error:
@@ -104,9 +104,9 @@ def unknown_routes(
 
 
 def _prospect(
-    reviewer: Reviewer, chosen: Sequence[Crop], person: str, name: str, publishing: Publishing | None
-) -> Prospect:
-    reviewed = reviewer.current()
+    reviewer: PeopleReviewer, chosen: Sequence[StoredFace], person: str, name: str, publishing: GalleryPublisher | None
+) -> EnrolPreview:
+    reviewed = reviewer.result_now()
     if reviewed is None:
-        return Prospect(person, name, (), trouble=reviewer.trouble)
-    return prospect(chosen, person, name, reviewed, publishing)
+        return EnrolPreview(person, name, (), error=reviewer.error)
+    return preview_enrolment(chosen, person, name, reviewed, publishing)
