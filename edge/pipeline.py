@@ -39,8 +39,8 @@ class Pipeline:
     Attributes:
         tracks: those of the last step, to look at.
         samples: of the last step by track id, to look at.
-        judge: the evidence, to look at.
-        guard: what has been shown of being alive, to look at; inactive while no rule asks for it.
+        aggregator: the samples and verdicts of every track, to look at.
+        liveness_gate: holds decisions until liveness is shown; inactive while no rule requires it.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Pipeline:
         self.samples: dict[int, Sample] = {}
         self._chance = chance
         self._policy = self._make_policy(default_rules(config.access) if rules is None else rules)
-        self.judge = IdentityAggregator(gallery, self._policy.apply_to(config.recognition), config.lockout)
-        self.guard = LivenessGate(config.liveness, self.judge, chance, config.recognition.sample_every_s)
-        self._observe_liveness = meter("liveness", self.guard.observe)
+        self.aggregator = IdentityAggregator(gallery, self._policy.apply_to(config.recognition), config.lockout)
+        self.liveness_gate = LivenessGate(config.liveness, self.aggregator, chance, config.recognition.sample_every_s)
+        self._observe_liveness = meter("liveness", self.liveness_gate.observe)
         self._apply_liveness()
         self._tracker = Tracker(config.tracker)
         self._last_scan_ns = 0
@@ -101,10 +101,10 @@ class Pipeline:
         self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.captured_ns)
         for track in self._tracks_to_sample(frame.captured_ns):
             # Frames of one visit are much alike; an embedding of the mirror image errs in its own way, at no cost.
-            mirrored = self.judge.sample_count(track) % 2 == 1
-            self.samples[track.id] = self._read(frame, self.guard.face_to_read(track), mirrored=mirrored)
-            self.judge.add_sample(track, self.samples[track.id], frame.captured_ns)
-            if self.guard.active:
+            mirrored = self.aggregator.sample_count(track) % 2 == 1
+            self.samples[track.id] = self._read(frame, self.liveness_gate.face_to_read(track), mirrored=mirrored)
+            self.aggregator.add_sample(track, self.samples[track.id], frame.captured_ns)
+            if self.liveness_gate.active:
                 self._observe_liveness(track, frame, self.samples[track.id], frame.captured_ns)
         return self._decide(frame.captured_ns, wall_minus_monotonic_ns)
 
@@ -117,9 +117,9 @@ class Pipeline:
             ConfigError: the new rules ask for liveness, and there is no chance; then nothing has changed.
         """
         self._policy = self._make_policy(rules)
-        self.guard.reset()
+        self.liveness_gate.reset()
         self._apply_liveness()
-        self.judge.replace_gallery(gallery, self._policy.apply_to(self._config.recognition))
+        self.aggregator.replace_gallery(gallery, self._policy.apply_to(self._config.recognition))
         self._detect = self._meter("detect", vision.detector.detect)
         self._read = vision.reader.sample
 
@@ -138,7 +138,7 @@ class Pipeline:
 
     def drain_prompts(self) -> list[ChallengePrompt]:
         """What visitors are to be told since the last call."""
-        return self.guard.take_prompts()
+        return self.liveness_gate.drain_prompts()
 
     def _make_policy(self, rules: AccessRules) -> Policy:
         policy = Policy(rules, self._config.door, LivenessMode(self._config.liveness.mode))
@@ -148,13 +148,13 @@ class Pipeline:
 
     def _apply_liveness(self) -> None:
         """Where no rule asks for liveness, nobody is watched, and a name is a success by itself."""
-        self.guard.active = self._policy.liveness is not LivenessMode.OFF
-        self.judge.counts_names_as_success = not self.guard.active
+        self.liveness_gate.active = self._policy.liveness is not LivenessMode.OFF
+        self.aggregator.counts_names_as_success = not self.liveness_gate.active
 
     def _tracks_to_sample(self, t_ns: int) -> list[Track]:
         """The tracks that the verdict or the proof of life wants to look at now."""
-        wanting = self.judge.tracks_due(self.tracks, t_ns)
-        return wanting + [track for track in self.guard.tracks_due(self.tracks, t_ns) if track not in wanting]
+        wanting = self.aggregator.tracks_due(self.tracks, t_ns)
+        return wanting + [track for track in self.liveness_gate.tracks_due(self.tracks, t_ns) if track not in wanting]
 
     def _still_scan_due(self, t_ns: int) -> bool:
         """Whether those who stand there, perfectly still, have to be looked at all the same."""
@@ -164,12 +164,12 @@ class Pipeline:
     def _decide(self, t_ns: int, wall_minus_monotonic_ns: int | None) -> list[Decision]:
         wall_ns = None if wall_minus_monotonic_ns is None else t_ns + wall_minus_monotonic_ns
         for verdict in self._retries.due(t_ns):
-            self.judge.reset(verdict)
+            self.aggregator.reset(verdict)
         decisions = [
-            self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.judge.take_verdicts(self.tracks, t_ns)
+            self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.aggregator.take_verdicts(self.tracks, t_ns)
         ]
         decide = partial(self._policy.decide, t_ns=t_ns, wall_ns=wall_ns)
-        decisions = self.guard.filter_decisions(decisions, self.tracks, t_ns, decide)
+        decisions = self.liveness_gate.filter_decisions(decisions, self.tracks, t_ns, decide)
         for decision in decisions:
             self._note_denial(decision)
         if self._denied_person_ids:
@@ -191,13 +191,13 @@ class Pipeline:
     def _retry_denied_people(self, t_ns: int, wall_ns: int | None) -> None:
         """Whoever was denied and is here when a window opens, the clock is set or the rules change, need not go away.
 
-        The old verdict opens nothing: it may be a while ago. The judge looks anew.
+        The old verdict opens nothing: it may be a while ago. The aggregator samples the track again.
         """
         for track in self.tracks:
-            verdict = None if track.lost else self.judge.snapshot(track).verdict
+            verdict = None if track.lost else self.aggregator.snapshot(track).verdict
             person = verdict.match.person if verdict and verdict.finding is Identification.RECOGNISED else None
             if verdict is None or person is None or person.id not in self._denied_person_ids:
                 continue
             if self._policy.decide(verdict, t_ns, wall_ns).kind is AccessOutcome.DOOR_OPEN:
                 self._denied_person_ids.discard(person.id)
-                self.judge.reset(verdict)
+                self.aggregator.reset(verdict)

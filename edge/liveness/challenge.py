@@ -79,11 +79,11 @@ class Challenge:
         return self.state in (ChallengeState.PASSED, ChallengeState.FAILED)
 
     @property
-    def current_movement(self) -> bool:
+    def was_prompted(self) -> bool:
         """Whether a movement was asked: the visitor knows what it is about."""
         return self._step > 0
 
-    def take_prompts(self) -> list[ChallengePrompt]:
+    def drain_prompts(self) -> list[ChallengePrompt]:
         """What the visitor is to be told since the last call."""
         prompts, self._prompts = self._prompts, []
         return prompts

@@ -71,29 +71,40 @@ class LivenessGate:
     """
 
     def __init__(
-        self, config: LivenessConfig, judge: IdentityAggregator, chance: Chance | None, look_every_s: float
+        self,
+        config: LivenessConfig,
+        aggregator: IdentityAggregator,
+        chance: Chance | None,
+        look_every_s: float,
+        *,
+        passive: PassiveLiveness | None = None,
+        make_challenge: Callable[..., Challenge] = Challenge,
     ) -> None:
         """
         Args:
             config: what has to be shown.
-            judge: whose names these are; where liveness is asked, it must not take a name for a success as such.
-            chance: draws what is asked and when; each call a number of [0, 1). None where no rule asks for a challenge.
-            look_every_s: at most one look at a track in so long.
+            aggregator: gives the names; where liveness is required, it must not count a name as a success.
+            chance: draws which movements are asked and when; each call returns a number in [0, 1). None where no rule
+                requires a challenge.
+            look_every_s: shortest interval between two samples of a track.
+            passive: collects the evidence of watching; a new one by default.
+            make_challenge: called with the arguments of `Challenge`.
         """
         self.active = True
         self.counts: Counter[str] = Counter()
         self._config = config
-        self._judge = judge
+        self._aggregator = aggregator
         self._chance = chance
         self._look_every_ns = look_every_s * 1e9
-        self._passive = PassiveLiveness(config=config)
+        self._passive = passive or PassiveLiveness(config=config)
+        self._make_challenge = make_challenge
         self._ahead: dict[int, list[FloatArray]] = {}  # by track, of the looks at it that count, while it has no name
         self._held: dict[int, _PendingDecision] = {}
         self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
         self._prompts: list[ChallengePrompt] = []
         self._challenges = 0
 
-    def take_prompts(self) -> list[ChallengePrompt]:
+    def drain_prompts(self) -> list[ChallengePrompt]:
         """What visitors are to be told since the last call."""
         prompts, self._prompts = self._prompts, []
         return prompts
@@ -119,7 +130,7 @@ class LivenessGate:
         return eye_centred(track.face) if held and held.challenge else track.face
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
-        """Take one look, after the judge has taken it."""
+        """Take one look, after the aggregator has taken it."""
         held = self._held.get(track.id)
         if held is None:
             self._watch_ahead(track, frame, sample, t_ns)
@@ -153,7 +164,7 @@ class LivenessGate:
                 continue
             answers.append(decision)
             if decision.verdict.finding is Identification.RECOGNISED:
-                self._judge.count_success(decision.verdict, present - {decision.verdict.track.id})
+                self._aggregator.count_success(decision.verdict, present - {decision.verdict.track.id})
         for track in tracks:
             if track.id in self._held:
                 answers += self._resolve(track, t_ns, decide, present - {track.id})
@@ -165,19 +176,19 @@ class LivenessGate:
         return answers
 
     def reset(self) -> None:
-        """Drop all that was shown or held: models, people or rules change. The judge recognises those held again."""
+        """Drop all that was shown or held: models, people or rules change. The aggregator recognises those held again."""
         for track_id, held in list(self._held.items()):
             self._reject(held, "interrupted", held.looked_ns)
             self._drop(track_id)
-            self._judge.reset(held.decision.verdict)
+            self._aggregator.reset(held.decision.verdict)
         for track_id in list(self._denied):
             self._resample(track_id)
-        self._passive = PassiveLiveness(config=self._config)
+        self._passive.clear()
         self._ahead.clear()
 
     def _watch_ahead(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
         """Take one look at a track that may be recognised: most visitors have then shown some life already."""
-        if self._judge.verdict_of(track) is not None or self._judge.is_contested(track):
+        if self._aggregator.verdict_of(track) is not None or self._aggregator.is_contested(track):
             self._forget(track.id)
         elif sample.embedding is not None:
             self._passive.observe(track, frame, sample, t_ns)
@@ -200,18 +211,18 @@ class LivenessGate:
         held = self._held[track.id]
         evidence = self._passive.evaluate(track.id)
         verdict = replace(held.decision.verdict, track=track, decided_ns=t_ns)
-        gone = track.lost or self._judge.verdict_of(track) is not held.decision.verdict
+        gone = track.lost or self._aggregator.verdict_of(track) is not held.decision.verdict
         if gone:
             self._reject(held, "left" if track.lost else "another-face", t_ns)
             outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
         else:
             outcome = self._outcome(track, held, evidence, t_ns)
         if held.challenge:
-            self._prompts += held.challenge.take_prompts()
+            self._prompts += held.challenge.drain_prompts()
         if outcome is None:
             return []
         shown = _shown(held, evidence)
-        if outcome == _PASSES and self._judge.impersonated(verdict) and not held.shows:
+        if outcome == _PASSES and self._aggregator.impersonated(verdict) and not held.shows:
             held.shows, held.since_ns, held.challenge = 1, t_ns, None
             self._passive.forget(track.id)
             return []
@@ -219,17 +230,17 @@ class LivenessGate:
             decision = decide(verdict)
             if decision.kind is AccessOutcome.DOOR_OPEN and self._needs_challenge(held, decision.required_liveness):
                 return []
-            self._judge.count_success(verdict, others)
+            self._aggregator.count_success(verdict, others)
         else:
             decision = replace(
                 held.decision, kind=AccessOutcome.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome
             )
             self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
             # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
-            if outcome == ATTACK or (held.challenge and held.challenge.current_movement):
-                self._judge.count_failure(verdict, others)
+            if outcome == ATTACK or (held.challenge and held.challenge.was_prompted):
+                self._aggregator.count_failure(verdict, others)
             else:
-                self._judge.discredit(verdict)
+                self._aggregator.discredit(verdict)
         self.counts[outcome or "shown"] += 1
         self._drop(track.id)
         return [replace(decision, liveness=shown)]
@@ -269,7 +280,7 @@ class LivenessGate:
         assert self._chance is not None, "a challenge is asked for, and there is nothing to draw it by"
         self._challenges += 1
         embedding = held.decision.verdict.embedding
-        held.challenge = Challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
+        held.challenge = self._make_challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
 
     @staticmethod
     def _needs_challenge(held: _PendingDecision, proof: LivenessMode) -> bool:
@@ -286,12 +297,12 @@ class LivenessGate:
     def _reject(self, held: _PendingDecision, reason: str, t_ns: int) -> None:
         if held.challenge:
             held.challenge.fail(reason, t_ns)
-            self._prompts += held.challenge.take_prompts()
+            self._prompts += held.challenge.drain_prompts()
 
     def _resample(self, track_id: int) -> None:
         """Whoever was denied for want of liveness may try again, and is news when back."""
         if track_id in self._denied:
-            self._judge.reset(self._denied.pop(track_id)[0])
+            self._aggregator.reset(self._denied.pop(track_id)[0])
 
 
 def _shown(held: _PendingDecision | None, evidence: LivenessEvidence) -> LivenessResult:

@@ -58,7 +58,7 @@ class PassiveLiveness:
             values = seen.run.cue_values(self._min_ns)
             if values is not None:
                 seen.shown = combine(values, seen.shown)
-        seen.now = self._judge(seen)
+        seen.now = self._evidence(seen)
         self._tracks[track.id] = seen
         if len(self._tracks) > MAX_TRACKS:
             del self._tracks[next(iter(self._tracks))]
@@ -75,7 +75,11 @@ class PassiveLiveness:
         """The track is over, or another face has taken its place."""
         self._tracks.pop(track_id, None)
 
-    def _judge(self, seen: _TrackWindows) -> LivenessEvidence:
+    def clear(self) -> None:
+        """Forget all tracks."""
+        self._tracks.clear()
+
+    def _evidence(self, seen: _TrackWindows) -> LivenessEvidence:
         watched_s = (seen.run.last_ns - seen.first_ns) / 1e9
         shown = seen.before if seen.shown is None else combine(seen.shown, seen.before)
         if shown is None:

@@ -124,7 +124,7 @@ def _fitted(picture: BgrImage, size: tuple[int, int]) -> BgrImage:
 
 
 def _draw_track(pen: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> None:
-    progress = pipeline.judge.snapshot(track)
+    progress = pipeline.aggregator.snapshot(track)
     colour = _colour(progress)
     box = track.face.box
     pen.box((box.left, box.top), (box.right, box.bottom), colour)
@@ -132,7 +132,7 @@ def _draw_track(pen: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> 
     if sample and sample.landmarks:
         pen.dots(sample.landmarks.points_px[::3, :2], colour)
     captions = _captions(track, progress, sample, wanted)
-    if shown := pipeline.guard.result_for(track.id):
+    if shown := pipeline.liveness_gate.result_for(track.id):
         captions.append(_liveness_caption(shown))
     above = box.top - pen.step * len(captions)
     for row, caption in enumerate(captions):

@@ -86,11 +86,11 @@ class Explainer:
             sample = pipeline.samples.get(track.id)
             if sample is None:
                 continue
-            progress = pipeline.judge.snapshot(track)
+            progress = pipeline.aggregator.snapshot(track)
             distance_sq = progress.match.distance_sq if progress.match else None
             before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
             doubted = not sample.quality.refusal and 0 < progress.samples <= before
-            shown = pipeline.guard.result_for(track.id)
+            shown = pipeline.liveness_gate.result_for(track.id)
             look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
             visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
         for prompt in moment.prompts:

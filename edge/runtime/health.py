@@ -101,13 +101,13 @@ class HealthReporter:
                 stage: StageTiming(runs=timing.runs, median_ms=timing.median_ms, p95_ms=timing.p95_ms)
                 for stage, timing in self._stopwatch.timings().items()
             },
-            rejects={"quality": dict(self._pipeline.judge.refusals)},
+            rejects={"quality": dict(self._pipeline.aggregator.refusals)},
             temperature_c=temperature_c(),
             outbox_depth=self._logbook.outbox.depth(),
             gallery=gallery_ref(kit),
             models=dict(kit.models),
             problems=self._problems(),
-            liveness=dict(self._pipeline.guard.counts),
+            liveness=dict(self._pipeline.liveness_gate.counts),
             lock=self._lock_told,
         )
 

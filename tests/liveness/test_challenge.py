@@ -86,7 +86,7 @@ class Try:
         queue: list[Sample] = []
         for number in range(round(seconds * 10)):
             self.challenge.observe(queue.pop(0) if queue else self._before, number * LOOK_NS)
-            for prompt in self.challenge.take_prompts():
+            for prompt in self.challenge.drain_prompts():
                 self.prompts.append(prompt)
                 if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
                     queue = self._answer(prompt.movement)
@@ -264,7 +264,7 @@ def test_a_head_that_drifts_is_not_still() -> None:
     asked_ns = []
     for number in range(60):
         challenge.observe(look(turned(-20 + min(number * 4, 20) if number < 30 else 0.0)), number * LOOK_NS)
-        asked_ns += [prompt.t_ns for prompt in challenge.take_prompts() if prompt.state is ChallengeState.ASKED]
+        asked_ns += [prompt.t_ns for prompt in challenge.drain_prompts() if prompt.state is ChallengeState.ASKED]
     assert 1_000_000_000 + 5 * LOOK_NS <= asked_ns[0] <= 1_000_000_000 + 12 * LOOK_NS
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import cv2
 import msgspec
@@ -47,10 +47,10 @@ from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.events.factory import access_event
 from edge.events.schema import Challenge, Event, Health, Status, decode, encode
 from edge.events.topics import Channel, Topics
+from edge.liveness import challenge as liveness_challenge
 from edge.liveness.cues import CUE_WEIGHTS
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.gate import LivenessGate
-from edge.liveness.head_pose import RestPose
 from edge.liveness.passive import PassiveLiveness
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Message, Subscriber
@@ -143,7 +143,7 @@ def test_who_follows_the_challenge_gets_in(vision: VisionStages, visitor: Visito
     event = access_event(opened, id="x", at_ns=T0_NS, door=DOOR)
     assert event.liveness is not None
     assert (event.liveness.mode, event.liveness.challenge) == ("challenge", "passed")
-    assert dict(pipeline.guard.counts) == {"shown": 1}
+    assert dict(pipeline.liveness_gate.counts) == {"shown": 1}
 
 
 def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the_next_gets_in(
@@ -153,7 +153,7 @@ def test_a_release_between_two_frames_interrupts_a_challenge_and_who_follows_the
     pipeline = a_door(config("challenge", challenge_steps=1), vision)
     _, told = visit(pipeline, visitor, 3)
     assert [prompt.state for prompt in told] == [ChallengeState.ASKED]
-    pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
+    pipeline.swap_models(vision, pipeline.aggregator.gallery, allow_list(("*",)))
     assert [prompt.reason for prompt in pipeline.drain_prompts()] == ["interrupted"]
     visitor.movement = None
     (opened,), told = visit(pipeline, visitor, 12, begin_s=3.0)
@@ -316,10 +316,10 @@ def test_rules_that_ask_for_liveness_from_now_on(vision: VisionStages, held_phot
     pipeline = a_door(config("off"), vision)
     (opened,), _ = visit(pipeline, held_photo, 3)
     assert (opened.kind, opened.required_liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.OFF)
-    pipeline.swap_models(vision, pipeline.judge.gallery, ASKING)
+    pipeline.swap_models(vision, pipeline.aggregator.gallery, ASKING)
     (denied,), _ = visit(pipeline, held_photo, 6, begin_s=20.0)
     assert (denied.kind, denied.reason) == (AccessOutcome.DENIED, "presentation-attack")
-    pipeline.swap_models(vision, pipeline.judge.gallery, allow_list(("*",)))
+    pipeline.swap_models(vision, pipeline.aggregator.gallery, allow_list(("*",)))
     (opened,), _ = visit(pipeline, held_photo, 3, begin_s=40.0)
     assert (opened.kind, opened.required_liveness, opened.liveness) == (AccessOutcome.DOOR_OPEN, LivenessMode.OFF, None)
 
@@ -334,8 +334,8 @@ def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
     )
     nothing, _ = visit(pipeline, held_photo, 1)
     assert nothing == []
-    assert [pipeline.judge.snapshot(track).verdict is not None for track in pipeline.tracks] == [True]
-    pipeline.swap_models(vision, pipeline.judge.gallery, rules)
+    assert [pipeline.aggregator.snapshot(track).verdict is not None for track in pipeline.tracks] == [True]
+    pipeline.swap_models(vision, pipeline.aggregator.gallery, rules)
     answers, _ = visit(pipeline, held_photo, 3, until=9, begin_s=1.0)
     assert [(one.kind, one.liveness) for one in answers] == [
         (AccessOutcome.DOOR_OPEN if rules == allow_list(("*",)) else AccessOutcome.DENIED, None)
@@ -345,10 +345,10 @@ def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
 def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
     """A name alone does where the rules ask for no liveness, whatever they asked for before."""
     pipeline = a_door(config("off"), vision)
-    gallery, asked = pipeline.judge.gallery, []
+    gallery, asked = pipeline.aggregator.gallery, []
     for rules in (allow_list(("*",)), ASKING, allow_list(("*",))):
         pipeline.swap_models(vision, gallery, rules)
-        asked.append(not pipeline.judge.counts_names_as_success)
+        asked.append(not pipeline.aggregator.counts_names_as_success)
     assert asked == [False, True, False]
 
 
@@ -356,8 +356,8 @@ def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: VisionSt
     """They are refused, and the rules before stay in force."""
     pipeline = Pipeline(config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
     with pytest.raises(ConfigError, match="nothing to draw them by"):
-        pipeline.swap_models(vision, pipeline.judge.gallery, ASKING)
-    assert pipeline.judge.counts_names_as_success
+        pipeline.swap_models(vision, pipeline.aggregator.gallery, ASKING)
+    assert pipeline.aggregator.counts_names_as_success
 
 
 def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
@@ -386,34 +386,48 @@ def a_judge() -> IdentityAggregator:
 
 
 class Scene:
-    """One track before a guard."""
+    """One track before a gate.
 
-    def __init__(self, mode: str = "passive", **changes: object) -> None:
-        self.judge = a_judge()
+    Attributes:
+        challenges: those that the gate has begun.
+    """
+
+    def __init__(
+        self,
+        mode: str = "passive",
+        *,
+        passive: PassiveLiveness | None = None,
+        challenge: type[liveness_challenge.Challenge] = liveness_challenge.Challenge,
+        **changes: object,
+    ) -> None:
+        self.challenges: list[liveness_challenge.Challenge] = []
+
+        def begin(*arguments: Any) -> liveness_challenge.Challenge:
+            self.challenges.append(challenge(*arguments))
+            return self.challenges[-1]
+
+        self.aggregator = a_judge()
         self.policy = Policy(allow_list(("*",)), "front", LivenessMode(mode))
         settings = msgspec.convert({"mode": mode, "timeout_s": 2.0, **changes}, LivenessConfig)
-        self.guard = LivenessGate(settings, self.judge, lambda: 0.5, 0.1)
+        self.gate = LivenessGate(settings, self.aggregator, lambda: 0.5, 0.1, passive=passive, make_challenge=begin)
         self.t_ns = 0
 
     def look(self, embedding: FloatArray | None, *, lost: bool = False) -> list[Decision]:
         self.t_ns += S // 10
         here = self.here(lost=lost)
         if not lost:
-            self.judge.add_sample(here, sample(embedding), self.t_ns)
-            self.guard.observe(here, Frame(np.zeros((8, 8, 3), np.uint8), 0, self.t_ns), sample(embedding), self.t_ns)
-        fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.judge.take_verdicts([here], self.t_ns)]
-        return self.guard.filter_decisions(
+            self.aggregator.add_sample(here, sample(embedding), self.t_ns)
+            self.gate.observe(here, Frame(np.zeros((8, 8, 3), np.uint8), 0, self.t_ns), sample(embedding), self.t_ns)
+        fell = [self.policy.decide(verdict, self.t_ns) for verdict in self.aggregator.take_verdicts([here], self.t_ns)]
+        return self.gate.filter_decisions(
             fell, [here], self.t_ns, lambda verdict: self.policy.decide(verdict, self.t_ns)
         )
 
     def here(self, *, lost: bool = False) -> Track:
         return track(t_ns=self.t_ns, lost=lost)
 
-    def ask_and_leave(self, *, asked: bool) -> None:
-        """Somebody is recognised, and leaves before or after a movement is asked."""
+    def recognise_and_leave(self) -> None:
         self.looks(direction(0), 6)
-        if asked and (challenge := self.guard._held[1].challenge):
-            challenge._prompt(RestPose(np.zeros((468, 3), np.float32), np.zeros(3, np.float32), 0.0, 0.0), self.t_ns)
         self.look(direction(0), lost=True)
 
     def looks(self, embedding: FloatArray | None, count: int) -> list[Decision]:
@@ -438,8 +452,8 @@ def test_who_leaves_before_it_is_shown_is_denied_and_is_news_when_back() -> None
     assert scene.looks(direction(0), 6) == []
     (denied,) = scene.look(direction(0), lost=True)
     assert denied.reason == "liveness-not-shown"
-    assert scene.guard.tracks_due([track()], scene.t_ns + S) == []
-    assert scene.judge.take_verdicts([track(t_ns=scene.t_ns)], scene.t_ns) == []
+    assert scene.gate.tracks_due([track()], scene.t_ns + S) == []
+    assert scene.aggregator.take_verdicts([track(t_ns=scene.t_ns)], scene.t_ns) == []
     assert [one.reason for one in scene.looks(direction(0), 24)] == ["liveness-not-shown"]
 
 
@@ -464,24 +478,31 @@ def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
 
 def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
     """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
-    scene = Scene("challenge")
     verdict = _recognised(Scene("challenge"))
-    for _ in range(LockoutConfig().max_failures):
-        scene.ask_and_leave(asked=False)
-    for _ in range(LockoutConfig().max_failures):
-        assert not scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
-        scene.ask_and_leave(asked=True)
-    assert scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
+    for challenge, failed in ((liveness_challenge.Challenge, False), (_Prompted, True)):
+        scene = Scene("challenge", challenge=challenge)
+        for _ in range(LockoutConfig().max_failures):
+            assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
+            scene.recognise_and_leave()
+        assert scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns)) is failed
+
+
+class _Prompted(liveness_challenge.Challenge):
+    """Has asked for a movement from the start."""
+
+    @property
+    def was_prompted(self) -> bool:
+        return True
 
 
 def test_a_release_in_the_middle_of_a_challenge_begins_it_anew() -> None:
     """What was shown so far was shown under other models and people; the screen is told."""
     scene = Scene("challenge")
     scene.looks(direction(0), 6)
-    scene.guard.reset()
-    scene.judge.replace_gallery(scene.judge.gallery, RecognitionConfig())
+    scene.gate.reset()
+    scene.aggregator.replace_gallery(scene.aggregator.gallery, RecognitionConfig())
     scene.looks(direction(0), 80)
-    assert [(one.challenge_id, one.reason) for one in scene.guard.take_prompts()] == [
+    assert [(one.challenge_id, one.reason) for one in scene.gate.drain_prompts()] == [
         (1, "interrupted"),
         (2, "not-still"),
     ]
@@ -492,35 +513,39 @@ def test_who_is_denied_and_missed_for_a_moment_has_to_wait_all_the_same() -> Non
     scene = Scene()
     assert len(scene.looks(direction(0), 24)) == 1
     scene.t_ns += S // 10
-    assert scene.guard.filter_decisions([], [], scene.t_ns, lambda _: pytest.fail("nothing to decide")) == []
-    assert scene.judge.verdict_of(scene.here()) is not None
+    assert scene.gate.filter_decisions([], [], scene.t_ns, lambda _: pytest.fail("nothing to decide")) == []
+    assert scene.aggregator.verdict_of(scene.here()) is not None
 
 
 def test_an_attack_is_doubtful_whatever_the_limit_of_doubt_is() -> None:
     """A door that asks only in doubt, with the limits the wrong way round, asks."""
-    scene = Scene("challenge", challenge_when="doubt", attack_score=0.1, challenge_score=0.9)
-    scene.looks(direction(0), 3)
-    held = scene.guard._held[1]
-    assert scene.guard._outcome(scene.here(), held, LivenessEvidence(0.5, (), True, 9, 1.0), scene.t_ns) is None
-    assert held.challenge is not None
+    seen = _Seen(0.5)
+    scene = Scene("challenge", passive=seen, challenge_when="doubt", attack_score=0.1, challenge_score=0.9)
+    assert scene.looks(direction(0), 4) == []
+    assert len(scene.challenges) == 1
 
 
 class _Seen(PassiveLiveness):
     """Has seen enough of everybody."""
 
+    def __init__(self, score: float = 0.0) -> None:
+        super().__init__(config=LivenessConfig())
+        self._score = score
+
     def evaluate(self, track_id: int) -> LivenessEvidence:
-        return LivenessEvidence(0.0, (), True, 9, 1.0)
+        return LivenessEvidence(self._score, (), True, 9, 1.0)
 
 
 def test_a_rule_that_asks_for_more_by_the_time_liveness_is_shown_is_obeyed() -> None:
     """The night began while somebody was watched: now a challenge is asked."""
-    scene = Scene("passive")
-    scene.looks(direction(0), 4)
-    scene.guard._passive = _Seen(config=LivenessConfig())
+    scene = Scene("passive", passive=_AliveAfter(6))
+    assert scene.looks(direction(0), 4) == []
     scene.policy = Policy(allow_list(("*",)), "front", LivenessMode.CHALLENGE)
-    assert scene.looks(direction(0), 2) == []
-    assert scene.guard._held[1].decision.required_liveness is LivenessMode.CHALLENGE
-    assert scene.guard._held[1].challenge is not None
+    assert scene.looks(direction(0), 4) == []
+    assert len(scene.challenges) == 1
+    scene.challenges[0].state = ChallengeState.PASSED
+    (opened,) = scene.look(direction(0))
+    assert opened.required_liveness is LivenessMode.CHALLENGE
 
 
 def test_whoever_the_rules_deny_is_not_held() -> None:
@@ -533,14 +558,13 @@ def test_whoever_the_rules_deny_is_not_held() -> None:
 
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
     """Once is enough after the success. The two times of watching share no look; each may last `timeout_s` (2 s)."""
-    scene = Scene()
+    scene = Scene(passive=_AliveAfter(15))
     verdict = _recognised(Scene())
     for _ in range(LockoutConfig().max_failures):
-        scene.judge.count_failure(verdict, set())
-    scene.guard._passive = _AliveAfter(15)
+        scene.aggregator.count_failure(verdict, set())
     fell = [(look, one.kind) for look in range(1, 41) for one in scene.look(direction(0))]
     assert fell == [(30, AccessOutcome.DOOR_OPEN)]
-    assert not scene.judge.impersonated(replace(verdict, decided_ns=scene.t_ns))
+    assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
 
 
 class _AliveAfter(PassiveLiveness):
@@ -563,18 +587,19 @@ class _AliveAfter(PassiveLiveness):
 
 def test_a_photo_that_shows_no_life_beside_the_person() -> None:
     """The photo has the name first; when it is denied, the person beside it is judged again, and gets in."""
-    scene = Scene()
-    scene.guard._passive = _AliveIn(2, config=LivenessConfig())
+    scene = Scene(passive=_AliveIn(2, config=LivenessConfig()))
     answers: list[tuple[int, AccessOutcome]] = []
     for look in range(1, 36):
         scene.t_ns = look * S // 10
         tracks = [track(number, t_ns=scene.t_ns) for number in (1, 2)]
         frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, scene.t_ns)
         for one in tracks:
-            scene.judge.add_sample(one, sample(direction(0)), scene.t_ns)
-            scene.guard.observe(one, frame, sample(direction(0)), scene.t_ns)
-        fell = [scene.policy.decide(verdict, scene.t_ns) for verdict in scene.judge.take_verdicts(tracks, scene.t_ns)]
-        decided = scene.guard.filter_decisions(
+            scene.aggregator.add_sample(one, sample(direction(0)), scene.t_ns)
+            scene.gate.observe(one, frame, sample(direction(0)), scene.t_ns)
+        fell = [
+            scene.policy.decide(verdict, scene.t_ns) for verdict in scene.aggregator.take_verdicts(tracks, scene.t_ns)
+        ]
+        decided = scene.gate.filter_decisions(
             fell, tracks, scene.t_ns, lambda verdict: scene.policy.decide(verdict, scene.t_ns)
         )
         answers += [(one.verdict.track.id, one.kind) for one in decided]
@@ -597,15 +622,12 @@ def test_a_second_challenge_follows_repeated_attacks() -> None:
     scene = Scene("challenge", timeout_s=20.0)
     verdict = _recognised(Scene("challenge"))
     for _ in range(LockoutConfig().max_failures):
-        scene.judge.count_failure(verdict, set())
+        scene.aggregator.count_failure(verdict, set())
     scene.looks(direction(0), 5)
-    first = scene.guard._held[1].challenge
-    assert first is not None
+    (first,) = scene.challenges
     first.state = ChallengeState.PASSED
     assert scene.looks(direction(0), 2) == []
-    second = scene.guard._held[1].challenge
-    assert second is not None
-    assert second is not first
+    second = scene.challenges[1]
     second.state = ChallengeState.PASSED
     assert [one.kind for one in scene.look(direction(0))] == [AccessOutcome.DOOR_OPEN]
 
@@ -615,8 +637,8 @@ def test_a_held_visitor_is_looked_at_as_often_as_before_the_verdict() -> None:
     scene = Scene()
     scene.looks(direction(0), 4)
     here = track(t_ns=scene.t_ns)
-    assert scene.judge.tracks_due([here], scene.t_ns + S // 10) == []
-    assert scene.guard.tracks_due([here], scene.t_ns + S // 10) == [here]
+    assert scene.aggregator.tracks_due([here], scene.t_ns + S // 10) == []
+    assert scene.gate.tracks_due([here], scene.t_ns + S // 10) == [here]
 
 
 # What the rules ask for.
@@ -640,8 +662,8 @@ def test_the_stricter_wins_and_nothing_is_weaker_than_door_toml(
 
 def _recognised(scene: Scene) -> Verdict:
     for number in range(4):
-        scene.judge.add_sample(track(), sample(direction(0)), number)
-    (verdict,) = scene.judge.take_verdicts([track()], 4)
+        scene.aggregator.add_sample(track(), sample(direction(0)), number)
+    (verdict,) = scene.aggregator.take_verdicts([track()], 4)
     return verdict
 
 

@@ -149,7 +149,7 @@ class Faces:
         answers = self.guard.filter_decisions(
             fell, [here], self.now_ns, lambda verdict: self.policy.decide(verdict, self.now_ns)
         )
-        self.prompts += self.guard.take_prompts()
+        self.prompts += self.guard.drain_prompts()
         for answer in answers:
             if answer.kind is AccessOutcome.DOOR_OPEN:
                 self._check(answer)
@@ -366,7 +366,7 @@ def test_challenges_of_two_visitors() -> None:
         faces.guard.filter_decisions(
             fell, here, faces.now_ns, lambda verdict: faces.policy.decide(verdict, faces.now_ns)
         )
-        told = faces.guard.take_prompts()
+        told = faces.guard.drain_prompts()
         asked += [prompt.track for prompt in told if prompt.state is ChallengeState.ASKED]
         assert asked in ([], [1]) if number < 30 else asked in ([1], [1, 2])
     assert asked == [1, 2]

@@ -327,7 +327,7 @@ def test_models_of_a_release_look_from_the_next_frame_on(vision: VisionStages) -
     choosy = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig(min_size_px=400))
     pipeline.swap_models(choosy, gallery, allow_list(["*"]))
     assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
-    assert set(pipeline.judge.refusals) == {"too-small"}
+    assert set(pipeline.aggregator.refusals) == {"too-small"}
     blind = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0, min_score=1.0), QualityConfig())
     pipeline.swap_models(blind, gallery, allow_list(["*"]))
     for frame in frames(90)[60:]:

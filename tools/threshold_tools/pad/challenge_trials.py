@@ -121,7 +121,7 @@ def run_trial(actor: Presenter, challenge: Challenge, vision: VisionStages, look
                 whose = track.id if sample.embedding is not None else whose
                 challenge.observe(sample, t_ns)
         challenge.pass_time(t_ns)
-        for prompt in challenge.take_prompts():
+        for prompt in challenge.drain_prompts():
             actor.on_prompt(prompt, t_s)
         if challenge.is_over:
             break
