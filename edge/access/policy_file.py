@@ -83,7 +83,7 @@ class _Allow(StrictStruct, frozen=True):
     liveness: LivenessMode = LivenessMode.OFF
 
 
-class _Door(StrictStruct, frozen=True):
+class _DoorTable(StrictStruct, frozen=True):
     allow: tuple[_Allow, ...] = ()
     threshold_factor: Factor = 1.0
     min_samples: Count | None = None
@@ -109,7 +109,7 @@ def _rules(policy: _Policy) -> AccessRules:
     limits = {name: convert(value, _Person, f"people.{name}") for name, value in policy.people.items()}
     people = [_person(name, table, zone) for name, table in limits.items() if table != _Person()]
     doors = [
-        (name, _door(convert(value, _Door, f"doors.{name}"), f"doors.{name}", groups, schedules))
+        (name, _door(convert(value, _DoorTable, f"doors.{name}"), f"doors.{name}", groups, schedules))
         for name, value in policy.doors.items()
     ]
     return AccessRules(tuple(doors), tuple(people), Calendar(zone, holidays))
@@ -207,7 +207,9 @@ def _check_order(start: LocalTime, end: LocalTime, zone: tzinfo) -> bool:
     return first > last
 
 
-def _door(table: _Door, place: str, groups: dict[str, tuple[str, ...]], schedules: dict[str, Schedule]) -> DoorRules:
+def _door(
+    table: _DoorTable, place: str, groups: dict[str, tuple[str, ...]], schedules: dict[str, Schedule]
+) -> DoorRules:
     rules = []
     for index, allow in enumerate(table.allow):
         id_ = f"{place}.allow[{index}]"

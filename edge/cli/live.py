@@ -36,7 +36,7 @@ _SYMBOLS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
 
 
 @dataclass(slots=True)
-class _Door:
+class _LiveDoor:
     """What is known of one door."""
 
     status: Status | None = None
@@ -60,7 +60,7 @@ class LiveView:
     """Takes messages and is drawn by rich, to the size of the terminal: doors in trouble first, then the busiest."""
 
     def __init__(self) -> None:
-        self._doors: dict[str, _Door] = {}
+        self._doors: dict[str, _LiveDoor] = {}
         self._events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS)
 
     def update(self, message: Message) -> None:
@@ -68,7 +68,7 @@ class LiveView:
         name = escape_untrusted(f"{message.door.site}/{message.door.door}")
         if name not in self._doors and len(self._doors) >= _DOORS:
             return
-        door = self._doors.setdefault(name, _Door())
+        door = self._doors.setdefault(name, _LiveDoor())
         match message.record:
             case Event() as event:
                 door.last = event
@@ -91,7 +91,7 @@ class LiveView:
         room = max(height - len(shown) - len(more) - 4, 1)
         yield Group(head, self._table(shown), *more, Text(""), self._event_rows(room))
 
-    def _table(self, shown: Sequence[tuple[str, _Door]]) -> Table:
+    def _table(self, shown: Sequence[tuple[str, _LiveDoor]]) -> Table:
         table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("door", no_wrap=True, ratio=3)
         table.add_column("state", no_wrap=True, ratio=4)
@@ -126,14 +126,14 @@ def show(subscriber: Subscriber) -> None:
             board.update(message)
 
 
-def _sort_doors(doors: Mapping[str, _Door]) -> list[tuple[str, _Door]]:
+def _sort_doors(doors: Mapping[str, _LiveDoor]) -> list[tuple[str, _LiveDoor]]:
     """Those in trouble, then where something happened last, then by name."""
     named = sorted(doors.items(), key=lambda each: each[0])
     named.sort(key=lambda each: each[1].last.at if each[1].last else "", reverse=True)
     return sorted(named, key=lambda each: not each[1].troubles)
 
 
-def _state(door: _Door) -> Text:
+def _state(door: _LiveDoor) -> Text:
     if door.troubles:
         return Text(f"{_SYMBOLS[_BAD]} {escape_untrusted(door.troubles[0])}", _BAD)
     if door.status is None:

@@ -16,7 +16,7 @@ _KEPT = 512  # latest runs of each stage
 
 
 @dataclass(frozen=True, slots=True)
-class StageTiming:
+class StageSummary:
     """What one stage took over its latest runs."""
 
     runs: int
@@ -50,7 +50,7 @@ class TimingRecorder:
 
         return timed
 
-    def timings(self) -> dict[str, StageTiming]:
+    def timings(self) -> dict[str, StageSummary]:
         """Median and 95th percentile of every stage that ran since the last `clear`."""
         return {stage: summarize(laps) for stage, laps in self.laps_ns.items() if laps}
 
@@ -60,7 +60,7 @@ class TimingRecorder:
             laps.clear()
 
 
-def summarize(laps_ns: deque[int] | list[int]) -> StageTiming:
+def summarize(laps_ns: deque[int] | list[int]) -> StageSummary:
     """Median and 95th percentile, milliseconds to a microsecond, of at least one lap."""
     median, p95 = np.percentile(np.asarray(laps_ns), [50, 95]) / 1e6
-    return StageTiming(len(laps_ns), round(float(median), 3), round(float(p95), 3))
+    return StageSummary(len(laps_ns), round(float(median), 3), round(float(p95), 3))

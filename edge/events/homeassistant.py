@@ -39,7 +39,7 @@ class DiscoveryMessage:
     jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
+class HomeAssistantDevice(msgspec.Struct, frozen=True, kw_only=True):
     """The door, as Home Assistant lists it."""
 
     identifiers: tuple[str, ...]
@@ -59,7 +59,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     """A device discovery payload."""
 
-    device: Device
+    device: HomeAssistantDevice
     origin: Origin
     availability: tuple[Availability, ...]
     components: dict[str, Entity]
@@ -93,7 +93,9 @@ def discovery(config: DoorConfig) -> Discovery:
     name = (wanted.name if wanted else "") or re.sub(r"[-_.]+", " ", config.door).strip().capitalize()
     own_id = device_id(config.site, config.door)
     return Discovery(
-        device=Device(identifiers=(own_id,), name=name, manufacturer="Threshold", model="Door", sw_version=__version__),
+        device=HomeAssistantDevice(
+            identifiers=(own_id,), name=name, manufacturer="Threshold", model="Door", sw_version=__version__
+        ),
         origin=Origin(name="threshold", sw_version=__version__),
         availability=(availability_of(topics),),
         components={key: _with_ids(entity, own_id, topics, key) for key, entity in entities_of(config).items()},

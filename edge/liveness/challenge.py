@@ -40,7 +40,7 @@ _UNMEASURABLE = frozenset({"turned-away", "too-small"})
 _KNOWN_SHARE = 0.5  # of the amplitude; turned so far, or farther, the face has to be told before it cannot be
 
 
-class Challenge:
+class MovementChallenge:
     """One challenge of one track.
 
     Attributes:

@@ -35,7 +35,7 @@ from edge.core.records import (
     Verdict,
     strictest_mode,
 )
-from edge.liveness.challenge import SAME_MOVED_SQ, Challenge, Chance, apart_sq, same_face
+from edge.liveness.challenge import SAME_MOVED_SQ, Chance, MovementChallenge, apart_sq, same_face
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.passive import PassiveLiveness
 from edge.recognition.aggregator import IdentityAggregator
@@ -58,7 +58,7 @@ class _PendingDecision:
     since_ns: int
     looked_ns: int
     sure: bool = False  # the last look shows the face that was recognised
-    challenge: Challenge | None = None
+    challenge: MovementChallenge | None = None
     shows: int = 0  # of life so far; the last one opens
 
 
@@ -78,7 +78,7 @@ class LivenessGate:
         look_every_s: float,
         *,
         passive: PassiveLiveness | None = None,
-        make_challenge: Callable[..., Challenge] = Challenge,
+        make_challenge: Callable[..., MovementChallenge] = MovementChallenge,
     ) -> None:
         """
         Args:
@@ -176,7 +176,7 @@ class LivenessGate:
         return answers
 
     def reset(self) -> None:
-        """Drop all that was shown or held: models, people or rules change. The aggregator recognises those held again."""
+        """Drop everything shown or held when models, people or rules change; held visitors are recognised again."""
         for track_id, held in list(self._held.items()):
             self._reject(held, "interrupted", held.looked_ns)
             self._drop(track_id)

@@ -32,7 +32,7 @@ _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 64 * 1024
 
 
-class _Tensor(msgspec.Struct, frozen=True):
+class _ChunkTensor(msgspec.Struct, frozen=True):
     dtype: str
     shape: tuple[int, ...]
     data_offsets: tuple[int, int]
@@ -42,7 +42,7 @@ class _Tensor(msgspec.Struct, frozen=True):
 class _Layout:
     """Where the columns lie in the data part of a safetensors file."""
 
-    tensors: dict[str, _Tensor]
+    tensors: dict[str, _ChunkTensor]
 
     @property
     def others(self) -> list[tuple[int, int]]:
@@ -157,7 +157,7 @@ def _plan(content: bytes) -> tuple[int, _Layout]:
     try:
         fields = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(field, type=_Tensor) for name, field in fields.items()}
+        tensors = {name: msgspec.json.decode(field, type=_ChunkTensor) for name, field in fields.items()}
     except DECODE_ERRORS as error:
         raise ValueError(f"no safetensors header: {error}") from error
     missing = [name for name in _ROW_COLUMNS if name not in tensors]

@@ -44,7 +44,7 @@ class Watcher(Protocol):
     def on_step(self, moment: ReplayStep) -> None: ...
 
 
-class PersonRef(msgspec.Struct, frozen=True):
+class ReplayPerson(msgspec.Struct, frozen=True):
     """The person of a line."""
 
     id: str
@@ -55,7 +55,7 @@ class ReplayEvent(msgspec.Struct, frozen=True):
     """One decision of a replay, as printed and as expected; `t` is seconds into the clip, distances as in records."""
 
     kind: str
-    person: PersonRef | None
+    person: ReplayPerson | None
     t: float
     distance_sq: float = 0.0
     threshold_sq: float = 0.0
@@ -118,7 +118,7 @@ def to_event(decision: Decision) -> ReplayEvent:
     box = verdict.track.face.box
     return ReplayEvent(
         kind=str(decision.kind),
-        person=PersonRef(person.id, person.name) if person else None,
+        person=ReplayPerson(person.id, person.name) if person else None,
         t=round(decision.t_ns / 1e9, 3),
         distance_sq=round(verdict.match.distance_sq, 4),
         threshold_sq=round(verdict.match.threshold_sq, 4),

@@ -18,7 +18,7 @@ _CLOSE_TIMEOUT_S = 1.0  # how long close() waits for a read that is under way, a
 _MAX_TIMESTAMP_AGE_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
 
 
-class Device(Protocol):
+class CaptureDevice(Protocol):
     """What a live camera reads from. All calls but `interrupt` come from one thread, the last of them `close`."""
 
     def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
@@ -113,7 +113,7 @@ class LiveCamera:
     live = True
     recorded = False
 
-    def __init__(self, name: str, device: Device, lost_after_s: float) -> None:
+    def __init__(self, name: str, device: CaptureDevice, lost_after_s: float) -> None:
         self.name = name
         self._device = device
         self._lost_after_s = lost_after_s

@@ -28,7 +28,7 @@ from edge.core.records import (
     Quality,
     Sample,
 )
-from edge.liveness.challenge import Challenge
+from edge.liveness.challenge import MovementChallenge
 from edge.liveness.head_pose import RestPose, depth_relief, estimate_motion
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred, pose_deg
@@ -77,7 +77,7 @@ class Try:
     def __init__(
         self, config: LivenessConfig, answer: Callable[[ChallengeMovement], list[Sample]], before: Sample | None = None
     ):
-        self.challenge = Challenge(config, 1, lambda: 0.5, ADA, 0)
+        self.challenge = MovementChallenge(config, 1, lambda: 0.5, ADA, 0)
         self.prompts: list[ChallengePrompt] = []
         self._answer = answer
         self._before = before or look(turned())
@@ -167,7 +167,7 @@ def test_who_does_what_is_asked_passes_and_is_told_each_step() -> None:
 def asked_at(config: LivenessConfig, draws: list[float]) -> list[tuple[str, int]]:
     """What somebody who does all of it is asked, and how long after the last movement, or the begin."""
     visitor = Try(config, obey)
-    visitor.challenge = Challenge(config, 1, iter(draws).__next__, ADA, 0)
+    visitor.challenge = MovementChallenge(config, 1, iter(draws).__next__, ADA, 0)
     assert visitor.run() == "passed"
     return [(str(prompt.movement), prompt.t_ns) for prompt in visitor.prompts if prompt.state is ChallengeState.ASKED]
 
@@ -241,7 +241,7 @@ def test_a_movement_nobody_asked_for_between_two_steps_fails() -> None:
 
     config = LivenessConfig(mode="challenge", challenge_movements=("turn-left",), challenge_steps=2)
     visitor = Try(config, answer)
-    visitor.challenge = Challenge(config, 1, lambda: 0.99, ADA, 0)
+    visitor.challenge = MovementChallenge(config, 1, lambda: 0.99, ADA, 0)
     assert visitor.run() == "moved-unasked"
 
 
@@ -260,7 +260,7 @@ def test_one_look_that_errs_fails_nobody() -> None:
 
 def test_a_head_that_drifts_is_not_still() -> None:
     """A movement on its way is no rest to measure another one against; the pause begins when it has ended."""
-    challenge = Challenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
+    challenge = MovementChallenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
     asked_ns = []
     for number in range(60):
         challenge.observe(look(turned(-20 + min(number * 4, 20) if number < 30 else 0.0)), number * LOOK_NS)
@@ -275,7 +275,7 @@ def test_a_movement_is_measured_against_the_mean_of_several_looks() -> None:
     def rest() -> Sample:
         return look(turned((-1) ** next(wavering) * 2.0))
 
-    challenge = Challenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
+    challenge = MovementChallenge(ONE_STEP, 1, lambda: 0.0, ADA, 0)
     t_ns = 0
     while challenge.state is None:
         t_ns += LOOK_NS
@@ -293,7 +293,7 @@ def test_who_looks_up_already_is_not_asked_to(up_deg: float, asks: set[str]) -> 
     told = set()
     for seed in range(20):
         visitor = Try(config, lambda _: [], before=look(turned(up_deg=up_deg)))
-        visitor.challenge = Challenge(config, 1, np.random.default_rng(seed).random, ADA, 0)
+        visitor.challenge = MovementChallenge(config, 1, np.random.default_rng(seed).random, ADA, 0)
         visitor.run(4)
         told |= {str(prompt.movement) for prompt in visitor.prompts}
     assert told == asks

@@ -47,7 +47,7 @@ from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.events.factory import access_event
 from edge.events.schema import Challenge, Event, Health, Status, decode, encode
 from edge.events.topics import Channel, Topics
-from edge.liveness import challenge as liveness_challenge
+from edge.liveness.challenge import MovementChallenge
 from edge.liveness.cues import CUE_WEIGHTS
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.gate import LivenessGate
@@ -397,12 +397,12 @@ class Scene:
         mode: str = "passive",
         *,
         passive: PassiveLiveness | None = None,
-        challenge: type[liveness_challenge.Challenge] = liveness_challenge.Challenge,
+        challenge: type[MovementChallenge] = MovementChallenge,
         **changes: object,
     ) -> None:
-        self.challenges: list[liveness_challenge.Challenge] = []
+        self.challenges: list[MovementChallenge] = []
 
-        def begin(*arguments: Any) -> liveness_challenge.Challenge:
+        def begin(*arguments: Any) -> MovementChallenge:
             self.challenges.append(challenge(*arguments))
             return self.challenges[-1]
 
@@ -479,7 +479,7 @@ def test_an_answer_after_waiting_is_dated_and_placed_as_of_now() -> None:
 def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not() -> None:
     """Otherwise a recording could be tried until the question suits it, by taking it away each time before the end."""
     verdict = _recognised(Scene("challenge"))
-    for challenge, failed in ((liveness_challenge.Challenge, False), (_Prompted, True)):
+    for challenge, failed in ((MovementChallenge, False), (_Prompted, True)):
         scene = Scene("challenge", challenge=challenge)
         for _ in range(LockoutConfig().max_failures):
             assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
@@ -487,7 +487,7 @@ def test_who_gives_up_once_it_is_asked_has_failed_and_who_was_not_asked_has_not(
         assert scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns)) is failed
 
 
-class _Prompted(liveness_challenge.Challenge):
+class _Prompted(MovementChallenge):
     """Has asked for a movement from the start."""
 
     @property

@@ -18,7 +18,7 @@ from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.replay.annotate import Annotator
 from edge.replay.expected import difference_table, match_events, read_expected, write_expected
 from edge.replay.explain import Explainer
-from edge.replay.replay import PersonRef, ReplayEvent, replay
+from edge.replay.replay import ReplayEvent, ReplayPerson, replay
 from edge.replay.suite import ClipResult, clips_without_expectation, junit, run_suite
 from edge.vision.images import read_image
 
@@ -103,23 +103,23 @@ def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
     [
         ([], "- 1.00 s door-open anna nothing missing"),
         ([ReplayEvent("unknown", None, 1.0)], "! 1.00 s door-open anna 1.00 s unknown - kind, person"),
-        ([ReplayEvent("door-open", PersonRef("bert"), 1.0)], "! 1.00 s door-open anna 1.00 s door-open bert person"),
-        ([ReplayEvent("door-open", PersonRef("anna"), 1.6)], "! 1.00 s door-open anna 1.60 s door-open anna time"),
+        ([ReplayEvent("door-open", ReplayPerson("bert"), 1.0)], "! 1.00 s door-open anna 1.00 s door-open bert person"),
+        ([ReplayEvent("door-open", ReplayPerson("anna"), 1.6)], "! 1.00 s door-open anna 1.60 s door-open anna time"),
         (
-            [ReplayEvent("door-open", PersonRef("anna"), 1.0), ReplayEvent("unknown", None, 2.0)],
+            [ReplayEvent("door-open", ReplayPerson("anna"), 1.0), ReplayEvent("unknown", None, 2.0)],
             "+ nothing 2.00 s unknown - not expected",
         ),
     ],
 )
 def test_a_difference_from_the_expected_events_is_told(found: list[ReplayEvent], told: str) -> None:
-    table = difference_table(match_events([ReplayEvent("door-open", PersonRef("anna"), 1.0)], found))
+    table = difference_table(match_events([ReplayEvent("door-open", ReplayPerson("anna"), 1.0)], found))
     assert told in [" ".join(row.split()) for row in table.splitlines()]
 
 
 def test_an_event_too_many_shifts_none_of_the_others() -> None:
     """Each finds its own partner, not the one in the same place of the list."""
     anna, bert, carl = (
-        ReplayEvent("door-open", PersonRef(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0))
+        ReplayEvent("door-open", ReplayPerson(name), t) for name, t in (("anna", 1.0), ("bert", 5.0), ("carl", 9.0))
     )
     pairs = match_events([anna, bert, carl], [ReplayEvent("unknown", None, 0.2), anna, bert, carl])
     assert [pair.differs for pair in pairs] == [("not expected",), (), (), ()]

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig
 from edge.core.records import BgrImage, ChallengeMovement, Face, Frame, Sample
-from edge.liveness.challenge import Challenge
+from edge.liveness.challenge import MovementChallenge
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred
 from edge.vision.face_sampler import VisionStages, load_vision
@@ -102,10 +102,10 @@ def try_species(
     actor = _actor(model, species, asks, rng, vision)
     embedding = model.sample.embedding
     assert embedding is not None
-    return run_trial(actor, Challenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
+    return run_trial(actor, MovementChallenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
 
 
-def run_trial(actor: Presenter, challenge: Challenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
+def run_trial(actor: Presenter, challenge: MovementChallenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
     """Let an actor try a challenge; "passed", or why it failed."""
     tracker, whose = Tracker(TrackerConfig()), None
     for look in range(round(_LONGEST_S / look_s)):
