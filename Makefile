@@ -116,7 +116,10 @@ lock: $(VENV)/supply  ## the exact versions and hashes for doors and desktops; U
 		-o requirements/dev.txt
 
 sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
-	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject pyproject.toml --mc-type application \
+	@mkdir -p build  # cyclonedx-py reads no dynamic version
+	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import edge; print(edge.__version__)')\"/" pyproject.toml \
+		> build/sbom.toml
+	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject build/sbom.toml --mc-type application \
 		--output-reproducible --sv 1.6 -o requirements/device.cdx.json
 
 audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs the internet

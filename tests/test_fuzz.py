@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from support.mqtt_brokers import an_event, announce
 from support.releases import EMBEDDER, gallery_bytes
 from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
-from threshold_tools.enroll.folder import read_card
+from threshold_tools.enroll.folder import read_profile
 from threshold_tools.evaluate.cross_validation import read_pairs
 from threshold_tools.evaluate.vectors import photos_of
 
@@ -282,7 +282,7 @@ def test_release_lists_manifests_and_cards_may_hold_anything(tmp_path: Path) -> 
     for content in (b"id = " + b"9" * 5000, b"id = " + b"[" * 5000):
         (tmp_path / "person.toml").write_bytes(content)
         with pytest.raises(InputError, match="not valid TOML"):
-            read_card(tmp_path)
+            read_profile(tmp_path)
 
 
 def test_a_gallery_with_a_single_threshold_for_all_is_damaged(tmp_path: Path) -> None:

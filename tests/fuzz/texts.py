@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from support.face_images import direction, track
-from threshold_tools.enroll.folder import CARD, read_card
+from threshold_tools.enroll.folder import PROFILE_FILE, read_profile
 from threshold_tools.evaluate.by_group import read_groups
 from threshold_tools.evaluate.cross_validation import read_pairs
 from threshold_tools.evaluate.vectors import photos_of
@@ -110,11 +110,11 @@ def _policy(folder: Path) -> Parse:
 
 
 def _card(folder: Path) -> Parse:
-    path = folder / CARD
+    path = folder / PROFILE_FILE
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        card = read_card(folder)
+        card = read_profile(folder)
         assert not {"\t", "\n", "\r"} & set((card.id or "") + (card.name or ""))
 
     return parse

@@ -155,7 +155,7 @@ def test_a_reference_that_is_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_install_advice_works_from_a_clone() -> None:
-    """The package is on no index, and an install that is not editable would replace the one of `make demo`."""
+    """An install of the clone that is not editable would replace the one of `make demo`."""
     texts = [*PAGES, *(ROOT / "edge").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-    advice = re.compile(r"pip install (?:'threshold-edge|'?\.\[)[^\n]*")
+    advice = re.compile(r"pip install '?\.\[[^\n]*")
     assert not {name_of(path): found for path in texts if (found := advice.findall(path.read_text()))}

@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from edge import __version__
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "requirements"
 LOCKS = ("device.txt", "device-bookworm.txt", "desktop.txt", "build.txt")
@@ -168,7 +170,7 @@ def test_the_bill_of_materials_is_that_of_the_lock() -> None:
 
 def test_the_project_in_the_bill_has_the_version_of_the_project() -> None:
     sbom = msgspec.json.decode((FOLDER / "device.cdx.json").read_bytes(), type=Sbom)
-    assert sbom.metadata.component.version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert sbom.metadata.component.version == __version__
 
 
 # What pip does with such a lock

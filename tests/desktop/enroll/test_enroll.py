@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import cv2
-import enroll
 import numpy as np
 import pytest
 from support.face_images import direction, face, towards
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
-from threshold_tools.enroll.cache import FILE, Cache
+from threshold_tools.enroll.cache import FILE, PhotoCache
+from threshold_tools.enroll.cli import enrol, main
 from threshold_tools.enroll.consistency import (
     TWIN_SHARE,
     Rejections,
@@ -23,8 +23,8 @@ from threshold_tools.enroll.consistency import (
     distance_sq,
     flag_similar_people,
 )
-from threshold_tools.enroll.consistency import Photo as Usable
-from threshold_tools.enroll.folder import PersonProfile, read_card, write_card
+from threshold_tools.enroll.consistency import UsablePhoto as Usable
+from threshold_tools.enroll.folder import PersonProfile, read_profile, write_profile
 from threshold_tools.enroll.photo_quality import (
     ENROL_QUALITY,
     PhotoAssessment,
@@ -51,7 +51,7 @@ def people(tmp_path: Path, photo: Photo) -> Path:
 
 
 def enrolled(folder: Path, out: Path) -> Gallery:
-    enroll.enrol(folder, out, 1000)
+    enrol(folder, out, 1000)
     return load_gallery(out, EMBEDDER)
 
 
@@ -130,7 +130,7 @@ def test_two_photos_of_different_people_enrol_neither(
 def test_nobody_enrolled_writes_nothing(tmp_path: Path) -> None:
     put(tmp_path / "people" / "nobody" / "1.png", np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(InputError, match="nobody could be enrolled"):
-        enroll.enrol(tmp_path / "people", tmp_path / "g", 1000)
+        enrol(tmp_path / "people", tmp_path / "g", 1000)
     assert not (tmp_path / "g").exists()
 
 
@@ -160,7 +160,7 @@ def test_a_missing_folder_is_exit_code_2(tmp_path: Path) -> None:
 
 def say(*words: str | Path) -> None:
     """As on the command line, in this process."""
-    enroll.main([str(word) for word in words])
+    main([str(word) for word in words])
 
 
 def looked_at(capsys: pytest.CaptureFixture[str]) -> tuple[int, int]:
@@ -227,10 +227,10 @@ class TestCache:
     def test_a_run_that_is_killed_has_kept_most_of_its_work(self, tmp_path: Path) -> None:
         """Written in portions: what another process sees before the run has ended."""
         look = PhotoAssessment("too small", b"", 0.0, b"", b"", "")
-        with Cache(tmp_path / FILE, "models") as running:
+        with PhotoCache(tmp_path / FILE, "models") as running:
             for number in range(100):
                 running.put(str(number), look)
-            with Cache(tmp_path / FILE, "models") as after:
+            with PhotoCache(tmp_path / FILE, "models") as after:
                 assert sum(after.get(str(number)) == look for number in range(100)) == 96
 
     def test_no_cache_leaves_no_trace(self, people: Path, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ class TestCache:
 
 class TestKeeping:
     def test_a_card_names_the_person(self, people: Path, tmp_path: Path) -> None:
-        write_card(people / "biden", PersonProfile(id="joe", name='Joe "J" Müller', groups=("staff",)))
+        write_profile(people / "biden", PersonProfile(id="joe", name='Joe "J" Müller', groups=("staff",)))
         gallery = enrolled(people, tmp_path / "g")
         assert [(person.id, person.name) for person in gallery.people] == [
             ("joe", 'Joe "J" Müller'),
@@ -274,7 +274,7 @@ class TestKeeping:
     def test_a_bad_card_is_told(self, people: Path, tmp_path: Path, card: str, told: str) -> None:
         (people / "biden" / "person.toml").write_text(card)
         with pytest.raises(InputError, match=r"obama|person\.toml") as caught:
-            enroll.enrol(people, tmp_path / "g", 1000)
+            enrol(people, tmp_path / "g", 1000)
         assert told in str(caught.value)
 
     def test_add_copies_what_can_serve_and_keeps_the_card(
@@ -287,7 +287,7 @@ class TestKeeping:
         told = capsys.readouterr()
         assert "wall.png: no face; not added" in told.err
         assert "eileen: 1 of 1 photos can serve" in told.err
-        assert read_card(people / "eileen") == PersonProfile(
+        assert read_profile(people / "eileen") == PersonProfile(
             name="Eileen", groups=("crew",), valid_until=datetime.date(2027, 1, 31)
         )
         say("list", people, "--json")
@@ -380,7 +380,7 @@ class TestKeeping:
     def test_the_sheet_shows_every_photo_with_its_reason_and_escapes_names(
         self, people: Path, tmp_path: Path, photo: Photo
     ) -> None:
-        write_card(people / "biden", PersonProfile(name="<script>alert(1)</script>"))
+        write_profile(people / "biden", PersonProfile(name="<script>alert(1)</script>"))
         put(people / "obama" / "wrong.png", photo("astronaut"))
         put(people / "obama" / "again.jpg", photo("obama2"))
         (people / "obama" / "empty.jpg").touch()
@@ -402,7 +402,7 @@ class TestKeeping:
     ) -> None:
         (people / "anna").mkdir()
         (people / "carl").mkdir()
-        write_card(people / "carl", PersonProfile(groups=("staff",)))
+        write_profile(people / "carl", PersonProfile(groups=("staff",)))
         (people / ".hidden").mkdir()
         told = [f"{people / name}: no photo in this folder; nobody is enrolled from it" for name in ("anna", "carl")]
         commands: list[list[str | Path]] = [["list", people], ["list", people, "--json"], [people, "--out", "g"]]
@@ -427,7 +427,7 @@ def test_calibrated_thresholds_are_kept_when_somebody_is_added(
     limits = {person.id: limit for person, limit in zip(after.people, after.thresholds_sq, strict=True)}
     assert (limits["biden"], limits["obama"]) == tuple(calibrated)
     assert limits["eileen"] == pytest.approx(0.725)
-    assert "1 new: how near strangers come to them is known after the next run" in capsys.readouterr().err
+    assert "1 new: their distance to strangers is measured by the next  threshold calibrate" in capsys.readouterr().err
     save_gallery(tmp_path / "other", before.people, before.centroids, calibrated, "0" * 64)
     with pytest.raises(GalleryError, match="embedder"):
         say(people, "--out", tmp_path / "h", "--thresholds-from", tmp_path / "other")
@@ -447,7 +447,7 @@ def test_a_rate_beyond_the_table_is_told(people: Path, tmp_path: Path, capsys: p
     say(people, "--out", tmp_path / "g", "--one-stranger-in", "10000000")
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(told) == 1
-    assert "for one in 10,000,000 use tools/calibrate.py with --strangers" in told[0]
+    assert "for one in 10,000,000 use  threshold calibrate --strangers" in told[0]
 
 
 def usable(name: str, vector: FloatArray, **other: bytes) -> Usable:
@@ -495,8 +495,8 @@ class TestJudge:
         assert findings.notes["a"] == "looks like b (distance 0.80); gets a stricter threshold"
 
     def test_of_two_copies_of_one_picture_the_better_one_stays(self) -> None:
-        better = Usable(Path("b"), direction(0), 0.9, print=bytes(31) + b"\x03")
-        worse = Usable(Path("a"), direction(0), 0.5, print=bytes(32))
+        better = Usable(Path("b"), direction(0), 0.9, fingerprint=bytes(31) + b"\x03")
+        worse = Usable(Path("a"), direction(0), 0.5, fingerprint=bytes(32))
         findings = Rejections()
         kept = check_consistency({"anna": [worse, better]}, 1.0, findings)
         assert kept["anna"] == [better]

@@ -12,7 +12,7 @@ import pytest
 from support.monitor_fleet import a_release
 from support.mqtt_brokers import Mosquitto, announce, config_for, needs_mosquitto, wait_until
 from threshold_tools.release.signatures import read_keys
-from threshold_tools.release.site_status import RollCall
+from threshold_tools.release.site_status import SiteReports
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.events.schema import decode, encode
@@ -70,10 +70,10 @@ def test_release_reports_count_if_the_door_signed_them(
     door_keys: Path, forge: Callable[[Path], bytes], signature: str, ok: bool
 ) -> None:
     """Where the door's key is known; a broker can forge every other report."""
-    roll = RollCall(12, (), 0.0, 100.0, read_keys(door_keys))
+    roll = SiteReports(12, (), 0.0, 100.0, read_keys(door_keys))
     payload = forge(door_keys)
     record = decode(Channel.RELEASE, payload)
-    roll.take(Message("", Topics(SITE, "front"), Channel.RELEASE, payload, record, "", True), 100.0)
+    roll.update(Message("", Topics(SITE, "front"), Channel.RELEASE, payload, record, "", True), 100.0)
     (door,) = roll.site().doors
     assert (door.signature, door.ok) == (signature, ok)
     assert ("cannot be trusted" in door.reason) is not ok
@@ -83,10 +83,10 @@ def test_release_reports_count_if_the_door_signed_them(
 @pytest.mark.parametrize(("sign", "signature"), [(True, "signed, not checked"), (False, "unsigned")])
 def test_release_report_of_a_door_without_a_known_key(door_keys: Path, sign: bool, signature: str) -> None:
     """It counts as ever, and `status` says what it rests on."""
-    roll = RollCall(12, (), 0.0, 100.0)
+    roll = SiteReports(12, (), 0.0, 100.0)
     payload = signed_by("front", door_keys, REPORT) if sign else REPORT
     record = decode(Channel.RELEASE, payload)
-    roll.take(Message("", Topics(SITE, "front"), Channel.RELEASE, payload, record, "", True), 100.0)
+    roll.update(Message("", Topics(SITE, "front"), Channel.RELEASE, payload, record, "", True), 100.0)
     (door,) = roll.site().doors
     assert (door.signature, door.ok) == (signature, True)
 

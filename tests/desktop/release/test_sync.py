@@ -15,7 +15,7 @@ import pytest
 from support.monitor_fleet import Fleet, a_release, a_status
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
 from support.releases import Door, gallery_bytes, holds, mqtt_source, vector
-from threshold_tools.release.site_status import RollCall, forget, reporting
+from threshold_tools.release.site_status import SiteReports, forget_door, reporting_doors
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ReleaseError
@@ -339,24 +339,24 @@ def kept(door: str, release: int | None, *, retained: bool = True) -> Message:
 
 def test_listening_goes_on_while_kept_reports_arrive() -> None:
     """Each retained report moves the end; a live one does not, or a busy door would keep `status` for ever."""
-    roll = RollCall(12, (), 0.0, 100.0)
+    roll = SiteReports(12, (), 0.0, 100.0)
     for number in range(5):
         now_s = 100.0 + 0.9 * number
-        assert not roll.over(now_s)
-        roll.take(kept(f"door-{number}", 12), now_s)
-    roll.take(kept("door-0", 12, retained=False), 104.5)
-    assert (roll.over(104.5), roll.over(104.7)) == (False, True)
+        assert not roll.is_complete(now_s)
+        roll.update(kept(f"door-{number}", 12), now_s)
+    roll.update(kept("door-0", 12, retained=False), 104.5)
+    assert (roll.is_complete(104.5), roll.is_complete(104.7)) == (False, True)
     assert (len(roll.site().doors), roll.site().complete) == (5, True)
 
 
 def test_waiting_ends_when_all_doors_are_up_to_date_or_time_is_up() -> None:
-    roll = RollCall(12, ("back",), 60.0, 100.0)
-    roll.take(kept("front", 11), 100.1)
-    assert not roll.over(102.0)
-    roll.take(kept("front", 12, retained=False), 103.0)
-    assert (roll.over(103.0), roll.over(160.0)) == (False, True)
-    roll.take(kept("back", 12, retained=False), 110.0)
-    assert roll.over(110.0)
+    roll = SiteReports(12, ("back",), 60.0, 100.0)
+    roll.update(kept("front", 11), 100.1)
+    assert not roll.is_complete(102.0)
+    roll.update(kept("front", 12, retained=False), 103.0)
+    assert (roll.is_complete(103.0), roll.is_complete(160.0)) == (False, True)
+    roll.update(kept("back", 12, retained=False), 110.0)
+    assert roll.is_complete(110.0)
 
 
 @needs_mosquitto
@@ -388,13 +388,13 @@ def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
     fleet.say("old", a_status("old"))
     mqtt = MqttConfig(url=broker.url)
     with pytest.raises(ReleaseError, match="'old' is online; stop it first"):
-        forget(mqtt, SITE, "old")
+        forget_door(mqtt, SITE, "old")
     fleet.say("old", a_status("old", DoorConnection.OFFLINE))
     assert sync("forget", "old", "--broker", broker.url, "--site", SITE, password=None).code == 0
     for unknown in ("old", "+", "front/#"):
         with pytest.raises(ReleaseError, match="has never reported"):
-            forget(mqtt, SITE, unknown)
-    assert reporting(mqtt, SITE) == {"front"}
+            forget_door(mqtt, SITE, unknown)
+    assert reporting_doors(mqtt, SITE) == {"front"}
 
 
 @needs_mosquitto

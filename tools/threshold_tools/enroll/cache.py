@@ -25,7 +25,7 @@ _PORTION = 32  # photos: written at once, so that a run that is ended loses no m
 _FORM = 2  # of a Sight and of how it is made: raise it when either changes
 
 
-class Cache:
+class PhotoCache:
     """Sights by photo; a context manager: they are written in portions, the last one on leaving.
 
     Where it cannot write it remembers nothing and says so.
@@ -40,7 +40,7 @@ class Cache:
             path: the file, or None to remember nothing.
             models: what looks at the photos, as `models_key` says.
         """
-        self.trouble = ""
+        self.problem = ""
         self._models = models
         self._unwritten = 0
         self._database = self._open(path) if path is not None else None
@@ -83,12 +83,12 @@ class Cache:
 
         self._try(wipe)
 
-    def forget(self, photos: Set[str]) -> None:
+    def delete(self, photos: Set[str]) -> None:
         """Wipe what any models have seen in these photos."""
         gone = [(photo,) for photo in photos]
         self._try(lambda database: database.executemany("DELETE FROM sights WHERE photo = ?", gone))
 
-    def __enter__(self) -> Cache:
+    def __enter__(self) -> PhotoCache:
         return self
 
     def __exit__(
@@ -107,19 +107,19 @@ class Cache:
         try:
             return _connect(path)
         except OSError as error:
-            self.trouble = f"{path}: nothing is remembered for the next run ({error.strerror or error})"
+            self.problem = f"{path}: nothing is remembered for the next run ({error.strerror or error})"
             return None
         except sqlite3.DatabaseError as error:
             foreign = "no such column" in str(error)
             if isinstance(error, sqlite3.OperationalError) and not foreign:  # read-only, locked, no such folder
-                self.trouble = f"{path}: nothing is remembered for the next run ({error})"
+                self.problem = f"{path}: nothing is remembered for the next run ({error})"
                 return None
-            self.trouble = f"{path}: damaged, made again ({error})"
+            self.problem = f"{path}: damaged, made again ({error})"
         try:
             path.unlink()
             return _connect(path)
         except (OSError, sqlite3.DatabaseError) as error:
-            self.trouble = f"{path}: damaged, and cannot be made again ({error}); delete it"
+            self.problem = f"{path}: damaged, and cannot be made again ({error}); delete it"
             return None
 
     def _try(self, act: Callable[[sqlite3.Connection], object]) -> None:
@@ -132,7 +132,7 @@ class Cache:
             self._disable(error)
 
     def _disable(self, error: sqlite3.DatabaseError) -> None:
-        self.trouble = f"the cache failed and is left alone ({error})"
+        self.problem = f"the cache failed and is left alone ({error})"
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):  # the first error says more
                 self._database.close()

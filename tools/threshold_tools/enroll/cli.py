@@ -1,70 +1,153 @@
-"""The words that tools/enroll.py understands beside making a gallery, and what it tells."""
+"""Enrol people from photos: PHOTOS/<person>/*.jpg to a gallery for the doors.
+
+    threshold enroll PHOTOS --out G            make the gallery of everybody in the folder PHOTOS
+    threshold enroll add PHOTOS ID PHOTO...    copy photos into a person's folder and say which are usable
+    threshold enroll frames PHOTOS CLIP ...    cut faces from recorded footage into a person's folder
+    threshold enroll remove PHOTOS ID          delete a person, or single photos
+    threshold enroll list PHOTOS               list the people in the folder
+    threshold enroll review PHOTOS             report problems of the folder without making a gallery
+    threshold enroll policy PHOTOS             access rules with everybody's groups and validity
+
+The name of each folder is the person's id; a person.toml in it may say more (id, name, groups, valid_from,
+valid_until). Every photo is assessed by the models that run at a door; an unusable photo is reported with its reason
+and left out: no face, several faces, too small, blurred, turned away, the same picture twice, unlike the person's other
+photos, or like another person. Three to five sharp, frontal photos in different light are best; one is enough. --sheet
+shows every face and what became of it.
+
+Results are cached in PHOTOS/.enrol-cache.sqlite, so that only new photos are embedded; protect that file as you protect
+the photos, or delete it, or use --no-cache.
+
+Each person's threshold_sq (a squared distance; lower is stricter) is set so that at most one stranger in N is accepted
+by this whole gallery, and is stricter for people with a look-alike; threshold calibrate does better. A new gallery has
+none of the thresholds that calibration set: calibrate again, or keep them with --thresholds-from.
+"""
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from tqdm import tqdm
 
 from edge.core.errors import InputError
-from edge.core.files import atomic_write
-from edge.core.records import Box
+from edge.core.files import atomic_write, require_parent_dir
+from threshold_tools.enroll.arguments import COMMANDS, command_parser, gallery_parser
 from threshold_tools.enroll.contact_sheet import contact_sheet
-from threshold_tools.enroll.folder import PersonProfile, find_member, read_members, to_rows, vacant
-from threshold_tools.enroll.operations import add, cut_frame, read_pictures, remove
+from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people, to_rows
+from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
+from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
+from threshold_tools.enroll.policy_export import merged_policy
 from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
+from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoReader
+from threshold_tools.thresholds import table_reach
 
 _NEXT = (
-    "now make the gallery again (after tools/calibrate.py: calibrate again, or use --thresholds-from) and publish it, "
+    "now make the gallery again (after calibration: calibrate again, or use --thresholds-from) and publish it, "
     "so that the doors follow"
 )
-FIRST_WORDS = ("add", "frames", "remove", "list", "review", "policy")
 
 
-def tell(text: str) -> None:
-    """A line to the user that leaves a progress bar whole."""
+def enrol(
+    folder: Path,
+    out: Path,
+    one_stranger_in: float,
+    *,
+    sheet: Path | None = None,
+    use_cache: bool = True,
+    thresholds_from: Path | None = None,
+) -> None:
+    """Write the gallery of everybody below `folder` who can be enrolled, and the contact sheet if one is asked for.
+
+    Args:
+        folder: people folder.
+        out: gallery to write.
+        one_stranger_in: accept at most one stranger in this many.
+        sheet: contact sheet to write.
+        use_cache: read and write the cache beside the photos.
+        thresholds_from: gallery whose people keep their thresholds; None: set all of them from the embedder's table.
+
+    Raises:
+        InputError: no photos, no folder to write to, or nobody could be enrolled.
+        GalleryError: `thresholds_from` cannot be used.
+    """
+    need_gallery_name(out)
+    for output in (out, sheet):
+        if output is not None:
+            require_parent_dir(output)
+    reader = PhotoReader(ENROL_QUALITY)
+    kept_sq = None if thresholds_from is None else thresholds_of(thresholds_from, reader.embedder_sha256)
+    reviewed = review(folder, reader, one_stranger_in=one_stranger_in, use_cache=use_cache)
+    _print_review(reviewed, folder, sheet)
+    _print(make_gallery(reviewed, out, reader.embedder_sha256, kept_sq))
+    if kept_sq:
+        added = sum(person not in kept_sq for person in reviewed.kept)
+        if added:
+            _print(f"{added} new: their distance to strangers is measured by the next  threshold calibrate")
+        return
+    reach = table_reach(reader.impostors, len(reviewed.kept))
+    if one_stranger_in > reach * (1 + 1e-9):
+        _print(
+            f"warning: thresholds are set for one stranger in {reach:,.0f}; the embedder's table supports no more for "
+            f"{len(reviewed.kept):,} people; for one in {one_stranger_in:,.0f} use  threshold calibrate --strangers"
+        )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line and act: a subcommand, or a people folder (./add for one of such a name)."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in COMMANDS:
+        arguments = command_parser(__doc__).parse_args(words)
+        _ACTIONS[arguments.command](arguments)
+        return
+    parser = gallery_parser(__doc__)
+    arguments = parser.parse_args(words)
+    if not arguments.one_stranger_in >= 2:
+        parser.error("--one-stranger-in must be at least 2")
+    enrol(
+        arguments.folder,
+        arguments.out,
+        arguments.one_stranger_in,
+        sheet=arguments.sheet,
+        use_cache=not arguments.no_cache,
+        thresholds_from=arguments.thresholds_from,
+    )
+
+
+def _print(text: str) -> None:
+    """Print a line to standard error; a progress bar stays whole."""
     tqdm.write(text, file=sys.stderr)
 
 
-def tell_review(seen: FolderReview, folder: Path, sheet: Path | None) -> None:
-    """Every finding, how much was looked at, and the contact sheet where one is asked for."""
-    for line in seen.lines():
-        tell(line)
-    if seen.trouble:
-        tell(f"cache: {seen.trouble}")
-    tell(f"{folder}: {seen.embedded} photos looked at, {seen.remembered} known from before")
+def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> None:
+    """Print every rejection and how many photos were embedded, and write the contact sheet if one is asked for."""
+    for line in reviewed.lines():
+        _print(line)
+    if reviewed.cache_problem:
+        _print(f"cache: {reviewed.cache_problem}")
+    _print(f"{folder}: {reviewed.embedded} photos looked at, {reviewed.cached} known from before")
     if sheet is not None:
-        atomic_write(sheet, contact_sheet(seen, f"Enrolment of {folder.resolve().name}").encode(), private=True)
-        tell(f"{sheet}: contact sheet")
+        atomic_write(sheet, contact_sheet(reviewed, f"Enrolment of {folder.resolve().name}").encode(), private=True)
+        _print(f"{sheet}: contact sheet")
 
 
-def need_folders(*files: Path | None) -> None:
-    """Refuse a file to write whose folder is not there, before the long work."""
-    for file in files:
-        if file is not None and not file.resolve().parent.is_dir():
-            raise InputError(f"{file.parent}: no such folder")
-
-
-def _review_one(folder: Path, person: str, reader: PhotoReader, remember: bool) -> None:
-    """How a person stands after a change, among everybody else."""
-    seen = review(folder, reader, remember=remember)
-    member = next(each for each in seen.members if each.id == person)
-    for line in seen.lines_of(member):
-        tell(line)
-    kept = len(seen.kept.get(person, []))
-    tell(f"{person}: {kept} of {len(member.photos)} photos can serve; {_NEXT}")
+def _review_one(folder: Path, person_id: str, reader: PhotoReader, use_cache: bool) -> None:
+    """Print what the review of the whole folder says about one person."""
+    reviewed = review(folder, reader, use_cache=use_cache)
+    person = next(each for each in reviewed.people if each.id == person_id)
+    for line in reviewed.lines_of(person):
+        _print(line)
+    kept = len(reviewed.kept.get(person_id, []))
+    _print(f"{person_id}: {kept} of {len(person.photos)} photos can serve; {_NEXT}")
 
 
 def _add(arguments: argparse.Namespace) -> None:
     reader = PhotoReader(ENROL_QUALITY)
-    card = PersonProfile(
+    profile = PersonProfile(
         name=arguments.name,
         groups=tuple(arguments.group),
         valid_from=arguments.valid_from,
@@ -73,10 +156,7 @@ def _add(arguments: argparse.Namespace) -> None:
     pictures = read_pictures(arguments.photos)
     if arguments.replace and not pictures:
         raise InputError("--replace needs the new photos")
-    _, refused = add(arguments.folder, arguments.person, pictures, card, reader, replace=arguments.replace)
-    for line in refused:
-        tell(f"{line}; not added")
-    _review_one(arguments.folder, arguments.person, reader, not arguments.no_cache)
+    _store(arguments, pictures, profile, reader, replace=arguments.replace)
 
 
 def _frames(arguments: argparse.Namespace) -> None:
@@ -84,116 +164,65 @@ def _frames(arguments: argparse.Namespace) -> None:
         raise InputError("--box marks a face in one frame: give one --at with it")
     reader = PhotoReader(ENROL_QUALITY)
     pictures = [cut_frame(arguments.clip, at_s, arguments.box, reader) for at_s in arguments.at]
-    _, refused = add(arguments.folder, arguments.person, pictures, PersonProfile(), reader, replace=False)
+    _store(arguments, pictures, PersonProfile(), reader, replace=False)
+
+
+def _store(
+    arguments: argparse.Namespace,
+    pictures: Sequence[Picture],
+    profile: PersonProfile,
+    reader: PhotoReader,
+    *,
+    replace: bool,
+) -> None:
+    _, refused = add(arguments.folder, arguments.person, pictures, profile, reader, replace=replace)
     for line in refused:
-        tell(f"{line}; not added")
+        _print(f"{line}; not added")
     _review_one(arguments.folder, arguments.person, reader, not arguments.no_cache)
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    gone = remove(arguments.folder, arguments.person, arguments.photo)
-    what = f"{len(gone)} photos" if arguments.photo else f"the person and {len(gone)} photos"
-    tell(f"{arguments.person}: {what} deleted; {_NEXT}")
+    deleted = remove(arguments.folder, arguments.person, arguments.photo)
+    what = f"{len(deleted)} photos" if arguments.photo else f"the person and {len(deleted)} photos"
+    _print(f"{arguments.person}: {what} deleted; {_NEXT}")
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    members = read_members(arguments.folder)
-    for empty in vacant(arguments.folder):
-        tell(f"{empty}: {NO_PHOTO}")
+    people = read_people(arguments.folder)
+    for empty in empty_folders(arguments.folder):
+        _print(f"{empty}: {NO_PHOTO}")
     if arguments.json:
-        print(msgspec.json.encode(to_rows(members)).decode())
+        print(msgspec.json.encode(to_rows(people)).decode())
         return
-    for member in members:
-        name = member.name if member.name != member.id else ""
+    for person in people:
+        name = person.name if person.name != person.id else ""
         days = (
-            f"{member.valid_from or ''}..{member.valid_until or ''}" if member.valid_from or member.valid_until else ""
+            f"{person.valid_from or ''}..{person.valid_until or ''}" if person.valid_from or person.valid_until else ""
         )
         print(
-            f"{member.id:<24} {len(member.photos):>3} photos  {name:<24} {','.join(member.groups):<20} {days}".rstrip()
+            f"{person.id:<24} {len(person.photos):>3} photos  {name:<24} {','.join(person.groups):<20} {days}".rstrip()
         )
 
 
 def _policy(arguments: argparse.Namespace) -> None:
-    from threshold_tools.enroll.policy_export import merged_policy
-
-    need_folders(arguments.out)
-    members = read_members(arguments.folder)
-    atomic_write(arguments.out, merged_policy(arguments.rules, members))
-    grouped = sum(bool(member.groups) for member in members)
-    tell(f"{arguments.out}: the rules of {arguments.rules} with {grouped} people in their groups")
+    require_parent_dir(arguments.out)
+    people = read_people(arguments.folder)
+    atomic_write(arguments.out, merged_policy(arguments.rules, people))
+    grouped = sum(bool(person.groups) for person in people)
+    _print(f"{arguments.out}: the rules of {arguments.rules} with {grouped} people in their groups")
 
 
 def _review(arguments: argparse.Namespace) -> None:
-    need_folders(arguments.sheet)
+    if arguments.sheet is not None:
+        require_parent_dir(arguments.sheet)
     if arguments.person:
-        find_member(arguments.folder, arguments.person)
+        find_person(arguments.folder, arguments.person)
         _review_one(arguments.folder, arguments.person, PhotoReader(ENROL_QUALITY), not arguments.no_cache)
         return
-    seen = review(arguments.folder, PhotoReader(ENROL_QUALITY), remember=not arguments.no_cache)
-    tell_review(seen, arguments.folder, arguments.sheet)
-    photos = sum(len(photos) for photos in seen.kept.values())
-    tell(f"{len(seen.kept)} of {len(seen.members)} people can be enrolled from {photos} photos")
+    reviewed = review(arguments.folder, PhotoReader(ENROL_QUALITY), use_cache=not arguments.no_cache)
+    _print_review(reviewed, arguments.folder, arguments.sheet)
+    photos = sum(len(photos) for photos in reviewed.kept.values())
+    _print(f"{len(reviewed.kept)} of {len(reviewed.people)} people can be enrolled from {photos} photos")
 
 
-def _box(text: str) -> Box:
-    """x,y,w,h in pixels."""
-    x, y, width, height = (float(part) for part in text.split(","))
-    if not (width > 0 and height > 0):
-        raise ValueError("an empty box")
-    return Box(x, y, x + width, y + height)
-
-
-def _day(text: str) -> datetime.date:
-    return datetime.date.fromisoformat(text)
-
-
-def _at(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("not a time")
-    return seconds
-
-
-_box.__name__, _day.__name__, _at.__name__ = "box (x,y,width,height in px)", "day (2026-12-31)", "time in seconds"
-
-
-def commands(description: str) -> argparse.ArgumentParser:
-    """The command line that starts with one of FIRST_WORDS."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words = parser.add_subparsers(required=True, metavar="|".join(FIRST_WORDS))
-
-    def word(name: str, act: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
-        made = words.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-        made.add_argument("folder", type=Path, metavar="PHOTOS", help="folder with one folder of photos per person")
-        made.set_defaults(act=act)
-        return made
-
-    adding = word("add", _add, "put photos into a person's folder, made if need be; with --replace, enrol them anew")
-    adding.add_argument("person", metavar="ID")
-    adding.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="none: only change the card")
-    adding.add_argument("--replace", action="store_true", help="delete the photos that were there")
-    adding.add_argument("--name", metavar="NAME", help="what people read")
-    adding.add_argument(
-        "--group", action="append", default=[], metavar="GROUP", help="for the access rules; repeatable"
-    )
-    adding.add_argument("--valid-from", type=_day, metavar="DAY", help="first day, such as 2026-01-01")
-    adding.add_argument("--valid-until", type=_day, metavar="DAY", help="last day")
-    cutting = word("frames", _frames, "put faces cut from recorded footage into a person's folder")
-    cutting.add_argument("clip", type=Path, metavar="CLIP")
-    cutting.add_argument("--person", required=True, metavar="ID")
-    cutting.add_argument("--at", type=_at, action="append", required=True, metavar="S", help="seconds; repeatable")
-    cutting.add_argument("--box", type=_box, metavar="X,Y,W,H", help="which face, in px, where there are several")
-    removing = word("remove", _remove, "delete a person with all photos, or single photos of theirs")
-    removing.add_argument("person", metavar="ID")
-    removing.add_argument("--photo", action="append", default=[], metavar="FILE", help="only this photo; repeatable")
-    listing = word("list", _list, "who is in the folder")
-    listing.add_argument("--json", action="store_true", help="one JSON list of id, name, groups, validity, photos")
-    reviewing = word("review", _review, "what is wrong with the folder, without making a gallery")
-    reviewing.add_argument("--person", metavar="ID", help="only what concerns this one")
-    reviewing.add_argument("--sheet", type=Path, metavar="OUT.html", help="write a contact sheet")
-    ruling = word("policy", _policy, "enter everybody's groups and validity into the access rules")
-    ruling.add_argument("--rules", type=Path, required=True, metavar="P.toml", help="schedules and doors")
-    ruling.add_argument("--out", type=Path, required=True, metavar="OUT.toml", help="the policy to publish")
-    for each in (adding, cutting, reviewing):
-        each.add_argument("--no-cache", action="store_true", help="neither use nor keep what was seen in photos")
-    return parser
+_ACTIONS = {"add": _add, "frames": _frames, "remove": _remove, "list": _list, "review": _review, "policy": _policy}

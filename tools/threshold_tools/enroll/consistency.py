@@ -23,7 +23,7 @@ _PRODUCTS = 2**24  # at once: 64 MiB of float32; one matrix product is many time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Photo:
+class UsablePhoto:
     """One usable photo.
 
     Attributes:
@@ -38,10 +38,10 @@ class Photo:
     embedding: FloatArray
     weight: float
     key: str = ""
-    print: bytes = b""
+    fingerprint: bytes = b""
 
 
-Group = dict[str, list[Photo]]  # photos by person id
+Group = dict[str, list[UsablePhoto]]  # photos by person id
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Rejections:
         return len(self.photos) + len(self.people)
 
 
-def check_consistency(people: Mapping[str, Sequence[Photo]], same_sq: float, findings: Rejections) -> Group:
+def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: float, findings: Rejections) -> Group:
     """Who can be enrolled, and with which photos; why not, goes into `findings`.
 
     Args:
@@ -79,7 +79,7 @@ def check_consistency(people: Mapping[str, Sequence[Photo]], same_sq: float, fin
     return _drop_mislabelled(_drop_same_person(own, same_sq, findings), same_sq, findings)
 
 
-def centroid(photos: Sequence[Photo]) -> FloatArray:
+def centroid(photos: Sequence[UsablePhoto]) -> FloatArray:
     """The plain mean of a person's photos, (D,) float32 unit length.
 
     Weights gain nothing here, and give a clear photo of somebody else a say of its own; nor do medians and trimmed
@@ -93,12 +93,12 @@ def distance_sq(a: FloatArray, b: FloatArray) -> float:
     return max(2 - 2 * float(a @ b), 0.0)
 
 
-def _drop_copies(photos: Sequence[Photo], findings: Rejections) -> list[Photo]:
+def _drop_copies(photos: Sequence[UsablePhoto], findings: Rejections) -> list[UsablePhoto]:
     """Leave out what is the same file or picture as a better one: it is no second piece of evidence."""
-    kept: list[Photo] = []
+    kept: list[UsablePhoto] = []
     for photo in sorted(photos, key=lambda photo: -photo.weight):
         twin = next((other for other in kept if photo.key and photo.key == other.key), None)
-        likeness = next((other for other in kept if same_picture(photo.print, other.print)), None)
+        likeness = next((other for other in kept if same_picture(photo.fingerprint, other.fingerprint)), None)
         if twin is not None:
             findings.photos[photo.path] = f"the same photo as {twin.path.name}, byte for byte"
         elif likeness is not None:
@@ -108,7 +108,7 @@ def _drop_copies(photos: Sequence[Photo], findings: Rejections) -> list[Photo]:
     return [photo for photo in photos if photo in kept]
 
 
-def _drop_strangers(person: str, photos: list[Photo], limit_sq: float, findings: Rejections) -> list[Photo]:
+def _drop_strangers(person: str, photos: list[UsablePhoto], limit_sq: float, findings: Rejections) -> list[UsablePhoto]:
     """Leave out photos farther than `limit_sq` from the mean of the person's others, the worst first."""
     photos = list(photos)
     while len(photos) > 1:
@@ -182,7 +182,7 @@ def flag_similar_people(people: Group, limit_sq: float, findings: Rejections) ->
             findings.notes[person] = f"looks like {ids[other]} (distance {other_sq:.2f}); gets a stricter threshold"
 
 
-def _others(photos: Sequence[Photo], photo: Photo) -> list[Photo]:
+def _others(photos: Sequence[UsablePhoto], photo: UsablePhoto) -> list[UsablePhoto]:
     return [each for each in photos if each is not photo]
 
 

@@ -38,21 +38,22 @@ def contact_sheet(review: FolderReview, title: str) -> str:
         pages.HEAD,
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
-        f"<p>{len(review.kept)} of {len(review.members)} people from {photos} photos, {review.findings.count} refused. "
+        f"<p>{len(review.kept)} of {len(review.people)} people from {photos} photos, "
+        f"{review.rejections.count} refused. "
         '<label><input type="checkbox" id="only"> show only what was refused or doubted</label></p><main>',
     ]
-    known = {photo for member in review.members for photo in member.photos}
-    stray = [path for path in review.findings.photos if path not in known]
+    known = {photo for member in review.people for photo in member.photos}
+    stray = [path for path in review.rejections.photos if path not in known]
     if stray:
         tiles = "".join(_tile(review, path, path.name, "") for path in stray)
         parts.append(f"<section><h2>nobody's</h2><ul>{tiles}</ul></section>")
-    parts += [_person(review, member) for member in review.members]
+    parts += [_person(review, member) for member in review.people]
     return "\n".join(parts) + "\n</main></body></html>\n"
 
 
 def _person(review: FolderReview, member: PersonFolder) -> str:
     kept = {photo.path: photo for photo in review.kept.get(member.id, [])}
-    told = review.findings.people.get(member.id) or review.findings.notes.get(member.id) or ""
+    told = review.rejections.people.get(member.id) or review.rejections.notes.get(member.id) or ""
     fine = not told and len(kept) == len(member.photos)
     extra = [f"id {member.id}"] if member.name != member.id else []
     extra += [", ".join(member.groups)] if member.groups else []
@@ -72,12 +73,13 @@ def _person(review: FolderReview, member: PersonFolder) -> str:
 
 def _tile(review: FolderReview, path: Path, name: str, accepted: str) -> str:
     """One photo; `accepted` is what to say of one that serves, "" for one that does not."""
-    sight = review.sights.get(path)
+    sight = review.assessments.get(path)
     face = "no picture"
-    if sight is not None and sight.thumb:
-        face = pages.img_tag(sight.thumb)
-    why = accepted or review.findings.photos.get(path, "the person is not enrolled")
+    if sight is not None and sight.thumbnail:
+        face = pages.img_tag(sight.thumbnail)
+    why = accepted or review.rejections.photos.get(path, "the person is not enrolled")
     return (
         f'<li class="{"good" if accepted else "bad"}"><div class="face">{face}</div><b>{html.escape(name)}</b>'
-        f'<span class="why">{html.escape(why)}</span><span>{html.escape(sight.told if sight else "")}</span></li>'
+        f'<span class="why">{html.escape(why)}</span>'
+        f"<span>{html.escape(sight.quality_text if sight else '')}</span></li>"
     )

@@ -28,9 +28,9 @@ from edge.core.files import atomic_write
 from threshold_tools.photos import SUFFIXES
 
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dng"})
-CARD = "person.toml"
-MOST_ID = 64  # characters
-_ID = re.compile(rf"[^\W_][\w.@+-]{{0,{MOST_ID - 1}}}")
+PROFILE_FILE = "person.toml"
+MAX_ID_LENGTH = 64  # characters
+_ID = re.compile(rf"[^\W_][\w.@+-]{{0,{MAX_ID_LENGTH - 1}}}")
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no tabs and line breaks: galleries and tables are cut at them
 Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
 
@@ -64,7 +64,7 @@ class PersonFolder:
     photos: tuple[Path, ...]
 
 
-def read_members(folder: Path) -> list[PersonFolder]:
+def read_people(folder: Path) -> list[PersonFolder]:
     """Everybody in a people folder, by the folder's name; hidden folders and ones without photo or card are nobody.
 
     Raises:
@@ -73,7 +73,7 @@ def read_members(folder: Path) -> list[PersonFolder]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     own = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    members = [_member(each) for each in own]
+    members = [_read_person(each) for each in own]
     taken: dict[str, Path] = {}
     for member in members:
         if member.id in taken:
@@ -81,10 +81,10 @@ def read_members(folder: Path) -> list[PersonFolder]:
                 f"{member.folder}: the id '{member.id}' belongs to {taken[member.id]}; give one of them another"
             )
         taken[member.id] = member.folder
-    return [member for member in members if member.photos or (member.folder / CARD).is_file()]
+    return [member for member in members if member.photos or (member.folder / PROFILE_FILE).is_file()]
 
 
-def vacant(folder: Path) -> list[Path]:
+def empty_folders(folder: Path) -> list[Path]:
     """Folders of people in which there is nothing to enrol anybody with, not even in another format; sorted."""
     return sorted(
         each
@@ -105,7 +105,7 @@ def unreadable_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
 
 
-def refuse_bad_id(person: str) -> None:
+def check_person_id(person: str) -> None:
     """Check the id of a new person: it names a folder, is typed into access rules and read in events.
 
     Raises:
@@ -114,30 +114,30 @@ def refuse_bad_id(person: str) -> None:
     """
     if _ID.fullmatch(person) is None:
         raise InputError(
-            f"'{person}' cannot be an id here: use up to {MOST_ID} letters, digits and . _ - @ +, such as jane-doe, "
-            "beginning with a letter or digit"
+            f"'{person}' cannot be an id here: use up to {MAX_ID_LENGTH} letters, digits and . _ - @ +, "
+            "such as jane-doe, beginning with a letter or digit"
         )
 
 
-def find_member(folder: Path, person: str) -> PersonFolder:
+def find_person(folder: Path, person: str) -> PersonFolder:
     """The person with this id.
 
     Raises:
         InputError: nobody has it, or the folder cannot be read.
     """
-    for member in read_members(folder):
+    for member in read_people(folder):
         if member.id == person:
             return member
     raise InputError(f"{folder}: nobody has the id '{person}'; see  tools/enroll.py list {folder}")
 
 
-def read_card(folder: Path) -> PersonProfile:
+def read_profile(folder: Path) -> PersonProfile:
     """The card of one person's folder; an empty one where there is no file.
 
     Raises:
         InputError: it cannot be read or is malformed.
     """
-    path = folder / CARD
+    path = folder / PROFILE_FILE
     try:
         card = msgspec.convert(tomllib.loads(path.read_bytes().decode()), PersonProfile)
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def read_card(folder: Path) -> PersonProfile:
     return card
 
 
-def write_card(folder: Path, card: PersonProfile) -> None:
+def write_profile(folder: Path, card: PersonProfile) -> None:
     """Replace the card of one person's folder durably; only what differs from the default is written."""
     lines = []
     for field in ("id", "name"):
@@ -164,7 +164,7 @@ def write_card(folder: Path, card: PersonProfile) -> None:
     for field in ("valid_from", "valid_until"):
         if getattr(card, field) is not None:
             lines.append(f"{field} = {getattr(card, field).isoformat()}")
-    atomic_write(folder / CARD, "".join(f"{line}\n" for line in lines).encode(), private=True)
+    atomic_write(folder / PROFILE_FILE, "".join(f"{line}\n" for line in lines).encode(), private=True)
 
 
 def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
@@ -191,8 +191,8 @@ def delete_folder(folder: Path) -> None:
     shutil.rmtree(grave)
 
 
-def _member(folder: Path) -> PersonFolder:
-    card = read_card(folder)
+def _read_person(folder: Path) -> PersonFolder:
+    card = read_profile(folder)
     photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
     person = card.id or folder.name
     return PersonFolder(person, card.name or person, card.groups, card.valid_from, card.valid_until, folder, photos)

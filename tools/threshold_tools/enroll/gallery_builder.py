@@ -32,11 +32,11 @@ def make_gallery(
         raise InputError(f"{out}: not written, for nobody could be enrolled; every photo was refused")
     centroids = np.stack([centroid(photos) for photos in seen.kept.values()])
     limits = limits_sq(list(seen.kept), centroids, seen.base_sq, kept_sq)
-    names = {member.id: member.name for member in seen.members}
+    names = {member.id: member.name for member in seen.people}
     people = [Person(person, names[person]) for person in seen.kept]
     save_gallery(out, people, centroids, limits, embedder_sha256)
     photos = sum(len(photos) for photos in seen.kept.values())
-    told = f"{out}: {len(people)} people from {photos} photos, {seen.findings.count} problems; threshold_sq "
+    told = f"{out}: {len(people)} people from {photos} photos, {seen.rejections.count} problems; threshold_sq "
     if kept_sq:
         new = newcomer_sq(seen.base_sq, kept_sq)
         kept = sum(person in kept_sq for person in seen.kept)

@@ -13,18 +13,18 @@ from edge.core.files import make_private_folder
 from edge.core.records import BgrImage, Box
 from edge.vision.camera import read_image
 from edge.vision.camera_file import VideoFileCamera
-from threshold_tools.enroll.cache import FILE, Cache, photo_key
+from threshold_tools.enroll.cache import FILE, PhotoCache, photo_key
 from threshold_tools.enroll.folder import (
-    CARD,
+    PROFILE_FILE,
     PersonFolder,
     PersonProfile,
+    check_person_id,
     delete_folder,
-    find_member,
+    find_person,
     new_photo,
-    read_card,
-    read_members,
-    refuse_bad_id,
-    write_card,
+    read_people,
+    read_profile,
+    write_profile,
 )
 from threshold_tools.enroll.photo_quality import assess_photo, crop, rejection_reason
 from threshold_tools.photos import PhotoReader
@@ -102,7 +102,7 @@ def add(
     if pictures and not usable:
         raise InputError(f"{person}: nothing was changed; " + "; ".join(refused))
     home, former = _home(folder, person)
-    present = read_card(home)
+    present = read_profile(home)
     card = PersonProfile(
         id=present.id,
         name=changes.name or present.name,
@@ -112,11 +112,11 @@ def add(
     )
     if card.valid_from and card.valid_until and card.valid_until < card.valid_from:
         raise InputError(
-            f"{home / CARD}: valid_until ({card.valid_until}) would be before valid_from ({card.valid_from})"
+            f"{home / PROFILE_FILE}: valid_until ({card.valid_until}) would be before valid_from ({card.valid_from})"
         )
     make_private_folder(home)
     if card != present:
-        write_card(home, card)
+        write_profile(home, card)
     stored = [new_photo(home, picture.name, picture.content) for picture in usable]
     if replace:
         for photo in former:
@@ -136,12 +136,12 @@ def remove(folder: Path, person: str, photos: Sequence[str]) -> list[Path]:
     Raises:
         InputError: nobody has this id, or no such photo.
     """
-    member = find_member(folder, person)
+    member = find_person(folder, person)
     gone = [_photo(member, name) for name in photos] or list(member.photos)
     keys = {photo_key(photo.read_bytes()) for photo in gone}
     if (folder / FILE).is_file():
-        with Cache(folder / FILE, "") as cache:
-            cache.forget(keys)
+        with PhotoCache(folder / FILE, "") as cache:
+            cache.delete(keys)
     if photos:
         for photo in gone:
             photo.unlink()
@@ -178,13 +178,13 @@ def _home(folder: Path, person: str) -> tuple[Path, tuple[Path, ...]]:
     """The folder of a person, who may be new, and the photos in it."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    for member in read_members(folder):
+    for member in read_people(folder):
         if member.id == person:
             return member.folder, member.photos
-    refuse_bad_id(person)
+    check_person_id(person)
     home = folder / person
-    if home.exists() and read_card(home).id not in (None, person):
-        raise InputError(f"{home}: this folder belongs to somebody else; their {CARD} says so")
+    if home.exists() and read_profile(home).id not in (None, person):
+        raise InputError(f"{home}: this folder belongs to somebody else; their {PROFILE_FILE} says so")
     return home, ()
 
 

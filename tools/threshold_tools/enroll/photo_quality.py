@@ -34,9 +34,9 @@ class PhotoAssessment(msgspec.Struct, frozen=True):
     rejection_reason: str
     vector: bytes
     weight: float
-    print: bytes
-    thumb: bytes
-    told: str
+    fingerprint: bytes
+    thumbnail: bytes
+    quality_text: str
 
     @property
     def embedding(self) -> FloatArray:

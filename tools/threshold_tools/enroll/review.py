@@ -10,16 +10,16 @@ from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
 from edge.vision.camera import read_image
-from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
+from threshold_tools.enroll.cache import FILE, PhotoCache, models_key, photo_key
 from threshold_tools.enroll.consistency import (
     SAME_PERSON_FMR,
     Group,
-    Photo,
     Rejections,
+    UsablePhoto,
     check_consistency,
     flag_similar_people,
 )
-from threshold_tools.enroll.folder import PersonFolder, loose_files, read_members, unreadable_files, vacant
+from threshold_tools.enroll.folder import PersonFolder, empty_folders, loose_files, read_people, unreadable_files
 from threshold_tools.enroll.photo_quality import PhotoAssessment, assess_photo
 from threshold_tools.photos import PhotoReader
 from threshold_tools.thresholds import LOOKALIKE_SHARE, threshold_for_fmr, threshold_sq
@@ -43,40 +43,40 @@ class FolderReview:
         trouble: what is wrong with the cache, or "".
     """
 
-    members: list[PersonFolder]
+    people: list[PersonFolder]
     kept: Group
-    findings: Rejections
+    rejections: Rejections
     base_sq: float
-    sights: dict[Path, PhotoAssessment]
+    assessments: dict[Path, PhotoAssessment]
     embedded: int
-    remembered: int
-    trouble: str
+    cached: int
+    cache_problem: str
 
     def lines(self) -> Iterator[str]:
         """Every finding as "photo or person: reason", person by person."""
-        everybody = {photo for member in self.members for photo in member.photos}
-        for path, reason in self.findings.photos.items():
+        everybody = {photo for member in self.people for photo in member.photos}
+        for path, reason in self.rejections.photos.items():
             if path not in everybody:
                 yield f"{path}: {reason}"
-        for member in self.members:
+        for member in self.people:
             yield from self.lines_of(member)
 
     def lines_of(self, member: PersonFolder) -> Iterator[str]:
         """The findings about one person and their photos."""
         for path in member.photos:
-            if path in self.findings.photos:
-                yield f"{path}: {self.findings.photos[path]}"
+            if path in self.rejections.photos:
+                yield f"{path}: {self.rejections.photos[path]}"
         if not member.photos:
             return  # said of the folder
-        for told in (self.findings.people, self.findings.notes):
+        for told in (self.rejections.people, self.rejections.notes):
             if member.id in told:
                 yield f"{member.id}: {told[member.id]}"
-        if member.id not in self.kept and member.id not in self.findings.people:
+        if member.id not in self.kept and member.id not in self.rejections.people:
             yield f"{member.id}: not enrolled, no photo could serve"
 
 
 def review(
-    folder: Path, reader: PhotoReader, *, one_stranger_in: float = ONE_STRANGER_IN, remember: bool = True
+    folder: Path, reader: PhotoReader, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
 ) -> FolderReview:
     """Look at every photo below a people folder, the known ones excepted, and judge them together.
 
@@ -87,7 +87,7 @@ def review(
     Raises:
         InputError: no such folder, no photo in it, or a malformed person.toml.
     """
-    members = read_members(folder)
+    members = read_people(folder)
     findings = Rejections()
     for stray in loose_files(folder):
         findings.photos[stray] = "belongs to nobody; put it into a folder named after the person"
@@ -96,17 +96,17 @@ def review(
     paths = [path for member in members for path in member.photos]
     if not paths and not findings.photos:
         raise InputError(f"{folder}: no photo in it; make one folder of photos per person")
-    for empty in vacant(folder):
+    for empty in empty_folders(folder):
         findings.photos[empty] = NO_PHOTO
-    with Cache(folder / FILE if remember and paths else None, models_key(reader)) as cache:
+    with PhotoCache(folder / FILE if use_cache and paths else None, models_key(reader)) as cache:
         seen = _assess_all(paths, reader, cache, findings)
         cache.keep_only({key for key, _, _ in seen.values()})
-    trouble = cache.trouble
+    trouble = cache.problem
     sights = {path: sight for path, (_, sight, _) in seen.items()}
     findings.photos.update({path: sight.rejection_reason for path, sight in sights.items() if sight.rejection_reason})
     usable = {
         member.id: [
-            Photo(path, sights[path].embedding, sights[path].weight, seen[path][0], sights[path].print)
+            UsablePhoto(path, sights[path].embedding, sights[path].weight, seen[path][0], sights[path].fingerprint)
             for path in member.photos
             if path in sights and not sights[path].rejection_reason
         ]
@@ -127,7 +127,7 @@ def duplicate_person_limit_sq(reader: PhotoReader) -> float:
 
 
 def _assess_all(
-    paths: list[Path], reader: PhotoReader, cache: Cache, findings: Rejections
+    paths: list[Path], reader: PhotoReader, cache: PhotoCache, findings: Rejections
 ) -> dict[Path, tuple[str, PhotoAssessment, bool]]:
     """Key, sight, and whether the cache knew it, of every photo that can be read."""
     seen: dict[Path, tuple[str, PhotoAssessment, bool]] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge.core.errors import InputError, ThresholdError
 from edge.events.topics import Topics
 from edge.vision.images import decode_snapshot
-from threshold_tools.enroll.folder import PersonProfile, read_members
+from threshold_tools.enroll.folder import PersonProfile, read_people
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
@@ -113,7 +113,7 @@ class UnknownEnroller:
     def ids(self) -> list[str]:
         """Everybody in the people folder, also those who are not enrolled."""
         try:
-            return [member.id for member in read_members(self._people)]
+            return [member.id for member in read_people(self._people)]
         except InputError:  # the review says what is wrong
             return []
 
@@ -149,7 +149,7 @@ class UnknownEnroller:
     def _enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> EnrolResult:
         reader = PhotoReader(ENROL_QUALITY)
         try:
-            known = person in {member.id for member in read_members(self._people)}
+            known = person in {member.id for member in read_people(self._people)}
             contents = [(crop, crop.path.read_bytes()) for crop in crops]
             pictures = [
                 Picture(f"door-{crop.path.stem}.jpg", content, decode_snapshot(content, crop.path))
@@ -255,7 +255,7 @@ def _face(crop: StoredFace, content: bytes) -> FaceImage:
 
 
 def _lines(seen: FolderReview, person: str) -> list[str]:
-    return [line for member in seen.members if member.id == person for line in seen.lines_of(member)]
+    return [line for member in seen.people if member.id == person for line in seen.lines_of(member)]
 
 
 def _commands(folder: Path) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from edge.core.errors import ImageError, InputError
 from edge.core.files import atomic_write, make_private_folder
 from edge.vision.images import decode_snapshot
 from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density
-from threshold_tools.enroll.cache import FILE, Cache, models_key, photo_key
+from threshold_tools.enroll.cache import FILE, PhotoCache, models_key, photo_key
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
 from threshold_tools.monitor.listener import FaceImage
 from threshold_tools.photos import PhotoReader
@@ -189,13 +189,13 @@ class FaceStore:
         keep = [path for path in files[:MAX_FACES] if came[path] >= oldest_s]
         for path in files[len(keep) :]:
             path.unlink(missing_ok=True)
-        with Cache(self.folder / FILE, models_key(reader)) as cache:
+        with PhotoCache(self.folder / FILE, models_key(reader)) as cache:
             self._seen = {path: self._seen.get(path) or self._load(path, reader, cache) for path in keep}
             cache.keep_only({digest for digest, _ in self._seen.values()})
         self.groups = _group([crop for _, crop in self._seen.values()], threshold_for_fmr(reader.impostors, NEAR_FMR))
         self.loaded = True
 
-    def _load(self, path: Path, reader: PhotoReader, cache: Cache) -> tuple[str, StoredFace]:
+    def _load(self, path: Path, reader: PhotoReader, cache: PhotoCache) -> tuple[str, StoredFace]:
         content = path.read_bytes()
         digest = photo_key(content)
         seen = cache.get(digest)

@@ -109,7 +109,7 @@ class PeopleReviewer:
 def summarize_review(seen: FolderReview, kept_sq: Mapping[str, float]) -> PeopleReview:
     """Thresholds and look-alikes from a review; `kept_sq` as in `make_gallery`."""
     ids = list(seen.kept)
-    thumbs = [(path, sight.thumb) for path, sight in seen.sights.items() if sight.thumb]
+    thumbs = [(path, sight.thumbnail) for path, sight in seen.assessments.items() if sight.thumbnail]
     numbers = {path: number for number, (path, _) in enumerate(thumbs)}
     limits: dict[str, float] = {}
     nearest: dict[str, tuple[str, float]] = {}

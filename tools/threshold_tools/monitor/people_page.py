@@ -25,20 +25,20 @@ def people_page(found: PeopleReview, *, page: int, search: str, doubtful: bool, 
     seen = found.review
     chosen = [
         member
-        for member in seen.members
+        for member in seen.people
         if search.casefold() in f"{member.name} {member.id}".casefold() and not (doubtful and _fine(found, member))
     ]
     pages = max(-(-len(chosen) // A_PAGE), 1)
     page = min(max(page, 1), pages)
     shown = chosen[(page - 1) * A_PAGE : page * A_PAGE]
     photos = sum(len(kept) for kept in seen.kept.values())
-    known = {photo for member in seen.members for photo in member.photos}
-    strays = [path for path in seen.findings.photos if path not in known]
+    known = {photo for member in seen.people for photo in member.photos}
+    strays = [path for path in seen.rejections.photos if path not in known]
     parts = [
         '<dl class="summary">'
-        f"<div><dt>people enrolled</dt><dd>{len(seen.kept)} <small>of {len(seen.members)}</small></dd></div>"
+        f"<div><dt>people enrolled</dt><dd>{len(seen.kept)} <small>of {len(seen.people)}</small></dd></div>"
         f"<div><dt>photos that serve</dt><dd>{photos}</dd></div>"
-        f"<div><dt>refused</dt><dd>{seen.findings.count}</dd></div>"
+        f"<div><dt>refused</dt><dd>{seen.rejections.count}</dd></div>"
         f"<div><dt>threshold</dt><dd>{seen.base_sq:.2f} <small>lower is stricter</small></dd></div></dl>",
         '<form class="row" method="get" action="/people" role="search">'
         f'<p class="field"><label for="q">Name or id</label><input id="q" name="q" type="search" '
@@ -51,7 +51,9 @@ def people_page(found: PeopleReview, *, page: int, search: str, doubtful: bool, 
         f"{f', page {page} of {pages}' if pages > 1 else ''}</p>",
     ]
     if strays and page == 1 and not search:
-        lines = "".join(f"<li>{escaped(path.name)}: {escaped(seen.findings.photos[path])}</li>" for path in strays[:50])
+        lines = "".join(
+            f"<li>{escaped(path.name)}: {escaped(seen.rejections.photos[path])}</li>" for path in strays[:50]
+        )
         parts.append(f'<section class="panel"><h2>Photos of nobody</h2><ul>{lines}</ul></section>')
     parts += [_person(found, member) for member in shown]
     if not chosen:
@@ -62,7 +64,7 @@ def people_page(found: PeopleReview, *, page: int, search: str, doubtful: bool, 
 
 
 def _fine(found: PeopleReview, member: PersonFolder) -> bool:
-    told = found.review.findings
+    told = found.review.rejections
     kept = found.review.kept.get(member.id, [])
     return member.id not in told.people and member.id not in told.notes and len(kept) == len(member.photos)
 
@@ -83,7 +85,7 @@ def _person(found: PeopleReview, member: PersonFolder) -> str:
         other, distance = found.nearest[member.id]
         alike = distance * LOOKALIKE_SHARE < seen.base_sq
         facts.append(("nearest other" if not alike else "look-alike", f"{other}, distance {distance:.2f}"))
-    told = seen.findings.people.get(member.id) or seen.findings.notes.get(member.id) or ""
+    told = seen.rejections.people.get(member.id) or seen.rejections.notes.get(member.id) or ""
     note = f'<p class="note bad">{escaped(told)}</p>' if told else ""
     shown = "".join(f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts)
     tiles = "".join(
@@ -99,14 +101,15 @@ def _tile(found: PeopleReview, path: Path, member: PersonFolder, accepted: str) 
     """One photo; `accepted` is what to say of one that serves, "" for one that does not."""
     name = path.relative_to(member.folder).as_posix()
     number = found.numbers.get(path)
-    sight = found.review.sights.get(path)
+    sight = found.review.assessments.get(path)
     face = '<span class="muted">no picture</span>'
     if number is not None:
         face = f'<img src="/people/photo/{number}.jpg" alt="{escaped(member.name)}, {escaped(name)}" loading="lazy">'
-    why = accepted or found.review.findings.photos.get(path, "the person is not enrolled")
+    why = accepted or found.review.rejections.photos.get(path, "the person is not enrolled")
     return (
         f'<li class="tile{"" if accepted else " bad"}"><div class="face">{face}</div><b>{escaped(name)}</b>'
-        f'<span class="why">{escaped(why)}</span><span class="muted">{escaped(sight.told if sight else "")}</span></li>'
+        f'<span class="why">{escaped(why)}</span>'
+        f'<span class="muted">{escaped(sight.quality_text if sight else "")}</span></li>'
     )
 
 

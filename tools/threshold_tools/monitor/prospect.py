@@ -10,7 +10,7 @@ import numpy as np
 from edge.core.errors import ThresholdError
 from edge.core.records import FloatArray
 from edge.vision.manifest import default_folder, read_manifest
-from threshold_tools.enroll.folder import refuse_bad_id
+from threshold_tools.enroll.folder import check_person_id
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.review import ONE_STRANGER_IN
 from threshold_tools.monitor.face_store import StoredFace
@@ -48,7 +48,7 @@ def preview_enrolment(
 ) -> EnrolPreview:
     """What would come of enrolling `person` by these faces, if the checks of enrolment accept all of them."""
     keys = tuple(crop.key for crop in crops)
-    known = person in {member.id for member in reviewed.review.members}
+    known = person in {member.id for member in reviewed.review.people}
     faces = f"{len(crops)} {'face' if len(crops) == 1 else 'faces'}"
     facts = [f"{faces} added to {person}, who is in the people folder" if known else f"{faces} of a new person"]
     crops = [crop for crop in crops if not crop.assessment.rejection_reason]
@@ -56,7 +56,7 @@ def preview_enrolment(
         return EnrolPreview(person, name, keys, error="enrolment rejects all of these faces")
     try:
         if not known:
-            refuse_bad_id(person)
+            check_person_id(person)
         if publishing is None:
             facts.append("nothing is published; the next page shows the commands for that")
             return EnrolPreview(person, name, keys, tuple(facts))

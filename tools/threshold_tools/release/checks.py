@@ -10,7 +10,7 @@ from edge.access.model import AccessRules, DoorRules
 _MOST_NAMES = 10  # in one warning
 
 
-def doubts(rules: AccessRules, people: Collection[str], doors: Iterable[str]) -> Iterator[str]:
+def policy_warnings(rules: AccessRules, people: Collection[str], doors: Iterable[str]) -> Iterator[str]:
     """Warnings about rules that cannot mean what they say.
 
     Args:

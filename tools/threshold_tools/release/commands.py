@@ -20,15 +20,15 @@ from edge.recognition.gallery import read_info
 from edge.recognition.gallery_chunks import person_ids
 from edge.updates.release_format import GALLERY, MODELS, POLICY, Release
 from edge.vision.manifest import read_manifest, read_model
-from threshold_tools.release.checks import doubts
+from threshold_tools.release.checks import policy_warnings
 from threshold_tools.release.keys import load_keys, password
 from threshold_tools.release.repository import Repository, has_models
-from threshold_tools.release.site_status import reporting
+from threshold_tools.release.site_status import reporting_doors
 from threshold_tools.release.transport import publish, read_lines
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PublishTarget:
     """Where a release goes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Target:
     doors: frozenset[str]
 
 
-def tell(text: str) -> None:
+def print_note(text: str) -> None:
     """A line for the operator."""
     print(text, file=sys.stderr)
 
@@ -110,7 +110,7 @@ def open_repository(arguments: argparse.Namespace) -> Repository:
     return Repository(path, load_keys([path / "keys", *arguments.keys], password()))
 
 
-def target_of(arguments: argparse.Namespace) -> Target | None:
+def target_of(arguments: argparse.Namespace) -> PublishTarget | None:
     """Where the release shall go, checked before anything is changed; None without a broker.
 
     Raises:
@@ -120,7 +120,7 @@ def target_of(arguments: argparse.Namespace) -> Target | None:
     if arguments.broker is None:
         return None
     mqtt, site = mqtt_config(arguments), arguments.site
-    doors = reporting(mqtt, site)
+    doors = reporting_doors(mqtt, site)
     if not doors and not arguments.new_site:
         sites = sorted(path.stem for path in (arguments.repo / "sites").glob("*.json"))
         silence = f"site '{site}': no door of this site has ever reported to {mqtt.url}"
@@ -129,8 +129,8 @@ def target_of(arguments: argparse.Namespace) -> Target | None:
                 f"{silence}, and so far this repository was published to {', '.join(sites)}; nothing was published: "
                 "correct --site, or add --new-site if its doors are not running yet"
             )
-        tell(f"warning: {silence}; is the name right?")
-    return Target(mqtt, site, doors)
+        print_note(f"warning: {silence}; is the name right?")
+    return PublishTarget(mqtt, site, doors)
 
 
 def load_repository_files(
@@ -166,15 +166,17 @@ def load_repository_files(
     return files, embedder, people
 
 
-def sign_release(repository: Repository, release: Release, target: Target | None, arguments: argparse.Namespace) -> str:
+def sign_release(
+    repository: Repository, release: Release, target: PublishTarget | None, arguments: argparse.Namespace
+) -> str:
     """As `publish_release`, with the options of a command line and a warning about every doubtful rule."""
-    for doubt in _doubts(repository, release, target):
-        tell(f"warning: {escape_untrusted(doubt)}")
+    for doubt in _policy_warnings(repository, release, target):
+        print_note(f"warning: {escape_untrusted(doubt)}")
     mqtt, site = (target.mqtt, target.site) if target else (None, "")
     return publish_release(repository, release, mqtt, site, arguments.valid_days)
 
 
-def _doubts(repository: Repository, release: Release, target: Target | None) -> list[str]:
+def _policy_warnings(repository: Repository, release: Release, target: PublishTarget | None) -> list[str]:
     policy, gallery = release.file(POLICY), release.file(GALLERY)
     if policy is None or gallery is None:
         return []
@@ -182,7 +184,7 @@ def _doubts(repository: Repository, release: Release, target: Target | None) -> 
         copy.write(repository.content(policy))
         copy.flush()
         rules = parse_policy(Path(copy.name))
-    return list(doubts(rules, person_ids(repository.content(gallery)), target.doors if target else ()))
+    return list(policy_warnings(rules, person_ids(repository.content(gallery)), target.doors if target else ()))
 
 
 def publish_release(

@@ -15,7 +15,7 @@ from edge.events.verifier import RELEASE, OpenRejected, load_key, verify_signatu
 _SUFFIX = ".signing.pub"  # as systemd/mosquitto/keys.sh names them
 
 
-class Signature(StrEnum):
+class SignatureState(StrEnum):
     """What is known of a report's signature."""
 
     VERIFIED = "verified"
@@ -42,7 +42,7 @@ def read_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
-def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]) -> Signature:
+def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]) -> SignatureState:
     """How a release report is signed.
 
     Args:
@@ -55,11 +55,11 @@ def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]
     except (ValueError, RecursionError):
         signed = False
     if not signed:
-        return Signature.UNSIGNED
+        return SignatureState.UNSIGNED
     if door not in keys:
-        return Signature.UNCHECKED
+        return SignatureState.UNCHECKED
     try:
         content = verify_signature(payload, keys[door], RELEASE)
     except OpenRejected:
-        return Signature.WRONG
-    return Signature.VERIFIED if content.get("door") == door else Signature.WRONG
+        return SignatureState.WRONG
+    return SignatureState.VERIFIED if content.get("door") == door else SignatureState.WRONG

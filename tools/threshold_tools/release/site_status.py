@@ -20,7 +20,7 @@ from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.updates.release_format import TIMESTAMP
 from threshold_tools.release.repository import RELEASE_FIELD
-from threshold_tools.release.signatures import Signature, signature_of
+from threshold_tools.release.signatures import SignatureState, signature_of
 from threshold_tools.release.transport import fetch, send
 
 QUIET_S = 1.0  # without a further retained message: the broker has sent all that it keeps
@@ -43,11 +43,11 @@ class DoorState(msgspec.Struct, frozen=True):
     ok: bool
     reason: str
     online: bool | None = None
-    signature: Signature | None = None
+    signature: SignatureState | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SiteStatus:
     """The doors of a site and the release that they should run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Site:
 
     newest: int | None
     doors: tuple[DoorState, ...]
-    heard: int
+    reporting: int
 
     @property
     def complete(self) -> bool:
@@ -73,7 +73,7 @@ def status(
     wait_s: float = 0.0,
     expected: Collection[str] = (),
     keys: Mapping[str, Ed25519PublicKey] | None = None,
-) -> Site:
+) -> SiteStatus:
     """Ask the broker what the doors have reported; returns when it has sent all that it keeps.
 
     Args:
@@ -87,17 +87,17 @@ def status(
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    newest = _published(mqtt, site) if newest is None else newest
+    newest = _published_release(mqtt, site) if newest is None else newest
     # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
     with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
-        roll = RollCall(newest, expected, wait_s, time.monotonic(), keys)
-        while not roll.over(time.monotonic()):
+        roll = SiteReports(newest, expected, wait_s, time.monotonic(), keys)
+        while not roll.is_complete(time.monotonic()):
             for message in subscriber.messages(timeout_s=LOOK_S):
-                roll.take(message, time.monotonic())
+                roll.update(message, time.monotonic())
     return roll.site()
 
 
-class RollCall:
+class SiteReports:
     """Collects the reports of a site's doors, and decides when it has heard enough; pure, times are given.
 
     Args:
@@ -123,10 +123,10 @@ class RollCall:
         self._progress_s = now_s
         self._heard: set[str] = set()
         self._reports: dict[str, ReleaseReport] = {}
-        self._signatures: dict[str, Signature] = {}
+        self._signatures: dict[str, SignatureState] = {}
         self._presences: dict[str, Status] = {}
 
-    def take(self, message: Message, now_s: float) -> None:
+    def update(self, message: Message, now_s: float) -> None:
         """Note a message. A retained one is progress: the broker is still sending what it keeps."""
         door = message.door.door
         if message.retained:
@@ -139,16 +139,16 @@ class RollCall:
         elif isinstance(message.record, Status):
             self._presences[door] = message.record
 
-    def over(self, now_s: float) -> bool:
+    def is_complete(self, now_s: float) -> bool:
         """Whether no retained message has come for a while, and all doors are up to date or the wait has ended."""
         if now_s - self._progress_s < QUIET_S:
             return False
         return now_s >= self._end_s or self.site().complete
 
-    def site(self) -> Site:
+    def site(self) -> SiteStatus:
         """All doors that are known, as far as they were heard."""
         doors = tuple(self._state(door) for door in sorted(self._heard | self._expected))
-        return Site(self._newest, doors, len(self._heard))
+        return SiteStatus(self._newest, doors, len(self._heard))
 
     def _state(self, door: str) -> DoorState:
         presence, report = self._presences.get(door), self._reports.get(door)
@@ -160,21 +160,21 @@ class RollCall:
         if ok and self._newest is not None and report.release != self._newest:
             ok, reason = False, f"has not reported release {self._newest} yet"
         signature = self._signatures[door]
-        if door in self._keys and signature is not Signature.VERIFIED:
+        if door in self._keys and signature is not SignatureState.VERIFIED:
             ok, reason = False, "its report is not signed by this door; it cannot be trusted"
         return DoorState(door, report.release, report.applied_at, ok, reason, online, signature)
 
 
-def reporting(mqtt: MqttConfig, site: str) -> frozenset[str]:
+def reporting_doors(mqtt: MqttConfig, site: str) -> frozenset[str]:
     """The names of the doors of a site that have reported, as far as the broker keeps their reports.
 
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    return frozenset(message.door.door for message in _kept(mqtt, Topics(site, "+")))
+    return frozenset(message.door.door for message in _retained_reports(mqtt, Topics(site, "+")))
 
 
-def forget(mqtt: MqttConfig, site: str, door: str) -> None:
+def forget_door(mqtt: MqttConfig, site: str, door: str) -> None:
     """Clear everything that the broker keeps of a door that is no longer there.
 
     Raises:
@@ -183,7 +183,7 @@ def forget(mqtt: MqttConfig, site: str, door: str) -> None:
         BrokerError: the broker cannot be reached.
     """
     topics = Topics(site, door)
-    if set(door) & set("+#/") or not (kept := _kept(mqtt, topics)):
+    if set(door) & set("+#/") or not (kept := _retained_reports(mqtt, topics)):
         raise ReleaseError(f"site '{site}': door '{door}' has never reported; see  tools/sync.py status")
     if any(isinstance(each.record, Status) and each.record.status is DoorConnection.ONLINE for each in kept):
         raise ReleaseError(f"site '{site}': door '{door}' is online; stop it first, or it reports again")
@@ -195,14 +195,14 @@ def forget(mqtt: MqttConfig, site: str, door: str) -> None:
     except BaseException:
         connection.abort()
         raise
-    if _kept(mqtt, topics):
+    if _retained_reports(mqtt, topics):
         raise BrokerRefusedError(
             f"{mqtt.url}: still keeps what door '{door}' has reported; this login must be allowed to write "
             f"threshold/{site}/{door}/+"
         )
 
 
-def _kept(mqtt: MqttConfig, doors: Topics) -> list[Message]:
+def _retained_reports(mqtt: MqttConfig, doors: Topics) -> list[Message]:
     """The reports that the broker keeps; returns when it has sent them all."""
     kept: list[Message] = []
     with Subscriber(mqtt, doors, _REPORTS, qos=0) as subscriber:
@@ -213,15 +213,15 @@ def _kept(mqtt: MqttConfig, doors: Topics) -> list[Message]:
     return kept
 
 
-class _Signed(msgspec.Struct):
+class _SignedEnvelope(msgspec.Struct):
     release: int | None = msgspec.field(name=RELEASE_FIELD, default=None)
 
 
 class _Timestamp(msgspec.Struct):
-    signed: _Signed
+    signed: _SignedEnvelope
 
 
-def _published(mqtt: MqttConfig, site: str) -> int | None:
+def _published_release(mqtt: MqttConfig, site: str) -> int | None:
     """The number of the release on the broker, by its unverified timestamp."""
     content = fetch(mqtt, site, TIMESTAMP)
     try:

@@ -1,0 +1,91 @@
+"""The command `threshold`: every desktop tool is a subcommand, imported when it is called.
+
+Args are passed on to the subcommand's own parser. Exit code 0: done; 1: something failed; 2: the command line or an
+input cannot be used, or a package is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge import __version__
+from edge.core.cli_support import run_main
+from edge.core.errors import InputError
+
+_OURS = ("edge", "threshold_tools")
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """One desktop tool.
+
+    Attributes:
+        module: module whose `main` takes the arguments and returns an exit code or None.
+        extra: extras of the package that it needs, as in `threshold-edge[...]`.
+        purpose: one sentence for `--help`.
+    """
+
+    module: str
+    extra: str
+    purpose: str
+
+
+SUBCOMMANDS = {
+    "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
+    "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
+    "push": Subcommand("threshold_tools.release.push", "desktop", "Sign and publish models."),
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_main(lambda: _dispatch(sys.argv[1:]))
+
+
+def run(name: str) -> None:
+    """Run one subcommand as a program of its own and leave the process; used by the scripts in tools/."""
+    run_main(lambda: _call(SUBCOMMANDS[name], sys.argv[1:]))
+
+
+def _dispatch(words: Sequence[str]) -> int | None:
+    if words and words[0] in SUBCOMMANDS:
+        sys.argv = [f"threshold {words[0]}", *words[1:]]  # the subcommand's parser takes its name from here
+        return _call(SUBCOMMANDS[words[0]], words[1:])
+    parser = argparse.ArgumentParser(
+        prog="threshold",
+        description="Face recognition at the door: the tools for the desktop.",
+        epilog="threshold COMMAND --help explains a command. Distances are squared Euclidean distances between unit "
+        "embeddings, 0 to 4: lower is nearer, and a lower threshold is stricter.",
+    )
+    parser.add_argument("--version", action="version", version=f"threshold-edge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, subcommand in SUBCOMMANDS.items():
+        commands.add_parser(name, help=subcommand.purpose)
+    parser.parse_args(words)
+    return None
+
+
+def _call(subcommand: Subcommand, words: Sequence[str]) -> int | None:
+    """Import a subcommand and run it.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    try:
+        code: int | None = importlib.import_module(subcommand.module).main(words)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
+            raise
+        raise InputError(
+            f"the package {package} is missing; run: pip install 'threshold-edge[{subcommand.extra}]'"
+        ) from error
+    return code
+
+
+if __name__ == "__main__":
+    main()
