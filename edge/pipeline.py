@@ -134,7 +134,7 @@ class Pipeline:
         They are judged again while they stand there, or when they return, once the opening would have expired
         (`[mqtt] open_max_age_s` after its frame). Liveness is asked for again, too.
         """
-        self._retries.failed(person_id)
+        self._retries.record_failure(person_id)
 
     def drain_prompts(self) -> list[ChallengePrompt]:
         """What visitors are to be told since the last call."""
@@ -163,7 +163,7 @@ class Pipeline:
 
     def _decide(self, t_ns: int, wall_minus_monotonic_ns: int | None) -> list[Decision]:
         wall_ns = None if wall_minus_monotonic_ns is None else t_ns + wall_minus_monotonic_ns
-        for verdict in self._retries.due(t_ns):
+        for verdict in self._retries.take_due(t_ns):
             self.aggregator.reset(verdict)
         decisions = [
             self._policy.decide(verdict, t_ns, wall_ns) for verdict in self.aggregator.take_verdicts(self.tracks, t_ns)
@@ -186,7 +186,7 @@ class Pipeline:
             self._denied_person_ids.add(person.id)
         elif decision.kind is AccessOutcome.DOOR_OPEN and person is not None:
             self._denied_person_ids.discard(person.id)
-            self._retries.opened(decision.verdict)
+            self._retries.record_open(decision.verdict)
 
     def _retry_denied_people(self, t_ns: int, wall_ns: int | None) -> None:
         """Whoever was denied and is here when a window opens, the clock is set or the rules change, need not go away.

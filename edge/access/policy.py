@@ -46,7 +46,7 @@ class Policy:
         """Whether any rule at this door is for this person, whatever the time; without one the door denies them."""
         return any(names.matches(person) for _, names in self._allow_rules)
 
-    def reach(self, people: Iterable[str]) -> dict[str, int]:
+    def people_per_rule(self, people: Iterable[str]) -> dict[str, int]:
         """How many of these people each rule of the door is for, by the rule's id, whatever the time."""
         ids = list(people)
         return {rule.id: sum(names.matches(person) for person in ids) for rule, names in self._allow_rules}

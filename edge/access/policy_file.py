@@ -23,9 +23,9 @@ from edge.access.schedule import (
     Schedule,
     TimeWindow,
     Validity,
+    make_window,
     resolve_dst,
     weekdays,
-    window,
 )
 from edge.core.config import AccessConfig, Count, Factor
 from edge.core.errors import ConfigError
@@ -169,7 +169,7 @@ def _weekdays(key: str, place: str) -> list[int]:
 
 def _window(text: str, place: str) -> TimeWindow:
     try:
-        return window(text)
+        return make_window(text)
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from error
 

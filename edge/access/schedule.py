@@ -114,7 +114,7 @@ def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:
     return max(readings) if late else min(readings)
 
 
-def window(text: str) -> TimeWindow:
+def make_window(text: str) -> TimeWindow:
     """Read "07:00-19:00"; "22:00-06:00" reaches into the next day, and "24:00" is the end of the day.
 
     Raises:

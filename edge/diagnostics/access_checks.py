@@ -49,7 +49,7 @@ def access_findings(config: DoorConfig, kit: RuntimeBundle | None, release: str)
         yield fail("access", f"{where}: nobody in the gallery may pass at door '{config.door}'", remedy)
         return
     detail += f", {counted(passing, 'person', 'people')} of {len(people)} may pass"
-    idle = [rule for rule, count in policy.reach(people).items() if not count]
+    idle = [rule for rule, count in policy.people_per_rule(people).items() if not count]
     if idle:
         listed = ", ".join(idle[:_NAMED]) + (", …" if len(idle) > _NAMED else "")
         yield warn("access", f"{detail}; these name nobody in the gallery: {listed}", remedy)

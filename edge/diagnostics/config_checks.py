@@ -12,7 +12,7 @@ from edge.core.counted import counted
 from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery import load_gallery
-from edge.recognition.threshold_limits import lax_settings
+from edge.recognition.threshold_limits import loose_settings
 from edge.runtime.bundle import lax_thresholds
 from edge.runtime.hardening import unencrypted_galleries
 from edge.runtime.lock import open_relay
@@ -141,7 +141,7 @@ def laxity_findings(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> 
     remedy = (
         "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
     )
-    for lax in lax_settings(config.recognition, impostors):
+    for lax in loose_settings(config.recognition, impostors):
         yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 
 

@@ -48,7 +48,7 @@ class _VisitorRecord:
 
 
 @dataclass(slots=True)
-class _Posed:
+class _ImpersonationRecord:
     """Presentation attacks that showed one person's face, in a row."""
 
     count: int
@@ -67,7 +67,7 @@ class Lockout:
         self._config = config
         self._same_visitor_sq = same_stranger_sq
         self._visitors: list[_VisitorRecord] = []
-        self._posed: dict[str, _Posed] = {}  # by the id of the person shown
+        self._posed: dict[str, _ImpersonationRecord] = {}  # by the id of the person shown
 
     def __len__(self) -> int:
         return len(self._visitors) + len(self._posed)
@@ -141,7 +141,7 @@ class Lockout:
         posed = self._posed.pop(person_id, None)
         if posed is None and len(self._posed) >= self._config.max_visitors:
             del self._posed[next(iter(self._posed))]  # the one whose last attack is longest ago
-        self._posed[person_id] = _Posed(1 if posed is None else posed.count + 1, t_ns)
+        self._posed[person_id] = _ImpersonationRecord(1 if posed is None else posed.count + 1, t_ns)
 
     def _forget_posed(self, t_ns: int) -> None:
         horizon_ns = self._config.forget_after_s * 1e9

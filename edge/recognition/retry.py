@@ -12,7 +12,7 @@ _REPORTED_S = 60.0  # a failure is reported this long after the opening has expi
 
 
 @dataclass(slots=True)
-class _Opening:
+class _OpenAttempt:
     verdict: Verdict  # without its embedding: the name is enough
     failed: bool = False
 
@@ -30,21 +30,21 @@ class Retries:
             open_max_age_s: how long an opening is good for.
         """
         self._age_ns = open_max_age_s * 1e9
-        self._openings: dict[str, _Opening] = {}  # by person id
+        self._openings: dict[str, _OpenAttempt] = {}  # by person id
 
-    def opened(self, verdict: Verdict) -> None:
+    def record_open(self, verdict: Verdict) -> None:
         """The door was told to open to the person of this verdict."""
         if verdict.match.person is not None:
             bare = replace(verdict, embedding=np.zeros(0, np.float32))
-            self._openings[verdict.match.person.id] = _Opening(bare)
+            self._openings[verdict.match.person.id] = _OpenAttempt(bare)
 
-    def failed(self, person_id: str) -> None:
+    def record_failure(self, person_id: str) -> None:
         """The last opening of this person did not happen."""
         opening = self._openings.get(person_id)
         if opening is not None:
             opening.failed = True
 
-    def due(self, t_ns: int) -> list[Verdict]:
+    def take_due(self, t_ns: int) -> list[Verdict]:
         """Take the verdicts whose openings have failed and would have expired by now."""
         due = []
         for person_id, opening in list(self._openings.items()):

@@ -17,7 +17,7 @@ _LEAST_SAMPLES = 2  # a single picture is no agreement
 
 
 @dataclass(frozen=True, slots=True)
-class Lax:
+class LooseSetting:
     """A setting that is too loose.
 
     Attributes:
@@ -29,7 +29,7 @@ class Lax:
     open: bool
 
 
-def lax_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
+def loose_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[LooseSetting]:
     """What is too loose in a door's [recognition].
 
     Args:
@@ -38,13 +38,13 @@ def lax_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint])
     """
     found = list(_distances(config, impostors)) if impostors else []
     if config.min_samples < _LEAST_SAMPLES:
-        found.append(Lax(f"min_samples = {config.min_samples}: a single picture decides", open=False))
+        found.append(LooseSetting(f"min_samples = {config.min_samples}: a single picture decides", open=False))
     if config.margin_sq <= 0:
-        found.append(Lax("margin_sq = 0: of two people who look alike, the nearer one passes", open=False))
+        found.append(LooseSetting("margin_sq = 0: of two people who look alike, the nearer one passes", open=False))
     return found
 
 
-def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[Lax]:
+def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[LooseSetting]:
     rows = sorted(impostors, key=lambda row: row.fmr)
     calibrated = max((row for row in rows if row.fmr <= CALIBRATED_FMR), key=lambda row: row.fmr, default=rows[0])
     loosest = rows[-1]
@@ -60,8 +60,8 @@ def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -
             f"{key} = {value:g}: thresholds of up to {limit_sq:.2f}, calibrated ones are at most "
             f"{calibrated.distance_sq:.2f}; {rate} strangers match each person enrolled"
         )
-        found.append(Lax(detail, open=limit_sq > loosest.distance_sq))
+        found.append(LooseSetting(detail, open=limit_sq > loosest.distance_sq))
     elif limit_sq + config.vote_slack_sq > loosest.distance_sq:
         detail = f"vote_slack_sq = {config.vote_slack_sq:g}: samples of strangers count as agreeing"
-        found.append(Lax(detail, open=False))
+        found.append(LooseSetting(detail, open=False))
     return found

@@ -26,7 +26,7 @@ from edge.recognition.aggregator import TrackProgress
 from edge.replay.explain import WORDS
 from edge.replay.prompt_log import describe
 from edge.replay.replay import ReplayStep
-from edge.vision.opencv import silence_opencv, unheard
+from edge.vision.opencv import discarded_stderr, silence_opencv
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
@@ -111,7 +111,7 @@ class Annotator:
         make_private_file(self._path)  # it shows faces
         fourcc = cv2.VideoWriter.fourcc(*codec)
         silence_opencv()
-        with unheard():
+        with discarded_stderr():
             self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, fps, self._size)
         if not self._writer.isOpened():
             raise InputError(f"{self._path}: cannot be written; does this OpenCV have an encoder for {codec}?")

@@ -27,7 +27,7 @@ from edge.events.snapshot import Snapshot
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline
-from edge.recognition.threshold_limits import lax_settings
+from edge.recognition.threshold_limits import loose_settings
 from edge.runtime.bundle import RuntimeBundle, load_configured
 from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.challenge_publisher import ChallengePublisher
@@ -71,7 +71,7 @@ class Daemon:
         self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
         self._clock = WallClock(SYSTEM_CLOCK, trusted=config.access.trust_clock)
         self._kit = kit
-        for lax in lax_settings(config.recognition, kit.vision.reader.embedder.impostors):
+        for lax in loose_settings(config.recognition, kit.vision.reader.embedder.impostors):
             log.warning("[recognition] %s", lax.detail)
         self._logbook = EventRecorder(config, self._event_context, self._clock)
         self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread

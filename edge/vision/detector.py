@@ -18,7 +18,7 @@ import numpy as np
 from edge.core.config import DetectorConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame
 from edge.vision.manifest import AnchorLayer
-from edge.vision.network import Network
+from edge.vision.model_interface import LoadedModel
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area
@@ -30,7 +30,7 @@ _PADDING_GREY = 128  # what lies beyond the picture; the networks were trained w
 class Detector:
     """Finds faces in whole frames of any size; not thread-safe."""
 
-    def __init__(self, model: Network, config: DetectorConfig) -> None:
+    def __init__(self, model: LoadedModel, config: DetectorConfig) -> None:
         self._model = model
         self._config = config
         self._min_logit = _logit(config.min_score)

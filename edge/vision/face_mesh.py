@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks
-from edge.vision.network import Network
+from edge.vision.model_interface import LoadedModel
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
 _UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference
@@ -28,7 +28,7 @@ _FOREHEAD, _CHIN = 10, 152
 class FaceMesh:
     """Places 468 points on a detected face; not thread-safe."""
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         self._model = model
 
     def locate(self, frame: Frame, face: Face) -> Landmarks:

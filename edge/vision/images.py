@@ -15,9 +15,9 @@ from edge.vision.opencv import silence_opencv
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
-MOST_SNAPSHOT_PIXELS = 1024 * 1024
-MOST_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
-MOST_SNAPSHOT_SCANS = 20
+MAX_SNAPSHOT_PIXELS = 1024 * 1024
+MAX_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
+MAX_SNAPSHOT_SCANS = 20
 _NO_SIZE = (0, 0)
 _JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
@@ -39,7 +39,7 @@ def read_image(path: Path) -> BgrImage:
     return decode_image(content, path)
 
 
-def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MOST_SCANS) -> BgrImage:
+def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MAX_SCANS) -> BgrImage:
     """As `read_image`, of a file's content; `path` is what it is called in errors.
 
     Raises:
@@ -84,7 +84,7 @@ def decode_snapshot(content: bytes, path: Path) -> BgrImage:
     """
     if not content.startswith(_JPEG):
         raise ImageError(f"{path}: not a JPEG image")
-    return decode_image(content, path, MOST_SNAPSHOT_PIXELS, MOST_SNAPSHOT_SCANS)
+    return decode_image(content, path, MAX_SNAPSHOT_PIXELS, MAX_SNAPSHOT_SCANS)
 
 
 def _check_size(path: Path, size: tuple[int, int], most_pixels: int) -> None:

@@ -32,7 +32,7 @@ def silence_opencv() -> None:
 
 
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def discarded_stderr() -> Iterator[None]:
     """Discard what C code writes to standard error: OpenCV remarks that WebM has no tag for VP8, and writes it well."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity, resolve_dst, weekdays, window
+from edge.access.schedule import Calendar, Schedule, TimeWindow, Validity, make_window, resolve_dst, weekdays
 
 BERLIN = ZoneInfo("Europe/Berlin")  # 2026: 02:00 becomes 03:00 on 29 March, 03:00 becomes 02:00 on 25 October
 CAIRO = ZoneInfo("Africa/Cairo")  # 2026: 24 April begins at 01:00
@@ -18,13 +18,13 @@ APIA = ZoneInfo("Pacific/Apia")  # 2011 had no 30 December
 
 
 def daily(*spans: str) -> Schedule:
-    return Schedule((tuple(map(window, spans)),) * 7)
+    return Schedule((tuple(map(make_window, spans)),) * 7)
 
 
 def on(*days: str, spans: tuple[str, ...], holidays: tuple[str, ...] | None = None) -> Schedule:
     chosen = {number for day in days for number in weekdays(day)}
-    week = tuple(tuple(map(window, spans)) if day in chosen else () for day in range(7))
-    return Schedule(week, None if holidays is None else tuple(map(window, holidays)))
+    week = tuple(tuple(map(make_window, spans)) if day in chosen else () for day in range(7))
+    return Schedule(week, None if holidays is None else tuple(map(make_window, holidays)))
 
 
 def ns(moment: str) -> int:
@@ -48,7 +48,7 @@ def covers(schedule: Schedule, moment: str, calendar: Calendar) -> bool:
     ],
 )
 def test_a_window_is_read(text: str, start_min: int, end_min: int) -> None:
-    assert window(text) == TimeWindow(start_min, end_min)
+    assert make_window(text) == TimeWindow(start_min, end_min)
 
 
 NO_WINDOWS = """
@@ -60,7 +60,7 @@ NO_WINDOWS = """
 @pytest.mark.parametrize("text", ["", "07:00-19:00\n", *NO_WINDOWS.strip("\n").replace("\n", "|").split("|")])
 def test_what_is_no_window_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no span|is empty|no clock shows"):
-        window(text)
+        make_window(text)
 
 
 @pytest.mark.parametrize(

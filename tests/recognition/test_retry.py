@@ -130,25 +130,25 @@ def test_retries_by_person_and_time() -> None:
     """Each person's last opening counts, once; a failure that nobody reports is forgotten."""
     retries = Retries(3.0)
     for person_id, t_s in (("anna", 0), ("bert", 1), ("anna", 2), ("carl", 2)):
-        retries.opened(verdict_of(person_id, t_s))
+        retries.record_open(verdict_of(person_id, t_s))
     for person_id in ("anna", "bert", "nobody"):
-        retries.failed(person_id)
+        retries.record_failure(person_id)
     due = [
-        [one.match.person.id for one in retries.due(round(t_s * S)) if one.match.person]
+        [one.match.person.id for one in retries.take_due(round(t_s * S)) if one.match.person]
         for t_s in (3.9, 4.0, 4.9, 5.0, 6.0)
     ]
     assert due == [[], ["bert"], [], ["anna"], []]
-    assert retries.due(66 * S) == []
-    retries.failed("carl")
-    assert retries.due(70 * S) == []
+    assert retries.take_due(66 * S) == []
+    retries.record_failure("carl")
+    assert retries.take_due(70 * S) == []
 
 
 def test_retries_keep_no_template() -> None:
     """The name is enough, so nothing of a face is kept longer than its track."""
     retries = Retries(3.0)
-    retries.opened(verdict_of("anna", 0))
-    retries.failed("anna")
-    assert [verdict.embedding.size for verdict in retries.due(3 * S)] == [0]
+    retries.record_open(verdict_of("anna", 0))
+    retries.record_failure("anna")
+    assert [verdict.embedding.size for verdict in retries.take_due(3 * S)] == [0]
 
 
 # The daemon, which knows what became of an opening.

@@ -10,7 +10,7 @@ import pytest
 
 from edge.core.errors import ImageError
 from edge.core.records import BgrImage
-from edge.vision.images import MAX_PIXELS, MOST_SCANS, MOST_SNAPSHOT_SCANS, decode_image, decode_snapshot
+from edge.vision.images import MAX_PIXELS, MAX_SCANS, MAX_SNAPSHOT_SCANS, decode_image, decode_snapshot
 
 NAME = Path("face")
 
@@ -69,7 +69,7 @@ def test_webp_without_a_size(content: bytes) -> None:
 def test_snapshot_as_doors_send_it() -> None:
     """Baseline, and progressive with no more scans than an encoder writes."""
     assert decode_snapshot(encoded(noise()), NAME).shape == (40, 60, 3)
-    assert decode_snapshot(with_scans(MOST_SNAPSHOT_SCANS), NAME).shape == (40, 60, 3)
+    assert decode_snapshot(with_scans(MAX_SNAPSHOT_SCANS), NAME).shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_snapshot_as_doors_send_it() -> None:
         (encoded(noise(), ".png"), "not a JPEG"),
         (encoded(noise(), ".bmp"), "not a JPEG"),
         (b"", "not a JPEG"),
-        (with_scans(MOST_SNAPSHOT_SCANS + 1), "21 scans are too many"),
+        (with_scans(MAX_SNAPSHOT_SCANS + 1), "21 scans are too many"),
         (encoded(np.zeros((1025, 1024, 3), np.uint8)), "1024x1025 px is too large"),
         (encoded(noise())[:-2], "truncated"),
     ],
@@ -93,6 +93,6 @@ def test_snapshot_that_would_cost_too_much(content: bytes, told: str) -> None:
 
 def test_photo_of_too_many_scans() -> None:
     """250 KB once took 12 s of a processor."""
-    assert decode_image(with_scans(MOST_SCANS), NAME).shape == (40, 60, 3)
+    assert decode_image(with_scans(MAX_SCANS), NAME).shape == (40, 60, 3)
     with pytest.raises(ImageError, match="65 scans are too many; at most 64"):
-        decode_image(with_scans(MOST_SCANS + 1), NAME)
+        decode_image(with_scans(MAX_SCANS + 1), NAME)

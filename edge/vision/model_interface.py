@@ -12,7 +12,7 @@ from edge.core.records import BgrImage, FloatArray
 from edge.vision.manifest import AnchorLayer
 
 
-class Contract(Protocol):
+class ModelContract(Protocol):
     """The part of a model's manifest entry that the stages read; `edge.vision.manifest.Model` has it."""
 
     @property
@@ -24,11 +24,11 @@ class Contract(Protocol):
         """Detector only, one entry per pair of outputs."""
 
 
-class Network(Protocol):
+class LoadedModel(Protocol):
     """A loaded model: write `pixels`, call it, read outputs by role; at the door `edge.vision.tflite.TfliteModel`."""
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> ModelContract:
         """Its input and its grids."""
 
     @property
