@@ -22,6 +22,12 @@ def add_command(
     return command
 
 
+def add_group(commands: Commands, name: str, purpose: str) -> Commands:
+    """Add a command that consists of actions, such as `edge gallery encrypt`."""
+    group = commands.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
+    return group.add_subparsers(required=True, metavar="ACTION")
+
+
 def print_json(value: object) -> None:
     """One line on standard output, at once."""
     print(msgspec.json.encode(value).decode(), flush=True)

@@ -11,12 +11,12 @@ import logging
 import os
 
 from edge import __version__
-from edge.cli import bench, check, demo, events, lock, replay, run, seal, setup, trust, verify
+from edge.cli import bench, check, demo, events, gallery, lock, release, replay, run, setup
 from edge.core.cli_support import run_main as run_program
 from edge.core.terminal import PrintableFormatter
 from edge.runtime.journal import JournalHandler, stream_is_journal
 
-_COMMANDS = (setup, run, replay, verify, demo, check, lock, trust, seal, bench, events)
+_COMMANDS = (setup, run, replay, demo, check, lock, release, gallery, bench, events)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`edge replay`: a recorded clip through the very loop of the daemon."""
+"""`edge replay`: runs recorded clips through the same loop as the daemon; with --suite a folder of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,37 @@ from edge.cli.command import Commands, add_command, print_json, print_table
 from edge.core.cli_support import parse_time_ns
 from edge.core.config import DoorConfig, read_config
 from edge.core.counted import counted
-from edge.core.errors import ExpectationError
+from edge.core.errors import ExpectationError, InputError
+from edge.core.files import require_parent_dir
 
 if TYPE_CHECKING:
     from edge.replay.replay import ReplayEvent
+
+_ONE_CLIP_OPTIONS = ("json", "annotate", "explain", "at", "expect", "record")
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = add_command(commands, "replay", _replay, "run a recorded clip through the same loop as the door")
     command.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of stills in order of name")
-    command.add_argument("--gallery", type=Path, metavar="GALLERY", help="made by tools/enroll.py (default: nobody)")
-    command.add_argument("--config", type=Path, metavar="door.toml", help="of the door (default: all defaults)")
+    command.add_argument(
+        "--suite",
+        action="store_true",
+        help="CLIP is a folder of clips, each with NAME.expected.jsonl beside it: replay all; 1 if any differs",
+    )
+    command.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="GALLERY",
+        help="made by tools/enroll.py (default: nobody; with --suite: gallery.safetensors in the folder)",
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="door.toml",
+        help="of the door (default: all defaults; with --suite: door.toml in the folder)",
+    )
+    command.add_argument("--junit", type=Path, metavar="OUT.xml", help="with --suite: write a JUnit report for CI")
     command.add_argument("--json", action="store_true", help="one JSON object per line and decision")
     command.add_argument(
         "--annotate",
@@ -49,6 +68,42 @@ def add(commands: Commands) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    if arguments.suite:
+        for name in _ONE_CLIP_OPTIONS:
+            if getattr(arguments, name):
+                raise InputError(f"--{name} is for a single clip; leave out --{name} or --suite")
+        return _replay_suite(arguments)
+    if arguments.junit:
+        raise InputError("--junit is for a folder of clips; add --suite")
+    return _replay_clip(arguments)
+
+
+def _replay_suite(arguments: argparse.Namespace) -> int:
+    from edge.replay.suite import clips_without_expectation, run_suite, write_junit
+
+    folder: Path = arguments.clip
+    if arguments.junit:
+        require_parent_dir(arguments.junit)
+    config = read_config(arguments.config) if arguments.config else None
+    results = []
+    for result in run_suite(folder, config, arguments.gallery):
+        results.append(result)
+        state = "ok   " if result.ok else "ERROR" if result.error else "DIFF "
+        events = counted(result.events, "event")
+        print(f"{state}  {result.name:30}  {events:>9}  {result.took_s:6.1f} s  {result.error}".rstrip())
+        if result.difference:
+            print(print_table(result.difference, sys.stdout), flush=True)
+    for name in clips_without_expectation(folder):
+        print(f"{name}: skipped, no {Path(name).stem}.expected.jsonl", file=sys.stderr)
+    if arguments.junit:
+        write_junit(arguments.junit, results)
+    wrong = [result.name for result in results if not result.ok]
+    if wrong:
+        raise ExpectationError(f"{len(wrong)} of {len(results)} clips differ from what is expected: {', '.join(wrong)}")
+    return 0
+
+
+def _replay_clip(arguments: argparse.Namespace) -> int:
     from edge.replay.annotate import Annotator
     from edge.replay.expected import read_expected, require_absent, write_expected
     from edge.replay.explain import Explainer

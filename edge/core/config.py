@@ -242,7 +242,7 @@ class DoorConfig(StrictStruct, frozen=True):
     door: DoorId  # unique within the site
     state_folder: str = "/var/lib/threshold"  # events that wait for the broker, releases, and usually the gallery
     gallery: str = "/var/lib/threshold/gallery.safetensors"  # who is known, made by tools/enroll.py
-    gallery_key: str = ""  # galleries are sealed on this disk with this key, a path or "credential:NAME"; `edge seal`
+    gallery_key: str = ""  # encrypts galleries on this disk, a path or "credential:NAME"; see `edge gallery encrypt`
     camera: CameraConfig = CameraConfig()
     models: ModelsConfig = ModelsConfig()
     motion: MotionConfig = MotionConfig()

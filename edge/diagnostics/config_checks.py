@@ -69,22 +69,24 @@ def people_findings(config: DoorConfig, vision: VisionStages) -> Iterator[CheckR
     if config.release is None:
         yield ask("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
         return
-    remedy = "edge trust ROOT.json, then  tools/sync.py publish  on the desktop"
+    remedy = "edge release trust-root ROOT.json, then  tools/sync.py publish  on the desktop"
     yield ask("release", lambda: _release(config, vision), remedy)
-    yield ask("trust", lambda: trust_finding(config, datetime.now(UTC)), "edge trust ROOT.json --config door.toml")
+    remedy = "edge release trust-root ROOT.json --config door.toml"
+    yield ask("trust", lambda: trust_finding(config, datetime.now(UTC)), remedy)
 
 
 def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
     embedder, key = vision.reader.embedder, read_key(config.gallery_key)
     gallery = load_gallery(Path(config.gallery), embedder.sha256, key, dimension=embedder.dimension)
     info, lax = gallery.info, lax_thresholds(gallery, embedder)
-    sealed = ", sealed" if config.gallery_key else ""
+    encrypted = ", encrypted" if config.gallery_key else ""
     if not info.people:
         return fail("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
     if lax:
         return warn("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
     return ok(
-        "gallery", f"{config.gallery}: {counted(info.people, 'person', 'people')}, version {info.version[:12]}{sealed}"
+        "gallery",
+        f"{config.gallery}: {counted(info.people, 'person', 'people')}, version {info.version[:12]}{encrypted}",
     )
 
 

@@ -58,7 +58,7 @@ def read_key(named: str, setting: str = "gallery_key") -> GalleryKey | None:
 
 
 def is_encrypted(head: bytes) -> bool:
-    """Whether a file that begins so is a sealed gallery."""
+    """Whether a file that begins so is an encrypted gallery."""
     return head.startswith(MAGIC)
 
 
@@ -67,7 +67,7 @@ def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
 
     Args:
         content: of the plain file.
-        key: to seal with.
+        key: to encrypt with.
         where: it lies, for the complaint.
 
     Raises:
@@ -79,7 +79,7 @@ def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
 
     if len(content) > MAX_BYTES:
         raise GalleryError(
-            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be sealed (at most "
+            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be encrypted (at most "
             f"{MAX_BYTES >> 20} MiB); "
             "encrypt the disk instead"
         )
@@ -88,7 +88,7 @@ def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
 
 
 def decrypt(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
-    """The plain gallery file in a sealed one.
+    """The plain gallery file in an encrypted one.
 
     Raises:
         GalleryError: there is no key, it is another one, or the file was altered.
@@ -97,25 +97,25 @@ def decrypt(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     if key is None:
-        raise GalleryError(f"{where}: sealed, and no key is given; set gallery_key in door.toml")
+        raise GalleryError(f"{where}: encrypted, and no key is given; set gallery_key in door.toml")
     head, rest = content[:_HEAD], content[_HEAD:]
     if head[len(MAGIC) :] != key.name:
-        raise GalleryError(f"{where}: sealed with another key than gallery_key names; restore that key or enrol again")
+        raise GalleryError(f"{where}: encrypted with another key than gallery_key; restore that key or enrol again")
     try:
         return ChaCha20Poly1305(key.secret).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
     except (InvalidTag, ValueError) as error:  # ValueError: cut short
-        raise GalleryError(f"{where}: sealed and damaged or altered since; restore a copy or enrol again") from error
+        raise GalleryError(f"{where}: encrypted and damaged or altered since; restore a copy or enrol again") from error
 
 
 def can_decrypt(path: Path, key: GalleryKey | None) -> bool:
-    """Whether a file was sealed with this key, or is plain and there is none; its content may still be damaged."""
+    """Whether a file was encrypted with this key, or is plain and there is none; its content may still be damaged."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     return head == MAGIC + key.name if key else not is_encrypted(head)
 
 
 def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
-    """The gallery in a file, sealed or not: with a key it must be sealed, so that only its holders put one there.
+    """The gallery in a file; with a key the file must be encrypted, so that only holders of the key put one there.
 
     Raises:
         GalleryError: it is not as the key says.
@@ -123,13 +123,15 @@ def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> by
     if is_encrypted(content):
         return decrypt(content, key, where)
     if key is not None:
-        raise GalleryError(f"{where}: not sealed, though gallery_key is set; run  edge seal --config door.toml")
+        raise GalleryError(
+            f"{where}: not encrypted, though gallery_key is set; run  edge gallery encrypt --config door.toml"
+        )
     return content
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptingCodec:
-    """How a gallery lies on this disk: sealed if there is a key, otherwise as it is."""
+    """How a gallery lies on this disk: encrypted if there is a key, otherwise as it is."""
 
     key: GalleryKey | None = None
 

@@ -137,14 +137,18 @@ def _store(config: DoorConfig) -> ReleaseStore:
     """The releases on this disk.
 
     Raises:
-        ConfigError: the key of the galleries cannot be read, or none of them was sealed with it. A release that only
+        ConfigError: the key of the galleries cannot be read, or none of them was encrypted with it. A release that only
             lacks its key is none to roll back.
     """
     key = read_key(config.gallery_key)
     store = ReleaseStore(Path(config.state_folder), EncryptingCodec(key))
     found = list(store.galleries())
     if found and not any(can_decrypt(path, key) for path in found):
-        how = "is not sealed with this key; restore the key, or run  edge seal" if key else "is sealed; name its key"
+        how = (
+            "is not encrypted with this key; restore the key, or run  edge gallery encrypt"
+            if key
+            else "is encrypted; name its key"
+        )
         raise ConfigError(f"gallery_key: {found[-1]} {how}")
     return store
 

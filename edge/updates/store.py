@@ -1,6 +1,6 @@
 """The releases on this door's disk, and which of them runs.
 
-    <state>/release/root.json       the root metadata given by `edge trust`
+    <state>/release/root.json       the root metadata given by `edge release trust-root`
     <state>/release/metadata/       what TUF has verified, versions seen included
     <state>/release/current.json    which release runs; replaced in one step
     <state>/release/releases/<n>-<digest>/   one release, whole
@@ -97,13 +97,14 @@ class ReleaseStore:
         """The trusted root metadata.
 
         Raises:
-            ReleaseError: `edge trust` has not been run.
+            ReleaseError: `edge release trust-root` has not been run.
         """
         try:
             return (self.folder / "root.json").read_bytes()
         except OSError as error:
             raise ReleaseError(
-                f"{self.folder}: no trusted root ({error.strerror}); run  edge trust ROOT.json --config door.toml"
+                f"{self.folder}: no trusted root ({error.strerror}); "
+                "run  edge release trust-root ROOT.json --config door.toml"
             ) from error
 
     def trust(self, root: bytes) -> None:

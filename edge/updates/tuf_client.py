@@ -95,7 +95,9 @@ def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
             try:
                 found[role] = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
             except RepositoryError as error:
-                raise ReleaseError(f"{path}: damaged ({_describe(error)}); run  edge trust  again") from error
+                raise ReleaseError(
+                    f"{path}: damaged ({_describe(error)}); run  edge release trust-root  again"
+                ) from error
     return found
 
 

@@ -294,7 +294,7 @@ TARGETS = (
         _metadata_seeds, _metadata, (ReleaseError,), 6_000, _JSON,
     ),
     Target(
-        "tuf-root", "the root metadata that an operator gives to `edge trust`",
+        "tuf-root", "the root metadata that an operator gives to `edge release trust-root`",
         lambda: [_REPOSITORY.made().root], _root, (ReleaseError,), 20_000, _JSON,
     ),
 )  # fmt: skip

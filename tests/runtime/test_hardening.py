@@ -111,20 +111,20 @@ def test_no_altered_bit_and_no_shorter_file_is_taken(plain: Path) -> None:
         altered = bytearray(sealed)
         altered[at] ^= 1
         plain.write_bytes(altered)
-        with pytest.raises(GalleryError, match=r"gallery.safetensors: (sealed|not sealed)"):
+        with pytest.raises(GalleryError, match=r"gallery.safetensors: (not )?encrypted"):
             load_gallery(plain, EMBEDDER, KEY)
     for length in [*range(60), len(sealed) // 2, len(sealed) - 1]:
         plain.write_bytes(sealed[:length])
-        with pytest.raises(GalleryError, match=r"gallery.safetensors: (sealed|not sealed)"):
+        with pytest.raises(GalleryError, match=r"gallery.safetensors: (not )?encrypted"):
             load_gallery(plain, EMBEDDER, KEY)
 
 
 @pytest.mark.parametrize(
     ("sealed_with", "key", "told"),
     [
-        (KEY, None, "sealed, and no key is given; set gallery_key"),
-        (KEY, OTHER, "sealed with another key"),
-        (None, KEY, "not sealed, though gallery_key is set; run  edge seal"),
+        (KEY, None, "encrypted, and no key is given; set gallery_key"),
+        (KEY, OTHER, "encrypted with another key"),
+        (None, KEY, "not encrypted, though gallery_key is set; run  edge gallery encrypt"),
     ],
 )
 def test_a_gallery_that_does_not_fit_the_key_is_refused_in_one_line(
@@ -142,7 +142,7 @@ def test_a_gallery_too_large_for_memory_is_not_sealed(plain: Path, monkeypatch: 
     """And stays as it was."""
     content = plain.read_bytes()
     monkeypatch.setattr("edge.recognition.encryption.MAX_BYTES", len(content) - 1)
-    with pytest.raises(GalleryError, match=r"memory-mapped and cannot be sealed .* encrypt the disk instead"):
+    with pytest.raises(GalleryError, match=r"memory-mapped and cannot be encrypted .* encrypt the disk instead"):
         reencrypt([plain], KEY)
     assert plain.read_bytes() == content
 
@@ -234,23 +234,23 @@ def write_config(folder: Path, more: str = "") -> Path:
     return path
 
 
-def test_edge_seal_seals_all_that_the_door_has_and_undoes_it(edge: Edge, plain: Path, tmp_path: Path) -> None:
+def test_gallery_encrypt_and_decrypt_all_of_a_door(edge: Edge, plain: Path, tmp_path: Path) -> None:
     key_file(tmp_path)
     config = write_config(tmp_path)
     released = tmp_path / "state" / "release" / "releases" / "1-abc" / GALLERY_FILE
     released.parent.mkdir(parents=True)
     released.write_bytes(plain.read_bytes())
-    code, told = edge("seal", "--config", config)
-    assert (code, told.count(": sealed\n")) == (0, 2)
+    code, told = edge("gallery", "encrypt", "--config", config)
+    assert (code, told.count(": encrypted\n")) == (0, 2)
     assert is_encrypted(plain.read_bytes())
     assert is_encrypted(released.read_bytes())
-    assert edge("seal", "--config", config)[1].count("sealed already") == 2
-    assert edge("seal", "--config", config, "--undo")[0] == 0
+    assert edge("gallery", "encrypt", "--config", config)[1].count("already encrypted") == 2
+    assert edge("gallery", "decrypt", "--config", config)[0] == 0
     assert not is_encrypted(plain.read_bytes())
 
 
-def test_edge_seal_works_on_the_desktop_with_a_file_and_a_key(edge: Edge, plain: Path, tmp_path: Path) -> None:
-    assert edge("seal", plain, "--key", key_file(tmp_path))[0] == 0
+def test_gallery_encrypt_with_a_file_and_a_key(edge: Edge, plain: Path, tmp_path: Path) -> None:
+    assert edge("gallery", "encrypt", plain, "--key", key_file(tmp_path))[0] == 0
     assert load_gallery(plain, EMBEDDER, KEY).info.people == 20
 
 
@@ -263,12 +263,12 @@ def test_edge_seal_works_on_the_desktop_with_a_file_and_a_key(edge: Edge, plain:
         (["gallery.safetensors", "--key", "gallery.safetensors"], "--key: gallery.safetensors"),
     ],
 )
-def test_a_mistake_with_edge_seal_is_one_clear_line(
+def test_gallery_encrypt_mistakes_are_one_line(
     edge: Edge, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
 ) -> None:
     key_file(tmp_path)
     monkeypatch.chdir(tmp_path)
-    code, said = edge("seal", *words)
+    code, said = edge("gallery", "encrypt", *words)
     assert code == 2
     assert said.startswith(f"error: {told}")
     assert said.count("\n") == 1
@@ -362,7 +362,7 @@ def test_a_wrong_key_stops_the_door_and_rolls_no_release_back(
     store.activate(ActiveRelease(1, offer.folder, offer.digest, "2026-11-22T12:00:00Z", proven=True))
     mistaken = msgspec.structs.replace(config, gallery_key=str(key_file(tmp_path, wrong)) if wrong else "")
     assert config.release is not None
-    with pytest.raises(ConfigError, match=r"gallery_key: .* is (not )?sealed"):
+    with pytest.raises(ConfigError, match=r"gallery_key: .* is (not )?encrypted"):
         ReleaseManager(mistaken, config.release, lambda _news: None)
     key_file(tmp_path)
     assert ReleaseManager(config, config.release, lambda _news: None).kit.gallery.info.people == 1

@@ -74,7 +74,7 @@ class Desk:
 
     @property
     def root(self) -> bytes:
-        """What `edge trust` is given at the installation: the first root."""
+        """What `edge release trust-root` is given at the installation: the first root."""
         return (self.path / "metadata" / "1.root.json").read_bytes()
 
     def release(

@@ -543,7 +543,7 @@ def test_over_http(tmp_path: Path, desk: Desk) -> None:
 
 
 def test_without_a_trusted_root_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="run  edge trust"):
+    with pytest.raises(ReleaseError, match="run  edge release trust-root"):
         ReleaseStore(tmp_path).root()
 
 
@@ -666,7 +666,7 @@ def test_the_policy_travels_with_the_gallery(tmp_path: Path, desk: Desk) -> None
 
 
 def test_another_root_begins_anew(tmp_path: Path, desk: Desk) -> None:
-    """`edge trust` with the root of another repository forgets the versions of the former."""
+    """`edge release trust-root` with the root of another repository forgets the versions of the former."""
     state = at_release_1(tmp_path, desk)
     other = Desk(tmp_path / "other")
     other.release(range(3))

@@ -283,7 +283,7 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
 
 
 def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"no trusted root .*edge trust ROOT.json"):
+    with pytest.raises(ReleaseError, match=r"no trusted root .*edge release trust-root ROOT.json"):
         Daemon(door(tmp_path, MqttConfig(url="mqtt://127.0.0.1:1")))
 
 

@@ -158,7 +158,7 @@ def test_expiry_reported_once(tmp_path: Path, desk: Desk, state: Path) -> None:
 
 
 def test_expired_root(tmp_path: Path, desk: Desk) -> None:
-    """Also before the first release: what `edge trust` was given expires, too."""
+    """Also before the first release: what `edge release trust-root` was given expires, too."""
     with Door(tmp_path / "new", desk.root, FolderSource(tmp_path / "absent"), now=lambda: later(3650)) as door:
         wait_until(lambda: door.keeper.status.reason.startswith("trusted root: expired"), "expired")
 

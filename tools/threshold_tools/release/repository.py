@@ -1,6 +1,6 @@
 """The signed repository on the desktop: what was released, by which keys, and the files that the doors need.
 
-    REPO/root.json          the newest root metadata, for `edge trust`
+    REPO/root.json          the newest root metadata, for `edge release trust-root`
     REPO/keys/              encrypted private keys; move root-*.pem to a safe place
     REPO/metadata/          signed metadata, <version>.<role>.json
     REPO/releases/<n>.json  what each release consists of
