@@ -1,1 +1,1 @@
-"""May they pass: the rules that come after recognition."""
+"""Access rules: who may pass which door at which time."""

@@ -1,1 +1,1 @@
-"""The commands of `edge`, one module each: `add` builds the parser, and what it runs stands below."""
+"""The commands of `edge`, one module each; `add` of a module builds its parser."""

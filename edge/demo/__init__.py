@@ -1,1 +1,1 @@
-"""The bundled clip, gallery and photos, and the show that runs them; see PROVENANCE.md for the pictures."""
+"""The bundled demo: clip, gallery, photos and the command that plays them; see PROVENANCE.md for the pictures."""

@@ -1,1 +1,1 @@
-"""Presentation attacks: is it a person before the door, or a picture of one? Pure; see docs/liveness.md."""
+"""Presentation attack detection: passive cues, challenges and the gate that holds decisions; see docs/liveness.md."""

@@ -1,1 +1,1 @@
-"""A tester's room: recorded clips through the very loop of the daemon, watched, explained, held to what is expected."""
+"""Replay of recorded clips through the daemon's pipeline: explain, annotate, compare with expected events."""

@@ -1,1 +1,1 @@
-"""From light to embedding: cameras, motion, detector, tracker, landmarks, aligner, embedder."""
+"""From a camera frame to an embedding: cameras, motion, detector, tracker, landmarks, aligner, embedder."""
