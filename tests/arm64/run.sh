@@ -120,8 +120,8 @@ install_project() {
     local constraints=() wheel key
     wheel=$(basename "$CACHE"/wheel/*.whl)
     mkdir -p "$ROOT$HOME_INSIDE"
-    rm -rf "$ROOT$HOME_INSIDE"/{tests,tools,systemd}
-    cp -r tests tools systemd pyproject.toml README.md "$ROOT$HOME_INSIDE"
+    rm -rf "$ROOT$HOME_INSIDE"/{tests,tools,systemd,docs}
+    cp -r tests tools systemd docs pyproject.toml README.md "$ROOT$HOME_INSIDE"
     [[ $SUITE != bookworm ]] || constraints=(-c systemd/constraints-bookworm.txt)
     key=$(unzip_metadata "$CACHE/wheel/$wheel" | cat - systemd/constraints-bookworm.txt <(echo "${TEST_PACKAGES[@]}") |
         sha256sum)

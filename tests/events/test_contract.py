@@ -13,13 +13,13 @@ from typing import Any
 import contract
 import msgspec
 import pytest
-from contracting.document import asyncapi
-from contracting.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
-from contracting.kinds import MEANINGS, REASONS
-from contracting.schemas import fields_of, schema_of
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from events.test_signing import KEY
 from jsonschema import Draft7Validator, Draft202012Validator
+from mqtt_contract.asyncapi import asyncapi
+from mqtt_contract.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
+from mqtt_contract.meanings import MEANINGS, REASONS
+from mqtt_contract.schemas import fields_of, schema_of
 from support import npm
 from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
 from support.sample_records import FRONT, PICTURE, Heard, hear_everything

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from contracting.examples import examples_of
+from mqtt_contract.examples import examples_of
 from prometheus_client.parser import text_string_to_metric_families as parsed
 from runtime.test_daemon import door
 from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until

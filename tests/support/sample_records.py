@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from contracting.examples import EXAMPLES
+from mqtt_contract.examples import EXAMPLES
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 

@@ -1,7 +1,7 @@
 """Write docs/configuration.md, the reference of door.toml, from the types that read it.
 
-.venv/bin/python tools/reference.py            # after a change of edge/core/config.py
-.venv/bin/python tools/reference.py --check    # 1 if the page is not what it would write
+.venv/bin/python docs/generators/configuration.py            # after a change of edge/core/config.py
+.venv/bin/python docs/generators/configuration.py --check    # 1 if the page is not what it would write
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edge.core.errors import ExpectationError
 from edge.core.files import atomic_write
 from edge.core.toml_config import StrictStruct
 
-PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+PAGE = Path(__file__).parent.parent / "configuration.md"
 _HEAD = """# door.toml
 
-Every key of a door's configuration, with its default; `site` and `door` alone have none. This page is written by
-`tools/reference.py` from the types in `edge/core/config.py`. An unknown key, a wrong type or a value out of range is
-refused at start, with its place and the nearest known key. Distances are squared Euclidean distances of unit vectors,
-0 to 4: lower is nearer, and a lower threshold is stricter.
+Every key of a door's configuration, with its default; only `site` and `door` have none. This page is written by
+`docs/generators/configuration.py` from the types in `edge/core/config.py`. An unknown key, a wrong type or a value out
+of range is refused at start, with its place and the nearest known key. Distances are squared Euclidean distances of
+unit vectors, 0 to 4: lower is nearer, and a lower threshold is stricter.
 """
 _TABLE = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
@@ -134,12 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if the page is out of date")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page (default: %(default)s)")
     given = parser.parse_args(arguments)
+    path: Path = given.page
     if not given.check:
-        atomic_write(PAGE, page().encode())
-        print(f"{PAGE}: written", file=sys.stderr)
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
-        raise ExpectationError(f"{PAGE}: out of date; run tools/reference.py")
+        atomic_write(path, page().encode())
+        print(f"{path}: written", file=sys.stderr)
+    elif not path.exists() or path.read_text(encoding="utf-8") != page():
+        raise ExpectationError(f"{path}: out of date; run docs/generators/configuration.py")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write the MQTT contract from the types that doors send by: docs/contract.md, docs/asyncapi.json, docs/schemas.
 
-.venv/bin/python tools/contract.py            # after a change of edge/events/schema.py or channels.py
-.venv/bin/python tools/contract.py --check    # 1 if a file is not what it would write
+.venv/bin/python docs/generators/contract.py            # after a change of edge/events/schema.py or topics.py
+.venv/bin/python docs/generators/contract.py --check    # 1 if a file is not what it would write
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracting.document import asyncapi
-from contracting.page import page
-from contracting.schemas import Schema, schema_of
+from mqtt_contract.asyncapi import asyncapi
+from mqtt_contract.page import page
+from mqtt_contract.schemas import Schema, schema_of
 
 from edge.core.cli_support import run_main
 from edge.core.errors import ExpectationError
 from edge.core.files import atomic_write
 from edge.events.topics import Channel
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent
 
 
 def files() -> dict[str, str]:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = DOCS / name
         if given.check:
             if not path.exists() or path.read_text(encoding="utf-8") != content:
-                raise ExpectationError(f"{path}: out of date; run tools/contract.py")
+                raise ExpectationError(f"{path}: out of date; run docs/generators/contract.py")
         else:
             path.parent.mkdir(exist_ok=True)
             atomic_write(path, content.encode())

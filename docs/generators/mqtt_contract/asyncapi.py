@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-from contracting.examples import examples_of
-from contracting.schemas import Schema, definitions, record_of
 from edge.events.schema import VERSION, encode
 from edge.events.topics import (
     DELIVERY_TERMS,
@@ -18,6 +16,8 @@ from edge.events.topics import (
     Topics,
     repo_topic,
 )
+from mqtt_contract.examples import examples_of
+from mqtt_contract.schemas import Schema, definitions, record_of
 
 _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
 _DOOR = Topics("{site}", "{door}")

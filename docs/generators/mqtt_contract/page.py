@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from contracting.examples import examples_of, seal_and_key, signed
-from contracting.kinds import MEANINGS, REASONS
-from contracting.schemas import definitions, fields_of, record_of
 from edge.events.schema import VERSION, EventKind, encode
 from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import (
@@ -21,8 +18,11 @@ from edge.events.topics import (
     Topics,
     repo_topic,
 )
+from mqtt_contract.examples import examples_of, seal_and_key, signed
+from mqtt_contract.meanings import MEANINGS, REASONS
+from mqtt_contract.schemas import definitions, fields_of, record_of
 
-_TEMPLATE = Path(__file__).parent / "page.md"
+_TEMPLATE = Path(__file__).parent / "page.template"
 
 
 def page() -> str:
