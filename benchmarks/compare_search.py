@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from synthetic_gallery import DIMENSION, DIRECTIONS, crowd, gallery_of, probes_of, quotient, time_interleaved
-from threshold_tools.embeddings import read_vectors
+from threshold_tools.embeddings import load_embeddings
 
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
@@ -232,8 +232,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if not 0 < arguments.seconds <= 3600:
         parser.error("--seconds must be above 0, and an hour at most")
     if arguments.vectors is not None:
-        stored = read_vectors(arguments.vectors)
-        faces = stored.embedding[stored.found]
+        stored = load_embeddings(arguments.vectors)
+        faces = stored.vectors[stored.found]
         if len(faces) <= DIMENSION:
             raise InputError(
                 f"{arguments.vectors}: {len(faces)} faces; more than {DIMENSION} are needed to be like them"

@@ -27,10 +27,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mqtt_brokers import an_event, announce
 from support.releases import EMBEDDER, gallery_bytes
-from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save_embeddings
 from threshold_tools.enroll.folder import read_profile
 from threshold_tools.evaluate.cross_validation import read_pairs
-from threshold_tools.evaluate.vectors import photos_of
 
 from edge.cli.events import as_json, readable
 from edge.core.config import OutboxConfig, read_config
@@ -245,7 +244,7 @@ def test_what_others_publish_is_one_line_that_no_terminal_obeys() -> None:
 def test_a_pair_with_a_number_of_thousands_of_digits_names_no_photo(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text(f"2 1\nanna 1 {'9' * 5000}\nanna 1 bert 2\nbert 1 2\nanna 2 bert 1\n")
-    photos = photos_of(np.zeros((1, 8), np.float32), np.ones(1, bool), ["anna/anna_0001.jpg"], "")
+    photos = LabelledEmbeddings(np.zeros((1, 8), np.float32), np.ones(1, bool), ["anna/anna_0001.jpg"], "")
     with pytest.raises(InputError, match="there is no photo"):
         read_pairs(path, photos)
 
@@ -253,23 +252,23 @@ def test_a_pair_with_a_number_of_thousands_of_digits_names_no_photo(tmp_path: Pa
 def test_vectors_packed_in_a_way_that_nobody_knows_are_damaged(tmp_path: Path) -> None:
     """A zip file whose entries name another method of compression."""
     path = tmp_path / "vectors.npz"
-    save_vectors(path, Vectors(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
+    save_embeddings(path, LabelledEmbeddings(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
     content = path.read_bytes()
     at = content.index(b"PK\x01\x02")
     path.write_bytes(content[: at + 10] + b"\x63\x00" + content[at + 12 :])
     with pytest.raises(InputError, match="damaged"):
-        read_vectors(path)
+        load_embeddings(path)
 
 
 def test_an_entry_of_stored_vectors_that_is_no_array_is_damaged(tmp_path: Path) -> None:
     """numpy hands it over as bytes."""
     path = tmp_path / "vectors.npz"
-    save_vectors(path, Vectors(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
+    save_embeddings(path, LabelledEmbeddings(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
     with zipfile.ZipFile(path) as stored, zipfile.ZipFile(tmp_path / "other.npz", "w") as other:
         for name in stored.namelist():
             other.writestr(name, b"no array" if name == "embedding.npy" else stored.read(name))
     with pytest.raises(InputError, match="damaged"):
-        read_vectors(tmp_path / "other.npz")
+        load_embeddings(tmp_path / "other.npz")
 
 
 def test_release_lists_manifests_and_cards_may_hold_anything(tmp_path: Path) -> None:

@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
-from threshold_tools.evaluate.vectors import read_photos
+from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, load_or_embed, save_embeddings
 from threshold_tools.lab.metric_learning.comparison import adapt
 from threshold_tools.lab.metric_learning.head import project, read_head, save_head
 from threshold_tools.lab.metric_learning.losses_registry import LOSSES
@@ -40,14 +39,14 @@ def put_behind(head_file: Path, source: Path, out: Path) -> None:
     Raises:
         InputError: either cannot be read, or they do not belong together.
     """
-    head, vectors = read_head(head_file), read_vectors(source)
-    if vectors.embedder_sha256 != head.origin.embedder_sha256 or vectors.embedding.shape[1] != len(head.matrix):
+    head, vectors = read_head(head_file), load_embeddings(source)
+    if vectors.embedder_sha256 != head.origin.embedder_sha256 or vectors.vectors.shape[1] != len(head.matrix):
         raise InputError(
             f"{source}: of embedder {vectors.embedder_sha256[:12]}, but {head_file} was learnt on "
             f"{head.origin.embedder_sha256[:12]}; embed the photos with that one"
         )
-    moved = project(head.matrix, vectors.embedding)
-    save_vectors(out, Vectors(moved, vectors.found, vectors.paths, head.vectors_sha256))
+    moved = project(head.matrix, vectors.vectors)
+    save_embeddings(out, LabelledEmbeddings(moved, vectors.found, vectors.paths, head.vectors_sha256))
     print(f"{out}: {int(vectors.found.sum()):,} vectors behind the head", file=sys.stderr)
 
 
@@ -84,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
         put_behind(arguments.apply, arguments.source, arguments.out)
         return 0
     done = adapt(
-        read_photos(arguments.source, None),
+        load_or_embed(arguments.source),
         str(arguments.source),
         losses=tuple(LOSSES) if arguments.loss == "all" else (arguments.loss,),
         course=Course(steps=arguments.steps, rate=arguments.rate, pull=arguments.pull),

@@ -29,11 +29,12 @@ from threshold_tools.calibrate.forecast import SEED, GenuineAttempts, from_stran
 from threshold_tools.calibrate.rates import Attempts, ImpostorModel, ThresholdRule, attempts, limits
 from threshold_tools.calibrate.report import Report, Row, show
 from threshold_tools.calibrate.tail import FEWEST, EmpiricalTail
-from threshold_tools.calibrate.vectors import Faces, read_faces
+from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.thresholds import table_reach
 
 from edge.core.cli_support import run_main
+from edge.core.config import QualityConfig
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
@@ -44,6 +45,23 @@ DECADE = 10  # a fitted tail reaches so many times beyond one in as many strange
 FEWEST_STRANGERS = 100
 ENROLLED_SQ = 0.54  # a stranger nearer than this may be somebody enrolled ...
 ENROLLED_CHANCE = 0.01  # ... and is taken for them where the tail of the others expects fewer than so many so near
+
+
+def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEmbeddings:
+    """Faces that a door would take as samples: below a folder, embedded now and not mirrored, or stored ones.
+
+    Raises:
+        InputError: there is no usable face in it, or another embedder made it.
+    """
+    stored = load_or_embed(source, mirror=False, quality=QualityConfig())
+    if stored.embedder_sha256 != embedder_sha256:
+        raise InputError(
+            f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, the gallery by "
+            f"{embedder_sha256[:12]}); embed the photos again with tools/embed.py"
+        )
+    if stored.vectors.shape[1] != dimension:
+        raise InputError(f"{source}: vectors of length {stored.vectors.shape[1]}, the gallery's have {dimension}")
+    return stored.only(stored.found)
 
 
 def check_support(wish: float, strangers: int, source: Path) -> None:
@@ -61,7 +79,7 @@ def check_support(wish: float, strangers: int, source: Path) -> None:
         )
 
 
-def without_enrolled(faces: Faces, gallery: Gallery) -> tuple[Faces, list[str]]:
+def without_enrolled(faces: LabelledEmbeddings, gallery: Gallery) -> tuple[LabelledEmbeddings, list[str]]:
     """Leave out strangers who are in fact enrolled, by their id or by their face; says who."""
     ids = {person.id for person in gallery.people}
     told = [f"{label}: has the id of somebody enrolled" for label in sorted(set(faces.labels) & ids)]
@@ -94,7 +112,9 @@ def reject_lookalikes(tried: Attempts) -> list[int]:
     return []
 
 
-def genuine_attempts(faces: Faces, gallery: Gallery, centroids: FloatArray, source: Path) -> GenuineAttempts:
+def genuine_attempts(
+    faces: LabelledEmbeddings, gallery: Gallery, centroids: FloatArray, source: Path
+) -> GenuineAttempts:
     """The attempts of people who are enrolled; others are named and left out.
 
     Raises:
@@ -135,9 +155,9 @@ def calibrate(
     dimension = centroids.shape[1]
     genuine = None
     if genuine_path is not None:
-        own = read_faces(genuine_path, model.sha256, dimension)
+        own = load_faces(genuine_path, model.sha256, dimension)
         genuine = genuine_attempts(own, gallery, centroids, genuine_path)
-    faces: Faces | None = None
+    faces: LabelledEmbeddings | None = None
     left_out: list[str] = []
     opens: ImpostorModel | None = None
     if strangers_path is None:
@@ -151,7 +171,7 @@ def calibrate(
         rules = limits(centroids, None)
         rows = from_table(model.impostors, rules, target_rates(reach, target_fpir), genuine)
     else:
-        faces = read_faces(strangers_path, model.sha256, dimension)
+        faces = load_faces(strangers_path, model.sha256, dimension)
         faces, left_out = without_enrolled(faces, gallery)
         for each in left_out:
             print_report(f"left out: {strangers_path}/{each}")

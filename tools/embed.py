@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from threshold_tools.embeddings import embed_photos, save_vectors
+from threshold_tools.embeddings import embed_photos, save_embeddings
 
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
@@ -25,7 +25,7 @@ def embed(folder: Path, out: Path, *, mirror: bool) -> None:
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
     vectors = embed_photos(folder, mirror=mirror)
-    save_vectors(out, vectors)
+    save_embeddings(out, vectors)
     print(f"{out}: {int(vectors.found.sum())} of {len(vectors.paths)} photos embedded", file=sys.stderr)
 
 

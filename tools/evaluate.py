@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
 from threshold_tools.evaluate import open_set_identification, protocols, verification
 from threshold_tools.evaluate.by_group import Limit, measure_group, read_groups
 from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, closed_set
 from threshold_tools.evaluate.report import Report, show
-from threshold_tools.evaluate.vectors import Photos, read_photos
 
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
@@ -43,7 +43,7 @@ class Evaluation:
     """The report, and what its page draws from."""
 
     report: Report
-    photos: Photos
+    photos: LabelledEmbeddings
     swept: verification.Sweep | None
 
 
@@ -62,7 +62,7 @@ def evaluate(
     Raises:
         InputError: something given cannot be used.
     """
-    photos = read_photos(source, keep)
+    photos = load_or_embed(source, keep=keep)
     groups = read_groups(groups_file, photos) if groups_file else {}
     notes: list[str] = []
     ten_fold = swept = closed = None

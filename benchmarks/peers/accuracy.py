@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import protocols, verification
-from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.photos import photos_in
 from tqdm import tqdm
 
@@ -36,7 +36,7 @@ class Embedded:
         cpu_ms: median of a photo.
     """
 
-    photos: Photos
+    photos: LabelledEmbeddings
     cpu_ms: float
 
 
@@ -129,11 +129,11 @@ def normalize(vectors: FloatArray, found: NDArray[np.bool_]) -> FloatArray:
     return np.asarray(np.where(found[:, None], lifted, 0), np.float32)
 
 
-def _photos(vectors: Sequence[FloatArray | None], names: list[str], made_by: str) -> Photos:
+def _photos(vectors: Sequence[FloatArray | None], names: list[str], made_by: str) -> LabelledEmbeddings:
     found = np.array([vector is not None for vector in vectors])
     size = next((len(vector) for vector in vectors if vector is not None), 1)
     rows = np.zeros((len(vectors), size), np.float32)
     for row, vector in zip(rows, vectors, strict=True):
         if vector is not None:
             row[:] = vector
-    return photos_of(normalize(rows, found), found, names, made_by)
+    return LabelledEmbeddings(normalize(rows, found), found, names, made_by)

@@ -16,7 +16,7 @@ from peers.peer import BaselineSpec, main_box, missing_packages
 from peers.report import Accuracy, Report, Speed, Tar, markdown, show
 from peers.speed import in_turn, one_thread
 from support.rendered_portraits import Photo, put
-from threshold_tools.evaluate.vectors import photos_of
+from threshold_tools.embeddings import LabelledEmbeddings
 
 from edge.bench.scenes import scenes
 from edge.core.config import ModelsConfig
@@ -156,7 +156,7 @@ def test_programs_for_followed_faces_get_no_single_photos(crowd: Path) -> None:
 
 def test_a_program_that_never_finds_a_face_has_no_rates() -> None:
     paths = [f"p{n // 2}/{n}.jpg" for n in range(40)]
-    photos = photos_of(np.zeros((40, 1), np.float32), np.zeros(40, np.bool_), paths, "x")
+    photos = LabelledEmbeddings(np.zeros((40, 1), np.float32), np.zeros(40, np.bool_), paths, "x")
     rates = measure("x", Embedded(photos, 1.0), 0)
     assert (rates.failures, rates.ten_fold, rates.tar) == (40, None, [])
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compare_search import Comparison, Report, Size, Standing, compare, like, main, show
 from synthetic_gallery import crowd
-from threshold_tools.embeddings import Vectors, save_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, save_embeddings
 
 from edge.core.errors import InputError
 
@@ -55,8 +55,8 @@ def test_people_can_be_made_up_like_real_ones() -> None:
 
 def test_too_few_real_ones_are_refused(tmp_path: Path) -> None:
     rows = crowd(5)
-    stored = Vectors(rows, np.ones(5, np.bool_), [f"a/{number}.jpg" for number in range(5)], "e" * 64)
-    save_vectors(tmp_path / "x.npz", stored)
+    stored = LabelledEmbeddings(rows, np.ones(5, np.bool_), [f"a/{number}.jpg" for number in range(5)], "e" * 64)
+    save_embeddings(tmp_path / "x.npz", stored)
     with pytest.raises(InputError, match="5 faces; more than 192 are needed"):
         main(["--vectors", str(tmp_path / "x.npz")])
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from support.mqtt_brokers import an_event, announce
 from support.releases import EMBEDDER, gallery_bytes, vector
-from threshold_tools.embeddings import Vectors, read_vectors, save_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save_embeddings
 
 from edge.core.config import OutboxConfig
 from edge.core.errors import CameraError, GalleryError, ImageError, InputError, OutboxError
@@ -108,7 +108,7 @@ def _vectors(folder: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        read_vectors(path)
+        load_embeddings(path)
 
     return parse
 
@@ -117,7 +117,7 @@ def _vector_seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "v.npz"
         rows = np.stack([vector(1, 8), vector(2, 8)])
-        save_vectors(path, Vectors(rows, np.array([True, True]), ["a/1.jpg", "b/1.jpg"], EMBEDDER))
+        save_embeddings(path, LabelledEmbeddings(rows, np.array([True, True]), ["a/1.jpg", "b/1.jpg"], EMBEDDER))
         return [path.read_bytes()]
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from support.face_images import direction, track
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.enroll.folder import PROFILE_FILE, read_profile
 from threshold_tools.evaluate.by_group import read_groups
 from threshold_tools.evaluate.cross_validation import read_pairs
-from threshold_tools.evaluate.vectors import photos_of
 from threshold_tools.release.transport import read_lines
 
 from edge.access.policy import Policy
@@ -142,7 +142,7 @@ def _expected(folder: Path) -> Parse:
 
 def _groups(folder: Path) -> Parse:
     path = folder / "groups.csv"
-    photos = photos_of(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
+    photos = LabelledEmbeddings(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
@@ -153,7 +153,7 @@ def _groups(folder: Path) -> Parse:
 
 def _pairs(folder: Path) -> Parse:
     path = folder / "pairs.txt"
-    photos = photos_of(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
+    photos = LabelledEmbeddings(np.zeros((6, 8), np.float32), np.ones(6, bool), _PATHS, "")
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)

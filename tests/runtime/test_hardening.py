@@ -21,7 +21,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from support.mqtt_brokers import config_for, make_broker
 from support.releases import EMBEDDER, NOW, Desk, gallery_bytes, vector
-from threshold_tools.embeddings import Vectors, save_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, save_embeddings
 
 from edge.cli.main import main
 from edge.core.config import CameraConfig, DoorConfig, MqttConfig, ReleaseConfig
@@ -375,7 +375,7 @@ def test_galleries_and_vectors_are_for_their_owner_alone_from_the_first_byte(tmp
     with umask(0):
         save_gallery(tmp_path / "g", [], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), EMBEDDER)
         nobody = np.zeros((0, 192), np.float32)
-        save_vectors(tmp_path / "v", Vectors(nobody, np.zeros(0, bool), [], EMBEDDER))
+        save_embeddings(tmp_path / "v", LabelledEmbeddings(nobody, np.zeros(0, bool), [], EMBEDDER))
     assert (mode(tmp_path / "g"), mode(tmp_path / "v")) == (0o600, 0o600)
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of many photos: made from a folder, kept in an .npz, read back and checked."""
+"""Embeddings of labelled photos: made from a folder, stored in an .npz, loaded and checked."""
 
 from __future__ import annotations
 
@@ -7,100 +7,159 @@ import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize, photos_in
+from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize, photos_in
 
 _UNIT_TOLERANCE = 1e-3
 _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vectors:
-    """One row for every photo, those without a face included.
+@dataclass(frozen=True, eq=False)
+class LabelledEmbeddings:
+    """One row for every photo, those without a face included; the first component of a path names the person.
 
     Attributes:
-        embedding: (N, D) float32 unit rows of the main (largest, most central) face; zeros where none was found.
-        found: (N,) whether one was.
-        paths: N paths relative to the folder, with slashes, sorted.
+        vectors: (N, D) float32 unit rows of the main (largest, most central) face; zeros where none was found.
+        found: (N,) bool, whether a face was found.
+        paths: N paths relative to the folder, with slashes.
         embedder_sha256: the model that made the vectors.
     """
 
-    embedding: FloatArray
+    vectors: FloatArray
     found: NDArray[np.bool_]
     paths: list[str]
     embedder_sha256: str
 
+    def __len__(self) -> int:
+        return len(self.paths)
 
-def embed_photos(folder: Path, *, mirror: bool = True) -> Vectors:
+    @cached_property
+    def labels(self) -> list[str]:
+        """N names of people: the folder of each photo, or the photo itself where it lies in none."""
+        return [PurePosixPath(path).parts[0] for path in self.paths]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """P different names, sorted."""
+        return sorted(set(self.labels))
+
+    @cached_property
+    def people(self) -> NDArray[np.intp]:
+        """(N,) number of the person of each photo: the index into `names`."""
+        number = {name: place for place, name in enumerate(self.names)}
+        return np.array([number[label] for label in self.labels], np.intp)
+
+    @cached_property
+    def rows_of(self) -> list[NDArray[np.intp]]:
+        """The rows of each person, in the order of `names`."""
+        order = np.argsort(self.people, kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.people, minlength=len(self.names)))[:-1])
+
+    def only(self, keep: NDArray[np.bool_]) -> LabelledEmbeddings:
+        """The photos for which `keep` (N,) is true; people are numbered from 0 again."""
+        rows = np.flatnonzero(keep)
+        paths = [self.paths[row] for row in rows.tolist()]
+        return LabelledEmbeddings(self.vectors[rows], self.found[rows], paths, self.embedder_sha256)
+
+
+def embed_photos(folder: Path, *, mirror: bool = True, quality: QualityConfig = ANY_QUALITY) -> LabelledEmbeddings:
     """Embed all photos below a folder; an unreadable photo is reported and counts as not found.
 
     Args:
         folder: searched to any depth.
-        mirror: each photo together with its mirror image, as enrolment takes it and as a door's samples come by turns.
+        mirror: embed each photo together with its mirror image, as enrolment does and as a door's samples alternate.
+        quality: gates that a face must pass to count as found.
 
     Raises:
         InputError: no such folder, or no photo in it.
     """
     paths = photos_in(folder)
-    reader = PhotoReader(ANY_QUALITY)
-    embedding = np.zeros((len(paths), reader.dimension), np.float32)
+    sampler = PhotoSampler(quality)
+    vectors = np.zeros((len(paths), sampler.dimension), np.float32)
     found = np.zeros(len(paths), bool)
     for row, path in enumerate(tqdm(paths, desc="embed", unit=" photos", disable=None)):
         try:
-            seen = reader.sample_file(path, mirror=mirror)
+            photo = sampler.sample_file(path, mirror=mirror)
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)
             continue
-        if seen.sample is not None and seen.sample.embedding is not None:
-            mirrored = seen.sample.embedding if seen.mirrored is None else seen.mirrored
-            embedding[row] = normalize(seen.sample.embedding + mirrored)
+        if photo.sample is not None and photo.sample.embedding is not None:
+            mirrored = photo.sample.embedding if photo.mirrored is None else photo.mirrored
+            vectors[row] = normalize(photo.sample.embedding + mirrored)
             found[row] = True
     relative = [path.relative_to(folder).as_posix() for path in paths]
-    return Vectors(embedding, found, relative, reader.embedder_sha256)
+    return LabelledEmbeddings(vectors, found, relative, sampler.embedder_sha256)
 
 
-def save_vectors(path: Path, vectors: Vectors) -> None:
+def save_embeddings(path: Path, embeddings: LabelledEmbeddings) -> None:
     """Write an .npz with `path`, `embedding`, `found` and `embedder_sha256`, durably."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        path=np.array(vectors.paths),
-        embedding=vectors.embedding,
-        found=vectors.found,
-        embedder_sha256=vectors.embedder_sha256,
+        path=np.array(embeddings.paths),
+        embedding=embeddings.vectors,
+        found=embeddings.found,
+        embedder_sha256=embeddings.embedder_sha256,
     )
     atomic_write(path, buffer.getvalue(), private=True)
 
 
-def read_vectors(path: Path) -> Vectors:
-    """What `save_vectors` wrote.
+def load_embeddings(path: Path) -> LabelledEmbeddings:
+    """Load what `save_embeddings` wrote.
 
     Raises:
-        InputError: it cannot be read, or is damaged.
+        InputError: the file cannot be read, or is damaged.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            embedding, found = (
-                np.asarray(stored["embedding"]),
-                np.asarray(stored["found"]),
-            )  # bytes, if they are no array
-            paths, made_by = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
+            # An entry that is no array is returned as bytes.
+            vectors, found = np.asarray(stored["embedding"]), np.asarray(stored["found"])
+            paths, embedder_sha256 = [str(each) for each in stored["path"]], str(stored["embedder_sha256"])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except _DAMAGE as error:
         raise InputError(f"{path}: damaged, or not from tools/embed.py ({error})") from error
-    right = embedding.dtype == np.float32 and embedding.ndim == 2 and found.dtype == bool and found.ndim == 1
+    right = vectors.dtype == np.float32 and vectors.ndim == 2 and found.dtype == bool and found.ndim == 1
     named = all(PurePosixPath(each).parts for each in paths)
-    if not right or not named or not len(paths) == len(embedding) == len(found):
+    if not right or not named or not len(paths) == len(vectors) == len(found):
         raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with tools/embed.py")
-    if not np.all(np.abs(np.linalg.norm(embedding[found], axis=1) - 1) < _UNIT_TOLERANCE):
+    if not np.all(np.abs(np.linalg.norm(vectors[found], axis=1) - 1) < _UNIT_TOLERANCE):
         raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with tools/embed.py")
-    return Vectors(embedding, found, paths, made_by)
+    return LabelledEmbeddings(vectors, found, paths, embedder_sha256)
+
+
+def load_or_embed(
+    source: Path, *, mirror: bool = True, quality: QualityConfig = ANY_QUALITY, keep: Path | None = None
+) -> LabelledEmbeddings:
+    """Embed the photos below a folder, or load the embeddings that are stored in a file.
+
+    Args:
+        source: folder with one folder of photos for each person, or an .npz.
+        mirror: as in `embed_photos`; for a folder.
+        quality: as in `embed_photos`; for a folder.
+        keep: file to save the embeddings of a folder to, or None.
+
+    Raises:
+        InputError: there is no face in it, it is damaged, or `keep` is given and it is no folder.
+    """
+    if source.is_dir():
+        embeddings = embed_photos(source, mirror=mirror, quality=quality)
+        if keep is not None:
+            save_embeddings(keep, embeddings)
+    elif keep is not None:
+        raise InputError(f"--out-vectors: {source} is no folder of photos, so there are no new vectors to keep")
+    else:
+        embeddings = load_embeddings(source)
+    if not embeddings.found.any():
+        raise InputError(f"{source}: not one usable face in {len(embeddings)} photos; nothing can be measured")
+    return embeddings

@@ -63,7 +63,7 @@ class PhotoSample:
     mirrored: FloatArray | None
 
 
-class PhotoReader:
+class PhotoSampler:
     """The door's detector, mesh, aligner and embedder, for single pictures."""
 
     def __init__(self, quality: QualityConfig, models: ModelsConfig | None = None) -> None:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.core.records import FloatArray
+from edge.recognition.gallery import MAX_DISTANCE_SQ
 from edge.vision.manifest import OperatingPoint
 
 STRICT_FMR = 1e-4  # never laxer, however small the gallery: NIST SP 800-63B-4 asks for FMR of 1 in 10,000 or better
 LOOKALIKE_SHARE = 0.9  # a threshold ends before a look-alike's centroid by this share
-FARTHEST_SQ = 4.0  # squared distance of opposite unit vectors
 _BLOCK = 1024  # rows of a gallery held against all of it at a time
 
 
@@ -74,7 +74,7 @@ def max_thresholds_sq(centroids: FloatArray) -> FloatArray:
     Returns:
         (N,) float32; 4 for somebody alone.
     """
-    caps = np.full(len(centroids), FARTHEST_SQ, np.float32)
+    caps = np.full(len(centroids), MAX_DISTANCE_SQ, np.float32)
     if len(centroids) < 2:
         return caps
     for start in range(0, len(centroids), _BLOCK):

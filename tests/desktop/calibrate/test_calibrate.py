@@ -17,14 +17,13 @@ from threshold_tools.calibrate.rates import (
     Attempts,
     ImpostorModel,
     attempts,
-    clopper_pearson,
     is_rejected,
     limits,
-    rate_over_people,
 )
 from threshold_tools.calibrate.report import show
-from threshold_tools.calibrate.tail import SHAPE_RANGE, EmpiricalTail, Reals
-from threshold_tools.calibrate.vectors import Faces
+from threshold_tools.calibrate.tail import SHAPE_RANGE, EmpiricalTail
+from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.stats import Reals, clopper_pearson, rate_over_people
 from threshold_tools.thresholds import fmr_at, max_thresholds_sq, threshold_for_fmr, threshold_sq
 
 from edge.core.errors import InputError
@@ -47,6 +46,12 @@ def near(vectors: FloatArray, noise: float, seed: int) -> FloatArray:
     """Other photos of the same people: (N, D) unit rows."""
     moved = vectors + np.random.default_rng(seed).normal(0, noise / np.sqrt(192), vectors.shape).astype(np.float32)
     return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
+
+
+def labelled(vectors: FloatArray) -> LabelledEmbeddings:
+    """One photo each of as many people."""
+    paths = [f"s{number}/1.jpg" for number in range(len(vectors))]
+    return LabelledEmbeddings(vectors, np.ones(len(vectors), bool), paths, EMBEDDER)
 
 
 def gallery_of(path: Path, centroids: FloatArray) -> Path:
@@ -102,7 +107,7 @@ class TestPromise:
     def test_a_much_photographed_stranger_has_one_vote(self, tmp_path: Path) -> None:
         gallery = gallery_of(tmp_path / "g", made_up(20, 1))
         vectors = made_up(1000, 2)
-        nearest = attempts(Faces(vectors, [str(n) for n in range(1000)], []), load_gallery(gallery, EMBEDDER).centroids)
+        nearest = attempts(labelled(vectors), load_gallery(gallery, EMBEDDER).centroids)
         often = np.repeat(vectors[[int(nearest.distance_sq.argmin())]], 400, axis=0)
         labels = [f"s{number}" for number in range(1000)] + [f"s{int(nearest.distance_sq.argmin())}"] * 400
         once = calibrate(gallery, tmp_path / "h", 100, strangers_path=stored(tmp_path / "a.npz", vectors))
@@ -197,7 +202,7 @@ class TestSupport:
 
     def test_a_crowd_of_near_strangers_is_no_crowd_of_enrolled_ones(self) -> None:
         """A tail that is cut off would call everybody beyond the cut an outlier."""
-        tried = attempts(Faces(made_up(1500, 2), [str(row) for row in range(1500)], []), made_up(200, 1))
+        tried = attempts(labelled(made_up(1500, 2)), made_up(200, 1))
         assert np.mean(tried.distance_sq < ENROLLED_SQ) > 0.1
         assert reject_lookalikes(tried) == []
 
@@ -336,7 +341,7 @@ class TestRates:
         )
         wrong = is_rejected(tried, np.zeros(4, np.intp), np.array([0.8, 0.8], np.float32), 0.1)
         assert list(wrong) == [False, True, True, True]
-        assert rate_over_people(wrong, tried, 0).value == pytest.approx(0.75)
+        assert rate_over_people(wrong, tried.people, 0).value == pytest.approx(0.75)
 
     def test_a_distance_at_the_threshold_is_accepted(self) -> None:
         at_limit = Attempts(
@@ -352,7 +357,7 @@ class TestRates:
     def test_a_base_keeps_to_its_share_at_both_ends(self, share: str) -> None:
         """Where the fitted tail ends, and where it would need a base below 0."""
         centroids = made_up(20, 1)
-        tried = attempts(Faces(made_up(400, 2), [str(row) for row in range(400)], []), centroids)
+        tried = attempts(labelled(made_up(400, 2)), centroids)
         opens = ImpostorModel(tried, limits(centroids, None), 1)
         wished = 1e-30 if share == "strictest" else opens.tail.kept
         assert opens.share(opens.rule_for_rate(wished)) <= wished
@@ -362,7 +367,7 @@ class TestRates:
         """Strangers crowd around the first person; the second is left alone."""
         centroids = np.stack([direction(0), direction(1), direction(2)])
         crowd = np.stack([towards(direction(0), direction(axis), 0.9) for axis in range(10, 60)])
-        rules = limits(centroids, Faces(crowd, [str(row) for row in range(50)], []))
+        rules = limits(centroids, labelled(crowd))
         assert rules.offsets_sq[0] < rules.offsets_sq[1]
         assert rules.thresholds_sq(1.0)[0] < rules.thresholds_sq(1.0)[1]
 
@@ -370,7 +375,7 @@ class TestRates:
         centroids = made_up(20, 1)
         widths = []
         for count in (200, 4000):
-            tried = attempts(Faces(made_up(count, 2), [str(row) for row in range(count)], []), centroids)
+            tried = attempts(labelled(made_up(count, 2)), centroids)
             rate = (opens := ImpostorModel(tried, limits(centroids, None), 1)).rate(opens.rule_for_rate(0.01))
             widths.append(rate.high - rate.low)
         assert widths[1] < widths[0] / 2

@@ -15,7 +15,7 @@ from support.rendered_portraits import EMBEDDER, Photo, put, two_people
 from threshold_tools.cluster.cli import main
 from threshold_tools.cluster.clustering import cluster_photos, density, kmeans, score
 from threshold_tools.cluster.projector import photo_px
-from threshold_tools.embeddings import Vectors, save_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, save_embeddings
 
 from edge.core.records import FloatArray
 
@@ -37,7 +37,9 @@ def stored(path: Path, counts: list[int], noise: float = 0.02, *, embedder: str 
     paths = [f"{number}.jpg" if flat else f"p{who}/{number}.jpg" for number, who in enumerate(own.tolist())]
     embedding = np.concatenate([vectors, np.zeros_like(vectors[:1])])
     found = np.append(np.ones(len(vectors), bool), False)
-    save_vectors(path, Vectors(embedding, found, [*paths, "wall.jpg" if flat else "p0/wall.jpg"], embedder))
+    save_embeddings(
+        path, LabelledEmbeddings(embedding, found, [*paths, "wall.jpg" if flat else "p0/wall.jpg"], embedder)
+    )
     return path
 
 
@@ -197,7 +199,7 @@ class TestWhole:
     def test_somebody_else_in_a_cluster_is_marked_and_shown_first(self, tmp_path: Path) -> None:
         vectors = crowd([30], 0.02)[0]
         paths = [f"a/{number:02}.jpg" for number in range(29)] + ["b/<0>.jpg"]
-        save_vectors(tmp_path / "x.npz", Vectors(vectors, np.ones(30, bool), paths, EMBEDDER))
+        save_embeddings(tmp_path / "x.npz", LabelledEmbeddings(vectors, np.ones(30, bool), paths, EMBEDDER))
         main([str(tmp_path / "x.npz"), "--html", str(tmp_path / "o.html")])
         assert '<ul><li class="other" title="b/&lt;0&gt;.jpg">' in (tmp_path / "o.html").read_text()
 

@@ -33,7 +33,7 @@ from threshold_tools.enroll.photo_quality import (
     rejection_reason,
     same_picture,
 )
-from threshold_tools.photos import PhotoReader, PhotoSample
+from threshold_tools.photos import PhotoSample, PhotoSampler
 
 from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, InputError
@@ -240,7 +240,7 @@ class TestCache:
     def test_who_is_gone_is_wiped_from_it(self, people: Path, tmp_path: Path, photo: Photo) -> None:
         """Neither the vector nor the thumbnail of a removed person stays in the file."""
         enrolled(people, tmp_path / "g")
-        vector = assess_photo(PhotoReader(ENROL_QUALITY), photo("biden")).vector
+        vector = assess_photo(PhotoSampler(ENROL_QUALITY), photo("biden")).vector
         pieces = [vector[at : at + 32] for at in range(0, len(vector), 32)]  # a page may end inside a vector
         content = (people / FILE).read_bytes()
         assert sum(piece in content for piece in pieces) > len(pieces) / 2

@@ -12,12 +12,12 @@ from evaluate import evaluate, main
 from support.face_images import DIMENSION
 from support.release_signer import refusal_of
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_set
 from threshold_tools.evaluate.page import page
 from threshold_tools.evaluate.protocols import thinned
 from threshold_tools.evaluate.report import show
-from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.lab.classifiers import network
 from threshold_tools.lab.classifiers.registry import KINDS
 
@@ -32,7 +32,7 @@ def brief_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "STEPS", 30)
 
 
-def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> Photos:
+def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> LabelledEmbeddings:
     """People with so many photos each, around a centre of their own; a share `lost` without a face."""
     rng = np.random.default_rng(seed)
     vectors = np.zeros((sum(counts), DIMENSION), np.float32)
@@ -43,16 +43,16 @@ def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) 
     found = rng.random(len(vectors)) >= lost
     vectors[~found] = 0
     paths = [f"p{who:03d}/p{who:03d}_{n + 1:04d}.jpg" for who, count in enumerate(counts) for n in range(count)]
-    return photos_of(vectors, found, paths, EMBEDDER)
+    return LabelledEmbeddings(vectors, found, paths, EMBEDDER)
 
 
-def stored(path: Path, photos: Photos) -> Path:
+def stored(path: Path, photos: LabelledEmbeddings) -> Path:
     """As tools/embed.py writes them."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
 
 
-def every_pair(photos: Photos) -> tuple[list[float], list[float], int]:
+def every_pair(photos: LabelledEmbeddings) -> tuple[list[float], list[float], int]:
     """Genuine and impostor distances, one pair at a time, and the mated pairs with failures."""
     genuine: list[float] = []
     impostor: list[float] = []
@@ -125,7 +125,7 @@ class TestAllPairs:
     def test_people_who_are_all_apart_make_no_errors(self) -> None:
         vectors = np.repeat(np.eye(DIMENSION, dtype=np.float32)[:5], 3, axis=0)
         paths = [f"{who}/{n}.jpg" for who in range(5) for n in range(3)]
-        swept = verification.sweep(photos_of(vectors, np.ones(15, bool), paths, EMBEDDER))
+        swept = verification.sweep(LabelledEmbeddings(vectors, np.ones(15, bool), paths, EMBEDDER))
         assert swept is not None
         assert swept.eer() == 0
         assert swept.accepted(swept.threshold_sq(1e-2)) == 15
@@ -134,7 +134,7 @@ class TestAllPairs:
         """No threshold separates them: TAR is 0, and no false match slips in by a tie."""
         vectors = np.repeat(np.eye(DIMENSION, dtype=np.float32)[:1], 6, axis=0)
         swept = verification.sweep(
-            photos_of(vectors, np.ones(6, bool), [f"{n // 2}/{n}.jpg" for n in range(6)], EMBEDDER)
+            LabelledEmbeddings(vectors, np.ones(6, bool), [f"{n // 2}/{n}.jpg" for n in range(6)], EMBEDDER)
         )
         assert swept is not None
         assert swept.accepted(swept.threshold_sq(1e-2)) == 0
@@ -516,7 +516,7 @@ class TestWhole:
             (["x.npz", "--pairs", "no.txt"], "no.txt: cannot be read"),
             (["x.npz", "--out-vectors", "y.npz"], "no folder of photos"),
             (["damaged.npz"], "damaged, or not from tools/embed.py"),
-            (["none.npz"], "not one face"),
+            (["none.npz"], "not one usable face"),
             (["long.npz"], "not of unit length"),
         ],
     )
@@ -524,6 +524,6 @@ class TestWhole:
         photos = crowd([2, 2], 0.1)
         stored(tmp_path / "x.npz", photos)
         stored(tmp_path / "none.npz", crowd([2, 2], 0.1, lost=1.0))
-        stored(tmp_path / "long.npz", photos_of(2 * photos.vectors, photos.found, photos.paths, EMBEDDER))
+        stored(tmp_path / "long.npz", LabelledEmbeddings(2 * photos.vectors, photos.found, photos.paths, EMBEDDER))
         (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and nothing more")
         assert told in refusal_of("evaluate.py", words, tmp_path)

@@ -20,7 +20,7 @@ from threshold_tools.lab.fusion.augment import KINDS, degrade
 from threshold_tools.lab.fusion.quality_power import error_against_reject, own_distances, power
 from threshold_tools.lab.fusion.report import Report, show
 from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
-from threshold_tools.photos import ANY_QUALITY, PhotoReader
+from threshold_tools.photos import ANY_QUALITY, PhotoSampler
 
 from edge.core.config import QualityConfig, RecognitionConfig
 from edge.core.errors import InputError
@@ -31,12 +31,12 @@ SPREAD = 12  # dimensions in which made-up people differ
 
 
 @pytest.fixture(scope="module")
-def reader() -> PhotoReader:
-    return PhotoReader(ANY_QUALITY)
+def reader() -> PhotoSampler:
+    return PhotoSampler(ANY_QUALITY)
 
 
 @pytest.fixture(scope="module")
-def mesh(reader: PhotoReader, photo: Photo) -> Landmarks:
+def mesh(reader: PhotoSampler, photo: Photo) -> Landmarks:
     sample = reader.sample(photo("obama2")).sample
     assert sample is not None
     assert sample.landmarks is not None
@@ -108,7 +108,7 @@ class TestHarm:
 
     @pytest.mark.parametrize("kind", ["blur", "motion", "mask", "sunglasses", "dark", "bright"])
     def test_the_embedders_answer_is_weaker_for_harmed_faces(
-        self, reader: PhotoReader, photo: Photo, mesh: Landmarks, kind: str
+        self, reader: PhotoSampler, photo: Photo, mesh: Landmarks, kind: str
     ) -> None:
         """On average over a few strengths; a face that is not found is as weak as can be."""
         plain = reader.sample(photo("obama2")).sample

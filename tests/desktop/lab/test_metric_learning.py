@@ -14,9 +14,8 @@ import pytest
 from adapt import main
 from msgspec.json import decode
 from support.rendered_portraits import EMBEDDER
-from threshold_tools.embeddings import read_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings
 from threshold_tools.evaluate import open_set_identification, verification
-from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.lab.metric_learning import significance
 from threshold_tools.lab.metric_learning.collapse import WINDOW, Watch, spread_sq
 from threshold_tools.lab.metric_learning.comparison import adapt, summarize
@@ -43,22 +42,22 @@ SIZE = 12  # dimensions of made-up vectors
 QUICK = Course(steps=150, check_every=25, rate=3e-3, pull=0.001)
 
 
-def crowd(counts: Sequence[int], noise: Reals, seed: int = 1) -> Photos:
+def crowd(counts: Sequence[int], noise: Reals, seed: int = 1) -> LabelledEmbeddings:
     """People with so many photos each, and noise of a given deviation in each dimension."""
     rng = np.random.default_rng(seed)
     vectors = np.repeat(rng.normal(size=(len(counts), SIZE)), counts, axis=0)
     vectors += rng.normal(size=vectors.shape) * noise
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     paths = [f"p{who:03d}/{n:02d}.jpg" for who, count in enumerate(counts) for n in range(count)]
-    return photos_of(vectors.astype(np.float32), np.ones(len(vectors), bool), paths, EMBEDDER)
+    return LabelledEmbeddings(vectors.astype(np.float32), np.ones(len(vectors), bool), paths, EMBEDDER)
 
 
-def half_noise(people: int = 200) -> Photos:
+def half_noise(people: int = 200) -> LabelledEmbeddings:
     """Half of the dimensions say more of the photo than of the person: a head that mutes them helps everybody."""
     return crowd([5] * people, np.repeat([0.2, 3.0], SIZE // 2))
 
 
-def even_noise(people: int = 150) -> Photos:
+def even_noise(people: int = 150) -> LabelledEmbeddings:
     """All dimensions alike: no head can help."""
     return crowd([4] * people, np.full(SIZE, 0.5))
 
@@ -68,7 +67,7 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(significance, "RESAMPLES", 200)
 
 
-def stored(path: Path, photos: Photos) -> Path:
+def stored(path: Path, photos: LabelledEmbeddings) -> Path:
     """As tools/embed.py writes them."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
@@ -317,14 +316,14 @@ class TestTraining:
         assert moved[1] < 0.2 * moved[0]
 
 
-def one_side(people: int = 60) -> Photos:
+def one_side(people: int = 60) -> LabelledEmbeddings:
     """Vectors with a common direction whose people mean nothing: hard triplets are best off with all alike."""
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(people * 4, SIZE))
     vectors[:, 0] = np.abs(vectors[:, 0]) + 2
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     paths = [f"p{row // 4:03d}/{row % 4}.jpg" for row in range(len(vectors))]
-    return photos_of(vectors.astype(np.float32), np.ones(len(vectors), bool), paths, EMBEDDER)
+    return LabelledEmbeddings(vectors.astype(np.float32), np.ones(len(vectors), bool), paths, EMBEDDER)
 
 
 class TestCollapse:
@@ -515,8 +514,8 @@ class TestHead:
             save_head(tmp_path / "h", replace(self.HEAD, matrix=matrix.astype(np.float32)))
             out = tmp_path / f"{number}.npz"
             assert main([str(source), "--apply", str(tmp_path / "h"), "--out", str(out)]) == 0
-            found = read_vectors(out)
-            assert found.embedding == pytest.approx(project(matrix, photos.vectors))
+            found = load_embeddings(out)
+            assert found.vectors == pytest.approx(project(matrix, photos.vectors))
             assert found.paths == photos.paths
             names.append(found.embedder_sha256)
         other = replace(self.HEAD, origin=Origin(VERSION, "0" * 64, "arcface", 3, 50))

@@ -39,7 +39,7 @@ from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.sessions import SessionSigner
 from threshold_tools.monitor.unknown_routes import PLACE, unknown_routes
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 
 from edge.core.config import MqttConfig
 from edge.core.records import BgrImage, Person
@@ -362,7 +362,7 @@ def calibrated(room: Room, desk: Desk, photo: Photo, thresholds_sq: Mapping[str,
     """Publish the people folder as release 1, with these thresholds."""
     (room.people / "astronaut").mkdir()
     cv2.imwrite(str(room.people / "astronaut" / "1.png"), photo("astronaut"))
-    reader = PhotoReader(ENROL_QUALITY)
+    reader = PhotoSampler(ENROL_QUALITY)
     seen = review(room.people, reader)
     centroids = np.stack([centroid(photos) for photos in seen.kept.values()])
     path = room.people.parent / "g"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edge.core.config import RecognitionConfig
 from edge.core.records import FloatArray
 from edge.vision.manifest import OperatingPoint
-from threshold_tools.calibrate.rates import Attempts, ImpostorModel, Rate, ThresholdRule, is_rejected, rate_over_people
+from threshold_tools.calibrate.rates import Attempts, ImpostorModel, ThresholdRule, is_rejected
 from threshold_tools.calibrate.report import Row
+from threshold_tools.stats import Rate, rate_over_people
 from threshold_tools.thresholds import fmr_at, threshold_sq
 
 WISHES = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -30,7 +31,7 @@ class GenuineAttempts:
 
     def false_reject_rate(self, thresholds_sq: FloatArray) -> Rate:
         """FNIR under these thresholds, with the margin that a door asks for by default."""
-        return rate_over_people(is_rejected(self.tried, self.own, thresholds_sq, MARGIN_SQ), self.tried, SEED)
+        return rate_over_people(is_rejected(self.tried, self.own, thresholds_sq, MARGIN_SQ), self.tried.people, SEED)
 
 
 def target_rates(most: float, wish: float) -> list[float]:

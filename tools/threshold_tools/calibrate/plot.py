@@ -9,7 +9,7 @@ import numpy as np
 
 from threshold_tools.calibrate.rates import ImpostorModel
 from threshold_tools.calibrate.report import Row
-from threshold_tools.calibrate.tail import Reals
+from threshold_tools.stats import Reals
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -1,24 +1,24 @@
-"""From attempts at a gallery to thresholds and error rates, with the confidence that the numbers deserve.
+"""From attempts at a gallery to thresholds and error rates.
 
 An attempt is one photo. Error rates count people, not photos: each person's photos share one vote, so that somebody
 photographed five hundred times does not outvote everybody else. FPIR (ISO/IEC 19795-1) is the share of strangers'
-attempts that open; FNIR the share of enrolled people's attempts that are refused or opened in another's name.
+attempts that open; FNIR the share of enrolled people's attempts that are rejected or opened in another's name.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from edge.core.records import FloatArray
-from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail, Reals
-from threshold_tools.calibrate.vectors import Faces
+from edge.recognition.gallery import MAX_DISTANCE_SQ
+from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.classifiers.nearest import nearest
-from threshold_tools.thresholds import FARTHEST_SQ, max_thresholds_sq
+from threshold_tools.stats import Rate, Reals, bootstrap_rate, draw_votes
+from threshold_tools.thresholds import max_thresholds_sq
 
 NEAR_SHARE = 0.05  # a person's offset compares how near this share of the strangers comes to each
 # Half of what a person's own strangers say: tried on development data at FPIR 1e-3, FNIR fell by 5 to 8 % of itself;
@@ -26,18 +26,6 @@ NEAR_SHARE = 0.05  # a person's offset compares how near this share of the stran
 OWN_SHARE = 0.5
 _OFFSET_ROWS = 4096  # strangers beyond this many add nothing to an offset but time
 _BLOCK = 1024
-RESAMPLES = 400
-CONFIDENCE = 0.95
-FEW = 10  # errors; below this the bootstrap is too sure of itself
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share 0..1 and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +42,12 @@ class ThresholdRule:
 
     def thresholds_sq(self, base_sq: float) -> FloatArray:
         """(N,) float32 thresholds, 0..4; lower is stricter."""
-        return np.clip(np.minimum(base_sq + self.offsets_sq, self.caps_sq), 0, FARTHEST_SQ).astype(np.float32)
+        return np.clip(np.minimum(base_sq + self.offsets_sq, self.caps_sq), 0, MAX_DISTANCE_SQ).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempts:
-    """Single photos held against a gallery.
+    """Single photos compared with a gallery.
 
     Attributes:
         nearest: (N,) row of the nearest centroid.
@@ -80,15 +68,15 @@ class Attempts:
         return int(self.people.max()) + 1
 
 
-def attempts(faces: Faces, centroids: FloatArray) -> Attempts:
-    """Hold every face against every centroid."""
+def attempts(faces: LabelledEmbeddings, centroids: FloatArray) -> Attempts:
+    """Compare every face with every centroid."""
     found = nearest(faces.vectors, centroids)
     people = faces.people
     share = 1 / np.bincount(people)[people]
     return Attempts(found.rows, found.distance_sq, found.runner_up_sq, people, share / share.sum())
 
 
-def limits(centroids: FloatArray, strangers: Faces | None) -> ThresholdRule:
+def limits(centroids: FloatArray, strangers: LabelledEmbeddings | None) -> ThresholdRule:
     """Caps before look-alikes, and, from strangers, an offset for each person."""
     offsets = np.zeros(len(centroids))
     if strangers is not None:
@@ -101,11 +89,11 @@ def limits(centroids: FloatArray, strangers: Faces | None) -> ThresholdRule:
 
 
 class ImpostorModel:
-    """What strangers' attempts foretell, for any base.
+    """Share of strangers' attempts that open, for any base.
 
-    The tail is fitted to the base at which each attempt would open if nobody had a look-alike. Caps are put in
-    afterwards, since the strangers whom they shut out would be missing from the fit: an attempt near a capped person
-    counts as if the base were that person's ceiling.
+    The tail is fitted to the base at which each attempt would open if nobody had a look-alike. Caps are
+    applied afterwards, since the strangers whom they shut out would be missing from the fit: an attempt near a capped
+    person counts as if the base were that person's ceiling.
 
     Attributes:
         critical_sq: (N,) float64, the base at and above which each attempt opens, look-alikes aside.
@@ -121,13 +109,12 @@ class ImpostorModel:
         self._seed = seed
         self._sorted = EmpiricalTail(self.critical_sq)
         self.tail: GpdTail = self._sorted.fit(tried.weights, self._people)
-        even = np.full(self._people, 1 / self._people)
-        votes = np.random.default_rng(seed).multinomial(self._people, even, size=RESAMPLES)
-        self._resampled = [self._again(vote[tried.people]) for vote in votes]
+        votes = draw_votes(np.random.default_rng(seed), self._people)
+        self._resampled = [self._resample(vote[tried.people]) for vote in votes]
 
     def rule_for_rate(self, share: float) -> float:
         """The largest base at which no more than this share of strangers' attempts opens, by bisection."""
-        low, high = min(0.0, self.tail.value_at(share)), FARTHEST_SQ
+        low, high = min(0.0, self.tail.value_at(share)), MAX_DISTANCE_SQ
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (middle, high) if self.share(middle) <= share else (low, middle)
@@ -140,30 +127,26 @@ class ImpostorModel:
     def rate(self, base_sq: float) -> Rate:
         """As `share`, with an interval for what would be seen on as many other strangers.
 
-        A bootstrap over the strangers, the tail fitted anew each time, and the chance of the count itself. Where few
-        opened, Clopper-Pearson if it is wider.
+        A bootstrap over the strangers, the tail fitted again each time, and the chance of the count itself.
         """
-        foretold = np.array([self._share(tail, weights, base_sq) for tail, weights in self._resampled])
-        seen = np.random.default_rng(self._seed).binomial(self._people, np.minimum(foretold, 1)) / self._people
-        low, high = _middle(seen)
-        counted_share = self._seen(self.weights, base_sq)
-        if counted_share * self._people < FEW:
-            counted = clopper_pearson(counted_share, self._people)
-            low, high = min(low, counted.low), max(high, counted.high)
-        return Rate(self.share(base_sq), low, high)
+        expected = np.array([self._share(tail, weights, base_sq) for tail, weights in self._resampled])
+        drawn = np.random.default_rng(self._seed).binomial(self._people, np.minimum(expected, 1)) / self._people
+        observed = self._observed(self.weights, base_sq)
+        errors = observed * self._people
+        return bootstrap_rate(self.share(base_sq), drawn, errors=errors, people=self._people, counted=observed)
 
     def _share(self, tail: GpdTail, weights: Reals, base_sq: float) -> float:
-        """Read off above the cut, fitted below it."""
+        """Counted above the cut, fitted below it."""
         if base_sq >= tail.cut:
-            return self._seen(weights, base_sq)
+            return self._observed(weights, base_sq)
         inside = self.critical_sq < tail.cut
-        foretold = tail.shares_below(np.minimum(base_sq, self._ceilings[inside]))
-        return float(np.average(foretold, weights=weights[inside]))
+        fitted = tail.shares_below(np.minimum(base_sq, self._ceilings[inside]))
+        return float(np.average(fitted, weights=weights[inside]))
 
-    def _seen(self, weights: Reals, base_sq: float) -> float:
+    def _observed(self, weights: Reals, base_sq: float) -> float:
         return float(weights[self.critical_sq <= np.minimum(base_sq, self._ceilings)].sum())
 
-    def _again(self, votes: NDArray[np.int64]) -> tuple[GpdTail, Reals]:
+    def _resample(self, votes: NDArray[np.int64]) -> tuple[GpdTail, Reals]:
         weights = self.weights * votes
         weights = weights / weights.sum()
         return self._sorted.fit(weights, self._people), weights
@@ -172,38 +155,8 @@ class ImpostorModel:
 def is_rejected(
     tried: Attempts, own: NDArray[np.intp], thresholds_sq: FloatArray, margin_sq: float
 ) -> NDArray[np.bool_]:
-    """(N,) whether each attempt of an enrolled person, row `own`, is refused or opened in another's name."""
+    """(N,) whether each attempt of an enrolled person, row `own`, is rejected or opened in another's name."""
     near: NDArray[np.bool_] = tried.distance_sq <= thresholds_sq[tried.nearest]
     clear = tried.runner_up_sq - tried.distance_sq >= margin_sq
     opened: NDArray[np.bool_] = near & clear & (tried.nearest == own)
     return ~opened
-
-
-def rate_over_people(wrong: NDArray[np.bool_], tried: Attempts, seed: int) -> Rate:
-    """The share of attempts that went wrong: a bootstrap over people; where few did, Clopper-Pearson if wider."""
-    count = tried.people_count
-    shares = np.bincount(tried.people, wrong, count) / np.bincount(tried.people, minlength=count)
-    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    low, high = _middle(shares[drawn].mean(axis=1))
-    value = float(shares.mean())
-    if wrong.sum() < FEW:
-        counted = clopper_pearson(value, count)
-        low, high = min(low, counted.low), max(high, counted.high)
-    return Rate(value, low, high)
-
-
-def clopper_pearson(share: float, count: int) -> Rate:
-    """The exact binomial interval (Clopper and Pearson 1934) for `share` of `count` independent trials.
-
-    A share of people is no whole number of them when they have several photos: rounded outwards.
-    """
-    outside = (1 - CONFIDENCE) / 2
-    fewest, most = math.floor(share * count + 1e-9), math.ceil(share * count - 1e-9)
-    low = float(betaincinv(fewest, count - fewest + 1, outside)) if fewest > 0 else 0.0
-    high = float(betaincinv(most + 1, count - most, 1 - outside)) if most < count else 1.0
-    return Rate(share, low, high)
-
-
-def _middle(values: list[float] | Reals) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from threshold_tools.calibrate.rates import Rate
+from threshold_tools.stats import Rate
 
 LAX_FMR = 1e-4  # NIST SP 800-63B-4 asks for a false match rate of 1 in 10,000 or better
 

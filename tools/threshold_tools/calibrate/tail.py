@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
+from threshold_tools.stats import Reals
 
 KEPT = 0.1  # share of the attempts that are the tail; 0.05 and 0.2 were tried: less steady, and less true
 FEWEST = 30  # people in the tail, or the tail reaches further

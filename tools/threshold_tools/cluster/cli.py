@@ -23,11 +23,11 @@ import msgspec
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
+from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.cluster.clustering import METHODS, MIN_SAMPLES, cluster_photos
 from threshold_tools.cluster.contact_sheet import contact_sheet
 from threshold_tools.cluster.projector import export
 from threshold_tools.cluster.report import format_report
-from threshold_tools.thresholds import FARTHEST_SQ
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.k is not None and (arguments.method != "kmeans" or arguments.k < 1):
         parser.error("--k is for --method kmeans, 1 or more")
-    if arguments.near_sq is not None and not 0 < arguments.near_sq <= FARTHEST_SQ:
+    if arguments.near_sq is not None and not 0 < arguments.near_sq <= MAX_DISTANCE_SQ:
         parser.error("--near-sq must be above 0, and 4 at most")
     if arguments.min_samples < 1:
         parser.error("--min-samples must be 1 or more")

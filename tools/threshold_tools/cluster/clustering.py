@@ -15,7 +15,7 @@ from edge.core.errors import InputError
 from edge.core.records import FloatArray
 from edge.vision.manifest import default_folder, read_manifest
 from threshold_tools.cluster.report import ClusterReport, ClusterScore, person_of
-from threshold_tools.embeddings import Vectors, embed_photos, read_vectors
+from threshold_tools.embeddings import LabelledEmbeddings, embed_photos, load_embeddings
 from threshold_tools.thresholds import threshold_for_fmr
 
 NEAR_FMR = 1e-6
@@ -61,11 +61,11 @@ def cluster_photos(
     Raises:
         InputError: something given cannot be used.
     """
-    stored = embed_photos(source) if source.is_dir() else read_vectors(source)
+    stored = embed_photos(source) if source.is_dir() else load_embeddings(source)
     rows = np.flatnonzero(stored.found)
     if not len(rows):
         raise InputError(f"{source}: not one face in {len(stored.paths)} photos; there is nothing to group")
-    vectors, paths = stored.embedding[rows], [stored.paths[row] for row in rows.tolist()]
+    vectors, paths = stored.vectors[rows], [stored.paths[row] for row in rows.tolist()]
     if k is not None and k > len(rows):
         raise InputError(f"--k {k:,}: {source} has only {len(rows):,} photos with a face")
     if k is None:
@@ -134,7 +134,7 @@ def score(labels: NDArray[np.intp], people: list[str]) -> ClusterScore:
     )
 
 
-def _near_sq(stored: Vectors, source: Path) -> float:
+def _near_sq(stored: LabelledEmbeddings, source: Path) -> float:
     embedder = read_manifest(default_folder()).models["embedder"]
     if stored.embedder_sha256 != embedder.sha256:
         raise InputError(

@@ -18,7 +18,7 @@ import msgspec
 
 from edge.core.files import make_private_file
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, SAME_PICTURE_BITS, PhotoAssessment
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 
 FILE = ".enrol-cache.sqlite"
 _PORTION = 32  # photos: written at once, so that a run that is ended loses no more of its work
@@ -163,7 +163,7 @@ def photo_key(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def models_key(reader: PhotoReader) -> str:
+def models_key(reader: PhotoSampler) -> str:
     """By what looking is known: the sha256 over detector, landmarks, embedder and the rules of enrolment."""
     models = [model.contract.sha256 for model in reader.vision.models]
     rules = [repr(ENROL_QUALITY), str(SAME_PICTURE_BITS), str(_FORM)]

@@ -43,7 +43,7 @@ from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.policy_export import merged_policy
 from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
 from threshold_tools.outputs import need_gallery_name
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import table_reach
 
 _NEXT = (
@@ -79,7 +79,7 @@ def enrol(
     for output in (out, sheet):
         if output is not None:
             require_parent_dir(output)
-    reader = PhotoReader(ENROL_QUALITY)
+    reader = PhotoSampler(ENROL_QUALITY)
     kept_sq = None if thresholds_from is None else thresholds_of(thresholds_from, reader.embedder_sha256)
     reviewed = review(folder, reader, one_stranger_in=one_stranger_in, use_cache=use_cache)
     _print_review(reviewed, folder, sheet)
@@ -135,7 +135,7 @@ def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> N
         _print(f"{sheet}: contact sheet")
 
 
-def _review_one(folder: Path, person_id: str, reader: PhotoReader, use_cache: bool) -> None:
+def _review_one(folder: Path, person_id: str, reader: PhotoSampler, use_cache: bool) -> None:
     """Print what the review of the whole folder says about one person."""
     reviewed = review(folder, reader, use_cache=use_cache)
     person = next(each for each in reviewed.people if each.id == person_id)
@@ -146,7 +146,7 @@ def _review_one(folder: Path, person_id: str, reader: PhotoReader, use_cache: bo
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    reader = PhotoReader(ENROL_QUALITY)
+    reader = PhotoSampler(ENROL_QUALITY)
     profile = PersonProfile(
         name=arguments.name,
         groups=tuple(arguments.group),
@@ -162,7 +162,7 @@ def _add(arguments: argparse.Namespace) -> None:
 def _frames(arguments: argparse.Namespace) -> None:
     if arguments.box and len(arguments.at) > 1:
         raise InputError("--box marks a face in one frame: give one --at with it")
-    reader = PhotoReader(ENROL_QUALITY)
+    reader = PhotoSampler(ENROL_QUALITY)
     pictures = [cut_frame(arguments.clip, at_s, arguments.box, reader) for at_s in arguments.at]
     _store(arguments, pictures, PersonProfile(), reader, replace=False)
 
@@ -171,7 +171,7 @@ def _store(
     arguments: argparse.Namespace,
     pictures: Sequence[Picture],
     profile: PersonProfile,
-    reader: PhotoReader,
+    reader: PhotoSampler,
     *,
     replace: bool,
 ) -> None:
@@ -217,9 +217,9 @@ def _review(arguments: argparse.Namespace) -> None:
         require_parent_dir(arguments.sheet)
     if arguments.person:
         find_person(arguments.folder, arguments.person)
-        _review_one(arguments.folder, arguments.person, PhotoReader(ENROL_QUALITY), not arguments.no_cache)
+        _review_one(arguments.folder, arguments.person, PhotoSampler(ENROL_QUALITY), not arguments.no_cache)
         return
-    reviewed = review(arguments.folder, PhotoReader(ENROL_QUALITY), use_cache=not arguments.no_cache)
+    reviewed = review(arguments.folder, PhotoSampler(ENROL_QUALITY), use_cache=not arguments.no_cache)
     _print_review(reviewed, arguments.folder, arguments.sheet)
     photos = sum(len(photos) for photos in reviewed.kept.values())
     _print(f"{len(reviewed.kept)} of {len(reviewed.people)} people can be enrolled from {photos} photos")

@@ -27,7 +27,7 @@ from threshold_tools.enroll.folder import (
     write_profile,
 )
 from threshold_tools.enroll.photo_quality import assess_photo, crop, rejection_reason
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 
 _ROOM = 0.6  # kept around a face cut from footage, in its longer sides: the detector wants to see a head
 _EARLY_NS = 1_000_000  # a time told in milliseconds may be rounded up past its frame
@@ -51,7 +51,7 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
     return [Picture(path.name, path.read_bytes(), read_image(path)) for path in paths]
 
 
-def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoReader) -> Picture:
+def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoSampler) -> Picture:
     """A face of recorded footage, marked by hand: the frame shown at `at_s`, and the box where there are several.
 
     Raises:
@@ -77,7 +77,7 @@ def add(
     person: str,
     pictures: Sequence[Picture],
     changes: PersonProfile,
-    reader: PhotoReader,
+    reader: PhotoSampler,
     *,
     replace: bool,
 ) -> tuple[list[Path], list[str]]:
@@ -161,7 +161,7 @@ def _frame(clip: Path, at_s: float) -> tuple[BgrImage | None, float]:
     return None, last_ns / 1e9
 
 
-def _only_face(pixels: BgrImage, reader: PhotoReader, where: str) -> Box:
+def _only_face(pixels: BgrImage, reader: PhotoSampler, where: str) -> Box:
     look = reader.sample(pixels)
     if look.main is None:
         raise InputError(f"{where}: no face; choose another moment, or mark it with --box")

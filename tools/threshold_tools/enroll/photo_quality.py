@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.core.config import QualityConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray
-from threshold_tools.photos import PhotoReader, PhotoSample, normalize
+from threshold_tools.photos import PhotoSample, PhotoSampler, normalize
 
 ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_norm=0.7)
 RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
@@ -44,7 +44,7 @@ class PhotoAssessment(msgspec.Struct, frozen=True):
         return np.frombuffer(self.vector, "<f4").astype(np.float32)
 
 
-def assess_photo(reader: PhotoReader, pixels: BgrImage) -> PhotoAssessment:
+def assess_photo(reader: PhotoSampler, pixels: BgrImage) -> PhotoAssessment:
     """Look at one photo, (H, W, 3) uint8 BGR, for enrolment."""
     look = reader.sample(pixels, mirror=True)
     thumb = _thumbnail(pixels, look.main)

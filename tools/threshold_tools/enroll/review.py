@@ -21,7 +21,7 @@ from threshold_tools.enroll.consistency import (
 )
 from threshold_tools.enroll.folder import PersonFolder, empty_folders, loose_files, read_people, unreadable_files
 from threshold_tools.enroll.photo_quality import PhotoAssessment, assess_photo
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import LOOKALIKE_SHARE, threshold_for_fmr, threshold_sq
 
 NO_PHOTO = "no photo in this folder; nobody is enrolled from it"
@@ -76,7 +76,7 @@ class FolderReview:
 
 
 def review(
-    folder: Path, reader: PhotoReader, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
+    folder: Path, reader: PhotoSampler, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
 ) -> FolderReview:
     """Look at every photo below a people folder, the known ones excepted, and judge them together.
 
@@ -121,13 +121,13 @@ def review(
     return FolderReview(members, kept, findings, base_sq, sights, len(seen) - remembered, remembered, trouble)
 
 
-def duplicate_person_limit_sq(reader: PhotoReader) -> float:
+def duplicate_person_limit_sq(reader: PhotoSampler) -> float:
     """The squared distance beyond which two photos show different people."""
     return threshold_for_fmr(reader.impostors, SAME_PERSON_FMR)
 
 
 def _assess_all(
-    paths: list[Path], reader: PhotoReader, cache: PhotoCache, findings: Rejections
+    paths: list[Path], reader: PhotoSampler, cache: PhotoCache, findings: Rejections
 ) -> dict[Path, tuple[str, PhotoAssessment, bool]]:
     """Key, sight, and whether the cache knew it, of every photo that can be read."""
     seen: dict[Path, tuple[str, PhotoAssessment, bool]] = {}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.open_set_identification import OpenSetRun, SearchScores, threshold_of
 from threshold_tools.evaluate.report import Group, GroupRates, ratio
-from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.evaluate.verification import counts_at
 
 _FIELDS = 2
@@ -27,7 +27,7 @@ class Limit:
     threshold_sq: float
 
 
-def read_groups(path: Path, photos: Photos) -> dict[str, list[str]]:
+def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
     """Group to people, of a CSV file "person,group", with or without that line as its head.
 
     Raises:
@@ -57,7 +57,7 @@ def read_groups(path: Path, photos: Photos) -> dict[str, list[str]]:
 
 
 def measure_group(
-    photos: Photos, name: str, people: list[str], limits: list[Limit], tried: OpenSetRun | None, fpir: float
+    photos: LabelledEmbeddings, name: str, people: list[str], limits: list[Limit], tried: OpenSetRun | None, fpir: float
 ) -> Group:
     """A group under everybody's thresholds: pairs within the group, and searches by its people."""
     numbers = np.flatnonzero(np.isin(photos.names, people))

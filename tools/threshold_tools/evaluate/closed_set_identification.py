@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.evaluate.verification import Reals
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, threshold_for_fpir
 from threshold_tools.lab.classifiers.registry import KINDS, ClassifierSpec, Times, time_classifier
+from threshold_tools.stats import Reals
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
 SPLITS = 20
@@ -84,7 +84,7 @@ class _Split:
     judging: NDArray[np.intp]
 
 
-def closed_set(photos: Photos, seed: int, *, times: bool = False) -> Closed | None:
+def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) -> Closed | None:
     """Split every person's photos at random, four parts enrolled, one part probes, and name probes and strangers.
 
     A photo without a face adds nothing where it is to be enrolled and is an error where it is a probe. None when
@@ -118,7 +118,7 @@ def closed_set(photos: Photos, seed: int, *, times: bool = False) -> Closed | No
 
 
 def _split(
-    photos: Photos, groups: list[NDArray[np.intp]], others: list[NDArray[np.intp]], seed: int, number: int
+    photos: LabelledEmbeddings, groups: list[NDArray[np.intp]], others: list[NDArray[np.intp]], seed: int, number: int
 ) -> _Split:
     rng = np.random.default_rng([seed, number])
     enrolled, probes = [], []
@@ -142,7 +142,7 @@ def _split(
     )
 
 
-def _try(photos: Photos, kind: ClassifierSpec, split: _Split) -> tuple[Answers, Reals]:
+def _try(photos: LabelledEmbeddings, kind: ClassifierSpec, split: _Split) -> tuple[Answers, Reals]:
     """The answers to the probes, and the five rates of `ClosedSetRun`."""
     classifier = kind.learn(photos.vectors[split.enrolled], photos.people[split.enrolled])
     answers = classifier.name(photos.vectors[split.probes])
@@ -159,7 +159,7 @@ def _try(photos: Photos, kind: ClassifierSpec, split: _Split) -> tuple[Answers, 
     return answers, rates
 
 
-def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misidentification]:
+def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Answers]]) -> list[Misidentification]:
     """The photos named wrongly in any split, those most often so first."""
     tried = Counter(row for split, _ in named for row in split.probes.tolist())
     wrong: dict[int, Counter[int]] = {}
@@ -178,6 +178,6 @@ def _misnamed(photos: Photos, named: list[tuple[_Split, Answers]]) -> list[Misid
     return sorted(found, key=lambda each: (-each.wrong / each.tried, each.distance_sq, each.row))
 
 
-def _times(photos: Photos, split: _Split) -> list[Times]:
+def _times(photos: LabelledEmbeddings, split: _Split) -> list[Times]:
     vectors, people = photos.vectors[split.enrolled], photos.people[split.enrolled]
     return [time_classifier(kind, vectors, people, photos.vectors[split.probes]) for kind in KINDS]

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError
-from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.evaluate.verification import Reals, squared
+from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.evaluate.verification import squared
+from threshold_tools.stats import Reals
 
 FOLDS = 10
 PAIRS = 300  # of each kind in a fold
@@ -56,7 +57,7 @@ class Accuracies:
     failed: int
 
 
-def read_pairs(path: Path, photos: Photos) -> Pairs:
+def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:
     """A pairs file of LFW: "10 300", then in each fold 300 lines "name n m" and 300 lines "name n other m".
 
     Raises:
@@ -101,7 +102,7 @@ def read_pairs(path: Path, photos: Photos) -> Pairs:
     return Pairs(ends_of[:, 0], ends_of[:, 1], np.array(same), np.arange(wanted, dtype=np.intp) // (2 * each))
 
 
-def draw_pairs(photos: Photos, seed: int) -> Pairs | None:
+def draw_pairs(photos: LabelledEmbeddings, seed: int) -> Pairs | None:
     """Ten folds of different people; in each as many pairs of one person as of two, 300 at most.
 
     A person is drawn first and then the photos, as for LFW, so that the much photographed do not prevail. None when
@@ -135,7 +136,7 @@ def draw_pairs(photos: Photos, seed: int) -> Pairs | None:
     return Pairs(table[:, 0], table[:, 1], table[:, 2].astype(bool), table[:, 3])
 
 
-def judge(photos: Photos, pairs: Pairs) -> Accuracies:
+def judge(photos: LabelledEmbeddings, pairs: Pairs) -> Accuracies:
     """The accuracy on each fold, under the threshold that serves the other folds best."""
     likeness = np.einsum("ij,ij->i", photos.vectors[pairs.first], photos.vectors[pairs.second])
     distances = squared(likeness).astype(np.float64)

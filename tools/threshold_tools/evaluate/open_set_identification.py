@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
-from threshold_tools.calibrate.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
-from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.evaluate.verification import Reals, count_below
+from threshold_tools import stats
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.classifiers.nearest import NearestCentroid, unit_means
+from threshold_tools.stats import RankedScores, Rate, Reals
 
 DRAWS = 5  # open set: so many choices of the photos that are enrolled
 ENROLLED = (1, 3, 5, 10)
-WISHES = (1e-1, 1e-2, 1e-3)
+TARGET_FPIRS = (1e-1, 1e-2, 1e-3)
 TRACK = 3  # samples fused
 _NEVER = math.inf
 
@@ -85,7 +85,7 @@ class FnirEstimate:
     per_person: float
 
 
-def open_set(photos: Photos, images: int, seed: int) -> OpenSetRun | None:
+def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun | None:
     """Enrol `images` photos of everybody who has more; the others are strangers.
 
     At least half of all people are strangers: where those with few photos are fewer, others are drawn to be. A photo
@@ -111,112 +111,82 @@ def open_set(photos: Photos, images: int, seed: int) -> OpenSetRun | None:
 def has_enough_samples(tried: OpenSetRun, fpir: float, *, tracks: bool) -> bool:
     """Whether at least one false positive is expected among the strangers' searches."""
     draw = tried.draws[0]
-    return fpir * len((draw.stranger_tracks if tracks else draw.strangers).people) >= 1 - 1e-9
+    return stats.has_enough_samples(fpir, len((draw.stranger_tracks if tracks else draw.strangers).people))
 
 
 def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[FnirEstimate]:
-    """FNIR where the threshold lets in no more than a share `fpir` of strangers' searches, for several of those.
+    """FNIR where the threshold accepts no more than a share `fpir` of strangers' searches, for several of those.
 
-    The interval is of a bootstrap over people, enrolled and strangers both, the threshold found anew each time; where
+    The interval is of a bootstrap over people, enrolled and strangers both, the threshold found again each time; where
     few were missed, Clopper-Pearson over the enrolled people if it is wider.
     """
     rng = np.random.default_rng([seed, tried.images])
-    votes_own = rng.multinomial(len(tried.enrolled), np.full(len(tried.enrolled), 1 / len(tried.enrolled)), RESAMPLES)
-    votes_strangers = rng.multinomial(
-        len(tried.strangers), np.full(len(tried.strangers), 1 / len(tried.strangers)), RESAMPLES
-    )
-    pairs = [
-        (_Sorted(draw.own_tracks if tracks else draw.own), _Sorted(draw.stranger_tracks if tracks else draw.strangers))
-        for draw in tried.draws
-    ]
-    drawn = np.full((RESAMPLES, len(pairs), len(fpirs), 2), np.nan)
-    for number in range(RESAMPLES):
-        for place, (own, strangers) in enumerate(pairs):
-            limits = strangers.thresholds(
-                fpirs, votes_strangers[number][np.searchsorted(tried.strangers, strangers.who)]
-            )
-            drawn[number, place] = own.missed(limits, votes_own[number][np.searchsorted(tried.enrolled, own.who)])
+    votes_own = stats.draw_votes(rng, len(tried.enrolled))
+    votes_strangers = stats.draw_votes(rng, len(tried.strangers))
+    draws = [(draw.own_tracks, draw.stranger_tracks) if tracks else (draw.own, draw.strangers) for draw in tried.draws]
+    ranked = [(RankedScores(own.critical_sq), RankedScores(strangers.critical_sq)) for own, strangers in draws]
+    resampled = np.full((stats.RESAMPLES, len(draws), len(fpirs), 2), np.nan)
+    for place, ((own, strangers), (own_ranks, stranger_ranks)) in enumerate(zip(draws, ranked, strict=True)):
+        own_numbers = np.searchsorted(tried.enrolled, own.people)
+        stranger_numbers = np.searchsorted(tried.strangers, strangers.people)
+        for number in range(stats.RESAMPLES):
+            limits = stranger_ranks.thresholds(fpirs, votes_strangers[number][stranger_numbers])
+            resampled[number, place] = _missed(own, own_ranks, limits, votes_own[number][own_numbers])
     results = []
     for column, fpir in enumerate(fpirs):
-        limits_sq = [strangers.thresholds([fpir], None)[0] for _, strangers in pairs]
-        values = np.array([own.missed([limit], None)[0] for (own, _), limit in zip(pairs, limits_sq, strict=True)])
-        errors = [own.wrong(limit) for (own, _), limit in zip(pairs, limits_sq, strict=True)]
+        limits_sq = [strangers.thresholds([fpir])[0] for _, strangers in ranked]
+        values, errors, accepts, per_person = [], [], [], []
+        for (own, _), (own_ranks, stranger_ranks), limit in zip(draws, ranked, limits_sq, strict=True):
+            values.append(_missed(own, own_ranks, [limit])[0])
+            errors.append(int(np.count_nonzero(own.usable & (own.critical_sq > limit))))
+            accepts.append(stranger_ranks.accepted([limit])[0])
+            per_person.append(_missed_per_person(own, limit))
         rates = [
-            _rate(float(values[:, kind].mean()), drawn[:, :, column, kind], len(tried.enrolled), errors)
+            _rate(float(np.mean(values, axis=0)[kind]), resampled[:, :, column, kind], len(tried.enrolled), errors)
             for kind in (0, 1)
         ]
         results.append(
             FnirEstimate(
-                float(np.mean(limits_sq)),
-                float(np.mean([s.false_accepts(limit) for (_, s), limit in zip(pairs, limits_sq, strict=True)])),
-                rates[0],
-                rates[1],
-                float(np.mean([own.per_person(limit) for (own, _), limit in zip(pairs, limits_sq, strict=True)])),
+                float(np.mean(limits_sq)), float(np.mean(accepts)), rates[0], rates[1], float(np.mean(per_person))
             )
         )
     return results
 
 
 def threshold_of(strangers: SearchScores, fpir: float) -> float:
-    """The largest threshold that lets in no more than this share of strangers' searches."""
-    return _Sorted(strangers).thresholds([fpir], None)[0]
+    """The largest threshold that accepts no more than this share of strangers' searches."""
+    return RankedScores(strangers.critical_sq).thresholds([fpir])[0]
 
 
-class _Sorted:
-    """Searches in the order of their critical distance, so that a resample is one cumulative sum."""
-
-    def __init__(self, searches: SearchScores) -> None:
-        order = np.argsort(searches.critical_sq, kind="stable")
-        self.critical_sq: Reals = searches.critical_sq[order]
-        self.usable = searches.usable[order]
-        self.who = searches.people[order]
-
-    def thresholds(self, fpirs: Sequence[float], votes: NDArray[np.int64] | None) -> list[float]:
-        """The largest thresholds that let in no more than these shares; strangers' searches, all with a face."""
-        if votes is None:
-            allowed = [math.floor(fpir * len(self.who) + 1e-9) for fpir in fpirs]
-            return [count_below(self.critical_sq.astype(np.float32), count) for count in allowed]
-        sums = np.cumsum(votes)
-        places = np.searchsorted(sums, [fpir * sums[-1] + 1e-9 for fpir in fpirs], side="right")
-        return [count_below(self.critical_sq.astype(np.float32), int(place)) for place in places]
-
-    def missed(self, thresholds_sq: Sequence[float], votes: NDArray[np.int64] | None) -> Reals:
-        """(T, 2) share missed of the enrolled people's searches: of those with a face, and of all."""
-        weights = np.ones(len(self.who)) if votes is None else votes.astype(np.float64)
-        sums = np.concatenate([[0.0], np.cumsum(weights)])
-        opened = sums[np.searchsorted(self.critical_sq, thresholds_sq, side="right")]
-        totals = np.array([weights[self.usable].sum(), sums[-1]])
-        return np.asarray(1 - opened[:, None] / np.where(totals > 0, totals, np.nan), np.float64)
-
-    def wrong(self, threshold_sq: float) -> int:
-        """Searches with a face that are missed."""
-        return int(np.count_nonzero(self.usable & (self.critical_sq > threshold_sq)))
-
-    def false_accepts(self, threshold_sq: float) -> int:
-        return int(np.count_nonzero(self.critical_sq <= threshold_sq))
-
-    def per_person(self, threshold_sq: float) -> float:
-        """Mean over people of the share of their searches with a face that are missed."""
-        people = self.who[self.usable]
-        wrong = (self.critical_sq > threshold_sq)[self.usable]
-        counts = np.bincount(people)
-        return float((np.bincount(people, wrong)[counts > 0] / counts[counts > 0]).mean())
+def _missed(
+    own: SearchScores, ranks: RankedScores, thresholds_sq: Sequence[float], weights: NDArray[np.int64] | None = None
+) -> Reals:
+    """(T, 2) share missed of the enrolled people's searches: of those with a face, and of all."""
+    each = np.ones(len(own.people)) if weights is None else weights
+    totals = np.array([each[own.usable].sum(), each.sum()], np.float64)
+    opened = ranks.accepted(thresholds_sq, weights)
+    return np.asarray(1 - opened[:, None] / np.where(totals > 0, totals, np.nan), np.float64)
 
 
-def _rate(value: float, drawn: Reals, people: int, errors: list[int]) -> Rate:
+def _missed_per_person(own: SearchScores, threshold_sq: float) -> float:
+    """Mean over people of the share of their searches with a face that are missed."""
+    people = own.people[own.usable]
+    counts = np.bincount(people)
+    wrong = np.bincount(people, (own.critical_sq > threshold_sq)[own.usable])
+    return float((wrong[counts > 0] / counts[counts > 0]).mean())
+
+
+def _rate(value: float, resampled: Reals, people: int, errors: list[int]) -> Rate:
+    """A rate with its interval over (R, draws) resamples; a resample may hold nobody who was tried: nan."""
     if math.isnan(value):
         return Rate(value, value, value)
-    counts = np.sum(~np.isnan(drawn), axis=1)  # a resample may hold nobody who was tried
-    means = np.nansum(drawn, axis=1)[counts > 0] / counts[counts > 0]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    if np.mean(errors) < FEW:
-        counted = clopper_pearson(value, people)
-        low, high = min(low, counted.low), max(high, counted.high)
-    return Rate(value, float(low), float(high))
+    counts = np.sum(~np.isnan(resampled), axis=1)
+    means = np.nansum(resampled, axis=1)[counts > 0] / counts[counts > 0]
+    return stats.bootstrap_rate(value, means, errors=float(np.mean(errors)), people=people)
 
 
 def _draw(
-    photos: Photos,
+    photos: LabelledEmbeddings,
     rows_of: list[NDArray[np.intp]],
     images: int,
     enrolled: NDArray[np.intp],
@@ -249,7 +219,7 @@ def _draw(
 
 
 def _search(
-    photos: Photos, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool
+    photos: LabelledEmbeddings, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool
 ) -> SearchScores:
     """Fuse the photos of each group and hold them against the gallery."""
     people = photos.people[[rows[0] for rows in groups]] if groups else np.zeros(0, np.intp)
@@ -265,6 +235,6 @@ def _search(
     return SearchScores(critical, usable, people)
 
 
-def fused_templates(photos: Photos, groups: list[NDArray[np.intp]]) -> FloatArray:
+def fused_templates(photos: LabelledEmbeddings, groups: list[NDArray[np.intp]]) -> FloatArray:
     """(G, D) unit rows: the direction of the mean of each group's vectors; photos without a face add nothing."""
     return unit_means(photos.vectors[np.concatenate(groups)], np.array([len(rows) for rows in groups]))

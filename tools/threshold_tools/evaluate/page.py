@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edge.core.errors import ImageError
 from threshold_tools import pages
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import plot
 from threshold_tools.evaluate.report import MISNAMED, ClosedSet, Report, interval, percent, show, spread
-from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.evaluate.verification import Sweep
 
 _SHOWN_FMRS = (1e-3, 1e-4, 1e-5)
@@ -36,7 +36,7 @@ pre { font-size: 12px; line-height: 1.35; overflow-x: auto; background: #f6f6f6;
 """
 
 
-def page(report: Report, photos: Photos, swept: Sweep | None, folder: Path | None) -> str:
+def page(report: Report, photos: LabelledEmbeddings, swept: Sweep | None, folder: Path | None) -> str:
     """The page.
 
     Args:
@@ -142,7 +142,9 @@ def _classifiers(closed: ClosedSet, folder: Path | None) -> list[str]:
     return parts
 
 
-def _pictures(title: str, pairs: list[tuple[float, int, int]], photos: Photos, folder: Path | None) -> list[str]:
+def _pictures(
+    title: str, pairs: list[tuple[float, int, int]], photos: LabelledEmbeddings, folder: Path | None
+) -> list[str]:
     figures = [
         _figure(f"distance {distance_sq:.3f}", [photos.paths[first], photos.paths[second]], folder)
         for distance_sq, first, second in pairs

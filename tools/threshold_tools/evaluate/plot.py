@@ -11,9 +11,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from threshold_tools.calibrate.plot import ENROLLED, LINE, STRANGERS
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import OpenSet, TarAtFar, VerificationResult
-from threshold_tools.evaluate.vectors import Photos
-from threshold_tools.evaluate.verification import BINS, Reals, Sweep
+from threshold_tools.evaluate.verification import BINS, Sweep
+from threshold_tools.stats import Reals
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -108,7 +109,7 @@ def open_sets(sets: Sequence[OpenSet]) -> str:
     return _svg(figure, "open")
 
 
-def projection(photos: Photos) -> str | None:
+def projection(photos: LabelledEmbeddings) -> str | None:
     """The most photographed people in the plane in which their vectors spread most; None of fewer than three."""
     found = np.bincount(photos.people, photos.found, len(photos.names)).astype(np.int64)
     chosen = [int(person) for person in np.argsort(-found, kind="stable")[:PROJECTED] if found[person] > 1]

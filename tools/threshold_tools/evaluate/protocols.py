@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import closed_set_identification, cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.report import (
     Acquisition,
@@ -21,13 +22,13 @@ from threshold_tools.evaluate.report import (
     TenFoldResult,
     VerificationResult,
 )
-from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.lab.classifiers.registry import KINDS
+from threshold_tools.stats import Reals
 
 _DET_POINTS = 400
 
 
-def acquisition(photos: Photos) -> Acquisition:
+def acquisition(photos: LabelledEmbeddings) -> Acquisition:
     """Failures counted, and named."""
     failed = [photos.paths[row] for row in np.flatnonzero(~photos.found).tolist()]
     faces = np.bincount(photos.people, photos.found, len(photos.names))
@@ -36,7 +37,7 @@ def acquisition(photos: Photos) -> Acquisition:
     )
 
 
-def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFoldResult | None:
+def ten_fold(photos: LabelledEmbeddings, pairs_file: Path | None, seed: int) -> TenFoldResult | None:
     """Verification in folds; None where no pairs are given and there are too few people to draw them."""
     drawn = cross_validation.read_pairs(pairs_file, photos) if pairs_file else cross_validation.draw_pairs(photos, seed)
     if drawn is None:
@@ -60,7 +61,7 @@ def ten_fold(photos: Photos, pairs_file: Path | None, seed: int) -> TenFoldResul
 def all_pairs(swept: verification.Sweep) -> VerificationResult:
     """Verification over all pairs."""
     at = []
-    for fmr in verification.WISHES:
+    for fmr in verification.TARGET_FMRS:
         if swept.has_enough_samples(fmr):
             limit = swept.threshold_sq(fmr)
             accepted = swept.accepted(limit)
@@ -73,12 +74,12 @@ def all_pairs(swept: verification.Sweep) -> VerificationResult:
         eer=swept.eer(),
         eer_with_failures=swept.eer(failures=True),
         at=at,
-        unsupported_fmr=[fmr for fmr in verification.WISHES if not swept.has_enough_samples(fmr)],
+        unsupported_fmr=[fmr for fmr in verification.TARGET_FMRS if not swept.has_enough_samples(fmr)],
         det=thinned(*swept.det()),
     )
 
 
-def thinned(fmr: verification.Reals, fnmr: verification.Reals) -> list[tuple[float, float]]:
+def thinned(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
     """Some points of a DET curve: evenly over both rates' logarithms, the ends included."""
     if len(fmr) <= _DET_POINTS:
         rows: NDArray[np.intp] = np.arange(len(fmr))
@@ -90,7 +91,7 @@ def thinned(fmr: verification.Reals, fnmr: verification.Reals) -> list[tuple[flo
     return [(float(fmr[row]), float(fnmr[row])) for row in rows]
 
 
-def closed_set(photos: Photos, result: closed_set_identification.Closed) -> ClosedSet:
+def closed_set(photos: LabelledEmbeddings, result: closed_set_identification.Closed) -> ClosedSet:
     """Closed-set identification, and the strangers to it."""
     classifiers = []
     for place, (kind, tried) in enumerate(zip(KINDS, result.tried, strict=True)):
@@ -147,7 +148,7 @@ def open_set(tried: open_set_identification.OpenSetRun, seed: int) -> OpenSet:
     )
 
 
-def mean(values: verification.Reals) -> MeanWithSpread:
+def mean(values: Reals) -> MeanWithSpread:
     """Mean and standard deviation (n - 1)."""
     return MeanWithSpread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
@@ -156,7 +157,7 @@ def _rows(tried: open_set_identification.OpenSetRun, seed: int, *, tracks: bool)
     own = tried.draws[0].own_tracks if tracks else tried.draws[0].own
     fpirs = [
         fpir
-        for fpir in open_set_identification.WISHES
+        for fpir in open_set_identification.TARGET_FPIRS
         if open_set_identification.has_enough_samples(tried, fpir, tracks=tracks)
     ]
     if not fpirs or not own.usable.any():

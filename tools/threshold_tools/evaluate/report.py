@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from threshold_tools.calibrate.rates import Rate
+from threshold_tools.stats import Rate
 
 
 class Acquisition(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ photos that is N²/200 float32: 200 MB for 100,000 photos, 20 GB for a million. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools import stats
+from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.stats import Reals
 
-WISHES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+TARGET_FMRS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 BINS = np.linspace(0, 4, 401)
 WORST = 12
 _WORST_KEPT = 500  # pairs kept, of which the worst of each two people are shown
 _BLOCK = 512
 _NO_PAIR = 5.0  # farther than any two vectors
-
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +34,7 @@ class Sweep:
         genuine_sq: (G,) float32, of pairs of one person, sorted.
         impostor_count: pairs of two people.
         impostors_within: (G,) how many of those are at or below each genuine distance.
-        nearest_sq: float32, the smallest impostor distances, sorted: as many as the laxest wish needs, and one.
+        nearest_sq: float32, the smallest impostor distances, sorted: as many as the laxest target needs, and one.
         genuine_bins, impostor_bins: pairs in each of `BINS`.
         false_matches: (distance_sq, row, row), the nearest pairs of different people, one for any two people.
         false_non_matches: likewise the farthest pairs of one person, one for each person.
@@ -54,19 +53,18 @@ class Sweep:
 
     def has_enough_samples(self, fmr: float) -> bool:
         """Whether at least one false match is expected among so many pairs."""
-        return fmr * self.impostor_count >= 1 - 1e-9
+        return stats.has_enough_samples(fmr, self.impostor_count)
 
     def threshold_sq(self, fmr: float) -> float:
         """The largest threshold with no more than this share of impostor pairs at or below it."""
-        allowed = math.floor(fmr * self.impostor_count + 1e-9)
-        return count_below(self.nearest_sq, allowed)
+        return stats.largest_threshold(self.nearest_sq, stats.allowed_errors(fmr, self.impostor_count))
 
     def accepted(self, threshold_sq: float) -> int:
         """Genuine pairs at or below a threshold."""
         return int(np.searchsorted(self.genuine_sq, threshold_sq, side="right"))
 
     def fmr_at(self, threshold_sq: float) -> float:
-        """Share of impostor pairs at or below a threshold that is no laxer than the laxest wish."""
+        """Share of impostor pairs at or below a threshold that is no laxer than the laxest target."""
         return float(np.searchsorted(self.nearest_sq, threshold_sq, side="right")) / self.impostor_count
 
     def det(self, *, failures: bool = False) -> tuple[Reals, Reals]:
@@ -80,18 +78,11 @@ class Sweep:
         return self.impostors_within / self.impostor_count, 1 - last / total
 
     def eer(self, *, failures: bool = False) -> float:
-        """Where FMR and FNMR cross, as steps do: the smallest rate that neither exceeds at the same threshold."""
-        return float(np.maximum(*self.det(failures=failures)).min())
+        """Where FMR and FNMR cross."""
+        return stats.equal_error_rate(*self.det(failures=failures))
 
 
-def count_below(sorted_sq: FloatArray, allowed: int) -> float:
-    """The largest threshold with at most `allowed` of the sorted distances at or below it; 4 when all are allowed."""
-    if allowed >= len(sorted_sq):
-        return 4.0
-    return float(np.nextafter(np.float32(sorted_sq[allowed]), np.float32(-1)))
-
-
-def sweep(photos: Photos, laxest: float = WISHES[0]) -> Sweep | None:
+def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0]) -> Sweep | None:
     """Measure every pair of photos with a face; None without a pair of one person or of two people."""
     rows = np.flatnonzero(photos.found)
     vectors, people = photos.vectors[rows], photos.people[rows]
@@ -103,7 +94,7 @@ def sweep(photos: Photos, laxest: float = WISHES[0]) -> Sweep | None:
     genuine_sq, farthest = _genuine(photos)
     within = np.zeros(len(genuine_sq), np.int64)
     bins = np.zeros(len(BINS) - 1, np.int64)
-    needed = math.floor(laxest * impostors + 1e-9) + 1
+    needed = stats.allowed_errors(laxest, impostors) + 1
     nearest_sq = np.zeros(0, np.float32)
     worst = _Worst()
     edges = BINS[1:-1].astype(np.float32)
@@ -129,7 +120,7 @@ def sweep(photos: Photos, laxest: float = WISHES[0]) -> Sweep | None:
     )
 
 
-def counts_at(photos: Photos, thresholds_sq: Sequence[float]) -> tuple[list[int], int, list[int], int]:
+def counts_at(photos: LabelledEmbeddings, thresholds_sq: Sequence[float]) -> tuple[list[int], int, list[int], int]:
     """Pairs at or below each threshold: genuine ones, of how many, impostors, of how many; faces found only."""
     rows = np.flatnonzero(photos.found)
     genuine_sq, _ = _genuine(photos)
@@ -159,7 +150,7 @@ def _impostors(vectors: FloatArray, people: NDArray[np.intp]) -> Iterator[tuple[
         yield start, matrix
 
 
-def _genuine(photos: Photos) -> tuple[FloatArray, list[tuple[float, int, int]]]:
+def _genuine(photos: LabelledEmbeddings) -> tuple[FloatArray, list[tuple[float, int, int]]]:
     """Sorted distances of pairs of one person, and the farthest pair of each of the worst people."""
     parts: list[FloatArray] = [np.zeros(0, np.float32)]
     farthest: list[tuple[float, int, int]] = []

@@ -19,7 +19,7 @@ from edge.vision.detector import Detector
 from edge.vision.face_mesh import FaceMesh
 from edge.vision.face_sampler import FaceSampler, VisionStages
 from threshold_tools.explain.report import PhotoReport, QualityPart
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize
+from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize
 
 _LABELS = {
     "score": "a face (detector)",
@@ -81,7 +81,7 @@ class Viewer:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.config = config
-        self.reader = PhotoReader(ANY_QUALITY, config.models)
+        self.reader = PhotoSampler(ANY_QUALITY, config.models)
         finding, meshing, embedding = self.reader.vision.models
         embedder = self.reader.vision.reader.embedder
         self.template_px = embedding.contract.template_px

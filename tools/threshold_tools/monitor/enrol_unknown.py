@@ -27,7 +27,7 @@ from threshold_tools.monitor.history import AuditNote
 from threshold_tools.monitor.listener import FaceImage
 from threshold_tools.monitor.prospect import describe_access, describe_limits
 from threshold_tools.monitor.publishing import GalleryPublisher
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class UnknownEnroller:
         return True
 
     def _enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> EnrolResult:
-        reader = PhotoReader(ENROL_QUALITY)
+        reader = PhotoSampler(ENROL_QUALITY)
         try:
             known = person in {member.id for member in read_people(self._people)}
             contents = [(crop, crop.path.read_bytes()) for crop in crops]
@@ -181,7 +181,7 @@ class UnknownEnroller:
         self._crops.regroup()
         left = "" if undo.photos else ", the person is gone"
         done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
-        outcome = self._rebuild(EnrolResult(person, (done,)), PhotoReader(ENROL_QUALITY), undo)
+        outcome = self._rebuild(EnrolResult(person, (done,)), PhotoSampler(ENROL_QUALITY), undo)
         self._record(who, outcome)
         return outcome
 
@@ -189,7 +189,7 @@ class UnknownEnroller:
         told = "; ".join([*outcome.done, *([outcome.error] if outcome.error else [])])
         self._note(AuditNote(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
 
-    def _rebuild(self, outcome: EnrolResult, reader: PhotoReader, undone: UndoRecord | None = None) -> EnrolResult:
+    def _rebuild(self, outcome: EnrolResult, reader: PhotoSampler, undone: UndoRecord | None = None) -> EnrolResult:
         """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
 
         Args:
@@ -218,7 +218,7 @@ class UnknownEnroller:
         publishing: GalleryPublisher,
         outcome: EnrolResult,
         seen: FolderReview,
-        reader: PhotoReader,
+        reader: PhotoSampler,
         undone: UndoRecord | None,
     ) -> EnrolResult:
         """Make the gallery with the thresholds that the doors run now, and publish it."""

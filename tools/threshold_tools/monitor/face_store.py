@@ -26,7 +26,7 @@ from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density
 from threshold_tools.enroll.cache import FILE, PhotoCache, models_key, photo_key
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
 from threshold_tools.monitor.listener import FaceImage
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import threshold_for_fmr
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class FaceStore:
     # In the thread.
 
     def _run(self) -> None:
-        reader = PhotoReader(ENROL_QUALITY)
+        reader = PhotoSampler(ENROL_QUALITY)
         going = True
         done: list[threading.Event] = []
         while going:
@@ -181,7 +181,7 @@ class FaceStore:
         except (ImageError, OSError) as error:
             log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
 
-    def _scan(self, reader: PhotoReader) -> None:
+    def _scan(self, reader: PhotoSampler) -> None:
         """See what is there now, delete what is too old or too much, group the rest."""
         came = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
         files = sorted(came, key=lambda path: came[path], reverse=True)
@@ -195,7 +195,7 @@ class FaceStore:
         self.groups = _group([crop for _, crop in self._seen.values()], threshold_for_fmr(reader.impostors, NEAR_FMR))
         self.loaded = True
 
-    def _load(self, path: Path, reader: PhotoReader, cache: PhotoCache) -> tuple[str, StoredFace]:
+    def _load(self, path: Path, reader: PhotoSampler, cache: PhotoCache) -> tuple[str, StoredFace]:
         content = path.read_bytes()
         digest = photo_key(content)
         seen = cache.get(digest)

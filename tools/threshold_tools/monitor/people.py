@@ -17,7 +17,7 @@ from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import FolderReview, review
 from threshold_tools.monitor.publishing import GalleryPublisher
-from threshold_tools.photos import PhotoReader
+from threshold_tools.photos import PhotoSampler
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class PeopleReviewer:
 
     def _look_now(self) -> None:
         try:
-            reader = PhotoReader(ENROL_QUALITY)
+            reader = PhotoSampler(ENROL_QUALITY)
             kept = self._publishing.thresholds_sq(reader.embedder_sha256) if self._publishing else {}
             self.result = summarize_review(review(self.folder, reader), kept)
             self.error = ""

@@ -13,8 +13,8 @@ from rich.table import Table
 from edge.core.errors import InputError
 from edge.core.records import BgrImage, FloatArray
 from edge.vision.manifest import AnchorLayer
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.cross_validation import Accuracies, draw_pairs, judge
-from threshold_tools.evaluate.vectors import Photos, photos_of
 from threshold_tools.evaluate.verification import sweep
 from threshold_tools.photos import CANDIDATE
 from threshold_tools.quantize import calibration_photos
@@ -138,7 +138,9 @@ def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: s
     return AccuracyReport(images, len(reference), len(reference.names), draws, rows)
 
 
-def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: list[float]) -> ChainAccuracy:
+def _row(
+    name: str, chain: LabelledEmbeddings, reference: LabelledEmbeddings, own: list[float], other: list[float]
+) -> ChainAccuracy:
     below = np.array(other) - np.array(own)
     swept = sweep(chain)
     if swept is None:
@@ -159,8 +161,8 @@ def _row(name: str, chain: Photos, reference: Photos, own: list[float], other: l
     )
 
 
-def _photos(vectors: FloatArray, names: Sequence[str]) -> Photos:
-    return photos_of(vectors, np.linalg.norm(vectors, axis=1) > 0, list(names), "")
+def _photos(vectors: FloatArray, names: Sequence[str]) -> LabelledEmbeddings:
+    return LabelledEmbeddings(vectors, np.linalg.norm(vectors, axis=1) > 0, list(names), "")
 
 
 def table(found: AccuracyReport) -> Table:

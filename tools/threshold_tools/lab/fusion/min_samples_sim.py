@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.config import RecognitionConfig
-from edge.core.records import Box, Face, FloatArray, Identification, Person, Sample, Track
+from edge.core.records import Box, Face, Identification, Person, Sample, Track
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
-from threshold_tools.calibrate.rates import Rate, attempts, rate_over_people
-from threshold_tools.calibrate.vectors import Faces
 from threshold_tools.lab.fusion.report import Visits
 from threshold_tools.lab.fusion.samples import SampleSet
 from threshold_tools.lab.fusion.track_fusion import simulate_tracks
+from threshold_tools.stats import Rate, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 
 LOOKS = 10
@@ -56,7 +55,7 @@ def measure(
         right = np.array([who == name for (who, _), name in zip(own, names, strict=True)])
         opened = np.array([bool(who) for who, _ in own])
         taken = [count for (_, count), good in zip(own, right.tolist(), strict=True) if good]
-        missed = _over_people(~right, looks.people[drawn.own[:, 0]], gallery, seed)
+        missed = rate_over_people(~right, looks.people[drawn.own[:, 0]], seed)
         lines.append(
             Visits(
                 tracks_of=tracks_of,
@@ -66,8 +65,8 @@ def measure(
                 stranger_visits=len(strangers),
                 opened=Rate(1 - missed.value, 1 - missed.high, 1 - missed.low),
                 opened_to_another=float(np.mean(opened & ~right)),
-                false_opens=_over_people(
-                    np.array([bool(who) for who, _ in strangers]), looks.people[drawn.strangers[:, 0]], gallery, seed
+                false_opens=rate_over_people(
+                    np.array([bool(who) for who, _ in strangers]), looks.people[drawn.strangers[:, 0]], seed
                 ),
                 looks_taken=float(np.mean(taken)) if taken else 0.0,
             )
@@ -86,10 +85,3 @@ def _visit(looks: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: R
             if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
                 return verdict.match.person.id, number
     return "", len(rows)
-
-
-def _over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], gallery: Gallery, seed: int) -> Rate:
-    """The share that went wrong, every person having one vote."""
-    nothing: FloatArray = np.zeros((len(wrong), gallery.centroids.shape[1]), np.float32)
-    faces = Faces(nothing, [str(person) for person in people.tolist()], [""] * len(wrong))
-    return rate_over_people(wrong, attempts(faces, gallery.centroids[:1]), seed)

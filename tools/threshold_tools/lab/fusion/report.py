@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from threshold_tools.calibrate.rates import Rate
+from threshold_tools.stats import Rate
 
 
 class CueLine(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
 from edge.vision.camera import read_image
 from edge.vision.quality import apply_limits
 from threshold_tools.lab.fusion.augment import KINDS, degrade
-from threshold_tools.photos import ANY_QUALITY, PhotoReader, normalize, photos_in
+from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize, photos_in
 
 PLAIN = "plain"
 Reals = NDArray[np.float64]
@@ -98,7 +98,7 @@ class _Seen:
 
 def collect_samples(
     folder: Path, config: QualityConfig, *, copies: int, most: int, seed: int
-) -> tuple[SampleSet, PhotoReader]:
+) -> tuple[SampleSet, PhotoSampler]:
     """Look at the photos of FOLDER/<person>/ and at harmed copies of each; also what has looked.
 
     Args:
@@ -117,7 +117,7 @@ def collect_samples(
         if len(parts) > 1:
             by_person.setdefault(parts[0], []).append(path)
     names = sorted(by_person)
-    reader = PhotoReader(ANY_QUALITY)
+    reader = PhotoSampler(ANY_QUALITY)
     looks: list[_Seen] = []
     marks: list[tuple[int, int, str]] = []
     tried: Counter[str] = Counter()
@@ -153,7 +153,9 @@ def collect_samples(
     )
 
 
-def _of_photo(reader: PhotoReader, path: Path, copies: int, rng: np.random.Generator) -> list[tuple[str, _Seen | None]]:
+def _of_photo(
+    reader: PhotoSampler, path: Path, copies: int, rng: np.random.Generator
+) -> list[tuple[str, _Seen | None]]:
     """The photo and its copies; one without a face has no copies, one that cannot be read is told and left out."""
     try:
         pixels = read_image(path)
@@ -168,7 +170,7 @@ def _of_photo(reader: PhotoReader, path: Path, copies: int, rng: np.random.Gener
     return [(PLAIN, plain), *harmed]
 
 
-def _look(reader: PhotoReader, pixels: BgrImage, *, mirror: bool) -> _Seen | None:
+def _look(reader: PhotoSampler, pixels: BgrImage, *, mirror: bool) -> _Seen | None:
     look = reader.sample(pixels, mirror=mirror)
     sample = look.sample
     if sample is None or sample.embedding is None or sample.landmarks is None:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
-from threshold_tools.calibrate.rates import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
 from threshold_tools.lab.fusion.report import Fused, FusedAt
 from threshold_tools.lab.fusion.samples import Reals, SampleSet
+from threshold_tools.stats import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
 
 ENROLLED = 3
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10)

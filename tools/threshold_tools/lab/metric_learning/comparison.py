@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.core.errors import InputError
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.metric_learning.head import VERSION, Head, Origin, apply_head
 from threshold_tools.lab.metric_learning.losses_registry import LOSSES
 from threshold_tools.lab.metric_learning.report import Look, Part, People, Report, Tried
@@ -34,7 +34,7 @@ class Adaptation:
 
 
 def adapt(
-    photos: Photos, source: str, *, losses: Sequence[str], course: Course, seed: int = 0, splits: int = 1
+    photos: LabelledEmbeddings, source: str, *, losses: Sequence[str], course: Course, seed: int = 0, splits: int = 1
 ) -> Adaptation:
     """Train every loss on every split, choose one by the validation people, judge it by the held-out ones.
 
@@ -151,7 +151,7 @@ def summarize(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
     return False, f"No head: the one chosen on validation, {chosen}, does not help on {where} ({told})."
 
 
-def _people(photos: Photos) -> People:
+def _people(photos: LabelledEmbeddings) -> People:
     counts = np.bincount(photos.people, minlength=len(photos.names))
     return People(len(counts), len(photos), int((counts > 1).sum()))
 

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.metric_learning.losses import Reals
 
 HEADER = "threshold-head"  # the one metadata key, as JSON
@@ -56,7 +56,7 @@ def project(matrix: Reals | FloatArray, vectors: FloatArray) -> FloatArray:
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def apply_head(matrix: Reals | FloatArray, photos: Photos) -> Photos:
+def apply_head(matrix: Reals | FloatArray, photos: LabelledEmbeddings) -> LabelledEmbeddings:
     """The same photos with their vectors behind a head."""
     return replace(photos, vectors=project(matrix, photos.vectors))
 

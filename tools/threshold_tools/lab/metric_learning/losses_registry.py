@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.metric_learning.losses import ArcFace, Contrastive, Loss, Triplet
 
 
-def arcface(photos: Photos) -> ArcFace:
+def arcface(photos: LabelledEmbeddings) -> ArcFace:
     """Prototypes begin as the mean vector of everybody with two photos or more; others have nothing to learn from."""
     rows_of = photos.rows_of
     several = [number for number, rows in enumerate(rows_of) if len(rows) > 1]
@@ -20,7 +20,7 @@ def arcface(photos: Photos) -> ArcFace:
     return ArcFace(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True), prototype_of)
 
 
-LOSSES: dict[str, Callable[[Photos], Loss]] = {
+LOSSES: dict[str, Callable[[LabelledEmbeddings], Loss]] = {
     "contrastive": lambda _: Contrastive(),
     "triplet-random": lambda _: Triplet("random"),
     "triplet-hard": lambda _: Triplet("hard"),

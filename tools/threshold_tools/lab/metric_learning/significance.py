@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import open_set_identification, verification
-from threshold_tools.evaluate.vectors import Photos
 from threshold_tools.lab.metric_learning.losses import Reals
 from threshold_tools.lab.metric_learning.report import Gain, Verdict
+from threshold_tools.stats import largest_threshold
 
 FMRS = (1e-3, 1e-4)
 FPIR, IMAGES = 1e-2, 3
@@ -46,7 +47,7 @@ class Rates:
     drawn: Reals
 
 
-def rates(photos: Photos, seed: int) -> Rates | None:
+def rates(photos: LabelledEmbeddings, seed: int) -> Rates | None:
     """All rates that the people support; the same seed draws the same people. None where they support none.
 
     TAR at FMR 1e-3 and 1e-4 and EER over all pairs; FNIR at FPIR 1 % with three photos enrolled.
@@ -76,7 +77,7 @@ def rates(photos: Photos, seed: int) -> Rates | None:
     return Rates(names, np.array(better), np.array(values), drawn)
 
 
-def separation(photos: Photos) -> float:
+def separation(photos: LabelledEmbeddings) -> float:
     """How well people are kept apart, for training to be stopped by: steadier than any one of the rates, 0..1.
 
     The mean of 1 - EER and of TAR at those `VALIDATION_FMRS` that the photos support; nan without pairs.
@@ -110,7 +111,7 @@ def summarize_significance(found: Sequence[Gain]) -> Verdict:
 class _Pairs:
     """Genuine pairs and the nearest impostor pairs, sorted, with the people they are of."""
 
-    def __init__(self, photos: Photos, share: float) -> None:
+    def __init__(self, photos: LabelledEmbeddings, share: float) -> None:
         """All `photos` with a face."""
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
         self._genuine_sq, self._who = _genuine_pairs(photos)
@@ -127,7 +128,7 @@ class _Pairs:
         photos = votes * self._counts
         total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # nobody is an impostor to himself, drawn twice
         places = np.searchsorted(others[1:], [fmr * total + 1e-9 for fmr in fmrs], side="right")
-        limits = [verification.count_below(self._impostor_sq, int(place)) for place in places]
+        limits = [largest_threshold(self._impostor_sq, int(place)) for place in places]
         accepted = own[np.searchsorted(self._genuine_sq, limits, side="right")] / own[-1]
         crossing = np.maximum(others[self._within] / total, 1 - own[self._last] / own[-1])
         return [*accepted.tolist(), float(crossing.min())]
@@ -147,7 +148,7 @@ class _Searches:
         if not weights.sum() or not lets_in[-1]:
             return math.nan
         place = int(np.searchsorted(lets_in, FPIR * lets_in[-1] + 1e-9, side="right"))
-        opened = int(np.searchsorted(self._own_sq, verification.count_below(self._strangers_sq, place), side="right"))
+        opened = int(np.searchsorted(self._own_sq, largest_threshold(self._strangers_sq, place), side="right"))
         return float(1 - weights[:opened].sum() / weights.sum())
 
 
@@ -156,7 +157,7 @@ def _ordered(searches: open_set_identification.SearchScores) -> tuple[FloatArray
     return searches.critical_sq[order].astype(np.float32), searches.people[order]
 
 
-def _genuine_pairs(photos: Photos) -> tuple[FloatArray, NDArray[np.intp]]:
+def _genuine_pairs(photos: LabelledEmbeddings) -> tuple[FloatArray, NDArray[np.intp]]:
     parts, who = [np.zeros(0, np.float32)], [np.zeros(0, np.intp)]
     for person, rows in enumerate(photos.rows_of):
         first, second = np.triu_indices(len(rows), 1)
@@ -167,7 +168,7 @@ def _genuine_pairs(photos: Photos) -> tuple[FloatArray, NDArray[np.intp]]:
     return distances[order], np.concatenate(who)[order]
 
 
-def _nearest(photos: Photos, share: float) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+def _nearest(photos: LabelledEmbeddings, share: float) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
     """The nearest `share` of the pairs of two people: distances, sorted, and the people."""
     counts = np.bincount(photos.people)
     wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)

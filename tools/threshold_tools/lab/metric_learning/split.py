@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import InputError
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.embeddings import LabelledEmbeddings
 
 PARTS = (5, 2, 3)  # of ten: to learn from, to stop by, to judge on
 MOST = 20  # photos of anybody: with all, a few celebrities own nearly every pair of one person
@@ -19,12 +19,12 @@ FEWEST = 40  # people with two photos with a face, or the judgement is of a hand
 class Split:
     """Three sets of people; nobody is in two of them."""
 
-    train: Photos
-    validation: Photos
-    held_out: Photos
+    train: LabelledEmbeddings
+    validation: LabelledEmbeddings
+    held_out: LabelledEmbeddings
 
 
-def split_people(photos: Photos, seed: int) -> Split:
+def split_people(photos: LabelledEmbeddings, seed: int) -> Split:
     """Five tenths to learn from, two to stop by, three to judge on, alike in photos per person.
 
     Only photos with a face, and no more than `MOST` of anybody, drawn by lot. People are sorted by their number of
@@ -50,7 +50,7 @@ def split_people(photos: Photos, seed: int) -> Split:
     return Split(train, validation, held_out)
 
 
-def _at_most(photos: Photos, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _at_most(photos: LabelledEmbeddings, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     keep = np.zeros(len(photos), bool)
     for rows in photos.rows_of:
         keep[rng.permutation(rows[photos.found[rows]])[:most]] = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from threshold_tools.evaluate.vectors import Photos
+from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.metric_learning.collapse import Watch, spread_sq
 from threshold_tools.lab.metric_learning.losses import Loss, Measured, People, Reals, through_length
 
@@ -113,7 +113,7 @@ def descent(matrix: Reals, inputs: Reals, people: People, loss: Loss, pull: floa
 
 
 def train(
-    photos: Photos,
+    photos: LabelledEmbeddings,
     loss: Loss,
     course: Course,
     seed: int,
@@ -168,7 +168,7 @@ def train(
 class Batches:
     """Draws rows: some people with several photos, and some others with one."""
 
-    def __init__(self, photos: Photos, course: Course) -> None:
+    def __init__(self, photos: LabelledEmbeddings, course: Course) -> None:
         """`photos` all with a face."""
         self._several = [rows for rows in photos.rows_of if len(rows) > 1]
         self._single = np.concatenate([np.zeros(0, np.intp), *(rows for rows in photos.rows_of if len(rows) == 1)])

@@ -1,0 +1,201 @@
+"""Statistics of error rates: intervals, resampling of people, thresholds for a target rate, error curves.
+
+People are the unit of chance, not photos: bootstrap samples draw people with replacement. Lower distances and scores
+are nearer, unless a function says otherwise. A distance at the threshold is accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from edge.recognition.gallery import MAX_DISTANCE_SQ
+
+Reals = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 400
+FEW = 10  # errors; below this the bootstrap is too sure of itself
+_ROUNDING = 1e-9  # a rate times a count that is whole but for rounding is whole
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share 0..1 and its 95 % interval; nan where the interval is not known."""
+
+    value: float
+    low: float
+    high: float
+
+
+class RateWithInterval(msgspec.Struct, frozen=True):
+    """Errors among cases, with Wilson's 95 % interval; cases are taken as independent, which they are not quite:
+    several are of one person."""
+
+    value: float
+    low: float
+    high: float
+    errors: int
+    cases: int
+
+    def __str__(self) -> str:
+        interval = f"({100 * self.low:.1f} to {100 * self.high:.1f}; {self.errors} of {self.cases})"
+        return f"{100 * self.value:6.2f} % {interval}"
+
+
+# Intervals
+
+
+def wilson(errors: int, cases: int) -> RateWithInterval | None:
+    """The share of errors with its 95 % interval (Wilson 1927); None of no cases."""
+    if not cases:
+        return None
+    interval = binomtest(errors, cases).proportion_ci(CONFIDENCE, "wilson")
+    return RateWithInterval(errors / cases, float(interval.low), float(interval.high), errors, cases)
+
+
+def clopper_pearson(share: float, count: int) -> Rate:
+    """The exact binomial interval (Clopper and Pearson 1934) for `share` of `count` independent trials.
+
+    A share of people is no whole number of them when they have several photos: it is rounded outwards.
+    """
+    fewest, most = math.floor(share * count + _ROUNDING), math.ceil(share * count - _ROUNDING)
+    low = binomtest(fewest, count).proportion_ci(CONFIDENCE, "exact").low
+    high = binomtest(most, count).proportion_ci(CONFIDENCE, "exact").high
+    return Rate(share, float(low), float(high))
+
+
+def bootstrap_rate(
+    value: float, resampled: Sequence[float] | Reals, *, errors: float, people: int, counted: float | None = None
+) -> Rate:
+    """A rate with the percentile interval of its bootstrap samples; where few errors were seen, at least the exact one.
+
+    Args:
+        value: the rate, 0..1.
+        resampled: (R,) the same rate of each bootstrap sample; nan where a sample holds nobody it is about.
+        errors: how many were counted; below `FEW` Clopper-Pearson widens the interval.
+        people: independent trials, for Clopper-Pearson.
+        counted: share that Clopper-Pearson is of, where it is not `value`.
+    """
+    low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if errors < FEW:
+        exact = clopper_pearson(value if counted is None else counted, people)
+        low, high = min(low, exact.low), max(high, exact.high)
+    return Rate(value, float(low), float(high))
+
+
+def rate_over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], seed: int) -> Rate:
+    """The share of attempts that went wrong, every person having one vote, with an interval over people.
+
+    Args:
+        wrong: (N,) whether each attempt went wrong.
+        people: (N,) number of the person who made the attempt.
+        seed: of the bootstrap.
+    """
+    people = np.unique(people, return_inverse=True)[1].reshape(-1)
+    shares = np.bincount(people, wrong) / np.bincount(people)
+    drawn = np.random.default_rng(seed).integers(0, len(shares), (RESAMPLES, len(shares)))
+    return bootstrap_rate(float(shares.mean()), shares[drawn].mean(axis=1), errors=int(wrong.sum()), people=len(shares))
+
+
+def draw_votes(rng: np.random.Generator, people: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:
+    """(resamples, people) how often each person is drawn in each bootstrap sample of as many people."""
+    return rng.multinomial(people, np.full(people, 1 / people), resamples)
+
+
+# Thresholds for a target rate
+
+
+def has_enough_samples(rate: float, count: int) -> bool:
+    """Whether at least one error is expected among so many cases."""
+    return rate * count >= 1 - _ROUNDING
+
+
+def allowed_errors(rate: float, count: int) -> int:
+    """The largest number of errors that keeps to a rate."""
+    return math.floor(rate * count + _ROUNDING)
+
+
+def largest_threshold(sorted_scores: NDArray[np.floating], allowed: int) -> float:
+    """The largest threshold that accepts at most `allowed` of the scores, as float32; 4 where all are allowed."""
+    if allowed >= len(sorted_scores):
+        return MAX_DISTANCE_SQ
+    return float(np.nextafter(np.float32(sorted_scores[allowed]), np.float32(-1)))
+
+
+class RankedScores:
+    """Scores in rising order, so that the threshold of a resample, or what it accepts, costs one cumulative sum.
+
+    Attributes:
+        order: (M,) place of each in the original row.
+        scores: (M,) sorted.
+    """
+
+    def __init__(self, scores: NDArray[np.floating]) -> None:
+        self.order: NDArray[np.intp] = np.argsort(scores, kind="stable")
+        self.scores = scores[self.order]
+
+    def thresholds(
+        self, rates: Sequence[float], weights: NDArray[np.number] | None = None, total: float | None = None
+    ) -> list[float]:
+        """The largest thresholds that accept no more than these shares of the weight.
+
+        Args:
+            rates: shares, 0..1.
+            weights: (M,) of each score in the original order; None: all alike.
+            total: the whole weight, where the scores are only the lowest ones.
+        """
+        sums = self._sums(weights)
+        whole = sums[-1] if total is None else total
+        places = np.searchsorted(sums[1:], [rate * whole + _ROUNDING for rate in rates], side="right")
+        return [largest_threshold(self.scores, int(place)) for place in places]
+
+    def accepted(
+        self, thresholds: Sequence[float] | NDArray[np.floating], weights: NDArray[np.number] | None = None
+    ) -> NDArray[np.number]:
+        """The weight of the scores at or below each threshold, for (T,) thresholds."""
+        return self._sums(weights)[np.searchsorted(self.scores, thresholds, side="right")]
+
+    def _sums(self, weights: NDArray[np.number] | None) -> NDArray[np.number]:
+        """(M + 1,) the weight of the first 0 to M scores."""
+        ordered = np.ones(len(self.order)) if weights is None else weights[self.order]
+        return np.concatenate([[0], np.cumsum(ordered)])
+
+
+# Error curves
+
+
+def equal_error_rate(false_accepts: Reals, false_rejects: Reals) -> float:
+    """Where two error rates cross, as steps do: the smallest rate that neither exceeds at the same threshold."""
+    return float(np.maximum(false_accepts, false_rejects).min())
+
+
+def det_curve(genuine: Sequence[float], attacks: Sequence[float]) -> list[tuple[float, float, float]]:
+    """(limit, BPCER, APCER) at each score that occurs; a score at or above the limit is an attack; [] without both."""
+    if not genuine or not attacks:
+        return []
+    real, shown = np.sort(genuine), np.sort(attacks)
+    limits = np.unique(np.concatenate([real, shown]))
+    bpcer = 1 - np.searchsorted(real, limits) / len(real)
+    apcer = np.searchsorted(shown, limits) / len(shown)
+    return [(float(limit), float(b), float(a)) for limit, b, a in zip(limits, bpcer, apcer, strict=True)]
+
+
+def equal_error_limit(genuine: Sequence[float], attacks: Sequence[float]) -> float:
+    """The limit of `det_curve` where BPCER and APCER differ least; needs some of both."""
+    return min(det_curve(genuine, attacks), key=lambda point: abs(point[1] - point[2]))[0]
+
+
+def auc(genuine: Sequence[float], attacks: Sequence[float]) -> float | None:
+    """Area under the ROC curve: how often an attack scores above a genuine one, ties half; None without both."""
+    if not genuine or not attacks:
+        return None
+    real, shown = np.sort(genuine), np.asarray(attacks)
+    below = np.searchsorted(real, shown, "left") + np.searchsorted(real, shown, "right")
+    return float(below.mean() / 2 / len(real))
