@@ -93,6 +93,9 @@ class WallClock:
 
     Once set it counts as set: a crystal loses seconds a day, while a network may be away for longer than the kernel
     goes on calling the clock synchronised (about nine hours).
+
+    Attributes:
+        clock: time source.
     """
 
     def __init__(self, clock: Clock, *, trusted: bool) -> None:
@@ -101,18 +104,18 @@ class WallClock:
             clock: time source.
             trusted: the clock is right from the start, as a battery keeps it.
         """
-        self._clock = clock
+        self.clock = clock
         self._set = trusted
         self._checked_ns: int | None = None
         self._offset_ns: int | None = None
 
     def wall_minus_monotonic_ns(self) -> int | None:
         """Nanoseconds since 1970 UTC minus monotonic time, updated once a second; None while the clock is not set."""
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self.clock.monotonic_ns()
         if self._checked_ns is None or now_ns - self._checked_ns >= _CHECK_EVERY_NS:
             self._checked_ns = now_ns
-            self._set = self._set or self._clock.is_synced()
-            self._offset_ns = wall_minus_monotonic_ns(self._clock) if self._set else None
+            self._set = self._set or self.clock.is_synced()
+            self._offset_ns = wall_minus_monotonic_ns(self.clock) if self._set else None
         return self._offset_ns
 
 

@@ -25,7 +25,7 @@ from edge.diagnostics.image_checks import face_finding, view_findings
 from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
 from edge.diagnostics.result import CheckResult, ask, fail, ok
 from edge.runtime.bundle import RuntimeBundle
-from edge.runtime.release_manager import kit_in_force
+from edge.runtime.release_manager import load_active_bundle
 from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.face_sampler import VisionStages, load_vision
 
@@ -111,7 +111,7 @@ def _kit(config: DoorConfig, vision: VisionStages | None) -> tuple[RuntimeBundle
     """What the door runs; None if it does not load, which another finding reports."""
     if vision is not None:
         with contextlib.suppress(ThresholdError):
-            return kit_in_force(config, vision)
+            return load_active_bundle(config, vision)
     return None, ""
 
 

@@ -98,7 +98,7 @@ def replay(
         else empty_gallery(embedder.dimension, embedder.sha256)
     )
     chance = random.Random(0).random  # the same at every run; no clip can follow what is asked
-    pipeline = Pipeline(config, vision, known, rules=rules, chance=chance)
+    pipeline = Pipeline(config, vision, known, rules=rules, random_number=chance)
     t_ns = 0
     with open_camera(_clip_camera(config.camera, clip)) as camera:
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):

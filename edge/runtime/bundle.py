@@ -46,7 +46,7 @@ class RuntimeBundle:
 
 
 def load_configured(
-    config: DoorConfig, meter: StageTimer = no_timing, installed: VisionStages | None = None
+    config: DoorConfig, timer: StageTimer = no_timing, installed: VisionStages | None = None
 ) -> RuntimeBundle:
     """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
 
@@ -58,7 +58,7 @@ def load_configured(
     Raises:
         ModelError, GalleryError, ConfigError: something is missing or damaged.
     """
-    vision = installed or load_vision(config.models, config.detector, config.quality, meter)
+    vision = installed or load_vision(config.models, config.detector, config.quality, timer)
     embedder = vision.reader.embedder
     key = read_key(config.gallery_key)
     try:
@@ -73,7 +73,7 @@ def load_configured(
 
 
 def load_release(
-    config: DoorConfig, folder: Path, installed: VisionStages | None, meter: StageTimer = no_timing
+    config: DoorConfig, folder: Path, installed: VisionStages | None, timer: StageTimer = no_timing
 ) -> RuntimeBundle:
     """Load and test what lies in a release's folder.
 
@@ -89,10 +89,10 @@ def load_release(
     own_models = (folder / MODELS).is_dir()
     if own_models:
         models = msgspec.structs.replace(config.models, folder=str(folder / MODELS))
-        vision = load_vision(models, config.detector, config.quality, meter)
+        vision = load_vision(models, config.detector, config.quality, timer)
         _test_models(vision)
     else:
-        vision = installed or load_vision(config.models, config.detector, config.quality, meter)
+        vision = installed or load_vision(config.models, config.detector, config.quality, timer)
     embedder, key = vision.reader.embedder, read_key(config.gallery_key)
     gallery = load_gallery(folder / GALLERY, embedder.sha256, key, dimension=embedder.dimension)
     _test_gallery(gallery, folder)

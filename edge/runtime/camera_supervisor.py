@@ -1,11 +1,12 @@
-"""The camera of one door over its whole life: opened, lost, blind, opened anew; each change is told once."""
+"""Opens and reopens the camera of one door, and records each change of its state once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
-from edge.core.config import DoorConfig
+from edge.core.config import CameraConfig, DoorConfig
 from edge.core.errors import CameraError, CameraLostError
 from edge.core.records import Frame
 from edge.events.schema import CameraState, EventKind
@@ -16,80 +17,91 @@ from edge.vision.camera_opener import CameraOpener
 log = logging.getLogger(__name__)
 
 
+class OpenCamera(Protocol):
+    """Opens a camera; see `edge.vision.camera.open_camera`."""
+
+    def __call__(self, config: CameraConfig, *, realtime: bool = False) -> Camera: ...
+
+
 class CameraSupervisor:
-    """Opens the camera as often as it takes, and knows whether its frames are worth a look; not thread-safe.
+    """Opens the camera as often as needed, and detects frames that show nothing new; not thread-safe.
 
     Attributes:
-        name: the source, as it may be shown.
-        state: what the camera is doing.
-        patient: a camera that is not there is waited for; a clip or a folder of stills is not.
+        name: the source, without passwords.
+        state: current state of the camera.
+        waits: whether a missing camera is waited for; a clip or an image folder is not.
     """
 
     def __init__(
-        self, config: DoorConfig, tell: Callable[[EventKind, str], None], opening: CameraOpener | None = None
+        self,
+        config: DoorConfig,
+        record_event: Callable[[EventKind, str], None],
+        opener: CameraOpener | None = None,
+        open_camera: OpenCamera = open_camera,
     ) -> None:
         """
         Args:
-            config: of the door.
-            tell: puts an event on record.
-            opening: the camera, if it is being opened already.
+            config: door configuration.
+            record_event: stores a system event.
+            opener: the camera, if it is being opened already.
+            open_camera: opens the camera whenever it is needed.
         """
         self.name = redact_url(config.camera.source)
         self.state = CameraState.STARTING
-        self.patient = not is_recorded(config.camera.source)
+        self.waits = not is_recorded(config.camera.source)
         self._config = config.camera
-        self._tell = tell
-        self._opening = opening
-        self._sight = CameraHealth(config.camera_health)
+        self._record_event = record_event
+        self._opener = opener
+        self._open_camera = open_camera
+        self._health = CameraHealth(config.camera_health)
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the camera has given the same picture for so long that it should be opened anew."""
-        return self._sight.is_frozen
+        """Whether the camera has given the same picture for so long that it should be reopened."""
+        return self._health.is_frozen
 
     def open(self) -> Camera | None:
-        """Open the camera; None when it is not there, which is told once and may be tried again.
+        """Open the camera; None when it is missing, which is recorded once and may be tried again.
 
         Raises:
-            CameraError: a clip or folder of stills cannot be opened, and never will be.
+            CameraError: a clip or image folder cannot be opened.
         """
-        opening, self._opening = self._opening, None
+        opener, self._opener = self._opener, None
         try:
-            camera = opening.result() if opening else open_camera(self._config, realtime=True)
+            camera = opener.result() if opener else self._open_camera(self._config, realtime=True)
         except CameraError as error:
-            if not self.patient:
+            if not self.waits:
                 raise
             self.mark_lost(error)
             return None
         if self.state is CameraState.LOST:
-            self._tell(EventKind.CAMERA_BACK, f"camera {self.name}")
+            self._record_event(EventKind.CAMERA_BACK, f"camera {self.name}")
             self.state = CameraState.STARTING
         return camera
 
     def mark_lost(self, error: CameraError | CameraLostError) -> None:
-        """The camera has gone, or does not come."""
+        """Record that the camera is lost or cannot be opened."""
         if self.state is CameraState.LOST:
             log.debug("%s", error)
             return
         self.state = CameraState.LOST
-        self._tell(EventKind.CAMERA_LOST, str(error))
+        self._record_event(EventKind.CAMERA_LOST, str(error))
 
     def update(self, frame: Frame, camera: Camera) -> bool:
-        """Whether a frame is worth a look, as the copies that a frozen camera gives are not."""
-        was, new = self._sight.blind, True
-        if not camera.recorded:
-            new = self._sight.update(frame)
-        blind = self._sight.blind
+        """Check one frame; returns whether it should be processed: copies from a frozen camera should not."""
+        was = self._health.blind
+        is_new = camera.recorded or self._health.update(frame)
+        blind = self._health.blind
         if blind and not was:
-            self._tell(EventKind.CAMERA_BLIND, f"{blind}: {FAULT_HINTS[blind]}")
+            self._record_event(EventKind.CAMERA_BLIND, f"{blind}: {FAULT_HINTS[blind]}")
         elif was and not blind:
-            self._tell(EventKind.CAMERA_SEES, f"camera {self.name}")
+            self._record_event(EventKind.CAMERA_SEES, f"camera {self.name}")
         self.state = CameraState.BLIND if blind else CameraState.WORKING
-        return new
+        return is_new
 
     def problem(self) -> str:
-        """What somebody should look at, or ""."""
+        """Current problem of the camera, or ""."""
         if self.state is CameraState.LOST:
             return f"camera {self.name} is lost"
-        blind = self._sight.blind
+        blind = self._health.blind
         return f"camera {self.name} is {blind}: {FAULT_HINTS[blind]}" if blind else ""

@@ -1,11 +1,11 @@
-"""What the door asks of a visitor, told: in the log, and to a screen or a speaker on `…/challenge`."""
+"""Publishes the prompts of liveness challenges on `…/challenge`, for a screen or a speaker, and logs them."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 
+from edge.core.clock import Clock, wall_minus_monotonic_ns
 from edge.core.records import ChallengePrompt, ChallengeState
 from edge.core.uuid7 import Uuid7Source
 from edge.events.factory import make_challenge
@@ -13,34 +13,35 @@ from edge.events.schema import Challenge
 
 log = logging.getLogger(__name__)
 
-_RESULT_VALID_NS = 5_000_000_000  # how a challenge ended is worth telling for so long
+_RESULT_VALID_NS = 5_000_000_000  # the result of a challenge is published for this long
 
 
 class ChallengePublisher:
-    """Tells the prompts of one door; all messages of one challenge have one id.
+    """Publishes the prompts of one door; all messages of one challenge have the same id.
 
     Args:
-        door: its name.
-        publish: takes a message, and until when (monotonic, nanoseconds) it is worth telling.
+        door: id of the door.
+        publish: sends a message that expires at a monotonic time, nanoseconds.
+        clock: time source.
     """
 
-    def __init__(self, door: str, publish: Callable[[Challenge, int], None]) -> None:
+    def __init__(self, door: str, publish: Callable[[Challenge, int], None], clock: Clock) -> None:
         self._door = door
         self._publish = publish
+        self._clock = clock
         self._ids = Uuid7Source()
-        self._current = (0, "")  # number and id of the challenge told of last
+        self._current = (0, "")  # number and id of the latest challenge
 
     def publish(self, prompts: Iterable[ChallengePrompt]) -> None:
-        """Tell them now; seldom any."""
+        """Publish prompts; usually none."""
         for prompt in prompts:
             number, id_ = self._current
             if number != prompt.challenge_id:
-                id_ = self._ids.new(time.time_ns() // 1_000_000)
+                id_ = self._ids.new(self._clock.unix_ns() // 1_000_000)
                 self._current = (prompt.challenge_id, id_)
             asked = prompt.state is ChallengeState.ASKED
             log.info(
                 "challenge %d: %s %s", prompt.challenge_id, prompt.state, prompt.movement if asked else prompt.reason
             )
-            offset_ns = time.time_ns() - time.monotonic_ns()
-            message = make_challenge(prompt, id=id_, door=self._door, offset_ns=offset_ns)
+            message = make_challenge(prompt, id=id_, door=self._door, offset_ns=wall_minus_monotonic_ns(self._clock))
             self._publish(message, prompt.expires_ns if asked else prompt.t_ns + _RESULT_VALID_NS)

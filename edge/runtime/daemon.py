@@ -1,8 +1,8 @@
-"""The shell around the pipeline: camera in, outbox and broker out, and the service manager kept informed.
+"""Runs one door: frames from the camera through the pipeline, decisions to the lock and the broker.
 
 for frame in camera:
     for decision in pipeline.step(frame):
-        record it durably, open the door, publish
+        store the event, open the door, publish
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import contextlib
 import logging
 import random
 import threading
-import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge.core.clock import SYSTEM_CLOCK, WallClock
+from edge.core.clock import SYSTEM_CLOCK, Clock, WallClock
 from edge.core.config import DoorConfig
 from edge.core.errors import CameraLostError
 from edge.core.records import AccessOutcome, Decision
@@ -26,10 +26,11 @@ from edge.events.schema import VERSION, CameraState, EventKind, OpenCommand, Rel
 from edge.events.snapshot import Snapshot
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
+from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.recognition.threshold_limits import loose_settings
 from edge.runtime.bundle import RuntimeBundle, load_configured
-from edge.runtime.camera_supervisor import CameraSupervisor
+from edge.runtime.camera_supervisor import CameraSupervisor, OpenCamera
 from edge.runtime.challenge_publisher import ChallengePublisher
 from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.health import HealthReporter, gallery_ref
@@ -37,7 +38,7 @@ from edge.runtime.lock import make_lock
 from edge.runtime.occupancy import OccupancyReporter
 from edge.runtime.snapshots import SnapshotBuffer
 from edge.runtime.systemd import SystemdNotifier
-from edge.vision.camera import Camera
+from edge.vision.camera import Camera, open_camera
 from edge.vision.camera_opener import CameraOpener
 
 if TYPE_CHECKING:
@@ -48,71 +49,94 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CAMERA_BACKOFF_S = (0.5, 15.0)  # pauses between attempts to open a lost camera: the first, the longest
-_WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most once in so long
+_WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most this often
+_system_random = random.SystemRandom().random  # nobody may predict the movements of a challenge
 
 
 class Daemon:
-    """One door. Making it loads everything that can be wrong; `run` watches until told to stop."""
+    """One door. The constructor loads and checks everything; `run` processes frames until it is stopped."""
 
-    def __init__(self, config: DoorConfig, opening: CameraOpener | None = None) -> None:
+    def __init__(
+        self,
+        config: DoorConfig,
+        opener: CameraOpener | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        random_number: Callable[[], float] = _system_random,
+        bundle: RuntimeBundle | None = None,
+        open_camera: OpenCamera = open_camera,
+        make_outbox: Callable[..., Outbox] = Outbox,
+        make_publisher: Callable[..., Publisher] = Publisher,
+    ) -> None:
         """
         Args:
-            config: of the door.
-            opening: its camera, if that is being opened already.
+            config: door configuration.
+            opener: the camera, if it is being opened already.
+            clock: time source of everything but sockets.
+            random_number: draws the movements of challenges, each call a number of [0, 1).
+            bundle: loaded models, gallery and rules; None: those of the newest release, else those of door.toml.
+            open_camera: opens the camera whenever it is needed.
+            make_outbox: constructor of the event store.
+            make_publisher: constructor of the connection to the broker.
 
         Raises:
-            ModelError, GalleryError, ConfigError, OutboxError, LockError: what the door needs is missing or damaged.
+            ModelError, GalleryError, ConfigError, OutboxError, LockError: a part of the door is missing or damaged.
         """
         self._config = config
-        stopwatch = TimingRecorder()
-        self._renewal = self._make_release_manager(stopwatch)
-        kit = self._renewal.kit if self._renewal else load_configured(config, stopwatch)
-        chance = random.SystemRandom().random  # nobody may foretell what a challenge asks
-        self._pipeline = Pipeline(config, kit.vision, kit.gallery, stopwatch, rules=kit.rules, chance=chance)
-        self._clock = WallClock(SYSTEM_CLOCK, trusted=config.access.trust_clock)
-        self._kit = kit
-        for lax in loose_settings(config.recognition, kit.vision.reader.embedder.impostors):
+        self._clock = clock
+        timings = TimingRecorder()
+        self._releases = None if bundle else self._make_release_manager(timings)
+        self._bundle = bundle or (self._releases.bundle if self._releases else load_configured(config, timings))
+        vision, gallery = self._bundle.vision, self._bundle.gallery
+        self._pipeline = Pipeline(
+            config, vision, gallery, timings, rules=self._bundle.rules, random_number=random_number
+        )
+        self._wall_clock = WallClock(clock, trusted=config.access.trust_clock)
+        for lax in loose_settings(config.recognition, vision.reader.embedder.impostors):
             log.warning("[recognition] %s", lax.detail)
-        self._logbook = EventRecorder(config, self._event_context, self._clock)
-        self._unopened: deque[str] = deque()  # ids of people whose opening failed, from any thread
-        self._publisher = Publisher(
+        self._recorder = EventRecorder(config, self._event_context, self._wall_clock, make_outbox)
+        self._failed_open_ids: deque[str] = deque()  # people whose open command failed; filled from any thread
+        self._publisher = make_publisher(
             config.mqtt,
             Topics(config.site, config.door),
-            self._logbook.outbox,
+            self._recorder.outbox,
             on_open_expired=self._open_expired,
-            on_open_unheard=self._logbook.open_unheard,
+            on_open_unheard=self._recorder.open_unheard,
             introduction=make_discovery_message(config),
+            wall_ns=clock.unix_ns,
+            monotonic_ns=clock.monotonic_ns,
         )
-        self._lock = make_lock(config, self._open_expired)
-        self._announcer = ChallengePublisher(config.door, self._publisher.challenge)
-        self._doorstep = OccupancyReporter(config.door, self._publisher.presence)
-        self._album = SnapshotBuffer(config.snapshots, config.recognition.track_consistency_sq)
+        self._lock = make_lock(config, self._open_expired, clock)
+        self._challenges = ChallengePublisher(config.door, self._publisher.challenge, clock)
+        self._occupancy = OccupancyReporter(config.door, self._publisher.presence, clock)
+        self._snapshots = SnapshotBuffer(config.snapshots, config.recognition.track_consistency_sq)
         self._systemd = SystemdNotifier()
-        self._eye = CameraSupervisor(config, self._logbook.record_event, opening)
+        self._supervisor = CameraSupervisor(config, self._recorder.record_event, opener, open_camera)
         self._exporter = self._make_exporter()
-        self._vitals = HealthReporter(
+        self._health = HealthReporter(
             config,
-            eye=self._eye,
+            clock=clock,
+            supervisor=self._supervisor,
             pipeline=self._pipeline,
-            logbook=self._logbook,
+            recorder=self._recorder,
             publisher=self._publisher,
             lock=self._lock,
             exporter=self._exporter,
-            stopwatch=stopwatch,
+            timings=timings,
         )
-        self._last_useful_frame_ns = time.monotonic_ns()  # capture time of the last frame that was worth a look
+        self._last_useful_frame_ns = clock.monotonic_ns()  # capture time of the last frame that was processed
         self._last_watchdog_ns = 0
         log.info(
-            "door %s/%s: %d enrolled, camera %s", config.site, config.door, kit.gallery.info.people, self._eye.name
+            "door %s/%s: %d enrolled, camera %s", config.site, config.door, gallery.info.people, self._supervisor.name
         )
 
-    def _make_release_manager(self, stopwatch: TimingRecorder) -> ReleaseManager | None:
+    def _make_release_manager(self, timings: TimingRecorder) -> ReleaseManager | None:
         if self._config.release is None:
             return None
-        # Here, because it is a quarter of all that a door imports, and 11 MB.
+        # Imported only when [release] is set: a quarter of the import time, and 11 MB.
         from edge.runtime.release_manager import ReleaseManager
 
-        return ReleaseManager(self._config, self._config.release, self._on_release_status, stopwatch)
+        return ReleaseManager(self._config, self._config.release, self._on_release_status, timings, clock=self._clock)
 
     def _make_exporter(self) -> Exporter | None:
         if self._config.metrics is None:
@@ -123,165 +147,168 @@ class Daemon:
 
     @property
     def frames(self) -> int:
-        """How many were looked at so far."""
-        return self._vitals.frames
+        """Number of frames received so far."""
+        return self._health.frames
 
     @property
     def camera_state(self) -> CameraState:
-        """What the camera is doing."""
-        return self._eye.state
+        """Current state of the camera."""
+        return self._supervisor.state
+
+    @property
+    def bundle(self) -> RuntimeBundle:
+        """Models, gallery and rules in use."""
+        return self._bundle
 
     def run(self, stop: threading.Event) -> None:
-        """Watch the door until `stop` is set or a recorded source ends.
+        """Guard the door until `stop` is set or a recorded source ends.
 
         Raises:
-            CameraError: a clip or folder of stills cannot be opened; a camera is waited for.
+            CameraError: a clip or image folder cannot be opened; a live camera is waited for.
         """
-        aside = contextlib.nullcontext()
-        with self._logbook.outbox, self._lock or aside, self._exporter or aside:
-            camera = None if self._eye.patient else self._open_camera_at_start()  # without its clip nothing begins
-            self._logbook.record_event(EventKind.STARTED, f"camera {self._eye.name}")
+        absent = contextlib.nullcontext()
+        with self._recorder.outbox, self._lock or absent, self._exporter or absent:
+            # A recording that cannot be opened ends the run before anything is recorded.
+            camera = None if self._supervisor.waits else self._open_camera_at_start()
+            self._recorder.record_event(EventKind.STARTED, f"camera {self._supervisor.name}")
             camera = camera or self._open_camera_at_start()
             with self._publisher:
                 self._systemd.notify("READY=1")
-                if self._renewal:
-                    self._renewal.start()
-                why = "failed: see the log"
+                if self._releases:
+                    self._releases.start()
+                reason = "failed: see the log"
                 try:
                     camera = camera or self._wait_for_camera(stop)
                     while camera is not None:
                         camera = self._process_frames(camera, stop)
-                    why = "asked to stop" if stop.is_set() else "the source has ended"
+                    reason = "asked to stop" if stop.is_set() else "the source has ended"
                 finally:
                     self._systemd.notify("STOPPING=1")
-                    if self._renewal:
-                        self._renewal.close()
-                    self._logbook.record_event(EventKind.STOPPED, why)
+                    if self._releases:
+                        self._releases.close()
+                    self._recorder.record_event(EventKind.STOPPED, reason)
 
     def _open_camera_at_start(self) -> Camera | None:
-        """The camera at the start, None when it is to be waited for; a release is not to blame for its absence."""
+        """Open the camera; None when it is to be waited for. A missing camera does not count against a new release."""
         camera = None
         try:
-            camera = self._eye.open()
+            camera = self._supervisor.open()
             return camera
         finally:
-            if camera is None and self._renewal:
-                self._renewal.forgive_start()
+            if camera is None and self._releases:
+                self._releases.forgive_start()
 
     def _process_frames(self, camera: Camera, stop: threading.Event) -> Camera | None:
-        """Use one opened camera until it ends; returns its successor if it had to be opened anew, else None."""
+        """Process one opened camera until it ends; returns its successor if it had to be reopened, else None."""
         try:
             with camera:
                 for frame in camera:
-                    if self._eye.update(frame, camera):
+                    if self._supervisor.update(frame, camera):
                         self._last_useful_frame_ns = frame.captured_ns
-                        while self._unopened:
-                            self._pipeline.open_failed(self._unopened.popleft())
-                        decisions = self._pipeline.step(frame, self._clock.wall_minus_monotonic_ns())
-                        self._doorstep.update(self._pipeline.tracks, self._eye.state)
-                        self._album.update(frame, self._pipeline.tracks, self._pipeline.samples)
+                        while self._failed_open_ids:
+                            self._pipeline.open_failed(self._failed_open_ids.popleft())
+                        decisions = self._pipeline.step(frame, self._wall_clock.wall_minus_monotonic_ns())
+                        self._occupancy.update(self._pipeline.tracks, self._supervisor.state)
+                        self._snapshots.update(frame, self._pipeline.tracks, self._pipeline.samples)
                         for decision in decisions:
                             self._handle_decision(decision)
-                        self._announcer.publish(self._pipeline.drain_prompts())
-                    self._vitals.frames += 1
+                        self._challenges.publish(self._pipeline.drain_prompts())
+                    self._health.frames += 1
                     self._feed_watchdog()
-                    self._logbook.maintain()
-                    self._apply_ready_release()
-                    self._vitals.report_if_due(self._kit, camera)
-                    if stop.is_set() or self._eye.is_frozen:
+                    self._maintain(camera)
+                    if stop.is_set() or self._supervisor.is_frozen:
                         break
-            over = stop.is_set() or not self._eye.is_frozen
+            ended = stop.is_set() or not self._supervisor.is_frozen
         except CameraLostError as error:
-            self._eye.mark_lost(error)
-            over = False
+            self._supervisor.mark_lost(error)
+            ended = False
         finally:
-            self._vitals.dropped += camera.dropped
-        # Whatever falls now rests on what was seen last: an opening that is too old for that is dropped and told.
-        for decision in self._pipeline.flush(self._last_useful_frame_ns, self._clock.wall_minus_monotonic_ns()):
+            self._health.dropped += camera.dropped
+        # These decisions rest on the last frame: an open command that is too old for it expires and is reported.
+        for decision in self._pipeline.flush(self._last_useful_frame_ns, self._wall_clock.wall_minus_monotonic_ns()):
             self._handle_decision(decision)
-        self._doorstep.update((), self._eye.state)
-        self._album.clear()
-        self._announcer.publish(self._pipeline.drain_prompts())
-        return None if over else self._wait_for_camera(stop)
+        self._occupancy.update((), self._supervisor.state)
+        self._snapshots.clear()
+        self._challenges.publish(self._pipeline.drain_prompts())
+        return None if ended else self._wait_for_camera(stop)
 
     def _wait_for_camera(self, stop: threading.Event) -> Camera | None:
-        """Wait for the camera.
+        """Open the camera again and again; None when stopped.
 
-        After one that worked the watchdog goes hungry, so that a wedged driver ends in a restart; one that never came
-        is waited for in peace.
+        If the camera has worked before, stop feeding the watchdog so that systemd restarts us when its driver hangs.
+        While it has never worked, keep feeding it.
         """
         pause_s, longest_s = _CAMERA_BACKOFF_S
-        while not stop.wait(pause_s):
-            self._logbook.maintain()
-            self._vitals.report_if_due(self._kit, None)
-            self._apply_ready_release()
+        while not self._clock.wait(stop, pause_s):
+            self._maintain(None)
             if not self.frames:
                 self._feed_watchdog()
-            camera = self._eye.open()
+            camera = self._supervisor.open()
             if camera is not None:
                 return camera
             pause_s = min(pause_s * 2, longest_s)
         return None
 
-    def _handle_decision(self, decision: Decision) -> None:
-        """Durable first, then visible: the event is on disk before the lock hears of it.
+    def _maintain(self, camera: Camera | None) -> None:
+        """Run the periodic work between two frames."""
+        self._recorder.maintain()
+        if self._releases:
+            self._releases.activate_ready(self._use_bundle)
+        self._health.report_if_due(self._bundle, camera)
 
-        A door that has a lock of its own tells nobody else to open.
+    def _handle_decision(self, decision: Decision) -> None:
+        """Store the event, then act on it: it is on disk before the lock opens or anything is published.
+
+        A door with a lock of its own publishes no open command.
         """
-        entry = self._logbook.record_decision(decision)
-        if entry is None:
+        recorded = self._recorder.record_decision(decision)
+        if recorded is None:
             if decision.kind is AccessOutcome.DOOR_OPEN and decision.verdict.match.person is not None:
-                self._unopened.append(decision.verdict.match.person.id)
+                self._failed_open_ids.append(decision.verdict.match.person.id)
             return
-        if entry.opening is not None:
-            (self._lock or self._publisher).open(entry.opening, decision.t_ns)
-        jpeg = self._album.pop(decision)
+        if recorded.open_command is not None:
+            (self._lock or self._publisher).open(recorded.open_command, decision.t_ns)
+        jpeg = self._snapshots.pop(decision)
         if jpeg is not None:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
-            self._publisher.snapshot(Snapshot(entry.event_id, entry.seq, jpeg, expires_ns))
+            self._publisher.snapshot(Snapshot(recorded.event_id, recorded.seq, jpeg, expires_ns))
 
-    def _open_expired(self, message: OpenCommand, why: str) -> None:
-        """Record an opening that did not happen, and have the person judged again; called from any thread."""
-        self._logbook.open_expired(message, why)
-        self._unopened.append(message.person.id)
+    def _open_expired(self, message: OpenCommand, reason: str) -> None:
+        """Record an open command that had no effect, and have the person judged again; called from any thread."""
+        self._recorder.open_expired(message, reason)
+        self._failed_open_ids.append(message.person.id)
 
     def _event_context(self) -> EventContext:
-        return EventContext(
-            self._config.door, SYSTEM_CLOCK.is_synced(), self._kit.gallery.info.version, self._kit.models
-        )
+        bundle = self._bundle
+        return EventContext(self._config.door, self._clock.is_synced(), bundle.gallery.info.version, bundle.models)
 
-    def _apply_ready_release(self) -> None:
-        """Go over to a new release if one is ready, between two frames."""
-        if self._renewal:
-            self._renewal.activate_ready(self._use_bundle)
+    def _use_bundle(self, bundle: RuntimeBundle) -> None:
+        self._pipeline.swap_models(bundle.vision, bundle.gallery, bundle.rules)
+        self._bundle = bundle
 
-    def _use_bundle(self, kit: RuntimeBundle) -> None:
-        self._pipeline.swap_models(kit.vision, kit.gallery, kit.rules)
-        self._kit = kit
-
-    def _on_release_status(self, news: StatusChange) -> None:
-        """Tell of a release, or of its refusal; called from the thread that keeps the releases."""
-        standing, kit = news.standing, self._kit
-        if news.applied or news.refused:
-            self._logbook.record_event(
-                EventKind.RELEASE_APPLIED if news.applied else EventKind.RELEASE_REFUSED, standing.reason
+    def _on_release_status(self, change: StatusChange) -> None:
+        """Record and publish that a release was applied or refused; called from the update thread."""
+        status, bundle = change.standing, self._bundle
+        if change.applied or change.refused:
+            self._recorder.record_event(
+                EventKind.RELEASE_APPLIED if change.applied else EventKind.RELEASE_REFUSED, status.reason
             )
         report = ReleaseReport(
             v=VERSION,
             door=self._config.door,
-            release=standing.release,
-            applied_at=standing.applied_at,
-            ok=standing.ok,
-            reason=standing.reason,
-            people=kit.gallery.info.people,
-            gallery=gallery_ref(kit),
-            models=dict(kit.models),
+            release=status.release,
+            applied_at=status.applied_at,
+            ok=status.ok,
+            reason=status.reason,
+            people=bundle.gallery.info.people,
+            gallery=gallery_ref(bundle),
+            models=dict(bundle.models),
         )
         self._publisher.release(report)
 
     def _feed_watchdog(self) -> None:
-        """A frame that went through the whole pipeline feeds the watchdog, and so does waiting for the first one."""
-        now_ns = time.monotonic_ns()
+        """Report to the watchdog: after every frame that went through the pipeline, and while the first is awaited."""
+        now_ns = self._clock.monotonic_ns()
         if now_ns - self._last_watchdog_ns >= _WATCHDOG_PERIOD_NS:
             self._last_watchdog_ns = now_ns
             self._systemd.notify("WATCHDOG=1")

@@ -1,16 +1,15 @@
-"""What happens at the door, put on record: made into an event and stored, before anybody acts on it."""
+"""Makes events of decisions and system events, and stores them before anybody acts on them."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.core.clock import WallClock
+from edge.core.clock import WallClock, wall_minus_monotonic_ns
 from edge.core.config import DoorConfig
 from edge.core.errors import OutboxError
 from edge.core.records import AccessOutcome, Decision
@@ -23,8 +22,8 @@ from edge.runtime.journal import event_fields
 
 log = logging.getLogger(__name__)
 
-_MAINTAIN_EVERY_NS = 1_000_000_000  # the store and the clock are looked after at most once in so long
-_CLOCK_JUMP_NS = 2_000_000_000  # a wall clock that moved so much against the monotonic one was set
+_MAINTAIN_EVERY_NS = 1_000_000_000  # the store and the clock are checked at most this often
+_CLOCK_JUMP_NS = 2_000_000_000  # a wall clock that moved this much against the monotonic one was set
 _LOG_LEVELS = dict.fromkeys(
     (
         EventKind.CAMERA_LOST,
@@ -40,55 +39,62 @@ _LOG_LEVELS = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecision:
-    """A decision on record: the id and number of its event, and the opening that it leads to, if any."""
+    """A stored decision: id and number of its event, and the open command that follows from it, if any."""
 
     event_id: str
     seq: int
-    opening: OpenCommand | None
+    open_command: OpenCommand | None
 
 
 class EventRecorder:
-    """The events of one door. Only making it can fail: a store that fails later holds up nothing but openings.
+    """The events of one door. Only the constructor can fail: a store that fails later stops nothing but open commands.
 
     Args:
-        config: of the door.
-        circumstances: what every event says about the door; called from several threads.
-        clock: the wall clock, as far as it is trusted.
+        config: door configuration.
+        event_context: facts about the door that every event carries; called from several threads.
+        wall_clock: wall clock, None while it cannot be trusted; its time source is used for everything else.
+        make_outbox: constructor of the event store.
 
     Attributes:
-        outbox: where the events wait for the broker.
+        outbox: events that wait for the broker.
 
     Raises:
         OutboxError: the store cannot be used at all.
     """
 
-    def __init__(self, config: DoorConfig, circumstances: Callable[[], EventContext], clock: WallClock) -> None:
-        self._circumstances = circumstances
-        self._clock = clock
+    def __init__(
+        self,
+        config: DoorConfig,
+        event_context: Callable[[], EventContext],
+        wall_clock: WallClock,
+        make_outbox: Callable[..., Outbox] = Outbox,
+    ) -> None:
+        self._event_context = event_context
+        self._wall_clock = wall_clock
+        self._clock = wall_clock.clock
         self._ids = Uuid7Source()
-        self._counting = threading.Lock()
+        self._counts_lock = threading.Lock()
         self._counts: Counter[EventKind] = Counter()
         self._open_max_age_ns = round(config.mqtt.open_max_age_s * 1e9)
-        self._tended_ns = 0
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
-        self.outbox = Outbox(
+        self._maintained_ns = 0
+        self._offset_ns = wall_minus_monotonic_ns(self._clock)
+        self.outbox = make_outbox(
             Path(config.state_folder) / "outbox.sqlite",
             config.outbox,
             announce=self._make_dropped_event,
             now_s=self._now_s,
-            first_seq=seq_from_clock(time.time()) + 1,
+            first_seq=seq_from_clock(self._clock.unix_ns() / 1e9) + 1,
         )
 
     def record_decision(self, decision: Decision) -> RecordedDecision | None:
-        """Record a decision; None if that cannot be done, and then nothing opens."""
-        now_ns = time.time_ns()
-        at_ns = now_ns - (time.monotonic_ns() - decision.t_ns)
-        event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._circumstances())
+        """Store a decision; None if the store fails, and then nothing opens."""
+        at_ns = decision.t_ns + wall_minus_monotonic_ns(self._clock)
+        event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._event_context())
         person = event.person.id if event.person else "-"
         log.info("%s %s: %s", event.kind, person, event.reason, extra=event_fields(event.kind, event.id))
         try:
             seq = self.outbox.append(event)
-        except OutboxError:  # the outbox has said so itself
+        except OutboxError:  # already logged by the outbox
             if decision.kind is AccessOutcome.DOOR_OPEN:
                 self.record_event(
                     EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened"
@@ -96,47 +102,47 @@ class EventRecorder:
             return None
         self._count(event.kind)
         opens = decision.kind is AccessOutcome.DOOR_OPEN
-        opening = make_open_command(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
-        return RecordedDecision(event.id, seq, opening)
+        open_command = make_open_command(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
+        return RecordedDecision(event.id, seq, open_command)
 
     def record_event(self, kind: EventKind, reason: str) -> None:
-        """Record something that befell the door, and log it; on a disk that takes nothing, as soon as it does."""
+        """Store and log a system event; while the disk accepts nothing, it is stored later."""
         event = self._make_system_event(kind, reason)
         log.log(_LOG_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
         self._append_quietly(event)
 
-    def open_expired(self, message: OpenCommand, why: str) -> None:
-        """Record that an opening did not surely arrive in time."""
-        self.record_event(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {why}")
+    def open_expired(self, message: OpenCommand, reason: str) -> None:
+        """Record that an open command may not have arrived in time."""
+        self.record_event(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {reason}")
 
     def open_unheard(self, message: OpenCommand) -> None:
-        """Record that nobody received an opening."""
+        """Record that nobody received an open command."""
         self.record_event(
             EventKind.OPEN_UNHEARD, f"{message.person.id}, seq {message.seq}: no lock subscribes to this door"
         )
 
     def maintain(self) -> None:
-        """Look after the store, and notice when the clock was set. Cheap; call it with every frame."""
-        now_ns = time.monotonic_ns()
-        if now_ns - self._tended_ns < _MAINTAIN_EVERY_NS:
+        """Maintain the store, and record when the wall clock was set. Cheap; call it with every frame."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._maintained_ns < _MAINTAIN_EVERY_NS:
             return
-        self._tended_ns = now_ns
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        self._maintained_ns = now_ns
+        offset_ns = wall_minus_monotonic_ns(self._clock)
         step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         if abs(step_ns) > _CLOCK_JUMP_NS:
-            way = "forward" if step_ns > 0 else "back"
-            self.record_event(EventKind.CLOCK_STEPPED, f"the clock was set {way} by {abs(step_ns) / 1e9:.1f} s")
+            direction = "forward" if step_ns > 0 else "back"
+            self.record_event(EventKind.CLOCK_STEPPED, f"the clock was set {direction} by {abs(step_ns) / 1e9:.1f} s")
         self.outbox.maintain()
         for notice in self.outbox.drain_notices():
-            self._append_quietly(self._make_system_event(notice.kind, notice.reason))  # the outbox has said so itself
+            self._append_quietly(self._make_system_event(notice.kind, notice.reason))  # already logged by the outbox
 
     def counts(self) -> Mapping[EventKind, int]:
-        """How many events of each kind were put on record since the start."""
-        with self._counting:
+        """Number of stored events of each kind since the start."""
+        with self._counts_lock:
             return dict(self._counts)
 
     def problems(self) -> list[str]:
-        """What somebody should look at, a line each."""
+        """Current problems of the store, a line each."""
         problems = [self.outbox.problem()] if self.outbox.problem() else []
         if held := self.outbox.unsaved_count():
             problems.append(f"{held} events are only in memory: the disk does not take them")
@@ -148,7 +154,7 @@ class EventRecorder:
         try:
             self.outbox.append(event)
         except OutboxError as error:
-            log.debug("%s", error)  # the outbox has said so itself
+            log.debug("%s", error)  # already logged by the outbox
         else:
             self._count(event.kind)
 
@@ -159,17 +165,17 @@ class EventRecorder:
 
     def _make_system_event(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
         return system_event(
-            kind, reason, id=self._new_id(), at_ns=time.time_ns(), door=self._circumstances(), dropped=dropped
+            kind, reason, id=self._new_id(), at_ns=self._clock.unix_ns(), door=self._event_context(), dropped=dropped
         )
 
     def _count(self, kind: EventKind) -> None:
-        with self._counting:
+        with self._counts_lock:
             self._counts[kind] += 1
 
     def _new_id(self) -> str:
-        return self._ids.new(time.time_ns() // 1_000_000)
+        return self._ids.new(self._clock.unix_ns() // 1_000_000)
 
     def _now_s(self) -> float | None:
-        """Also a trusted clock is not set when it shows a time before there were doors: its battery is empty."""
-        now_s = time.time()
-        return now_s if self._clock.wall_minus_monotonic_ns() is not None and seq_from_clock(now_s) else None
+        """Wall clock, seconds; None while it is not set. A trusted clock before 2020 has an empty battery."""
+        now_s = self._clock.unix_ns() / 1e9
+        return now_s if self._wall_clock.wall_minus_monotonic_ns() is not None and seq_from_clock(now_s) else None

@@ -1,15 +1,14 @@
-"""Where releases meet the door: the kit to start with, and its successors as they arrive."""
+"""Releases of a running door: the bundle to start with, and new ones as they arrive."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.core.clock import SYSTEM_CLOCK
+from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, ReleaseError, ThresholdError
 from edge.recognition import gallery_chunks
@@ -32,18 +31,17 @@ _MIB = 1024 * 1024
 
 
 class ReleaseManager:
-    """The releases of one door; making it loads what the door starts with.
+    """The releases of one door; the constructor loads the bundle to start with.
 
     Args:
-        config: of the door.
-        release: its table of that name.
-        tell: told when a release was applied or refused; called from a thread of its own.
-        meter: watches the stages.
-        wall_s: wall clock, seconds since 1970 UTC.
-        synced: whether a time service keeps that clock.
+        config: door configuration.
+        release: its [release] table.
+        on_status: called from the update thread when a release was applied or refused.
+        timer: times the pipeline's stages.
+        clock: time source.
 
     Attributes:
-        kit: what runs.
+        bundle: models, gallery and rules in use.
 
     Raises:
         ReleaseError: no root metadata is trusted yet.
@@ -54,77 +52,75 @@ class ReleaseManager:
         self,
         config: DoorConfig,
         release: ReleaseConfig,
-        tell: Callable[[StatusChange], None],
-        meter: StageTimer = no_timing,
+        on_status: Callable[[StatusChange], None],
+        timer: StageTimer = no_timing,
         *,
-        wall_s: Callable[[], float] = time.time,
-        synced: Callable[[], bool] = SYSTEM_CLOCK.is_synced,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._config = config
-        self._wall_s = wall_s
-        self._synced = synced
-        self._meter = meter
+        self._clock = clock
+        self._timer = timer
         self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
         updater = Updater(source, self._store, gallery_chunks, release.max_mb * _MIB)
-        self.kit = self._load_boot_bundle()
-        self._keeper = UpdateWorker(
+        self.bundle = self._load_boot_bundle()
+        self._worker = UpdateWorker(
             store=self._store,
             source=source,
             updater=updater,
             load=self._load,
             filter_previous_gallery=filter_to_still_enrolled,
-            on_status=tell,
+            on_status=on_status,
             now=self._now,
-            clock_set=lambda: config.access.trust_clock or synced(),
+            clock_set=lambda: config.access.trust_clock or clock.is_synced(),
             obsolete_files=self._obsolete_gallery(),
             interval_s=release.check_every_s,
         )
 
     def start(self) -> None:
-        """Start to look for releases."""
-        self._keeper.start()
+        """Start to check for releases in a thread."""
+        self._worker.start()
 
     def forgive_start(self) -> None:
-        """The door ends before it has begun, and not because of its release."""
-        self._keeper.forgive_start()
+        """The door stops during its start for another reason than its release: do not count the start against it."""
+        self._worker.forgive_start()
 
     def close(self) -> None:
-        """Look no more."""
-        self._keeper.close()
+        """Stop checking for releases."""
+        self._worker.close()
 
-    def activate_ready(self, adopt: Callable[[RuntimeBundle], None]) -> None:
-        """Run a new release from now on, if one is ready: `adopt` is called with it. Costs nothing otherwise."""
-        kit = self._keeper.staged
-        if kit is not None:
-            adopt(kit)
-            self.kit = kit
-            self._keeper.confirm_activated()
+    def activate_ready(self, use: Callable[[RuntimeBundle], None]) -> None:
+        """Activate a new release if one is ready: `use` is called with its bundle. Cheap; call it with every frame."""
+        bundle = self._worker.staged
+        if bundle is not None:
+            use(bundle)
+            self.bundle = bundle
+            self._worker.confirm_activated()
 
     def _load_boot_bundle(self) -> RuntimeBundle:
         """The newest release that loads, else what door.toml names."""
         current, _ = select_boot_release(self._store)
         while current is not None:
             try:
-                return load_release(self._config, self._store.release_dir(current.folder), None, self._meter)
+                return load_release(self._config, self._store.release_dir(current.folder), None, self._timer)
             except ThresholdError as error:
                 current, _ = roll_back(self._store, current, f"release {current.release}: {error}")
-        return load_configured(self._config, self._meter)
+        return load_configured(self._config, self._timer)
 
     def _load(self, offer: StagedRelease) -> RuntimeBundle:
-        installed = None if self.kit.own_models else self.kit.vision
-        return load_release(self._config, offer.path, installed, self._meter)
+        installed = None if self.bundle.own_models else self.bundle.vision
+        return load_release(self._config, offer.path, installed, self._timer)
 
     def _now(self) -> datetime:
-        """The wall clock, but while no time service has set it never earlier than the release that runs was made."""
-        now_s = self._wall_s()
+        """Wall clock; while no time service has set it, at least the time when the current release was made."""
+        now_s = self._clock.unix_ns() / 1e9
         current = self._store.current()
-        if not self._synced() and current is not None:
+        if not self._clock.is_synced() and current is not None:
             now_s = max(now_s, self._store.made_at(current.folder).timestamp())
         return datetime.fromtimestamp(now_s, UTC)
 
     def _obsolete_gallery(self) -> tuple[Path, ...]:
-        """The gallery that the door was installed with: from the first release on it would only keep leavers."""
+        """The gallery that the door was installed with: after the first release it would only keep removed people."""
         gallery, state = Path(self._config.gallery).resolve(), Path(self._config.state_folder).resolve()
         if state in gallery.parents:
             return (gallery,)
@@ -176,7 +172,7 @@ def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, s
     return detail, lax_thresholds(kit.gallery, kit.vision.reader.embedder)
 
 
-def kit_in_force(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
+def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
     """What this door runs, for `edge check`; changes nothing.
 
     Args:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from support.example_house import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, an_event_of, an_occupancy, examples
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import (
     BROKERS,
     AnyBroker,
@@ -409,7 +410,7 @@ def a_track(hits: int, *, lost: bool = False) -> Track:
 def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
     """And a camera that does not work sees neither somebody nor nobody."""
     told: list[PresenceReport] = []
-    doorstep = OccupancyReporter("front", told.append)
+    occupancy = OccupancyReporter("front", told.append, ManualClock())
     looks: list[tuple[list[Track], CameraState]] = [
         ([], CameraState.WORKING),
         ([], CameraState.WORKING),
@@ -423,7 +424,7 @@ def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
     ]
     counts = []
     for tracks, camera in looks:
-        doorstep.update(tracks, camera)
+        occupancy.update(tracks, camera)
         counts.append(len(told))
     assert [each.somebody for each in told] == [None, False, True, False, None, True, None]
     assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7], "somebody is told of with the third frame, not with the second"

@@ -23,6 +23,7 @@ import msgspec
 import pytest
 from mqtt.test_publisher import a_door, an_opening, fill, hear, ids, listen, until_now
 from support.door_process import HERE, Ear, Process, Visitors, a_disk, write_config
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import (
     Mosquitto,
     Relay,
@@ -382,6 +383,9 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
 # Disks.
 
 
+CLOCK = ManualClock()
+
+
 def a_logbook(folder: Path) -> EventRecorder:
     """Of a door whose clock is right and whose broker is away."""
     folder.mkdir(exist_ok=True)
@@ -389,12 +393,12 @@ def a_logbook(folder: Path) -> EventRecorder:
 
 
 def make_recorder(config: DoorConfig) -> EventRecorder:
-    return EventRecorder(config, lambda: EventContext("front", True, "1"), WallClock(SYSTEM_CLOCK, trusted=True))
+    return EventRecorder(config, lambda: EventContext("front", True, "1"), WallClock(CLOCK, trusted=True))
 
 
 def look_after(logbook: EventRecorder) -> None:
-    """As the daemon does once a second, now."""
-    logbook._tended_ns = 0
+    """As the daemon does once a second."""
+    CLOCK.advance(1)
     logbook.maintain()
 
 
@@ -442,11 +446,7 @@ def test_a_disk_that_is_read_only_from_the_start_opens_nothing_and_is_waited_for
         with a_logbook(disk.folder).outbox:
             pass
         disk.remount("ro")
-        logbook = EventRecorder(
-            read_config(disk.folder / "door.toml"),
-            lambda: EventContext("front", True, "1"),
-            WallClock(SYSTEM_CLOCK, trusted=True),
-        )
+        logbook = make_recorder(read_config(disk.folder / "door.toml"))
         with logbook.outbox as outbox:
             assert logbook.record_decision(a_decision(AccessOutcome.DOOR_OPEN)) is None
             look_after(logbook)

@@ -25,6 +25,7 @@ from threshold_tools.pad.rendering import Pose, RenderedHead, fit_portrait
 from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.access.policy import Policy
 from edge.access.policy_file import parse_policy
+from edge.core.clock import SYSTEM_CLOCK
 from edge.core.config import CameraConfig, DoorConfig, LivenessConfig, LockoutConfig, OutboxConfig, RecognitionConfig
 from edge.core.errors import ConfigError
 from edge.core.records import (
@@ -113,7 +114,7 @@ def held_photo(portrait: BgrImage) -> HeldPhoto:
 
 def a_door(door: DoorConfig, vision: VisionStages, rules: AccessRules | None = None) -> Pipeline:
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    return Pipeline(door, vision, gallery, rules=rules, chance=random.Random(3).random)
+    return Pipeline(door, vision, gallery, rules=rules, random_number=random.Random(3).random)
 
 
 def visit(
@@ -330,7 +331,11 @@ def test_rules_that_ask_for_no_liveness_while_somebody_is_held(
 ) -> None:
     """They are recognised again and answered by the new rules, once."""
     pipeline = Pipeline(
-        config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256), rules=ASKING, chance=lambda: 0.5
+        config("off"),
+        vision,
+        load_gallery(GALLERY, vision.reader.embedder.sha256),
+        rules=ASKING,
+        random_number=lambda: 0.5,
     )
     nothing, _ = visit(pipeline, held_photo, 1)
     assert nothing == []
@@ -355,7 +360,7 @@ def test_what_counts_as_a_success_after_a_release(vision: VisionStages) -> None:
 def test_rules_that_ask_for_liveness_where_nothing_can_be_drawn(vision: VisionStages) -> None:
     """They are refused, and the rules before stay in force."""
     pipeline = Pipeline(config("off"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
-    with pytest.raises(ConfigError, match="nothing to draw them by"):
+    with pytest.raises(ConfigError, match="source of random numbers"):
         pipeline.swap_models(vision, pipeline.aggregator.gallery, ASKING)
     assert pipeline.aggregator.counts_names_as_success
 
@@ -373,7 +378,7 @@ def test_a_clip_cannot_know_what_is_asked_and_strangers_are_not_asked() -> None:
 
 def test_a_door_that_asks_has_to_be_given_chance(vision: VisionStages) -> None:
     """Or its challenges could be foretold."""
-    with pytest.raises(ConfigError, match="nothing to draw them by"):
+    with pytest.raises(ConfigError, match="source of random numbers"):
         Pipeline(config("challenge"), vision, load_gallery(GALLERY, vision.reader.embedder.sha256))
 
 
@@ -708,7 +713,7 @@ def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp
             Subscriber(mqtt, topics, [Channel.CHALLENGE]) as screen,
         ):
             publisher = Publisher(mqtt, topics, outbox, on_open_expired=lambda *_: None, monotonic_ns=lambda: now_ns[0])
-            announcer = ChallengePublisher("front", publisher.challenge)
+            announcer = ChallengePublisher("front", publisher.challenge, SYSTEM_CLOCK)
             now_ns[0] = 10 * S
             announcer.publish([_prompt(1, ChallengeState.ASKED, t_ns=0)])
             announcer.publish([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])

@@ -53,7 +53,7 @@ def standing(photo: Callable[[str], BgrImage]) -> Callable[[float], BgrImage]:
 def a_door(vision: VisionStages, **tables: object) -> Pipeline:
     config = msgspec.structs.replace(DoorConfig(site="test", door="front"), **tables)
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    return Pipeline(config, vision, gallery, chance=random.Random(1).random)
+    return Pipeline(config, vision, gallery, random_number=random.Random(1).random)
 
 
 def answers(

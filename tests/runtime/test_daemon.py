@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import logging
 import random
@@ -250,16 +251,15 @@ def scene() -> list[bytes]:
         return [jpeg(frame.pixels) for frame in itertools.islice(clip, 30, 45)]
 
 
-def test_challenges_drawn_from_the_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What a challenge asks follows the operating system's random numbers, so that no start makes it foretellable."""
+def test_challenge_movements_drawn_from_random_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of the operating system by default, so that no start makes a challenge predictable."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(random.SystemRandom, "random", lambda _: 0.999)
+    default = inspect.signature(Daemon).parameters["random_number"].default
+    assert isinstance(default.__self__, random.SystemRandom)
     liveness = LivenessConfig(mode="challenge", challenge_movements=("look-up",) * 99 + ("turn-left",))
-    daemon = Daemon(door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness))
-    with running(daemon):
-        wait_until(lambda: "challenge 1: asked" in caplog.text, "something is asked", 20)
+    config = door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness)
+    with running(Daemon(config, random_number=lambda: 0.999)):
+        wait_until(lambda: "challenge 1: asked" in caplog.text, "a movement is asked", 20)
     assert "challenge 1: asked turn-left" in caplog.text
 
 

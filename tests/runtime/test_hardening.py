@@ -341,8 +341,8 @@ def test_a_door_with_a_key_takes_a_release_and_starts_with_it_again(tmp_path: Pa
         first.close()
     assert taken.is_set()
     again = ReleaseManager(config, config.release, lambda _news: None)
-    assert again.kit.gallery.info.people == 1
-    person = again.kit.gallery.centroids[0].tobytes()
+    assert again.bundle.gallery.info.people == 1
+    person = again.bundle.gallery.centroids[0].tobytes()
     assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file() and person in path.read_bytes()]
 
 
@@ -365,7 +365,7 @@ def test_a_wrong_key_stops_the_door_and_rolls_no_release_back(
     with pytest.raises(ConfigError, match=r"gallery_key: .* is (not )?encrypted"):
         ReleaseManager(mistaken, config.release, lambda _news: None)
     key_file(tmp_path)
-    assert ReleaseManager(config, config.release, lambda _news: None).kit.gallery.info.people == 1
+    assert ReleaseManager(config, config.release, lambda _news: None).bundle.gallery.info.people == 1
 
 
 # Who may read what

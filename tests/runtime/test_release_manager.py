@@ -6,12 +6,13 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import wait_until
 from support.releases import NOW, Desk, later
 
@@ -29,14 +30,9 @@ from edge.updates.store import ReleaseStore
 from edge.vision.face_sampler import VisionStages
 
 
-class Clock:
-    """A wall clock that can be set."""
-
-    def __init__(self) -> None:
-        self.now, self.synced = NOW, True
-
-    def wall_s(self) -> float:
-        return self.now.timestamp()
+def at(now: datetime, *, synced: bool = True) -> ManualClock:
+    """A clock whose wall time is this."""
+    return ManualClock(unix_s=now.timestamp(), synced=synced)
 
 
 class Site:
@@ -58,31 +54,25 @@ class Site:
         self.desk.release_files(files, 1, now=now, valid_days=valid_days, embedder=self.embedder)
 
     @contextmanager
-    def door(self, clock: Clock) -> Iterator[ReleaseManager]:
+    def door(self, clock: ManualClock) -> Iterator[ReleaseManager]:
         """A door that runs, and looks between its frames whether a release is ready."""
         assert self.config.release
-        renewal = ReleaseManager(
-            self.config,
-            self.config.release,
-            self.news.append,
-            wall_s=clock.wall_s,
-            synced=lambda: clock.synced,
-        )
+        releases = ReleaseManager(self.config, self.config.release, self.news.append, clock=clock)
         over = threading.Event()
 
         def frames() -> None:
             while not over.wait(0.002):
-                renewal.activate_ready(lambda _kit: None)
+                releases.activate_ready(lambda _bundle: None)
 
         thread = threading.Thread(target=frames)
-        renewal.start()
+        releases.start()
         thread.start()
         try:
-            yield renewal
+            yield releases
         finally:
             over.set()
             thread.join()
-            renewal.close()
+            releases.close()
 
     @property
     def reason(self) -> str:
@@ -98,11 +88,11 @@ def site(tmp_path: Path, vision: VisionStages) -> Site:
 def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
     """`edge check` names the release, its people, and the one to go back to."""
     site.release()
-    with site.door(Clock()) as renewal:
+    with site.door(at(NOW)) as releases:
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
         site.release(rules=b"[doors.front]\nallow = []\n")
         wait_until(lambda: site.reason == "release 2: 1 people", "release 2")
-        assert renewal.kit.gallery.info.people == 1
+        assert releases.bundle.gallery.info.people == 1
     finding = next(people_findings(site.config, vision))
     assert finding.state is State.OK
     assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
@@ -114,7 +104,7 @@ def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vis
     path = tmp_path / "lax"
     save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), site.embedder)
     site.desk.release_files({GALLERY_FILE: path.read_bytes()}, 1, embedder=site.embedder)
-    with site.door(Clock()):
+    with site.door(at(NOW)):
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
     finding = next(people_findings(site.config, vision))
     assert finding.state is State.WARN
@@ -126,33 +116,31 @@ def test_release_that_could_not_be_adopted(site: Site) -> None:
     site.release()
     reported: list[bool] = []
 
-    def adopt(_kit: RuntimeBundle) -> None:
+    def use(_bundle: RuntimeBundle) -> None:
         reported.append(any(news.applied for news in site.news))
         if len(reported) < 3:
             raise RuntimeError("this frame fails")
 
     assert site.config.release
-    renewal = ReleaseManager(
-        site.config, site.config.release, site.news.append, wall_s=Clock().wall_s, synced=lambda: True
-    )
-    renewal.start()
+    releases = ReleaseManager(site.config, site.config.release, site.news.append, clock=at(NOW))
+    releases.start()
     try:
         while not any(news.applied for news in site.news):
             with contextlib.suppress(RuntimeError):
-                renewal.activate_ready(adopt)
+                releases.activate_ready(use)
     finally:
-        renewal.close()
+        releases.close()
     assert reported == [False] * 3
 
 
 def test_clock_set_while_the_door_runs(site: Site) -> None:
     """What was refused by a clock that was not set is looked at again at once when it is."""
-    clock = Clock()
-    clock.now, clock.synced = later(100), False
+    clock = at(later(100), synced=False)
     site.release()
     with site.door(clock):
         wait_until(lambda: "expired" in site.reason, "refused as expired")
-        clock.now, clock.synced = NOW, True
+        clock.set_wall(NOW.timestamp())
+        clock.synced = True
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
 
 
@@ -161,12 +149,12 @@ def test_clock_at_1970(site: Site) -> None:
 
     A time service knows better: by its clock the same signatures are good.
     """
-    clock = Clock()
-    clock.now, clock.synced = later(-20_000), False
+    clock = at(later(-20_000), synced=False)
     site.release(now_days=10)
     with site.door(clock):
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
         site.release(valid_days=5, rules=b"[doors.front]\nallow = []\n")
         wait_until(lambda: "expired" in site.reason, "refused as expired")
-        clock.now, clock.synced = later(1), True
+        clock.set_wall(later(1).timestamp())
+        clock.synced = True
         wait_until(lambda: site.reason == "release 2: 1 people", "release 2")

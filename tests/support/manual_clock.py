@@ -28,6 +28,10 @@ class ManualClock:
         """Set the wall clock forward or back."""
         self._unix_ns += round(seconds * NS)
 
+    def set_wall(self, unix_s: float) -> None:
+        """Set the wall clock."""
+        self._unix_ns = round(unix_s * NS)
+
     def monotonic_ns(self) -> int:
         return self._monotonic_ns
 

@@ -62,8 +62,8 @@ def main() -> None:
             logbook.maintain()
             os.write(file, f"{logbook.outbox.recent(1)[0].id}\n".encode())
             done += 1
-            if entry is not None and entry.opening is not None:
-                publisher.open(entry.opening, decision.t_ns)
+            if entry is not None and entry.open_command is not None:
+                publisher.open(entry.open_command, decision.t_ns)
             pause.wait(pause_s)
         while logbook.outbox.depth():
             pause.wait(0.01)

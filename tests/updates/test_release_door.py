@@ -192,7 +192,6 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
         push(demo_gallery_without_anybody(tmp_path, embedder), 0)
         wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
         assert not holds(tmp_path / "state", person)
-        assert daemon._vitals.dropped == 0
     assert [kind for kind in kinds(heard) if kind.startswith("release")] == ["release-applied"] * 2
     last = reports(heard)[-1]
     assert (last.ok, last.people, last.applied_at is not None) == (True, 0, True)
@@ -214,7 +213,7 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
         with running(config):
             wait_until(lambda: bool(reports(heard)) and reports(heard)[-1].release == 1, "release 1", 15)
         with running(config) as daemon:
-            assert daemon._kit.own_models
+            assert daemon.bundle.own_models
             wait_until(lambda: daemon.frames > 2, "frames")
     assert EventKind.RELEASE_REFUSED not in kinds(heard)
 

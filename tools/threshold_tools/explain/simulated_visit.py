@@ -68,7 +68,7 @@ def simulate_visit(door: SimulatedDoor, subject: ExplainedPhoto, vision: VisionS
         return SimulatedDecision("", 0, sample.quality.refusal, "", demands.min_samples, counts=False)
     first = _measured(door.gallery, demands, sample.embedding, subject)
     counts = first.person is not None and first.distance_sq <= first.threshold_sq + demands.vote_slack_sq
-    pipeline = Pipeline(door.config, vision, door.gallery, rules=door.rules, chance=random.Random(0).random)
+    pipeline = Pipeline(door.config, vision, door.gallery, rules=door.rules, random_number=random.Random(0).random)
     step_s = min(max(demands.sample_every_s, _FRAME_S), door.config.tracker.lost_after_s / 2)
     frames = math.ceil(demands.sample_every_s / step_s + 1) * max(demands.min_samples, demands.unknown_samples)
     for count in range(frames):
