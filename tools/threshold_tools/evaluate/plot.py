@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from scipy.special import ndtri
 
-from threshold_tools.calibrate.plot import ENROLLED, LINE, STRANGERS
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import OpenSet, TarAtFar, VerificationResult
 from threshold_tools.evaluate.verification import BINS, Sweep
+from threshold_tools.plots import ENROLLED, GRID, LINE, STRANGERS, new_figure, to_svg
 from threshold_tools.stats import Reals
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PROJECTED = 10  # people; a map of more has too few colours
 _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5)
 _LABELS = ("0.0001", "0.001", "0.01", "0.1", "1", "5", "20", "50")
-_GRID = "#dddddd"
 
 
 def det(pairs: VerificationResult) -> str:
     """The DET curve on normal-deviate axes (Martin et al. 1997): normally distributed scores make a straight line."""
-    figure, axes = plt.subplots(figsize=(6.5, 6), layout="constrained")
+    figure = new_figure(6.5, 6)
+    axes = figure.subplots()
     lowest = (max(0.5 / pairs.non_mated, _TICKS[0] / 2), max(0.5 / pairs.mated, _TICKS[0] / 2))
     shown = np.array([point for point in pairs.det if point[0] >= lowest[0] and point[1] >= lowest[1]])
     if len(shown):
@@ -47,16 +38,17 @@ def det(pairs: VerificationResult) -> str:
         which.set_ticks(ndtri(_TICKS).tolist(), list(_LABELS))
     axes.set_xlim(ndtri(lowest[0]), ndtri(0.6))
     axes.set_ylim(ndtri(lowest[1]), ndtri(0.6))
-    axes.grid(color=_GRID)
+    axes.grid(color=GRID)
     axes.set_xlabel("FMR, % of pairs of two people that match")
     axes.set_ylabel("FNMR, % of pairs of one person that do not")
     axes.set_title("DET over all pairs; numbers are threshold_sq")
-    return _svg(figure, "det")
+    return to_svg(figure, "det")
 
 
 def histograms(swept: Sweep, rows: Sequence[TarAtFar]) -> str:
     """How far pairs of one person and of two are apart, with the thresholds at some FMRs."""
-    figure, (above, under) = plt.subplots(2, 1, figsize=(6.5, 6), sharex=True, layout="constrained")
+    figure = new_figure(6.5, 6)
+    above, under = figure.subplots(2, 1, sharex=True)
     for axes in (above, under):
         _stairs(axes, swept.genuine_bins / len(swept.genuine_sq), ENROLLED, "one person")
         _stairs(axes, swept.impostor_bins / swept.impostor_count, STRANGERS, "two people")
@@ -77,12 +69,13 @@ def histograms(swept: Sweep, rows: Sequence[TarAtFar]) -> str:
     under.set_xlim(0, float(BINS[seen[-1] + 1]))
     under.set_xlabel("squared distance, 0 to 4; lower is nearer")
     above.legend(loc="center right")
-    return _svg(figure, "histograms")
+    return to_svg(figure, "histograms")
 
 
 def open_sets(sets: Sequence[OpenSet]) -> str:
     """FNIR by the number of enrolled photos, for each FPIR, single photos and tracks."""
-    figure, panels = plt.subplots(1, 2, figsize=(13, 4.2), sharey=True, layout="constrained")
+    figure = new_figure(13, 4.2)
+    panels = figure.subplots(1, 2, sharey=True)
     for axes, fused in zip(panels, (False, True), strict=True):
         fpirs = sorted({row.fpir for each in sets for row in (each.fused if fused else each.single)}, reverse=True)
         for number, fpir in enumerate(fpirs):
@@ -100,13 +93,13 @@ def open_sets(sets: Sequence[OpenSet]) -> str:
         axes.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
         axes.set_xticks(range(len(sets)), [str(each.images) for each in sets])
         axes.set_xlim(-0.5, len(sets) - 0.5)
-        axes.grid(axis="y", color=_GRID)
+        axes.grid(axis="y", color=GRID)
         axes.set_xlabel("photos enrolled of each person")
         axes.set_title("tracks of 3 photos, fused" if fused else "single photos")
         if fpirs:
             axes.legend()
     panels[0].set_ylabel("FNIR, %, and 95 % interval")
-    return _svg(figure, "open")
+    return to_svg(figure, "open")
 
 
 def projection(photos: LabelledEmbeddings) -> str | None:
@@ -119,23 +112,16 @@ def projection(photos: LabelledEmbeddings) -> str | None:
     centres = np.stack([photos.vectors[own].mean(axis=0) for own in rows])
     middle = centres.mean(axis=0)
     plane = np.linalg.svd(centres - middle, full_matrices=False)[2][:2]
-    figure, axes = plt.subplots(figsize=(6.5, 6), layout="constrained")
+    figure = new_figure(6.5, 6)
+    axes = figure.subplots()
     for number, (person, own) in enumerate(zip(chosen, rows, strict=True)):
         flat = (photos.vectors[own] - middle) @ plane.T
         axes.plot(flat[:, 0], flat[:, 1], ".", color=f"C{number}", label=photos.names[person].replace("_", " "))
     axes.set_title("The most photographed people, projected onto a plane")
     axes.set_aspect("equal", "datalim")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return _svg(figure, "projection")
+    return to_svg(figure, "projection")
 
 
 def _stairs(axes: Axes, shares: Reals, colour: str, label: str) -> None:
     axes.stairs(shares, BINS, color=colour, alpha=0.6, fill=True, label=label)
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    with mpl.rc_context({"svg.hashsalt": salt}):  # the same ids in every run
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return buffer.getvalue()

@@ -1,0 +1,64 @@
+"""HTML pages that need no other file: templates beside this module, and pictures as data URIs."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import cv2
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edge.core.records import BgrImage
+from edge.vision.camera import read_image
+
+_QUALITY = 85  # of JPEG
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def render(template: str, **context: object) -> str:
+    """Render a template such as "evaluate.html"; everything in the context is escaped unless it is Markup."""
+    return _TEMPLATES.get_template(template).render(context)
+
+
+def thumbnail(path: Path, size_px: int) -> BgrImage:
+    """A photo scaled down to (H, W, 3) uint8 BGR, its longer side `size_px` at most.
+
+    Raises:
+        ImageError: the file is not a readable image.
+    """
+    pixels = read_image(path)
+    scale = min(size_px / max(pixels.shape[:2]), 1)
+    size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
+
+
+def thumbnail_uri(path: Path, size_px: int) -> str:
+    """A scaled-down photo as a data URI.
+
+    Raises:
+        ImageError: the file is not a readable image.
+    """
+    return picture_uri(thumbnail(path, size_px))
+
+
+def picture_uri(picture: BgrImage) -> str:
+    """(H, W, 3) uint8 BGR pixels as the data URI of a JPEG."""
+    return data_uri(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+
+
+def data_uri(content: bytes, kind: str = "image/jpeg") -> str:
+    """A file as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def img_tag(uri: str, alternative: str = "") -> Markup:
+    """An <img> for code that is not a template."""
+    return Markup('<img alt="{}" src="{}">').format(alternative, uri)
