@@ -19,7 +19,7 @@ from edge.core.config import DoorConfig, ModelsConfig
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.face_sampler import VisionStages, load_vision
 
 _BLOCK_S = 4  # holds two patrols of an empty scene, and one visit to a busy one

@@ -49,7 +49,7 @@ def main(clip: str, gallery: str, models: str) -> list[Phase]:
     import edge.cli.main
     import edge.runtime.daemon  # noqa: F401
     from edge.core.config import CameraConfig, DetectorConfig, ModelsConfig, QualityConfig
-    from edge.recognition.gallery import load_gallery
+    from edge.recognition.gallery_file import load_gallery
     from edge.vision.camera import open_camera
     from edge.vision.face_sampler import load_vision
 

@@ -27,7 +27,7 @@ from edge.demo.run_demo import GALLERY
 from edge.events.schema import Event, EventKind
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Subscriber
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.replay.replay import replay
 from edge.vision.tflite import TfliteModel
 

@@ -39,8 +39,8 @@ from edge.events.topics import Channel
 from edge.mqtt.messages import IncomingMessage
 from edge.mqtt.subscriber import Message, _decode
 from edge.outbox.outbox import Outbox
-from edge.recognition import gallery, gallery_chunks
-from edge.recognition.gallery import load_gallery
+from edge.recognition import gallery_chunks
+from edge.recognition.gallery_file import load_gallery
 from edge.replay.expected import read_expected
 from edge.updates.release_format import decode_release
 from edge.vision.manifest import read_manifest
@@ -309,19 +309,16 @@ def test_a_damaged_gallery_is_not_held_against_another(damaged: bytes) -> None:
 
 
 @pytest.mark.parametrize("person", [b"p000001Person", b"\tp000001Pers.", b"p000\xff01\tPers", b"p\xc3\tPerson N"])
-def test_a_large_gallery_with_somebody_unreadable_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: bytes
-) -> None:
+def test_a_large_gallery_with_somebody_unreadable_is_damaged(tmp_path: Path, person: bytes) -> None:
     """And not only when that person stands at the door."""
-    monkeypatch.setattr(gallery, "MMAP_MIN_BYTES", 0)
     path = tmp_path / "gallery"
     content = gallery_bytes([1, 2])
     path.write_bytes(content)
-    assert [one.id for one in load_gallery(path, EMBEDDER).people] == ["p000001", "p000002"]
+    assert [one.id for one in load_gallery(path, EMBEDDER, mmap_min_bytes=0).people] == ["p000001", "p000002"]
     at = content.index(b"p000001")
     path.write_bytes(content[:at] + person + b"x" * (20 - len(person)) + content[at + 20 :])
     with pytest.raises(InputError, match="damaged"):
-        load_gallery(path, EMBEDDER)
+        load_gallery(path, EMBEDDER, mmap_min_bytes=0)
 
 
 @pytest.mark.parametrize(

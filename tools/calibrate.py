@@ -38,7 +38,8 @@ from edge.core.config import QualityConfig
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
-from edge.recognition.gallery import Gallery, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
 
 DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are

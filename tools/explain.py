@@ -41,7 +41,7 @@ from edge.core.config import AccessConfig, DoorConfig, read_config
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.manifest import OperatingPoint
 
 

@@ -11,7 +11,7 @@ from edge.core.config import DoorConfig, LockConfig
 from edge.core.counted import counted
 from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.recognition.threshold_limits import loose_settings
 from edge.runtime.bundle import lax_thresholds
 from edge.runtime.hardening import unencrypted_galleries

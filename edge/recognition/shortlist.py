@@ -16,16 +16,30 @@ from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
 
-INDEX_MIN_ROWS = 8192  # rows; fewer are measured as they are, and 6 MB of them already leave a small board's caches
 UNIT_TOLERANCE = 1e-3  # of a squared length
-_BLOCK = 8192  # rows, about
 _PART = 1024  # rows coded at once, in little memory
-_SHORTLIST = 32  # rows kept of a block; where more could matter, the whole block is measured
 _TOO_MANY = 8  # one row in so many is too long a shortlist
 _SAMPLED = 2048  # rows by which the directions are chosen
-_MAX_RESIDUAL = 3e-4  # of the squared length; what the directions left out may hold: about what rounding to bytes costs
-_SIMD_LANES = 16  # directions are kept in multiples of this many, as SIMD registers hold bytes
 _COMPUTED_SQ, _COMPUTED = 2e-6, 1.01  # what float32 arithmetic may add to a squared error, and to an error
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTuning:
+    """Sizes of an index; the answers are the same whatever they are.
+
+    Attributes:
+        min_rows: smaller galleries have no index: 6 MB of vectors already leave a small board's caches.
+        block_rows: rows of a block, about.
+        shortlist_rows: rows kept of a block; where more could matter, the whole block is measured.
+        lanes: directions are kept in multiples of this many, as SIMD registers hold bytes.
+        max_residual: squared length that the directions left out may hold, about what rounding to bytes costs.
+    """
+
+    min_rows: int = 8192
+    block_rows: int = 8192
+    shortlist_rows: int = 32
+    lanes: int = 16
+    max_residual: float = 3e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +54,7 @@ class QuantizedIndex:
         error: the largest distance between a row, in the directions that are kept, and what its code stands for.
         spread: the largest squared length of a row less the smallest, in the directions that are kept.
         left_out: the largest length of a row in those that are not.
+        shortlist_rows: rows kept of a block.
     """
 
     basis: FloatArray
@@ -49,6 +64,7 @@ class QuantizedIndex:
     error: float
     spread: float
     left_out: float
+    shortlist_rows: int
 
     def shortlist(self, probe: FloatArray) -> NDArray[np.int64] | None:
         """Rows among which the two of largest dot product with a (D,) float32 probe are for certain.
@@ -63,7 +79,7 @@ class QuantizedIndex:
         code, rounded_sq = _round(kept[None], self.step)
         error = self.error + _COMPUTED * (rounded_sq.item(0) + _COMPUTED_SQ) ** 0.5
         missed = (max(float(probe @ probe) - float(kept @ kept), 0.0) + _COMPUTED_SQ) ** 0.5
-        shape = (len(self.blocks), min(_SHORTLIST, len(self.blocks[-1])))
+        shape = (len(self.blocks), min(self.shortlist_rows, len(self.blocks[-1])))
         coarse_sq, rows = np.empty(shape, np.int32), np.empty(shape, np.int32)
         for number, block in enumerate(self.blocks):
             coarse_sq[number], rows[number] = cv2.batchDistance(
@@ -87,13 +103,13 @@ class QuantizedIndex:
         return np.unique(np.concatenate([chosen, *ranges]))
 
 
-def build_index(rows: FloatArray) -> QuantizedIndex:
+def build_index(rows: FloatArray, tuning: IndexTuning) -> QuantizedIndex:
     """Code (N, D) float32 unit rows, N > 1; reads all of them twice.
 
     Raises:
         ValueError: one is not of unit length.
     """
-    basis = _directions(rows[:: max(len(rows) // _SAMPLED, 1)])
+    basis = _directions(rows[:: max(len(rows) // _SAMPLED, 1)], tuning)
     codes = np.empty((len(rows), basis.shape[1]), np.uint8)
     parts = [slice(start, start + _PART) for start in range(0, len(rows), _PART)]
     step = max(float(np.abs(rows[part] @ basis).max()) for part in parts) / 127
@@ -105,9 +121,9 @@ def build_index(rows: FloatArray) -> QuantizedIndex:
         extremes[number] = rounded_sq.max(), (lengths_sq - kept_sq).max(), kept_sq.max(), -kept_sq.min()
     rounded, missed, longest, shortest = extremes.max(axis=0).tolist()
     error, left_out = (_COMPUTED * (max(each, 0.0) + _COMPUTED_SQ) ** 0.5 for each in (rounded, missed))
-    blocks = np.array_split(codes, -(-len(rows) // _BLOCK))
+    blocks = np.array_split(codes, -(-len(rows) // tuning.block_rows))
     starts = np.cumsum([0, *(len(block) for block in blocks[:-1])])[:, None]
-    return QuantizedIndex(basis, step, blocks, starts, error, longest + shortest, left_out)
+    return QuantizedIndex(basis, step, blocks, starts, error, longest + shortest, left_out, tuning.shortlist_rows)
 
 
 def unit_lengths_sq(rows: FloatArray) -> FloatArray:
@@ -122,15 +138,15 @@ def unit_lengths_sq(rows: FloatArray) -> FloatArray:
     return lengths_sq
 
 
-def _directions(sample: FloatArray) -> FloatArray:
-    """(D, W) orthonormal columns that span all but `_MAX_RESIDUAL` of a sample: its principal directions, mixed evenly.
+def _directions(sample: FloatArray, tuning: IndexTuning) -> FloatArray:
+    """(D, W) orthonormal columns that span all but `max_residual` of a sample: its principal directions, mixed evenly.
 
     Mixed by a cosine transform, because the step of a byte has to suit the largest number of all.
     """
     sizes, directions = np.linalg.eigh(sample.T @ sample / len(sample))
     left_out = np.cumsum(sizes)  # from the smallest on
-    width = len(sizes) - int(np.searchsorted(left_out, _MAX_RESIDUAL))
-    width = min(-(-width // _SIMD_LANES) * _SIMD_LANES, len(sizes))
+    width = len(sizes) - int(np.searchsorted(left_out, tuning.max_residual))
+    width = min(-(-width // tuning.lanes) * tuning.lanes, len(sizes))
     principal = directions[:, len(sizes) - width :].astype(np.float32)
     return np.ascontiguousarray(cv2.dct(principal, flags=cv2.DCT_ROWS))
 

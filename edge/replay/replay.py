@@ -17,7 +17,8 @@ from edge.core.errors import CameraError
 from edge.core.records import AccessOutcome, ChallengePrompt, Decision, Frame
 from edge.pipeline import Pipeline
 from edge.recognition.encryption import read_key
-from edge.recognition.gallery import empty_gallery, load_gallery
+from edge.recognition.gallery import empty_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.camera import open_camera
 from edge.vision.face_sampler import load_vision
 

@@ -18,8 +18,9 @@ from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, ModelError
 from edge.core.records import FloatArray
 from edge.recognition.encryption import read_key
-from edge.recognition.gallery import Gallery, empty_gallery, load_gallery
+from edge.recognition.gallery import Gallery, empty_gallery
 from edge.recognition.gallery_chunks import keep_only_people_in
+from edge.recognition.gallery_file import load_gallery
 from edge.updates.release_format import GALLERY, MODELS, POLICY
 from edge.vision.embedder import Embedder
 from edge.vision.face_sampler import VisionStages, load_vision

@@ -17,9 +17,9 @@ from edge.core.config import OutboxConfig
 from edge.core.errors import CameraError, GalleryError, ImageError, InputError, OutboxError
 from edge.core.records import BgrImage
 from edge.outbox.outbox import Outbox
-from edge.recognition import gallery as galleries
 from edge.recognition import gallery_chunks
-from edge.recognition.gallery import Gallery, load_gallery, read_info
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, read_info
 from edge.vision.camera_file import VideoFileCamera
 from edge.vision.images import read_image
 from fuzz.formats import pack, png_with_checksums, safetensors_with_length, unpack
@@ -59,11 +59,7 @@ def _mapped_gallery(folder: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)
-        before, galleries.MMAP_MIN_BYTES = galleries.MMAP_MIN_BYTES, 0
-        try:
-            gallery = load_gallery(path, EMBEDDER)
-        finally:
-            galleries.MMAP_MIN_BYTES = before
+        gallery = load_gallery(path, EMBEDDER, mmap_min_bytes=0)
         if gallery.centroids.shape[1] == 192:
             gallery.nearest(vector(5))
 

@@ -16,7 +16,7 @@ from edge.core.config import DoorConfig, RecognitionConfig
 from edge.core.records import Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.runtime.board import memory_mb
 from edge.vision.camera import VideoFileCamera
 from edge.vision.face_sampler import VisionStages

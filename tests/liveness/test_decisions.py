@@ -58,7 +58,8 @@ from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.recognition.aggregator import IdentityAggregator
-from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery
+from edge.recognition.gallery import Gallery, GalleryInfo
+from edge.recognition.gallery_file import load_gallery
 from edge.replay.expected import read_expected
 from edge.replay.replay import replay
 from edge.runtime.challenge_publisher import ChallengePublisher

@@ -14,7 +14,7 @@ from edge.core.config import DoorConfig, MotionConfig, RecognitionConfig
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.face_sampler import VisionStages
 
 FRAME_NS = 66_666_667

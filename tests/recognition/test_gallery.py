@@ -12,7 +12,8 @@ from support.face_images import DIMENSION, direction
 
 from edge.core.errors import GalleryError
 from edge.core.records import FloatArray, Person
-from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery, GalleryInfo
+from edge.recognition.gallery_file import load_gallery, save_gallery
 
 EMBEDDER = "e" * 64
 
@@ -150,32 +151,30 @@ def opens_lazily(path: Path, count: int) -> None:
     assert gallery.nearest(crowd(1000)[123]).distance_sq < 1e-6
 
 
-def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_gallery_is_mapped_and_checked_too(tmp_path: Path) -> None:
     path = huge(tmp_path / "g", 2000)
     small = load_gallery(path, EMBEDDER)
-    monkeypatch.setattr("edge.recognition.gallery.MMAP_MIN_BYTES", 1000)
     opens_lazily(path, 2000)
-    large = load_gallery(path, EMBEDDER)
+    large = load_gallery(path, EMBEDDER, mmap_min_bytes=1000)
     assert list(large.people) == list(small.people)
     assert large.people[3:5] == small.people[3:5]
     with pytest.raises(IndexError):
         large.people[2000]
     with pytest.raises(GalleryError, match="made by another embedder"):
-        load_gallery(path, "f" * 64)
+        load_gallery(path, "f" * 64, mmap_min_bytes=1000)
     whole = path.read_bytes()
     for sixteenth in range(16):
         path.write_bytes(whole[: len(whole) * sixteenth // 16])
         with pytest.raises(GalleryError, match="damaged or not a gallery"):
-            load_gallery(path, EMBEDDER)
+            load_gallery(path, EMBEDDER, mmap_min_bytes=1000)
 
 
-def test_in_a_large_gallery_every_row_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_large_gallery_every_row_is_checked(tmp_path: Path) -> None:
     """Of a mapped one without codes only samples are."""
-    monkeypatch.setattr("edge.recognition.gallery.MMAP_MIN_BYTES", 1000)
     rows = np.tile(crowd(1000), (9, 1))
     rows[8191] *= 1.1
     with pytest.raises(GalleryError, match=r"g: damaged \(a centroid is not of unit length\)"):
-        load_gallery(saved(tmp_path / "g", rows), EMBEDDER)
+        load_gallery(saved(tmp_path / "g", rows), EMBEDDER, mmap_min_bytes=1000)
 
 
 def test_only_a_large_gallery_takes_memory_for_codes() -> None:

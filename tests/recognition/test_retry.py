@@ -23,7 +23,7 @@ from edge.demo.run_demo import GALLERY
 from edge.events.schema import Event, EventKind
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.recognition.retry import Retries
 from edge.runtime.daemon import Daemon
 from edge.vision.face_sampler import VisionStages

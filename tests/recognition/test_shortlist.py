@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from support.face_images import DIMENSION
 
 from edge.core.records import FloatArray, Person
-from edge.recognition import gallery, shortlist
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.recognition.shortlist import build_index
+from edge.recognition.shortlist import IndexTuning, build_index
 
 BEYOND = {"flat": 0.02, "thick": 0.15}
 SAME = 2e-6  # float32 cannot tell likenesses apart that are closer
@@ -68,21 +67,13 @@ def probe(kind: str, rows: FloatArray, random: np.random.Generator) -> FloatArra
 PROBES = ["somebody", "exactly", "between", "stranger", "opposite", "corner"]
 
 
+# Galleries of a few hundred people behave like a million.
+SMALL = IndexTuning(min_rows=2, block_rows=40, shortlist_rows=8, lanes=2, max_residual=0.02)
+
+
 def made(rows: FloatArray) -> Gallery:
     people = [Person(f"p{row}", "") for row in range(len(rows))]
-    return Gallery(people, rows, np.ones(len(rows), np.float32), GalleryInfo("", "", len(rows)))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_blocks() -> Iterator[None]:
-    """Galleries of a few hundred people behave like a million."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "INDEX_MIN_ROWS", 2)
-        patch.setattr(shortlist, "_BLOCK", 40)
-        patch.setattr(shortlist, "_SHORTLIST", 8)
-        patch.setattr(shortlist, "_SIMD_LANES", 2)
-        patch.setattr(shortlist, "_MAX_RESIDUAL", 0.02)
-        yield
+    return Gallery(people, rows, np.ones(len(rows), np.float32), GalleryInfo("", "", len(rows)), tuning=SMALL)
 
 
 @settings(max_examples=200, deadline=None)
@@ -109,7 +100,7 @@ def test_rounding_at_its_worst_misleads_nobody() -> None:
         angles = random.normal(size=10) * 0.1 + random.uniform(0, 2 * np.pi)
         rows = units(np.stack([np.cos(angles), np.sin(angles)], axis=1))
         embedding = units(rows[0] + 0.02 * random.normal(size=2))
-        found = build_index(rows).shortlist(embedding)
+        found = build_index(rows, SMALL).shortlist(embedding)
         nearest = np.argsort(rows @ embedding)[-2:]
         assert found is None or set(nearest.tolist()) <= set(found.tolist())
 
@@ -117,7 +108,7 @@ def test_rounding_at_its_worst_misleads_nobody() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
     rows = crowd(kind, 500, np.random.default_rng(7))
-    codes = build_index(rows)
+    codes = build_index(rows, SMALL)
     kept = rows.astype(np.float64) @ codes.basis
     rounded = (np.concatenate(codes.blocks).astype(np.float64) - 128) * codes.step
     beyond = rows - kept @ codes.basis.T
@@ -127,11 +118,11 @@ def test_no_row_lies_farther_from_its_code_than_told(kind: str) -> None:
     assert np.ptp(lengths_sq) <= codes.spread + SAME
 
 
-def test_of_a_crowd_like_faces_few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortlist, "_MAX_RESIDUAL", 3e-4)
+def test_of_a_crowd_like_faces_few_are_measured() -> None:
+    tuning = replace(SMALL, max_residual=3e-4)
     random = np.random.default_rng(1)
     rows = crowd("flat", 4000, random)
-    codes = build_index(rows)
+    codes = build_index(rows, tuning)
     assert codes.basis.shape[1] <= DIMENSION // 5
     for _ in range(20):
         found = codes.shortlist(probe("somebody", rows, random))
@@ -144,14 +135,14 @@ def test_a_block_with_too_many_candidates_is_measured_whole() -> None:
     """Ten alike stand in one block whose list holds eight."""
     rows = crowd("anywhere", 4000, np.random.default_rng(2))
     rows[1000:1010] = rows[1000]
-    found = build_index(rows).shortlist(rows[1000])
+    found = build_index(rows, SMALL).shortlist(rows[1000])
     assert found is not None
     assert set(range(1000, 1010)) <= set(found.tolist())
 
 
 def test_where_all_are_alike_everybody_is_measured() -> None:
     rows = crowd("one", 400, np.random.default_rng(3))
-    assert build_index(rows).shortlist(rows[0]) is None
+    assert build_index(rows, SMALL).shortlist(rows[0]) is None
 
 
 def test_a_probe_that_is_not_a_number_is_near_nobody() -> None:
@@ -165,4 +156,4 @@ def test_any_row_that_is_no_unit_vector_is_refused(spoil: float) -> None:
     rows = crowd("anywhere", 5000, np.random.default_rng(5))
     rows[4998, 3] = spoil
     with pytest.raises(ValueError, match="not of unit length"):
-        build_index(rows)
+        build_index(rows, SMALL)

@@ -33,9 +33,8 @@ from edge.diagnostics.result import State
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.recognition import encryption, gallery_chunks
-from edge.recognition import gallery as gallery_module
 from edge.recognition.encryption import EncryptingCodec, GalleryKey, decrypt, encrypt, is_encrypted, read_key
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import MMAP_MIN_BYTES, load_gallery, save_gallery
 from edge.runtime.bundle import load_configured
 from edge.runtime.daemon import Daemon
 from edge.runtime.hardening import reencrypt, world_accessible_paths
@@ -148,7 +147,7 @@ def test_a_gallery_too_large_for_memory_is_not_sealed(plain: Path, monkeypatch: 
 
 
 def test_what_may_be_sealed_is_what_is_not_mapped() -> None:
-    assert encryption.MAX_BYTES == gallery_module.MMAP_MIN_BYTES
+    assert encryption.MAX_BYTES == MMAP_MIN_BYTES
 
 
 def test_sealing_twice_is_sealing_once_and_undo_gives_back_the_very_bytes(plain: Path) -> None:

@@ -20,7 +20,7 @@ from edge.core.config import DoorConfig, ReleaseConfig
 from edge.demo.run_demo import GALLERY
 from edge.diagnostics.config_checks import people_findings
 from edge.diagnostics.result import State
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import ReleaseManager
 from edge.updates.release_format import GALLERY as GALLERY_FILE

@@ -21,7 +21,8 @@ from threshold_tools.release.transport import export
 from edge.core.config import MqttConfig
 from edge.core.records import FloatArray, Person
 from edge.recognition import gallery_chunks
-from edge.recognition.gallery import Gallery, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.runtime.bundle import filter_to_still_enrolled
 from edge.updates.boot import select_boot_release
 from edge.updates.fetch import StagedRelease, Updater

@@ -27,7 +27,8 @@ from threshold_tools.release.transport import export
 from edge.core.errors import ReleaseError
 from edge.core.records import Person
 from edge.recognition import gallery_chunks
-from edge.recognition.gallery import Gallery, save_gallery
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import save_gallery
 from edge.updates.boot import PROVEN_AFTER_S, select_boot_release
 from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import CHUNK_BYTES, GALLERY, POLICY, decode_release, is_repo_name, sha256_of

@@ -37,7 +37,8 @@ from edge.events.schema import Event, EventKind, ReleaseReport
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import Gallery, GalleryInfo, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery, GalleryInfo
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.replay.replay import replay
 from edge.runtime.bundle import lax_thresholds, load_configured, load_release
 from edge.runtime.daemon import Daemon

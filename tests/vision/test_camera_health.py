@@ -18,7 +18,7 @@ from edge.core.config import CameraHealthConfig, DoorConfig
 from edge.core.records import AccessOutcome, BgrImage, Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.camera_file import VideoFileCamera
 from edge.vision.camera_health import CameraHealth, ImageFault
 from edge.vision.face_sampler import VisionStages

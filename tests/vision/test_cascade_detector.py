@@ -14,7 +14,7 @@ from edge.core.config import DetectorConfig, DoorConfig, ModelsConfig, MotionCon
 from edge.core.records import BgrImage, Face, FloatArray, Frame
 from edge.demo.run_demo import GALLERY
 from edge.pipeline import Pipeline
-from edge.recognition.gallery import load_gallery
+from edge.recognition.gallery_file import load_gallery
 from edge.vision.cascade_detector import CascadeDetector
 from edge.vision.detector import Detector
 from edge.vision.face_sampler import VisionStages

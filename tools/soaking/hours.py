@@ -24,7 +24,7 @@ from edge.core.config import read_config
 from edge.core.errors import InputError
 from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
-from edge.recognition.gallery import load_gallery, read_info, save_gallery
+from edge.recognition.gallery_file import load_gallery, read_info, save_gallery
 from edge.runtime.board import memory_mb
 from edge.runtime.release_manager import install_root
 from edge.updates.release_format import GALLERY as RELEASED

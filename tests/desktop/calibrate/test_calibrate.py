@@ -28,7 +28,8 @@ from threshold_tools.thresholds import fmr_at, max_thresholds_sq, threshold_for_
 
 from edge.core.errors import InputError
 from edge.core.records import FloatArray, Person
-from edge.recognition.gallery import Gallery, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import OperatingPoint
 
 ROOT = Path(__file__).parents[3]

@@ -39,7 +39,8 @@ from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, InputError
 from edge.core.records import FloatArray, Quality, Sample
 from edge.demo.run_demo import CLIP
-from edge.recognition.gallery import Gallery, load_gallery, save_gallery
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.replay.replay import replay
 
 ROOT = Path(__file__).parents[3]

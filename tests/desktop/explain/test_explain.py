@@ -25,7 +25,7 @@ from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityCo
 from edge.core.errors import GalleryError, ImageError, InputError
 from edge.core.records import Person, Quality
 from edge.demo.run_demo import FOLDER
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 
 GALLERY = FOLDER / "gallery.safetensors"
 OBAMA = FOLDER / "people" / "barack-obama" / "obama2.jpg"

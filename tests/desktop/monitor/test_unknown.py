@@ -47,7 +47,7 @@ from edge.core.uuid7 import Uuid7Source
 from edge.demo.run_demo import FOLDER
 from edge.events.schema import EventKind
 from edge.events.topics import Topics
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.updates.release_format import GALLERY, POLICY
 
 DAY_S = 86_400

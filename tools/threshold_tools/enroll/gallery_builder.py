@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.core.errors import InputError
 from edge.core.records import FloatArray, Person
-from edge.recognition.gallery import load_gallery, save_gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
 from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.review import FolderReview
 from threshold_tools.thresholds import max_thresholds_sq

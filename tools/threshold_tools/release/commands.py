@@ -16,8 +16,8 @@ from edge.core.config import MqttConfig
 from edge.core.errors import ReleaseError
 from edge.core.files import atomic_write
 from edge.core.terminal import escape_untrusted
-from edge.recognition.gallery import read_info
 from edge.recognition.gallery_chunks import person_ids
+from edge.recognition.gallery_file import read_info
 from edge.updates.release_format import GALLERY, MODELS, POLICY, Release
 from edge.vision.manifest import read_manifest, read_model
 from threshold_tools.release.checks import policy_warnings
