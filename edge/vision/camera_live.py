@@ -14,7 +14,6 @@ from edge.core.records import BgrImage, Frame
 
 log = logging.getLogger(__name__)
 
-_CLOSE_TIMEOUT_S = 1.0  # how long close() waits for a read that is under way, and again after interrupting it
 _MAX_TIMESTAMP_AGE_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
 
 
@@ -113,8 +112,16 @@ class LiveCamera:
     live = True
     recorded = False
 
-    def __init__(self, name: str, device: CaptureDevice, lost_after_s: float) -> None:
+    def __init__(self, name: str, device: CaptureDevice, lost_after_s: float, *, close_timeout_s: float = 1.0) -> None:
+        """
+        Args:
+            name: of the camera, for logs and errors.
+            device: read by a thread until it fails or `close` is called.
+            lost_after_s: the camera is lost after this long without a frame.
+            close_timeout_s: how long `close` waits for a read under way, and again after interrupting it.
+        """
         self.name = name
+        self._close_timeout_s = close_timeout_s
         self._device = device
         self._lost_after_s = lost_after_s
         self._mailbox = LatestFrameSlot()
@@ -156,10 +163,10 @@ class LiveCamera:
         if self._mailbox.closed:
             return
         self._mailbox.close()
-        self._thread.join(_CLOSE_TIMEOUT_S)
+        self._thread.join(self._close_timeout_s)
         if self._thread.is_alive():
             self._device.interrupt()
-            self._thread.join(_CLOSE_TIMEOUT_S)
+            self._thread.join(self._close_timeout_s)
         if self._thread.is_alive():
             log.warning("%s: the driver does not return; it is left behind until this program ends", self.name)
 

@@ -27,18 +27,11 @@ from edge.core.config import CameraConfig
 from edge.core.errors import CameraError, CameraLostError, ImageError
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import CLIP, FOLDER
-from edge.vision import camera_live
 from edge.vision.camera import ImageFolderCamera, LiveCamera, VideoFileCamera, open_camera, read_image
 from edge.vision.camera_live import LatestFrameSlot, capture_time_ns
 
 DEADLINE_S = 10.0
 SIZE = (64, 48)  # width, height
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closing gives a stuck device a tenth of the usual time."""
-    monkeypatch.setattr(camera_live, "_CLOSE_TIMEOUT_S", 0.1)
 
 
 def plain(level: int, size: tuple[int, int] = SIZE) -> BgrImage:
@@ -354,7 +347,7 @@ def test_lent_pixels_stay_untouched_while_newer_frames_arrive_and_three_buffers_
 
 def test_a_camera_that_falls_silent_is_lost() -> None:
     device = Handmade()
-    with LiveCamera("door cam", device, 0.05) as camera:
+    with LiveCamera("door cam", device, 0.05, close_timeout_s=0.1) as camera:
         device.give(plain(1))
         frames = iter(camera)
         assert next(frames).seq == 0
@@ -365,7 +358,7 @@ def test_a_camera_that_falls_silent_is_lost() -> None:
 
 def test_a_device_error_reaches_whoever_waits_for_a_frame_and_the_device_is_let_go() -> None:
     device = Handmade()
-    with LiveCamera("door cam", device, DEADLINE_S) as camera:
+    with LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1) as camera:
         device.give(CameraLostError("unplugged"))
         with pytest.raises(CameraLostError, match="unplugged"):
             next(iter(camera))
@@ -374,7 +367,7 @@ def test_a_device_error_reaches_whoever_waits_for_a_frame_and_the_device_is_let_
 
 def test_close_interrupts_a_stuck_read_and_may_be_repeated() -> None:
     device = Handmade()
-    camera = LiveCamera("door cam", device, DEADLINE_S)
+    camera = LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1)
     camera.close()
     camera.close()
     assert device.interrupted
@@ -385,7 +378,7 @@ def test_close_interrupts_a_stuck_read_and_may_be_repeated() -> None:
 def test_close_returns_even_if_the_driver_never_does(caplog: pytest.LogCaptureFixture) -> None:
     device = Handmade()
     device.deaf = True
-    LiveCamera("door cam", device, DEADLINE_S).close()
+    LiveCamera("door cam", device, DEADLINE_S, close_timeout_s=0.1).close()
     assert "door cam: the driver does not return" in caplog.text
     device.give(plain(0))
     assert device.closed.wait(DEADLINE_S)
