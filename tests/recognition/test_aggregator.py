@@ -241,6 +241,18 @@ def test_a_track_without_samples_is_not_in_doubt() -> None:
     assert judge().is_contested(track()) is False
 
 
+def test_a_track_is_contested_between_two_faces() -> None:
+    """From a sample that shows another face until one shows the first face again."""
+    judging = judge()
+    show(judging, [near_anna()] * 3)
+    for start_s in (1, 2):
+        show(judging, [direction(5)], start_ns=start_s * S)
+        assert judging.is_contested(track())
+        show(judging, [near_anna()], start_ns=start_s * S + S // 2)
+        assert not judging.is_contested(track())
+    assert judging.sample_count(track()) == 5
+
+
 def test_a_visitor_is_news_at_the_end_of_the_cooldown() -> None:
     """Ten seconds after they were seen last, and not a nanosecond before."""
     (verdict,) = show(judge(), [near_anna()] * 3)
