@@ -25,7 +25,7 @@ class Subcommand:
 
     Attributes:
         module: module whose `main` takes the arguments and returns an exit code or None.
-        extra: extras of the package that it needs, as in `threshold-edge[...]`.
+        extra: extra of the package that it needs, as in `threshold-edge[desktop]`.
         purpose: one sentence for `--help`.
     """
 
