@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.core.errors import InputError
+
+_ZEROS = bytes(65536)
 
 
 def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -42,11 +46,42 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
         if isinstance(error, OSError):  # a failed write does not say which file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fsync_dir(path.parent)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make renames and deletions in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+def overwrite(file: BinaryIO) -> None:
+    """Replace the content of an open file by zeros, durably; a best effort on flash memory, which moves its blocks."""
+    left = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    while left > 0:
+        left -= file.write(_ZEROS[: min(left, len(_ZEROS))])
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def secure_delete(path: Path) -> None:
+    """Overwrite and delete a file, or all files of a folder; nothing if it does not exist."""
+    if path.is_dir() and not path.is_symlink():
+        for child in list(path.iterdir()):
+            secure_delete(child)
+        path.rmdir()
+        fsync_dir(path.parent)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_file() and not path.is_symlink():
+            with path.open("r+b") as file:
+                overwrite(file)
+        path.unlink()
+        fsync_dir(path.parent)
 
 
 def make_private_folder(path: Path) -> None:

@@ -44,7 +44,7 @@ from edge.vision.camera_opener import CameraOpener
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
     from edge.runtime.release_manager import ReleaseManager
-    from edge.updates.status import StatusChange
+    from edge.updates.store import StatusChange
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ class Daemon:
 
     def _on_release_status(self, change: StatusChange) -> None:
         """Record and publish that a release was applied or refused; called from the update thread."""
-        status, bundle = change.standing, self._bundle
+        status, bundle = change.status, self._bundle
         if change.applied or change.refused:
             self._recorder.record_event(
                 EventKind.RELEASE_APPLIED if change.applied else EventKind.RELEASE_REFUSED, status.reason

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.core.config import DoorConfig
 from edge.core.credentials import PREFIX
 from edge.core.errors import GalleryError, InputError
-from edge.core.files import atomic_write
+from edge.core.files import atomic_write, overwrite
 from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt, is_encrypted
 from edge.updates.store import ReleaseStore
 
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_ZEROS = bytes(65536)
 
 
 def harden_process() -> None:
@@ -109,8 +108,5 @@ def _change(path: Path, key: GalleryKey, undo: bool) -> bool:
         atomic_write(path, wanted, private=True)
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
-        for start in range(0, len(content), len(_ZEROS)):
-            old.write(_ZEROS[: len(content) - start])
-        old.flush()
-        os.fsync(old.fileno())
+        overwrite(old)
     return True

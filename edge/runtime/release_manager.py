@@ -15,12 +15,10 @@ from edge.recognition import gallery_chunks
 from edge.recognition.encryption import EncryptingCodec, can_decrypt, read_key
 from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
 from edge.updates.boot import roll_back, select_boot_release
-from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import POLICY
-from edge.updates.sources import open_source
-from edge.updates.status import StatusChange
-from edge.updates.store import ReleaseStore
+from edge.updates.store import ReleaseStore, StatusChange
 from edge.updates.tuf_client import metadata_expiry, read_root
+from edge.updates.updater import StagedRelease, Updater, open_source
 from edge.updates.worker import UpdateWorker
 from edge.vision.face_sampler import VisionStages
 from edge.vision.stage_timing import StageTimer, no_timing
@@ -99,12 +97,12 @@ class ReleaseManager:
 
     def _load_boot_bundle(self) -> RuntimeBundle:
         """The newest release that loads, else what door.toml names."""
-        current, _ = select_boot_release(self._store)
+        current = select_boot_release(self._store)
         while current is not None:
             try:
                 return load_release(self._config, self._store.release_dir(current.folder), None, self._timer)
             except ThresholdError as error:
-                current, _ = roll_back(self._store, current, f"release {current.release}: {error}")
+                current = roll_back(self._store, current, f"release {current.release}: {error}")
         return load_configured(self._config, self._timer)
 
     def _load(self, offer: StagedRelease) -> RuntimeBundle:

@@ -1,67 +1,136 @@
-"""With which release a door starts: the newest, or the one before where that is damaged or never ran for long."""
+"""Which release a door starts with, and what it keeps to roll back to.
+
+Removal comes before rollback: after activation, people removed by the new release are also deleted from the copy of the
+old one. Only those rows of its gallery stay that the new one has too, and the new access rules replace the old ones: a
+rollback must not give access back. If that cannot be done, the whole copy is deleted.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 
-from edge.core.errors import ReleaseError
+from edge.core.errors import ReleaseError, ThresholdError
+from edge.core.files import secure_delete
 from edge.core.timestamps import format_datetime
-from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore, secure_delete
+from edge.updates.release_format import GALLERY, MODELS, POLICY, Release, ReleaseFile
+from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore
 
 log = logging.getLogger(__name__)
 
 PROVEN_AFTER_S = 10.0  # a release that has run for so long is kept
 
+# Given the bytes of an old gallery and the new one: the old one reduced to people whose entries are identical in the
+# new one, or None if that cannot be done.
+FilterGallery = Callable[[bytes, bytes], bytes | None]
 
-def select_boot_release(store: ReleaseStore) -> tuple[ActiveRelease | None, str]:
-    """At the start of the door: which release to run, and why not the newest, or "".
 
-    Sweeps away what a sudden end has left, and rolls back a release that is damaged, or whose new models have never run
-    for long enough in so many starts.
+def select_boot_release(store: ReleaseStore) -> ActiveRelease | None:
+    """Choose the release to run when the door starts; None: there is none.
+
+    Deletes leftovers of a sudden end. Rolls back a release that is damaged, or whose new models never ran for
+    `PROVEN_AFTER_S` in `MAX_UNPROVEN_STARTS` starts.
     """
     store.remove_stale()
     current = store.current()
     if current is None:
-        return None, ""
+        return None
     try:
         store.check(current.folder)
     except ReleaseError as error:
         return roll_back(store, current, str(error))
     if current.proven:
-        return current, current.failure
+        return current
     if current.starts >= MAX_UNPROVEN_STARTS and current.previous:
-        why = f"release {current.release} never ran for {PROVEN_AFTER_S:.0f} s in {current.starts} starts; rolled back"
-        return roll_back(store, current, why)
+        reason = (
+            f"release {current.release} never ran for {PROVEN_AFTER_S:.0f} s in {current.starts} starts; rolled back"
+        )
+        return roll_back(store, current, reason)
     current = msgspec.structs.replace(current, starts=current.starts + 1)
     store.activate(current)
-    return current, current.failure
+    return current
 
 
-def roll_back(store: ReleaseStore, current: ActiveRelease, why: str) -> tuple[ActiveRelease | None, str]:
-    """Go back to the release before, which is not tried again; without one, to none."""
-    log.error("%s", why)
-    back: ActiveRelease | None = None
+def roll_back(store: ReleaseStore, current: ActiveRelease, reason: str) -> ActiveRelease | None:
+    """Activate the previous release and reject the current one from now on; returns the previous one, if any."""
+    log.error("%s", reason)
+    previous: ActiveRelease | None = None
     if current.previous:
         try:
             store.check(current.previous)
         except ReleaseError as error:
             log.error("%s", error)
         else:
-            back = ActiveRelease(
+            previous = ActiveRelease(
                 release=current.previous_release,
                 folder=current.previous,
                 digest="",
                 applied_at=format_datetime(datetime.now(UTC)),
                 proven=True,
                 failed=current.digest,
-                failure=why,
+                failure=reason,
             )
-    if back is not None:
-        store.activate(back)
+    if previous is not None:
+        store.activate(previous)
     else:
         secure_delete(store.folder / "current.json")
     secure_delete(store.release_dir(current.folder))
-    return back, why
+    return previous
+
+
+def needs_trial(store: ReleaseStore, before: ActiveRelease | None, release: Release) -> bool:
+    """Whether a release must first prove itself: other models can bring a door down, a tested gallery cannot.
+
+    So power cuts in a row never undo a removal.
+    """
+    if before is None:
+        return False
+    try:
+        return _models(store.release(before.folder)) != _models(release)
+    except ReleaseError:  # nothing that could be rolled back to
+        return False
+
+
+def clean_up_previous(
+    store: ReleaseStore, before: ActiveRelease | None, current: ActiveRelease, filter_gallery: FilterGallery
+) -> None:
+    """Delete from the previous release everybody whom the new one does not hold, then keep it for a rollback.
+
+    Args:
+        store: the door's releases.
+        before: the release that ran; None: this is the first.
+        current: the release that runs now.
+        filter_gallery: reduces the previous gallery.
+    """
+    if before is None:
+        return
+    try:
+        _filter_previous(store, before.folder, current.folder, filter_gallery)
+    except (OSError, ThresholdError) as error:
+        log.warning("release %d: deleted, not kept for a rollback: %s", before.release, error)
+    else:
+        store.activate(msgspec.structs.replace(current, previous=before.folder, previous_release=before.release))
+    store.remove_stale()
+
+
+def _filter_previous(store: ReleaseStore, previous: str, new: str, filter_gallery: FilterGallery) -> None:
+    """
+    Raises:
+        OSError, ThresholdError: that failed.
+    """
+    content = store.read(previous, GALLERY)
+    filtered = filter_gallery(content, store.read(new, GALLERY))
+    if filtered is None:
+        raise ReleaseError("its gallery cannot be compared with the new one")
+    if filtered != content:
+        store.replace_with_filtered(previous, GALLERY, filtered)
+    rules = store.policy(new)
+    if rules != store.policy(previous):
+        store.replace_with_filtered(previous, POLICY, rules)
+
+
+def _models(release: Release) -> list[ReleaseFile]:
+    return [entry for entry in release.files if entry.name.startswith(MODELS)]

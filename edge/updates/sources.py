@@ -1,4 +1,4 @@
-"""Where a repository's files come from: retained MQTT messages, a folder such as a USB stick, or an HTTP address.
+"""Where a repository's files come from: retained MQTT messages, or a folder such as a USB stick; see also http_source.
 
 Nothing is mirrored wholesale. A door asks for one file after another by its exact name, beginning with
 `timestamp.json`, and each verified file names the next ones. So junk under the same prefix, however much, is never
@@ -7,27 +7,24 @@ received, and a name from outside never becomes a path here.
 
 from __future__ import annotations
 
-import http.client
 import os
 import stat
 import threading
 import time
-import urllib.error
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, ConfigError, SourceError
+from edge.core.errors import BrokerError, SourceError
 from edge.events.topics import repo_name, repo_topic
 from edge.mqtt.connect import connect
 from edge.mqtt.connection import Connection
 from edge.mqtt.messages import Protocol as MqttProtocol
 from edge.mqtt.wakeup_pipe import WakeupPipe
-from edge.updates.download import FILE_S, Downloader, Interrupted
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP, is_repo_name
 
-_MAX_TOPICS = 32  # files asked for at once: bounds memory, and what a broker has to queue
+MAX_TOPICS = 32  # files asked for at once: bounds memory, and what a broker has to queue
 _STABLE_AFTER_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
 PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
 
@@ -44,7 +41,7 @@ class Source(Protocol):
 
         Raises:
             BrokerError, SourceError: the repository cannot be reached.
-            Changed: begin again, or `wake` was called.
+            RepositoryChanged: begin again, or `wake` was called.
         """
 
     def wait(self, timeout_s: float, root_name: str) -> bool:
@@ -52,7 +49,7 @@ class Source(Protocol):
 
         Raises:
             BrokerError, SourceError: the repository cannot be reached.
-            Changed: `wake` was called.
+            RepositoryChanged: `wake` was called.
         """
 
     def wake(self) -> None:
@@ -120,42 +117,6 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-class HttpSource(FolderSource):
-    """A repository at an HTTP address. Login and encryption are not needed for trust: every byte is verified."""
-
-    def __init__(self, url: str, file_s: float = FILE_S) -> None:
-        """
-        Args:
-            url: address of the folder.
-            file_s: the longest download of one file, in seconds.
-        """
-        super().__init__(Path())
-        self._url = url.rstrip("/")
-        self._downloader = Downloader(file_s)
-
-    def wake(self) -> None:
-        super().wake()
-        self._downloader.interrupt()
-
-    def close(self) -> None:
-        super().close()
-        self._downloader.resume()
-
-    def _read(self, name: str) -> bytes | None:
-        assert is_repo_name(name), name
-        try:
-            return self._downloader.get(f"{self._url}/{name}", FILE_BYTES + 1)
-        except Interrupted as error:
-            raise RepositoryChanged from error
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in (403, 404, 410):
-                return None
-            raise SourceError(f"{self._url}/{name}: the server answers {error.code}") from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise SourceError(f"{self._url}: cannot be reached ({error})") from error
-
-
 class MqttSource:
     """A repository of retained messages; one connection of its own, so that a flood does not touch the door's events.
 
@@ -190,8 +151,8 @@ class MqttSource:
             self._subscribe_metadata(roots)
         found = {name: content for name in names if (content := self._standing.get(name)) is not None}
         asked = [name for name in names if name not in self._standing]
-        for start in range(0, len(asked), _MAX_TOPICS):
-            found |= self._request(asked[start : start + _MAX_TOPICS])
+        for start in range(0, len(asked), MAX_TOPICS):
+            found |= self._request(asked[start : start + MAX_TOPICS])
         return found
 
     def wait(self, timeout_s: float, root_name: str) -> bool:
@@ -288,21 +249,3 @@ class MqttSource:
             elif name in self._standing and self._standing[name] != content:
                 self._standing[name] = content
                 self._news = self._news or content is not None
-
-
-def open_source(source: str, mqtt: MqttConfig, site: str, client_id: str) -> Source:
-    """The source that `[release] source` names: "mqtt", an http(s) address, or a folder.
-
-    Raises:
-        ConfigError: the address holds a login or a query, which would be shown in logs and reports.
-    """
-    if source == "mqtt":
-        return MqttSource(mqtt, site, client_id)
-    if source.startswith(("http://", "https://")):
-        if set("@?#") & set(source):
-            raise ConfigError(
-                '[release] source: the address holds a login or a query ("@", "?" or "#"); remove it: '
-                "every file is verified, so the server needs no login"
-            )
-        return HttpSource(source)
-    return FolderSource(Path(source))

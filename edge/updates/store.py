@@ -6,15 +6,15 @@
     <state>/release/releases/<n>-<digest>/   one release, whole
 
 A release is written beside the others, made durable, and only then named in `current.json`, so whatever happens in
-between, a start finds a whole release, old or new. What `current.json` does not name is purged at the next start: first
-overwritten, then unlinked. On flash memory the overwriting is a best effort, for the card itself moves blocks about.
+between, a start finds a whole release, old or new. What `current.json` does not name is securely deleted at the next
+start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,11 +23,11 @@ import msgspec
 
 from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import ReleaseError
-from edge.core.files import atomic_write
+from edge.core.files import atomic_write, fsync_dir, secure_delete
 from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 
-_ZEROS = b"\0" * 65536
-_NOTE = ".sha256"  # suffix of a note beside a file that differs from the release's list; empty: it was removed
+# Suffix of the marker beside a file that was filtered; it holds the new sha256, or nothing if the file was removed.
+_FILTERED_MARKER = ".sha256"
 MAX_UNPROVEN_STARTS = 3  # new models that never ran for long enough in so many starts are rolled back
 
 
@@ -59,8 +59,43 @@ class ActiveRelease(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseStatus:
+    """Release status of a door.
+
+    Attributes:
+        release: number of the release that runs, or None before the first.
+        applied_at: when it began to run, UTC, RFC 3339, or None.
+        ok: whether the release that was offered last runs.
+        reason: what runs, or why the release that was offered last was rejected.
+    """
+
+    release: int | None
+    applied_at: str | None
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """A new status; worth an event if a release was applied, or refused for a reason not reported yet."""
+
+    status: ReleaseStatus
+    applied: bool = False
+    refused: bool = False
+
+
+def status_of(current: ActiveRelease | None) -> ReleaseStatus:
+    """The status before anything was offered."""
+    if current is None:
+        return ReleaseStatus(None, None, False, "no release yet")
+    if current.failure:
+        return ReleaseStatus(current.release, current.applied_at, False, current.failure)
+    return ReleaseStatus(current.release, current.applied_at, True, f"release {current.release} runs")
+
+
 class GalleryCodec(Protocol):
-    """How galleries lie on the disk; either may raise ThresholdError."""
+    """How galleries are stored on the disk; both methods may raise ThresholdError."""
 
     def encode(self, content: bytes, where: Path) -> bytes: ...
 
@@ -68,7 +103,7 @@ class GalleryCodec(Protocol):
 
 
 class PlainCodec:
-    """They lie there as they are."""
+    """Stores galleries unencrypted."""
 
     def encode(self, content: bytes, _where: Path) -> bytes:
         return content
@@ -81,14 +116,14 @@ class ReleaseStore:
 
     Args:
         state: the door's folder.
-        cloak: of the galleries.
+        codec: how galleries are stored; None: unencrypted.
 
     Raises:
         OSError: it cannot be made or written.
     """
 
-    def __init__(self, state: Path, cloak: GalleryCodec | None = None) -> None:
-        self._cloak = cloak or PlainCodec()
+    def __init__(self, state: Path, codec: GalleryCodec | None = None) -> None:
+        self._codec = codec or PlainCodec()
         self.folder = state / "release"
         self.metadata = self.folder / "metadata"
         self._releases = self.folder / "releases"
@@ -108,7 +143,7 @@ class ReleaseStore:
             ) from error
 
     def trust(self, root: bytes) -> None:
-        """Take root metadata as trusted; what was verified under another one is forgotten."""
+        """Trust root metadata from now on; metadata verified under another root is deleted."""
         self._make(self.metadata)
         known = self.folder / "root.json"
         if not known.exists() or known.read_bytes() != root:
@@ -123,15 +158,15 @@ class ReleaseStore:
             return None
 
     def release_dir(self, folder: str) -> Path:
-        """Where a release lies."""
+        """Folder of a release."""
         return self._releases / folder
 
     def activate(self, current: ActiveRelease) -> None:
-        """Say durably which release runs."""
+        """Record durably which release runs."""
         atomic_write(self.folder / "current.json", msgspec.json.encode(current), private=True)
 
     def write(self, number: int, content: bytes, files: Mapping[str, bytes]) -> str:
-        """Put a release on the disk, whole and durable, without running it; returns its folder's name.
+        """Store a release, whole and durable, without running it; returns the name of its folder.
 
         Args:
             number: of the release.
@@ -148,7 +183,7 @@ class ReleaseStore:
             self._put(draft / file, data)
         atomic_write(draft / RELEASE_FILE, content, private=True)
         os.rename(draft, path)
-        _sync(self._releases)
+        fsync_dir(self._releases)
         return name
 
     def release(self, folder: str) -> Release:
@@ -178,8 +213,8 @@ class ReleaseStore:
             content: new content; None: remove the file.
         """
         path = self.release_dir(folder) / name
-        note = b"" if content is None else sha256_of(content).encode()
-        atomic_write(self._note(folder, name), note, private=True)
+        marker = b"" if content is None else sha256_of(content).encode()
+        atomic_write(self._marker(folder, name), marker, private=True)
         secure_delete(path)
         if content is not None:
             self._put(path, content)
@@ -189,11 +224,11 @@ class ReleaseStore:
 
         Raises:
             OSError: it cannot be read.
-            ThresholdError: it is a gallery under a cloak that does not lift.
+            ThresholdError: it is a gallery that cannot be decrypted.
         """
         path = self.release_dir(folder) / name
         content = path.read_bytes()
-        return self._cloak.decode(content, path) if name == GALLERY else content
+        return self._codec.decode(content, path) if name == GALLERY else content
 
     def policy(self, folder: str) -> bytes | None:
         """The access rules of a release; None: it has none, and those of door.toml hold.
@@ -211,32 +246,32 @@ class ReleaseStore:
         yield from sorted(self._releases.glob(f"*/{GALLERY}"))
 
     def _put(self, path: Path, content: bytes) -> None:
-        atomic_write(path, self._cloak.encode(content, path) if path.name == GALLERY else content, private=True)
+        atomic_write(path, self._codec.encode(content, path) if path.name == GALLERY else content, private=True)
 
     def check(self, folder: str) -> None:
-        """Compare the files of a release with its list, or with what `replace_with_filtered` has noted.
+        """Compare the files of a release with its list, or with what `replace_with_filtered` has recorded.
 
         Raises:
             ReleaseError: one is missing or damaged.
         """
         listed = {entry.name: entry.sha256 for entry in self.release(folder).files}
-        for name in listed | {name: "" for name in (GALLERY, POLICY) if self._note(folder, name).exists()}:
+        for name in listed | {name: "" for name in (GALLERY, POLICY) if self._marker(folder, name).exists()}:
             self._check_file(folder, name, listed.get(name, ""))
 
-    def _note(self, folder: str, name: str) -> Path:
-        return (self.release_dir(folder) / name).with_suffix(_NOTE)
+    def _marker(self, folder: str, name: str) -> Path:
+        return (self.release_dir(folder) / name).with_suffix(_FILTERED_MARKER)
 
     def _check_file(self, folder: str, name: str, expected: str) -> None:
         try:
-            if name in (GALLERY, POLICY) and self._note(folder, name).exists():
-                expected = self._note(folder, name).read_text()
+            if name in (GALLERY, POLICY) and self._marker(folder, name).exists():
+                expected = self._marker(folder, name).read_text()
             if expected and sha256_of(self.read(folder, name)) != expected:
                 raise ReleaseError(f"{self.release_dir(folder)}: {name} is damaged")
         except OSError as error:
             raise ReleaseError(f"{self.release_dir(folder)}: {name} cannot be read ({error.strerror})") from error
 
     def remove_stale(self) -> None:
-        """Purge everything that `current.json` does not name."""
+        """Delete everything that `current.json` does not name."""
         self._make(self._releases)
         current = self.current()
         named = {current.folder, current.previous} if current else set()
@@ -248,44 +283,6 @@ class ReleaseStore:
                 secure_delete(left)
 
     def _make(self, folder: Path) -> None:
-        """A folder for us alone, and those above it."""
+        """Create a private folder and its parents."""
         for each in (self.folder, self._releases, folder):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def secure_delete(path: Path) -> None:
-    """Overwrite a file, or all files of a folder, and remove it. What is not there is gone already."""
-    if path.is_dir() and not path.is_symlink():
-        for child in list(path.iterdir()):
-            secure_delete(child)
-        path.rmdir()
-        _sync(path.parent)
-        return
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_file() and not path.is_symlink():
-            _overwrite(path)
-        path.unlink()
-        _sync(path.parent)
-
-
-def secure_delete_all(paths: Iterable[Path]) -> None:
-    """Purge each."""
-    for path in paths:
-        secure_delete(path)
-
-
-def _overwrite(path: Path) -> None:
-    with path.open("r+b") as file:
-        left = os.fstat(file.fileno()).st_size
-        while left > 0:
-            left -= file.write(_ZEROS[: min(left, len(_ZEROS))])
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,10 +39,10 @@ from edge.runtime.bundle import load_configured
 from edge.runtime.daemon import Daemon
 from edge.runtime.hardening import reencrypt, world_accessible_paths
 from edge.runtime.release_manager import ReleaseManager, install_root
-from edge.updates.fetch import Updater
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.sources import FolderSource
 from edge.updates.store import ActiveRelease, ReleaseStore
+from edge.updates.updater import Updater
 from edge.vision.embedder import Embedder
 from edge.vision.face_sampler import VisionStages
 

@@ -25,8 +25,7 @@ from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import ReleaseManager
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
-from edge.updates.status import StatusChange
-from edge.updates.store import ReleaseStore
+from edge.updates.store import ReleaseStore, StatusChange
 from edge.vision.face_sampler import VisionStages
 
 
@@ -77,7 +76,7 @@ class Site:
     @property
     def reason(self) -> str:
         """What was reported last."""
-        return self.news[-1].standing.reason if self.news else ""
+        return self.news[-1].status.reason if self.news else ""
 
 
 @pytest.fixture

@@ -25,11 +25,10 @@ from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.runtime.bundle import filter_to_still_enrolled
 from edge.updates.boot import select_boot_release
-from edge.updates.fetch import StagedRelease, Updater
 from edge.updates.release_format import GALLERY, Release
 from edge.updates.sources import FolderSource, MqttSource, Source
-from edge.updates.status import StatusChange
-from edge.updates.store import ReleaseStore
+from edge.updates.store import ReleaseStore, StatusChange
+from edge.updates.updater import StagedRelease, Updater
 from edge.updates.worker import CLOSE_S, UpdateWorker
 
 EMBEDDER = "e" * 64
@@ -159,7 +158,7 @@ class Door:
         self.store.trust(root)
         self.news: list[StatusChange] = []
         self.gallery: Gallery | None = None
-        current, _ = select_boot_release(self.store)
+        current = select_boot_release(self.store)
         if current is not None:
             self.gallery = load_gallery(self.store.release_dir(current.folder) / GALLERY, embedder)
         self.updater = Updater(source, self.store, gallery_chunks, _MAX_BYTES)
@@ -246,7 +245,7 @@ def kill_at_random(folder: Path, times: int, seed: int) -> int:
         expected = desk.release(people, threshold_sq=1.0 + turn / 1000)
         _forked(state, desk, chance.uniform(0, 1.3 * took_s))
         store = ReleaseStore(state)
-        current, _ = select_boot_release(store)
+        current = select_boot_release(store)
         assert current is not None, f"turn {turn}: no release is left"
         assert current.release in (expected.release, expected.release - 1), f"turn {turn}: release {current.release}"
         found = load_gallery(store.release_dir(current.folder) / GALLERY, EMBEDDER)

@@ -25,16 +25,18 @@ from support.releases import EMBEDDER, NOW, Desk, Door, Recording, gallery_bytes
 from threshold_tools.release.transport import export
 
 from edge.core.errors import ReleaseError
+from edge.core.files import secure_delete
 from edge.core.records import Person
 from edge.recognition import gallery_chunks
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import save_gallery
 from edge.updates.boot import PROVEN_AFTER_S, select_boot_release
-from edge.updates.fetch import StagedRelease, Updater
+from edge.updates.http_source import HttpSource
 from edge.updates.release_format import CHUNK_BYTES, GALLERY, POLICY, decode_release, is_repo_name, sha256_of
-from edge.updates.sources import FolderSource, HttpSource
-from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore, secure_delete
+from edge.updates.sources import FolderSource
+from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore
 from edge.updates.tuf_client import metadata_expiry, read_root, verify_release
+from edge.updates.updater import StagedRelease, Updater
 
 TESTS = Path(__file__).parents[1]
 
@@ -141,7 +143,7 @@ def copied(state: Path) -> Path:
 
 def runs(state: Path) -> int | None:
     """The release that a door in this state starts with, which must be whole."""
-    current, _ = select_boot_release(ReleaseStore(state))
+    current = select_boot_release(ReleaseStore(state))
     return current.release if current else None
 
 
@@ -320,7 +322,7 @@ def test_a_door_says_a_refusal_once_and_its_end(tmp_path: Path, desk: Desk) -> N
         assert door.keeper.status.release == 1
         (desk.folder / "timestamp.json").write_bytes(good)
         wait_until(lambda: door.keeper.status.ok, "good again")
-    refusals = [news.standing.reason for news in door.news if news.refused]
+    refusals = [news.status.reason for news in door.news if news.refused]
     assert len(refusals) == len(set(refusals))
     assert refusals[0].startswith("timestamp.json: damaged")
 

@@ -298,7 +298,7 @@ def test_a_broker_that_vanishes_is_waited_for(tmp_path: Path) -> None:
         setting.publish(list(range(6)))
         settle(door, 2, 20)
         broker.close()
-    assert [news.standing.reason for news in door.news if news.refused] == []
+    assert [news.status.reason for news in door.news if news.refused] == []
 
 
 def test_source_closed_before_it_connected() -> None:

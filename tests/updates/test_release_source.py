@@ -18,10 +18,10 @@ from support.releases import NOW, Desk, Door, later, mqtt_source
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, ConfigError, SourceError
 from edge.recognition import gallery_chunks
-from edge.updates.download import Downloader
-from edge.updates.fetch import Updater
+from edge.updates.http_source import Downloader, HttpSource
 from edge.updates.release_format import TIMESTAMP
-from edge.updates.sources import FolderSource, HttpSource, Source, open_source
+from edge.updates.sources import FolderSource, Source
+from edge.updates.updater import Updater, open_source
 
 FILE_S = 0.2  # time limit of a file in these tests
 TICK_S = 0.02  # a slow server sends a byte in each
@@ -133,7 +133,7 @@ def test_expiry_without_a_reachable_source(
         Door(state, desk.root, source, now=lambda: later(365)) as door,
     ):
         wait_until(lambda: "expired" in door.keeper.status.reason, "expiry is reported")
-    told = [news.standing for news in door.news if "expired" in news.standing.reason]
+    told = [news.status for news in door.news if "expired" in news.status.reason]
     assert [(each.release, each.ok, each.reason) for each in told] == [(1, False, EXPIRED)]
     assert "stopping without" not in caplog.text
 
@@ -154,7 +154,7 @@ def test_expiry_reported_once(tmp_path: Path, desk: Desk, state: Path) -> None:
         wait_until(lambda: door.keeper.status.reason == EXPIRED, "expired")
         desk.release(range(7), now=later(31))
         wait_until(lambda: door.release == 2, "release 2")
-    assert [news.standing.reason for news in door.news if news.refused] == [EXPIRED]
+    assert [news.status.reason for news in door.news if news.refused] == [EXPIRED]
 
 
 def test_expired_root(tmp_path: Path, desk: Desk) -> None:
@@ -187,7 +187,7 @@ def test_stop_during_a_slow_download(desk: Desk, state: Path, kind: str, caplog:
     with slow(head, connected) as address:
         with Door(state, desk.root, HttpSource(f"{scheme}://{address}")) as door:
             assert connected.wait(10)
-        assert [news.standing.ok for news in door.news] == [True]
+        assert [news.status.ok for news in door.news] == [True]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

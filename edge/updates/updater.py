@@ -12,7 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from edge.core.errors import ReleaseError, SourceError, ThresholdError
+from edge.core.config import MqttConfig
+from edge.core.errors import ConfigError, ReleaseError, SourceError, ThresholdError
+from edge.updates.http_source import HttpSource
 from edge.updates.release_format import (
     CHUNK_BYTES,
     RELEASE_FILE,
@@ -24,7 +26,7 @@ from edge.updates.release_format import (
     sha256_of,
     split_bytes,
 )
-from edge.updates.sources import _MAX_TOPICS, Source
+from edge.updates.sources import MAX_TOPICS, FolderSource, MqttSource, Source
 from edge.updates.store import ReleaseStore
 from edge.updates.tuf_client import expired, metadata_expiry, next_root_name, verify_release
 
@@ -123,10 +125,10 @@ class Updater:
     def _fetch(self, names: list[str]) -> dict[str, bytes]:
         """Files by name, as far as they are there; a source that is slow without end is given up."""
         found: dict[str, bytes] = {}
-        for start in range(0, len(names), _MAX_TOPICS):
+        for start in range(0, len(names), MAX_TOPICS):
             if time.monotonic() > self._deadline_s:
                 raise SourceError(f"the repository is too slow: not all files have arrived within {self._look_s:g} s")
-            found |= self._source.fetch(names[start : start + _MAX_TOPICS])
+            found |= self._source.fetch(names[start : start + MAX_TOPICS])
         return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
@@ -169,3 +171,21 @@ class Updater:
         if sha256_of(content) != entry.sha256 or len(content) != entry.length:
             raise ReleaseError(f"{entry.name}: its sha256 is not the signed one")
         return content
+
+
+def open_source(source: str, mqtt: MqttConfig, site: str, client_id: str) -> Source:
+    """The source that `[release] source` names: "mqtt", an http(s) address, or a folder.
+
+    Raises:
+        ConfigError: the address holds a login or a query, which would be shown in logs and reports.
+    """
+    if source == "mqtt":
+        return MqttSource(mqtt, site, client_id)
+    if source.startswith(("http://", "https://")):
+        if set("@?#") & set(source):
+            raise ConfigError(
+                '[release] source: the address holds a login or a query ("@", "?" or "#"); remove it: '
+                "every file is verified, so the server needs no login"
+            )
+        return HttpSource(source)
+    return FolderSource(Path(source))

@@ -1,4 +1,4 @@
-"""One file by HTTP within a total time; another thread can interrupt it.
+"""A repository at an HTTP address. Each download has a total time limit, and another thread can interrupt it.
 
 A time limit of the socket alone does not bound a download: a server that sends a byte every few seconds never meets it.
 """
@@ -9,10 +9,16 @@ import contextlib
 import http.client
 import socket
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from edge.core.errors import SourceError
+from edge.updates.release_format import FILE_BYTES, is_repo_name
+from edge.updates.sources import FolderSource, RepositoryChanged
 
 STEP_S = 10.0  # the longest wait for one step: connecting, or the next bytes
 FILE_S = 30.0  # the longest download of one file
@@ -21,8 +27,44 @@ LEAST_BYTES = 16 * 1024
 _PORTION_BYTES = 64 * 1024
 
 
-class Interrupted(Exception):
+class DownloadInterrupted(Exception):
     """`interrupt` was called."""
+
+
+class HttpSource(FolderSource):
+    """A repository at an HTTP address. Login and encryption are not needed for trust: every byte is verified."""
+
+    def __init__(self, url: str, file_s: float = FILE_S) -> None:
+        """
+        Args:
+            url: address of the folder.
+            file_s: the longest download of one file, in seconds.
+        """
+        super().__init__(Path())
+        self._url = url.rstrip("/")
+        self._downloader = Downloader(file_s)
+
+    def wake(self) -> None:
+        super().wake()
+        self._downloader.interrupt()
+
+    def close(self) -> None:
+        super().close()
+        self._downloader.resume()
+
+    def _read(self, name: str) -> bytes | None:
+        assert is_repo_name(name), name
+        try:
+            return self._downloader.get(f"{self._url}/{name}", FILE_BYTES + 1)
+        except DownloadInterrupted as error:
+            raise RepositoryChanged from error
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in (403, 404, 410):
+                return None
+            raise SourceError(f"{self._url}/{name}: the server answers {error.code}") from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise SourceError(f"{self._url}: cannot be reached ({error})") from error
 
 
 class Downloader:
@@ -41,7 +83,7 @@ class Downloader:
         self._handle: socket.socket | None = None  # a second handle of the connection in use: TLS detaches the first
         self._late = ""  # why the download was ended
         self._interrupted = False
-        self._opener = urllib.request.build_opener(_Http(self._watch), _Https(self._watch))
+        self._opener = urllib.request.build_opener(_Handler(self._watch))
 
     def get(self, url: str, limit: int) -> bytes:
         """The content of an address, at most `limit` bytes.
@@ -85,7 +127,7 @@ class Downloader:
 
     def _raise_if_cut(self, error: Exception | None) -> None:
         if self._interrupted:
-            raise Interrupted from error
+            raise DownloadInterrupted from error
         if self._late:
             raise TimeoutError(self._late) from error
 
@@ -141,19 +183,15 @@ def _watched(kind: type[_Connection], watch: Callable[[socket.socket], None], *a
     return connection
 
 
-class _Http(urllib.request.HTTPHandler):
+class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens connections that `watch` is told of."""
+
     def __init__(self, watch: Callable[[socket.socket], None]) -> None:
         super().__init__()
-        self._connection = partial(_watched, _Connection, watch)
+        self._watch = watch
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, watch: Callable[[socket.socket], None]) -> None:
-        super().__init__()
-        self._connection = partial(_watched, _TlsConnection, watch)
+        return self.do_open(partial(_watched, _Connection, self._watch), req)
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connection, req)
+        return self.do_open(partial(_watched, _TlsConnection, self._watch), req)
