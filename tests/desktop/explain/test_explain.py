@@ -10,16 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import explain
 import msgspec
 import numpy as np
 import pytest
-from explain import Explained
 from support.face_images import direction
 from support.rendered_portraits import EMBEDDER, Photo, put
-from threshold_tools.explain import occlusion_map, photo, text_report
+from threshold_tools.explain import cli, occlusion_map, photo, text_report
+from threshold_tools.explain.cli import Explained
 from threshold_tools.explain.page import page
-from threshold_tools.explain.photo import Viewer
+from threshold_tools.explain.photo import PhotoAnalyzer
 
 from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityConfig, RecognitionConfig
 from edge.core.errors import GalleryError, ImageError, InputError
@@ -31,19 +30,19 @@ GALLERY = FOLDER / "gallery.safetensors"
 OBAMA = FOLDER / "people" / "barack-obama" / "obama2.jpg"
 OBAMA_AGAIN = FOLDER / "people" / "barack-obama" / "obama3.jpg"
 BIDEN = Path(__file__).parents[2] / "data" / "biden.jpg"
-TOOL = Path(explain.__file__)
+TOOL = Path(__file__).parents[3] / "tools" / "explain.py"
 
 
 @pytest.fixture(scope="module")
 def known() -> Explained:
     """Somebody enrolled, in the text's and the page's tests."""
-    return explain.explain(OBAMA, "barack-obama", gallery=GALLERY)
+    return cli.explain(OBAMA, "barack-obama", gallery=GALLERY)
 
 
 @pytest.fixture(scope="module")
 def stranger() -> Explained:
     """Two photos of two people."""
-    return explain.explain(BIDEN, str(OBAMA_AGAIN))
+    return cli.explain(BIDEN, str(OBAMA_AGAIN))
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def small(tmp_path: Path, photo: Photo) -> Path:
     return tmp_path / "small.png"
 
 
-hold = partial(explain.explain, drives=False)
+hold = partial(cli.explain, occlusion=False)
 
 
 def gallery_of_two(path: Path) -> Path:
@@ -92,13 +91,13 @@ def test_two_photos_are_held_against_each_other_as_if_the_second_were_enrolled(s
 
 
 def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path) -> None:
-    found = explain.explain(small, None, gallery=GALLERY).found
+    found = cli.explain(small, None, gallery=GALLERY).found
     assert found.verdict[0] == "Refused, too-small: between the eyes 12 px (at least 18 px)."
     assert (found.answer.kind, found.answer.counts, found.a.weight) == ("", False, 0.0)
     assert [part.name for part in found.a.parts if not part.ok] == ["size_px"]
     assert found.target.distance_sq < 0.9, "a refused sample has weight 0, but a distance"
-    assert found.a.drive is not None
-    assert max(map(max, found.a.drive.grid)) > 0.05
+    assert found.a.occlusion is not None
+    assert max(map(max, found.a.occlusion.grid)) > 0.05
 
 
 def test_what_the_detector_is_not_sure_of_is_no_face_to_a_door() -> None:
@@ -146,7 +145,7 @@ def test_a_schedule_is_asked_at_the_given_moment(tmp_path: Path, capsys: pytest.
     kinds = {}
     for clock in ("12:00", "23:00"):
         rules = ["--policy", str(policy), "--door", "front", "--at", f"2026-03-02T{clock}+00:00"]
-        explain.main([str(OBAMA), "--gallery", str(GALLERY), "--json", *rules])
+        cli.main([str(OBAMA), "--gallery", str(GALLERY), "--json", *rules])
         answer = json.loads(capsys.readouterr().out)["answer"]
         kinds[clock] = answer["kind"], answer["reason"]
     assert kinds == {"12:00": ("door-open", "within-threshold"), "23:00": ("denied", "outside-schedule")}
@@ -159,7 +158,7 @@ def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> 
     found = hold(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
     assert found.found.a.faces == 2
     assert found.found.a.box[2] < large.shape[1], "the larger face, on the left"
-    assert "2 faces, the largest and most central is used" in text_report.show(found.found)
+    assert "2 faces, the largest and most central is used" in text_report.format_report(found.found)
 
 
 def test_a_photo_without_a_face_is_told(tmp_path: Path) -> None:
@@ -241,28 +240,28 @@ def test_a_strength_that_was_not_measured_is_no_part() -> None:
 def test_the_parts_are_those_of_today_and_agree_with_the_refusals_of_the_door(small: Path) -> None:
     silent = ("weight", "refusal", "embedding_norm")  # the last where the manifest does not know the typical one
     names = [field.name for field in dataclasses.fields(Quality) if field.name not in silent]
-    viewer = Viewer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
-    seen = viewer.analyze(OBAMA)
-    assert [part.name for part in seen.shown.parts if part.name not in silent][2:] == names
-    assert seen.shown.refusal == "turned-away"
-    assert [part.name for part in seen.shown.parts if not part.ok] == ["yaw_deg"]
+    analyzer = PhotoAnalyzer(DoorConfig(site="s", door="d", quality=QualityConfig(max_yaw_deg=5)))
+    seen = analyzer.analyze(OBAMA)
+    assert [part.name for part in seen.report.parts if part.name not in silent][2:] == names
+    assert seen.report.refusal == "turned-away"
+    assert [part.name for part in seen.report.parts if not part.ok] == ["yaw_deg"]
     assert seen.sample.embedding is None
 
 
 def test_covering_the_face_matters_and_covering_the_corners_does_not(known: Explained) -> None:
-    drive = known.found.a.drive
-    assert drive is not None
-    grid = np.array(drive.grid)
+    occlusion = known.found.a.occlusion
+    assert occlusion is not None
+    grid = np.array(occlusion.grid)
     assert grid.shape == (occlusion_map.CELLS, occlusion_map.CELLS)
     assert grid[4:9, 3:9].mean() > 0.1, "eyes, nose and mouth"
     assert np.abs(grid[:2, [0, 1, -2, -1]]).mean() < 0.03
-    assert next(iter(drive.regions)) in ("nose", "left eye", "right eye")
-    assert drive.regions["nose"] > 5 * abs(drive.regions["background"])
+    assert next(iter(occlusion.regions)) in ("nose", "left eye", "right eye")
+    assert occlusion.regions["nose"] > 5 * abs(occlusion.regions["background"])
 
 
 def test_covering_is_measured_as_the_embedder_measures(known: Explained) -> None:
-    viewer = Viewer(DoorConfig(site="s", door="d"))
-    embedder = viewer.reader.vision.reader.embedder
+    analyzer = PhotoAnalyzer(DoorConfig(site="s", door="d"))
+    embedder = analyzer.sampler.vision.reader.embedder
     target = load_gallery(GALLERY, EMBEDDER).centroids[0]
     covered = known.a.crop.copy()
     middle = 112 / occlusion_map.CELLS * 5.5
@@ -271,16 +270,16 @@ def test_covering_is_measured_as_the_embedder_measures(known: Explained) -> None
     for pixels in (known.a.crop, covered):
         embedder.pixels[:] = pixels
         distances.append(2 - 2 * float(embedder.embed() @ target))
-    drive = known.found.a.drive
-    assert drive is not None
-    assert drive.grid[5][5] == pytest.approx(distances[1] - distances[0], abs=1e-3)
+    occlusion = known.found.a.occlusion
+    assert occlusion is not None
+    assert occlusion.grid[5][5] == pytest.approx(distances[1] - distances[0], abs=1e-3)
 
 
 def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
     known: Explained, stranger: Explained, small: Path
 ) -> None:
     for done in (known, stranger, hold(small, str(OBAMA))):
-        text = text_report.show(
+        text = text_report.format_report(
             msgspec.structs.replace(done.found, gallery="g.safetensors" if done.found.gallery else "")
         )
         assert max(map(len, text.splitlines())) <= 80
@@ -290,14 +289,14 @@ def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
 
 def test_the_scale_shows_distance_and_threshold_in_order(known: Explained, stranger: Explained) -> None:
     for done, order in ((known, "o|"), (stranger, "|o")):
-        (bar,) = (line for line in text_report.show(done.found).splitlines() if line.startswith("  0 "))
+        (bar,) = (line for line in text_report.format_report(done.found).splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
 def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Explained) -> None:
     for distance, order in ((0.929, "o|"), (0.931, "|o")):
         near = msgspec.structs.replace(known.found.target, distance_sq=distance, threshold_sq=0.93)
-        text = text_report.show(msgspec.structs.replace(known.found, target=near))
+        text = text_report.format_report(msgspec.structs.replace(known.found, target=near))
         (bar,) = (line for line in text.splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
@@ -311,7 +310,7 @@ def test_how_rare_a_distance_is_keeps_to_what_the_table_knows(known: Explained, 
 
 def test_the_page_needs_no_other_file_and_shows_what_was_seen(stranger: Explained) -> None:
     text = page(stranger.found, stranger.a, stranger.b)
-    assert text.count("data:image/jpeg;base64,") == 8, "photo, close-up, aligned face and drive, twice"
+    assert text.count("data:image/jpeg;base64,") == 8, "photo, close-up, aligned face and heatmap, twice"
     assert "http" not in text.replace("http-equiv", "")
     assert text_report.SCALE in text
     for sentence in stranger.found.verdict:
@@ -330,7 +329,7 @@ def test_names_cannot_put_anything_into_the_page(known: Explained) -> None:
 
 def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "page.html"
-    explain.main(["--json", "--out", str(out), str(OBAMA), "--gallery", str(GALLERY), "barack-obama"])
+    cli.main(["--json", "--out", str(out), str(OBAMA), "--gallery", str(GALLERY), "barack-obama"])
     printed = capsys.readouterr()
     assert json.loads(printed.out)["target"]["id"] == "barack-obama"
     assert json.loads(printed.out)["embedder_sha256"] == EMBEDDER
@@ -347,5 +346,5 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 
 def test_rules_without_a_gallery_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        explain.main([str(OBAMA), str(OBAMA_AGAIN), "--door", "front"])
+        cli.main([str(OBAMA), str(OBAMA_AGAIN), "--door", "front"])
     assert "rules are about people enrolled" in capsys.readouterr().err

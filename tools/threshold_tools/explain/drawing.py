@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-
 import cv2
 import numpy as np
 
 from edge.core.records import BgrImage
 from threshold_tools.enroll.photo_quality import crop as cut
 from threshold_tools.explain.photo import ExplainedPhoto
-from threshold_tools.explain.report import Drive
+from threshold_tools.explain.report import OcclusionMap
 
 _USED, _OTHER, _MESH = (60, 200, 80), (190, 190, 190), (230, 200, 90)  # BGR
 _POINTS = ((60, 60, 230), (60, 60, 230), (40, 170, 250), (200, 80, 220), (200, 80, 220))
@@ -22,52 +20,46 @@ _MARGIN = 0.35
 _FLOOR = 0.02  # changes of the distance smaller than this are noise and stay pale
 
 
-def full_photo(subject: ExplainedPhoto) -> BgrImage:
+def full_photo(photo: ExplainedPhoto) -> BgrImage:
     """The photo with a box around every face; the used one is green."""
-    picture, scale = _scaled(subject.pixels, _WHOLE_PX)
-    for face in subject.faces:
-        used = face is subject.face
+    picture, scale = _scaled(photo.pixels, _WHOLE_PX)
+    for face in photo.faces:
+        used = face is photo.face
         corners = np.array([face.box.left, face.box.top, face.box.right, face.box.bottom]) * scale
         left, top, right, bottom = (round(float(value)) for value in corners)
         cv2.rectangle(picture, (left, top), (right, bottom), _USED if used else _OTHER, 2 if used else 1, cv2.LINE_AA)
     return picture
 
 
-def face_crop(subject: ExplainedPhoto) -> BgrImage:
+def face_crop(photo: ExplainedPhoto) -> BgrImage:
     """The face with its mesh and the five points that align it."""
-    box = subject.face.box
-    part = cut(subject.pixels, box, _MARGIN)
+    box = photo.face.box
+    part = cut(photo.pixels, box, _MARGIN)
     wide = _MARGIN * max(box.width, box.height)
     origin = np.array([max(round(box.left - wide), 0), max(round(box.top - wide), 0)], np.float32)
     picture, scale = _scaled(part, _CLOSE_PX)
-    for x, y in (subject.landmarks.points_px[:, :2] - origin) * np.float32(scale):
+    for x, y in (photo.landmarks.points_px[:, :2] - origin) * np.float32(scale):
         cv2.circle(picture, (round(float(x)), round(float(y))), 1, _MESH, -1, cv2.LINE_AA)
-    for (x, y), colour in zip((subject.landmarks.five_px - origin) * np.float32(scale), _POINTS, strict=True):
+    for (x, y), colour in zip((photo.landmarks.five_px - origin) * np.float32(scale), _POINTS, strict=True):
         cv2.circle(picture, (round(float(x)), round(float(y))), 4, colour, -1, cv2.LINE_AA)
         cv2.circle(picture, (round(float(x)), round(float(y))), 5, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
 
 
-def aligned(subject: ExplainedPhoto) -> BgrImage:
+def aligned(photo: ExplainedPhoto) -> BgrImage:
     """The face as the embedder gets it, enlarged."""
-    return _enlarged(subject.crop, cv2.INTER_CUBIC)
+    return _enlarged(photo.crop, cv2.INTER_CUBIC)
 
 
-def heatmap(subject: ExplainedPhoto, drive: Drive) -> BgrImage:
+def heatmap(photo: ExplainedPhoto, occlusion: OcclusionMap) -> BgrImage:
     """The aligned face, blue where it brings the two together, orange where it keeps them apart."""
-    size = subject.crop.shape[1], subject.crop.shape[0]
-    grid = cv2.resize(np.array(drive.grid, np.float32), size, interpolation=cv2.INTER_CUBIC)
+    size = photo.crop.shape[1], photo.crop.shape[0]
+    grid = cv2.resize(np.array(occlusion.grid, np.float32), size, interpolation=cv2.INTER_CUBIC)
     share = np.clip(grid / max(float(np.abs(grid).max()), _FLOOR), -1, 1)[..., None]
-    grey = cv2.cvtColor(cv2.cvtColor(subject.crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.float32)
+    grey = cv2.cvtColor(cv2.cvtColor(photo.crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.float32)
     alpha = 0.75 * np.abs(share)
     mixed = grey * (1 - alpha) + np.where(share > 0, _TOGETHER, _APART) * alpha
     return _enlarged(np.clip(mixed, 0, 255).astype(np.uint8), cv2.INTER_LINEAR)
-
-
-def data_url(picture: BgrImage) -> str:
-    """A picture as the address of itself."""
-    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
-    return f"data:image/jpeg;base64,{base64.b64encode(coded).decode()}"
 
 
 def _scaled(pixels: BgrImage, side_px: int) -> tuple[BgrImage, float]:

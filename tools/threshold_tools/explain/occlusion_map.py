@@ -1,7 +1,7 @@
-"""What in a face drives the distance: cover a part of it and measure again.
+"""Which parts of a face drive the distance: cover one and measure again.
 
 Occlusion sensitivity (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2): a
-grey patch slides over the aligned face, and the distance to the other vector is taken for each place of it.
+grey patch slides over the aligned face, and the distance to the other vector is measured for each place of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.core.records import BgrImage, FloatArray
 from edge.vision.embedder import Embedder
-from threshold_tools.explain.report import Drive
+from threshold_tools.explain.report import OcclusionMap
 
 CELLS = 12  # places of the patch along a side
 PATCH_PX = 24  # side of the patch: about an eye
@@ -20,13 +20,15 @@ _GREY = 128  # the middle of the embedder's input range
 _FIVE = ("right eye", "left eye", "nose", "mouth", "mouth")  # in the order of the template
 
 
-def drive(embedder: Embedder, crop: BgrImage, target: FloatArray, template_px: Sequence[tuple[float, float]]) -> Drive:
+def occlusion_map(
+    embedder: Embedder, crop: BgrImage, target: FloatArray, template_px: Sequence[tuple[float, float]]
+) -> OcclusionMap:
     """Slide a grey patch over a face.
 
     Args:
         embedder: its input picture is overwritten.
         crop: (H, W, 3) uint8 BGR, aligned to the embedder's template.
-        target: (D,) float32 unit vector that the distance is taken to.
+        target: (D,) float32 unit vector to measure the distance to.
         template_px: where the five points lie in the crop.
     """
     height, width = crop.shape[:2]
@@ -37,7 +39,7 @@ def drive(embedder: Embedder, crop: BgrImage, target: FloatArray, template_px: S
             covered = crop.copy()
             covered[_span(y, height), _span(x, width)] = _GREY
             grid[row, column] = _distance_sq(embedder, covered, target) - without
-    return Drive(np.round(grid, 4).tolist(), _regions(grid, template_px, (width, height)), PATCH_PX)
+    return OcclusionMap(np.round(grid, 4).tolist(), _regions(grid, template_px, (width, height)), PATCH_PX)
 
 
 def _distance_sq(embedder: Embedder, crop: BgrImage, target: FloatArray) -> float:

@@ -1,4 +1,4 @@
-"""A photo as a door sees it, and what the door would not look at any more: a refused face is explained, too."""
+"""A photo as a door sees it; a rejected face is measured all the same, so that the rejection can be explained."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class ExplainedPhoto:
         face: the one that is used.
         landmarks: its mesh.
         crop: (112, 112, 3) uint8 BGR, aligned.
-        embedding: (D,) float32 unit vector, also of a face that a door refuses.
+        embedding: (D,) float32 unit vector, also of a face that a door rejects.
         enrolled: (D,) float32 unit vector of the face and its mirror image, as enrolment keeps it.
-        sample: what a door would have: no embedding when it refuses the face.
-        shown: the same as data.
+        sample: what a door would have: no embedding when it rejects the face.
+        report: the same as data.
     """
 
     path: Path
@@ -62,15 +62,15 @@ class ExplainedPhoto:
     embedding: FloatArray
     enrolled: FloatArray
     sample: Sample
-    shown: PhotoReport
+    report: PhotoReport
 
 
-class Viewer:
-    """Looks at photos with a door's stages and gates, and once more without any gate.
+class PhotoAnalyzer:
+    """Runs a door's stages on photos, with the door's quality gates and once more without any gate.
 
     Attributes:
-        config: of the door.
-        reader: the one without gates.
+        config: configuration of the door.
+        sampler: the stages without gates.
         at_door: the stages with the door's gates, on the same models.
         template_px: where alignment puts the five points.
     """
@@ -81,32 +81,48 @@ class Viewer:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.config = config
-        self.reader = PhotoSampler(ANY_QUALITY, config.models)
-        finding, meshing, embedding = self.reader.vision.models
-        embedder = self.reader.vision.reader.embedder
+        self.sampler = PhotoSampler(ANY_QUALITY, config.models)
+        finding, meshing, embedding = self.sampler.vision.models
+        embedder = self.sampler.vision.reader.embedder
         self.template_px = embedding.contract.template_px
         aligner = Aligner(self.template_px, into=embedder.pixels)
         strict = FaceSampler(mesh=FaceMesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
         search = Detector(finding, config.detector)
-        self.at_door = VisionStages(CascadeDetector(search, search, config.detector), strict, self.reader.vision.models)
+        self.at_door = VisionStages(
+            CascadeDetector(search, search, config.detector), strict, self.sampler.vision.models
+        )
 
     def analyze(self, path: Path) -> ExplainedPhoto:
-        """Look at one photo.
+        """Find and measure the main face of one photo.
 
         Raises:
             ImageError: it is not a readable image, or shows no face.
         """
         pixels = read_image(path)
-        found = self.reader.sample(pixels)
+        found = self.sampler.sample(pixels)
         if found.main is None or found.sample is None or found.sample.landmarks is None:
             raise ImageError(f"{path}: no face found; give a photo in which a face is larger or less covered")
         landmarks = found.sample.landmarks
-        embedder = self.reader.vision.reader.embedder
+        embedder = self.sampler.vision.reader.embedder
         crop = embedder.pixels.copy()
         embedding = embedder.embed()
         sample = self._sample(pixels, found.main)
         quality = dataclasses.replace(
             found.sample.quality, weight=sample.quality.weight, refusal=sample.quality.refusal
+        )
+        box = found.main.box
+        report = PhotoReport(
+            photo=str(path),
+            width_px=pixels.shape[1],
+            height_px=pixels.shape[0],
+            faces=len(found.faces),
+            box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
+            five_px=[(x, y) for x, y in np.round(landmarks.five_px.astype(float), 1).tolist()],
+            parts=quality_parts(
+                found.main.score, landmarks.presence, quality, self.config.quality, self.config.detector
+            ),
+            weight=quality.weight,
+            refusal=quality.refusal,
         )
         return ExplainedPhoto(
             path=path,
@@ -116,9 +132,9 @@ class Viewer:
             landmarks=landmarks,
             crop=crop,
             embedding=embedding,
-            enrolled=normalize(embedding + self.reader.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
+            enrolled=normalize(embedding + self.sampler.vision.reader.embed_mirrored(Frame(pixels, 0, 0), landmarks)),
             sample=sample,
-            shown=_shown(path, pixels, found.faces, found.main, landmarks, quality, self.config),
+            report=report,
         )
 
     def _sample(self, pixels: BgrImage, face: Face) -> Sample:
@@ -137,9 +153,9 @@ def quality_parts(
     Args:
         score: the detector's, 0..1.
         presence: the mesh's, 0..1.
-        quality: the parts themselves, whichever there are.
-        gates: of the door.
-        detector: of the door.
+        quality: the parts themselves.
+        gates: quality gates of the door.
+        detector: detector configuration of the door.
     """
     values = {"score": score, "presence": presence}
     values |= {
@@ -172,26 +188,3 @@ def format_part(part: QualityPart) -> str:
 
 def _unit(name: str) -> str:
     return {"px": " px", "deg": "°"}.get(name.rpartition("_")[2], "")
-
-
-def _shown(
-    path: Path,
-    pixels: BgrImage,
-    faces: list[Face],
-    face: Face,
-    landmarks: Landmarks,
-    quality: Quality,
-    config: DoorConfig,
-) -> PhotoReport:
-    box = face.box
-    return PhotoReport(
-        photo=str(path),
-        width_px=pixels.shape[1],
-        height_px=pixels.shape[0],
-        faces=len(faces),
-        box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
-        five_px=[(x, y) for x, y in np.round(landmarks.five_px.astype(float), 1).tolist()],
-        parts=quality_parts(face.score, landmarks.presence, quality, config.quality, config.detector),
-        weight=quality.weight,
-        refusal=quality.refusal,
-    )

@@ -1,4 +1,4 @@
-"""What an explanation says, as data; JSON and the page are made of it."""
+"""An explanation as data; JSON, the text and the page are made of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class QualityPart(msgspec.Struct, frozen=True):
         name: as in `edge.core.records.Quality`, or `score` (the detector's) and `presence` (the mesh's).
         label: the same for people.
         value: with the unit of the name's suffix.
-        gate: what a door asks of it, such as "at least 18"; "" where it asks nothing.
+        gate: limits of the door, such as "at least 18"; "" without any.
         ok: whether the value keeps to the gate.
-        full: from here on it costs no weight; None where it never does.
+        full: value from which on the weight is full; None where it never costs weight.
     """
 
     name: str
@@ -25,7 +25,7 @@ class QualityPart(msgspec.Struct, frozen=True):
     full: float | None
 
 
-class Drive(msgspec.Struct, frozen=True):
+class OcclusionMap(msgspec.Struct, frozen=True):
     """How the distance changes when a part of the aligned face is covered.
 
     Attributes:
@@ -51,9 +51,9 @@ class PhotoReport(msgspec.Struct, frozen=True):
         five_px: right eye, left eye, nose tip, right and left mouth corner, pixels of the photo; the person's own
             right and left.
         parts: of its quality.
-        weight: of the sample as evidence, 0..1; 0 means refused.
-        refusal: why a door refuses the sample, or "".
-        drive: what in this face drives the distance, or None when there is nobody to hold it against.
+        weight: of the sample as evidence, 0..1; 0 means rejected.
+        refusal: why a door rejects the sample, or "".
+        occlusion: what in this face drives the distance, or None where it was not measured.
     """
 
     photo: str
@@ -65,11 +65,11 @@ class PhotoReport(msgspec.Struct, frozen=True):
     parts: list[QualityPart]
     weight: float
     refusal: str
-    drive: Drive | None = None
+    occlusion: OcclusionMap | None = None
 
 
 class NearestPerson(msgspec.Struct, frozen=True):
-    """Somebody to be measured against: squared distance 0..4, lower is nearer; a lower threshold is stricter."""
+    """A person to measure against: squared distance 0..4, lower is nearer; a lower threshold is stricter."""
 
     id: str
     name: str
@@ -98,12 +98,12 @@ class SimulatedDecision(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """All of it.
+    """The whole explanation.
 
     Attributes:
         a: the photo that comes to the door.
-        b: the photo it is held against, as if it were enrolled, or None.
-        target: whom `distance_sq` is measured to: that photo, the person asked for, or the nearest one.
+        b: the photo it is compared with, as if it were enrolled, or None.
+        target: the person that `distance_sq` is measured to: that photo, the person asked for, or the nearest one.
         strangers: share of strangers who come as near to one given person, by the embedder's table of impostors, and
             the smallest and largest share that this table knows: beyond these it says no more.
         nearest: of the gallery, nearest first; empty without a gallery.

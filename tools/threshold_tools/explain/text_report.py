@@ -13,7 +13,7 @@ from threshold_tools.explain.report import Explanation, NearestPerson, PhotoRepo
 SCALE = "Lower is nearer; a lower threshold is stricter."
 _COLUMNS = 80
 _BAR = 65
-_TELLING = 0.005  # what rounds to 0.00 tells nothing
+_SMALLEST = 0.005  # smaller ones are printed as 0.00
 _REASONS = {
     "within-threshold": "the distance is within the threshold",
     "beyond-threshold": "the distance is beyond the threshold",
@@ -39,9 +39,9 @@ def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson | 
 
     Args:
         a: the photo that comes to the door.
-        answer: the door's.
-        first: the nearest person the door knows.
-        alone: that person is a photo that is held against as if it were the only one enrolled.
+        answer: decision of the door.
+        first: the nearest person that the door knows.
+        alone: whether that person is the other photo, enrolled alone.
     """
     if a.refusal:
         parts = failing(a)
@@ -74,20 +74,20 @@ def strangers(found: Explanation) -> str:
     return f"Of strangers, {bound}one in {float(f'{1 / share:.2g}'):,.0f} comes as near to one given person."
 
 
-def drives(shown: PhotoReport) -> list[str]:
-    """Which regions matter most, a line each."""
-    if shown.drive is None:
+def region_lines(shown: PhotoReport) -> list[str]:
+    """The regions of the face that matter most, a line for each direction."""
+    if shown.occlusion is None:
         return []
-    ranked = list(shown.drive.regions.items())
-    near = [f"{name} {value:+.2f}" for name, value in ranked if value >= _TELLING][:3]
-    apart = [f"{name} {value:+.2f}" for name, value in ranked if value <= -_TELLING][:3]
+    ranked = list(shown.occlusion.regions.items())
+    near = [f"{name} {value:+.2f}" for name, value in ranked if value >= _SMALLEST][:3]
+    apart = [f"{name} {value:+.2f}" for name, value in ranked if value <= -_SMALLEST][:3]
     lines = [f"brings them together: {', '.join(near)}"] if near else []
     lines += [f"keeps them apart: {', '.join(apart)}"] if apart else []
     return lines or ["by very little, wherever it is"]
 
 
-def show(found: Explanation) -> str:
-    """The text."""
+def format_report(found: Explanation) -> str:
+    """The explanation as text."""
     lines = [f"A  {_photo(found.a)}"]
     lines.append(f"B  {_photo(found.b)}" if found.b else f"B  {_who(found.target)}, enrolled in {found.gallery}")
     lines += ["", *_table(found), ""]
@@ -107,9 +107,9 @@ def show(found: Explanation) -> str:
             for rank, each in enumerate(found.nearest, start=1)
         ]
     for name, shown in (("A", found.a), ("B", found.b)):
-        if shown is not None and shown.drive is not None:
+        if shown is not None and shown.occlusion is not None:
             lines += ["", f"Covering parts of {name} changes the distance by"]
-            lines += [f"  {line}" for line in drives(shown)]
+            lines += [f"  {line}" for line in region_lines(shown)]
     lines += ["", "At the door"]
     for sentence in found.verdict:
         lines += _wrapped(sentence)
@@ -126,7 +126,7 @@ def _table(found: Explanation) -> list[str]:
         )
         lines.append(f"{part.label:24}{values}   {part.gate or '-'}")
     weights = "".join(f"{each.weight:>11.2f} " for each in columns)
-    lines.append(f"{'weight as evidence':24}{weights}   (0: refused)")
+    lines.append(f"{'weight as evidence':24}{weights}   (0: rejected)")
     return lines
 
 
@@ -148,8 +148,8 @@ def _photo(shown: PhotoReport) -> str:
     return f"{_short(Path(shown.photo).name, 30)}  {shown.width_px}x{shown.height_px} px, {faces}"
 
 
-def _who(distance_to: NearestPerson) -> str:
-    return distance_to.id if distance_to.id == distance_to.name else f"{distance_to.name} ({distance_to.id})"
+def _who(person: NearestPerson) -> str:
+    return person.id if person.id == person.name else f"{person.name} ({person.id})"
 
 
 def _count(samples: int) -> str:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edge.core.records import BgrImage
+from edge.runtime.snapshots import downscale
 from edge.vision.camera import read_image
 
 _QUALITY = 85  # of JPEG
@@ -34,10 +35,7 @@ def thumbnail(path: Path, size_px: int) -> BgrImage:
     Raises:
         ImageError: the file is not a readable image.
     """
-    pixels = read_image(path)
-    scale = min(size_px / max(pixels.shape[:2]), 1)
-    size = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
+    return downscale(read_image(path), size_px)
 
 
 def thumbnail_uri(path: Path, size_px: int) -> str:

@@ -1,0 +1,165 @@
+"""Explain why a face is or is not recognised as a person: for operators who have to answer for a door.
+
+A.jpg is the visitor. It is compared with B: another photo, as if that were the only one enrolled, or a person of a
+gallery by id; without B, with the nearest person of the gallery. The text, the JSON and the page say how good the view
+is and which gate it misses, how far it is from B and where the threshold lies, who is nearest, which parts of the face
+drive the distance, and what a door would decide: all by the stages and the rules that run there.
+
+Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer, and a lower threshold is stricter.
+Nothing is sent anywhere, and nothing is stored except the page that --out asks for, which holds the photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.access.policy_file import load_configured_rules
+from edge.core.cli_support import parse_time_ns
+from edge.core.config import AccessConfig, DoorConfig, read_config
+from edge.core.errors import InputError
+from edge.core.files import atomic_write, require_parent_dir
+from edge.core.records import FloatArray
+from edge.recognition.gallery_file import load_gallery
+from threshold_tools.explain import text_report
+from threshold_tools.explain.occlusion_map import occlusion_map
+from threshold_tools.explain.page import page
+from threshold_tools.explain.photo import ExplainedPhoto, PhotoAnalyzer
+from threshold_tools.explain.report import Explanation, PhotoReport
+from threshold_tools.explain.simulated_visit import (
+    SimulatedDoor,
+    distance_to,
+    enrolled_alone,
+    nearest_people,
+    row_of,
+    simulate_visit,
+)
+from threshold_tools.photos import SUFFIXES
+from threshold_tools.thresholds import fmr_at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """The explanation, and the photos that its page shows."""
+
+    found: Explanation
+    a: ExplainedPhoto
+    b: ExplainedPhoto | None
+
+
+def explain(
+    photo: Path,
+    other: str | None,
+    *,
+    gallery: Path | None = None,
+    config: DoorConfig | None = None,
+    wall_ns: int | None = None,
+    occlusion: bool = True,
+) -> Explained:
+    """Compare a photo with another one, a person of a gallery, or the nearest person there.
+
+    Args:
+        photo: the visitor.
+        other: a photo, a person's id, or None: the nearest person.
+        gallery: gallery of the door; None: the other photo alone.
+        config: door configuration; None: all defaults.
+        wall_ns: time of the visit, nanoseconds since 1970 UTC; None: the clock is not set.
+        occlusion: also measure which parts of the faces drive the distance, which takes nearly all of the time.
+
+    Raises:
+        InputError: a photo, the gallery, the person or a rule cannot be used.
+    """
+    config = config or DoorConfig(site="explain", door="explain")
+    path = _photo(other, gallery)
+    rules = load_configured_rules(config.access if gallery else AccessConfig())
+    analyzer = PhotoAnalyzer(config)
+    known = load_gallery(gallery, analyzer.sampler.embedder_sha256) if gallery else None
+    row = row_of(known, other, gallery) if known and gallery and other and path is None else None
+    a = analyzer.analyze(photo)
+    b = analyzer.analyze(path) if path else None
+    alone = SimulatedDoor(enrolled_alone(analyzer, b), config, rules, wall_ns) if b else None
+    door = SimulatedDoor(known, config, rules, wall_ns) if known is not None else alone
+    assert door is not None
+    nearest = nearest_people(door, a)
+    if not nearest:
+        raise InputError(f"{gallery}: nobody is enrolled; there is nobody to compare the photo with")
+    if alone is not None:
+        target, vector = distance_to(alone, a, 0), alone.gallery.centroids[0]
+    else:
+        row = row if row is not None else row_of(door.gallery, nearest[0].id, gallery or photo)
+        target, vector = distance_to(door, a, row), door.gallery.centroids[row]
+    answer = simulate_visit(door, a, analyzer.at_door)
+    impostors = analyzer.sampler.impostors
+    fmrs = [point.fmr for point in impostors]
+    found = Explanation(
+        a=_with_occlusion(analyzer, a, vector) if occlusion else a.report,
+        b=(_with_occlusion(analyzer, b, a.embedding) if occlusion else b.report) if b else None,
+        target=target,
+        strangers=(fmr_at(impostors, target.distance_sq), min(fmrs), max(fmrs)),
+        nearest=nearest if gallery else [],
+        gallery=str(gallery or ""),
+        answer=answer,
+        verdict=text_report.sentences(a.report, answer, nearest[0], alone=gallery is None),
+        embedder_sha256=analyzer.sampler.embedder_sha256,
+    )
+    return Explained(found, a, b)
+
+
+def _photo(other: str | None, gallery: Path | None) -> Path | None:
+    """The other photo, or None when a person of the gallery is meant."""
+    if other is None:
+        if gallery is None:
+            raise InputError("compare the photo with what? Give a second photo, or --gallery")
+        return None
+    path = Path(other)
+    if path.exists() or path.suffix.lower() in SUFFIXES:
+        return path
+    if gallery is None:
+        raise InputError(f"{other}: no such photo; for a person of a gallery, name it with --gallery")
+    return None
+
+
+def _with_occlusion(analyzer: PhotoAnalyzer, photo: ExplainedPhoto, target: FloatArray) -> PhotoReport:
+    embedder = analyzer.sampler.vision.reader.embedder
+    measured = occlusion_map(embedder, photo.crop, target, analyzer.template_px)
+    return msgspec.structs.replace(photo.report, occlusion=measured)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and explain."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", type=Path, metavar="A.jpg", help="the visitor")
+    parser.add_argument("other", nargs="?", metavar="B.jpg|PERSON", help="a photo, or a person's id in the gallery")
+    parser.add_argument("--gallery", type=Path, metavar="G", help="gallery made by tools/enroll.py")
+    parser.add_argument("--config", type=Path, metavar="door.toml", help="the door's gates, thresholds and rules")
+    parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules, instead of those of --config")
+    parser.add_argument("--door", metavar="NAME", help="for --policy: which door (default: as --config says)")
+    parser.add_argument(
+        "--at", type=parse_time_ns, metavar="TIME", help="when, for rules with times, such as 2026-03-29T01:30+01:00"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write a page with pictures; it holds the photos")
+    arguments = parser.parse_intermixed_args(argv)
+    for option in ("policy", "door", "at"):
+        if getattr(arguments, option) is not None and arguments.gallery is None:
+            parser.error(f"--{option} is for --gallery: rules are about people enrolled")
+    if arguments.out is not None:
+        require_parent_dir(arguments.out)
+    config = _config(arguments.config, arguments.policy, arguments.door)
+    done = explain(arguments.photo, arguments.other, gallery=arguments.gallery, config=config, wall_ns=arguments.at)
+    if arguments.out is not None:
+        atomic_write(arguments.out, page(done.found, done.a, done.b).encode(), private=True)
+        print(f"{arguments.out}: written", file=sys.stderr)
+    print(msgspec.json.encode(done.found).decode() if arguments.json else text_report.format_report(done.found))
+
+
+def _config(path: Path | None, policy: Path | None, door: str | None) -> DoorConfig:
+    config = read_config(path) if path else DoorConfig(site="explain", door="explain")
+    if policy is not None:
+        config = msgspec.structs.replace(config, access=AccessConfig(policy=str(policy)))
+    return config if door is None else msgspec.structs.replace(config, door=door)
