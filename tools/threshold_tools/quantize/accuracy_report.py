@@ -1,36 +1,33 @@
-"""What int8 costs in recognition: the same photos through float and int8 models, judged on the same pairs."""
+"""What int8 costs in recognition: the same photos through float and int8 models, compared on the same pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from rich.table import Table
+from tqdm import tqdm
 
 from edge.core.errors import InputError
-from edge.core.records import BgrImage, FloatArray
-from edge.vision.manifest import AnchorLayer
+from edge.core.records import FloatArray
+from edge.vision.camera import read_image
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate.cross_validation import Accuracies, draw_pairs, judge
+from threshold_tools.evaluate.cross_validation import draw_pairs, judge
 from threshold_tools.evaluate.verification import sweep
-from threshold_tools.photos import CANDIDATE
-from threshold_tools.quantize import calibration_photos
+from threshold_tools.photos import CANDIDATE, normalize
+from threshold_tools.quantize.recipe import RECIPES
 from threshold_tools.quantize.stages import Cropper, Runner, SubjectFinder
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelChain:
-    """One way from photo to vector, all float or all int8."""
-
-    detector: Runner
-    mesh: Runner
-    embedder: Runner
+_CHAINS = {  # form of detector and mesh, form of the embedder
+    ("float", "float"): FLOAT,
+    ("float", "int8"): "embedder int8",
+    ("int8", "float"): "detector and mesh int8",
+    ("int8", "int8"): "all int8",
+}
 
 
 class ChainAccuracy(msgspec.Struct, frozen=True):
@@ -68,63 +65,54 @@ class AccuracyReport(msgspec.Struct, frozen=True):
     rows: tuple[ChainAccuracy, ...]
 
 
-def embed(
-    paths: Iterable[Path], floating: ModelChain, integer: ModelChain, anchors: tuple[AnchorLayer, ...], side_px: int
-) -> dict[str, list[FloatArray]]:
-    """A vector for each photo by each chain; zeros where no face was found.
+def embed(paths: Sequence[Path], floats: Mapping[str, Runner], integers: Mapping[str, Runner]) -> dict[str, FloatArray]:
+    """A unit vector for each photo by each chain, (N, D) float32; zeros where no face was found.
 
     Args:
         paths: of the photos.
-        floating: the float models.
-        integer: the int8 models.
-        anchors: of the detectors.
-        side_px: of the embedders' input.
+        floats, integers: models by name.
+
+    Raises:
+        InputError: there is no face in any photo.
     """
-    rows: dict[str, list[FloatArray]] = {}
-    croppers = [
-        (name, Cropper(SubjectFinder(models.detector, anchors, CANDIDATE), models.mesh, side_px))
-        for name, models in (("float", floating), ("int8", integer))
-    ]
-    for path in paths:
-        image = calibration_photos.read(path)
-        for finder, cropper in croppers:
+    forms = {"float": floats, "int8": integers}
+    anchors, side_px = RECIPES["detector-far"].anchors, integers["embedder"].size_px
+    croppers = {
+        form: Cropper(SubjectFinder(models["detector-far"], anchors, CANDIDATE), models["landmarks"], side_px)
+        for form, models in forms.items()
+    }
+    rows: dict[str, dict[int, FloatArray]] = {chain: {} for chain in _CHAINS.values()}
+    for number, path in enumerate(tqdm(paths, desc="chains", disable=None, leave=False)):
+        image = read_image(path)
+        for form, cropper in croppers.items():
             crops = cropper.crop(image)
-            for last, models in (("float", floating), ("int8", integer)):
-                name = _NAMES[finder, last]
-                rows.setdefault(name, []).append(
-                    np.zeros(0, np.float32) if crops is None else _unit(models, crops.face)
-                )
-    width = max(len(vector) for vectors in rows.values() for vector in vectors)
-    empty = np.zeros(width, np.float32)
-    return {name: [vector if len(vector) else empty for vector in vectors] for name, vectors in rows.items()}
+            if crops is not None:
+                for last, models in forms.items():
+                    vector = models["embedder"](crops.face)["embedding"].ravel()
+                    rows[_CHAINS[form, last]][number] = normalize(vector)
+    found = {len(vector) for vectors in rows.values() for vector in vectors.values()}
+    if not found:
+        raise InputError("no face found in the photos")
+    empty = np.zeros(found.pop(), np.float32)
+    return {chain: np.stack([rows[chain].get(k, empty) for k in range(len(paths))]) for chain in rows}
 
 
-_NAMES = {
-    ("float", "float"): FLOAT,
-    ("float", "int8"): "embedder int8",
-    ("int8", "float"): "detector and mesh int8",
-    ("int8", "int8"): "all int8",
-}
-
-
-def _unit(models: ModelChain, face: BgrImage) -> FloatArray:
-    vector = models.embedder(face)["embedding"].ravel()
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: str, draws: int) -> AccuracyReport:
-    """Judge each chain's vectors on the same draws of pairs.
+def report(vectors: Mapping[str, FloatArray], names: Sequence[str], images: str, draws: int) -> AccuracyReport:
+    """The accuracy of each chain's vectors on the same draws of pairs.
 
     Args:
-        vectors: by chain, a row for each photo; zeros where no face was found. The float chain is one of them.
+        vectors: by chain, (N, D) a row for each photo; zeros where no face was found. The float chain is one of them.
         names: "person/photo" of each photo.
         images: what they are, for people.
         draws: how often to deal the people into ten folds and draw pairs.
 
     Raises:
-        InputError: too few people for ten folds, or no face.
+        InputError: too few people for ten folds, or no two photos of a person with a face.
     """
-    chains = {name: _photos(np.stack(rows), names) for name, rows in vectors.items()}
+    chains = {
+        name: LabelledEmbeddings(rows, np.linalg.norm(rows, axis=1) > 0, list(names), "")
+        for name, rows in vectors.items()
+    }
     reference = chains[FLOAT]
     accuracy: dict[str, list[float]] = {name: [] for name in chains}
     for seed in range(draws):
@@ -132,8 +120,7 @@ def report(vectors: dict[str, list[FloatArray]], names: Sequence[str], images: s
         if pairs is None:
             raise InputError(f"{images}: too few people with two photos to compare recognition in ten folds")
         for name, chain in chains.items():
-            judged: Accuracies = judge(chain, pairs)
-            accuracy[name].append(100 * float(judged.with_failures.mean()))
+            accuracy[name].append(100 * float(judge(chain, pairs).with_failures.mean()))
     rows = tuple(_row(name, chain, reference, accuracy[name], accuracy[FLOAT]) for name, chain in chains.items())
     return AccuracyReport(images, len(reference), len(reference.names), draws, rows)
 
@@ -161,15 +148,11 @@ def _row(
     )
 
 
-def _photos(vectors: FloatArray, names: Sequence[str]) -> LabelledEmbeddings:
-    return LabelledEmbeddings(vectors, np.linalg.norm(vectors, axis=1) > 0, list(names), "")
-
-
 def table(found: AccuracyReport) -> Table:
     """The report for people."""
-    title = f"{found.photos} photos of {found.people} people, {found.draws} draws of pairs in ten folds"
+    title = f"{found.photos} photos of {found.people} people, {found.draws} draws of pairs in ten folds, in %"
     heads = [f"TAR {fmr:.0e}" for fmr in FMRS]
-    result = Table("int8", "ten folds", "below float", *heads, "EER", "cosine", "no face", title=title + ", in %")
+    result = Table("int8", "ten folds", "below float", *heads, "EER", "cosine", "no face", title=title)
     for row in found.rows:
         result.add_row(
             row.chain,

@@ -1,48 +1,44 @@
-"""Photos for measuring: read from folders, and varied into scenes for a detector."""
+"""Pictures to calibrate and compare models on: what each model sees of face photos, and door scenes made of them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edge.core.errors import ImageError, InputError
 from edge.core.records import BgrImage
+from edge.vision.camera import read_image
+from threshold_tools.quantize.recipe import RECIPES, Recipe
+from threshold_tools.quantize.runner import FloatRunner
+from threshold_tools.quantize.stages import Cropper, SubjectFinder
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 SCENE = (480, 640)  # height, width
-FEW = 20
+FEW = 20  # photos; of fewer, scenes are made
 
 
-def find(folder: Path) -> list[Path]:
-    """All photos below a folder, sorted.
+def model_inputs(
+    recipe: Recipe, paths: list[Path], floats: Mapping[str, FloatRunner], count: int
+) -> Iterator[BgrImage]:
+    """What a model sees of at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
 
-    Raises:
-        InputError: no such folder, or no photo in it.
+    Args:
+        recipe: of the model.
+        paths: of the photos.
+        floats: float form of every model; they find the faces.
+        count: number of pictures to take; photos without a face give none.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    walk = os.walk(folder, followlinks=True)
-    paths = sorted(Path(at, name) for at, _, names in walk for name in names if name.lower().endswith(SUFFIXES))
-    if not paths:
-        raise InputError(f"{folder}: no photos ({', '.join(SUFFIXES)}) in it or below it")
-    return paths
-
-
-def read(path: Path) -> BgrImage:
-    """One photo, uint8 BGR.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise ImageError(f"{path}: not an image that can be decoded")
-    return np.asarray(image, np.uint8)
+    if recipe.job == "detector":
+        own = SubjectFinder(floats[recipe.name], recipe.anchors)
+        yield from (own.input_of(scene) for scene in scenes(paths, count, seed=0))
+        return
+    finder = SubjectFinder(floats["detector-far"], RECIPES["detector-far"].anchors)
+    cropper = Cropper(finder, floats["landmarks"], floats["embedder"].size_px)
+    for image in _views(paths, count):
+        crops = cropper.crop(image)
+        if crops is not None:
+            yield crops.mesh if recipe.job == "landmarks" else crops.face
 
 
 def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
@@ -50,8 +46,8 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
     random = np.random.default_rng(seed)
     height, width = SCENE
     for k in range(count):
-        photo = read(paths[k * len(paths) // count % len(paths)])
-        background = read(paths[int(random.integers(len(paths)))])
+        photo = read_image(paths[k * len(paths) // count % len(paths)])
+        background = read_image(paths[int(random.integers(len(paths)))])
         side, x, y = random.uniform(0.25, 1.0), random.uniform(), random.uniform()
         if k % 3 == 0:
             yield photo
@@ -66,25 +62,10 @@ def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
         yield np.asarray(scene, np.uint8)
 
 
-def views(paths: list[Path], count: int) -> Iterator[BgrImage]:
-    """At most `count` of the photos, evenly spaced; of a few photos so many scenes instead."""
+def _views(paths: list[Path], count: int) -> Iterator[BgrImage]:
+    """At most `count` of the photos, evenly spaced; of a few photos that many scenes instead."""
     if len(paths) < FEW:
         yield from scenes(paths, count, seed=2)
         return
-    for path in spread(paths, count):
-        yield read(path)
-
-
-def spread(items: list[Path], count: int) -> list[Path]:
-    """At most `count` of the items, evenly spaced."""
-    if len(items) <= count:
-        return items
-    return [items[int(k)] for k in np.linspace(0, len(items) - 1, count)]
-
-
-def people(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Photos by person: the first folder below `root`."""
-    groups: dict[str, list[Path]] = {}
-    for path in paths:
-        groups.setdefault(path.relative_to(root).parts[0], []).append(path)
-    return groups
+    places = range(len(paths)) if len(paths) <= count else np.linspace(0, len(paths) - 1, count).astype(int)
+    yield from (read_image(paths[place]) for place in places)

@@ -10,7 +10,7 @@ from edge.core.records import BgrImage, Face, FloatArray
 from edge.vision.face_mesh import five_points
 from threshold_tools.quantize.graph import write_graph
 from threshold_tools.quantize.recipe import Recipe, normalize_graph
-from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, ShippedRunner, paired_ms
+from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, load_interpreter, paired_ms
 from threshold_tools.quantize.stages import Runner, SubjectFinder
 
 Report = dict[str, float | str]
@@ -77,7 +77,7 @@ def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
     integer = IntegerRunner(content)
     graph = normalize_graph(recipe, original)
     floating = FloatRunner(graph, recipe.image_range)
-    times = paired_ms([integer.invoke, floating.invoke, ShippedRunner(original).invoke])
+    times = paired_ms([integer.invoke, floating.invoke, load_interpreter(original).invoke])
     int8_ms, float_ms, shipped_ms = np.median(times, axis=1)
     partitions, left = integer.delegated()
     return {

@@ -1,4 +1,4 @@
-"""Running models: the float graph and the int8 file behind the same call, from the same pixels."""
+"""Runs models: the float graph and the int8 file behind the same call, from the same pixels."""
 
 from __future__ import annotations
 
@@ -15,50 +15,55 @@ from threshold_tools.quantize.graph import Graph, write_graph
 
 
 class FloatRunner:
-    """A float graph after `rewrite.fold_input`; `watch` makes every tensor an output.
+    """A float graph after `rewrite.fold_input`.
 
-    Args:
-        graph: not changed.
-        image_range: real values of the darkest and the brightest pixel.
+    Attributes:
+        size_px: side of the square input.
+        invoke: runs the model on what its input holds.
     """
 
     def __init__(self, graph: Graph, image_range: tuple[float, float], watch: bool = False) -> None:
-        self._interpreter = _load(write_graph(graph.copy(), watch))
+        """
+        Args:
+            graph: not changed.
+            image_range: real values of the darkest and the brightest pixel.
+            watch: makes every tensor an output.
+        """
+        self._interpreter = load_interpreter(write_graph(graph.copy(), watch))
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
-        low, high = image_range
-        self._values = np.linspace(low, high, 256, dtype=np.float32)
+        self._values = np.linspace(*image_range, 256, dtype=np.float32)
         self.size_px = int(graph.shapes["image"][1])
+        self.invoke = self._interpreter.invoke
 
     def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
         """Outputs by name, float32, of a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self._input, self._values[pixels][None])
-        self._interpreter.invoke()
+        self.invoke()
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
-
-    def invoke(self) -> None:
-        """Run on what the input holds."""
-        self._interpreter.invoke()
 
 
 class IntegerRunner:
-    """An int8 file, by the contract of the manifest."""
+    """An int8 file, by the contract of the manifest.
+
+    Attributes:
+        input, outputs: LiteRT's details of the input, and of each output by role.
+        size_px: side of the square input.
+        invoke: runs the model on what its input holds.
+    """
 
     def __init__(self, content: bytes) -> None:
-        self._interpreter = _load(content)
+        self._interpreter = load_interpreter(content)
         (self.input,) = self._interpreter.get_input_details()
         self.outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         self.size_px = int(self.input["shape"][1])
+        self.invoke = self._interpreter.invoke
 
     def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
         """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
         self._interpreter.set_tensor(self.input["index"], (pixels[None] ^ 0x80).view(np.int8))
-        self._interpreter.invoke()
+        self.invoke()
         return {role: self._real(details) for role, details in self.outputs.items()}
-
-    def invoke(self) -> None:
-        """Run on what the input holds."""
-        self._interpreter.invoke()
 
     def _real(self, details: dict) -> FloatArray:  # type: ignore[type-arg]  # LiteRT's own dictionary
         stored: NDArray[np.generic] = self._interpreter.get_tensor(details["index"])
@@ -68,22 +73,19 @@ class IntegerRunner:
         return np.asarray((stored.astype(np.float32) - zero_point) * scale, np.float32)
 
     def delegated(self) -> tuple[int, int]:
-        """How many partitions XNNPACK took, and how many int8 nodes it left to the plain kernels."""
+        """Number of partitions that XNNPACK runs, and of int8 nodes that it leaves to the plain kernels."""
         nodes = self._interpreter._get_ops_details()  # the only way to the delegated plan from Python
         partitions = [node for node in nodes if node["op_name"] == "DELEGATE"]
         left = sum(node["op_name"] == "MAXIMUM" for node in nodes)
         return len(partitions), left
 
 
-class ShippedRunner:
-    """A float file as its package ships it; only to be timed."""
-
-    def __init__(self, content: bytes) -> None:
-        self._interpreter = _load(content)
-
-    def invoke(self) -> None:
-        """Run on what the input holds."""
-        self._interpreter.invoke()
+def load_interpreter(content: bytes) -> Interpreter:
+    """A TFLite file made ready to run, one thread."""
+    with captured_stderr():
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> FloatArray:
@@ -101,10 +103,3 @@ def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: in
                 call()
             times[row, k] = (time.thread_time() - start) / repeats * 1e3
     return times
-
-
-def _load(content: bytes) -> Interpreter:
-    with captured_stderr():
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    return interpreter

