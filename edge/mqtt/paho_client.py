@@ -1,4 +1,9 @@
-"""The only module that uses paho: one paho client that does nothing by itself, and the calls that move it on."""
+"""One connection to an MQTT broker, from CONNECT to its end; the only module that imports paho.
+
+A client never reconnects and never sends anything twice: its owner makes a new one. So re-sending has exactly one
+owner, and nothing that waited in an old connection can leave through a new one. It has no thread: its owner calls
+`poll`. Its timeouts run in real time, because `select` does.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,7 @@ import select
 import socket
 import ssl
 import struct
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import paho.mqtt.client as paho
@@ -17,53 +21,54 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.core.errors import BrokerError
+from edge.core.clock import SYSTEM_CLOCK
+from edge.core.errors import BrokerError, BrokerRefusedError
+from edge.core.wakeup_pipe import WakeupPipe
 from edge.mqtt.broker_endpoint import Endpoint
-from edge.mqtt.messages import IncomingMessage, OutgoingMessage, Protocol, PublishAck
-from edge.mqtt.wakeup_pipe import WakeupPipe
 
+Protocol = Literal["5", "3.1.1"]  # versions of MQTT
 RESPONSE_TIMEOUT_S = 5.0  # how long a broker may take for one answer
-ANSWERS_BYTES = 4096  # of a packet to somebody who only publishes: the broker's answers, and a word from Home Assistant
-UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send kept messages that nobody subscribed to
-NO_SUBSCRIBERS = 0x10  # the reason code of a PUBACK for a message that reached nobody
+DISCONNECT_TIMEOUT_S = 0.5  # how long the broker may take to close after DISCONNECT
+ANSWERS_BYTES = 4096  # longest packet to a client that only publishes: answers, and Home Assistant's birth message
+UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send retained messages without a subscription
+NO_SUBSCRIBERS = 0x10  # reason code of a PUBACK for a message that reached nobody
 FIRST_ERROR_CODE = 0x80  # MQTT reason codes from here on are failures
-_QOS_2 = 0b100  # in the first byte of PUBLISH
+_NS = 1_000_000_000
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
-@dataclass(slots=True)
-class CallbackState:
-    """What paho's callbacks have heard and the owner has not taken yet.
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """One message received."""
 
-    Attributes:
-        connack: the answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text.
-        receive_max: how many messages of QoS 1 the broker lets us have under way.
-        suback: the refusals of the latest SUBSCRIBE, "" for each topic that was granted.
-        ended: why the connection is over; "" while it is not.
-        alert: how the broker broke off TLS, in OpenSSL's words; "" if it did not.
-        receipts, messages: in the order in which they came.
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAck:
+    """The broker's answer to one message of QoS 1; `refusal` is why it did not take the message, "" if it did.
+
+    `unheard`: it says that nobody subscribes to the topic; only MQTT 5 can say so, and a broker need not.
     """
 
-    connack: tuple[int, str] | None = None
-    receive_max: int = 65_535
-    suback: list[str] | None = None
-    ended: str = ""
-    alert: str = ""
-    receipts: deque[PublishAck] = field(default_factory=deque)
-    messages: deque[IncomingMessage] = field(default_factory=deque)
+    packet_id: int
+    refusal: str
+    unheard: bool = False
 
 
-class BoundedClient(paho.Client):
-    """A paho client that cuts the connection rather than gather what nobody asked for, and keeps a TLS alert.
+class _BoundedClient(paho.Client):
+    """A paho client that ends the connection on too long a packet or a message of QoS 2, and keeps a TLS alert.
 
-    That is a packet beyond a limit, and a message of QoS 2: we never subscribe with it, and paho keeps each one until
-    the broker releases it. paho asks its socket for the whole rest of a packet, so what it asks for shows the packet's
-    length before its first byte is read. These hooks are not part of paho's API; `tests/mqtt/test_packet_limits.py` and
-    `tests/mqtt/test_broker_access.py` notice if they stop being called.
+    We never subscribe with QoS 2, and paho keeps each such message until the broker releases it. paho asks its socket
+    for the whole rest of a packet, so the size that it asks for is the packet's length, before its first byte is read.
+    These hooks are not part of paho's API; `tests/mqtt/test_paho_client.py` and `tests/mqtt/test_broker_access.py`
+    notice if they stop being called.
     """
 
     max_packet_bytes: int = ANSWERS_BYTES
-    alert: str = ""
+    tls_alert: str = ""
     offence: str = ""
 
     def _sock_recv(self, bufsize: int) -> bytes:
@@ -73,29 +78,25 @@ class BoundedClient(paho.Client):
         try:
             return super()._sock_recv(bufsize)
         except ssl.SSLError as error:
-            self.alert = error.reason if "ALERT" in (error.reason or "") else ""
+            self.tls_alert = error.reason if "ALERT" in (error.reason or "") else ""
             raise
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         try:
             return super()._sock_send(buf)
-        except (ssl.SSLError, ConnectionError):  # why it was closed has perhaps been said, and not been read yet
+        except (ssl.SSLError, ConnectionError):  # the reason may have arrived and not been read yet
             with contextlib.suppress(OSError):
                 self._sock_recv(1)
             raise
 
-    def ping(self) -> None:
-        """Send PINGREQ now; paho itself does it when the line has been quiet for long."""
-        self._send_pingreq()
-
     def _handle_publish(self) -> MQTTErrorCode:
-        if self._in_packet["command"] & _QOS_2:
+        if self._in_packet["command"] & 0b100:  # QoS 2
             self.offence = "sent a message of QoS 2, which nobody asked for"
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         return super()._handle_publish()
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho does it for a context that checks the host name, but nothing stays open after a refusal."""
+        """As paho does it for a context that checks the host name, but close the socket after a refusal."""
         assert self._ssl_context is not None
         encrypted = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
         try:
@@ -107,144 +108,198 @@ class BoundedClient(paho.Client):
         return encrypted
 
 
-def connect_client(
-    endpoint: Endpoint,
-    protocol: Protocol,
-    inbox: CallbackState,
-    *,
-    client_id: str,
-    keepalive_s: int,
-    will: OutgoingMessage | None,
-    max_packet_bytes: int,
-    session_s: int | None = None,
-) -> BoundedClient:
-    """Reach the broker and send CONNECT; what comes back goes into `inbox`.
+class PahoClient:
+    """One connection to a broker; making it sends CONNECT, `poll` brings the answer. Its owner alone calls it.
+
+    Args: as `edge.mqtt.connection.connect` has them, and the MQTT version to speak.
+
+    Attributes:
+        protocol: that version.
+        connack: the broker's answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text; None before it.
+        receive_max: how many messages of QoS 1 the broker accepts unacknowledged.
+        tls_alert: how the broker broke off TLS, in OpenSSL's words; "" if it did not.
 
     Raises:
         ssl.SSLError: TLS fails.
         OSError, ValueError: the host is not found or does not answer.
     """
-    client = _client(endpoint, protocol, client_id, inbox, max_packet_bytes, lasting=session_s is not None)
-    properties = None
-    clean_start: bool | Literal[3] = paho.MQTT_CLEAN_START_FIRST_ONLY
-    if protocol == "5":
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = max_packet_bytes
-        if session_s is not None:
-            properties.SessionExpiryInterval, clean_start = session_s, False
-    if will is not None:
-        client.will_set(will.topic, will.payload, will.qos, will.retain)
-    client.connect(endpoint.host, endpoint.port, keepalive_s, clean_start=clean_start, properties=properties)
-    _set_tcp_nodelay(client)
-    return client
 
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        protocol: Protocol,
+        *,
+        client_id: str,
+        keepalive_s: int,
+        will: tuple[str, bytes] | None = None,
+        max_packet_bytes: int = ANSWERS_BYTES,
+        session_s: int | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.connack: tuple[int, str] | None = None
+        self.receive_max = 65_535
+        self.tls_alert = ""
+        self._endpoint = endpoint
+        self._suback: list[str] | None = None  # refusals of the latest SUBSCRIBE, "" for each topic granted
+        self._ended = ""  # why the connection is over
+        self._acks: list[PublishAck] = []
+        self._messages: list[IncomingMessage] = []
+        self._client = client = _BoundedClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=_PAHO_VERSION[protocol],
+            clean_session=None if protocol == "5" else session_s is None,
+            reconnect_on_failure=False,
+        )
+        client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, UNTOLD_BYTES)
+        client.connect_timeout = RESPONSE_TIMEOUT_S
+        client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
+        if endpoint.username:
+            client.username_pw_set(endpoint.username, endpoint.password)
+        if endpoint.tls is not None:
+            client.tls_set_context(endpoint.tls)
+        if will is not None:
+            client.will_set(*will, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        properties = None
+        clean_start: bool | Literal[3] = paho.MQTT_CLEAN_START_FIRST_ONLY
+        if protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = max_packet_bytes
+            if session_s is not None:
+                properties.SessionExpiryInterval, clean_start = session_s, False
+        client.connect(endpoint.host, endpoint.port, keepalive_s, clean_start=clean_start, properties=properties)
+        sock = client.socket()
+        if isinstance(sock, socket.socket):
+            with contextlib.suppress(OSError):  # a small message leaves at once, whatever else is in flight
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-def send(client: paho.Client, protocol: Protocol, inbox: CallbackState, message: OutgoingMessage) -> int:
-    """Hand a message to the socket; returns its number.
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> int:
+        """Hand a message to the socket; the packet id returned comes back in a `PublishAck` if `qos` is 1.
 
-    Raises:
-        BrokerError: the connection has ended.
-    """
-    properties = None
-    if protocol == "5" and message.expiry_s is not None:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = message.expiry_s
-    sent = client.publish(message.topic, message.payload, message.qos, message.retain, properties)
-    if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-        raise BrokerError(inbox.ended or f"the message to {message.topic} could not be sent ({sent.rc.name})")
-    return sent.mid
+        `expiry_s` is how long the broker may hold the message back (MQTT 5 only); None: unlimited.
 
+        Raises:
+            BrokerError: the connection has ended.
+        """
+        properties = None
+        if self.protocol == "5" and expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = expiry_s
+        sent = self._client.publish(topic, payload, qos, retain, properties)
+        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise BrokerError(self._ended or f"the message to {topic} could not be sent ({sent.rc.name})")
+        return sent.mid
 
-def poll_client(client: paho.Client, inbox: CallbackState, timeout_s: float, waker: WakeupPipe | None) -> None:
-    """One round of reading, writing and keep-alive."""
-    sock = client.socket()
-    if sock is None:
-        inbox.ended = inbox.ended or "the connection was lost"
-        return
-    decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # select does not see what TLS has read ahead
-    wait_s = 0.0 if decrypted else max(timeout_s, 0.0)
-    readers: list[Any] = [sock] if waker is None else [sock, waker]
-    readable, writable, _ = select.select(readers, [sock] if client.want_write() else [], [], wait_s)
-    if waker is not None and waker in readable:
-        waker.drain()
-    codes = []
-    if sock in readable or decrypted:
-        codes.append(client.loop_read())
-    if sock in writable:
-        codes.append(client.loop_write())
-    codes.append(client.loop_misc())
-    if not inbox.ended and any(code != MQTTErrorCode.MQTT_ERR_SUCCESS for code in codes):
-        inbox.ended = "the connection was lost"
+    def ping(self) -> None:
+        """Send the broker something to answer before the next message. Does nothing on an ended connection."""
+        self._client._send_pingreq()  # paho has no public call: it pings only after a long silence
 
+    def is_congested(self) -> bool:
+        """Whether bytes wait because the network does not take them."""
+        return self._client.want_write()
 
-def disconnect_client(client: paho.Client) -> None:
-    """Close the socket at once; the kernel throws away what it has not sent."""
-    sock = client.socket()
-    if isinstance(sock, socket.socket):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        with contextlib.suppress(OSError):
-            sock.close()
+    def poll(self, timeout_s: float, wakeup: WakeupPipe | None = None) -> None:
+        """Send and receive what is possible; wait at most `timeout_s` for the network or for `wakeup`.
 
+        Raises:
+            BrokerError: the connection has ended.
+        """
+        client, sock = self._client, self._client.socket()
+        if sock is None:
+            raise BrokerError(self._ended or "the connection was lost")
+        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # select does not see what TLS read ahead
+        readers: list[Any] = [sock] if wakeup is None else [sock, wakeup]
+        writers = [sock] if client.want_write() else []
+        readable, writable, _ = select.select(readers, writers, [], 0.0 if decrypted else max(timeout_s, 0.0))
+        if wakeup is not None and wakeup in readable:
+            wakeup.drain()
+        codes = [client.loop_read()] if sock in readable or decrypted else []
+        if sock in writable:
+            codes.append(client.loop_write())
+        codes.append(client.loop_misc())
+        if not self._ended and any(code != MQTTErrorCode.MQTT_ERR_SUCCESS for code in codes):
+            self._ended = "the connection was lost"
+        if self._ended:
+            raise BrokerError(self._ended)
 
-def _client(
-    endpoint: Endpoint,
-    protocol: Protocol,
-    client_id: str,
-    inbox: CallbackState,
-    max_packet_bytes: int,
-    *,
-    lasting: bool,
-) -> BoundedClient:
-    """A paho client that writes all it hears into `inbox` and does nothing by itself."""
-    client = BoundedClient(
-        CallbackAPIVersion.VERSION2,
-        client_id=client_id,
-        protocol=_PAHO_VERSION[protocol],
-        clean_session=None if protocol == "5" else not lasting,
-        reconnect_on_failure=False,
-    )
-    client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, UNTOLD_BYTES)
-    client.connect_timeout = RESPONSE_TIMEOUT_S
-    client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
-    if endpoint.username:
-        client.username_pw_set(endpoint.username, endpoint.password)
-    if endpoint.tls is not None:
-        client.tls_set_context(endpoint.tls)
+    def take_acks(self) -> list[PublishAck]:
+        """Take the acknowledgements that have come in."""
+        taken, self._acks = self._acks, []
+        return taken
 
-    def on_connect(_c: Any, _u: Any, _flags: Any, code: ReasonCode, properties: Properties | None) -> None:
-        inbox.receive_max = int(getattr(properties, "ReceiveMaximum", inbox.receive_max))
-        inbox.connack = (code.value, str(code))
+    def take_messages(self) -> list[IncomingMessage]:
+        """Take the messages that have come in."""
+        taken, self._messages = self._messages, []
+        return taken
 
-    def on_disconnect(_c: Any, _u: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
-        inbox.alert = client.alert
+    def subscribe(self, topics: list[str], qos: int) -> None:
+        """Subscribe, and wait until the broker has confirmed it.
+
+        Raises:
+            BrokerRefusedError: the broker does not let us read one of the topics.
+            BrokerError: the connection has ended, or no answer came.
+        """
+        self._suback = None
+        self._client.subscribe([(topic, qos) for topic in topics])
+        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(RESPONSE_TIMEOUT_S * _NS)
+        while self._suback is None:
+            left_ns = deadline_ns - SYSTEM_CLOCK.monotonic_ns()
+            if left_ns < 0:
+                raise BrokerError("the broker does not answer to SUBSCRIBE")
+            self.poll(left_ns / _NS)
+        refused = [f"{topic} ({why})" for topic, why in zip(topics, self._suback, strict=False) if why]
+        if refused:
+            raise BrokerRefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        """Unsubscribe, without waiting for the answer."""
+        self._client.unsubscribe(topics)
+
+    def close(self) -> None:
+        """Send DISCONNECT, so that the last will is not published, and close."""
+        with contextlib.suppress(OSError, ValueError):  # a BrokerError, too
+            self._client.disconnect()
+            deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(DISCONNECT_TIMEOUT_S * _NS)
+            while self._client.socket() is not None and (left_ns := deadline_ns - SYSTEM_CLOCK.monotonic_ns()) > 0:
+                self.poll(left_ns / _NS)
+        self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection at once: what this machine still holds is thrown away, also by the kernel.
+
+        Without the reset, TCP would go on delivering its buffer when the network comes back, perhaps long after it
+        mattered. What the broker's machine already holds is out of reach.
+        """
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            with sock, contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _on_connect(self, _c: Any, _u: Any, _flags: Any, code: ReasonCode, properties: Properties | None) -> None:
+        self.receive_max = int(getattr(properties, "ReceiveMaximum", self.receive_max))
+        self.connack = (code.value, str(code))
+
+    def _on_disconnect(self, _c: Any, _u: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
+        self.tls_alert = self._client.tls_alert
         ended = (
             f"ended the connection ({code})" if flags.is_disconnect_packet_from_server else "the connection was lost"
         )
-        inbox.ended = inbox.ended or f"{endpoint}: {client.offence or ended}"
+        self._ended = self._ended or f"{self._endpoint}: {self._client.offence or ended}"
 
-    def on_publish(_c: Any, _u: Any, number: int, code: ReasonCode, _properties: Any) -> None:
+    def _on_publish(self, _c: Any, _u: Any, packet_id: int, code: ReasonCode, _properties: Any) -> None:
         refusal = str(code) if code.value >= FIRST_ERROR_CODE else ""
-        inbox.receipts.append(PublishAck(number, refusal, unheard=code.value == NO_SUBSCRIBERS))
+        self._acks.append(PublishAck(packet_id, refusal, unheard=code.value == NO_SUBSCRIBERS))
 
-    def on_subscribe(_c: Any, _u: Any, _number: int, codes: list[ReasonCode], _properties: Any) -> None:
-        inbox.suback = [str(code) if code.value >= FIRST_ERROR_CODE else "" for code in codes]
+    def _on_subscribe(self, _c: Any, _u: Any, _packet_id: int, codes: list[ReasonCode], _properties: Any) -> None:
+        self._suback = [str(code) if code.value >= FIRST_ERROR_CODE else "" for code in codes]
 
-    def on_message(_c: Any, _u: Any, message: paho.MQTTMessage) -> None:
-        with contextlib.suppress(UnicodeDecodeError):  # such a topic is none of ours, and must not end the connection
-            inbox.messages.append(IncomingMessage(message.topic, bytes(message.payload), message.retain))
-
-    client.on_connect = on_connect
-    client.on_disconnect = on_disconnect
-    client.on_publish = on_publish
-    client.on_subscribe = on_subscribe
-    client.on_message = on_message
-    return client
-
-
-def _set_tcp_nodelay(client: paho.Client) -> None:
-    """Let a small message out at once, whatever else is under way."""
-    sock = client.socket()
-    if isinstance(sock, socket.socket):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        with contextlib.suppress(UnicodeDecodeError):  # such a topic is not ours, and must not end the connection
+            self._messages.append(IncomingMessage(message.topic, bytes(message.payload), message.retain))

@@ -1,4 +1,4 @@
-"""Ending a wait for the network from elsewhere."""
+"""Socket pair that ends a `select` from another thread (self-pipe)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 class WakeupPipe:
-    """Ends a wait from another thread, or from a signal handler. Holds nothing open before `open` and after `close`."""
+    """Ends a `select` from another thread or a signal handler. Holds no descriptor before `open` and after `close`."""
 
     def __init__(self) -> None:
         self._pair: tuple[socket.socket, socket.socket] | None = None
@@ -19,18 +19,18 @@ class WakeupPipe:
             end.setblocking(False)
 
     def notify(self) -> None:
-        """End the wait that is going on, or the next one."""
+        """End the current wait, or the next one."""
         if self._pair is not None:
-            with contextlib.suppress(OSError):  # full: it is awake already; just closed: nobody waits
+            with contextlib.suppress(OSError):  # full: a wake-up is pending already; just closed: nobody waits
                 self._pair[1].send(b"\0")
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until somebody calls `notify`, or until the time is over."""
+        """Wait until another thread calls `notify`, or until the timeout."""
         select.select([self], [], [], max(timeout_s, 0.0))
         self.drain()
 
     def drain(self) -> None:
-        """Forget the wakes so far."""
+        """Discard the wake-ups so far."""
         if self._pair is not None:
             with contextlib.suppress(OSError):
                 while self._pair[0].recv(4096):
