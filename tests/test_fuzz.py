@@ -36,8 +36,8 @@ from edge.core.config import OutboxConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
 from edge.events.schema import EventKind, decode
 from edge.events.topics import Channel
-from edge.mqtt.messages import IncomingMessage
-from edge.mqtt.subscriber import Message, _decode
+from edge.mqtt.paho_client import IncomingMessage
+from edge.mqtt.subscriber import Message, decode_message
 from edge.outbox.outbox import Outbox
 from edge.recognition import gallery_chunks
 from edge.recognition.gallery_file import load_gallery
@@ -205,7 +205,7 @@ def test_json_that_msgspec_stumbles_over_is_refused(tmp_path: Path, content: byt
 
 
 def heard(payload: bytes) -> Message:
-    message = _decode(IncomingMessage("threshold/home/front/events", payload, False))
+    message = decode_message(IncomingMessage("threshold/home/front/events", payload, False))
     assert message is not None
     return message
 

@@ -17,7 +17,7 @@ from edge.core.credentials import secret_file
 from edge.core.errors import BrokerError, ConfigError
 from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
 from edge.mqtt.broker_endpoint import Endpoint, resolve_endpoint
-from edge.mqtt.connect import connect
+from edge.mqtt.connection import connect
 from edge.runtime.prometheus_server import Exporter
 
 _TIMEOUT_S = 5.0

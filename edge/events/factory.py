@@ -15,12 +15,14 @@ from edge.events.schema import (
     VERSION,
     BoxPx,
     Challenge,
+    DoorConnection,
     Event,
     EventKind,
     GalleryRef,
     Liveness,
     OpenCommand,
     PersonRef,
+    Status,
 )
 
 
@@ -143,6 +145,19 @@ def make_open_command(event: Event, *, seq: int, expires_ns: int) -> OpenCommand
         at=event.at,
         expires_at=format_unix_ns(expires_ns),
     )
+
+
+def make_status(door: str, connection: DoorConnection, reason: str, *, since_ns: int | None) -> Status:
+    """The status message of a door, also its last will.
+
+    Args:
+        door: name of the door.
+        connection: online or offline.
+        reason: why, in a few words.
+        since_ns: wall clock, nanoseconds since 1970 UTC; None: only the broker will know.
+    """
+    since = None if since_ns is None else format_unix_ns(since_ns)
+    return Status(v=VERSION, door=door, status=connection, reason=reason, since=since)
 
 
 def make_challenge(prompt: ChallengePrompt, *, id: str, door: str, offset_ns: int) -> Challenge:

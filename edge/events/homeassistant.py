@@ -1,42 +1,91 @@
-"""How a door introduces itself to Home Assistant: one MQTT device discovery message, made from door.toml alone.
+"""Home Assistant discovery: one MQTT device discovery message, made from door.toml alone, and when to send it again.
 
-Pure. The keys are Home Assistant's own ("device discovery payload"), in full; `tests/home_assistant/` runs them in its
-core.
+The keys are Home Assistant's own ("device discovery payload"), in full; `tests/home_assistant/` runs them in its core.
 """
 
 from __future__ import annotations
 
+import logging
+import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from edge import __version__
 from edge.core.config import DoorConfig
+from edge.core.errors import BrokerRefusedError
 from edge.events.homeassistant_entities import Availability, Entity, availability_of, entities_of
 from edge.events.topics import Topics
-from edge.mqtt.messages import OutgoingMessage
 
-ANNOUNCE_JITTER_S = (
-    0.5,
-    5.0,
-)  # between Home Assistant's birth and our introduction: not a hundred doors in the same moment
-BIRTH = b"online"  # what Home Assistant says on its birth topic
+log = logging.getLogger(__name__)
+
+ANNOUNCE_JITTER_S = (0.5, 5.0)  # between Home Assistant's birth and our answer: a hundred doors, not all at once
+BIRTH = b"online"  # what Home Assistant publishes on its birth topic when it has started
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryMessage:
-    """What a door says to Home Assistant.
+    """A door's discovery message, to be retained, and when Home Assistant wants it again.
 
     Attributes:
-        message: retained; an empty payload takes the device away.
-        birth_topic: where Home Assistant says that it has started, and wants the message again; "": nowhere.
-        jitter_s: the shortest and the longest time to wait before that.
+        topic: where it is published.
+        payload: JSON; empty: remove the device.
+        birth_topic: where Home Assistant publishes that it has started; "": nowhere.
+        jitter_s: shortest and longest wait before the answer to that.
     """
 
-    message: OutgoingMessage
+    topic: str
+    payload: bytes
     birth_topic: str
     jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S
+
+
+class HomeAssistantBirthListener:
+    """Notices when Home Assistant has started; does nothing without a discovery message or a birth topic."""
+
+    def __init__(
+        self, discovery: DiscoveryMessage | None, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self._topic = discovery.birth_topic if discovery else ""
+        self._jitter_s = discovery.jitter_s if discovery else (0.0, 0.0)
+        self._uniform = uniform
+        self._due_ns: int | None = None
+        self._refused = False
+
+    def listen(self, subscribe: Callable[[list[str]], None]) -> None:
+        """Subscribe on a new connection; if the broker refuses, only the repetition is lost.
+
+        Raises:
+            BrokerError: from `subscribe`: the connection has ended, or no answer came.
+        """
+        self._due_ns = None
+        if not self._topic:
+            return
+        try:
+            subscribe([self._topic])
+            self._refused = False
+        except BrokerRefusedError as error:
+            level = logging.DEBUG if self._refused else logging.WARNING
+            log.log(level, "%s; when Home Assistant starts, nothing is sent again", error)
+            self._refused = True
+
+    def on_message(self, topic: str, payload: bytes, *, retained: bool, now_ns: int) -> None:
+        """Process a message. A retained birth message is ignored: everything has just been sent."""
+        if topic == self._topic and payload == BIRTH and not retained and self._due_ns is None:
+            self._due_ns = now_ns + round(self._uniform(*self._jitter_s) * 1e9)
+
+    def due_in_ns(self, now_ns: int) -> int | None:
+        """How long until it is time to answer; None if there is nothing to answer."""
+        return None if self._due_ns is None else self._due_ns - now_ns
+
+    def pop_due(self, now_ns: int) -> bool:
+        """Whether it is time now; once for each birth."""
+        if self._due_ns is None or self._due_ns > now_ns:
+            return False
+        self._due_ns = None
+        return True
 
 
 class HomeAssistantDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +99,7 @@ class HomeAssistantDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Which program says all this."""
+    """The program that publishes the discovery message."""
 
     name: str
     sw_version: str
@@ -66,19 +115,17 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_discovery_message(config: DoorConfig) -> DiscoveryMessage | None:
-    """What the door says to Home Assistant: None without the table, and a farewell where it is turned off."""
-    wanted = config.home_assistant
-    if wanted is None:
+    """A door's discovery message: None without [home_assistant], an empty payload if that is turned off."""
+    table = config.home_assistant
+    if table is None:
         return None
-    topic = f"{wanted.discovery_prefix}/device/{device_id(config.site, config.door)}/config"
-    payload = msgspec.json.encode(discovery(config)) if wanted.enabled else b""
-    return DiscoveryMessage(
-        OutgoingMessage(topic, payload, qos=1, retain=True), wanted.birth_topic if wanted.enabled else ""
-    )
+    topic = f"{table.discovery_prefix}/device/{device_id(config.site, config.door)}/config"
+    payload = msgspec.json.encode(discovery(config)) if table.enabled else b""
+    return DiscoveryMessage(topic, payload, table.birth_topic if table.enabled else "")
 
 
 def device_id(site: str, door: str) -> str:
-    """A door's name in Home Assistant's topics, of letters, digits, "_" and "-", and no two doors have the same.
+    """A door's unique id in Home Assistant's topics, of letters, digits, "_" and "-".
 
     Example: device_id("home", "front.1") is "threshold__home__front_2e1".
     """
@@ -87,10 +134,10 @@ def device_id(site: str, door: str) -> str:
 
 
 def discovery(config: DoorConfig) -> Discovery:
-    """All that Home Assistant shall show of a door; what the door has not is named to be taken away."""
-    wanted = config.home_assistant
+    """Everything that Home Assistant shows of a door; entities that this door lacks are named to be removed."""
+    table = config.home_assistant
     topics = Topics(config.site, config.door)
-    name = (wanted.name if wanted else "") or re.sub(r"[-_.]+", " ", config.door).strip().capitalize()
+    name = (table.name if table else "") or re.sub(r"[-_.]+", " ", config.door).strip().capitalize()
     own_id = device_id(config.site, config.door)
     return Discovery(
         device=HomeAssistantDevice(

@@ -1,162 +1,195 @@
-"""One connection to an MQTT broker, from CONNECT to its end.
-
-A connection never reconnects and never sends anything twice: whoever needs another one makes another one. So there is
-exactly one owner of re-sending, and nothing that waited in an old connection can come out of a new one. It has no
-thread of its own: its owner calls `poll`.
-"""
+"""From the [mqtt] table to a connection that the broker has accepted, or to one line that says why there is none."""
 
 from __future__ import annotations
 
 import contextlib
-import time
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
+from edge.core.clock import SYSTEM_CLOCK
+from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, BrokerRefusedError
-from edge.mqtt.broker_endpoint import Endpoint
-from edge.mqtt.messages import IncomingMessage, OutgoingMessage, Protocol, PublishAck
-from edge.mqtt.paho_client import (
-    RESPONSE_TIMEOUT_S,
-    BoundedClient,
-    CallbackState,
-    connect_client,
-    disconnect_client,
-    poll_client,
-    send,
-)
-from edge.mqtt.wakeup_pipe import WakeupPipe
+from edge.mqtt.broker_endpoint import Endpoint, resolve_endpoint
+from edge.mqtt.paho_client import ANSWERS_BYTES, RESPONSE_TIMEOUT_S, PahoClient, Protocol
 
-DISCONNECT_TIMEOUT_S = 0.5  # how long the broker may take to close after DISCONNECT
+MQTT5_PROBE_S = 2.0  # how long a broker may take to answer to version 5 before we try 3.1.1
+# CONNACK reason codes of MQTT 5; paho translates those of 3.1.1 into them.
+UNSUPPORTED_VERSION = 0x84
+REFUSALS = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})  # client id, user or password, not authorised, banned, method
+# OpenSSL's X509_V_ERR_*, of ssl.SSLCertVerificationError.verify_code.
+NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
 
 
-class Connection:
-    """A connection to a broker. Not safe for several threads: its owner alone calls it.
+class ConnectionStatus(StrEnum):
+    """Whether a door is connected to its broker."""
 
-    Attributes:
-        protocol: what is spoken.
-    """
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    CLOSED = "closed"
 
-    def __init__(self, client: BoundedClient, protocol: Protocol, inbox: CallbackState) -> None:
-        self._client = client
-        self._inbox = inbox
-        self.protocol = protocol
 
-    @property
-    def receive_max(self) -> int:
-        """How many messages of QoS 1 the broker lets us have under way."""
-        return self._inbox.receive_max
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """Whether a door is connected to its broker, and why not; `protocol` is the MQTT version, "" unless online."""
+
+    status: ConnectionStatus
+    reason: str = ""
+    protocol: str = ""
 
     @property
-    def connack(self) -> tuple[int, str] | None:
-        """The broker's answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text; None before it is there."""
-        return self._inbox.connack
-
-    @property
-    def tls_alert(self) -> str:
-        """How the broker broke off TLS, in OpenSSL's words; "" if it did not."""
-        return self._inbox.alert
-
-    def publish(self, message: OutgoingMessage) -> int:
-        """Hand a message to the socket; the number returned comes back in a `PublishAck` if its QoS is 1.
-
-        Raises:
-            BrokerError: the connection has ended.
-        """
-        return send(self._client, self.protocol, self._inbox, message)
-
-    def ping(self) -> None:
-        """Send the broker something to answer, ahead of what is published next. Does nothing on an ended connection."""
-        self._client.ping()
-
-    def is_congested(self) -> bool:
-        """Whether bytes wait because the network does not take them."""
-        return self._client.want_write()
-
-    def poll(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
-        """Send and receive what is possible, waiting for something to do at most `timeout_s`.
-
-        Raises:
-            BrokerError: the connection has ended.
-        """
-        poll_client(self._client, self._inbox, timeout_s, waker)
-        if self._inbox.ended:
-            raise BrokerError(self._inbox.ended)
-
-    def take_acks(self) -> list[PublishAck]:
-        """Take the receipts that have come in."""
-        taken = list(self._inbox.receipts)
-        self._inbox.receipts.clear()
-        return taken
-
-    def messages(self) -> list[IncomingMessage]:
-        """Take the messages that have come in."""
-        taken = list(self._inbox.messages)
-        self._inbox.messages.clear()
-        return taken
-
-    def subscribe(self, topics: list[str], qos: int) -> None:
-        """Subscribe, and wait until the broker has confirmed it.
-
-        Raises:
-            BrokerRefused: it does not let us read one of them.
-            BrokerError: the connection has ended, or no answer came.
-        """
-        self._inbox.suback = None
-        self._client.subscribe([(topic, qos) for topic in topics])
-        deadline = time.monotonic() + RESPONSE_TIMEOUT_S
-        while self._inbox.suback is None:
-            if time.monotonic() > deadline:
-                raise BrokerError("the broker does not answer to SUBSCRIBE")
-            self.poll(deadline - time.monotonic())
-        refused = [f"{topic} ({why})" for topic, why in zip(topics, self._inbox.suback, strict=False) if why]
-        if refused:
-            raise BrokerRefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
-
-    def unsubscribe(self, topics: list[str]) -> None:
-        """Hear no more of these topics; not waited for."""
-        self._client.unsubscribe(topics)
-
-    def close(self) -> None:
-        """Say goodbye, so that the last will is not sent, and close."""
-        with contextlib.suppress(OSError, ValueError):
-            self._client.disconnect()
-            deadline = time.monotonic() + DISCONNECT_TIMEOUT_S
-            while self._client.socket() is not None and time.monotonic() < deadline:
-                poll_client(self._client, self._inbox, deadline - time.monotonic(), None)
-        self.abort()
-
-    def abort(self) -> None:
-        """Cut the connection at once: what this machine still holds is thrown away, also by the kernel.
-
-        Without the reset, TCP would go on delivering what is in its buffer when the network comes back, perhaps long
-        after it mattered. What the broker's machine holds already is out of reach.
-        """
-        disconnect_client(self._client)
+    def rejects_opens(self) -> bool:
+        """Whether an open command need not wait for a connection."""
+        return self.status in (ConnectionStatus.REFUSED, ConnectionStatus.CLOSED)
 
 
-def open_connection(
-    endpoint: Endpoint,
-    protocol: Protocol,
+class _UnsupportedProtocol(BrokerError):
+    """The broker does not speak the version that was tried; unless `sure`, it only hung up, perhaps by accident."""
+
+    def __init__(self, message: str, *, sure: bool) -> None:
+        super().__init__(message)
+        self.sure = sure
+
+
+def connect(
+    config: MqttConfig,
     *,
     client_id: str,
-    keepalive_s: int,
-    will: OutgoingMessage | None = None,
-    max_packet_bytes: int,
+    will: tuple[str, bytes] | None = None,
+    first: Protocol = "5",
+    max_packet_bytes: int = ANSWERS_BYTES,
     session_s: int | None = None,
-) -> Connection:
-    """Reach the broker and send CONNECT; the answer is still to come, and `poll` brings it.
+) -> tuple[PahoClient, Protocol]:
+    """Connect and log in, with MQTT 5 where the broker speaks it and 3.1.1 otherwise.
+
+    Some brokers that only know 3.1.1 answer to version 5 with "unsupported version", others hang up without a word, so
+    both lead to a second attempt. Blocks for at most about ten seconds.
+
+    Args:
+        config: the broker; its `protocol` can force one version.
+        client_id: our name; a second connection with the same id ends the first.
+        will: topic and payload that the broker publishes, retained, if this connection breaks.
+        first: version to try first when none is forced.
+        max_packet_bytes: longest packet to accept; the default suffices for clients that subscribe to nothing. An
+            MQTT 5 broker is told and drops longer messages; if one comes all the same, the connection ends before it
+            is read. Over 3.1.1 that holds from `UNTOLD_BYTES` on.
+        session_s: how long the broker keeps subscriptions, and messages for them, after the connection has ended (over
+            3.1.1 as long as it likes); None: not at all.
+
+    Returns:
+        The connection, and the version to try first next time. After a mere hang-up that is still 5: it may have been
+        an accident, such as a broker just going down, and 5 is worth having.
 
     Raises:
-        ssl.SSLError: TLS fails.
-        OSError, ValueError: the host is not found or does not answer.
+        ConfigError: the table, or a file that it names, cannot be used.
+        BrokerRefusedError: the broker refuses our login or certificate, or its own certificate is not good.
+        BrokerError: it cannot be reached, or its certificate is not valid yet, as when our clock is not set.
     """
-    inbox = CallbackState()
-    client = connect_client(
-        endpoint,
-        protocol,
-        inbox,
-        client_id=client_id,
-        keepalive_s=keepalive_s,
-        will=will,
-        max_packet_bytes=max_packet_bytes,
-        session_s=session_s,
+    endpoint = resolve_endpoint(config)
+
+    def attempt(protocol: Protocol, answer_s: float = RESPONSE_TIMEOUT_S) -> PahoClient:
+        with _explained(endpoint):
+            client = PahoClient(
+                endpoint,
+                protocol,
+                client_id=client_id,
+                keepalive_s=config.keepalive_s,
+                will=will,
+                max_packet_bytes=max_packet_bytes,
+                session_s=session_s,
+            )
+        try:
+            _wait_for_connack(client, endpoint, answer_s)
+        except BaseException:
+            client.abort()
+            raise
+        return client
+
+    if config.protocol != "auto":
+        return attempt(config.protocol), config.protocol
+    if first == "3.1.1":
+        with contextlib.suppress(_UnsupportedProtocol):
+            return attempt("3.1.1"), "3.1.1"
+    try:
+        return attempt("5", MQTT5_PROBE_S), "5"
+    except _UnsupportedProtocol as error:
+        return attempt("3.1.1"), "3.1.1" if error.sure else "5"
+
+
+@contextlib.contextmanager
+def _explained(endpoint: Endpoint) -> Iterator[None]:
+    """Translate what can go wrong on the way to CONNECT.
+
+    Raises:
+        BrokerRefusedError: one side does not take the other's certificate.
+        BrokerError: the broker cannot be reached.
+    """
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        kind = BrokerError if error.verify_code == NOT_YET_VALID else BrokerRefusedError  # a clock is set soon
+        raise kind(f"{endpoint}: its certificate is not trusted: {_explain_tls_error(error, endpoint)}") from error
+    except ssl.SSLError as error:
+        if "ALERT" in (error.reason or ""):
+            raise BrokerRefusedError(_explain_client_cert_alert(endpoint, error.reason)) from error
+        raise BrokerError(f"{endpoint}: no TLS connection ({error.reason or error}); is this its TLS port?") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BrokerError(f"{endpoint}: cannot be reached ({why}); is the broker running there?") from error
+
+
+def _explain_tls_error(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:
+    """What is wrong with the broker's certificate, and what to do about it."""
+    if error.verify_code in (OTHER_HOST, OTHER_ADDRESS):
+        return f"it is not made out to '{endpoint.host}'; write the name that it is made out to in [mqtt] url"
+    if error.verify_code == EXPIRED:
+        return "it, or its authority's, has expired; give the broker a new one (or this clock is wrong)"
+    if error.verify_code == NOT_YET_VALID:
+        return "it is not valid yet; is this clock right? it is tried again"
+    return f"{error.verify_message}; set [mqtt] ca_file to the certificate of the authority that signed it"
+
+
+def _explain_client_cert_alert(endpoint: Endpoint, alert: str) -> str:
+    """Why the broker broke off TLS, and what to do about it."""
+    ours = "our certificate" if endpoint.certified else "us without a certificate"
+    return (
+        f"{endpoint}: refuses {ours} ({alert.lower().replace('_', ' ')}); set [mqtt] cert_file and key_file to a "
+        "certificate that its authority signed and that has not expired"
     )
-    return Connection(client, protocol, inbox)
+
+
+def _wait_for_connack(client: PahoClient, endpoint: Endpoint, answer_s: float) -> None:
+    """Wait until the broker accepts us.
+
+    Raises:
+        _UnsupportedProtocol: it does not seem to speak this version.
+        BrokerRefusedError: it refuses our login.
+        BrokerError: it does not accept us for another reason.
+    """
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(answer_s * 1e9)
+    hung_up = False
+    while client.connack is None and not hung_up and (left_ns := deadline_ns - SYSTEM_CLOCK.monotonic_ns()) > 0:
+        try:
+            client.poll(left_ns / 1e9)
+        except BrokerError:
+            hung_up = True
+    if client.connack is None:
+        if client.tls_alert:
+            raise BrokerRefusedError(_explain_client_cert_alert(endpoint, client.tls_alert))
+        what = "hung up" if hung_up else f"did not answer within {answer_s:.0f} s"
+        hint = "; perhaps it wants a certificate, [mqtt] cert_file" if endpoint.tls and not endpoint.certified else ""
+        asked = f"when asked to speak MQTT {client.protocol}{hint}"
+        raise _UnsupportedProtocol(f"{endpoint}: {what} {asked}", sure=not hung_up)
+    code, reason = client.connack
+    if code == UNSUPPORTED_VERSION:
+        raise _UnsupportedProtocol(f"{endpoint}: does not speak MQTT {client.protocol}", sure=True)
+    if code in REFUSALS:
+        who = f"user '{endpoint.username}'" if endpoint.username else "a login without a user name"
+        raise BrokerRefusedError(
+            f"{endpoint}: refuses {who} ({reason}); check [mqtt] username and password_file, and the broker's rules"
+        )
+    if code:
+        raise BrokerError(f"{endpoint}: does not accept the connection ({reason})")

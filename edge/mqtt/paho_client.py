@@ -33,7 +33,6 @@ ANSWERS_BYTES = 4096  # longest packet to a client that only publishes: answers,
 UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send retained messages without a subscription
 NO_SUBSCRIBERS = 0x10  # reason code of a PUBACK for a message that reached nobody
 FIRST_ERROR_CODE = 0x80  # MQTT reason codes from here on are failures
-_NS = 1_000_000_000
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
@@ -248,12 +247,12 @@ class PahoClient:
         """
         self._suback = None
         self._client.subscribe([(topic, qos) for topic in topics])
-        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(RESPONSE_TIMEOUT_S * _NS)
+        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(RESPONSE_TIMEOUT_S * 1e9)
         while self._suback is None:
             left_ns = deadline_ns - SYSTEM_CLOCK.monotonic_ns()
             if left_ns < 0:
                 raise BrokerError("the broker does not answer to SUBSCRIBE")
-            self.poll(left_ns / _NS)
+            self.poll(left_ns / 1e9)
         refused = [f"{topic} ({why})" for topic, why in zip(topics, self._suback, strict=False) if why]
         if refused:
             raise BrokerRefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
@@ -266,9 +265,9 @@ class PahoClient:
         """Send DISCONNECT, so that the last will is not published, and close."""
         with contextlib.suppress(OSError, ValueError):  # a BrokerError, too
             self._client.disconnect()
-            deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(DISCONNECT_TIMEOUT_S * _NS)
+            deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(DISCONNECT_TIMEOUT_S * 1e9)
             while self._client.socket() is not None and (left_ns := deadline_ns - SYSTEM_CLOCK.monotonic_ns()) > 0:
-                self.poll(left_ns / _NS)
+                self.poll(left_ns / 1e9)
         self.abort()
 
     def abort(self) -> None:

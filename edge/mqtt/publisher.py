@@ -1,6 +1,11 @@
-"""The door's voice: a thread that carries events, openings, status and health to the broker.
+"""Publishes events, open commands, reports and health from one background thread; reconnects with back-off.
 
 The pipeline never waits for it. What must not be lost is in the outbox; what must not be late is dropped.
+
+The way of an open, once `runtime/daemon.py` has a `Decision`: `runtime/event_recorder.py` has `events/factory.py` make
+its `Event`, stores that, and makes the `OpenCommand`; `Publisher.open` here queues it as a `PendingOpen`;
+`mqtt/session.py` signs and publishes it; `mqtt/paho_client.py` hands it to the socket. These four records, these five
+files.
 """
 
 from __future__ import annotations
@@ -8,56 +13,55 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import MqttConfig
-from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
-from edge.events.homeassistant import DiscoveryMessage
-from edge.events.schema import Challenge, DoorConnection, Health, OpenCommand, PresenceReport, ReleaseReport
+from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError, OutboxError
+from edge.core.wakeup_pipe import WakeupPipe
+from edge.events.factory import make_status
+from edge.events.homeassistant import DiscoveryMessage, HomeAssistantBirthListener
+from edge.events.schema import Challenge, DoorConnection, Health, OpenCommand, PresenceReport, ReleaseReport, encode
 from edge.events.signing import load_signer
-from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
 from edge.mqtt.broker_endpoint import resolve_endpoint
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
-from edge.mqtt.in_flight import PendingOpen
-from edge.mqtt.messages import Protocol
-from edge.mqtt.send_queue import ConnectionState, ConnectionStatus, SendQueue
-from edge.mqtt.session import NS, DeliveryProgress, MessageBuilder, Session, SessionStopped
-from edge.mqtt.wakeup_pipe import WakeupPipe
+from edge.mqtt.connection import ConnectionState, ConnectionStatus, connect
+from edge.mqtt.paho_client import PahoClient, Protocol
+from edge.mqtt.send_queue import SendQueue, Snapshot
+from edge.mqtt.session import NS, PendingOpen, Session, SessionStopped, pop_expired
 from edge.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-STABLE_AFTER_S = 10.0  # a connection that lasted so long starts the waiting times anew when it breaks
-RETRY_WITH_OPEN_S = 0.25  # between two attempts to connect while an opening waits
+STABLE_AFTER_S = 10.0  # a connection that lasted this long resets the back-off when it breaks
+RETRY_WITH_OPEN_S = 0.25  # between two attempts to connect while an open waits
 
 
 class Publisher:
-    """Publishes one door. Making it starts nothing; `start`, or `with`, does.
+    """Publishes for one door. Making it starts nothing; `start`, or `with`, does.
 
-    Events come from the outbox, are sent in order with at most `MAX_IN_FLIGHT` under way, and leave the outbox when
-    the broker
-    has acknowledged them; after a reconnect the first one that was not is sent again. An opening is sent only while it
-    is fresh and the broker is there. It is never sent twice, and when no acknowledgement comes in time the connection
-    is cut, so that the network cannot deliver it later.
+    Events come from the outbox, are sent in order with at most `MAX_IN_FLIGHT` unacknowledged, and leave the outbox
+    when the broker has acknowledged them; after a reconnect the first one that was not is sent again. An open is sent
+    only while it is fresh and the broker is there. It is never sent twice, and if no acknowledgement comes in time the
+    connection is cut, so that the network cannot deliver it later.
 
     Args:
         config: the broker.
         topics: the door's topics.
-        outbox: where events come from.
-        on_open_expired: told of an opening that did not surely arrive in time, and why; it should record an
+        outbox: source of events.
+        on_open_expired: receives an open that did not surely arrive in time, and the reason; it should record an
             `open-expired` event. Called from within `open` or from the publisher's own thread.
-        on_open_unheard: told of an opening that nobody received, as an MQTT 5 broker may say; it should record an
+        on_open_unheard: receives an open that nobody subscribes to, as an MQTT 5 broker may say; it should record an
             `open-unheard` event. Called from the publisher's own thread. None: only `problem` says so.
-        introduction: what the door says to Home Assistant, if anything.
-        backoff_s: the first and the longest time between two attempts to connect.
-        wall_ns: the wall clock, nanoseconds since 1970 UTC.
-        monotonic_ns: the clock of capture times.
+        discovery: message for Home Assistant, if any.
+        backoff_s: first and longest time between two attempts to connect.
+        clock: clock of capture times, and wall clock.
+
+    Attributes:
+        state: whether the door is connected.
 
     Raises:
         ConfigError: the [mqtt] table or a file it names cannot be used.
@@ -71,81 +75,73 @@ class Publisher:
         *,
         on_open_expired: Callable[[OpenCommand, str], None],
         on_open_unheard: Callable[[OpenCommand], None] | None = None,
-        introduction: DiscoveryMessage | None = None,
+        discovery: DiscoveryMessage | None = None,
         backoff_s: tuple[float, float] = (1.0, 30.0),
-        wall_ns: Callable[[], int] = time.time_ns,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        resolve_endpoint(config)  # fails here, where somebody reads it, and not in the thread
+        resolve_endpoint(config)  # fails here, where a person reads it, and not in the thread
+        self.state = ConnectionState(ConnectionStatus.CONNECTING)
         self._config = config
         self._topics = topics
         self._outbox = outbox
+        self._on_open_expired = on_open_expired
+        self._on_open_unheard = on_open_unheard or (lambda _: None)
         self._backoff_s = backoff_s
-        self._desk = SendQueue()
-        if introduction:
-            self._desk.set_retained(introduction.message)
-        self._birth = HomeAssistantBirthListener(introduction)
-        self._progress = DeliveryProgress()
-        self._voice = MessageBuilder(
-            config=config,
-            topics=topics,
-            outbox=outbox,
-            desk=self._desk,
-            progress=self._progress,
-            on_open_expired=on_open_expired,
-            on_open_unheard=on_open_unheard or (lambda _: None),
-            birth=self._birth,
-            seal=load_signer(config),
-            wall_ns=wall_ns,
-            monotonic_ns=monotonic_ns,
-        )
-        self._waker = WakeupPipe()
+        self._clock = clock
+        self._sign = load_signer(config)
+        self._queue = SendQueue()
+        if discovery:
+            self._queue.set_retained(discovery.topic, discovery.payload)
+        self._birth = HomeAssistantBirthListener(discovery)
+        self._opens: deque[PendingOpen] = deque()
+        self._opens_lock = threading.Lock()  # between adding an open and rejecting those that wait
+        self._open_unheard = False
+        self._stop_deadline_ns: int | None = None  # monotonic
+        self._wakeup = WakeupPipe()
         self._preferred_protocol: Protocol = "5"
         self._logged_status: ConnectionStatus | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
-    @property
-    def state(self) -> ConnectionState:
-        """How the door stands with its broker just now."""
-        return self._desk.state
-
     def problem(self) -> str:
-        """What somebody should look at while the door is connected, or ""."""
-        if not self._progress.unheard:
+        """What an operator should look at while the door is connected, or ""."""
+        if not self._open_unheard:
             return ""
         return f"the last opening reached no lock: nobody subscribes to {self._topics.topic_for(Channel.OPEN)}"
 
     def start(self) -> None:
         """Start connecting; returns at once."""
-        self._waker.open()
-        self._outbox.on_append(self._waker.notify)
+        self._wakeup.open()
+        self._outbox.on_append(self._wakeup.notify)
         self._thread.start()
 
-    def open(self, message: OpenCommand, captured_ns: int) -> None:
-        """Open the door: publish while it is fresh, or never. Returns at once.
+    def open(self, command: OpenCommand, captured_ns: int) -> None:
+        """Publish an open command while it is fresh, or never. Returns at once.
 
         Args:
-            message: what to say.
+            command: message for the lock.
             captured_ns: monotonic capture time of the frame that decided.
         """
-        opening = PendingOpen(message, captured_ns + round(self._config.open_max_age_s * NS))
-        if self._desk.add_opening(opening):
-            self._waker.notify()
+        with self._opens_lock:
+            state = self.state
+            if not state.rejects_opens:
+                self._opens.append(PendingOpen(command, captured_ns + round(self._config.open_max_age_s * NS)))
+        if state.rejects_opens:
+            self._report_expired(command, _rejection_reason(state))
         else:
-            self._voice.report_expired(opening, self._rejection_reason(self._desk.state))
+            self._wakeup.notify()
 
     def challenge(self, message: Challenge, expires_ns: int) -> None:
-        """Tell a visitor, unless that is late; `expires_ns` is monotonic. Returns at once."""
-        self._desk.add_challenge(message, expires_ns)
-        self._waker.notify()
+        """Publish a challenge unless it is late; `expires_ns` is monotonic. Returns at once."""
+        self._queue.add_challenge(message, expires_ns)
+        self._wakeup.notify()
 
     def snapshot(self, snapshot: Snapshot) -> None:
-        """Publish the picture of an event, after it, unless that is late. Returns at once."""
-        self._desk.add_snapshot(snapshot)
-        self._waker.notify()
+        """Publish the snapshot of an event, after the event, unless it is late. Returns at once."""
+        self._queue.add_snapshot(snapshot)
+        self._wakeup.notify()
 
     def release(self, report: ReleaseReport) -> None:
-        """Publish which release runs, now and after every reconnect; a newer report replaces the older."""
+        """Publish which release runs, now and after every reconnect; a newer report replaces an older one."""
         self._publish_retained(Channel.RELEASE, report)
 
     def presence(self, report: PresenceReport) -> None:
@@ -154,22 +150,22 @@ class Publisher:
 
     def health(self, report: Health) -> None:
         """Publish a health report when that is next possible; a newer one replaces one that still waits."""
-        self._desk.put_health(report)
-        self._waker.notify()
+        self._queue.set_health(report)
+        self._wakeup.notify()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what can be sent within `timeout_s`, say offline, disconnect. Closing twice does nothing."""
-        if self._progress.stop_deadline_ns is not None:
+        """Send what can be sent within `timeout_s`, publish offline, disconnect. Closing twice does nothing."""
+        if self._stop_deadline_ns is not None:
             return
-        self._progress.stop_deadline_ns = time.monotonic_ns() + round(timeout_s * NS)
+        self._stop_deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS)
         self._outbox.on_append(None)
         if self._thread.is_alive():
-            self._waker.notify()
+            self._wakeup.notify()
             self._thread.join(timeout_s + 1.0)
             if self._thread.is_alive():
                 log.warning("publisher: still waiting for the network while closing; left behind")
             else:
-                self._waker.close()
+                self._wakeup.close()
         self._set_state(ConnectionState(ConnectionStatus.CLOSED))
 
     def __enter__(self) -> Self:
@@ -182,18 +178,32 @@ class Publisher:
         self.close()
 
     def _publish_retained(self, channel: Channel, report: ReleaseReport | PresenceReport) -> None:
-        self._desk.set_retained(self._voice.build(channel, report))
-        self._waker.notify()
+        self._queue.set_retained(self._topics.topic_for(channel), self._sign(channel, encode(report)))
+        self._wakeup.notify()
+
+    def _report_expired(self, command: OpenCommand, reason: str) -> None:
+        """Report that an open was given up; without a reason, because of its age."""
+        reason = reason or f"older than {self._config.open_max_age_s:g} s before it could be sent"
+        try:
+            self._on_open_expired(command, reason)
+        except OutboxError as error:
+            log.debug("%s", error)  # already logged by the outbox
+
+    def _report_arrived(self, command: OpenCommand, unheard: bool) -> None:
+        """The broker has taken an open; report it if nobody subscribes."""
+        self._open_unheard = unheard
+        if unheard:
+            self._on_open_unheard(command)
 
     # In the publisher's thread.
 
     def _run(self) -> None:
         first_s, longest_s = self._backoff_s
         wait_s = first_s
-        while self._progress.stop_deadline_ns is None:
-            began_ns = time.monotonic_ns()
+        while self._stop_deadline_ns is None:
+            began_ns = self._clock.monotonic_ns()
             try:
-                self._serve(self._connect())
+                self._use_connection(self._connect())
             except SessionStopped:
                 return
             except (BrokerRefusedError, ConfigError) as error:
@@ -201,68 +211,87 @@ class Publisher:
                 wait_s = longest_s
             except BrokerError as error:
                 self._log_state(ConnectionState(ConnectionStatus.UNREACHABLE, str(error)))
-                if time.monotonic_ns() - began_ns > STABLE_AFTER_S * NS:
+                if self._clock.monotonic_ns() - began_ns > STABLE_AFTER_S * NS:
                     wait_s = first_s
             except Exception:
                 log.exception("publisher: unexpected failure; connecting again")
                 self._set_state(ConnectionState(ConnectionStatus.UNREACHABLE, "unexpected failure: see the log"))
                 wait_s = longest_s
-            if self._progress.stop_deadline_ns is None:
-                self._wait_before_retry(wait_s * random.uniform(0.75, 1.25))  # not a hundred doors in the same moment
+            if self._stop_deadline_ns is None:
+                self._wait_before_retry(wait_s * random.uniform(0.75, 1.25))  # a hundred doors, not all at once
             wait_s = min(wait_s * 2, longest_s)
 
     def _wait_before_retry(self, wait_s: float) -> None:
-        """Wait; closing ends it early, and so does an opening: somebody stands at the door."""
-        began = time.monotonic()
-        while self._progress.stop_deadline_ns is None:
-            self._voice.expire_stale()
-            pause_s = min(wait_s, RETRY_WITH_OPEN_S) if self._desk.has_pending_open() else wait_s
-            left_s = began + pause_s - time.monotonic()
+        """Wait; closing ends it early, and so does an open: a visitor stands at the door."""
+        began_ns = self._clock.monotonic_ns()
+        while self._stop_deadline_ns is None:
+            for command in pop_expired(self._opens, self._clock.monotonic_ns()):
+                self._report_expired(command, "")
+            pause_s = min(wait_s, RETRY_WITH_OPEN_S) if self._opens else wait_s
+            left_s = pause_s - (self._clock.monotonic_ns() - began_ns) / NS
             if left_s <= 0:
                 return
-            self._waker.wait(left_s)
+            self._wakeup.wait(left_s)
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> PahoClient:
         # The id must stay the same: when we come back while the broker still waits for our old connection, it ends
         # that one, will and all, before our new status; with another id the old will would come later and win.
-        connection, self._preferred_protocol = connect(
+        offline = make_status(self._topics.door, DoorConnection.OFFLINE, "the connection was lost", since_ns=None)
+        client, self._preferred_protocol = connect(
             self._config,
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
-            will=self._voice.status(DoorConnection.OFFLINE, "the connection was lost", since=None),
+            will=(self._topics.topic_for(Channel.STATUS), self._sign(Channel.STATUS, encode(offline))),
             first=self._preferred_protocol,
         )
-        return connection
+        return client
 
-    def _serve(self, connection: Connection) -> None:
+    def _use_connection(self, client: PahoClient) -> None:
         """Use one connection until it ends.
 
         Raises:
-            BrokerError: it has ended.
-            Stopped: we have.
+            BrokerError: the connection has ended.
+            SessionStopped: we have stopped.
         """
-        session = Session(connection, self._voice)
+        session = Session(
+            client,
+            self._config.url,
+            self._topics,
+            outbox=self._outbox,
+            opens=self._opens,
+            queue=self._queue,
+            birth=self._birth,
+            sign=self._sign,
+            clock=self._clock,
+            on_open_expired=self._report_expired,
+            on_open_arrived=self._report_arrived,
+        )
         try:
             session.announce_online()
-            self._log_state(ConnectionState(ConnectionStatus.ONLINE, protocol=connection.protocol))
-            session.run(self._waker)
+            self._log_state(ConnectionState(ConnectionStatus.ONLINE, protocol=client.protocol))
+            session.run(self._wakeup, lambda: self._stop_deadline_ns)
         finally:
             self._set_state(ConnectionState(ConnectionStatus.CONNECTING))
             session.abort()
 
     def _log_state(self, state: ConnectionState) -> None:
-        """Take on a state, and log it if it is news."""
+        """Change the state, and log it if it is new."""
         self._set_state(state)
-        news = state.link is not self._logged_status
-        self._logged_status = state.link
-        if state.link is ConnectionStatus.ONLINE:
+        new = state.status is not self._logged_status
+        self._logged_status = state.status
+        if state.status is ConnectionStatus.ONLINE:
             log.info("connected to %s, MQTT %s", self._config.url, state.protocol)
         else:
-            log.log(logging.WARNING if news else logging.DEBUG, "%s; events are kept, trying again", state.reason)
+            log.log(logging.WARNING if new else logging.DEBUG, "%s; events are kept, trying again", state.reason)
 
     def _set_state(self, state: ConnectionState) -> None:
-        for opening in self._desk.set_state(state):
-            self._voice.report_expired(opening, self._rejection_reason(state))
+        with self._opens_lock:
+            self.state = state
+            rejected = list(self._opens) if state.rejects_opens else []
+            if rejected:
+                self._opens.clear()
+        for pending in rejected:
+            self._report_expired(pending.command, _rejection_reason(state))
 
-    @staticmethod
-    def _rejection_reason(state: ConnectionState) -> str:
-        return f"no connection to the broker ({state.link})"
+
+def _rejection_reason(state: ConnectionState) -> str:
+    return f"no connection to the broker ({state.status})"

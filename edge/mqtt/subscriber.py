@@ -1,39 +1,38 @@
-"""Listening to doors: what `edge events` prints and the demo waits for."""
+"""Receives what doors publish: for `edge events`, the demo and the monitor."""
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
+from edge.core.clock import SYSTEM_CLOCK
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError
+from edge.core.wakeup_pipe import WakeupPipe
 from edge.events.schema import Record, decode
 from edge.events.topics import MESSAGE_BYTES, SNAPSHOT_BYTES, Channel, Topics
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import IncomingMessage
-from edge.mqtt.wakeup_pipe import WakeupPipe
+from edge.mqtt.connection import connect
+from edge.mqtt.paho_client import IncomingMessage, PahoClient
 
-QUEUE_MAX_AGE_S = 7 * 24 * 3600  # a lasting session outlives its connection by so long
-POLL_S = 1.0  # the longest wait at once; keep-alive is looked after at each waking
+QUEUE_MAX_AGE_S = 7 * 24 * 3600  # how long a lasting session outlives its connection
+POLL_S = 1.0  # longest wait at once; keep-alive is checked after each
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something a door has published.
+    """A message of a door.
 
     Attributes:
         topic: the full topic.
-        door: the site and door in it.
-        channel: its last part.
+        door: site and door in the topic.
+        channel: last part of the topic.
         payload: as received.
         record: the payload decoded, or None if it is not version 1 of the contract.
         problem: what is wrong with it, or "".
-        retained: whether the broker had kept it, so that it may be old.
+        retained: whether the broker had kept the message, so that it may be old.
     """
 
     topic: str
@@ -46,17 +45,17 @@ class Message:
 
 
 class Subscriber:
-    """A connection that listens; a context manager. Once entered, nothing published later is missed.
+    """Subscribes to doors; a context manager. Once entered, nothing published later is missed.
 
     Args:
         config: the broker.
-        doors: whom to listen to; "+" as site or door means all.
-        channels: what to listen to.
-        qos: 0 lets the broker pass on at once what a slow listener with 1 would have to confirm first, in portions.
-        session: a name of our own by which the broker keeps what comes with QoS 1 while we are away, for
-            `QUEUE_MAX_AGE_S`; None: it keeps nothing. A second listener with the same name ends the first's connection.
-        on_snapshot: given the door, the event's id and the JPEG file of every picture, within `messages`; None: they
-            are not listened to. With QoS 0, so that a broker keeps no face for a session that is away.
+        doors: doors to subscribe to; "+" as site or door means all.
+        channels: channels to subscribe to.
+        qos: 0 lets the broker pass on at once what a slow subscriber with 1 would have to confirm first, in portions.
+        session: our name for a session in which the broker keeps messages of QoS 1 while we are away, for
+            `QUEUE_MAX_AGE_S`; None: no session. A second subscriber with the same name ends the first's connection.
+        on_snapshot: called within `messages` with the door, the event's id and the JPEG file of every snapshot; None:
+            snapshots are not subscribed to. With QoS 0, so that a broker keeps no face for a session that is away.
     """
 
     def __init__(
@@ -75,8 +74,8 @@ class Subscriber:
         self._qos = qos
         self._session = session
         self._on_snapshot = on_snapshot
-        self._connection: Connection | None = None
-        self._waker = WakeupPipe()
+        self._client: PahoClient | None = None
+        self._wakeup = WakeupPipe()
         self._stopping = False
 
     def start(self) -> None:
@@ -86,60 +85,60 @@ class Subscriber:
             ConfigError: the [mqtt] table cannot be used.
             BrokerError: the broker cannot be reached, or refuses the login or the topics.
         """
-        connection, _ = connect(
+        client, _ = connect(
             self._config,
             client_id=f"threshold-listen-{self._session or uuid.uuid4().hex[:12]}",
             max_packet_bytes=SNAPSHOT_BYTES if self._on_snapshot else MESSAGE_BYTES,
             session_s=None if self._session is None else QUEUE_MAX_AGE_S,
         )
         try:
-            connection.subscribe([self._doors.topic_for(channel) for channel in self._channels], qos=self._qos)
+            client.subscribe([self._doors.topic_for(channel) for channel in self._channels], qos=self._qos)
             if self._on_snapshot:
-                connection.subscribe([self._doors.snapshot("+")], qos=0)
+                client.subscribe([self._doors.snapshot("+")], qos=0)
         except BaseException:
-            connection.abort()
+            client.abort()
             raise
-        self._connection = connection
-        self._waker.open()
+        self._client = client
+        self._wakeup.open()
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """What comes in, as it comes, until `timeout_s` from now (None: for ever) or until `stop`.
+        """Messages as they come in, until `timeout_s` from now (None: without limit) or until `stop`.
 
         Raises:
-            BrokerError: the connection has ended; everything that it brought was given before.
+            BrokerError: the connection has ended; everything that it brought was returned before.
         """
-        if self._connection is None:
+        if self._client is None:
             raise BrokerError("not connected: call start first, or use 'with'")
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline_ns = None if timeout_s is None else SYSTEM_CLOCK.monotonic_ns() + round(timeout_s * 1e9)
         ended: BrokerError | None = None
         while True:
-            for incoming in self._connection.messages():
-                message = _decode(incoming)
+            for incoming in self._client.take_messages():
+                message = decode_message(incoming)
                 if message is not None:
                     yield message
                 elif self._on_snapshot and (named := Topics.split_snapshot(incoming.topic)):
                     self._on_snapshot(*named, incoming.payload)
             if ended is not None:
                 raise ended
-            left_s = POLL_S if deadline is None else deadline - time.monotonic()
+            left_s = POLL_S if deadline_ns is None else (deadline_ns - SYSTEM_CLOCK.monotonic_ns()) / 1e9
             if self._stopping or left_s <= 0:
                 return
             try:
-                self._connection.poll(min(left_s, POLL_S), self._waker)
+                self._client.poll(min(left_s, POLL_S), self._wakeup)
             except BrokerError as error:
-                ended = error  # after what it still brought
+                ended = error  # raised after what the connection still brought
 
     def stop(self) -> None:
         """End `messages`; may be called from another thread."""
         self._stopping = True
-        self._waker.notify()
+        self._wakeup.notify()
 
     def close(self) -> None:
         """Disconnect. Closing twice does nothing."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._waker.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._wakeup.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,8 +150,8 @@ class Subscriber:
         self.close()
 
 
-def _decode(incoming: IncomingMessage) -> Message | None:
-    """The message, decoded as far as possible; None for a topic that is not a door's."""
+def decode_message(incoming: IncomingMessage) -> Message | None:
+    """Decode a message as far as possible; None for a topic that is not a door's."""
     parts = Topics.parse(incoming.topic)
     if parts is None:
         return None

@@ -23,9 +23,9 @@ from edge.core.stage_statistics import TimingRecorder
 from edge.events.factory import EventContext
 from edge.events.homeassistant import make_discovery_message
 from edge.events.schema import VERSION, CameraState, EventKind, OpenCommand, ReleaseReport
-from edge.events.snapshot import Snapshot
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
+from edge.mqtt.send_queue import Snapshot
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.recognition.threshold_limits import loose_settings
@@ -102,9 +102,8 @@ class Daemon:
             self._recorder.outbox,
             on_open_expired=self._open_expired,
             on_open_unheard=self._recorder.open_unheard,
-            introduction=make_discovery_message(config),
-            wall_ns=clock.unix_ns,
-            monotonic_ns=clock.monotonic_ns,
+            discovery=make_discovery_message(config),
+            clock=clock,
         )
         self._lock = make_lock(config, self._open_expired, clock)
         self._challenges = ChallengePublisher(config.door, self._publisher.challenge, clock)

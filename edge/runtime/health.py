@@ -9,8 +9,8 @@ from edge.core.config import DoorConfig
 from edge.core.stage_statistics import TimingRecorder
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import VERSION, GalleryRef, Health, StageTiming
+from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.pipeline import Pipeline
 from edge.runtime.board import temperature_c
 from edge.runtime.bundle import RuntimeBundle
@@ -114,7 +114,7 @@ class HealthReporter:
         )
 
     def _connected(self) -> bool:
-        return self._publisher.state.link is ConnectionStatus.ONLINE
+        return self._publisher.state.status is ConnectionStatus.ONLINE
 
     def _problems(self) -> tuple[str, ...]:
         problems = [self._supervisor.problem()] if self._supervisor.problem() else []

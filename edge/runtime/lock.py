@@ -19,7 +19,7 @@ from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, LockConfig
 from edge.core.errors import ConfigError, LockError
 from edge.events.schema import LockState, OpenCommand
-from edge.mqtt.in_flight import PendingOpen
+from edge.mqtt.session import PendingOpen
 from edge.vision.camera import is_recorded, redact_url
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Lock:
     def _report_missed(self, requests: deque[PendingOpen] | list[PendingOpen], reason: str) -> None:
         """Report requests that did not open. This may wait for the disk, so never do it while the door is open."""
         for request in requests:
-            self._on_missed(request.message, reason)
+            self._on_missed(request.command, reason)
         requests.clear()
 
     def _hold_open(self) -> None:

@@ -17,11 +17,11 @@ from typing import Protocol
 
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, SourceError
+from edge.core.wakeup_pipe import WakeupPipe
 from edge.events.topics import repo_name, repo_topic
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Protocol as MqttProtocol
-from edge.mqtt.wakeup_pipe import WakeupPipe
+from edge.mqtt.connection import connect
+from edge.mqtt.paho_client import PahoClient
+from edge.mqtt.paho_client import Protocol as MqttProtocol
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP, is_repo_name
 
 MAX_TOPICS = 32  # files asked for at once: bounds memory, and what a broker has to queue
@@ -137,7 +137,7 @@ class MqttSource:
         self._site = site
         self._client_id = client_id
         self._answer_s = answer_s
-        self._connection: Connection | None = None
+        self._connection: PahoClient | None = None
         self._first: MqttProtocol = "5"
         self._waker = WakeupPipe()
         self._standing: dict[str, bytes | None] = {}  # name to latest content
@@ -173,7 +173,7 @@ class MqttSource:
         self._forget()
         self._waker.close()
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> PahoClient:
         if self._waker.fileno() < 0:
             self._waker.open()
         if self._connection is None:
@@ -239,9 +239,9 @@ class MqttSource:
             raise
         self._on_message(connection)
 
-    def _on_message(self, connection: Connection) -> None:
+    def _on_message(self, connection: PahoClient) -> None:
         """Sort what came in; what nobody asked for is dropped."""
-        for message in connection.messages():
+        for message in connection.take_messages():
             name = repo_name(self._site, message.topic)
             content = message.payload[: FILE_BYTES + 1] or None
             if name in self._asked:

@@ -29,15 +29,12 @@ from support.mqtt_brokers import (
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig, read_config
 from edge.core.errors import ConfigError
 from edge.core.records import Box, Face, Track
-from edge.events.homeassistant import DiscoveryMessage, device_id, make_discovery_message
+from edge.events.homeassistant import DiscoveryMessage, HomeAssistantBirthListener, device_id, make_discovery_message
 from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, PresenceReport, Record, encode, schemas
 from edge.events.topics import Channel
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
-from edge.mqtt.messages import IncomingMessage, OutgoingMessage
+from edge.mqtt.connection import ConnectionStatus, connect
+from edge.mqtt.paho_client import IncomingMessage, PahoClient
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.outbox import Outbox
 from edge.runtime.occupancy import OccupancyReporter
 
@@ -51,7 +48,7 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
     """The discovery payload as Home Assistant reads it."""
     made = make_discovery_message(config)
     assert made is not None
-    found: dict[str, Any] = msgspec.json.decode(made.message.payload)
+    found: dict[str, Any] = msgspec.json.decode(made.payload)
     return found
 
 
@@ -258,7 +255,7 @@ def test_a_door_says_nothing_to_home_assistant_unasked() -> None:
 def test_a_door_that_is_turned_off_there_takes_its_device_away() -> None:
     """An empty retained message is how MQTT forgets, and Home Assistant with it."""
     made = make_discovery_message(OFF)
-    assert made == DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"", qos=1, retain=True), birth_topic="")
+    assert made == DiscoveryMessage(CONFIG_TOPIC, b"", birth_topic="")
 
 
 @pytest.mark.parametrize("line", ['discovery_prefix = "a/#"', 'birth_topic = "+/status"', 'discovery_prefix = ""'])
@@ -281,18 +278,18 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker
 class Listener:
     """Home Assistant's end of the wire: hears everything and may speak."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PahoClient) -> None:
         self._connection = connection
         self.heard: list[IncomingMessage] = []
 
     def count(self, topic: str) -> int:
         """How often a topic was heard until now."""
         self._connection.poll(0.01)
-        self.heard += self._connection.messages()
+        self.heard += self._connection.take_messages()
         return sum(message.topic == topic for message in self.heard)
 
     def say(self, payload: bytes, *, retain: bool = False) -> None:
-        self._connection.publish(OutgoingMessage(BIRTH_TOPIC, payload, qos=1, retain=retain))
+        self._connection.publish(BIRTH_TOPIC, payload, qos=1, retain=retain)
 
 
 @contextlib.contextmanager
@@ -307,10 +304,10 @@ def listening(config: MqttConfig) -> Iterator[Listener]:
 
 @contextlib.contextmanager
 def a_door(config: MqttConfig, folder: Path, made: DiscoveryMessage | None) -> Iterator[Publisher]:
-    at_once = made and DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    at_once = made and DiscoveryMessage(made.topic, made.payload, made.birth_topic, jitter_s=(0.0, 0.01))
     with (
         Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
-        Publisher(config, TOPICS, outbox, on_open_expired=lambda *_: None, introduction=at_once) as publisher,
+        Publisher(config, TOPICS, outbox, on_open_expired=lambda *_: None, discovery=at_once) as publisher,
     ):
         yield publisher
 
@@ -319,11 +316,11 @@ def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBr
     made = make_discovery_message(FRONT)
     assert made
     with a_door(config_for(broker), tmp_path, made) as publisher, listening(config_for(broker)) as home:
-        wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
+        wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
         wait_until(lambda: home.count(CONFIG_TOPIC) > 0, "the introduction")
     with listening(config_for(broker)) as later:
         wait_until(lambda: later.count(CONFIG_TOPIC) == 1, "the kept introduction")
-        assert [message.payload for message in later.heard if message.topic == CONFIG_TOPIC] == [made.message.payload]
+        assert [message.payload for message in later.heard if message.topic == CONFIG_TOPIC] == [made.payload]
 
 
 def test_a_home_assistant_that_starts_is_told_everything_again(broker: AnyBroker, tmp_path: Path) -> None:
@@ -346,29 +343,27 @@ def test_a_home_assistant_that_starts_is_told_everything_again(broker: AnyBroker
 
 
 def test_many_births_at_once_are_answered_once() -> None:
-    birth = HomeAssistantBirthListener(
-        DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC, jitter_s=(1.0, 1.0))
-    )
+    birth = HomeAssistantBirthListener(DiscoveryMessage(CONFIG_TOPIC, b"{}", BIRTH_TOPIC, jitter_s=(1.0, 1.0)))
     assert birth.due_in_ns(0) is None
     for now_ns in range(0, 10**9, 10**8):
-        birth.on_message([IncomingMessage(BIRTH_TOPIC, b"online", retained=False)], now_ns)
+        birth.on_message(BIRTH_TOPIC, b"online", retained=False, now_ns=now_ns)
         assert not birth.pop_due(now_ns)
     assert birth.due_in_ns(10**9) == 0
     assert [birth.pop_due(10**9) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("topic", "payload", "retained"),
     [
-        IncomingMessage(BIRTH_TOPIC, b"online", retained=True),
-        IncomingMessage(BIRTH_TOPIC, b"ONLINE", retained=False),
-        IncomingMessage("threshold/home/front/status", b"online", retained=False),
+        (BIRTH_TOPIC, b"online", True),
+        (BIRTH_TOPIC, b"ONLINE", False),
+        ("threshold/home/front/status", b"online", False),
     ],
 )
-def test_what_is_no_birth_is_not_answered(message: IncomingMessage) -> None:
+def test_what_is_no_birth_is_not_answered(topic: str, payload: bytes, retained: bool) -> None:
     """Neither is one that the broker has kept: a door that has just connected has said it all."""
-    birth = HomeAssistantBirthListener(DiscoveryMessage(OutgoingMessage(CONFIG_TOPIC, b"{}", qos=1), BIRTH_TOPIC))
-    birth.on_message([message], 0)
+    birth = HomeAssistantBirthListener(DiscoveryMessage(CONFIG_TOPIC, b"{}", BIRTH_TOPIC))
+    birth.on_message(topic, payload, retained=retained, now_ns=0)
     assert birth.due_in_ns(0) is None
 
 
@@ -385,7 +380,7 @@ def test_a_flood_on_the_birth_topic_does_not_enter_the_door(tmp_path: Path, prot
         home.say(b"x" * 100_000)
         home.say(b"online")
         wait_until(lambda: home.count(CONFIG_TOPIC) == 2, "the introduction again")
-        wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
+        wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
 
 
 def test_turning_it_off_leaves_nothing_behind(broker: AnyBroker, tmp_path: Path) -> None:

@@ -24,8 +24,7 @@ from edge.events.topics import Channel, Topics, repo_name, repo_topic
 from edge.events.verifier import EVENT, OPEN, OpenRejected, OpenVerifier, load_key, verify_signature
 from edge.mqtt import subscriber
 from edge.mqtt.broker_endpoint import resolve_endpoint
-from edge.mqtt.connection import open_connection
-from edge.mqtt.messages import IncomingMessage
+from edge.mqtt.paho_client import IncomingMessage, PahoClient
 from edge.updates.release_format import FILE_BYTES, decode_release, is_repo_name
 from edge.updates.tuf_client import read_root, verify_release
 from fuzz.formats import pack, unpack
@@ -95,7 +94,7 @@ def _message(_: Path) -> Parse:
         if name is not None and is_repo_name(name):
             assert "/" not in name
             assert ".." not in name
-        message = subscriber._decode(IncomingMessage(text, payload, False))
+        message = subscriber.decode_message(IncomingMessage(text, payload, False))
         if message is None or message.problem:
             raise Unread
         if message.record is not None:
@@ -256,13 +255,13 @@ def _broker(_: Path) -> Parse:
 
     def parse(content: bytes) -> None:
         broker.words = content
-        connection = open_connection(endpoint, "5", client_id="fuzz", keepalive_s=30, max_packet_bytes=FILE_BYTES)
+        connection = PahoClient(endpoint, "5", client_id="fuzz", keepalive_s=30, max_packet_bytes=FILE_BYTES)
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokerError):
             stack.callback(connection.abort)
             while True:  # it hangs up, so this ends
                 connection.poll(0.2)
-                for message in connection.messages():
-                    subscriber._decode(message)
+                for message in connection.take_messages():
+                    subscriber.decode_message(message)
                 connection.take_acks()
 
     return parse

@@ -26,9 +26,8 @@ from edge.core.config import DoorConfig
 from edge.events.homeassistant import DiscoveryMessage, make_discovery_message
 from edge.events.schema import DoorConnection, Record, encode
 from edge.events.topics import DELIVERY_TERMS, Channel
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
+from edge.mqtt.paho_client import PahoClient
 
 _QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
 
@@ -159,22 +158,27 @@ def _note(home: Home, event: Event) -> None:
 def said(config: DoorConfig) -> DiscoveryMessage:
     made = make_discovery_message(config)
     assert made is not None
-    return DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    return DiscoveryMessage(made.topic, made.payload, made.birth_topic, jitter_s=(0.0, 0.01))
 
 
 class Door:
     """A door's end of the wire, for whatever it may say."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PahoClient) -> None:
         self._connection = connection
 
     def say(self, channel: Channel, record: Record | dict[str, Any]) -> None:
         """On the terms of its channel."""
         payload = json.dumps(record).encode() if isinstance(record, dict) else encode(record)
-        self.send(OutgoingMessage(TOPICS.topic_for(channel), payload, qos=1, retain=DELIVERY_TERMS[channel].retained))
+        self.send(TOPICS.topic_for(channel), payload, retain=DELIVERY_TERMS[channel].retained)
 
-    def send(self, message: OutgoingMessage) -> None:
-        number = self._connection.publish(message)
+    def introduce(self, config: DoorConfig) -> None:
+        """Publish the discovery message."""
+        discovery = said(config)
+        self.send(discovery.topic, discovery.payload, retain=True)
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        number = self._connection.publish(topic, payload, retain=retain)
         while number not in [receipt.packet_id for receipt in self._connection.take_acks()]:
             self._connection.poll(0.1)
 

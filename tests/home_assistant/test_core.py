@@ -34,8 +34,7 @@ from support.mqtt_brokers import Mosquitto, an_event, announce, config_for, need
 from edge.core.config import DoorConfig, HomeAssistantConfig, OutboxConfig
 from edge.events.schema import ACCESS_KINDS, DoorConnection, EventKind, encode
 from edge.events.topics import Channel
-from edge.mqtt.connect import connect
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
 
@@ -71,7 +70,7 @@ def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator
     with (
         Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
         Publisher(
-            config_for(broker), TOPICS, outbox, on_open_expired=lambda *_: None, introduction=said(config)
+            config_for(broker), TOPICS, outbox, on_open_expired=lambda *_: None, discovery=said(config)
         ) as publisher,
     ):
         yield publisher, outbox
@@ -85,8 +84,8 @@ def test_every_payload_passes_every_schema_and_loses_no_key(broker: Mosquitto, t
 
     async def scene(_: Home, __: Door) -> None:
         for config in (FRONT, BARE, ODD):
-            payload = json.loads(said(config).message.payload)
-            topic = said(config).message.topic.removeprefix("homeassistant/")
+            payload = json.loads(said(config).payload)
+            topic = said(config).topic.removeprefix("homeassistant/")
             assert ha_discovery.TOPIC_MATCHER.fullmatch(topic)
             assert set(payload) <= set(DEVICE_DISCOVERY_SCHEMA(payload))
             for entity in payload["components"].values():
@@ -121,7 +120,7 @@ def test_a_home_assistant_that_starts_later_is_told_again(broker: Mosquitto, tmp
         await home.shows(*NAMES, *FURTHER)
 
     with a_publisher(broker, tmp_path, FRONT), a_wire(broker) as door:
-        door.send(OutgoingMessage(said(FRONT).message.topic, b"", qos=1, retain=True))
+        door.send(said(FRONT).topic, b"", retain=True)
         play(tmp_path, broker, scene)
 
 
@@ -129,7 +128,7 @@ def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, 
     """Every kind of event and every report, with and without all that can be null, and with fields missing."""
 
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
         for channel, record in examples():
             door.say(channel, record)
@@ -149,7 +148,7 @@ def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, 
 
 def test_each_event_is_shown_once_with_its_type(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
         await home.sees_the_door()
         for kind in EventKind:
@@ -177,7 +176,7 @@ def test_states_say_what_the_door_has_said(broker: Mosquitto, tmp_path: Path) ->
     """And "unknown" where the door does not know."""
 
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
         door.say(Channel.HEALTH, HEALTH)
         door.say(Channel.RELEASE, RELEASE)
@@ -233,10 +232,10 @@ def test_a_door_that_vanishes_is_unavailable_by_its_last_will(broker: Mosquitto,
 
 def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
         for jpeg in (b"\xff\xd8\xffone", b"\xff\xd8\xfftwo"):
-            door.send(OutgoingMessage(TOPICS.snapshot(an_event().id), jpeg, qos=1))
+            door.send(TOPICS.snapshot(an_event().id), jpeg)
         image = home.hass.data["image"].get_entity("image.home_front_visitor")
         await home.until(lambda: bool(image.image_last_updated), "a picture")
         await home.until(lambda: image._last_image == b"\xff\xd8\xfftwo", "the second picture")
@@ -248,11 +247,11 @@ def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path
 
 def test_what_a_door_no_longer_has_goes_and_the_rest_stays(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
-        door.send(said(BARE).message)
+        door.introduce(BARE)
         await home.shows(*NAMES)
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
 
     play(tmp_path, broker, scene)
@@ -260,9 +259,9 @@ def test_what_a_door_no_longer_has_goes_and_the_rest_stays(broker: Mosquitto, tm
 
 def test_a_door_that_is_turned_off_there_is_gone(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
-        door.send(said(OFF).message)
+        door.introduce(OFF)
         await home.shows()
 
     play(tmp_path, broker, scene)

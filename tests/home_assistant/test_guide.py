@@ -13,14 +13,13 @@ import pytest
 
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
-from core import Door, Home, play, play_online, said
+from core import Door, Home, play, play_online
 from homeassistant.util.yaml import parse_yaml
 from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
 from support.mqtt_brokers import Mosquitto, needs_mosquitto
 
 from edge.events.schema import DoorConnection, EventKind
 from edge.events.topics import Channel
-from edge.mqtt.messages import OutgoingMessage
 
 pytestmark = needs_mosquitto
 GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
@@ -99,7 +98,7 @@ def test_the_guide_s_lock_stays_shut_for_what_is_no_opening(broker: Mosquitto, t
         home.offer("lock", "unlock")
         assert await home.set_up(guide("open_the_front_door"))
         await home.listens()
-        door.send(OutgoingMessage(TOPICS.topic_for(Channel.OPEN), payload, qos=1))
+        door.send(TOPICS.topic_for(Channel.OPEN), payload)
         door.say(Channel.OPEN, an_opening())
         await home.until(lambda: len(home.calls) > 0, "the opening after it")
         assert len(home.calls) == 1
@@ -114,7 +113,7 @@ def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_
     async def scene(home: Home, door: Door) -> None:
         home.offer("notify", "notify")
         assert await home.set_up(guide("stranger_at_the_front_door"))
-        door.send(said(FRONT).message)
+        door.introduce(FRONT)
         await home.sees_the_door()
         for event in (
             an_event_of(EventKind.UNKNOWN, reason="old"),

@@ -45,7 +45,7 @@ from edge.demo.run_demo import CLIP
 from edge.events.factory import EventContext
 from edge.events.schema import Event, EventKind, Health, OpenCommand, Status
 from edge.events.topics import Channel
-from edge.mqtt.send_queue import ConnectionStatus
+from edge.mqtt.connection import ConnectionStatus
 from edge.outbox.disk_reserve import RESERVE_BYTES
 from edge.outbox.outbox import Outbox
 from edge.runtime.event_recorder import EventRecorder
@@ -374,7 +374,7 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
         wait_until(lambda: outbox.depth() == 0, "acknowledged by the old one")
         assert until_now(subscriber, config_for(moved)) == []
         old.close()
-        wait_until(lambda: door.publisher.state.link is not ConnectionStatus.ONLINE, "noticed")
+        wait_until(lambda: door.publisher.state.status is not ConnectionStatus.ONLINE, "noticed")
         sent = fill(outbox, 5)
         address = "127.0.0.2"
         assert ids(hear(subscriber, 5)) == sent

@@ -26,8 +26,8 @@ from edge.core.uuid7 import Uuid7Source
 from edge.events.schema import VERSION, OpenCommand, PersonRef, encode
 from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics
+from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.outbox.outbox import Outbox
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -144,7 +144,7 @@ def test_what_a_real_door_sends_opens_once_and_never_again(site: Site) -> None:
             Outbox(site.folder / "outbox.sqlite", OutboxConfig(), announce=announce) as outbox,
             Publisher(config, FRONT, outbox, on_open_expired=lambda message, why: None) as publisher,
         ):
-            wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
+            wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
             publisher.open(opening, time.monotonic_ns())
             assert lock.answer(1) == "opens for ada"
         publish(site, sealed(site, opening))

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.face_images import direction, sample, track
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
 from threshold_tools.pad.challenge_trials import SampledPortrait
 from threshold_tools.pad.presenters import CameraModel, HeldPhoto, MotionStyle, Presenter, Visitor, draw_movement
@@ -707,15 +708,14 @@ def test_what_is_asked_reaches_a_screen_and_what_is_late_does_not(kind: str, tmp
     broker = make_broker(kind, tmp_path)
     broker.start()
     mqtt, topics = config_for(broker), Topics("home", "front")
-    now_ns = [0]
+    clock = ManualClock(monotonic_s=10)
     try:
         with (
             Outbox(tmp_path / "outbox.db", OutboxConfig(), announce=announce) as outbox,
             Subscriber(mqtt, topics, [Channel.CHALLENGE]) as screen,
         ):
-            publisher = Publisher(mqtt, topics, outbox, on_open_expired=lambda *_: None, monotonic_ns=lambda: now_ns[0])
+            publisher = Publisher(mqtt, topics, outbox, on_open_expired=lambda *_: None, clock=clock)
             announcer = ChallengePublisher("front", publisher.challenge, SYSTEM_CLOCK)
-            now_ns[0] = 10 * S
             announcer.publish([_prompt(1, ChallengeState.ASKED, t_ns=0)])
             announcer.publish([_prompt(2, ChallengeState.ASKED, t_ns=8 * S), _prompt(2, ChallengeState.PASSED, 9 * S)])
             with publisher:

@@ -36,11 +36,9 @@ from edge.events.homeassistant import BIRTH, DiscoveryMessage, make_discovery_me
 from edge.events.schema import Event, OpenCommand, PersonRef, ReleaseReport, encode
 from edge.events.topics import Channel, Topics, repo_topic
 from edge.mqtt.broker_endpoint import resolve_endpoint
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import IncomingMessage, OutgoingMessage
+from edge.mqtt.connection import ConnectionStatus, connect
+from edge.mqtt.paho_client import IncomingMessage, PahoClient
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 from edge.updates.release_format import TIMESTAMP
@@ -117,11 +115,11 @@ def broker(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 
 @pytest.fixture
-def enter(broker: Site) -> Iterator[Callable[..., Connection]]:
+def enter(broker: Site) -> Iterator[Callable[..., PahoClient]]:
     """Connect as somebody with a certificate."""
-    made: list[Connection] = []
+    made: list[PahoClient] = []
 
-    def enter(name: str, will: OutgoingMessage | None = None) -> Connection:
+    def enter(name: str, will: tuple[str, bytes] | None = None) -> PahoClient:
         made.append(connect(broker.member(name), client_id=f"test-{name}", will=will, max_packet_bytes=64 * 1024)[0])
         return made[-1]
 
@@ -136,9 +134,9 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield made
 
 
-def answer_to(connection: Connection, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
+def answer_to(connection: PahoClient, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
     """Publish, and return the broker's refusal; "" if it took it."""
-    number = connection.publish(OutgoingMessage(topic, payload, qos=1, retain=retain))
+    number = connection.publish(topic, payload, qos=1, retain=retain)
     answers: list[str] = []
 
     def answered() -> bool:
@@ -150,20 +148,20 @@ def answer_to(connection: Connection, topic: str, payload: bytes = b"{}", *, ret
     return answers[0]
 
 
-def heard_until(connection: Connection, last: str) -> list[IncomingMessage]:
+def heard_until(connection: PahoClient, last: str) -> list[IncomingMessage]:
     """What comes in, up to and with a message on the topic `last`."""
     heard: list[IncomingMessage] = []
 
     def there() -> bool:
         connection.poll(0.05)
-        heard.extend(connection.messages())
+        heard.extend(connection.take_messages())
         return bool(heard) and heard[-1].topic == last
 
     wait_until(there, f"a message on {last}")
     return heard
 
 
-def ask_to_read(connection: Connection, filters: list[str]) -> None:
+def ask_to_read(connection: PahoClient, filters: list[str]) -> None:
     """Subscribe; Mosquitto confirms also what it will never deliver, other brokers say so."""
     for topic in filters:
         try:
@@ -184,7 +182,7 @@ def an_opening() -> OpenCommand:
     )
 
 
-def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: Callable[..., Connection]) -> None:
+def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: Callable[..., PahoClient]) -> None:
     """A whole publisher with a client certificate: events, the opening and its status arrive where they should."""
     lock = enter("lock-front")
     lock.subscribe([FRONT.topic_for(Channel.OPEN)], qos=1)
@@ -192,7 +190,7 @@ def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: 
         Subscriber(broker.member("listener"), Topics("home", "+")) as listener,
         Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None) as door,
     ):
-        wait_until(lambda: door.state.link is ConnectionStatus.ONLINE, "online")
+        wait_until(lambda: door.state.status is ConnectionStatus.ONLINE, "online")
         event = an_event()
         outbox.append(event)
         door.open(an_opening(), time.monotonic_ns())
@@ -211,12 +209,12 @@ def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: 
 
 
 @pytest.mark.parametrize(("speaker", "victim"), [("back", FRONT), ("front", BACK)])
-def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], speaker: str, victim: Topics) -> None:
+def test_one_door_cannot_speak_as_another(enter: Callable[..., PahoClient], speaker: str, victim: Topics) -> None:
     """Not on any of its topics, not for the repository, and not by its last will; nobody hears a word of it."""
     witness, liar, honest = enter("listener"), enter(speaker), enter(victim.door)
     witness.subscribe([Topics("home", "+").topic_for(channel) for channel in Channel], qos=1)
     witness.poll(0.05)
-    witness.messages()  # what was retained
+    witness.take_messages()  # what was retained
     picture = victim.snapshot("018bcfe5-687b-7abc-8def-0123456789ab")
     topics = [
         *(victim.topic_for(channel) for channel in Channel),
@@ -227,13 +225,13 @@ def test_one_door_cannot_speak_as_another(enter: Callable[..., Connection], spea
     for topic in topics:
         assert "authori" in answer_to(liar, topic).lower(), topic
     liar.abort()
-    enter(speaker, will=OutgoingMessage(victim.topic_for(Channel.STATUS), b"a lie", qos=1, retain=True)).abort()
+    enter(speaker, will=(victim.topic_for(Channel.STATUS), b"a lie")).abort()
     last = victim.topic_for(Channel.HEALTH)
     assert answer_to(honest, last) == ""
     assert [message.topic for message in heard_until(witness, last)] == [last]
 
 
-def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., Connection]) -> None:
+def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: Callable[..., PahoClient]) -> None:
     """Neither what is said nor what is retained, whatever it subscribes to."""
     front, back, operator = enter("front"), enter("back"), enter("operator")
     assert answer_to(back, BACK.topic_for(Channel.STATUS), b"retained", retain=True) == ""
@@ -247,7 +245,7 @@ def test_a_door_hears_only_the_repository_and_that_home_assistant_starts(enter: 
 
 
 @pytest.mark.parametrize("name", ["listener", "lock-front", "home-assistant", "operator"])
-def test_who_only_listens_cannot_open(enter: Callable[..., Connection], name: str) -> None:
+def test_who_only_listens_cannot_open(enter: Callable[..., PahoClient], name: str) -> None:
     """Not as a door, nor as a door of its own name, which a lock that listens to all doors would believe."""
     lock, front = enter("listener"), enter("front")
     speaker = lock if name == "listener" else enter(name)
@@ -259,7 +257,7 @@ def test_who_only_listens_cannot_open(enter: Callable[..., Connection], name: st
     assert [message.payload for message in heard_until(lock, FRONT.topic_for(Channel.OPEN))] == [b"real"]
 
 
-def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., Connection]) -> None:
+def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., PahoClient]) -> None:
     lock, front, back = enter("lock-front"), enter("front"), enter("back")
     ask_to_read(lock, ["#"])
     assert answer_to(back, BACK.topic_for(Channel.OPEN)) == ""
@@ -270,32 +268,32 @@ def test_a_lock_hears_its_own_door_s_openings_only(enter: Callable[..., Connecti
     }
 
 
-def test_the_repository_is_the_operator_s_alone(enter: Callable[..., Connection]) -> None:
+def test_the_repository_is_the_operator_s_alone(enter: Callable[..., PahoClient]) -> None:
     for name in ("front", "listener", "lock-front"):
         assert "authori" in answer_to(enter(name), repo_topic("home", "1.root.json")).lower(), name
     assert answer_to(enter("operator"), repo_topic("home", "1.root.json")) == ""
 
 
 def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_its_name(
-    broker: Site, outbox: Outbox, enter: Callable[..., Connection]
+    broker: Site, outbox: Outbox, enter: Callable[..., PahoClient]
 ) -> None:
     """And the door hears when it starts: the introduction comes again."""
     config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
     assert made
-    made = DiscoveryMessage(made.message, made.birth_topic, jitter_s=(0.0, 0.01))
+    made = DiscoveryMessage(made.topic, made.payload, made.birth_topic, jitter_s=(0.0, 0.01))
     home, back = enter("home-assistant"), enter("back")
     home.subscribe(["homeassistant/#"], qos=1)
-    for topic in (made.message.topic, made.birth_topic, "homeassistant/device/x/config", "homeassistant/lock/x/config"):
+    for topic in (made.topic, made.birth_topic, "homeassistant/device/x/config", "homeassistant/lock/x/config"):
         assert "authori" in answer_to(back, topic).lower(), topic
-    with Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None, introduction=made):
-        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
+    with Publisher(broker.member("front"), FRONT, outbox, on_open_expired=lambda *_: None, discovery=made):
+        assert heard_until(home, made.topic)[-1].payload == made.payload
         assert answer_to(home, made.birth_topic, BIRTH) == ""
-        assert heard_until(home, made.message.topic)[-1].payload == made.message.payload
-    assert answer_to(enter("front"), made.message.topic, b"", retain=True) == ""
+        assert heard_until(home, made.topic)[-1].payload == made.payload
+    assert answer_to(enter("front"), made.topic, b"", retain=True) == ""
 
 
-def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: Callable[..., Connection]) -> None:
+def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: Callable[..., PahoClient]) -> None:
     """The desktop's own way to publish and to ask, and the door's own way to fetch, under the shipped rules."""
     files = [("1.root.json", b"the root"), (TIMESTAMP, b"{}")]
     publish(broker.member("operator"), "home", files, [])
@@ -310,7 +308,7 @@ def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: 
     assert doors["front"] == 3
 
 
-def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Callable[..., Connection]) -> None:
+def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Callable[..., PahoClient]) -> None:
     """Taking out the lines of a stolen board suffices, though its certificate holds for years."""
     keys(broker.folder, "client", "stolen")
     stolen, front = enter("stolen"), enter("front")
@@ -318,7 +316,7 @@ def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Ca
     assert "authori" in answer_to(stolen, Topics("home", "stolen").topic_for(Channel.OPEN)).lower()
     assert answer_to(front, FRONT.topic_for(Channel.OPEN)) == ""
     stolen.poll(0.2)
-    assert stolen.messages() == []
+    assert stolen.take_messages() == []
 
 
 def test_without_a_certificate_nobody_comes_in(broker: Site) -> None:
@@ -351,10 +349,10 @@ def test_user_and_password_come_from_credentials_and_are_never_logged(
     with Publisher(table, FRONT, outbox, on_open_expired=lambda *_: None) as door:
         outbox.append(an_event())
         wait_until(lambda: outbox.depth() == 0, "the event is acknowledged")
-        assert door.state.link is ConnectionStatus.ONLINE
+        assert door.state.status is ConnectionStatus.ONLINE
     refused = broker.login("credential:other")
     with Publisher(refused, FRONT, outbox, on_open_expired=lambda *_: None) as door:
-        wait_until(lambda: door.state.link is ConnectionStatus.REFUSED, "refused")
+        wait_until(lambda: door.state.status is ConnectionStatus.REFUSED, "refused")
         reason = door.state.reason
     told = caplog.text + reason + repr(resolve_endpoint(table)) + repr(table)
     assert "refuses user 'front'" in told
@@ -446,7 +444,7 @@ def test_a_false_broker_is_refused_in_status_and_log(
         ) as door:
             outbox.append(an_event())
             verdict = ConnectionStatus.UNREACHABLE if fault == "early" else ConnectionStatus.REFUSED
-            wait_until(lambda: door.state.link is verdict, verdict)
+            wait_until(lambda: door.state.status is verdict, verdict)
             with pytest.raises(BrokerError, match=complaint) as caught:
                 connect(table, client_id="x")
             door.open(an_opening(), time.monotonic_ns())

@@ -16,7 +16,7 @@ from edge.core.errors import BrokerError
 from edge.diagnostics.network_checks import broker_finding
 from edge.diagnostics.result import State
 from edge.events.topics import Topics
-from edge.mqtt.connect import connect
+from edge.mqtt.connection import connect
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox

@@ -54,10 +54,8 @@ from edge.events.schema import (
     Status,
 )
 from edge.events.topics import Channel, Topics
-from edge.mqtt.connect import connect
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import ConnectionStatus, connect
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 
@@ -87,7 +85,7 @@ class Door:
     expired: list[tuple[OpenCommand, str]] = field(default_factory=list)
 
     def online(self) -> None:
-        wait_until(lambda: self.publisher.state.link is ConnectionStatus.ONLINE, "online")
+        wait_until(lambda: self.publisher.state.status is ConnectionStatus.ONLINE, "online")
 
 
 @contextlib.contextmanager
@@ -143,7 +141,7 @@ def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
     """What has come in before a mark that is published now: proves silence without waiting for it."""
     mark = Topics("test", "mark")
     connection, _ = connect(config, client_id="mark")
-    connection.publish(OutgoingMessage(mark.topic_for(Channel.HEALTH), b"mark", qos=1))
+    connection.publish(mark.topic_for(Channel.HEALTH), b"mark", qos=1)
     while not connection.take_acks():
         connection.poll(0.1)
     connection.close()
@@ -183,7 +181,7 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
     with Relay(broker.port) as relay, a_door(config_for(broker, relay.port), outbox) as door:
         relay.close()
         sent = fill(outbox, 50)
-        wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "noticed")
+        wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "noticed")
         broker.start()
         with listen(config_for(broker), Channel.EVENTS) as subscriber:
             relay.start()
@@ -204,7 +202,7 @@ def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: 
             sent = fill(outbox, 100)
             wait_until(lambda: relay.cut_after is None, "cut")
             relay.close()
-            wait_until(lambda: door.publisher.state.link is not ConnectionStatus.ONLINE, "noticed")
+            wait_until(lambda: door.publisher.state.status is not ConnectionStatus.ONLINE, "noticed")
             taken = outbox.acknowledged_seq()  # a broker that dies may not have passed these on yet
             before = hear(subscriber, taken) if taken else []
             before += until_now(subscriber, config_for(broker))
@@ -257,7 +255,7 @@ def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Ou
             door.online()
             sent = fill(outbox, 50)
             door.publisher.close(timeout_s=DEADLINE_S)
-        assert door.publisher.state.link is ConnectionStatus.CLOSED
+        assert door.publisher.state.status is ConnectionStatus.CLOSED
         heard = until_now(subscriber, config)
     assert ids(heard) == sent
     statuses = [message.record for message in heard if isinstance(message.record, Status)]
@@ -347,7 +345,7 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
     with listen(config, Channel.OPEN) as lock, Relay(broker.port) as relay:
         relay.close()
         with a_door(config_for(broker, relay.port), outbox, backoff_s=(60.0, 60.0)) as door:
-            wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "tried once")
+            wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "tried once")
             opening = an_opening()
             door.publisher.open(opening, time.monotonic_ns())
             relay.start()
@@ -359,7 +357,7 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
 def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
     """However long that is away."""
     with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox, backoff_s=(60.0, 60.0)) as door:
-        wait_until(lambda: door.publisher.state.link is ConnectionStatus.UNREACHABLE, "tried once")
+        wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "tried once")
         door.publisher.close(timeout_s=DEADLINE_S)
     assert "left behind" not in caplog.text
 
@@ -444,7 +442,7 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
             config, FRONT, outbox, on_open_expired=lambda _, why: pytest.fail(why), on_open_unheard=unheard.append
         )
         with door:
-            wait_until(lambda: door.state.link is ConnectionStatus.ONLINE, "online")
+            wait_until(lambda: door.state.status is ConnectionStatus.ONLINE, "online")
             opening = an_opening()
             door.open(opening, time.monotonic_ns())
             for _event in range(2):  # at the latest the second one goes out, and is acknowledged, after the opening
@@ -502,7 +500,7 @@ def test_a_refused_login_never_counts_as_connected(
             fill(outbox, 1)
             wait_until(lambda: caplog.text.count("refuses") >= 1, "said")
             state = door.publisher.state
-            assert state.link in (ConnectionStatus.REFUSED, ConnectionStatus.CONNECTING)
+            assert state.status in (ConnectionStatus.REFUSED, ConnectionStatus.CONNECTING)
             door.publisher.open(an_opening(), time.monotonic_ns())
             assert len(door.expired) == 1
             assert outbox.depth() == 1
@@ -525,7 +523,7 @@ def test_a_broker_that_does_not_let_us_write_counts_as_refusing(tmp_path: Path, 
     with Mosquitto(tmp_path, conf=f"allow_anonymous true\nacl_file {rules}\n") as broker:
         fill(outbox, 1)
         with a_door(config_for(broker), outbox) as door:
-            wait_until(lambda: door.publisher.state.link is ConnectionStatus.REFUSED, "refused")
+            wait_until(lambda: door.publisher.state.status is ConnectionStatus.REFUSED, "refused")
             assert "access rules" in door.publisher.state.reason
             assert outbox.depth() == 1
 
@@ -660,7 +658,7 @@ def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
     tmp_path: Path, kind: str, spoken: str
 ) -> None:
     """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
-    will = OutgoingMessage(FRONT.topic_for(Channel.STATUS), b"gone", qos=1)
+    will = (FRONT.topic_for(Channel.STATUS), b"gone")
     with make_broker(kind, tmp_path) as broker:
         connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
         connection.close()
@@ -784,7 +782,7 @@ def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Ou
             door.publisher.open(an_opening(), time.monotonic_ns())
             door.publisher.health(a_report(1))
             door.publisher.close(timeout_s=1.2)
-            assert door.publisher.state.link is ConnectionStatus.CLOSED
+            assert door.publisher.state.status is ConnectionStatus.CLOSED
         finally:
             os.kill(broker.pid, signal.SIGCONT)
 

@@ -30,8 +30,7 @@ from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, BrokerRefusedError
 from edge.events.schema import encode
 from edge.events.topics import Channel, Topics
-from edge.mqtt.connect import connect
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
 from edge.mqtt.subscriber import Message, Subscriber
 
 
@@ -45,7 +44,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker
 def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:
     """Publish, and return when the broker has it all."""
     connection, _ = connect(config, client_id="speaker")
-    waiting = {connection.publish(OutgoingMessage(topic, payload, qos=1)) for topic, payload in messages}
+    waiting = {connection.publish(topic, payload, qos=1) for topic, payload in messages}
     while waiting:
         connection.poll(1.0)
         waiting -= {receipt.packet_id for receipt in connection.take_acks()}

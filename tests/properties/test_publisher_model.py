@@ -1,35 +1,33 @@
 """What the publisher says over its connections, held against a broker that is slow, refuses, and drops connections.
 
-`Session`, `Desk`, `InFlightMessages` and the outbox are the real ones. In the place of the socket stands a model of a
-broker, which draws what happens next whenever the publisher waits.
+`Session`, `SendQueue` and the outbox are the real ones. In the place of the socket stands a model of a broker, which
+draws what happens next whenever the publisher waits.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.manual_clock import ManualClock
 from support.mqtt_brokers import T0_NS, an_event, announce
 
-from edge.core.config import MqttConfig, OutboxConfig
+from edge.core.config import OutboxConfig
 from edge.core.errors import BrokerError
 from edge.core.timestamps import format_unix_ns
+from edge.core.wakeup_pipe import WakeupPipe
+from edge.events.homeassistant import HomeAssistantBirthListener
 from edge.events.schema import VERSION, Event, OpenCommand, PersonRef, decode
 from edge.events.signing import no_signature
-from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
-from edge.mqtt.connection import Connection
-from edge.mqtt.homeassistant_birth import HomeAssistantBirthListener
-from edge.mqtt.in_flight import PendingOpen
-from edge.mqtt.messages import IncomingMessage, OutgoingMessage, PublishAck
-from edge.mqtt.send_queue import SendQueue
-from edge.mqtt.session import MAX_IN_FLIGHT, DeliveryProgress, MessageBuilder, Session
-from edge.mqtt.wakeup_pipe import WakeupPipe
+from edge.mqtt.paho_client import IncomingMessage, PahoClient, PublishAck
+from edge.mqtt.send_queue import SendQueue, Snapshot
+from edge.mqtt.session import MAX_IN_FLIGHT, PendingOpen, Session
 from edge.outbox.outbox import Outbox
 
 S = 1_000_000_000
@@ -52,14 +50,34 @@ class Calm(Exception):
     """Nothing is left to say: the end of the trial."""
 
 
+class TickingClock(ManualClock):
+    """Time also passes while the publisher works: a little with every look at the clock."""
+
+    def __init__(self, tick_ns: int) -> None:
+        super().__init__(monotonic_s=100)
+        self.tick_ns = tick_ns
+
+    def monotonic_ns(self) -> int:
+        self.advance(self.tick_ns / S)
+        return super().monotonic_ns()
+
+
+class Sent(NamedTuple):
+    """A message on its way."""
+
+    topic: str
+    payload: bytes
+
+
 class World:
     """The door's own side, the clock, and all that the broker has ever seen; `script` says what happens next."""
 
     def __init__(self, outbox: Outbox, script: list[tuple[str, int]], tick_ns: int) -> None:
         self.outbox = outbox
-        self.tick_ns = tick_ns
         self.script = list(reversed(script))
-        self.now_ns = 100 * S
+        self.clock = TickingClock(tick_ns)
+        self.opens: deque[PendingOpen] = deque()
+        self.queue = SendQueue()
         self.appended: list[str] = []
         self.received: list[tuple[int, str]] = []  # events by number and id, copies included
         self.acknowledged = 0  # the number up to which the broker has acknowledged everything
@@ -67,24 +85,25 @@ class World:
         self.published: Counter[str] = Counter()  # openings handed to the network
         self.landed: Counter[str] = Counter()
         self.expired: Counter[str] = Counter()
-        self.voice = MessageBuilder(
-            config=MqttConfig(open_max_age_s=MAX_AGE_NS / S),
-            topics=TOPICS,
-            outbox=outbox,
-            desk=SendQueue(),
-            progress=DeliveryProgress(),
-            on_open_expired=lambda message, _: self.expired.update([message.id]),
-            on_open_unheard=lambda _: None,
-            birth=HomeAssistantBirthListener(None),
-            seal=no_signature,
-            wall_ns=lambda: T0_NS,
-            monotonic_ns=self.tick,
-        )
 
-    def tick(self) -> int:
-        """The time passes also while the publisher works."""
-        self.now_ns += self.tick_ns
-        return self.now_ns
+    @property
+    def now_ns(self) -> int:
+        return ManualClock.monotonic_ns(self.clock)
+
+    def session(self, client: PahoClient) -> Session:
+        return Session(
+            client,
+            "mqtt://broker",
+            TOPICS,
+            outbox=self.outbox,
+            opens=self.opens,
+            queue=self.queue,
+            birth=HomeAssistantBirthListener(None),
+            sign=no_signature,
+            clock=self.clock,
+            on_open_expired=lambda command, _: self.expired.update([command.id]),
+            on_open_arrived=lambda *_: None,
+        )
 
     def happen(self, count: int) -> None:
         for _ in range(count):
@@ -96,7 +115,7 @@ class World:
         """A picture of the last event."""
         if self.appended:
             seq = self.outbox.acknowledged_seq() + self.outbox.depth()
-            self.voice.desk.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
+            self.queue.add_snapshot(Snapshot(self.appended[-1], seq, b"jpeg", self.now_ns + MAX_AGE_NS))
 
     def open(self) -> None:
         at = format_unix_ns(T0_NS)
@@ -105,10 +124,10 @@ class World:
             v=VERSION, id=number, seq=0, door="front", person=PersonRef(id="a", name="A"), at=at, expires_at=at
         )
         self.openings[number] = self.now_ns + MAX_AGE_NS
-        self.voice.desk.add_opening(PendingOpen(message, self.now_ns + MAX_AGE_NS))
+        self.opens.append(PendingOpen(message, self.now_ns + MAX_AGE_NS))
 
 
-class ModelConnection:
+class ModelClient:
     """A connection to the model: what is published may arrive; what has arrived may be acknowledged."""
 
     protocol: Literal["5"] = "5"
@@ -117,30 +136,32 @@ class ModelConnection:
         self.world = world
         self.receive_max = receive_max
         self.number = 0
-        self.sent: dict[int, OutgoingMessage] = {}  # not received by the broker yet
-        self.taken: dict[int, OutgoingMessage] = {}  # received, not acknowledged
+        self.sent: dict[int, Sent] = {}  # not received by the broker yet
+        self.taken: dict[int, Sent] = {}  # received, not acknowledged
         self.last_seq = 0
         self.waiting: list[PublishAck] = []
         self.idle = 0
         self.pinged = False
 
-    def publish(self, message: OutgoingMessage) -> int:
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> int:
         self.number += 1
-        if message.qos:
-            self.sent[self.number] = message
-        found = Topics.parse(message.topic)
+        if qos:
+            self.sent[self.number] = Sent(topic, payload)
+        found = Topics.parse(topic)
         channel = found[1] if found else None  # None: a picture
         if channel is Channel.EVENTS:
-            event = cast("Event", decode(channel, message.payload))
+            event = cast("Event", decode(channel, payload))
             assert event.seq > self.last_seq, "out of order, or twice over one connection"
             assert event.seq > self.world.acknowledged, "sent again though the broker has it"
-            assert not message.retain
+            assert not retain
             self.last_seq = event.seq
         elif channel is Channel.OPEN:
-            opening = cast("OpenCommand", decode(channel, message.payload))
+            opening = cast("OpenCommand", decode(channel, payload))
             assert self.world.now_ns < self.world.openings[opening.id], "an opening sent late"
             assert self.pinged, "an opening that a broker would pass on when it thaws"
-            assert (message.retain, message.qos, message.expiry_s in range(1, 4)) == (False, 1, True)
+            assert (retain, qos, expiry_s in range(1, 4)) == (False, 1, True)
             self.world.published[opening.id] += 1
         under_way = [*self.sent.values(), *self.taken.values()]
         self.pinged = False
@@ -158,13 +179,13 @@ class ModelConnection:
         taken, self.waiting = self.waiting, []
         return taken
 
-    def messages(self) -> list[IncomingMessage]:
+    def take_messages(self) -> list[IncomingMessage]:
         return []
 
     def abort(self) -> None:
         """What is still under way arrives nowhere; only the broker remembers what it took."""
 
-    def poll(self, timeout_s: float, waker: WakeupPipe | None = None) -> None:
+    def poll(self, timeout_s: float, wakeup: WakeupPipe | None = None) -> None:
         world = self.world
         assert timeout_s > 0
         step, count = world.script.pop() if world.script else ("settle", 0)
@@ -179,7 +200,7 @@ class ModelConnection:
         elif step.startswith("acknowledge"):
             self.acknowledge(count, late_first="late" in step, refusal="")
         elif step == "wait":
-            world.now_ns += count * S // 2
+            world.clock.advance(count / 2)
         elif step == "refuse":
             self.acknowledge(1, late_first=False, refusal="quota exceeded")
         elif step == "break off":
@@ -220,12 +241,12 @@ class ModelConnection:
 
 def play(world: World, receive_max: int) -> None:
     """One connection after another, as `Publisher` does, until all is said."""
-    waker = WakeupPipe()
+    wakeup = WakeupPipe()
     while True:
-        session = Session(cast("Connection", ModelConnection(world, receive_max)), world.voice)
+        session = world.session(cast("PahoClient", ModelClient(world, receive_max)))
         try:
             session.announce_online()
-            session.run(waker)
+            session.run(wakeup, lambda: None)
         except BrokerError:
             continue
         except Calm:

@@ -46,7 +46,7 @@ from edge.demo.run_demo import CLIP, GALLERY
 from edge.events.homeassistant import make_discovery_message
 from edge.events.schema import Event, Health, OpenCommand, PresenceReport, Status
 from edge.events.topics import Channel, Topics
-from edge.mqtt.connect import connect
+from edge.mqtt.connection import connect
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
 from edge.runtime.daemon import Daemon
@@ -162,9 +162,9 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
     assert not told[0]
     assert told[-2:] == [True, False]
     home, _ = connect(config_for(broker), client_id="home-assistant", max_packet_bytes=64 * 1024)
-    home.subscribe([made.message.topic], qos=1)
+    home.subscribe([made.topic], qos=1)
     home.poll(1.0)
-    assert made.message.payload in [message.payload for message in home.messages()]
+    assert made.payload in [message.payload for message in home.take_messages()]
     home.close()
 
 

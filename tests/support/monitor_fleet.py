@@ -31,9 +31,8 @@ from edge.events.schema import (
     encode,
 )
 from edge.events.topics import Channel, Topics
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
+from edge.mqtt.paho_client import PahoClient
 
 _IDS = Uuid7Source()
 _NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger Dijkstra")
@@ -123,7 +122,7 @@ class Fleet:
     def __init__(self, mqtt: MqttConfig, site: str = "works") -> None:
         self._mqtt = mqtt
         self._site = site
-        self._connection: Connection | None = None
+        self._connection: PahoClient | None = None
 
     def say(self, door: str, record: Record) -> None:
         """Publish as that door does; returns when the broker has it."""
@@ -149,7 +148,7 @@ class Fleet:
 
     def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self._connection is not None
-        self._connection.publish(OutgoingMessage(topic, payload, qos=1, retain=retain))
+        self._connection.publish(topic, payload, qos=1, retain=retain)
         self._open += 1
 
     def settle(self, within_s: float = 5.0) -> None:

@@ -15,10 +15,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge.core.config import OutboxConfig
 from edge.core.uuid7 import Uuid7Source
 from edge.events.schema import Challenge, Event, Health, OpenCommand, PresenceReport, ReleaseReport
-from edge.events.snapshot import Snapshot
 from edge.events.topics import Channel, Topics
+from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
+from edge.mqtt.send_queue import Snapshot
 from edge.outbox.outbox import Outbox
 from support.mqtt_brokers import Mosquitto, announce, config_for, wait_until
 
@@ -63,7 +63,7 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
             config_for(broker, signing_key=signing_key), FRONT, outbox, on_open_expired=lambda message, why: None
         )
         with publisher:
-            wait_until(lambda: publisher.state.link is ConnectionStatus.ONLINE, "online")
+            wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
             now_ns = time.monotonic_ns()
             for example in (example for examples in EXAMPLES.values() for example in examples):
                 _say(publisher, outbox, example.record, now_ns)

@@ -20,9 +20,8 @@ from threshold_tools.release.transport import publish
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError
 from edge.events.topics import repo_topic
-from edge.mqtt.connect import connect
+from edge.mqtt.connection import connect
 from edge.mqtt.embedded_broker import EmbeddedBroker
-from edge.mqtt.messages import OutgoingMessage
 from edge.runtime.board import memory_mb
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP
 from edge.updates.sources import MqttSource
@@ -170,7 +169,7 @@ def flood(mqtt: MqttConfig, messages: list[tuple[str, bytes]]) -> None:
     connection, _ = connect(mqtt, client_id="hostile")
     flying: set[int] = set()
     for topic, payload in messages:
-        flying.add(connection.publish(OutgoingMessage(topic, payload, qos=1, retain=True)))
+        flying.add(connection.publish(topic, payload, qos=1, retain=True))
         while len(flying) > 10:
             connection.poll(10.0)
             flying -= {receipt.packet_id for receipt in connection.take_acks()}

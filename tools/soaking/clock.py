@@ -75,6 +75,6 @@ def install(clock: Clock) -> None:
     for module in (edge.runtime.daemon, edge.core.clock, edge.runtime.event_recorder, edge.outbox.outbox):
         replace(module, time=clock)
     publisher = functools.partial(
-        Publisher, backoff_s=BACKOFF_S, wall_ns=clock.time_ns, monotonic_ns=clock.monotonic_ns
+        Publisher, backoff_s=BACKOFF_S
     )
     replace(edge.runtime.daemon, Publisher=publisher)

@@ -18,8 +18,8 @@ from edge.core.config import MqttConfig, OutboxConfig
 from edge.events.schema import decode, encode
 from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics
+from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.send_queue import ConnectionStatus
 from edge.mqtt.subscriber import Message
 from edge.outbox.outbox import Outbox
 
@@ -102,7 +102,7 @@ def test_status_verifies_what_a_door_reports(door_keys: Path, tmp_path: Path) ->
             Outbox(tmp_path / "outbox.db", OutboxConfig(), announce=announce) as outbox,
             Publisher(config, Topics(SITE, "front"), outbox, on_open_expired=lambda *_: None) as door,
         ):
-            wait_until(lambda: door.state.link is ConnectionStatus.ONLINE, "online")
+            wait_until(lambda: door.state.status is ConnectionStatus.ONLINE, "online")
             door.release(a_release("front", 12))
         ran = status(*options, "--door-keys", str(door_keys))
         assert ran.returncode == 0, ran.stderr

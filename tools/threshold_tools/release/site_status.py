@@ -15,8 +15,7 @@ from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import BrokerRefusedError, ReleaseError
 from edge.events.schema import DoorConnection, ReleaseReport, Status
 from edge.events.topics import DELIVERY_TERMS, Channel, Topics
-from edge.mqtt.connect import connect
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.updates.release_format import TIMESTAMP
 from threshold_tools.release.repository import RELEASE_FIELD
@@ -190,7 +189,7 @@ def forget_door(mqtt: MqttConfig, site: str, door: str) -> None:
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
     try:
         channels = [channel for channel, delivery in DELIVERY_TERMS.items() if delivery.retained]
-        send(connection, [OutgoingMessage(topics.topic_for(channel), b"", 1, True) for channel in channels])
+        send(connection, [(topics.topic_for(channel), b"") for channel in channels])
         connection.close()
     except BaseException:
         connection.abort()

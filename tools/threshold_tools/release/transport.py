@@ -14,9 +14,8 @@ from edge.core.decoding import DECODE_ERRORS
 from edge.core.errors import BrokerError, BrokerRefusedError, ReleaseError
 from edge.core.files import atomic_write, make_private_folder
 from edge.events.topics import REPO_DELIVERY, repo_topic
-from edge.mqtt.connect import connect
-from edge.mqtt.connection import Connection
-from edge.mqtt.messages import OutgoingMessage
+from edge.mqtt.connection import connect
+from edge.mqtt.paho_client import PahoClient
 from edge.updates.release_format import is_repo_name
 from edge.updates.sources import MqttSource
 
@@ -39,7 +38,7 @@ def publish(mqtt: MqttConfig, site: str, files: Sequence[tuple[str, bytes]], obs
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")
     try:
         for part in (files[:-1], files[-1:], [(name, b"") for name in obsolete]):
-            send(connection, [_outgoing(site, name, content) for name, content in part])
+            send(connection, [(repo_topic(site, name), content) for name, content in part])
         connection.close()
     except BaseException:
         connection.abort()
@@ -90,19 +89,15 @@ def fetch(mqtt: MqttConfig, site: str, name: str) -> bytes | None:
     raise AssertionError
 
 
-def _outgoing(site: str, name: str, content: bytes) -> OutgoingMessage:
-    return OutgoingMessage(repo_topic(site, name), content, REPO_DELIVERY.qos, REPO_DELIVERY.retained)
-
-
-def send(connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
-    """Send all, and wait until all are acknowledged."""
+def send(connection: PahoClient, messages: Sequence[tuple[str, bytes]]) -> None:
+    """Publish retained messages, each a topic and a payload, and wait until all are acknowledged."""
     left = list(reversed(messages))
     flying: dict[int, str] = {}
     heard_s = time.monotonic()
     while left or flying:
         while left and len(flying) < min(WINDOW, connection.receive_max):
-            message = left.pop()
-            flying[connection.publish(message)] = message.topic
+            topic, payload = left.pop()
+            flying[connection.publish(topic, payload, qos=REPO_DELIVERY.qos, retain=REPO_DELIVERY.retained)] = topic
         connection.poll(1.0)
         for receipt in connection.take_acks():
             heard_s = time.monotonic()
