@@ -54,8 +54,11 @@ class HomeAssistantBirthListener:
         self._due_ns: int | None = None
         self._refused = False
 
-    def listen(self, subscribe: Callable[[list[str]], None]) -> None:
+    def listen(self, subscribe: Callable[[list[str], int], None]) -> None:
         """Subscribe on a new connection; if the broker refuses, only the repetition is lost.
+
+        Args:
+            subscribe: subscribes to topics with a QoS.
 
         Raises:
             BrokerError: from `subscribe`: the connection has ended, or no answer came.
@@ -64,7 +67,7 @@ class HomeAssistantBirthListener:
         if not self._topic:
             return
         try:
-            subscribe([self._topic])
+            subscribe([self._topic], 0)
             self._refused = False
         except BrokerRefusedError as error:
             level = logging.DEBUG if self._refused else logging.WARNING

@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
@@ -108,7 +107,7 @@ class Session:
         """
         self._others.add(self._publish_status(DoorConnection.ONLINE, "connected"))
         self._queue.requeue_retained()
-        self._birth.listen(partial(self._client.subscribe, qos=0))
+        self._birth.listen(self._client.subscribe)
 
     def run(self, wakeup: WakeupPipe, stop_deadline_ns: Callable[[], int | None]) -> None:
         """Send what there is until the connection ends or we are to stop.

@@ -107,7 +107,7 @@ def test_names_that_must_not_change_do_not() -> None:
         key: f"threshold__home__front_{key}" for key in entities
     }
     assert entities["access"]["default_entity_id"] == "event.home_front_access"
-    assert make_discovery_message(FRONT).message.topic == CONFIG_TOPIC  # type: ignore[union-attr]
+    assert make_discovery_message(FRONT).topic == CONFIG_TOPIC  # type: ignore[union-attr]
     assert not any("object_id" in entity for entity in entities.values())
 
 

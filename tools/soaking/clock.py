@@ -74,7 +74,5 @@ def install(clock: Clock) -> None:
     """Let the doors of this process live by a clock: all but sockets, and the keeper of releases, which meet others."""
     for module in (edge.runtime.daemon, edge.core.clock, edge.runtime.event_recorder, edge.outbox.outbox):
         replace(module, time=clock)
-    publisher = functools.partial(
-        Publisher, backoff_s=BACKOFF_S
-    )
+    publisher = functools.partial(Publisher, backoff_s=BACKOFF_S)
     replace(edge.runtime.daemon, Publisher=publisher)
