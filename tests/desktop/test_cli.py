@@ -44,7 +44,7 @@ def test_unknown_subcommand_is_refused() -> None:
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_subcommand_has_a_module(name: str) -> None:
-    assert callable(importlib.import_module(SUBCOMMANDS[name].module).main)
+    assert callable(getattr(importlib.import_module(SUBCOMMANDS[name].module), SUBCOMMANDS[name].function))
 
 
 def test_subcommand_help_names_the_command() -> None:

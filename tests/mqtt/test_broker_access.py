@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from support.mqtt_brokers import T0_NS, Mosquitto, an_event, announce, free_port, needs_mosquitto, wait_until
-from threshold_tools.release.commands import add_broker_options, mqtt_config
+from threshold_tools.release.options import add_broker_options, mqtt_config
 from threshold_tools.release.site_status import status
 from threshold_tools.release.transport import publish
 

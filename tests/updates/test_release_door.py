@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
 from support.releases import Desk, holds
-from threshold_tools.release.commands import _models
+from threshold_tools.release.publish import read_models
 from threshold_tools.release.transport import publish
 
 from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
@@ -208,7 +208,7 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
     root = tmp_path / "root.json"
     root.write_bytes(desk.root)
     install_root(config, root)
-    files = {GALLERY_FILE: GALLERY.read_bytes(), **_models(default_folder())}
+    files = {GALLERY_FILE: GALLERY.read_bytes(), **read_models(default_folder())}
     desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
     with hearing(mqtt) as heard:
         with running(config):

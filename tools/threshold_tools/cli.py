@@ -24,20 +24,22 @@ class Subcommand:
     """One desktop tool.
 
     Attributes:
-        module: module whose `main` takes the arguments and returns an exit code or None.
+        module: module that holds the function.
         extra: extra of the package that it needs, as in `threshold-edge[desktop]`.
         purpose: one sentence for `--help`.
+        function: takes the arguments and returns an exit code or None.
     """
 
     module: str
     extra: str
     purpose: str
+    function: str = "main"
 
 
 SUBCOMMANDS = {
     "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
-    "push": Subcommand("threshold_tools.release.push", "desktop", "Sign and publish models."),
+    "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
 }
 
 
@@ -76,7 +78,7 @@ def _call(subcommand: Subcommand, words: Sequence[str]) -> int | None:
         InputError: a package is missing.
     """
     try:
-        code: int | None = importlib.import_module(subcommand.module).main(words)
+        code: int | None = getattr(importlib.import_module(subcommand.module), subcommand.function)(words)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _OURS:

@@ -227,7 +227,7 @@ def test_models_and_gallery_must_belong_together(tmp_path: Path, repo: Path) -> 
     embedder = read_manifest(models).models["embedder"].sha256
     assert sync("publish", repo, "--gallery", gallery(tmp_path, [1, 2])).code == 0
     ran = tool("tools/push.py", repo, "--models", models)
-    assert (ran.code, "make the gallery anew with these models by tools/enroll.py" in ran.err) == (2, True)
+    assert (ran.code, "make the gallery again with these models by  threshold enroll" in ran.err) == (2, True)
     matching = gallery(tmp_path, [1, 2], embedder)
     ran = tool("tools/push.py", repo, "--models", models, "--gallery", matching)
     assert (ran.code, "release 2: 2 people, 6 files" in ran.err) == (0, True), ran

@@ -14,7 +14,7 @@ from edge.access.policy_file import parse_policy
 from edge.core.config import MqttConfig
 from edge.updates.release_format import GALLERY, POLICY
 from threshold_tools.enroll.gallery_builder import thresholds_of
-from threshold_tools.release.commands import load_repository_files, publish_release
+from threshold_tools.release.publish import add_release, publish_release
 from threshold_tools.release.repository import Repository
 
 
@@ -52,9 +52,7 @@ class GalleryPublisher:
         """
         repository = Repository(self.path, self.signers)
         with repository.locked():
-            files, embedder, people = load_repository_files(repository, gallery=gallery, policy=None, models=None)
-            release = repository.add(files, embedder, people)
-            return publish_release(repository, release, self.mqtt, self.site)
+            return publish_release(repository, add_release(repository, gallery=gallery), self.mqtt, self.site)
 
     def thresholds_sq(self, embedder_sha256: str) -> dict[str, float]:
         """Thresholds of the newest release by person id, squared distances (lower is stricter).

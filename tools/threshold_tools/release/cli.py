@@ -1,20 +1,21 @@
 """Signed releases for all doors of a site: who is enrolled, and by which rules they may pass.
 
   threshold sync init REPO                once: keys and an empty repository
-  edge release trust-root REPO/root.json --config …    once at every door
+  edge trust REPO/root.json --config …    once at every door
   threshold sync publish REPO --gallery G --policy P.toml --broker URL --site S
   threshold sync status --broker URL --site S
 
 The keys' password comes from THRESHOLD_KEY_PASSWORD, or is asked for. Whoever has REPO/keys and the password decides
 who may pass: keep root's keys (root-*.pem) on a stick in a safe, not here; they are needed only for revoke-key and
-rotate, where --keys names the stick's folder. A compromised broker can withhold releases; it can neither make nor alter
-nor bring back one.
+rotate, where --keys names the stick's folder. A compromised broker can withhold releases; it cannot forge, modify or
+replay one.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,77 +25,114 @@ from edge.core.files import make_private_folder
 from edge.core.terminal import escape_untrusted
 from edge.recognition.gallery_chunks import person_ids
 from edge.updates.release_format import GALLERY, Release
-from threshold_tools.release.commands import (
+from threshold_tools.release.keys import free_key_path, make_key, password
+from threshold_tools.release.options import (
     PublishTarget,
     add_broker_options,
     add_publishing_options,
-    load_repository_files,
     mqtt_config,
     open_repository,
     print_note,
-    sign_release,
-    target_of,
+    publish_target,
 )
-from threshold_tools.release.keys import make_key, password
+from threshold_tools.release.publish import add_release, publish_release, release_warnings
 from threshold_tools.release.repository import ROLES, Repository
 from threshold_tools.release.signatures import read_keys
 from threshold_tools.release.site_status import SiteStatus, forget_door, status
 from threshold_tools.release.transport import export
 
+_PUSH = """Sign and publish models to all doors of a site, together with the gallery that belongs to them.
 
-def init(arguments: argparse.Namespace) -> int:
-    """Make keys and an empty repository."""
+The embedder and the gallery of a release always match. A new embedder needs a new gallery: run  threshold enroll  with
+these models first, and give its gallery here. A new detector or new landmarks alone need no new gallery.
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Parse the command line of `threshold sync` and act; returns the exit code."""
+    return _run(_parser(), words)
+
+
+def push(words: Sequence[str] | None = None) -> int:
+    """Parse the command line of `threshold push`, sign and publish models; returns the exit code."""
+    parser = argparse.ArgumentParser(description=_PUSH, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(act=_publish, no_policy=False)
+    parser.add_argument("repo", type=Path, metavar="REPO", help="folder of the repository; see  threshold sync init")
+    parser.add_argument("--models", type=Path, required=True, metavar="FOLDER", help="models with their manifest.json")
+    parser.add_argument("--gallery", type=Path, metavar="G", help="made with these models (default: the newest one)")
+    parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules (default: the newest ones)")
+    add_publishing_options(parser)
+    return _run(parser, words)
+
+
+def _run(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> int:
+    arguments = parser.parse_args(words)
+    if hasattr(arguments, "broker") and (arguments.broker is None) != (arguments.site is None):
+        parser.error("--broker and --site go together")
+    code: int | None = arguments.act(arguments)
+    return code or 0
+
+
+def _init(arguments: argparse.Namespace) -> None:
     path: Path = arguments.repo
+    signers = arguments.signers or arguments.threshold
     if (path / "root.json").exists():
         raise ReleaseError(f"{path}: is a repository already; nothing was changed")
-    if arguments.signers < arguments.threshold:
+    if signers < arguments.threshold:
         raise ReleaseError(f"--threshold {arguments.threshold} needs at least as many --signers")
     secret = password(new=True)
     make_private_folder(path)
-    several = {"root", "targets"}
+    counts = {role: signers if role in ("root", "targets") else 1 for role in ROLES}
     keys = {
-        role: [
-            make_key(path / "keys", f"{role}-{number}", secret)
-            for number in range(1, (arguments.signers if role in several else 1) + 1)
-        ]
-        for role in ROLES
+        role: [make_key(path / "keys" / f"{role}-{number}.pem", secret) for number in range(1, count + 1)]
+        for role, count in counts.items()
     }
     Repository.create(path, keys, arguments.threshold)
     print_note(
-        f"{path}: made. At every door, with a copy of {path}/root.json:  "
-        "edge release trust-root root.json --config door.toml"
+        f"{path}: made. At every door, with a copy of {path}/root.json:  edge trust root.json --config door.toml"
     )
     print_note(
         f"Now move {path}/keys/root-*.pem to a safe place, with a copy elsewhere: without them no key can be replaced."
     )
-    return 0
 
 
-def do_publish(arguments: argparse.Namespace) -> int:
-    """Sign and publish a gallery, rules, or both; without either, renew the signatures."""
+@contextmanager
+def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Repository, PublishTarget | None]]:
+    """The locked repository, and where its release goes."""
     repository = open_repository(arguments)
-    target = target_of(arguments)
+    target = publish_target(arguments)
     with repository.locked():
-        files, embedder, people = load_repository_files(
+        yield repository, target
+
+
+def _sign_and_publish(
+    repository: Repository, release: Release, target: PublishTarget | None, arguments: argparse.Namespace
+) -> None:
+    for warning in release_warnings(repository, release, target.doors if target else ()):
+        print_note(f"warning: {escape_untrusted(warning)}")
+    mqtt, site = (target.mqtt, target.site) if target else (None, "")
+    print_note(publish_release(repository, release, mqtt, site, arguments.valid_days))
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    with _opened(arguments) as (repository, target):
+        release = add_release(
             repository,
             gallery=arguments.gallery,
             policy=arguments.policy,
-            models=None,
+            models=arguments.models,
             drop_policy=arguments.no_policy,
         )
-        release = repository.add(files, embedder, people)
-        print_note(sign_release(repository, release, target, arguments))
-    return 0
+        _sign_and_publish(repository, release, target, arguments)
 
 
-def do_status(arguments: argparse.Namespace) -> int:
-    """Show, door by door, which release runs; 1 unless every door that is known runs the newest one."""
+def _status(arguments: argparse.Namespace) -> int:
     keys = read_keys(arguments.door_keys) if arguments.door_keys else None
     site = status(mqtt_config(arguments), arguments.site, None, arguments.wait, arguments.expect, keys)
     if arguments.json:
         print(escape_untrusted(msgspec.json.encode(site.doors).decode(), None))
     else:
-        _show(site, arguments.site)
+        _print_status(site, arguments.site)
     if not site.reporting:
         print_note(
             f"no door of site '{arguments.site}' has ever reported to {arguments.broker}; check --site and --broker"
@@ -102,65 +140,52 @@ def do_status(arguments: argparse.Namespace) -> int:
     return 0 if site.complete else 1
 
 
-def _show(site: SiteStatus, name: str) -> None:
+def _print_status(site: SiteStatus, name: str) -> None:
     print(f"site {name}: newest release {site.newest if site.newest is not None else 'unknown'}")
     for door in site.doors:
-        away = "" if door.online is not False else " (offline)"
-        proof = f" (report {door.signature})" if door.signature else ""
-        number = "-" if door.release is None else str(door.release)
         mark = "ok  " if door.ok else "WAIT"
-        when, reason = door.applied_at or "-", escape_untrusted(door.reason)
-        print(f"{mark}  {escape_untrusted(door.door):20} {number:>6}  {when:24}  {reason}{proof}{away}")
+        number = "-" if door.release is None else str(door.release)
+        reason = escape_untrusted(door.reason) + (f" (report {door.signature})" if door.signature else "")
+        away = " (offline)" if door.online is False else ""
+        print(f"{mark}  {escape_untrusted(door.door):20} {number:>6}  {door.applied_at or '-':24}  {reason}{away}")
     missing = [escape_untrusted(door.door) for door in site.doors if not door.ok]
     print(f"{len(site.doors)} doors known, {site.reporting} reporting, {len(site.doors) - len(missing)} up to date")
     if missing:
         print(f"not there yet: {', '.join(missing)}")
 
 
-def do_forget(arguments: argparse.Namespace) -> int:
-    """Clear what the broker keeps of a door that is gone."""
+def _forget(arguments: argparse.Namespace) -> None:
     forget_door(mqtt_config(arguments), arguments.site, arguments.door)
     print_note(
         f"{escape_untrusted(arguments.door)}: the broker of site {arguments.site} keeps nothing of this door any more"
     )
-    return 0
 
 
-def rollback(arguments: argparse.Namespace) -> int:
-    """Publish the content of an older release as a new one."""
-    repository = open_repository(arguments)
-    target = target_of(arguments)
-    with repository.locked():
+def _rollback(arguments: argparse.Namespace) -> None:
+    with _opened(arguments) as (repository, target):
         old, newest = repository.release(arguments.to), repository.newest()
         assert newest is not None
         files = {entry.name: repository.content(entry) for entry in old.files}
-        back = sorted(person_ids(files[GALLERY]) - person_ids(_gallery(repository, newest)))
+        current = next(repository.content(entry) for entry in newest.files if entry.name == GALLERY)
+        back = sorted(person_ids(files[GALLERY]) - person_ids(current))
         if back and not arguments.bring_back:
             raise ReleaseError(
                 f"release {old.release} would bring back {len(back)} people removed since: {', '.join(back[:10])}"
-                f"{' …' if len(back) > 10 else ''}; publish a gallery without them, or say --bring-back"
+                f"{' …' if len(back) > 10 else ''}; publish a gallery without them, or use --bring-back"
             )
         release = repository.add(files, old.embedder_sha256, old.people)
         print_note(f"the content of release {old.release} as a new one")
-        print_note(sign_release(repository, release, target, arguments))
-    return 0
+        _sign_and_publish(repository, release, target, arguments)
 
 
-def rotate(arguments: argparse.Namespace) -> int:
-    """Put a new key in the place of every key of a role."""
-    repository = open_repository(arguments)
-    target = target_of(arguments)
-    with repository.locked():
-        for keyid in list(repository.root.signed.roles[arguments.role].keyids):
-            _exchange(repository, arguments.role, keyid)
-        return _renew(repository, target, arguments)
+def _rotate(arguments: argparse.Namespace) -> None:
+    with _opened(arguments) as (repository, target):
+        old = [(arguments.role, keyid) for keyid in repository.root.signed.roles[arguments.role].keyids]
+        _replace_keys(repository, old, target, arguments)
 
 
-def revoke_key(arguments: argparse.Namespace) -> int:
-    """Put a new key in the place of one that may be in wrong hands; the doors trust the old one no longer."""
-    repository = open_repository(arguments)
-    target = target_of(arguments)
-    with repository.locked():
+def _revoke_key(arguments: argparse.Namespace) -> None:
+    with _opened(arguments) as (repository, target):
         found = [
             (role, keyid)
             for role in ROLES
@@ -169,99 +194,81 @@ def revoke_key(arguments: argparse.Namespace) -> int:
         ]
         if len({keyid for _, keyid in found}) != 1:
             count = "more than one" if found else "no"
-            raise ReleaseError(f"{arguments.key}: {count} key; see  tools/sync.py keys")
-        for role, keyid in found:
-            _exchange(repository, role, keyid)
-        return _renew(repository, target, arguments)
+            raise ReleaseError(f"{arguments.key}: {count} key; see  threshold sync keys")
+        _replace_keys(repository, found, target, arguments)
 
 
-def do_keys(arguments: argparse.Namespace) -> int:
-    """List the keys that the repository's doors trust."""
-    repository = Repository(arguments.repo, {})
-    root = repository.root.signed
+def _replace_keys(
+    repository: Repository,
+    old: Sequence[tuple[str, str]],
+    target: PublishTarget | None,
+    arguments: argparse.Namespace,
+) -> None:
+    """Replace keys, given as role and key id, by new ones, and sign the newest release again."""
+    for role, keyid in old:
+        path = free_key_path(repository.path / "keys", role)
+        new = make_key(path, password())
+        try:
+            repository.replace_key(role, keyid, new)
+        except BaseException:
+            path.unlink()
+            raise
+        print_note(f"{role}: {keyid[:12]} is trusted no longer, {new.public_key.keyid[:12]} ({path.name}) is")
+    newest = repository.newest()
+    if newest is None:
+        print_note("nothing has been released yet: give the new root.json to the doors")
+    else:
+        _sign_and_publish(repository, newest, target, arguments)
+
+
+def _list_keys(arguments: argparse.Namespace) -> None:
+    root = Repository(arguments.repo, {}).root.signed
     print(f"root version {root.version}, valid until {root.expires:%Y-%m-%d}")
     for role in ROLES:
         print(f"{role}: {root.roles[role].threshold} of")
         for keyid in root.roles[role].keyids:
             print(f"  {keyid}")
-    return 0
 
 
-def do_export(arguments: argparse.Namespace) -> int:
-    """Write the repository's files into a folder, for a USB stick or a web server."""
+def _export(arguments: argparse.Namespace) -> None:
     repository = Repository(arguments.repo, {})
     with repository.locked():
         export(arguments.folder, repository.files(), shared=arguments.shared)
     print_note(f"{arguments.folder}: at the doors, [release] source = this folder, or the address where it is served")
-    return 0
 
 
-def _exchange(repository: Repository, role: str, keyid: str) -> None:
-    secret = password()
-    folder = repository.path / "keys"
-    number = 1
-    while (folder / f"{role}-{number}.pem").exists():
-        number += 1
-    new = make_key(folder, f"{role}-{number}", secret)
-    try:
-        repository.replace_key(role, keyid, new)
-    except BaseException:
-        (folder / f"{role}-{number}.pem").unlink()
-        raise
-    print_note(f"{role}: {keyid[:12]} is trusted no longer, {new.public_key.keyid[:12]} ({role}-{number}.pem) is")
-
-
-def _renew(repository: Repository, target: PublishTarget | None, arguments: argparse.Namespace) -> int:
-    """Sign the newest release with the keys that are trusted now."""
-    newest = repository.newest()
-    if newest is None:
-        print_note("nothing has been released yet: give the new root.json to the doors")
-    else:
-        print_note(sign_release(repository, newest, target, arguments))
-    return 0
-
-
-def _gallery(repository: Repository, release: Release) -> bytes:
-    entry = release.file(GALLERY)
-    assert entry is not None
-    return repository.content(entry)
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Parse the command line and do what it says."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function: object, purpose: str, *, repo: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, act: Callable[[argparse.Namespace], int | None], purpose: str, *, repo: bool = True
+    ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=purpose, description=f"{purpose[:1].upper()}{purpose[1:]}.")
-        made.set_defaults(command=function)
+        made.set_defaults(act=act)
         if repo:
             made.add_argument("repo", type=Path, metavar="REPO", help="folder of the repository")
         return made
 
-    made = command("init", init, "make keys and an empty repository")
-    made.add_argument("--threshold", type=int, default=1, metavar="N", help="signatures that root and targets want")
+    made = command("init", _init, "make keys and an empty repository")
+    made.add_argument("--threshold", type=int, default=1, metavar="N", help="signatures that root and targets need")
     made.add_argument("--signers", type=int, default=0, metavar="M", help="keys to make for each (default: N)")
 
-    made = command("publish", do_publish, "sign and publish gallery and rules; what is not given stays as it was")
-    made.add_argument("--gallery", type=Path, metavar="G", help="made by tools/enroll.py")
+    made = command("publish", _publish, "sign and publish gallery and rules; what is not given stays as it was")
+    made.add_argument("--gallery", type=Path, metavar="G", help="made by  threshold enroll")
     made.add_argument("--policy", type=Path, metavar="P.toml", help="access rules")
-    made.add_argument("--no-policy", action="store_true", help="the doors' own [access] rules hold again")
+    made.add_argument("--no-policy", action="store_true", help="the doors' own [access] rules apply again")
+    made.set_defaults(models=None)
     add_publishing_options(made)
 
-    made = command(
-        "status",
-        do_status,
-        "show which release each door runs; exit code 1 unless all run the newest",
-        repo=False,
-    )
+    about = "show which release each door runs; exit code 1 unless all run the newest"
+    made = command("status", _status, about, repo=False)
     add_broker_options(made, required=True)
     made.add_argument("--json", action="store_true", help="a JSON array of {door, release, applied_at, ok, reason, …}")
     made.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait this long until all are there")
     made.add_argument(
         "--expect", nargs="+", default=[], metavar="DOOR", help="doors that must be there, even if they never reported"
     )
-
     made.add_argument(
         "--door-keys",
         type=Path,
@@ -269,32 +276,25 @@ def main(words: Sequence[str] | None = None) -> int:
         help="verify the reports of doors that sign: folder with their DOOR.signing.pub",
     )
 
-    made = command("forget", do_forget, "clear what the broker keeps of a door that is gone", repo=False)
+    made = command("forget", _forget, "clear what the broker keeps of a door that is gone", repo=False)
     made.add_argument("door", metavar="DOOR", help="its name in door.toml; it must be stopped")
     add_broker_options(made, required=True)
 
-    made = command("rollback", rollback, "publish the content of an older release as a new one")
+    made = command("rollback", _rollback, "publish the content of an older release as a new one")
     made.add_argument("--to", type=int, required=True, metavar="N", help="number of the release")
     made.add_argument("--bring-back", action="store_true", help="even if people removed since come back with it")
     add_publishing_options(made)
 
-    made = command("rotate", rotate, "put new keys in the place of a role's keys")
+    made = command("rotate", _rotate, "put new keys in the place of a role's keys")
     made.add_argument("role", choices=ROLES, metavar="ROLE", help=", ".join(ROLES))
     add_publishing_options(made)
 
-    made = command("revoke-key", revoke_key, "put a new key in the place of one that may be in wrong hands")
-    made.add_argument("key", metavar="KEYID", help="or its first digits, as  tools/sync.py keys  shows them")
+    made = command("revoke-key", _revoke_key, "put a new key in the place of one that may be in wrong hands")
+    made.add_argument("key", metavar="KEYID", help="or its first digits, as  threshold sync keys  shows them")
     add_publishing_options(made)
 
-    command("keys", do_keys, "list the keys that the doors trust")
-    made = command("export", do_export, "write the repository's files into a folder, for a USB stick or a web server")
+    command("keys", _list_keys, "list the keys that the doors trust")
+    made = command("export", _export, "write the repository's files into a folder, for a USB stick or a web server")
     made.add_argument("folder", type=Path, metavar="FOLDER")
     made.add_argument("--shared", action="store_true", help="readable by other accounts, such as that of a web server")
-
-    arguments = parser.parse_args(words)
-    if getattr(arguments, "signers", None) == 0:
-        arguments.signers = arguments.threshold
-    if hasattr(arguments, "broker") and (arguments.broker is None) != (arguments.site is None):
-        parser.error("--broker and --site go together")
-    code: int = arguments.command(arguments)
-    return code
+    return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -44,18 +45,23 @@ def password(*, new: bool = False) -> bytes:
     return given.encode()
 
 
-def make_key(folder: Path, name: str, secret: bytes) -> Signer:
-    """A new key in `folder`/`name`.pem, for this user alone.
+def free_key_path(folder: Path, role: str) -> Path:
+    """The first unused name for a key of a role: root-1.pem, root-2.pem, ..."""
+    numbers = itertools.count(1)
+    return next(path for number in numbers if not (path := folder / f"{role}-{number}.pem").exists())
+
+
+def make_key(path: Path, secret: bytes) -> Signer:
+    """Make a key in a new PEM file, encrypted with a password and readable by this user alone.
 
     Raises:
         ReleaseError: there is such a file already.
     """
-    path = folder / f"{name}.pem"
     if path.exists():
         raise ReleaseError(f"{path}: exists already, and no key is ever overwritten")
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     atomic_write(path, pem, private=True)
     return CryptoSigner(private)
 
