@@ -87,7 +87,7 @@ fuzz: $(VENV)/dev  ## a million damaged inputs to every parser: about five minut
 	nice $(BIN)/python tests/fuzz/run.py --inputs 1000000 --seed 1
 
 soak: $(VENV)/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours with faults: about ten minutes
-	$(BIN)/python tools/soak.py
+	PYTHONPATH=tests:tools $(BIN)/python -m soak.run
 
 docs: $(VENV)/dev  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which would be deaf to warnings

@@ -1,4 +1,4 @@
-"""A Python program of this folder, run as a process of its own, that can be killed at any moment."""
+"""A Python program of this folder in its own process, which can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from types import TracebackType
 from typing import Self
 
 HERE = Path(__file__).resolve().parent
-TOOLS, ROOT = HERE.parent, HERE.parent.parent
+TESTS, ROOT = HERE.parent, HERE.parent.parent
 END_S = 120.0
 
 
-class Program:
-    """One program and its words; a context manager that kills it at the end.
+class ChildProcess:
+    """One program and its log; a context manager that kills it at the end.
 
     Args:
-        log: where its words go, over all its starts.
-        name: of the file in this folder.
-        arguments: of the program.
+        log: file for its standard error, over all its starts.
+        name: file in this folder.
+        arguments: its arguments.
     """
 
     def __init__(self, log: Path, name: str, *arguments: object) -> None:
         self._log = log
         self._command = [sys.executable, str(HERE / name), *map(str, arguments)]
-        self._environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{TOOLS}"}
+        self._environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"}
         self.process: subprocess.Popen[str] | None = None
 
     @property
-    def words(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     @property
     def last_log_line(self) -> str:
-        """The last line that it wrote, for a complaint."""
-        return next((line for line in reversed(self.words.splitlines()) if line.strip()), "it said nothing")
+        """Last line of its log, for error messages."""
+        return next((line for line in reversed(self.log_text.splitlines()) if line.strip()), "empty log")
 
     def start(self) -> None:
-        """Start it, with pipes to talk through."""
+        """Start it, with pipes to its standard input and output."""
         self.close()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -57,13 +57,13 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """At once, without a chance to say or store anything."""
+        """Kill it at once (SIGKILL)."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to end; returns its exit code."""
+        """Stop it (SIGTERM); returns its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(END_S)

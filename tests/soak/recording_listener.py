@@ -1,7 +1,6 @@
-"""Somebody at the other end of the broker who writes down all that arrives; not our own subscriber, but plain paho.
+"""Records everything that arrives from one door; uses plain paho, not our own subscriber.
 
-Events go to one with a lasting session, so that what the broker takes while he is away waits for him; openings to one
-without, as a lock should listen.
+Events are received with a persistent session, open commands without one, as a lock should.
 """
 
 from __future__ import annotations
@@ -22,64 +21,64 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge.core.errors import BrokerError
 from edge.events.schema import Event, OpenCommand, decode, encode
 from edge.events.topics import Channel, Topics
-from soaking.judge import ReceivedEvent, ReceivedOpen
+from soak.invariants import ReceivedEvent, ReceivedOpen
 
-KEPT_S = 7 * 24 * 3600
-ANSWER_S = 60.0
-AGAIN_S = 0.05  # between attempts to come back: sooner than the door, for no lock hears what was said before it
+SESSION_EXPIRY_S = 7 * 24 * 3600
+DEADLINE_S = 60.0
+RECONNECT_S = 0.05  # sooner than the door: without a session, earlier open commands are not received
 
 
 class Listener:
-    """One who listens, and comes back by himself when the broker does.
+    """One client that reconnects by itself.
 
     Args:
-        port: of the broker, on this machine.
-        name: his client id.
-        topic: what he listens to.
-        lasting: whether the broker keeps his session while he is away.
-        hear: given the wall-clock time of arrival (seconds), the payload, and whether it was retained.
+        port: port of the broker on this machine.
+        name: client id.
+        topic: topic to subscribe to.
+        persistent: whether the broker keeps the session while the client is away.
+        on_message: called with wall-clock time of arrival (seconds), payload, and whether it was retained.
     """
 
     def __init__(
-        self, port: int, name: str, topic: str, *, lasting: bool, hear: Callable[[float, bytes, bool], None]
+        self, port: int, name: str, topic: str, *, persistent: bool, on_message: Callable[[float, bytes, bool], None]
     ) -> None:
         self._port = port
         self._topic = topic
         self._echo = f"soak/{name}"
-        self._lasting = lasting
-        self._hear = hear
-        self._there = threading.Event()
+        self._persistent = persistent
+        self._on_message = on_message
+        self._subscribed = threading.Event()
         self._echoed = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=True
         )
-        self._client.reconnect_delay_set(AGAIN_S, AGAIN_S)  # type: ignore[arg-type]  # it takes fractions as well
+        self._client.reconnect_delay_set(RECONNECT_S, RECONNECT_S)  # type: ignore[arg-type]  # it takes fractions as well
         self._client.max_queued_messages_set(0)
         self._client.on_connect = self._connected
         self._client.on_message = self._message
-        self._client.on_subscribe = lambda *_: self._there.set()
-        self._client.on_disconnect = lambda *_: self._there.clear()
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_disconnect = lambda *_: self._subscribed.clear()
 
     def start(self) -> None:
         """Connect and subscribe; returns when the broker has confirmed it."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = KEPT_S if self._lasting else 0
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._persistent else 0
         self._client.connect(
-            "127.0.0.1", self._port, keepalive=3600, clean_start=not self._lasting, properties=properties
+            "127.0.0.1", self._port, keepalive=3600, clean_start=not self._persistent, properties=properties
         )
         self._client.loop_start()
         self.wait()
 
     def wait(self) -> None:
-        """Until he is connected and has all that the broker had for him: what he says to himself has come back.
+        """Wait until the client is connected and has received everything: its message to itself has come back.
 
         Raises:
             BrokerError: not in time.
         """
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + DEADLINE_S
         self._echoed.clear()
         while time.monotonic() < deadline:
-            if self._there.wait(0.05):
+            if self._subscribed.wait(0.05):
                 self._client.publish(self._echo, b"", qos=0)
                 if self._echoed.wait(0.5):
                     return
@@ -97,31 +96,31 @@ class Listener:
         if message.topic == self._echo:
             self._echoed.set()
             return
-        self._hear(at_s, bytes(message.payload), message.retain)
+        self._on_message(at_s, bytes(message.payload), message.retain)
 
 
-class Record:
-    """All that arrived from one door, in the order of arrival.
+class Recording:
+    """Everything that arrived from one door, in the order of arrival.
 
     Args:
-        port: of the broker.
-        door: whom to listen to.
-        now_s: the clock of the door's own instants, given the wall-clock time of arrival.
+        port: port of the broker.
+        door: topics of the door.
+        now_s: the door's clock, given the wall-clock time of arrival.
 
     Attributes:
-        events: every copy.
-        openings: those that came.
+        events: every copy of every event.
+        opens: open commands.
         unreadable: messages that are not version 1 of the contract.
     """
 
     def __init__(self, port: int, door: Topics, now_s: Callable[[float], float] = lambda at_s: at_s) -> None:
         self.events: list[ReceivedEvent] = []
-        self.openings: list[ReceivedOpen] = []
+        self.opens: list[ReceivedOpen] = []
         self.unreadable = 0
         self._now_s = now_s
         self._listeners = [
-            Listener(port, "soak-events", door.topic_for(Channel.EVENTS), lasting=True, hear=self._event),
-            Listener(port, "soak-open", door.topic_for(Channel.OPEN), lasting=False, hear=self._open),
+            Listener(port, "soak-events", door.topic_for(Channel.EVENTS), persistent=True, on_message=self._event),
+            Listener(port, "soak-open", door.topic_for(Channel.OPEN), persistent=False, on_message=self._open),
         ]
 
     def start(self) -> None:
@@ -129,7 +128,7 @@ class Record:
             listener.start()
 
     def wait(self) -> None:
-        """Until every listener is there and has all that the broker had for him."""
+        """Wait until every client is connected and has received everything."""
         for listener in self._listeners:
             listener.wait()
 
@@ -147,7 +146,7 @@ class Record:
         message = self._decoded(Channel.OPEN, payload)
         if isinstance(message, OpenCommand):
             expires_s = datetime.fromisoformat(message.expires_at).timestamp()
-            self.openings.append(ReceivedOpen(message.seq, message.id, self._now_s(at_s), expires_s, retained))
+            self.opens.append(ReceivedOpen(message.seq, message.id, self._now_s(at_s), expires_s, retained))
 
     def _decoded(self, channel: Channel, payload: bytes) -> Event | OpenCommand | None:
         try:

@@ -1,6 +1,6 @@
-"""Made-up sight, fast enough for an event every few frames: pictures that say who stands there, and who reads them.
+"""Fake camera and vision, fast enough for an event every few frames: the first pixel says who stands there.
 
-Everything behind the eyes is the real door: tracks, evidence, verdict, rules, store, publisher.
+Everything else is the real door: tracks, evidence, verdict, rules, store, publisher.
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ from types import TracebackType
 
 import numpy as np
 
-import edge.runtime.camera_supervisor
-import edge.runtime.daemon
 from edge.access.model import allow_list
-from edge.core.config import CameraConfig, DoorConfig
 from edge.core.records import Box, Face, FloatArray, Frame, Person, Quality, Sample
 from edge.recognition.gallery import Gallery, GalleryInfo
 from edge.runtime.bundle import RuntimeBundle
 from edge.vision.face_sampler import VisionStages
-from edge.vision.stage_timing import StageTimer
-from soaking.seams import replace
 
 DIMENSION = 192
 PEOPLE = ("ada", "bert", "carl")
@@ -39,16 +34,16 @@ def vector(number: int) -> FloatArray:
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
 
 
-class NoEmbedder:
-    """What a door asks of an embedder beside vectors: the table of impostor distances, here empty."""
+class FakeEmbedder:
+    """Has no table of impostor distances, which is all that a door reads of it here."""
 
     impostors = ()
 
 
-class Reading:
-    """Detector and reader in one: the first pixel says who it is."""
+class FakeVision:
+    """Detector and face sampler in one: the first pixel says who it is."""
 
-    embedder = NoEmbedder()
+    embedder = FakeEmbedder()
 
     def detect(self, frame: Frame, _known: Sequence[Face] = ()) -> list[Face]:
         if frame.pixels[0, 0, 0] == _NOBODY:
@@ -56,12 +51,12 @@ class Reading:
         left = float(frame.pixels[0, 0, 1])
         return [Face(Box(left, 20.0, left + 40.0, 60.0), np.zeros((6, 2), np.float32), 0.9)]
 
-    def read(self, frame: Frame, _face: Face, *, mirrored: bool = False) -> Sample:
+    def sample(self, frame: Frame, _face: Face, *, mirrored: bool = False) -> Sample:
         return Sample(vector(int(frame.pixels[0, 0, 0])), Quality(1.0, 40.0, 0.0, 0.0, 0.0, 100.0), None)
 
 
 class FakeCamera:
-    """A camera before which somebody else stands every few frames, at its own pace, for ever."""
+    """A camera before which somebody else stands every few frames, at its own pace, without end."""
 
     name = "crowd"
     live = True
@@ -70,15 +65,15 @@ class FakeCamera:
 
     def __init__(self, fps: float, seed: int) -> None:
         self._pause_s = 1 / fps
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed)
         self._noise = np.random.default_rng(seed)
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
         seq = 0
         while True:
-            who = self._chance.choice([1, 1, 2, 2, 3, self._chance.randrange(_STRANGER, 256)])
-            left = self._chance.randrange(5, 80)
+            who = self._random.choice([1, 1, 2, 2, 3, self._random.randrange(_STRANGER, 256)])
+            left = self._random.randrange(5, 80)
             for shown in [who] * _STAYS + [_NOBODY] * _AWAY:
                 if self._closed.wait(self._pause_s):
                     return
@@ -99,19 +94,10 @@ class FakeCamera:
         self._closed.set()
 
 
-def install(fps: float, seed: int) -> None:
-    """Let the doors of this process see the crowd instead of a camera's pictures."""
+def fake_bundle() -> RuntimeBundle:
+    """The people of `FakeCamera`, and vision that recognises them."""
     centroids = np.stack([vector(number) for number in range(1, len(PEOPLE) + 1)])
     people = [Person(name, name.title()) for name in PEOPLE]
     gallery = Gallery(people, centroids, np.full(len(PEOPLE), 1.0, np.float32), GalleryInfo("made-up", "", len(people)))
-    reading = Reading()
-    vision = VisionStages(reading, reading, ())  # type: ignore[arg-type]
-
-    def kit_of(_config: DoorConfig, _meter: StageTimer) -> RuntimeBundle:
-        return RuntimeBundle(vision, gallery, allow_list(ALLOWED), own_models=False)
-
-    def open_camera(_config: CameraConfig, *, realtime: bool = False) -> FakeCamera:
-        return FakeCamera(fps, seed)
-
-    replace(edge.runtime.daemon, kit_of=kit_of)
-    replace(edge.runtime.camera_supervisor, open_camera=open_camera)
+    vision = FakeVision()
+    return RuntimeBundle(VisionStages(vision, vision, ()), gallery, allow_list(ALLOWED), own_models=False)  # type: ignore[arg-type]
