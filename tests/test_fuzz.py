@@ -26,7 +26,7 @@ from fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mqtt_brokers import an_event, announce
-from support.releases import EMBEDDER, gallery_bytes
+from support.release_signer import EMBEDDER, gallery_bytes
 from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save_embeddings
 from threshold_tools.enroll.folder import read_profile
 from threshold_tools.evaluate.cross_validation import read_pairs

@@ -25,7 +25,7 @@ HOME_INSIDE=/opt/threshold
 # What runs inside beside the golden events: everything from the models to the access rules, what is kept on disk, the
 # events and the signed releases. Left to the host: the desktop tools, the connections, the daemon, and the other
 # replays, which take minutes each under emulation.
-TESTS=(tests/{vision/test_stages,vision/test_tracker,vision/test_motion,events/test_schema,updates/test_release}.py tests/{core,recognition,access,outbox})
+TESTS=(tests/{vision/test_stages,vision/test_tracker,vision/test_motion,events/test_schema,updates/test_{boot,store,tuf_client,updater,worker}}.py tests/{core,recognition,access,outbox})
 TEST_PACKAGES=(pytest hypothesis amqtt)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 BINFMT=/proc/sys/fs/binfmt_misc

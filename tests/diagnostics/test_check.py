@@ -25,7 +25,7 @@ from support.door_process import a_disk
 from support.fake_camera import Webcam, jpeg
 from support.manual_clock import ManualClock
 from support.mqtt_brokers import Mosquitto, free_port, needs_mosquitto, wait_until
-from support.releases import Desk, Door
+from support.release_signer import Door, ReleaseSigner
 
 from edge.access.model import allow_list
 from edge.access.policy_file import parse_policy
@@ -321,7 +321,7 @@ def test_a_network_without_a_delegate_would_be_noticed(vision: VisionStages) -> 
 def test_trust_that_ends_soon_or_has_ended_is_found(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     (tmp_path / "root.json").write_bytes(desk.root)
     config = msgspec.structs.replace(PLAIN, state_folder=str(state), release=ReleaseConfig())
     install_root(config, tmp_path / "root.json")
@@ -377,7 +377,7 @@ def test_access_rules_without_a_gallery(tmp_path: Path) -> None:
 def test_access_rules_of_the_release_in_force(tmp_path: Path, vision: VisionStages) -> None:
     """A release that brings rules replaces those of door.toml: check reports the former, and what they come to."""
     door_toml = a_door(tmp_path, "[access]\nallow = ['*']\n[release]\n")
-    desk, embedder = Desk(tmp_path / "desk"), vision.reader.embedder.sha256
+    desk, embedder = ReleaseSigner(tmp_path / "desk"), vision.reader.embedder.sha256
 
     def published(policy: str | None) -> CheckResult:
         files = {GALLERY_FILE: GALLERY.read_bytes(), **({POLICY: policy.encode()} if policy else {})}

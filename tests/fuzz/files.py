@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from support.mqtt_brokers import an_event, announce
-from support.releases import EMBEDDER, gallery_bytes, vector
+from support.release_signer import EMBEDDER, gallery_bytes, vector
 from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save_embeddings
 
 from edge.core.config import OutboxConfig

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from support.releases import NOW, Desk
+from support.release_signer import NOW, ReleaseSigner
 
 from edge.cli.events import as_json, readable
 from edge.core.config import MqttConfig
@@ -157,7 +157,7 @@ class _Signed:
     def made(self) -> _Signed:
         if not self.files:
             with tempfile.TemporaryDirectory() as name:
-                desk = Desk(Path(name) / "desk")
+                desk = ReleaseSigner(Path(name) / "desk")
                 desk.release([1, 2, 3])
                 self.files, self.root = desk.files(), desk.root
         return self

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from support.mqtt_brokers import config_for, make_broker
-from support.releases import EMBEDDER, NOW, Desk, gallery_bytes, vector
+from support.release_signer import EMBEDDER, NOW, ReleaseSigner, gallery_bytes, vector
 from threshold_tools.embeddings import LabelledEmbeddings, save_embeddings
 
 from edge.cli.main import main
@@ -286,14 +286,14 @@ def test_replay_reads_a_sealed_gallery_with_the_key_of_its_config(edge: Edge, tm
 # Releases under a key
 
 
-def sealed_door(folder: Path, desk: Desk) -> tuple[ReleaseStore, Updater]:
+def sealed_door(folder: Path, desk: ReleaseSigner) -> tuple[ReleaseStore, Updater]:
     store = ReleaseStore(folder / "state", EncryptingCodec(KEY))
     store.trust(desk.root)
     return store, Updater(FolderSource(desk.folder), store, gallery_chunks, 1 << 26)
 
 
 def test_a_release_lies_sealed_on_the_disk_and_feeds_the_next_one(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     store, updater = sealed_door(tmp_path, desk)
     desk.release(range(20))
     offer = updater.fetch_new_release(NOW)
@@ -307,7 +307,7 @@ def test_a_release_lies_sealed_on_the_disk_and_feeds_the_next_one(tmp_path: Path
     assert {piece.sha256 for entry in offer.release.files for piece in entry.pieces} <= held.keys()
 
 
-def door_with_releases(folder: Path, desk: Desk, key: GalleryKey | None = KEY) -> DoorConfig:
+def door_with_releases(folder: Path, desk: ReleaseSigner, key: GalleryKey | None = KEY) -> DoorConfig:
     """A door on the desk's folder that has trusted its root."""
     config = DoorConfig(
         site="home",
@@ -326,7 +326,7 @@ def door_with_releases(folder: Path, desk: Desk, key: GalleryKey | None = KEY) -
 
 def test_a_door_with_a_key_takes_a_release_and_starts_with_it_again(tmp_path: Path, vision: VisionStages) -> None:
     embedder = vision.reader.embedder.sha256
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     config = door_with_releases(tmp_path, desk)
     desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
     applied, taken = threading.Event(), threading.Event()
@@ -350,7 +350,7 @@ def test_a_wrong_key_stops_the_door_and_rolls_no_release_back(
     tmp_path: Path, vision: VisionStages, wrong: GalleryKey | None
 ) -> None:
     """Once the key is back, the release runs as before."""
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     config = door_with_releases(tmp_path, desk)
     desk.release_files(
         {GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=vision.reader.embedder.sha256
@@ -379,7 +379,7 @@ def test_galleries_and_vectors_are_for_their_owner_alone_from_the_first_byte(tmp
 
 
 def test_releases_are_for_the_door_alone(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     with umask(0):
         (tmp_path / "state").mkdir(mode=0o755)
         _, updater = sealed_door(tmp_path, desk)

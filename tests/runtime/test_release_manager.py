@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.manual_clock import ManualClock
 from support.mqtt_brokers import wait_until
-from support.releases import NOW, Desk, later
+from support.release_signer import NOW, ReleaseSigner, later
 
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.demo.run_demo import GALLERY
@@ -39,7 +39,7 @@ class Site:
 
     def __init__(self, folder: Path, embedder: str) -> None:
         self.embedder = embedder
-        self.desk = Desk(folder / "desk")
+        self.desk = ReleaseSigner(folder / "desk")
         self.state = folder / "state"
         ReleaseStore(self.state).trust(self.desk.root)
         source = ReleaseConfig(source=str(self.desk.folder), check_every_s=0.02)

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.release_signer import refusal_of
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from support.tool_process import refusal_of
 from threshold_tools.cluster.cli import main
 from threshold_tools.cluster.clustering import cluster_photos, density, kmeans, score
 from threshold_tools.cluster.projector import photo_px

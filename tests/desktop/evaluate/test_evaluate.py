@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from evaluate import evaluate, main
 from support.face_images import DIMENSION
-from support.release_signer import refusal_of
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from support.tool_process import refusal_of
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_set

@@ -22,7 +22,7 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 
 from starlette.testclient import TestClient
 from support.monitor_fleet import an_event
-from support.releases import Desk
+from support.release_signer import ReleaseSigner
 from threshold_tools.enroll.cache import FILE
 from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.gallery_builder import limits_sq
@@ -351,14 +351,16 @@ def test_a_broker_that_is_away_keeps_the_person_enrolled_and_says_what_is_left(
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "repo")
+def desk(tmp_path: Path) -> ReleaseSigner:
+    return ReleaseSigner(tmp_path / "repo")
 
 
 CALIBRATED = {"barack-obama": 0.758, "astronaut": 0.798}
 
 
-def calibrated(room: Room, desk: Desk, photo: Photo, thresholds_sq: Mapping[str, float], rules: str = "") -> None:
+def calibrated(
+    room: Room, desk: ReleaseSigner, photo: Photo, thresholds_sq: Mapping[str, float], rules: str = ""
+) -> None:
     """Publish the people folder as release 1, with these thresholds."""
     (room.people / "astronaut").mkdir()
     cv2.imwrite(str(room.people / "astronaut" / "1.png"), photo("astronaut"))
@@ -372,7 +374,7 @@ def calibrated(room: Room, desk: Desk, photo: Photo, thresholds_sq: Mapping[str,
     desk.release_files(files, len(seen.kept), embedder=reader.embedder_sha256)
 
 
-def published(desk: Desk) -> dict[str, float]:
+def published(desk: ReleaseSigner) -> dict[str, float]:
     """Thresholds of the newest release by id, read as a door reads them."""
     repository = desk.repository()
     newest = repository.newest()
@@ -386,14 +388,14 @@ def published(desk: Desk) -> dict[str, float]:
 
 
 @pytest.fixture
-def publishing(desk: Desk) -> GalleryPublisher:
+def publishing(desk: ReleaseSigner) -> GalleryPublisher:
     """To a broker that is away: releases are made and signed, and stay here."""
     signers = {signer.public_key.keyid: signer for role in desk.keys.values() for signer in role}
     return GalleryPublisher(desk.path, signers, MqttConfig(url="mqtt://127.0.0.1:1"), "works")
 
 
 def test_calibrated_thresholds_kept_by_naming(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
+    room_for: Callable[..., Room], photo: Photo, desk: ReleaseSigner, publishing: GalleryPublisher
 ) -> None:
     """People of the running release keep theirs exactly, a new person gets the median; undo changes nobody's."""
     room = room_for(publishing)
@@ -407,7 +409,7 @@ def test_calibrated_thresholds_kept_by_naming(
 
 
 def test_lax_calibration_not_passed_on(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
+    room_for: Callable[..., Room], photo: Photo, desk: ReleaseSigner, publishing: GalleryPublisher
 ) -> None:
     """A new person never gets a looser threshold than the embedder's table gives."""
     room = room_for(publishing)
@@ -420,7 +422,7 @@ def test_lax_calibration_not_passed_on(
 
 
 def test_look_alike_tightens_and_undo_restores(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher
+    room_for: Callable[..., Room], photo: Photo, desk: ReleaseSigner, publishing: GalleryPublisher
 ) -> None:
     """A threshold that reaches beyond the new person is cut, which the page says; undo brings it back."""
     room = room_for(publishing)
@@ -469,7 +471,12 @@ allow = [{ people = ["guest-*"] }]
     [("joe", "no access rule at any door"), ("guest-1", "access rules for guest-1: lab-*; none at front")],
 )
 def test_confirmation_of_a_naming(
-    room_for: Callable[..., Room], photo: Photo, desk: Desk, publishing: GalleryPublisher, person: str, told: str
+    room_for: Callable[..., Room],
+    photo: Photo,
+    desk: ReleaseSigner,
+    publishing: GalleryPublisher,
+    person: str,
+    told: str,
 ) -> None:
     """The page says thresholds and access rules before anything changes; it warns where no door has a rule."""
     room = room_for(publishing)

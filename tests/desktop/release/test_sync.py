@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from support.monitor_fleet import Fleet, a_release, a_status
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
-from support.releases import Door, gallery_bytes, holds, mqtt_source, vector
+from support.release_signer import Door, gallery_bytes, holds, mqtt_source, vector
 from threshold_tools.release.site_status import SiteReports, forget_door, reporting_doors
 
 from edge.core.config import MqttConfig

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
-from support.releases import Desk, holds
+from support.release_signer import ReleaseSigner, holds
 from threshold_tools.release.publish import read_models
 from threshold_tools.release.transport import publish
 
@@ -173,7 +173,7 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
     """From nobody known, to a door that opens, to a leaver gone; no frame is dropped and each step is told once."""
     embedder = vision.reader.embedder.sha256
     config = door(tmp_path, mqtt)
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     root = tmp_path / "root.json"
     root.write_bytes(desk.root)
     install_root(config, root)
@@ -202,7 +202,7 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
 @needs_mosquitto
 def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
     embedder = vision.reader.embedder.sha256
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     stick = desk.folder
     config = door(tmp_path, mqtt, source=str(stick))
     root = tmp_path / "root.json"
@@ -265,7 +265,7 @@ def test_gallery_thresholds_that_let_strangers_pass(
 def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
     """The door refuses it in one line, goes on, and takes the next release."""
     embedder = vision.reader.embedder.sha256
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     config = msgspec.structs.replace(
         door(tmp_path, mqtt), release=ReleaseConfig(source=str(desk.folder), check_every_s=0.1)
     )
@@ -303,7 +303,7 @@ def test_check_shows_the_release(tmp_path: Path, vision: VisionStages) -> None:
 
     assert shown()[0] is False
     assert "no trusted root" in shown()[1]
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     (tmp_path / "root.json").write_bytes(desk.root)
     config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
     install_root(config, tmp_path / "root.json")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.mqtt_brokers import MOSQUITTO, Mosquitto, Relay, needs_mosquitto, wait_until
-from support.releases import Desk, Door, mqtt_source
+from support.release_signer import Door, ReleaseSigner, mqtt_source
 from threshold_tools.release.transport import publish
 
 from edge.core.config import MqttConfig
@@ -36,7 +36,7 @@ class Setting:
 
     port: int
     mqtt: MqttConfig
-    desk: Desk
+    desk: ReleaseSigner
 
     def publish(self, people: list[int], **changes: float) -> int:
         before = self.desk.files().keys() if self.desk.folder.exists() else set()
@@ -51,13 +51,13 @@ def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting]
     if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
     with Mosquitto(tmp_path, conf=CONF) as broker:
-        yield Setting(broker.port, MqttConfig(url=broker.url, protocol=request.param), Desk(tmp_path / "desk"))
+        yield Setting(broker.port, MqttConfig(url=broker.url, protocol=request.param), ReleaseSigner(tmp_path / "desk"))
 
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Setting]:
     with Mosquitto(tmp_path, conf=CONF) as broker:
-        yield Setting(broker.port, MqttConfig(url=broker.url), Desk(tmp_path / "desk"))
+        yield Setting(broker.port, MqttConfig(url=broker.url), ReleaseSigner(tmp_path / "desk"))
 
 
 def door_at(setting: Setting, state: Path, name: str = "front", mqtt: MqttConfig | None = None) -> Door:
@@ -66,7 +66,7 @@ def door_at(setting: Setting, state: Path, name: str = "front", mqtt: MqttConfig
 
 def settle(door: Door, release: int, deadline_s: float = 10.0) -> None:
     """Wait for a release."""
-    wait_until(lambda: door.release == release, f"release {release}: {door.keeper.status}", deadline_s)
+    wait_until(lambda: door.release == release, f"release {release}: {door.worker.status}", deadline_s)
 
 
 def test_a_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_push_reaches_a_running_door(setting: Setting, tmp_path: Path) -> None
 def test_the_embedded_broker_carries_a_release(tmp_path: Path) -> None:
     """Only to a door that comes later: amqtt loses connections when a door listens while much is published."""
     with EmbeddedBroker() as broker:
-        setting = Setting(broker.port, broker.config, Desk(tmp_path / "desk"))
+        setting = Setting(broker.port, broker.config, ReleaseSigner(tmp_path / "desk"))
         setting.publish(list(range(50)))
         with door_at(setting, tmp_path / "state") as door:
             settle(door, 1)
@@ -285,7 +285,7 @@ def test_a_hundred_doors(mosquitto: Setting, tmp_path: Path, count: int) -> None
 
 @needs_mosquitto
 def test_a_broker_that_vanishes_is_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "desk")
+    desk = ReleaseSigner(tmp_path / "desk")
     broker = Mosquitto(tmp_path, conf=CONF)
     broker.start()
     setting = Setting(broker.port, MqttConfig(url=broker.url), desk)

@@ -1,0 +1,65 @@
+"""Releases on the disk of a door."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.disk_recorder import Disk
+from support.release_signer import (
+    ReleaseSigner,
+    at_release_1,
+    gallery_bytes,
+)
+
+from edge.core.errors import ReleaseError
+from edge.core.files import secure_delete
+from edge.updates.release_format import GALLERY
+from edge.updates.store import ActiveRelease, ReleaseStore
+
+
+def test_missing_root_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="run  edge release trust-root"):
+        ReleaseStore(tmp_path).root()
+
+
+def test_metadata_of_the_former_root(tmp_path: Path, signer: ReleaseSigner) -> None:
+    """Nothing verified under one root is left once another one is trusted; the same one again keeps it."""
+    store = ReleaseStore(at_release_1(tmp_path, signer))
+    store.trust(signer.root)
+    assert (store.metadata / "timestamp.json").exists()
+    store.trust(ReleaseSigner(tmp_path / "other").root)
+    assert [path for path in store.metadata.rglob("*") if path.is_file()] == []
+
+
+def test_deleted_file_is_overwritten_first(tmp_path: Path) -> None:
+    """Its bytes are gone where they lay, not only its name."""
+    folder, kept = tmp_path / "release", tmp_path / "where the blocks are"
+    folder.mkdir()
+    (folder / "gallery").write_bytes(gallery_bytes(range(200)))
+    os.link(folder / "gallery", kept)
+    secure_delete(folder)
+    assert not folder.exists()
+    assert len(kept.read_bytes()) > 150_000
+    assert not kept.read_bytes().strip(b"\0")
+
+
+def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder has its name on the disk when `write` returns, so a power cut leaves no pointer to nothing."""
+    store = ReleaseStore(tmp_path)
+    disk = Disk(monkeypatch)
+    name = store.write(1, b"{}", {GALLERY: b"gallery"})
+    assert disk.steps[-2:] == [("name", store.release_dir(name)), ("sync", store.release_dir(name).parent)]
+    draft = f".draft-{name}"
+    assert disk.named(store.release_dir(name).parent) == [f"{draft}/{GALLERY}", f"{draft}/release.json", name]
+
+
+def test_current_is_readable_by_the_next_version() -> None:
+    """A field added later has a default here, so an update of the software keeps the release."""
+    record = ActiveRelease(release=1, folder="1-a", digest="d", applied_at="t")
+    assert (
+        msgspec.json.decode(msgspec.json.encode({**msgspec.to_builtins(record), "later": 1}), type=ActiveRelease)
+        == record
+    )
