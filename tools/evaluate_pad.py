@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import html
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import msgspec
-from threshold_tools import pages
+from threshold_tools import plots
+from threshold_tools.html import data_uri, render
 from threshold_tools.pad.clip_evaluation import LabelledClip, evaluate_clip, find_clips, ready
 from threshold_tools.pad.report import PadReport, measure, show
 
@@ -53,14 +50,14 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def page(report: PadReport) -> str:
     """The report as one HTML page that needs nothing else."""
-    title = "Presentation attacks"
-    head = f"{pages.HEAD}<title>{title}</title></head><body><h1>{title}</h1>"
-    return f"{head}\n{_plot(report.det)}\n<pre>{html.escape(show(report))}</pre></body></html>\n"
+    plot = data_uri(_plot(report.det).encode(), "image/svg+xml")
+    return render("pad.html", title="Presentation attacks", plot=plot, text=show(report))
 
 
 def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     """DET curves as SVG."""
-    figure, axes = plt.subplots(figsize=(6.5, 5), layout="constrained")
+    figure = plots.new_figure(6.5, 5)
+    axes = figure.subplots()
     for kind, points in curves.items():
         axes.step([100 * bpcer for _, bpcer, _ in points], [100 * apcer for *_, apcer in points], label=kind)
     axes.set_xlabel("BPCER, %")
@@ -71,14 +68,9 @@ def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
-    axes.grid(color="#e0e0e0")
+    axes.grid(color=plots.GRID)
     axes.legend(fontsize=8)
-    drawn = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "pad"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    svg = drawn.getvalue()
-    return svg[svg.index("<svg") :]
+    return plots.to_svg(figure, "pad")
 
 
 def _clips(

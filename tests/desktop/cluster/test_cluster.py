@@ -201,7 +201,7 @@ class TestWhole:
         paths = [f"a/{number:02}.jpg" for number in range(29)] + ["b/<0>.jpg"]
         save_embeddings(tmp_path / "x.npz", LabelledEmbeddings(vectors, np.ones(30, bool), paths, EMBEDDER))
         main([str(tmp_path / "x.npz"), "--html", str(tmp_path / "o.html")])
-        assert '<ul><li class="other" title="b/&lt;0&gt;.jpg">' in (tmp_path / "o.html").read_text()
+        assert '<ul class="sheet">\n<li class="other" title="b/&lt;0&gt;.jpg">' in (tmp_path / "o.html").read_text()
 
     @pytest.mark.parametrize("count", [1, 2, 6922, 20_000, 1_000_000])
     def test_a_sprite_is_never_larger_than_the_projector_takes(self, count: int) -> None:

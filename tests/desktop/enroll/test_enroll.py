@@ -389,7 +389,7 @@ class TestKeeping:
         sheet = (tmp_path / "sheet.html").read_text()
         assert sheet.count("<li ") == 6
         assert sheet.count("data:image/jpeg;base64,") == 5
-        for told in ("unlike the person&#x27;s other photos", "the same picture as 1.png", "an empty file"):
+        for told in ("unlike the person&#39;s other photos", "the same picture as 1.png", "an empty file"):
             assert told in sheet
         assert "<script" not in sheet
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluate import evaluate, main
 from support.face_images import DIMENSION
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
 from support.tool_process import refusal_of
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import cross_validation, open_set_identification, verification
+from threshold_tools.evaluate.cli import evaluate, main
 from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_set
 from threshold_tools.evaluate.page import page
-from threshold_tools.evaluate.protocols import thinned
-from threshold_tools.evaluate.report import show
+from threshold_tools.evaluate.protocols import downsample_curve
+from threshold_tools.evaluate.text_report import format_report
 from threshold_tools.lab.classifiers import network
 from threshold_tools.lab.classifiers.registry import KINDS
 
@@ -140,9 +140,9 @@ class TestAllPairs:
         assert swept.accepted(swept.threshold_sq(1e-2)) == 0
         assert swept.eer() == 1
 
-    def test_a_thinned_curve_keeps_its_ends(self) -> None:
+    def test_downsampled_curve_keeps_its_ends(self) -> None:
         fmr, fnmr = np.linspace(0, 1, 9001) ** 3, np.linspace(1, 0, 9001) ** 3
-        points = thinned(fmr, fnmr)
+        points = downsample_curve(fmr, fnmr)
         assert points[0] == (0, 1)
         assert points[-1] == (1, 0)
         assert 50 < len(points) <= 402
@@ -313,7 +313,7 @@ class TestClosedSet:
         closed = closed_set(photos, 0)
         assert closed is not None
         (wrong,) = closed.misnamed
-        assert (wrong.row, wrong.named, wrong.near) == (0, 1, 13)
+        assert (wrong.path, wrong.named, wrong.nearest_path) == (photos.paths[0], "p001", photos.paths[13])
         assert wrong.wrong == wrong.tried > 0
 
 
@@ -332,8 +332,8 @@ class TestOpenSet:
                     limits = [0.0, *own[own < 5]]
                     kept = [limit for limit in limits if np.mean(strangers <= limit) <= fpir]
                     values.append(min(np.mean(own > limit) for limit in kept))
-                assert miss.rate.value == pytest.approx(np.mean(values))
-                assert miss.rate.low <= miss.rate.value <= miss.rate.high
+                assert miss.fnir.value == pytest.approx(np.mean(values))
+                assert miss.fnir.low <= miss.fnir.value <= miss.fnir.high
 
     def test_a_draw_is_what_enrolling_and_searching_one_by_one_says(self) -> None:
         """Critical distances: to the nearest centroid for a stranger; for the enrolled, never if it is another's."""
@@ -384,7 +384,7 @@ class TestOpenSet:
             [open_set_identification.EnrolmentDraw(own, strangers, own, strangers)],
         )
         (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
-        assert (miss.threshold_sq, miss.false_positives, miss.rate.value) == (0.5, 1, 0.5)
+        assert (miss.threshold_sq, miss.false_positives, miss.fnir.value) == (0.5, 1, 0.5)
 
     def test_a_search_without_a_face_is_a_miss_in_brackets_only(self) -> None:
         photos = crowd([2] * 60 + [8] * 20, 0.01, lost=0.15)
@@ -393,7 +393,7 @@ class TestOpenSet:
         (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         lost = float(np.mean([1 - draw.own.usable.mean() for draw in tried.draws]))
         assert lost > 0.1
-        assert miss.with_failures.value == pytest.approx(miss.rate.value * (1 - lost) + lost)
+        assert miss.fnir_with_failures.value == pytest.approx(miss.fnir.value * (1 - lost) + lost)
         assert all(draw.strangers.usable.all() for draw in tried.draws)
         assert all(photos.found[photos.people == stranger].any() for stranger in tried.strangers)
 
@@ -407,7 +407,7 @@ class TestOpenSet:
         assert (len(tried.enrolled), len(tried.strangers), tried.failed) == (20, 60, 1)
         (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
         assert len(tried.draws[0].own.people) == 19 * 5 + 8
-        assert miss.with_failures.value == pytest.approx((miss.rate.value * 19 * 5 + 8) / (19 * 5 + 8))
+        assert miss.fnir_with_failures.value == pytest.approx((miss.fnir.value * 19 * 5 + 8) / (19 * 5 + 8))
 
     def test_half_are_strangers_where_everybody_has_many_photos(self) -> None:
         tried = open_set_identification.open_set(crowd([8] * 20, 0.1), 3, 0)
@@ -421,7 +421,7 @@ class TestOpenSet:
             tried = open_set_identification.open_set(crowd([2] * people + [6] * people, 0.45), 3, 0)
             assert tried is not None
             (miss,) = open_set_identification.fnir_curve(tried, [0.1], 0, tracks=False)
-            widths.append(miss.rate.high - miss.rate.low)
+            widths.append(miss.fnir.high - miss.fnir.low)
         assert widths[1] < widths[0] / 2
 
 
@@ -469,7 +469,7 @@ class TestWhole:
         photos = crowd([2] * 40 + [12] * 12, 0.3, lost=0.02)
         report = evaluate(stored(tmp_path / "x.npz", photos)).report
         assert [each.images for each in report.open_set] == [1, 3, 5, 10]
-        told = show(report)
+        told = format_report(report)
         for word in ("folds", "EER", "TAR", "FNMR", "CLOSED", "OPEN", "FPIR", "FNIR", "lower is nearer", "brackets"):
             assert word in told
         assert all(kind.name in told for kind in KINDS)
@@ -480,7 +480,10 @@ class TestWhole:
         source = stored(tmp_path / "x.npz", crowd([2] * 4 + [12] * 3, 0.3))
         timed = evaluate(source, wanted=["closed-set"], times=True)
         plain = evaluate(source, wanted=["closed-set"])
-        assert ("learnt anew" in show(timed.report), "learnt anew" in show(plain.report)) == (True, False)
+        assert ("learnt again" in format_report(timed.report), "learnt again" in format_report(plain.report)) == (
+            True,
+            False,
+        )
         assert "add a person, ms" in page(timed.report, timed.photos, None, None)
         assert timed.report.closed_set is not None
         assert all((each.learn_ms or 0) > 0 < (each.probe_ms or 0) for each in timed.report.closed_set.classifiers)

@@ -377,7 +377,7 @@ class TestJudgement:
         expected = [swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in significance.FMRS]
         expected += [
             swept.eer(),
-            open_set_identification.fnir_curve(tried, [significance.FPIR], 6, tracks=False)[0].rate.value,
+            open_set_identification.fnir_curve(tried, [significance.FPIR], 6, tracks=False)[0].fnir.value,
         ]
         assert list(found.names) == ["TAR at FMR 1e-03", "TAR at FMR 1e-04", "EER", "FNIR at FPIR 1e-02"]
         assert found.values == pytest.approx(np.array(expected))

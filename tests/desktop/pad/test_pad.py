@@ -80,7 +80,7 @@ def test_the_page_holds_what_was_measured_and_its_curves() -> None:
         groups={},
     )
     written = page(report)
-    assert written.count("<svg") == 1
+    assert written.count("data:image/svg+xml;base64,") == 1
     assert all(told in written for told in (AT_THE_DOOR, "Clips in x"))
 
 

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from edge.core.errors import ImageError
 from edge.core.files import atomic_write, make_private_folder
 from edge.core.records import BgrImage, FloatArray
-from threshold_tools import pages
 from threshold_tools.cluster.report import person_of
+from threshold_tools.html import thumbnail
 
 _SPRITE_PX = 8192  # the projector takes no larger picture
 _PHOTO_PX = 64
@@ -68,7 +68,7 @@ def _sprite(folder: Path, paths: Sequence[str], size_px: int) -> BgrImage:
     sprite = np.full((side * size_px, side * size_px, 3), _GREY, np.uint8)
     for number, path in enumerate(tqdm(paths, desc="sprite", unit=" photos", disable=None)):
         try:
-            small = pages.thumbnail(folder / path, size_px)
+            small = thumbnail(folder / path, size_px)
         except ImageError:
             continue
         top = number // side * size_px + (size_px - small.shape[0]) // 2

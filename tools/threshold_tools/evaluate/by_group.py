@@ -1,9 +1,8 @@
-"""Do the rates hold for everybody? The same thresholds, group by group."""
+"""Rates by group of people under the thresholds of everybody."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,11 @@ from numpy.typing import NDArray
 from edge.core.errors import InputError
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.open_set_identification import OpenSetRun, SearchScores, threshold_of
-from threshold_tools.evaluate.report import Group, GroupRates, ratio
+from threshold_tools.evaluate.report import GroupRates, GroupReport, ratio
 from threshold_tools.evaluate.verification import counts_at
 
 _FIELDS = 2
 _HEAD = ["person", "group"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A threshold of everybody's, chosen for this FMR."""
-
-    fmr: float
-    threshold_sq: float
 
 
 def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
@@ -57,16 +48,30 @@ def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
 
 
 def measure_group(
-    photos: LabelledEmbeddings, name: str, people: list[str], limits: list[Limit], tried: OpenSetRun | None, fpir: float
-) -> Group:
-    """A group under everybody's thresholds: pairs within the group, and searches by its people."""
+    photos: LabelledEmbeddings,
+    name: str,
+    people: list[str],
+    thresholds_sq: dict[float, float],
+    tried: OpenSetRun | None,
+    fpir: float,
+) -> GroupReport:
+    """A group under everybody's thresholds: pairs within the group, and searches by its people.
+
+    Args:
+        photos: of everybody.
+        name: of the group.
+        people: names of its people.
+        thresholds_sq: everybody's threshold for each FMR.
+        tried: open-set searches of everybody, or None.
+        fpir: everybody's FPIR that the threshold of the searches keeps to.
+    """
     numbers = np.flatnonzero(np.isin(photos.names, people))
     mine = np.isin(photos.people, numbers)
     own = photos.only(mine)
-    true, mated, false, others = counts_at(own, [limit.threshold_sq for limit in limits])
+    true, mated, false, others = counts_at(own, list(thresholds_sq.values()))
     at = [
-        GroupRates(limit.fmr, limit.threshold_sq, ratio(false[place], others), ratio(mated - true[place], mated))
-        for place, limit in enumerate(limits)
+        GroupRates(fmr, threshold_sq, ratio(false[place], others), ratio(mated - true[place], mated))
+        for place, (fmr, threshold_sq) in enumerate(thresholds_sq.items())
     ]
     failures = int((~own.found).sum())
     fnir = fpir_own = None
@@ -79,7 +84,7 @@ def measure_group(
             strangers += _count(draw.strangers, numbers, above=-1)
             let_in += _count(draw.strangers, numbers, above=-1) - _count(draw.strangers, numbers, above=threshold)
         fnir, fpir_own = ratio(missed, tests), ratio(let_in, strangers)
-    return Group(name, len(people), len(own), failures, failures / len(own), mated, others, at, fnir, fpir_own)
+    return GroupReport(name, len(people), len(own), failures, failures / len(own), mated, others, at, fnir, fpir_own)
 
 
 def _count(searches: SearchScores, numbers: NDArray[np.intp], *, above: float) -> int:

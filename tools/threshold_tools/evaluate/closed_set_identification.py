@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.evaluate.report import Misidentification
 from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, threshold_for_fpir
 from threshold_tools.lab.classifiers.registry import KINDS, ClassifierSpec, Times, time_classifier
 from threshold_tools.stats import Reals
@@ -40,29 +41,8 @@ class ClosedSetRun:
     fpir: Reals
 
 
-@dataclass(frozen=True, slots=True)
-class Misidentification:
-    """A photo that the nearest centroid named wrongly.
-
-    Attributes:
-        row: which.
-        named: the number of the person whose name was given, the most frequent of several.
-        wrong: in so many splits.
-        tried: of so many.
-        near: the row of the named person's nearest photo.
-        distance_sq: between the two.
-    """
-
-    row: int
-    named: int
-    wrong: int
-    tried: int
-    near: int
-    distance_sq: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Closed:
+class ClosedSetRuns:
     """The experiment; `tried` and `times` in the order of `KINDS`, `times` empty where they were not asked for."""
 
     people: int
@@ -84,7 +64,7 @@ class _Split:
     judging: NDArray[np.intp]
 
 
-def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) -> Closed | None:
+def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) -> ClosedSetRuns | None:
     """Split every person's photos at random, four parts enrolled, one part probes, and name probes and strangers.
 
     A photo without a face adds nothing where it is to be enrolled and is an error where it is a probe. None when
@@ -107,7 +87,7 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) ->
                 if place == 0:
                     named.append((split, answers))
                 bar.update()
-    return Closed(
+    return ClosedSetRuns(
         len(groups),
         sum(len(rows) for rows in groups),
         len(others),
@@ -167,15 +147,17 @@ def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Answers]]) -
         for row, person in zip(split.probes.tolist(), answers.people.tolist(), strict=True):
             if person != photos.people[row]:
                 wrong.setdefault(row, Counter())[person] += 1
-    found = []
+    found: list[tuple[float, float, int, Misidentification]] = []
     for row, names in wrong.items():
         person = names.most_common(1)[0][0]
         theirs = np.flatnonzero((photos.people == person) & photos.found)
         likeness = photos.vectors[theirs] @ photos.vectors[row]
         best = int(likeness.argmax())
         distance_sq = max(2 - 2 * float(likeness[best]), 0)
-        found.append(Misidentification(row, person, names.total(), tried[row], int(theirs[best]), distance_sq))
-    return sorted(found, key=lambda each: (-each.wrong / each.tried, each.distance_sq, each.row))
+        near, wrong_times = photos.paths[int(theirs[best])], names.total()
+        record = Misidentification(photos.paths[row], photos.names[person], wrong_times, tried[row], near, distance_sq)
+        found.append((-wrong_times / tried[row], distance_sq, row, record))
+    return [record for *_, record in sorted(found)]
 
 
 def _times(photos: LabelledEmbeddings, split: _Split) -> list[Times]:

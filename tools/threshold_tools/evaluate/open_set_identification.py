@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from edge.core.records import FloatArray
 from threshold_tools import stats
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.evaluate.report import FnirAtFpir
 from threshold_tools.lab.classifiers.nearest import NearestCentroid, unit_means
 from threshold_tools.stats import RankedScores, Rate, Reals
 
-DRAWS = 5  # open set: so many choices of the photos that are enrolled
+DRAWS = 5  # choices of the photos that are enrolled
 ENROLLED = (1, 3, 5, 10)
 TARGET_FPIRS = (1e-1, 1e-2, 1e-3)
 TRACK = 3  # samples fused
@@ -24,11 +25,11 @@ _NEVER = math.inf
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchScores:
-    """Attempts at a gallery, from one draw.
+    """Searches of a gallery, from one draw.
 
     Attributes:
-        critical_sq: (M,) float64, of enrolled people the threshold from which on they are recognised, never where
-            somebody else is nearer or no face was found; of strangers the one from which on they are let in.
+        critical_sq: (M,) float64, lowest threshold at which the search succeeds: an enrolled person is recognised
+            (infinite where somebody else is nearer or no face was found), or a stranger is accepted.
         usable: (M,) whether there was a face.
         people: (M,) number of the person.
     """
@@ -66,25 +67,6 @@ class OpenSetRun:
     draws: list[EnrolmentDraw]
 
 
-@dataclass(frozen=True, slots=True)
-class FnirEstimate:
-    """The misses at one FPIR.
-
-    Attributes:
-        threshold_sq: mean over the draws; lower is stricter.
-        false_positives: strangers' searches let in, mean over the draws.
-        rate: FNIR of the searches with a face.
-        with_failures: FNIR, searches without a face being misses.
-        per_person: FNIR, every enrolled person having one vote.
-    """
-
-    threshold_sq: float
-    false_positives: float
-    rate: Rate
-    with_failures: Rate
-    per_person: float
-
-
 def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun | None:
     """Enrol `images` photos of everybody who has more; the others are strangers.
 
@@ -114,7 +96,7 @@ def has_enough_samples(tried: OpenSetRun, fpir: float, *, tracks: bool) -> bool:
     return stats.has_enough_samples(fpir, len((draw.stranger_tracks if tracks else draw.strangers).people))
 
 
-def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[FnirEstimate]:
+def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: bool) -> list[FnirAtFpir]:
     """FNIR where the threshold accepts no more than a share `fpir` of strangers' searches, for several of those.
 
     The interval is of a bootstrap over people, enrolled and strangers both, the threshold found again each time; where
@@ -146,8 +128,13 @@ def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: 
             for kind in (0, 1)
         ]
         results.append(
-            FnirEstimate(
-                float(np.mean(limits_sq)), float(np.mean(accepts)), rates[0], rates[1], float(np.mean(per_person))
+            FnirAtFpir(
+                fpir=fpir,
+                threshold_sq=float(np.mean(limits_sq)),
+                false_positives=float(np.mean(accepts)),
+                fnir=rates[0],
+                fnir_with_failures=rates[1],
+                fnir_per_person=float(np.mean(per_person)),
             )
         )
     return results
@@ -221,7 +208,7 @@ def _draw(
 def _search(
     photos: LabelledEmbeddings, groups: list[NDArray[np.intp]], gallery: NearestCentroid, *, enrolled: bool
 ) -> SearchScores:
-    """Fuse the photos of each group and hold them against the gallery."""
+    """Fuse the photos of each group and search the gallery for them."""
     people = photos.people[[rows[0] for rows in groups]] if groups else np.zeros(0, np.intp)
     critical = np.full(len(groups), _NEVER)
     usable = np.array([bool(photos.found[rows].any()) for rows in groups], bool)

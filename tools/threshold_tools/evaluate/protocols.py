@@ -1,4 +1,4 @@
-"""From photos to the report: each protocol's numbers in the form in which they are told."""
+"""Each protocol's results as records of the report."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import closed_set_identification, cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.report import (
     Acquisition,
-    Classifier,
+    ClassifierRates,
     ClosedSet,
     FnirAtFpir,
     MeanWithSpread,
-    Misnamed,
     OpenSet,
     TarAtFar,
     TenFoldResult,
@@ -75,11 +74,11 @@ def all_pairs(swept: verification.Sweep) -> VerificationResult:
         eer_with_failures=swept.eer(failures=True),
         at=at,
         unsupported_fmr=[fmr for fmr in verification.TARGET_FMRS if not swept.has_enough_samples(fmr)],
-        det=thinned(*swept.det()),
+        det=downsample_curve(*swept.det()),
     )
 
 
-def thinned(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
+def downsample_curve(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
     """Some points of a DET curve: evenly over both rates' logarithms, the ends included."""
     if len(fmr) <= _DET_POINTS:
         rows: NDArray[np.intp] = np.arange(len(fmr))
@@ -91,14 +90,14 @@ def thinned(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
     return [(float(fmr[row]), float(fnmr[row])) for row in rows]
 
 
-def closed_set(photos: LabelledEmbeddings, result: closed_set_identification.Closed) -> ClosedSet:
+def closed_set(result: closed_set_identification.ClosedSetRuns) -> ClosedSet:
     """Closed-set identification, and the strangers to it."""
     classifiers = []
     for place, (kind, tried) in enumerate(zip(KINDS, result.tried, strict=True)):
         rated = not np.isnan(tried.fnir).any()
         times = result.times[place] if result.times else None
         classifiers.append(
-            Classifier(
+            ClassifierRates(
                 name=kind.name,
                 retrains=kind.retrains,
                 accuracy=mean(tried.accuracy),
@@ -111,13 +110,6 @@ def closed_set(photos: LabelledEmbeddings, result: closed_set_identification.Clo
                 probe_ms=times.probe_ms if times else None,
             )
         )
-    misnamed = [
-        Misnamed(
-            photos.paths[each.row], photos.names[each.named], each.wrong, each.tried, photos.paths[each.near],
-            each.distance_sq,
-        )
-        for each in result.misnamed
-    ]  # fmt: skip
     return ClosedSet(
         result.people,
         result.photos,
@@ -125,7 +117,7 @@ def closed_set(photos: LabelledEmbeddings, result: closed_set_identification.Clo
         result.strangers,
         closed_set_identification.FPIR,
         classifiers,
-        misnamed,
+        result.misnamed,
     )
 
 
@@ -162,7 +154,4 @@ def _rows(tried: open_set_identification.OpenSetRun, seed: int, *, tracks: bool)
     ]
     if not fpirs or not own.usable.any():
         return []
-    return [
-        FnirAtFpir(fpir, miss.threshold_sq, miss.false_positives, miss.rate, miss.with_failures, miss.per_person)
-        for fpir, miss in zip(fpirs, open_set_identification.fnir_curve(tried, fpirs, seed, tracks=tracks), strict=True)
-    ]
+    return open_set_identification.fnir_curve(tried, fpirs, seed, tracks=tracks)

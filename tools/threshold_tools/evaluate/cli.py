@@ -1,0 +1,154 @@
+"""Measure recognition on people of your own, in the terms that standards use.
+
+The input is a folder of people (DIR/<person>/*.jpg) or an .npz of tools/embed.py:
+
+  verification  do two photos show one person? In ten folds, the threshold chosen on the other nine; and over all pairs:
+                TAR (1 - FNMR) at a given FMR, EER, DET
+  closed-set    everybody is enrolled: is the nearest person the right one? By the door's classifier, the nearest
+                centroid, and by others; and how many of them "unknown" would miss where it keeps strangers out
+  open-set      strangers search, too: FNIR, the share of searches by enrolled people that are rejected or named
+                wrongly, where FPIR, the share of strangers' searches that are accepted, keeps to a target
+
+Photos without a face are failures to acquire: every rate is given without them and, in brackets, with them as errors.
+Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is nearer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.core.errors import InputError
+from edge.core.files import atomic_write, require_parent_dir
+from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
+from threshold_tools.evaluate import open_set_identification, protocols, verification
+from threshold_tools.evaluate.by_group import measure_group, read_groups
+from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, closed_set
+from threshold_tools.evaluate.page import page
+from threshold_tools.evaluate.report import EvaluationReport
+from threshold_tools.evaluate.text_report import format_report
+
+PROTOCOLS = ("verification", "closed-set", "open-set")
+GROUP_FMRS = (1e-3, 1e-4)
+GROUP_IMAGES, GROUP_FPIR = 3, 1e-2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The report, and what its page draws from."""
+
+    report: EvaluationReport
+    photos: LabelledEmbeddings
+    swept: verification.Sweep | None
+
+
+def evaluate(
+    source: Path,
+    *,
+    wanted: Sequence[str] = PROTOCOLS,
+    pairs_file: Path | None = None,
+    groups_file: Path | None = None,
+    seed: int = 0,
+    keep: Path | None = None,
+    times: bool = False,
+) -> Evaluation:
+    """Run protocols on a folder of people or on stored embeddings; with one seed, all but times is reproducible.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
+    photos = load_or_embed(source, keep=keep)
+    groups = read_groups(groups_file, photos) if groups_file else {}
+    notes: list[str] = []
+    ten_fold = swept = closed = None
+    if "verification" in wanted:
+        ten_fold = protocols.ten_fold(photos, pairs_file, seed)
+        if ten_fold is None:
+            notes.append("no folds: they take 20 people, 10 of them with two photos, or a pairs file")
+        swept = verification.sweep(photos)
+        if swept is None:
+            notes.append("no pairs: they take two people with a face, one of them with two photos")
+    if "closed-set" in wanted:
+        named = closed_set(photos, seed, times=times)
+        closed = protocols.closed_set(named) if named else None
+        if named is None:
+            notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
+    tried: dict[int, open_set_identification.OpenSetRun] = {}
+    for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
+        run = open_set_identification.open_set(photos, images, seed)
+        if run is None:
+            needed = f"it takes a person with {images + 1} photos, and strangers"
+            notes.append(f"no open set with {images} enrolled: {needed}")
+        else:
+            tried[images] = run
+    left = len(photos.names) - sum(len(people) for people in groups.values())
+    if groups_file and left:
+        notes.append(f"{left:,} people are in no group")
+    thresholds_sq = (
+        {fmr: swept.threshold_sq(fmr) for fmr in GROUP_FMRS if swept.has_enough_samples(fmr)} if swept else {}
+    )
+    report = EvaluationReport(
+        source=str(source),
+        embedder_sha256=photos.embedder_sha256,
+        seed=seed,
+        acquisition=protocols.acquisition(photos),
+        ten_fold=ten_fold,
+        all_pairs=protocols.all_pairs(swept) if swept else None,
+        closed_set=closed,
+        open_set=[protocols.open_set(run, seed) for run in tried.values()],
+        groups=[
+            measure_group(photos, name, people, thresholds_sq, tried.get(GROUP_IMAGES), GROUP_FPIR)
+            for name, people in groups.items()
+        ],
+        notes=notes,
+    )
+    return Evaluation(report, photos, swept)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and evaluate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "source", type=Path, metavar="DIR_or_X.npz", help="one folder of photos for each person, or embeddings"
+    )
+    parser.add_argument("--protocol", choices=(*PROTOCOLS, "all"), default="all", help="what to measure (default: all)")
+    parser.add_argument("--pairs", type=Path, metavar="P.txt", help="pairs in the format of LFW, instead of drawn ones")
+    parser.add_argument("--groups", type=Path, metavar="G.csv", help="person,group: the same rates for each group")
+    parser.add_argument("--times", action="store_true", help="measure how long each classifier of the closed set takes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with plots, and the worst errors")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="for --html: the photos of stored embeddings")
+    parser.add_argument("--out-vectors", type=Path, metavar="X.npz", help="store the embeddings of a folder")
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0:
+        parser.error("--seed must not be negative")
+    wanted = PROTOCOLS if arguments.protocol == "all" else (arguments.protocol,)
+    if arguments.times and "closed-set" not in wanted:
+        parser.error("--times is for --protocol closed-set")
+    if arguments.pairs and "verification" not in wanted:
+        parser.error("--pairs is for --protocol verification")
+    for path in (arguments.html, arguments.out_vectors):
+        if path is not None:
+            require_parent_dir(path)
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise InputError(f"{arguments.photos}: no such folder")
+    done = evaluate(
+        arguments.source,
+        wanted=wanted,
+        pairs_file=arguments.pairs,
+        groups_file=arguments.groups,
+        seed=arguments.seed,
+        keep=arguments.out_vectors,
+        times=arguments.times,
+    )
+    if arguments.html is not None:
+        folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
+        atomic_write(arguments.html, page(done.report, done.photos, done.swept, folder).encode(), private=True)
+        print(f"{arguments.html}: written", file=sys.stderr)
+    print(msgspec.json.encode(done.report).decode() if arguments.json else format_report(done.report))
