@@ -31,10 +31,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.core.cli_support import run_main
+from edge.core.cli_support import PrintableFormatter, run_main
 from edge.core.config import MqttConfig, read_config
 from edge.core.errors import InputError
-from edge.core.terminal import PrintableFormatter
 from edge.events.topics import Topics
 from edge.mqtt.broker_endpoint import resolve_endpoint
 

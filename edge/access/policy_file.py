@@ -30,8 +30,7 @@ from edge.access.schedule import (
 from edge.core.config import AccessConfig, Count, Factor
 from edge.core.errors import ConfigError
 from edge.core.records import LivenessMode
-from edge.core.toml_config import StrictStruct, convert, load_toml
-from edge.core.validation_messages import did_you_mean
+from edge.core.toml_config import StrictStruct, convert, did_you_mean, load_toml
 
 _HOLIDAYS = "holidays"  # the row of a schedule for holidays
 _CLOSED = "none"

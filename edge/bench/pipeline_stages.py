@@ -23,13 +23,12 @@ from edge.core.config import (
     RecognitionConfig,
 )
 from edge.core.records import Frame
-from edge.core.stage_statistics import TimingRecorder
 from edge.demo.run_demo import GALLERY
 from edge.liveness.passive import PassiveLiveness
 from edge.pipeline import Pipeline
 from edge.recognition.gallery_file import load_gallery
 from edge.vision.face_sampler import VisionStages, load_vision
-from edge.vision.stage_timing import StageTimer, no_timing
+from edge.vision.stage_timing import StageTimer, TimingRecorder, no_timing
 from edge.vision.tflite import TfliteModel
 
 _NO_COLOUR = (1, 254, 1)

@@ -13,8 +13,7 @@ import msgspec
 from edge import __version__
 from edge.bench.statistics import Measurement
 from edge.core.config import ModelsConfig
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import InputError
+from edge.core.errors import DECODE_ERRORS, InputError
 from edge.vision.tflite import TfliteModel
 
 _SLIGHT = 0.02  # a smaller change is never marked, however steady the machine

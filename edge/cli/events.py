@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.cli.command import Commands, add_command
+from edge.core.cli_support import escape_untrusted
 from edge.core.config import MqttConfig, read_config
 from edge.core.errors import BrokerError, ConfigError, InputError
-from edge.core.terminal import escape_untrusted
 
 if TYPE_CHECKING:
     from edge.mqtt.subscriber import Message

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.core.terminal import escape_untrusted
+from edge.core.cli_support import escape_untrusted
 from edge.events.schema import CameraState, DoorConnection, Event, EventKind, Health, Status
 from edge.mqtt.subscriber import Message, Subscriber
 

@@ -12,8 +12,8 @@ import os
 
 from edge import __version__
 from edge.cli import bench, check, demo, events, gallery, lock, release, replay, run, setup
+from edge.core.cli_support import PrintableFormatter
 from edge.core.cli_support import run_main as run_program
-from edge.core.terminal import PrintableFormatter
 from edge.runtime.journal import JournalHandler, stream_is_journal
 
 _COMMANDS = (setup, run, replay, demo, check, lock, release, gallery, bench, events)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.command import Commands, add_command, print_json, print_table
-from edge.core.cli_support import parse_time_ns
+from edge.core.cli_support import counted, parse_time_ns
 from edge.core.config import DoorConfig, read_config
-from edge.core.counted import counted
 from edge.core.errors import ExpectationError, InputError
 from edge.core.files import require_parent_dir
 

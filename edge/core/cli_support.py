@@ -1,15 +1,19 @@
-"""What all commands of Threshold share: they end in one clear line and an exit code, and read times alike."""
+"""Shared by all commands: exit codes, times, counts with nouns, and untrusted text on a terminal and in a log."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import struct
 import sys
 from collections.abc import Callable
 from datetime import datetime
 
 from edge.core.errors import ThresholdError
 
+MOST_TEXT = 500  # characters of one field; a longer one says nothing more to a person
+_UNIT = struct.Struct(">H")
 _VALID_YEARS = (1971, 2200)  # of a moment on the command line
 EXIT_INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
 
@@ -59,3 +63,38 @@ def parse_time(text: str) -> int:
     if moment.tzinfo is None or not _VALID_YEARS[0] <= moment.year < _VALID_YEARS[1]:
         raise ValueError(f"'{text}' needs an offset such as +01:00 and a year from {_VALID_YEARS[0]} on")
     return round(moment.timestamp()) * 1_000_000_000
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """A number with its noun: "1 error", "4 warnings".
+
+    Args:
+        count: how many.
+        one: the noun for one.
+        more: for any other number; by default with an "s".
+    """
+    return f"{count} {one if count == 1 else more or f'{one}s'}"
+
+
+def escape_untrusted(text: str, most: int | None = MOST_TEXT) -> str:
+    r"""One line that a terminal only displays: control and bidirectional characters are escaped as \uXXXX.
+
+    Args:
+        text: anything that was received.
+        most: longest text that is kept whole, in characters before escaping; a longer one ends in "…". None: no limit.
+    """
+    if most is not None and len(text) > most:
+        text = text[: most - 1] + "…"
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines whose message is `escape_untrusted`; a traceback after it keeps its line breaks."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return escape_untrusted(super().formatMessage(record), None)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{unit:04x}" for (unit,) in _UNIT.iter_unpack(units))

@@ -2,10 +2,10 @@
 
     ThresholdError              exit code 1: something failed that should have worked
     ├── BrokerError             the MQTT broker cannot be reached or has gone      (also ConnectionError)
-    │   └── BrokerRefused       it answers and does not want us: login, rights, identity
-    ├── CameraLost              a camera that worked has stopped giving frames     (also OSError)
+    │   └── BrokerRefusedError  it answers and rejects us: login, rights, identity
+    ├── CameraLostError         a camera that worked has stopped giving frames     (also OSError)
     ├── ExpectationError        a replay's events differ from the expected ones
-    ├── LockError               the relay of the lock cannot be had or switched     (also OSError)
+    ├── LockError               the relay of the lock cannot be claimed or switched (also OSError)
     ├── OutboxError             the event store cannot be opened or written        (also OSError)
     ├── SourceError             a repository of releases cannot be reached         (also ConnectionError)
     └── InputError              exit code 2: what the user gave cannot be used     (also ValueError)
@@ -14,13 +14,19 @@
         ├── GalleryError        a gallery is damaged or belongs to another embedder
         ├── ImageError          an image cannot be decoded
         ├── ModelError          a model is missing, damaged or does not fit its manifest
-        └── ReleaseError        a release, its repository or its keys cannot be used; a door refuses it
+        └── ReleaseError        a release, its repository or its keys cannot be used; a door rejects it
 
-A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated
-where they enter, with ``from``.
+A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated where they
+enter, with ``from``.
 """
 
 from __future__ import annotations
+
+import msgspec
+
+# What msgspec raises on bytes from outside: besides its own errors UnicodeDecodeError for invalid UTF-8, and
+# RecursionError for deep nesting.
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ThresholdError(Exception):
@@ -34,7 +40,7 @@ class BrokerError(ThresholdError, ConnectionError):
 
 
 class BrokerRefusedError(BrokerError):
-    """The broker answers and does not want us: login, rights or identity. Trying again soon is useless."""
+    """The broker answers and rejects us: login, rights or identity. Trying again soon is useless."""
 
 
 class CameraLostError(ThresholdError, OSError):
@@ -46,7 +52,7 @@ class ExpectationError(ThresholdError):
 
 
 class LockError(ThresholdError, OSError):
-    """The relay of the lock cannot be had or switched."""
+    """The relay of the lock cannot be claimed or switched."""
 
 
 class OutboxError(ThresholdError, OSError):
@@ -84,4 +90,4 @@ class ModelError(InputError):
 
 
 class ReleaseError(InputError):
-    """A release, its repository or its keys cannot be used; a door that meets it goes on with what it has."""
+    """A release, its repository or its keys cannot be used; the door continues with its current one."""

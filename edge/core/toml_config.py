@@ -1,18 +1,34 @@
-"""TOML to typed tables: an unknown key is an error that names the nearest known one, and every error is one line."""
+"""TOML to typed tables: an unknown key is an error that names the nearest known one, and every error is one line.
+
+An error names the key, its value, the allowed values and what to write. The value is quoted only if it is a number, a
+truth value, or one where a name of a list is expected: any other text may hold a password.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 import tomllib
+from collections.abc import Iterable
+from datetime import date, datetime, time
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from edge.core.errors import ConfigError
-from edge.core.validation_messages import explain
 
 T = TypeVar("T")
+
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
+_MISSING = re.compile(r"missing required field `(.*)`")
+_UNKNOWN = re.compile(r"unknown field `(.*)`")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_HOST = re.compile(r"[a-z0-9][a-z0-9.-]*(:\d{1,5})?", re.IGNORECASE | re.ASCII)
+_MQTT = "^mqtts?://"
 
 
 class StrictStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +77,202 @@ def convert(value: object, kind: type[T], place: str = "") -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(explain(error, kind, value, place)) from error
+        raise ConfigError(_describe(error, kind, value, place)) from error
     except RecursionError as error:
         raise ConfigError(f"{place or 'top level'}: nested too deeply") from error
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint for a name that does not exist: the nearest that does, else `otherwise`, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return otherwise or (f"known are {', '.join(known)}" if known else "there are none")
+
+
+def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: str) -> str:
+    """One line about what is wrong, and where.
+
+    Args:
+        error: what `msgspec.convert` raised.
+        kind: the type that was asked for.
+        value: what was given.
+        place: where `value` stands in its file, "" for the whole of it.
+    """
+    what, _, path = str(error).partition(" - at ")
+    path = path.strip("`").removeprefix("$")
+    where = (place + path).lstrip(".")
+    wanted, given, found = _walk(inspect.type_info(kind), value, path)
+    if missing := _MISSING.search(what):
+        return f"{_table(where)}: '{missing.group(1)}' is missing"
+    if unknown := _UNKNOWN.search(what):
+        key = unknown.group(1)
+        known = [field.encode_name for each in _plain(wanted) for field in getattr(each, "fields", ())]
+        return f"{_table(where)}: unknown key '{key}'; {did_you_mean(key, known)}"
+    told = _told(wanted, given) if found else ""
+    if not told:
+        return f"{where or 'top level'}: {what[:1].lower()}{what[1:]}".replace("`", "")
+    return f"{where or 'top level'}{_quoted(given)}: {told}"
+
+
+def _table(where: str) -> str:
+    return f"[{where}]" if where else "top level"
+
+
+def _walk(wanted: inspect.Type, value: Any, path: str) -> tuple[inspect.Type, Any, bool]:
+    """The type and the value at a path, and whether the value could be followed there."""
+    found = True
+    for name, index, _ in _STEP.findall(path):
+        inner: inspect.Type | None = None
+        for each in _plain(wanted):
+            if isinstance(each, inspect.StructType) and name:
+                inner = next((field.type for field in each.fields if field.encode_name == name), inner)
+            elif isinstance(each, inspect.DictType):
+                inner = each.value_type
+            elif isinstance(each, inspect.VarTupleType | inspect.ListType):
+                inner = each.item_type
+        if inner is None:
+            return wanted, value, False
+        wanted = inner
+        if name and isinstance(value, dict) and name in value:
+            value = value[name]
+        elif index and isinstance(value, list | tuple) and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            found = False
+    return wanted, value, found
+
+
+def _plain(wanted: inspect.Type) -> list[inspect.Type]:
+    """The alternatives of a type, without None and without metadata."""
+    if isinstance(wanted, inspect.Metadata):
+        return _plain(wanted.type)
+    if isinstance(wanted, inspect.UnionType):
+        return [plain for each in wanted.types for plain in _plain(each)]
+    return [] if isinstance(wanted, inspect.NoneType) else [wanted]
+
+
+def _told(wanted: inspect.Type, value: Any) -> str:
+    """What is wrong with a value, "" if that is not known."""
+    kinds = _plain(wanted)
+    if not any(_fits(kind, value) for kind in kinds):
+        expected = " or ".join(dict.fromkeys(_noun(kind) for kind in kinds))
+        return f"expected {expected}, got {_got(value)}{_remedy(kinds, value)}"
+    for kind in kinds:
+        match kind:
+            case inspect.IntType() | inspect.FloatType():
+                return _range(kind)
+            case inspect.StrType(pattern=str()):
+                return _pattern(wanted, kind, value)
+            case inspect.StrType(min_length=int()) if not value:
+                return "must not be empty"
+            case inspect.LiteralType():
+                return _choice(value, [str(each) for each in kind.values])
+            case inspect.EnumType():
+                return _choice(value, [str(each.value) for each in kind.cls])
+            case inspect.VarTupleType(min_length=int()) if not value:
+                return "the list must not be empty"
+    return ""
+
+
+def _pattern(wanted: inspect.Type, kind: inspect.StrType, value: str) -> str:
+    if kind.pattern == _MQTT:
+        example = f"mqtt://{value}" if _HOST.fullmatch(value) else "an address such as mqtt://localhost"
+        return f"expected mqtt://host or mqtts://host; write {example}"
+    extra = wanted.extra_json_schema if isinstance(wanted, inspect.Metadata) else None
+    return f"expected {(extra or {}).get('description', f'text of the form {kind.pattern}')}"
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    low = kind.ge if kind.ge is not None else kind.gt
+    high = kind.le if kind.le is not None else kind.lt
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"must be at least {low:g}" if kind.ge is not None else f"must be more than {low:g}"
+    if low is None:
+        return f"must be at most {high:g}"
+    return f"allowed {low:g} to {high:g}" + (f", not {low:g} itself" if kind.ge is None else "")
+
+
+def _choice(value: object, known: list[str]) -> str:
+    one_of = f"one of {', '.join(known)}"
+    return f"'{value}' is not {one_of}" if isinstance(value, str) else f"must be {one_of}"
+
+
+def _fits(kind: inspect.Type, value: Any) -> bool:
+    match kind:
+        case inspect.BoolType():
+            return isinstance(value, bool)
+        case inspect.IntType():
+            return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+        case inspect.FloatType():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case inspect.StrType() | inspect.EnumType():
+            return isinstance(value, str)
+        case inspect.LiteralType():
+            return type(value) in {type(each) for each in kind.values}
+        case inspect.VarTupleType() | inspect.ListType():
+            return isinstance(value, list | tuple)
+        case inspect.StructType() | inspect.DictType():
+            return isinstance(value, dict)
+    return True
+
+
+def _noun(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return "a whole number"
+        case inspect.FloatType():
+            return "a number"
+        case inspect.VarTupleType() | inspect.ListType():
+            return "a list"
+        case inspect.StructType() | inspect.DictType():
+            return "a table"
+        case inspect.LiteralType():
+            return " or ".join(msgspec.json.encode(each).decode() for each in kind.values)
+        case inspect.EnumType():
+            return " or ".join(msgspec.json.encode(each.value).decode() for each in kind.cls if isinstance(each, Enum))
+    return "text"
+
+
+def _got(value: object) -> str:
+    match value:
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case datetime() | date() | time():
+            return "a date or time"
+    return type(value).__name__
+
+
+def _remedy(kinds: list[inspect.Type], value: object) -> str:
+    numbers = any(isinstance(kind, inspect.IntType | inspect.FloatType) for kind in kinds)
+    if isinstance(value, str) and (
+        (numbers and _NUMBER.fullmatch(value))
+        or (any(isinstance(kind, inspect.BoolType) for kind in kinds) and value in ("true", "false"))
+    ):
+        return "; remove the quotes"
+    if isinstance(value, int | float) and any(isinstance(kind, inspect.StrType) for kind in kinds):
+        return "; put it in quotes"
+    if isinstance(value, str) and any(isinstance(kind, inspect.VarTupleType | inspect.ListType) for kind in kinds):
+        return "; put it in brackets"
+    return ""
+
+
+def _quoted(value: object) -> str:
+    """The value as TOML has it, if it can be no secret."""
+    short = isinstance(value, str) and (_NUMBER.fullmatch(value) or value in ("true", "false"))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f" = {value}"
+    return f" = {msgspec.json.encode(value).decode()}" if short or isinstance(value, bool) else ""

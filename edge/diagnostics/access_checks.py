@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from edge.access.model import AccessRules
 from edge.access.policy import Policy
 from edge.access.policy_file import load_configured_rules
+from edge.core.cli_support import counted
 from edge.core.config import DoorConfig
-from edge.core.counted import counted
 from edge.core.errors import ThresholdError
 from edge.diagnostics.result import CheckResult, fail, ok, warn
 from edge.runtime.bundle import RuntimeBundle

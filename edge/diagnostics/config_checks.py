@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.core.cli_support import counted
 from edge.core.config import DoorConfig, LockConfig
-from edge.core.counted import counted
 from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery_file import load_gallery

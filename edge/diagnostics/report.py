@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
-from edge.core.counted import counted
+from edge.core.cli_support import counted
 from edge.diagnostics.result import CheckResult, State
 
 _WIDTH = 80

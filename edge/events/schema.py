@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.core.decoding import DECODE_ERRORS
+from edge.core.errors import DECODE_ERRORS
 from edge.core.records import AccessOutcome, ChallengeMovement, ChallengeState, LivenessMode
 from edge.events.topics import Channel
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from edge.core.decoding import DECODE_ERRORS
+from edge.core.errors import DECODE_ERRORS
 from edge.core.records import FloatArray
 
 _ROW_COLUMNS = ("centroids", "ends", "people")

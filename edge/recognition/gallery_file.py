@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import GalleryError
+from edge.core.errors import DECODE_ERRORS, GalleryError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray, Person
 from edge.recognition.encryption import MAGIC, GalleryKey, decrypt_if_needed, is_encrypted

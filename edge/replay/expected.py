@@ -8,12 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import ConfigError, InputError
+from edge.core.errors import DECODE_ERRORS, ConfigError, InputError
 from edge.core.files import atomic_write, require_parent_dir
 from edge.core.records import AccessOutcome
-from edge.core.toml_config import convert
-from edge.core.validation_messages import did_you_mean
+from edge.core.toml_config import convert, did_you_mean
 from edge.replay.replay import ReplayEvent
 
 TOLERANCE_S = 0.5  # an expected event may come so much earlier or later

@@ -19,7 +19,6 @@ from edge.core.clock import SYSTEM_CLOCK, Clock, WallClock
 from edge.core.config import DoorConfig
 from edge.core.errors import CameraLostError
 from edge.core.records import AccessOutcome, Decision
-from edge.core.stage_statistics import TimingRecorder
 from edge.events.factory import EventContext
 from edge.events.homeassistant import make_discovery_message
 from edge.events.schema import VERSION, CameraState, EventKind, OpenCommand, ReleaseReport
@@ -40,6 +39,7 @@ from edge.runtime.snapshots import SnapshotBuffer
 from edge.runtime.systemd import SystemdNotifier
 from edge.vision.camera import Camera, open_camera
 from edge.vision.camera_opener import CameraOpener
+from edge.vision.stage_timing import TimingRecorder
 
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter

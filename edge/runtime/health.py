@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from edge.core.clock import Clock
 from edge.core.config import DoorConfig
-from edge.core.stage_statistics import TimingRecorder
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import VERSION, GalleryRef, Health, StageTiming
 from edge.mqtt.connection import ConnectionStatus
@@ -18,6 +17,7 @@ from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.lock import Lock
 from edge.vision.camera import Camera
+from edge.vision.stage_timing import TimingRecorder
 
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter

@@ -20,8 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import ReleaseError
+from edge.core.errors import DECODE_ERRORS, ReleaseError
 
 RELEASE_FILE = "release.json"  # the one TUF target
 TIMESTAMP = "timestamp.json"

@@ -21,8 +21,7 @@ from typing import Protocol
 
 import msgspec
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import ReleaseError
+from edge.core.errors import DECODE_ERRORS, ReleaseError
 from edge.core.files import atomic_write, fsync_dir, secure_delete
 from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 

@@ -12,8 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import ModelError
+from edge.core.errors import DECODE_ERRORS, ModelError
 
 
 class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from edge.access.policy import Policy
 from edge.core.config import DoorConfig, RecognitionConfig
 from edge.core.errors import InputError
 from edge.core.records import FloatArray, Frame, Match, Person, Sample, Track
-from edge.core.validation_messages import did_you_mean
+from edge.core.toml_config import did_you_mean
 from edge.pipeline import Pipeline
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo

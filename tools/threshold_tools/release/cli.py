@@ -20,9 +20,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge.core.cli_support import escape_untrusted
 from edge.core.errors import ReleaseError
 from edge.core.files import make_private_folder
-from edge.core.terminal import escape_untrusted
 from edge.recognition.gallery_chunks import person_ids
 from edge.updates.release_format import GALLERY, Release
 from threshold_tools.release.keys import free_key_path, make_key, password

@@ -23,8 +23,7 @@ import msgspec
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import ReleaseError
+from edge.core.errors import DECODE_ERRORS, ReleaseError
 from edge.core.files import atomic_write, make_private_folder
 from edge.recognition import gallery_chunks
 from edge.updates.release_format import (

@@ -11,8 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.core.config import MqttConfig
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import BrokerRefusedError, ReleaseError
+from edge.core.errors import DECODE_ERRORS, BrokerRefusedError, ReleaseError
 from edge.events.schema import DoorConnection, ReleaseReport, Status
 from edge.events.topics import DELIVERY_TERMS, Channel, Topics
 from edge.mqtt.connection import connect

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge.core.config import MqttConfig
-from edge.core.decoding import DECODE_ERRORS
-from edge.core.errors import BrokerError, BrokerRefusedError, ReleaseError
+from edge.core.errors import DECODE_ERRORS, BrokerError, BrokerRefusedError, ReleaseError
 from edge.core.files import atomic_write, make_private_folder
 from edge.events.topics import REPO_DELIVERY, repo_topic
 from edge.mqtt.connection import connect

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from edge.core.terminal import MOST_TEXT, PrintableFormatter, escape_untrusted
+from edge.core.cli_support import MOST_TEXT, PrintableFormatter, escape_untrusted
 
 
 @pytest.mark.parametrize(
