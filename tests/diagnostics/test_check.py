@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
-from mqtt.test_broker_access import PASSWD, Site, keys, shipped
+from support.broker_site import MOSQUITTO_PASSWD, BrokerSite, make_keys, shipped_config
 from support.door_process import a_disk
 from support.fake_camera import Webcam, jpeg
 from support.manual_clock import ManualClock
@@ -470,22 +470,22 @@ def test_settings_that_do_not_go_together_are_found() -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
-    keys(folder, "ca")
-    keys(folder, "server", "localhost")
-    keys(folder, "client", "front")
+    make_keys(folder, "ca")
+    make_keys(folder, "server", "localhost")
+    make_keys(folder, "client", "front")
     shutil.copy(Path(__file__).parents[2] / "systemd/mosquitto/threshold.acl", folder)
     (folder / "passwords").touch()
     return folder
 
 
 def open_site(folder: Path, tmp_path: Path) -> Mosquitto:
-    return Mosquitto(tmp_path, conf=shipped(folder, free_port()))
+    return Mosquitto(tmp_path, conf=shipped_config(folder, free_port()))
 
 
 @needs_mosquitto
 def test_certificates_that_end_soon_or_have_ended_are_found_with_the_names_on_them(site: Path, tmp_path: Path) -> None:
     with open_site(site, tmp_path) as mosquitto:
-        config = msgspec.structs.replace(PLAIN, mqtt=Site(site, mosquitto.port, 0).member("front"))
+        config = msgspec.structs.replace(PLAIN, mqtt=BrokerSite(site, mosquitto.port, 0).member("front"))
         assert broker_finding(config.mqtt).state is State.OK
         now = datetime.now(UTC)
         shown = list(certificate_findings(config, now))
@@ -501,9 +501,9 @@ def test_certificates_that_end_soon_or_have_ended_are_found_with_the_names_on_th
 def test_a_broker_with_an_expired_certificate_is_found(site: Path, tmp_path: Path) -> None:
     for name in ("server.key", "server.crt"):
         (site / name).unlink()
-    keys(site, "server", "localhost", days=-1)
+    make_keys(site, "server", "localhost", days=-1)
     with open_site(site, tmp_path) as mosquitto:
-        member = Site(site, mosquitto.port, 0).member("front")
+        member = BrokerSite(site, mosquitto.port, 0).member("front")
         path = tmp_path / "door.toml"
         path.write_text(
             f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}"\ngallery = "{GALLERY}"\n[camera]\nsource = "{CLIP}"\n'
@@ -527,7 +527,9 @@ def test_a_port_for_prometheus_that_is_taken_or_open_to_all_is_found() -> None:
 @needs_mosquitto
 def test_remedy_for_a_refused_login(tmp_path: Path) -> None:
     """A wrong password is no reason to install a broker."""
-    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True)
+    subprocess.run(
+        [MOSQUITTO_PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True
+    )
     password = write(tmp_path / "password", "wrong\n")
     with Mosquitto(tmp_path, conf=f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n") as broker:
         login = f'[mqtt]\nurl = "{broker.url}"\nusername = "front"\npassword_file = "{password}"\n'

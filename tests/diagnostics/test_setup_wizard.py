@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from mqtt.test_broker_access import PASSWD
+from support.broker_site import MOSQUITTO_PASSWD
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import Mosquitto, free_port, make_broker, needs_mosquitto
 
@@ -155,7 +155,9 @@ def test_what_cannot_be_reached_is_kept_only_when_that_is_meant(tmp_path: Path) 
 
 @needs_mosquitto
 def test_a_broker_that_wants_a_login_is_given_one_on_the_way(tmp_path: Path) -> None:
-    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True)
+    subprocess.run(
+        [MOSQUITTO_PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True
+    )
     secret = tmp_path / "secret"
     secret.write_text("open sesame\n")
     conf = f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n"

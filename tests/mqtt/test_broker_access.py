@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import shutil
 import socket
 import ssl
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from support.broker_site import MOSQUITTO_PASSWD, SHIPPED, BrokerSite, make_keys, needs_openssl, shipped_config
 from support.mqtt_brokers import T0_NS, Mosquitto, an_event, announce, free_port, needs_mosquitto, wait_until
 from threshold_tools.release.options import add_broker_options, mqtt_config
 from threshold_tools.release.site_status import status
@@ -44,78 +43,36 @@ from edge.outbox.outbox import Outbox
 from edge.updates.release_format import TIMESTAMP
 from edge.updates.sources import MqttSource
 
-SHIPPED = Path(__file__).parents[2] / "systemd" / "mosquitto"
 ACCOUNTS = ("front", "back", "lock-front", "listener", "home-assistant", "operator")
 FRONT, BACK = Topics("home", "front"), Topics("home", "back")
 PASSWORD = "correct horse battery staple"
-PASSWD = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 pytestmark = [needs_mosquitto, needs_openssl]
-
-
-def keys(folder: Path, *words: str, days: int | None = None) -> None:
-    """Run keys.sh as an operator does."""
-    extra = {} if days is None else {"DAYS": str(days)}
-    subprocess.run([SHIPPED / "keys.sh", folder, *words], check=True, capture_output=True, env=os.environ | extra)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The keys of a site: its authority, its broker and everybody who has a certificate; and one password."""
     folder = tmp_path_factory.mktemp("site")
-    keys(folder, "ca")
-    keys(folder, "server", "localhost")
+    make_keys(folder, "ca")
+    make_keys(folder, "server", "localhost")
     for name in ACCOUNTS:
-        keys(folder, "client", name)
+        make_keys(folder, "client", name)
     shutil.copy(SHIPPED / "threshold.acl", folder)
-    subprocess.run([PASSWD, "-b", "-c", folder / "passwords", "front", PASSWORD], check=True, capture_output=True)
+    subprocess.run(
+        [MOSQUITTO_PASSWD, "-b", "-c", folder / "passwords", "front", PASSWORD], check=True, capture_output=True
+    )
     return folder
 
 
-@dataclass(frozen=True)
-class Site:
-    """A broker that runs as shipped, but on free ports and with its files in a folder of ours."""
-
-    folder: Path
-    port: int
-    password_port: int
-
-    def member(self, name: str) -> MqttConfig:
-        """The [mqtt] table of somebody with a certificate."""
-        return MqttConfig(
-            url=f"mqtts://localhost:{self.port}",
-            ca_file=str(self.folder / "ca.crt"),
-            cert_file=str(self.folder / f"{name}.crt"),
-            key_file=str(self.folder / f"{name}.key"),
-        )
-
-    def login(self, password_file: str, username: str = "front") -> MqttConfig:
-        """The [mqtt] table of somebody with a password."""
-        return MqttConfig(
-            url=f"mqtts://localhost:{self.password_port}",
-            ca_file=str(self.folder / "ca.crt"),
-            username=username,
-            password_file=password_file,
-        )
-
-
-def shipped(folder: Path, password_port: int) -> str:
-    """threshold.conf; `Mosquitto` writes the line that opens its first listener itself."""
-    text = (SHIPPED / "threshold.conf").read_text()
-    assert text.count("\nlistener 8883\n") == text.count("\nlistener 8884\n") == 1
-    text = text.replace("\nlistener 8883\n", "\n").replace("listener 8884", f"listener {password_port} 127.0.0.1")
-    return text.replace("/etc/mosquitto/threshold/", f"{folder}/")
-
-
 @pytest.fixture(scope="module")
-def broker(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def broker(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSite]:
     password_port = free_port()
-    with Mosquitto(tmp_path_factory.mktemp("broker"), conf=shipped(site, password_port)) as mosquitto:
-        yield Site(site, mosquitto.port, password_port)
+    with Mosquitto(tmp_path_factory.mktemp("broker"), conf=shipped_config(site, password_port)) as mosquitto:
+        yield BrokerSite(site, mosquitto.port, password_port)
 
 
 @pytest.fixture
-def enter(broker: Site) -> Iterator[Callable[..., PahoClient]]:
+def enter(broker: BrokerSite) -> Iterator[Callable[..., PahoClient]]:
     """Connect as somebody with a certificate."""
     made: list[PahoClient] = []
 
@@ -182,7 +139,9 @@ def an_opening() -> OpenCommand:
     )
 
 
-def test_a_door_speaks_and_the_others_hear(broker: Site, outbox: Outbox, enter: Callable[..., PahoClient]) -> None:
+def test_a_door_speaks_and_the_others_hear(
+    broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]
+) -> None:
     """A whole publisher with a client certificate: events, the opening and its status arrive where they should."""
     lock = enter("lock-front")
     lock.subscribe([FRONT.topic_for(Channel.OPEN)], qos=1)
@@ -275,7 +234,7 @@ def test_the_repository_is_the_operator_s_alone(enter: Callable[..., PahoClient]
 
 
 def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_its_name(
-    broker: Site, outbox: Outbox, enter: Callable[..., PahoClient]
+    broker: BrokerSite, outbox: Outbox, enter: Callable[..., PahoClient]
 ) -> None:
     """And the door hears when it starts: the introduction comes again."""
     config = DoorConfig(site="home", door="front", home_assistant=HomeAssistantConfig())
@@ -293,7 +252,9 @@ def test_home_assistant_finds_a_door_that_introduces_itself_and_nobody_else_in_i
     assert answer_to(enter("front"), made.topic, b"", retain=True) == ""
 
 
-def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: Callable[..., PahoClient]) -> None:
+def test_releases_reach_a_door_and_its_report_the_operator(
+    broker: BrokerSite, enter: Callable[..., PahoClient]
+) -> None:
     """The desktop's own way to publish and to ask, and the door's own way to fetch, under the shipped rules."""
     files = [("1.root.json", b"the root"), (TIMESTAMP, b"{}")]
     publish(broker.member("operator"), "home", files, [])
@@ -308,9 +269,9 @@ def test_releases_reach_a_door_and_its_report_the_operator(broker: Site, enter: 
     assert doors["front"] == 3
 
 
-def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Callable[..., PahoClient]) -> None:
+def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: BrokerSite, enter: Callable[..., PahoClient]) -> None:
     """Taking out the lines of a stolen board suffices, though its certificate holds for years."""
-    keys(broker.folder, "client", "stolen")
+    make_keys(broker.folder, "client", "stolen")
     stolen, front = enter("stolen"), enter("front")
     ask_to_read(stolen, ["#"])
     assert "authori" in answer_to(stolen, Topics("home", "stolen").topic_for(Channel.OPEN)).lower()
@@ -319,7 +280,7 @@ def test_somebody_who_is_not_in_the_rules_can_do_nothing(broker: Site, enter: Ca
     assert stolen.take_messages() == []
 
 
-def test_without_a_certificate_nobody_comes_in(broker: Site) -> None:
+def test_without_a_certificate_nobody_comes_in(broker: BrokerSite) -> None:
     stranger = MqttConfig(url=f"mqtts://localhost:{broker.port}", ca_file=str(broker.folder / "ca.crt"))
     with pytest.raises(BrokerRefusedError, match=r"without a certificate.*cert_file and key_file"):
         connect(stranger, client_id="x")
@@ -327,7 +288,7 @@ def test_without_a_certificate_nobody_comes_in(broker: Site) -> None:
         connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
 
 
-def test_without_a_password_nobody_comes_in(broker: Site, tmp_path: Path) -> None:
+def test_without_a_password_nobody_comes_in(broker: BrokerSite, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("guessed\n")
     anonymous = msgspec.structs.replace(broker.login(""), username="")
@@ -337,7 +298,11 @@ def test_without_a_password_nobody_comes_in(broker: Site, tmp_path: Path) -> Non
 
 
 def test_user_and_password_come_from_credentials_and_are_never_logged(
-    broker: Site, outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    broker: BrokerSite,
+    outbox: Outbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As systemd hands them over; neither success nor failure brings the password into the log."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
@@ -423,12 +388,12 @@ def test_a_false_broker_is_refused_in_status_and_log(
     for name in ("server.key", "server.crt"):
         (folder / name).unlink()
     if fault == "other authority":
-        keys(tmp_path / "other", "ca")
-        keys(tmp_path / "other", "server", "localhost")
+        make_keys(tmp_path / "other", "ca")
+        make_keys(tmp_path / "other", "server", "localhost")
         for name in ("server.key", "server.crt", "ca.crt"):
             shutil.copy(tmp_path / "other" / name, folder)
     else:
-        keys(
+        make_keys(
             folder,
             "server",
             "elsewhere" if fault == "other name" else "localhost",
@@ -437,8 +402,8 @@ def test_a_false_broker_is_refused_in_status_and_log(
     if fault == "early":
         early_server(folder)
     expired: list[str] = []
-    with Mosquitto(tmp_path, conf=shipped(folder, free_port())) as mosquitto:
-        table = msgspec.structs.replace(Site(site, mosquitto.port, 0).member("front"), open_max_age_s=0.2)
+    with Mosquitto(tmp_path, conf=shipped_config(folder, free_port())) as mosquitto:
+        table = msgspec.structs.replace(BrokerSite(site, mosquitto.port, 0).member("front"), open_max_age_s=0.2)
         with Publisher(
             table, FRONT, outbox, on_open_expired=lambda _, why: expired.append(why), backoff_s=(0.01, 0.01)
         ) as door:
@@ -456,7 +421,7 @@ def test_a_false_broker_is_refused_in_status_and_log(
 
 
 @pytest.mark.parametrize("fault", ["other authority", "expired"])
-def test_a_false_door_is_refused_with_what_to_do(broker: Site, tmp_path: Path, fault: str) -> None:
+def test_a_false_door_is_refused_with_what_to_do(broker: BrokerSite, tmp_path: Path, fault: str) -> None:
     """A certificate that somebody else signed, or one that has expired."""
     folder = tmp_path / "own"
     if fault == "expired":
@@ -464,15 +429,15 @@ def test_a_false_door_is_refused_with_what_to_do(broker: Site, tmp_path: Path, f
         for name in ("front.key", "front.crt"):
             (folder / name).unlink()
     else:
-        keys(folder, "ca")
-    keys(folder, "client", "front", days=-1 if fault == "expired" else 9)
+        make_keys(folder, "ca")
+    make_keys(folder, "client", "front", days=-1 if fault == "expired" else 9)
     own = {"cert_file": str(folder / "front.crt"), "key_file": str(folder / "front.key")}
     with pytest.raises(BrokerRefusedError, match=r"refuses our certificate \(.*\).*cert_file and key_file") as caught:
         connect(msgspec.structs.replace(broker.member("front"), **own), client_id="x")
     assert "\n" not in str(caught.value)
 
 
-def test_the_certificates_satisfy_the_strictest_check(broker: Site) -> None:
+def test_the_certificates_satisfy_the_strictest_check(broker: BrokerSite) -> None:
     """Python 3.13 checks by RFC 5280 to the letter."""
     context = resolve_endpoint(broker.member("front")).tls
     assert context is not None
@@ -554,7 +519,7 @@ def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
     before = {path: path.read_bytes() for path in site.glob("*.key")}
     for words in (("ca",), ("server", "localhost"), ("client", "front")):
         with pytest.raises(subprocess.CalledProcessError):
-            keys(site, *words)
+            make_keys(site, *words)
     assert before == {path: path.read_bytes() for path in site.glob("*.key")}
     assert all(path.stat().st_mode & 0o077 == 0 for path in before)
 
@@ -562,7 +527,7 @@ def test_keys_are_for_their_owner_and_never_overwritten(site: Path) -> None:
 @pytest.mark.parametrize("name", ["a/b", "+", "#", "ca", "server", "", "..", "a b", "-x\ny"])
 def test_a_name_that_would_break_the_rules_gets_no_certificate(site: Path, name: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        keys(site, "client", name)
+        make_keys(site, "client", name)
 
 
 def test_queue_of_an_absent_listener_is_bounded_in_bytes(tmp_path: Path) -> None:

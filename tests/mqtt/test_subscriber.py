@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mqtt.test_broker_access import PASSWD
+from support.broker_site import MOSQUITTO_PASSWD
 from support.mqtt_brokers import (
     BROKERS,
     DEADLINE_S,
@@ -161,7 +161,9 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
 @needs_mosquitto
 def test_events_command_with_a_login_of_its_own(tmp_path: Path) -> None:
     """`edge events` logs in by options, and says which ones where the broker refuses."""
-    subprocess.run([PASSWD, "-b", "-c", tmp_path / "users", "desk", "open sesame"], check=True, capture_output=True)
+    subprocess.run(
+        [MOSQUITTO_PASSWD, "-b", "-c", tmp_path / "users", "desk", "open sesame"], check=True, capture_output=True
+    )
     secret = tmp_path / "secret"
     secret.write_text("open sesame\n")
     with Mosquitto(tmp_path, conf=f"allow_anonymous false\npassword_file {tmp_path / 'users'}\n") as broker:
