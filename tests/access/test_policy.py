@@ -20,7 +20,7 @@ from edge.cli.main import main
 from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import AccessConfig, DoorConfig, RecognitionConfig
 from edge.core.errors import ConfigError
-from edge.core.records import AccessOutcome, Decision, Identification, Match, Person, Verdict
+from edge.core.records import AccessOutcome, Decision, Identification, LivenessMode, Match, Person, Verdict
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.replay.replay import replay
 
@@ -363,6 +363,46 @@ def test_a_trusted_clock_is_set_from_the_start() -> None:
     offset_ns = WallClock(SYSTEM_CLOCK, trusted=True).wall_minus_monotonic_ns()
     assert offset_ns is not None
     assert abs(time.time_ns() - time.monotonic_ns() - offset_ns) < 1_000_000_000
+
+
+MORNING = TimeWindow(6 * 60, 12 * 60)
+BY_HOURS = AccessRules(
+    (
+        (
+            "front",
+            DoorRules(
+                "t",
+                (
+                    AllowRule("mornings", ("anna", "staff-[12]"), Schedule(((MORNING,),) * 7, None)),
+                    AllowRule("watched", ("anna", "guest-?"), None, LivenessMode.CHALLENGE),
+                ),
+            ),
+        ),
+    ),
+    (),
+    Calendar(UTC, {}),
+)
+
+
+def test_people_named_by_the_rules_of_a_door() -> None:
+    """By id and by pattern, whatever the time."""
+    policy = Policy(BY_HOURS, "front")
+    people = ["anna", "bert", "guest-1", "guest-12", "staff-1", "staff-3"]
+    assert [person for person in people if policy.names(person)] == ["anna", "guest-1", "staff-1"]
+    assert policy.people_per_rule(iter(people)) == {"mornings": 2, "watched": 2}
+
+
+def test_liveness_required_by_the_rules_that_hold_now() -> None:
+    """A rule outside its schedule requires nothing; while the clock is not set, every rule counts."""
+    night = AllowRule("nights", ("anna",), Schedule(((TimeWindow(0, 6 * 60),),) * 7, None), LivenessMode.CHALLENGE)
+    always = AllowRule("always", ("anna",), None, LivenessMode.PASSIVE)
+    rules = AccessRules((("front", DoorRules("t", (night, always))),), (), Calendar(UTC, {}))
+    moments = ("2026-05-01T03:00+00:00", "2026-05-01T12:00+00:00", None)
+    assert [decide(rules, "anna", moment).required_liveness for moment in moments] == [
+        LivenessMode.CHALLENGE,
+        LivenessMode.PASSIVE,
+        LivenessMode.CHALLENGE,
+    ]
 
 
 # Properties, on made-up policies.
