@@ -40,6 +40,7 @@ SUBCOMMANDS = {
     "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
     "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
+    "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Serve one page for all doors."),
 }
 
 

@@ -30,13 +30,12 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from support.monitor_fleet import Fleet, a_health, a_release, a_status, an_event
 from threshold_tools.monitor.app import MonitorContext, make_app
-from threshold_tools.monitor.connections import HEAD_S, MAX_PER_ADDRESS
 from threshold_tools.monitor.fleet import MAX_DOORS, MAX_TEXT, EventRow, clean_text, event_row
 from threshold_tools.monitor.history import MAX_QUEUED, History, Retention
 from threshold_tools.monitor.history_database import BATCH_ROWS, DAY_MS
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.server import serve
+from threshold_tools.monitor.server import HEAD_S, MAX_PER_ADDRESS, serve
 from threshold_tools.monitor.sessions import MAX_FAILURES, LoginThrottle, SessionSigner, read_token
 
 from edge.core.errors import InputError
@@ -61,15 +60,15 @@ def open_client(history: History) -> Callable[..., TestClient]:
     """A client for a house; with a token if one is named."""
 
     def make(token: str | None = None, hub: Hub | None = None, **headers: str) -> TestClient:
-        rules = AuthSettings(SessionSigner(token), frozenset({"desk.example"}), token is None, "session", False)
-        house = MonitorContext(hub or Hub(), history, rules)
-        return TestClient(make_app(house), "http://127.0.0.1", headers=headers, follow_redirects=False)
+        auth = AuthSettings(SessionSigner(token), frozenset({"desk.example"}), token is None, "session", False)
+        context = MonitorContext(hub or Hub(), history, auth)
+        return TestClient(make_app(context), "http://127.0.0.1", headers=headers, follow_redirects=False)
 
     return make
 
 
 def csrf_of(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
+    found = re.search(r'name="csrf" value="([\w-]+)"', page)
     assert found
     return found[1]
 
@@ -456,11 +455,11 @@ def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
             history.add_event(row)
         for i in range(20):
             hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 60_000)
-            history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
+            history.add_health("s/a", hub.fleet.recent("s/a")[-1])
     for bounds, events, readings in ((Retention(30, 1000, 5), 20, 5), (Retention(30, 4, 1000), 4, 5)):
         with History(path, bounds, now_ms=NOW_MS) as history:
             assert len(history.events(100)) == events
-            assert len(history.readings("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == readings
+            assert len(history.health("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == readings
 
 
 def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
@@ -483,9 +482,9 @@ def test_health_is_kept_by_the_minute_and_read_as_means(history: History) -> Non
     hub = Hub()
     for i in range(240):
         hub.on_message("s", "a", a_health("a", i), NOW_MS + i * 30_000)
-        history.add_reading("s/a", hub.fleet.recent("s/a")[-1])
-    wait_until(lambda: len(history.readings("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == 120, "written")
-    some = history.readings("s/a", from_ms=NOW_MS, to_ms=NOW_MS + 7_200_000, most=12)
+        history.add_health("s/a", hub.fleet.recent("s/a")[-1])
+    wait_until(lambda: len(history.health("s/a", from_ms=0, to_ms=2 * NOW_MS, most=10**9)) == 120, "written")
+    some = history.health("s/a", from_ms=NOW_MS, to_ms=NOW_MS + 7_200_000, most=12)
     assert 10 <= len(some) <= 14
     assert all(14 <= each.fps <= 16 for each in some)
 

@@ -19,7 +19,7 @@ from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.history import History, Retention
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.people import PeopleReviewer
-from threshold_tools.monitor.people_routes import PLACE, people_routes
+from threshold_tools.monitor.people_routes import people_routes
 from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.sessions import SessionSigner
 
@@ -47,14 +47,14 @@ def client(people: Path, tmp_path: Path) -> Iterator[TestClient]:
     reviewer.start()
     wait_until(lambda: not reviewer.busy, "the review", 30)
     with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=time.time_ns() // 10**6) as history:
-        rules = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
-        house = MonitorContext(Hub(), history, rules, more=[(PLACE, people_routes(reviewer))])
-        yield TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
+        auth = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
+        context = MonitorContext(Hub(), history, auth, people_routes(reviewer))
+        yield TestClient(make_app(context), "http://127.0.0.1", follow_redirects=False)
 
 
 def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None:
     page = client.get("/people").text
-    assert "unlike the person&#x27;s other photos" in page
+    assert "unlike the person&#39;s other photos" in page
     assert "truncated" in page
     assert "belongs to nobody" in page
     assert page.count("weight ") == 3

@@ -31,14 +31,14 @@ from threshold_tools.enroll.review import review
 from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller
 from threshold_tools.monitor.face_store import MAX_JPEG_BYTES, FaceStore
+from threshold_tools.monitor.gallery_publisher import GalleryPublisher
 from threshold_tools.monitor.history import History, Retention
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.listener import FaceImage
 from threshold_tools.monitor.people import PeopleReviewer
-from threshold_tools.monitor.publishing import GalleryPublisher
 from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.sessions import SessionSigner
-from threshold_tools.monitor.unknown_routes import PLACE, unknown_routes
+from threshold_tools.monitor.unknown_routes import unknown_routes
 from threshold_tools.photos import PhotoSampler
 
 from edge.core.config import MqttConfig
@@ -91,15 +91,15 @@ def crops(tmp_path: Path) -> Iterator[FaceStore]:
 
 def test_faces_of_one_person_are_grouped_and_others_stay_alone(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("obama2")), jpeg(photo("astronaut")), jpeg(photo("obama3")), jpeg(photo("biden")))
-    (group,) = crops.groups.groups
+    (group,) = crops.faces.groups
     assert len(group) == 2
-    assert len(crops.groups.ungrouped) == 2
+    assert len(crops.faces.ungrouped) == 2
 
 
 def test_a_face_that_could_not_serve_says_why(crops: FaceStore, photo: Photo) -> None:
     small = cv2.resize(photo("biden"), None, fx=0.1, fy=0.1)
     keep(crops, jpeg(np.asarray(small, np.uint8)), jpeg(np.full((90, 90, 3), 128, np.uint8)))
-    assert sorted(crop.assessment.rejection_reason.split(" (")[0] for crop in crops.groups.unusable) == [
+    assert sorted(crop.assessment.rejection_reason.split(" (")[0] for crop in crops.faces.unusable) == [
         "no face",
         "too small",
     ]
@@ -127,22 +127,22 @@ def test_faces_are_for_their_owner_alone(crops: FaceStore, photo: Photo) -> None
 
 def test_a_face_is_deleted_in_time_and_its_vector_with_it(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("biden")), jpeg(photo("astronaut")))
-    old, young = crops.groups.ungrouped
+    old, young = crops.faces.ungrouped
     vector = old.assessment.vector
     assert held(vector, crops)
     os.utime(old.path, (time.time() - 8 * DAY_S,) * 2)
     crops.regroup()
     assert list(crops.folder.rglob("*.jpg")) == [young.path]
     assert not held(vector, crops)
-    assert [crop.key for crop in crops.groups.ungrouped] == [young.key]
+    assert [crop.key for crop in crops.faces.ungrouped] == [young.key]
 
 
 def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: FaceStore, photo: Photo) -> None:
     keep(crops, jpeg(photo("biden")))
-    (kept,) = crops.groups.ungrouped
+    (kept,) = crops.faces.ungrouped
     kept.path.unlink()
     crops.regroup()
-    assert crops.groups.find([kept.key]) == []
+    assert crops.faces.find([kept.key]) == []
     with contextlib.closing(sqlite3.connect(crops.folder / FILE)) as cache:
         assert cache.execute("SELECT COUNT(*) FROM sights").fetchone() == (0,)
 
@@ -150,10 +150,10 @@ def test_a_face_that_somebody_deletes_by_hand_is_forgotten(crops: FaceStore, pho
 def test_what_was_kept_is_there_after_a_restart_and_is_not_looked_at_again(tmp_path: Path, photo: Photo) -> None:
     with FaceStore(tmp_path / "faces", 7.0) as crops:
         keep(crops, jpeg(photo("biden")))
-        (before,) = crops.groups.ungrouped
+        (before,) = crops.faces.ungrouped
     with FaceStore(tmp_path / "faces", 7.0) as crops:
         wait_until(lambda: crops.loaded, "the first look")
-        (after,) = crops.groups.ungrouped
+        (after,) = crops.faces.ungrouped
     assert (after.key, after.assessment) == (before.key, before.assessment)
 
 
@@ -178,7 +178,7 @@ class Room:
 
     client: TestClient
     crops: FaceStore
-    namer: UnknownEnroller
+    enroller: UnknownEnroller
     people: Path
     history: History
 
@@ -195,11 +195,11 @@ class Room:
         return self._answer(fields)[1]
 
     def _answer(self, fields: Mapping[str, object]) -> tuple[int, str]:
-        csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', self.page)
+        csrf = re.search(r'name="csrf" value="([\w-]+)"', self.page)
         assert csrf
         headers = {"origin": "http://127.0.0.1"}
         answer = self.client.post("/unknown", data={"csrf": csrf[1], **fields}, headers=headers)
-        wait_until(lambda: not self.namer.busy, "the naming", 30)
+        wait_until(lambda: not self.enroller.busy, "the naming", 30)
         return answer.status_code, answer.text
 
 
@@ -210,12 +210,11 @@ def room_for(tmp_path: Path, crops: FaceStore) -> Iterator[Callable[..., Room]]:
     with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=time.time_ns() // 10**6) as history:
 
         def make(publishing: GalleryPublisher | None = None) -> Room:
-            namer = UnknownEnroller(people, crops, publishing, history.add_note, lambda: None)
-            rules = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
-            routes = unknown_routes(crops, namer, PeopleReviewer(people), history)
-            house = MonitorContext(Hub(), history, rules, more=[(PLACE, routes)])
-            client = TestClient(make_app(house), "http://127.0.0.1", follow_redirects=False)
-            return Room(client, crops, namer, people, history)
+            enroller = UnknownEnroller(PeopleReviewer(people), crops, history, publishing)
+            auth = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
+            context = MonitorContext(Hub(), history, auth, unknown_routes(crops, enroller, history))
+            client = TestClient(make_app(context), "http://127.0.0.1", follow_redirects=False)
+            return Room(client, crops, enroller, people, history)
 
         yield make
 
@@ -236,9 +235,9 @@ def test_somebody_is_enrolled_by_the_checks_of_enrolment_and_it_can_be_taken_bac
     """The faces move to the people folder, what is left to run is said, and undoing brings them back."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    (crop,) = room.crops.groups.ungrouped
-    assert room.post(act="name", face=crop.key, person="joe", name="Joe & Jill") == 303
-    assert not room.crops.groups.ungrouped
+    (crop,) = room.crops.faces.ungrouped
+    assert room.post(act="enrol", face=crop.key, person="joe", name="Joe & Jill") == 303
+    assert not room.crops.faces.ungrouped
     (stored,) = (room.people / "joe").glob("*.jpg")
     assert stored.read_bytes() == jpeg(photo("biden"))
     page = room.page
@@ -248,7 +247,7 @@ def test_somebody_is_enrolled_by_the_checks_of_enrolment_and_it_can_be_taken_bac
     wait_until(lambda: len(room.history.notes(9)) == 1, "the note")
     assert room.post(act="undo") == 303
     assert not (room.people / "joe").exists()
-    assert [back.key for back in room.crops.groups.ungrouped] == [crop.key]
+    assert [back.key for back in room.crops.faces.ungrouped] == [crop.key]
     wait_until(lambda: len(room.history.notes(9)) == 2, "the second note")
     assert "joe: undone" in room.history.notes(9)[0].what
     assert room.history.notes(9)[0].who == "testclient"
@@ -258,7 +257,7 @@ def test_enrolled_photos_private_to_their_owner(room_for: Callable[..., Room], p
     """The folder of a person named on the page is 0700, the photo and the card in it are 0600."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe", name="Joe")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="joe", name="Joe")
     home = room.people / "joe"
     modes = {path.suffix: path.stat().st_mode & 0o777 for path in (home, *home.iterdir())}
     assert modes == {"": 0o700, ".jpg": 0o600, ".toml": 0o600}
@@ -270,7 +269,7 @@ def test_a_known_person_is_extended_and_taking_that_back_leaves_the_rest(
     room = room_for()
     (room.people / "barack-obama" / "obama3.jpg").unlink()
     keep(room.crops, jpeg(photo("obama3")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="barack-obama")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="barack-obama")
     assert len(list((room.people / "barack-obama").glob("*.jpg"))) == 2
     assert "extended with 1 of 1 face" in room.page
     room.post(act="undo")
@@ -290,7 +289,7 @@ def test_a_face_of_somebody_enrolled_under_another_id_is_refused_with_the_reason
     """And nothing goes to the doors."""
     room = room_for()
     keep(room.crops, jpeg(photo("obama3"), brighter=0.8))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="zz-twin")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="zz-twin")
     page = room.page
     assert "like another person, barack-obama" in page
     assert "nothing goes to the doors" in page
@@ -303,9 +302,9 @@ def test_an_id_that_cannot_name_a_folder_changes_nothing(
 ) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person=person)
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person=person)
     assert "cannot be an id here" in room.page
-    assert len(room.crops.groups.ungrouped) == 1
+    assert len(room.crops.faces.ungrouped) == 1
     assert sorted(path.name for path in room.people.iterdir() if path.is_dir()) == ["barack-obama"]
 
 
@@ -314,20 +313,20 @@ def test_nothing_is_named_without_a_face_an_id_or_the_form_s_own_token(
 ) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    key = room.crops.groups.ungrouped[0].key
-    assert room.post(act="name", face=key, person=" ") == 422
-    assert room.post(act="name", face="works/front/none", person="joe") == 422
+    key = room.crops.faces.ungrouped[0].key
+    assert room.post(act="enrol", face=key, person=" ") == 422
+    assert room.post(act="enrol", face="works/front/none", person="joe") == 422
     headers = {"origin": "http://127.0.0.1"}
-    assert room.client.post("/unknown", data={"act": "forget", "face": key}, headers=headers).status_code == 403
-    assert len(room.crops.groups.ungrouped) == 1
+    assert room.client.post("/unknown", data={"act": "delete", "face": key}, headers=headers).status_code == 403
+    assert len(room.crops.faces.ungrouped) == 1
 
 
 def test_faces_are_forgotten_when_asked_and_that_is_noted(room_for: Callable[..., Room], photo: Photo) -> None:
     room = room_for()
     keep(room.crops, jpeg(photo("biden")), jpeg(photo("astronaut")))
-    gone, stays = room.crops.groups.ungrouped
-    assert room.post(act="forget", face=gone.key) == 303
-    assert [crop.key for crop in room.crops.groups.ungrouped] == [stays.key]
+    gone, stays = room.crops.faces.ungrouped
+    assert room.post(act="delete", face=gone.key) == 303
+    assert [crop.key for crop in room.crops.faces.ungrouped] == [stays.key]
     assert not gone.path.exists()
     assert not held(gone.assessment.vector, room.crops)
     wait_until(lambda: bool(room.history.notes(1)), "the note")
@@ -340,7 +339,7 @@ def test_a_broker_that_is_away_keeps_the_person_enrolled_and_says_what_is_left(
 ) -> None:
     room = room_for(publishing)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="joe")
     page = room.page
     assert "not published: " in page
     assert "tools/sync.py publish" in page
@@ -402,7 +401,7 @@ def test_calibrated_thresholds_kept_by_naming(
     calibrated(room, desk, photo, CALIBRATED)
     before = published(desk)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="joe")
     assert published(desk) == before | {"joe": pytest.approx((0.758 + 0.798) / 2)}
     room.post(act="undo")
     assert published(desk) == before
@@ -415,7 +414,7 @@ def test_lax_calibration_not_passed_on(
     room = room_for(publishing)
     calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.2))
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="joe")
     after = published(desk)
     assert after["barack-obama"] == after["astronaut"] == pytest.approx(1.2)
     assert after["joe"] < 1.0
@@ -429,7 +428,7 @@ def test_look_alike_tightens_and_undo_restores(
     calibrated(room, desk, photo, dict.fromkeys(CALIBRATED, 1.5))
     before = published(desk)
     keep(room.crops, jpeg(photo("biden")))
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person="joe")
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person="joe")
     after = published(desk)
     assert after["astronaut"] < before["astronaut"]
     assert "stricter because of a look-alike: astronaut, 1.500 becomes" in room.page
@@ -482,13 +481,13 @@ def test_confirmation_of_a_naming(
     room = room_for(publishing)
     calibrated(room, desk, photo, CALIBRATED, POLICY_TOML)
     keep(room.crops, jpeg(photo("biden")))
-    page = room.shown(act="preview", face=room.crops.groups.ungrouped[0].key, person=person)
+    page = room.shown(act="preview", face=room.crops.faces.ungrouped[0].key, person=person)
     assert f"threshold of {person}: 0.778 (lower is stricter)" in page
     assert "thresholds of the others: 0.758 to 0.798, unchanged" in page
     assert told in page
     assert not (room.people / person).exists()
     assert set(published(desk)) == set(CALIBRATED)
-    room.post(act="name", face=room.crops.groups.ungrouped[0].key, person=person)
+    room.post(act="enrol", face=room.crops.faces.ungrouped[0].key, person=person)
     assert published(desk)[person] == pytest.approx(0.778)
 
 
@@ -496,9 +495,9 @@ def test_confirmation_refuses_a_bad_id(room_for: Callable[..., Room], photo: Pho
     """With the reason, and without the button to go on."""
     room = room_for()
     keep(room.crops, jpeg(photo("biden")))
-    page = room.shown(act="preview", face=room.crops.groups.ungrouped[0].key, person="new person!")
+    page = room.shown(act="preview", face=room.crops.faces.ungrouped[0].key, person="new person!")
     assert "cannot be an id here" in page
-    assert 'value="name"' not in page
+    assert 'value="enrol"' not in page
 
 
 def test_a_history_from_before_there_were_notes_takes_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The web application: which path gives what."""
+"""The web application: pages and data for doors, events, health and releases, and signing in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,32 +16,25 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from edge.events.schema import EventKind
 from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import MAX_PAGES, Hub
-from threshold_tools.monitor.layout import NavItem, escaped, layout
-from threshold_tools.monitor.request_context import csrf_field, form_of, query_number
+from threshold_tools.monitor.pages import NAV, client_address, query_number, render, request_context
 from threshold_tools.monitor.security import AuthSettings, SecurityMiddleware
 from threshold_tools.monitor.sessions import SESSION_S, LoginThrottle
-from threshold_tools.monitor.views import VIEW_BODIES, VIEWS, door_view, login_body
 
 log = logging.getLogger(__name__)
 
-STATIC = Path(__file__).parent / "static"
-PLACES = (
-    NavItem("/", "Doors"),
-    NavItem("/events", "Events"),
-    NavItem("/health", "Health"),
-    NavItem("/releases", "Releases"),
-)
-MAX_EVENTS = 100  # of the history at once
+MAX_EVENTS = 100  # of the history in one answer
 MAX_HOURS = 24 * 31
-SMALL_POINTS, LARGE_POINTS = 48, 240
+SMALL_POINTS, LARGE_POINTS = 48, 240  # of a plot
 HOUR_MS = 3_600_000
+_VIEWS = {"/": "doors.html", "/events": "events.html", "/health": "health.html", "/releases": "releases.html"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,184 +43,157 @@ class MonitorContext:
 
     Attributes:
         hub: the doors and the latest events.
-        history: what was before.
-        rules: who is let in.
-        more: routes of other rooms, and their entries of the navigation.
+        history: earlier events and health.
+        auth: who is let in.
+        routes: further routes, of people and unknown visitors.
         on_start: called in the event loop when it runs.
+        throttle: of wrong tokens.
     """
 
     hub: Hub
     history: History
     auth: AuthSettings
-    more: Sequence[tuple[NavItem, Sequence[BaseRoute]]] = ()
+    routes: Sequence[BaseRoute] = ()
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)
 
 
-def make_app(house: MonitorContext) -> Starlette:
-    """The application for a server or a test; Host must be an address or name that `house.rules` allow."""
-    places = list(PLACES)
-    routes: list[BaseRoute] = [
-        *(Route(path, _view(name)) for path, name in VIEWS.items()),
-        Route("/doors/{site}/{door}", _door(house)),
-        Route("/stream", _stream(house)),
-        Route("/api/events", _events(house)),
-        Route("/api/health", _health(house)),
-        Route("/api/health/{site}/{door}", _door_health(house)),
-        Route("/login", _login(house), methods=["GET", "POST"]),
-        Route("/logout", _logout(house), methods=["POST"]),
-        Mount("/static", StaticFiles(directory=STATIC)),
+def make_app(context: MonitorContext) -> Starlette:
+    """The application for a server or a test; Host must be an address or name that `context.auth` allows."""
+    routes = [
+        *(Route(path, _view) for path in _VIEWS),
+        Route("/doors/{site}/{door}", _door),
+        Route("/stream", _stream),
+        Route("/api/events", _events),
+        Route("/api/health", _health),
+        Route("/api/health/{site}/{door}", _door_health),
+        Route("/login", _login, methods=["GET", "POST"]),
+        Route("/logout", _logout, methods=["POST"]),
+        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        *context.routes,
     ]
-    for place, further in house.more:
-        places.append(place)
-        routes += further
 
     @contextlib.asynccontextmanager
-    async def life(_app: Starlette) -> AsyncIterator[None]:
-        house.on_start(asyncio.get_running_loop())
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        context.on_start(asyncio.get_running_loop())
         yield
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(SecurityMiddleware, rules=house.auth)],
+        middleware=[Middleware(SecurityMiddleware, auth=context.auth)],
         exception_handlers={HTTPException: _http_error, 500: _server_error},
-        lifespan=life,
+        lifespan=lifespan,
     )
-    app.state.places = tuple(places)
+    app.state.context = context
+    paths = {route.path for route in routes if isinstance(route, Route)}
+    app.state.nav = [item for item in NAV if item.path in paths]
     return app
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+def _context(request: Request) -> MonitorContext:
+    context: MonitorContext = request.app.state.context
+    return context
 
 
-def _view(name: str) -> Endpoint:
-    async def page(request: Request) -> Response:
-        title, body = VIEW_BODIES[name]
-        return HTMLResponse(layout(title, body, request))
-
-    return page
+async def _view(request: Request) -> Response:
+    return render(request, _VIEWS[request.scope["path"]], kinds=list(EventKind))
 
 
-def _door(house: MonitorContext) -> Endpoint:
-    async def page(request: Request) -> Response:
-        name = f"{request.path_params['site']}/{request.path_params['door']}"
-        if house.hub.fleet.door(name) is None:
-            more = (
-                f" It may be one of {house.hub.fleet.unlisted} that are not listed." if house.hub.fleet.unlisted else ""
-            )
-            raise HTTPException(404, f"No door of this name is listed.{more}")
-        return HTMLResponse(layout(name, door_view(name), request))
-
-    return page
+def _door_name(request: Request) -> str:
+    return f"{request.path_params['site']}/{request.path_params['door']}"
 
 
-def _stream(house: MonitorContext) -> Endpoint:
-    async def stream(request: Request) -> Response:
-        if house.hub.pages >= MAX_PAGES:
-            return PlainTextResponse("Too many pages are open.\n", 503)
-        last_id = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
-        headers = {"X-Accel-Buffering": "no"}
-        return StreamingResponse(house.hub.stream(last_id), media_type="text/event-stream", headers=headers)
-
-    return stream
+async def _door(request: Request) -> Response:
+    name, fleet = _door_name(request), _context(request).hub.fleet
+    if fleet.door(name) is None:
+        more = f" It may be one of {fleet.unlisted} that are not listed." if fleet.unlisted else ""
+        raise HTTPException(404, f"No door of this name is listed.{more}")
+    return render(request, "door.html", title=name)
 
 
-def _events(house: MonitorContext) -> Endpoint:
-    async def events(request: Request) -> Response:
-        asked = request.query_params
-        found = await run_in_threadpool(
-            house.history.events,
-            MAX_EVENTS,
-            before_n=query_number(asked.get("before"), 0, 2**53),
-            door=asked.get("door", "")[: 2 * MAX_NAME + 1],
-            kind=asked.get("kind", "")[:MAX_NAME],
-        )
-        return _json(found)
-
-    return events
+async def _stream(request: Request) -> Response:
+    hub = _context(request).hub
+    if hub.pages >= MAX_PAGES:
+        return PlainTextResponse("Too many pages are open.\n", 503)
+    last_id = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
+    return StreamingResponse(hub.stream(last_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _health(house: MonitorContext) -> Endpoint:
-    async def health(request: Request) -> Response:
-        hours = query_number(request.query_params.get("hours"), 1, MAX_HOURS) or 3
-        names = [row.door for row in house.hub.fleet.doors()]
-
-        def read() -> dict[str, list[object]]:
-            return {name: list(_health_series(house, name, hours, SMALL_POINTS)) for name in names}
-
-        return _json(await run_in_threadpool(read))
-
-    return health
+def _events(request: Request) -> Response:
+    query = request.query_params
+    found = _context(request).history.events(
+        MAX_EVENTS,
+        before_n=query_number(request, "before", 0, 2**53),
+        door=query.get("door", "")[: 2 * MAX_NAME + 1],
+        kind=query.get("kind", "")[:MAX_NAME],
+    )
+    return _json(found)
 
 
-def _door_health(house: MonitorContext) -> Endpoint:
-    async def health(request: Request) -> Response:
-        name = f"{request.path_params['site']}/{request.path_params['door']}"
-        hours = query_number(request.query_params.get("hours"), 1, MAX_HOURS) or 3
-        return _json(await run_in_threadpool(_health_series, house, name, hours, LARGE_POINTS))
+async def _health(request: Request) -> Response:
+    names = [row.door for row in _context(request).hub.fleet.doors()]
 
-    return health
+    def read() -> dict[str, list[object]]:
+        return {name: _health_series(request, name, SMALL_POINTS) for name in names}
+
+    return _json(await run_in_threadpool(read))
 
 
-def _health_series(house: MonitorContext, name: str, hours: int, most: int) -> list[object]:
-    """The history, and after it what came since its last minute."""
+def _door_health(request: Request) -> Response:
+    return _json(_health_series(request, _door_name(request), LARGE_POINTS))
+
+
+def _health_series(request: Request, name: str, points: int) -> list[object]:
+    """A door's health of the last hours that are asked for: from the history, then the latest at full rate."""
+    context, hours = _context(request), query_number(request, "hours", 1, MAX_HOURS) or 3
     now_ms = time.time_ns() // 1_000_000
-    recent = house.hub.fleet.recent(name)
-    from_ms = now_ms - hours * HOUR_MS
+    recent = context.hub.fleet.recent(name)
     until_ms = recent[0].at_ms if recent else now_ms
-    kept = house.history.readings(name, from_ms=from_ms, to_ms=until_ms - 1, most=most)
-    step = max(len(recent) // max(most // 2, 1), 1)
+    kept = context.history.health(name, from_ms=now_ms - hours * HOUR_MS, to_ms=until_ms - 1, most=points)
+    step = max(len(recent) // max(points // 2, 1), 1)
     return [*kept, *recent[::-1][::step][::-1]]
 
 
-def _login(house: MonitorContext) -> Endpoint:
-    attempts, keys = LoginThrottle(), house.auth.signer
-
-    async def login(request: Request) -> Response:
-        if not keys.required:
-            return RedirectResponse("/", 303)
-        address = request.client.host if request.client else ""
-        told, code, wait_s = "", 200, attempts.wait_s(address, time.monotonic())
-        if request.method == "POST" and wait_s > 0:
-            told, code = f"Too many wrong tokens. Wait {wait_s:.0f} s.", 429
-        elif request.method == "POST":
-            if keys.check_token("".join(form_of(request).get("token", ())).strip()):
-                answer = RedirectResponse("/", 303)
-                answer.set_cookie(
-                    house.auth.cookie,
-                    keys.open_session(int(time.time())),
-                    max_age=SESSION_S,
-                    httponly=True,
-                    samesite="strict",
-                    secure=house.auth.https,
-                )
-                log.info("%s signed in", address)
-                return answer
-            attempts.add_failure(address, time.monotonic())
-            log.warning("%s: a wrong token", address)
-            told, code = "This is not the token.", 403
-        page = HTMLResponse(layout("Sign in", login_body(csrf_field(request), told), request), code)
-        if code == 429:
-            page.headers["Retry-After"] = str(round(wait_s) + 1)
+async def _login(request: Request) -> Response:
+    context, address = _context(request), client_address(request)
+    auth, throttle = context.auth, context.throttle
+    if not auth.signer.required:
+        return RedirectResponse("/", 303)
+    if request.method != "POST":
+        return render(request, "sign_in.html", error="")
+    if (wait_s := throttle.wait_s(address, time.monotonic())) > 0:
+        page = render(request, "sign_in.html", 429, error=f"Too many wrong tokens. Wait {wait_s:.0f} s.")
+        page.headers["Retry-After"] = str(round(wait_s) + 1)
         return page
+    if not auth.signer.check_token("".join(request_context(request).form.get("token", ())).strip()):
+        throttle.add_failure(address, time.monotonic())
+        log.warning("%s: a wrong token", address)
+        return render(request, "sign_in.html", 403, error="This is not the token.")
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(
+        auth.cookie,
+        auth.signer.open_session(int(time.time())),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="strict",
+        secure=auth.https,
+    )
+    log.info("%s signed in", address)
+    return answer
 
-    return login
 
-
-def _logout(house: MonitorContext) -> Endpoint:
-    async def logout(_request: Request) -> Response:
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(house.auth.cookie, httponly=True, samesite="strict", secure=house.auth.https)
-        return answer
-
-    return logout
+async def _logout(request: Request) -> Response:
+    auth = _context(request).auth
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(auth.cookie, httponly=True, samesite="strict", secure=auth.https)
+    return answer
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = {404: "Not found", 405: "Not this way"}.get(error.status_code, "This did not work")
-    told = error.detail if error.status_code in (404, 422) and "." in error.detail else title
-    body = f'<p class="empty">{escaped(told)} <a href="/">To the doors</a></p>'
-    return HTMLResponse(layout(title, body, request), error.status_code)
+    text = error.detail if error.status_code in (404, 422) and "." in error.detail else title
+    return render(request, "error.html", error.status_code, title=title, text=text)
 
 
 async def _server_error(_request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
-"""Unknown visitors get a name: their faces go into the people folder, and the gallery to the doors.
+"""Enrols unknown visitors: their faces go into the people folder, and the gallery to the doors.
 
-By the very ways of the command line: the checks of tools/enroll.py, the signatures of tools/sync.py publish. One
-naming at a time; the last one can be undone.
+The checks are those of tools/enroll.py, the signatures those of tools/sync.py publish. One enrolment runs at a time;
+the last one can be undone.
 """
 
 from __future__ import annotations
@@ -14,32 +14,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from edge.core.errors import InputError, ThresholdError
+from edge.core.records import FloatArray
 from edge.events.topics import Topics
 from edge.vision.images import decode_snapshot
-from threshold_tools.enroll.folder import PersonProfile, read_people
-from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
+from edge.vision.manifest import default_folder, read_manifest
+from threshold_tools.enroll.folder import PersonProfile, check_person_id, read_people
+from threshold_tools.enroll.gallery_builder import limits_sq, make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import FolderReview, review
+from threshold_tools.enroll.review import ONE_STRANGER_IN, FolderReview, review
 from threshold_tools.monitor.face_store import FaceStore, StoredFace
-from threshold_tools.monitor.history import AuditNote
+from threshold_tools.monitor.gallery_publisher import GalleryPublisher, describe_limits, stricter_limits
+from threshold_tools.monitor.history import AuditNote, History
 from threshold_tools.monitor.listener import FaceImage
-from threshold_tools.monitor.prospect import describe_access, describe_limits
-from threshold_tools.monitor.publishing import GalleryPublisher
-from threshold_tools.photos import PhotoSampler
+from threshold_tools.monitor.people import PeopleReview, PeopleReviewer
+from threshold_tools.photos import PhotoSampler, normalize
+from threshold_tools.thresholds import threshold_sq
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """What reverts a naming.
+    """What reverts an enrolment.
 
     Attributes:
         photos: to remove; empty: the whole person.
-        faces: to keep as unknown again.
-        tightened_sq: thresholds of others before and after the naming, by person id, where they differ.
+        faces: to store as unknown again.
+        stricter_sq: thresholds of others before and after the enrolment, by person id, where they differ.
     """
 
     photos: tuple[str, ...]
@@ -47,215 +52,231 @@ class UndoRecord:
     stricter_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EnrolResult:
-    """What came of a naming, or of its undoing.
+    """The result of an enrolment or of its undoing.
 
     Attributes:
-        person: the id.
+        person: the id; "" if it failed unexpectedly.
         done: what was done, a line each, in order.
-        refused: faces that were not taken, and why.
+        rejected: faces that were rejected, and why.
         warnings: what the operator should know of the published gallery.
-        trouble: why it stopped before its end, or "".
+        error: why it stopped before its end, or "".
         commands: what is left to be done by hand, as commands.
-        undo: how to take it back; None for what cannot be.
+        undo: what reverts it; None if it cannot be undone.
     """
 
     person: str
-    done: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    done: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     error: str = ""
-    commands: tuple[str, ...] = ()
+    commands: Sequence[str] = ()
     undo: UndoRecord | None = None
 
 
+@dataclass(slots=True)
+class EnrolPreview:
+    """What an enrolment would change, a line each; `error`: why it cannot be done, or ""."""
+
+    facts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+
+
 class UnknownEnroller:
-    """Names faces, in a thread of its own.
+    """Enrols faces in its own thread.
 
     Attributes:
-        outcome: of the latest naming or undoing; None before the first.
+        reviewer: of the people folder; started after every change.
+        publisher: publishes to the doors; None: the page shows the commands instead.
+        result: of the latest enrolment or undoing; None before the first.
     """
 
     def __init__(
-        self,
-        people: Path,
-        crops: FaceStore,
-        publishing: GalleryPublisher | None,
-        note: Callable[[AuditNote], None],
-        changed: Callable[[], None],
+        self, reviewer: PeopleReviewer, store: FaceStore, history: History, publisher: GalleryPublisher | None = None
     ) -> None:
-        """
-        Args:
-            people: the people folder.
-            crops: where the faces are.
-            publishing: None: what to run is told instead.
-            note: puts on record who did what.
-            changed: called after the people folder has changed.
-        """
+        self.reviewer = reviewer
+        self.publisher = publisher
         self.result: EnrolResult | None = None
-        self._people = people
-        self._crops = crops
-        self._publishing = publishing
-        self._note = note
-        self._changed = changed
+        self._folder = reviewer.folder
+        self._store = store
+        self._history = history
         self._busy = threading.Lock()
 
     @property
     def busy(self) -> bool:
+        """Whether an enrolment is running."""
         return self._busy.locked()
-
-    @property
-    def publishing(self) -> GalleryPublisher | None:
-        """The way to the doors; None where the page does not publish."""
-        return self._publishing
 
     def ids(self) -> list[str]:
         """Everybody in the people folder, also those who are not enrolled."""
         try:
-            return [member.id for member in read_people(self._people)]
+            return [person.id for person in read_people(self._folder)]
         except InputError:  # the review says what is wrong
             return []
 
-    def enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> bool:
-        """Begin to enrol or extend a person by these faces; False while another naming is under way."""
-        return self._start(lambda: self._enrol(crops, person, name, who))
+    def preview(self, faces: Sequence[StoredFace], person: str) -> EnrolPreview:
+        """What enrolling a person with these faces would change, if enrolment accepts all of them; changes nothing."""
+        people = self.reviewer.wait_for_result()
+        if people is None:
+            return EnrolPreview(error=self.reviewer.error)
+        known = person in {each.id for each in people.folder.people}
+        number = count(len(faces), "face")
+        facts = [f"{number} added to {person}, who is in the people folder" if known else f"{number} of a new person"]
+        usable = [face for face in faces if not face.assessment.rejection_reason]
+        if not usable:
+            return EnrolPreview(error="enrolment rejects all of these faces")
+        try:
+            if not known:
+                check_person_id(person)
+            if self.publisher is None:
+                return EnrolPreview([*facts, "nothing is published; the next page shows the commands for that"])
+            model = read_manifest(default_folder()).models["embedder"]
+            kept_sq = self.publisher.thresholds_sq(model.embedding_space_sha256)
+            ids, centroids = _centroids_with(person, usable, people)
+            base_sq = threshold_sq(model.impostors, one_stranger_in=ONE_STRANGER_IN, people=len(ids))
+            limits = dict(zip(ids, limits_sq(ids, centroids, base_sq, kept_sq).tolist(), strict=True))
+            access, warning = self.publisher.describe_access(person)
+        except ThresholdError as error:
+            return EnrolPreview(error=str(error))
+        facts += [*describe_limits(person, limits, kept_sq), *([access] if access else [])]
+        facts.append(f"signed and published to every door of site {self.publisher.site}")
+        return EnrolPreview(facts, [warning] if warning else [])
+
+    def enrol(self, faces: Sequence[StoredFace], person: str, name: str, who: str) -> bool:
+        """Start to enrol a person, or to add photos to a known one; False while another enrolment is running."""
+        return self._start(person, who, lambda result: self._enrol(result, faces, name))
 
     def undo(self, who: str) -> bool:
-        """Begin to take the latest naming back; False if there is none, or another is under way."""
-        last = self.result
-        if last is None or last.undo is None:
+        """Start to revert the latest enrolment; False if there is none, or another is running."""
+        if self.result is None or (undo := self.result.undo) is None:
             return False
-        undo, person = last.undo, last.person
-        return self._start(lambda: self._revert(person, undo, who))
+        return self._start(self.result.person, who, lambda result: self._revert(result, undo))
 
-    def _start(self, act: Callable[[], EnrolResult]) -> bool:
+    def _start(self, person: str, who: str, act: Callable[[EnrolResult], None]) -> bool:
         if not self._busy.acquire(blocking=False):
             return False
 
-        def work() -> None:
+        def run() -> None:
+            result = EnrolResult(person)
             try:
-                self.result = act()
+                try:
+                    act(result)
+                except (ThresholdError, OSError) as error:
+                    result.error = str(error)
+                if result.done:
+                    what = "; ".join([*result.done, *([result.error] if result.error else [])])
+                    self._history.add_note(AuditNote(time.time_ns() // 1_000_000, who, f"{person}: {what}"))
             except Exception:
-                log.exception("naming failed unexpectedly")
-                self.result = EnrolResult("", error="it failed unexpectedly; the monitor's log says why")
+                log.exception("enrolment failed unexpectedly")
+                result = EnrolResult("", error="it failed unexpectedly; the monitor's log says why")
             finally:
+                self.result = result
                 self._busy.release()
-            self._changed()
+            self.reviewer.start()
 
-        threading.Thread(target=work, name="naming", daemon=True).start()
+        threading.Thread(target=run, name="enrolment", daemon=True).start()
         return True
 
-    def _enrol(self, crops: Sequence[StoredFace], person: str, name: str, who: str) -> EnrolResult:
-        reader = PhotoSampler(ENROL_QUALITY)
-        try:
-            known = person in {member.id for member in read_people(self._people)}
-            contents = [(crop, crop.path.read_bytes()) for crop in crops]
-            pictures = [
-                Picture(f"door-{crop.path.stem}.jpg", content, decode_snapshot(content, crop.path))
-                for crop, content in contents
-            ]
-            stored, refused = add(
-                self._people, person, pictures, PersonProfile(name=name or None), reader, replace=False
-            )
-        except (ThresholdError, OSError) as error:
-            return EnrolResult(person, error=str(error))
-        taken = {path.name for path in stored}
-        moved = [(crop, content) for crop, content in contents if f"door-{crop.path.stem}.jpg" in taken]
-        self._crops.delete([crop for crop, _ in moved])
-        faces = tuple(_face(crop, content) for crop, content in moved)
-        undo = UndoRecord(tuple(path.name for path in stored) if known else (), faces)
-        doors = ", ".join(sorted({crop.door for crop in crops}))
-        done = f"{'extended' if known else 'enrolled'} with {len(stored)} of {count(len(crops), 'face')} from {doors}"
-        outcome = self._rebuild(EnrolResult(person, (done,), tuple(refused), undo=undo), reader)
-        self._record(who, outcome)
-        return outcome
+    def _enrol(self, result: EnrolResult, faces: Sequence[StoredFace], name: str) -> None:
+        person, reader = result.person, PhotoSampler(ENROL_QUALITY)
+        known = person in {each.id for each in read_people(self._folder)}
+        pictures = []
+        for face in faces:
+            content = face.path.read_bytes()
+            pictures.append(Picture(f"door-{face.path.stem}.jpg", content, decode_snapshot(content, face.path)))
+        profile = PersonProfile(name=name or None)
+        stored, result.rejected = add(self._folder, person, pictures, profile, reader, replace=False)
+        names = tuple(path.name for path in stored)
+        moved = [(face, picture) for face, picture in zip(faces, pictures, strict=True) if picture.name in names]
+        self._store.delete([face for face, _ in moved])
+        images = tuple(FaceImage(_topics(face), face.path.stem, picture.content) for face, picture in moved)
+        result.undo = UndoRecord(names if known else (), images)
+        doors = ", ".join(sorted({face.door for face in faces}))
+        number = f"{len(stored)} of {count(len(faces), 'face')}"
+        result.done.append(f"{'extended' if known else 'enrolled'} with {number} from {doors}")
+        self._make_gallery(result, reader)
 
-    def _revert(self, person: str, undo: UndoRecord, who: str) -> EnrolResult:
-        try:
-            remove(self._people, person, undo.photos)
-        except (ThresholdError, OSError) as error:
-            return EnrolResult(person, error=str(error))
+    def _revert(self, result: EnrolResult, undo: UndoRecord) -> None:
+        remove(self._folder, result.person, undo.photos)
         for face in undo.faces:
-            self._crops.add(face)
-        self._crops.regroup()
+            self._store.add(face)
+        self._store.regroup()
         left = "" if undo.photos else ", the person is gone"
-        done = f"undone: {count(len(undo.faces), 'face')} unknown again{left}"
-        outcome = self._rebuild(EnrolResult(person, (done,)), PhotoSampler(ENROL_QUALITY), undo)
-        self._record(who, outcome)
-        return outcome
+        result.done.append(f"undone: {count(len(undo.faces), 'face')} unknown again{left}")
+        self._make_gallery(result, PhotoSampler(ENROL_QUALITY), undo)
 
-    def _record(self, who: str, outcome: EnrolResult) -> None:
-        told = "; ".join([*outcome.done, *([outcome.error] if outcome.error else [])])
-        self._note(AuditNote(time.time_ns() // 1_000_000, who, f"{outcome.person}: {told}"))
-
-    def _rebuild(self, outcome: EnrolResult, reader: PhotoSampler, undone: UndoRecord | None = None) -> EnrolResult:
-        """Judge everybody again, make the gallery, publish it: unless this very person cannot be enrolled.
+    def _make_gallery(self, result: EnrolResult, reader: PhotoSampler, undone: UndoRecord | None = None) -> None:
+        """Review everybody, make the gallery and publish it, unless this very person cannot be enrolled.
 
         Args:
-            undone: the naming that is being reverted, whose person is gone where it removes no single photos.
+            undone: the enrolment that is being reverted; its person is gone unless it names photos.
         """
-        person, folder = outcome.person, self._people
-        done, refused = list(outcome.done), list(outcome.rejected)
-        gone = undone is not None and not undone.photos
+        person, commands = result.person, _commands(self._folder)
+        before = None
         try:
-            seen = review(folder, reader)
+            folder = review(self._folder, reader)
+            if undone is None or undone.photos:
+                lines = [line for each in folder.people if each.id == person for line in folder.lines_of(each)]
+                result.rejected += [line.removeprefix(f"{self._folder}/") for line in lines]
+                if person not in folder.kept:
+                    result.error = (
+                        "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
+                    )
+                    return
+                result.done.append(f"{count(len(folder.kept[person]), 'usable photo')} of {person}")
+            if self.publisher is None:
+                result.commands = commands
+                return
+            before = self.publisher.newest_release
+            self._publish(self.publisher, result, folder, reader, undone)
         except (ThresholdError, OSError) as error:
-            return replace(outcome, error=f"not published: {error}", commands=_commands(folder))
-        if not gone:
-            refused += [line.removeprefix(f"{folder}/") for line in _lines(seen, person)]
-            if person not in seen.kept:
-                trouble = "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
-                return replace(outcome, rejected=tuple(refused), error=trouble)
-            done.append(f"{count(len(seen.kept[person]), 'usable photo')} of {person}")
-        outcome = replace(outcome, done=tuple(done), rejected=tuple(refused))
-        if self._publishing is None:
-            return replace(outcome, commands=_commands(folder))
-        return self._publish(self._publishing, outcome, seen, reader, undone)
+            result.error, result.commands = f"not published: {error}", commands
+            if self.publisher and before is not None and self.publisher.newest_release != before:
+                result.commands = (self.publisher.command,)  # made and signed, but not delivered
 
     def _publish(
         self,
-        publishing: GalleryPublisher,
-        outcome: EnrolResult,
-        seen: FolderReview,
+        publisher: GalleryPublisher,
+        result: EnrolResult,
+        folder: FolderReview,
         reader: PhotoSampler,
         undone: UndoRecord | None,
-    ) -> EnrolResult:
+    ) -> None:
         """Make the gallery with the thresholds that the doors run now, and publish it."""
-        person, commands = outcome.person, _commands(self._people)
-        before = None
-        try:
-            before = publishing.newest_release
-            kept = publishing.thresholds_sq(reader.embedder_sha256)
-            for other, (was, became) in (undone.stricter_sq if undone else {}).items():
-                if kept.get(other) == became:  # nothing else has set it since
-                    kept[other] = was
-            with tempfile.TemporaryDirectory() as temporary:
-                path = Path(temporary) / "gallery.safetensors"
-                make_gallery(seen, path, reader.embedder_sha256, kept)
-                limits = thresholds_of(path, reader.embedder_sha256)
-                outcome = replace(outcome, done=(*outcome.done, *describe_limits(person, limits, kept)))
-                if outcome.undo is not None:
-                    tightened = {
-                        each: (kept[each], limits[each]) for each in kept if limits.get(each, 4.0) < kept[each]
-                    }
-                    outcome = replace(outcome, undo=replace(outcome.undo, stricter_sq=tightened))
-                sent = publishing.publish(path)
-            _, warning = describe_access(person, publishing) if person in limits else ("", "")
-        except (ThresholdError, OSError) as error:
-            if before is not None and publishing.newest_release != before:  # made and signed, but not delivered
-                commands = (publishing.command,)
-            return replace(outcome, error=f"not published: {error}", commands=commands)
-        return replace(outcome, done=(*outcome.done, sent), warnings=(warning,) if warning else ())
+        person = result.person
+        kept_sq = publisher.thresholds_sq(reader.embedder_sha256)
+        for other, (was, became) in (undone.stricter_sq if undone else {}).items():
+            if kept_sq.get(other) == became:  # nothing else has set it since
+                kept_sq[other] = was
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / "gallery.safetensors"
+            make_gallery(folder, path, reader.embedder_sha256, kept_sq)
+            limits = thresholds_of(path, reader.embedder_sha256)
+            result.done += describe_limits(person, limits, kept_sq)
+            if result.undo is not None:
+                result.undo = replace(result.undo, stricter_sq=stricter_limits(limits, kept_sq))
+            result.done.append(publisher.publish(path))
+        _, warning = publisher.describe_access(person) if person in limits else ("", "")
+        result.warnings += [warning] if warning else []
 
 
-def _face(crop: StoredFace, content: bytes) -> FaceImage:
-    site, _, door = crop.door.partition("/")
-    return FaceImage(Topics(site, door), crop.path.stem, content)
+def _centroids_with(person: str, faces: Sequence[StoredFace], people: PeopleReview) -> tuple[list[str], FloatArray]:
+    """Ids and (N, D) centroids of everybody enrolled, this person's as it would be with the new faces."""
+    ids, centroids = list(people.limits_sq), people.centroids
+    own = [photo.embedding for photo in people.folder.kept.get(person, [])]
+    vector = normalize(np.sum([*own, *(face.assessment.embedding for face in faces)], axis=0))
+    if person in ids:
+        centroids = centroids.copy()
+        centroids[ids.index(person)] = vector
+        return ids, centroids
+    return [*ids, person], np.vstack([centroids.reshape(-1, len(vector)), vector])
 
 
-def _lines(seen: FolderReview, person: str) -> list[str]:
-    return [line for member in seen.people if member.id == person for line in seen.lines_of(member)]
+def _topics(face: StoredFace) -> Topics:
+    site, _, door = face.door.partition("/")
+    return Topics(site, door)
 
 
 def _commands(folder: Path) -> tuple[str, ...]:

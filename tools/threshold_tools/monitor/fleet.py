@@ -1,7 +1,6 @@
-"""What is known of every door, from what the doors say; pure. Bounded, for anybody may write to a broker.
+"""State of every door, from the doors' messages; pure. Bounded, because anybody may write to a broker.
 
-Everything here goes to a page, so texts are cut to a bearable length and characters that would turn the text around
-or that nobody can see are replaced.
+Everything here goes to a page, so texts are cut, and invisible characters and those that reverse text are replaced.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import msgspec
 
 from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
-MAX_DOORS = 2000  # listed: a browser is busy with a table of so many; events of any door are taken
+MAX_DOORS = 2000  # listed, as many as a browser's table can take; events of any door are taken
 MAX_COUNTED = 100_000  # doors beyond those, of which only the names are known
 MAX_TEXT = 400  # characters
 MAX_NAME = 80
 MAX_LINES = 20  # of problems and stages
-RECENT = 90  # health readings kept at full rate: a quarter of an hour at one every ten seconds
+RECENT = 90  # health samples kept at full rate: a quarter of an hour at one every ten seconds
 _JOINERS = "\u200c\u200d"  # invisible, but needed in some scripts and in emoji
 
 
@@ -30,7 +29,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
         n: number in the order of arrival, across restarts.
         door: "site/door".
         at_ms: when it happened by the door's clock, milliseconds since 1970 UTC.
-        received_ms: when it came here.
+        received_ms: when it was received.
         who: name, or "".
     """
 
@@ -46,7 +45,6 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     distance_sq: float | None
     threshold_sq: float | None
-    clock_synced: bool
 
 
 class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,13 +70,12 @@ class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One door; None or "" is what it has not said yet.
+    """One door; what it has not reported is None or "".
 
     Attributes:
         version: rises with every change of any door.
-        status: "online", "offline" or "" while unheard of.
+        status: "online", "offline", or "" if not reported.
         somebody: whether somebody stands before it.
-        heard_ms: when the health report came.
     """
 
     door: str
@@ -88,7 +85,6 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
     camera: str = ""
     problems: tuple[str, ...] = ()
     uptime_s: float | None = None
-    heard_ms: int | None = None
     health: HealthSample | None = None
     gallery: str = ""
     somebody: bool | None = None
@@ -97,11 +93,11 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet:
-    """The doors that were heard of.
+    """All doors that have reported.
 
     Attributes:
         version: of the latest change.
-        turned_away: messages left out because a name was too long.
+        rejected: messages ignored because a name was too long.
     """
 
     def __init__(self) -> None:
@@ -113,17 +109,17 @@ class Fleet:
 
     @property
     def unlisted(self) -> int:
-        """How many doors are not listed, because there are `MOST_DOORS` without them."""
+        """How many doors are not listed, because there are `MAX_DOORS` others."""
         return len(self._unlisted)
 
     def update(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
-        """Note what a door has said; returns the row of an event, numbered `n`, also of a door that is not listed."""
+        """Take in a door's message; returns the row of an event, numbered `n`, also of a door that is not listed."""
         name = door_name(site, door)
         if max(len(site), len(door)) > MAX_NAME:
             self.rejected += 1
             return None
         row = event_row(name, record, received_ms, n) if isinstance(record, Event) else None
-        if not self._is_listed(name):
+        if not self._admit(name):
             return row
         match record:
             case Event():
@@ -141,8 +137,8 @@ class Fleet:
         return row
 
     def restore(self, row: EventRow) -> None:
-        """Note a door's last event from the history."""
-        if self._is_listed(row.door):
+        """Take in a door's last event from the history."""
+        if self._admit(row.door):
             self._replace(row.door, last=row)
 
     def doors(self, after_version: int = 0) -> list[DoorRow]:
@@ -153,11 +149,11 @@ class Fleet:
         return self._doors.get(name)
 
     def recent(self, name: str) -> list[HealthSample]:
-        """The latest health readings of a door, oldest first."""
+        """The latest health samples of a door, oldest first."""
         return list(self._recent.get(name, ()))
 
-    def _is_listed(self, name: str) -> bool:
-        """Whether there is room for a door; counts those without."""
+    def _admit(self, name: str) -> bool:
+        """Whether a door is in the list, or there is room for it; counts those that are not."""
         if name in self._doors or len(self._doors) < MAX_DOORS:
             return True
         if len(self._unlisted) < MAX_COUNTED:
@@ -169,7 +165,7 @@ class Fleet:
             clean_text(stage, MAX_NAME): finite_float(timing.median_ms)
             for stage, timing in list(record.stages.items())[:MAX_LINES]
         }
-        reading = HealthSample(
+        sample = HealthSample(
             at_ms=received_ms,
             fps=finite_float(record.fps),
             temperature_c=None if record.temperature_c is None else finite_float(record.temperature_c),
@@ -178,14 +174,13 @@ class Fleet:
         )
         recent = self._recent.setdefault(name, deque(maxlen=RECENT))
         if not recent or received_ms > recent[-1].at_ms:
-            recent.append(reading)
+            recent.append(sample)
         self._replace(
             name,
             camera=record.camera.value,
             problems=tuple(clean_text(line) for line in record.problems[:MAX_LINES]),
             uptime_s=finite_float(record.uptime_s),
-            heard_ms=received_ms,
-            health=reading,
+            health=sample,
             gallery=version_of(record.gallery),
         )
 
@@ -196,7 +191,7 @@ class Fleet:
 
 
 def door_name(site: str, door: str) -> str:
-    """By what a door is known here."""
+    """The name of a door here, "site/door"."""
     return f"{clean_text(site)}/{clean_text(door)}"
 
 
@@ -215,7 +210,6 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
         rule=clean_text(event.rule or "", MAX_NAME),
         distance_sq=None if event.distance_sq is None else finite_float(event.distance_sq),
         threshold_sq=None if event.threshold_sq is None else finite_float(event.threshold_sq),
-        clock_synced=event.clock_synced,
     )
 
 

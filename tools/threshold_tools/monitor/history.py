@@ -1,7 +1,7 @@
-"""What the monitor has seen, in one SQLite file on the desktop: events and the health of every minute.
+"""What the monitor has received, in one SQLite file on the desktop: events, the health of every minute, and notes.
 
-Written in batches by a thread of its own, so that a slow disk delays no page; what came in the last quarter of a second
-is lost if the machine is cut off. Read over connections of their own. Bounded by days and by rows. One monitor a file.
+Rows are written in batches by a thread, so that a slow disk delays no page; what was received in the last quarter of a
+second is lost if the machine loses power. Bounded by days and by rows. One monitor uses a file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,8 +25,11 @@ from threshold_tools.monitor.history_database import Retention as Retention
 log = logging.getLogger(__name__)
 
 BATCH_S = 0.25
-MAX_QUEUED = 20_000  # rows that wait for a disk that takes nothing; then the oldest go, and are counted
-RETENTION_MS = 600_000
+MAX_QUEUED = 20_000  # rows that wait for a disk that takes nothing; then the oldest are dropped, and counted
+RETENTION_MS = 600_000  # between two deletions of old rows
+_ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_NOTE = "INSERT INTO audit VALUES (?, ?, ?)"
 _EACH_DOOR = """
 WITH RECURSIVE known (door) AS (
     SELECT MIN(door) FROM event
@@ -44,26 +47,32 @@ class AuditNote:
     what: str
 
 
-_Row = EventRow | tuple[str, HealthSample] | AuditNote
+class _Insert(NamedTuple):
+    """A row that waits to be written, and when it was received, milliseconds since 1970 UTC."""
+
+    received_ms: int
+    sql: str
+    values: tuple[object, ...]
 
 
 class History:
     """The file; a context manager. `add_*` never wait; everything that reads may be called from any thread.
 
     Attributes:
-        name: a name for this file's monitor, made with it: what a broker keeps a session by.
-        dropped: rows that were not written, because too many waited for the disk; the oldest of them went.
+        path: of the file.
+        name: random name of this file's monitor, made with it: the name of its session at a broker.
+        dropped: rows that were not written because too many waited for the disk.
 
     Raises:
-        InputError: the file cannot be used, is none of ours, or another monitor uses it.
+        InputError: the file cannot be used, is not a history, or another monitor uses it.
     """
 
-    def __init__(self, path: Path, bounds: Retention, *, now_ms: int) -> None:
+    def __init__(self, path: Path, retention: Retention, *, now_ms: int) -> None:
         self.path = path
         self.dropped = 0
-        self._bounds = bounds
+        self._retention = retention
         self._now_ms = now_ms
-        self._queue: deque[_Row] = deque()
+        self._queue: deque[_Insert] = deque()
         self._changed = threading.Condition()
         self._ending = threading.Event()
         self._failing = False
@@ -71,7 +80,7 @@ class History:
             try:
                 self._lock = stack.enter_context(lock_history(path))
                 self._db = stack.enter_context(contextlib.closing(open_database(path)))
-                self._retention_due = apply_retention(self._db, bounds, now_ms)
+                self._retention_due = apply_retention(self._db, retention, now_ms)
             except (OSError, sqlite3.DatabaseError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 raise InputError(
@@ -83,16 +92,20 @@ class History:
         self._thread.start()
 
     def add_event(self, row: EventRow) -> None:
-        """To be kept; one that is there already, by door and id, changes nothing."""
-        self._add(row)
+        """Store an event; one that is there already, by door and id, changes nothing."""
+        values = (row.n, row.door, row.id, row.kind, row.received_ms, msgspec.json.encode(row))
+        self._add(_Insert(row.received_ms, _ADD_EVENT, values))
 
-    def add_reading(self, door: str, reading: HealthSample) -> None:
-        """To be kept as the reading of its minute."""
-        self._add((door, reading))
+    def add_health(self, door: str, sample: HealthSample) -> None:
+        """Store a sample as the one of its minute."""
+        stages = msgspec.json.encode(sample.stages)
+        slot = sample.at_ms // SLOT_MS
+        values = (door, slot, sample.fps, sample.temperature_c, sample.outbox_depth, stages)
+        self._add(_Insert(sample.at_ms, _ADD_HEALTH, values))
 
     def add_note(self, note: AuditNote) -> None:
-        """To be kept: what was done, and from where."""
-        self._add(note)
+        """Store what was done, and from where."""
+        self._add(_Insert(note.at_ms, _ADD_NOTE, (note.at_ms, note.who, note.what)))
 
     def notes(self, most: int) -> list[AuditNote]:
         """What was done last, newest first."""
@@ -108,22 +121,18 @@ class History:
 
     def events(self, most: int, *, before_n: int | None = None, door: str = "", kind: str = "") -> list[EventRow]:
         """The latest events before a number, newest first; "" as door or kind means any."""
-        asked: dict[str, int | str] = {"n < ?": 2**62 if before_n is None else before_n}
-        asked |= {"door = ?": door} if door else {}
-        asked |= {"kind = ?": kind} if kind else {}
-        query = f"SELECT body FROM event WHERE {' AND '.join(asked)} ORDER BY n DESC LIMIT ?"
-        with open_reader(self.path) as db:
-            rows = db.execute(query, (*asked.values(), most)).fetchall()
-        return [msgspec.json.decode(body, type=EventRow) for (body,) in rows]
+        conditions: dict[str, int | str] = {"n < ?": 2**62 if before_n is None else before_n}
+        conditions |= {"door = ?": door} if door else {}
+        conditions |= {"kind = ?": kind} if kind else {}
+        query = f"SELECT body FROM event WHERE {' AND '.join(conditions)} ORDER BY n DESC LIMIT ?"
+        return self._events(query, *conditions.values(), most)
 
     def last_of_each_door(self) -> list[EventRow]:
         """Every door's latest event."""
-        with open_reader(self.path) as db:
-            rows = db.execute(_EACH_DOOR).fetchall()
-        return [msgspec.json.decode(body, type=EventRow) for (body,) in rows]
+        return self._events(_EACH_DOOR)
 
-    def readings(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:
-        """A door's health, oldest first: means over as many equal spans, of the outbox the deepest."""
+    def health(self, door: str, *, from_ms: int, to_ms: int, most: int) -> list[HealthSample]:
+        """A door's health, oldest first: means over `most` equal spans, the deepest outbox of each."""
         span = max((to_ms - from_ms) // SLOT_MS // max(most, 1), 1)
         with open_reader(self.path) as db:
             rows = db.execute(
@@ -157,82 +166,56 @@ class History:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, row: _Row) -> None:
+    def _events(self, query: str, *values: int | str) -> list[EventRow]:
+        with open_reader(self.path) as db:
+            return [msgspec.json.decode(body, type=EventRow) for (body,) in db.execute(query, values).fetchall()]
+
+    def _add(self, row: _Insert) -> None:
         with self._changed:
             self._queue.append(row)
-            self._bound(self._queue)
+            self._drop_oldest(self._queue)
             self._changed.notify()
 
-    def _bound(self, rows: deque[_Row]) -> None:
-        """Drop the oldest of too many."""
+    def _drop_oldest(self, rows: deque[_Insert]) -> None:
         if len(rows) > MAX_QUEUED and not self.dropped:
-            log.warning("%s: rows come faster than they are written; the oldest that wait are dropped", self.path)
+            log.warning("%s: rows arrive faster than they are written; the oldest that wait are dropped", self.path)
         while len(rows) > MAX_QUEUED:
             rows.popleft()
             self.dropped += 1
 
     def _write(self) -> None:
-        """The thread: gather for a while, write all at once; tidy up in portions between."""
-        tidied_ms, batch = self._now_ms, deque[_Row]()
+        """The thread: collect rows for a while and write them at once; delete old ones in batches in between."""
+        last_ms, batch = self._now_ms, deque[_Insert]()
         while not self._ending.is_set() or self._queue:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._retention_due or self._ending.is_set())
             self._ending.wait(BATCH_S)
             with self._changed:
-                fresh = list(self._queue)
+                self._now_ms = max([self._now_ms, *(row.received_ms for row in self._queue)])
+                batch.extend(self._queue)
                 self._queue.clear()
-                batch.extend(fresh)
-                self._bound(batch)
-            self._now_ms = max([self._now_ms, *map(_received_ms, fresh)])
+                self._drop_oldest(batch)
             if self._safely(batch):
                 batch.clear()
-            if self._retention_due or self._now_ms - tidied_ms > RETENTION_MS:
-                tidied_ms = self._now_ms
+            if self._retention_due or self._now_ms - last_ms > RETENTION_MS:
+                last_ms = self._now_ms
                 try:
-                    self._retention_due = apply_retention(self._db, self._bounds, self._now_ms)
-                except sqlite3.DatabaseError:  # the next batch says so
+                    self._retention_due = apply_retention(self._db, self._retention, self._now_ms)
+                except sqlite3.DatabaseError:  # the next batch logs it
                     self._retention_due = False
 
-    def _safely(self, batch: Iterable[_Row]) -> bool:
-        events = [row for row in batch if isinstance(row, EventRow)]
-        readings = [row for row in batch if isinstance(row, tuple)]
-        notes = [(row.at_ms, row.who, row.what) for row in batch if isinstance(row, AuditNote)]
-        encode = msgspec.json.encode
+    def _safely(self, batch: deque[_Insert]) -> bool:
+        """Write a batch in one transaction; False: the disk does not take it."""
         try:
             with self._db:
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)",
-                    [(row.n, row.door, row.id, row.kind, row.received_ms, encode(row)) for row in events],
-                )
-                self._db.executemany("INSERT INTO audit VALUES (?, ?, ?)", notes)
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?)",
-                    [
-                        (
-                            door,
-                            each.at_ms // SLOT_MS,
-                            each.fps,
-                            each.temperature_c,
-                            each.outbox_depth,
-                            encode(each.stages),
-                        )
-                        for door, each in readings
-                    ],
-                )
+                for row in batch:
+                    self._db.execute(row.sql, row.values)
         except sqlite3.DatabaseError as error:
             if not self._failing:
-                log.warning(
-                    "%s: the history cannot be written (%s); the page goes on, and it is tried again", self.path, error
-                )
+                log.warning("%s: the history cannot be written (%s); the page goes on, retrying", self.path, error)
             self._failing = True
             return False
         if self._failing:
             log.info("%s: the history is written again; %d rows were dropped since the start", self.path, self.dropped)
             self._failing = False
         return True
-
-
-def _received_ms(row: _Row) -> int:
-    if isinstance(row, tuple):
-        return row[1].at_ms
-    return row.at_ms if isinstance(row, AuditNote) else row.received_ms

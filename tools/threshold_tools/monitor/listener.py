@@ -1,4 +1,4 @@
-"""The way from the broker to the hub: one thread that listens, and comes back when the broker does."""
+"""From the broker to the hub: one thread that subscribes, and reconnects when the broker is back."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
+from threshold_tools.monitor.fleet import door_name
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import BrokerStatus, Hub
 
 log = logging.getLogger(__name__)
 
-CHANNELS = [channel for channel in Channel if channel not in (Channel.OPEN,)]
+CHANNELS = [channel for channel in Channel if channel is not Channel.OPEN]
 MAX_QUEUED = 2000  # messages between the threads; then the broker has to wait
 BATCH = 200  # messages taken in before pages get their turn
 BACKOFF_S = (0.5, 10.0)
-REFUSED_RETRY_S = 30.0  # between tries when the broker does not want us
+REFUSED_RETRY_S = 30.0  # between tries when the broker refuses the connection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,15 +37,15 @@ class FaceImage:
 
 
 class Listener:
-    """Listens until closed.
+    """Receives the doors' messages until closed.
 
     Args:
         mqtt: the broker.
-        doors: whom to listen to.
-        hub: told of everything, in its own thread.
-        history: told of what is new.
-        session: by what the broker keeps what comes while we are away; None: it keeps nothing.
-        on_face: given the picture of every unknown visitor, after the event; None: they are not listened to.
+        doors: whose topics to subscribe to.
+        hub: receives every message, in its own thread.
+        history: receives new events and health samples.
+        session: name by which the broker keeps messages during an absence; None: it keeps nothing.
+        on_face: called with the picture of every unknown visitor, after the event; None: pictures are not received.
     """
 
     def __init__(
@@ -70,12 +71,12 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)  # it may hang in a connect
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin; what is heard goes to the hub in this loop."""
+        """Start the thread; messages go to the hub in this loop."""
         self._loop = loop
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; a connection that is being made is not waited for."""
+        """Stop; a connection that is being made is not waited for."""
         self._stop.set()
         if (subscriber := self._subscriber) is not None:
             subscriber.stop()
@@ -85,12 +86,15 @@ class Listener:
     def _run(self) -> None:
         pause_s = BACKOFF_S[0]
         while not self._stop.is_set():
-            self._set_broker(BrokerStatus("connecting", ""), quiet=True)
+            if self._hub.broker.state != "away":  # a page shows why the broker is away until it is back
+                self._call(self._hub.set_broker, BrokerStatus("connecting", ""))
             try:
                 self._listen()
                 pause_s = BACKOFF_S[0]
             except (BrokerError, ConfigError) as error:
-                self._set_broker(BrokerStatus("away", str(error)))
+                if self._hub.broker != (status := BrokerStatus("away", str(error))):
+                    log.warning("%s; retrying", error)
+                self._call(self._hub.set_broker, status)
                 if "ended" in str(error) or "lost" in str(error):
                     pause_s = BACKOFF_S[0]
                 self._stop.wait(REFUSED_RETRY_S if isinstance(error, BrokerRefusedError) else pause_s)
@@ -102,19 +106,18 @@ class Listener:
             self._doors,
             CHANNELS,
             session=self._session,
-            on_snapshot=self._enqueue_face if self._on_face else None,
+            on_snapshot=(lambda *parts: self._enqueue(FaceImage(*parts))) if self._on_face else None,
         )
         with subscriber:
-            self._set_broker(BrokerStatus("connected", self._mqtt.url))
+            log.info("%s: connected", self._mqtt.url)
+            self._call(self._hub.set_broker, BrokerStatus("connected", self._mqtt.url))
             for message in subscriber.messages():
                 if self._stop.is_set():
                     return
-                self._enqueue(message, time.time_ns())
+                self._enqueue(message)
 
-    def _enqueue_face(self, door: Topics, event_id: str, jpeg: bytes) -> None:
-        self._enqueue(FaceImage(door, event_id, jpeg), time.time_ns())
-
-    def _enqueue(self, message: Message | FaceImage, received_ns: int) -> None:
+    def _enqueue(self, message: Message | FaceImage) -> None:
+        received_ns = time.time_ns()
         while not self._stop.is_set():
             try:
                 self._inbox.put((message, received_ns), timeout=0.2)
@@ -125,44 +128,31 @@ class Listener:
             return
 
     def _drain(self) -> None:
-        """In the hub's thread."""
+        """Take in a batch, in the hub's thread."""
         for _ in range(BATCH):
             try:
                 message, received_ns = self._inbox.get_nowait()
             except queue.Empty:
                 return
+            name = door_name(message.door.site, message.door.door)
             if isinstance(message, FaceImage):
-                name = self._hub.name(message.door.site, message.door.door)
                 if self._on_face and self._hub.is_unknown(name, message.event_id):
                     self._on_face(message)
-                continue
-            if message.record is None:
+            elif message.record is None:
                 log.debug("%s: %s", message.topic, message.problem)
-                continue
-            door = message.door
-            row = self._hub.on_message(door.site, door.door, message.record, received_ns // 1_000_000)
-            if row is not None:
-                self._history.add_event(row)
-            elif message.channel == Channel.HEALTH and not message.retained:
-                name = self._hub.name(door.site, door.door)
-                for reading in self._hub.fleet.recent(name)[-1:]:
-                    self._history.add_reading(name, reading)
+            else:
+                door = message.door
+                row = self._hub.on_message(door.site, door.door, message.record, received_ns // 1_000_000)
+                if row is not None:
+                    self._history.add_event(row)
+                elif message.channel == Channel.HEALTH and not message.retained:
+                    for sample in self._hub.fleet.recent(name)[-1:]:
+                        self._history.add_health(name, sample)
         self._hub.set_lost(self._history.dropped)
         self._call(self._drain)
 
-    def _set_broker(self, broker: BrokerStatus, *, quiet: bool = False) -> None:
-        """To pages, and to the log what changed."""
-        known = self._hub.broker
-        if quiet and known.state == "away":
-            return
-        if broker != known and not quiet:
-            if broker.state == "away":
-                log.warning("%s; it is tried again", broker.why)
-            else:
-                log.info("%s: connected", broker.why)
-        self._call(self._hub.set_broker, broker)
-
     def _call(self, act: Callable[..., None], *arguments: object) -> None:
+        """Call something in the hub's thread."""
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(act, *arguments)

@@ -1,8 +1,9 @@
-"""What every request goes through before a page answers it, and every answer before it leaves.
+"""Checks of every request before a page answers it, and the security headers of every answer.
 
-Host: a page of another name that resolves to this machine (DNS rebinding) is not served. Sign-in: where a token is
-wanted, nothing but the sign-in page and its looks is shown without a session. POST: only from our own pages (Origin)
-and with the token of their forms. Answers: a content security policy without inline scripts or styles, and no caching.
+Host: a page of another name that resolves to this machine (DNS rebinding) is not served. Sign-in: if a token is
+required, only the sign-in page and the static files are served without a session. POST: only from our own pages
+(Origin) and with the token of their forms. Answers: a content security policy without inline scripts or styles, and no
+caching.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from threshold_tools.monitor.request_context import CSRF, Fields, RequestContext
 from threshold_tools.monitor.sessions import SessionSigner
 
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]{1,5})?")  # RFC 9110, 7.2
-MAX_FORM_BYTES = 256 * 1024  # of a form
-BODY_S = 20.0  # a form that takes longer to arrive is given up
+CSRF = "csrf"  # name of the hidden field with the form's token
+MAX_FORM_BYTES = 256 * 1024
 MAX_FIELDS = 5000
+BODY_S = 20.0  # longest time for a form to arrive
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -39,18 +40,20 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+Form = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Whom the guard lets in.
+    """Who is let in.
 
     Attributes:
-        keys: sessions and forms.
-        names: host names by which we may be called, lower case; an address is a name that nobody can take over.
-        only_loopback: of addresses, only this machine's own.
+        signer: of sessions and forms.
+        host_names: names that requests may use for this machine, lower case; addresses are always allowed, because
+            nobody can take one over as they can a name.
+        loopback_only: of addresses, only this machine's own are allowed.
         cookie: name of the session's cookie.
-        secure: whether we speak https.
+        https: whether the server uses TLS.
     """
 
     signer: SessionSigner
@@ -60,12 +63,27 @@ class AuthSettings:
     https: bool
 
 
-class SecurityMiddleware:
-    """ASGI middleware; leaves its findings in `request.state.visit`."""
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What the pages may know of a request that was let in; `request.state.context`.
 
-    def __init__(self, app: ASGIApp, rules: AuthSettings) -> None:
+    Attributes:
+        csrf: token that a form must return in its field `CSRF`.
+        form: posted values by name, in order, at most `MAX_FORM_BYTES` in all; empty for a GET.
+        signed_in: whether a session is open that signing out would end.
+    """
+
+    csrf: str
+    form: Form
+    signed_in: bool
+
+
+class SecurityMiddleware:
+    """ASGI middleware that rejects a request or sets its `RequestContext`."""
+
+    def __init__(self, app: ASGIApp, auth: AuthSettings) -> None:
         self._app = app
-        self._auth = rules
+        self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -75,7 +93,7 @@ class SecurityMiddleware:
             await send({"type": "websocket.close", "code": 1008})
             return
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
@@ -83,56 +101,59 @@ class SecurityMiddleware:
             await send(message)
 
         request = Request(scope, receive)
-        refusal, visit = await self._authorize(request)
-        if refusal is not None:
-            await refusal(scope, receive, dressed)
+        found = await self._authorize(request)
+        if isinstance(found, Response):
+            await found(scope, receive, send_with_headers)
             return
-        scope["state"] = {**scope.get("state", {}), "visit": visit}
+        scope["state"] = {**scope.get("state", {}), "context": found}
 
-        async def nothing_more() -> Message:
+        async def empty_body() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        await self._app(scope, nothing_more if request.method == "POST" else receive, dressed)
+        await self._app(scope, empty_body if request.method == "POST" else receive, send_with_headers)
 
-    async def _authorize(self, request: Request) -> tuple[Response | None, RequestContext]:
-        """Why the request is turned away, or None; and what the pages may know of it."""
-        rules, nobody = self._auth, RequestContext("", {}, False)
-        if not host_allowed(request.headers.getlist("host"), rules):
-            told = "This name is not ours. Use the address itself, or start the monitor with --name NAME.\n"
-            return PlainTextResponse(told, 421), nobody
-        cookie = request.cookies.get(rules.cookie, "")
-        holds = rules.signer.required and rules.signer.session_valid(cookie, int(time.time()))
-        bound = cookie if holds else ""
-        if rules.signer.required and not holds and not is_public(request.scope["path"]):
-            return _sign_in_first(request), nobody
-        fields: Fields = {}
+    async def _authorize(self, request: Request) -> Response | RequestContext:
+        """The answer that rejects the request, or its context."""
+        auth = self._auth
+        if not host_allowed(request.headers.getlist("host"), auth):
+            return PlainTextResponse(
+                "This name is not ours. Use the address itself, or start the monitor with --name NAME.\n", 421
+            )
+        cookie = request.cookies.get(auth.cookie, "")
+        signed_in = auth.signer.required and auth.signer.session_valid(cookie, int(time.time()))
+        session = cookie if signed_in else ""
+        if auth.signer.required and not signed_in and not is_public(request.scope["path"]):
+            return _sign_in_first(request)
+        form: Form = {}
         if request.method == "POST":
-            refusal, fields = await self._check_form(request, bound)
-            if refusal is not None:
-                return refusal, nobody
+            found = await self._check_form(request, session)
+            if isinstance(found, Response):
+                return found
+            form = found
         elif request.method not in ("GET", "HEAD"):
-            return PlainTextResponse("Only GET, HEAD and POST.\n", 405, {"Allow": "GET, HEAD, POST"}), nobody
-        return None, RequestContext(rules.signer.csrf_token(bound), fields, holds)
+            return PlainTextResponse("Only GET, HEAD and POST.\n", 405, {"Allow": "GET, HEAD, POST"})
+        return RequestContext(auth.signer.csrf_token(session), form, signed_in)
 
-    async def _check_form(self, request: Request, cookie: str) -> tuple[Response | None, Fields]:
+    async def _check_form(self, request: Request, session: str) -> Response | Form:
+        """The answer that rejects a POST, or its form."""
         own = f"{'https' if self._auth.https else 'http'}://{request.headers['host']}"
         if request.headers.get("origin", "").lower() != own.lower():
-            return PlainTextResponse("Forms are taken from our own pages only.\n", 403), {}
+            return PlainTextResponse("Forms are taken from our own pages only.\n", 403)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-            return PlainTextResponse("Only application/x-www-form-urlencoded.\n", 415), {}
+            return PlainTextResponse("Only application/x-www-form-urlencoded.\n", 415)
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_S):
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > MAX_FORM_BYTES:
-                        return PlainTextResponse("Too much at once.\n", 413), {}
-            fields = form_fields(bytes(body))
+                        return PlainTextResponse("Too much at once.\n", 413)
+            form = parse_form(bytes(body))
         except (ValueError, TimeoutError, ClientDisconnect):
-            return PlainTextResponse("This form cannot be read.\n", 400), {}
-        if not self._auth.signer.csrf_valid("".join(fields.get(CSRF, ())), cookie):
-            return PlainTextResponse("This form is too old. Go back, load the page again, and repeat.\n", 403), {}
-        return None, fields
+            return PlainTextResponse("This form cannot be read.\n", 400)
+        if not self._auth.signer.csrf_valid("".join(form.get(CSRF, ())), session):
+            return PlainTextResponse("This form is too old. Go back, load the page again, and repeat.\n", 403)
+        return form
 
 
 def is_public(path: str) -> bool:
@@ -144,23 +165,23 @@ def is_public(path: str) -> bool:
     return path == "/login" or path.startswith("/static/")
 
 
-def host_allowed(hosts: Sequence[str], rules: AuthSettings) -> bool:
-    """Whether the Host headers of a request are one, and name us; any port will do."""
+def host_allowed(hosts: Sequence[str], auth: AuthSettings) -> bool:
+    """Whether a request has exactly one Host header, and it names this machine, with any port."""
     match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
     if match is None:
         return False
     name = match["v6"] or match["name"]
-    if name in rules.host_names or name == "localhost":
+    if name in auth.host_names or name == "localhost":
         return True
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
-    return address.is_loopback or not rules.loopback_only
+    return address.is_loopback or not auth.loopback_only
 
 
-def form_fields(body: bytes) -> Mapping[str, tuple[str, ...]]:
-    """What application/x-www-form-urlencoded bytes say.
+def parse_form(body: bytes) -> Form:
+    """Values by name of an application/x-www-form-urlencoded body.
 
     Raises:
         ValueError: not ASCII, not UTF-8 within, or too many fields.
@@ -170,7 +191,7 @@ def form_fields(body: bytes) -> Mapping[str, tuple[str, ...]]:
 
 
 def _sign_in_first(request: Request) -> Response:
-    """To the sign-in page where a person asks for a page; plainly 401 to a script."""
+    """The sign-in page for a browser, status 401 for a script."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", 303)
     return PlainTextResponse("Sign in first.\n", 401)

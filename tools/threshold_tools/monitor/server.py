@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own, so that a signal ends it at once, also while pages have their streams open."""
+"""uvicorn in a thread, so that a signal ends it at once, also with open streams; its connections are limited."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge.core.errors import InputError, ThresholdError
-from threshold_tools.monitor.connections import HEAD_S, MAX_CONNECTIONS, limited_protocol
+from threshold_tools.monitor.sessions import network_of
 
+HEAD_S = 10.0  # for a request line with its headers; a body has its own limit in security.py
+MAX_CONNECTIONS = 200  # in all; above it every request is answered with 503
+MAX_PER_ADDRESS = 100  # more than one person's pages need; above it new connections are closed
+MAX_HALF_OPEN = 16  # connections of one address that wait for a request; above it the oldest of them is closed
 POLL_S = 0.02
 GRACE_S = 1  # for answers under way at the end
 START_S = 20.0
@@ -51,7 +58,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=limited_protocol(head_s),
+        http=type("LimitedProtocol", (LimitedProtocol,), {"head_s": head_s}),
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
@@ -66,23 +73,21 @@ def serve(
     server = uvicorn.Server(config)
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def serve() -> None:
+    async def run() -> None:
         loops.append(asyncio.get_running_loop())
         await server.serve(sockets=[sock])
 
     def work() -> None:
         try:
-            asyncio.run(serve())
+            asyncio.run(run())
         finally:
             stop.set()
 
     thread = threading.Thread(target=work, name="server", daemon=True)
     thread.start()
-    pause = threading.Event()
-    for _ in range(round(START_S / POLL_S)):
-        if server.started or not thread.is_alive():
-            break
-        pause.wait(POLL_S)
+    deadline = time.monotonic() + START_S
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
     if not server.started:
         raise ThresholdError("the server does not start; the lines above say why")
     try:
@@ -92,3 +97,55 @@ def serve(
         with contextlib.suppress(RuntimeError):  # it has ended by itself
             loops[0].call_soon_threadsafe(closing)
         thread.join(GRACE_S + 4)
+
+
+class LimitedProtocol(H11Protocol):
+    """One connection to uvicorn, closed if its request head takes too long or its address holds too many.
+
+    Half-open connections displace the oldest of their own kind, not new ones: another client at the same address,
+    behind the same proxy, still gets an answer during a flood.
+    """
+
+    head_s = HEAD_S
+    _timeout: asyncio.TimerHandle | None = None  # while a request is awaited
+    _network = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._network = network_of(self.client[0] if self.client else "")
+        self._await_head()
+        peers = [each for each in self.connections if isinstance(each, LimitedProtocol)]
+        # a connection that was aborted in this turn of the loop is still among them
+        peers = [each for each in peers if each._network == self._network and not each.transport.is_closing()]
+        if len(peers) > MAX_PER_ADDRESS:
+            transport.abort()
+            return
+        waiting = [(each._timeout.when(), each) for each in peers if each._timeout is not None]
+        if len(waiting) > MAX_HALF_OPEN:
+            _, oldest = min(waiting, key=lambda pair: pair[0])
+            oldest._give_up()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        """Start the timeout, unless it runs: further bytes of the same head gain no time."""
+        if self._timeout is None:
+            self._timeout = self.loop.call_later(self.head_s, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    def _give_up(self) -> None:
+        self._stop_waiting()
+        self.transport.abort()

@@ -1,7 +1,6 @@
-"""The token, the sessions that it opens, and what forms must bring back. Pure: the time is given.
+"""The token, the sessions it opens and the tokens of forms, signed with itsdangerous. Reads no clock.
 
-A session is a cookie that this key has signed, so that nothing is stored and a restart with the same token keeps it; a
-new token ends all of them.
+A session is a signed cookie: nothing is stored, a restart with the same token keeps it, and a new token ends it.
 """
 
 from __future__ import annotations
@@ -12,26 +11,30 @@ import ipaddress
 import secrets
 from pathlib import Path
 
+from itsdangerous import BadSignature, Signer
+
 from edge.core.errors import InputError
 
-SESSION_S = 12 * 3600  # a session ends so long after signing in
+SESSION_S = 12 * 3600  # a session ends this long after signing in
 MIN_TOKEN_LENGTH = 16  # characters: 64 bits even if only hexadecimal digits are used
 MAX_FAILURES = 5  # wrong tokens from one address ...
-FAILURE_WINDOW_S = 60.0  # ... within this time, and then none is looked at until it is over
+FAILURE_WINDOW_S = 60.0  # ... within this time; until it is over, no token from there is checked
 _MAX_ADDRESSES = 1000
 
 
 class SessionSigner:
-    """Signs and checks sessions and forms.
+    """Signs and checks session cookies and form tokens.
 
     Args:
-        token: what opens a session; None where nobody has to sign in.
+        token: opens a session; None if nobody has to sign in.
     """
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        self._key = secrets.token_bytes(32) if token is None else _derive_key(token)
-        self._public_key = secrets.token_bytes(32)
+        key = secrets.token_bytes(32) if token is None else _derive_key(token)
+        self._sessions, self._forms = _signer(key, b"session"), _signer(key, b"form")
+        # The sign-in page shows its form token to everybody. With a random key, guesses cannot be tested against it.
+        self._public_forms = _signer(secrets.token_bytes(32), b"form")
 
     @property
     def required(self) -> bool:
@@ -39,57 +42,57 @@ class SessionSigner:
         return self._token is not None
 
     def check_token(self, guess: str) -> bool:
-        """Whether this is the token; takes equally long for every wrong one."""
+        """Whether this is the token, compared in constant time."""
         if self._token is None:
             return False
         return hmac.compare_digest(_digest(guess), _digest(self._token))
 
     def open_session(self, now_s: int) -> str:
-        """A cookie's value, good for `SESSION_S` from `now_s` on."""
-        body = f"{now_s + SESSION_S}.{secrets.token_hex(8)}"
-        return f"{body}.{self._sign('session', body)}"
+        """The value of a cookie that is valid for `SESSION_S` from `now_s` on, seconds since 1970 UTC."""
+        return self._sessions.sign(f"{now_s + SESSION_S}.{secrets.token_hex(8)}").decode()
 
     def session_valid(self, cookie: str, now_s: int) -> bool:
-        """Whether we have signed this cookie, and its time is not over."""
-        body, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign("session", body).encode()):
+        """Whether this cookie was signed here and has not expired."""
+        try:
+            body = self._sessions.unsign(cookie).decode()
+        except BadSignature:
             return False
         return now_s < int(body.partition(".")[0])
 
     def csrf_token(self, cookie: str) -> str:
-        """What a form of this session must bring back.
-
-        Without a session ("") it is signed with a random key of this process: the sign-in page shows it to everybody,
-        who could otherwise try tokens against it at home.
-        """
-        return self._sign("form", cookie) if cookie else hmac.digest(self._public_key, b"form", "sha256").hex()
+        """The token that a form of this session must return; `cookie`: "" without a session."""
+        return self._form_signer(cookie).get_signature(cookie).decode()
 
     def csrf_valid(self, guess: str, cookie: str) -> bool:
-        """Whether a form has brought it back."""
-        return hmac.compare_digest(guess.encode(), self.csrf_token(cookie).encode())
+        """Whether a form of this session has returned its token, compared in constant time."""
+        return self._form_signer(cookie).verify_signature(cookie, guess)
 
-    def _sign(self, purpose: str, text: str) -> str:
-        return hmac.digest(self._key, f"{purpose}:{text}".encode(), "sha256").hex()
+    def _form_signer(self, cookie: str) -> Signer:
+        return self._forms if cookie else self._public_forms
 
 
 class LoginThrottle:
-    """Wrong tokens by `network_of` an address; remembers a bounded number of them, the latest."""
+    """Counts wrong tokens by `network_of` their address; remembers a bounded number of addresses, the latest."""
 
     def __init__(self) -> None:
         self._failed: dict[str, list[float]] = {}
 
     def wait_s(self, address: str, now_s: float) -> float:
         """How long this address has to wait before its next try; 0: not at all."""
-        recent = [at_s for at_s in self._failed.get(network_of(address), ()) if now_s - at_s < FAILURE_WINDOW_S]
+        recent = self._recent(network_of(address), now_s)
         return FAILURE_WINDOW_S - (now_s - recent[0]) if len(recent) >= MAX_FAILURES else 0.0
 
     def add_failure(self, address: str, now_s: float) -> None:
-        """Note a wrong token."""
+        """Count a wrong token."""
         network = network_of(address)
-        recent = [at_s for at_s in self._failed.pop(network, ()) if now_s - at_s < FAILURE_WINDOW_S]
-        self._failed[network] = [*recent, now_s][-MAX_FAILURES:]
+        recent = [*self._recent(network, now_s), now_s][-MAX_FAILURES:]
+        self._failed.pop(network, None)  # the latest address stands last
+        self._failed[network] = recent
         while len(self._failed) > _MAX_ADDRESSES:
             del self._failed[next(iter(self._failed))]
+
+    def _recent(self, network: str, now_s: float) -> list[float]:
+        return [at_s for at_s in self._failed.get(network, ()) if now_s - at_s < FAILURE_WINDOW_S]
 
 
 def network_of(address: str) -> str:
@@ -107,7 +110,7 @@ def read_token(path: Path) -> str:
     """The first line of a token file.
 
     Raises:
-        InputError: it cannot be read, is no text, is too short, or others may read it.
+        InputError: it cannot be read, is not text, is too short, or others may read it.
     """
     try:
         mode = path.stat().st_mode
@@ -115,7 +118,7 @@ def read_token(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: the token cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the token is no UTF-8 text") from error
+        raise InputError(f"{path}: the token is not UTF-8 text") from error
     if mode & 0o077:
         raise InputError(f"{path}: others may read the token: chmod go= {path}")
     if len(token) < MIN_TOKEN_LENGTH:
@@ -127,11 +130,15 @@ def read_token(path: Path) -> str:
 
 
 def _derive_key(token: str) -> bytes:
-    """The key of sessions from the token: scrypt, 16 MiB and some 50 ms, so that a cookie is no fast test of guesses.
+    """The key of sessions: scrypt, 16 MiB and some 50 ms, so that a cookie is not a fast test of guesses.
 
-    The salt is fixed, so that sessions outlive a restart with the same token.
+    The salt is fixed, so that sessions survive a restart with the same token.
     """
     return hashlib.scrypt(token.encode(), salt=b"threshold monitor session", n=2**14, r=8, p=1, dklen=32)
+
+
+def _signer(key: bytes, purpose: bytes) -> Signer:
+    return Signer(key, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def _digest(text: str) -> bytes:

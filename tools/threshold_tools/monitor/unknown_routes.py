@@ -1,4 +1,4 @@
-"""The room of unknown visitors: their faces in groups, and the forms that name or forget them."""
+"""The page of unknown visitors: their faces in groups, and the forms that enrol or delete them."""
 
 from __future__ import annotations
 
@@ -9,88 +9,82 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from threshold_tools.monitor.confirm_page import confirm_page
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller, count
 from threshold_tools.monitor.face_store import FaceStore, StoredFace
 from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import AuditNote, History
-from threshold_tools.monitor.layout import NavItem, layout
-from threshold_tools.monitor.people import PeopleReviewer
-from threshold_tools.monitor.prospect import EnrolPreview, preview_enrolment
-from threshold_tools.monitor.publishing import GalleryPublisher
-from threshold_tools.monitor.request_context import csrf_field, form_of
-from threshold_tools.monitor.unknown_page import Shown, unknown_page
+from threshold_tools.monitor.pages import client_address, local_time, render, request_context
 from threshold_tools.photos import normalize
 
-PLACE = NavItem("/unknown", "Unknown")
-_NOTES = 20
+_MAX_GROUPS = 20  # shown at once, the largest
+_MAX_FACES = 60  # of each group
+_MAX_REJECTED = 20  # lines
+_MAX_NOTES = 20
 
 
-def unknown_routes(
-    crops: FaceStore, namer: UnknownEnroller | None, reviewer: PeopleReviewer | None, history: History
-) -> Sequence[BaseRoute]:
-    """The routes; without a namer faces can be looked at and deleted, without a reviewer they are like nobody."""
+def unknown_routes(store: FaceStore, enroller: UnknownEnroller | None, history: History) -> Sequence[BaseRoute]:
+    """The routes; without an enroller faces can be looked at and deleted."""
 
-    def most_like(group: Sequence[StoredFace]) -> str:
+    def nearest(faces: Sequence[StoredFace]) -> str:
         """Only a measurement: a nearest name under weak evidence must not look like an identification."""
-        if reviewer is None or reviewer.result is None:
+        people = enroller.reviewer.result if enroller else None
+        vector = normalize(np.sum([face.assessment.embedding for face in faces], axis=0))
+        found = people.nearest_to(vector) if people else None
+        if people is None or found is None:
             return ""
-        found = reviewer.result.nearest_to(normalize(np.sum([crop.assessment.embedding for crop in group], axis=0)))
-        if found is None:
-            return ""
-        limit = reviewer.result.limits_sq[found[0]]
-        return f"Nearest enrolled person: {found[0]}, distance {found[1]:.2f}, accepted up to {limit:.2f}."
+        person, distance_sq = found
+        limit_sq = people.limits_sq[person]
+        return f"Nearest enrolled person: {person}, distance {distance_sq:.2f}, accepted up to {limit_sq:.2f}."
 
     def page(request: Request) -> Response:
-        if reviewer is not None and reviewer.result is None and not reviewer.error:
-            reviewer.start()
-        shown = Shown(
-            grouped=crops.groups,
-            known=crops.loaded,
-            keep_days=crops.keep_days,
-            folder=crops.folder,
-            ids=namer.ids() if namer else None,
-            busy=namer is not None and namer.busy,
-            publishes=namer is not None and namer.publishing is not None,
-            outcome=namer.result if namer else None,
-            most_like=most_like,
-            notes=history.notes(_NOTES),
+        if enroller:
+            enroller.reviewer.start_first()
+        return render(
+            request,
+            "unknown.html",
+            store=store,
+            faces=store.faces,
+            ids=enroller.ids() if enroller else None,
+            busy=enroller is not None and enroller.busy,
+            publishes=enroller is not None and enroller.publisher is not None,
+            result=enroller.result if enroller else None,
+            notes=history.notes(_MAX_NOTES),
+            nearest=nearest,
+            describe_group=_describe_group,
+            max_groups=_MAX_GROUPS,
+            max_faces=_MAX_FACES,
+            max_rejected=_MAX_REJECTED,
         )
-        return HTMLResponse(layout("Unknown visitors", unknown_page(shown, csrf_field(request)), request))
 
     async def change(request: Request) -> Response:
-        fields = form_of(request)
-        chosen = crops.groups.find(fields.get("face", ()))
-        who = request.client.host if request.client else ""
-        act = "".join(fields.get("act", ()))
-        if act == "forget":
-            await run_in_threadpool(_forget, chosen, who)
-        elif act == "undo" and namer is not None:
-            namer.undo(who)
-        elif act in ("preview", "name") and namer is not None:
-            person = "".join(fields.get("person", ())).strip()[:MAX_NAME]
-            name = "".join(fields.get("name", ())).strip()[:MAX_NAME]
-            if not chosen or not person:
+        form, who = request_context(request).form, client_address(request)
+        action = "".join(form.get("act", ()))
+        faces = store.faces.find(form.get("face", ()))
+        if action == "delete":
+            await run_in_threadpool(delete, faces, who)
+        elif action == "undo" and enroller:
+            enroller.undo(who)
+        elif action in ("preview", "enrol") and enroller:
+            person, name = ("".join(form.get(field, ())).strip()[:MAX_NAME] for field in ("person", "name"))
+            if not faces or not person:
                 raise HTTPException(422, "Select at least one face and enter the id of the person.")
-            if act == "preview" and reviewer is not None:
-                found = await run_in_threadpool(_prospect, reviewer, chosen, person, name, namer.publishing)
-                return HTMLResponse(layout("Confirm enrolment", confirm_page(found, csrf_field(request)), request))
-            namer.enrol(chosen, person, name, who)
+            if action == "preview":
+                preview = await run_in_threadpool(enroller.preview, faces, person)
+                return render(request, "confirm.html", preview=preview, faces=faces, person=person, name=name)
+            enroller.enrol(faces, person, name, who)
         return RedirectResponse("/unknown", 303)
 
-    def _forget(chosen: Sequence[StoredFace], who: str) -> None:
-        crops.delete(chosen)
-        if chosen:
-            doors = ", ".join(sorted({crop.door for crop in chosen}))
-            history.add_note(
-                AuditNote(time.time_ns() // 1_000_000, who, f"{count(len(chosen), 'face')} from {doors} deleted")
-            )
+    def delete(faces: Sequence[StoredFace], who: str) -> None:
+        store.delete(faces)
+        if faces:
+            what = f"{count(len(faces), 'face')} from {_doors(faces)} deleted"
+            history.add_note(AuditNote(time.time_ns() // 1_000_000, who, what))
 
     def face(request: Request) -> Response:
-        found = crops.groups.find([request.path_params["key"]])
+        found = store.faces.find([request.path_params["key"]])
         try:
             return Response(found[0].path.read_bytes(), media_type="image/jpeg")
         except (IndexError, OSError) as error:
@@ -103,10 +97,10 @@ def unknown_routes(
     ]
 
 
-def _prospect(
-    reviewer: PeopleReviewer, chosen: Sequence[StoredFace], person: str, name: str, publishing: GalleryPublisher | None
-) -> EnrolPreview:
-    reviewed = reviewer.result_now()
-    if reviewed is None:
-        return EnrolPreview(person, name, (), error=reviewer.error)
-    return preview_enrolment(chosen, person, name, reviewed, publishing)
+def _describe_group(faces: Sequence[StoredFace]) -> str:
+    first, last = local_time(faces[-1].received_s, "%d %b"), local_time(faces[0].received_s, "%d %b")
+    return f"{len(faces)} faces · {_doors(faces)} · {first if first == last else f'{first} to {last}'}"
+
+
+def _doors(faces: Sequence[StoredFace]) -> str:
+    return ", ".join(sorted({face.door for face in faces}))

@@ -1,0 +1,88 @@
+"""Renders pages from `templates/`, with autoescape."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from threshold_tools.monitor.security import RequestContext
+
+
+class NavItem(NamedTuple):
+    """One entry of the navigation."""
+
+    path: str
+    name: str
+
+    def contains(self, path: str) -> bool:
+        """Whether a page belongs to this entry: its path begins with this one, or both are "/"."""
+        return path == self.path if self.path == "/" else f"{path}/".startswith(f"{self.path}/")
+
+
+NAV = (
+    NavItem("/", "Doors"),
+    NavItem("/events", "Events"),
+    NavItem("/health", "Health"),
+    NavItem("/releases", "Releases"),
+    NavItem("/unknown", "Unknown"),
+    NavItem("/people", "People"),
+)
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def local_time(unix_s: float, form: str = "%d %b %H:%M") -> str:
+    """A moment in seconds since 1970 UTC, as text in this machine's time zone."""
+    return datetime.datetime.fromtimestamp(unix_s).strftime(form)
+
+
+_TEMPLATES.filters["local_time"] = local_time
+
+
+def render(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
+    """A page from a template.
+
+    Args:
+        request: decides the current entry of the navigation and the token of forms.
+        template: file name in `templates/`.
+        status: HTTP status code.
+        values: variables of the template; `title` is the page's title and its <h1>.
+    """
+    context = request_context(request)
+    text = _TEMPLATES.get_template(template).render(
+        nav=request.app.state.nav,
+        path=request.scope["path"],
+        csrf=context.csrf,
+        signed_in=context.signed_in,
+        **values,
+    )
+    return HTMLResponse(text, status)
+
+
+def request_context(request: Request) -> RequestContext:
+    """What `SecurityMiddleware` found out about a request."""
+    found: RequestContext = request.state.context
+    return found
+
+
+def client_address(request: Request) -> str:
+    """The address a request comes from; "" if unknown."""
+    return request.client.host if request.client else ""
+
+
+def query_number(request: Request, name: str, low: int, high: int) -> int | None:
+    """A number in the query, limited to `low` to `high`; None if it is missing or not a number."""
+    text = request.query_params.get(name, "")
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        return None
+    return min(max(int(text), low), high)
