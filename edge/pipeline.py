@@ -12,18 +12,10 @@ from edge.access.model import AccessRules, default_rules
 from edge.access.policy import Policy
 from edge.core.config import DoorConfig
 from edge.core.errors import ConfigError
-from edge.core.records import (
-    AccessOutcome,
-    ChallengePrompt,
-    Decision,
-    Frame,
-    Identification,
-    LivenessMode,
-    Sample,
-    Track,
-)
+from edge.core.records import AccessOutcome, Decision, Frame, Identification, LivenessMode, Sample, Track
 from edge.liveness.challenge import Chance
 from edge.liveness.gate import LivenessGate
+from edge.liveness.prompts import ChallengePrompt
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery
 from edge.recognition.retry import Retries

@@ -1,9 +1,9 @@
-"""The records that flow through a door, in the order in which they arise.
+"""Records that the rooms of a door share, in the order in which they arise.
 
-All are frozen: a record says what was so at one moment. Frame pixels are the frame of reference for every
-``_px`` field: origin at the centre of the top left pixel, x to the right, y down. ``t_ns`` is monotonic capture time in
-nanoseconds (clip time in a replay). A distance is a squared Euclidean distance between unit vectors, 0 (same) to
-4 (opposite): lower is nearer, and a lower threshold is stricter.
+All are frozen: a record describes one moment. Frame pixels are the frame of reference of every ``_px`` field: origin at
+the centre of the top left pixel, x to the right, y down. Fields ending in ``_ns`` are monotonic capture time in
+nanoseconds (clip time in a replay). A distance is a squared Euclidean distance between unit vectors, 0 (same) to 4
+(opposite): lower is nearer, and a lower threshold is stricter.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Frame:
 
     Attributes:
         pixels: (H, W, 3) uint8, BGR. Lent: valid until the source is asked for the next frame; copy to keep.
-        seq: count of frames of this source since it was opened, the dropped ones included; starts at 0.
-        captured_ns: monotonic capture time, or clip time in a replay.
+        seq: number of this frame since the source was opened, dropped frames included; starts at 0.
+        captured_ns: capture time.
     """
 
     pixels: BgrImage
@@ -115,7 +115,7 @@ class Landmarks:
             towards the camera, 0 at the head's centre.
         five_px: (5, 2) float32, frame pixels: right eye, left eye, nose tip, right and left mouth corner; right and
             left are the person's own.
-        presence: 0..1, the model's belief that there is a face at all.
+        presence: 0..1, confidence that there is a face at all.
     """
 
     points_px: FloatArray
@@ -128,14 +128,14 @@ class Quality:
     """How well one sample shows a face.
 
     Attributes:
-        weight: 0..1, the weight of the sample as evidence; 0 means refused.
+        weight: 0..1, weight of the sample as evidence; 0: rejected.
         size_px: distance between the eye centres in frame pixels.
         yaw_deg, pitch_deg, roll_deg: head pose; 0 is frontal; yaw is positive when the head turns to its own left,
             pitch when it looks up, roll when it tilts to its own right.
         sharpness: variance of the Laplacian of the aligned grey crop, grey levels squared.
         refusal: why the sample must not be used, or "".
         brightness: mean grey level of the face, 0..255.
-        glare: share of the face that is all but white, 0..1.
+        glare: share of the face that is nearly white, 0..1.
         embedding_norm: length of the embedder's raw vector in its typical lengths: around 1 for an ordinary photo,
             less the more is covered, smeared, dark or glaring; 0 where it was not measured.
     """
@@ -154,12 +154,12 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One look at one face in one frame.
+    """One sample of one face from one frame.
 
     Attributes:
         embedding: (D,) float32, unit length; D is 192 for the shipped embedder. None when the quality refuses it.
-        quality: how much it may weigh.
-        landmarks: the mesh, or None when the face was refused before it was looked for.
+        quality: quality and weight of the sample.
+        landmarks: the mesh, or None when the face was rejected before it was located.
     """
 
     embedding: FloatArray | None
@@ -169,7 +169,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody enrolled: ``id`` is what rules and machines use, ``name`` what people read."""
+    """An enrolled person: ``id`` is for rules and machines, ``name`` for people."""
 
     id: str
     name: str
@@ -193,7 +193,7 @@ class Match:
 
 
 class Identification(StrEnum):
-    """What the evidence of a track says so far."""
+    """Identity of a track according to its evidence so far."""
 
     RECOGNISED = "recognised"
     UNKNOWN = "unknown"
@@ -206,14 +206,14 @@ class Verdict:
 
     Attributes:
         finding: recognised, unknown or undecided.
-        track: the track as it was when the verdict fell.
+        track: the track at the time of the verdict.
         match: the fused embedding against the gallery. For an unknown it still names the nearest person: a
-            measurement for calibration; nobody may be told that name as if it were an identification.
-        embedding: (D,) float32, unit length: the samples fused. It stays on the device.
-        samples: how many samples were fused.
+            measurement for calibration, which must not be reported as an identification.
+        embedding: (D,) float32, unit length: the fused samples. It stays on the device.
+        samples: number of fused samples.
         quality: mean quality of the samples, 0..1.
-        reason: which condition decided.
-        decided_ns: when it fell.
+        reason: the condition that decided.
+        decided_ns: time of the verdict.
     """
 
     finding: Identification
@@ -227,7 +227,7 @@ class Verdict:
 
 
 class AccessOutcome(StrEnum):
-    """The three answers a door gives."""
+    """The three outcomes of an access decision."""
 
     DOOR_OPEN = "door-open"
     DENIED = "denied"
@@ -235,68 +235,26 @@ class AccessOutcome(StrEnum):
 
 
 class LivenessMode(StrEnum):
-    """What has to be shown of being alive before a door opens, the strictest last."""
+    """Liveness that is required before a door opens, the strictest last."""
 
     OFF = "off"
     PASSIVE = "passive"
     CHALLENGE = "challenge"
 
 
-def strictest_mode(proofs: Iterable[LivenessMode]) -> LivenessMode:
+def strictest_mode(modes: Iterable[LivenessMode]) -> LivenessMode:
     """The strictest of them; OFF if there are none."""
-    return max(proofs, key=list(LivenessMode).index, default=LivenessMode.OFF)
-
-
-class ChallengeMovement(StrEnum):
-    """What a challenge can ask of a visitor; left and right are the visitor's own."""
-
-    TURN_LEFT = "turn-left"
-    TURN_RIGHT = "turn-right"
-    LOOK_UP = "look-up"
-
-
-class ChallengeState(StrEnum):
-    """How a challenge stands once there is something to tell."""
-
-    ASKED = "asked"
-    PASSED = "passed"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class ChallengePrompt:
-    """What a visitor is to be told.
-
-    Attributes:
-        challenge_id: of the challenge, rising from 1.
-        track: id of the track that it is about.
-        state: a movement is asked, or the challenge has ended.
-        movement: the movement it is about; None: it failed before any was asked.
-        step, steps: which movement of how many; step is 0 before the first.
-        reason: why it failed, or "".
-        t_ns: when.
-        expires_ns: by when the movement has to be made; at the end as `t_ns`.
-    """
-
-    challenge_id: int
-    track: int
-    state: ChallengeState
-    movement: ChallengeMovement | None
-    step: int
-    steps: int
-    reason: str
-    t_ns: int
-    expires_ns: int
+    return max(modes, key=list(LivenessMode).index, default=LivenessMode.OFF)
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessResult:
-    """What a visitor has shown of being alive.
+    """Liveness of a visitor.
 
     Attributes:
-        score: 0 (genuine) to 1 (attack), from watching; None: not watched long enough.
-        cues: what the score was made of, by name, as measured.
-        challenge: "passed", why it failed, or "" where none was asked.
+        score: 0 (genuine) to 1 (attack), from passive cues; None: not observed long enough.
+        cues: the measured cues behind the score, by name.
+        challenge: "passed", the reason of a failure, or "" without a challenge.
     """
 
     score: float | None
@@ -309,13 +267,13 @@ class Decision:
     """A verdict after the access rules.
 
     Attributes:
-        kind: what the door answers.
+        kind: the outcome.
         rule: the access rule that decided.
         verdict: the evidence behind it.
-        t_ns: capture time of the frame that tipped it.
-        reason: why that rule refuses, such as "outside-schedule"; "" where it does not, and the verdict says it all.
-        required_liveness: what has to be shown of being alive before the door opens; OFF also where nothing would open.
-        liveness: what was shown; None where nothing was asked for.
+        t_ns: capture time of the frame that completed it.
+        reason: why that rule denies access, such as "outside-schedule"; "" where the verdict is the reason.
+        required_liveness: liveness required before the door opens; OFF also where nothing would open.
+        liveness: liveness of the visitor; None where none was required.
     """
 
     kind: AccessOutcome

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.core.records import AccessOutcome, Box, ChallengePrompt, Decision, Identification
+from edge.core.records import AccessOutcome, Box, Decision, Identification
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     ACCESS_KINDS,
@@ -24,6 +24,7 @@ from edge.events.schema import (
     PersonRef,
     Status,
 )
+from edge.liveness.prompts import ChallengePrompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from edge.core.errors import DECODE_ERRORS
-from edge.core.records import AccessOutcome, ChallengeMovement, ChallengeState, LivenessMode
+from edge.core.records import AccessOutcome, LivenessMode
 from edge.events.topics import Channel
+from edge.liveness.prompts import ChallengeMovement, ChallengeState
 
 VERSION: Literal[1] = 1
 SEQ_UNASSIGNED = 0  # an event that is not in the outbox yet

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from edge.core.config import LivenessConfig
-from edge.core.records import ChallengeMovement, ChallengePrompt, ChallengeState, FloatArray, Quality, Sample
+from edge.core.records import FloatArray, Quality, Sample
 from edge.liveness.head_pose import HeadTurn, RestPose
+from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
 
 Chance = Callable[[], float]  # each call draws a number of [0, 1)
 

@@ -21,8 +21,6 @@ from dataclasses import dataclass, replace
 from edge.core.config import LivenessConfig
 from edge.core.records import (
     AccessOutcome,
-    ChallengePrompt,
-    ChallengeState,
     Decision,
     Face,
     FloatArray,
@@ -38,6 +36,7 @@ from edge.core.records import (
 from edge.liveness.challenge import SAME_MOVED_SQ, Chance, MovementChallenge, apart_sq, same_face
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.passive import PassiveLiveness
+from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.recognition.aggregator import IdentityAggregator
 from edge.vision.face_mesh import eye_centred
 

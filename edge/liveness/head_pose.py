@@ -17,7 +17,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import ChallengeMovement, FloatArray, Quality
+from edge.core.records import FloatArray, Quality
+from edge.liveness.prompts import ChallengeMovement
 
 Reals = NDArray[np.float64]
 

@@ -12,7 +12,6 @@ from edge.core.files import make_private_file, require_parent_dir
 from edge.core.records import (
     AccessOutcome,
     BgrImage,
-    ChallengeState,
     Decision,
     FloatArray,
     Identification,
@@ -21,6 +20,7 @@ from edge.core.records import (
     Sample,
     Track,
 )
+from edge.liveness.prompts import ChallengeState
 from edge.pipeline import Pipeline
 from edge.recognition.aggregator import TrackProgress
 from edge.replay.explain import WORDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edge.core.records import ChallengePrompt, ChallengeState
+from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.replay.replay import ReplayStep
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from edge.access.policy_file import load_configured_rules
 from edge.core.config import CameraConfig, DoorConfig
 from edge.core.errors import CameraError
-from edge.core.records import AccessOutcome, ChallengePrompt, Decision, Frame
+from edge.core.records import AccessOutcome, Decision, Frame
+from edge.liveness.prompts import ChallengePrompt
 from edge.pipeline import Pipeline
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery import empty_gallery

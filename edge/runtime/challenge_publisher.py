@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from edge.core.clock import Clock, wall_minus_monotonic_ns
-from edge.core.records import ChallengePrompt, ChallengeState
 from edge.core.uuid7 import Uuid7Source
 from edge.events.factory import make_challenge
 from edge.events.schema import Challenge
+from edge.liveness.prompts import ChallengePrompt, ChallengeState
 
 log = logging.getLogger(__name__)
 

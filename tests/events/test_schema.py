@@ -14,19 +14,7 @@ from hypothesis import strategies as st
 from support.example_house import examples
 from support.mqtt_brokers import DOOR, T0_NS, an_event
 
-from edge.core.records import (
-    AccessOutcome,
-    Box,
-    ChallengeMovement,
-    ChallengeState,
-    Decision,
-    Face,
-    Identification,
-    Match,
-    Person,
-    Track,
-    Verdict,
-)
+from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
 from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import RANDOM_TAIL_BITS, Uuid7Source, uuid7
 from edge.events.factory import access_event, make_open_command, system_event
@@ -44,6 +32,7 @@ from edge.events.schema import (
     schemas,
 )
 from edge.events.topics import DELIVERY_TERMS, Channel, Topics
+from edge.liveness.prompts import ChallengeMovement, ChallengeState
 
 ID = "018bcfe5-687b-7abc-8def-0123456789ab"
 ADA = Person("ada", "Ada Lovelace")

@@ -17,19 +17,10 @@ from threshold_tools.pad.challenge_trials import ATTACKS, GENUINE, SampledPortra
 from threshold_tools.pad.rendering import Pose, RenderedHead, fit_portrait
 
 from edge.core.config import DetectorConfig, LivenessConfig
-from edge.core.records import (
-    BgrImage,
-    ChallengeMovement,
-    ChallengePrompt,
-    ChallengeState,
-    FloatArray,
-    Frame,
-    Landmarks,
-    Quality,
-    Sample,
-)
+from edge.core.records import BgrImage, FloatArray, Frame, Landmarks, Quality, Sample
 from edge.liveness.challenge import MovementChallenge
 from edge.liveness.head_pose import RestPose, depth_relief, estimate_motion
+from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred, pose_deg
 from edge.vision.face_sampler import VisionStages

@@ -32,9 +32,6 @@ from edge.core.errors import ConfigError
 from edge.core.records import (
     AccessOutcome,
     BgrImage,
-    ChallengeMovement,
-    ChallengePrompt,
-    ChallengeState,
     Decision,
     FloatArray,
     Frame,
@@ -54,6 +51,7 @@ from edge.liveness.cues import CUE_WEIGHTS
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.gate import LivenessGate
 from edge.liveness.passive import PassiveLiveness
+from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox

@@ -40,7 +40,6 @@ from support.mqtt_brokers import (
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
-from edge.core.records import ChallengeState
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     VERSION,
@@ -54,6 +53,7 @@ from edge.events.schema import (
     Status,
 )
 from edge.events.topics import Channel, Topics
+from edge.liveness.prompts import ChallengeState
 from edge.mqtt.connection import ConnectionStatus, connect
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Message, Subscriber

@@ -18,20 +18,10 @@ from support.living import meshed, shown, there_and_back, turned
 from edge.access.model import allow_list
 from edge.access.policy import Policy
 from edge.core.config import LivenessConfig, LockoutConfig, RecognitionConfig
-from edge.core.records import (
-    AccessOutcome,
-    ChallengeMovement,
-    ChallengePrompt,
-    ChallengeState,
-    Decision,
-    Frame,
-    LivenessMode,
-    Person,
-    Quality,
-    Sample,
-)
+from edge.core.records import AccessOutcome, Decision, Frame, LivenessMode, Person, Quality, Sample
 from edge.liveness.gate import LivenessGate
 from edge.liveness.head_pose import AMPLITUDE_DEG
+from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
 from edge.vision.face_mesh import pose_deg

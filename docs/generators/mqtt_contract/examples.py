@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ExpectationError
-from edge.core.records import ChallengeMovement, ChallengeState, LivenessMode
+from edge.core.records import LivenessMode
 from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import uuid7
 from edge.events.factory import EventContext, system_event
@@ -39,6 +39,7 @@ from edge.events.schema import (
 )
 from edge.events.signing import Signer, load_signer
 from edge.events.topics import Channel
+from edge.liveness.prompts import ChallengeMovement, ChallengeState
 
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
 _DOOR = "front"

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import beta
 
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig
-from edge.core.records import BgrImage, ChallengeMovement, Face, Frame, Sample
+from edge.core.records import BgrImage, Face, Frame, Sample
 from edge.liveness.challenge import MovementChallenge
+from edge.liveness.prompts import ChallengeMovement
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred
 from edge.vision.face_sampler import VisionStages, load_vision

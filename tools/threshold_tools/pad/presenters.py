@@ -13,7 +13,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from edge.core.records import BgrImage, ChallengeMovement, ChallengePrompt, ChallengeState
+from edge.core.records import BgrImage
+from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
 from threshold_tools.pad.rendering import NEAR, Pose, RenderedHead, bend_picture, tilt_picture
 
 MOVEMENTS = tuple(ChallengeMovement)
