@@ -1,8 +1,8 @@
-"""What was seen in photos, remembered beside them, so that nothing is embedded twice.
+"""Cache of photo assessments beside the photos, so that no photo is embedded twice.
 
-A photo is known by the sha256 of its bytes, what was seen in it by that and by the models and rules that looked. The
-file is SQLite and safe to delete: a missing, damaged or foreign one is made again. It holds vectors and small pictures
-of faces: keep it as you keep the photos. What belongs to no photo any more is wiped from it.
+A photo is known by the sha256 of its bytes; its assessment also by the models and rules that made it. The file is
+SQLite and safe to delete: a missing, damaged or foreign one is made again. It holds embeddings and thumbnails of faces:
+protect it as you protect the photos. Rows of photos that are gone are overwritten.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Set
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
@@ -21,41 +22,34 @@ from threshold_tools.enroll.photo_quality import ENROL_QUALITY, SAME_PICTURE_BIT
 from threshold_tools.photos import PhotoSampler
 
 FILE = ".enrol-cache.sqlite"
-_PORTION = 32  # photos: written at once, so that a run that is ended loses no more of its work
-_FORM = 2  # of a Sight and of how it is made: raise it when either changes
+_COMMIT_EVERY = 32  # photos, so that an interrupted run loses no more of its work
+_FORMAT = 2  # of PhotoAssessment and of how it is made: raise it when either changes
 
 
 class PhotoCache:
-    """Sights by photo; a context manager: they are written in portions, the last one on leaving.
+    """Assessments by photo; a context manager that commits on leaving.
 
-    Where it cannot write it remembers nothing and says so.
+    A cache that fails is disabled, never the run.
 
     Attributes:
-        trouble: why it starts empty or remembers nothing, or "".
+        problem: why it starts empty or stores nothing, or "".
     """
 
     def __init__(self, path: Path | None, models: str) -> None:
         """
         Args:
-            path: the file, or None to remember nothing.
-            models: what looks at the photos, as `models_key` says.
+            path: the file, or None to store nothing.
+            models: key of the models and rules, as from `models_key`.
         """
         self.problem = ""
         self._models = models
-        self._unwritten = 0
+        self._uncommitted = 0
         self._database = self._open(path) if path is not None else None
 
     def get(self, photo_sha256: str) -> PhotoAssessment | None:
-        """What was seen in a photo, or None when it is not known or its record is damaged."""
-        if self._database is None:
-            return None
-        try:
-            row = self._database.execute(
-                "SELECT record, sum FROM sights WHERE photo = ? AND models = ?", (photo_sha256, self._models)
-            ).fetchone()
-        except sqlite3.DatabaseError as error:
-            self._disable(error)
-            return None
+        """The assessment of a photo, or None if it is unknown or its record is damaged."""
+        query = "SELECT record, sum FROM sights WHERE photo = ? AND models = ?"
+        row = self._try(lambda database: database.execute(query, (photo_sha256, self._models)).fetchone())
         if row is None or not isinstance(row[0], bytes) or _checksum(photo_sha256, row[0]) != row[1]:
             return None
         try:
@@ -63,28 +57,28 @@ class PhotoCache:
         except msgspec.MsgspecError:
             return None
 
-    def put(self, photo_sha256: str, sight: PhotoAssessment) -> None:
-        """Remember what was seen in a photo."""
-        record = msgspec.msgpack.encode(sight)
+    def put(self, photo_sha256: str, assessment: PhotoAssessment) -> None:
+        """Store the assessment of a photo."""
+        record = msgspec.msgpack.encode(assessment)
         row = (photo_sha256, self._models, record, _checksum(photo_sha256, record))
         self._try(lambda database: database.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?)", row))
-        self._unwritten += 1
-        if self._unwritten == _PORTION:
+        self._uncommitted += 1
+        if self._uncommitted == _COMMIT_EVERY:
             self._try(lambda database: database.commit())
-            self._unwritten = 0
+            self._uncommitted = 0
 
     def keep_only(self, photos: Set[str]) -> None:
-        """Wipe what belongs to none of these photos (by sha256), or was seen by other models."""
+        """Delete what belongs to none of these photos (by sha256), or was assessed by other models."""
 
-        def wipe(database: sqlite3.Connection) -> None:
+        def delete(database: sqlite3.Connection) -> None:
             known = {row[0] for row in database.execute("SELECT photo FROM sights")}
             database.executemany("DELETE FROM sights WHERE photo = ?", [(gone,) for gone in known - photos])
             database.execute("DELETE FROM sights WHERE models <> ?", (self._models,))
 
-        self._try(wipe)
+        self._try(delete)
 
     def delete(self, photos: Set[str]) -> None:
-        """Wipe what any models have seen in these photos."""
+        """Delete the assessments of these photos (by sha256) by any models."""
         gone = [(photo,) for photo in photos]
         self._try(lambda database: database.executemany("DELETE FROM sights WHERE photo = ?", gone))
 
@@ -97,22 +91,20 @@ class PhotoCache:
         self.close()
 
     def close(self) -> None:
-        """Write what was remembered; harmless when called again."""
+        """Commit and close; harmless when called again."""
         self._try(lambda database: database.commit())
         self._try(lambda database: database.close())
         self._database = None
 
     def _open(self, path: Path) -> sqlite3.Connection | None:
-        """The file, made again where it is damaged or of another form; None where it cannot be used at all."""
+        """The file, made again if it is damaged or of another format; None if it cannot be used at all."""
         try:
             return _connect(path)
-        except OSError as error:
-            self.problem = f"{path}: nothing is remembered for the next run ({error.strerror or error})"
-            return None
-        except sqlite3.DatabaseError as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             foreign = "no such column" in str(error)
-            if isinstance(error, sqlite3.OperationalError) and not foreign:  # read-only, locked, no such folder
-                self.problem = f"{path}: nothing is remembered for the next run ({error})"
+            if isinstance(error, OSError | sqlite3.OperationalError) and not foreign:  # read-only, locked, no folder
+                reason = getattr(error, "strerror", None) or error
+                self.problem = f"{path}: nothing is remembered for the next run ({reason})"
                 return None
             self.problem = f"{path}: damaged, made again ({error})"
         try:
@@ -122,28 +114,25 @@ class PhotoCache:
             self.problem = f"{path}: damaged, and cannot be made again ({error}); delete it"
             return None
 
-    def _try(self, act: Callable[[sqlite3.Connection], object]) -> None:
-        """A cache that fails is given up, never the run."""
+    def _try(self, act: Callable[[sqlite3.Connection], Any]) -> Any:
+        """The result of `act`, or None without a database; a database that fails is closed and not used again."""
         if self._database is None:
-            return
+            return None
         try:
-            act(self._database)
+            return act(self._database)
         except sqlite3.DatabaseError as error:
-            self._disable(error)
-
-    def _disable(self, error: sqlite3.DatabaseError) -> None:
-        self.problem = f"the cache failed and is left alone ({error})"
-        if self._database is not None:
+            self.problem = f"the cache failed and is left alone ({error})"
             with contextlib.suppress(sqlite3.Error):  # the first error says more
                 self._database.close()
-        self._database = None
+            self._database = None
+            return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     make_private_file(path)
     database = sqlite3.connect(path)
     try:
-        database.execute("PRAGMA secure_delete = ON")  # wiped means overwritten ...
+        database.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten ...
         database.execute("PRAGMA journal_mode = MEMORY")  # ... and no copy of a page beside the file
         database.execute(
             "CREATE TABLE IF NOT EXISTS sights "
@@ -159,14 +148,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def photo_key(content: bytes) -> str:
-    """By what a photo is known: the sha256 of its bytes, hexadecimal."""
+    """Key of a photo: the sha256 of its bytes, hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def models_key(reader: PhotoSampler) -> str:
-    """By what looking is known: the sha256 over detector, landmarks, embedder and the rules of enrolment."""
+    """Key of the models and rules: the sha256 over detector, landmarks, embedder and the quality rules of enrolment."""
     models = [model.contract.sha256 for model in reader.vision.models]
-    rules = [repr(ENROL_QUALITY), str(SAME_PICTURE_BITS), str(_FORM)]
+    rules = [repr(ENROL_QUALITY), str(SAME_PICTURE_BITS), str(_FORMAT)]
     return hashlib.sha256("\n".join([*models, *rules]).encode()).hexdigest()
 
 

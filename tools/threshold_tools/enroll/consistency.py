@@ -1,7 +1,7 @@
-"""Which photos and which people may be enrolled, judged from all of them together; pure, no file is read.
+"""Which photos and people can be enrolled, decided from all of them together; no file is read.
 
-A photo alone cannot tell that it shows somebody else, or that it is the same picture again: here every photo is held
-against the person's others, against everybody else, and people against each other.
+A single photo does not show that it is of somebody else, or the same picture again: every photo is compared with the
+person's other photos and with all other people, and people are compared with each other.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Group = dict[str, list[UsablePhoto]]  # photos by person id
 
 @dataclass(slots=True)
 class Rejections:
-    """What was found against photos and people, in the order in which it was.
+    """Rejected photos and people, and notes on people who are enrolled nevertheless; in order of discovery.
 
     Attributes:
-        photos: why each refused photo is refused.
-        people: why each refused person is refused.
-        notes: what is worth knowing of people who are enrolled all the same.
+        photos: reason by rejected photo.
+        people: reason by id of a rejected person.
+        notes: note by id of an enrolled person.
     """
 
     photos: dict[Path, str] = field(default_factory=dict)
@@ -60,31 +60,30 @@ class Rejections:
 
     @property
     def count(self) -> int:
-        """Photos and people refused."""
+        """Number of rejected photos and people."""
         return len(self.photos) + len(self.people)
 
 
-def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: float, findings: Rejections) -> Group:
-    """Who can be enrolled, and with which photos; why not, goes into `findings`.
+def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: float, rejections: Rejections) -> Group:
+    """The people who can be enrolled, with their photos.
 
     Args:
         people: usable photos by person id.
-        same_sq: beyond this squared distance two photos show different people.
+        same_sq: two photos at a larger squared distance show different people.
+        rejections: receives the reasons of everything left out.
     """
-    once = {person: _drop_copies(photos, findings) for person, photos in people.items()}
-    own = {person: _drop_strangers(person, photos, same_sq, findings) for person, photos in once.items()}
+    once = {person: _drop_copies(photos, rejections) for person, photos in people.items()}
+    own = {person: _drop_strangers(person, photos, same_sq, rejections) for person, photos in once.items()}
     own = {person: photos for person, photos in own.items() if photos}
     if not own:
         return {}
-    return _drop_mislabelled(_drop_same_person(own, same_sq, findings), same_sq, findings)
+    return _drop_mislabelled(_drop_same_person(own, same_sq, rejections), same_sq, rejections)
 
 
 def centroid(photos: Sequence[UsablePhoto]) -> FloatArray:
-    """The plain mean of a person's photos, (D,) float32 unit length.
-
-    Weights gain nothing here, and give a clear photo of somebody else a say of its own; nor do medians and trimmed
-    means, once what is unlike the others has been left out.
-    """
+    """The unweighted mean of a person's photos, (D,) float32 unit length."""
+    # Weights gain nothing, and favour a clear photo of somebody else. Medians and trimmed means gain nothing either
+    # once photos unlike the others are left out.
     return normalize(np.sum([photo.embedding for photo in photos], axis=0))
 
 
@@ -93,22 +92,24 @@ def distance_sq(a: FloatArray, b: FloatArray) -> float:
     return max(2 - 2 * float(a @ b), 0.0)
 
 
-def _drop_copies(photos: Sequence[UsablePhoto], findings: Rejections) -> list[UsablePhoto]:
-    """Leave out what is the same file or picture as a better one: it is no second piece of evidence."""
+def _drop_copies(photos: Sequence[UsablePhoto], rejections: Rejections) -> list[UsablePhoto]:
+    """Leave out photos that are the same file or picture as a better one."""
     kept: list[UsablePhoto] = []
     for photo in sorted(photos, key=lambda photo: -photo.weight):
         twin = next((other for other in kept if photo.key and photo.key == other.key), None)
         likeness = next((other for other in kept if same_picture(photo.fingerprint, other.fingerprint)), None)
         if twin is not None:
-            findings.photos[photo.path] = f"the same photo as {twin.path.name}, byte for byte"
+            rejections.photos[photo.path] = f"the same photo as {twin.path.name}, byte for byte"
         elif likeness is not None:
-            findings.photos[photo.path] = f"the same picture as {likeness.path.name}"
+            rejections.photos[photo.path] = f"the same picture as {likeness.path.name}"
         else:
             kept.append(photo)
     return [photo for photo in photos if photo in kept]
 
 
-def _drop_strangers(person: str, photos: list[UsablePhoto], limit_sq: float, findings: Rejections) -> list[UsablePhoto]:
+def _drop_strangers(
+    person: str, photos: list[UsablePhoto], limit_sq: float, rejections: Rejections
+) -> list[UsablePhoto]:
     """Leave out photos farther than `limit_sq` from the mean of the person's others, the worst first."""
     photos = list(photos)
     while len(photos) > 1:
@@ -116,16 +117,16 @@ def _drop_strangers(person: str, photos: list[UsablePhoto], limit_sq: float, fin
         worst = distances.index(max(distances))
         if distances[worst] <= limit_sq:
             return photos
-        told = f"unlike the person's other photos (distance {distances[worst]:.2f}, at most {limit_sq:.2f})"
+        reason = f"unlike the person's other photos (distance {distances[worst]:.2f}, at most {limit_sq:.2f})"
         if len(photos) == 2:
-            findings.people[person] = f"two photos that show different people, {told}; add a third"
+            rejections.people[person] = f"two photos that show different people, {reason}; add a third"
             return []
-        findings.photos[photos[worst].path] = told
+        rejections.photos[photos[worst].path] = reason
         del photos[worst]
     return photos
 
 
-def _drop_mislabelled(people: Group, limit_sq: float, findings: Rejections) -> Group:
+def _drop_mislabelled(people: Group, limit_sq: float, rejections: Rejections) -> Group:
     """Leave out photos within `limit_sq` of another person and nearer to them than to the rest of their own."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
     vectors = np.stack([photo.embedding for photos in people.values() for photo in photos])
@@ -139,7 +140,7 @@ def _drop_mislabelled(people: Group, limit_sq: float, findings: Rejections) -> G
             rest = _others(photos, photo)
             other, other_sq = next(nearest)
             if rest and other_sq <= min(limit_sq, distance_sq(photo.embedding, centroid(rest))):
-                findings.photos[photo.path] = f"like another person, {ids[other]} (distance {other_sq:.2f})"
+                rejections.photos[photo.path] = f"like another person, {ids[other]} (distance {other_sq:.2f})"
             else:
                 stay.append(photo)
         if stay:
@@ -147,7 +148,7 @@ def _drop_mislabelled(people: Group, limit_sq: float, findings: Rejections) -> G
     return kept
 
 
-def _drop_same_person(people: Group, limit_sq: float, findings: Rejections) -> Group:
+def _drop_same_person(people: Group, limit_sq: float, rejections: Rejections) -> Group:
     """Leave out a person who is clearly one before them under another id."""
     everybody = np.stack([centroid(photos) for photos in people.values()])
     ids = list(people)
@@ -165,12 +166,13 @@ def _drop_same_person(people: Group, limit_sq: float, findings: Rejections) -> G
         files = {photo.key for photo in people[twin] if photo.key}
         copies = [photo.path.name for photo in people[person] if photo.key in files]
         shared = f", and {copies[0]} is the same file" if copies else ""
-        told = f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
-        findings.people[person] = told
+        rejections.people[person] = (
+            f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
+        )
     return {ids[row]: people[ids[row]] for row in kept_rows}
 
 
-def flag_similar_people(people: Group, limit_sq: float, findings: Rejections) -> None:
+def flag_similar_people(people: Group, limit_sq: float, rejections: Rejections) -> None:
     """Note people who stay enrolled, but within `limit_sq` of each other, so that both get a stricter threshold."""
     if len(people) < 2:
         return
@@ -179,7 +181,7 @@ def flag_similar_people(people: Group, limit_sq: float, findings: Rejections) ->
     nearest = _nearest_others(centroids, centroids, np.arange(len(ids)))
     for person, (other, other_sq) in zip(ids, nearest, strict=True):
         if other_sq < limit_sq:
-            findings.notes[person] = f"looks like {ids[other]} (distance {other_sq:.2f}); gets a stricter threshold"
+            rejections.notes[person] = f"looks like {ids[other]} (distance {other_sq:.2f}); gets a stricter threshold"
 
 
 def _others(photos: Sequence[UsablePhoto], photo: UsablePhoto) -> list[UsablePhoto]:
@@ -206,6 +208,6 @@ def _nearest_before_sq(everybody: FloatArray) -> Iterator[float]:
 
 
 def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
-    """Start and end of so many rows that their products with all columns fit into memory."""
+    """Start and end of blocks of rows whose products with all columns fit into memory."""
     size = max(_PRODUCTS // max(columns, 1), 1)
     return ((start, min(start + size, rows)) for start in range(0, rows, size))

@@ -36,7 +36,7 @@ def contact_sheet(review: FolderReview, title: str) -> str:
     """The sheet, HTML."""
     known = {photo for person in review.people for photo in person.photos}
     stray = [_photo(review, path, path.name, "") for path in review.rejections.photos if path not in known]
-    sections = [SheetSection("nobody's", [], "", False, stray)] if stray else []
+    sections = [SheetSection("not in a folder of a person", [], "", False, stray)] if stray else []
     return render(
         "enroll.html",
         title=title,

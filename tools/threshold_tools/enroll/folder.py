@@ -10,7 +10,6 @@ valid_until = 2026-12-31
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+import tomli_w
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
@@ -36,7 +36,7 @@ Text = Annotated[str, msgspec.Meta(pattern=_PLAIN, max_length=200)]
 
 
 class PersonProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `person.toml` says; see the module's own words for each field."""
+    """Content of `person.toml`; the fields are explained in the docstring of the module."""
 
     id: Text | None = None
     name: Text | None = None
@@ -65,27 +65,27 @@ class PersonFolder:
 
 
 def read_people(folder: Path) -> list[PersonFolder]:
-    """Everybody in a people folder, by the folder's name; hidden folders and ones without photo or card are nobody.
+    """The people of a people folder, sorted; hidden folders and folders without photo and profile are left out.
 
     Raises:
-        InputError: no such folder, a malformed card, or one id twice.
+        InputError: no such folder, a malformed profile, or one id twice.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     own = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    members = [_read_person(each) for each in own]
+    people = [_read_person(each) for each in own]
     taken: dict[str, Path] = {}
-    for member in members:
-        if member.id in taken:
+    for person in people:
+        if person.id in taken:
             raise InputError(
-                f"{member.folder}: the id '{member.id}' belongs to {taken[member.id]}; give one of them another"
+                f"{person.folder}: the id '{person.id}' belongs to {taken[person.id]}; give one of them another"
             )
-        taken[member.id] = member.folder
-    return [member for member in members if member.photos or (member.folder / PROFILE_FILE).is_file()]
+        taken[person.id] = person.folder
+    return [person for person in people if person.photos or (person.folder / PROFILE_FILE).is_file()]
 
 
 def empty_folders(folder: Path) -> list[Path]:
-    """Folders of people in which there is nothing to enrol anybody with, not even in another format; sorted."""
+    """Folders of people that hold no picture in any format; sorted."""
     return sorted(
         each
         for each in folder.iterdir()
@@ -96,7 +96,7 @@ def empty_folders(folder: Path) -> list[Path]:
 
 
 def loose_files(folder: Path) -> list[Path]:
-    """Photos that lie beside the folders of people, so belong to nobody; sorted."""
+    """Photos beside the folders of people, which belong to nobody; sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
@@ -105,41 +105,41 @@ def unreadable_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
 
 
-def check_person_id(person: str) -> None:
-    """Check the id of a new person: it names a folder, is typed into access rules and read in events.
+def check_person_id(person_id: str) -> None:
+    """Check the id of a new person: it names a folder and is used in access rules and events.
 
     Raises:
         InputError: it holds anything but letters, digits and . _ - @ +, does not begin with a letter or digit, or has
             more than 64 characters.
     """
-    if _ID.fullmatch(person) is None:
+    if _ID.fullmatch(person_id) is None:
         raise InputError(
-            f"'{person}' cannot be an id here: use up to {MAX_ID_LENGTH} letters, digits and . _ - @ +, "
+            f"'{person_id}' cannot be an id here: use up to {MAX_ID_LENGTH} letters, digits and . _ - @ +, "
             "such as jane-doe, beginning with a letter or digit"
         )
 
 
-def find_person(folder: Path, person: str) -> PersonFolder:
+def find_person(folder: Path, person_id: str) -> PersonFolder:
     """The person with this id.
 
     Raises:
         InputError: nobody has it, or the folder cannot be read.
     """
-    for member in read_people(folder):
-        if member.id == person:
-            return member
-    raise InputError(f"{folder}: nobody has the id '{person}'; see  tools/enroll.py list {folder}")
+    for person in read_people(folder):
+        if person.id == person_id:
+            return person
+    raise InputError(f"{folder}: nobody has the id '{person_id}'; see  threshold enroll list {folder}")
 
 
 def read_profile(folder: Path) -> PersonProfile:
-    """The card of one person's folder; an empty one where there is no file.
+    """The profile in a person's folder; an empty one if there is no file.
 
     Raises:
         InputError: it cannot be read or is malformed.
     """
     path = folder / PROFILE_FILE
     try:
-        card = msgspec.convert(tomllib.loads(path.read_bytes().decode()), PersonProfile)
+        profile = msgspec.convert(tomllib.loads(path.read_bytes().decode()), PersonProfile)
     except FileNotFoundError:
         return PersonProfile()
     except OSError as error:
@@ -148,23 +148,15 @@ def read_profile(folder: Path) -> PersonProfile:
         raise InputError(f"{path}: {error}; known are {', '.join(PersonProfile.__struct_fields__)}") from error
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, or thousands of digits
         raise InputError(f"{path}: not valid TOML ({error})") from error
-    if card.valid_from and card.valid_until and card.valid_until < card.valid_from:
-        raise InputError(f"{path}: valid_until ({card.valid_until}) is before valid_from ({card.valid_from})")
-    return card
+    if profile.valid_from and profile.valid_until and profile.valid_until < profile.valid_from:
+        raise InputError(f"{path}: valid_until ({profile.valid_until}) is before valid_from ({profile.valid_from})")
+    return profile
 
 
-def write_profile(folder: Path, card: PersonProfile) -> None:
-    """Replace the card of one person's folder durably; only what differs from the default is written."""
-    lines = []
-    for field in ("id", "name"):
-        if getattr(card, field) is not None:
-            lines.append(f"{field} = {_quoted(getattr(card, field))}")
-    if card.groups:
-        lines.append(f"groups = [{', '.join(_quoted(group) for group in card.groups)}]")
-    for field in ("valid_from", "valid_until"):
-        if getattr(card, field) is not None:
-            lines.append(f"{field} = {getattr(card, field).isoformat()}")
-    atomic_write(folder / PROFILE_FILE, "".join(f"{line}\n" for line in lines).encode(), private=True)
+def write_profile(folder: Path, profile: PersonProfile) -> None:
+    """Replace the profile in a person's folder durably; only what differs from the default is written."""
+    fields = {name: value for name, value in msgspec.structs.asdict(profile).items() if value}
+    atomic_write(folder / PROFILE_FILE, tomli_w.dumps(fields).encode(), private=True)
 
 
 def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
@@ -179,7 +171,7 @@ def new_photo(folder: Path, wanted: str, content: bytes) -> Path:
 
 
 def delete_folder(folder: Path) -> None:
-    """Delete a person's folder: gone from its name at once, then from the disk.
+    """Delete a person's folder: renamed at once, then deleted from the disk.
 
     Raises:
         InputError: it is a link, whose target is not ours to delete.
@@ -192,27 +184,23 @@ def delete_folder(folder: Path) -> None:
 
 
 def _read_person(folder: Path) -> PersonFolder:
-    card = read_profile(folder)
+    profile = read_profile(folder)
     photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
-    person = card.id or folder.name
-    return PersonFolder(person, card.name or person, card.groups, card.valid_from, card.valid_until, folder, photos)
+    person_id = profile.id or folder.name
+    name = profile.name or person_id
+    return PersonFolder(person_id, name, profile.groups, profile.valid_from, profile.valid_until, folder, photos)
 
 
-def _quoted(text: str) -> str:
-    """A TOML basic string; JSON's escapes are a part of TOML's, control characters are refused before."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def to_rows(members: Sequence[PersonFolder]) -> list[dict[str, object]]:
-    """Members as plain records for JSON, for programs that join people and access rules."""
+def to_rows(people: Sequence[PersonFolder]) -> list[dict[str, object]]:
+    """People as plain records for JSON, for programs that join people and access rules."""
     return [
         {
-            "id": member.id,
-            "name": member.name,
-            "groups": list(member.groups),
-            "valid_from": member.valid_from,
-            "valid_until": member.valid_until,
-            "photos": len(member.photos),
+            "id": person.id,
+            "name": person.name,
+            "groups": list(person.groups),
+            "valid_from": person.valid_from,
+            "valid_until": person.valid_until,
+            "photos": len(person.photos),
         }
-        for member in members
+        for person in people
     ]

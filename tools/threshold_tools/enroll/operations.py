@@ -1,4 +1,4 @@
-"""Changes to a people folder: add photos or frames to a person, enrol anew, remove."""
+"""Changes to a people folder: add photos or frames to a person, replace or remove them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from edge.vision.camera_file import VideoFileCamera
 from threshold_tools.enroll.cache import FILE, PhotoCache, photo_key
 from threshold_tools.enroll.folder import (
     PROFILE_FILE,
-    PersonFolder,
     PersonProfile,
     check_person_id,
     delete_folder,
@@ -29,13 +28,13 @@ from threshold_tools.enroll.folder import (
 from threshold_tools.enroll.photo_quality import assess_photo, crop, rejection_reason
 from threshold_tools.photos import PhotoSampler
 
-_ROOM = 0.6  # kept around a face cut from footage, in its longer sides: the detector wants to see a head
-_EARLY_NS = 1_000_000  # a time told in milliseconds may be rounded up past its frame
+_MARGIN = 0.6  # around a face cut from footage, in its longer sides: the detector needs to see a head
+_EARLY_NS = 1_000_000  # a time given in milliseconds may be rounded up past its frame
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Something to enrol somebody with: the file's name and content, and its pixels, (H, W, 3) uint8 BGR."""
+    """A photo to enrol: name and content of the file, and its pixels, (H, W, 3) uint8 BGR."""
 
     name: str
     content: bytes
@@ -43,7 +42,7 @@ class Picture:
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:
-    """Photos from anywhere.
+    """Read photos from anywhere.
 
     Raises:
         ImageError: one cannot be read.
@@ -52,45 +51,53 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
 
 
 def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoSampler) -> Picture:
-    """A face of recorded footage, marked by hand: the frame shown at `at_s`, and the box where there are several.
+    """Cut a face from the frame shown at `at_s` of recorded footage.
+
+    Args:
+        clip: video file.
+        at_s: time in the clip, seconds.
+        box: which face, pixels; None if there is one face only.
+        reader: finds the face if no box is given.
 
     Raises:
         CameraError: the clip cannot be opened.
         InputError: it ends before, the box lies outside, or the frame shows no face, or several and no box.
     """
-    pixels, last_s = _frame(clip, at_s)
-    if pixels is None:
-        raise InputError(f"{clip}: it ends at {last_s:.2f} s, before --at {at_s:g}")
+    pixels = _frame(clip, at_s)
     where = f"{clip} at {at_s:g} s"
     if box is None:
         box = _only_face(pixels, reader, where)
     height, width = pixels.shape[:2]
     if box.right <= 0 or box.bottom <= 0 or box.left >= width or box.top >= height:
         raise InputError(f"{where}: --box lies outside the picture of {width}x{height} px")
-    cut = crop(pixels, box, _ROOM)
-    encoded = cv2.imencode(".png", cut)[1].tobytes()
-    return Picture(f"{clip.stem}-{at_s:.3f}s.png", encoded, cut)
+    cut = crop(pixels, box, _MARGIN)
+    return Picture(f"{clip.stem}-{at_s:.3f}s.png", cv2.imencode(".png", cut)[1].tobytes(), cut)
 
 
 def add(
     folder: Path,
-    person: str,
+    person_id: str,
     pictures: Sequence[Picture],
     changes: PersonProfile,
     reader: PhotoSampler,
     *,
     replace: bool,
 ) -> tuple[list[Path], list[str]]:
-    """Store what can serve in the person's folder, made if need be; with `replace` in place of what was there.
+    """Store usable pictures in the person's folder, created if missing.
 
     Args:
-        changes: what the card is to say from now on; what is empty in it stays as it was.
+        folder: people folder.
+        person_id: the person, who may be new.
+        pictures: photos to add.
+        changes: new values of the profile; empty fields stay as they were.
+        reader: assesses the pictures.
+        replace: delete the photos that were there.
 
     Returns:
-        The photos stored, and what was refused with its reason.
+        The photos stored, and the pictures refused with their reasons.
 
     Raises:
-        InputError: not one picture can serve (nothing is changed then), or the id cannot name a folder.
+        InputError: no picture is usable (nothing is changed then), or the id cannot name a folder.
     """
     usable, refused = [], []
     for picture in pictures:
@@ -100,23 +107,24 @@ def add(
         else:
             usable.append(picture)
     if pictures and not usable:
-        raise InputError(f"{person}: nothing was changed; " + "; ".join(refused))
-    home, former = _home(folder, person)
+        raise InputError(f"{person_id}: nothing was changed; " + "; ".join(refused))
+    home, former = _home(folder, person_id)
     present = read_profile(home)
-    card = PersonProfile(
+    profile = PersonProfile(
         id=present.id,
         name=changes.name or present.name,
         groups=changes.groups or present.groups,
         valid_from=changes.valid_from or present.valid_from,
         valid_until=changes.valid_until or present.valid_until,
     )
-    if card.valid_from and card.valid_until and card.valid_until < card.valid_from:
+    if profile.valid_from and profile.valid_until and profile.valid_until < profile.valid_from:
         raise InputError(
-            f"{home / PROFILE_FILE}: valid_until ({card.valid_until}) would be before valid_from ({card.valid_from})"
+            f"{home / PROFILE_FILE}: valid_until ({profile.valid_until}) would be before "
+            f"valid_from ({profile.valid_from})"
         )
     make_private_folder(home)
-    if card != present:
-        write_profile(home, card)
+    if profile != present:
+        write_profile(home, profile)
     stored = [new_photo(home, picture.name, picture.content) for picture in usable]
     if replace:
         for photo in former:
@@ -124,11 +132,13 @@ def add(
     return stored, refused
 
 
-def remove(folder: Path, person: str, photos: Sequence[str]) -> list[Path]:
-    """Delete a person, or only some of their photos, and what the cache remembers of them.
+def remove(folder: Path, person_id: str, names: Sequence[str]) -> list[Path]:
+    """Delete a person, or some of their photos, and the cached assessments of these.
 
     Args:
-        photos: names of files in the person's folder; none means the whole person.
+        folder: people folder.
+        person_id: the person.
+        names: files in the person's folder; none means the whole person.
 
     Returns:
         The photos deleted.
@@ -136,60 +146,55 @@ def remove(folder: Path, person: str, photos: Sequence[str]) -> list[Path]:
     Raises:
         InputError: nobody has this id, or no such photo.
     """
-    member = find_person(folder, person)
-    gone = [_photo(member, name) for name in photos] or list(member.photos)
+    person = find_person(folder, person_id)
+    by_name = {photo.relative_to(person.folder).as_posix(): photo for photo in person.photos}
+    for name in names:
+        if name not in by_name:
+            raise InputError(f"{person.folder}: no photo called '{name}'")
+    gone = [by_name[name] for name in names] or list(person.photos)
     keys = {photo_key(photo.read_bytes()) for photo in gone}
     if (folder / FILE).is_file():
         with PhotoCache(folder / FILE, "") as cache:
             cache.delete(keys)
-    if photos:
+    if names:
         for photo in gone:
             photo.unlink()
     else:
-        delete_folder(member.folder)
+        delete_folder(person.folder)
     return gone
 
 
-def _frame(clip: Path, at_s: float) -> tuple[BgrImage | None, float]:
-    """A copy of the first frame not before `at_s`, or None and the clip time of its last one."""
+def _frame(clip: Path, at_s: float) -> BgrImage:
+    """A copy of the first frame not before `at_s`."""
     last_ns = 0
     with VideoFileCamera(clip) as frames:
         for frame in frames:
             last_ns = frame.captured_ns
             if frame.captured_ns + _EARLY_NS >= at_s * 1e9:
-                return frame.pixels.copy(), last_ns / 1e9
-    return None, last_ns / 1e9
+                return frame.pixels.copy()
+    raise InputError(f"{clip}: it ends at {last_ns / 1e9:.2f} s, before --at {at_s:g}")
 
 
 def _only_face(pixels: BgrImage, reader: PhotoSampler, where: str) -> Box:
-    look = reader.sample(pixels)
-    if look.main is None:
+    sample = reader.sample(pixels)
+    if sample.main is None:
         raise InputError(f"{where}: no face; choose another moment, or mark it with --box")
-    reason = rejection_reason(look)
-    if reason.startswith("several"):
+    if rejection_reason(sample).startswith("several"):
         boxes = "  ".join(
-            f"{face.box.left:.0f},{face.box.top:.0f},{face.box.width:.0f},{face.box.height:.0f}" for face in look.faces
+            f"{face.box.left:.0f},{face.box.top:.0f},{face.box.width:.0f},{face.box.height:.0f}"
+            for face in sample.faces
         )
         raise InputError(f"{where}: several faces; say which with --box, one of  {boxes}")
-    return look.main.box
+    return sample.main.box
 
 
-def _home(folder: Path, person: str) -> tuple[Path, tuple[Path, ...]]:
+def _home(folder: Path, person_id: str) -> tuple[Path, tuple[Path, ...]]:
     """The folder of a person, who may be new, and the photos in it."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    for member in read_people(folder):
-        if member.id == person:
-            return member.folder, member.photos
-    check_person_id(person)
-    home = folder / person
-    if home.exists() and read_profile(home).id not in (None, person):
+    for person in read_people(folder):
+        if person.id == person_id:
+            return person.folder, person.photos
+    check_person_id(person_id)
+    home = folder / person_id
+    if home.exists() and read_profile(home).id not in (None, person_id):
         raise InputError(f"{home}: this folder belongs to somebody else; their {PROFILE_FILE} says so")
     return home, ()
-
-
-def _photo(member: PersonFolder, name: str) -> Path:
-    for photo in member.photos:
-        if photo.relative_to(member.folder).as_posix() == name:
-            return photo
-    raise InputError(f"{member.folder}: no photo called '{name}'")

@@ -1,4 +1,4 @@
-"""All photos of a people folder, seen and judged: the step between photos and a gallery."""
+"""Review of a people folder: every photo assessed, all photos and people compared."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import LOOKALIKE_SHARE, threshold_for_fmr, threshold_sq
 
 NO_PHOTO = "no photo in this folder; nobody is enrolled from it"
-ONE_STRANGER_IN = 1000.0  # the wish, where nobody says otherwise
+ONE_STRANGER_IN = 1000.0  # default target: at most one stranger in this many is accepted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderReview:
-    """What came of a people folder.
+    """Result of the review of a people folder.
 
     Attributes:
-        members: everybody in it, in order of their folders.
-        kept: the photos that can be enrolled, by person id, in the same order.
-        findings: what is wrong with the others.
-        base_sq: the threshold of everybody without a look-alike.
-        sights: what was seen in each photo that could be read.
-        embedded: photos that were looked at now.
-        remembered: photos that the cache knew.
-        trouble: what is wrong with the cache, or "".
+        people: everybody in it, in order of their folders.
+        kept: photos to enrol, by person id, in the same order.
+        rejections: problems of the others.
+        base_sq: threshold of everybody without a look-alike, squared distance.
+        assessments: of each photo that could be read.
+        embedded: number of photos embedded now.
+        cached: number of photos whose assessment was in the cache.
+        cache_problem: what is wrong with the cache, or "".
     """
 
     people: list[PersonFolder]
@@ -53,96 +53,93 @@ class FolderReview:
     cache_problem: str
 
     def lines(self) -> Iterator[str]:
-        """Every finding as "photo or person: reason", person by person."""
-        everybody = {photo for member in self.people for photo in member.photos}
+        """Every rejection and note as "photo or person: reason", person by person."""
+        in_folders = {photo for person in self.people for photo in person.photos}
         for path, reason in self.rejections.photos.items():
-            if path not in everybody:
+            if path not in in_folders:
                 yield f"{path}: {reason}"
-        for member in self.people:
-            yield from self.lines_of(member)
+        for person in self.people:
+            yield from self.lines_of(person)
 
-    def lines_of(self, member: PersonFolder) -> Iterator[str]:
-        """The findings about one person and their photos."""
-        for path in member.photos:
+    def lines_of(self, person: PersonFolder) -> Iterator[str]:
+        """The rejections and notes of one person and their photos."""
+        for path in person.photos:
             if path in self.rejections.photos:
                 yield f"{path}: {self.rejections.photos[path]}"
-        if not member.photos:
-            return  # said of the folder
-        for told in (self.rejections.people, self.rejections.notes):
-            if member.id in told:
-                yield f"{member.id}: {told[member.id]}"
-        if member.id not in self.kept and member.id not in self.rejections.people:
-            yield f"{member.id}: not enrolled, no photo could serve"
+        if not person.photos:
+            return  # the line of the empty folder says it
+        for reasons in (self.rejections.people, self.rejections.notes):
+            if person.id in reasons:
+                yield f"{person.id}: {reasons[person.id]}"
+        if person.id not in self.kept and person.id not in self.rejections.people:
+            yield f"{person.id}: not enrolled, no photo could serve"
 
 
 def review(
     folder: Path, reader: PhotoSampler, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
 ) -> FolderReview:
-    """Look at every photo below a people folder, the known ones excepted, and judge them together.
+    """Assess every photo of a people folder that is not cached, and compare all of them.
 
     Args:
-        one_stranger_in: accept at most one stranger in so many.
-        remember: use and keep the cache beside the photos.
+        folder: people folder.
+        reader: embeds the photos.
+        one_stranger_in: accept at most one stranger in this many.
+        use_cache: read and write the cache beside the photos.
 
     Raises:
         InputError: no such folder, no photo in it, or a malformed person.toml.
     """
-    members = read_people(folder)
-    findings = Rejections()
-    for stray in loose_files(folder):
-        findings.photos[stray] = "belongs to nobody; put it into a folder named after the person"
-    for picture in unreadable_files(folder):
-        findings.photos[picture] = f"{picture.suffix[1:].upper()} is not read; save it as JPEG or PNG"
-    paths = [path for member in members for path in member.photos]
-    if not paths and not findings.photos:
+    people = read_people(folder)
+    rejections = Rejections()
+    for path in loose_files(folder):
+        rejections.photos[path] = "belongs to nobody; put it into a folder named after the person"
+    for path in unreadable_files(folder):
+        rejections.photos[path] = f"{path.suffix[1:].upper()} is not read; save it as JPEG or PNG"
+    paths = [path for person in people for path in person.photos]
+    if not paths and not rejections.photos:
         raise InputError(f"{folder}: no photo in it; make one folder of photos per person")
-    for empty in empty_folders(folder):
-        findings.photos[empty] = NO_PHOTO
+    for path in empty_folders(folder):
+        rejections.photos[path] = NO_PHOTO
     with PhotoCache(folder / FILE if use_cache and paths else None, models_key(reader)) as cache:
-        seen = _assess_all(paths, reader, cache, findings)
-        cache.keep_only({key for key, _, _ in seen.values()})
-    trouble = cache.problem
-    sights = {path: sight for path, (_, sight, _) in seen.items()}
-    findings.photos.update({path: sight.rejection_reason for path, sight in sights.items() if sight.rejection_reason})
-    usable = {
-        member.id: [
-            UsablePhoto(path, sights[path].embedding, sights[path].weight, seen[path][0], sights[path].fingerprint)
-            for path in member.photos
-            if path in sights and not sights[path].rejection_reason
-        ]
-        for member in members
-    }
-    kept = check_consistency(
-        {id_: photos for id_, photos in usable.items() if photos}, duplicate_person_limit_sq(reader), findings
-    )
+        keys, assessments, embedded = _assess_all(paths, reader, cache, rejections)
+        cache.keep_only(set(keys.values()))
+    for path, assessment in assessments.items():
+        if assessment.rejection_reason:
+            rejections.photos[path] = assessment.rejection_reason
+    usable: Group = {}
+    for person in people:
+        for path in person.photos:
+            seen = assessments.get(path)
+            if seen is not None and not seen.rejection_reason:
+                photo = UsablePhoto(path, seen.embedding, seen.weight, keys[path], seen.fingerprint)
+                usable.setdefault(person.id, []).append(photo)
+    kept = check_consistency(usable, threshold_for_fmr(reader.impostors, SAME_PERSON_FMR), rejections)
     base_sq = threshold_sq(reader.impostors, one_stranger_in=one_stranger_in, people=max(len(kept), 1))
-    flag_similar_people(kept, base_sq / LOOKALIKE_SHARE, findings)
-    remembered = sum(known for _, _, known in seen.values())
-    return FolderReview(members, kept, findings, base_sq, sights, len(seen) - remembered, remembered, trouble)
-
-
-def duplicate_person_limit_sq(reader: PhotoSampler) -> float:
-    """The squared distance beyond which two photos show different people."""
-    return threshold_for_fmr(reader.impostors, SAME_PERSON_FMR)
+    flag_similar_people(kept, base_sq / LOOKALIKE_SHARE, rejections)
+    cached = len(assessments) - embedded
+    return FolderReview(people, kept, rejections, base_sq, assessments, embedded, cached, cache.problem)
 
 
 def _assess_all(
-    paths: list[Path], reader: PhotoSampler, cache: PhotoCache, findings: Rejections
-) -> dict[Path, tuple[str, PhotoAssessment, bool]]:
-    """Key, sight, and whether the cache knew it, of every photo that can be read."""
-    seen: dict[Path, tuple[str, PhotoAssessment, bool]] = {}
+    paths: list[Path], reader: PhotoSampler, cache: PhotoCache, rejections: Rejections
+) -> tuple[dict[Path, str], dict[Path, PhotoAssessment], int]:
+    """Key and assessment of every photo that can be read, and the number of photos embedded for it."""
+    keys: dict[Path, str] = {}
+    assessments: dict[Path, PhotoAssessment] = {}
+    embedded = 0
     for path in tqdm(paths, desc="enrol", unit=" photos", disable=None):
         try:
             key = photo_key(path.read_bytes())
-            known = cache.get(key)
-            look = known or assess_photo(reader, read_image(path))
+            assessment = cache.get(key)
+            if assessment is None:
+                assessment = assess_photo(reader, read_image(path))
+                cache.put(key, assessment)
+                embedded += 1
         except OSError as error:
-            findings.photos[path] = f"cannot be read ({error.strerror})"
+            rejections.photos[path] = f"cannot be read ({error.strerror})"
             continue
         except ImageError as error:
-            findings.photos[path] = str(error).removeprefix(f"{path}: ")
+            rejections.photos[path] = str(error).removeprefix(f"{path}: ")
             continue
-        if known is None:
-            cache.put(key, look)
-        seen[path] = key, look, known is not None
-    return seen
+        keys[path], assessments[path] = key, assessment
+    return keys, assessments, embedded
