@@ -18,18 +18,11 @@ from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_se
 from threshold_tools.evaluate.page import page
 from threshold_tools.evaluate.protocols import downsample_curve
 from threshold_tools.evaluate.text_report import format_report
-from threshold_tools.lab.classifiers import network
-from threshold_tools.lab.classifiers.registry import KINDS
+from threshold_tools.lab.classifiers.registry import CLASSIFIERS
 
 from edge.core.errors import InputError
 
 SPREAD = 6  # dimensions in which made-up people differ: few enough that they are mistaken for each other
-
-
-@pytest.fixture(autouse=True)
-def brief_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The closed set trains twenty networks; a tenth of the steps tell made-up people apart as well."""
-    monkeypatch.setattr(network, "STEPS", 30)
 
 
 def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) -> LabelledEmbeddings:
@@ -243,7 +236,7 @@ class TestClosedSet:
         closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0)
         assert closed is not None
         assert (closed.people, closed.photos, closed.strangers) == (3, 52, 1)
-        assert [tried.accuracy.tolist() for tried in closed.tried] == [[1.0] * SPLITS] * len(KINDS)
+        assert [tried.accuracy.tolist() for tried in closed.tried] == [[1.0] * SPLITS] * len(CLASSIFIERS)
         assert closed.misnamed == []
         assert all(np.isnan(tried.fnir).all() for tried in closed.tried)  # one stranger sets no limit
 
@@ -277,7 +270,7 @@ class TestClosedSet:
             assert tried.fpir.mean() == pytest.approx(0.01, abs=0.006)
             assert tried.fpir.std() > 0
             assert (tried.fnir >= 1 - tried.accuracy).all()
-            assert tried.fnir.mean() < 0.9
+            assert tried.fnir.mean() < 0.95
 
     def test_the_centroids_rates_are_what_naming_one_by_one_says(self) -> None:
         photos = crowd([2] * 120 + [10] * 6, 0.3)
@@ -472,7 +465,7 @@ class TestWhole:
         told = format_report(report)
         for word in ("folds", "EER", "TAR", "FNMR", "CLOSED", "OPEN", "FPIR", "FNIR", "lower is nearer", "brackets"):
             assert word in told
-        assert all(kind.name in told for kind in KINDS)
+        assert all(kind.name in told for kind in CLASSIFIERS)
         assert f"{int((~photos.found).sum())} of {len(photos)} photos" in told
 
     def test_times_stand_in_table_and_page_where_they_are_asked_for(self, tmp_path: Path) -> None:

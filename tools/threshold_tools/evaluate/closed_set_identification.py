@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import Misidentification
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, Answers, threshold_for_fpir
-from threshold_tools.lab.classifiers.registry import KINDS, ClassifierSpec, Times, time_classifier
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, Predictions, threshold_for_fpir
+from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
 from threshold_tools.stats import Reals
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
@@ -43,14 +43,14 @@ class ClosedSetRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosedSetRuns:
-    """The experiment; `tried` and `times` in the order of `KINDS`, `times` empty where they were not asked for."""
+    """The experiment; `tried` and `times` in the order of `CLASSIFIERS`, `times` empty where they were not asked for."""
 
     people: int
     photos: int
     strangers: int
     tried: list[ClosedSetRun]
     misnamed: list[Misidentification]
-    times: list[Times]
+    times: list[ClassifierTimes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,12 +78,12 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) ->
     splits = [_split(photos, groups, others, seed, number) for number in range(SPLITS)]
     if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in splits):
         return None
-    rates = np.full((len(KINDS), SPLITS, 5), np.nan)
-    named: list[tuple[_Split, Answers]] = []
-    with tqdm(total=len(KINDS) * SPLITS, desc="closed set", unit=" trainings", disable=None) as bar:
-        for place, kind in enumerate(KINDS):
+    rates = np.full((len(CLASSIFIERS), SPLITS, 5), np.nan)
+    named: list[tuple[_Split, Predictions]] = []
+    with tqdm(total=len(CLASSIFIERS) * SPLITS, desc="closed set", unit=" trainings", disable=None) as bar:
+        for place, spec in enumerate(CLASSIFIERS):
             for number, split in enumerate(splits):
-                answers, rates[place, number] = _try(photos, kind, split)
+                answers, rates[place, number] = _try(photos, spec, split)
                 if place == 0:
                     named.append((split, answers))
                 bar.update()
@@ -122,24 +122,24 @@ def _split(
     )
 
 
-def _try(photos: LabelledEmbeddings, kind: ClassifierSpec, split: _Split) -> tuple[Answers, Reals]:
+def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tuple[Predictions, Reals]:
     """The answers to the probes, and the five rates of `ClosedSetRun`."""
-    classifier = kind.learn(photos.vectors[split.enrolled], photos.people[split.enrolled])
-    answers = classifier.name(photos.vectors[split.probes])
+    classifier = spec.fit(photos.vectors[split.enrolled], photos.people[split.enrolled])
+    answers = classifier.predict(photos.vectors[split.probes])
     own = photos.people[split.probes]
     count = len(own)
     right = int((answers.people == own).sum())
     rates = np.full(5, np.nan)
     rates[:2] = right / count, right / (count + split.failed)
     if FPIR * len(split.limiting) >= 1 and len(split.judging):
-        limit = threshold_for_fpir(classifier.name(photos.vectors[split.limiting]).scores, FPIR)
+        limit = threshold_for_fpir(classifier.predict(photos.vectors[split.limiting]).scores, FPIR)
         missed = int((answers.accepted_at(limit) != own).sum())
-        let_in = classifier.name(photos.vectors[split.judging]).accepted_at(limit) != UNKNOWN
+        let_in = classifier.predict(photos.vectors[split.judging]).accepted_at(limit) != UNKNOWN
         rates[2:] = missed / count, (missed + split.failed) / (count + split.failed), let_in.mean()
     return answers, rates
 
 
-def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Answers]]) -> list[Misidentification]:
+def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Predictions]]) -> list[Misidentification]:
     """The photos named wrongly in any split, those most often so first."""
     tried = Counter(row for split, _ in named for row in split.probes.tolist())
     wrong: dict[int, Counter[int]] = {}
@@ -160,6 +160,6 @@ def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Answers]]) -
     return [record for *_, record in sorted(found)]
 
 
-def _times(photos: LabelledEmbeddings, split: _Split) -> list[Times]:
+def _times(photos: LabelledEmbeddings, split: _Split) -> list[ClassifierTimes]:
     vectors, people = photos.vectors[split.enrolled], photos.people[split.enrolled]
-    return [time_classifier(kind, vectors, people, photos.vectors[split.probes]) for kind in KINDS]
+    return [time_classifier(spec, vectors, people, photos.vectors[split.probes]) for spec in CLASSIFIERS]

@@ -213,7 +213,7 @@ def _search(
     critical = np.full(len(groups), _NEVER)
     usable = np.array([bool(photos.found[rows].any()) for rows in groups], bool)
     if usable.any():
-        answers = gallery.name(
+        answers = gallery.predict(
             fused_templates(photos, [rows for rows, good in zip(groups, usable, strict=True) if good])
         )
         right = answers.people == people[usable] if enrolled else np.ones(len(answers.people), bool)

@@ -21,7 +21,7 @@ from threshold_tools.evaluate.report import (
     TenFoldResult,
     VerificationResult,
 )
-from threshold_tools.lab.classifiers.registry import KINDS
+from threshold_tools.lab.classifiers.registry import CLASSIFIERS
 from threshold_tools.stats import Reals
 
 _DET_POINTS = 400
@@ -93,13 +93,13 @@ def downsample_curve(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
 def closed_set(result: closed_set_identification.ClosedSetRuns) -> ClosedSet:
     """Closed-set identification, and the strangers to it."""
     classifiers = []
-    for place, (kind, tried) in enumerate(zip(KINDS, result.tried, strict=True)):
+    for place, (spec, tried) in enumerate(zip(CLASSIFIERS, result.tried, strict=True)):
         rated = not np.isnan(tried.fnir).any()
         times = result.times[place] if result.times else None
         classifiers.append(
             ClassifierRates(
-                name=kind.name,
-                retrains=kind.retrains,
+                name=spec.name,
+                retrains=spec.retrains,
                 accuracy=mean(tried.accuracy),
                 accuracy_with_failures=mean(tried.accuracy_with_failures),
                 fnir=mean(tried.fnir) if rated else None,

@@ -1,4 +1,4 @@
-"""What every way of naming people has in common: people to learn from, probes to name, and an answer of "unknown"."""
+"""What all classifiers have in common: people to learn from, probes to name, and the answer "unknown"."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class Predictions:
     """One answer for each probe.
 
     Attributes:
-        people: (M,) who it is, if it is anybody known.
-        scores: (M,) float64, lower is nearer; its scale is each classifier's own.
+        people: (M,) number of the most likely person.
+        scores: (M,) float64, lower is nearer; each classifier has its own scale.
     """
 
     people: People
     scores: Reals
 
-    def accepted_at(self, limit: float) -> People:
-        """(M,) who it is, UNKNOWN where the score is above the limit."""
-        return np.where(self.scores <= limit, self.people, UNKNOWN)
+    def accepted_at(self, threshold: float) -> People:
+        """(M,) numbers of people, UNKNOWN where the score is above the threshold."""
+        return np.where(self.scores <= threshold, self.people, UNKNOWN)
 
 
 class Classifier(Protocol):
-    """Names people whom it has learnt; made from (N, D) float32 unit vectors and (N,) numbers of people."""
+    """Names people; made from (N, D) float32 unit vectors and the (N,) numbers of their people."""
 
-    def name(self, probes: FloatArray) -> Answers:
-        """Name the people on (M, D) float32 unit vectors, one photo each."""
+    def predict(self, probes: FloatArray) -> Predictions:
+        """Name the person on each of (M, D) float32 unit vectors."""
         ...
 
     def add(self, vectors: FloatArray, person: int) -> None:
-        """Learn somebody new from (K, D) float32 unit vectors."""
+        """Learn one more person from (K, D) float32 unit vectors."""
         ...
 
 
 def threshold_for_fpir(strangers: Reals, fpir: float) -> float:
-    """The largest limit within which no more than a share `fpir` of strangers' (M,) scores falls."""
+    """The largest threshold that accepts no more than a share `fpir` of strangers' scores (M,)."""
     allowed = math.floor(fpir * len(strangers) + 1e-9)
     if allowed >= len(strangers):
         return math.inf

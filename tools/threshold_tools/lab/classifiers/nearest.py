@@ -1,4 +1,4 @@
-"""By the nearest one: of people's centroids, which is the door's way, of single photos, or of several with a vote."""
+"""Classifiers by distance: the nearest of people's centroids, as a door decides, or a vote of the nearest photos."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import Answers, People, Reals
+from threshold_tools.lab.classifiers.classifier import People, Predictions, Reals
 
-_BLOCK = 1024  # probes held against everything at a time
+_BLOCK = 1024  # probes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """For each probe the nearest row.
+    """The nearest row of each probe.
 
     Attributes:
-        rows: (M,) which.
+        rows: (M,) its number.
         distance_sq: (M,) float64 squared distance to it, 0..4.
         runner_up_sq: (M,) float64 squared distance to the next one; 4 where there is none.
     """
@@ -29,7 +30,7 @@ class Nearest:
 
 
 def nearest(probes: FloatArray, rows: FloatArray) -> Nearest:
-    """Hold every probe (M, D) against every row (N, D), unit vectors all, a block at a time."""
+    """Find the nearest of (N, D) unit rows for each of (M, D) unit probes, a block of probes at a time."""
     found = np.zeros(len(probes), np.intp)
     best, second = np.full(len(probes), -1.0), np.full(len(probes), -1.0)
     for start in range(0, len(probes), _BLOCK):
@@ -45,7 +46,7 @@ def nearest(probes: FloatArray, rows: FloatArray) -> Nearest:
 
 
 def unit_means(vectors: FloatArray, counts: NDArray[np.intp]) -> FloatArray:
-    """The directions of the means of groups of vectors that follow each other.
+    """Directions of the means of consecutive groups of vectors.
 
     Args:
         vectors: (N, D) float32; rows of zeros add nothing.
@@ -60,68 +61,49 @@ def unit_means(vectors: FloatArray, counts: NDArray[np.intp]) -> FloatArray:
 
 
 class NearestCentroid:
-    """The person whose centroid, the direction of the mean of their photos, is nearest; its squared distance."""
+    """Names the person whose centroid, the direction of the mean of their photos, is nearest, as a door does.
+
+    The score is the squared distance to that centroid.
+    """
 
     def __init__(self, vectors: FloatArray, people: People) -> None:
         order = np.argsort(people, kind="stable")
         self.people, counts = np.unique(people, return_counts=True)
         self.centroids = unit_means(vectors[order], counts)
 
-    def name(self, probes: FloatArray) -> Answers:
+    def predict(self, probes: FloatArray) -> Predictions:
         found = nearest(probes, self.centroids)
-        return Answers(self.people[found.rows], found.distance_sq)
+        return Predictions(self.people[found.rows], found.distance_sq)
 
     def add(self, vectors: FloatArray, person: int) -> None:
         self.people = np.append(self.people, person)
         self.centroids = np.concatenate([self.centroids, unit_means(vectors, np.array([len(vectors)]))])
 
 
-class NearestSample:
-    """The person on the nearest enrolled photo; its squared distance."""
-
-    def __init__(self, vectors: FloatArray, people: People) -> None:
-        self.samples, self.people = vectors, people
-
-    def name(self, probes: FloatArray) -> Answers:
-        found = nearest(probes, self.samples)
-        return Answers(self.people[found.rows], found.distance_sq)
-
-    def add(self, vectors: FloatArray, person: int) -> None:
-        self.samples, self.people = _appended(self.samples, self.people, vectors, person)
-
-
 class KnnVote:
-    """The person on most of the k nearest photos, of several such the one with the nearest photo.
+    """Names the person on most of the k nearest photos; of several such people the one with the nearest photo.
 
-    The score is the mean squared distance of those of the k photos that show this person.
+    The score is the mean squared distance of those of the k photos that show this person. With k = 1 that is the
+    person on the nearest photo, and its squared distance.
     """
 
     def __init__(self, vectors: FloatArray, people: People, *, k: int) -> None:
-        self.samples, self.people = vectors, people
         self._k = k
+        self._fit(vectors, people)
 
-    def name(self, probes: FloatArray) -> Answers:
-        parts = [self._vote(probes[start : start + _BLOCK]) for start in range(0, len(probes), _BLOCK)]
-        if not parts:
-            return Answers(np.zeros(0, np.intp), np.zeros(0))
-        return Answers(np.concatenate([part.people for part in parts]), np.concatenate([part.scores for part in parts]))
-
-    def add(self, vectors: FloatArray, person: int) -> None:
-        self.samples, self.people = _appended(self.samples, self.people, vectors, person)
-
-    def _vote(self, probes: FloatArray) -> Answers:
-        k = min(self._k, len(self.samples))
-        likeness = probes @ self.samples.T
-        rows = np.argpartition(likeness, -k, axis=1)[:, -k:]
-        near = np.take_along_axis(likeness, rows, axis=1)
-        order = np.argsort(-near, axis=1, kind="stable")  # nearest first, so that the first of equals wins a vote
-        near, voters = np.take_along_axis(near, order, axis=1), self.people[np.take_along_axis(rows, order, axis=1)]
+    def predict(self, probes: FloatArray) -> Predictions:
+        if not len(probes):
+            return Predictions(np.zeros(0, np.intp), np.zeros(0))
+        distances_sq, rows = self._neighbours.kneighbors(probes)  # nearest first, so that the first of equals wins
+        voters = self._people[rows]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         chosen = voters[np.arange(len(voters)), votes.argmax(axis=1)]
-        mine = voters == chosen[:, None]
-        distances_sq = np.maximum(2 - 2 * near.astype(np.float64), 0)
-        return Answers(chosen, np.where(mine, distances_sq, 0).sum(axis=1) / mine.sum(axis=1))
+        return Predictions(chosen, np.average(distances_sq, axis=1, weights=voters == chosen[:, None]))
 
+    def add(self, vectors: FloatArray, person: int) -> None:
+        self._fit(np.concatenate([self._vectors, vectors]), np.append(self._people, np.full(len(vectors), person)))
 
-def _appended(samples: FloatArray, people: People, vectors: FloatArray, person: int) -> tuple[FloatArray, People]:
-    return np.concatenate([samples, vectors]), np.append(people, np.full(len(vectors), person))
+    def _fit(self, vectors: FloatArray, people: People) -> None:
+        self._vectors, self._people = vectors, people
+        k = min(self._k, len(vectors))
+        self._neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="sqeuclidean").fit(vectors)

@@ -1,25 +1,24 @@
-"""By pairs: is this photo of the same person as that one? A threshold answers; who has most such photos is named."""
+"""Classifier by pairs: does this photo show the same person as that one? The person with most such photos is named."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import Answers, People
+from threshold_tools.lab.classifiers.classifier import People, Predictions
 
-_BLOCK = 256  # photos held against all at a time
+_BLOCK = 256  # photos
 _BINS = np.linspace(0, 4, 401)
-_REFUSED_SQ = 4.0  # as far as can be
+_REJECTED_SQ = 4.0  # opposite unit vectors
 
 
 class PairVerification:
-    """A probe is compared with every enrolled photo, and a pair is accepted below a threshold.
+    """Compares a probe with every enrolled photo and accepts pairs below a threshold.
 
-    A pair counts with its squared distance where it is accepted and with 4, the farthest there is, where it is not;
-    the person whose photos are nearest by this mean is named, and the mean is the score: it falls with the share of a
-    person's photos that accept the probe, so that 4 says that not one does. The threshold is the one that tells most
-    pairs of the enrolled photos apart, pairs of one person and pairs of two weighing the same. Adding somebody leaves
-    it as it is.
+    An accepted pair counts with its squared distance, a rejected one with 4, the farthest there is. The person with the
+    lowest mean is named, and the mean is the score: it falls with the share of the person's photos that accept the
+    probe; 4 says that none does. The threshold separates the pairs of enrolled photos best, pairs of one person and
+    pairs of two having the same weight. Adding a person leaves it as it is.
     """
 
     def __init__(self, vectors: FloatArray, people: People) -> None:
@@ -28,16 +27,16 @@ class PairVerification:
         self.people, self.counts = np.unique(people, return_counts=True)
         self.threshold_sq = _threshold_sq(self.samples, people[order])
 
-    def name(self, probes: FloatArray) -> Answers:
+    def predict(self, probes: FloatArray) -> Predictions:
         named, scores = np.zeros(len(probes), np.intp), np.zeros(len(probes))
         starts = np.cumsum(self.counts) - self.counts
         for start in range(0, len(probes), _BLOCK):
             distances_sq = np.maximum(2 - 2 * (probes[start : start + _BLOCK] @ self.samples.T), 0)
-            distances_sq[distances_sq > self.threshold_sq] = _REFUSED_SQ
+            distances_sq[distances_sq > self.threshold_sq] = _REJECTED_SQ
             means = np.add.reduceat(distances_sq.astype(np.float64), starts, axis=1) / self.counts
             named[start : start + _BLOCK] = means.argmin(axis=1)
             scores[start : start + _BLOCK] = means.min(axis=1)
-        return Answers(self.people[named], scores)
+        return Predictions(self.people[named], scores)
 
     def add(self, vectors: FloatArray, person: int) -> None:
         self.samples = np.concatenate([self.samples, vectors])
@@ -46,7 +45,7 @@ class PairVerification:
 
 
 def _threshold_sq(vectors: FloatArray, people: People) -> float:
-    """The squared distance that accepts most pairs of one person and refuses most of two, both shares of one weight."""
+    """The squared distance with the largest difference between TAR and FMR over all pairs of vectors."""
     same, other = np.zeros(len(_BINS) - 1), np.zeros(len(_BINS) - 1)
     for start in range(0, len(vectors), _BLOCK):
         distances_sq = np.clip(2 - 2 * (vectors[start : start + _BLOCK] @ vectors[start:].T), 0, 4)
