@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, People, Predictions, threshold_for_fpir
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, People, Predictions
 from threshold_tools.lab.classifiers.nearest import KnnVote, NearestCentroid, nearest, unit_means
 from threshold_tools.lab.classifiers.network import MlpClassifier
 from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, time_classifier
@@ -186,16 +186,7 @@ class TestMlpClassifier:
         assert MlpClassifier(vectors[alone], people[alone]).predict(vectors).people.tolist() == [PEOPLE[2]] * 25
 
 
-class TestUnknown:
-    def test_the_limit_is_the_largest_that_keeps_to_the_wish(self) -> None:
-        strangers = np.random.default_rng(1).permutation(np.arange(200.0))
-        limit = threshold_for_fpir(strangers, 0.01)
-        assert (strangers <= limit).sum() == 2
-        assert (strangers <= np.nextafter(limit, np.inf)).sum() == 3
-
-    def test_equal_scores_do_not_slip_in_together(self) -> None:
-        assert (np.zeros(100) <= threshold_for_fpir(np.zeros(100), 0.5)).sum() == 0
-
+class TestPredictions:
     def test_whoever_scores_above_the_limit_is_unknown(self) -> None:
         answers = Predictions(np.array([4, 5, 6]), np.array([0.1, 0.2, 0.3]))
         assert answers.accepted_at(0.2).tolist() == [4, 5, UNKNOWN]

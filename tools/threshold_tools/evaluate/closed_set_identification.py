@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import Misidentification
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, Predictions, threshold_for_fpir
+from threshold_tools.lab.classifiers.classifier import UNKNOWN, Predictions
 from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
-from threshold_tools.stats import Reals
+from threshold_tools.stats import RankedScores, Reals
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
 SPLITS = 20
@@ -43,7 +43,7 @@ class ClosedSetRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosedSetRuns:
-    """The experiment; `tried` and `times` in the order of `CLASSIFIERS`, `times` empty where they were not asked for."""
+    """The experiment; `tried` and `times` in the order of `CLASSIFIERS`, `times` empty if they were not asked for."""
 
     people: int
     photos: int
@@ -132,7 +132,7 @@ def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tup
     rates = np.full(5, np.nan)
     rates[:2] = right / count, right / (count + split.failed)
     if FPIR * len(split.limiting) >= 1 and len(split.judging):
-        limit = threshold_for_fpir(classifier.predict(photos.vectors[split.limiting]).scores, FPIR)
+        (limit,) = RankedScores(classifier.predict(photos.vectors[split.limiting]).scores).thresholds([FPIR])
         missed = int((answers.accepted_at(limit) != own).sum())
         let_in = classifier.predict(photos.vectors[split.judging]).accepted_at(limit) != UNKNOWN
         rates[2:] = missed / count, (missed + split.failed) / (count + split.failed), let_in.mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
+from threshold_tools.stats import Reals
 
-Reals = NDArray[np.float64]
 People = NDArray[np.intp]
 UNKNOWN = -1
 
@@ -43,11 +42,3 @@ class Classifier(Protocol):
     def add(self, vectors: FloatArray, person: int) -> None:
         """Learn one more person from (K, D) float32 unit vectors."""
         ...
-
-
-def threshold_for_fpir(strangers: Reals, fpir: float) -> float:
-    """The largest threshold that accepts no more than a share `fpir` of strangers' scores (M,)."""
-    allowed = math.floor(fpir * len(strangers) + 1e-9)
-    if allowed >= len(strangers):
-        return math.inf
-    return float(np.nextafter(np.partition(strangers, allowed)[allowed], -np.inf))
