@@ -18,8 +18,7 @@ def add(commands: Commands) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from edge.diagnostics.check import check
-    from edge.diagnostics.report import row, summary
-    from edge.diagnostics.result import State
+    from edge.diagnostics.report import State, row, summary
 
     findings = []
     for finding in check(arguments.config):

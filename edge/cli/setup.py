@@ -62,17 +62,17 @@ def _setup(arguments: argparse.Namespace) -> int:
     from edge.diagnostics.toml_writer import to_toml
 
     given = {key: value for key, value in vars(arguments).items() if value is not None and _is_key(key)}
-    asker = Prompter(given, alone)
+    prompter = Prompter(given, alone)
     if not alone:
-        asker.print("Press Enter for the default in brackets; Ctrl-C cancels.\n")
-    if out.exists() and not asker.confirm(f"{out} is there already. Replace it at the end?"):
+        prompter.print("Press Enter for the default in brackets; Ctrl-C cancels.\n")
+    if out.exists() and not prompter.confirm(f"{out} is there already. Replace it at the end?"):
         raise InputError(f"{out}: left as it was")
-    config = run_wizard(asker, _state_folder(out))
+    config = run_wizard(prompter, _state_folder(out))
     state = Path(config.state_folder)
     _write(out, to_toml(config))
     _make_state(state)
     edge = sys.argv[0] if Path(sys.argv[0]).name == "edge" else "edge"
-    asker.print(
+    prompter.print(
         f"\n{out}: written, door {config.site}/{config.door}. Next:\n"
         f"  {edge} check --config {out}\n"
         f"  tools/enroll.py PHOTOS --out {config.gallery}    # on a desktop; then bring it here\n"

@@ -1,5 +1,1 @@
-"""What can be wrong between plugging a door in and its first event: every finding with its remedy (`edge check`).
-
-`check.py` has the order, `board.py` looks at the computer, `view.py` and `scene.py` through the camera, `software.py`
-at what runs, `network.py` at the way to the broker; `table.py` prints.
-"""
+"""Checks of a door, each with its remedy (`edge check`), and guided setup (`edge setup`)."""

@@ -1,4 +1,4 @@
-"""What stands between this door and its first event, in the order in which it would fail."""
+"""`edge check`: everything that can prevent the first event, in the order in which it would fail."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from edge.access.model import AccessRules
 from edge.access.policy_file import load_configured_rules
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError, ThresholdError
-from edge.diagnostics.access_checks import access_findings
-from edge.diagnostics.camera_probe import CameraSample, sample_camera
 from edge.diagnostics.config_checks import (
-    laxity_findings,
-    lock_finding,
-    model_findings,
-    people_findings,
-    settings_findings,
-    snapshots_finding,
+    check_access,
+    check_lock,
+    check_models,
+    check_people,
+    check_recognition,
+    check_settings,
+    check_snapshots,
 )
-from edge.diagnostics.host_checks import board_findings, clock_finding, privacy_finding, state_finding
-from edge.diagnostics.image_checks import face_finding, view_findings
-from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
-from edge.diagnostics.result import CheckResult, ask, fail, ok
+from edge.diagnostics.host_checks import check_board, check_clock, check_permissions, check_state_folder
+from edge.diagnostics.image_checks import check_face, check_image
+from edge.diagnostics.network_checks import check_broker, check_certificates, check_metrics
+from edge.diagnostics.probes import CameraSample, sample_camera
+from edge.diagnostics.report import CheckResult, ask, fail, ok
 from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import load_active_bundle
 from edge.vision.camera_source import SourceKind, source_of
@@ -44,10 +44,10 @@ _BROKER = {
 
 
 def check(path: Path) -> Iterator[CheckResult]:
-    """Look at everything, each as it is asked for; never raises for what it finds.
+    """Run all checks, each when its result is requested; never raises for what it finds.
 
     Args:
-        path: of door.toml.
+        path: path of door.toml.
     """
     try:
         config = read_config(path)
@@ -58,57 +58,57 @@ def check(path: Path) -> Iterator[CheckResult]:
         yield fail("config", str(error), remedy)
         return
     yield ok("config", f"{path}: door {config.site}/{config.door}")
-    yield from board_findings(config)
-    yield state_finding(config)
-    yield privacy_finding(config, path)
+    yield from check_board(config)
+    yield check_state_folder(config)
+    yield check_permissions(config, path)
     seen: CameraSample | None = None
     try:
         seen = sample_camera(config.camera)
     except ThresholdError as error:
         yield fail("camera", str(error), _CAMERA[source_of(config.camera.source).kind])
     else:
-        yield from view_findings(config, seen)
-    vision = yield from _recognition(config, seen)
-    kit, release = _kit(config, vision)
+        yield from check_image(config, seen)
+    vision = yield from _check_vision(config, seen)
+    bundle, release = _active_bundle(config, vision)
     if vision is not None:
-        yield from laxity_findings(config, vision.reader.embedder.impostors)
-    yield from access_findings(config, kit, release)
-    yield clock_finding(config, kit.rules if kit else _rules(config))
+        yield from check_recognition(config, vision.reader.embedder.impostors)
+    yield from check_access(config, bundle, release)
+    yield check_clock(config, bundle.rules if bundle else _rules(config))
     yield _broker(config)
-    yield from certificate_findings(config)
+    yield from check_certificates(config)
     if lock := config.lock:
-        yield ask("lock", lambda: lock_finding(lock), "see docs/wiring.md")
+        yield ask("lock", lambda: check_lock(lock), "see docs/wiring.md")
     if metrics := config.metrics:
-        yield ask("metrics", lambda: metrics_finding(metrics, config.site), "see [metrics] in docs/configuration.md")
+        yield ask("metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/configuration.md")
     if config.snapshots.kinds:
-        yield snapshots_finding(config)
-    yield from settings_findings(config)
+        yield check_snapshots(config)
+    yield from check_settings(config)
 
 
 def _broker(config: DoorConfig) -> CheckResult:
     try:
-        return broker_finding(config.mqtt)
+        return check_broker(config.mqtt)
     except (ConfigError, BrokerError) as error:
         remedy = next(remedy for kind, remedy in _BROKER.items() if isinstance(error, kind))
         return fail("broker", str(error), remedy)
 
 
-def _recognition(config: DoorConfig, seen: CameraSample | None) -> Generator[CheckResult, None, VisionStages | None]:
-    """Returns the models, unless they cannot be loaded."""
+def _check_vision(config: DoorConfig, seen: CameraSample | None) -> Generator[CheckResult, None, VisionStages | None]:
+    """Check models, face and gallery; returns the models, or None if they cannot be loaded."""
     try:
         vision: VisionStages = load_vision(config.models, config.detector, config.quality)
     except ThresholdError as error:
         yield fail("models", str(error), "do as it says, or reinstall threshold-edge")
         return None
-    yield from model_findings(config, vision)
+    yield from check_models(config, vision)
     if seen is not None:
-        yield face_finding(config, vision, seen)
-    yield from people_findings(config, vision)
+        yield check_face(config, vision, seen)
+    yield from check_people(config, vision)
     return vision
 
 
-def _kit(config: DoorConfig, vision: VisionStages | None) -> tuple[RuntimeBundle | None, str]:
-    """What the door runs; None if it does not load, which another finding reports."""
+def _active_bundle(config: DoorConfig, vision: VisionStages | None) -> tuple[RuntimeBundle | None, str]:
+    """What the door runs; None if it does not load, which another check reports."""
     if vision is not None:
         with contextlib.suppress(ThresholdError):
             return load_active_bundle(config, vision)

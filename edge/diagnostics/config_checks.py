@@ -1,4 +1,4 @@
-"""What runs on the board and by which rules: models, gallery, releases, access, lock; and what does not go together."""
+"""Models, gallery, releases, access rules and lock of a configuration, and settings that conflict."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.access.policy import Policy
+from edge.access.policy_file import load_configured_rules
 from edge.core.cli_support import counted
 from edge.core.config import DoorConfig, LockConfig
-from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
+from edge.core.errors import ThresholdError
+from edge.diagnostics.report import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery_file import load_gallery
 from edge.recognition.threshold_limits import loose_settings
-from edge.runtime.bundle import lax_thresholds
+from edge.runtime.bundle import RuntimeBundle, lax_thresholds
 from edge.runtime.hardening import unencrypted_galleries
 from edge.runtime.lock import open_relay
 from edge.runtime.release_manager import describe_status, release_expiry
@@ -24,20 +27,21 @@ from edge.vision.manifest import OperatingPoint
 _RUNS = 5  # of each model; the fastest counts
 _EXPIRY_WARNING_DAYS = {"root": timedelta(days=30)}  # others are renewed by every publication
 _SOON_ELSE = timedelta(days=3)
-_PULL_UP_PINS = range(
-    9
-)  # pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31)
+# Pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31).
+_PULL_UP_PINS = range(9)
 _MIN_CHALLENGE_S = 3.0
 _STALE_S = 10.0  # somebody else may stand there by then
 _EEPROM_OR_I2C = range(4)
+_NAMED = 3  # rules, or people, listed by name
+_EXAMPLE = "correct the rules; systemd/policy.toml is an example"
 _CALIBRATE = "set them by tools/calibrate.py"
 _PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
 
 
-def model_findings(
+def check_models(
     config: DoorConfig, vision: VisionStages, now_s: Callable[[], float] = time.perf_counter
 ) -> Iterator[CheckResult]:
-    """Which models, on what, and whether they keep up with the camera, by a clock of seconds."""
+    """Which models run on which runtime, and whether they keep up with the camera; `now_s` is a clock of seconds."""
     models = vision.models
     yield ok("models", ", ".join(model.contract.file for model in models))
     name, delegate = models[0].runtime, config.models.delegate
@@ -64,15 +68,15 @@ def model_findings(
         yield ok("runtime", detail + (", XNNPACK" if None not in parts else ""))
 
 
-def people_findings(config: DoorConfig, vision: VisionStages) -> Iterator[CheckResult]:
-    """Whom the door knows: a gallery, or signed releases and how long they are trusted."""
+def check_people(config: DoorConfig, vision: VisionStages) -> Iterator[CheckResult]:
+    """The gallery, or the signed releases and when their metadata expires."""
     if config.release is None:
         yield ask("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
         return
     remedy = "edge release trust-root ROOT.json, then  tools/sync.py publish  on the desktop"
     yield ask("release", lambda: _release(config, vision), remedy)
     remedy = "edge release trust-root ROOT.json --config door.toml"
-    yield ask("trust", lambda: trust_finding(config, datetime.now(UTC)), remedy)
+    yield ask("trust", lambda: check_metadata_expiry(config, datetime.now(UTC)), remedy)
 
 
 def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
@@ -95,12 +99,12 @@ def _release(config: DoorConfig, vision: VisionStages) -> CheckResult:
     return warn("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish it") if lax else ok("release", detail)
 
 
-def trust_finding(config: DoorConfig, now: datetime) -> CheckResult:
-    """How long what the door trusts is good for.
+def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
+    """When the trusted release metadata expires.
 
     Args:
-        config: of the door.
-        now: aware.
+        config: door configuration.
+        now: current time, aware.
 
     Raises:
         ReleaseError: no root is trusted, or the metadata is damaged.
@@ -116,11 +120,60 @@ def trust_finding(config: DoorConfig, now: datetime) -> CheckResult:
     return ok("trust", f"the first to expire is {role}, in {days.days} days")
 
 
-def lock_finding(lock: LockConfig) -> CheckResult:
-    """Whether the pin can be had, and what it does while the board starts. It is told to lock, and let go of.
+def check_access(config: DoorConfig, bundle: RuntimeBundle | None, release: str) -> Iterator[CheckResult]:
+    """Whether the access rules in force let anybody pass, and whether every rule names somebody.
+
+    Args:
+        config: door configuration.
+        bundle: what the door runs; None if it does not load: then the rules of door.toml are read without the gallery.
+        release: the release that brought the rules, "" if they are those of door.toml.
+    """
+    if bundle is None and config.release:
+        yield warn("access", "unknown: neither release nor gallery can be loaded", "correct the errors above first")
+        return
+    try:
+        rules = bundle.rules if bundle else load_configured_rules(config.access)
+    except ThresholdError as error:
+        yield fail("access", str(error), _EXAMPLE)
+        return
+    where, remedy = _origin(config, release)
+    allow = rules.door(config.door).allow
+    if not allow:
+        yield fail("access", f"{where}: lets nobody through door '{config.door}'", remedy)
+        return
+    detail = f"{where}: door '{config.door}', {counted(len(allow), 'rule')}"
+    people = [person.id for person in bundle.gallery.people] if bundle else []
+    if not people:
+        yield ok("access", detail)
+        return
+    policy = Policy(rules, config.door)
+    passing = sum(policy.names(person) for person in people)
+    if not passing:
+        yield fail("access", f"{where}: nobody in the gallery may pass at door '{config.door}'", remedy)
+        return
+    detail += f", {counted(passing, 'person', 'people')} of {len(people)} may pass"
+    idle = [rule for rule, count in policy.people_per_rule(people).items() if not count]
+    if idle:
+        listed = ", ".join(idle[:_NAMED]) + (", …" if len(idle) > _NAMED else "")
+        yield warn("access", f"{detail}; these name nobody in the gallery: {listed}", remedy)
+    else:
+        yield ok("access", detail)
+
+
+def _origin(config: DoorConfig, release: str) -> tuple[str, str]:
+    """Where the rules are written, and the remedy there."""
+    if release:
+        ignored = config.access.policy or config.access.allow is not None
+        note = " ([access] of door.toml is not in force)" if ignored else ""
+        return f"rules of {release}{note}", "correct the rules on the desktop, and  tools/sync.py publish --policy"
+    return config.access.policy or "[access] allow", _EXAMPLE
+
+
+def check_lock(lock: LockConfig) -> CheckResult:
+    """Whether the pin is available, and what it does while the board starts. It is set to locked and released.
 
     Raises:
-        ConfigError, LockError: it cannot be had.
+        ConfigError, LockError: it is not available.
     """
     open_relay(lock).close()
     detail = f"pin {lock.pin}: locks, {lock.pulse_s:g} s to open"
@@ -133,7 +186,7 @@ def lock_finding(lock: LockConfig) -> CheckResult:
     return ok("lock", detail)
 
 
-def laxity_findings(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
+def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
     """Settings of [recognition] with which the door may open to anybody.
 
     Args:
@@ -147,8 +200,8 @@ def laxity_findings(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> 
         yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 
 
-def settings_findings(config: DoorConfig) -> Iterator[CheckResult]:
-    """What each may be and does not go together."""
+def check_settings(config: DoorConfig) -> Iterator[CheckResult]:
+    """Settings that are valid by themselves and conflict."""
     odd = list(_suspicious_settings(config))
     yield from odd or [ok("settings", "no conflicting settings")]
 
@@ -167,8 +220,8 @@ def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
         yield warn("settings", detail, "3 s, the default, is enough on any network that works")
 
 
-def snapshots_finding(config: DoorConfig) -> CheckResult:
-    """Where pictures of faces go."""
+def check_snapshots(config: DoorConfig) -> CheckResult:
+    """Where pictures of faces are sent."""
     clear = unencrypted_galleries(config)
     if clear:
         return fail("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")

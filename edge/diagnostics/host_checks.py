@@ -10,8 +10,7 @@ from pathlib import Path
 from edge.access.model import AccessRules
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig
-from edge.diagnostics.access_checks import timed_rules
-from edge.diagnostics.result import CheckResult, fail, ok, warn
+from edge.diagnostics.report import CheckResult, fail, ok, warn
 from edge.runtime.hardening import world_accessible_paths
 from edge.vision.camera_source import source_of
 
@@ -28,9 +27,7 @@ _FEW_INODES = 1000
 _WORN_TENTHS, _SPARE_LOW = 9, 2
 
 
-def board_findings(
-    config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")
-) -> Iterator[CheckResult]:
+def check_board(config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Iterator[CheckResult]:
     """Look at the board.
 
     Args:
@@ -125,7 +122,7 @@ def _storage_wear(here: Path, sys: Path) -> str:
     return ""
 
 
-def state_finding(config: DoorConfig) -> CheckResult:
+def check_state_folder(config: DoorConfig) -> CheckResult:
     """Whether this user may write where the door writes."""
     folder = Path(config.state_folder)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
@@ -138,7 +135,7 @@ def state_finding(config: DoorConfig) -> CheckResult:
     return fail("state", f"{folder}: there is no such folder", f"{make}, or set state_folder")
 
 
-def privacy_finding(config: DoorConfig, door_toml: Path) -> CheckResult:
+def check_permissions(config: DoorConfig, door_toml: Path) -> CheckResult:
     """Whether others may read or alter what is the door's own."""
     details, remedies = [], []
     if paths := " ".join(map(str, world_accessible_paths(config))):
@@ -161,7 +158,7 @@ def _secret_keys(config: DoorConfig) -> list[str]:
     return [*keys, "mqtt.url"] if "@" in config.mqtt.url else keys
 
 
-def clock_finding(config: DoorConfig, rules: AccessRules | None, clock: Clock = SYSTEM_CLOCK) -> CheckResult:
+def check_clock(config: DoorConfig, rules: AccessRules | None, clock: Clock = SYSTEM_CLOCK) -> CheckResult:
     """Whether the clock can be trusted, and what does not work without it.
 
     Args:
@@ -174,7 +171,7 @@ def clock_finding(config: DoorConfig, rules: AccessRules | None, clock: Clock = 
     remedy = "enable a time service: sudo timedatectl set-ntp true; check that the network allows it (UDP 123)"
     if config.access.trust_clock:
         return warn("clock", "not synchronised, but trusted ([access] trust_clock)", remedy)
-    timed = timed_rules(rules, config.door) if rules else ""
+    timed = _timed_rules(rules, config.door) if rules else ""
     needs = [f"{timed}, and let nobody in until it is"] if timed else []
     if config.release:
         needs.append("the expiry of releases cannot be checked")
@@ -183,3 +180,12 @@ def clock_finding(config: DoorConfig, rules: AccessRules | None, clock: Clock = 
     if needs:
         return fail("clock", f"not synchronised: {'; '.join(needs)}", remedy)
     return warn("clock", "not synchronised: events carry a wrong time", remedy)
+
+
+def _timed_rules(rules: AccessRules, door: str) -> str:
+    """Which rules at a door let nobody in while the clock is not set, for people; "" if none does."""
+    allow = rules.door(door).allow
+    timed = [rule for rule in allow if rule.schedule is not None]
+    if timed:
+        return "the rules have times" if len(timed) == len(allow) else f"{len(timed)} of {len(allow)} rules have times"
+    return "people have dates of validity" if rules.people else ""

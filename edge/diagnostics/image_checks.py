@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 
 from edge.core.config import DoorConfig
-from edge.core.records import Frame, Sample
-from edge.diagnostics.camera_probe import CameraSample, sharpness
-from edge.diagnostics.result import CheckResult, fail, ok, warn
+from edge.core.records import FloatArray, Frame, Sample
+from edge.diagnostics.probes import CameraSample
+from edge.diagnostics.report import CheckResult, fail, ok, warn
 from edge.vision.camera_health import FAULT_HINTS, ImageFault, classify_fault, patch_means
 from edge.vision.face_sampler import VisionStages
 
 _SLOW = 0.8  # of the frames asked for
 _DIM, _GLARE_SHARE, _GLARE = 40.0, 0.25, 245.0  # mean grey level of a scene; share of its patches that are white
 _SOFT = 20.0  # nine clips in focus give 44 and more, blurred by 3 px of 640 at most 16, under noise of up to 6 levels
+_DETAIL_WIDTH_PX = 320  # details finer than two pixels of 640 are mostly noise
+_BLOCK_PX = 32
+_LAPLACIAN_GAIN = 20.0  # of white noise's variance, by the kernel 0 1 0 / 1 -4 1 / 0 1 0
 _LIGHT = "light the door from the visitor's front; let no lamp, window or sun stand behind them"
 _BLIND = {
     ImageFault.BLACK: "take the cap off the lens and uncover it; in the dark, light the door from the visitor's front",
@@ -34,7 +39,7 @@ _REMEDIES = {
 }
 
 
-def view_findings(config: DoorConfig, seen: CameraSample) -> Iterator[CheckResult]:
+def check_image(config: DoorConfig, seen: CameraSample) -> Iterator[CheckResult]:
     """Look at what came through the camera, without any model."""
     if seen.recorded:
         yield warn("camera", f"{seen.name}: a recording, {seen.size}", "set [camera] source to a camera")
@@ -73,7 +78,7 @@ def _focus(seen: CameraSample) -> CheckResult:
     return ok("focus", f"detail {value:.0f}")
 
 
-def face_finding(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> CheckResult:
+def check_face(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> CheckResult:
     """Read the largest face of the frames as the door would."""
     samples = [sample for frame in seen.frames if (sample := _largest(vision, frame))]
     if not samples:
@@ -92,3 +97,30 @@ def _largest(vision: VisionStages, frame: Frame) -> Sample | None:
     if not faces:
         return None
     return vision.reader.sample(frame, faces[0])
+
+
+def sharpness(frames: tuple[Frame, ...]) -> float:
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000) of a scene at 320 px width, less what its noise adds.
+
+    The median of the frames, in grey levels squared. The noise comes from the twentieth of the picture that differs
+    least between two of them: there nothing moves.
+    """
+    pictures = [_small(frame) for frame in frames]
+    found = float(np.median([cv2.Laplacian(picture, cv2.CV_32F).var() for picture in pictures]))
+    steps = [_least(b - a) for a, b in itertools.pairwise(pictures)]
+    noise_sq = min(steps) / 2 if steps else 0.0  # of one frame, of the two that a difference has
+    return max(found - _LAPLACIAN_GAIN * noise_sq, 0.0)
+
+
+def _least(difference: FloatArray) -> float:
+    """Mean square of a difference in its quietest blocks."""
+    height, width = difference.shape
+    blocks = cv2.resize(difference**2, (width // _BLOCK_PX, max(1, height // _BLOCK_PX)), interpolation=cv2.INTER_AREA)
+    return float(np.percentile(blocks, 5))
+
+
+def _small(frame: Frame) -> FloatArray:
+    height, width = frame.pixels.shape[:2]
+    grey = cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    size = (_DETAIL_WIDTH_PX, max(1, round(height * _DETAIL_WIDTH_PX / width)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)

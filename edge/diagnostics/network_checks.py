@@ -15,7 +15,7 @@ from cryptography import x509
 from edge.core.config import DoorConfig, MetricsConfig, MqttConfig
 from edge.core.credentials import secret_file
 from edge.core.errors import BrokerError, ConfigError
-from edge.diagnostics.result import CheckResult, ask, fail, ok, warn
+from edge.diagnostics.report import CheckResult, ask, fail, ok, warn
 from edge.mqtt.broker_endpoint import Endpoint, resolve_endpoint
 from edge.mqtt.connection import connect
 from edge.runtime.prometheus_server import Exporter
@@ -25,7 +25,7 @@ _SOON_DAYS = 30
 _RENEW = "make a new one; systemd/mosquitto/keys.sh does, for a site's own authority"
 
 
-def broker_finding(config: MqttConfig) -> CheckResult:
+def check_broker(config: MqttConfig) -> CheckResult:
     """Log in as the door does.
 
     Raises:
@@ -39,7 +39,7 @@ def broker_finding(config: MqttConfig) -> CheckResult:
     return ok("broker", f"{config.url}: connected, MQTT {connection.protocol}")
 
 
-def metrics_finding(config: MetricsConfig, site: str) -> CheckResult:
+def check_metrics(config: MetricsConfig, site: str) -> CheckResult:
     """Whether the port for Prometheus can be had, and who may ask there.
 
     Raises:
@@ -56,7 +56,7 @@ def metrics_finding(config: MetricsConfig, site: str) -> CheckResult:
     return ok("metrics", f"{where} can be had")
 
 
-def certificate_findings(config: DoorConfig, now: datetime | None = None) -> Iterator[CheckResult]:
+def check_certificates(config: DoorConfig, now: datetime | None = None) -> Iterator[CheckResult]:
     """How long the broker's certificate and ours hold, and the names that its is made out to.
 
     Args:

@@ -1,33 +1,105 @@
-"""What is there to be set up: cameras that give frames, and a broker that takes us."""
+"""Probes that checks and setup share: which cameras there are, and a sample of what a camera sees."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edge.core.config import CameraConfig
-from edge.core.errors import ThresholdError
-from edge.diagnostics.camera_probe import sample_camera
+from edge.core.errors import CameraError, ThresholdError
+from edge.core.records import Frame
+from edge.vision.camera import open_camera
 
+_SAMPLE_NS = 2_500_000_000  # cameras take about a second to find their exposure
+_SETTLE_NS = 1_000_000_000
+_RECORDED_FRAMES = 150
+_KEPT = 8
 # Nodes of a Raspberry Pi's decoders, scalers and raw sensors: no pictures to be had there without libcamera.
 _NO_CAMERA = re.compile(r"^(bcm2835-(codec|isp)|pispbe|rpi|rp1-cfe|unicam)")
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """A camera that gives frames, and what they are like."""
+class CameraSample:
+    """Some frames of a camera.
 
-    source: str
-    told: str
+    Attributes:
+        name: camera name without passwords.
+        recorded: whether it is a clip or a folder of stills.
+        fps: measured frames a second, skipped ones included; 0 for a recording.
+        frames: copies of some frames, in order of time; at least one.
+    """
+
+    name: str
+    recorded: bool
+    fps: float
+    frames: tuple[Frame, ...]
+
+    @property
+    def size(self) -> str:
+        """Width and height, for people."""
+        height, width = self.frames[0].pixels.shape[:2]
+        return f"{width}x{height} px"
+
+    @property
+    def summary(self) -> str:
+        """Size and frame rate, for people."""
+        return f"{self.size}, {'a recording' if self.recorded else f'{self.fps:.0f} frames a second'}"
+
+
+def sample_camera(config: CameraConfig) -> CameraSample:
+    """Sample a camera for two and a half seconds, or the first frames of a recording.
+
+    Raises:
+        CameraError, CameraLostError: it cannot be opened, or gives no frames.
+    """
+    times_ns: list[int] = []
+    kept = _Sampler()
+    first: Frame | None = None
+    with open_camera(config) as camera:
+        for frame in camera:
+            times_ns.append(frame.captured_ns)
+            elapsed_ns = frame.captured_ns - times_ns[0]
+            first = first or _copy(frame)
+            if camera.recorded or elapsed_ns >= _SETTLE_NS:
+                kept.add(frame)
+            if len(times_ns) >= _RECORDED_FRAMES if camera.recorded else elapsed_ns >= _SAMPLE_NS:
+                break
+        if first is None:
+            raise CameraError(f"{camera.name}: gives no frames")
+        span_ns = times_ns[-1] - times_ns[0]
+        count = len(times_ns) - 1 + camera.dropped
+        fps = 0.0 if camera.recorded or not span_ns else count * 1e9 / span_ns
+        return CameraSample(camera.name, camera.recorded, fps, tuple(kept.frames) or (first,))
+
+
+def _copy(frame: Frame) -> Frame:
+    return Frame(frame.pixels.copy(), frame.seq, frame.captured_ns)
+
+
+class _Sampler:
+    """Keeps a few frames of however many, evenly."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self._stride = 1
+        self._count = 0
+
+    def add(self, frame: Frame) -> None:
+        if self._count % self._stride == 0:
+            self.frames.append(_copy(frame))
+            if len(self.frames) > _KEPT:
+                self.frames = self.frames[::2]
+                self._stride *= 2
+        self._count += 1
 
 
 def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:
-    """What may be a camera on this board: the Pi's own, then V4L2 devices by their number.
+    """Sources that may be cameras of this board: the Pi's own, then V4L2 devices by number.
 
     Args:
         dev, sys: where those file systems are mounted.
@@ -41,23 +113,21 @@ def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Ite
             yield str(path)
 
 
-def try_camera(config: CameraConfig, source: str) -> ProbeResult:
-    """Look through a camera.
+def probe_camera(config: CameraConfig, source: str) -> str:
+    """Sample a camera; returns its size and frame rate, for people.
 
     Raises:
-        CameraError, CameraLost: it cannot be opened, or gives no frames.
+        CameraError, CameraLostError: it cannot be opened, or gives no frames.
     """
-    seen = sample_camera(msgspec.structs.replace(config, source=source))
-    pace = "a recording" if seen.recorded else f"{seen.fps:.0f} frames a second"
-    return ProbeResult(source, f"{seen.size}, {pace}")
+    return sample_camera(msgspec.structs.replace(config, source=source)).summary
 
 
-def first_working(config: CameraConfig, candidates: Iterator[str]) -> list[ProbeResult]:
-    """Those of the candidates that give frames."""
-    found = []
+def first_working(config: CameraConfig, candidates: Iterable[str]) -> dict[str, str]:
+    """The candidates that give frames, each with its size and frame rate."""
+    found = {}
     for source in candidates:
         try:
-            found.append(try_camera(config, source))
+            found[source] = probe_camera(config, source)
         except ThresholdError:
             continue
     return found

@@ -1,39 +1,85 @@
-"""Findings for a person to read, within 80 columns."""
+"""Results of checks, and how they are printed within 80 columns."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import TextIO
 
+import msgspec
+
 from edge.core.cli_support import counted
-from edge.diagnostics.result import CheckResult, State
+from edge.core.errors import ThresholdError
 
 _WIDTH = 80
+
+
+class State(StrEnum):
+    """State of one check: good, a warning (the door works), or an error (it prevents the first event)."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """What was checked, its state, and what to do unless the state is good."""
+
+    what: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def ok(what: str, detail: str) -> CheckResult:
+    """A good result."""
+    return CheckResult(what, State.OK, detail)
+
+
+def warn(what: str, detail: str, remedy: str) -> CheckResult:
+    """A warning."""
+    return CheckResult(what, State.WARN, detail, remedy)
+
+
+def fail(what: str, detail: str, remedy: str) -> CheckResult:
+    """An error."""
+    return CheckResult(what, State.FAIL, detail, remedy)
+
+
+def ask(what: str, check: Callable[[], CheckResult | str], remedy: str) -> CheckResult:
+    """Run a check that returns a result or a detail when all is well; an error that it raises fails with `remedy`."""
+    try:
+        found = check()
+    except ThresholdError as error:
+        return fail(what, str(error), remedy)
+    return ok(what, found) if isinstance(found, str) else found
+
+
 _MARKS = {State.OK: "✓", State.WARN: "!", State.FAIL: "✗"}
 _PLAIN = {State.OK: "+", State.WARN: "!", State.FAIL: "x"}
 
 
-def row(finding: CheckResult, stream: TextIO) -> str:
-    """A mark and a word, what it is about, how it stands, and the remedy on lines of its own.
+def row(result: CheckResult, stream: TextIO) -> str:
+    """Mark and state, what was checked, the detail, and the remedy on lines of its own.
 
     Args:
-        finding: to be shown.
-        stream: where to; one that cannot show the marks gets plain ones.
+        result: to print.
+        stream: where it is printed; if it cannot encode the marks, they are plain ones.
     """
-    mark = (_MARKS if _shows(stream) else _PLAIN)[finding.state]
-    head = f"{mark} {finding.state:4}  {finding.what:9} "
-    lines = _wrap(finding.detail, head)
-    if finding.remedy:
-        lines += _wrap(finding.remedy, " " * (len(head) - 4) + "do: ")
+    mark = (_MARKS if _can_encode_marks(stream) else _PLAIN)[result.state]
+    head = f"{mark} {result.state:4}  {result.what:9} "
+    lines = _wrap(result.detail, head)
+    if result.remedy:
+        lines += _wrap(result.remedy, " " * (len(head) - 4) + "do: ")
     return "\n".join(lines)
 
 
-def summary(findings: Sequence[CheckResult]) -> str:
-    """One line for all of them."""
-    failed = sum(finding.state is State.FAIL for finding in findings)
-    looked = sum(finding.state is State.WARN for finding in findings)
-    return f"{counted(failed, 'error')}, {counted(looked, 'warning')}"
+def summary(results: Sequence[CheckResult]) -> str:
+    """Number of errors and warnings."""
+    failed = sum(result.state is State.FAIL for result in results)
+    warned = sum(result.state is State.WARN for result in results)
+    return f"{counted(failed, 'error')}, {counted(warned, 'warning')}"
 
 
 def _wrap(text: str, head: str) -> list[str]:
@@ -42,7 +88,7 @@ def _wrap(text: str, head: str) -> list[str]:
     ) or [head]
 
 
-def _shows(stream: TextIO) -> bool:
+def _can_encode_marks(stream: TextIO) -> bool:
     try:
         "".join(_MARKS.values()).encode(stream.encoding or "ascii")
     except UnicodeEncodeError:

@@ -10,37 +10,37 @@ from pathlib import Path
 
 from edge.core.config import DoorConfig
 from edge.core.errors import BrokerRefusedError, ConfigError, InputError, ThresholdError
-from edge.diagnostics.network_checks import broker_finding
-from edge.diagnostics.probes import ProbeResult, camera_candidates, first_working, try_camera
+from edge.diagnostics.network_checks import check_broker
+from edge.diagnostics.probes import camera_candidates, first_working, probe_camera
 from edge.diagnostics.toml_writer import with_value
 from edge.vision.camera import is_recorded, redact_url
 
 
 class _InputClosed(InputError):
-    """Nobody answers any more, so asking again is useless."""
+    """Standard input has ended, so asking again is useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """How questions are answered.
+    """Asks questions on the terminal, or answers them from the command line and by defaults.
 
     Attributes:
-        given: answers from the command line, by key; they are not asked again.
-        alone: nobody is asked: what was not given takes its default.
+        given: answers from the command line, by key; these questions are not asked.
+        alone: ask nothing; use defaults for what was not given.
     """
 
     given: Mapping[str, str]
     alone: bool
 
     def print(self, text: str) -> None:
-        """Tell whoever answers."""
+        """Print to standard error."""
         print(text, file=sys.stderr, flush=True)
 
     def ask(self, question: str, default: str) -> str:
         """One line from the terminal, or the default for an empty one.
 
         Raises:
-            _Ended: there are no more lines.
+            _InputClosed: there are no more lines.
         """
         if self.alone:
             return default
@@ -51,7 +51,7 @@ class Prompter:
         return line.strip() or default
 
     def confirm(self, question: str) -> bool:
-        """A yes or a no; no when in doubt. Whoever answers alone meant what was given."""
+        """Ask for yes or no, default no; yes if nothing is asked."""
         return self.alone or self.ask(f"{question} (y/n)", "n").lower() in ("y", "yes")
 
     def set(
@@ -60,7 +60,7 @@ class Prompter:
         """Take the given answer, or ask until one is accepted.
 
         Raises:
-            ConfigError, CameraError: what was given, or taken without asking, is refused.
+            ConfigError, CameraError: an answer that was given, or a default, is rejected.
         """
         if key in self.given:
             return accept(config, self.given[key])
@@ -75,31 +75,33 @@ class Prompter:
                 self.print(f"  {error}")
 
 
-def run_wizard(asker: Prompter, state_folder: Path) -> DoorConfig:
-    """Settle a door's configuration.
+def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
+    """Ask for all settings of a door.
 
     Args:
-        asker: how.
-        state_folder: where the door keeps what it knows, unless told otherwise.
+        prompter: asks the questions.
+        state_folder: default state folder.
 
     Raises:
-        ThresholdError: an answer that was given cannot be used, or there are no more.
+        ThresholdError: an answer that was given cannot be used, or standard input has ended.
     """
     config = DoorConfig(site="home", door="front")
     for key, question, default in (
         ("site", "Site, the name that the doors of a building share", "home"),
         ("door", "Door", "front"),
     ):
-        config = asker.set(config, key, question, default, _label(key))
-    config = _camera(asker, config)
-    config = asker.set(config, "state_folder", "Folder for events and people", str(state_folder), _path("state_folder"))
+        config = prompter.set(config, key, question, default, _label(key))
+    config = _camera(prompter, config)
+    config = prompter.set(
+        config, "state_folder", "Folder for events and people", str(state_folder), _path("state_folder")
+    )
     gallery = str(Path(config.state_folder) / "gallery.safetensors")
-    config = asker.set(config, "gallery", "People, a gallery made by tools/enroll.py", gallery, _path("gallery"))
-    config = _broker(asker, config)
-    config = asker.set(config, "lock.pin", "GPIO number of a relay for the lock, or none", "none", _pin)
+    config = prompter.set(config, "gallery", "People, a gallery made by tools/enroll.py", gallery, _path("gallery"))
+    config = _broker(prompter, config)
+    config = prompter.set(config, "lock.pin", "GPIO number of a relay for the lock, or none", "none", _pin)
     mode = "passive" if config.lock else "off"
     question = "Photos held before the camera: off, passive (watched) or challenge (asked to move)"
-    return asker.set(config, "liveness.mode", question, mode, _label("liveness.mode"))
+    return prompter.set(config, "liveness.mode", question, mode, _label("liveness.mode"))
 
 
 def _label(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
@@ -107,7 +109,7 @@ def _label(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
 
 
 def _path(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
-    """Written whole: the service starts in another folder."""
+    """Stores an absolute path: the service starts in another folder."""
     return lambda config, answer: with_value(config, key, os.path.abspath(os.path.expanduser(answer)))
 
 
@@ -121,70 +123,69 @@ def _pin(config: DoorConfig, answer: str) -> DoorConfig:
     return with_value(config, "lock.pin", int(answer))
 
 
-def _camera(asker: Prompter, config: DoorConfig) -> DoorConfig:
-    found: list[ProbeResult] = []
-    if "camera.source" not in asker.given:
-        asker.print("Looking for cameras, a few seconds each …")
+def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
+    found: dict[str, str] = {}
+    if "camera.source" not in prompter.given:
+        prompter.print("Looking for cameras, a few seconds each …")
         found = first_working(config.camera, camera_candidates())
-        for number, each in enumerate(found, start=1):
-            asker.print(f"  {number}  {each.source}: {each.told}")
+        for number, (source, summary) in enumerate(found.items(), start=1):
+            prompter.print(f"  {number}  {source}: {summary}")
         if not found:
-            asker.print("  none gives pictures; the address of a network camera will do, too")
-    known = {str(number): each for number, each in enumerate(found, start=1)}
+            prompter.print("  none gives pictures; the address of a network camera will do, too")
+    numbered = {str(number): source for number, source in enumerate(found, start=1)}
 
     def accept(config: DoorConfig, answer: str) -> DoorConfig:
-        each = known.get(answer)
-        changed = with_value(config, "camera.source", each.source if each else answer)
-        if each is None:
+        changed = with_value(config, "camera.source", numbered.get(answer, answer))
+        if answer not in numbered:
             shown = redact_url(answer)
-            asker.print(f"  trying {shown} …")
+            prompter.print(f"  trying {shown} …")
             try:
-                asker.print(f"  {shown}: {try_camera(changed.camera, answer).told}")
+                prompter.print(f"  {shown}: {probe_camera(changed.camera, answer)}")
             except ThresholdError as error:
-                asker.print(f"  {error}")
-                if not asker.confirm("Take it all the same?"):
+                prompter.print(f"  {error}")
+                if not prompter.confirm("Take it all the same?"):
                     raise ConfigError("then name another") from error
         return changed
 
     # What did not work is not offered; where nobody is asked, the file says what a Raspberry Pi needs.
-    default = "1" if found else config.camera.source if asker.alone else ""
-    return asker.set(config, "camera.source", "Camera, its number or a source", default, accept)
+    default = "1" if found else config.camera.source if prompter.alone else ""
+    return prompter.set(config, "camera.source", "Camera, its number or a source", default, accept)
 
 
-def _broker(asker: Prompter, config: DoorConfig) -> DoorConfig:
+def _broker(prompter: Prompter, config: DoorConfig) -> DoorConfig:
     for key in ("mqtt.username", "mqtt.password_file", "mqtt.ca_file"):
-        if key in asker.given:
-            config = with_value(config, key, asker.given[key])
-    config = with_value(config, "mqtt.insecure", "mqtt.insecure" in asker.given)
+        if key in prompter.given:
+            config = with_value(config, key, prompter.given[key])
+    config = with_value(config, "mqtt.insecure", "mqtt.insecure" in prompter.given)
 
     def accept(config: DoorConfig, answer: str) -> DoorConfig:
         changed = with_value(config, "mqtt.url", answer)
-        asker.print(f"  trying {answer} …")
+        prompter.print(f"  trying {answer} …")
         try:
-            asker.print(f"  {broker_finding(changed.mqtt).detail}")
+            prompter.print(f"  {check_broker(changed.mqtt).detail}")
         except ConfigError as error:
-            if "insecure = true" not in str(error) or asker.alone:
+            if "insecure = true" not in str(error) or prompter.alone:
                 raise
-            asker.print(f"  {error}")
-            if not asker.confirm("May everybody on that network read, and open the door?"):
+            prompter.print(f"  {error}")
+            if not prompter.confirm("May everybody on that network read, and open the door?"):
                 raise ConfigError("then use mqtts://") from error
             return accept(with_value(config, "mqtt.insecure", True), answer)
         except BrokerRefusedError as error:
-            asker.print(f"  {error}")
-            if asker.alone or not asker.confirm("Give a user name and a password file?"):
-                return _keep_anyway(asker, changed, error)
-            user = with_value(config, "mqtt.username", asker.ask("User name", config.door))
-            return accept(with_value(user, "mqtt.password_file", asker.ask("File with the password", "")), answer)
+            prompter.print(f"  {error}")
+            if prompter.alone or not prompter.confirm("Give a user name and a password file?"):
+                return _keep_anyway(prompter, changed, error)
+            user = with_value(config, "mqtt.username", prompter.ask("User name", config.door))
+            return accept(with_value(user, "mqtt.password_file", prompter.ask("File with the password", "")), answer)
         except ThresholdError as error:
-            asker.print(f"  {error}")
-            return _keep_anyway(asker, changed, error)
+            prompter.print(f"  {error}")
+            return _keep_anyway(prompter, changed, error)
         return changed
 
-    return asker.set(config, "mqtt.url", "Broker", config.mqtt.url, accept)
+    return prompter.set(config, "mqtt.url", "Broker", config.mqtt.url, accept)
 
 
-def _keep_anyway(asker: Prompter, config: DoorConfig, error: ThresholdError) -> DoorConfig:
-    """What does not work yet, if it is to be kept."""
-    if not asker.confirm("Take it all the same? Events are kept until it is there"):
+def _keep_anyway(prompter: Prompter, config: DoorConfig, error: ThresholdError) -> DoorConfig:
+    """Keep settings that do not work yet, if confirmed."""
+    if not prompter.confirm("Take it all the same? Events are kept until it is there"):
         raise ConfigError("then name another") from error
     return config

@@ -46,20 +46,19 @@ from edge.core.config import (
 from edge.core.errors import CameraError, ModelError
 from edge.core.records import Frame
 from edge.demo.run_demo import CLIP, GALLERY
-from edge.diagnostics.camera_probe import CameraSample, sample_camera, sharpness
 from edge.diagnostics.check import check
 from edge.diagnostics.config_checks import (
-    laxity_findings,
-    lock_finding,
-    model_findings,
-    settings_findings,
-    trust_finding,
+    check_lock,
+    check_metadata_expiry,
+    check_models,
+    check_recognition,
+    check_settings,
 )
-from edge.diagnostics.host_checks import board_findings, clock_finding, privacy_finding, state_finding
-from edge.diagnostics.image_checks import face_finding, view_findings
-from edge.diagnostics.network_checks import broker_finding, certificate_findings, metrics_finding
-from edge.diagnostics.report import row, summary
-from edge.diagnostics.result import CheckResult, State
+from edge.diagnostics.host_checks import check_board, check_clock, check_permissions, check_state_folder
+from edge.diagnostics.image_checks import check_face, check_image, sharpness
+from edge.diagnostics.network_checks import check_broker, check_certificates, check_metrics
+from edge.diagnostics.probes import CameraSample, sample_camera
+from edge.diagnostics.report import CheckResult, State, row, summary
 from edge.runtime.daemon import Daemon
 from edge.runtime.release_manager import install_root, release_expiry
 from edge.updates.release_format import GALLERY as GALLERY_FILE
@@ -98,7 +97,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def board(sys_folder: Path, what: str, config: DoorConfig = PLAIN) -> CheckResult:
-    return one(board_findings(config, sys=sys_folder, proc=sys_folder.with_name("proc")), what)
+    return one(check_board(config, sys=sys_folder, proc=sys_folder.with_name("proc")), what)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_a_worn_card_is_found(sys_folder: Path, tmp_path: Path) -> None:
     device = sys_folder / f"dev/block/{os.major(number)}:{os.minor(number)}/device"
     life = write(device / "life_time", "0x02 0x03\n")
     write(device / "pre_eol_info", "0x01\n")
-    assert "wear" not in [f.what for f in board_findings(config, sys=sys_folder, proc=sys_folder.with_name("proc"))]
+    assert "wear" not in [f.what for f in check_board(config, sys=sys_folder, proc=sys_folder.with_name("proc"))]
     life.write_text("0x02 0x0a\n")
     assert "100 % of its life" in board(sys_folder, "wear", config).detail
 
@@ -166,8 +165,8 @@ def test_a_full_and_a_read_only_disk_are_found(sys_folder: Path, tmp_path: Path)
 
 
 def test_a_state_folder_that_is_missing_is_found(tmp_path: Path) -> None:
-    assert state_finding(msgspec.structs.replace(PLAIN, state_folder=str(tmp_path))).state is State.OK
-    found = state_finding(msgspec.structs.replace(PLAIN, state_folder=str(tmp_path / "none")))
+    assert check_state_folder(msgspec.structs.replace(PLAIN, state_folder=str(tmp_path))).state is State.OK
+    found = check_state_folder(msgspec.structs.replace(PLAIN, state_folder=str(tmp_path / "none")))
     assert (found.state, "install -d -m 700" in found.remedy) == (State.FAIL, True)
 
 
@@ -178,11 +177,11 @@ def test_a_password_of_a_camera_that_all_may_read_is_found(tmp_path: Path) -> No
     config = msgspec.structs.replace(PLAIN, state_folder=str(state), gallery=str(state / "g"), camera=camera)
     path = write(tmp_path / "door.toml", "")
     path.chmod(0o644)
-    found = privacy_finding(config, path)
+    found = check_permissions(config, path)
     assert (found.state, found.remedy) == (State.FAIL, f"chmod o= {path}")
     assert "secret" not in found.detail
     path.chmod(0o640)
-    assert privacy_finding(config, path).state is State.OK
+    assert check_permissions(config, path).state is State.OK
 
 
 TIMED = """
@@ -198,18 +197,18 @@ def test_clock_not_set(tmp_path: Path) -> None:
     """An error where rules with times let nobody in, or expiry cannot be checked; else a warning."""
     clock = ManualClock(synced=False)
     always, timed = allow_list(["*"]), parse_policy(write(tmp_path / "policy.toml", TIMED))
-    assert clock_finding(PLAIN, always, clock).state is State.WARN
-    found = clock_finding(PLAIN, timed, clock)
+    assert check_clock(PLAIN, always, clock).state is State.WARN
+    found = check_clock(PLAIN, timed, clock)
     assert found.state is State.FAIL
     assert found.detail == "not synchronised: 1 of 2 rules have times, and let nobody in until it is"
-    assert "let nobody in" not in clock_finding(msgspec.structs.replace(PLAIN, door="c"), timed, clock).detail
+    assert "let nobody in" not in check_clock(msgspec.structs.replace(PLAIN, door="c"), timed, clock).detail
     dated = parse_policy(write(tmp_path / "p.toml", f"{TIMED}[people.bob]\nvalid_until = 2030-01-01\n[doors.c]\n"))
-    other = clock_finding(msgspec.structs.replace(PLAIN, door="c"), dated, clock)
+    other = check_clock(msgspec.structs.replace(PLAIN, door="c"), dated, clock)
     assert other.detail == "not synchronised: people have dates of validity, and let nobody in until it is"
     releases = msgspec.structs.replace(PLAIN, release=ReleaseConfig())
-    assert clock_finding(releases, None, clock).detail == "not synchronised: the expiry of releases cannot be checked"
+    assert check_clock(releases, None, clock).detail == "not synchronised: the expiry of releases cannot be checked"
     trusted = msgspec.structs.replace(PLAIN, access=AccessConfig(trust_clock=True))
-    assert clock_finding(trusted, timed, clock).state is State.WARN
+    assert check_clock(trusted, timed, clock).state is State.WARN
 
 
 # The camera
@@ -242,7 +241,7 @@ def scene(change: object = None, noise: float = 0.0) -> CameraSample:
     ],
 )
 def test_light_that_does_not_serve_is_found(change: object, state: State, told: str) -> None:
-    found = one(view_findings(PLAIN, scene(change)), "exposure")
+    found = one(check_image(PLAIN, scene(change)), "exposure")
     assert found.state is state
     assert told in found.detail
 
@@ -252,15 +251,15 @@ def test_a_lens_out_of_focus_is_found_also_under_noise(noise: float) -> None:
     """By what the blur takes away, and not by the noise that a sensor adds after it."""
     sharp = scene(noise=noise)
     blurred = scene(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 5), noise=noise)
-    assert one(view_findings(PLAIN, sharp), "focus").state is State.OK
-    assert one(view_findings(PLAIN, blurred), "focus").state is State.WARN
+    assert one(check_image(PLAIN, sharp), "focus").state is State.OK
+    assert one(check_image(PLAIN, blurred), "focus").state is State.WARN
     assert sharpness(sharp.frames) > 4 * sharpness(blurred.frames)
 
 
 def test_a_slow_camera_is_found() -> None:
-    assert one(view_findings(PLAIN, scene()), "rate").state is State.OK
+    assert one(check_image(PLAIN, scene()), "rate").state is State.OK
     slow = CameraSample("c", recorded=False, fps=6.2, frames=scene().frames)
-    assert "6.2 frames a second of 15 asked for" in one(view_findings(PLAIN, slow), "rate").detail
+    assert "6.2 frames a second of 15 asked for" in one(check_image(PLAIN, slow), "rate").detail
 
 
 @pytest.mark.parametrize(
@@ -273,14 +272,14 @@ def test_a_slow_camera_is_found() -> None:
     ],
 )
 def test_a_face_is_read_as_the_door_would(vision: VisionStages, change: object, state: State, told: str) -> None:
-    found = face_finding(PLAIN, vision, scene(change))
+    found = check_face(PLAIN, vision, scene(change))
     assert found.state is state, found
     assert told in found.detail
 
 
 def test_a_face_too_far_away_is_found_with_both_distances() -> None:
     config = msgspec.structs.replace(PLAIN, quality=QualityConfig(min_size_px=70))
-    found = face_finding(config, load_vision(config.models, config.detector, config.quality), scene())
+    found = check_face(config, load_vision(config.models, config.detector, config.quality), scene())
     assert found.state is State.FAIL
     assert "too-small" in found.detail
     assert "at least 70 wanted" in found.detail
@@ -296,7 +295,7 @@ def test_a_camera_is_looked_through_and_one_that_is_not_there_is_found() -> None
     assert seen.size == "640x480 px"
     assert 1 <= len(seen.frames) <= 8
     assert seen.fps > 0
-    assert one(view_findings(PLAIN, sample_camera(PLAIN.camera)), "camera").state is State.WARN  # a recording
+    assert one(check_image(PLAIN, sample_camera(PLAIN.camera)), "camera").state is State.WARN  # a recording
     with pytest.raises(CameraError):
         sample_camera(CameraConfig(source=webcam.url))
 
@@ -305,10 +304,10 @@ def test_a_camera_is_looked_through_and_one_that_is_not_there_is_found() -> None
 
 
 def test_models_tell_what_runs_them_and_missing_ones_are_found(vision: VisionStages, tmp_path: Path) -> None:
-    runtime = one(model_findings(PLAIN, vision), "runtime")
+    runtime = one(check_models(PLAIN, vision), "runtime")
     assert "ai-edge-litert" in runtime.detail or "tflite-runtime" in runtime.detail
     slow = itertools.count(step=0.05).__next__  # 50 ms a model, and 15 frames a second
-    assert "longer than a frame" in one(model_findings(PLAIN, vision, slow), "runtime").detail
+    assert "longer than a frame" in one(check_models(PLAIN, vision, slow), "runtime").detail
     with pytest.raises(ModelError):
         load_vision(ModelsConfig(folder=str(tmp_path)), PLAIN.detector, PLAIN.quality)
 
@@ -326,10 +325,10 @@ def test_trust_that_ends_soon_or_has_ended_is_found(tmp_path: Path) -> None:
     config = msgspec.structs.replace(PLAIN, state_folder=str(state), release=ReleaseConfig())
     install_root(config, tmp_path / "root.json")
     end = release_expiry(config)["root"]
-    assert trust_finding(config, end - timedelta(days=90)).state is State.OK
-    soon = trust_finding(config, end - timedelta(days=9))
+    assert check_metadata_expiry(config, end - timedelta(days=90)).state is State.OK
+    soon = check_metadata_expiry(config, end - timedelta(days=9))
     assert (soon.state, "expires in 9 days" in soon.detail, "rotate" in soon.remedy) == (State.WARN, True, True)
-    assert "expired 2 days ago" in trust_finding(config, end + timedelta(days=2, hours=-1)).detail
+    assert "expired 2 days ago" in check_metadata_expiry(config, end + timedelta(days=2, hours=-1)).detail
 
 
 def access(door_toml: Path) -> CheckResult:
@@ -401,11 +400,11 @@ def test_a_lock_is_tried_and_a_pin_that_is_pulled_the_wrong_way_at_the_start_is_
 ) -> None:
     factory = MockFactory()
     monkeypatch.setattr(Device, "pin_factory", factory)
-    assert lock_finding(LockConfig(pin=17)).state is State.OK
-    assert "may close while the board starts" in lock_finding(LockConfig(pin=6)).detail
-    assert "may close while the board starts" in lock_finding(LockConfig(pin=17, active_high=False)).detail
-    assert lock_finding(LockConfig(pin=6, active_high=False)).state is State.OK
-    assert "itself uses this pin" in lock_finding(LockConfig(pin=2)).detail
+    assert check_lock(LockConfig(pin=17)).state is State.OK
+    assert "may close while the board starts" in check_lock(LockConfig(pin=6)).detail
+    assert "may close while the board starts" in check_lock(LockConfig(pin=17, active_high=False)).detail
+    assert check_lock(LockConfig(pin=6, active_high=False)).state is State.OK
+    assert "itself uses this pin" in check_lock(LockConfig(pin=2)).detail
     factory.reset()
 
 
@@ -433,7 +432,7 @@ def test_verdict_settings_looser_than_calibration(
 ) -> None:
     """By the embedder's own table: beyond any calibrated threshold is a warning, beyond the table an error."""
     config = msgspec.structs.replace(PLAIN, recognition=RecognitionConfig(**changes))  # type: ignore[arg-type]
-    found = list(laxity_findings(config, vision.reader.embedder.impostors))
+    found = list(check_recognition(config, vision.reader.embedder.impostors))
     assert [finding.state for finding in found] == ([state] if state else [])
     assert all(told in finding.detail and finding.remedy for finding in found)
 
@@ -451,17 +450,17 @@ def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCap
 
 def test_settings_that_do_not_go_together_are_found() -> None:
     live = msgspec.structs.replace(PLAIN, camera=CameraConfig(source="/dev/video0"))
-    assert one(settings_findings(live), "settings").state is State.OK
+    assert one(check_settings(live), "settings").state is State.OK
     locked = msgspec.structs.replace(live, lock=LockConfig(pin=17))
-    assert "a photo" in one(settings_findings(locked), "settings").detail
+    assert "a photo" in one(check_settings(locked), "settings").detail
     watched = msgspec.structs.replace(locked, liveness=LivenessConfig(mode="passive"))
-    assert one(settings_findings(watched), "settings").state is State.OK
+    assert one(check_settings(watched), "settings").state is State.OK
     played = msgspec.structs.replace(watched, camera=PLAIN.camera)
-    assert one(settings_findings(played), "settings").state is State.FAIL
+    assert one(check_settings(played), "settings").state is State.FAIL
     hurried = msgspec.structs.replace(watched, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=1.0))
-    assert "1 s to hear what is asked" in one(settings_findings(hurried), "settings").detail
+    assert "1 s to hear what is asked" in one(check_settings(hurried), "settings").detail
     stale = msgspec.structs.replace(watched, mqtt=MqttConfig(open_max_age_s=60.0))
-    assert "60 s after" in one(settings_findings(stale), "settings").detail
+    assert "60 s after" in one(check_settings(stale), "settings").detail
 
 
 # The broker
@@ -486,14 +485,14 @@ def open_site(folder: Path, tmp_path: Path) -> Mosquitto:
 def test_certificates_that_end_soon_or_have_ended_are_found_with_the_names_on_them(site: Path, tmp_path: Path) -> None:
     with open_site(site, tmp_path) as mosquitto:
         config = msgspec.structs.replace(PLAIN, mqtt=BrokerSite(site, mosquitto.port, 0).member("front"))
-        assert broker_finding(config.mqtt).state is State.OK
+        assert check_broker(config.mqtt).state is State.OK
         now = datetime.now(UTC)
-        shown = list(certificate_findings(config, now))
+        shown = list(check_certificates(config, now))
         assert [finding.state for finding in shown] == [State.OK] * 3  # the broker's, ours, the authority's
         assert "made out to localhost" in shown[0].detail
-        late = list(certificate_findings(config, now + timedelta(days=20_000)))
+        late = list(check_certificates(config, now + timedelta(days=20_000)))
         assert [finding.state for finding in late] == [State.FAIL] * 3
-        early = list(certificate_findings(config, now - timedelta(days=5)))
+        early = list(check_certificates(config, now - timedelta(days=5)))
         assert all("not valid before" in finding.detail for finding in early)
 
 
@@ -518,10 +517,10 @@ def test_a_broker_with_an_expired_certificate_is_found(site: Path, tmp_path: Pat
 
 def test_a_port_for_prometheus_that_is_taken_or_open_to_all_is_found() -> None:
     config = MetricsConfig(port=free_port())
-    assert metrics_finding(config, "s").state is State.OK
-    assert "for whoever reaches it" in metrics_finding(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
+    assert check_metrics(config, "s").state is State.OK
+    assert "for whoever reaches it" in check_metrics(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
     with socket.create_server(("127.0.0.1", config.port)):
-        assert metrics_finding(config, "s").state is State.FAIL
+        assert check_metrics(config, "s").state is State.FAIL
 
 
 @needs_mosquitto
@@ -562,7 +561,7 @@ def test_remedies_for_a_missing_camera(tmp_path: Path, source: str, remedy: str)
 )
 def test_remedies_for_a_blind_camera(level: int, remedy: str) -> None:
     """A covered lens needs no light."""
-    found = one(view_findings(PLAIN, scene(lambda pixels: np.full_like(pixels, level))), "exposure")
+    found = one(check_image(PLAIN, scene(lambda pixels: np.full_like(pixels, level))), "exposure")
     assert (found.state, found.remedy.startswith(remedy)) == (State.FAIL, True)
 
 

@@ -31,8 +31,8 @@ from edge.core.errors import GalleryError, ReleaseError
 from edge.core.records import AccessOutcome, Decision, Frame, Person
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
-from edge.diagnostics.config_checks import people_findings
-from edge.diagnostics.result import State
+from edge.diagnostics.config_checks import check_people
+from edge.diagnostics.report import State
 from edge.events.schema import Event, EventKind, ReleaseReport
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
@@ -239,7 +239,7 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
         load_release(config, tmp_path, vision)
     with pytest.raises(GalleryError, match=told):
         next(replay(config, CLIP, path))
-    (finding,) = people_findings(config, vision)
+    (finding,) = check_people(config, vision)
     assert (finding.state, finding.detail.partition(";")[0]) == (State.FAIL, told.partition(";")[0])
 
 
@@ -253,7 +253,7 @@ def test_gallery_thresholds_that_let_strangers_pass(
     save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), embedder.sha256)
     config = msgspec.structs.replace(quick(), gallery=str(path))
     told = "1 of 1 people have a threshold above 1.29: more than one stranger in 100 passes as each of them"
-    (finding,) = people_findings(config, vision)
+    (finding,) = check_people(config, vision)
     assert (finding.state, finding.detail) == (State.WARN, f"{path}: {told}")
     load_configured(config)
     load_release(config, tmp_path, vision)

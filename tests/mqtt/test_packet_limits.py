@@ -13,8 +13,8 @@ from support.mqtt_brokers import announce, read_packet, wait_until
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError
-from edge.diagnostics.network_checks import broker_finding
-from edge.diagnostics.result import State
+from edge.diagnostics.network_checks import check_broker
+from edge.diagnostics.report import State
 from edge.events.topics import Topics
 from edge.mqtt.connection import connect
 from edge.mqtt.publisher import Publisher
@@ -166,5 +166,5 @@ def test_check_announces_a_limit() -> None:
     """`edge check` logs in as anybody does."""
     broker = HostileBroker("5", b"")
     with contextlib.closing(broker):
-        assert broker_finding(broker.config).state is State.OK
+        assert check_broker(broker.config).state is State.OK
         assert broker.announced() == 4096

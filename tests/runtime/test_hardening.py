@@ -29,7 +29,7 @@ from edge.core.errors import ConfigError, GalleryError
 from edge.core.records import FloatArray
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
-from edge.diagnostics.result import State
+from edge.diagnostics.report import State
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.recognition import encryption, gallery_chunks

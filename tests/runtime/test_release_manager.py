@@ -18,8 +18,8 @@ from support.release_signer import NOW, ReleaseSigner, later
 
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.demo.run_demo import GALLERY
-from edge.diagnostics.config_checks import people_findings
-from edge.diagnostics.result import State
+from edge.diagnostics.config_checks import check_people
+from edge.diagnostics.report import State
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import ReleaseManager
@@ -92,7 +92,7 @@ def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
         site.release(rules=b"[doors.front]\nallow = []\n")
         wait_until(lambda: site.reason == "release 2: 1 people", "release 2")
         assert releases.bundle.gallery.info.people == 1
-    finding = next(people_findings(site.config, vision))
+    finding = next(check_people(site.config, vision))
     assert finding.state is State.OK
     assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
 
@@ -105,7 +105,7 @@ def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vis
     site.desk.release_files({GALLERY_FILE: path.read_bytes()}, 1, embedder=site.embedder)
     with site.door(at(NOW)):
         wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
-    finding = next(people_findings(site.config, vision))
+    finding = next(check_people(site.config, vision))
     assert finding.state is State.WARN
     assert "1 of 1 people have a threshold above 1.29" in finding.detail
 

@@ -42,7 +42,7 @@ from edge.core.records import (
 )
 from edge.demo.run_demo import CLIP
 from edge.diagnostics.check import check
-from edge.diagnostics.result import State
+from edge.diagnostics.report import State
 from edge.events.schema import Event, EventKind
 from edge.events.topics import Topics
 from edge.mqtt.send_queue import SendQueue, Snapshot

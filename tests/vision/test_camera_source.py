@@ -16,8 +16,8 @@ from runtime.test_daemon import door, stored
 from edge.core.config import CameraConfig, MqttConfig, ReleaseConfig
 from edge.core.errors import CameraError, ConfigError
 from edge.demo.run_demo import CLIP
-from edge.diagnostics.host_checks import privacy_finding
-from edge.diagnostics.result import State
+from edge.diagnostics.host_checks import check_permissions
+from edge.diagnostics.report import State
 from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.runtime.camera_supervisor import CameraSupervisor
 from edge.runtime.daemon import Daemon
@@ -183,14 +183,14 @@ def test_world_readable_door_toml_with_a_secret(tmp_path: Path, changes: dict[st
     path = tmp_path / "door.toml"
     path.touch()
     path.chmod(0o644)
-    assert privacy_finding(public, path).state is State.OK
-    found = privacy_finding(msgspec.structs.replace(public, **changes), path)
+    assert check_permissions(public, path).state is State.OK
+    found = check_permissions(msgspec.structs.replace(public, **changes), path)
     assert (found.state, found.remedy) == (State.FAIL, f"chmod o= {path}")
     assert key in found.detail
     assert "S3cr3t" not in found.detail
     state.chmod(0o755)
-    both = privacy_finding(msgspec.structs.replace(public, **changes), path)
+    both = check_permissions(msgspec.structs.replace(public, **changes), path)
     assert both.remedy == f"chmod go= {state}; chmod o= {path}"
     state.chmod(0o700)
     path.chmod(0o640)
-    assert privacy_finding(msgspec.structs.replace(public, **changes), path).state is State.OK
+    assert check_permissions(msgspec.structs.replace(public, **changes), path).state is State.OK
