@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import embed
 import numpy as np
 import pytest
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
+from threshold_tools.embed import main
 
 from edge.core.errors import InputError
 
@@ -20,7 +20,7 @@ def people(tmp_path: Path, photo: Photo) -> Path:
 def test_every_photo_has_a_row_and_a_found_flag(people: Path, tmp_path: Path) -> None:
     (people / "biden" / "0-damaged.jpg").write_bytes(b"")
     put(people / "wall.png", np.full((100, 100, 3), 90, np.uint8))
-    embed.embed(people, tmp_path / "x.npz", mirror=True)
+    main([str(people), "--out", str(tmp_path / "x.npz")])
     with np.load(tmp_path / "x.npz") as stored:
         assert list(stored["path"]) == [
             "biden/0-damaged.jpg",
@@ -39,7 +39,7 @@ def test_every_photo_has_a_row_and_a_found_flag(people: Path, tmp_path: Path) ->
 
 def test_a_folder_without_photos_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image in it"):
-        embed.embed(tmp_path, tmp_path / "x.npz", mirror=True)
+        main([str(tmp_path), "--out", str(tmp_path / "x.npz")])
 
 
 def test_a_photo_is_taken_with_its_mirror_image_unless_told_otherwise(tmp_path: Path, photo: Photo) -> None:
@@ -48,10 +48,10 @@ def test_a_photo_is_taken_with_its_mirror_image_unless_told_otherwise(tmp_path: 
     put(tmp_path / "people" / "1.png", pixels)
     put(tmp_path / "people" / "2.png", np.ascontiguousarray(pixels[:, ::-1]))
 
-    def distance_sq(name: str, *, mirror: bool) -> float:
-        embed.embed(tmp_path / "people", tmp_path / name, mirror=mirror)
+    def distance_sq(name: str, *options: str) -> float:
+        main([str(tmp_path / "people"), "--out", str(tmp_path / name), *options])
         with np.load(tmp_path / name) as stored:
             first, second = stored["embedding"]
         return float(np.sum((first - second) ** 2))
 
-    assert distance_sq("together.npz", mirror=True) < 0.7 * distance_sq("alone.npz", mirror=False)
+    assert distance_sq("together.npz") < 0.7 * distance_sq("alone.npz", "--plain")

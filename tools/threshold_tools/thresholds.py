@@ -1,4 +1,4 @@
-"""From an operator's wish to a threshold, by the table of impostor distances that ships with the embedder.
+"""Thresholds for a target false-match rate, by the table of impostor distances that ships with the embedder.
 
 Thresholds are squared distances between unit vectors, 0 to 4: lower is stricter.
 """
@@ -17,11 +17,11 @@ from edge.vision.manifest import OperatingPoint
 
 STRICT_FMR = 1e-4  # never laxer, however small the gallery: NIST SP 800-63B-4 asks for FMR of 1 in 10,000 or better
 LOOKALIKE_SHARE = 0.9  # a threshold ends before a look-alike's centroid by this share
-_BLOCK = 1024  # rows of a gallery held against all of it at a time
+_BLOCK = 1024  # rows of a gallery compared with all of it at a time
 
 
 def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float, people: int) -> float:
-    """The squared distance at which at most one stranger in so many is accepted; lower is stricter.
+    """The squared distance at which at most one stranger in N is accepted; lower is stricter.
 
     A stranger is measured against everybody enrolled, so FPIR = 1 - (1 - FMR)^people; the table gives the distance for
     that FMR, linear in its logarithm between two rows. Beyond the strictest row the strictest row holds.
@@ -37,7 +37,7 @@ def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float,
 
 
 def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
-    """The squared distance below which a share `fmr` of stranger-to-centroid pairs falls."""
+    """The squared distance below which a share `fmr` of the stranger-to-centroid pairs lies."""
     rows = sorted(impostors, key=lambda row: row.fmr)
     if fmr <= rows[0].fmr:
         return rows[0].distance_sq
@@ -49,7 +49,7 @@ def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
 
 
 def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
-    """The share of stranger-to-centroid pairs below a squared distance: `threshold_for_fmr` the other way round."""
+    """The share of stranger-to-centroid pairs below a squared distance; inverse of `threshold_for_fmr`."""
     rows = sorted(impostors, key=lambda row: row.distance_sq)
     if distance_sq <= rows[0].distance_sq:
         return rows[0].fmr
@@ -60,19 +60,24 @@ def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
     return rows[-1].fmr
 
 
-def table_reach(impostors: Sequence[OperatingPoint], people: int) -> float:
-    """The largest N for which the embedder's table supports "one stranger in N" for a gallery of this size."""
-    return -1 / math.expm1(people * math.log1p(-min(row.fmr for row in impostors)))
+def fpir_at(impostors: Sequence[OperatingPoint], distance_sq: float, people: int) -> float:
+    """The share of strangers who are accepted by a gallery of this size at a squared distance."""
+    return -math.expm1(people * math.log1p(-fmr_at(impostors, distance_sq)))
+
+
+def smallest_supported_rate(impostors: Sequence[OperatingPoint], people: int) -> float:
+    """The smallest FPIR that the embedder's table supports for a gallery of this size."""
+    return -math.expm1(people * math.log1p(-min(row.fmr for row in impostors)))
 
 
 def max_thresholds_sq(centroids: FloatArray) -> FloatArray:
-    """Where each person's threshold must end: before the nearest other centroid.
+    """The largest threshold of each person, which ends before the nearest other centroid.
 
     Args:
         centroids: (N, D) float32 unit rows.
 
     Returns:
-        (N,) float32; 4 for somebody alone.
+        (N,) float32; 4 for a single person.
     """
     caps = np.full(len(centroids), MAX_DISTANCE_SQ, np.float32)
     if len(centroids) < 2:

@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from calibrate import ENROLLED_SQ, calibrate, main, reject_lookalikes
 from support.face_images import direction, towards
 from support.rendered_portraits import EMBEDDER, Photo, two_people
+from threshold_tools.calibrate.calibration import ENROLLED_SQ, calibrate, reject_lookalikes
+from threshold_tools.calibrate.cli import main
 from threshold_tools.calibrate.rates import (
     Attempts,
     ImpostorModel,
@@ -20,7 +21,7 @@ from threshold_tools.calibrate.rates import (
     is_rejected,
     limits,
 )
-from threshold_tools.calibrate.report import show
+from threshold_tools.calibrate.report import format_report
 from threshold_tools.calibrate.tail import SHAPE_RANGE, EmpiricalTail
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.stats import Reals, clopper_pearson, rate_over_people
@@ -178,7 +179,7 @@ class TestSupport:
         report = calibrate(gallery, tmp_path / "g2", 1000)
         (row,) = (row for row in report.rows if row.one_stranger_in == 1000)
         assert row.fpir.value == pytest.approx(1e-3, rel=0.01)
-        assert "not known" in show(report, tmp_path / "g2")
+        assert "not known" in format_report(report, tmp_path / "g2")
         with pytest.raises(InputError, match="give --strangers with 100,000 different people"):
             calibrate(gallery, tmp_path / "g2", 1_000_000)
 

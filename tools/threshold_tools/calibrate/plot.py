@@ -6,11 +6,11 @@ import numpy as np
 
 from threshold_tools import plots
 from threshold_tools.calibrate.rates import ImpostorModel
-from threshold_tools.calibrate.report import Row
+from threshold_tools.calibrate.report import CalibrationRow
 from threshold_tools.stats import Reals
 
 
-def draw(opens: ImpostorModel, genuine_sq: Reals | None, chosen: Row) -> bytes:
+def draw(opens: ImpostorModel, genuine_sq: Reals | None, chosen: CalibrationRow) -> bytes:
     """The plot as PNG: both distributions above; below, how rare a stranger is, as counted and as fitted.
 
     Args:

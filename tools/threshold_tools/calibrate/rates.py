@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.config import RecognitionConfig
 from edge.core.records import FloatArray
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.classifiers.nearest import nearest
-from threshold_tools.stats import Rate, Reals, bootstrap_rate, draw_votes
+from threshold_tools.stats import Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 
 NEAR_SHARE = 0.05  # a person's offset compares how near this share of the strangers comes to each
@@ -26,6 +27,8 @@ NEAR_SHARE = 0.05  # a person's offset compares how near this share of the stran
 OWN_SHARE = 0.5
 _OFFSET_ROWS = 4096  # strangers beyond this many add nothing to an offset but time
 _BLOCK = 1024
+MARGIN_SQ = RecognitionConfig().margin_sq
+SEED = 20240229
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,3 +163,21 @@ def is_rejected(
     clear = tried.runner_up_sq - tried.distance_sq >= margin_sq
     opened: NDArray[np.bool_] = near & clear & (tried.nearest == own)
     return ~opened
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenuineAttempts:
+    """Enrolled people's own attempts, and the row of each in the gallery."""
+
+    tried: Attempts
+    own: NDArray[np.intp]
+
+    def false_reject_rate(self, thresholds_sq: FloatArray) -> Rate:
+        """FNIR under these thresholds, with the margin that a door asks for by default."""
+        rejected = is_rejected(self.tried, self.own, thresholds_sq, MARGIN_SQ)
+        return rate_over_people(rejected, self.tried.people, SEED)
+
+    def bases_sq(self, rules: ThresholdRule) -> Reals:
+        """(M,) the base at which each attempt that is nearest to its own person opens."""
+        right = self.tried.nearest == self.own
+        return np.asarray(self.tried.distance_sq[right] - rules.offsets_sq[self.own[right]])

@@ -1,4 +1,4 @@
-"""What a calibration tells: the same numbers as a record for programs and as a table for people."""
+"""The results of a calibration, as a record for programs and as a table for people."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from threshold_tools.stats import Rate
 LAX_FMR = 1e-4  # NIST SP 800-63B-4 asks for a false match rate of 1 in 10,000 or better
 
 
-class Row(msgspec.Struct, frozen=True):
-    """What one wish comes to: thresholds, the strangers it lets in, the enrolled people it refuses."""
+class CalibrationRow(msgspec.Struct, frozen=True):
+    """One target rate: its threshold, the strangers it accepts, the enrolled people it rejects."""
 
     one_stranger_in: float
     threshold_sq: float
@@ -23,14 +23,14 @@ class Row(msgspec.Struct, frozen=True):
     fnir: Rate | None
 
 
-class Report(msgspec.Struct, frozen=True):
-    """All that --json prints.
+class CalibrationReport(msgspec.Struct, frozen=True):
+    """The report that --json prints.
 
     Attributes:
-        threshold_sq: the base of the wish, before each person's own offset.
+        threshold_sq: base for the target, before each person's own offset.
         enrolled, strangers, stranger_photos, genuine_people, genuine_photos: what it was measured with.
         left_out: strangers who seem to be enrolled.
-        rows: the wish and others around it, from lax to strict.
+        rows: the target and others around it, from lax to strict.
         thresholds_sq: what the gallery got, by person id.
     """
 
@@ -42,11 +42,11 @@ class Report(msgspec.Struct, frozen=True):
     genuine_people: int
     genuine_photos: int
     left_out: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[CalibrationRow]
     thresholds_sq: dict[str, float]
 
 
-def show(report: Report, out: Path) -> str:
+def format_report(report: CalibrationReport, out: Path) -> str:
     """The report as a table for people."""
     lines = [
         f"{report.enrolled} enrolled; {report.strangers} strangers in {report.stranger_photos} photos"

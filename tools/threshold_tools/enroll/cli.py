@@ -44,7 +44,7 @@ from threshold_tools.enroll.policy_export import merged_policy
 from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoSampler
-from threshold_tools.thresholds import table_reach
+from threshold_tools.thresholds import smallest_supported_rate
 
 _NEXT = (
     "now make the gallery again (after calibration: calibrate again, or use --thresholds-from) and publish it, "
@@ -89,11 +89,11 @@ def enrol(
         if added:
             _print(f"{added} new: their distance to strangers is measured by the next  threshold calibrate")
         return
-    reach = table_reach(reader.impostors, len(reviewed.kept))
-    if one_stranger_in > reach * (1 + 1e-9):
+    supported = 1 / smallest_supported_rate(reader.impostors, len(reviewed.kept))
+    if one_stranger_in > supported * (1 + 1e-9):
         _print(
-            f"warning: thresholds are set for one stranger in {reach:,.0f}; the embedder's table supports no more for "
-            f"{len(reviewed.kept):,} people; for one in {one_stranger_in:,.0f} use  threshold calibrate --strangers"
+            f"warning: thresholds are set for one stranger in {supported:,.0f}; the embedder's table supports no more "
+            f"for {len(reviewed.kept):,} people; for one in {one_stranger_in:,.0f} use  threshold calibrate --strangers"
         )
 
 

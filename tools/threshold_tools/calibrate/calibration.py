@@ -1,0 +1,244 @@
+"""Sets the thresholds of a gallery for a target rate, from strangers or from the embedder's table."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edge.core.config import QualityConfig
+from edge.core.errors import InputError
+from edge.core.files import atomic_write, require_parent_dir
+from edge.recognition.gallery import Gallery
+from edge.recognition.gallery_file import load_gallery, save_gallery
+from edge.vision.manifest import default_folder, read_manifest
+from threshold_tools.calibrate.plot import draw
+from threshold_tools.calibrate.rates import (
+    SEED,
+    Attempts,
+    GenuineAttempts,
+    ImpostorModel,
+    ThresholdRule,
+    attempts,
+    limits,
+)
+from threshold_tools.calibrate.report import CalibrationReport, CalibrationRow
+from threshold_tools.calibrate.tail import FEWEST, EmpiricalTail
+from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
+from threshold_tools.outputs import need_gallery_name
+from threshold_tools.stats import Rate
+from threshold_tools.thresholds import fpir_at, smallest_supported_rate, threshold_sq
+
+DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are
+FEWEST_STRANGERS = 100
+ENROLLED_SQ = 0.54  # a stranger nearer than this may be an enrolled person ...
+ENROLLED_CHANCE = 0.01  # ... and is taken for one where the tail of the others expects fewer than so many so near
+ROUND_TARGETS = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)  # one stranger in so many
+
+
+def calibrate(
+    gallery_path: Path,
+    out: Path,
+    one_stranger_in: float,
+    *,
+    strangers_path: Path | None = None,
+    genuine_path: Path | None = None,
+    plot: Path | None = None,
+) -> CalibrationReport:
+    """Write the gallery with the thresholds for a target rate, and a plot where one is asked for.
+
+    Args:
+        gallery_path: gallery to read.
+        out: gallery to write.
+        one_stranger_in: accept at most one stranger's attempt in this many.
+        strangers_path: photos or embeddings of people who are not enrolled; None: use the embedder's table.
+        genuine_path: photos or embeddings of enrolled people, to measure false rejects; None: do not measure them.
+        plot: PNG to write; needs strangers.
+
+    Raises:
+        InputError: an input cannot be used, or the data do not support the target.
+    """
+    need_gallery_name(out)
+    for path in (out, plot):
+        if path is not None:
+            require_parent_dir(path)
+    model = read_manifest(default_folder()).models["embedder"]
+    gallery = load_gallery(gallery_path, model.sha256, dimension=model.outputs["embedding"].shape[-1])
+    if not gallery.people:
+        raise InputError(f"{gallery_path}: nobody is enrolled in it")
+    genuine = None
+    if genuine_path is not None:
+        own = load_faces(genuine_path, model.sha256, gallery.centroids.shape[1])
+        genuine = genuine_attempts(own, gallery, genuine_path)
+    faces: LabelledEmbeddings | None = None
+    left_out: list[str] = []
+    opens: ImpostorModel | None = None
+    if strangers_path is None:
+        people = len(gallery.people)
+        supported = 1 / smallest_supported_rate(model.impostors, people)
+        if one_stranger_in > supported * (1 + 1e-9):
+            raise InputError(
+                f"{gallery_path}: the embedder's table supports one stranger in {supported:,.0f} at most for "
+                f"{people:,} people; for one in {one_stranger_in:,.0f} give --strangers with "
+                f"{strangers_needed(one_stranger_in):,} different people"
+            )
+        rules = limits(gallery.centroids, None)
+
+        def by_table(number: float) -> tuple[float, Rate]:
+            base = threshold_sq(model.impostors, one_stranger_in=number, people=people)
+            return base, Rate(fpir_at(model.impostors, base, people), math.nan, math.nan)
+
+        rows = calibration_rows(supported, one_stranger_in, by_table, rules, genuine)
+    else:
+        faces = load_faces(strangers_path, model.sha256, gallery.centroids.shape[1])
+        faces, left_out = without_enrolled(faces, gallery)
+        for each in left_out:
+            print_report(f"left out: {strangers_path}/{each}")
+        check_support(one_stranger_in, len(faces.names), strangers_path)
+        rules = limits(gallery.centroids, faces)
+        opens = impostors = ImpostorModel(attempts(faces, gallery.centroids), rules, SEED)
+
+        def by_strangers(number: float) -> tuple[float, Rate]:
+            base = impostors.rule_for_rate(1 / number)
+            return base, impostors.rate(base)
+
+        rows = calibration_rows(len(faces.names) * DECADE, one_stranger_in, by_strangers, rules, genuine)
+    chosen = next(row for row in rows if row.one_stranger_in == one_stranger_in)
+    thresholds = rules.thresholds_sq(chosen.threshold_sq)
+    save_gallery(out, gallery.people, gallery.centroids, thresholds, model.sha256)
+    if plot is not None:
+        if opens is None:
+            raise InputError("--plot shows the strangers: give --strangers")
+        atomic_write(plot, draw(opens, genuine.bases_sq(rules) if genuine else None, chosen))
+    return CalibrationReport(
+        one_stranger_in=one_stranger_in,
+        threshold_sq=chosen.threshold_sq,
+        enrolled=len(gallery.people),
+        strangers=len(faces.names) if faces else 0,
+        stranger_photos=len(faces) if faces else 0,
+        genuine_people=genuine.tried.people_count if genuine else 0,
+        genuine_photos=len(genuine.own) if genuine else 0,
+        left_out=left_out,
+        rows=rows,
+        thresholds_sq={
+            person.id: round(float(limit), 4) for person, limit in zip(gallery.people, thresholds, strict=True)
+        },
+    )
+
+
+def calibration_rows(
+    supported: float,
+    one_stranger_in: float,
+    measure: Callable[[float], tuple[float, Rate]],
+    rules: ThresholdRule,
+    genuine: GenuineAttempts | None,
+) -> list[CalibrationRow]:
+    """The target and round ones around it, from lax to strict.
+
+    Args:
+        supported: largest N for which the data support "one stranger in N".
+        one_stranger_in: the operator's target.
+        measure: base and FPIR for a target.
+        rules: thresholds from a base.
+        genuine: attempts of enrolled people, or None.
+    """
+    rows = []
+    for number in sorted({float(each) for each in ROUND_TARGETS if each <= supported} | {one_stranger_in}):
+        base, fpir = measure(number)
+        fnir = genuine.false_reject_rate(rules.thresholds_sq(base)) if genuine else None
+        rows.append(CalibrationRow(number, base, fpir, fnir))
+    return rows
+
+
+def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEmbeddings:
+    """Faces that a door would take as samples: below a folder, embedded now and not mirrored, or stored ones.
+
+    Raises:
+        InputError: there is no usable face in it, or another embedder made it.
+    """
+    stored = load_or_embed(source, mirror=False, quality=QualityConfig())
+    if stored.embedder_sha256 != embedder_sha256:
+        raise InputError(
+            f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, the gallery by "
+            f"{embedder_sha256[:12]}); embed the photos again with tools/embed.py"
+        )
+    if stored.vectors.shape[1] != dimension:
+        raise InputError(f"{source}: vectors of length {stored.vectors.shape[1]}, the gallery's have {dimension}")
+    return stored.only(stored.found)
+
+
+def strangers_needed(one_stranger_in: float) -> int:
+    """Different people that a target takes."""
+    return max(FEWEST_STRANGERS, math.ceil(one_stranger_in / DECADE))
+
+
+def check_support(one_stranger_in: float, strangers: int, source: Path) -> None:
+    """Reject a target that so many strangers do not support.
+
+    Raises:
+        InputError: with the number that would do.
+    """
+    needed = strangers_needed(one_stranger_in)
+    if strangers < needed:
+        able = f"support one in {strangers * DECADE:,} at most" if strangers >= FEWEST_STRANGERS else "are too few"
+        raise InputError(
+            f"{source}: {strangers:,} strangers {able}; one in {one_stranger_in:,.0f} needs {needed:,} different "
+            "people (a fitted tail is trusted for one decade beyond the data)"
+        )
+
+
+def without_enrolled(faces: LabelledEmbeddings, gallery: Gallery) -> tuple[LabelledEmbeddings, list[str]]:
+    """Leave out strangers who are in fact enrolled, by their id or by their face; also says who and why."""
+    ids = {person.id for person in gallery.people}
+    reasons = [f"{label}: has the id of an enrolled person" for label in sorted(set(faces.labels) & ids)]
+    faces = faces.only(np.array([label not in ids for label in faces.labels], bool))
+    if not len(faces):
+        return faces, reasons
+    tried = attempts(faces, gallery.centroids)
+    enrolled: set[str] = set()
+    for row in reject_lookalikes(tried):
+        person = gallery.people[int(tried.nearest[row])].id
+        reasons.append(f"{faces.paths[row]}: seems to be {person}, distance {tried.distance_sq[row]:.2f}")
+        enrolled.add(faces.labels[row])
+    return faces.only(np.array([label not in enrolled for label in faces.labels], bool)), reasons
+
+
+def reject_lookalikes(tried: Attempts) -> list[int]:
+    """The attempts that the tail of all farther ones does not explain, nearest first.
+
+    From the body outwards: the farthest of the suspects is compared with the tail fitted to everybody farther; what it
+    explains joins them, and what it does not ends the walk. So a crowd of near strangers is no crowd of outliers.
+    """
+    by_distance = np.argsort(tried.distance_sq, kind="stable")
+    suspects = int(np.searchsorted(tried.distance_sq[by_distance], ENROLLED_SQ))
+    for place in reversed(range(min(suspects, len(by_distance) - FEWEST))):
+        farther = by_distance[place + 1 :]
+        weights = tried.weights[farther] / tried.weights[farther].sum()
+        tail = EmpiricalTail(tried.distance_sq[farther]).fit(weights, tried.people_count)
+        if tail.share_below(float(tried.distance_sq[by_distance[place]])) * tried.people_count < ENROLLED_CHANCE:
+            return [int(row) for row in by_distance[: place + 1]]
+    return []
+
+
+def genuine_attempts(faces: LabelledEmbeddings, gallery: Gallery, source: Path) -> GenuineAttempts:
+    """The attempts of people who are enrolled; others are named and left out.
+
+    Raises:
+        InputError: nobody in it is enrolled.
+    """
+    rows = {person.id: row for row, person in enumerate(gallery.people)}
+    for label in sorted(set(faces.labels) - rows.keys()):
+        print_report(f"{source}/{label}: not enrolled, so no genuine attempt; left out")
+    faces = faces.only(np.array([label in rows for label in faces.labels], bool))
+    if not len(faces):
+        raise InputError(f"{source}: nobody in it is enrolled; name its folders after the ids in the gallery")
+    own = np.array([rows[label] for label in faces.labels], np.intp)
+    return GenuineAttempts(attempts(faces, gallery.centroids), own)
+
+
+def print_report(text: str) -> None:
+    """Print a line to standard error."""
+    print(text, file=sys.stderr)
