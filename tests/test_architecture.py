@@ -42,6 +42,7 @@ PURE_STAGES = (
         "cues",
         "evidence",
         "gate",
+        "pending_decision",
         "passive",
         "head_pose",
         "mouth",

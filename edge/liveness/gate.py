@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge.core.config import LivenessConfig
 from edge.core.records import (
@@ -31,34 +31,20 @@ from edge.core.records import (
     Sample,
     Track,
     Verdict,
-    strictest_mode,
 )
 from edge.liveness.challenge import SAME_MOVED_SQ, Chance, MovementChallenge, apart_sq, same_face
 from edge.liveness.evidence import LivenessEvidence
 from edge.liveness.passive import PassiveLiveness
+from edge.liveness.pending_decision import NOT_SHOWN, PASSES, PendingDecision, liveness_result
 from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.recognition.aggregator import IdentityAggregator
 from edge.vision.face_mesh import eye_centred
 
 RULE = "liveness"  # the rule of its denials
 ATTACK = "presentation-attack"
-NOT_SHOWN = "liveness-not-shown"
 CHALLENGE_FAILED = "challenge-failed"
-_PASSES = ""
 
 DecideFn = Callable[[Verdict], Decision]
-
-
-@dataclass(slots=True, eq=False)
-class _PendingDecision:
-    """A decision to open that waits for liveness."""
-
-    decision: Decision
-    since_ns: int
-    looked_ns: int
-    sure: bool = False  # the last look shows the face that was recognised
-    challenge: MovementChallenge | None = None
-    shows: int = 0  # of life so far; the last one opens
 
 
 class LivenessGate:
@@ -98,7 +84,7 @@ class LivenessGate:
         self._passive = passive or PassiveLiveness(config=config)
         self._make_challenge = make_challenge
         self._ahead: dict[int, list[FloatArray]] = {}  # by track, of the looks at it that count, while it has no name
-        self._held: dict[int, _PendingDecision] = {}
+        self._held: dict[int, PendingDecision] = {}
         self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
         self._prompts: list[ChallengePrompt] = []
         self._challenges = 0
@@ -111,7 +97,7 @@ class LivenessGate:
     def result_for(self, track_id: int) -> LivenessResult | None:
         """What a track has shown so far, to look at; None before it was watched, and once it is answered."""
         evidence, held = self._passive.evaluate(track_id), self._held.get(track_id)
-        return _shown(held, evidence) if held or evidence.looks else None
+        return liveness_result(held, evidence) if held or evidence.looks else None
 
     def tracks_due(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
         """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
@@ -196,7 +182,7 @@ class LivenessGate:
     def _hold(self, decision: Decision, t_ns: int) -> None:
         """Let a decision wait for the life of the face that was recognised; that of any other is dropped."""
         verdict = decision.verdict
-        self._held[verdict.track.id] = _PendingDecision(decision, t_ns, t_ns)
+        self._held[verdict.track.id] = PendingDecision(decision, t_ns, t_ns)
         looks = self._ahead.pop(verdict.track.id, [])
         if any(apart_sq(look, verdict.embedding) > SAME_MOVED_SQ for look in looks):
             self._passive.forget(verdict.track.id)
@@ -220,14 +206,14 @@ class LivenessGate:
             self._prompts += held.challenge.drain_prompts()
         if outcome is None:
             return []
-        shown = _shown(held, evidence)
-        if outcome == _PASSES and self._aggregator.impersonated(verdict) and not held.shows:
+        shown = liveness_result(held, evidence)
+        if outcome == PASSES and self._aggregator.impersonated(verdict) and not held.shows:
             held.shows, held.since_ns, held.challenge = 1, t_ns, None
             self._passive.forget(track.id)
             return []
-        if outcome == _PASSES:
+        if outcome == PASSES:
             decision = decide(verdict)
-            if decision.kind is AccessOutcome.DOOR_OPEN and self._needs_challenge(held, decision.required_liveness):
+            if decision.kind is AccessOutcome.DOOR_OPEN and held.tighten(decision.required_liveness):
                 return []
             self._aggregator.count_success(verdict, others)
         else:
@@ -244,8 +230,8 @@ class LivenessGate:
         self._drop(track.id)
         return [replace(decision, liveness=shown)]
 
-    def _outcome(self, track: Track, held: _PendingDecision, evidence: LivenessEvidence, t_ns: int) -> str | None:
-        """Why it does not open, _PASSES, or None while that is open."""
+    def _outcome(self, track: Track, held: PendingDecision, evidence: LivenessEvidence, t_ns: int) -> str | None:
+        """Why it does not open, PASSES, or None while that is open."""
         config, late = self._config, t_ns - held.since_ns >= self._config.timeout_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
         if held.challenge is not None:
@@ -254,7 +240,7 @@ class LivenessGate:
                 return None
             if attack:
                 return ATTACK
-            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else self._confirmed(held, late)
+            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else held.confirmed(late)
         if held.decision.required_liveness is LivenessMode.CHALLENGE:
             doubtful = late or attack or (evidence.enough and evidence.score >= config.challenge_score)
             if config.challenge_when == "always" or doubtful:
@@ -263,16 +249,10 @@ class LivenessGate:
         elif attack:
             return ATTACK
         if evidence.enough:
-            return self._confirmed(held, late)
+            return held.confirmed(late)
         return NOT_SHOWN if late else None
 
-    @staticmethod
-    def _confirmed(held: _PendingDecision, late: bool) -> str | None:
-        if held.sure:
-            return _PASSES
-        return NOT_SHOWN if late else None
-
-    def _challenge(self, track: Track, held: _PendingDecision, t_ns: int) -> None:
+    def _challenge(self, track: Track, held: PendingDecision, t_ns: int) -> None:
         """Begin a challenge, one at a time, as a door has one screen."""
         if any(other.challenge is not None for other in self._held.values()):
             return
@@ -281,19 +261,11 @@ class LivenessGate:
         embedding = held.decision.verdict.embedding
         held.challenge = self._make_challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)
 
-    @staticmethod
-    def _needs_challenge(held: _PendingDecision, proof: LivenessMode) -> bool:
-        """Whether the rules have become stricter while liveness was shown; then that has to be shown, too."""
-        if strictest_mode((proof, held.decision.required_liveness)) is held.decision.required_liveness:
-            return False
-        held.decision = replace(held.decision, required_liveness=proof)
-        return True
-
     def _drop(self, track_id: int) -> None:
         del self._held[track_id]
         self._passive.forget(track_id)
 
-    def _reject(self, held: _PendingDecision, reason: str, t_ns: int) -> None:
+    def _reject(self, held: PendingDecision, reason: str, t_ns: int) -> None:
         if held.challenge:
             held.challenge.fail(reason, t_ns)
             self._prompts += held.challenge.drain_prompts()
@@ -302,12 +274,3 @@ class LivenessGate:
         """Whoever was denied for want of liveness may try again, and is news when back."""
         if track_id in self._denied:
             self._aggregator.reset(self._denied.pop(track_id)[0])
-
-
-def _shown(held: _PendingDecision | None, evidence: LivenessEvidence) -> LivenessResult:
-    challenge = held.challenge if held else None
-    return LivenessResult(
-        score=evidence.score if evidence.enough else None,
-        cues=evidence.as_cues,
-        challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
-    )

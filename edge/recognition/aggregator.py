@@ -213,10 +213,8 @@ class IdentityAggregator:
 
     def _unknown_again_due(self, state: _TrackState, last: Verdict) -> bool:
         """Whether a visitor who stays unknown has shown as much again as made them unknown."""
-        return (
-            last.finding is Identification.UNKNOWN
-            and state.evidence.samples - last.samples >= self._config.unknown_samples
-        )
+        more = state.evidence.samples - last.samples
+        return last.finding is Identification.UNKNOWN and more >= self._config.unknown_samples
 
     def _counts_as_seen(self, state: _TrackState, verdict: Verdict) -> bool:
         """Whether this track keeps the cooldown of its visitor running; a name that may be a picture's does not."""

@@ -1,0 +1,56 @@
+"""A decision to open that waits for liveness, and what was shown for it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edge.core.records import Decision, LivenessMode, LivenessResult, strictest_mode
+from edge.liveness.challenge import MovementChallenge
+from edge.liveness.evidence import LivenessEvidence
+
+NOT_SHOWN = "liveness-not-shown"
+PASSES = ""
+
+
+@dataclass(slots=True, eq=False)
+class PendingDecision:
+    """A decision to open that waits for liveness.
+
+    Attributes:
+        decision: as the access rules made it; its required liveness may become stricter.
+        since_ns: when watching for it began.
+        looked_ns: the last sample of its track.
+        sure: the last sample shows the face that was recognised.
+        challenge: the challenge under way, or None.
+        shows: how often life was shown so far; the last one opens.
+    """
+
+    decision: Decision
+    since_ns: int
+    looked_ns: int
+    sure: bool = False
+    challenge: MovementChallenge | None = None
+    shows: int = 0
+
+    def confirmed(self, late: bool) -> str | None:
+        """`PASSES` if the last sample shows the recognised face; else None, or `NOT_SHOWN` when it is too late."""
+        if self.sure:
+            return PASSES
+        return NOT_SHOWN if late else None
+
+    def tighten(self, required: LivenessMode) -> bool:
+        """Require a stricter mode if the rules do by now; returns whether they do."""
+        if strictest_mode((required, self.decision.required_liveness)) is self.decision.required_liveness:
+            return False
+        self.decision = replace(self.decision, required_liveness=required)
+        return True
+
+
+def liveness_result(pending: PendingDecision | None, evidence: LivenessEvidence) -> LivenessResult:
+    """The liveness that an event or a report shows of a track."""
+    challenge = pending.challenge if pending else None
+    return LivenessResult(
+        score=evidence.score if evidence.enough else None,
+        cues=evidence.as_cues,
+        challenge="" if challenge is None else challenge.reason or str(challenge.state or "waiting"),
+    )
