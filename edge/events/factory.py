@@ -124,13 +124,12 @@ def system_event(
     )
 
 
-def make_open_command(event: Event, *, seq: int, expires_ns: int) -> OpenCommand:
-    """The act of opening that belongs to a door-open event.
+def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
+    """The open command of a door-open event.
 
     Args:
-        event: the event.
-        seq: its number in the outbox.
-        expires_ns: when it stops being valid, wall clock, nanoseconds since 1970 UTC.
+        event: the event, as it is stored.
+        expires_ns: when the command stops being valid, wall clock, nanoseconds since 1970 UTC.
 
     Raises:
         ValueError: the event is no door-open, or names nobody.
@@ -140,7 +139,7 @@ def make_open_command(event: Event, *, seq: int, expires_ns: int) -> OpenCommand
     return OpenCommand(
         v=VERSION,
         id=event.id,
-        seq=seq,
+        seq=event.seq,
         door=event.door,
         person=event.person,
         at=event.at,

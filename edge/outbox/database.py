@@ -1,8 +1,8 @@
-"""The SQLite file under the outbox: opening it, all or nothing, and what its errors mean; alone in importing sqlite3.
+"""SQLite file of the outbox: opening, transactions, retention and errors; the only module that imports sqlite3.
 
 Write-ahead logging with ``synchronous=FULL``: a commit is one append to the log and one fsync, where the rollback
 journal writes every page twice and syncs three or four times; that is slower and wears an SD card out sooner. Each
-frame of the log carries a checksum, so a torn write at a power cut costs the unfinished event and nothing before it.
+frame of the log carries a checksum, so a torn write at a power cut loses the unfinished event and nothing before it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from edge.core.errors import OutboxError
+from edge.events.schema import Event, decode
+from edge.events.topics import Channel
 
 Connection = sqlite3.Connection
+Row = tuple[int, bytes]  # number and body of an event
 
 APPLICATION_ID = 0x54687264  # "Thrd": this file is ours
 SCHEMA_VERSION = 2
-_LOG_PAGES = 64  # the log goes back into the file after so many pages, so that a full disk is not filled by the log
-_LOG_BYTES = 512 * 1024  # and is cut back to this
-# What reading damaged rows may bring: no row, a value of another type, and text that is none.
-_CORRUPT_ERRORS = (sqlite3.Error, TypeError, UnicodeDecodeError)
+MAX_SEQ = 1 << 52  # JSON readers keep whole numbers exactly up to 2**53
+_EPOCH_S = 1_577_836_800  # 2020-01-01 UTC
+_PER_SECOND_BITS = 20  # no door makes a million events a second for long: a later clock always gives a higher number
+_LOG_PAGES = 64  # checkpoint after this many pages, so that the log does not fill a full disk
+_LOG_BYTES = 512 * 1024  # and truncate the log to this
+_SCAN_LIMIT = 1000  # oldest rows examined per pass; timestamps may decrease when the clock is stepped
+_CORRUPT_ERRORS = (sqlite3.Error, TypeError, UnicodeDecodeError)  # of damaged rows: no row, another type, bad text
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FAILING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _DISK_ERRNOS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO})
@@ -57,44 +65,38 @@ class CorruptDatabaseError(OutboxError):
 
 
 class DiskError(OutboxError):
-    """The disk takes or gives nothing just now, which may pass."""
+    """The disk fails, perhaps for a while."""
 
 
 class DiskFullError(DiskError):
-    """There is no room."""
+    """The disk is full."""
 
 
 class EventDatabase:
-    """An open store; a new file gets its tables, and an older layout is brought up to date.
+    """An open event database; a new file gets its tables, and an older layout is migrated.
 
     Args:
-        path: the database file; its folder is made if it is missing.
-        checked: look through the whole file for damage.
-
-    Attributes:
-        fresh: whether the file was made just now.
+        path: the database file; a missing folder is created.
+        check: check the whole file for damage.
 
     Raises:
-        StoreDamaged: the file is damaged.
-        StoreFailing: the disk is full, read-only or failing.
+        CorruptDatabaseError: the file is damaged.
+        DiskError: the disk is full, read-only or failing.
         OutboxError: the path cannot be used, the file is no outbox or a newer one, or it is in use.
     """
 
-    def __init__(self, path: Path, *, checked: bool = True) -> None:
+    def __init__(self, path: Path, *, check: bool = True) -> None:
         self.path = path
-        self.fresh = False
         _make_folder(path.parent)
         if path.exists() and not path.is_file():
-            raise OutboxError(
-                f"{path}: events cannot be opened: this must be a file and no folder or device; name another"
-            )
+            raise OutboxError(f"{path}: events cannot be opened: must be a file, no folder or device; name another")
         with self._translated("opened"):
             self._db: Connection | None = sqlite3.connect(
                 path, timeout=1.0, isolation_level=None, check_same_thread=False
             )
         try:
             with self._translated("opened"):
-                self._open(self._db, checked)
+                self._open(self._db, check)
         except BaseException:
             self.close()
             raise
@@ -104,8 +106,8 @@ class EventDatabase:
         """All or nothing; `doing` is "read" or "written".
 
         Raises:
-            StoreDamaged, StoreFailing: and nothing has changed.
-            OutboxError: closed, or in use.
+            CorruptDatabaseError, DiskError: nothing was changed.
+            OutboxError: the file is closed, or in use.
         """
         with self._translated(doing):
             if self._db is None:
@@ -116,15 +118,15 @@ class EventDatabase:
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # the first error says more
+                    with contextlib.suppress(sqlite3.Error):  # the first error is the useful one
                         self._db.execute("ROLLBACK")
                 raise
 
     def checkpoint(self) -> None:
-        """Bring the log back into the file and cut it, so that what was deleted is nowhere any more.
+        """Write the log back into the file and truncate it, so that no trace of deleted rows remains.
 
         Raises:
-            StoreDamaged, StoreFailing: it could not be done, or not wholly; nothing is lost.
+            CorruptDatabaseError, DiskError: it was not done, or not completely; nothing is lost.
         """
         with self._translated("written"):
             if self._db is not None:
@@ -133,36 +135,34 @@ class EventDatabase:
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
         if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):  # everything is committed already
+            with contextlib.suppress(sqlite3.Error):  # everything is already committed
                 self._db.close()
             self._db = None
 
-    def _open(self, db: Connection, checked: bool) -> None:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send it
+    def _open(self, db: Connection, check: bool) -> None:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send its events
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-        db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: names must not linger
+        db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: names must not remain
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (owner,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if not tables and not owner:
             db.executescript(_SCHEMA)
-            version, self.fresh = SCHEMA_VERSION, True
+            version = SCHEMA_VERSION
         elif owner != APPLICATION_ID:
             ours = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('event', 'door')"
             if db.execute(ours).fetchone() == (2,):
-                raise _damaged(self.path, "its mark is gone")
+                raise _damaged(self.path, "its application id is gone")
             raise OutboxError(f"{self.path}: a SQLite file, but not an outbox; name another file")
-        if checked:
+        if check:
             (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if health != "ok":
                 raise _damaged(self.path, health)
-            if db.execute(_INTEGRITY_CHECK).fetchone() != (
-                1,
-            ):  # quick_check looks at the pages, not at what values mean
-                raise _damaged(self.path, "a value that cannot be")
+            if db.execute(_INTEGRITY_CHECK).fetchone() != (1,):  # quick_check examines pages, not what values mean
+                raise _damaged(self.path, "an impossible value")
         if version == 1:
             db.executescript(_FROM_1)
         elif version != SCHEMA_VERSION:
@@ -178,11 +178,11 @@ class EventDatabase:
         except sqlite3.DatabaseError as error:
             raise translate_errors(error, self.path, doing) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes damaged text
-            raise _damaged(self.path, "text that is none") from error
+            raise _damaged(self.path, "invalid text") from error
 
 
 def translate_errors(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxError:
-    """Our error for one of SQLite's."""
+    """Our error for an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED or str(error).startswith("Could not decode"):
         return _damaged(path, str(error))
@@ -195,17 +195,67 @@ def translate_errors(error: sqlite3.DatabaseError, path: Path, doing: str) -> Ou
     return DiskError(message) if code in _FAILING else OutboxError(message)
 
 
-def salvage_rows(path: Path, most: int, highest_seq: int) -> tuple[int, int, list[tuple[int, bytes]]]:
-    """What can still be read of a damaged file, from both of its ends towards the damage.
+def insert(db: Connection, body: bytes, at_s: int | None) -> int:
+    """Store one event under the next number; returns that number. `at_s`: seconds since 1970 UTC, if known."""
+    return db.execute("INSERT INTO event (body, at_s) VALUES (?, ?)", (body, at_s)).lastrowid or 0
 
-    Args:
-        path: the file, moved aside; its log is brought into it as far as that goes.
-        most: rows to read at most, from either end.
-        highest_seq: a number beyond this is damage itself.
+
+def drop(db: Connection, rows: list[Row]) -> int:
+    """Delete rows that wait, and count the loss on disk.
 
     Returns:
-        The number up to which everything was acknowledged and the highest number seen, 0 where they cannot be read,
-        and the rows that were not acknowledged, in order.
+        How many of the door's events that loses: an `events-dropped` event passes on the number it carries.
+    """
+    events, unreadable = decode_rows(rows)
+    lost = len(unreadable) + sum(event.dropped or 1 for event in events)
+    db.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq, _ in rows])
+    db.execute("UPDATE door SET dropped = dropped + ?", (lost,))
+    return lost
+
+
+def decode_rows(rows: list[Row]) -> tuple[list[Event], list[Row]]:
+    """Decode rows into events with their numbers; returns the rows that cannot be decoded apart."""
+    events, unreadable = [], []
+    for seq, body in rows:
+        try:
+            event = decode(Channel.EVENTS, body)
+        except ValueError:
+            unreadable.append((seq, body))
+            continue
+        assert isinstance(event, Event)
+        events.append(msgspec.structs.replace(event, seq=seq))
+    return events, unreadable
+
+
+def seq_from_clock(unix_s: float) -> int:
+    """A number above all that were given out under an earlier clock; 0 for a clock before 2020."""
+    return min(max(int(unix_s) - _EPOCH_S, 0) << _PER_SECOND_BITS, MAX_SEQ)
+
+
+def last_expired_seq(db: Connection, after: int, up_to: int, before_s: int) -> int:
+    """The last of the oldest events with an earlier timestamp, 0 if there is none.
+
+    An event without a timestamp was stored before the clock was set; it expires with the next one that has one.
+    """
+    (last,) = db.execute(
+        "SELECT MAX(seq) FROM (SELECT seq, at_s FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?) "
+        "WHERE at_s < ?",
+        (after, up_to, _SCAN_LIMIT, before_s),
+    ).fetchone()
+    return int(last or 0)
+
+
+def salvage_rows(path: Path, max_rows: int, highest_seq: int) -> tuple[int, int, list[Row]]:
+    """Read what is left of a damaged file, from both of its ends towards the damage.
+
+    Args:
+        path: the file; its log is written back into it as far as possible.
+        max_rows: limit of rows to read, from either end.
+        highest_seq: a number above this is damage itself.
+
+    Returns:
+        The number up to which everything was acknowledged and the highest number seen, 0 if they cannot be read, and
+        the rows that were not acknowledged, in order.
     """
     rows: dict[int, bytes] = {}
     acknowledged = highest = 0
@@ -217,9 +267,9 @@ def salvage_rows(path: Path, most: int, highest_seq: int) -> tuple[int, int, lis
         with contextlib.suppress(*_CORRUPT_ERRORS):
             (found,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
             highest = found if isinstance(found, int) and 0 <= found <= highest_seq else 0
-        for way in ("ASC", "DESC"):
+        for order in ("ASC", "DESC"):
             with contextlib.suppress(*_CORRUPT_ERRORS):
-                for seq, body in db.execute(f"SELECT seq, body FROM event ORDER BY seq {way} LIMIT {most:d}"):
+                for seq, body in db.execute(f"SELECT seq, body FROM event ORDER BY seq {order} LIMIT {max_rows:d}"):
                     if 0 < seq <= highest_seq and isinstance(body, bytes):
                         rows[seq] = body
     highest = max(highest, acknowledged, *rows, 0)
@@ -239,7 +289,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _disk_refuses(folder: Path) -> bool:
-    """Whether no file can be made here because of the disk, and not because of a wrong path or permission."""
+    """Whether no file can be created here because of the disk, and not because of a wrong path or permission."""
     probe = folder / ".probe"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

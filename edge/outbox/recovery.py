@@ -1,78 +1,140 @@
-"""A store that outlives its disk: reopened when the disk failed, replaced when it is damaged, and given the room of a
-reserve when there is none else.
-"""
+"""Keeps the event database usable: reopens it after errors, replaces a corrupt one, frees a reserve on a full disk."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-from collections import deque
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from edge.core.errors import OutboxError
+from edge.core.files import atomic_write, fsync_dir, make_private_file
 from edge.events.schema import EventKind
-from edge.outbox.database import Connection, CorruptDatabaseError, DiskError, DiskFullError, EventDatabase, salvage_rows
-from edge.outbox.disk_reserve import DiskReserve
-from edge.outbox.retention import decode_rows, insert
-from edge.outbox.sequence import MAX_SEQ, SequenceFloor
+from edge.outbox.database import (
+    MAX_SEQ,
+    Connection,
+    CorruptDatabaseError,
+    DiskError,
+    DiskFullError,
+    EventDatabase,
+    decode_rows,
+    salvage_rows,
+)
 
 log = logging.getLogger(__name__)
 
-_OTHERS = ("-wal", "-shm")  # what SQLite keeps beside the file
+RESERVE_BYTES = 1024 * 1024  # as much must be free besides before the reserve is allocated again
+_BLOCK = 1000  # numbers reserved at once, so that the floor file is seldom written
+_REFILL_AT = 100  # left of them when the next ones are reserved
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEvent:
-    """A system event of the store, to be recorded as an event."""
+    """A change of the event store, to be recorded as a system event."""
 
     kind: EventKind
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What the file says: acknowledged up to here, dropped and not told of, waiting."""
+class SequenceFloor:
+    """Small file with a number that no event has reached, so that numbers rise strictly over the life of a door.
 
-    acknowledged: int
-    dropped: int
-    depth: int
+    A new database continues above the highest of three values: the last number salvaged from the old one, this file,
+    and a number derived from the clock. Any one of them is enough.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._retry_seq = 0
+        self.value = 0
+        with contextlib.suppress(OSError, ValueError):
+            value = int(path.read_text(encoding="ascii"))
+            self.value = value if 0 <= value <= MAX_SEQ else 0
+
+    def reserve_beyond(self, seq: int) -> None:
+        """Keep ahead of `seq`; if the disk fails, try again some numbers later."""
+        if seq + _REFILL_AT < self.value or seq < self._retry_seq:
+            return
+        self._retry_seq = seq + _REFILL_AT // 10
+        with contextlib.suppress(OSError):
+            atomic_write(self._path, f"{seq + _BLOCK}\n".encode(), private=True)
+            self.value = seq + _BLOCK
+
+
+class DiskReserve:
+    """Preallocated file; deleting it on a full disk leaves room to store the event that reports the full disk.
+
+    `is_released`: whether the file was deleted, or could not be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.is_released = False
+
+    def allocate(self) -> bool:
+        """Make the file unless it exists or the disk has too little room; returns whether it exists."""
+        if not self._path.exists():
+            self.is_released = True
+            try:
+                if shutil.disk_usage(self._path.parent).free < 2 * RESERVE_BYTES:
+                    return False
+                make_private_file(self._path)
+                with self._path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            except OSError:
+                self.release()
+                return False
+        self.is_released = False
+        return True
+
+    def release(self) -> bool:
+        """Delete the file; returns whether that made room."""
+        self.is_released = True
+        with contextlib.suppress(OSError):
+            size = self._path.stat().st_size
+            self._path.unlink()
+            return size > 0
+        return False
 
 
 class RecoveringDatabase:
-    """The store behind the outbox. Not safe for several threads; its owner locks.
+    """The database behind the outbox. Not thread-safe; its owner locks.
 
     Args:
         path: the database file; beside it `.seq` holds the floor of the numbers and `.ballast` the reserve.
-        most: events to take over from a damaged file at most.
-        first_seq: the number of the first event of a new store, unless higher ones were in use.
-        opened: told of the counters whenever the file was opened.
+        max_events: limit of events to salvage from a damaged file.
+        first_seq: number of the first event of a new database, unless higher ones were in use.
+        on_open: called whenever the file was opened, with the number up to which events are acknowledged, how many
+            were dropped and not reported, and how many wait.
 
     Attributes:
-        trouble: what keeps the disk from taking events, in a line; "" when nothing does.
+        problem: why the disk does not store events, in a line; "" while it does.
     """
 
-    def __init__(self, path: Path, *, most: int, first_seq: int, opened: Callable[[Counters], None]) -> None:
+    def __init__(
+        self, path: Path, *, max_events: int, first_seq: int, on_open: Callable[[int, int, int], None]
+    ) -> None:
+        self.problem = ""
         self._path = path
-        self._most = most
+        self._max_events = max_events
         self._first_seq = first_seq
-        self._told = opened
-        self._store: EventDatabase | None = None
+        self._on_open = on_open
+        self._database: EventDatabase | None = None
         self._closed = False
-        self._checked = False  # the file was looked through since the start
-        self._notices: deque[StoreEvent] = deque(maxlen=100)
+        self._checked = False  # the file was checked since the start
+        self._notices: list[StoreEvent] = []
         self._floor = SequenceFloor(path.with_suffix(".seq"))
-        self._ballast = DiskReserve(path.with_suffix(".ballast"))
-        self._aside = path.with_name(path.name + ".damaged")
+        self._reserve = DiskReserve(path.with_suffix(".ballast"))
+        self._damaged = path.with_name(path.name + ".damaged")
         self._fresh = path.with_name(path.name + ".new")
-        self.trouble = ""
 
     def transaction(self, doing: str, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one transaction; it may be called again, in a new store if the old one is damaged.
+        """Do `work` in one transaction; it may be called again, in a new database if the old one is damaged.
 
         Args:
             doing: "read" or "written".
@@ -83,163 +145,156 @@ class RecoveringDatabase:
         """
         for _ in range(3):
             try:
-                with self._opened().transaction(doing) as db:
+                with self._open().transaction(doing) as db:
                     return work(db)
             except CorruptDatabaseError as error:
                 self._replace(error)
             except DiskFullError as error:
-                if not self._ballast.release():
+                if not self._reserve.release():
                     raise self._failed(error) from error
                 log.warning("%s; a small reserve is in use", error)
-                self._notices.append(StoreEvent(EventKind.STORE_FAILING, "the disk is full; a small reserve is in use"))
+                self._notify(EventKind.STORE_FAILING, "the disk is full; a small reserve is in use")
                 self.checkpoint()
             except DiskError as error:
-                self.disconnect()  # perhaps it opens again
+                self.disconnect()  # reopening may help
                 raise self._failed(error) from error
         raise OutboxError(f"{self._path}: events cannot be {doing} again and again; check the disk")
 
-    def is_healthy(self, seq: int, held: int) -> None:
-        """Everything is on disk up to `seq`, `held` events of it had to wait in memory."""
+    def confirm_stored(self, seq: int, unsaved: int) -> None:
+        """Everything is on disk up to `seq`; `unsaved` events of that had to wait in memory."""
         self._floor.reserve_beyond(seq)
-        if self.trouble:
-            log.info("%s: events are stored again; %d were held in memory", self._path, held)
-            self._notices.append(
-                StoreEvent(EventKind.STORE_BACK, f"events are stored again; {held} were held in memory")
-            )
-            self.trouble = ""
+        if self.problem:
+            log.info("%s: events are stored again; %d were held in memory", self._path, unsaved)
+            self._notify(EventKind.STORE_BACK, f"events are stored again; {unsaved} were held in memory")
+            self.problem = ""
 
     def restore_reserve(self) -> str:
-        """See that the reserve is there; returns what is wrong, "" if nothing."""
-        missed = self._ballast.is_released
-        if not self._ballast.allocate():
+        """Allocate the reserve if it is missing; returns what is wrong, "" if nothing."""
+        was_released = self._reserve.is_released
+        if not self._reserve.allocate():
             return f"{self._path.parent}: hardly any room is left on this disk: make room"
-        if missed and self._store is not None:
+        if was_released and self._database is not None:
             log.info("%s: there is room on the disk again", self._path)
-            self._notices.append(StoreEvent(EventKind.STORE_BACK, "there is room on the disk again"))
+            self._notify(EventKind.STORE_BACK, "there is room on the disk again")
         return ""
 
     def checkpoint(self) -> None:
-        """Bring the log into the file, so that what was deleted is nowhere any more; not on a disk that refuses."""
-        if self._store is not None:
+        """Write the log into the file, so that no trace of deleted rows remains; skipped while the disk fails."""
+        if self._database is not None:
             with contextlib.suppress(OutboxError):
-                self._store.checkpoint()
+                self._database.checkpoint()
 
     def delete_damaged_copies(self, before_s: float) -> None:
-        """Delete what was moved aside before this time, seconds since 1970 UTC."""
+        """Delete a damaged file that was moved aside before this time, seconds since 1970 UTC."""
         with contextlib.suppress(OSError):
-            if self._aside.stat().st_mtime < before_s:
-                self._aside.unlink()
-                log.info("%s: kept long enough, deleted", self._aside)
+            if self._damaged.stat().st_mtime < before_s:
+                self._damaged.unlink()
+                log.info("%s: kept long enough, deleted", self._damaged)
 
-    def notices(self) -> list[StoreEvent]:
-        """Take the system events of the store since the last call."""
-        taken = list(self._notices)
-        self._notices.clear()
+    def drain_notices(self) -> list[StoreEvent]:
+        """Take the changes of the store since the last call."""
+        taken, self._notices = self._notices, []
         return taken
 
     def disconnect(self) -> None:
         """Close the file; it may be opened again."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def close(self) -> None:
         """Close the file for good."""
         self.disconnect()
         self._closed = True
 
+    def _notify(self, kind: EventKind, reason: str) -> None:
+        self._notices = [*self._notices, StoreEvent(kind, reason)][-100:]
+
     def _failed(self, error: OutboxError) -> OutboxError:
-        log.log(logging.DEBUG if self.trouble else logging.WARNING, "%s; nothing opens until then", error)
-        if not self.trouble:
-            self._notices.append(StoreEvent(EventKind.STORE_FAILING, str(error)))
-        self.trouble = str(error)
+        log.log(logging.DEBUG if self.problem else logging.WARNING, "%s; nothing opens until then", error)
+        if not self.problem:
+            self._notify(EventKind.STORE_FAILING, str(error))
+        self.problem = str(error)
         return error
 
-    def _opened(self) -> EventDatabase:
+    def _open(self) -> EventDatabase:
         if self._closed:
             raise OutboxError(f"{self._path}: already closed")
-        if self._store is None:
+        if self._database is None:
             self._finish_replacing()
-            store = EventDatabase(self._path, checked=not self._checked)
+            database = EventDatabase(self._path, check=not self._checked)
             try:
-                self._next_seq(store)
-                with store.transaction("read") as db:
+                self._continue_numbers(database)
+                with database.transaction("read") as db:
                     acknowledged, dropped = db.execute("SELECT acknowledged, dropped FROM door").fetchone()
                     (depth,) = db.execute("SELECT COUNT(*) FROM event WHERE seq > ?", (acknowledged,)).fetchone()
             except BaseException:
-                store.close()
+                database.close()
                 raise
-            self._store, self._checked = store, True
-            self._told(Counters(acknowledged, dropped, depth))
-        return self._store
+            self._database, self._checked = database, True
+            self._on_open(acknowledged, dropped, depth)
+        return self._database
 
-    def _next_seq(self, store: EventDatabase) -> None:
-        """Let a new store count on from where the last one was at the most."""
-        with store.transaction("read") as db:
-            known = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
-        if known is not None:
-            return
+    def _continue_numbers(self, database: EventDatabase) -> None:
+        """Let a new database start above the highest number that was in use."""
+        with database.transaction("read") as db:
+            if db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone() is not None:
+                return
         if self._floor.value:
-            self._notices.append(StoreEvent(EventKind.STORE_REPLACED, "the event store was gone and is made anew"))
+            self._notify(EventKind.STORE_REPLACED, "the event store was gone and is made anew")
             log.warning("%s: was gone and is made anew", self._path)
-        self._start_above(store, max(self._floor.value, self._first_seq - 1))
+        self._start_above(database, max(self._floor.value, self._first_seq - 1))
 
-    def _start_above(self, store: EventDatabase, seq: int) -> None:
-        with store.transaction("written") as db:
+    def _start_above(self, database: EventDatabase, seq: int) -> None:
+        with database.transaction("written") as db:
             db.execute("INSERT INTO sqlite_sequence VALUES ('event', ?)", (seq,))
         self._floor.reserve_beyond(seq)
 
     def _replace(self, error: CorruptDatabaseError) -> None:
-        """Begin a new file with what can be read of the damaged one, then let them change places.
+        """Make a new file with what can be read of the damaged one, then let them change places.
 
         Raises:
-            StoreFailing: the disk does not take that.
+            DiskError: the disk does not accept that.
         """
         self.disconnect()
         try:
-            self._remove(self._fresh)
-            saved = self._salvage()
-            self._remove(self._aside)
-            os.replace(self._path, self._aside)
+            _remove(self._fresh)
+            salvaged = self._salvage()
+            _remove(self._damaged)
+            os.replace(self._path, self._damaged)
             self._finish_replacing()
         except (OSError, DiskError) as refused:
             why = refused.strerror if isinstance(refused, OSError) and refused.strerror else refused
             raise self._failed(DiskError(f"{error}, and it cannot be replaced ({why})")) from refused
-        told = (
-            f"the event store was damaged and is moved to {self._aside.name}; {saved} waiting events were read from "
-            "it, others may be lost"
+        reason = (
+            f"the event store was damaged and is moved to {self._damaged.name}; {salvaged} waiting events were read "
+            "from it, others may be lost"
         )
-        log.warning("%s; %s", error, told)
-        self._notices.append(StoreEvent(EventKind.STORE_REPLACED, told))
+        log.warning("%s; %s", error, reason)
+        self._notify(EventKind.STORE_REPLACED, reason)
 
     def _salvage(self) -> int:
         """Make the new file beside the damaged one; returns how many waiting events it holds."""
-        acknowledged, highest, rows = salvage_rows(self._path, self._most, self._floor.value or MAX_SEQ)
-        unreadable = set(decode_rows(rows)[1])
-        saved = [(seq, body) for seq, body in rows if seq not in unreadable]
-        store = EventDatabase(self._fresh)
-        try:
-            self._start_above(store, max(self._floor.value, highest, self._first_seq - 1))
-            with store.transaction("written") as db:
-                for seq, body in saved:
-                    insert(db, seq, body, None)
+        acknowledged, highest, rows = salvage_rows(self._path, self._max_events, self._floor.value or MAX_SEQ)
+        unreadable = {seq for seq, _ in decode_rows(rows)[1]}
+        readable = [(seq, body) for seq, body in rows if seq not in unreadable]
+        with contextlib.closing(EventDatabase(self._fresh)) as database:
+            self._start_above(database, max(self._floor.value, highest, self._first_seq - 1))
+            with database.transaction("written") as db:
+                db.executemany("INSERT INTO event (seq, body) VALUES (?, ?)", readable)
                 db.execute("UPDATE door SET acknowledged = ?", (acknowledged,))
-            store.checkpoint()
-        finally:
-            store.close()
-        return len(saved)
+            database.checkpoint()
+        return len(readable)
 
     def _finish_replacing(self) -> None:
         """Put the new file into its place, also after a crash in between; the log of the old one must not meet it."""
         if not self._path.exists() and self._fresh.exists():
-            self._remove(self._path)
+            _remove(self._path)
             os.replace(self._fresh, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            fsync_dir(self._path.parent)
 
-    def _remove(self, path: Path) -> None:
-        for suffix in ("", *_OTHERS):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+def _remove(path: Path) -> None:
+    """Delete a database file with what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -265,12 +265,13 @@ class Daemon:
             if decision.kind is AccessOutcome.DOOR_OPEN and decision.verdict.match.person is not None:
                 self._failed_open_ids.append(decision.verdict.match.person.id)
             return
-        if recorded.open_command is not None:
-            (self._lock or self._publisher).open(recorded.open_command, decision.t_ns)
+        event, open_command = recorded
+        if open_command is not None:
+            (self._lock or self._publisher).open(open_command, decision.t_ns)
         jpeg = self._snapshots.pop(decision)
         if jpeg is not None:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
-            self._publisher.snapshot(Snapshot(recorded.event_id, recorded.seq, jpeg, expires_ns))
+            self._publisher.snapshot(Snapshot(event.id, event.seq, jpeg, expires_ns))
 
     def _open_expired(self, message: OpenCommand, reason: str) -> None:
         """Record an open command that had no effect, and have the person judged again; called from any thread."""

@@ -6,8 +6,9 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from edge.core.clock import WallClock, wall_minus_monotonic_ns
 from edge.core.config import DoorConfig
@@ -16,8 +17,8 @@ from edge.core.records import AccessOutcome, Decision
 from edge.core.uuid7 import Uuid7Source
 from edge.events.factory import EventContext, access_event, make_open_command, system_event
 from edge.events.schema import Event, EventKind, OpenCommand
+from edge.outbox.database import seq_from_clock
 from edge.outbox.outbox import Outbox
-from edge.outbox.sequence import seq_from_clock
 from edge.runtime.journal import event_fields
 
 log = logging.getLogger(__name__)
@@ -35,15 +36,6 @@ _LOG_LEVELS = dict.fromkeys(
     ),
     logging.WARNING,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedDecision:
-    """A stored decision: id and number of its event, and the open command that follows from it, if any."""
-
-    event_id: str
-    seq: int
-    open_command: OpenCommand | None
 
 
 class EventRecorder:
@@ -82,18 +74,23 @@ class EventRecorder:
             Path(config.state_folder) / "outbox.sqlite",
             config.outbox,
             announce=self._make_dropped_event,
-            now_s=self._now_s,
+            wall_clock=self._wall_clock,
             first_seq=seq_from_clock(self._clock.unix_ns() / 1e9) + 1,
         )
 
-    def record_decision(self, decision: Decision) -> RecordedDecision | None:
-        """Store a decision; None if the store fails, and then nothing opens."""
+    def record_decision(self, decision: Decision) -> tuple[Event, OpenCommand | None] | None:
+        """Store a decision as an event.
+
+        Returns:
+            The event as it is stored, and the open command that follows from it, if any; None if the store fails, and
+            then nothing opens.
+        """
         at_ns = decision.t_ns + wall_minus_monotonic_ns(self._clock)
         event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._event_context())
         person = event.person.id if event.person else "-"
         log.info("%s %s: %s", event.kind, person, event.reason, extra=event_fields(event.kind, event.id))
         try:
-            seq = self.outbox.append(event)
+            event = msgspec.structs.replace(event, seq=self.outbox.append(event))
         except OutboxError:  # already logged by the outbox
             if decision.kind is AccessOutcome.DOOR_OPEN:
                 self.record_event(
@@ -101,9 +98,9 @@ class EventRecorder:
                 )
             return None
         self._count(event.kind)
-        opens = decision.kind is AccessOutcome.DOOR_OPEN
-        open_command = make_open_command(event, seq=seq, expires_ns=at_ns + self._open_max_age_ns) if opens else None
-        return RecordedDecision(event.id, seq, open_command)
+        if decision.kind is not AccessOutcome.DOOR_OPEN:
+            return event, None
+        return event, make_open_command(event, expires_ns=at_ns + self._open_max_age_ns)
 
     def record_event(self, kind: EventKind, reason: str) -> None:
         """Store and log a system event; while the disk accepts nothing, it is stored later."""
@@ -174,8 +171,3 @@ class EventRecorder:
 
     def _new_id(self) -> str:
         return self._ids.new(self._clock.unix_ns() // 1_000_000)
-
-    def _now_s(self) -> float | None:
-        """Wall clock, seconds; None while it is not set. A trusted clock before 2020 has an empty battery."""
-        now_s = self._clock.unix_ns() / 1e9
-        return now_s if self._wall_clock.wall_minus_monotonic_ns() is not None and seq_from_clock(now_s) else None

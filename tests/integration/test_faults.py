@@ -46,7 +46,7 @@ from edge.events.factory import EventContext
 from edge.events.schema import Event, EventKind, Health, OpenCommand, Status
 from edge.events.topics import Channel
 from edge.mqtt.connection import ConnectionStatus
-from edge.outbox.disk_reserve import RESERVE_BYTES
+from edge.outbox.recovery import RESERVE_BYTES
 from edge.outbox.outbox import Outbox
 from edge.runtime.event_recorder import EventRecorder
 from edge.vision.manifest import read_manifest
@@ -481,29 +481,6 @@ def test_a_disk_that_fails_while_running_is_waited_for(tmp_path: Path) -> None:
         outbox.maintain()
         assert outbox.problem() == ""
         assert [event.reason for event in outbox.pending(limit=1000)] == ["before", *map(str, range(200))]
-
-
-def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest of the held events go, and an event says how many."""
-    monkeypatch.setattr("edge.outbox.outbox.MAX_UNSAVED", 60)
-    with an_outbox(tmp_path) as outbox:
-        outbox.append(an_event("before"))
-        bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1, bounds[1]))
-            for number in range(100):
-                with contextlib.suppress(OutboxError):
-                    outbox.append(an_event(str(number)))
-            assert outbox.unsaved_count() == 60
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
-        outbox.maintain()
-        events = outbox.pending(limit=2000)
-        lost = 101 - len(events)
-        assert 0 < lost == outbox.dropped()
-        assert [event.reason for event in events[-60:]] == [str(number) for number in range(40, 100)]
-        outbox.acknowledge(events[-1].seq)
-        assert [event.dropped for event in outbox.pending()] == [lost]
 
 
 @needs_mosquitto

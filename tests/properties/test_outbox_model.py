@@ -9,7 +9,9 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.mqtt_brokers import an_event, announce
+from support.manual_clock import ManualClock
+from support.mqtt_brokers import an_event
+from support.outboxes import open_outbox
 
 from edge.core.config import OutboxConfig
 from edge.events.schema import Event
@@ -37,8 +39,7 @@ class Deliveries(RuleBasedStateMachine):
         folder = self.home / str(self.turn)
         folder.mkdir(exist_ok=True)
         (folder / "outbox.ballast").touch()
-        config = OutboxConfig(max_events=MOST, keep_delivered=2)
-        return Outbox(folder / "outbox.db", config, announce=announce, now_s=lambda: None)
+        return open_outbox(folder, MOST, 2, clock=ManualClock(synced=False))
 
     @rule(count=st.integers(1, 4))
     def append(self, count: int) -> None:

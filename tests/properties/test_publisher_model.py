@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple, cast
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.manual_clock import ManualClock
-from support.mqtt_brokers import T0_NS, an_event, announce
+from support.mqtt_brokers import T0_NS, an_event
+from support.outboxes import open_outbox
 
 from edge.core.config import OutboxConfig
 from edge.core.errors import BrokerError
@@ -274,7 +275,7 @@ def test_every_event_arrives_in_order_and_every_opening_in_time_or_never(
     home = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     (home / "outbox.ballast").touch()
     try:
-        with Outbox(home / "outbox.db", OutboxConfig(), announce=announce, now_s=lambda: None) as outbox:
+        with open_outbox(home, clock=ManualClock(synced=False)) as outbox:
             world = World(outbox, script, tick_ns)
             play(world, receive_max)
             assert outbox.depth() == 0

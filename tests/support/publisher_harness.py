@@ -58,12 +58,12 @@ def main() -> None:
         while done < count:
             kind = AccessOutcome.DENIED if done % 3 else AccessOutcome.DOOR_OPEN
             decision = a_decision(kind)
-            entry = logbook.record_decision(decision)
+            recorded = logbook.record_decision(decision)
             logbook.maintain()
             os.write(file, f"{logbook.outbox.recent(1)[0].id}\n".encode())
             done += 1
-            if entry is not None and entry.open_command is not None:
-                publisher.open(entry.open_command, decision.t_ns)
+            if recorded is not None and recorded[1] is not None:
+                publisher.open(recorded[1], decision.t_ns)
             pause.wait(pause_s)
         while logbook.outbox.depth():
             pause.wait(0.01)

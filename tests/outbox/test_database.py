@@ -1,0 +1,130 @@
+"""The file under the outbox: all or nothing, on disk, and plain about what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.door_process import a_disk
+from support.manual_clock import ManualClock
+from support.mqtt_brokers import an_event, announce
+from support.outboxes import (
+    DAMAGES,
+    DAY_S,
+    damage_application_id,
+    damage_header,
+    damage_one_page_of_sent_events,
+    no_writing,
+    open_outbox,
+    reasons,
+)
+
+from edge.core.config import OutboxConfig
+from edge.core.errors import OutboxError
+from edge.events.schema import EventKind
+from edge.outbox.database import DiskError, EventDatabase, insert, seq_from_clock
+from edge.outbox.outbox import Outbox
+from edge.outbox.recovery import SequenceFloor
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    """A fresh machine has none."""
+    with open_outbox(tmp_path / "var" / "lib") as outbox:
+        assert outbox.append(an_event()) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    """Here a file is in the way."""
+    (tmp_path / "var").write_text("")
+    with pytest.raises(OutboxError, match=r"var.*cannot be made"):
+        open_outbox(tmp_path / "var" / "lib")
+
+
+def test_a_folder_in_the_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
+    """SQLite alone would say "unable to open database file"."""
+    (tmp_path / "outbox.db").mkdir()
+    with pytest.raises(OutboxError, match=r"outbox\.db.*cannot be opened.*no folder"):
+        open_outbox(tmp_path)
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    """A wrong path must not fill somebody else's file."""
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.execute("CREATE TABLE mine (x)")
+    db.close()
+    with pytest.raises(OutboxError, match="not an outbox"):
+        open_outbox(tmp_path)
+
+
+def test_the_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """After a downgrade nobody guesses at the layout."""
+    open_outbox(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(OutboxError, match="another version of this program"):
+        open_outbox(tmp_path)
+
+
+def test_a_second_door_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    """Both would send everything."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; from support.outboxes import open_outbox\n"
+        "try: open_outbox(Path(sys.argv[1]))\nexcept OSError as error: sys.exit(str(error))"
+    )
+    with open_outbox(tmp_path):
+        here = str(Path(__file__).parents[1])
+        ended = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path), here], capture_output=True, text=True, timeout=30, check=False
+        )
+    assert ended.returncode == 1
+    assert "already running" in ended.stderr
+
+
+def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """And the next one works."""
+    store = EventDatabase(tmp_path / "outbox.db")
+    with contextlib.suppress(ZeroDivisionError), store.transaction("written") as db:
+        insert(db, b"half", None)
+        raise ZeroDivisionError
+    with store.transaction("written") as db:
+        insert(db, b"whole", None)
+    with store.transaction("read") as db:
+        assert db.execute("SELECT body FROM event").fetchall() == [(b"whole",)]
+    store.close()
+
+
+def test_link_to_nowhere_in_place_of_the_file(tmp_path: Path) -> None:
+    """The path is wrong and not the disk, so that the door does not wait for it."""
+    (tmp_path / "outbox.db").symlink_to(tmp_path / "missing" / "outbox.db")
+    with pytest.raises(OutboxError, match="check that the folder may be written") as caught:
+        open_outbox(tmp_path)
+    assert not isinstance(caught.value, DiskError)
+
+
+def test_a_store_of_the_first_layout_is_read_on(tmp_path: Path) -> None:
+    """An update of the program loses nothing."""
+    with open_outbox(tmp_path) as outbox:
+        outbox.append(an_event("old"))
+    db = sqlite3.connect(tmp_path / "outbox.db")
+    db.executescript("ALTER TABLE event DROP COLUMN at_s; PRAGMA user_version = 1;")
+    db.close()
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.append(an_event("new")) == 2
+        assert reasons(outbox) == ["old", "new"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_device_in_the_place_of_the_file_is_a_clear_error() -> None:
+    """Not a traceback of sqlite3."""
+    with pytest.raises(OutboxError, match="/dev/full"):
+        Outbox(Path("/dev/full"), OutboxConfig(), announce=announce)
