@@ -46,8 +46,8 @@ from edge.events.factory import EventContext
 from edge.events.schema import Event, EventKind, Health, OpenCommand, Status
 from edge.events.topics import Channel
 from edge.mqtt.connection import ConnectionStatus
-from edge.outbox.recovery import RESERVE_BYTES
 from edge.outbox.outbox import Outbox
+from edge.outbox.recovery import RESERVE_BYTES
 from edge.runtime.event_recorder import EventRecorder
 from edge.vision.manifest import read_manifest
 

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.door_process import a_disk
-from support.manual_clock import ManualClock
 from support.mqtt_brokers import an_event, announce
 from support.outboxes import (
-    DAMAGES,
-    DAY_S,
-    damage_application_id,
-    damage_header,
-    damage_one_page_of_sent_events,
-    no_writing,
     open_outbox,
     reasons,
 )
 
 from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
-from edge.events.schema import EventKind
-from edge.outbox.database import DiskError, EventDatabase, insert, seq_from_clock
+from edge.outbox.database import DiskError, EventDatabase, insert
 from edge.outbox.outbox import Outbox
-from edge.outbox.recovery import SequenceFloor
 
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:

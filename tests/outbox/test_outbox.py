@@ -9,30 +9,20 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.door_process import a_disk
 from support.manual_clock import ManualClock
-from support.mqtt_brokers import an_event, announce
+from support.mqtt_brokers import an_event
 from support.outboxes import (
-    DAMAGES,
     DAY_S,
-    damage_application_id,
-    damage_header,
-    damage_one_page_of_sent_events,
     no_writing,
     open_outbox,
     reasons,
 )
 
-from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
 from edge.events.schema import EventKind
-from edge.outbox.database import DiskError, EventDatabase, insert, seq_from_clock
-from edge.outbox.outbox import Outbox
-from edge.outbox.recovery import SequenceFloor
 
 
 def test_events_come_back_in_order_with_their_numbers(tmp_path: Path) -> None:
@@ -70,7 +60,8 @@ def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
     """When `append` has returned, the event is on disk."""
     script = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path; from support.outboxes import open_outbox; from support.mqtt_brokers import an_event\n"
+        "from pathlib import Path; from support.mqtt_brokers import an_event\n"
+        "from support.outboxes import open_outbox\n"
         "open_outbox(Path(sys.argv[1])).append(an_event('kept')); os.kill(os.getpid(), signal.SIGKILL)"
     )
     here = str(Path(__file__).parents[1])

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.door_process import a_disk
-from support.manual_clock import ManualClock
-from support.mqtt_brokers import an_event, announce
+from support.mqtt_brokers import an_event
 from support.outboxes import (
     DAMAGES,
-    DAY_S,
     damage_application_id,
     damage_header,
     damage_one_page_of_sent_events,
@@ -27,11 +19,9 @@ from support.outboxes import (
     reasons,
 )
 
-from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
 from edge.events.schema import EventKind
-from edge.outbox.database import DiskError, EventDatabase, insert, seq_from_clock
-from edge.outbox.outbox import Outbox
+from edge.outbox.database import seq_from_clock
 from edge.outbox.recovery import SequenceFloor
 
 

@@ -13,7 +13,6 @@ from support.manual_clock import ManualClock
 from support.mqtt_brokers import an_event
 from support.outboxes import open_outbox
 
-from edge.core.config import OutboxConfig
 from edge.events.schema import Event
 from edge.outbox.outbox import Outbox
 

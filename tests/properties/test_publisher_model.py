@@ -18,7 +18,6 @@ from support.manual_clock import ManualClock
 from support.mqtt_brokers import T0_NS, an_event
 from support.outboxes import open_outbox
 
-from edge.core.config import OutboxConfig
 from edge.core.errors import BrokerError
 from edge.core.timestamps import format_unix_ns
 from edge.core.wakeup_pipe import WakeupPipe

@@ -155,9 +155,7 @@ def stored_events(folder: Path, limit: int = KEEP) -> tuple[list[Event], int]:
     def never(_lost: int) -> Event:
         raise InputError("events were lost")
 
-    with Outbox(
-        folder / "outbox.sqlite", OutboxConfig(keep_delivered=limit), announce=never, now_s=lambda: None
-    ) as outbox:
+    with Outbox(folder / "outbox.sqlite", OutboxConfig(keep_delivered=limit), announce=never) as outbox:
         return outbox.recent(limit)[::-1], outbox.depth()
 
 

@@ -8,12 +8,11 @@ import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from support.manual_clock import ManualClock
-from support.mqtt_brokers import announce
-
 from edge.core.clock import WallClock
 from edge.core.config import OutboxConfig
 from edge.outbox.outbox import MAX_UNSAVED, Outbox
+from support.manual_clock import ManualClock
+from support.mqtt_brokers import announce
 
 DAY_S = 86_400.0
 
