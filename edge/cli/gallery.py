@@ -27,7 +27,8 @@ def add(commands: Commands) -> None:
 
 def _change(arguments: argparse.Namespace) -> int:
     from edge.recognition.encryption import read_key
-    from edge.runtime.hardening import all_gallery_files, reencrypt
+    from edge.recognition.reencrypt import reencrypt
+    from edge.runtime.release_manager import all_gallery_files
 
     config = read_config(arguments.config) if arguments.config else None
     key = read_key(arguments.key, "--key") or (read_key(config.gallery_key) if config else None)

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from edge.runtime.hardening import harden_process, unencrypted_galleries, world_accessible_paths
+    from edge.runtime.hardening import harden_process, unencrypted_snapshots, world_accessible_paths
 
     harden_process()
     config = read_config(arguments.config)
@@ -30,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if found := world_accessible_paths(config):
         paths = " ".join(map(str, found))
         log.warning("others may read or write %s: chmod go= %s", paths, paths)
-    if clear := unencrypted_galleries(config):
+    if clear := unencrypted_snapshots(config):
         log.warning("%s", clear)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

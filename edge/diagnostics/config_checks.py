@@ -17,7 +17,7 @@ from edge.recognition.encryption import read_key
 from edge.recognition.gallery_file import load_gallery
 from edge.recognition.threshold_limits import loose_settings
 from edge.runtime.bundle import RuntimeBundle, lax_thresholds
-from edge.runtime.hardening import unencrypted_galleries
+from edge.runtime.hardening import unencrypted_snapshots
 from edge.runtime.lock import open_relay
 from edge.runtime.release_manager import describe_status, release_expiry
 from edge.vision.camera import is_recorded
@@ -222,7 +222,7 @@ def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
 
 def check_snapshots(config: DoorConfig) -> CheckResult:
     """Where pictures of faces are sent."""
-    clear = unencrypted_galleries(config)
+    clear = unencrypted_snapshots(config)
     if clear:
         return fail("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")
     return ok("snapshots", f"faces go to {config.mqtt.url}, of {', '.join(config.snapshots.kinds)}")

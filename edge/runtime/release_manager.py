@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, ReleaseConfig
-from edge.core.errors import ConfigError, ReleaseError, ThresholdError
+from edge.core.errors import ConfigError, InputError, ReleaseError, ThresholdError
 from edge.recognition import gallery_chunks
 from edge.recognition.encryption import EncryptingCodec, can_decrypt, read_key
 from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
@@ -190,6 +190,19 @@ def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[Run
     folder = store.release_dir(current.folder)
     brings_rules = (folder / POLICY).exists()
     return load_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
+
+
+def all_gallery_files(config: DoorConfig) -> list[Path]:
+    """Every gallery on this door's disk: the one of door.toml and those of releases.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = Path(config.gallery)
+    found = [*([named] if named.exists() else []), *ReleaseStore(Path(config.state_folder)).galleries()]
+    if not found:
+        raise InputError(f"{named}: no gallery is there, nor in a release under {config.state_folder}")
+    return found
 
 
 def release_expiry(config: DoorConfig) -> dict[str, datetime]:
