@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Group photos of unknown visitors by the person they seem to show; see --help."""
+"""Group photos of unknown people; see `threshold cluster --help`."""
 
-from threshold_tools.cluster.cli import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("cluster")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Embed every photo below a folder; see --help."""
+"""Embed every photo below a folder; see `threshold embed --help`."""
 
-from threshold_tools.embed import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("embed")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure recognition on people of your own; see --help."""
+"""Measure recognition on people of your own; see `threshold evaluate --help`."""
 
-from threshold_tools.evaluate.cli import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("evaluate")

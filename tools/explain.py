@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Explain why a face is or is not recognised as a person; see --help."""
+"""Explain why a face is or is not recognised as a person; see `threshold explain --help`."""
 
-from threshold_tools.explain.cli import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("explain")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Make the int8 models in models/ from their float originals, or check them; see --help."""
+"""Make the int8 models from the float originals; see `threshold quantize --help`."""
 
-from threshold_tools.quantize.cli import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("quantize")

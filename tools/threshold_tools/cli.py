@@ -38,9 +38,14 @@ class Subcommand:
 
 SUBCOMMANDS = {
     "enroll": Subcommand("threshold_tools.enroll.cli", "desktop", "Make a gallery from a folder of photos."),
+    "embed": Subcommand("threshold_tools.embed", "desktop", "Embed every photo below a folder."),
+    "evaluate": Subcommand("threshold_tools.evaluate.cli", "desktop", "Measure error rates on people of your own."),
+    "explain": Subcommand("threshold_tools.explain.cli", "desktop", "Explain why a face is or is not recognised."),
+    "cluster": Subcommand("threshold_tools.cluster.cli", "desktop", "Group photos of unknown people."),
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
     "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
     "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Serve one page for all doors."),
+    "quantize": Subcommand("threshold_tools.quantize.cli", "desktop", "Make the int8 models from the float originals."),
 }
 
 
