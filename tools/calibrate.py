@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Set a gallery's thresholds for a target rate; see --help."""
+"""Set a gallery's thresholds from a target false-accept rate; see `threshold calibrate --help`."""
 
-from threshold_tools.calibrate.cli import main
+from __future__ import annotations
 
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(main)
+    run("calibrate")
