@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
-import msgspec
 import numpy as np
 import pytest
-from evaluate_challenge import MOST_STEPS, main
 from support.face_images import direction
 from support.living import HEAD, NOSE, there_and_back, turned
-from threshold_tools.pad.challenge_trials import ATTACKS, GENUINE, SampledPortrait, ready, try_species
+from threshold_tools.pad.challenge_trials import SampledPortrait
 from threshold_tools.pad.rendering import Pose, RenderedHead, fit_portrait
 
 from edge.core.config import DetectorConfig, LivenessConfig
@@ -406,8 +404,7 @@ def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
     """Its boxes are about all of a turned head, of which the mesh would read as little as 11 degrees."""
     near = Detector(watching.models[1], DetectorConfig())
     for model in portraits:
-        assert model.sample.landmarks is not None
-        picture = fit_portrait(model.portrait, model.sample.landmarks, 45.0)
+        picture = fit_portrait(model.portrait, model.landmarks, 45.0)
         face = watching.detector.detect(Frame(picture, 0, 0))[0]
         landmarks = watching.reader.sample(Frame(picture, 0, 0), face).landmarks
         assert landmarks is not None
@@ -418,45 +415,3 @@ def test_a_turn_is_read_in_full_where_the_near_detector_finds_the_face(
             assert found is not None
             meshes.append(found.points_px)
         assert estimate_motion(*meshes).left_deg == pytest.approx(left_deg, abs=8)
-
-
-@pytest.mark.parametrize(
-    ("species", "outcome"),
-    [("genuine", "passed"), ("photo-turned", "too-late"), ("replay-direction", "wrong-movement")],
-)
-def test_one_of_each_kind_through_the_real_models(
-    species: str, outcome: str, portraits: list[SampledPortrait], vision: VisionStages
-) -> None:
-    """A simulated head that follows passes; its photo and its recording do not."""
-    assert try_species(portraits[2], species, (0, 2), vision) == outcome
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("species", ["genuine", "genuine-slow", *ATTACKS])
-def test_no_photo_and_no_recording_passes_and_95_of_100_visitors_do(
-    species: str, portraits: list[SampledPortrait]
-) -> None:
-    """Six simulated tries of each; docs/challenge.md has two hundred."""
-    vision, tries = ready(), 6
-    passed = sum(
-        try_species(portraits[number % len(portraits)], species, (0, number), vision) == "passed"
-        for number in range(tries)
-    )
-    assert passed >= 0.95 * tries if species in GENUINE else passed == 0
-
-
-@pytest.mark.parametrize(
-    "words",
-    [["--tries", "0"], ["--seed", "-1"], ["--steps", "0"], ["--steps", str(MOST_STEPS + 1)], ["--looks", "0"]],
-)
-def test_trials_that_make_no_sense_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["no-folder-is-needed", *words])
-    assert ended.value.code == 2
-    assert words[0] in capsys.readouterr().err
-
-
-def test_a_trial_asks_for_as_many_movements_as_a_door_may() -> None:
-    msgspec.convert({"challenge_steps": MOST_STEPS}, LivenessConfig)
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"challenge_steps": MOST_STEPS + 1}, LivenessConfig)

@@ -90,8 +90,7 @@ def portrait(vision: VisionStages, photo: Callable[[str], BgrImage]) -> BgrImage
     """Somebody enrolled, as the camera sees him."""
     model = SampledPortrait.of(photo("obama2"), vision)
     assert model is not None
-    assert model.sample.landmarks is not None
-    return fit_portrait(model.portrait, model.sample.landmarks, 45.0)
+    return fit_portrait(model.portrait, model.landmarks, 45.0)
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +249,7 @@ class Instead:
 def stranger(vision: VisionStages, photo: Callable[[str], BgrImage]) -> RenderedHead:
     model = SampledPortrait.of(photo("biden"), vision)
     assert model is not None
-    assert model.sample.landmarks is not None
-    picture = fit_portrait(model.portrait, model.sample.landmarks, 45.0)
+    picture = fit_portrait(model.portrait, model.landmarks, 45.0)
     (face,) = vision.detector.detect(Frame(picture, 0, 0))
     landmarks = vision.reader.sample(Frame(picture, 0, 0), face).landmarks
     assert landmarks is not None

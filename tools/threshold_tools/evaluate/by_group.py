@@ -18,11 +18,11 @@ _FIELDS = 2
 _HEAD = ["person", "group"]
 
 
-def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
-    """Group to people, of a CSV file "person,group", with or without that line as its head.
+def read_group_file(path: Path) -> dict[str, str]:
+    """Group of each person, of a CSV file "person,group", with or without that line as its head.
 
     Raises:
-        InputError: it is malformed, puts somebody into two groups, or names nobody of whom there are photos.
+        InputError: it is malformed, or puts somebody into two groups.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -37,7 +37,16 @@ def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
             raise InputError(f'{path}, line {number}: "person,group" wanted, found "{",".join(row)}"')
         if group_of.setdefault(row[0], row[1]) != row[1]:
             raise InputError(f"{path}, line {number}: {row[0]} is already in group {group_of[row[0]]}")
-    known = set(photos.names)
+    return group_of
+
+
+def read_groups(path: Path, photos: LabelledEmbeddings) -> dict[str, list[str]]:
+    """Group to people, of a file as for `read_group_file`.
+
+    Raises:
+        InputError: as there, or it names nobody of whom there are photos.
+    """
+    group_of, known = read_group_file(path), set(photos.names)
     if not group_of.keys() & known:
         raise InputError(f"{path}: names none of the {len(known)} people; its names must be those of their folders")
     groups: dict[str, list[str]] = {}

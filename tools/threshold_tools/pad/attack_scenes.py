@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.records import BgrImage, FloatArray
+from threshold_tools.pad.rendering import jpeg_compressed
 
 Reals = NDArray[np.float64]
 
@@ -123,7 +124,7 @@ def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, sce
             lit *= 1 + 0.04 * math.sin(2 * math.pi * 3.7 * t_s)
         seen = np.asarray(cv2.GaussianBlur(lit + behind * (1 - opaque), (0, 0), scene.blur_px), np.float32)
         seen += rng.standard_normal(seen.shape, np.float32) * np.float32(scene.noise)
-        yield _compressed(np.clip(seen, 0, 255).astype(np.uint8), scene.jpeg)
+        yield jpeg_compressed(np.clip(seen, 0, 255).astype(np.uint8), scene.jpeg)
 
 
 def _exposed(picture: BgrImage, hand: _Hand, scene: AttackScene, t_s: float) -> tuple[FloatArray, FloatArray]:
@@ -198,11 +199,6 @@ def _bend(picture: BgrImage, depth: float) -> BgrImage:
     map_x, map_y = (x * away + 1) * (width - 1) / 2, (y * away + 1) * (height - 1) / 2
     bent = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(bent, np.uint8)
-
-
-def _compressed(picture: BgrImage, quality: int) -> BgrImage:
-    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _to_and_fro(number: int, count: int) -> int:

@@ -1,20 +1,23 @@
-"""A challenge tried on an actor: the door's own detector, tracker, mesh and embedder look at him."""
+"""Simulated trials of the challenge: presenters before the door's own detector, tracker, mesh and embedder."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 import numpy as np
-from scipy.stats import beta
+from tqdm import tqdm
 
-from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig, TrackerConfig
-from edge.core.records import BgrImage, Face, Frame, Sample
+from edge.core.config import DetectorConfig, LivenessConfig, TrackerConfig
+from edge.core.records import BgrImage, Face, FloatArray, Frame, Landmarks
 from edge.liveness.challenge import MovementChallenge
 from edge.liveness.prompts import ChallengeMovement
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred
-from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.face_sampler import VisionStages
 from edge.vision.tracker import Tracker
 from threshold_tools.pad.presenters import (
     MOVEMENTS,
@@ -30,6 +33,7 @@ from threshold_tools.pad.presenters import (
     draw_movement,
 )
 from threshold_tools.pad.rendering import RenderedHead, add_spectacles, fit_portrait
+from threshold_tools.stats import clopper_pearson
 
 GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
 # None of these may pass.
@@ -40,18 +44,41 @@ ATTACKS = (
 # These pass at times, and how often is worth knowing.
 HARD = ("replay-blind", "photo-wrapped")
 SPECIES = (*GENUINE, *ATTACKS, *HARD)
-LOOK_S = 1 / 15  # a door's camera gives so many frames, and a challenge has a look at each
-_LONGEST_S = 60.0
-_EYES_MM = 63.0  # between the eye centres of a grown-up
+SAMPLE_S = 1 / 15  # between two frames of a door's camera; a challenge samples each
+_MAX_TRIAL_S = 60.0
+_EYES_MM = 63.0  # between the eye centres of an adult
 _BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two hands; around something as wide as a head
 
 
-@dataclass(frozen=True, slots=True)
+class SpeciesTrials(msgspec.Struct, frozen=True):
+    """Trials of one species.
+
+    Attributes:
+        low, high: 95 % interval (Clopper and Pearson 1934) of the share that passed, 0..1.
+        reasons: number of trials by outcome, "passed" among them.
+    """
+
+    species: str
+    tries: int
+    passed: int
+    low: float
+    high: float
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SampledPortrait:
-    """A portrait that serves, with its face's mesh and embedding."""
+    """A portrait of one frontal face.
+
+    Attributes:
+        portrait: (H, W, 3) uint8 BGR.
+        landmarks: of the face.
+        embedding: (D,) float32 unit vector.
+    """
 
     portrait: BgrImage
-    sample: Sample
+    landmarks: Landmarks
+    embedding: FloatArray
 
     @classmethod
     def of(cls, portrait: BgrImage, vision: VisionStages) -> Self | None:
@@ -61,60 +88,68 @@ class SampledPortrait:
             return None
         sample = vision.reader.sample(Frame(portrait, 0, 0), faces[0])
         frontal = abs(sample.quality.yaw_deg) <= 15 and abs(sample.quality.pitch_deg) <= 20
-        return cls(portrait, sample) if sample.embedding is not None and frontal else None
+        if sample.embedding is None or sample.landmarks is None or not frontal:
+            return None
+        return cls(portrait, sample.landmarks, sample.embedding)
 
 
-def ready() -> VisionStages:
-    """What a door sees with."""
-    return load_vision(ModelsConfig(threads=1), DetectorConfig(), QualityConfig())
-
-
-def draw_movements(config: LivenessConfig, seed: tuple[int, int]) -> tuple[list[ChallengeMovement], list[float]]:
-    """What the challenge of a seed will ask, and the numbers that chance gives it."""
-    draws = np.random.default_rng((*seed, 1)).random(64).tolist()
-    return [
-        ChallengeMovement(config.challenge_movements[int(draw * len(config.challenge_movements))])
-        for draw in draws[: config.challenge_steps]
-    ], draws
+def measure_species(
+    portraits: Sequence[SampledPortrait],
+    species: str,
+    vision: VisionStages,
+    *,
+    tries: int,
+    seed: int,
+    steps: int,
+    sample_s: float,
+) -> SpeciesTrials:
+    """How often a species passes; the portraits take turns. See `try_species`."""
+    reasons: Counter[str] = Counter()
+    for number in tqdm(range(tries), desc=species, disable=None, leave=False):
+        portrait = portraits[number % len(portraits)]
+        reasons[try_species(portrait, species, (seed, number), vision, steps=steps, sample_s=sample_s)] += 1
+    passed = reasons["passed"]
+    interval = clopper_pearson(passed / tries, tries)
+    return SpeciesTrials(species, tries, passed, interval.low, interval.high, dict(reasons.most_common()))
 
 
 def try_species(
-    model: SampledPortrait,
+    portrait: SampledPortrait,
     species: str,
     seed: tuple[int, int],
     vision: VisionStages,
     *,
     steps: int = 2,
-    look_s: float = LOOK_S,
+    sample_s: float = SAMPLE_S,
 ) -> str:
-    """One try; "passed", or why it failed.
+    """One trial; "passed", or why it failed.
 
     Args:
-        model: who, or whose picture.
+        portrait: who, or whose picture.
         species: one of SPECIES.
         seed: of everything random.
-        vision: of the door.
+        vision: stages of the door.
         steps: movements asked in a row.
-        look_s: between two looks.
+        sample_s: between two samples of the face.
     """
     config = LivenessConfig(mode="challenge", challenge_steps=steps)
-    asks, draws = draw_movements(config, seed)
-    rng = np.random.default_rng((*seed, 2))
-    actor = _actor(model, species, asks, rng, vision)
-    embedding = model.sample.embedding
-    assert embedding is not None
-    return run_trial(actor, MovementChallenge(config, 1, iter(draws).__next__, embedding, 0), vision, look_s)
+    draws = np.random.default_rng((*seed, 1)).random(64).tolist()
+    kinds = config.challenge_movements
+    asked = [ChallengeMovement(kinds[int(draw * len(kinds))]) for draw in draws[:steps]]
+    presenter = _presenter(portrait, species, asked, np.random.default_rng((*seed, 2)), vision)
+    challenge = MovementChallenge(config, 1, iter(draws).__next__, portrait.embedding, 0)
+    return run_trial(presenter, challenge, vision, sample_s)
 
 
-def run_trial(actor: Presenter, challenge: MovementChallenge, vision: VisionStages, look_s: float = LOOK_S) -> str:
-    """Let an actor try a challenge; "passed", or why it failed."""
+def run_trial(presenter: Presenter, challenge: MovementChallenge, vision: VisionStages, sample_s: float) -> str:
+    """Let a presenter try a challenge; "passed", or why it failed."""
     tracker, whose = Tracker(TrackerConfig()), None
-    for look in range(round(_LONGEST_S / look_s)):
-        t_s = look * look_s
+    for number in range(round(_MAX_TRIAL_S / sample_s)):
+        t_s = number * sample_s
         t_ns = round(t_s * 1e9)
-        frame = Frame(actor.render(t_s), look, t_ns)
+        frame = Frame(presenter.render(t_s), number, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
-        for track in tracks:  # a challenge is about the one that was recognised, whoever else is in the picture
+        for track in tracks:  # a challenge is about the recognised face, whoever else is in the picture
             if track.lost and track.id == whose:
                 challenge.fail("left", t_ns)
             elif not track.lost and whose in (None, track.id):
@@ -123,17 +158,10 @@ def run_trial(actor: Presenter, challenge: MovementChallenge, vision: VisionStag
                 challenge.observe(sample, t_ns)
         challenge.pass_time(t_ns)
         for prompt in challenge.drain_prompts():
-            actor.on_prompt(prompt, t_s)
+            presenter.on_prompt(prompt, t_s)
         if challenge.is_over:
             break
     return challenge.reason or str(challenge.state)
-
-
-def summary(passed: int, tries: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Clopper and Pearson 1934)."""
-    low = float(beta.ppf(0.025, passed, tries - passed + 1)) if passed else 0.0
-    high = float(beta.ppf(0.975, passed + 1, tries - passed)) if passed < tries else 1.0
-    return low, high
 
 
 def _search(picture: BgrImage, vision: VisionStages) -> list[Face]:
@@ -141,13 +169,17 @@ def _search(picture: BgrImage, vision: VisionStages) -> list[Face]:
     return Detector(vision.models[0], DetectorConfig()).detect(Frame(picture, 0, 0))
 
 
-def _actor(
-    model: SampledPortrait, species: str, asks: list[ChallengeMovement], rng: np.random.Generator, vision: VisionStages
+def _presenter(
+    sampled: SampledPortrait,
+    species: str,
+    asked: list[ChallengeMovement],
+    rng: np.random.Generator,
+    vision: VisionStages,
 ) -> Presenter:
-    landmarks = model.sample.landmarks
-    assert landmarks is not None
+    portrait, landmarks = sampled.portrait, sampled.landmarks
     eyes_px = float(rng.uniform(20, 26) if species == "genuine-far" else rng.uniform(30, 55))
-    portrait = add_spectacles(model.portrait, landmarks) if species == "genuine-glasses" else model.portrait
+    if species == "genuine-glasses":
+        portrait = add_spectacles(portrait, landmarks)
     picture = fit_portrait(portrait, landmarks, eyes_px)
     if species in ("photo-still", "photo-waved"):
         return StaticPhoto(picture, rng, waved=species == "photo-waved")
@@ -161,35 +193,34 @@ def _actor(
     head = RenderedHead(picture, standing)
     if species in GENUINE:
         return Visitor(head, rng, SLOW if species == "genuine-slow" else USUAL)
-    return (
-        PhotosInTurn(head, rng) if species == "photos-in-turn" else Recording(head, _recorded(species, asks, rng), rng)
-    )
+    if species == "photos-in-turn":
+        return PhotosInTurn(head, rng)
+    return Recording(head, _recorded(species, asked, rng), rng)
 
 
-def _recorded(species: str, asks: list[ChallengeMovement], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
+def _recorded(species: str, asked: list[ChallengeMovement], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
     """Movements recorded at another challenge: other ones, the same in another order, or at other times."""
     if species == "replay-time":
         # Those that are asked, in order, but begun before they are, or too late to be done in time.
-        early, late = [rng.uniform(0.0, 0.4) for _ in asks], [rng.uniform(8.1, 10.5), *(0.5 for _ in asks[1:])]
-        return _moves(asks, early if rng.random() < 0.5 else late, rng)
+        early, late = [rng.uniform(0.0, 0.4) for _ in asked], [rng.uniform(8.1, 10.5), *(0.5 for _ in asked[1:])]
+        return _movements(asked, early if rng.random() < 0.5 else late, rng)
     if species == "replay-blind":
-        done = [MOVEMENTS[int(rng.integers(len(MOVEMENTS)))] for _ in asks]  # and so at times the right ones
+        done = [MOVEMENTS[int(rng.integers(len(MOVEMENTS)))] for _ in asked]  # and so at times the right ones
     elif species == "replay-order":
-        done = asks[::-1]
-        if done == asks:
-            done = [next(ask for ask in MOVEMENTS if ask != asks[0]), *asks[1:]]
+        done = asked[::-1]
+        if done == asked:
+            done = [next(each for each in MOVEMENTS if each != asked[0]), *asked[1:]]
     else:
-        done = [_other(ask, rng) for ask in asks]
-    return _moves(done, rng.uniform(1.0, 2.5, len(done)).tolist(), rng)
+        others = [[other for other in MOVEMENTS if other != each] for each in asked]
+        done = [some[int(rng.integers(len(some)))] for some in others]
+    return _movements(done, rng.uniform(1.0, 2.5, len(done)).tolist(), rng)
 
 
-def _other(ask: ChallengeMovement, rng: np.random.Generator) -> ChallengeMovement:
-    others = [other for other in MOVEMENTS if other != ask]
-    return others[int(rng.integers(len(others)))]
-
-
-def _moves(asks: list[ChallengeMovement], rests_s: list[float], rng: np.random.Generator) -> tuple[HeadMovement, ...]:
-    moves: list[HeadMovement] = []
-    for ask, rest_s in zip(asks, rests_s, strict=True):
-        moves.append(draw_movement(ask, (moves[-1].end_s if moves else 0.0) + rest_s, rng))
-    return tuple(moves)
+def _movements(
+    kinds: list[ChallengeMovement], rests_s: list[float], rng: np.random.Generator
+) -> tuple[HeadMovement, ...]:
+    """Random movements of these kinds, each after a rest."""
+    movements: list[HeadMovement] = []
+    for kind, rest_s in zip(kinds, rests_s, strict=True):
+        movements.append(draw_movement(kind, (movements[-1].end_s if movements else 0.0) + rest_s, rng))
+    return tuple(movements)

@@ -1,12 +1,12 @@
-"""Who stands before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
+"""Simulated presenters before a door that asks for movements: a visitor who follows, a photo in a hand, a recording.
 
-All are simulated. Each gives the frame at a moment and hears what the door asks; a recording does not listen.
+Each renders the frame at a moment and receives the door's prompts; a recording ignores them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -15,17 +15,25 @@ import numpy as np
 
 from edge.core.records import BgrImage
 from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
-from threshold_tools.pad.rendering import NEAR, Pose, RenderedHead, bend_picture, tilt_picture
+from threshold_tools.pad.rendering import (
+    FACE_AREA,
+    Pose,
+    RenderedHead,
+    bend_picture,
+    jpeg_compressed,
+    minimum_jerk,
+    tilt_picture,
+)
 
 MOVEMENTS = tuple(ChallengeMovement)
-_GRAIN_PX = 128  # how far a frame's noise may lie from another's
+_GRAIN_PX = 128  # by which the noise of one frame may be shifted against another's
 
 
 class Presenter(Protocol):
-    """Somebody, or something, before the camera."""
+    """A person, or an attack instrument, before the camera."""
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """The door asks."""
+        """Receives what the door asks."""
 
     def render(self, t_s: float) -> BgrImage:
         """What the camera sees, (480, 640, 3) uint8 BGR."""
@@ -33,13 +41,13 @@ class Presenter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MotionStyle:
-    """How somebody moves the head; each is drawn between two ends, in seconds or degrees.
+    """How a person moves the head; each value is drawn between two ends.
 
     Attributes:
-        reaction: from the ask, seen or heard, to the begin of the movement.
-        way: each of out and back.
-        hold: how long the head is held so.
-        sideways, upwards: how far.
+        reaction_s: from the prompt to the begin of the movement.
+        way_s: each of out and back.
+        hold_s: how long the head stays turned.
+        sideways_deg, upwards_deg: how far.
     """
 
     reaction_s: tuple[float, float] = (0.35, 1.0)
@@ -71,29 +79,29 @@ class HeadMovement:
         return self.begin_s + self.out_s + self.hold_s + self.back_s
 
     def pose(self, t_s: float) -> Pose:
-        out = _smooth((t_s - self.begin_s) / self.out_s)
-        back = _smooth((t_s - self.end_s + self.back_s) / self.back_s)
+        out = minimum_jerk((t_s - self.begin_s) / self.out_s)
+        back = minimum_jerk((t_s - self.end_s + self.back_s) / self.back_s)
         return pose_of(self.movement, self.degrees * (out - back))
 
 
-def pose_of(ask: ChallengeMovement, degrees: float) -> Pose:
-    """The head moved so far as was asked."""
-    if ask is ChallengeMovement.LOOK_UP:
+def pose_of(movement: ChallengeMovement, degrees: float) -> Pose:
+    """The head moved this far as was asked."""
+    if movement is ChallengeMovement.LOOK_UP:
         return Pose(pitch_deg=degrees)
-    return Pose(yaw_deg=degrees if ask is ChallengeMovement.TURN_LEFT else -degrees)
+    return Pose(yaw_deg=degrees if movement is ChallengeMovement.TURN_LEFT else -degrees)
 
 
 def draw_movement(
-    ask: ChallengeMovement, begin_s: float, rng: np.random.Generator, manner: MotionStyle = USUAL
+    movement: ChallengeMovement, begin_s: float, rng: np.random.Generator, style: MotionStyle = USUAL
 ) -> HeadMovement:
-    """As people differ: how far, how fast, how long."""
-    degrees = rng.uniform(*(manner.upwards_deg if ask is ChallengeMovement.LOOK_UP else manner.sideways_deg))
-    out_s, hold_s, back_s = rng.uniform(*manner.way_s), rng.uniform(*manner.hold_s), rng.uniform(*manner.way_s)
-    return HeadMovement(ask, begin_s, out_s, hold_s, back_s, float(degrees))
+    """A random movement of a style: how far, how fast, how long."""
+    degrees = rng.uniform(*(style.upwards_deg if movement is ChallengeMovement.LOOK_UP else style.sideways_deg))
+    out_s, hold_s, back_s = rng.uniform(*style.way_s), rng.uniform(*style.hold_s), rng.uniform(*style.way_s)
+    return HeadMovement(movement, begin_s, out_s, hold_s, back_s, float(degrees))
 
 
 class HandSway:
-    """Nobody stands still: slow movements of head and body, or of a hand."""
+    """Slow movements of head and body, or of a hand: nobody stands still."""
 
     def __init__(self, rng: np.random.Generator, degrees: float, pixels: float) -> None:
         self._reach = np.array([degrees, degrees, pixels, pixels])
@@ -105,37 +113,37 @@ class HandSway:
 
 
 class Visitor:
-    """A genuine one: does what is asked, after a moment."""
+    """A genuine visitor, who does what is asked after a moment."""
 
-    def __init__(self, head: RenderedHead, rng: np.random.Generator, manner: MotionStyle = USUAL) -> None:
-        self._head, self._rng, self._manner = head, rng, manner
+    def __init__(self, head: RenderedHead, rng: np.random.Generator, style: MotionStyle = USUAL) -> None:
+        self._head, self._rng, self._style = head, rng, style
         self._sway = HandSway(rng, 1.5, 2.0)
-        self._lens = CameraModel(rng)
+        self._camera = CameraModel(rng)
         self.movement: HeadMovement | None = None
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         if prompt.state is ChallengeState.ASKED and prompt.movement is not None:
-            begin_s = t_s + self._rng.uniform(*self._manner.reaction_s)
-            self.movement = draw_movement(prompt.movement, begin_s, self._rng, self._manner)
+            begin_s = t_s + self._rng.uniform(*self._style.reaction_s)
+            self.movement = draw_movement(prompt.movement, begin_s, self._rng, self._style)
 
     def render(self, t_s: float) -> BgrImage:
         moved = self.movement.pose(t_s) if self.movement else Pose()
-        return self._lens.capture(self._head.render(self._sway.at(t_s, moved)))
+        return self._camera.capture(self._head.render(self._sway.at(t_s, moved)))
 
 
 class StaticPhoto:
-    """A photo that heeds nothing: on a stand, or waved about in a hand."""
+    """A photo that ignores prompts: on a stand, or waved about in a hand."""
 
     def __init__(self, photo: BgrImage, rng: np.random.Generator, *, waved: bool) -> None:
         self._photo = photo
         self._sway = HandSway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else HandSway(rng, 0, 0)
-        self._lens = CameraModel(rng)
+        self._camera = CameraModel(rng)
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """It cannot."""
+        """Ignored."""
 
     def render(self, t_s: float) -> BgrImage:
-        return self._lens.capture(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
+        return self._camera.capture(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
 
 
 class HeldPhoto:
@@ -144,8 +152,8 @@ class HeldPhoto:
     def __init__(self, photo: BgrImage, rng: np.random.Generator, radius_px: float | None = None) -> None:
         """
         Args:
-            photo: what is held.
-            rng: draws how.
+            photo: (480, 640, 3) uint8 BGR.
+            rng: draws how it is held.
             radius_px: of the cylinder that it is bent around; None: it is flat.
         """
         self._rng = rng
@@ -157,25 +165,23 @@ class HeldPhoto:
         )
         self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
         self._sway = HandSway(rng, 4.0, 6.0)
-        self._lens = CameraModel(rng)
+        self._camera = CameraModel(rng)
         self.movement: HeadMovement | None = None
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
         if prompt.state is not ChallengeState.ASKED or prompt.movement is None:
             return
-        move = draw_movement(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
+        drawn = draw_movement(prompt.movement, t_s + self._rng.uniform(0.35, 1.0), self._rng)
         at_rest = self._rest.pitch_deg if prompt.movement is ChallengeMovement.LOOK_UP else self._rest.yaw_deg
         # A mesh may read a tilt either way, so the hand tries both, as far as 45 degrees from facing the camera.
         sign = 1 if self._rng.random() < 0.5 else -1
-        reach = sign * self._rng.uniform(25, 45) - (
-            at_rest if prompt.movement is not ChallengeMovement.TURN_RIGHT else -at_rest
-        )
-        self.movement = HeadMovement(move.movement, move.begin_s, move.out_s, move.hold_s, move.back_s, reach)
+        away = -at_rest if prompt.movement is ChallengeMovement.TURN_RIGHT else at_rest
+        self.movement = replace(drawn, degrees=sign * self._rng.uniform(25, 45) - away)
 
     def render(self, t_s: float) -> BgrImage:
         moved = self.movement.pose(t_s) if self.movement else Pose()
         rest = Pose(self._rest.yaw_deg + moved.yaw_deg, self._rest.pitch_deg + moved.pitch_deg)
-        return self._lens.capture(self._show(self._sway.at(t_s, rest)))
+        return self._camera.capture(self._show(self._sway.at(t_s, rest)))
 
 
 class PhotosInTurn:
@@ -188,11 +194,11 @@ class PhotosInTurn:
 
     def __init__(self, head: RenderedHead, rng: np.random.Generator) -> None:
         self._straight = head.render(Pose())
-        self._turned = {ask: head.render(pose_of(ask, rng.uniform(24, 32))) for ask in MOVEMENTS}
+        self._turned = {movement: head.render(pose_of(movement, rng.uniform(24, 32))) for movement in MOVEMENTS}
         self._rng = rng
         self._slides = bool(rng.random() < 0.5)
         self._sway = HandSway(rng, 4.0, 6.0)
-        self._lens = CameraModel(rng)
+        self._camera = CameraModel(rng)
         self._swap: tuple[BgrImage, float, float] = (self._straight, -2.0, -1.0)
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
@@ -205,51 +211,45 @@ class PhotosInTurn:
         share = self._share(t_s - begin_s) - self._share(t_s - end_s)
         edge = round(share * turned.shape[1])
         shown = np.hstack([self._straight[:, edge:], turned[:, :edge]])
-        return self._lens.capture(tilt_picture(shown, self._sway.at(t_s, Pose())))
+        return self._camera.capture(tilt_picture(shown, self._sway.at(t_s, Pose())))
 
     def _share(self, since_s: float) -> float:
-        """Of the other picture, so long after it began to come."""
-        return _smooth(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
+        """The share of the other picture that is visible, this long after it began to come."""
+        return minimum_jerk(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
 
 
 class Recording:
-    """A clip of a genuine visitor on a screen, who moves, but not as this door asks: made for another challenge."""
+    """A clip of a genuine visitor on a screen, whose movements were made for another challenge."""
 
-    def __init__(self, head: RenderedHead, moves: tuple[HeadMovement, ...], rng: np.random.Generator) -> None:
-        self._head, self._moves = head, moves
+    def __init__(self, head: RenderedHead, movements: tuple[HeadMovement, ...], rng: np.random.Generator) -> None:
+        self._head, self._movements = head, movements
         self._sway = HandSway(rng, 1.5, 2.0)
-        self._lens = CameraModel(rng)
+        self._camera = CameraModel(rng)
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """It cannot."""
+        """Ignored."""
 
     def render(self, t_s: float) -> BgrImage:
-        now = next((move for move in self._moves if move.begin_s <= t_s <= move.end_s), None)
-        return self._lens.capture(self._head.render(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
+        now = next((each for each in self._movements if each.begin_s <= t_s <= each.end_s), None)
+        return self._camera.capture(self._head.render(self._sway.at(t_s, now.pose(t_s) if now else Pose())))
 
 
 class CameraModel:
-    """What a camera adds: blur, noise, compression; only where the face is, which spares most of the work."""
+    """What a camera adds: blur, noise, compression; only where the face is, which saves most of the work."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._blur_px = rng.uniform(0.2, 0.9)
-        rows, columns = (side.stop - side.start + _GRAIN_PX for side in NEAR)
+        rows, columns = (side.stop - side.start + _GRAIN_PX for side in FACE_AREA)
         grain = np.float32(rng.uniform(0.5, 4.0)) * rng.standard_normal((rows, columns, 1), np.float32)
         self._grain = np.repeat(grain, 3, 2)
-        self._jpeg = int(rng.integers(60, 96))
+        self._jpeg_quality = int(rng.integers(60, 96))
 
     def capture(self, picture: BgrImage) -> BgrImage:
-        near = picture[NEAR]
+        near = picture[FACE_AREA]
         down, right = self._rng.integers(_GRAIN_PX, size=2).tolist()  # another part of the same noise in each frame
         grain = self._grain[down : down + near.shape[0], right : right + near.shape[1]]
         noisy = cv2.add(cv2.GaussianBlur(near, (0, 0), self._blur_px), grain, dtype=cv2.CV_8U)
-        coded = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg])[1]
         seen = picture.copy()
-        seen[NEAR] = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        seen[FACE_AREA] = jpeg_compressed(np.asarray(noisy, np.uint8), self._jpeg_quality)
         return seen
-
-
-def _smooth(share: float) -> float:
-    x = min(max(share, 0.0), 1.0)
-    return x * x * x * (10 - 15 * x + 6 * x * x)

@@ -19,7 +19,7 @@ from edge.core.records import BgrImage, Landmarks
 
 Reals = NDArray[np.float64]
 
-NEAR = np.s_[
+FACE_AREA = np.s_[
     90:410, 160:480
 ]  # of a frame of 640x480: all of the face that `fit_portrait` puts there, however it is held
 _PLACES = np.mgrid[:480, :640].astype(np.float32)
@@ -92,8 +92,10 @@ class RenderedHead:
         triangles = triangles[np.argsort(-depth[triangles].mean(1))]
         corners, sources = drawn[triangles], self._points[triangles][:, :, :2]
         both = np.concatenate([corners, sources]).reshape(-1, 2)
-        left, top = np.maximum(np.floor(both.min(0)).astype(int), (NEAR[1].start, NEAR[0].start)).tolist()
-        right, bottom = np.minimum(np.ceil(both.max(0)).astype(int) + 1, (NEAR[1].stop, NEAR[0].stop)).tolist()
+        left, top = np.maximum(np.floor(both.min(0)).astype(int), (FACE_AREA[1].start, FACE_AREA[0].start)).tolist()
+        right, bottom = np.minimum(
+            np.ceil(both.max(0)).astype(int) + 1, (FACE_AREA[1].stop, FACE_AREA[0].stop)
+        ).tolist()
         owner = np.full((bottom - top, right - left), -1, np.int32)
         for number, corner in enumerate(np.round((corners - np.array([left, top])) * 16).astype(np.int32)):
             cv2.fillConvexPoly(owner, corner, (number,), lineType=cv2.LINE_8, shift=4)
@@ -145,10 +147,10 @@ def tilt_picture(picture: BgrImage, pose: Pose, behind: int = 90) -> BgrImage:
     place = np.column_stack([turn[:, 0], turn[:, 1], [pose.x_px, pose.y_px, FOCAL_PX]])
     to_middle = np.array([[1, 0, -columns / 2], [0, 1, -rows / 2], [0, 0, 1]])
     homography = camera @ place @ to_middle
-    shift = np.array([[1, 0, -NEAR[1].start], [0, 1, -NEAR[0].start], [0, 0, 1]], np.float64)
+    shift = np.array([[1, 0, -FACE_AREA[1].start], [0, 1, -FACE_AREA[0].start], [0, 0, 1]], np.float64)
     held = np.full_like(picture, behind)
-    size = (NEAR[1].stop - NEAR[1].start, NEAR[0].stop - NEAR[0].start)
-    held[NEAR] = cv2.warpPerspective(picture, shift @ homography, size, borderValue=(behind, behind, behind))
+    size = (FACE_AREA[1].stop - FACE_AREA[1].start, FACE_AREA[0].stop - FACE_AREA[0].start)
+    held[FACE_AREA] = cv2.warpPerspective(picture, shift @ homography, size, borderValue=(behind, behind, behind))
     return held
 
 
@@ -163,7 +165,7 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
         behind: grey level of the wall.
     """
     rows, columns = picture.shape[:2]
-    y, x = _PLACES[:, *NEAR]
+    y, x = _PLACES[:, *FACE_AREA]
     turn = _turn(pose)
     rays = np.stack([x - columns / 2, y - rows / 2, np.full_like(x, FOCAL_PX)], -1) @ (turn / FOCAL_PX).astype(x.dtype)
     start = (-np.array([pose.x_px, pose.y_px, FOCAL_PX]) @ turn).tolist()
@@ -182,8 +184,20 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
     where = (unrolled, straight) if upright else (straight, unrolled)
     wall = (behind, behind, behind)
     seen = np.full_like(picture, behind)
-    seen[NEAR] = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall)
+    seen[FACE_AREA] = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall)
     return seen
+
+
+def jpeg_compressed(picture: BgrImage, quality: int) -> BgrImage:
+    """The picture after JPEG compression, quality 1 to 100."""
+    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def minimum_jerk(share: float) -> float:
+    """The share of the way after a share of the time, both 0..1, for a movement as smooth as people move."""
+    x = min(max(share, 0.0), 1.0)
+    return x * x * x * (10 - 15 * x + 6 * x * x)
 
 
 def add_spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:

@@ -1,4 +1,4 @@
-"""Error rates of presentation attack detection on clips, in the terms of ISO/IEC 30107-3."""
+"""Error rates of presentation attack detection on clips, in the terms of ISO/IEC 30107-3: as records, text and HTML."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from edge.liveness.cues import CUE_WEIGHTS
+from threshold_tools.html import data_uri, render
 from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
-from threshold_tools.pad.rates import RateWithInterval, auc, det, format_rate, wilson
+from threshold_tools.plots import GRID, new_figure, to_svg
+from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
 AT_THE_DOOR = "as the door answers, who never gives enough left out"
 AT_THE_END = "by the whole clip"
 WINDOWS = "by windows of 1.5 s, begun every half second"
+_SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
+    AT_THE_DOOR: lambda result: [] if result.first_decision is None else [result.first_decision],
+    AT_THE_END: lambda result: [] if result.final is None else [result.final],
+    WINDOWS: lambda result: [evidence.score for evidence in result.windows],
+}
 
 
 class SpeciesRates(msgspec.Struct, frozen=True):
-    """One kind of attack: `apcer` of those that were judged, and how many never gave enough looks; no door opens to
+    """One kind of attack: `apcer` of those that were judged, and how many never gave enough samples; no door opens to
     those."""
 
     name: str
@@ -37,8 +44,12 @@ class JudgementRates(msgspec.Struct, frozen=True):
 
 
 class CueRates(msgspec.Struct, frozen=True):
-    """One cue in the windows of genuine clips or of one kind of attack: in how many it had something to say, and how
-    often its value is above that of a genuine window (0.5 tells nothing, 0 and 1 tell all)."""
+    """One cue in the windows of genuine clips or of one kind of attack.
+
+    Attributes:
+        windows, spoke: number of windows, and of those in which the cue has a value.
+        auc: how often its value is above that of a genuine window; 0.5 tells nothing, 0 and 1 tell all.
+    """
 
     species: str
     windows: int
@@ -69,28 +80,65 @@ class PadReport(msgspec.Struct, frozen=True):
 
 
 def measure(
-    watched: Sequence[ClipResult], *, source: str, limit: float, chosen_on: str, groups: Mapping[str, str]
+    results: Sequence[ClipResult], *, source: str, limit: float, chosen_on: str, groups: Mapping[str, str]
 ) -> PadReport:
-    """The report of clips that were watched."""
-    kinds = sorted({each.clip.species for each in watched} - {GENUINE})
-    real = [each for each in watched if each.clip.species == GENUINE]
-    by_group = {
-        group: _wrong([each for each in real if groups.get(each.clip.subject) == group], _end, limit)[0]
+    """The report of evaluated clips.
+
+    Args:
+        results: of all clips.
+        source: where they are from, for people.
+        limit: scores at or above are attacks.
+        chosen_on: what the limit was chosen on, for people.
+        groups: group of each subject.
+    """
+    attacks = sorted({each.clip.species for each in results} - {GENUINE})
+    by_species = {kind: [each for each in results if each.clip.species == kind] for kind in (GENUINE, *attacks)}
+    members = {
+        group: [each for each in by_species[GENUINE] if groups.get(each.clip.subject) == group]
         for group in sorted(set(groups.values()))
     }
-    ends = {kind: _scores([each for each in watched if each.clip.species == kind], _end) for kind in (GENUINE, *kinds)}
-    observe_ns = sum(each.observe_ns for each in watched)
-    ways: dict[str, _Judge] = {AT_THE_DOOR: _door, AT_THE_END: _end, WINDOWS: _windows}
+    ends = {kind: [score for each in some for score in _SCORES[AT_THE_END](each)] for kind, some in by_species.items()}
     return PadReport(
         source=source,
         limit=limit,
         chosen_on=chosen_on,
-        at=[_point(watched, kinds, way, judge, limit) for way, judge in ways.items()],
-        cues=[_cue(watched, kinds, name, rule.weight) for name, rule in CUE_WEIGHTS.items()],
-        groups=by_group,
-        det={kind: det(ends[GENUINE], ends[kind]) for kind in kinds},
-        cost_share=observe_ns / max(sum(each.read_ns for each in watched), 1),
+        at=[_judge(by_species, way, limit) for way in _SCORES],
+        cues=[_cue(by_species, name, rule.weight) for name, rule in CUE_WEIGHTS.items()],
+        groups={group: _errors(some, AT_THE_END, limit)[0] for group, some in members.items()},
+        det={kind: det_curve(ends[GENUINE], ends[kind]) for kind in attacks},
+        cost_share=sum(each.observe_ns for each in results) / max(sum(each.read_ns for each in results), 1),
     )
+
+
+def _judge(by_species: Mapping[str, Sequence[ClipResult]], way: str, limit: float) -> JudgementRates:
+    bpcer, unjudged = _errors(by_species[GENUINE], way, limit)
+    species = [
+        SpeciesRates(kind, kind.startswith(SIMULATED), *_errors(some, way, limit))
+        for kind, some in by_species.items()
+        if kind != GENUINE
+    ]
+    acers = []
+    for simulated in (False, True):
+        rates = [kind.apcer.value for kind in species if kind.simulated is simulated and kind.apcer]
+        acers.append((max(rates) + bpcer.value) / 2 if rates and bpcer else None)
+    return JudgementRates(way, bpcer, unjudged, species, acers[0], acers[1])
+
+
+def _errors(results: Sequence[ClipResult], way: str, limit: float) -> tuple[RateWithInterval | None, int]:
+    """The share of wrong scores, and the number of clips without a score."""
+    scored = [(each, _SCORES[way](each)) for each in results]
+    wrong = sum((score >= limit) == (each.clip.species == GENUINE) for each, scores in scored for score in scores)
+    return wilson(wrong, sum(len(scores) for _, scores in scored)), sum(not scores for _, scores in scored)
+
+
+def _cue(by_species: Mapping[str, Sequence[ClipResult]], name: str, weight: float) -> CueReport:
+    values = {
+        kind: [cue.value for each in some for window in each.windows for cue in window.cues if cue.name == name]
+        for kind, some in by_species.items()
+    }
+    known = {kind: [value for value in some if value is not None] for kind, some in values.items()}
+    rates = [CueRates(kind, len(values[kind]), len(some), auc(known[GENUINE], some)) for kind, some in known.items()]
+    return CueReport(name, weight, rates)
 
 
 def show(report: PadReport) -> str:
@@ -99,46 +147,21 @@ def show(report: PadReport) -> str:
     lines.append(f"operating point chosen on: {report.chosen_on}")
     for point in report.at:
         lines.append(f"\n{point.judged}")
-        lines.append(f"  {'BPCER, genuine':34s} {format_rate(point.bpcer)}{_left(point.unjudged)}")
-        for real in (True, False):
-            for kind in point.species:
-                if kind.simulated is not real:
-                    lines.append(f"  {'APCER, ' + kind.name:34s} {format_rate(kind.apcer)}{_left(kind.unjudged)}")
+        lines.append(_rate_line("BPCER, genuine", point.bpcer, point.unjudged))
+        for kind in sorted(point.species, key=lambda kind: kind.simulated):
+            lines.append(_rate_line(f"APCER, {kind.name}", kind.apcer, kind.unjudged))
         for name, value in (("real", point.acer_real), ("simulated", point.acer_simulated)):
             if value is not None:
                 lines.append(f"  {'ACER, worst ' + name + ' species':34s} {100 * value:6.2f} %")
     lines += ["", *_show_cues(report.cues)]
-    lines += [f"  {'BPCER, group ' + group:34s} {format_rate(share)}" for group, share in report.groups.items()]
+    lines += [_rate_line(f"BPCER, group {group}", share) for group, share in report.groups.items()]
     lines.append(f"\nliveness added {100 * report.cost_share:.1f} % to the CPU time of sampled frames")
     return "\n".join(lines) + "\n"
 
 
-_Judge = Callable[[ClipResult], Sequence[float]]
-
-
-def _door(watched: ClipResult) -> Sequence[float]:
-    return () if watched.first_decision is None else (watched.first_decision,)
-
-
-def _end(watched: ClipResult) -> Sequence[float]:
-    return () if watched.final is None else (watched.final,)
-
-
-def _windows(watched: ClipResult) -> Sequence[float]:
-    return [evidence.score for evidence in watched.windows]
-
-
-def _cue(watched: Sequence[ClipResult], kinds: Sequence[str], name: str, weight: float) -> CueReport:
-    values: dict[str, list[float | None]] = {kind: [] for kind in (GENUINE, *kinds)}
-    for each in watched:
-        for evidence in each.windows:
-            values[each.clip.species] += [cue.value for cue in evidence.cues if cue.name == name]
-    known = {kind: [value for value in some if value is not None] for kind, some in values.items()}
-    return CueReport(
-        name,
-        weight,
-        [CueRates(kind, len(values[kind]), len(some), auc(known[GENUINE], some)) for kind, some in known.items()],
-    )
+def _rate_line(name: str, rate: RateWithInterval | None, unjudged: int = 0) -> str:
+    shown = "     -" if rate is None else str(rate)
+    return f"  {name:34s} {shown}{f', {unjudged} never judged' if unjudged else ''}"
 
 
 def _show_cues(cues: Sequence[CueReport]) -> list[str]:
@@ -146,41 +169,37 @@ def _show_cues(cues: Sequence[CueReport]) -> list[str]:
     lines = ["each cue by itself, by windows: AUC (0.5 tells nothing, 0 and 1 tell all), in how many it speaks"]
     lines.append(f"  {'':28s}" + "".join(f"{cue.name:>16s}" for cue in cues))
     lines.append(f"  {'weight':28s}" + "".join(f"{cue.weight:16.4g}" for cue in cues))
-    for row, spoken in enumerate(cues[0].of):
+    for row, rates in enumerate(cues[0].of):
         cells = [_cell(cue.of[row]) for cue in cues]
-        lines.append(f"  {spoken.species:28s}" + "".join(f"{cell:>16s}" for cell in cells))
+        lines.append(f"  {rates.species:28s}" + "".join(f"{cell:>16s}" for cell in cells))
     return lines
 
 
-def _cell(spoken: CueRates) -> str:
-    auc = "" if spoken.species == GENUINE or spoken.auc is None else f"{spoken.auc:.2f}, "
-    return f"{auc}{spoken.spoke}/{spoken.windows}"
+def _cell(rates: CueRates) -> str:
+    area = "" if rates.species == GENUINE or rates.auc is None else f"{rates.auc:.2f}, "
+    return f"{area}{rates.spoke}/{rates.windows}"
 
 
-def _point(
-    watched: Sequence[ClipResult], kinds: Sequence[str], way: str, judge: _Judge, limit: float
-) -> JudgementRates:
-    bpcer, unjudged = _wrong([each for each in watched if each.clip.species == GENUINE], judge, limit)
-    species = []
-    for kind in kinds:
-        wrong, left = _wrong([each for each in watched if each.clip.species == kind], judge, limit)
-        species.append(SpeciesRates(kind, kind.startswith(SIMULATED), wrong, left))
-    acers = []
-    for simulated in (False, True):
-        rates = [kind.apcer.value for kind in species if kind.simulated is simulated and kind.apcer]
-        acers.append((max(rates) + bpcer.value) / 2 if rates and bpcer else None)
-    return JudgementRates(way, bpcer, unjudged, species, acers[0], acers[1])
+def page(report: PadReport) -> str:
+    """The report as one HTML page that needs no other file."""
+    plot = data_uri(_plot(report.det).encode(), "image/svg+xml")
+    return render("pad.html", title="Presentation attacks", plot=plot, text=show(report))
 
 
-def _wrong(watched: Sequence[ClipResult], judge: _Judge, limit: float) -> tuple[RateWithInterval | None, int]:
-    scores = [(each, score) for each in watched for score in judge(each)]
-    errors = sum((score >= limit) == (each.clip.species == GENUINE) for each, score in scores)
-    return wilson(errors, len(scores)), sum(not judge(each) for each in watched)
-
-
-def _scores(watched: Sequence[ClipResult], judge: _Judge) -> list[float]:
-    return [score for each in watched for score in judge(each)]
-
-
-def _left(unjudged: int) -> str:
-    return f", {unjudged} never judged" if unjudged else ""
+def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+    """DET curves as SVG."""
+    figure = new_figure(6.5, 5)
+    axes = figure.subplots()
+    for kind, points in curves.items():
+        axes.step([100 * bpcer for _, bpcer, _ in points], [100 * apcer for *_, apcer in points], label=kind)
+    axes.set_xlabel("BPCER, %")
+    axes.set_ylabel("APCER, %")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.grid(color=GRID)
+    axes.legend(fontsize=8)
+    return to_svg(figure, "pad")

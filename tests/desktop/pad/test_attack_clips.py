@@ -1,0 +1,41 @@
+"""Clips of simulated attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from support.rendered_portraits import put
+from threshold_tools.pad.attack_clips import draw_photos, make_clips
+from threshold_tools.pad.attack_scenes import REPLAY
+from threshold_tools.pad.clip_evaluation import find_clips
+
+from edge.core.records import BgrImage
+
+
+def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
+    tmp_path: Path, photo: Callable[[str], BgrImage]
+) -> None:
+    """Each person is shown once by each species but the replay; the attacks do not depend on the machine."""
+    clips, photos, out = tmp_path / "clips", tmp_path / "photos", tmp_path / "out"
+    for person, name in (("barack", "obama2"), ("barack", "obama3"), ("joe", "biden")):
+        put(photos / person / f"{name}.png", photo(name))
+    writer = Path(clips / "ann" / "a.avi")
+    writer.parent.mkdir(parents=True)
+    film = cv2.VideoWriter(str(writer), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for level in (50, 60):
+        film.write(np.full((48, 64, 3), level, np.uint8))
+    film.release()
+    drawn = draw_photos(photos, 5, 0)
+    assert [path.name for path in drawn] == ["obama2.png", "biden.png"]
+    assert make_clips(clips, out, count=1, species=["photo-still", REPLAY], seed=0, seconds=0.2, photos=drawn[1:]) == 3
+    found = [(case.species, case.subject) for case in find_clips(out)]
+    assert found == [
+        ("genuine", "ann"),
+        ("simulated-photo-still", "ann"),
+        ("simulated-photo-still", "joe"),
+        ("simulated-screen-replay", "ann"),
+    ]
+    assert not any(path.stat().st_mode & 0o077 for path in out.glob("simulated-*/*/*"))  # for their owner alone

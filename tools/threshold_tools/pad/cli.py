@@ -1,0 +1,184 @@
+"""Command line of presentation attack detection: evaluate clips, try challenges, simulate attacks."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.cli.command import print_json
+from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig
+from edge.core.errors import InputError
+from edge.core.files import atomic_write
+from edge.vision.camera import read_image
+from edge.vision.face_sampler import load_vision
+from threshold_tools.evaluate.by_group import read_group_file
+from threshold_tools.pad import attack_scenes, challenge_trials
+from threshold_tools.pad.attack_clips import draw_photos, make_clips
+from threshold_tools.pad.clip_evaluation import evaluate_clip, find_clips
+from threshold_tools.pad.report import measure, page, show
+from threshold_tools.photos import photos_in
+
+MAX_STEPS = 5  # of challenge_steps in door.toml
+_DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and run the subcommand.
+
+    Raises:
+        ThresholdError: wrong input, or a failure.
+    """
+    parser = argparse.ArgumentParser(description="Measure what the door's liveness holds against.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_evaluate(commands.add_parser("evaluate", help="error rates on clips, by kind of attack", description=EVALUATE))
+    _add_challenge(commands.add_parser("challenge", help="simulated tries of the challenge", description=CHALLENGE))
+    _add_clips(commands.add_parser("clips", help="make clips of simulated attacks", description=CLIPS))
+    options = parser.parse_args(argv)
+    options.run(options)
+
+
+EVALUATE = (
+    "Measure presentation attack detection: APCER for each kind of attack, BPCER, ACER and DET (ISO/IEC 30107-3). "
+    "DIR holds genuine/ and one folder for each kind of attack, in each a folder for each person, with clips. Kinds "
+    "called simulated-... (made by `clips`) are reported apart from filmed ones. Clips go through the door's own "
+    "liveness: its score is 0 (genuine) to 1 (attack), at or above --limit a clip is an attack, and lower is stricter."
+)
+CHALLENGE = (
+    "How often a challenge passes genuine visitors, and attacks: simulated visitors, photos in a hand, recordings of "
+    "other challenges."
+)
+CLIPS = (
+    "Make simulated presentation attacks from clips of real people, to measure liveness on before real ones are "
+    "filmed. DIR holds clips, or a folder of clips for each person. Into --out go genuine/<person>/ (links to the "
+    "clips) and simulated-<species>/<person>/: a photo held, held so near that it fills the view, standing still, "
+    "bent; a screen that shows a photo, and one that replays the clip. No camera has seen them."
+)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="DIR", help="genuine/ and a folder for each kind of attack")
+    parser.add_argument("--limit", type=float, help="score from which on it is an attack (default: the door's)")
+    parser.add_argument("--chosen-on", help="what --limit was chosen on, for the report")
+    parser.add_argument("--groups", type=Path, metavar="X.csv", help='"person,group": BPCER by group')
+    parser.add_argument("--json", type=Path, metavar="X.json", help="write all figures")
+    parser.add_argument("--html", type=Path, metavar="X.html", help="write a page with the DET plot")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    groups = read_group_file(options.groups) if options.groups else {}
+    if options.limit is not None and not options.chosen_on:
+        raise InputError("--limit: name with --chosen-on what it was chosen on")
+    limit = LivenessConfig().attack_score if options.limit is None else options.limit
+    clips = find_clips(options.source)
+    vision = load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
+    report = measure(
+        [evaluate_clip(clip, vision, limit) for clip in clips],
+        source=str(options.source),
+        limit=limit,
+        chosen_on=options.chosen_on or _DEVELOPMENT,
+        groups=groups,
+    )
+    if options.json:
+        atomic_write(options.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if options.html:
+        atomic_write(options.html, page(report).encode())
+    sys.stdout.write(show(report))
+
+
+def _add_challenge(parser: argparse.ArgumentParser) -> None:
+    species = challenge_trials.SPECIES
+    parser.add_argument("photos", type=Path, metavar="DIR", help="portraits, frontal, one face each; subfolders too")
+    parser.add_argument(
+        "--tries", type=_within(int, 1), default=200, metavar="N", help="of each species (default: 200)"
+    )
+    parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
+    parser.add_argument(
+        "--steps", type=_within(int, 1, MAX_STEPS), default=2, metavar="N", help="movements asked in a row (default: 2)"
+    )
+    parser.add_argument(
+        "--looks",
+        type=_within(float, 0.1, 100),
+        default=15.0,
+        metavar="N",
+        help="samples of the face in a second (default: 15)",
+    )
+    parser.add_argument(
+        "--seed", type=_within(int, 0), default=0, metavar="S", help="of everything random (default: 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
+    parser.set_defaults(run=_challenge)
+
+
+def _challenge(options: argparse.Namespace) -> None:
+    paths = photos_in(options.photos)
+    vision = load_vision(ModelsConfig(threads=1), DetectorConfig(), QualityConfig())
+    sampled = (challenge_trials.SampledPortrait.of(read_image(path), vision) for path in paths)
+    portraits = [each for each in sampled if each is not None]
+    if not portraits:
+        raise InputError(f"{options.photos}: no portrait with one frontal face; give a folder of .jpg or .png")
+    print(f"{len(portraits)} of {len(paths)} portraits are used; all that follows is simulated", file=sys.stderr)
+    for species in options.species:
+        trials = challenge_trials.measure_species(
+            portraits,
+            species,
+            vision,
+            tries=options.tries,
+            seed=options.seed,
+            steps=options.steps,
+            sample_s=1 / options.looks,
+        )
+        if options.json:
+            print_json(trials)
+            continue
+        reasons = ", ".join(f"{count} {reason}" for reason, count in trials.reasons.items())
+        share = f"{100 * trials.passed / trials.tries:5.1f} % ({100 * trials.low:.1f} to {100 * trials.high:.1f})"
+        print(f"{species:16} {trials.passed:4} of {trials.tries} passed, {share}: {reasons}", flush=True)
+
+
+def _add_clips(parser: argparse.ArgumentParser) -> None:
+    species = attack_scenes.SPECIES
+    parser.add_argument("source", type=Path, metavar="DIR", help="clips of real people, or a folder of clips for each")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the clips")
+    parser.add_argument(
+        "--count", type=_within(int, 0), default=4, help="attacks of each species on each clip (default: 4)"
+    )
+    parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
+    parser.add_argument("--seed", type=_within(int, 0), default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seconds", type=_within(float, 0.1, 600), default=4.0, help="of each attack (default: 4)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos for each person, to be shown, too")
+    parser.add_argument(
+        "--people", type=_within(int, 1), default=100, help="of --photos, one photo each (default: 100)"
+    )
+    parser.set_defaults(run=_clips)
+
+
+def _clips(options: argparse.Namespace) -> None:
+    photos = draw_photos(options.photos, options.people, options.seed) if options.photos else []
+    made = make_clips(
+        options.source,
+        options.out,
+        count=options.count,
+        species=options.species,
+        seed=options.seed,
+        seconds=options.seconds,
+        photos=photos,
+    )
+    sys.stdout.write(f"{made} simulated attacks in {options.out}\n")
+
+
+def _within(kind: Callable[[str], float], low: float, high: float = math.inf) -> Callable[[str], float]:
+    """For argparse: a number within bounds."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text}: expected {low:g} to {high:g}")
+        return value
+
+    return parse
