@@ -9,34 +9,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+from support.browser import collect_errors, needs_browser, open_browser, violations
 from support.door_process import Ear, Process, Visitors, write_config
+from support.monitor_client import TOKEN
 from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
-
-pytest.importorskip("starlette", reason="needs the monitor extra")
-pytest.importorskip("uvicorn", reason="needs the monitor extra")
-pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
-
-from desktop.monitor.test_monitor_page import CHROMIUM, QUIET, violations
-from playwright.sync_api import Page, sync_playwright
 
 from edge.core.config import read_config
 from edge.demo.run_demo import FOLDER
 from edge.events.schema import Event, EventKind, OpenCommand
 from edge.runtime.release_manager import install_root
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 TOOLS = Path(__file__).parents[3] / "tools"
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
-TOKEN = "correct-horse-battery-staple"
 PASSWORD = {"THRESHOLD_KEY_PASSWORD": "staple-battery-horse-correct"}
 MORE = '[snapshots]\nkinds = ["unknown"]\n[release]\nsource = "mqtt"\n'
-pytestmark = [
-    pytest.mark.slow,
-    needs_mosquitto,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_mosquitto, needs_browser]
 
 
 @contextmanager
@@ -67,24 +60,22 @@ def sound(page: Page) -> None:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (page.url, width)
 
 
-def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path) -> None:
+def test_visitor_enrolled_on_the_page_is_let_in(tmp_path: Path) -> None:
     """Without an error in the browser, and without a finding of axe-core on the page of faces."""
     shutil.copytree(FOLDER / "people", tmp_path / "people")
     init: list[str | Path] = [sys.executable, TOOLS / "sync.py", "init", tmp_path / "repo"]
     subprocess.run(init, check=True, env=os.environ | PASSWORD, capture_output=True)
-    complaints: list[str] = []
+    errors: list[str] = []
     with Mosquitto(tmp_path) as broker, Visitors(stranger=True) as camera, Ear(config_for(broker)) as ear:
         config = write_config(tmp_path, broker.url, camera.url, MORE)
         install_root(read_config(config), tmp_path / "repo" / "root.json")
         with (
             a_monitor(tmp_path, broker) as url,
             Process(tmp_path, "-m", "edge", "run", "--config", config),
-            sync_playwright() as driver,
+            open_browser() as browser,
         ):
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[f"--{each}" for each in QUIET])
             page = browser.new_page()
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            collect_errors(page, errors)
             page.goto(url)
             page.fill("#token", TOKEN)
             page.keyboard.press("Enter")
@@ -118,5 +109,4 @@ def test_a_visitor_who_is_named_on_the_page_is_let_in_by_the_door(tmp_path: Path
             page.click("text=Sign out")
             page.wait_for_selector("#token")
             sound(page)
-            browser.close()
-    assert complaints == []
+    assert errors == []

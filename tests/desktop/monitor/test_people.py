@@ -1,27 +1,19 @@
-"""The review of people in the monitor: every photo with what became of it, thresholds, look-alikes."""
+"""The review of people in the monitor: every photo with its result, thresholds, look-alikes."""
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import pytest
-from support.mqtt_brokers import wait_until
-
-pytest.importorskip("starlette", reason="needs the monitor extra")
-pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
-
 from starlette.testclient import TestClient
-from threshold_tools.monitor.app import MonitorContext, make_app
-from threshold_tools.monitor.history import History, Retention
-from threshold_tools.monitor.hub import Hub
+from support.monitor_client import ORIGIN, csrf_of, monitor_client
+from support.mqtt_brokers import wait_until
+from threshold_tools.monitor.history import History
 from threshold_tools.monitor.people import PeopleReviewer
 from threshold_tools.monitor.people_routes import people_routes
-from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.sessions import SessionSigner
 
 from edge.core.records import BgrImage
 from edge.demo.run_demo import FOLDER
@@ -41,15 +33,12 @@ def people(tmp_path: Path, photo: Callable[[str], BgrImage]) -> Path:
 
 
 @pytest.fixture
-def client(people: Path, tmp_path: Path) -> Iterator[TestClient]:
-    """A page whose folder has been looked at."""
+def client(people: Path, history: History) -> TestClient:
+    """A page whose folder has been reviewed."""
     reviewer = PeopleReviewer(people)
     reviewer.start()
     wait_until(lambda: not reviewer.busy, "the review", 30)
-    with History(tmp_path / "h.sqlite", Retention(30, 1000), now_ms=time.time_ns() // 10**6) as history:
-        auth = AuthSettings(SessionSigner(None), frozenset(), True, "session", False)
-        context = MonitorContext(Hub(), history, auth, people_routes(reviewer))
-        yield TestClient(make_app(context), "http://127.0.0.1", follow_redirects=False)
+    return monitor_client(history, routes=people_routes(reviewer))
 
 
 def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None:
@@ -87,7 +76,7 @@ def test_faces_are_given_by_number_and_nothing_else_of_the_folder(client: TestCl
 def test_a_folder_that_cannot_be_read_is_told_on_the_page(client: TestClient, people: Path) -> None:
     """And the last review stays."""
     (people / "joe <b>" / "person.toml").write_text("nmae = 'x'")
-    csrf = client.get("/people").text.split('name="csrf" value="')[1].split('"')[0]
-    assert client.post("/people", data={"csrf": csrf}, headers={"origin": "http://127.0.0.1"}).status_code == 303
+    csrf = csrf_of(client.get("/people").text)
+    assert client.post("/people", data={"csrf": csrf}, headers=ORIGIN).status_code == 303
     wait_until(lambda: "known are id, name" in client.get("/people").text, "the trouble")
     assert "2 of 4 serve" in client.get("/people").text

@@ -101,9 +101,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     if arguments.config:
         mqtt = read_config(arguments.config).mqtt
     else:
@@ -112,10 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.people is not None and not arguments.people.is_dir():
         raise InputError(f"{arguments.people}: no such folder")
     with contextlib.ExitStack() as stack:
-        _run(arguments, mqtt, stop, stack)
+        _run(arguments, mqtt, stack)
 
 
-def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event, stack: contextlib.ExitStack) -> None:
+def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.ExitStack) -> None:
     publisher = _publisher(arguments, mqtt) if arguments.publish else None
     auth, token = _auth(arguments)
     sock = stack.enter_context(_bind(arguments.listen, arguments.port))
@@ -145,6 +142,9 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stop: threading.Event,
     listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
     app = make_app(MonitorContext(hub, history, auth, routes, on_start=listener.start))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     with serve(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
         host, port = sock.getsockname()[:2]
         url = f"{'https' if auth.https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -22,7 +22,6 @@ import numpy as np
 from edge.core.errors import ImageError, InputError
 from edge.core.files import atomic_write, make_private_folder
 from edge.vision.images import decode_snapshot
-from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density
 from threshold_tools.enroll.cache import FILE, PhotoCache, models_key, photo_key
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY, PhotoAssessment, assess_photo
 from threshold_tools.monitor.listener import FaceImage
@@ -202,7 +201,7 @@ class FaceStore:
         with PhotoCache(self.folder / FILE, models_key(reader)) as cache:
             self._known = {path: self._known.get(path) or self._load(path, reader, cache) for path in keep}
             cache.keep_only({face.digest for face in self._known.values()})
-        self.faces = _group(list(self._known.values()), threshold_for_fmr(reader.impostors, NEAR_FMR))
+        self.faces = _group(list(self._known.values()), reader)
         self.loaded = True
 
     def _load(self, path: Path, reader: PhotoSampler, cache: PhotoCache) -> StoredFace:
@@ -219,13 +218,16 @@ class FaceStore:
         return StoredFace(f"{door}/{path.stem}", door, path.stat().st_mtime, path, digest, assessment)
 
 
-def _group(faces: Sequence[StoredFace], near_sq: float) -> FaceGroups:
+def _group(faces: Sequence[StoredFace], reader: PhotoSampler) -> FaceGroups:
     """Group faces by density; `faces` and the results are in order of time, newest first."""
     usable = [face for face in faces if not face.assessment.rejection_reason]
     unusable = tuple(face for face in faces if face.assessment.rejection_reason)
     if not usable:
         return FaceGroups(unusable=unusable)
-    labels = density(np.stack([face.assessment.embedding for face in usable]), near_sq, MIN_SAMPLES)
+    from threshold_tools.cluster.clustering import MIN_SAMPLES, NEAR_FMR, density  # imports scikit-learn: seconds
+
+    embeddings = np.stack([face.assessment.embedding for face in usable])
+    labels = density(embeddings, threshold_for_fmr(reader.impostors, NEAR_FMR), MIN_SAMPLES)
     by_label: dict[int, list[StoredFace]] = {}
     for face, label in zip(usable, labels.tolist(), strict=True):
         by_label.setdefault(label, []).append(face)

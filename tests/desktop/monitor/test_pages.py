@@ -1,13 +1,9 @@
-"""The monitor in a real browser, with a real broker: fast, accessible, without errors.
-
-Needs Chromium (Debian: apt-get install chromium) and axe-playwright-python, which brings Playwright and axe-core.
-"""
+"""The monitor in a real browser, with a real broker: fast, accessible, without errors."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,40 +15,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
-
-pytest.importorskip("starlette", reason="needs the monitor extra")
-pytest.importorskip("uvicorn", reason="needs the monitor extra")
-pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
-
-import axe_playwright_python  # type: ignore[import-untyped]
-from playwright.sync_api import sync_playwright
+from support.browser import collect_errors, needs_browser, open_browser, violations
 from support.monitor_fleet import Fleet, a_health, a_presence, a_release, a_status, an_event
+from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
 from edge.events.schema import DoorConnection, EventKind
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    needs_mosquitto,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_mosquitto, needs_browser]
 LONG = "garage-2-lower-level-north-entrance-delivery-gate-for-lorries-and-vans"
 MONITOR = Path(__file__).parents[3] / "tools" / "monitor.py"
 PATHS = ("/", "/events", "/health", "/doors/works/lab", "/releases")
-QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-sync")
 WATCH = """() => { window.delays = []; window.watcher = new MutationObserver((changes) => {
     const now = performance.timeOrigin + performance.now();
     for (const change of changes) for (const added of change.addedNodes) {
         const said = /at=([0-9]+)/.exec(added.textContent);
         if (said) delays.push(now - Number(said[1]) / 1e6);
     } }); watcher.observe(document.querySelector("#rail"), { childList: true }); }"""
-AXE = (
-    "axe.run(document).then((found) => found.violations.map((each) => [each.id, each.nodes.map((node) => node.html)]))"
-)
 
 SHOWN = "[...document.querySelectorAll('#doors tbody tr:not([hidden]) a')].map((a) => a.textContent).join()"
 FOCUS = "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
@@ -71,16 +52,14 @@ class Show:
 
 @pytest.fixture
 def show(tmp_path: Path) -> Iterator[Show]:
-    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker)) as fleet, sync_playwright() as driver:
+    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker)) as fleet, open_browser() as browser:
         port = free_port()
         words = ["--broker", broker.url, "--port", str(port), "--history", str(tmp_path / "h.sqlite")]
         process = subprocess.Popen([sys.executable, MONITOR, *words], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:
             assert process.stdout.readline().startswith("the fleet is at")
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[f"--{each}" for each in QUIET])
             yield Show(fleet, browser, f"http://127.0.0.1:{port}", process, broker)
-            browser.close()
         finally:
             process.kill()
             process.wait()
@@ -92,16 +71,8 @@ def until(page: Page, expression: str) -> None:
     wait_until(lambda: bool(page.evaluate(expression)), expression)
 
 
-def violations(page: Page) -> list[object]:
-    """What axe-core finds."""
-    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())
-    found: list[object] = page.evaluate(AXE)
-    return found
-
-
-def opened(show: Show, path: str, page: Page, complaints: list[str]) -> Page:
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+def opened(show: Show, path: str, page: Page, errors: list[str]) -> Page:
+    collect_errors(page, errors)
     page.goto(show.url + path)
     page.wait_for_selector("#link.good")
     return page
@@ -115,7 +86,7 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
         show.fleet.say(door, a_presence(door, i < 2))
         show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
         show.fleet.say(door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M"))
-    complaints: list[str] = []
+    errors: list[str] = []
     for width in (360, 1440):
         for scheme in ("light", "dark"):
             context = show.browser.new_context(
@@ -124,13 +95,13 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
                 reduced_motion="reduce",
             )
             for path in PATHS:
-                page = opened(show, path, context.new_page(), complaints)
+                page = opened(show, path, context.new_page(), errors)
                 until(page, "document.querySelectorAll('td, .tile, .rail li').length > 0")
                 assert violations(page) == [], (path, width, scheme)
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
                 page.close()
             context.close()
-    assert complaints == []
+    assert errors == []
 
 
 def streaming(page: Page, portion: Mapping[str, object]) -> None:
@@ -141,18 +112,18 @@ def streaming(page: Page, portion: Mapping[str, object]) -> None:
 
 def test_one_door_breaks_no_page_for_others(show: Show) -> None:
     """An impossible instant, by way of the broker; then rows that lack something, as if our server had sent them."""
-    complaints: list[str] = []
+    errors: list[str] = []
     bad = msgspec.structs.replace(a_release("lab", 7), applied_at="2026-99-99T99:99:99.999Z")
     for door, report in (("lab", bad), ("lobby", a_release("lobby", 7))):
         show.fleet.say(door, a_status(door))
         show.fleet.say(door, report)
-    page = opened(show, "/releases", show.browser.new_page(), complaints)
+    page = opened(show, "/releases", show.browser.new_page(), errors)
     page.wait_for_selector("#releases >> text=lobby")
     page.wait_for_selector("#releases >> text=lab")
     assert page.locator("#summary >> text=#7").count() == 1
-    assert complaints == []
+    assert errors == []
     row = {"version": 1, "status": "online", "reason": "", "camera": "working", "problems": [], "gallery": "a" * 64}
-    row |= {"uptime_s": 1, "heard_ms": 1, "health": None, "somebody": None, "last": None, "release": None}
+    row |= {"uptime_s": 1, "health": None, "somebody": None, "last": None, "release": None}
     broken = [{"door": "works/lab"} | each for each in ({}, row | {"problems": 3}, row | {"last": {"at_ms": "x"}})]
     for one in broken:
         doors = [one, row | {"door": "works/lobby"}]
@@ -183,25 +154,25 @@ def visible(page: Page, count: int, publish: Callable[[int], None], within_ms: f
 
 def test_an_event_is_visible_within_200_ms(show: Show) -> None:
     """From publication to the element in the page that shows most."""
-    complaints: list[str] = []
-    page = opened(show, "/", show.browser.new_page(), complaints)
+    errors: list[str] = []
+    page = opened(show, "/", show.browser.new_page(), errors)
 
     def publish(number: int) -> None:
         show.fleet.say("lab", an_event("lab", number, reason=f"at={time.time_ns()}"))
         show.fleet.nap(time.monotonic() + 0.1)
 
     visible(page, 40, publish, 200)
-    assert complaints == []
+    assert errors == []
 
 
 def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> None:
     """For ten seconds; the page keeps a bounded number of elements."""
-    complaints: list[str] = []
+    errors: list[str] = []
     doors = [f"gate-{i:03}" for i in range(100)]
     for i, door in enumerate(doors):
         show.fleet.say(door, a_status(door))
         show.fleet.say(door, a_health(door, i))
-    page = opened(show, "/", show.browser.new_page(), complaints)
+    page = opened(show, "/", show.browser.new_page(), errors)
     began = [0.0]
 
     def publish(number: int) -> None:
@@ -212,7 +183,7 @@ def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> Non
     visible(page, 500, publish, 500)
     assert page.locator("#rail li").count() == 200
     assert page.locator("#doors tbody tr").count() == 100
-    assert complaints == []
+    assert errors == []
 
 
 def test_a_broker_that_goes_and_comes_back_is_told_and_the_page_goes_on(show: Show) -> None:

@@ -1,0 +1,44 @@
+"""The command line of the monitor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from threshold_tools.monitor.cli import main
+
+from edge.core.errors import InputError
+
+ROOT = Path(__file__).parents[3]
+PEOPLE = str(ROOT / "edge" / "demo" / "people")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--listen", "desk"], "is no address"),
+        (["--broker", "mqtt://other.example"], "not encrypted"),
+        (["--people", "/nowhere"], "no such folder"),
+        (["--cert", "x"], "go together"),
+        (["--publish", "repo", "--people", PEOPLE, "--site", "s"], "--publish needs --crops, --people and --site"),
+        (["--crops", "/dev/null/faces"], "cannot be used for pictures"),
+        (["--keep-crops-days", "0"], "must be positive"),
+        (["--crops", "/tmp", "--publish", "/nowhere", "--people", PEOPLE, "--site", "s"], "no repository"),
+        (["--listen", "0.0.0.0", "--token-file", "/nowhere"], "cannot be read"),
+    ],
+)
+def test_unusable_argument_is_an_error(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names it."""
+    with pytest.raises((InputError, SystemExit)) as error:
+        main(["--port", "0", *words])
+    assert told in f"{error.value} {capsys.readouterr().err}"
+
+
+def test_error_is_one_line() -> None:
+    """And exit code 2."""
+    command = [sys.executable, str(ROOT / "tools" / "monitor.py"), "--people", "/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: /nowhere: no such folder"]

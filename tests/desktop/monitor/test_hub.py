@@ -1,0 +1,132 @@
+"""The state of all doors, from messages that may be hostile, and what a page is sent of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from support.monitor_client import monitor_client
+from support.monitor_fleet import a_health, a_release, a_status, an_event
+from support.mqtt_brokers import wait_until
+from threshold_tools.monitor.fleet import MAX_DOORS, MAX_TEXT, clean_text
+from threshold_tools.monitor.history import History
+from threshold_tools.monitor.hub import Hub
+
+from edge.events.schema import EventKind
+
+NOW_MS = 1_800_000_000_000
+HOSTILE = '"><script>alert(1)</script>\u202e\x00'
+
+
+def test_hostile_words_of_a_door_are_shown_as_text(history: History) -> None:
+    """In its name, a person's name and a reason."""
+    hub = Hub()
+    hub.on_message("s", HOSTILE, an_event("x", 0, name=HOSTILE, reason=HOSTILE), NOW_MS)
+    (row,) = hub.latest(10)
+    assert "\u202e" not in row.reason + row.who + row.door
+    assert "\x00" not in row.reason + row.who + row.door
+    client = monitor_client(history, hub=hub)
+    shown = hub.fleet.doors()[0].door.partition("/")[2]
+    page = client.get("/doors/s/" + "".join(f"%{byte:02x}" for byte in shown.encode()))
+    assert page.status_code == 404 or "<script>alert" not in page.text
+
+
+def first_portion(hub: Hub) -> dict[str, Any]:
+    """What a page is sent first."""
+
+    async def read() -> bytes:
+        async for message in hub.stream(""):
+            return message
+        return b""
+
+    found: dict[str, Any] = json.loads(asyncio.run(read()).partition(b"data: ")[2])
+    return found
+
+
+def test_texts_are_cut_and_doors_are_counted() -> None:
+    """Whoever may write to the broker cannot fill the monitor."""
+    assert len(clean_text("x" * 10**6)) == MAX_TEXT
+    hub = Hub()
+    for i in range(MAX_DOORS + 5):
+        hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
+    hub.on_message("s", "n" * 500, a_status("d"), NOW_MS)
+    assert (len(hub.fleet.doors()), hub.fleet.unlisted, hub.fleet.rejected) == (MAX_DOORS, 5, 1)
+
+
+def test_events_of_doors_that_are_not_listed(caplog: pytest.LogCaptureFixture) -> None:
+    """They are taken and shown as any other; how many doors that are is on the page, and once in the log."""
+    hub = Hub()
+    for i in range(MAX_DOORS):
+        hub.on_message("s", f"d{i}", a_status("d"), NOW_MS)
+    for door in ("x", "y", "y"):
+        row = hub.on_message("s", door, an_event(door, 1), NOW_MS)
+        assert row is not None
+        assert row.door == f"s/{door}"
+    assert [each.door for each in hub.latest(3)] == ["s/x", "s/y", "s/y"]
+    assert (first_portion(hub)["unlisted"], len(first_portion(hub)["doors"])) == (2, MAX_DOORS)
+    assert len([line for line in caplog.messages if "more than 2000 doors" in line]) == 1
+
+
+def test_impossible_values_of_a_door_made_harmless() -> None:
+    """An instant that is none, numbers without end, surrogates and long texts: the page gets plain values."""
+    hub = Hub()
+    release = msgspec.structs.replace(a_release("a", 2**70, reason="x" * 9999), applied_at="2026-99-99T99:99:99.999Z")
+    hub.on_message("s", "a", release, NOW_MS)
+    hub.on_message("s", "a", msgspec.structs.replace(a_health("a", 1), fps=float("inf"), uptime_s=1e300), NOW_MS)
+    event = msgspec.structs.replace(
+        an_event("a", 1, reason="\ud800<b>"), at="9999-99-99T99:99:99.999Z", distance_sq=1e99
+    )
+    hub.on_message("s", "a", event, NOW_MS)
+    hub.on_message("s", "b", a_status("b"), NOW_MS)
+    portion = first_portion(hub)
+    first, other = portion["doors"]
+    assert (first["release"]["applied_ms"], first["release"]["release"], len(first["release"]["reason"])) == (
+        None,
+        2**53,
+        MAX_TEXT,
+    )
+    assert (first["health"]["fps"], first["uptime_s"]) == (0, 0)
+    assert (portion["events"][0]["at_ms"], portion["events"][0]["distance_sq"]) == (NOW_MS, 0)
+    assert portion["events"][0]["reason"] == "\ufffd<b>"
+    assert other["door"] == "s/b"
+    assert "99T99" not in json.dumps(portion)
+
+
+def test_a_door_is_what_it_said_last() -> None:
+    """Status, health, release and last event become one row."""
+    hub = Hub()
+    for record in (a_status("a"), a_health("a", 3, problems=["hot"]), a_release("a", 7), an_event("a", 1)):
+        hub.on_message("s", "a", record, NOW_MS)
+    (row,) = hub.fleet.doors()
+    assert (row.door, row.status, row.problems, row.camera) == ("s/a", "online", ("hot",), "lost")
+    assert row.release is not None
+    assert row.last is not None
+    assert (row.release.release, row.last.kind, row.health is not None) == (7, "door-open", True)
+
+
+def test_a_copy_of_an_event_is_shown_and_kept_once(history: History) -> None:
+    """Delivery is at least once; also after a restart."""
+    event, hub = an_event("a", 1), Hub()
+    row = hub.on_message("s", "a", event, NOW_MS)
+    assert row is not None
+    assert hub.on_message("s", "a", event, NOW_MS + 5) is None
+    history.add_event(row)
+    wait_until(lambda: len(history.events(10)) == 1, "it is written")
+    again = Hub(history.last_number(), history.events(10))
+    assert again.on_message("s", "a", event, NOW_MS + 9) is None
+    assert [each.id for each in again.latest(10)] == [event.id]
+
+
+def test_only_the_picture_of_an_unknown_visitor_s_event_is_asked_for() -> None:
+    """A picture without its event, of another door, or of somebody who was named, is none."""
+    hub = Hub()
+    stranger, known = an_event("front", 3, kind=EventKind.UNKNOWN), an_event("front", 0, kind=EventKind.DOOR_OPEN)
+    for event in (stranger, known):
+        hub.on_message("works", "front", event, 1)
+    assert hub.is_unknown("works/front", stranger.id)
+    assert not hub.is_unknown("works/back", stranger.id)
+    assert not hub.is_unknown("works/front", known.id)
+    assert not hub.is_unknown("works/front", an_event("front", 1).id)

@@ -1,0 +1,75 @@
+"""From a real broker to the hub and the history."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.monitor_fleet import Fleet, a_health, an_event
+from support.mqtt_brokers import Mosquitto, config_for, needs_mosquitto, wait_until
+from threshold_tools.monitor.history import History
+from threshold_tools.monitor.hub import Hub
+from threshold_tools.monitor.listener import FaceImage, Listener
+
+from edge.events.schema import EventKind
+from edge.events.topics import Channel, Topics
+from edge.mqtt.subscriber import Subscriber
+
+
+@contextmanager
+def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@needs_mosquitto
+def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> None:
+    """Events, health and the picture of an unknown visitor; a broker that goes away is reported."""
+    hub, faces = Hub(), list[FaceImage]()
+    event = an_event("a", 3, kind=EventKind.UNKNOWN)
+    with Mosquitto(tmp_path) as broker, running_loop() as loop:
+        mqtt = config_for(broker)
+        listener = Listener(mqtt, Topics("works", "+"), hub, history, on_face=faces.append)
+        listener.start(loop)
+        wait_until(lambda: hub.broker.state == "connected", "a connection")
+        with Fleet(mqtt) as fleet:
+            fleet.say("a", a_health("a", 1))
+            fleet.show("a", an_event("a", 0, kind=EventKind.DENIED), b"of somebody known")
+            fleet.show("a", event, b"of somebody unknown")
+        wait_until(lambda: len(history.events(9)) == 2 and bool(faces), "the events and the picture")
+        assert [row.id for row in hub.latest(1)] == [event.id]
+        assert [(face.event_id, face.jpeg) for face in faces] == [(event.id, b"of somebody unknown")]
+        assert len(history.health("works/a", from_ms=0, to_ms=2**50, most=9)) == 1
+        broker.close()
+        wait_until(lambda: hub.broker.state == "away", "the loss")
+        listener.close()
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_lasting_session_brings_what_came_while_nobody_listened(tmp_path: Path, protocol: str) -> None:
+    """QoS 1 waits at the broker for the name that asked for it, and for no other."""
+    with Mosquitto(tmp_path) as broker:
+        mqtt = config_for(broker, protocol=protocol)
+        doors, channels = Topics("works", "+"), [Channel.EVENTS]
+        for session in ("mine", None):
+            with Subscriber(mqtt, doors, channels, session=session):
+                pass
+        with Fleet(mqtt) as fleet:
+            fleet.say("a", an_event("a", 1))
+        with Subscriber(mqtt, doors, channels, session="mine") as subscriber:
+            assert next(subscriber.messages(8.0)).door == Topics("works", "a")
+        with Subscriber(mqtt, doors, channels) as subscriber:
+            assert list(subscriber.messages(0.1)) == []

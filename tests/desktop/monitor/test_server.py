@@ -1,0 +1,74 @@
+"""The server's limits of connections, on real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from threshold_tools.monitor.server import HEAD_S, MAX_PER_ADDRESS, serve
+
+
+@contextmanager
+def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
+    """A small application on a real socket, in the monitor's server; its address."""
+    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.enter_context(serve(app, listening, stop=threading.Event(), closing=lambda: None, head_s=head_s))
+        yield listening.getsockname()
+
+
+def answered(address: tuple[str, int]) -> bytes:
+    """The first line of an answer on a connection of its own."""
+    with socket.create_connection(address, 5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return client.makefile("rb").readline().strip()
+
+
+def ended(client: socket.socket) -> bool:
+    """Wait for the other end to close a connection on which it has sent nothing."""
+    client.settimeout(10)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_half_open_requests_shut_nobody_out() -> None:
+    """210 requests without an end, of the same address: the oldest are closed, and a whole one is answered."""
+    with served() as address, ExitStack() as stack:
+        for _ in range(210):
+            client = stack.enter_context(socket.create_connection(address, 5))
+            client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert answered(address) == b"HTTP/1.1 200 OK"
+
+
+def test_request_head_that_never_ends() -> None:
+    """Its time runs from the first byte, and also on a connection that has been answered before."""
+    with served(head_s=0.05) as address:
+        with socket.create_connection(address, 5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nX: ")
+            assert ended(client)
+        with socket.create_connection(address, 5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            lines = client.makefile("rb")
+            while lines.readline().strip():
+                pass
+            assert lines.read(4) == b"here"
+            client.sendall(b"GET / HT")
+            assert ended(client)
+
+
+def test_idle_connections_of_one_address_bounded() -> None:
+    """Above a number new ones are closed, also where each has had its answer."""
+    with served(head_s=60) as address, ExitStack() as stack:
+        for _ in range(MAX_PER_ADDRESS):
+            client = stack.enter_context(socket.create_connection(address, 5))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert ended(stack.enter_context(socket.create_connection(address, 5)))
