@@ -35,12 +35,10 @@ from tqdm import tqdm
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from threshold_tools.enroll.arguments import COMMANDS, command_parser, gallery_parser
-from threshold_tools.enroll.contact_sheet import contact_sheet
 from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people, to_rows
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.policy_export import merged_policy
 from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoSampler
@@ -131,6 +129,8 @@ def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> N
         _print(f"cache: {reviewed.cache_problem}")
     _print(f"{folder}: {reviewed.embedded} photos looked at, {reviewed.cached} known from before")
     if sheet is not None:
+        from threshold_tools.enroll.contact_sheet import contact_sheet  # needs jinja2, a gallery does not
+
         atomic_write(sheet, contact_sheet(reviewed, f"Enrolment of {folder.resolve().name}").encode(), private=True)
         _print(f"{sheet}: contact sheet")
 
@@ -205,6 +205,8 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _policy(arguments: argparse.Namespace) -> None:
+    from threshold_tools.enroll.policy_export import merged_policy  # needs tomli-w, a gallery does not
+
     require_parent_dir(arguments.out)
     people = read_people(arguments.folder)
     atomic_write(arguments.out, merged_policy(arguments.rules, people))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import tomli_w
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
@@ -155,6 +154,8 @@ def read_profile(folder: Path) -> PersonProfile:
 
 def write_profile(folder: Path, profile: PersonProfile) -> None:
     """Replace the profile in a person's folder durably; only what differs from the default is written."""
+    import tomli_w  # here, so that a gallery can be made with the packages of a door
+
     fields = {name: value for name, value in msgspec.structs.asdict(profile).items() if value}
     atomic_write(folder / PROFILE_FILE, tomli_w.dumps(fields).encode(), private=True)
 
