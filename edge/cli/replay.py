@@ -105,9 +105,8 @@ def _replay_suite(arguments: argparse.Namespace) -> int:
 def _replay_clip(arguments: argparse.Namespace) -> int:
     from edge.replay.annotate import Annotator
     from edge.replay.expected import read_expected, require_absent, write_expected
-    from edge.replay.explain import Explainer
-    from edge.replay.prompt_log import Asked
-    from edge.replay.replay import Watcher, replay
+    from edge.replay.explain import Explainer, PromptLog
+    from edge.replay.replay import ReplayObserver, replay
 
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="replay", door="replay")
     expected = read_expected(arguments.expect) if arguments.expect else None
@@ -118,10 +117,12 @@ def _replay_clip(arguments: argparse.Namespace) -> int:
     found = []
     explainer = Explainer()
     with ExitStack() as stack:
-        watchers: list[Watcher] = [Asked(), explainer]
+        observers: list[ReplayObserver] = [PromptLog(), explainer]
         if arguments.annotate:
-            watchers.append(stack.enter_context(closing(Annotator(arguments.annotate, config.recognition.min_samples))))
-        for line in replay(config, arguments.clip, arguments.gallery, watchers, arguments.at):
+            observers.append(
+                stack.enter_context(closing(Annotator(arguments.annotate, config.recognition.min_samples)))
+            )
+        for line in replay(config, arguments.clip, arguments.gallery, observers, arguments.at):
             found.append(line)
             explainer.on_event(line)
             if arguments.json:

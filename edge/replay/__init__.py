@@ -1,1 +1,1 @@
-"""Replay of recorded clips through the daemon's pipeline: explain, annotate, compare with expected events."""
+"""For testers: recorded clips are replayed, annotated, explained and compared with expected events."""

@@ -1,4 +1,4 @@
-"""What the door saw, drawn into a clip: boxes, landmarks, evidence and decisions, for people to look at."""
+"""Draws what the door saw into a copy of a clip: boxes, landmarks, evidence and decisions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from edge.core.records import (
 from edge.liveness.prompts import ChallengeState
 from edge.pipeline import Pipeline
 from edge.recognition.aggregator import TrackProgress
-from edge.replay.explain import WORDS
-from edge.replay.prompt_log import describe
+from edge.replay.explain import REFUSAL_HINTS, describe
 from edge.replay.replay import ReplayStep
 from edge.vision.opencv import discarded_stderr, silence_opencv
 
@@ -47,7 +46,7 @@ class Annotator:
     def __init__(self, path: Path, wanted: int) -> None:
         """
         Args:
-            path: of the clip to write.
+            path: clip to write.
             wanted: samples that a name needs, see `[recognition] min_samples`.
 
         Raises:
@@ -62,26 +61,26 @@ class Annotator:
         self._size = (0, 0)  # width and height of the clip, those of its first frame
         self._pending: tuple[BgrImage, int] | None = None
         self._banner: tuple[str, _Colour, int] | None = None
-        self._prompt: tuple[str, int] | None = None  # what was told last, and until when it is shown
+        self._prompt: tuple[str, int] | None = None  # the last prompt, and until when it is shown
 
-    def on_step(self, moment: ReplayStep) -> None:
+    def on_step(self, step: ReplayStep) -> None:
         """Add one frame with the state of the pipeline after it."""
-        t_ns = moment.frame.captured_ns
-        pen = _Canvas(moment.frame.pixels.copy())
-        for track in moment.pipeline.tracks:
+        t_ns = step.frame.captured_ns
+        canvas = _Canvas(step.frame.pixels.copy())
+        for track in step.pipeline.tracks:
             if not track.lost:
-                _draw_track(pen, track, moment.pipeline, self._wanted)
-        for prompt in moment.prompts:
+                _draw_track(canvas, track, step.pipeline, self._wanted)
+        for prompt in step.prompts:
             asked = prompt.state is ChallengeState.ASKED
             self._prompt = (describe(prompt), prompt.expires_ns if asked else t_ns + round(_BANNER_S * 1e9))
-        for decision in moment.decisions:
+        for decision in step.decisions:
             self._banner = (_announcement(decision), _COLOURS[decision.kind], t_ns)
         if self._banner and t_ns - self._banner[2] < _BANNER_S * 1e9:
-            pen.banner(self._banner[0], self._banner[1])
+            canvas.banner(self._banner[0], self._banner[1])
         if self._prompt and t_ns < self._prompt[1]:
-            pen.text(f"challenge: {self._prompt[0]}", (pen.step * 6, pen.height - 10), _WHITE)
-        pen.text(f"{t_ns / 1e9:6.2f} s", (8, pen.height - 10), _GREY)
-        self._write(pen.picture, t_ns)
+            canvas.text(f"challenge: {self._prompt[0]}", (canvas.row_px * 6, canvas.height - 10), _WHITE)
+        canvas.text(f"{t_ns / 1e9:6.2f} s", (8, canvas.height - 10), _GREY)
+        self._write(canvas.picture, t_ns)
 
     def close(self) -> None:
         """Finish the file; harmless when called again."""
@@ -123,33 +122,33 @@ def _fitted(picture: BgrImage, size: tuple[int, int]) -> BgrImage:
     return picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
-def _draw_track(pen: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> None:
+def _draw_track(canvas: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> None:
     progress = pipeline.aggregator.snapshot(track)
     colour = _colour(progress)
     box = track.face.box
-    pen.box((box.left, box.top), (box.right, box.bottom), colour)
+    canvas.box((box.left, box.top), (box.right, box.bottom), colour)
     sample = pipeline.samples.get(track.id)
     if sample and sample.landmarks:
-        pen.dots(sample.landmarks.points_px[::3, :2], colour)
+        canvas.dots(sample.landmarks.points_px[::3, :2], colour)
     captions = _captions(track, progress, sample, wanted)
     if shown := pipeline.liveness_gate.result_for(track.id):
         captions.append(_liveness_caption(shown))
-    above = box.top - pen.step * len(captions)
+    above = box.top - canvas.row_px * len(captions)
     for row, caption in enumerate(captions):
-        pen.text(caption, (box.left, max(above, 0) + pen.step * (row + 0.75)), colour)
+        canvas.text(caption, (box.left, max(above, 0) + canvas.row_px * (row + 0.75)), colour)
     if progress.match and progress.match.person:
-        pen.scale(progress.match, (box.left, box.bottom + pen.step / 2), box.width, colour)
+        canvas.scale(progress.match, (box.left, box.bottom + canvas.row_px / 2), box.width, colour)
 
 
 class _Canvas:
-    """Draws into one picture, in sizes that suit it."""
+    """Draws into one picture, in sizes that fit its width."""
 
     def __init__(self, picture: BgrImage) -> None:
         self.picture = picture
         self.height = picture.shape[0]
         self._zoom = min(max(picture.shape[1] / _WIDTH_PX, 0.75), 3.0)
         self._line = max(1, round(2 * self._zoom))
-        self.step = 17 * self._zoom
+        self.row_px = 17 * self._zoom
 
     def box(self, corner: tuple[float, float], opposite: tuple[float, float], colour: _Colour) -> None:
         cv2.rectangle(self.picture, _round_point(corner), _round_point(opposite), colour, self._line, cv2.LINE_AA)
@@ -159,7 +158,7 @@ class _Canvas:
             cv2.circle(self.picture, (round(x), round(y)), max(1, self._line // 2), colour, -1, cv2.LINE_AA)
 
     def text(self, text: str, at: tuple[float, float], colour: _Colour) -> None:
-        """Legible on any ground, on a dark plate; within the picture, if it fits at all."""
+        """Draw text on a dark plate, moved into the picture if it fits."""
         size, weight = _SIZE * self._zoom, max(1, round(self._zoom))
         (width, height), below = cv2.getTextSize(_ascii(text), _FONT, size, weight)
         x = round(max(2, min(at[0], self.picture.shape[1] - width - 4)))
@@ -168,9 +167,9 @@ class _Canvas:
         cv2.putText(self.picture, _ascii(text), (x, y), _FONT, size, colour, weight, cv2.LINE_AA)
 
     def scale(self, match: Match, at: tuple[float, float], width_px: float, colour: _Colour) -> None:
-        """Under a face: how far the nearest person is; what reaches beyond the white mark is beyond the threshold."""
+        """Draw a scale of the distance to the nearest person, with a white mark at the threshold."""
         per_sq = width_px / _SHOWN_SQ
-        top, bottom = at[1], at[1] + self.step / 3
+        top, bottom = at[1], at[1] + self.row_px / 3
         reach = at[0] + min(match.distance_sq * per_sq, width_px)
         mark = at[0] + min(match.threshold_sq * per_sq, width_px)
         cv2.rectangle(
@@ -189,7 +188,7 @@ class _Canvas:
 
 
 def _captions(track: Track, progress: TrackProgress, sample: Sample | None, wanted: int) -> list[str]:
-    """What stands above a face: who, on how much evidence of how much is wanted, and what the last look was worth."""
+    """Lines above a face: the person, the number of samples, the distance, and the quality of the last sample."""
     known = progress.verdict is not None and progress.verdict.finding is Identification.RECOGNISED
     match = progress.match
     who = match.person.name if known and match and match.person else "looking"
@@ -202,12 +201,12 @@ def _captions(track: Track, progress: TrackProgress, sample: Sample | None, want
         captions.append(f"distance {match.distance_sq:.2f} {sign} {match.threshold_sq:.2f}")
     if sample:
         refusal = sample.quality.refusal
-        captions.append(WORDS.get(refusal, refusal) or f"quality {sample.quality.weight:.2f}")
+        captions.append(REFUSAL_HINTS.get(refusal, refusal) or f"quality {sample.quality.weight:.2f}")
     return captions
 
 
 def _liveness_caption(shown: LivenessResult) -> str:
-    """What was shown of being alive: 0 is genuine, 1 an attack."""
+    """Attack score, 0 (genuine) to 1 (attack), and the challenge."""
     watched = "watching" if shown.score is None else f"attack {shown.score:.2f}"
     return f"{watched}, challenge {shown.challenge}" if shown.challenge else watched
 

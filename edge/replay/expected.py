@@ -1,4 +1,4 @@
-"""What a clip should give, beside what it gave: each event found its partner, each difference in plain sight."""
+"""Compares the events of a clip with the expected ones, each with its partner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIELD = 0.6  # and each field in which partners differ, so that two that share 
 
 @dataclass(frozen=True, slots=True)
 class EventPair:
-    """An expected event and the one that was found for it; either may be missing.
+    """An expected event and its partner; either may be missing.
 
     Attributes:
         differs: the fields that differ, of kind, person and time; all of them where one is missing.
@@ -61,9 +61,10 @@ def _line(event: object) -> ReplayEvent:
 
 
 def require_absent(path: Path) -> None:
-    """
+    """Fail early if a file exists or its folder does not.
+
     Raises:
-        InputError: the file exists already, and what somebody expects is not written over; or its folder does not.
+        InputError: expected events are never overwritten.
     """
     require_parent_dir(path)
     if path.exists():
@@ -71,17 +72,13 @@ def require_absent(path: Path) -> None:
 
 
 def write_expected(path: Path, lines: Sequence[ReplayEvent]) -> None:
-    """Write lines for `read_expected`, into a file that does not exist yet.
-
-    Raises:
-        InputError: it does.
-    """
+    """Write lines for `read_expected`; raises InputError if the file exists."""
     require_absent(path)
     atomic_write(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
 def match_events(expected: Sequence[ReplayEvent], found: Sequence[ReplayEvent]) -> list[EventPair]:
-    """Every event once, in order, partners chosen so that as little as possible differs (Needleman, Wunsch 1970)."""
+    """Align expected and found events so that as little as possible differs (Needleman, Wunsch 1970)."""
     rows, columns = len(expected) + 1, len(found) + 1
     cost = [[_UNMATCHED * (row + column) for column in range(columns)] for row in range(rows)]
     for row in range(1, rows):
@@ -105,7 +102,7 @@ def match_events(expected: Sequence[ReplayEvent], found: Sequence[ReplayEvent]) 
 
 
 def difference_table(pairs: Sequence[EventPair]) -> str:
-    """Both sides for people, what differs marked: = the same, ! different, - missing, + not expected."""
+    """Both sides for people; marks: = the same, ! different, - missing, + not expected."""
     lines = [f"    {'expected':<{_SIDE}}  found"]
     for pair in pairs:
         mark = "=" if not pair.differs else "!" if pair.want and pair.have else "-" if pair.want else "+"

@@ -1,7 +1,8 @@
-"""Why a clip gave what it gave: every visitor, every look at them, and why a look did not count."""
+"""Explains a replay: every visitor, every sample of them, why a sample did not count, and what challenges asked."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field as own
@@ -9,12 +10,12 @@ from dataclasses import field as own
 import msgspec
 from msgspec import field
 
-from edge.core.records import LivenessResult, Quality
+from edge.core.records import LivenessResult
 from edge.liveness.cues import CUE_WEIGHTS
-from edge.replay.prompt_log import describe
+from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.replay.replay import ReplayEvent, ReplayStep
 
-WORDS = {  # why a look did not count, and what helps
+REFUSAL_HINTS = {  # why a sample did not count, and what helps
     "too-small": "too small: come closer",
     "too-dark": "too dark: add light in front of the visitor",
     "too-bright": "too bright: shade the lamp or the sun",
@@ -33,10 +34,10 @@ class SampleTrace(msgspec.Struct, frozen=True):
         t: seconds into the clip.
         refusal: why it did not count, or "".
         samples: how many counted so far.
-        distance_sq: of all that counted, fused, to the nearest person; lower is nearer; None where nothing counted.
+        distance_sq: distance of the fused samples to the nearest person; lower is nearer; None if no sample counted.
         quality, size_px, yaw_deg, pitch_deg, sharpness, brightness, strength: as in `records.Quality`.
-        doubted: it counted, and showed another face than the looks before: the evidence began anew or waits.
-        attack: what watching said of this being a picture, 0 (genuine) to 1; None: nothing yet, or not asked for.
+        doubted: it showed another face than the samples before: the evidence was reset or waits.
+        attack: attack score, 0 (genuine) to 1; None: not known yet, or liveness is off.
     """
 
     t: float
@@ -61,25 +62,42 @@ class VisitorTrace(msgspec.Struct):
     first_s: float
     last_s: float
     looks: list[SampleTrace] = field(default_factory=list)
-    liveness: list[str] = field(default_factory=list)  # what was asked and shown of being alive, and when
+    liveness: list[str] = field(default_factory=list)  # challenges and liveness results, with their times
     answers: list[ReplayEvent] = field(default_factory=list)
 
     @property
     def refused(self) -> Counter[str]:
-        """Looks that did not count, by reason."""
+        """Samples that did not count, by reason."""
         return Counter(look.refusal for look in self.looks if look.refusal)
+
+
+class PromptLog:
+    """Prints the challenges of a replay to standard error: the visitors in a clip cannot hear them."""
+
+    def on_step(self, step: ReplayStep) -> None:
+        """Print the prompts of one frame."""
+        for prompt in step.prompts:
+            print(f"{prompt.t_ns / 1e9:8.2f} s  challenge {prompt.challenge_id}: {describe(prompt)}", file=sys.stderr)
+
+
+def describe(prompt: ChallengePrompt) -> str:
+    """A prompt in a few words."""
+    if prompt.state is ChallengeState.ASKED:
+        by_s = prompt.expires_ns / 1e9
+        return f"{prompt.movement}, {prompt.step} of {prompt.steps}, by {by_s:.2f} s"
+    return f"{prompt.state}{': ' + prompt.reason if prompt.reason else ''}"
 
 
 @dataclass(slots=True)
 class Explainer:
-    """Looks on while a clip is replayed (a `Watcher`), and tells afterwards."""
+    """Records all visitors of a replay, and describes them afterwards."""
 
     visitors: dict[int, VisitorTrace] = own(default_factory=dict)
     _counted: dict[int, int] = own(default_factory=dict)
 
-    def on_step(self, moment: ReplayStep) -> None:
-        """Take down what became of a frame; the answers come by `on_event`."""
-        pipeline, now = moment.pipeline, _seconds(moment.frame.captured_ns)
+    def on_step(self, step: ReplayStep) -> None:
+        """Record the samples of one frame; decisions come by `on_event`."""
+        pipeline, now = step.pipeline, _seconds(step.frame.captured_ns)
         for track in pipeline.tracks:
             visitor = self.visitors.setdefault(track.id, VisitorTrace(track.id, _seconds(track.first_ns), now))
             visitor.last_s = _seconds(track.last_ns)
@@ -87,28 +105,42 @@ class Explainer:
             if sample is None:
                 continue
             progress = pipeline.aggregator.snapshot(track)
-            distance_sq = progress.match.distance_sq if progress.match else None
             before, self._counted[track.id] = self._counted.get(track.id, 0), progress.samples
-            doubted = not sample.quality.refusal and 0 < progress.samples <= before
-            shown = pipeline.liveness_gate.result_for(track.id)
-            look = _look(now, sample.quality, progress.samples, distance_sq, doubted)
-            visitor.looks.append(msgspec.structs.replace(look, attack=shown.score if shown else None))
-        for prompt in moment.prompts:
+            liveness = pipeline.liveness_gate.result_for(track.id)
+            quality = sample.quality
+            visitor.looks.append(
+                SampleTrace(
+                    t=now,
+                    refusal=quality.refusal,
+                    samples=progress.samples,
+                    distance_sq=round(progress.match.distance_sq, 4) if progress.match else None,
+                    quality=round(quality.weight, 3),
+                    size_px=round(quality.size_px, 1),
+                    yaw_deg=round(quality.yaw_deg, 1),
+                    pitch_deg=round(quality.pitch_deg, 1),
+                    sharpness=round(quality.sharpness, 1),
+                    brightness=round(quality.brightness, 1),
+                    strength=round(quality.embedding_norm, 3),
+                    doubted=not quality.refusal and 0 < progress.samples <= before,
+                    attack=liveness.score if liveness else None,
+                )
+            )
+        for prompt in step.prompts:
             self.visitors[prompt.track].liveness.append(f"{now:.2f} s: challenge, {describe(prompt)}")
-        for decision in moment.decisions:
+        for decision in step.decisions:
             if decision.liveness:
                 summed, *cues = _liveness_text(decision.liveness)
                 self.visitors[decision.verdict.track.id].liveness += [f"{now:.2f} s: {summed}", *cues]
 
     def on_event(self, answer: ReplayEvent) -> None:
-        """Take down what the door answered a visitor."""
+        """Record a decision of the door."""
         self.visitors[answer.track].answers.append(answer)
 
     def why_nothing(self, wanted: int) -> str:
-        """Why there was no answer to any visitor, for people.
+        """Why there was no decision at all, for people.
 
         Args:
-            wanted: samples that an answer needs at least.
+            wanted: samples that a decision needs at least.
         """
         looks = sum(len(visitor.looks) for visitor in self.visitors.values())
         refused = sum((visitor.refused for visitor in self.visitors.values()), Counter[str]())
@@ -119,10 +151,10 @@ class Explainer:
         if looks - refused.total() >= wanted or not refused:
             return "nobody stayed in sight long enough"
         reason, count = refused.most_common(1)[0]
-        return f"{count} of {looks} looks showed a face that was {WORDS.get(reason, reason)}"
+        return f"{count} of {looks} looks showed a face that was {REFUSAL_HINTS.get(reason, reason)}"
 
     def render(self) -> str:
-        """For people, at most 100 columns."""
+        """The explanation for people, at most 100 columns."""
         if not self.visitors:
             return "Nobody was seen."
         return "\n\n".join(_visitor_text(visitor) for visitor in self.visitors.values())
@@ -151,11 +183,11 @@ def _visitor_text(visitor: VisitorTrace) -> str:
     return "\n".join(lines)
 
 
-def _liveness_text(shown: LivenessResult) -> list[str]:
-    """What was shown of being alive: in all, and each cue, and what it counts: above 0 for a picture; -: shown only."""
-    score = "watched too short" if shown.score is None else f"attack {shown.score:.2f} (0 genuine, 1 attack)"
-    lines = [f"shown {score}{', challenge ' + shown.challenge if shown.challenge else ''}"]
-    for name, value in shown.cues:
+def _liveness_text(result: LivenessResult) -> list[str]:
+    """Attack score, and each cue with its log-odds: above 0 speaks for an attack; "-": the cue has no weight."""
+    score = "watched too short" if result.score is None else f"attack {result.score:.2f} (0 genuine, 1 attack)"
+    lines = [f"shown {score}{', challenge ' + result.challenge if result.challenge else ''}"]
+    for name, value in result.cues:
         rule = CUE_WEIGHTS[name]
         counts = f"{rule.log_odds(value):+.1f}" if rule.weight else "-"
         lines.append(f"    {name:12} {value:7.3g} {counts:>5}  {rule.why}")
@@ -171,23 +203,6 @@ def _row(look: SampleTrace) -> str:
         f"  {look.yaw_deg:4.0f}  {look.pitch_deg:5.0f}  {look.sharpness:5.0f}  {look.brightness:5.0f}"
         f"  {look.strength:5.2f}  {attack:>6}  {note}"
     ).rstrip()
-
-
-def _look(t: float, quality: Quality, samples: int, distance_sq: float | None, doubted: bool) -> SampleTrace:
-    return SampleTrace(
-        t=t,
-        refusal=quality.refusal,
-        samples=samples,
-        distance_sq=None if distance_sq is None else round(distance_sq, 4),
-        quality=round(quality.weight, 3),
-        size_px=round(quality.size_px, 1),
-        yaw_deg=round(quality.yaw_deg, 1),
-        pitch_deg=round(quality.pitch_deg, 1),
-        sharpness=round(quality.sharpness, 1),
-        brightness=round(quality.brightness, 1),
-        strength=round(quality.embedding_norm, 3),
-        doubted=doubted,
-    )
 
 
 def _seconds(t_ns: int) -> float:

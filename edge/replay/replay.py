@@ -1,4 +1,4 @@
-"""A recorded clip through the very loop of the daemon: decisions out, nothing sent, the same bytes at every run."""
+"""Runs a recorded clip through the same loop as the daemon. Nothing is sent, and every run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from edge.vision.face_sampler import load_vision
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReplayStep:
-    """A door after one frame; the end of a clip, when whoever is left leaves, has none.
+    """State of a door after one frame.
 
     Attributes:
-        frame: lent until the next one.
-        pipeline: to look at.
-        decisions, prompts: that fell with this frame.
+        frame: valid until the next one.
+        pipeline: its state after the frame.
+        decisions, prompts: of this frame.
     """
 
     frame: Frame
@@ -40,14 +40,14 @@ class ReplayStep:
     prompts: list[ChallengePrompt]
 
 
-class Watcher(Protocol):
-    """Somebody who looks on: called after every frame."""
+class ReplayObserver(Protocol):
+    """Is called after every frame."""
 
-    def on_step(self, moment: ReplayStep) -> None: ...
+    def on_step(self, step: ReplayStep) -> None: ...
 
 
 class ReplayPerson(msgspec.Struct, frozen=True):
-    """The person of a line."""
+    """The person of an event."""
 
     id: str
     name: str = ""
@@ -74,16 +74,16 @@ def replay(
     config: DoorConfig,
     clip: Path,
     gallery: Path | None,
-    watchers: Sequence[Watcher] = (),
+    observers: Sequence[ReplayObserver] = (),
     at_ns: int | None = None,
 ) -> Iterator[ReplayEvent]:
-    """Yield the decisions of a clip, or of a folder of stills, as they fall.
+    """Yield the decisions of a clip, or of a folder of stills.
 
     Args:
-        config: of the door to stand in for; its camera source is replaced by the clip.
+        config: door configuration; its camera source is replaced by the clip.
         clip: video file or folder of stills.
         gallery: who is enrolled; None: nobody.
-        watchers: who else looks on.
+        observers: called after every frame.
         at_ns: when the clip begins for the access rules, nanoseconds since 1970 UTC; None: the clock is not set.
 
     Raises:
@@ -106,9 +106,9 @@ def replay(
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
             t_ns = frame.captured_ns
             decisions = pipeline.step(frame, at_ns)
-            moment = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
-            for watcher in watchers:
-                watcher.on_step(moment)
+            step = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
+            for observer in observers:
+                observer.on_step(step)
             yield from (to_event(decision) for decision in decisions)
         yield from (to_event(decision) for decision in pipeline.flush(t_ns, at_ns))
 

@@ -1,4 +1,4 @@
-"""A folder of clips, each with what it should give: all of them replayed, and a report for the machines that test.
+"""Replays a folder of clips and compares each with its expected events; JUnit report for CI.
 
 Beside a clip NAME.mp4, or a folder of stills NAME, lies NAME.expected.jsonl; NAME.toml may say more, see `ClipCase`.
 What lies in the folder itself holds for all: door.toml and gallery.safetensors.
@@ -26,7 +26,7 @@ _ANY_DOOR = DoorConfig(site="replay", door="replay")
 
 
 class ClipCase(StrictStruct, frozen=True):
-    """NAME.toml: what is particular about one clip; paths are relative to its folder."""
+    """NAME.toml: settings of one clip; paths are relative to its folder."""
 
     config: str = ""  # a door.toml
     gallery: str = ""
@@ -35,7 +35,7 @@ class ClipCase(StrictStruct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What became of one clip.
+    """Result of one clip.
 
     Attributes:
         name: of the clip.
@@ -65,7 +65,7 @@ def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | No
         gallery: likewise; None: gallery.safetensors in the folder, or nobody enrolled.
 
     Raises:
-        InputError: nothing is expected of anything there, or the folder's door.toml cannot be used.
+        InputError: no clip there has expected events, or the folder's door.toml cannot be used.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -80,7 +80,7 @@ def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | No
 
 
 def clips_without_expectation(folder: Path) -> list[str]:
-    """The clips of a folder that nothing is expected of, by name."""
+    """Names of clips without expected events."""
     named = {path.name.removesuffix(_ENDING) for path in folder.glob("*" + _ENDING)}
     return sorted(
         path.name for path in folder.iterdir() if path.suffix.lower() in _CLIPS and not named & {path.name, path.stem}
@@ -103,7 +103,7 @@ def junit(results: Sequence[ClipResult]) -> bytes:
 
 
 def write_junit(path: Path, results: Sequence[ClipResult]) -> None:
-    """Write that report, whole or not at all."""
+    """Write the report atomically."""
     atomic_write(path, junit(results))
 
 
