@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import gc
 import inspect
-import itertools
 import logging
 import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import msgspec
 import pytest
+from support.daemon_runs import door_config, listening, records, stored_events, visitor_frames
 from support.door_process import running
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import (
@@ -33,22 +31,18 @@ from support.mqtt_brokers import (
 
 from edge.core.config import (
     AccessConfig,
-    CameraConfig,
-    DoorConfig,
     HomeAssistantConfig,
     LivenessConfig,
     MqttConfig,
-    OutboxConfig,
     SnapshotsConfig,
 )
 from edge.core.errors import CameraError, GalleryError, OutboxError
-from edge.demo.run_demo import CLIP, GALLERY
+from edge.demo.run_demo import CLIP
 from edge.events.homeassistant import make_discovery_message
 from edge.events.schema import Event, Health, OpenCommand, PresenceReport, Status
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connection import connect
-from edge.mqtt.subscriber import Message, Subscriber
-from edge.outbox.outbox import Outbox
+from edge.mqtt.subscriber import Subscriber
 from edge.runtime.daemon import Daemon
 from edge.runtime.snapshots import SnapshotBuffer
 from edge.vision.camera_file import VideoFileCamera
@@ -73,58 +67,12 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def door(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -> DoorConfig:
-    """A door that samples every frame, so that a short clip suffices."""
-    config = DoorConfig(
-        site="test",
-        door="front",
-        state_folder=str(state),
-        gallery=str(GALLERY),
-        camera=CameraConfig(source=str(source), lost_after_s=1.0),
-        mqtt=mqtt,
-    )
-    quick = msgspec.structs.replace(config.recognition, sample_every_s=0.0)
-    return msgspec.structs.replace(config, recognition=quick, **changes)
-
-
-@contextmanager
-def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
-    """Everything that the doors publish while the block runs."""
-    heard: list[Message] = []
-    with Subscriber(mqtt) as subscriber:
-        thread = threading.Thread(target=lambda: heard.extend(subscriber.messages()))
-        thread.start()
-        try:
-            yield heard
-        finally:
-            subscriber.stop()
-            thread.join()
-
-
-R = TypeVar("R")
-
-
-def records(heard: list[Message], kind: type[R]) -> list[R]:
-    """The records of one kind, in the order of arrival."""
-    return [message.record for message in heard if isinstance(message.record, kind)]
-
-
-def stored(state: Path) -> list[Event]:
-    """What the outbox keeps, oldest first."""
-
-    def never(count: int) -> Event:
-        raise AssertionError(count)
-
-    with Outbox(state / "outbox.sqlite", OutboxConfig(), announce=never) as outbox:
-        return outbox.recent(100)[::-1]
-
-
 def test_a_visitor_opens_the_door_once_and_everything_is_told(
     broker: AnyBroker, tmp_path: Path, short_clip: Path
 ) -> None:
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2, open_max_age_s=60.0)  # however busy it is
     with listening(config_for(broker)) as heard:
-        Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+        Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
         wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "door-open", "stopped"]
@@ -152,7 +100,7 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
     broker: AnyBroker, tmp_path: Path, short_clip: Path
 ) -> None:
     """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
-    config = door(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
+    config = door_config(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
     assert made
     with listening(config_for(broker)) as heard:
@@ -169,7 +117,7 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
 
 
 def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    config = door(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
+    config = door_config(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
     with listening(config_for(broker)) as heard:
         Daemon(config).run(threading.Event())
         wait_until(lambda: len(records(heard, Event)) == 3, "three events")
@@ -188,7 +136,7 @@ def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCa
         Subscriber(config_for(broker), channels=[Channel.HEALTH]) as ear,
     ):
         mqtt = config_for(broker, health_every_s=0.1, open_max_age_s=60.0)
-        running = threading.Thread(target=Daemon(door(tmp_path / "state", CLIP, mqtt)).run, args=(stop,))
+        running = threading.Thread(target=Daemon(door_config(tmp_path / "state", CLIP, mqtt)).run, args=(stop,))
         running.start()
         try:
             problems = (
@@ -201,7 +149,7 @@ def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCa
         finally:
             stop.set()
             running.join()
-    unheard = [event for event in stored(tmp_path / "state") if event.kind == "open-unheard"]
+    unheard = [event for event in stored_events(tmp_path / "state") if event.kind == "open-unheard"]
     assert unheard
     warnings = [record for record in caplog.records if "open-unheard" in record.getMessage()]
     assert [record.levelname for record in warnings] == ["WARNING"] * len(unheard)
@@ -210,15 +158,20 @@ def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCa
 def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: Path) -> None:
     """Nothing opens, that is recorded, and every event waits on disk for the broker."""
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
-    Daemon(door(tmp_path, short_clip, mqtt)).run(threading.Event())
-    assert sorted(event.kind for event in stored(tmp_path)) == ["door-open", "open-expired", "started", "stopped"]
+    Daemon(door_config(tmp_path, short_clip, mqtt)).run(threading.Event())
+    assert sorted(event.kind for event in stored_events(tmp_path)) == [
+        "door-open",
+        "open-expired",
+        "started",
+        "stopped",
+    ]
 
 
 def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     state = tmp_path / "state"
-    Daemon(door(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+    Daemon(door_config(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
     with listening(config_for(broker)) as heard:
-        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        Daemon(door_config(state, short_clip, config_for(broker))).run(threading.Event())
         wait_until(lambda: len(records(heard, Event)) == 7, "seven events")
     events = records(heard, Event)
     assert [event.seq - events[0].seq for event in events] == list(range(7))
@@ -233,7 +186,9 @@ def test_the_watchdog_is_fed_by_processed_frames(
         manager.bind(address)
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        Daemon(door(tmp_path, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
+        Daemon(door_config(tmp_path, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(
+            threading.Event()
+        )
         told = []
         while True:
             try:
@@ -245,19 +200,13 @@ def test_the_watchdog_is_fed_by_processed_frames(
     assert told[-1] == "STOPPING=1"
 
 
-def scene() -> list[bytes]:
-    """A second in which the enrolled person stands before the door, for a webcam."""
-    with VideoFileCamera(CLIP) as clip:
-        return [jpeg(frame.pixels) for frame in itertools.islice(clip, 30, 45)]
-
-
 def test_challenge_movements_drawn_from_random_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those of the operating system by default, so that no start makes a challenge predictable."""
     caplog.set_level(logging.INFO)
     default = inspect.signature(Daemon).parameters["random_number"].default
     assert isinstance(default.__self__, random.SystemRandom)
     liveness = LivenessConfig(mode="challenge", challenge_movements=("look-up",) * 99 + ("turn-left",))
-    config = door(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness)
+    config = door_config(tmp_path, CLIP, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), liveness=liveness)
     with running(Daemon(config, random_number=lambda: 0.999)):
         wait_until(lambda: "challenge 1: asked" in caplog.text, "a movement is asked", 20)
     assert "challenge 1: asked turn-left" in caplog.text
@@ -272,10 +221,10 @@ def test_faces_forgotten_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptu
         return sum(not isinstance(each, SnapshotBuffer) for each in kept)
 
     gc.collect()
-    before, stream = crops(), Webcam(scene())
+    before, stream = crops(), Webcam(visitor_frames(30, 45))
     stream.plug()
     snapshots = SnapshotsConfig(kinds=("unknown",))
-    config = door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), snapshots=snapshots)
+    config = door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), snapshots=snapshots)
     daemon = Daemon(config)
     with running(daemon):
         wait_until(lambda: "door-open" in caplog.text, "a visitor is seen, and a picture kept", 20)
@@ -290,7 +239,7 @@ def test_watchdog_while_the_camera_is_away(
 ) -> None:
     """Fed until the first frame, not while a camera that has worked is away: a wedged driver ends in a restart."""
     caplog.set_level(logging.DEBUG, "edge.runtime.camera_supervisor")
-    stream = Webcam(scene())
+    stream = Webcam(visitor_frames(30, 45))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
@@ -299,7 +248,7 @@ def test_watchdog_while_the_camera_is_away(
         def heard() -> list[str]:
             return list(iter(lambda: _received(manager), ""))
 
-        daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+        daemon = Daemon(door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
         with running(daemon):
             wait_until(lambda: "WATCHDOG=1" in heard(), "waiting for a camera feeds it")
             stream.plug()
@@ -327,7 +276,7 @@ def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -
         stream = Webcam([jpeg(next(iter(clip)).pixels)])
     stream.plug()
     stop = threading.Event()
-    daemon = Daemon(door(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
+    daemon = Daemon(door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
     thread = threading.Thread(target=daemon.run, args=(stop,))
     thread.start()
     try:
@@ -341,18 +290,18 @@ def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -
         stop.set()
         thread.join(20)
         stream.unplug()
-    assert [event.kind for event in stored(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
+    assert [event.kind for event in stored_events(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
 
 
 def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Path) -> None:
     mqtt = MqttConfig(url="mqtt://127.0.0.1:1")
     with pytest.raises(GalleryError):
-        Daemon(door(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
+        Daemon(door_config(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
     with pytest.raises(CameraError):
-        Daemon(door(tmp_path / "a", tmp_path / "absent.mp4", mqtt)).run(threading.Event())
+        Daemon(door_config(tmp_path / "a", tmp_path / "absent.mp4", mqtt)).run(threading.Event())
     (tmp_path / "outbox.sqlite").mkdir()
     with pytest.raises(OutboxError, match="no folder"):
-        Daemon(door(tmp_path, short_clip, mqtt))
+        Daemon(door_config(tmp_path, short_clip, mqtt))
 
 
 def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
@@ -363,7 +312,7 @@ def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
     state.mkdir()
     (state / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
     with listening(config_for(broker)) as heard:
-        Daemon(door(state, short_clip, config_for(broker))).run(threading.Event())
+        Daemon(door_config(state, short_clip, config_for(broker))).run(threading.Event())
         wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "the last event")
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
@@ -375,7 +324,7 @@ def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
 def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     """Whoever subscribes later finds status, health and presence, but no event and no opening."""
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
-    Daemon(door(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
+    Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
     with Subscriber(config_for(broker), Topics("+", "+")) as late:
         found = {message.channel for message in late.messages(timeout_s=1.0)}
     assert found == {Channel.STATUS, Channel.HEALTH, Channel.PRESENCE}

@@ -18,9 +18,8 @@ import msgspec
 import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin
-from runtime.test_daemon import door, listening, records, stored
-from runtime.test_systemd import scene, visitor
 from support import picamera2_standin
+from support.daemon_runs import door_config, empty_scene, listening, records, stored_events, visitor_frames
 from support.door_process import running
 from support.fake_camera import Webcam
 from support.mqtt_brokers import config_for, free_port, make_broker, needs_mosquitto, wait_until
@@ -188,13 +187,13 @@ def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def at_the_door(tmp_path: Path, webcam: Webcam, mqtt: MqttConfig, **changes: object) -> Daemon:
-    config = door(tmp_path / "state", webcam.url, mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1))
+    config = door_config(tmp_path / "state", webcam.url, mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1))
     return Daemon(msgspec.structs.replace(config, **changes))
 
 
 @pytest.fixture
 def webcam() -> Iterator[Webcam]:
-    camera = Webcam(scene())
+    camera = Webcam(empty_scene())
     camera.plug()
     yield camera
     camera.unplug()
@@ -207,11 +206,11 @@ def test_a_door_opens_its_own_lock_with_the_broker_down_and_only_once_that_is_on
     monkeypatch.setattr(Witness, "call", staticmethod(lambda: seen.append(_stored_kinds(tmp_path / "state"))))
     daemon = at_the_door(tmp_path, webcam, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))
     with running(daemon):
-        webcam.show(*visitor())
+        webcam.show(*visitor_frames())
         wait_until(lambda: True in levels(pin), "the door opens", 30)
         wait_until(lambda: not pin.state, "and locks")
     assert seen[0] == ["started", "door-open"]
-    kinds = [event.kind for event in stored(tmp_path / "state")]
+    kinds = [event.kind for event in stored_events(tmp_path / "state")]
     assert kinds.count(EventKind.DOOR_OPEN) == levels(pin).count(True)
     assert EventKind.OPEN_EXPIRED not in kinds
 
@@ -220,7 +219,7 @@ def _stored_kinds(state: Path) -> list[str]:
     """What is on the disk while the door has its store open: of a copy, as a power cut would leave it."""
     shutil.rmtree(copy := state.with_name("copy"), ignore_errors=True)
     shutil.copytree(state, copy)
-    return [event.kind for event in stored(copy)]
+    return [event.kind for event in stored_events(copy)]
 
 
 @needs_mosquitto
@@ -228,7 +227,7 @@ def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path,
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         daemon = at_the_door(tmp_path, webcam, config_for(broker))
         with running(daemon):
-            webcam.show(*visitor())
+            webcam.show(*visitor_frames())
             wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
             wait_until(lambda: True in levels(pin), "open")
         wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all is told")
@@ -243,7 +242,7 @@ def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
         with running(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
-            webcam.show(*visitor())
+            webcam.show(*visitor_frames())
             wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
 
 
@@ -254,19 +253,19 @@ def test_age_of_an_opening_counted_from_its_frame(
     sensor = picamera2_standin.Sensor()
     picamera2_standin.install(monkeypatch, sensor)
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.05)
-    daemon = Daemon(door(tmp_path, "picamera2", mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1)))
+    daemon = Daemon(door_config(tmp_path, "picamera2", mqtt, lock=LockConfig(pin=PIN, pulse_s=0.1)))
     with running(daemon), VideoFileCamera(CLIP) as clip:
         for number, frame in enumerate(itertools.islice(clip, 45), start=1):
             sensor.show(frame.pixels, age_ns=100_000_000)
             wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]
-    events = [event for event in stored(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
+    events = [event for event in stored_events(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
     assert [event.kind for event in events[:2]] == [EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED]
     assert events[1].reason.endswith("it was too old when the lock's turn came")
     assert True not in levels(pin)
 
 
 def test_a_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
-    config = door(tmp_path, CLIP, MqttConfig(), lock=LockConfig(pin=PIN))
+    config = door_config(tmp_path, CLIP, MqttConfig(), lock=LockConfig(pin=PIN))
     with pytest.raises(ConfigError, match="a recording opens no door"):
         Daemon(config)
     assert pin.function == "input"

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from mqtt_contract.examples import examples_of
 from prometheus_client.parser import text_string_to_metric_families as parsed
-from runtime.test_daemon import door
+from support.daemon_runs import door_config
 from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
 from edge import __version__
@@ -73,7 +73,7 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
     stop = threading.Event()
     with Mosquitto(folder) as broker:
         mqtt = config_for(broker, health_every_s=0.05)
-        daemon = Daemon(door(folder, CLIP, mqtt, metrics=MetricsConfig(port=port)))
+        daemon = Daemon(door_config(folder, CLIP, mqtt, metrics=MetricsConfig(port=port)))
         thread = threading.Thread(target=daemon.run, args=(stop,))
         thread.start()
         opened, answer = ("threshold_events_total", (EventKind.DOOR_OPEN.value,)), Answer(0, "", "")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime.test_daemon import door, records, stored
+from support.daemon_runs import door_config, records, stored_events
 from support.monitor_fleet import Fleet, an_event
 from support.mqtt_brokers import (
     BROKERS,
@@ -232,7 +232,7 @@ def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
     """The picture shows one face that the detector finds; the broker keeps no copy and the door's disk has none."""
     state = tmp_path / "state"
     with listening(config_for(broker)) as (heard, pictures):
-        Daemon(door(state, strangers_clip, config_for(broker), snapshots=ON)).run(threading.Event())
+        Daemon(door_config(state, strangers_clip, config_for(broker), snapshots=ON)).run(threading.Event())
         wait_until(lambda: bool(pictures), "a picture")
     (event,) = [event for event in records(heard, Event) if event.kind is EventKind.UNKNOWN]
     ((event_id, jpeg),) = pictures
@@ -275,15 +275,15 @@ def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, proto
 
 def test_a_door_that_was_not_told_to_sends_no_picture(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:
     with listening(config_for(broker)) as (heard, pictures):
-        Daemon(door(tmp_path / "state", strangers_clip, config_for(broker))).run(threading.Event())
+        Daemon(door_config(tmp_path / "state", strangers_clip, config_for(broker))).run(threading.Event())
         wait_until(lambda: len(records(heard, Event)) == 3, "started, unknown, stopped")
     assert pictures == []
 
 
 def test_without_a_broker_the_event_is_kept_and_the_picture_is_not(tmp_path: Path, strangers_clip: Path) -> None:
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
-    Daemon(door(tmp_path, strangers_clip, mqtt, snapshots=ON)).run(threading.Event())
-    assert [event.kind for event in stored(tmp_path)] == ["started", "unknown", "stopped"]
+    Daemon(door_config(tmp_path, strangers_clip, mqtt, snapshots=ON)).run(threading.Event())
+    assert [event.kind for event in stored_events(tmp_path)] == ["started", "unknown", "stopped"]
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and JPEG in path.read_bytes()]
 
 

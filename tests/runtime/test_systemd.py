@@ -14,20 +14,16 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from support.fake_camera import Webcam, jpeg
+from support.daemon_runs import empty_scene, stored_events, visitor_frames
+from support.fake_camera import Webcam
 from support.mqtt_brokers import config_for, free_port, make_broker, wait_until
 from support.systemd_unit import Service
 
-from edge.core.config import OutboxConfig
-from edge.demo.run_demo import CLIP, GALLERY
-from edge.events.schema import Event, OpenCommand
+from edge.demo.run_demo import GALLERY
+from edge.events.schema import OpenCommand
 from edge.events.topics import Topics
 from edge.mqtt.subscriber import Subscriber
-from edge.outbox.outbox import Outbox
-from edge.vision.camera_file import VideoFileCamera
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "edge.service"
@@ -152,32 +148,10 @@ url = "mqtt://127.0.0.1:{port or free_port()}"
     return path
 
 
-def told(folder: Path) -> list[Event]:
-    with Outbox(folder / "outbox.sqlite", OutboxConfig(), announce=_never) as outbox:
-        return outbox.recent(100)[::-1]
-
-
-def _never(count: int) -> Event:
-    raise AssertionError(f"{count} events were dropped")
-
-
 @pytest.fixture
 def webcam() -> Webcam:
     """Shows an empty scene."""
-    return Webcam(scene())
-
-
-def scene() -> list[bytes]:
-    grain = np.random.default_rng(6).integers(0, 9, (4, 480, 640, 3)).astype(np.uint8)
-    with VideoFileCamera(CLIP) as clip:
-        empty = next(iter(clip)).pixels.copy()
-    return [jpeg(np.asarray(cv2.add(empty, part), np.uint8)) for part in grain]
-
-
-def visitor() -> list[bytes]:
-    """The enrolled person before the door."""
-    with VideoFileCamera(CLIP) as clip:
-        return [jpeg(frame.pixels) for frame in itertools.islice(clip, 20, 50)]
+    return Webcam(empty_scene())
 
 
 @pytest.mark.parametrize("hang", [stop_all, stop_the_pipeline])
@@ -186,9 +160,9 @@ def test_a_door_that_hangs_is_started_again_and_no_event_is_lost(
 ) -> None:
     webcam.plug()
     with Service(tmp_path, written(tmp_path, webcam.url)) as service:
-        webcam.show(*visitor())
+        webcam.show(*visitor_frames())
         wait_until(lambda: "door-open" in service.log.read_text(), "the door opens", 20)
-        webcam.show(*scene())
+        webcam.show(*empty_scene())
         service.hear("WATCHDOG=1")
         hang(service.pid)
         service.guard(WATCHDOG_S)
@@ -196,7 +170,7 @@ def test_a_door_that_hangs_is_started_again_and_no_event_is_lost(
         assert service.starts == 2
         assert service.stop() == 0
     webcam.unplug()
-    events = told(tmp_path)
+    events = stored_events(tmp_path)
     assert [event.kind for event in events] == ["started", "door-open", "started", "stopped"]
     assert all(before.seq < after.seq for before, after in itertools.pairwise(events))
 
@@ -237,11 +211,11 @@ def test_events_and_openings_are_timed_right_when_the_wall_clock_is_set(
             service.hear("WATCHDOG=1")
             offset.write_text(f"{hours * 3600:+d}")
             wait_until(lambda: "the clock was set" in service.log.read_text(), "the step is noticed")
-            webcam.show(*visitor())
+            webcam.show(*visitor_frames())
             opening = next(m.record for m in heard.messages(timeout_s=20) if isinstance(m.record, OpenCommand))
             assert service.stop() == 0
         webcam.unplug()
-    started, stepped, opened, stopped = told(tmp_path)
+    started, stepped, opened, stopped = stored_events(tmp_path)
     assert [event.kind for event in (stepped, opened, stopped)] == ["clock-stepped", "door-open", "stopped"]
     for event in (stepped, opened, stopped):
         assert seconds(event.at) - seconds(started.at) == pytest.approx(hours * 3600, abs=60)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from runtime.test_daemon import door, stored
+from support.daemon_runs import door_config, stored_events
 
 from edge.core.config import CameraConfig, MqttConfig, ReleaseConfig
 from edge.core.errors import CameraError, ConfigError
@@ -113,8 +113,8 @@ def test_camera_password_absent_from_events_and_log(
     caplog.set_level(logging.DEBUG)
     stop = threading.Event()
     stop.set()
-    Daemon(door(tmp_path, source, BROKER_DOWN)).run(stop)
-    events = stored(tmp_path)
+    Daemon(door_config(tmp_path, source, BROKER_DOWN)).run(stop)
+    events = stored_events(tmp_path)
     assert [event.kind for event in events] == ["started", "camera-lost", "stopped"]
     assert "S3cr3t" not in repr(events)
     assert "S3cr3t" not in caplog.text
@@ -123,7 +123,7 @@ def test_camera_password_absent_from_events_and_log(
 def test_camera_password_absent_from_health_problems(tmp_path: Path) -> None:
     """What a door reports about a lost camera names scheme, host and port."""
     told: list[str] = []
-    config = door(tmp_path, f"http://{DEAD}/x?password=S3cr3t", BROKER_DOWN)
+    config = door_config(tmp_path, f"http://{DEAD}/x?password=S3cr3t", BROKER_DOWN)
     eye = CameraSupervisor(config, lambda kind, reason: told.append(f"{kind} {reason}"))
     assert eye.open() is None
     assert eye.problem() == f"camera http://{DEAD} is lost"
@@ -179,7 +179,7 @@ def test_world_readable_door_toml_with_a_secret(tmp_path: Path, changes: dict[st
     """`edge check` names the key, not the value, and a file without secrets may be public."""
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    public = door(state, "rtsp://camera/stream", BROKER_DOWN, gallery=str(state / "g"))
+    public = door_config(state, "rtsp://camera/stream", BROKER_DOWN, gallery=str(state / "g"))
     path = tmp_path / "door.toml"
     path.touch()
     path.chmod(0o644)

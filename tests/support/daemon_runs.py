@@ -1,0 +1,81 @@
+"""Runs of a whole daemon in this process: its configuration, camera pictures, and what it publishes and stores."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import msgspec
+import numpy as np
+
+from edge.core.config import CameraConfig, DoorConfig, MqttConfig, OutboxConfig
+from edge.demo.run_demo import CLIP, GALLERY
+from edge.events.schema import Event
+from edge.mqtt.subscriber import Message, Subscriber
+from edge.outbox.outbox import Outbox
+from edge.vision.camera_file import VideoFileCamera
+from support.fake_camera import jpeg
+
+R = TypeVar("R")
+
+
+def door_config(state: Path, source: str | Path, mqtt: MqttConfig, **changes: object) -> DoorConfig:
+    """A door that samples every frame, so that a short clip suffices."""
+    config = DoorConfig(
+        site="test",
+        door="front",
+        state_folder=str(state),
+        gallery=str(GALLERY),
+        camera=CameraConfig(source=str(source), lost_after_s=1.0),
+        mqtt=mqtt,
+    )
+    quick = msgspec.structs.replace(config.recognition, sample_every_s=0.0)
+    return msgspec.structs.replace(config, recognition=quick, **changes)
+
+
+@contextmanager
+def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
+    """Everything that the doors publish while the block runs."""
+    received: list[Message] = []
+    with Subscriber(mqtt) as subscriber:
+        thread = threading.Thread(target=lambda: received.extend(subscriber.messages()))
+        thread.start()
+        try:
+            yield received
+        finally:
+            subscriber.stop()
+            thread.join()
+
+
+def records(received: list[Message], kind: type[R]) -> list[R]:
+    """The records of one kind, in the order of arrival."""
+    return [message.record for message in received if isinstance(message.record, kind)]
+
+
+def stored_events(state: Path) -> list[Event]:
+    """The events in the outbox of a state folder, oldest first."""
+
+    def never(count: int) -> Event:
+        raise AssertionError(f"{count} events were dropped")
+
+    with Outbox(state / "outbox.sqlite", OutboxConfig(), announce=never) as outbox:
+        return outbox.recent(100)[::-1]
+
+
+def empty_scene() -> list[bytes]:
+    """JPEG pictures of the bundled clip's empty scene, each with another noise."""
+    noise = np.random.default_rng(6).integers(0, 9, (4, 480, 640, 3)).astype(np.uint8)
+    with VideoFileCamera(CLIP) as clip:
+        empty = next(iter(clip)).pixels.copy()
+    return [jpeg(np.asarray(cv2.add(empty, part), np.uint8)) for part in noise]
+
+
+def visitor_frames(first: int = 20, last: int = 50) -> list[bytes]:
+    """JPEG pictures of the enrolled person of the bundled clip."""
+    with VideoFileCamera(CLIP) as clip:
+        return [jpeg(frame.pixels) for frame in itertools.islice(clip, first, last)]
