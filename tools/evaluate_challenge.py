@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""Try the challenge on simulated visitors and attacks; see --help."""
+"""Try the challenge on simulated visitors and attacks; see `threshold pad challenge --help`."""
 
-import sys
+from __future__ import annotations
 
-from threshold_tools.pad.cli import main
-
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(lambda: main(["challenge", *sys.argv[1:]]))
+    run("pad", "challenge")

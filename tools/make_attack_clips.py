@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""Make simulated presentation attacks from clips of real people; see --help."""
+"""Make simulated presentation attacks from clips of real people; see `threshold pad clips --help`."""
 
-import sys
+from __future__ import annotations
 
-from threshold_tools.pad.cli import main
-
-from edge.core.cli_support import run_main
+from threshold_tools.cli import run
 
 if __name__ == "__main__":
-    run_main(lambda: main(["clips", *sys.argv[1:]]))
+    run("pad", "clips")

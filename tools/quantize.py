@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the int8 models from the float originals; see `threshold quantize --help`."""
+"""Make the int8 models in models/ from their float originals, or check them; see `threshold quantize --help`."""
 
 from __future__ import annotations
 

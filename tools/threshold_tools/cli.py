@@ -46,6 +46,7 @@ SUBCOMMANDS = {
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
     "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
     "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Serve one page for all doors."),
+    "pad": Subcommand("threshold_tools.pad.cli", "desktop", "Measure what liveness holds against, by kind of attack."),
     "quantize": Subcommand("threshold_tools.quantize.cli", "desktop", "Make the int8 models from the float originals."),
 }
 
@@ -55,9 +56,14 @@ def main() -> None:
     run_main(lambda: _dispatch(sys.argv[1:]))
 
 
-def run(name: str) -> None:
-    """Run one subcommand as a program of its own and leave the process; used by the scripts in tools/."""
-    run_main(lambda: _call(SUBCOMMANDS[name], sys.argv[1:]))
+def run(name: str, *words: str) -> None:
+    """Run one subcommand as a program of its own and leave the process; used by the scripts in tools/.
+
+    Args:
+        name: of the subcommand.
+        words: arguments before those of the command line, such as a subcommand's own subcommand.
+    """
+    run_main(lambda: _call(SUBCOMMANDS[name], [*words, *sys.argv[1:]]))
 
 
 def _dispatch(words: Sequence[str]) -> int | None:
