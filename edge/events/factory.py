@@ -1,13 +1,15 @@
-"""Events made from what happened: a decision, something that befell the door, the opening that belongs to an event.
+"""Makes the messages of the contract: events of decisions and of the door, open commands, status and challenges.
 
-Pure: ids and times are handed in.
+Pure: ids and times are arguments.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.core.records import AccessOutcome, Box, Decision, Identification
+import msgspec
+
+from edge.core.records import AccessOutcome, Decision, Identification
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     ACCESS_KINDS,
@@ -29,12 +31,12 @@ from edge.liveness.prompts import ChallengePrompt
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """What every event of a door says about the door at that moment.
+    """Facts about a door that each of its events carries.
 
     Attributes:
-        door: the door's name.
+        door: name of the door.
         clock_synced: whether its clock was set by a time server.
-        gallery_version: of the gallery in use, or "" before there is one.
+        gallery_version: version of the gallery in use, or "" before there is one.
         models: job, such as "embedder", to the first digits of that model's sha256.
     """
 
@@ -45,38 +47,29 @@ class EventContext:
 
 
 def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext) -> Event:
-    """The event of one decision. Only somebody recognised is named: never the nearest person of an unknown.
+    """The event of one decision. Only a recognised person is named: never the nearest person of an unknown visitor.
 
     Args:
-        decision: what the door answered.
+        decision: decision of the pipeline.
         id: a fresh UUIDv7.
-        at_ns: wall-clock capture time of the frame that tipped it, nanoseconds since 1970 UTC.
-        door: the circumstances.
+        at_ns: wall-clock capture time of the frame that decided, nanoseconds since 1970 UTC.
+        door: facts about the door.
     """
     verdict, match = decision.verdict, decision.verdict.match
     identified = verdict.finding is Identification.RECOGNISED and decision.kind is not AccessOutcome.UNKNOWN
     person = match.person if identified else None
-    return Event(
-        v=VERSION,
-        id=id,
-        seq=SEQ_UNASSIGNED,
-        door=door.door,
-        kind=EventKind(decision.kind.value),
-        at=format_unix_ns(at_ns),
-        published_at=None,
+    box = verdict.track.face.box
+    return msgspec.structs.replace(
+        _event(EventKind(decision.kind.value), decision.reason or verdict.reason, id, at_ns, door),
         person=None if person is None else PersonRef(id=person.id, name=person.name),
         distance_sq=round(float(match.distance_sq), 4),
         threshold_sq=round(float(match.threshold_sq), 4),
         runner_up_sq=round(float(match.runner_up_sq), 4),
         samples=verdict.samples,
         quality=round(min(max(float(verdict.quality), 0.0), 1.0), 3),
-        reason=decision.reason or verdict.reason,
         rule=decision.rule,
         track=verdict.track.id,
-        box=_box(verdict.track.face.box),
-        clock_synced=door.clock_synced,
-        gallery=_gallery(door),
-        models=dict(door.models),
+        box=BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom)),
         liveness=_liveness(decision),
     )
 
@@ -87,18 +80,23 @@ def system_event(
     """An event about the door itself.
 
     Args:
-        kind: any but the three answers of a door.
+        kind: any but the three access kinds.
         reason: what happened, in a few words.
         id: a fresh UUIDv7.
         at_ns: when, nanoseconds since 1970 UTC.
-        door: the circumstances.
-        dropped: for events-dropped, how many.
+        door: facts about the door.
+        dropped: for events-dropped: number of lost events.
 
     Raises:
         ValueError: `kind` is an access kind.
     """
     if kind in ACCESS_KINDS:
-        raise ValueError(f"{kind} is a door's answer: make it from a decision")
+        raise ValueError(f"{kind} is an access event: make it from a decision")
+    return msgspec.structs.replace(_event(kind, reason, id, at_ns, door), dropped=dropped)
+
+
+def _event(kind: EventKind, reason: str, id: str, at_ns: int, door: EventContext) -> Event:
+    """The fields that every event has; all others are null."""
     return Event(
         v=VERSION,
         id=id,
@@ -118,9 +116,8 @@ def system_event(
         track=None,
         box=None,
         clock_synced=door.clock_synced,
-        gallery=_gallery(door),
+        gallery=GalleryRef(version=door.gallery_version) if door.gallery_version else None,
         models=dict(door.models),
-        dropped=dropped,
     )
 
 
@@ -132,10 +129,10 @@ def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
         expires_ns: when the command stops being valid, wall clock, nanoseconds since 1970 UTC.
 
     Raises:
-        ValueError: the event is no door-open, or names nobody.
+        ValueError: the event is no door-open event, or names nobody.
     """
     if event.kind is not EventKind.DOOR_OPEN or event.person is None:
-        raise ValueError(f"only a door-open event that names somebody opens a door, not {event.kind}")
+        raise ValueError(f"only a door-open event with a person opens a door, not {event.kind}")
     return OpenCommand(
         v=VERSION,
         id=event.id,
@@ -161,12 +158,12 @@ def make_status(door: str, connection: DoorConnection, reason: str, *, since_ns:
 
 
 def make_challenge(prompt: ChallengePrompt, *, id: str, door: str, offset_ns: int) -> Challenge:
-    """What a visitor is to be told, as a message.
+    """The message of a prompt to a visitor.
 
     Args:
-        prompt: what to tell.
-        id: of the challenge, a UUIDv7.
-        door: the door's name.
+        prompt: the prompt.
+        id: id of the challenge, a UUIDv7.
+        door: name of the door.
         offset_ns: wall clock (nanoseconds since 1970 UTC) minus the clock of capture times.
     """
     return Challenge(
@@ -193,11 +190,3 @@ def _liveness(decision: Decision) -> Liveness | None:
         cues={name: round(value, 5) for name, value in shown.cues},
         challenge=shown.challenge,
     )
-
-
-def _box(box: Box) -> BoxPx:
-    return BoxPx(left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom))
-
-
-def _gallery(door: EventContext) -> GalleryRef | None:
-    return GalleryRef(version=door.gallery_version) if door.gallery_version else None

@@ -1,6 +1,6 @@
-"""What Home Assistant shows of a door: its entities, and the templates that take our records apart.
+"""Home Assistant entities of a door, and the templates that read our records.
 
-Pure. The keys are those of Home Assistant's MQTT platforms. The templates live through fields that are null or missing.
+Pure. The keys are those of Home Assistant's MQTT platforms. The templates tolerate fields that are null or missing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MAX_STATE_CHARS = 255  # characters, of any state and of an update's summary
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it stands whether an entity can be relied on."""
+    """The topic that says whether an entity is available."""
 
     topic: str
     value_template: str
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entity in Home Assistant's terms; with `platform` alone it is taken away if it was there."""
+    """One entity in Home Assistant's terms; with `platform` alone it is removed if it was there."""
 
     platform: str
     unique_id: str = ""
@@ -50,7 +50,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entities_of(config: DoorConfig) -> dict[str, Entity]:
-    """The entities of a door, each by a key that must never change; what the door has not is to be taken away."""
+    """The entities of a door, each by a key that must never change; entities that the door lacks are to be removed."""
     topics = Topics(config.site, config.door)
     return {
         **_access(topics),
@@ -62,7 +62,7 @@ def entities_of(config: DoorConfig) -> dict[str, Entity]:
 
 
 def availability_of(topics: Topics) -> Availability:
-    """The door's status, which the broker itself turns to offline when the door vanishes."""
+    """The door's status, which the broker itself sets to offline when the door vanishes."""
     return Availability(topic=topics.topic_for(Channel.STATUS), value_template=_STATUS)
 
 
@@ -71,23 +71,23 @@ _SYSTEM_KINDS = tuple(sorted(set(EventKind) - ACCESS_KINDS))
 
 
 def _value_template(field: str) -> str:
-    """A field of the message; "None", which is an unknown state, where it is null or missing."""
+    """A field of the message; "None", which is an unknown state, if it is null or missing."""
     return f"{{{{ value_json.{field} | default(none) }}}}"
 
 
 def _event_template(kinds: tuple[str, ...], fields: dict[str, str]) -> str:
     """Home Assistant's JSON of an event; nothing, which it ignores, for other kinds."""
     listed = ", ".join(f"'{kind}'" for kind in kinds)
-    said = ", ".join(f"'{name}': {expression}" for name, expression in fields.items())
+    entries = ", ".join(f"'{name}': {expression}" for name, expression in fields.items())
     return (
         f"{{% if value_json.kind | default('') in [{listed}] %}}"
-        f"{{{{ {{'event_type': value_json.kind, {said}}} | to_json }}}}"
+        f"{{{{ {{'event_type': value_json.kind, {entries}}} | to_json }}}}"
         "{% endif %}"
     )
 
 
 def _field(path: str) -> str:
-    """Within an expression: a field, or none; also where what it is part of is null or missing."""
+    """Within an expression: a field, or none; also if its parent is null or missing."""
     parent, _, child = path.rpartition(".")
     return (
         f"((value_json.{parent} | default({{}}, true)).{child} | default(none))"
@@ -98,7 +98,7 @@ def _field(path: str) -> str:
 
 _EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason")}
 _ACCESS_FIELDS = {"person": _field("person.name"), "person_id": _field("person.id"), "rule": _field("rule")}
-_LAST_PERSON = (  # whoever is not identified, and what befalls the door itself, leave the state as it was
+_LAST_PERSON = (  # unidentified visitors and system events leave the state as it was
     "{% set name = " + _field("person.name") + " %}"
     "{{ name[:" + str(MAX_STATE_CHARS) + "] if name "
     "else this.state if this.state not in ['unknown', 'unavailable'] else none }}"
@@ -106,7 +106,7 @@ _LAST_PERSON = (  # whoever is not identified, and what befalls the door itself,
 _OCCUPANCY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
 _PROBLEM = "{{ 'ON' if value_json.problems | default(false) else 'OFF' }}"
 _PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
-_RELEASE = (  # a number is compared with a number; what was refused cannot be, and so counts as news
+_RELEASE = (  # Home Assistant compares numbers; 'refused' is none, and so counts as an update
     "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
     "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
     "'release_summary': (" + _field("reason") + " or '')[:" + str(MAX_STATE_CHARS) + "]} | to_json }}{% endif %}"
@@ -114,7 +114,7 @@ _RELEASE = (  # a number is compared with a number; what was refused cannot be, 
 
 
 def _access(topics: Topics) -> dict[str, Entity]:
-    """Who comes and goes."""
+    """Entities of visitors."""
     events = topics.topic_for(Channel.EVENTS)
     answers = tuple(sorted(ACCESS_KINDS))
     return {
@@ -147,7 +147,7 @@ def _access(topics: Topics) -> dict[str, Entity]:
 
 
 def _health(topics: Topics) -> dict[str, Entity]:
-    """How the door itself is doing."""
+    """Entities of the door itself."""
     health = topics.topic_for(Channel.HEALTH)
 
     def measured(name: str, field: str, unit: str, **more: str | int) -> Entity:
@@ -178,7 +178,7 @@ def _health(topics: Topics) -> dict[str, Entity]:
             name="Connection",
             entity_category="diagnostic",
             device_class="connectivity",
-            availability=(),  # it says when the others are not to be relied on
+            availability=(),  # available also when the others are not
             qos=1,
             state_topic=topics.topic_for(Channel.STATUS),
             value_template=_STATUS,

@@ -1,9 +1,9 @@
-"""A door's signature on what it says: one more key, `dsse`, in the JSON of the channels in `DSSE_PAYLOAD_TYPES`.
+"""Signs messages: one more key, `dsse`, in the JSON of the channels in `DSSE_PAYLOAD_TYPES`.
 
 Its value is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1.0): an Ed25519 signature over the
 exact bytes of the message without that key, which the envelope holds in base64, and over their type, so that an event
-is no opening. It stands beside the plain fields rather than around them: whoever does not care about signatures reads
-the same contract as before, over MQTT 3.1.1 too, and the locks of a site can go over to checking one by one.
+cannot pass for an open command. It stands beside the plain fields and not around them: a consumer that ignores
+signatures reads the same contract, over MQTT 3.1.1 too, and the locks of a site can start to verify one by one.
 `edge/events/verifier.py` is the other side.
 """
 
@@ -30,23 +30,23 @@ Signer = Callable[[Channel, bytes], bytes]
 
 
 def no_signature(_channel: Channel, payload: bytes) -> bytes:
-    """The payload as it is: the seal of a door without a signing key."""
+    """Return the payload as it is, for a door without a signing key."""
     return payload
 
 
 def load_signer(config: MqttConfig) -> Signer:
-    """What every payload of a door goes through just before it is published.
+    """Load the door's signing key.
 
     Returns:
-        A function from a channel and the JSON object for it to what is sent: signed where the channel has a payload
-        type and the door a key, otherwise unchanged.
+        A function from a channel and a JSON object to the payload to publish: signed if the channel has a payload type
+        and the door a key, otherwise unchanged.
 
     Raises:
         ConfigError: `signing_key` is not the PEM file of an Ed25519 private key without a password.
     """
     if not config.signing_key:
         return no_signature
-    # Only here: a door that does not sign shall not wait for these imports.
+    # Imported only if the door signs: a door that does not need not wait for these.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -65,11 +65,11 @@ def load_signer(config: MqttConfig) -> Signer:
         raise ConfigError(f"[mqtt] signing_key: {config.signing_key} is no Ed25519 key; {remedy}")
     signer = CryptoSigner(key)
 
-    def seal(channel: Channel, payload: bytes) -> bytes:
+    def sign(channel: Channel, payload: bytes) -> bytes:
         if channel not in DSSE_PAYLOAD_TYPES:
             return payload
         envelope = Envelope(payload, DSSE_PAYLOAD_TYPES[channel], {})
         envelope.sign(signer)
         return payload[:-1] + b',"dsse":' + msgspec.json.encode(envelope.to_dict()) + b"}"
 
-    return seal
+    return sign

@@ -1,15 +1,15 @@
-"""For whoever drives a lock: does this message really come from my door, is it fresh, and is it new?
+"""Verifies open commands at a lock: signed by its own door, fresh, and not seen before.
 
 This file stands alone: copy it to the lock. It needs Python 3.11 and the package `cryptography`, nothing else.
 
-    guard = Guard(Path("front.signing.pub").read_bytes(), door="front", memory=Path("front.number"))
+    verifier = OpenVerifier(Path("front.signing.pub").read_bytes(), door="front", memory=Path("front.number"))
     ...
     try:
-        opening = guard.admit(message.payload)   # a message from threshold/home/front/open
-    except Refused as why:
-        print(f"stays shut: {why}")
+        opened = verifier.verify(message.payload)   # a message from threshold/home/front/open
+    except OpenRejected as reason:
+        print(f"stays shut: {reason}")
     else:
-        unlock(opening.person)
+        unlock(opened.person)
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
 RELEASE = "application/vnd.threshold.release.v1+json"  # of those on …/release
 STATUS = "application/vnd.threshold.status.v1+json"  # of those on …/status
 HEALTH = "application/vnd.threshold.health.v1+json"  # of those on …/health
-MAX_MESSAGE_BYTES = 64 * 1024  # no message of a door is nearly as long
+MAX_MESSAGE_BYTES = 64 * 1024  # no message of a door is nearly this long
 
 
 class OpenRejected(Exception):
-    """The message does not open anything; the text says why."""
+    """The message opens nothing; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedOpen:
-    """Whom to let in; `id` is that of the door-open event on …/events."""
+    """The person to let in; `id` is the id of the door-open event on …/events."""
 
     id: str
     person: str
@@ -53,7 +53,7 @@ def load_key(pem: bytes) -> Ed25519PublicKey:
     """A door's public key, from the bytes of its .signing.pub.
 
     Raises:
-        ValueError: it is no Ed25519 public key in PEM.
+        ValueError: `pem` is no Ed25519 public key.
     """
     key = load_pem_public_key(pem)
     if not isinstance(key, Ed25519PublicKey):
@@ -62,15 +62,15 @@ def load_key(pem: bytes) -> Ed25519PublicKey:
 
 
 def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]:
-    """What the holder of `key` has signed, as a JSON object; it says nothing about age.
+    """Verify the signature of a message, whatever its age, and return what was signed, a JSON object.
 
     Args:
         message: a whole payload, as received.
-        key: the door's.
+        key: public key of the door.
         kind: `OPEN`, `EVENT`, `RELEASE`, `STATUS` or `HEALTH`.
 
     Raises:
-        Refused: there is no good signature of that key, or the plain fields differ from what was signed.
+        OpenRejected: there is no valid signature of that key, or the plain fields differ from what was signed.
     """
     if len(message) > MAX_MESSAGE_BYTES:
         raise OpenRejected(f"{len(message)} bytes are no message of a door")
@@ -94,21 +94,20 @@ def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[s
 
 
 class OpenVerifier:
-    """Admits each opening of one door once, in order, while it is fresh. Not safe for several threads.
+    """Accepts each open command of one door once, in order, while it is fresh. Not thread-safe.
 
-    A door numbers its openings (`seq`), and the guard takes only rising numbers: what was kept back is refused once a
-    later one has come, and what was refused once stays refused, whatever this clock shows by then. It also admits
-    nothing that was captured before it was made. If the door's numbers begin again lower, which takes a new board whose
-    clock was never set, delete `memory`.
+    A door numbers its commands (`seq`), and only rising numbers are accepted: a command that was held back is rejected
+    once a later one has come, and a rejected command stays rejected, whatever this clock shows by then. A command that
+    was captured before the verifier was made is rejected, too. If the door's numbers start again lower, which takes a
+    new board whose clock was never set, delete `memory`.
 
     Args:
-        pem: the door's public key.
-        door: its name, the `door` of its door.toml.
-        memory: file that holds the highest number so far, written before anything is admitted; None: a restart
-            forgets it.
-        max_age_s: never older than this, whatever the door says of its expiry.
+        pem: public key of the door.
+        door: name of the door, the `door` of its door.toml.
+        memory: file with the highest number so far, written before a command is accepted; None: a restart forgets it.
+        max_age_s: limit of age, whatever expiry the door has set.
         skew_s: by how much this clock and the door's may differ; both should follow a time server.
-        clock: the wall clock, seconds since 1970 UTC.
+        clock: wall clock, seconds since 1970 UTC.
 
     Raises:
         ValueError: `pem` is no Ed25519 public key, or `memory` holds no number.
@@ -135,39 +134,39 @@ class OpenVerifier:
         self._number = _remembered(memory) if memory is not None and memory.exists() else 0
 
     def verify(self, message: bytes) -> VerifiedOpen:
-        """Whom this message lets in, if it does.
+        """Verify a message and return whom it lets in.
 
         Raises:
-            Refused: it does not: forged, altered, another door's, late, early, seen before, or `memory` cannot be
+            OpenRejected: it is forged, altered, another door's, late, early or seen before, or `memory` cannot be
                 written.
         """
         content = verify_signature(message, self._key, OPEN)
         now = self._clock()
         try:
-            opening = VerifiedOpen(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
+            opened = VerifiedOpen(str(content["id"]), str(content["person"]["id"]), str(content["at"]))
             door, number = content["door"], content["seq"]
             if type(number) is not int or number < 1:
                 raise ValueError("seq")
             at = datetime.fromisoformat(content["at"]).timestamp()
             expires = datetime.fromisoformat(content["expires_at"]).timestamp()
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenRejected("not version 1 of an opening") from error
+            raise OpenRejected("not version 1 of an open command") from error
         if door != self._door:
             raise OpenRejected(f"meant for door '{door}'")
         self._remember(number)
         if now > min(expires, at + self._max_age_s) + self._skew_s:
-            raise OpenRejected(f"too late: captured at {opening.at}")
+            raise OpenRejected(f"too late: captured at {opened.at}")
         if at > now + self._skew_s:
-            raise OpenRejected(f"from the future: captured at {opening.at}")
+            raise OpenRejected(f"from the future: captured at {opened.at}")
         if at < self._began:
-            raise OpenRejected("captured before this guard began")
-        return opening
+            raise OpenRejected("captured before this verifier started")
+        return opened
 
     def _remember(self, number: int) -> None:
-        """Take the number of a message of the door, whether it opens or not.
+        """Store the number of a message of the door, whether it opens or not.
 
         Raises:
-            Refused: it is not above all before, or cannot be written.
+            OpenRejected: the number is not above all before, or cannot be written.
         """
         if number <= self._number:
             raise OpenRejected("seen before, or older than one that was")

@@ -1,4 +1,4 @@
-"""Where the broker is and how to log in: the [mqtt] table with its files read and checked."""
+"""Address of the broker and login: the [mqtt] table with its files read and checked."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PUBLIC = re.compile(r"[a-z]*:?/{0,2}[a-z0-9.-]*(:[0-9]{0,6})?/?", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A broker's address and our login; as text it is the address alone.
+    """A broker's address and our login; `str` gives the address alone.
 
     Attributes:
-        tls: how to check the broker's certificate, and our own if we have one; None for plain MQTT.
-        certified: whether we have one.
+        tls: how to verify the broker's certificate, and our own certificate if we have one; None for plain MQTT.
+        certified: whether we have a certificate.
     """
 
     host: str
@@ -39,11 +39,11 @@ class Endpoint:
 
 
 def resolve_endpoint(config: MqttConfig) -> Endpoint:
-    """Take the broker's address apart, and read the files that the table names.
+    """Parse the broker's address, and read the files that the table names.
 
     Raises:
-        ConfigError: the address is no mqtt(s)://host[:port], a file cannot be used, or the way to another host is
-            not encrypted and nobody has said that this is meant.
+        ConfigError: the address is no mqtt(s)://host[:port], a file cannot be used, or the connection to another host
+            is unencrypted without `insecure`.
     """
     try:
         parts = urlsplit(config.url)
@@ -75,10 +75,10 @@ def _shown(url: str) -> str:
 
 
 def _check_encryption(config: MqttConfig, host: str, encrypted: bool) -> None:
-    """Nothing goes over a network in the clear unless somebody has said so.
+    """Allow unencrypted connections to another host only with `insecure`.
 
     Raises:
-        ConfigError: it would, or the table contradicts itself.
+        ConfigError: the connection is unencrypted, or the table contradicts itself.
     """
     if encrypted and config.insecure:
         raise ConfigError(
@@ -96,7 +96,7 @@ def _check_encryption(config: MqttConfig, host: str, encrypted: bool) -> None:
 
 
 def _is_local(host: str) -> bool:
-    """Whether a host is this machine by its very name; nothing is looked up."""
+    """Whether a host name means this machine; without a DNS lookup."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -106,7 +106,7 @@ def _is_local(host: str) -> bool:
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext:
-    """The broker's certificate and name are always verified: against `ca_file`, or the system's authorities."""
+    """Always verify the broker's certificate and name: against `ca_file`, or the system's authorities."""
     authority = secret_file(config.ca_file, "[mqtt] ca_file") if config.ca_file else None
     try:
         context = ssl.create_default_context(cafile=authority)

@@ -1,4 +1,4 @@
-"""A small MQTT broker inside this process, for the demo and for tests: nothing needs to be installed or configured."""
+"""MQTT broker inside this process, for the demo and for tests: nothing needs to be installed or configured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import logging
 import threading
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Self
 
 from edge.core.config import MqttConfig
@@ -19,14 +18,14 @@ START_S = 10.0
 
 
 class EmbeddedBroker:
-    """amqtt in a thread, on 127.0.0.1 only. It speaks MQTT 3.1.1, lets everybody in and keeps nothing on disk.
+    """amqtt in a thread, on 127.0.0.1 only. It speaks MQTT 3.1.1, accepts everybody and stores nothing on disk.
 
     Args:
-        port: where to listen; 0 takes a free one.
+        port: port to listen on; 0 takes a free one.
 
     Raises:
         InputError: amqtt is not installed.
-        BrokerError: it does not start.
+        BrokerError: the broker does not start.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -38,16 +37,16 @@ class EmbeddedBroker:
 
     @property
     def config(self) -> MqttConfig:
-        """How to connect to it, without first asking for a version that it does not speak."""
+        """How to connect to it, without first trying a version that it does not speak."""
         return MqttConfig(url=self.url, protocol="3.1.1")
 
     @property
     def url(self) -> str:
-        """Its address, for [mqtt] url."""
+        """Address of the broker, for [mqtt] url."""
         return f"mqtt://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it; when this returns it takes connections."""
+        """Start the broker; when this returns it accepts connections."""
         try:
             import amqtt.broker  # noqa: F401  an extra, and slow to import
         except ImportError as error:
@@ -67,7 +66,7 @@ class EmbeddedBroker:
             raise BrokerError(f"{self.url}: the embedded broker does not start ({error})") from error
 
     def close(self) -> None:
-        """Stop it and drop all connections. Closing twice does nothing."""
+        """Stop the broker and drop all connections. Closing twice does nothing."""
         if self._loop is not None and self._stop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 self._loop.call_soon_threadsafe(self._stop.set)
@@ -79,9 +78,7 @@ class EmbeddedBroker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self, started: Future[None]) -> None:
@@ -102,7 +99,7 @@ class EmbeddedBroker:
         await broker.start()
         writers: set[asyncio.StreamWriter] = set()
 
-        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writers.add(writer)
             try:
                 await broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
@@ -113,7 +110,7 @@ class EmbeddedBroker:
                 writer.transport.abort()
 
         # The listening socket is ours, and not amqtt's, for a port that the system chooses and a clean end.
-        server = await asyncio.start_server(talk, "127.0.0.1", self._wanted)
+        server = await asyncio.start_server(serve_client, "127.0.0.1", self._wanted)
         self.port = server.sockets[0].getsockname()[1]
         started.set_result(None)
         await self._stop.wait()
@@ -124,7 +121,7 @@ class EmbeddedBroker:
 
 
 def _deliver_before_disconnecting(broker: Any) -> None:
-    """Let a client that leaves be gone only when its messages have been passed on.
+    """Disconnect a client only when its messages have been passed on.
 
     amqtt 0.12 acknowledges a message before it passes it on, and drops what it has acknowledged when the client
     disconnects. On Python 3.13 the last events of a door were often lost that way.

@@ -95,16 +95,10 @@ class _BoundedClient(paho.Client):
         return super()._handle_publish()
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho does it for a context that checks the host name, but close the socket after a refusal."""
+        """As paho does it for a context that checks the host name, but with the socket closed after a refusal."""
         assert self._ssl_context is not None
-        encrypted = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
-        try:
-            encrypted.settimeout(RESPONSE_TIMEOUT_S)
-            encrypted.do_handshake()
-        except BaseException:
-            encrypted.close()
-            raise
-        return encrypted
+        tcp_sock.settimeout(RESPONSE_TIMEOUT_S)
+        return self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host)  # does the handshake
 
 
 class PahoClient:

@@ -15,7 +15,6 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from edge.core.clock import SYSTEM_CLOCK, Clock
@@ -172,9 +171,7 @@ class Publisher:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _publish_retained(self, channel: Channel, report: ReleaseReport | PresenceReport) -> None:

@@ -18,7 +18,7 @@ from events.test_signing import KEY
 from jsonschema import Draft7Validator, Draft202012Validator
 from mqtt_contract.asyncapi import asyncapi
 from mqtt_contract.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
-from mqtt_contract.meanings import MEANINGS, REASONS
+from mqtt_contract.meanings import EXPIRY, MEANINGS, REASONS
 from mqtt_contract.schemas import fields_of, schema_of
 from support import npm
 from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
@@ -206,7 +206,7 @@ def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[Heard]) ->
         found = Topics.parse(message.topic)
         terms = SNAPSHOT_DELIVERY if found is None else DELIVERY_TERMS[found[1]]
         assert (message.qos, message.retained) == (terms.qos, terms.retained), message.topic
-        assert (message.expiry_s is not None) == bool(terms.expiry), message.topic
+        assert (message.expiry_s is not None) == (message.topic.split("/")[3] in EXPIRY), message.topic
     pictures = [message.payload for message in heard if FRONT.split_snapshot(message.topic)]
     assert pictures == [PICTURE]
 

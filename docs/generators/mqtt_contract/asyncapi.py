@@ -17,6 +17,7 @@ from edge.events.topics import (
     repo_topic,
 )
 from mqtt_contract.examples import examples_of
+from mqtt_contract.meanings import EXPIRY
 from mqtt_contract.schemas import Schema, definitions, record_of
 
 _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
@@ -100,11 +101,11 @@ def _message(name: str, description: str) -> Schema:
 
 def _operation(action: str, channel: str, message: str, terms: DeliveryTerms) -> Schema:
     mqtt: Schema = {"qos": terms.qos, "retain": terms.retained, "bindingVersion": _BINDING}
-    if terms.expiry:
+    if channel in EXPIRY:
         mqtt["messageExpiryInterval"] = {
             "type": "integer",
             "minimum": 1,
-            "description": f"Seconds: so that it is dropped {terms.expiry}.",
+            "description": f"Seconds: so that it is dropped {EXPIRY[channel]}.",
         }
     return {
         "action": action,

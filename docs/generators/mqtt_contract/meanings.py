@@ -1,8 +1,9 @@
-"""What each kind of event and each code of a reason means, in a line."""
+"""What each kind of event and each code of a reason means, in a line, and until when messages may be held back."""
 
 from __future__ import annotations
 
 from edge.events.schema import EventKind
+from edge.events.topics import Channel
 
 MEANINGS: dict[EventKind, str] = {
     EventKind.DOOR_OPEN: "somebody was recognised, and a rule lets them in",
@@ -25,6 +26,13 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.STORE_BACK: "it takes them again",
     EventKind.STORE_REPLACED: "the event store was damaged and begun anew",
     EventKind.CLOCK_STEPPED: "the clock was set by more than two seconds",
+}
+
+# Until when a broker may hold a message back (MQTT 5), by the last part of its topic; others without limit.
+EXPIRY: dict[str, str] = {
+    Channel.OPEN: "`[mqtt] open_max_age_s` after the capture",
+    Channel.CHALLENGE: "at `expires_at`; how it ended, after 5 s",
+    "snapshot": "`[snapshots] max_age_s` after the capture",
 }
 
 # `reason` of the events about a visitor; of all others it is free text.

@@ -19,7 +19,7 @@ from edge.events.topics import (
     repo_topic,
 )
 from mqtt_contract.examples import examples_of, seal_and_key, signed
-from mqtt_contract.meanings import MEANINGS, REASONS
+from mqtt_contract.meanings import EXPIRY, MEANINGS, REASONS
 from mqtt_contract.schemas import definitions, fields_of, record_of
 
 _TEMPLATE = Path(__file__).parent / "page.template"
@@ -30,7 +30,7 @@ def page() -> str:
     _, key = seal_and_key()
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         version=VERSION,
-        topics="".join(_row(topic, terms, said.partition(". ")[0]) for topic, terms, said in _topics()),
+        topics="".join(_row(*topic) for topic in _topics()),
         channels="\n".join(_section(channel) for channel in Channel),
         picture=_snapshot(),
         file=_repository(),
@@ -40,20 +40,21 @@ def page() -> str:
     )
 
 
-def _topics() -> Iterator[tuple[str, DeliveryTerms, str]]:
+def _topics() -> Iterator[tuple[str, DeliveryTerms, str, str]]:
     for channel in Channel:
         yield (
             f"[`…/{channel}`](#{channel})",
             DELIVERY_TERMS[channel],
-            definitions(channel)[record_of(channel)]["description"],
+            EXPIRY.get(channel, "never"),
+            definitions(channel)[record_of(channel)]["description"].partition(". ")[0],
         )
-    yield f"[`{_snapshot()}`](#snapshot)", SNAPSHOT_DELIVERY, "The face of an event, JPEG"
-    yield f"[`{_repository()}`](#repo)", REPO_DELIVERY, "The site's signed repository"
+    yield f"[`{_snapshot()}`](#snapshot)", SNAPSHOT_DELIVERY, EXPIRY["snapshot"], "The face of an event, JPEG"
+    yield f"[`{_repository()}`](#repo)", REPO_DELIVERY, "never", "The site's signed repository"
 
 
-def _row(topic: str, terms: DeliveryTerms, said: str) -> str:
+def _row(topic: str, terms: DeliveryTerms, expiry: str, said: str) -> str:
     retained = "yes" if terms.retained else "no"
-    return f"| {topic} | {terms.qos} | {retained} | {terms.expiry or 'never'} | {said.rstrip('.')} |\n"
+    return f"| {topic} | {terms.qos} | {retained} | {expiry} | {said.rstrip('.')} |\n"
 
 
 def _section(channel: Channel) -> str:
