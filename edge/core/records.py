@@ -235,7 +235,7 @@ class AccessOutcome(StrEnum):
 
 
 class LivenessMode(StrEnum):
-    """Liveness that is required before a door opens, the strictest last."""
+    """What has to be shown of being alive before a door opens, the strictest last."""  # part of the contract documents
 
     OFF = "off"
     PASSIVE = "passive"

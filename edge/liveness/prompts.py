@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ChallengeMovement(StrEnum):
-    """Movements that a challenge can ask for; left and right are the visitor's own."""
+    """What a challenge can ask of a visitor; left and right are the visitor's own."""  # part of the contract documents
 
     TURN_LEFT = "turn-left"
     TURN_RIGHT = "turn-right"
@@ -15,7 +15,7 @@ class ChallengeMovement(StrEnum):
 
 
 class ChallengeState(StrEnum):
-    """State of a challenge."""
+    """How a challenge stands once there is something to tell."""  # part of the contract documents
 
     ASKED = "asked"
     PASSED = "passed"

@@ -131,7 +131,7 @@ def test_a_replay_after_the_lock_was_restarted_is_refused(seal: Signer, guard: O
     """A new guard remembers nothing, so it takes nothing from before its time."""
     sent = seal(Channel.OPEN, encode(opening()))
     guard.verify(sent)
-    with pytest.raises(OpenRejected, match="before this guard began"):
+    with pytest.raises(OpenRejected, match="before this verifier started"):
         OpenVerifier(public_pem(KEY), "front", clock=clock).verify(sent)
 
 
