@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -17,18 +16,14 @@ from support.release_signer import ReleaseSigner, holds
 from threshold_tools.release.publish import read_models
 from threshold_tools.release.transport import publish
 
-from edge.access.model import AccessRules, AllowRule, DoorRules, allow_list
 from edge.core.config import (
     CameraConfig,
-    DetectorConfig,
     DoorConfig,
-    ModelsConfig,
     MqttConfig,
-    QualityConfig,
     ReleaseConfig,
 )
 from edge.core.errors import GalleryError, ReleaseError
-from edge.core.records import AccessOutcome, Decision, Frame, Person
+from edge.core.records import Person
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
 from edge.diagnostics.config_checks import check_people
@@ -36,75 +31,21 @@ from edge.diagnostics.report import State
 from edge.events.schema import Event, EventKind, ReleaseReport
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
-from edge.pipeline import Pipeline
-from edge.recognition.gallery import Gallery, GalleryInfo
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.replay.replay import replay
 from edge.runtime.bundle import lax_thresholds, load_configured, load_release
 from edge.runtime.daemon import Daemon
 from edge.runtime.release_manager import install_root
 from edge.updates.release_format import GALLERY as GALLERY_FILE
-from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import default_folder
 
 SITE = "home"
 
 
-def frames(count: int) -> list[Frame]:
-    """The first frames of the bundled clip, in which the enrolled person walks up."""
-    source = cv2.VideoCapture(str(CLIP))
-    read = [source.read()[1] for _ in range(count)]
-    source.release()
-    return [Frame(np.asarray(pixels, np.uint8), seq, round(seq * 1e9 / 15)) for seq, pixels in enumerate(read)]
-
-
 def quick() -> DoorConfig:
     config = DoorConfig(site=SITE, door="front")
     return msgspec.structs.replace(config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0))
-
-
-def nobody(embedder: str) -> Gallery:
-    return Gallery([], np.zeros((0, 192), np.float32), np.zeros(0, np.float32), GalleryInfo("0", embedder, 0))
-
-
-def opened(decisions: list[Decision]) -> bool:
-    return any(decision.kind is AccessOutcome.DOOR_OPEN for decision in decisions)
-
-
-def test_evidence_of_a_leaver_does_not_open_the_door_after_the_removal(vision: VisionStages) -> None:
-    """The swap one frame before the door would have opened; the same frames open it without the swap."""
-    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    clip = frames(90)
-    plain = Pipeline(quick(), vision, gallery)
-    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
-    swapped = Pipeline(quick(), vision, gallery)
-    for seq, frame in enumerate(clip):
-        if seq == first:
-            swapped.swap_models(vision, nobody(gallery.info.embedder_sha256), allow_list(["*"]))
-        assert not opened(swapped.step(frame))
-
-
-def test_who_stays_enrolled_is_recognised_after_a_swap_and_announced_once(vision: VisionStages) -> None:
-    """A swap before the verdict delays it by the samples it needs; one after it announces nothing again."""
-    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    clip = frames(90)
-    plain = Pipeline(quick(), vision, gallery)
-    first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
-    swapped = Pipeline(quick(), vision, gallery)
-    openings = 0
-    for seq, frame in enumerate(clip[: first + 20]):
-        if seq in (first, first + 12):
-            swapped.swap_models(vision, gallery, allow_list(["*"]))
-        openings += opened(swapped.step(frame))
-    assert openings == 1
-
-
-def test_rules_of_a_release_hold_from_the_next_frame_on(vision: VisionStages) -> None:
-    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    pipeline = Pipeline(quick(), vision, gallery)
-    pipeline.swap_models(vision, gallery, allow_list([]))
-    decisions = [decision for frame in frames(90) for decision in pipeline.step(frame)]
-    assert [decision.kind for decision in decisions] == [AccessOutcome.DENIED]
 
 
 @contextmanager
@@ -308,28 +249,3 @@ def test_check_shows_the_release(tmp_path: Path, vision: VisionStages) -> None:
     config = msgspec.structs.replace(quick(), state_folder=str(state), release=ReleaseConfig())
     install_root(config, tmp_path / "root.json")
     assert "no release has arrived yet" in shown()[1]
-
-
-def test_demands_of_a_release_hold_from_the_next_frame_on(vision: VisionStages) -> None:
-    """Rules that ask for more samples are obeyed by a door that is already running."""
-    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    pipeline = Pipeline(quick(), vision, gallery)
-    rules = AccessRules(doors=(("front", DoorRules("doors.front", (AllowRule("all", ("*",)),), min_samples=9)),))
-    pipeline.swap_models(vision, gallery, rules)
-    (opening, *_) = [decision for frame in frames(90) for decision in pipeline.step(frame)]
-    assert (opening.kind, opening.verdict.samples) == (AccessOutcome.DOOR_OPEN, 9)
-
-
-def test_models_of_a_release_look_from_the_next_frame_on(vision: VisionStages) -> None:
-    """The reader of the new release looks at the faces, and its detector finds them."""
-    gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
-    pipeline = Pipeline(quick(), vision, gallery)
-    choosy = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0), QualityConfig(min_size_px=400))
-    pipeline.swap_models(choosy, gallery, allow_list(["*"]))
-    assert [decision for frame in frames(60) for decision in pipeline.step(frame)] == []
-    assert set(pipeline.aggregator.refusals) == {"too-small"}
-    blind = load_vision(ModelsConfig(), DetectorConfig(far_scan_every_s=0, min_score=1.0), QualityConfig())
-    pipeline.swap_models(blind, gallery, allow_list(["*"]))
-    for frame in frames(90)[60:]:
-        pipeline.step(frame)
-    assert not [track for track in pipeline.tracks if not track.lost]
