@@ -9,7 +9,6 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from edge.core.config import MqttConfig
@@ -172,9 +171,7 @@ class Fleet:
         self._open = 0
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._connection is not None
         self._connection.close()
 

@@ -12,7 +12,7 @@ from collections import deque
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from threading import Condition
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -113,9 +113,7 @@ class MappedArray:
         self._array = self._request._buffer
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         del self._array
 
     @property

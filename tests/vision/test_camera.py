@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -424,9 +423,7 @@ class Webcam:
     def __enter__(self) -> Webcam:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._unplugged.set()
         self._server.shutdown()
         self._server.server_close()

@@ -12,7 +12,6 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Set
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -85,9 +84,7 @@ class PhotoCache:
     def __enter__(self) -> PhotoCache:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
