@@ -14,7 +14,6 @@ import contract
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from events.test_signing import KEY
 from jsonschema import Draft7Validator, Draft202012Validator
 from mqtt_contract.asyncapi import asyncapi
 from mqtt_contract.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
@@ -23,6 +22,7 @@ from mqtt_contract.schemas import fields_of, schema_of
 from support import npm
 from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
 from support.sample_records import FRONT, PICTURE, Heard, hear_everything
+from support.signing_keys import KEY
 
 from edge.core.config import DoorConfig
 from edge.core.errors import ExpectationError

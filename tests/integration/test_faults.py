@@ -21,7 +21,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from mqtt.test_publisher import a_door, an_opening, fill, hear, ids, listen, until_now
 from support.door_process import HERE, Ear, Process, Visitors, a_disk, write_config
 from support.manual_clock import ManualClock
 from support.mqtt_brokers import (
@@ -34,6 +33,7 @@ from support.mqtt_brokers import (
     needs_mosquitto,
     wait_until,
 )
+from support.mqtt_doors import a_door, an_opening, fill, hear, ids, listen, until_now
 from support.publisher_harness import a_decision
 
 from edge.core.clock import SYSTEM_CLOCK, WallClock

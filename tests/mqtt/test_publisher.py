@@ -13,7 +13,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -22,13 +21,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from support.mqtt_brokers import (
     BROKERS,
     DEADLINE_S,
-    DOOR,
-    IDS,
     T0_NS,
     AnyBroker,
     Mosquitto,
     Relay,
-    an_event,
     announce,
     config_for,
     free_port,
@@ -37,30 +33,25 @@ from support.mqtt_brokers import (
     read_packet,
     wait_until,
 )
+from support.mqtt_doors import FRONT, a_door, a_report, an_opening, fill, hear, ids, listen, until_now
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     VERSION,
-    CameraState,
     Challenge,
     DoorConnection,
     Event,
-    Health,
     OpenCommand,
-    PersonRef,
     Status,
 )
-from edge.events.topics import Channel, Topics
+from edge.events.topics import Channel
 from edge.liveness.prompts import ChallengeState
 from edge.mqtt.connection import ConnectionStatus, connect
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.subscriber import Message, Subscriber
+from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
-
-FRONT = Topics("home", "front")
-QUICK = (0.02, 0.1)  # waiting times between attempts
 
 
 @pytest.fixture(params=BROKERS)
@@ -77,80 +68,8 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield made
 
 
-@dataclass
-class Door:
-    """A publisher and what it said about openings."""
-
-    publisher: Publisher
-    expired: list[tuple[OpenCommand, str]] = field(default_factory=list)
-
-    def online(self) -> None:
-        wait_until(lambda: self.publisher.state.status is ConnectionStatus.ONLINE, "online")
-
-
-@contextlib.contextmanager
-def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = QUICK) -> Iterator[Door]:
-    expired: list[tuple[OpenCommand, str]] = []
-    publisher = Publisher(
-        config, FRONT, outbox, on_open_expired=lambda message, why: expired.append((message, why)), backoff_s=backoff_s
-    )
-    with publisher:
-        yield Door(publisher, expired)
-
-
-def an_opening() -> OpenCommand:
-    return OpenCommand(
-        v=VERSION,
-        id=IDS.new(T0_NS // 10**6),
-        seq=1,
-        door="front",
-        person=PersonRef(id="ada", name="Ada"),
-        at=format_unix_ns(T0_NS),
-        expires_at=format_unix_ns(T0_NS),
-    )
-
-
-def fill(outbox: Outbox, count: int) -> list[str]:
-    """Append events and give their ids."""
-    events = [an_event(str(number)) for number in range(count)]
-    for event in events:
-        outbox.append(event)
-    return [event.id for event in events]
-
-
-def hear(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
-    """The next `count` messages."""
-    heard: list[Message] = []
-    for message in subscriber.messages(timeout_s):
-        heard.append(message)
-        if len(heard) == count:
-            return heard
-    raise AssertionError(f"only {len(heard)} of {count} messages within {timeout_s:g} s")
-
-
-def ids(messages: list[Message]) -> list[str]:
-    return [message.record.id for message in messages if isinstance(message.record, Event)]
-
-
-def listen(config: MqttConfig, *channels: Channel) -> Subscriber:
-    """One that also hears the marks of `until_now`."""
-    return Subscriber(config, Topics("+", "+"), {*channels, Channel.HEALTH})
-
-
-def until_now(subscriber: Subscriber, config: MqttConfig) -> list[Message]:
-    """What has come in before a mark that is published now: proves silence without waiting for it."""
-    mark = Topics("test", "mark")
-    connection, _ = connect(config, client_id="mark")
-    connection.publish(mark.topic_for(Channel.HEALTH), b"mark", qos=1)
-    while not connection.take_acks():
-        connection.poll(0.1)
-    connection.close()
-    heard: list[Message] = []
-    for message in subscriber.messages(8.0):
-        if message.door == mark:
-            return heard
-        heard.append(message)
-    raise AssertionError("the mark did not come")
+def mosquitto_passwd() -> str:
+    return shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
 
 
 def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> None:
@@ -631,86 +550,6 @@ def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbo
     assert message.record == a_report(2)
 
 
-def a_report(frames: int) -> Health:
-    return Health(
-        v=VERSION,
-        door=DOOR.door,
-        at=format_unix_ns(T0_NS),
-        uptime_s=1.0,
-        camera=CameraState.WORKING,
-        fps=15.0,
-        frames=frames,
-        dropped=0,
-        stages={},
-        rejects={},
-        temperature_c=None,
-        outbox_depth=0,
-        gallery=None,
-        models={},
-        problems=(),
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "spoken"), [pytest.param("mosquitto", "5", marks=needs_mosquitto), ("embedded", "3.1.1")]
-)
-def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
-    tmp_path: Path, kind: str, spoken: str
-) -> None:
-    """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
-    will = (FRONT.topic_for(Channel.STATUS), b"gone")
-    with make_broker(kind, tmp_path) as broker:
-        connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
-        connection.close()
-    assert (connection.protocol, first) == (spoken, spoken)
-
-
-def test_a_broker_that_says_it_only_knows_3_1_1_is_asked_so_from_then_on() -> None:
-    """It answers version 5 with the old code 1, and 3.1.1 with a welcome."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        asked: list[int] = []
-
-        def answer() -> None:
-            for _ in range(3):
-                client, _ = server.accept()
-                with client, contextlib.suppress(ConnectionResetError):
-                    asked.append(client.recv(1024)[8])  # the version, after the fixed header and the name "MQTT"
-                    client.sendall(b"\x20\x02\x00" + (b"\x01" if asked[-1] == 5 else b"\x00"))
-                    client.recv(1024)
-
-        broker = threading.Thread(target=answer)
-        broker.start()
-        config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}")
-        connection, first = connect(config, client_id="x")
-        connection.abort()
-        assert (asked, connection.protocol, first) == ([5, 4], "3.1.1", "3.1.1")
-        connection, first = connect(config, client_id="x", first=first)
-        connection.abort()
-        broker.join(5)
-        assert asked == [5, 4, 4]
-
-
-def test_a_hang_up_is_no_proof_so_version_5_is_tried_first_again() -> None:
-    """A broker that is just going down must not cost the door message expiry for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            with contextlib.suppress(OSError):
-                server.accept()[0].close()
-                client, _ = server.accept()
-                with client:
-                    client.recv(1024)
-                    client.sendall(b"\x20\x02\x00\x00")
-                    client.recv(1024)
-
-        broker = threading.Thread(target=answer)
-        broker.start()
-        connection, first = connect(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), client_id="x")
-        connection.abort()
-        broker.join(5)
-        assert (connection.protocol, first) == ("3.1.1", "5")
-
-
 @needs_mosquitto
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
@@ -785,7 +624,3 @@ def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Ou
             assert door.publisher.state.status is ConnectionStatus.CLOSED
         finally:
             os.kill(broker.pid, signal.SIGCONT)
-
-
-def mosquitto_passwd() -> str:
-    return shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"

@@ -45,7 +45,7 @@ from edge.diagnostics.check import check
 from edge.diagnostics.report import State
 from edge.events.schema import Event, EventKind
 from edge.events.topics import Topics
-from edge.mqtt.send_queue import SendQueue, Snapshot
+from edge.mqtt.send_queue import Snapshot
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.runtime.daemon import Daemon
 from edge.runtime.snapshots import SnapshotBuffer, crop, downscale
@@ -155,27 +155,6 @@ def test_a_crop_holds_the_face_and_its_margin() -> None:
 
 def a_snapshot(seq: int, expires_ns: int = 100) -> Snapshot:
     return Snapshot(f"id-{seq}", seq, JPEG, expires_ns)
-
-
-def test_a_picture_waits_for_its_event_and_is_dropped_when_that_is_late() -> None:
-    desk = SendQueue()
-    desk.add_snapshot(a_snapshot(5))
-    assert desk.pop_snapshot(sent_seq=4, now_ns=0) is None
-    assert not desk.is_empty()
-    taken = desk.pop_snapshot(sent_seq=5, now_ns=0)
-    assert taken is not None
-    assert taken.seq == 5
-    desk.add_snapshot(a_snapshot(6))
-    assert desk.pop_snapshot(sent_seq=6, now_ns=100) is None
-    assert desk.is_empty()
-
-
-def test_without_a_broker_no_more_than_sixteen_pictures_wait() -> None:
-    desk = SendQueue()
-    for seq in range(100):
-        desk.add_snapshot(a_snapshot(seq))
-    waiting = iter(lambda: desk.pop_snapshot(sent_seq=100, now_ns=0), None)
-    assert [each.seq for each in waiting] == list(range(84, 100))
 
 
 # A door

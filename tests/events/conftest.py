@@ -1,0 +1,16 @@
+"""What the tests of signing and of verifying share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.signing_keys import KEY, signer_of
+
+from edge.events.signing import Signer
+
+
+@pytest.fixture
+def sign(tmp_path: Path) -> Signer:
+    """Signs as the door "front" does."""
+    return signer_of(KEY, tmp_path)

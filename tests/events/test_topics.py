@@ -1,0 +1,24 @@
+"""Topics are made and parsed in one place, each with its terms."""
+
+from __future__ import annotations
+
+from edge.events.topics import DELIVERY_TERMS, Channel, Topics
+
+
+def test_every_channel_has_its_terms() -> None:
+    """And what opens a door or told of somebody at it is kept for nobody."""
+    assert set(DELIVERY_TERMS) == set(Channel)
+    assert not any(DELIVERY_TERMS[channel].retained for channel in (Channel.EVENTS, Channel.OPEN, Channel.CHALLENGE))
+
+
+def test_topics_are_made_and_taken_apart_in_one_place() -> None:
+    """Splitting is the reverse of making; anything else is not a door's topic."""
+    door = Topics("home", "front.1")
+    assert door.topic_for(Channel.OPEN) == "threshold/home/front.1/open"
+    assert all(Topics.parse(door.topic_for(channel)) == (door, channel) for channel in Channel)
+    picture = door.snapshot("018f0c5a-0000-7000-8000-000000000000")
+    assert Topics.split_snapshot(picture) == (door, picture.rpartition("/")[2])
+    assert Topics.parse(picture) is None
+    assert Topics.split_snapshot(door.snapshot("+")) is None
+    for other in ("threshold/home/front/events/x", "threshold/home/repo/root.json", "x/home/front/events", ""):
+        assert Topics.parse(other) is None

@@ -1,0 +1,90 @@
+"""Connecting: the MQTT version that a broker speaks is found, and remembered where that is sure."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.mqtt_brokers import (
+    BROKERS,
+    AnyBroker,
+    make_broker,
+    needs_mosquitto,
+)
+from support.mqtt_doors import FRONT
+
+from edge.core.config import MqttConfig
+from edge.events.topics import Channel
+from edge.mqtt.connection import connect
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    """Not started: the tests say when."""
+    made = make_broker(request.param, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoken"), [pytest.param("mosquitto", "5", marks=needs_mosquitto), ("embedded", "3.1.1")]
+)
+def test_the_best_version_that_the_broker_speaks_is_found_and_remembered(
+    tmp_path: Path, kind: str, spoken: str
+) -> None:
+    """Also when it answers version 5 with silence, as amqtt does when there is a last will."""
+    will = (FRONT.topic_for(Channel.STATUS), b"gone")
+    with make_broker(kind, tmp_path) as broker:
+        connection, first = connect(MqttConfig(url=broker.url), client_id="x", will=will)
+        connection.close()
+    assert (connection.protocol, first) == (spoken, spoken)
+
+
+def test_a_broker_that_says_it_only_knows_3_1_1_is_asked_so_from_then_on() -> None:
+    """It answers version 5 with the old code 1, and 3.1.1 with a welcome."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked: list[int] = []
+
+        def answer() -> None:
+            for _ in range(3):
+                client, _ = server.accept()
+                with client, contextlib.suppress(ConnectionResetError):
+                    asked.append(client.recv(1024)[8])  # the version, after the fixed header and the name "MQTT"
+                    client.sendall(b"\x20\x02\x00" + (b"\x01" if asked[-1] == 5 else b"\x00"))
+                    client.recv(1024)
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        connection, first = connect(config, client_id="x")
+        connection.abort()
+        assert (asked, connection.protocol, first) == ([5, 4], "3.1.1", "3.1.1")
+        connection, first = connect(config, client_id="x", first=first)
+        connection.abort()
+        broker.join(5)
+        assert asked == [5, 4, 4]
+
+
+def test_a_hang_up_is_no_proof_so_version_5_is_tried_first_again() -> None:
+    """A broker that is just going down must not cost the door message expiry for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                server.accept()[0].close()
+                client, _ = server.accept()
+                with client:
+                    client.recv(1024)
+                    client.sendall(b"\x20\x02\x00\x00")
+                    client.recv(1024)
+
+        broker = threading.Thread(target=answer)
+        broker.start()
+        connection, first = connect(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), client_id="x")
+        connection.abort()
+        broker.join(5)
+        assert (connection.protocol, first) == ("3.1.1", "5")
