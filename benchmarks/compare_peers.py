@@ -31,7 +31,7 @@ import numpy as np
 from peers import accuracy, ours, with_dlib, with_opencv
 from peers.peer import Baseline, BaselineSpec
 from peers.report import Accuracy, Report, Speed, markdown, show
-from peers.speed import Timings, in_turn, one_thread
+from peers.speed import Timings, one_thread, time_baselines
 from synthetic_gallery import quotient
 
 from edge import __version__
@@ -82,7 +82,7 @@ def compare(
     rates: list[Accuracy] = []
     people = read = 0
     with one_thread():
-        laps = in_turn(peers, pixels, rounds)
+        laps = time_baselines(peers, pixels, rounds)
         if folder is not None:
             embedded = accuracy.embed(_for_photos(here, peers), folder, paths)
             rates = [accuracy.measure(name, each, seed) for name, each in embedded.items()]
@@ -126,8 +126,8 @@ def _versions() -> dict[str, str]:
     return {"threshold": __version__, **peers, "OpenCV": cv2.__version__}
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Parse the command line and compare."""
+def main(words: Sequence[str] | None = None, known: Sequence[BaselineSpec] | None = None) -> None:
+    """Parse the command line and compare the known programs, by default all `entries`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="one folder of photos for each person")
     parser.add_argument("--picture", type=Path, metavar="X.jpg", help="to measure the speed on (default: of our clip)")
@@ -143,7 +143,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.seed < 0:
         parser.error("--seed must not be negative")
     report = compare(
-        entries(),
+        entries() if known is None else known,
         arguments.picture,
         arguments.folder,
         rounds=arguments.rounds,

@@ -52,7 +52,7 @@ def gallery_of(rows: FloatArray) -> Gallery:
 def time_interleaved(
     runs: Sequence[Callable[[int], object]], budget_s: float, least: int = 15, most: int = 2000
 ) -> list[list[int]]:
-    """Laps of several runs that take turns, in nanoseconds; each is told the lap's number.
+    """Laps of several runs that take turns, in nanoseconds; each receives the number of the lap.
 
     Before each lap a run goes once untimed, so that none finds its data in the cache, or gone, thanks to another.
     """

@@ -62,7 +62,7 @@ def draw(folder: Path, limit: int, seed: int) -> list[Path]:
 
 
 def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) -> dict[str, Embedded]:
-    """Give every photo to every program; an unreadable photo is told and left out.
+    """Give every photo to every program; an unreadable photo is reported and left out.
 
     Raises:
         InputError: not one photo can be read.

@@ -94,8 +94,8 @@ def show(report: Report) -> str:
     for each in report.speed:
         cells = [f"{each.wall_ms:.2f} ({each.cpu_ms:.2f})"]
         cells += [f"{each.wall_of[name]:.2f} ({each.cpu_of[name]:.2f})" for name in ours]
-        told = "" if each.found else "  found no face"
-        lines.append(f"{each.name:{width}}" + "".join(f"{cell:>24}" for cell in cells) + told)
+        note = "" if each.found else "  found no face"
+        lines.append(f"{each.name:{width}}" + "".join(f"{cell:>24}" for cell in cells) + note)
     if report.accuracy:
         lines += ["", *_rates(report, width)]
     lines += ["", *(f"{name}: {stages}" for name, stages in report.made_of.items())]

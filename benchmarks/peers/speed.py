@@ -30,7 +30,7 @@ class Timings:
     cpu_ns: list[int] = field(default_factory=list)
 
 
-def in_turn(peers: Mapping[str, Baseline], pixels: BgrImage, rounds: int) -> dict[str, Timings]:
+def time_baselines(peers: Mapping[str, Baseline], pixels: BgrImage, rounds: int) -> dict[str, Timings]:
     """Laps of all programs, which take turns, so that a machine busy with something else slows all alike.
 
     Before each lap a program runs once untimed: none finds its data gone from the cache thanks to another.

@@ -54,12 +54,12 @@ def _parts() -> tuple[Any, Any, Any]:
     )
 
 
-def weights_folder() -> Path:
+def weights_folder(package: str = _MODELS) -> Path:
     """Where the package keeps its files; importing it needs a part of setuptools that new ones have no more."""
-    found = importlib.util.find_spec(_MODELS)
+    found = importlib.util.find_spec(package)
     folders = [] if found is None else list(found.submodule_search_locations or [])
     if not folders:
-        raise InputError(f"{_MODELS} is not installed; run: pip install {_MODELS}")
+        raise InputError(f"{package} is not installed; run: pip install {package}")
     return Path(folders[0]) / "models"
 
 

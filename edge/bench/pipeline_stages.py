@@ -158,7 +158,7 @@ def run_interleaved(pipeline: Pipeline, vision: VisionStages, frames: Iterator[F
         for model in vision.models:
             _defeat_cache(model)
         step = time_once(partial(pipeline.step, frame))
-        ran = frozenset(_name(model) for model in vision.models if not _spoilt(model))
+        ran = frozenset(_name(model) for model in vision.models if not _is_marked(model))
         turns.append(Variant(bare, step, ran))
     return turns[_WARM:]
 
@@ -182,12 +182,12 @@ def _blocks(
 
 
 def _defeat_cache(model: TfliteModel) -> None:
-    """Put a colour into the middle of the model's input that no scene has there; whoever runs it draws over that."""
+    """Mark the middle of the model's input with a colour that no scene has there; a run overwrites it."""
     middle = model.pixels.shape[0] // 2
     model.pixels[middle, middle] = _NO_COLOUR
 
 
-def _spoilt(model: TfliteModel) -> bool:
+def _is_marked(model: TfliteModel) -> bool:
     middle = model.pixels.shape[0] // 2
     return tuple(model.pixels[middle, middle].tolist()) == _NO_COLOUR
 

@@ -23,7 +23,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from edge.demo.run_demo import run_demo
 
     if not arguments.verbose:
-        logging.getLogger().setLevel(logging.WARNING)  # the events themselves tell the story
+        logging.getLogger().setLevel(logging.WARNING)  # only the events are of interest
     print(
         "A bundled clip plays before a door; these are its events as an MQTT subscriber receives them.", file=sys.stderr
     )

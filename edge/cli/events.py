@@ -74,9 +74,9 @@ def _events(arguments: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: subscriber.stop())
         if arguments.live:
-            from edge.cli.live import show
+            from edge.cli.live import run_live_view
 
-            show(subscriber)
+            run_live_view(subscriber)
             return 0
         for message in subscriber.messages():
             if message.problem:
@@ -103,16 +103,16 @@ def _broker(arguments: argparse.Namespace) -> MqttConfig:
 
 @contextlib.contextmanager
 def _errors_by_option(asked: bool) -> Iterator[None]:
-    """Name the options of this command, if that is asked for, where an error names keys of a door.toml."""
+    """Replace keys of door.toml in error messages by the options of this command, if asked for."""
     try:
         yield
     except (BrokerError, ConfigError) as error:
         if not asked:
             raise
-        told = str(error)
+        message = str(error)
         for key, option in _OPTIONS.items():
-            told = told.replace(key, option)
-        raise type(error)(told) from error
+            message = message.replace(key, option)
+        raise type(error)(message) from error
 
 
 def _need_terminal() -> None:
@@ -147,7 +147,7 @@ def as_json(message: Message) -> str:
 
 
 def _content(message: Message) -> object:
-    """All that was said, in JSON's own terms; without the keys beyond the contract where those are damaged."""
+    """The payload as JSON values, also keys beyond the contract; the decoded record if the payload is damaged."""
     try:
         return msgspec.json.decode(message.payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -18,7 +18,7 @@ from edge.mqtt.subscriber import Message, Subscriber
 
 _EVENTS = 200  # remembered; a terminal has fewer lines
 _DOORS = 2000  # anybody may write to a broker
-_A_SECOND = 4  # pictures
+_A_SECOND = 4  # redraws
 _GOOD, _BAD, _WARN, _PLAIN = "green", "bold red", "yellow", ""
 _STYLES = {
     EventKind.DOOR_OPEN: _GOOD,
@@ -44,8 +44,8 @@ class _LiveDoor:
     last: Event | None = None
 
     @property
-    def troubles(self) -> Sequence[str]:
-        """What somebody should look at, the worst first."""
+    def problems(self) -> Sequence[str]:
+        """Problems of this door, the worst first."""
         found = []
         if self.status is not None and self.status.status is DoorConnection.OFFLINE:
             found.append(f"offline: {self.status.reason}")
@@ -57,14 +57,14 @@ class _LiveDoor:
 
 
 class LiveView:
-    """Takes messages and is drawn by rich, to the size of the terminal: doors in trouble first, then the busiest."""
+    """Takes messages and is drawn by rich, to the size of the terminal: doors with problems first, then the busiest."""
 
     def __init__(self) -> None:
         self._doors: dict[str, _LiveDoor] = {}
         self._events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS)
 
     def update(self, message: Message) -> None:
-        """Note what a door has said."""
+        """Record a message of a door."""
         name = escape_untrusted(f"{message.door.site}/{message.door.door}")
         if name not in self._doors and len(self._doors) >= _DOORS:
             return
@@ -84,7 +84,7 @@ class LiveView:
         online = sum(
             door.status is not None and door.status.status is DoorConnection.ONLINE for door in self._doors.values()
         )
-        troubled = sum(bool(door.troubles) for door in self._doors.values())
+        troubled = sum(bool(door.problems) for door in self._doors.values())
         head = Text(f"{len(self._doors)} doors, {online} online, {troubled} in trouble", "bold")
         left = len(self._doors) - len(shown)
         more = [Text(f"… and {left} more", "dim")] if left else []
@@ -114,30 +114,30 @@ class LiveView:
         return table
 
 
-def show(subscriber: Subscriber) -> None:
+def run_live_view(subscriber: Subscriber) -> None:
     """Draw until the subscriber is stopped.
 
     Raises:
         BrokerError: the connection has ended.
     """
-    board = LiveView()
-    with Live(board, screen=True, refresh_per_second=_A_SECOND, redirect_stdout=False, redirect_stderr=False):
+    view = LiveView()
+    with Live(view, screen=True, refresh_per_second=_A_SECOND, redirect_stdout=False, redirect_stderr=False):
         for message in subscriber.messages():
-            board.update(message)
+            view.update(message)
 
 
 def _sort_doors(doors: Mapping[str, _LiveDoor]) -> list[tuple[str, _LiveDoor]]:
-    """Those in trouble, then where something happened last, then by name."""
+    """Doors with problems first, then by latest event, then by name."""
     named = sorted(doors.items(), key=lambda each: each[0])
     named.sort(key=lambda each: each[1].last.at if each[1].last else "", reverse=True)
-    return sorted(named, key=lambda each: not each[1].troubles)
+    return sorted(named, key=lambda each: not each[1].problems)
 
 
 def _state(door: _LiveDoor) -> Text:
-    if door.troubles:
-        return Text(f"{_SYMBOLS[_BAD]} {escape_untrusted(door.troubles[0])}", _BAD)
+    if door.problems:
+        return Text(f"{_SYMBOLS[_BAD]} {escape_untrusted(door.problems[0])}", _BAD)
     if door.status is None:
-        return Text("  not heard of", "dim")
+        return Text("  no status yet", "dim")
     return Text(f"{_SYMBOLS[_GOOD]} online", _GOOD)
 
 

@@ -1,4 +1,4 @@
-"""`edge run`: guard a door until told to stop."""
+"""`edge run`: run the door until SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(commands, "run", _run, "guard a door until told to stop (the service runs this)")
+    command = add_command(commands, "run", _run, "run the door until it is stopped (the service runs this)")
     command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
 
 

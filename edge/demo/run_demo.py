@@ -1,4 +1,4 @@
-"""A whole door in one process: the bundled clip as its camera, a real broker, and a subscriber that listens."""
+"""Runs a whole door in one process: the bundled clip as its camera, a real broker, and a subscriber."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
         yield fail("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
     if config.liveness.mode == "challenge" and config.liveness.challenge_step_timeout_s < _MIN_CHALLENGE_S:
         seconds = config.liveness.challenge_step_timeout_s
-        detail = f"[liveness] challenge_step_timeout_s: {seconds:g} s to hear what is asked, and to do it"
+        detail = f"[liveness] challenge_step_timeout_s: {seconds:g} s to hear and make a movement"
         yield warn("settings", detail, "give 4 s or more; slow and old people need them")
     if config.mqtt.open_max_age_s > _STALE_S:
         detail = f"[mqtt] open_max_age_s: a door may open {config.mqtt.open_max_age_s:g} s after the face was seen"

@@ -1,4 +1,4 @@
-"""The computer under the door: power, heat, memory, disk, clock, and who may read its files."""
+"""Checks of the board: power, heat, memory, disk, clock, and who may read the door's files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _WORN_TENTHS, _SPARE_LOW = 9, 2
 
 
 def check_board(config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Iterator[CheckResult]:
-    """Look at the board.
+    """Check power, heat, memory and disk.
 
     Args:
-        config: of the door.
-        sys, proc: where those file systems are mounted.
+        config: door configuration.
+        sys, proc: mount points of these file systems.
     """
     yield _power(sys)
     yield _temperature(sys)
@@ -108,7 +108,7 @@ def _disk(folder: Path, sys: Path) -> Iterator[CheckResult]:
 
 
 def _storage_wear(here: Path, sys: Path) -> str:
-    """What the flash memory under a folder says of its age, or "" while that is well or it does not tell."""
+    """A warning if the flash memory under a folder reports that it is worn, else ""."""
     number = here.stat().st_dev
     block = (sys / f"dev/block/{os.major(number)}:{os.minor(number)}").resolve()
     for device in (block / "device", block.parent / "device"):
@@ -123,7 +123,7 @@ def _storage_wear(here: Path, sys: Path) -> str:
 
 
 def check_state_folder(config: DoorConfig) -> CheckResult:
-    """Whether this user may write where the door writes."""
+    """Whether this user may write to the state folder."""
     folder = Path(config.state_folder)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return ok("state", f"{folder}: writable")
@@ -136,7 +136,7 @@ def check_state_folder(config: DoorConfig) -> CheckResult:
 
 
 def check_permissions(config: DoorConfig, door_toml: Path) -> CheckResult:
-    """Whether others may read or alter what is the door's own."""
+    """Whether other users may read or alter the door's files."""
     details, remedies = [], []
     if paths := " ".join(map(str, world_accessible_paths(config))):
         details.append(f"others than the door's user may read or write {paths}")

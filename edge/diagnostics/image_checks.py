@@ -1,4 +1,4 @@
-"""What the camera sees: rate, exposure, focus, and the face of whoever stands before it now."""
+"""Checks of the camera image: rate, exposure, focus, and the face of a person who stands before it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REMEDIES = {
 
 
 def check_image(config: DoorConfig, seen: CameraSample) -> Iterator[CheckResult]:
-    """Look at what came through the camera, without any model."""
+    """Check the rate, exposure and focus of a sample, without any model."""
     if seen.recorded:
         yield warn("camera", f"{seen.name}: a recording, {seen.size}", "set [camera] source to a camera")
     else:
@@ -79,7 +79,7 @@ def _focus(seen: CameraSample) -> CheckResult:
 
 
 def check_face(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> CheckResult:
-    """Read the largest face of the frames as the door would."""
+    """Check the best face of a sample as the door would read it."""
     samples = [sample for frame in seen.frames if (sample := _largest(vision, frame))]
     if not samples:
         step = "step before the camera where visitors will stand, and check again"

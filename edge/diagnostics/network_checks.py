@@ -1,4 +1,4 @@
-"""The way to the broker: does it let this door in, and for how long will the certificates hold."""
+"""Checks of the network: the broker, the expiry of certificates, and the metrics port."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _RENEW = "make a new one; systemd/mosquitto/keys.sh does, for a site's own autho
 
 
 def check_broker(config: MqttConfig) -> CheckResult:
-    """Log in as the door does.
+    """Connect to the broker as the door does.
 
     Raises:
-        ConfigError, BrokerError: it cannot be reached or does not want us.
+        ConfigError, BrokerError: it cannot be reached, or it rejects the login.
     """
     connection, _ = connect(config, client_id=f"threshold-check-{os.getpid()}")
     connection.close()
@@ -40,7 +40,7 @@ def check_broker(config: MqttConfig) -> CheckResult:
 
 
 def check_metrics(config: MetricsConfig, site: str) -> CheckResult:
-    """Whether the port for Prometheus can be had, and who may ask there.
+    """Whether the port for Prometheus is free, and who can reach it.
 
     Raises:
         ConfigError: prometheus-client is not installed, or it is no address.
@@ -52,16 +52,16 @@ def check_metrics(config: MetricsConfig, site: str) -> CheckResult:
         return fail("metrics", trouble, "set another [metrics] port; a door that runs has it: sudo systemctl stop edge")
     if not ipaddress.ip_address(config.listen).is_loopback:
         remedy = 'listen = "127.0.0.1" and let Prometheus fetch through ssh or a proxy, unless the network is trusted'
-        return warn("metrics", f"{where}: unencrypted, for whoever reaches it", remedy)
-    return ok("metrics", f"{where} can be had")
+        return warn("metrics", f"{where}: unencrypted, for everybody who reaches it", remedy)
+    return ok("metrics", f"{where} is free")
 
 
 def check_certificates(config: DoorConfig, now: datetime | None = None) -> Iterator[CheckResult]:
-    """How long the broker's certificate and ours hold, and the names that its is made out to.
+    """Expiry of the broker's certificate and ours, and the names in the broker's.
 
     Args:
-        config: of the door.
-        now: aware; the present by default.
+        config: door configuration.
+        now: current time, aware; None: the clock.
     """
     mqtt = config.mqtt
     if not mqtt.url.startswith("mqtts://"):
@@ -74,7 +74,7 @@ def check_certificates(config: DoorConfig, now: datetime | None = None) -> Itera
 
 
 def _shown(endpoint: Endpoint, now: datetime) -> CheckResult:
-    """The certificate that the broker shows, whoever signed it: whether to trust it the login has said."""
+    """The certificate that the broker shows. The login has verified it; this reads its expiry only."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -109,7 +109,7 @@ def _expiry_result(what: str, certificate: x509.Certificate, now: datetime) -> C
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     days = (ends - now).days
     if now < begins:
-        return fail("tls", f"{what}: not valid before {begins:%Y-%m-%d %H:%M} UTC", "set the clock, or make it anew")
+        return fail("tls", f"{what}: not valid before {begins:%Y-%m-%d %H:%M} UTC", "set the clock, or make a new one")
     if now > ends:
         return fail("tls", f"{what}: expired on {ends:%Y-%m-%d}", _RENEW)
     if days < _SOON_DAYS:

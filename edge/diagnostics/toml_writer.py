@@ -19,7 +19,7 @@ _COMMENTS = {
     "gallery": "who is known; made by tools/enroll.py",
     "camera.source": "",
     "lock.pin": "GPIO (BCM) number of the relay; docs/wiring.md",
-    "liveness.mode": "a photo is told from a face, most of the time; docs/liveness.md",
+    "liveness.mode": "tells photos from faces, most of the time; docs/liveness.md",
     "mqtt.url": "",
     "mqtt.insecure": "all on the network may read, and open",
     "mqtt.username": "",

@@ -127,18 +127,3 @@ def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> by
             f"{where}: not encrypted, though gallery_key is set; run  edge gallery encrypt --config door.toml"
         )
     return content
-
-
-@dataclass(frozen=True, slots=True)
-class EncryptingCodec:
-    """How a gallery lies on this disk: encrypted if there is a key, otherwise as it is."""
-
-    key: GalleryKey | None = None
-
-    def encode(self, content: bytes, where: Path) -> bytes:
-        """What is written; see `encrypt`."""
-        return encrypt(content, self.key, where) if self.key else content
-
-    def decode(self, content: bytes, where: Path) -> bytes:
-        """What was written, plain; see `decrypt_if_needed`."""
-        return decrypt_if_needed(content, self.key, where)

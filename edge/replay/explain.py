@@ -197,7 +197,7 @@ def _liveness_text(result: LivenessResult) -> list[str]:
 def _row(look: SampleTrace) -> str:
     distance = "-" if look.distance_sq is None else f"{look.distance_sq:.2f}"
     attack = "-" if look.attack is None else f"{look.attack:.2f}"
-    note = look.refusal or ("another face" if look.doubted else "" if look.samples else "anew")
+    note = look.refusal or ("another face" if look.doubted else "" if look.samples else "reset")
     return (
         f"  {look.t:7.2f}  {look.samples:7}  {distance:>8}  {look.quality:7.2f}  {look.size_px:7.0f}"
         f"  {look.yaw_deg:4.0f}  {look.pitch_deg:5.0f}  {look.sharpness:5.0f}  {look.brightness:5.0f}"

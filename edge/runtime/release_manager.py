@@ -11,8 +11,7 @@ from pathlib import Path
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, InputError, ReleaseError, ThresholdError
-from edge.recognition import gallery_chunks
-from edge.recognition.encryption import EncryptingCodec, can_decrypt, read_key
+from edge.recognition.encryption import can_decrypt, read_key
 from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
 from edge.updates.boot import roll_back, select_boot_release
 from edge.updates.release_format import POLICY
@@ -60,7 +59,7 @@ class ReleaseManager:
         self._timer = timer
         self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
-        updater = Updater(source, self._store, gallery_chunks, release.max_mb * _MIB)
+        updater = Updater(source, self._store, release.max_mb * _MIB)
         self.bundle = self._load_boot_bundle()
         self._worker = UpdateWorker(
             store=self._store,
@@ -135,7 +134,7 @@ def _store(config: DoorConfig) -> ReleaseStore:
             lacks its key is none to roll back.
     """
     key = read_key(config.gallery_key)
-    store = ReleaseStore(Path(config.state_folder), EncryptingCodec(key))
+    store = ReleaseStore(Path(config.state_folder), key)
     found = list(store.galleries())
     if found and not any(can_decrypt(path, key) for path in found):
         how = (

@@ -32,7 +32,7 @@ class DownloadInterrupted(Exception):
 
 
 class HttpSource(FolderSource):
-    """A repository at an HTTP address. Login and encryption are not needed for trust: every byte is verified."""
+    """A repository at an HTTP address. Trust needs neither login nor encryption: every byte is verified."""
 
     def __init__(self, url: str, file_s: float = FILE_S) -> None:
         """
@@ -184,7 +184,7 @@ def _watched(kind: type[_Connection], watch: Callable[[socket.socket], None], *a
 
 
 class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    """Opens connections that `watch` is told of."""
+    """Opens connections and passes each socket to `watch`."""
 
     def __init__(self, watch: Callable[[socket.socket], None]) -> None:
         super().__init__()

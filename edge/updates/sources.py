@@ -30,7 +30,7 @@ PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
 
 
 class RepositoryChanged(Exception):
-    """A newer release has appeared while files of the older were being fetched: begin again."""
+    """A newer release has appeared while files of the older one were being fetched: begin again."""
 
 
 class Source(Protocol):
@@ -53,10 +53,10 @@ class Source(Protocol):
         """
 
     def wake(self) -> None:
-        """End a wait or a fetch from another thread, as nothing more is wanted of this source."""
+        """Interrupt a wait or a fetch from another thread; the source is not used any more."""
 
     def close(self) -> None:
-        """Let go of everything; `wait` begins anew."""
+        """Release all resources; `wait` opens them again."""
 
 
 class FolderSource:
@@ -121,8 +121,8 @@ class MqttSource:
     """A repository of retained messages; one connection of its own, so that a flood does not touch the door's events.
 
     Two subscriptions stand: `timestamp.json`, which changes with every release, and the next root metadata. Everything
-    else is subscribed to for as long as it takes to receive it. An MQTT 5 broker is told the largest packet that we
-    take, and leaves larger ones out; over 3.1.1 such a packet ends the connection before it is read, and as long as it
+    else is subscribed to for as long as it takes to receive it. An MQTT 5 broker receives our largest packet
+    size and omits larger packets; over 3.1.1 such a packet ends the connection before it is read, and as long as it
     lies under a name that we need, there is no news for this door.
 
     Args:
@@ -240,7 +240,7 @@ class MqttSource:
         self._on_message(connection)
 
     def _on_message(self, connection: PahoClient) -> None:
-        """Sort what came in; what nobody asked for is dropped."""
+        """Store received files; files that were not requested are dropped."""
         for message in connection.take_messages():
             name = repo_name(self._site, message.topic)
             content = message.payload[: FILE_BYTES + 1] or None

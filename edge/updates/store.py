@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from edge.core.errors import DECODE_ERRORS, ReleaseError
 from edge.core.files import atomic_write, fsync_dir, secure_delete
+from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt
 from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 
 # Suffix of the marker beside a file that was filtered; it holds the new sha256, or nothing if the file was removed.
@@ -93,36 +93,19 @@ def status_of(current: ActiveRelease | None) -> ReleaseStatus:
     return ReleaseStatus(current.release, current.applied_at, True, f"release {current.release} runs")
 
 
-class GalleryCodec(Protocol):
-    """How galleries are stored on the disk; both methods may raise ThresholdError."""
-
-    def encode(self, content: bytes, where: Path) -> bytes: ...
-
-    def decode(self, content: bytes, where: Path) -> bytes: ...
-
-
-class PlainCodec:
-    """Stores galleries unencrypted."""
-
-    def encode(self, content: bytes, _where: Path) -> bytes:
-        return content
-
-    decode = encode
-
-
 class ReleaseStore:
     """The folder `<state>/release`.
 
     Args:
         state: the door's folder.
-        codec: how galleries are stored; None: unencrypted.
+        key: encrypts the galleries; None: they are stored as they are.
 
     Raises:
         OSError: it cannot be made or written.
     """
 
-    def __init__(self, state: Path, codec: GalleryCodec | None = None) -> None:
-        self._codec = codec or PlainCodec()
+    def __init__(self, state: Path, key: GalleryKey | None = None) -> None:
+        self._key = key
         self.folder = state / "release"
         self.metadata = self.folder / "metadata"
         self._releases = self.folder / "releases"
@@ -227,7 +210,7 @@ class ReleaseStore:
         """
         path = self.release_dir(folder) / name
         content = path.read_bytes()
-        return self._codec.decode(content, path) if name == GALLERY else content
+        return decrypt_if_needed(content, self._key, path) if name == GALLERY else content
 
     def policy(self, folder: str) -> bytes | None:
         """The access rules of a release; None: it has none, and those of door.toml hold.
@@ -245,7 +228,9 @@ class ReleaseStore:
         yield from sorted(self._releases.glob(f"*/{GALLERY}"))
 
     def _put(self, path: Path, content: bytes) -> None:
-        atomic_write(path, self._codec.encode(content, path) if path.name == GALLERY else content, private=True)
+        if self._key is not None and path.name == GALLERY:
+            content = encrypt(content, self._key, path)
+        atomic_write(path, content, private=True)
 
     def check(self, folder: str) -> None:
         """Compare the files of a release with its list, or with what `replace_with_filtered` has recorded.

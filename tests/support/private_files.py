@@ -10,8 +10,7 @@ import pytest
 
 from edge.cli.main import main
 from edge.demo.run_demo import CLIP
-from edge.recognition import gallery_chunks
-from edge.recognition.encryption import EncryptingCodec, GalleryKey
+from edge.recognition.encryption import GalleryKey
 from edge.updates.sources import FolderSource
 from edge.updates.store import ReleaseStore
 from edge.updates.updater import Updater
@@ -47,9 +46,9 @@ def write_config(folder: Path, more: str = "") -> Path:
 
 
 def encrypted_store(folder: Path, signer: ReleaseSigner) -> tuple[ReleaseStore, Updater]:
-    store = ReleaseStore(folder / "state", EncryptingCodec(KEY))
+    store = ReleaseStore(folder / "state", KEY)
     store.trust(signer.root)
-    return store, Updater(FolderSource(signer.folder), store, gallery_chunks, 1 << 26)
+    return store, Updater(FolderSource(signer.folder), store, 1 << 26)
 
 
 def edge_runner(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Edge:

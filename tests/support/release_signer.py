@@ -20,7 +20,6 @@ from threshold_tools.release.transport import export
 
 from edge.core.config import MqttConfig
 from edge.core.records import FloatArray, Person
-from edge.recognition import gallery_chunks
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.runtime.bundle import filter_to_still_enrolled
@@ -162,7 +161,7 @@ class Door:
         current = select_boot_release(self.store)
         if current is not None:
             self.gallery = load_gallery(self.store.release_dir(current.folder) / GALLERY, embedder)
-        self.updater = Updater(source, self.store, gallery_chunks, _MAX_BYTES)
+        self.updater = Updater(source, self.store, _MAX_BYTES)
         self._embedder = embedder
         self.worker: UpdateWorker[Gallery] = UpdateWorker(
             store=self.store,

@@ -26,7 +26,6 @@ from threshold_tools.release.transport import export
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ConfigError, ReleaseError, SourceError
-from edge.recognition import gallery_chunks
 from edge.updates.release_format import GALLERY
 from edge.updates.sources import FolderSource
 from edge.updates.store import ReleaseStore
@@ -225,7 +224,7 @@ def test_nothing_there_and_nothing_any_more(tmp_path: Path, signer: ReleaseSigne
     empty = FolderSource(tmp_path / "empty")
     new = ReleaseStore(tmp_path / "new")
     new.trust(signer.root)
-    assert Updater(empty, new, gallery_chunks, 1_000_000).fetch_new_release(NOW) is None
+    assert Updater(empty, new, 1_000_000).fetch_new_release(NOW) is None
     with pytest.raises(ReleaseError, match=r"timestamp.json: not there"):
         Door(at_release_1(tmp_path, signer), signer.root, empty).updater.fetch_new_release(NOW)
 
@@ -261,7 +260,7 @@ def test_list_that_contradicts_its_pieces(tmp_path: Path, signer: ReleaseSigner)
 def test_slow_repository_is_given_up(expiring_signer: ReleaseSigner, state: Path) -> None:
     """A look that lasts too long is given up, as if the source could not be reached."""
     door = Door(state, expiring_signer.root, FolderSource(expiring_signer.folder))
-    updater = Updater(FolderSource(expiring_signer.folder), door.store, gallery_chunks, 1_000_000, look_s=-1.0)
+    updater = Updater(FolderSource(expiring_signer.folder), door.store, 1_000_000, timeout_s=-1.0)
     with pytest.raises(SourceError, match="too slow"):
         updater.fetch_new_release(NOW)
 
