@@ -12,9 +12,9 @@ from datetime import datetime
 
 from edge.core.errors import ThresholdError
 
-MOST_TEXT = 500  # characters of one field; a longer one says nothing more to a person
+MOST_TEXT = 500  # characters of one field
 _UNIT = struct.Struct(">H")
-_VALID_YEARS = (1971, 2200)  # of a moment on the command line
+_VALID_YEARS = (1971, 2200)  # of a time on the command line
 EXIT_INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
 
 
@@ -43,7 +43,7 @@ def run_main(main: Callable[[], int | None]) -> None:
 
 
 def parse_time_ns(text: str) -> int:
-    """A moment on the command line, for argparse's `type`; see `parse_time`."""
+    """A time on the command line, for argparse's `type`; see `parse_time`."""
     try:
         return parse_time(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def parse_time(text: str) -> int:
     """Nanoseconds since 1970 UTC of an ISO 8601 time with an offset.
 
     Raises:
-        ValueError: it is none, or too far away.
+        ValueError: not such a time, or too far away.
     """
     try:
         moment = datetime.fromisoformat(text)

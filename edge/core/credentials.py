@@ -1,4 +1,4 @@
-"""Files that only the service may read: named by path, or handed over by systemd as credentials."""
+"""Secret files of the service: named by path, or passed by systemd as credentials."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FOLDER_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 def secret_file(named: str, setting: str) -> Path:
-    """The file that a setting names; `credential:NAME` is what the unit's LoadCredential=NAME:… handed over.
+    """The file that a setting names; `credential:NAME` is passed by LoadCredential=NAME:… in the unit.
 
     Args:
         named: a path, or credential:NAME.
-        setting: where it stands, such as "[mqtt] password_file", for the complaint.
+        setting: name of the setting, such as "[mqtt] password_file", for error messages.
 
     Raises:
         ConfigError: there is no such credential, or the file cannot be read.
@@ -25,13 +25,13 @@ def secret_file(named: str, setting: str) -> Path:
     try:
         path.open("rb").close()
     except OSError as error:
-        remedy = f"; does the unit say LoadCredential={path.name}:…?" if named.startswith(PREFIX) else ""
+        remedy = f"; does the unit have LoadCredential={path.name}:…?" if named.startswith(PREFIX) else ""
         raise ConfigError(f"{setting}: {named} cannot be read ({error.strerror}){remedy}") from error
     return path
 
 
 def secret_line(named: str, setting: str) -> str:
-    """The first line of such a file: a password or a user name.
+    """The first line of a secret file: a password or a user name.
 
     Raises:
         ConfigError: it cannot be read, or the line is empty.
@@ -44,7 +44,7 @@ def secret_line(named: str, setting: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{setting}: {named} is not UTF-8 text (byte {error.start})") from error
     if not lines or not lines[0]:
-        raise ConfigError(f"{setting}: the first line of {named} is empty; it must be what is asked for")
+        raise ConfigError(f"{setting}: the first line of {named} is empty; put the secret there")
     return lines[0]
 
 
@@ -54,7 +54,7 @@ def _credential(name: str, setting: str) -> Path:
         raise ConfigError(f"{setting}: '{PREFIX}{name}' names no credential; a plain name must follow the colon")
     if not folder:
         raise ConfigError(
-            f"{setting}: no credentials were handed over for {PREFIX}{name} ({FOLDER_VARIABLE} is not set); "
+            f"{setting}: no credentials were passed for {PREFIX}{name} ({FOLDER_VARIABLE} is not set); "
             f"put LoadCredential={name}:/path/of/the/file into the unit, or start it by systemd-run with the same"
         )
     return Path(folder) / name

@@ -1,4 +1,4 @@
-"""Files on a disk that may lose power at any moment."""
+"""Durable, private and deleted files on a disk that may lose power at any moment."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace `path` durably: a reader sees the old content or all of the new one, also after a power cut.
 
     Args:
-        path: of the file.
-        content: all of it.
-        private: for its owner alone, from the first byte on; otherwise the umask decides.
+        path: the file.
+        content: its whole content.
+        private: readable by its owner only, from the first byte on; otherwise the umask decides.
 
     Raises:
         OSError: the folder is missing, full or not writable, or `path` is a device, a socket or the like, which a file
-            must not take the place of; what was there is untouched.
+            must not replace; the old content is untouched.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):  # a folder is refused by the system itself
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -33,7 +33,7 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
     mode = 0o600 if private else 0o666  # less the umask
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    except OSError as error:  # names the temporary file, which says nothing to anybody
+    except OSError as error:  # names the temporary file, which means nothing to the caller
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -43,7 +43,7 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
-        if isinstance(error, OSError):  # a failed write does not say which file
+        if isinstance(error, OSError):  # a failed write does not name the file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     fsync_dir(path.parent)
@@ -85,7 +85,7 @@ def secure_delete(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Create a folder and its missing parents, readable by their owner alone (0700); existing folders keep their mode.
+    """Create a folder and its missing parents, readable by their owner only (0700); existing folders keep their mode.
 
     For folders that hold faces or templates. Files in them: `atomic_write(..., private=True)`.
 
@@ -97,7 +97,7 @@ def make_private_folder(path: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make a file readable by its owner alone (0600) before a library writes to it by name (SQLite, a video writer).
+    """Make a file readable by its owner only (0600) before a library writes to it by name (SQLite, a video writer).
 
     A missing file is created empty; the content of an existing one is kept. Devices and pipes are left as they are.
 
@@ -115,7 +115,7 @@ def make_private_file(path: Path) -> None:
 
 
 def require_parent_dir(path: Path) -> None:
-    """Find out before long work, not after it, that there is no folder to write its result into.
+    """Fail early if the output directory does not exist.
 
     Raises:
         InputError: the folder of `path` does not exist.

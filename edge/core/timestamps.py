@@ -1,4 +1,4 @@
-"""Moments as text, as everything that a door says or keeps has them."""
+"""Timestamps as text, as in events, reports, logs and files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def format_unix_ns(unix_ns: int) -> str:
     """UTC in RFC 3339 with milliseconds (cut, not rounded) and Z.
 
-    Example: instant(1_700_000_000_123_456_789) is "2023-11-14T22:13:20.123Z".
+    Example: format_unix_ns(1_700_000_000_123_456_789) is "2023-11-14T22:13:20.123Z".
     """
     return format_datetime(_EPOCH + timedelta(milliseconds=unix_ns // 1_000_000))
 
 
 def format_datetime(when: datetime) -> str:
-    """The same of a time that knows its zone."""
+    """UTC in RFC 3339 with milliseconds and Z, of a time with a zone."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"

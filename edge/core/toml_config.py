@@ -56,20 +56,20 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def _parse_finite_float(text: str) -> float:
-    """No infinite number; what has a range refuses nan by itself, and says where it stands."""
+    """Reject infinity here; values with a range reject nan themselves, with their place."""
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text} is no number to reckon with")
+        raise ValueError(f"{text} must be a finite number")
     return value
 
 
 def convert(value: object, kind: type[T], place: str = "") -> T:
-    """Check a value read from TOML, and give it its type.
+    """Convert a value read from TOML to its type.
 
     Args:
         value: as read.
-        kind: the type that it must have.
-        place: where it stands in the file, "" for the whole of it.
+        kind: required type.
+        place: its place in the file, "" for the whole file.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or range.
@@ -83,7 +83,7 @@ def convert(value: object, kind: type[T], place: str = "") -> T:
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A hint for a name that does not exist: the nearest that does, else `otherwise`, or all of them."""
+    """A hint for an unknown name: the nearest known one, else `otherwise`, or all known names."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
@@ -92,13 +92,13 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: str) -> str:
-    """One line about what is wrong, and where.
+    """Describe what is wrong, and where, in one line.
 
     Args:
-        error: what `msgspec.convert` raised.
-        kind: the type that was asked for.
-        value: what was given.
-        place: where `value` stands in its file, "" for the whole of it.
+        error: the error of `msgspec.convert`.
+        kind: required type.
+        value: the value.
+        place: place of `value` in its file, "" for the whole file.
     """
     what, _, path = str(error).partition(" - at ")
     path = path.strip("`").removeprefix("$")
@@ -110,10 +110,10 @@ def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: s
         key = unknown.group(1)
         known = [field.encode_name for each in _plain(wanted) for field in getattr(each, "fields", ())]
         return f"{_table(where)}: unknown key '{key}'; {did_you_mean(key, known)}"
-    told = _told(wanted, given) if found else ""
-    if not told:
+    problem = _problem(wanted, given) if found else ""
+    if not problem:
         return f"{where or 'top level'}: {what[:1].lower()}{what[1:]}".replace("`", "")
-    return f"{where or 'top level'}{_quoted(given)}: {told}"
+    return f"{where or 'top level'}{_quoted(given)}: {problem}"
 
 
 def _table(where: str) -> str:
@@ -153,8 +153,8 @@ def _plain(wanted: inspect.Type) -> list[inspect.Type]:
     return [] if isinstance(wanted, inspect.NoneType) else [wanted]
 
 
-def _told(wanted: inspect.Type, value: Any) -> str:
-    """What is wrong with a value, "" if that is not known."""
+def _problem(wanted: inspect.Type, value: Any) -> str:
+    """Why a value is invalid, "" if that is not known."""
     kinds = _plain(wanted)
     if not any(_fits(kind, value) for kind in kinds):
         expected = " or ".join(dict.fromkeys(_noun(kind) for kind in kinds))
@@ -271,7 +271,7 @@ def _remedy(kinds: list[inspect.Type], value: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    """The value as TOML has it, if it can be no secret."""
+    """The value in TOML, if it cannot be a secret."""
     short = isinstance(value, str) and (_NUMBER.fullmatch(value) or value in ("true", "false"))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f" = {value}"

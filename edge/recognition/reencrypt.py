@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 
 from edge.core.errors import GalleryError
-from edge.core.files import atomic_write
+from edge.core.files import atomic_write, overwrite
 from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt, is_encrypted
-
-_ZEROS = bytes(65536)
 
 
 def reencrypt(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
@@ -36,8 +34,5 @@ def _change(path: Path, key: GalleryKey, undo: bool) -> bool:
         atomic_write(path, changed, private=True)
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
-        for start in range(0, len(content), len(_ZEROS)):
-            old.write(_ZEROS[: len(content) - start])
-        old.flush()
-        os.fsync(old.fileno())
+        overwrite(old)
     return True

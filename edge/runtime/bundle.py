@@ -1,7 +1,4 @@
-"""What a door runs and a release can replace: models, gallery and access rules, loaded, tested and belonging together.
-
-From [release] the newest release that is whole, else what door.toml names.
-"""
+"""Models, gallery and access rules of a running door, loaded and tested together; a release can replace them."""
 
 from __future__ import annotations
 
@@ -49,12 +46,12 @@ class RuntimeBundle:
 def load_configured(
     config: DoorConfig, timer: StageTimer = no_timing, installed: VisionStages | None = None
 ) -> RuntimeBundle:
-    """What door.toml names. A door that waits for its first release may do so without a gallery: it knows nobody.
+    """Load what door.toml names; a door that waits for its first release may have no gallery, and recognises nobody.
 
     Args:
         config: door configuration.
-        meter: for models loaded here.
-        installed: the models that door.toml names, if they are loaded.
+        timer: times the stages of models that are loaded here.
+        installed: models of door.toml, if they are loaded already.
 
     Raises:
         ModelError, GalleryError, ConfigError: something is missing or damaged.
@@ -67,7 +64,7 @@ def load_configured(
     except GalleryError as error:
         if config.release is None:
             raise
-        log.warning("%s; this door knows nobody until a release arrives", error)
+        log.warning("%s; this door recognises nobody until a release arrives", error)
         gallery = empty_gallery(embedder.dimension, embedder.sha256)
     _warn_of_thresholds(gallery, vision, config.gallery)
     return RuntimeBundle(vision, gallery, load_configured_rules(config.access), own_models=False)
@@ -76,13 +73,13 @@ def load_configured(
 def load_release(
     config: DoorConfig, folder: Path, installed: VisionStages | None, timer: StageTimer = no_timing
 ) -> RuntimeBundle:
-    """Load and test what lies in a release's folder.
+    """Load and test a release.
 
     Args:
-        config: of the door.
-        folder: of the release.
-        installed: the models that door.toml names, if they are loaded, for a release without models.
-        meter: for models loaded here.
+        config: door configuration.
+        folder: folder of the release.
+        installed: models of door.toml, if they are loaded already; for a release without models.
+        timer: times the stages of models that are loaded here.
 
     Raises:
         ModelError, GalleryError, ConfigError: something is damaged, does not fit, or fails its test.
@@ -104,9 +101,9 @@ def load_release(
 
 
 def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
-    """What is wrong with thresholds of a gallery that let nearly anybody pass, one line; "" if none do.
+    """Warning about a gallery whose thresholds accept nearly anybody, one line; "" if none does.
 
-    Such a threshold lies beyond the largest one of the embedder's table, which one stranger in a hundred passes.
+    Such a threshold is beyond the largest one of the embedder's table, which one stranger in a hundred passes.
     """
     if not embedder.impostors:
         return ""
@@ -121,7 +118,7 @@ def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
 
 
 def filter_to_still_enrolled(old: bytes, new: bytes) -> bytes | None:
-    """The old gallery without anybody who is not in the new one unchanged; None if it cannot be read."""
+    """The old gallery reduced to people whose entries are identical in the new one; None if it cannot be read."""
     try:
         return keep_only_people_in(old, new)
     except ValueError:
@@ -135,16 +132,16 @@ def _warn_of_thresholds(gallery: Gallery, vision: VisionStages, where: str | Pat
 
 
 def _test_models(vision: VisionStages) -> None:
-    """Warm up, and see that a vector comes out: finite, of unit length, the same twice."""
+    """Warm up, and check that the embedder returns the same unit vector twice."""
     embedder = vision.reader.embedder
     embedder.pixels[:] = np.random.default_rng(0).integers(0, 255, embedder.pixels.shape, np.uint8)
     first, again = embedder.embed(), embedder.embed()
     if not abs(float(np.linalg.norm(first)) - 1) < _UNIT_TOLERANCE or not np.array_equal(first, again):
-        raise ModelError("self-test failed: the embedder gives no steady unit vector")
+        raise ModelError("self-test failed: the embedder returns no steady unit vector")
 
 
 def _test_gallery(gallery: Gallery, folder: Path) -> None:
-    """The first, the middle and the last person are found by their own vectors."""
+    """Check that the first, the middle and the last person are found by their own vectors."""
     count = len(gallery.people)
     for row in {0, count // 2, count - 1} if count else set():
         vector: FloatArray = gallery.centroids[row]

@@ -21,7 +21,7 @@ from edge.core.errors import CameraLostError
 from edge.core.records import AccessOutcome, Decision
 from edge.events.factory import EventContext
 from edge.events.homeassistant import make_discovery_message
-from edge.events.schema import VERSION, CameraState, EventKind, OpenCommand, ReleaseReport
+from edge.events.schema import CameraState, EventKind, OpenCommand
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.send_queue import Snapshot
@@ -32,7 +32,7 @@ from edge.runtime.bundle import RuntimeBundle, load_configured
 from edge.runtime.camera_supervisor import CameraSupervisor, OpenCamera
 from edge.runtime.challenge_publisher import ChallengePublisher
 from edge.runtime.event_recorder import EventRecorder
-from edge.runtime.health import HealthReporter, gallery_ref
+from edge.runtime.health import HealthReporter, release_report
 from edge.runtime.lock import make_lock
 from edge.runtime.occupancy import OccupancyReporter
 from edge.runtime.snapshots import SnapshotBuffer
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CAMERA_BACKOFF_S = (0.5, 15.0)  # pauses between attempts to open a lost camera: the first, the longest
-_WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most this often
 _system_random = random.SystemRandom().random  # nobody may predict the movements of a challenge
 
 
@@ -109,7 +108,7 @@ class Daemon:
         self._challenges = ChallengePublisher(config.door, self._publisher.challenge, clock)
         self._occupancy = OccupancyReporter(config.door, self._publisher.presence, clock)
         self._snapshots = SnapshotBuffer(config.snapshots, config.recognition.track_consistency_sq)
-        self._systemd = SystemdNotifier()
+        self._systemd = SystemdNotifier(clock)
         self._supervisor = CameraSupervisor(config, self._recorder.record_event, opener, open_camera)
         self._exporter = self._make_exporter()
         self._health = HealthReporter(
@@ -124,7 +123,6 @@ class Daemon:
             timings=timings,
         )
         self._last_useful_frame_ns = clock.monotonic_ns()  # capture time of the last frame that was processed
-        self._last_watchdog_ns = 0
         log.info(
             "door %s/%s: %d enrolled, camera %s", config.site, config.door, gallery.info.people, self._supervisor.name
         )
@@ -213,7 +211,7 @@ class Daemon:
                             self._handle_decision(decision)
                         self._challenges.publish(self._pipeline.drain_prompts())
                     self._health.frames += 1
-                    self._feed_watchdog()
+                    self._systemd.feed_watchdog()
                     self._maintain(camera)
                     if stop.is_set() or self._supervisor.is_frozen:
                         break
@@ -241,7 +239,7 @@ class Daemon:
         while not self._clock.wait(stop, pause_s):
             self._maintain(None)
             if not self.frames:
-                self._feed_watchdog()
+                self._systemd.feed_watchdog()
             camera = self._supervisor.open()
             if camera is not None:
                 return camera
@@ -293,22 +291,4 @@ class Daemon:
             self._recorder.record_event(
                 EventKind.RELEASE_APPLIED if change.applied else EventKind.RELEASE_REFUSED, status.reason
             )
-        report = ReleaseReport(
-            v=VERSION,
-            door=self._config.door,
-            release=status.release,
-            applied_at=status.applied_at,
-            ok=status.ok,
-            reason=status.reason,
-            people=bundle.gallery.info.people,
-            gallery=gallery_ref(bundle),
-            models=dict(bundle.models),
-        )
-        self._publisher.release(report)
-
-    def _feed_watchdog(self) -> None:
-        """Report to the watchdog: after every frame that went through the pipeline, and while the first is awaited."""
-        now_ns = self._clock.monotonic_ns()
-        if now_ns - self._last_watchdog_ns >= _WATCHDOG_PERIOD_NS:
-            self._last_watchdog_ns = now_ns
-            self._systemd.notify("WATCHDOG=1")
+        self._publisher.release(release_report(self._config.door, status, bundle))

@@ -1,4 +1,4 @@
-"""Health report of a door: collected from its parts, published regularly, and exported to Prometheus."""
+"""Health report of a door, published regularly and exported to Prometheus; and the report on its release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge.core.clock import Clock
 from edge.core.config import DoorConfig
 from edge.core.timestamps import format_unix_ns
-from edge.events.schema import VERSION, GalleryRef, Health, StageTiming
+from edge.events.schema import VERSION, GalleryRef, Health, ReleaseReport, StageTiming
 from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline
@@ -21,6 +21,7 @@ from edge.vision.stage_timing import TimingRecorder
 
 if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
+    from edge.updates.store import ReleaseStatus
 
 _SETTLE_NS = 500_000_000  # earliest report after the last one when the lock has moved; a frame rate needs some frames
 
@@ -135,3 +136,18 @@ def gallery_ref(bundle: RuntimeBundle) -> GalleryRef | None:
     """Reference to the gallery in use; None where nobody is enrolled yet."""
     version = bundle.gallery.info.version
     return GalleryRef(version=version) if version else None
+
+
+def release_report(door: str, status: ReleaseStatus, bundle: RuntimeBundle) -> ReleaseReport:
+    """The retained report on a door's release."""
+    return ReleaseReport(
+        v=VERSION,
+        door=door,
+        release=status.release,
+        applied_at=status.applied_at,
+        ok=status.ok,
+        reason=status.reason,
+        people=bundle.gallery.info.people,
+        gallery=gallery_ref(bundle),
+        models=dict(bundle.models),
+    )

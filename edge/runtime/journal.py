@@ -1,6 +1,6 @@
-"""Log lines for systemd's journal, with fields, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
+"""Log lines with fields for systemd's journal, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-A service's standard error goes to the journal too, but as bare lines. Nothing is needed for this but a socket.
+A service's standard error goes to the journal too, but as bare lines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "threshold"  # journalctl -t threshold
-_PATIENCE_S = 0.2  # with a journal that takes nothing: a door does not wait for its log
+_SEND_TIMEOUT_S = 0.2  # a door does not wait for its log
 _MEMFD_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _RESERVED = re.compile(r"threshold_[a-z0-9_]+")  # attributes of a log record that become fields
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
@@ -26,7 +26,7 @@ _DEBUG = 7
 
 
 def stream_is_journal(stream: int = 2, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether what is written to that file descriptor goes to the journal, by JOURNAL_STREAM of systemd.exec(5)."""
+    """Whether a file descriptor is connected to the journal, by JOURNAL_STREAM of systemd.exec(5)."""
     try:
         found = os.fstat(stream)
     except OSError:
@@ -35,24 +35,24 @@ def stream_is_journal(stream: int = 2, environ: Mapping[str, str] = os.environ) 
 
 
 def event_fields(kind: str, event_id: str) -> dict[str, str]:
-    """`extra` for a log line that tells of an event: THRESHOLD_EVENT and THRESHOLD_EVENT_ID in the journal."""
+    """`extra` of the log line of an event: THRESHOLD_EVENT and THRESHOLD_EVENT_ID in the journal."""
     return {"threshold_event": kind, "threshold_event_id": event_id}
 
 
 def set_door_fields(site: str, door: str) -> None:
-    """Let every entry from now on say which door this is: THRESHOLD_SITE and THRESHOLD_DOOR."""
+    """Add THRESHOLD_SITE and THRESHOLD_DOOR to every entry from now on."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, JournalHandler):
             handler.about = {"THRESHOLD_SITE": site, "THRESHOLD_DOOR": door}
 
 
 class JournalHandler(logging.Handler):
-    """Sends each log record as one entry; when the journal does not take it, the line goes to standard error.
+    """Sends each log record as one entry; if the journal does not take it, the line goes to standard error.
 
     Attributes of a record that begin with "threshold_" become fields of the entry, in capitals.
 
     Args:
-        path: of the journal's socket.
+        path: socket of the journal.
 
     Attributes:
         about: fields that every entry carries, such as THRESHOLD_DOOR.
@@ -63,7 +63,7 @@ class JournalHandler(logging.Handler):
         self.about: dict[str, str] = {}
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(_PATIENCE_S)
+        self._socket.settimeout(_SEND_TIMEOUT_S)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send it. Never fails the caller."""
@@ -103,7 +103,7 @@ class JournalHandler(logging.Handler):
             self._send_by_file(entry)
 
     def _send_by_file(self, entry: bytes) -> None:
-        """What is too large for a datagram goes in a sealed file in memory, whose descriptor is handed over."""
+        """Send an entry that is too large for a datagram as the descriptor of a sealed memory file."""
         with open(os.memfd_create("journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb") as file:
             file.write(entry)
             file.flush()

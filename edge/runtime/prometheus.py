@@ -1,4 +1,4 @@
-"""A door's figures in Prometheus' words: those of its health report, and its events by kind. Nobody is named."""
+"""Prometheus metrics of a door: its health report and its events by kind. No person is named."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edge.events.schema import CameraState, EventKind, Health, LockState
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """How a door is doing.
+    """Source of the metrics of one door.
 
     Attributes:
-        site: the name of its site.
-        health: its latest report.
-        connected: whether the broker is there.
-        events: how many of each kind were put on record since the start.
+        site: id of its site.
+        health: its latest health report.
+        connected: whether the broker is connected.
+        events: number of stored events of each kind since the start.
     """
 
     site: str
@@ -34,38 +34,38 @@ class MetricsSnapshot:
 
 
 class DoorCollector(Collector):
-    """The latest figures of a door as text, beside those of its process. One thread may write while another reads.
+    """The latest metrics of a door and its process as text. One thread may write while another reads.
 
     Args:
-        site: the name of its site.
+        site: id of its site.
     """
 
     def __init__(self, site: str) -> None:
         self._site = site
-        self._figures: MetricsSnapshot | None = None
+        self._snapshot: MetricsSnapshot | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
     def update(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Take new figures; the arguments are those of `MetricsSnapshot`."""
-        self._figures = MetricsSnapshot(self._site, health, connected, events)
+        """Use new values; the arguments are those of `MetricsSnapshot`."""
+        self._snapshot = MetricsSnapshot(self._site, health, connected, events)
 
     def text(self, accept: str) -> tuple[str, bytes]:
-        """The content type and the text for an HTTP client that accepts this."""
+        """Content type and text for the Accept header of an HTTP client."""
         encode, kind = choose_encoder(accept)
         return kind, encode(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        """What prometheus-client asks a collector for."""
-        return build_metrics(self._figures) if self._figures else ()
+        """Metric families; called by prometheus-client."""
+        return build_metrics(self._snapshot) if self._snapshot else ()
 
 
-def build_metrics(figures: MetricsSnapshot) -> Iterator[Metric]:
-    """The figures as metric families, with base units and names as Prometheus wants them."""
-    health = figures.health
+def build_metrics(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+    """Metric families with base units and names by the conventions of Prometheus."""
+    health = snapshot.health
     gallery = health.gallery.version if health.gallery else ""
-    about = {"site": figures.site, "door": health.door, "version": __version__, "gallery": gallery}
+    about = {"site": snapshot.site, "door": health.door, "version": __version__, "gallery": gallery}
     yield InfoMetricFamily("threshold_door", "What runs where", about)
     models = InfoMetricFamily("threshold_model", "Models in use", labels=["model"])
     for model, sha256 in health.models.items():
@@ -78,7 +78,7 @@ def build_metrics(figures: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge(
         "threshold_problems", "Things that somebody should look at; the health topic names them", len(health.problems)
     )
-    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", figures.connected)
+    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", snapshot.connected)
     yield _gauge("threshold_outbox_events", "Events that the broker has not acknowledged", health.outbox_depth)
     yield _state("threshold_camera_state", "1 for what the camera is doing", CameraState, health.camera)
     if health.lock is not None:
@@ -105,7 +105,7 @@ def build_metrics(figures: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield _labelled_counter(
         CounterMetricFamily("threshold_events", "Events put on record since the start", labels=["kind"]),
-        (((kind,), figures.events.get(kind, 0)) for kind in EventKind),
+        (((kind,), snapshot.events.get(kind, 0)) for kind in EventKind),
     )
 
 

@@ -1,7 +1,7 @@
-"""HTTP server from which Prometheus fetches a door's figures; the door never waits for a client.
+"""HTTP server for Prometheus; the door never waits for a client.
 
 Every request has a total deadline, and at most eight connections are open: a further one closes the oldest. So slow
-clients, however many, neither keep others out nor use up threads.
+clients, however many, neither block others nor use up threads.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ log = logging.getLogger(__name__)
 
 _DEADLINE_S = 2.0  # for a whole request and its answer
 _CONNECTIONS = 8
-_STOP_S = 0.5  # how long until it notices that it is to stop
-_BIND_RETRY_S = 1.0  # and how long the door waits for that
+_STOP_S = 0.5  # until the server notices that it has to stop
+_BIND_RETRY_S = 1.0  # longest wait of the door for that
 
 
 class Exporter:
-    """Serves the latest figures as http://…/metrics. Making it listens to nothing; `start`, or `with`, does.
+    """Serves the latest metrics as http://…/metrics; listens after `start`, or in a `with` block.
 
-    A port that cannot be had is no reason to leave a door unguarded: it is told once, is one of the door's problems,
-    and is tried again whenever new figures come.
+    A port in use does not stop the door: it is logged once, is one of the problems in the health report, and is tried
+    again with every update.
 
     Args:
-        config: where to listen.
-        site: the name of the door's site.
+        config: address and port.
+        site: id of the site.
         deadline_s: time for a whole request and its answer; then the connection is closed.
 
     Attributes:
-        port: where it listens.
+        port: port that it listens on.
 
     Raises:
         ConfigError: `listen` is no address, or prometheus-client is not installed.
@@ -66,32 +66,32 @@ class Exporter:
             ) from error
         self.port = config.port
         self._address = (config.listen, config.port)
-        self._sheet = DoorCollector(site)
+        self._collector = DoorCollector(site)
         self._deadline_s = deadline_s
         self._server: _Server | None = None
-        self._trouble = ""
+        self._problem = ""
 
     def problem(self) -> str:
-        """Why nobody can fetch anything, or ""."""
-        return self._trouble
+        """Why nothing can be fetched, or ""."""
+        return self._problem
 
     def update(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Serve these from now on, see `edge.runtime.prometheus.MetricsSnapshot`. Returns at once."""
-        self._sheet.update(health, connected, events)
+        """Serve these values from now on, see `edge.runtime.prometheus.MetricsSnapshot`. Returns at once."""
+        self._collector.update(health, connected, events)
         if self._server is None:
             self.start()
 
     def start(self) -> None:
-        """Begin to listen, if the port can be had."""
+        """Start to listen, unless the port is in use."""
         host, port = self._address
         try:
-            server = _Server(self._address, self._family, self._sheet.text, self._deadline_s)
+            server = _Server(self._address, self._family, self._collector.text, self._deadline_s)
         except OSError as error:
-            trouble = f"[metrics]: cannot listen on {host} port {port} ({error.strerror})"
-            log.log(logging.DEBUG if self._trouble else logging.WARNING, "%s; trying again", trouble)
-            self._trouble = trouble
+            problem = f"[metrics]: cannot listen on {host} port {port} ({error.strerror})"
+            log.log(logging.DEBUG if self._problem else logging.WARNING, "%s; trying again", problem)
+            self._problem = problem
             return
-        self._trouble, self._server = "", server
+        self._problem, self._server = "", server
         log.info("metrics on http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
         threading.Thread(target=server.serve_forever, args=(_STOP_S,), name="metrics", daemon=True).start()
 
@@ -112,7 +112,7 @@ class Exporter:
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A thread a connection. Not http.server's: that one asks the name server who it is."""
+    """One thread for each connection. http.server.HTTPServer would query the name server."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -141,14 +141,14 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 _hang_up(connection)
 
     def admit(self, connection: socket.socket) -> None:
-        """Count a connection in; the oldest has to go if there are too many."""
+        """Add a connection; closes the oldest if there are too many."""
         with self._changing:
             self._connections.append(connection)
             if len(self._connections) > _CONNECTIONS:
                 _hang_up(self._connections.pop(0))
 
     def dismiss(self, connection: socket.socket) -> None:
-        """Count it out."""
+        """Remove a connection."""
         with self._changing:
             if connection in self._connections:
                 self._connections.remove(connection)
@@ -158,13 +158,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """End the waiting of the thread that reads from a connection; that thread closes it."""
+    """Interrupt the thread that reads from a connection; that thread closes it."""
     with contextlib.suppress(OSError):  # the client was faster
         connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Timed(io.RawIOBase):
-    """A connection whose reads and writes together end at a deadline, with TimeoutError."""
+class _DeadlineStream(io.RawIOBase):
+    """A connection whose reads and writes together raise TimeoutError at a deadline."""
 
     def __init__(self, connection: socket.socket, deadline_s: float) -> None:
         self._connection = connection
@@ -198,7 +198,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.connection = self.request
         self.server.admit(self.connection)
-        timed = _Timed(self.connection, self.server.deadline_s)
+        timed = _DeadlineStream(self.connection, self.server.deadline_s)
         self.rfile, self.wfile = io.BufferedReader(timed), io.BufferedWriter(timed)
 
     def finish(self) -> None:
@@ -207,7 +207,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":
-            self.send_error(HTTPStatus.NOT_FOUND, explain="The figures are at /metrics")
+            self.send_error(HTTPStatus.NOT_FOUND, explain="The metrics are at /metrics")
             return
         kind, body = self.server.answer(self.headers.get("Accept", ""))
         self.send_response(HTTPStatus.OK)

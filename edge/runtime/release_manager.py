@@ -95,7 +95,7 @@ class ReleaseManager:
             self._worker.confirm_activated()
 
     def _load_boot_bundle(self) -> RuntimeBundle:
-        """The newest release that loads, else what door.toml names."""
+        """Load the newest release that works, else what door.toml names."""
         current = select_boot_release(self._store)
         while current is not None:
             try:
@@ -130,8 +130,7 @@ def _store(config: DoorConfig) -> ReleaseStore:
     """The releases on this disk.
 
     Raises:
-        ConfigError: the key of the galleries cannot be read, or none of them was encrypted with it. A release that only
-            lacks its key is none to roll back.
+        ConfigError: the gallery key cannot be read, or no gallery was encrypted with it. Rolling back would not help.
     """
     key = read_key(config.gallery_key)
     store = ReleaseStore(Path(config.state_folder), key)
@@ -147,7 +146,7 @@ def _store(config: DoorConfig) -> ReleaseStore:
 
 
 def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, str]:
-    """Which release this door starts with, and what is wrong with its thresholds, or "", for `edge check`.
+    """The release that this door starts with, and a warning about its thresholds or "", for `edge check`.
 
     Changes nothing.
 
@@ -163,21 +162,21 @@ def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, s
     if current.failure:
         raise ReleaseError(current.failure)
     store.check(current.folder)
-    kit = load_release(config, store.release_dir(current.folder), installed)
+    bundle = load_release(config, store.release_dir(current.folder), installed)
     back = f", back to {current.previous_release} if it fails" if current.previous else ""
-    detail = f"release {current.release}: {kit.gallery.info.people} people, applied {current.applied_at}{back}"
-    return detail, lax_thresholds(kit.gallery, kit.vision.reader.embedder)
+    detail = f"release {current.release}: {bundle.gallery.info.people} people, applied {current.applied_at}{back}"
+    return detail, lax_thresholds(bundle.gallery, bundle.vision.reader.embedder)
 
 
 def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
-    """What this door runs, for `edge check`; changes nothing.
+    """Load what this door runs, for `edge check`; changes nothing.
 
     Args:
         config: door configuration.
-        installed: the models that door.toml names.
+        installed: models of door.toml.
 
     Returns:
-        The kit, and the name of the release that brought its access rules, "" if they are those of door.toml.
+        The bundle, and the name of the release with its access rules, "" if they are those of door.toml.
 
     Raises:
         ModelError, GalleryError, ConfigError: the release, or what door.toml names, does not load.
@@ -187,8 +186,8 @@ def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[Run
     if current is None:
         return load_configured(config, installed=installed), ""
     folder = store.release_dir(current.folder)
-    brings_rules = (folder / POLICY).exists()
-    return load_release(config, folder, installed), f"release {current.release}" if brings_rules else ""
+    has_rules = (folder / POLICY).exists()
+    return load_release(config, folder, installed), f"release {current.release}" if has_rules else ""
 
 
 def all_gallery_files(config: DoorConfig) -> list[Path]:
@@ -205,7 +204,7 @@ def all_gallery_files(config: DoorConfig) -> list[Path]:
 
 
 def release_expiry(config: DoorConfig) -> dict[str, datetime]:
-    """When the trusted metadata ends, by role, for `edge check`; see `edge.updates.tuf_client.expiries`.
+    """Expiry of the trusted metadata by role, for `edge check`; see `edge.updates.tuf_client.metadata_expiry`.
 
     Raises:
         ReleaseError: no root is trusted, or a file is damaged.
@@ -215,10 +214,10 @@ def release_expiry(config: DoorConfig) -> dict[str, datetime]:
 
 
 def install_root(config: DoorConfig, path: Path) -> str:
-    """Take the root metadata in a file as trusted from now on; returns what to tell the installer.
+    """Trust the root metadata in a file from now on; returns a message for the installer.
 
     Raises:
-        ReleaseError: it is no root metadata.
+        ReleaseError: the file is no root metadata.
     """
     try:
         content = path.read_bytes()
@@ -231,13 +230,15 @@ def install_root(config: DoorConfig, path: Path) -> str:
     state = Path(config.state_folder)
     ReleaseStore(state).trust(content)
     _match_owner(state)
-    told = f"trusted: root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
-    told += "; restart the door if it runs"
-    return told if config.release else f"{told}; the door takes releases once door.toml has a table [release]"
+    message = (
+        f"trusted: root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
+    )
+    message += "; restart the door if it runs"
+    return message if config.release else f"{message}; the door takes releases once door.toml has a table [release]"
 
 
 def _match_owner(state: Path) -> None:
-    """Let the user who owns the state folder own what lies in it, also if an installer ran this as root."""
+    """Give the files in the state folder its owner, also if an installer ran this as root."""
     owner = state.stat()
     if os.getuid() == 0 and owner.st_uid != 0:
         for path in [state / "release", *(state / "release").rglob("*")]:

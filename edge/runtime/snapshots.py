@@ -1,7 +1,7 @@
-"""The best look at each visitor's face, in memory only: for a picture beside the event, where [snapshots] asks for it.
+"""Keeps the best face crop of each visitor in memory, to publish a picture with an event if [snapshots] asks for it.
 
-A crop is made from the lent frame at the moment of a sample and replaced by a better one. At most one a visitor is
-held, of those before the camera; with the visitor it goes. Nothing here decides anything.
+A crop is made from the lent frame when a sample is taken, and replaced by a better one. At most one crop is kept for
+each visitor, and it is dropped when the visitor leaves. Nothing here affects decisions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.core.records import BgrImage, Box, Decision, FloatArray, Frame, Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FaceCrop:
-    """`pixels` is a copy; `embedding` of the sample that it shows, (D,) float32, unit length."""
+    """A copy of the pixels, and the embedding of the sample that they show: (D,) float32, unit length."""
 
     pixels: BgrImage
     quality: float
@@ -26,25 +26,25 @@ class _FaceCrop:
 
 
 class SnapshotBuffer:
-    """Gathers the crops of one door; does nothing where no kind of event asks for one."""
+    """The face crops of one door; does nothing if no kind of event has a picture."""
 
     def __init__(self, config: SnapshotsConfig, track_consistency_sq: float) -> None:
         """
         Args:
-            config: which events, and how the picture is cut.
-            track_consistency_sq: two looks farther apart than this show two people.
+            config: which events have a picture, and how it is cut.
+            track_consistency_sq: two samples farther apart than this show two people.
         """
         self._config = config
-        self._same_face_sq = track_consistency_sq
+        self._track_consistency_sq = track_consistency_sq
         self._crops: dict[int, _FaceCrop] = {}
 
     def update(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:
-        """Take the samples of one step, while its frame is lent.
+        """Keep better crops from one step, while its frame is lent.
 
         Args:
-            frame: the one they were taken from.
-            tracks: all of this step; the crops of others are forgotten.
-            samples: by track id.
+            frame: the frame that the samples were taken from.
+            tracks: all tracks of this step; crops of other tracks are dropped.
+            samples: samples by track id.
         """
         if not self._config.kinds:
             return
@@ -58,21 +58,21 @@ class SnapshotBuffer:
             if (
                 kept is None
                 or sample.quality.weight > kept.quality
-                or _distance_sq(kept.embedding, sample.embedding) > self._same_face_sq
+                or _distance_sq(kept.embedding, sample.embedding) > self._track_consistency_sq
             ):
                 pixels = crop(frame.pixels, track.face.box, self._config.margin, self._config.max_px)
                 self._crops[track.id] = _FaceCrop(pixels, sample.quality.weight, sample.embedding)
 
     def pop(self, decision: Decision) -> bytes | None:
-        """The JPEG file that belongs to a decision; None where none is asked for, or none shows that visitor.
+        """The JPEG file of a decision; None if its kind has no picture, or no crop shows that visitor.
 
-        A track can pass from one visitor to the next: the crop must be near the face that was decided on.
+        A track can switch from one visitor to another: the crop must be near the face that was decided on.
         """
         verdict = decision.verdict
         kept = self._crops.get(verdict.track.id)
         if decision.kind not in self._config.kinds or kept is None:
             return None
-        if _distance_sq(kept.embedding, verdict.embedding) > self._same_face_sq:
+        if _distance_sq(kept.embedding, verdict.embedding) > self._track_consistency_sq:
             return None
         picture = downscale(kept.pixels, self._config.max_px)
         encoded, jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality))
@@ -80,18 +80,18 @@ class SnapshotBuffer:
         return jpeg.tobytes()
 
     def clear(self) -> None:
-        """Forget everybody: nobody is before the camera any more."""
+        """Drop all crops."""
         self._crops.clear()
 
 
 def crop(pixels: BgrImage, box: Box, margin: float, max_px: int) -> BgrImage:
-    """A face with what is around it, cut at the frame's edges; in the midst of a frame, so cheap.
+    """Copy a face with a margin, cut at the frame's edges; cheap, because the pipeline waits.
 
     Args:
         pixels: (H, W, 3) uint8, BGR.
         box: the face, frame pixels; its centre is within the frame.
         margin: added on each side, a share of the box's longer side.
-        max_px: of a picture with a side twice as long or longer pixels are left out, down to less than four times.
+        max_px: if a side is at least twice as long, pixels are skipped until it is less than four times as long.
 
     Returns:
         (h, w, 3) uint8, BGR, a copy.
@@ -106,7 +106,7 @@ def crop(pixels: BgrImage, box: Box, margin: float, max_px: int) -> BgrImage:
 
 
 def downscale(pixels: BgrImage, max_px: int) -> BgrImage:
-    """The picture, (h, w, 3) uint8, scaled down so far that no side is longer than this."""
+    """Scale a picture, (h, w, 3) uint8, down until no side is longer than `max_px`."""
     scale = max_px / max(pixels.shape[:2])
     if scale >= 1:
         return pixels

@@ -1,16 +1,33 @@
-"""systemd's notification socket (sd_notify(3))."""
+"""systemd's notification socket (sd_notify(3)) and its watchdog."""
 
 from __future__ import annotations
 
 import os
 import socket
 
+from edge.core.clock import Clock
+
+_WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most this often
+
 
 class SystemdNotifier:
-    """Reports the state of this process to systemd; does nothing where there is no notification socket."""
+    """Reports the state of this process to systemd; does nothing where there is no notification socket.
 
-    def __init__(self) -> None:
+    Args:
+        clock: time source.
+    """
+
+    def __init__(self, clock: Clock) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
+        self._clock = clock
+        self._last_watchdog_ns = 0
+
+    def feed_watchdog(self) -> None:
+        """Tell the watchdog that this process works. Cheap; call it with every frame."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._last_watchdog_ns >= _WATCHDOG_PERIOD_NS:
+            self._last_watchdog_ns = now_ns
+            self.notify("WATCHDOG=1")
 
     def notify(self, state: str) -> None:
         """Send one assignment or several, such as "READY=1" or "WATCHDOG=1"; never fails the caller."""
