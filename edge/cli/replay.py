@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
         "--gallery",
         type=Path,
         metavar="GALLERY",
-        help="made by tools/enroll.py (default: nobody; with --suite: gallery.safetensors in the folder)",
+        help="made by threshold enroll (default: nobody; with --suite: gallery.safetensors in the folder)",
     )
     command.add_argument(
         "--config",
