@@ -25,8 +25,8 @@ from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
 
 _RUNS = 5  # of each model; the fastest counts
-_EXPIRY_WARNING_DAYS = {"root": timedelta(days=30)}  # others are renewed by every publication
-_SOON_ELSE = timedelta(days=3)
+_EXPIRY_WARNING = {"root": timedelta(days=30)}  # others are renewed by every publication
+_EXPIRY_WARNING_OTHERS = timedelta(days=3)
 # Pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31).
 _PULL_UP_PINS = range(9)
 _MIN_CHALLENGE_S = 3.0
@@ -114,7 +114,7 @@ def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
         remedy = "renew it by  threshold sync rotate" if role == "root" else _PUBLISH
         if days < timedelta():
             return fail("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
-        if days < _EXPIRY_WARNING_DAYS.get(role, _SOON_ELSE):
+        if days < _EXPIRY_WARNING.get(role, _EXPIRY_WARNING_OTHERS):
             return warn("trust", f"{role} metadata expires in {days.days} days", remedy)
     days, role = left[0]
     return ok("trust", f"the first to expire is {role}, in {days.days} days")
