@@ -1,4 +1,4 @@
-"""Error rates of several programs on one and the same photos, by the protocols of threshold evaluate."""
+"""Error rates of several programs on one and the same photos, by the protocols of tools/evaluate.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate import protocols, verification
+from threshold_tools.evaluate import verification
+from threshold_tools.evaluate.cross_validation import ten_fold
 from threshold_tools.photos import photos_in
 from tqdm import tqdm
 
@@ -92,14 +93,13 @@ def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) ->
 def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
     """The rates of one program; those that the photos are too few for are left out."""
     photos = embedded.photos
-    acquired = protocols.acquisition(photos)
-    folds = protocols.ten_fold(photos, None, seed) if photos.found.any() else None
+    folds = ten_fold(photos, None, seed) if photos.found.any() else None
     swept = verification.sweep(photos)
-    rows = {row.fmr: row for row in protocols.all_pairs(swept).at} if swept else {}
+    rows = {row.fmr: row for row in swept.result().at} if swept else {}
     return Accuracy(
         name=name,
         cpu_ms=embedded.cpu_ms,
-        failures=acquired.failures,
+        failures=int((~photos.found).sum()),
         ten_fold=folds.accuracy.mean if folds else None,
         ten_fold_with_failures=folds.with_failures.mean if folds else None,
         eer_with_failures=swept.eer(failures=True) if swept else None,

@@ -89,7 +89,7 @@ class Downloader:
         """The content of an address, at most `limit` bytes.
 
         Raises:
-            DownloadInterrupted: by another thread.
+            Interrupted: by another thread.
             TimeoutError: it took too long, or had hardly begun after `SLOW_S`.
             OSError, ValueError, http.client.HTTPException: anything else; HTTPError among them.
         """
@@ -111,8 +111,7 @@ class Downloader:
         finally:
             for timer in timers:
                 timer.cancel()
-            with self._lock:
-                self._close()
+            self._forget()
         self._raise_if_cut(None)
         return bytes(content)
 
@@ -155,6 +154,10 @@ class Downloader:
         if self._handle is not None:
             with contextlib.suppress(OSError):  # it has ended already
                 self._handle.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._close()
 
     def _close(self) -> None:
         if self._handle is not None:

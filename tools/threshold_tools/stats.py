@@ -187,11 +187,6 @@ def det_curve(genuine: Sequence[float], attacks: Sequence[float]) -> list[tuple[
     return [(float(limit), float(b), float(a)) for limit, b, a in zip(limits, bpcer, apcer, strict=True)]
 
 
-def equal_error_limit(genuine: Sequence[float], attacks: Sequence[float]) -> float:
-    """The limit of `det_curve` where BPCER and APCER differ least; needs some of both."""
-    return min(det_curve(genuine, attacks), key=lambda point: abs(point[1] - point[2]))[0]
-
-
 def auc(genuine: Sequence[float], attacks: Sequence[float]) -> float | None:
     """Area under the ROC curve: how often an attack scores above a genuine one, ties half; None without both."""
     if not genuine or not attacks:

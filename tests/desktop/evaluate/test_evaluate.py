@@ -14,14 +14,15 @@ from support.tool_process import refusal_of
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.cli import evaluate, main
-from threshold_tools.evaluate.closed_set_identification import SPLITS, closed_set
+from threshold_tools.evaluate.closed_set_identification import closed_set
 from threshold_tools.evaluate.page import page
-from threshold_tools.evaluate.protocols import downsample_curve
+from threshold_tools.evaluate.report import MeanWithSpread
 from threshold_tools.evaluate.text_report import format_report
 from threshold_tools.lab.classifiers.registry import CLASSIFIERS
 
 from edge.core.errors import InputError
 
+FEW = 5  # splits: enough to tell, and quickly trained
 SPREAD = 6  # dimensions in which made-up people differ: few enough that they are mistaken for each other
 
 
@@ -40,7 +41,7 @@ def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) 
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
-    """As threshold embed writes them."""
+    """As tools/embed.py writes them."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
 
@@ -61,14 +62,11 @@ def every_pair(photos: LabelledEmbeddings) -> tuple[list[float], list[float], in
 
 class TestAllPairs:
     @pytest.mark.parametrize("lost", [0.0, 0.2])
-    def test_tar_at_a_far_is_what_going_through_all_pairs_says(
-        self, monkeypatch: pytest.MonkeyPatch, lost: float
-    ) -> None:
+    def test_tar_at_a_far_is_what_going_through_all_pairs_says(self, lost: float) -> None:
         """At every wish, the most genuine pairs that any threshold accepts while it keeps to the FMR."""
-        monkeypatch.setattr(verification, "_BLOCK", 7)  # many blocks, the last one not full
         photos = crowd([1, 4, 6, 2, 9, 3, 5], 0.2, lost=lost)
         genuine, impostor, mated = every_pair(photos)
-        swept = verification.sweep(photos, laxest=0.5)
+        swept = verification.sweep(photos, laxest=0.5, block=7)  # many blocks, the last one not full
         assert swept is not None
         assert (len(swept.genuine_sq), swept.impostor_count, swept.mated) == (len(genuine), len(impostor), mated)
         assert (mated > len(genuine)) == (lost > 0)
@@ -135,7 +133,7 @@ class TestAllPairs:
 
     def test_downsampled_curve_keeps_its_ends(self) -> None:
         fmr, fnmr = np.linspace(0, 1, 9001) ** 3, np.linspace(1, 0, 9001) ** 3
-        points = downsample_curve(fmr, fnmr)
+        points = verification.downsample_curve(fmr, fnmr)
         assert points[0] == (0, 1)
         assert points[-1] == (1, 0)
         assert 50 < len(points) <= 402
@@ -233,48 +231,54 @@ class TestFolds:
 
 class TestClosedSet:
     def test_only_people_with_ten_photos_take_part_and_every_classifier_tells_them_apart(self) -> None:
-        closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0)
+        closed = closed_set(crowd([10, 9, 12, 30], 0.05), 0, splits=FEW)
         assert closed is not None
         assert (closed.people, closed.photos, closed.strangers) == (3, 52, 1)
-        assert [tried.accuracy.tolist() for tried in closed.tried] == [[1.0] * SPLITS] * len(CLASSIFIERS)
+        assert [each.accuracy for each in closed.classifiers] == [MeanWithSpread(1, 0)] * len(CLASSIFIERS)
         assert closed.misnamed == []
-        assert all(np.isnan(tried.fnir).all() for tried in closed.tried)  # one stranger sets no limit
+        assert all(each.fnir is None for each in closed.classifiers)  # one stranger sets no limit
 
     def test_two_people_are_enough_and_one_without_a_face_is_not(self) -> None:
         photos = crowd([10, 10], 0.05)
-        assert closed_set(photos, 0) is not None
+        assert closed_set(photos, 0, splits=FEW) is not None
         photos.found[10:] = False
-        assert closed_set(photos, 0) is None
+        assert closed_set(photos, 0, splits=FEW) is None
 
     def test_strangers_to_themselves_are_named_by_chance(self) -> None:
-        closed = closed_set(crowd([20] * 5, 50.0), 0)
+        closed = closed_set(crowd([20] * 5, 50.0), 0, splits=FEW)
         assert closed is not None
-        for tried in closed.tried:
-            assert tried.accuracy.mean() == pytest.approx(0.2, abs=0.1)
+        for each in closed.classifiers:
+            assert each.accuracy.mean == pytest.approx(0.2, abs=0.1)
 
     def test_probes_without_a_face_are_errors_in_brackets(self) -> None:
         photos = crowd([3] * 150 + [20] * 5, 0.01, lost=0.3)
-        closed = closed_set(photos, 0)
+        closed = closed_set(photos, 0, splits=FEW)
         assert closed is not None
-        for tried in closed.tried:
-            assert tried.accuracy.mean() == 1
-            assert tried.accuracy_with_failures.mean() == pytest.approx(photos.found.mean(), abs=0.07)
-            lost = 1 - tried.accuracy_with_failures
-            assert tried.fnir_with_failures == pytest.approx(tried.fnir * (1 - lost) + lost)
+        for each in closed.classifiers:
+            assert each.accuracy.mean == 1
+            assert each.accuracy_with_failures.mean == pytest.approx(photos.found.mean(), abs=0.07)
+        once = closed_set(photos, 0, splits=1)
+        assert once is not None
+        for each in once.classifiers:
+            lost = 1 - each.accuracy_with_failures.mean
+            assert each.fnir is not None
+            assert each.fnir_with_failures is not None
+            assert each.fnir_with_failures.mean == pytest.approx(each.fnir.mean * (1 - lost) + lost)
 
     def test_every_classifier_keeps_strangers_out_whom_it_has_not_seen(self) -> None:
         """The limit is set on half of the strangers: of the others about as many get a name."""
-        closed = closed_set(crowd([4] * 300 + [12] * 8, 0.2), 0)
+        closed = closed_set(crowd([4] * 300 + [12] * 8, 0.2), 0, splits=FEW)
         assert closed is not None
-        for tried in closed.tried:
-            assert tried.fpir.mean() == pytest.approx(0.01, abs=0.006)
-            assert tried.fpir.std() > 0
-            assert (tried.fnir >= 1 - tried.accuracy).all()
-            assert tried.fnir.mean() < 0.95
+        for each in closed.classifiers:
+            assert each.fpir is not None
+            assert each.fpir.mean == pytest.approx(0.01, abs=0.006)
+            assert each.fpir.spread > 0
+            assert each.fnir is not None
+            assert 1 - each.accuracy.mean <= each.fnir.mean < 0.95
 
     def test_the_centroids_rates_are_what_naming_one_by_one_says(self) -> None:
         photos = crowd([2] * 120 + [10] * 6, 0.3)
-        closed = closed_set(photos, 7)
+        closed = closed_set(photos, 7, splits=1)
         assert closed is not None
         rng = np.random.default_rng([7, 0])  # the first split's
         enrolled: dict[int, list[int]] = {}
@@ -296,14 +300,17 @@ class TestClosedSet:
         own = photos.people[probes].tolist()
         right = [who == person for (_, who), person in zip(answers, own, strict=True)]
         opened = [good and gap < limit for (gap, _), good in zip(answers, right, strict=True)]
-        assert closed.tried[0].accuracy[0] == pytest.approx(np.mean(right))
-        assert closed.tried[0].fnir[0] == pytest.approx(1 - np.mean(opened))
-        assert closed.tried[0].fpir[0] == pytest.approx(np.mean([gap < limit for gap in judged]))
+        centroid = closed.classifiers[0]
+        assert centroid.accuracy.mean == pytest.approx(np.mean(right))
+        assert centroid.fnir is not None
+        assert centroid.fnir.mean == pytest.approx(1 - np.mean(opened))
+        assert centroid.fpir is not None
+        assert centroid.fpir.mean == pytest.approx(np.mean([gap < limit for gap in judged]))
 
     def test_a_photo_under_the_wrong_name_is_misnamed_every_time(self) -> None:
         photos = crowd([12] * 4, 0.02)
         photos.vectors[0] = photos.vectors[13]
-        closed = closed_set(photos, 0)
+        closed = closed_set(photos, 0, splits=FEW)
         assert closed is not None
         (wrong,) = closed.misnamed
         assert (wrong.path, wrong.named, wrong.nearest_path) == (photos.paths[0], "p001", photos.paths[13])
@@ -511,7 +518,7 @@ class TestWhole:
             (["x.npz", "--html", "no/o.html"], "no such folder"),
             (["x.npz", "--pairs", "no.txt"], "no.txt: cannot be read"),
             (["x.npz", "--out-vectors", "y.npz"], "no folder of photos"),
-            (["damaged.npz"], "damaged, or not from threshold embed"),
+            (["damaged.npz"], "damaged, or not from tools/embed.py"),
             (["none.npz"], "not one usable face"),
             (["long.npz"], "not of unit length"),
         ],

@@ -1,6 +1,6 @@
 """Measure recognition on people of your own, in the terms that standards use.
 
-The input is a folder of people (DIR/<person>/*.jpg) or an .npz of threshold embed:
+The input is a folder of people (DIR/<person>/*.jpg) or an .npz of tools/embed.py:
 
   verification  do two photos show one person? In ten folds, the threshold chosen on the other nine; and over all pairs:
                 TAR (1 - FNMR) at a given FMR, EER, DET
@@ -22,15 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
-from threshold_tools.evaluate import open_set_identification, protocols, verification
+from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.by_group import measure_group, read_groups
 from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, closed_set
+from threshold_tools.evaluate.cross_validation import ten_fold
 from threshold_tools.evaluate.page import page
-from threshold_tools.evaluate.report import EvaluationReport
+from threshold_tools.evaluate.report import Acquisition, EvaluationReport
 from threshold_tools.evaluate.text_report import format_report
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
@@ -65,18 +67,17 @@ def evaluate(
     photos = load_or_embed(source, keep=keep)
     groups = read_groups(groups_file, photos) if groups_file else {}
     notes: list[str] = []
-    ten_fold = swept = closed = None
+    folds = swept = closed = None
     if "verification" in wanted:
-        ten_fold = protocols.ten_fold(photos, pairs_file, seed)
-        if ten_fold is None:
+        folds = ten_fold(photos, pairs_file, seed)
+        if folds is None:
             notes.append("no folds: they take 20 people, 10 of them with two photos, or a pairs file")
         swept = verification.sweep(photos)
         if swept is None:
             notes.append("no pairs: they take two people with a face, one of them with two photos")
     if "closed-set" in wanted:
-        named = closed_set(photos, seed, times=times)
-        closed = protocols.closed_set(named) if named else None
-        if named is None:
+        closed = closed_set(photos, seed, times=times)
+        if closed is None:
             notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
     tried: dict[int, open_set_identification.OpenSetRun] = {}
     for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
@@ -96,11 +97,11 @@ def evaluate(
         source=str(source),
         embedder_sha256=photos.embedder_sha256,
         seed=seed,
-        acquisition=protocols.acquisition(photos),
-        ten_fold=ten_fold,
-        all_pairs=protocols.all_pairs(swept) if swept else None,
+        acquisition=acquisition(photos),
+        ten_fold=folds,
+        all_pairs=swept.result() if swept else None,
         closed_set=closed,
-        open_set=[protocols.open_set(run, seed) for run in tried.values()],
+        open_set=[open_set_identification.report(run, seed) for run in tried.values()],
         groups=[
             measure_group(photos, name, people, thresholds_sq, tried.get(GROUP_IMAGES), GROUP_FPIR)
             for name, people in groups.items()
@@ -108,6 +109,13 @@ def evaluate(
         notes=notes,
     )
     return Evaluation(report, photos, swept)
+
+
+def acquisition(photos: LabelledEmbeddings) -> Acquisition:
+    """Count and name the photos without a face."""
+    failed = [photos.paths[row] for row in np.flatnonzero(~photos.found).tolist()]
+    without = len(photos.names) - len(np.unique(photos.people[photos.found]))
+    return Acquisition(len(photos), len(failed), len(failed) / len(photos), len(photos.names), without, failed)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

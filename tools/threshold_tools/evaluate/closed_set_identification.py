@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate.report import Misidentification
+from threshold_tools.evaluate.report import ClassifierRates, ClosedSet, MeanWithSpread, Misidentification
 from threshold_tools.lab.classifiers.classifier import UNKNOWN, Predictions
 from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
 from threshold_tools.stats import RankedScores, Reals
@@ -19,38 +19,6 @@ CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are
 SPLITS = 20
 TEST_SHARE = 0.2
 FPIR = 0.01
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClosedSetRun:
-    """What one classifier did, one number for each split, (S,) float64; where there are too few strangers, nan.
-
-    Attributes:
-        accuracy: share of the probes named rightly, no answer being "unknown".
-        accuracy_with_failures: as before, probes without a face being errors.
-        fnir: share of the probes answered by "unknown" or wrongly, where the limit keeps one half of the strangers
-            to the wished FPIR.
-        fnir_with_failures: as before, probes without a face being misses.
-        fpir: share of the searches by the other half of the strangers that are answered by a name.
-    """
-
-    accuracy: Reals
-    accuracy_with_failures: Reals
-    fnir: Reals
-    fnir_with_failures: Reals
-    fpir: Reals
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClosedSetRuns:
-    """The experiment; `tried` and `times` in the order of `CLASSIFIERS`, `times` empty if they were not asked for."""
-
-    people: int
-    photos: int
-    strangers: int
-    tried: list[ClosedSetRun]
-    misnamed: list[Misidentification]
-    times: list[ClassifierTimes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,36 +32,39 @@ class _Split:
     judging: NDArray[np.intp]
 
 
-def closed_set(photos: LabelledEmbeddings, seed: int, *, times: bool = False) -> ClosedSetRuns | None:
+def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, times: bool = False) -> ClosedSet | None:
     """Split every person's photos at random, four parts enrolled, one part probes, and name probes and strangers.
 
     A photo without a face adds nothing where it is to be enrolled and is an error where it is a probe. None when
-    nobody, or one alone, has ten photos.
+    fewer than two people have ten photos.
     """
     groups = [rows for rows in photos.rows_of if len(rows) >= CLOSED_PHOTOS]
     others = [rows[photos.found[rows]] for rows in photos.rows_of if len(rows) < CLOSED_PHOTOS]
     others = [rows for rows in others if len(rows)]
     if len(groups) <= 1:
         return None
-    splits = [_split(photos, groups, others, seed, number) for number in range(SPLITS)]
-    if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in splits):
+    drawn = [_split(photos, groups, others, seed, number) for number in range(splits)]
+    if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in drawn):
         return None
-    rates = np.full((len(CLASSIFIERS), SPLITS, 5), np.nan)
     named: list[tuple[_Split, Predictions]] = []
-    with tqdm(total=len(CLASSIFIERS) * SPLITS, desc="closed set", unit=" trainings", disable=None) as bar:
-        for place, spec in enumerate(CLASSIFIERS):
-            for number, split in enumerate(splits):
-                answers, rates[place, number] = _try(photos, spec, split)
-                if place == 0:
+    classifiers = []
+    with tqdm(total=len(CLASSIFIERS) * splits, desc="closed set", unit=" trainings", disable=None) as bar:
+        for spec in CLASSIFIERS:
+            rates = np.full((splits, 5), np.nan)
+            for number, split in enumerate(drawn):
+                answers, rates[number] = _try(photos, spec, split)
+                if spec is CLASSIFIERS[0]:
                     named.append((split, answers))
                 bar.update()
-    return ClosedSetRuns(
-        len(groups),
-        sum(len(rows) for rows in groups),
-        len(others),
-        [ClosedSetRun(*columns.T) for columns in rates],
-        _misnamed(photos, named),
-        _times(photos, splits[0]) if times else [],
+            classifiers.append(_rates(spec, rates, _times(photos, spec, drawn[0]) if times else None))
+    return ClosedSet(
+        people=len(groups),
+        photos=sum(len(rows) for rows in groups),
+        splits=splits,
+        strangers=len(others),
+        target_fpir=FPIR,
+        classifiers=classifiers,
+        misnamed=_misnamed(photos, named),
     )
 
 
@@ -123,7 +94,7 @@ def _split(
 
 
 def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tuple[Predictions, Reals]:
-    """The answers to the probes, and the five rates of `ClosedSetRun`."""
+    """The answers to the probes; and accuracy, the same with failures, FNIR, the same with failures, and FPIR."""
     classifier = spec.fit(photos.vectors[split.enrolled], photos.people[split.enrolled])
     answers = classifier.predict(photos.vectors[split.probes])
     own = photos.people[split.probes]
@@ -160,6 +131,23 @@ def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Predictions]
     return [record for *_, record in sorted(found)]
 
 
-def _times(photos: LabelledEmbeddings, split: _Split) -> list[ClassifierTimes]:
-    vectors, people = photos.vectors[split.enrolled], photos.people[split.enrolled]
-    return [time_classifier(spec, vectors, people, photos.vectors[split.probes]) for spec in CLASSIFIERS]
+def _rates(spec: ClassifierSpec, rates: Reals, times: ClassifierTimes | None) -> ClassifierRates:
+    """Of (S, 5) rates, nan where there are too few strangers."""
+    means = [None if np.isnan(column).any() else MeanWithSpread.of(column) for column in rates.T[2:]]
+    return ClassifierRates(
+        name=spec.name,
+        retrains=spec.retrains,
+        accuracy=MeanWithSpread.of(rates[:, 0]),
+        accuracy_with_failures=MeanWithSpread.of(rates[:, 1]),
+        fnir=means[0],
+        fnir_with_failures=means[1],
+        fpir=means[2],
+        learn_ms=times.learn_ms if times else None,
+        add_ms=times.add_ms if times else None,
+        probe_ms=times.probe_ms if times else None,
+    )
+
+
+def _times(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> ClassifierTimes:
+    enrolled = split.enrolled
+    return time_classifier(spec, photos.vectors[enrolled], photos.people[enrolled], photos.vectors[split.probes])

@@ -6,6 +6,7 @@ S / sqrt(10) with S the standard deviation between folds (n - 1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge.core.errors import InputError
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.evaluate.report import MeanWithSpread, TenFoldResult
 from threshold_tools.evaluate.verification import squared
 from threshold_tools.stats import Reals
 
@@ -55,6 +57,27 @@ class Accuracies:
     with_failures: Reals
     thresholds_sq: Reals
     failed: int
+
+
+def ten_fold(photos: LabelledEmbeddings, pairs_file: Path | None, seed: int) -> TenFoldResult | None:
+    """Verification in folds; None where no pairs are given and there are too few people to draw them."""
+    pairs = read_pairs(pairs_file, photos) if pairs_file else draw_pairs(photos, seed)
+    if pairs is None:
+        return None
+    result = judge(photos, pairs)
+    folds = len(result.accuracy)
+    accuracy, with_failures = MeanWithSpread.of(result.accuracy), MeanWithSpread.of(result.with_failures)
+    return TenFoldResult(
+        source=pairs_file.name if pairs_file else "drawn, people kept apart between folds",
+        folds=folds,
+        pairs=len(pairs.first),
+        failed_pairs=result.failed,
+        accuracy=accuracy,
+        standard_error=accuracy.spread / math.sqrt(folds),
+        with_failures=with_failures,
+        standard_error_with_failures=with_failures.spread / math.sqrt(folds),
+        threshold_sq=MeanWithSpread.of(result.thresholds_sq),
+    )
 
 
 def read_pairs(path: Path, photos: LabelledEmbeddings) -> Pairs:

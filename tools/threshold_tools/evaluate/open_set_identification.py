@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.core.records import FloatArray
 from threshold_tools import stats
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate.report import FnirAtFpir
+from threshold_tools.evaluate.report import FnirAtFpir, OpenSet
 from threshold_tools.lab.classifiers.nearest import NearestCentroid, unit_means
 from threshold_tools.stats import RankedScores, Rate, Reals
 
@@ -88,6 +88,29 @@ def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun |
         for number in range(DRAWS)
     ]
     return OpenSetRun(images, enrolled, strangers, int((usable[enrolled] == 0).sum()), draws)
+
+
+def report(run: OpenSetRun, seed: int) -> OpenSet:
+    """FNIR by single photos and by tracks at all target FPIRs that the strangers support."""
+    first = run.draws[0]
+    rows: dict[bool, list[FnirAtFpir]] = {}
+    for tracks, own in ((False, first.own), (True, first.own_tracks)):
+        fpirs = [fpir for fpir in TARGET_FPIRS if has_enough_samples(run, fpir, tracks=tracks)]
+        rows[tracks] = fnir_curve(run, fpirs, seed, tracks=tracks) if fpirs and own.usable.any() else []
+    return OpenSet(
+        images=run.images,
+        enrolled=len(run.enrolled),
+        failed_enrolments=run.failed,
+        strangers=len(run.strangers),
+        draws=len(run.draws),
+        searches=len(first.own.people),
+        failed_searches=int((~first.own.usable).sum()),
+        stranger_searches=len(first.strangers.people),
+        single=rows[False],
+        tracks=len(first.own_tracks.people),
+        stranger_tracks=len(first.stranger_tracks.people),
+        fused=rows[True],
+    )
 
 
 def has_enough_samples(tried: OpenSetRun, fpir: float, *, tracks: bool) -> bool:

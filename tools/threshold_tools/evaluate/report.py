@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from threshold_tools.stats import Rate
+from threshold_tools.stats import Rate, Reals
 
 
 class Acquisition(msgspec.Struct, frozen=True):
@@ -48,6 +48,11 @@ class MeanWithSpread(msgspec.Struct, frozen=True):
 
     mean: float
     spread: float
+
+    @classmethod
+    def of(cls, values: Reals) -> MeanWithSpread:
+        """Of (N,) values."""
+        return cls(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
 
 class TenFoldResult(msgspec.Struct, frozen=True):

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from edge.core.records import FloatArray
 from threshold_tools import stats
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.evaluate.report import TarAtFar, VerificationResult
 from threshold_tools.stats import Reals
 
 TARGET_FMRS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 BINS = np.linspace(0, 4, 401)
 WORST = 12
 _WORST_KEPT = 500  # pairs kept, of which the worst of each two people are shown
-_BLOCK = 512
+BLOCK = 512
+_DET_POINTS = 400
 _NO_PAIR = 5.0  # farther than any two vectors
 
 
@@ -81,9 +83,45 @@ class Sweep:
         """Where FMR and FNMR cross."""
         return stats.equal_error_rate(*self.det(failures=failures))
 
+    def result(self) -> VerificationResult:
+        """The rates at all target FMRs that the pairs support."""
+        at = []
+        supported = [fmr for fmr in TARGET_FMRS if self.has_enough_samples(fmr)]
+        for fmr in supported:
+            limit = self.threshold_sq(fmr)
+            accepted, false_matches = self.accepted(limit), round(self.fmr_at(limit) * self.impostor_count)
+            at.append(TarAtFar(fmr, limit, false_matches, accepted / len(self.genuine_sq), accepted / self.mated))
+        return VerificationResult(
+            mated=len(self.genuine_sq),
+            mated_with_failures=self.mated,
+            non_mated=self.impostor_count,
+            eer=self.eer(),
+            eer_with_failures=self.eer(failures=True),
+            at=at,
+            unsupported_fmr=[fmr for fmr in TARGET_FMRS if fmr not in supported],
+            det=downsample_curve(*self.det()),
+        )
 
-def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0]) -> Sweep | None:
-    """Measure every pair of photos with a face; None without a pair of one person or of two people."""
+
+def downsample_curve(fmr: Reals, fnmr: Reals) -> list[tuple[float, float]]:
+    """Some points of a DET curve: evenly over both rates' logarithms, the ends included."""
+    rows: NDArray[np.intp] = np.arange(len(fmr))
+    if len(fmr) > _DET_POINTS:
+        lowest = max(fmr[fmr > 0].min(initial=1), 1e-12)
+        by_fmr = np.searchsorted(fmr, np.geomspace(lowest, 1, _DET_POINTS // 2))
+        by_fnmr = np.searchsorted(-fnmr, -np.geomspace(1 / len(fmr), 1, _DET_POINTS // 2))
+        rows = np.unique(np.clip(np.concatenate([[0], by_fmr, by_fnmr, [len(fmr) - 1]]), 0, len(fmr) - 1))
+    return [(float(fmr[row]), float(fnmr[row])) for row in rows]
+
+
+def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int = BLOCK) -> Sweep | None:
+    """Measure every pair of photos with a face; None without a pair of one person or of two people.
+
+    Args:
+        photos: all photos.
+        laxest: largest FMR that thresholds are asked for.
+        block: rows compared with all others at a time; the result does not depend on it.
+    """
     rows = np.flatnonzero(photos.found)
     vectors, people = photos.vectors[rows], photos.people[rows]
     counts = np.bincount(people)
@@ -98,7 +136,7 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0]) -> Sweep |
     nearest_sq = np.zeros(0, np.float32)
     worst = _Worst()
     edges = BINS[1:-1].astype(np.float32)
-    for start, matrix in _impostors(vectors, people):
+    for start, matrix in _impostors(vectors, people, block):
         worst.add(matrix, rows[start:])
         distances = np.sort(matrix, axis=None)
         distances = distances[: np.searchsorted(distances, _NO_PAIR)]
@@ -125,7 +163,7 @@ def counts_at(photos: LabelledEmbeddings, thresholds_sq: Sequence[float]) -> tup
     rows = np.flatnonzero(photos.found)
     genuine_sq, _ = _genuine(photos)
     false, total = np.zeros(len(thresholds_sq), np.int64), 0
-    for _, matrix in _impostors(photos.vectors[rows], photos.people[rows]):
+    for _, matrix in _impostors(photos.vectors[rows], photos.people[rows], BLOCK):
         false += [int(np.count_nonzero(matrix <= np.float32(limit))) for limit in thresholds_sq]
         total += int(np.count_nonzero(matrix < _NO_PAIR))
     true = [int(np.searchsorted(genuine_sq, np.float32(limit), side="right")) for limit in thresholds_sq]
@@ -137,16 +175,16 @@ def squared(likeness: FloatArray) -> FloatArray:
     return np.clip(2 - 2 * likeness, 0, 4).astype(np.float32)
 
 
-def _impostors(vectors: FloatArray, people: NDArray[np.intp]) -> Iterator[tuple[int, FloatArray]]:
+def _impostors(vectors: FloatArray, people: NDArray[np.intp], block: int) -> Iterator[tuple[int, FloatArray]]:
     """Distances of a block of rows, from row `start` on, to all rows from `start` on, _NO_PAIR where there is no pair.
 
     Every pair of two people stands in it once.
     """
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        matrix = squared(block @ vectors[start:].T)
-        matrix[people[start : start + _BLOCK, None] == people[None, start:]] = _NO_PAIR
-        matrix[:, : len(block)][np.tril_indices(len(block))] = _NO_PAIR
+    for start in range(0, len(vectors), block):
+        some = vectors[start : start + block]
+        matrix = squared(some @ vectors[start:].T)
+        matrix[people[start : start + block, None] == people[None, start:]] = _NO_PAIR
+        matrix[:, : len(some)][np.tril_indices(len(some))] = _NO_PAIR
         yield start, matrix
 
 

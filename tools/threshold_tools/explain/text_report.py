@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from pathlib import Path
-
 from edge.core.records import AccessOutcome
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.explain.photo import format_part
 from threshold_tools.explain.report import Explanation, NearestPerson, PhotoReport, SimulatedDecision
+from threshold_tools.html import render
 
 SCALE = "Lower is nearer; a lower threshold is stricter."
-_COLUMNS = 80
 _BAR = 65
 _SMALLEST = 0.005  # smaller ones are printed as 0.00
 _REASONS = {
@@ -88,46 +85,15 @@ def region_lines(shown: PhotoReport) -> list[str]:
 
 def format_report(found: Explanation) -> str:
     """The explanation as text."""
-    lines = [f"A  {_photo(found.a)}"]
-    lines.append(f"B  {_photo(found.b)}" if found.b else f"B  {_who(found.target)}, enrolled in {found.gallery}")
-    lines += ["", *_table(found), ""]
-    target = found.target
-    within = "within" if target.distance_sq <= target.threshold_sq else "beyond"
-    lines += [
-        f"Distance of A to {_short(target.name, 30)}: {target.distance_sq:.2f}, {within} the threshold "
-        f"{target.threshold_sq:.2f}",
-        _bar(target),
-        f"  {SCALE}",
-        *_wrapped(strangers(found)),
-    ]
-    if found.nearest:
-        lines += ["", f"Nearest to A in {found.gallery}"]
-        lines += [
-            f"  {rank}. {_short(_who(each), 40):40} {each.distance_sq:5.2f}   threshold {each.threshold_sq:.2f}"
-            for rank, each in enumerate(found.nearest, start=1)
-        ]
-    for name, shown in (("A", found.a), ("B", found.b)):
-        if shown is not None and shown.occlusion is not None:
-            lines += ["", f"Covering parts of {name} changes the distance by"]
-            lines += [f"  {line}" for line in region_lines(shown)]
-    lines += ["", "At the door"]
-    for sentence in found.verdict:
-        lines += _wrapped(sentence)
-    return "\n".join(lines)
-
-
-def _table(found: Explanation) -> list[str]:
-    """The parts of the quality of both photos, side by side; a star marks what misses its gate."""
-    columns = [found.a, found.b] if found.b else [found.a]
-    lines = [f"{'Quality':24}{''.join(f'{name:>12}' for name in 'AB'[: len(columns)])}   a door asks for"]
-    for row, part in enumerate(found.a.parts):
-        values = "".join(
-            f"{format_part(each.parts[row]) + (' ' if each.parts[row].ok else '*'):>12}" for each in columns
-        )
-        lines.append(f"{part.label:24}{values}   {part.gate or '-'}")
-    weights = "".join(f"{each.weight:>11.2f} " for each in columns)
-    lines.append(f"{'weight as evidence':24}{weights}   (0: rejected)")
-    return lines
+    return render(
+        "explain.txt",
+        found=found,
+        bar=_bar(found.target),
+        scale=SCALE,
+        strangers=strangers(found),
+        format_part=format_part,
+        region_lines=region_lines,
+    ).rstrip()
 
 
 def _bar(target: NearestPerson) -> str:
@@ -143,23 +109,6 @@ def _bar(target: NearestPerson) -> str:
     return f"  0 {''.join(cells)} 4"
 
 
-def _photo(shown: PhotoReport) -> str:
-    faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the largest and most central is used"
-    return f"{_short(Path(shown.photo).name, 30)}  {shown.width_px}x{shown.height_px} px, {faces}"
-
-
-def _who(person: NearestPerson) -> str:
-    return person.id if person.id == person.name else f"{person.name} ({person.id})"
-
-
 def _count(samples: int) -> str:
     number = _NUMBERS[samples] if samples < len(_NUMBERS) else str(samples)
     return f"{number} such sample" + ("" if samples == 1 else "s")
-
-
-def _short(text: str, columns: int) -> str:
-    return text if len(text) <= columns else text[: columns - 1] + "…"
-
-
-def _wrapped(sentence: str) -> list[str]:
-    return textwrap.wrap(sentence, _COLUMNS, initial_indent="  ", subsequent_indent="  ")

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file: templates beside this module, and pictures as data URIs."""
+"""HTML pages that need no other file, and text reports: templates beside this module, pictures as data URIs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.vision.camera import read_image
 _QUALITY = 85  # of JPEG
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
+    autoescape=lambda name: name is None or not name.endswith(".txt"),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -25,7 +25,7 @@ _TEMPLATES = Environment(
 
 
 def render(template: str, **context: object) -> str:
-    """Render a template such as "evaluate.html"; everything in the context is escaped unless it is Markup."""
+    """Render a template such as "evaluate.html"; in HTML, everything in the context is escaped unless it is Markup."""
     return _TEMPLATES.get_template(template).render(context)
 
 
