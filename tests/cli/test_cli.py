@@ -145,6 +145,7 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
         (["replay", "--suite", ".", "--explain"], "--explain is for a single clip"),
         (["replay", CLIP, "--junit", "out.xml"], "--junit is for a folder of clips; add --suite"),
         (["gallery"], "ACTION"),
+        (["release", "trust-root", "absent", "--config", "noclip.toml"], "absent: cannot be read"),
         (["open-sesame"], "invalid choice"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Replacing a file: the new content whole, or the old one untouched."""
+"""Files are replaced as a whole, private from the first byte, and overwritten before they are deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.core.files import atomic_write, make_private_file, make_private_folder
+from edge.core.files import atomic_write, make_private_file, make_private_folder, secure_delete
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -64,3 +64,15 @@ def test_private_folders_and_files_under_a_lax_umask(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path, *tmp_path.rglob("*"))}
     assert modes == {tmp_path.name: 0o755, "a": 0o700, "b": 0o700, "new": 0o600, "old": 0o600, "pipe": 0o644}
     assert (tmp_path / "old").read_text() == "kept"
+
+
+def test_deleted_file_is_overwritten_first(tmp_path: Path) -> None:
+    """Its bytes are gone where they lay, not only its name."""
+    folder, kept = tmp_path / "release", tmp_path / "where the blocks are"
+    folder.mkdir()
+    (folder / "gallery").write_bytes(b"\x55" * 160_000)
+    os.link(folder / "gallery", kept)
+    secure_delete(folder)
+    assert not folder.exists()
+    assert len(kept.read_bytes()) > 150_000
+    assert not kept.read_bytes().strip(b"\0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -11,11 +10,9 @@ from support.disk_recorder import Disk
 from support.release_signer import (
     ReleaseSigner,
     at_release_1,
-    gallery_bytes,
 )
 
 from edge.core.errors import ReleaseError
-from edge.core.files import secure_delete
 from edge.updates.release_format import GALLERY
 from edge.updates.store import ActiveRelease, ReleaseStore
 
@@ -32,18 +29,6 @@ def test_metadata_of_the_former_root(tmp_path: Path, signer: ReleaseSigner) -> N
     assert (store.metadata / "timestamp.json").exists()
     store.trust(ReleaseSigner(tmp_path / "other").root)
     assert [path for path in store.metadata.rglob("*") if path.is_file()] == []
-
-
-def test_deleted_file_is_overwritten_first(tmp_path: Path) -> None:
-    """Its bytes are gone where they lay, not only its name."""
-    folder, kept = tmp_path / "release", tmp_path / "where the blocks are"
-    folder.mkdir()
-    (folder / "gallery").write_bytes(gallery_bytes(range(200)))
-    os.link(folder / "gallery", kept)
-    secure_delete(folder)
-    assert not folder.exists()
-    assert len(kept.read_bytes()) > 150_000
-    assert not kept.read_bytes().strip(b"\0")
 
 
 def test_release_durable_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
