@@ -1,4 +1,4 @@
-"""Names of files to write, checked before the long work."""
+"""Checks of output file names, made before the long work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GALLERY_SUFFIX = ".safetensors"
 
 
 def need_gallery_name(path: Path) -> None:
-    """Refuse to write a gallery under the suffix of another kind of file, such as .npz, which holds vectors.
+    """Reject writing a gallery under the suffix of another kind of file, such as .npz, which holds vectors.
 
     Raises:
         InputError: the name has another suffix; no suffix at all is accepted.

@@ -18,8 +18,8 @@ from edge.vision.manifest import OperatingPoint
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _SURE = DetectorConfig().min_score
-_LIKELY = 0.3  # the subject of a photo may be less sure than somebody in the background
-CANDIDATE = 0.1  # a photo is of somebody: where no face is likely, a less likely one will do
+_LIKELY = 0.3  # the person a photo is of may have a lower score than a face in the background
+CANDIDATE = 0.1  # an enrolment photo shows a person: where no face is likely, a less likely one is taken
 ANY_QUALITY = QualityConfig(
     min_size_px=1e-6,
     max_yaw_deg=180,
@@ -48,13 +48,13 @@ def photos_in(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoSample:
-    """What a photo shows.
+    """The faces of a photo, and the sample of the main one.
 
     Attributes:
-        faces: the main face and all others that are sure, largest first.
+        faces: the main face and all others above the detector's usual score, largest first.
         main: the largest, most central of the likely ones, or None.
-        sample: of the main face, or None.
-        mirrored: (D,) float32 unit embedding of the mirrored main face, or None when not asked for or refused.
+        sample: sample of the main face, or None.
+        mirrored: (D,) float32 unit embedding of the mirrored main face, or None if not asked for or rejected.
     """
 
     faces: list[Face]
@@ -77,7 +77,7 @@ class PhotoSampler:
 
     @property
     def embedder_sha256(self) -> str:
-        """What binds vectors and galleries to the model that made them."""
+        """Hash of the model, which embeddings and galleries are bound to."""
         return self.vision.reader.embedder.sha256
 
     @property
@@ -99,7 +99,7 @@ class PhotoSampler:
         return self.sample(read_image(path), mirror=mirror)
 
     def sample(self, pixels: BgrImage, *, mirror: bool = False) -> PhotoSample:
-        """As `sample_file`, of (H, W, 3) uint8 BGR pixels."""
+        """Like `sample_file`, for (H, W, 3) uint8 BGR pixels."""
         frame = Frame(pixels, 0, 0)
         candidates = self.vision.detector.detect(frame)
         face = subject(candidates, pixels.shape[1], pixels.shape[0])
@@ -114,7 +114,7 @@ class PhotoSampler:
 
 
 def subject(candidates: list[Face], width_px: int, height_px: int) -> Face | None:
-    """The face a photo is of: the largest, most central of the likely ones, else of the unlikely ones."""
+    """The main face of a photo: the largest, most central of the likely ones, else of the unlikely ones."""
     likely = [face for face in candidates if face.score >= _LIKELY]
     return most_prominent_face(likely or candidates, width_px, height_px)
 

@@ -74,7 +74,7 @@ def clopper_pearson(share: float, count: int) -> Rate:
 def bootstrap_rate(
     value: float, resampled: Sequence[float] | Reals, *, errors: float, people: int, counted: float | None = None
 ) -> Rate:
-    """A rate with the percentile interval of its bootstrap samples; where few errors were seen, at least the exact one.
+    """A rate with the percentile interval of its bootstrap samples; after few errors, at least the exact interval.
 
     Args:
         value: the rate, 0..1.

@@ -480,7 +480,7 @@ class TestWhole:
         source = stored(tmp_path / "x.npz", crowd([2] * 4 + [12] * 3, 0.3))
         timed = evaluate(source, wanted=["closed-set"], times=True)
         plain = evaluate(source, wanted=["closed-set"])
-        assert ("learnt again" in format_report(timed.report), "learnt again" in format_report(plain.report)) == (
+        assert ("learned again" in format_report(timed.report), "learned again" in format_report(plain.report)) == (
             True,
             False,
         )

@@ -1,1 +1,1 @@
-"""From strangers' distances to thresholds: the tail, the rates it foretells, and pictures of both."""
+"""Thresholds of a gallery for a target rate, from the tail of strangers' distances."""

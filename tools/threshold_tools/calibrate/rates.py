@@ -1,7 +1,7 @@
 """From attempts at a gallery to thresholds and error rates.
 
-An attempt is one photo. Error rates count people, not photos: each person's photos share one vote, so that somebody
-photographed five hundred times does not outvote everybody else. FPIR (ISO/IEC 19795-1) is the share of strangers'
+An attempt is one photo. Error rates count people, not photos: each person's photos share one vote, so that a person
+with five hundred photos does not outvote everybody else. FPIR (ISO/IEC 19795-1) is the share of strangers'
 attempts that open; FNIR the share of enrolled people's attempts that are rejected or opened in another's name.
 """
 
@@ -128,7 +128,7 @@ class ImpostorModel:
         return self._share(self.tail, self.weights, base_sq)
 
     def rate(self, base_sq: float) -> Rate:
-        """As `share`, with an interval for what would be seen on as many other strangers.
+        """As `share`, with an interval for what as many other strangers would give.
 
         A bootstrap over the strangers, the tail fitted again each time, and the chance of the count itself.
         """

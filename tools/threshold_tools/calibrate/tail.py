@@ -24,7 +24,7 @@ from threshold_tools.stats import Reals
 KEPT = 0.1  # share of the attempts that are the tail; 0.05 and 0.2 were tried: less steady, and less true
 FEWEST = 30  # people in the tail, or the tail reaches further
 # A free shape changes so much from sample to sample that it, not the data, decides beyond 1 in 1000; a thin tail
-# (negative shape) foretells too few false opens there. Close to exponential kept its promise on people not fitted.
+# (negative shape) predicts too few false opens there. Close to exponential was right on people who were not fitted.
 SHAPE_RANGE = (-0.05, 0.05)
 
 

@@ -1,4 +1,4 @@
-"""Closed-set identification: everybody is enrolled and every probe is somebody's; and who else is taken for them."""
+"""Closed-set identification: every probe shows an enrolled person; and how many strangers are taken for one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FPIR = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Split:
-    """Rows: to learn from, all with a face; probes with a face; strangers to set the limit on, and to judge it on."""
+    """Rows: to learn from, all with a face; probes with a face; strangers to set the limit on, and to measure it on."""
 
     enrolled: NDArray[np.intp]
     probes: NDArray[np.intp]
@@ -78,14 +78,14 @@ def _split(
         cut = round(TEST_SHARE * len(rows))
         probes.append(mixed[:cut])
         enrolled.append(mixed[cut:])
-    learnt, tested = np.concatenate(enrolled), np.concatenate(probes)
+    learned, tested = np.concatenate(enrolled), np.concatenate(probes)
     found = photos.found[tested]
     limiting: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
     judging: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
     for place, who in enumerate(rng.permutation(len(others)).tolist()):
         (limiting if place % 2 else judging).append(others[who])
     return _Split(
-        learnt[photos.found[learnt]],
+        learned[photos.found[learned]],
         tested[found],
         int((~found).sum()),
         np.concatenate(limiting),

@@ -1,4 +1,4 @@
-"""Verification in folds, as on Labeled Faces in the Wild: the threshold is chosen on the others, judged on each.
+"""Verification in folds, as on Labeled Faces in the Wild: the threshold of a fold is the best one of the others.
 
 Huang et al. 2007, "Labeled Faces in the Wild", view 2: the mean accuracy of ten folds and its standard error,
 S / sqrt(10) with S the standard deviation between folds (n - 1).
@@ -47,7 +47,7 @@ class Accuracies:
     """One number for each fold, (F,) float64.
 
     Attributes:
-        accuracy: share of the compared pairs that were judged rightly.
+        accuracy: share of the compared pairs that were judged correctly.
         with_failures: as before, pairs with a photo without a face being errors.
         thresholds_sq: chosen on the other folds.
         failed: pairs with a photo without a face, in all folds.
@@ -178,7 +178,7 @@ def judge(photos: LabelledEmbeddings, pairs: Pairs) -> Accuracies:
 
 
 def best_threshold(distances_sq: Reals, same: NDArray[np.bool_]) -> float:
-    """The threshold, midway between two distances, that judges most pairs rightly; the middle one of equals."""
+    """The threshold, midway between two distances, that judges most pairs correctly; the middle one of equals."""
     order = np.argsort(distances_sq, kind="stable")
     values = np.concatenate([[0.0], distances_sq[order], [4.0]])
     right = np.concatenate([[0], np.cumsum(np.where(same[order], 1, -1))])

@@ -29,7 +29,7 @@ class SearchScores:
 
     Attributes:
         critical_sq: (M,) float64, lowest threshold at which the search succeeds: an enrolled person is recognised
-            (infinite where somebody else is nearer or no face was found), or a stranger is accepted.
+            (infinite where another person is nearer or no face was found), or a stranger is accepted.
         usable: (M,) whether there was a face.
         people: (M,) number of the person.
     """
@@ -71,8 +71,8 @@ def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun |
     """Enrol `images` photos of everybody who has more; the others are strangers.
 
     At least half of all people are strangers: where those with few photos are fewer, others are drawn to be. A photo
-    without a face cannot be enrolled, so the next one is; every one left is a failed search, also where nothing at all
-    could be enrolled of somebody. None when there is nobody to enrol, or no stranger.
+    without a face cannot be enrolled, so the next one is; every one left is a failed search, also where a person has
+    no photo with a face. None when there is nobody to enrol, or no stranger.
     """
     rows_of = photos.rows_of
     usable = np.array([int(photos.found[rows].sum()) for rows in rows_of])

@@ -72,7 +72,7 @@ class TenFoldResult(msgspec.Struct, frozen=True):
 class ClassifierRates(msgspec.Struct, frozen=True):
     """Rates of one classifier; None without enough strangers, and without times.
 
-    `accuracy` is of probes that are all somebody's; `fnir` is the share of them answered by "unknown" or wrongly, the
+    `accuracy` is of probes of enrolled people; `fnir` is the share of them answered by "unknown" or wrongly, the
     limit of "unknown" being set on half of the strangers, and `fpir` the share of the other half that gets a name.
     """
 
@@ -100,7 +100,7 @@ class Misidentification(msgspec.Struct, frozen=True):
 
 
 class ClosedSet(msgspec.Struct, frozen=True):
-    """Identification of people who are all enrolled, and strangers, people with fewer photos, held against them.
+    """Identification of people who are all enrolled, and of strangers, who are people with fewer photos.
 
     The first of the classifiers is the door's, the nearest centroid.
     """
@@ -135,7 +135,7 @@ class FnirAtFpir(msgspec.Struct, frozen=True):
 
 
 class OpenSet(msgspec.Struct, frozen=True):
-    """So many photos of each person enrolled; searches are counts per draw.
+    """Open-set identification with `images` photos enrolled of each person; searches are counts per draw.
 
     `failed_enrolments` of those `enrolled` have no photo with a face, so all their searches fail.
     """

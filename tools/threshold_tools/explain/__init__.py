@@ -1,1 +1,1 @@
-"""One photo against another, or somebody enrolled: what was seen, measured and decided, for people to look at."""
+"""Explains how one photo compares with another photo or an enrolled person, and what a door would decide."""

@@ -1,4 +1,4 @@
-"""Pictures of what was seen: boxes, mesh and points on the photo, the aligned face, and what in it matters."""
+"""Pictures of an explained photo: boxes, mesh and points, the aligned face, and a heatmap of what matters in it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from threshold_tools.thresholds import threshold_sq
 
 ONE_STRANGER_IN = 1000  # for a photo that is compared as if it were enrolled: the default of enrolment
 _NEAREST = 5
-_FRAME_S = 1 / 15  # a door's camera is asked for so many frames
+_FRAME_S = 1 / 15  # frame interval of a door's camera
 _SAME_BOX = 0.5  # IoU
 
 
