@@ -1,5 +1,5 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock sbom audit clean
+.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock dist sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -114,6 +114,12 @@ lock: $(VENV)/supply  ## the exact versions and hashes for doors and desktops; U
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command 'make lock' \
 		-c requirements/constraints.txt -c requirements/desktop.txt $(UPGRADE) --extra dev pyproject.toml \
 		-o requirements/dev.txt
+
+dist: $(VENV)/supply  ## the wheel and the source archive, in dist; TAG=v0.1.0 fails unless that is the version
+	@[ -z "$(TAG)" ] || [ "$(TAG)" = "v$$($(BIN)/python -c 'import edge; print(edge.__version__)')" ] || \
+		{ echo "the tag $(TAG) is not the version in edge/__init__.py"; exit 1; }
+	rm -rf dist
+	$(BIN)/uv build --quiet --build-constraints requirements/build.txt --require-hashes --out-dir dist
 
 sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
 	@mkdir -p build  # cyclonedx-py reads no dynamic version
