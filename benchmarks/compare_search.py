@@ -213,7 +213,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, nargs="+", metavar="N", default=COUNTS, help="sizes of gallery")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--vectors", type=Path, metavar="X.npz", help="make people up like these (tools/embed.py)")
+    source.add_argument("--vectors", type=Path, metavar="X.npz", help="make people up like these (threshold embed)")
     source.add_argument(
         "--directions",
         type=int,

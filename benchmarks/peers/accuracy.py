@@ -1,4 +1,4 @@
-"""Error rates of several programs on one and the same photos, by the protocols of tools/evaluate.py."""
+"""Error rates of several programs on one and the same photos, by the protocols of threshold evaluate."""
 
 from __future__ import annotations
 

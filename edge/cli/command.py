@@ -33,8 +33,8 @@ def print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def print_table(table: str, stream: TextIO) -> str:
-    """A table of differences, in colour where the stream is a terminal and NO_COLOR (no-color.org) is not set."""
-    if not stream.isatty() or os.environ.get("NO_COLOR"):
-        return table
-    return re.sub(r"^  [!+-] .*$", "\x1b[31m\\g<0>\x1b[0m", table, flags=re.M)
+def print_table(table: str, stream: TextIO) -> None:
+    """Print a table of differences, in colour if the stream is a terminal and NO_COLOR (no-color.org) is not set."""
+    if stream.isatty() and not os.environ.get("NO_COLOR"):
+        table = re.sub(r"^  [!+-] .*$", "\x1b[31m\\g<0>\x1b[0m", table, flags=re.M)
+    print(table, file=stream, flush=True)

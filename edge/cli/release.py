@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
     """Add the command's parser."""
     actions = add_group(commands, "release", "set up signed releases on this door")
     trust_root = add_command(actions, "trust-root", _trust_root, "trust the signing keys in ROOT.json")
-    trust_root.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of tools/sync.py")
+    trust_root.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of threshold sync")
     trust_root.add_argument(
         "--config",
         type=Path,

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
         "--gallery",
         type=Path,
         metavar="GALLERY",
-        help="made by tools/enroll.py (default: nobody; with --suite: gallery.safetensors in the folder)",
+        help="made by threshold enroll (default: nobody; with --suite: gallery.safetensors in the folder)",
     )
     command.add_argument(
         "--config",
@@ -91,7 +91,7 @@ def _replay_suite(arguments: argparse.Namespace) -> int:
         events = counted(result.events, "event")
         print(f"{state}  {result.name:30}  {events:>9}  {result.took_s:6.1f} s  {result.error}".rstrip())
         if result.difference:
-            print(print_table(result.difference, sys.stdout), flush=True)
+            print_table(result.difference, sys.stdout)
     for name in clips_without_expectation(folder):
         print(f"{name}: skipped, no {Path(name).stem}.expected.jsonl", file=sys.stderr)
     if arguments.junit:
@@ -153,7 +153,7 @@ def _compare(path: Path, expected: list[ReplayEvent], found: list[ReplayEvent]) 
     pairs = match_events(expected, found)
     different = sum(bool(pair.differs) for pair in pairs)
     if different:
-        print(print_table(difference_table(pairs), sys.stderr), file=sys.stderr)
+        print_table(difference_table(pairs), sys.stderr)
         raise ExpectationError(f"{path}: {different} of {len(pairs)} events differ from what is expected")
     print(f"{path}: all {len(expected)} events as expected", file=sys.stderr)
 

@@ -75,7 +75,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     prompter.print(
         f"\n{out}: written, door {config.site}/{config.door}. Next:\n"
         f"  {edge} check --config {out}\n"
-        f"  tools/enroll.py PHOTOS --out {config.gallery}    # on a desktop; then bring it here\n"
+        f"  threshold enroll PHOTOS --out {config.gallery}    # on a desktop; then bring it here\n"
         f"  {edge} run --config {out}"
     )
     return 0

@@ -241,7 +241,7 @@ class DoorConfig(StrictStruct, frozen=True):
     site: SiteId  # shared by all doors of a building: letters, digits, ".", "_" and "-"
     door: DoorId  # unique within the site
     state_folder: str = "/var/lib/threshold"  # events that wait for the broker, releases, and usually the gallery
-    gallery: str = "/var/lib/threshold/gallery.safetensors"  # who is known, made by tools/enroll.py
+    gallery: str = "/var/lib/threshold/gallery.safetensors"  # who is known, made by threshold enroll
     gallery_key: str = ""  # encrypts galleries on this disk, a path or "credential:NAME"; see `edge gallery encrypt`
     camera: CameraConfig = CameraConfig()
     models: ModelsConfig = ModelsConfig()

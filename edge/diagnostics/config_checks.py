@@ -25,8 +25,8 @@ from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
 
 _RUNS = 5  # of each model; the fastest counts
-_EXPIRY_WARNING_DAYS = {"root": timedelta(days=30)}  # others are renewed by every publication
-_SOON_ELSE = timedelta(days=3)
+_EXPIRY_WARNING = {"root": timedelta(days=30)}  # others are renewed by every publication
+_EXPIRY_WARNING_OTHERS = timedelta(days=3)
 # Pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31).
 _PULL_UP_PINS = range(9)
 _MIN_CHALLENGE_S = 3.0
@@ -34,8 +34,8 @@ _STALE_S = 10.0  # somebody else may stand there by then
 _EEPROM_OR_I2C = range(4)
 _NAMED = 3  # rules, or people, listed by name
 _EXAMPLE = "correct the rules; systemd/policy.toml is an example"
-_CALIBRATE = "set them by tools/calibrate.py"
-_PUBLISH = "tools/sync.py publish  on the desktop, which renews it"
+_CALIBRATE = "set them by threshold calibrate"
+_PUBLISH = "threshold sync publish  on the desktop, which renews it"
 
 
 def check_models(
@@ -71,9 +71,9 @@ def check_models(
 def check_people(config: DoorConfig, vision: VisionStages) -> Iterator[CheckResult]:
     """The gallery, or the signed releases and when their metadata expires."""
     if config.release is None:
-        yield ask("gallery", lambda: _gallery(config, vision), "make one with tools/enroll.py, and put it there")
+        yield ask("gallery", lambda: _gallery(config, vision), "make one with threshold enroll, and put it there")
         return
-    remedy = "edge release trust-root ROOT.json, then  tools/sync.py publish  on the desktop"
+    remedy = "edge release trust-root ROOT.json, then  threshold sync publish  on the desktop"
     yield ask("release", lambda: _release(config, vision), remedy)
     remedy = "edge release trust-root ROOT.json --config door.toml"
     yield ask("trust", lambda: check_metadata_expiry(config, datetime.now(UTC)), remedy)
@@ -85,7 +85,7 @@ def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
     info, lax = gallery.info, lax_thresholds(gallery, embedder)
     encrypted = ", encrypted" if config.gallery_key else ""
     if not info.people:
-        return fail("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with tools/enroll.py")
+        return fail("gallery", f"{config.gallery}: nobody is enrolled", "enrol people with threshold enroll")
     if lax:
         return warn("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
     return ok(
@@ -111,10 +111,10 @@ def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
     """
     left = sorted((moment - now, role) for role, moment in release_expiry(config).items())
     for days, role in left:
-        remedy = "renew it by  tools/sync.py rotate" if role == "root" else _PUBLISH
+        remedy = "renew it by  threshold sync rotate" if role == "root" else _PUBLISH
         if days < timedelta():
             return fail("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
-        if days < _EXPIRY_WARNING_DAYS.get(role, _SOON_ELSE):
+        if days < _EXPIRY_WARNING.get(role, _EXPIRY_WARNING_OTHERS):
             return warn("trust", f"{role} metadata expires in {days.days} days", remedy)
     days, role = left[0]
     return ok("trust", f"the first to expire is {role}, in {days.days} days")
@@ -165,7 +165,7 @@ def _origin(config: DoorConfig, release: str) -> tuple[str, str]:
     if release:
         ignored = config.access.policy or config.access.allow is not None
         note = " ([access] of door.toml is not in force)" if ignored else ""
-        return f"rules of {release}{note}", "correct the rules on the desktop, and  tools/sync.py publish --policy"
+        return f"rules of {release}{note}", "correct the rules on the desktop, and  threshold sync publish --policy"
     return config.access.policy or "[access] allow", _EXAMPLE
 
 

@@ -18,7 +18,7 @@ from edge.vision.camera_source import source_of
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _SINCE_START = 16
 _SUPPLY = "take the power supply made for this board (5 V 3 A; a Pi 5: 5 A), a short thick cable, no hub"
-_MAX_CPU_C = "give it a heat sink, a fan or air; a Pi slows down from 80 degrees on"
+_COOLING = "give it a heat sink, a fan or air; a Pi slows down from 80 degrees on"
 _HOT_C, _WARM_C = 80.0, 70.0
 _NEEDED_MB, _COMFORTABLE_MB = 150, 300  # `edge run` takes 125 MB with 10,000 people (benchmarks/visit_latency.py)
 _FULL_MB, _LITTLE_MB = 20, 200  # the event store at its largest takes about 100 MB
@@ -47,11 +47,11 @@ def _power(sys: Path) -> CheckResult:
         if flags & _UNDER_VOLTAGE:
             return fail("power", "under-voltage now: the processor slows down, cameras drop out", _SUPPLY)
         if flags & (_THROTTLED | _CAPPED | _SOFT_LIMIT):
-            return warn("power", "the processor is slowed down now, by heat", _MAX_CPU_C)
+            return warn("power", "the processor is slowed down now, by heat", _COOLING)
         if before & _UNDER_VOLTAGE:
             return warn("power", "under-voltage since the start of the board", _SUPPLY)
         if before & (_THROTTLED | _CAPPED | _SOFT_LIMIT):
-            return warn("power", "the processor was slowed down since the start, by heat", _MAX_CPU_C)
+            return warn("power", "the processor was slowed down since the start, by heat", _COOLING)
         return ok("power", "no under-voltage and no throttling since the start")
     for name in sorted(sys.glob("class/hwmon/hwmon*/name")):
         alarm = name.with_name("in0_lcrit_alarm")
@@ -68,9 +68,9 @@ def _temperature(sys: Path) -> CheckResult:
     except (OSError, ValueError):
         return ok("heat", "not available on this hardware")
     if degrees >= _HOT_C:
-        return fail("heat", f"{degrees:.0f} degrees: the processor slows down", _MAX_CPU_C)
+        return fail("heat", f"{degrees:.0f} degrees: the processor slows down", _COOLING)
     if degrees >= _WARM_C:
-        return warn("heat", f"{degrees:.0f} degrees, without having had much to do", _MAX_CPU_C)
+        return warn("heat", f"{degrees:.0f} degrees, without having had much to do", _COOLING)
     return ok("heat", f"{degrees:.0f} degrees")
 
 

@@ -96,7 +96,7 @@ def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
         config, "state_folder", "Folder for events and people", str(state_folder), _path("state_folder")
     )
     gallery = str(Path(config.state_folder) / "gallery.safetensors")
-    config = prompter.set(config, "gallery", "People, a gallery made by tools/enroll.py", gallery, _path("gallery"))
+    config = prompter.set(config, "gallery", "People, a gallery made by threshold enroll", gallery, _path("gallery"))
     config = _broker(prompter, config)
     config = prompter.set(config, "lock.pin", "GPIO number of a relay for the lock, or none", "none", _pin)
     mode = "passive" if config.lock else "off"

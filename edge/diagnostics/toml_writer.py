@@ -16,7 +16,7 @@ _COMMENTS = {
     "site": "all doors of a site share people, rules and a broker",
     "door": "",
     "state_folder": "events that wait for the broker, and people",
-    "gallery": "who is known; made by tools/enroll.py",
+    "gallery": "who is known; made by threshold enroll",
     "camera.source": "",
     "lock.pin": "GPIO (BCM) number of the relay; docs/wiring.md",
     "liveness.mode": "tells photos from faces, most of the time; docs/liveness.md",

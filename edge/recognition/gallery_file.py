@@ -64,12 +64,12 @@ def load_gallery(
     if info.embedder_sha256 != embedder_sha256:
         raise GalleryError(
             f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
-            "enrol again with tools/enroll.py"
+            "enrol again with threshold enroll"
         )
     length = stored.centroids.shape[1]
     if dimension is not None and length != dimension:
         raise GalleryError(
-            f"{path}: vectors of {length} numbers, the embedder makes {dimension}; make it again with tools/enroll.py"
+            f"{path}: vectors of {length} numbers, the embedder makes {dimension}; make it again with threshold enroll"
         )
     try:
         return Gallery(stored.people, stored.centroids, stored.thresholds_sq, info)
@@ -101,7 +101,7 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
         content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
         text, names = _parse_header_bytes(whole) if sealed else _parse_header(path)
     except FileNotFoundError as error:
-        raise GalleryError(f"{path}: no such gallery; make one with  tools/enroll.py") from error
+        raise GalleryError(f"{path}: no such gallery; make one with  threshold enroll") from error
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except GalleryError:
@@ -111,7 +111,7 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
     try:
         header = msgspec.json.decode(text, type=_Header)
     except DECODE_ERRORS as error:
-        raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with tools/enroll.py") from error
+        raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with threshold enroll") from error
     if header.version != VERSION:
         raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
     try:

@@ -89,7 +89,7 @@ class Downloader:
         """The content of an address, at most `limit` bytes.
 
         Raises:
-            Interrupted: by another thread.
+            DownloadInterrupted: by another thread.
             TimeoutError: it took too long, or had hardly begun after `SLOW_S`.
             OSError, ValueError, http.client.HTTPException: anything else; HTTPError among them.
         """
@@ -111,7 +111,8 @@ class Downloader:
         finally:
             for timer in timers:
                 timer.cancel()
-            self._forget()
+            with self._lock:
+                self._close()
         self._raise_if_cut(None)
         return bytes(content)
 
@@ -154,10 +155,6 @@ class Downloader:
         if self._handle is not None:
             with contextlib.suppress(OSError):  # it has ended already
                 self._handle.shutdown(socket.SHUT_RDWR)
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._close()
 
     def _close(self) -> None:
         if self._handle is not None:

@@ -172,7 +172,7 @@ def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> byt
     updater.refresh()
     info = updater.get_targetinfo(RELEASE_FILE)
     if info is None:
-        raise ReleaseError(f"the signed metadata names no {RELEASE_FILE}; is this a repository made by tools/sync.py?")
+        raise ReleaseError(f"the signed metadata names no {RELEASE_FILE}; is this a repository made by threshold sync?")
     return Path(updater.download_target(info)).read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""What the model files are: `models/manifest.json`, read by the device and written by `tools/quantize.py`.
+"""What the model files are: `models/manifest.json`, read by the device and written by `threshold quantize`.
 
 Everything the code must know about a model stands here, so that a model can be replaced without touching code:
 its file and sha256, where it came from, what it takes and gives, and what quantization cost it.
@@ -71,7 +71,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         impostors: embedder only, a conservative table for thresholds, falling in fmr.
         compiled_from: sha256 of the model that this one was compiled from for an accelerator, or "".
         typical_length: embedder only, the median length of its raw vector over ordinary photos; 0: not known.
-        report: what quantization cost, as measured by tools/quantize.py; free form, for people.
+        report: what quantization cost, as measured by threshold quantize; free form, for people.
     """
 
     file: str

@@ -178,7 +178,7 @@ def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) ->
     if EDGETPU_OP not in content:  # the delegate would leave all of it to the CPU, and say nothing
         raise ModelError(
             f"{where}: not compiled for the Edge TPU, all of it would run on the CPU; compile it with "
-            'tools/quantize.py --edgetpu and name that folder in [models] folder, or set [models] delegate = "none"'
+            'threshold quantize --edgetpu and name that folder in [models] folder, or set [models] delegate = "none"'
         )
     try:
         ctypes.CDLL(_EDGETPU_LIBRARY)  # the runtime's own attempt would leave a half-made object that complains later

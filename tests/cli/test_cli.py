@@ -125,7 +125,7 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
         (["replay", "absent.mp4", "--gallery", GALLERY], "error: absent.mp4: no such file\n"),
         (["replay", "empty.mp4", "--gallery", GALLERY], "empty.mp4"),
         (["replay", "text.mp4", "--gallery", GALLERY], "text.mp4"),
-        (["replay", CLIP, "--gallery", "absent"], "absent: no such gallery; make one with  tools/enroll.py"),
+        (["replay", CLIP, "--gallery", "absent"], "absent: no such gallery; make one with  threshold enroll"),
         (["replay", CLIP, "--gallery", "empty.mp4"], "damaged or not a gallery"),
         (["replay", CLIP, "--gallery", GALLERY, "--expect", "absent"], "absent: cannot be read"),
         (["replay", CLIP, "--gallery", GALLERY, "--annotate", "no/such/out.mp4"], "no such folder"),

@@ -1,20 +1,16 @@
-"""What a door says to Home Assistant. `make test-home-assistant` gives the same to Home Assistant itself."""
+"""Home Assistant discovery: one device a door, sent again when Home Assistant starts."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
-import numpy as np
 import pytest
-from support.example_house import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, an_event_of, an_occupancy, examples
-from support.manual_clock import ManualClock
+from support.example_house import FRONT, TOPICS, an_occupancy
 from support.mqtt_brokers import (
     BROKERS,
     AnyBroker,
@@ -28,20 +24,16 @@ from support.mqtt_brokers import (
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig, read_config
 from edge.core.errors import ConfigError
-from edge.core.records import Box, Face, Track
 from edge.events.homeassistant import DiscoveryMessage, HomeAssistantBirthListener, device_id, make_discovery_message
-from edge.events.schema import ACCESS_KINDS, CameraState, EventKind, PresenceReport, Record, encode, schemas
 from edge.events.topics import Channel
 from edge.mqtt.connection import ConnectionStatus, connect
 from edge.mqtt.paho_client import IncomingMessage, PahoClient
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
-from edge.runtime.occupancy import OccupancyReporter
 
 CONFIG_TOPIC = "homeassistant/device/threshold__home__front/config"
 BIRTH_TOPIC = "homeassistant/status"
 OFF = msgspec.structs.replace(FRONT, home_assistant=HomeAssistantConfig(enabled=False))
-TEMPLATES = ("value_template", "json_attributes_template")
 
 
 def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
@@ -52,25 +44,47 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
     return found
 
 
-def rendered(template: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
-    """As Home Assistant renders it; where that would warn of a name that is not there, an error."""
-    message = record if isinstance(record, dict) else msgspec.json.decode(encode(record))
-    return compiled(template).render(value_json=message, this={"state": state}).strip()
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    with make_broker(request.param, tmp_path) as running:
+        yield running
 
 
-@functools.cache
-def compiled(template: str) -> jinja2.Template:
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.filters["to_json"] = lambda value: msgspec.json.encode(value).decode()
-    return environment.from_string(template)
+class Listener:
+    """Home Assistant's end of the wire: hears everything and may speak."""
+
+    def __init__(self, connection: PahoClient) -> None:
+        self._connection = connection
+        self.heard: list[IncomingMessage] = []
+
+    def count(self, topic: str) -> int:
+        """How often a topic was heard until now."""
+        self._connection.poll(0.01)
+        self.heard += self._connection.take_messages()
+        return sum(message.topic == topic for message in self.heard)
+
+    def say(self, payload: bytes, *, retain: bool = False) -> None:
+        self._connection.publish(BIRTH_TOPIC, payload, qos=1, retain=retain)
 
 
-def value(key: str, record: Record | dict[str, Any], state: str = "unknown") -> str:
-    """What an entity makes of a record."""
-    return rendered(payload_of()["components"][key]["value_template"], record, state)
+@contextlib.contextmanager
+def listening(config: MqttConfig) -> Iterator[Listener]:
+    connection, _ = connect(config, client_id="home-assistant", max_packet_bytes=64 * 1024)
+    connection.subscribe(["#"], qos=1)
+    try:
+        yield Listener(connection)
+    finally:
+        connection.close()
 
 
-# The payload
+@contextlib.contextmanager
+def a_door(config: MqttConfig, folder: Path, made: DiscoveryMessage | None) -> Iterator[Publisher]:
+    at_once = made and DiscoveryMessage(made.topic, made.payload, made.birth_topic, jitter_s=(0.0, 0.01))
+    with (
+        Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
+        Publisher(config, TOPICS, outbox, on_open_expired=lambda *_: None, discovery=at_once) as publisher,
+    ):
+        yield publisher
 
 
 def test_a_door_is_one_device_with_all_its_entities() -> None:
@@ -119,135 +133,6 @@ def test_no_two_doors_share_a_name_in_home_assistant() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
 
 
-def test_all_but_the_connection_depend_on_the_last_will() -> None:
-    payload = payload_of()
-    (status,) = payload["availability"]
-    assert status["topic"] == TOPICS.topic_for(Channel.STATUS)
-    overridden = {
-        key: entity["availability"] for key, entity in payload["components"].items() if "availability" in entity
-    }
-    assert overridden == {"connection": []}
-
-
-def test_what_a_door_has_not_is_named_to_be_taken_away() -> None:
-    """Home Assistant keeps an entity that a payload no longer mentions."""
-    entities = payload_of(BARE)["components"]
-    assert {key: entities[key] for key in ("release", "lock", "visitor")} == {
-        "release": {"platform": "update"},
-        "lock": {"platform": "sensor"},
-        "visitor": {"platform": "image"},
-    }
-
-
-def test_every_kind_of_event_has_its_place() -> None:
-    entities = payload_of()["components"]
-    access, system = (set(entities[key]["event_types"]) for key in ("access", "system"))
-    assert access == {"door-open", "denied", "unknown"}
-    assert access | system == {kind.value for kind in EventKind}
-    assert not access & system
-
-
-def test_a_template_asks_only_for_fields_that_the_contract_has() -> None:
-    made = schemas()
-    known = {
-        channel: {name for it in made[channel]["$defs"].values() for name in it.get("properties", ())}
-        for channel in made
-    }
-    for entity in payload_of()["components"].values():
-        for key in TEMPLATES:
-            if key in entity:
-                topic = entity["state_topic"]
-                asked = re.findall(r"value_json\.(\w+)", entity[key]) + re.findall(r"true\)\)\.(\w+)", entity[key])
-                assert asked
-                assert set(asked) <= known[Channel(topic.rpartition("/")[2])], entity[key]
-
-
-# The templates
-
-
-@pytest.mark.parametrize("missing", ["nothing", "each field in turn", "everything"])
-def test_no_template_fails_on_anything_that_a_door_may_say(missing: str) -> None:
-    """Nor on the same from an older or newer door, with a field fewer."""
-    entities = payload_of()["components"].values()
-    for channel, record in examples():
-        whole = msgspec.json.decode(encode(record))
-        messages = {
-            "nothing": [whole],
-            "each field in turn": [{key: it for key, it in whole.items() if key != gone} for gone in whole],
-            "everything": [{}],
-        }[missing]
-        for entity in entities:
-            if entity.get("state_topic") == TOPICS.topic_for(channel):
-                for template in [entity[key] for key in TEMPLATES if key in entity]:
-                    for message in messages:
-                        rendered(template, message)
-
-
-def test_an_event_comes_with_its_type_and_who_it_was() -> None:
-    """As JSON, whatever a name holds; Home Assistant wants `event_type` and makes attributes of the rest."""
-    event = an_event_of(EventKind.DENIED, ANNA)
-    assert msgspec.json.decode(value("access", event)) == {
-        "event_type": "denied",
-        "id": event.id,
-        "seq": event.seq,
-        "at": event.at,
-        "reason": "because",
-        "person": ANNA.name,
-        "person_id": "anna",
-        "rule": None,
-    }
-
-
-def test_each_event_goes_to_one_of_the_two_entities() -> None:
-    for kind in EventKind:
-        own, other = ("access", "system") if kind in ACCESS_KINDS else ("system", "access")
-        assert msgspec.json.decode(value(own, an_event_of(kind)))["event_type"] == kind
-        assert value(other, an_event_of(kind)) == ""
-
-
-def test_the_last_person_stays_until_another_is_named() -> None:
-    """Through strangers and restarts of the door; a name is never longer than a state may be."""
-    assert value("last_person", an_event_of(EventKind.DOOR_OPEN, ANNA), "Bob") == ANNA.name
-    assert value("last_person", an_event_of(EventKind.UNKNOWN), "Bob") == "Bob"
-    assert value("last_person", an_event_of(EventKind.STARTED), "Bob") == "Bob"
-    assert value("last_person", an_event_of(EventKind.STARTED), "unavailable") == "None"
-    long = msgspec.structs.replace(ANNA, name="a" * 300)
-    assert len(value("last_person", an_event_of(EventKind.DOOR_OPEN, long))) == 255
-
-
-def test_what_is_not_known_is_none_and_not_zero() -> None:
-    """ "None" is Home Assistant's word for a state that is unknown."""
-    nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
-    assert [value(key, nothing) for key in ("temperature", "gallery", "lock", "problem")] == [
-        "None",
-        "None",
-        "None",
-        "OFF",
-    ]
-    assert [value(key, HEALTH) for key in ("temperature", "gallery", "lock", "problem")] == [
-        "51.5",
-        "7",
-        "locked",
-        "ON",
-    ]
-    assert [value("presence", an_occupancy(it)) for it in (True, False, None)] == ["ON", "OFF", "None"]
-
-
-def test_a_refused_release_shows_as_news_and_why() -> None:
-    assert msgspec.json.decode(value("release", RELEASE)) == {
-        "installed_version": "12",
-        "latest_version": "12",
-        "release_summary": "release 12: 40 people",
-    }
-    refused = msgspec.json.decode(value("release", msgspec.structs.replace(RELEASE, ok=False, reason="stale " * 99)))
-    assert (refused["installed_version"], refused["latest_version"]) == ("12", "refused")
-    assert len(refused["release_summary"]) == 255
-    assert value("release", msgspec.structs.replace(RELEASE, release=None)) == ""
-
-
-# What is asked for in door.toml
-
-
 def test_a_door_says_nothing_to_home_assistant_unasked() -> None:
     assert make_discovery_message(msgspec.structs.replace(FRONT, home_assistant=None)) is None
 
@@ -264,52 +149,6 @@ def test_a_topic_that_cannot_be_published_to_is_refused(tmp_path: Path, line: st
     path.write_text(f'site = "home"\ndoor = "front"\n[home_assistant]\n{line}\n')
     with pytest.raises(ConfigError, match=line.partition(" ")[0]):
         read_config(path)
-
-
-# On the wire
-
-
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    with make_broker(request.param, tmp_path) as running:
-        yield running
-
-
-class Listener:
-    """Home Assistant's end of the wire: hears everything and may speak."""
-
-    def __init__(self, connection: PahoClient) -> None:
-        self._connection = connection
-        self.heard: list[IncomingMessage] = []
-
-    def count(self, topic: str) -> int:
-        """How often a topic was heard until now."""
-        self._connection.poll(0.01)
-        self.heard += self._connection.take_messages()
-        return sum(message.topic == topic for message in self.heard)
-
-    def say(self, payload: bytes, *, retain: bool = False) -> None:
-        self._connection.publish(BIRTH_TOPIC, payload, qos=1, retain=retain)
-
-
-@contextlib.contextmanager
-def listening(config: MqttConfig) -> Iterator[Listener]:
-    connection, _ = connect(config, client_id="home-assistant", max_packet_bytes=64 * 1024)
-    connection.subscribe(["#"], qos=1)
-    try:
-        yield Listener(connection)
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def a_door(config: MqttConfig, folder: Path, made: DiscoveryMessage | None) -> Iterator[Publisher]:
-    at_once = made and DiscoveryMessage(made.topic, made.payload, made.birth_topic, jitter_s=(0.0, 0.01))
-    with (
-        Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
-        Publisher(config, TOPICS, outbox, on_open_expired=lambda *_: None, discovery=at_once) as publisher,
-    ):
-        yield publisher
 
 
 def test_a_door_introduces_itself_and_whoever_comes_later_finds_it(broker: AnyBroker, tmp_path: Path) -> None:
@@ -393,33 +232,3 @@ def test_turning_it_off_leaves_nothing_behind(broker: AnyBroker, tmp_path: Path)
     with listening(config_for(broker)) as later:
         wait_until(lambda: later.count(TOPICS.topic_for(Channel.STATUS)) == 1, "what is kept")
         assert later.count(CONFIG_TOPIC) == 0
-
-
-# Who stands at the door
-
-
-def a_track(hits: int, *, lost: bool = False) -> Track:
-    return Track(1, Face(Box(0, 0, 9, 9), np.zeros((6, 2), np.float32), 0.9), 0, 0, hits, lost)
-
-
-def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
-    """And a camera that does not work sees neither somebody nor nobody."""
-    told: list[PresenceReport] = []
-    occupancy = OccupancyReporter("front", told.append, ManualClock())
-    looks: list[tuple[list[Track], CameraState]] = [
-        ([], CameraState.WORKING),
-        ([], CameraState.WORKING),
-        ([a_track(2)], CameraState.WORKING),
-        ([a_track(3)], CameraState.WORKING),
-        ([a_track(9)], CameraState.WORKING),
-        ([a_track(9, lost=True)], CameraState.WORKING),
-        ([a_track(9)], CameraState.BLIND),
-        ([a_track(9)], CameraState.WORKING),
-        ([], CameraState.LOST),
-    ]
-    counts = []
-    for tracks, camera in looks:
-        occupancy.update(tracks, camera)
-        counts.append(len(told))
-    assert [each.somebody for each in told] == [None, False, True, False, None, True, None]
-    assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7], "somebody is told of with the third frame, not with the second"

@@ -90,6 +90,14 @@ def test_a_replay_after_the_lock_was_restarted_is_refused(sign: Signer, verifier
         OpenVerifier(public_pem(KEY), "front", clock=clock).verify(sent)
 
 
+def test_opening_captured_as_the_lock_starts(sign: Signer, clock: Clock) -> None:
+    """That is not before it."""
+    at_ns = round(CAPTURED_S) * NS
+    clock.now_s = float(round(CAPTURED_S))
+    verifier = OpenVerifier(public_pem(KEY), "front", clock=clock)
+    assert verifier.verify(sign(Channel.OPEN, encode(an_open(at_ns=at_ns)))).person == "ada"
+
+
 def test_replay_behind_a_later_opening(sign: Signer, verifier: OpenVerifier) -> None:
     """Whatever number of openings came in between."""
     first, second, third = (sign(Channel.OPEN, encode(an_open(seq=seq))) for seq in (1, 2, 3))
@@ -205,6 +213,16 @@ def test_an_event_is_no_opening(sign: Signer, verifier: OpenVerifier) -> None:
     relabelled = sign(Channel.EVENTS, encode(an_open())).replace(EVENT.encode(), OPEN.encode())
     with pytest.raises(OpenRejected, match="altered"):
         verifier.verify(relabelled)
+
+
+@pytest.mark.parametrize("field", ["payload", "sig"])
+def test_junk_within_base64_is_refused(sign: Signer, verifier: OpenVerifier, field: str) -> None:
+    """Decoders that skip it would let one message have many forms."""
+    message = json.loads(sign(Channel.OPEN, encode(an_open())))
+    holder = message["dsse"] if field == "payload" else message["dsse"]["signatures"][0]
+    holder[field] = "!" + holder[field]
+    with pytest.raises(OpenRejected, match="not signed"):
+        verifier.verify(json.dumps(message).encode())
 
 
 def test_an_unsigned_opening_is_refused(verifier: OpenVerifier) -> None:

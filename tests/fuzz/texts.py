@@ -215,10 +215,10 @@ TARGETS = (
         lambda: [_EXPECTED, (ROOT / "edge" / "demo" / "expected.jsonl").read_bytes()],
         _expected, (InputError,), 90_000, _JSON,
     ),
-    Target("groups-csv", "groups of people, for tools/evaluate.py", lambda: _LISTED, _groups, (InputError,), 60_000),
-    Target("pairs-txt", "a list of pairs, for tools/evaluate.py", lambda: _FOLDS, _pairs, (InputError,), 60_000),
+    Target("groups-csv", "groups of people, for threshold evaluate", lambda: _LISTED, _groups, (InputError,), 60_000),
+    Target("pairs-txt", "a list of pairs, for threshold evaluate", lambda: _FOLDS, _pairs, (InputError,), 60_000),
     Target(
-        "sync-names", "the names that tools/sync.py published the last time",
+        "sync-names", "the names that threshold sync published the last time",
         lambda: [msgspec.json.encode(["timestamp.json", "1.root.json", f"{'a' * 64}.piece"]), b"[]"],
         _names, (ReleaseError,), 40_000, _JSON,
     ),

@@ -273,7 +273,7 @@ def _lists() -> list[bytes]:
 
 TARGETS = (
     Target(
-        "mqtt-message", "topics and payloads as `edge events`, `tools/sync.py status` and the outbox read them",
+        "mqtt-message", "topics and payloads as `edge events`, `threshold sync status` and the outbox read them",
         _messages, _message, (Unread,), 150_000, _JSON,
     ),
     Target(

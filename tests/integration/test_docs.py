@@ -19,13 +19,13 @@ import configuration
 import contract
 import pytest
 from support.mqtt_brokers import Mosquitto, needs_mosquitto
+from threshold_tools.cli import SUBCOMMANDS
 
 from edge.core.errors import ExpectationError
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "systemd").rglob("*.md")])
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.S | re.M)
-OURS = re.compile(r"(?:^|[ /(])(edge|tools/\w+\.py)\s")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 BROKER = "localhost:1883"
 FENCES = {"", "sh", "console", "toml", "text", "json", "yaml", "python", "js", "ini"}
@@ -44,9 +44,9 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         for index, word in enumerate(words):
-            program = re.search(r"(?:^|/)(edge|tools/\w+\.py)$", word)
-            if program:
-                rest = words[index + 1 :]
+            program = re.search(r"(?:^|/)(edge|threshold|tools/\w+\.py)$", word)
+            rest = words[index + 1 :]
+            if program and (program[1] != "threshold" or SUBCOMMANDS.keys() & rest[:1]):  # or a user, or a folder
                 ends = [place for place, each in enumerate(rest) if each in {"|", "&&", ";", ">", "&"}]
                 yield [program[1], *rest[: ends[0] if ends else None]]
                 break
@@ -54,18 +54,26 @@ def commands(text: str) -> Iterator[list[str]]:
 
 @lru_cache
 def help_of(*command: str) -> str:
-    program = [sys.executable, "-m", "edge"] if command[0] == "edge" else [sys.executable, str(ROOT / command[0])]
+    modules = {"edge": ["-m", "edge"], "threshold": ["-m", "threshold_tools.cli"]}
+    program = modules.get(command[0], [str(ROOT / command[0])])
     return subprocess.run(
-        [*program, *command[1:], "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, *program, *command[1:], "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
 
 
 def explained(command: list[str]) -> str:
-    """The help of the command, and of its subcommand where it has one."""
-    text = help_of(command[0])
-    sub = command[1] if len(command) > 1 else ""
-    is_sub = sub[:1].isalpha() and re.search(rf"^ {{4}}(\S+\.py )?{re.escape(sub)}\b", text, re.M)
-    return text + (help_of(command[0], sub) if is_sub else "")
+    """The help of the command, and of its subcommands where it has some."""
+    own, latest = command[:1], help_of(command[0])
+    text = latest
+    for word in command[1:]:
+        if not (
+            word[:1].isalpha() and re.search(rf"^ {{4}}(\S+\.py |threshold \w+ )?{re.escape(word)}\b", latest, re.M)
+        ):
+            break
+        own = [*own, word]
+        latest = help_of(*own)
+        text += latest
+    return text
 
 
 @pytest.mark.slow

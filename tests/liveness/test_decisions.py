@@ -559,6 +559,26 @@ def test_whoever_the_rules_deny_is_not_held() -> None:
     assert (denied.kind, denied.reason, denied.liveness) == (AccessOutcome.DENIED, "no-rule-for-this-person", None)
 
 
+def test_a_denied_visitor_is_sampled_again_after_a_release() -> None:
+    """New models or rules end the waiting time after a denial (3 s)."""
+    scene = Scene()
+    assert len(scene.looks(direction(0), 24)) == 1
+    scene.gate.reset()
+    assert [one.reason for one in scene.looks(direction(0), 26)] == ["liveness-not-shown"]
+
+
+def test_an_opening_without_liveness_ends_a_run_of_attacks() -> None:
+    """Where no liveness is required, a recognised person counts as a success."""
+    scene = Scene()
+    scene.policy = Policy(allow_list(("*",)), "front", LivenessMode.OFF)
+    verdict = _recognised(Scene())
+    for _ in range(LockoutConfig().max_failures):
+        scene.aggregator.count_failure(verdict, set())
+    assert scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
+    assert [one.kind for one in scene.looks(direction(0), 4)] == [AccessOutcome.DOOR_OPEN]
+    assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
+
+
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
     """Once is enough after the success. The two times of watching share no look; each may last `timeout_s` (2 s)."""
     scene = Scene(passive=_AliveAfter(15))

@@ -115,7 +115,7 @@ def mirror(config: MqttConfig, _: Path) -> Iterator[None]:
 
 
 def bare(config: MqttConfig, _: Path) -> Iterator[None]:
-    """Anything else, such as `edge check` and tools/sync.py: nobody has to think of a limit."""
+    """Anything else, such as `edge check` and threshold sync: nobody has to think of a limit."""
     connection, _protocol = connect(config, client_id="anybody")
     with pytest.raises(BrokerError, match="sent a packet of 200000000 bytes, more than"):  # noqa: PT012
         for _round in range(3):

@@ -128,13 +128,13 @@ def load_embeddings(path: Path) -> LabelledEmbeddings:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except _DAMAGE as error:
-        raise InputError(f"{path}: damaged, or not from tools/embed.py ({error})") from error
+        raise InputError(f"{path}: damaged, or not from threshold embed ({error})") from error
     right = vectors.dtype == np.float32 and vectors.ndim == 2 and found.dtype == bool and found.ndim == 1
     named = all(PurePosixPath(each).parts for each in paths)
     if not right or not named or not len(paths) == len(vectors) == len(found):
-        raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with tools/embed.py")
+        raise InputError(f"{path}: damaged (arrays of the wrong form); embed the photos again with threshold embed")
     if not np.all(np.abs(np.linalg.norm(vectors[found], axis=1) - 1) < _UNIT_TOLERANCE):
-        raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with tools/embed.py")
+        raise InputError(f"{path}: damaged (vectors not of unit length); embed the photos again with threshold embed")
     return LabelledEmbeddings(vectors, found, paths, embedder_sha256)
 
 

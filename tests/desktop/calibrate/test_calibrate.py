@@ -63,7 +63,7 @@ def gallery_of(path: Path, centroids: FloatArray) -> Path:
 
 
 def stored(path: Path, vectors: FloatArray, labels: list[str] | None = None, embedder: str = EMBEDDER) -> Path:
-    """As tools/embed.py writes them."""
+    """As threshold embed writes them."""
     names = labels or [f"s{number}" for number in range(len(vectors))]
     paths = [f"{name}/{number}.jpg" for number, name in enumerate(names)]
     found = np.ones(len(vectors), bool)

@@ -32,7 +32,7 @@ def crowd(counts: list[int], noise: float, seed: int = 1, size: int = 24) -> tup
 
 
 def stored(path: Path, counts: list[int], noise: float = 0.02, *, embedder: str = EMBEDDER, flat: bool = False) -> Path:
-    """As tools/embed.py writes them; one more photo has no face."""
+    """As threshold embed writes them; one more photo has no face."""
     vectors, own = crowd(counts, noise)
     paths = [f"{number}.jpg" if flat else f"p{who}/{number}.jpg" for number, who in enumerate(own.tolist())]
     embedding = np.concatenate([vectors, np.zeros_like(vectors[:1])])

@@ -41,7 +41,7 @@ def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) 
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
-    """As tools/embed.py writes them."""
+    """As threshold embed writes them."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
 
@@ -518,7 +518,7 @@ class TestWhole:
             (["x.npz", "--html", "no/o.html"], "no such folder"),
             (["x.npz", "--pairs", "no.txt"], "no.txt: cannot be read"),
             (["x.npz", "--out-vectors", "y.npz"], "no folder of photos"),
-            (["damaged.npz"], "damaged, or not from tools/embed.py"),
+            (["damaged.npz"], "damaged, or not from threshold embed"),
             (["none.npz"], "not one usable face"),
             (["long.npz"], "not of unit length"),
         ],

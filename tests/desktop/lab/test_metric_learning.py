@@ -68,7 +68,7 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
-    """As tools/embed.py writes them."""
+    """As threshold embed writes them."""
     np.savez(path, path=np.array(photos.paths), embedding=photos.vectors, found=photos.found, embedder_sha256=EMBEDDER)
     return path
 

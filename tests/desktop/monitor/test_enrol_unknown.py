@@ -35,7 +35,7 @@ def test_unknown_visitor_enrolled_and_undone(page_for: Callable[..., UnknownPage
     text = page.text
     assert "enrolled with 1 of 1 face from works/front" in text
     assert "1 usable photo of joe" in text
-    assert "tools/sync.py publish" in text
+    assert "threshold sync publish" in text
     wait_until(lambda: len(page.history.notes(9)) == 1, "the note")
     assert page.post(act="undo") == 303
     assert not (page.people / "joe").exists()
@@ -74,7 +74,7 @@ def test_face_of_another_person_rejected(page_for: Callable[..., UnknownPage], p
     text = page.text
     assert "like another person, barack-obama" in text
     assert "nothing goes to the doors" in text
-    assert "tools/sync.py" not in text
+    assert "threshold sync" not in text
 
 
 @pytest.mark.parametrize("person", ["../evil", ".hidden", "a/b", "a\tb", "new person!", "*", "x" * 65])
@@ -95,7 +95,7 @@ def test_absent_broker_leaves_commands(
     page.enrol_first("joe")
     text = page.text
     assert "not published: " in text
-    assert "tools/sync.py publish" in text
+    assert "threshold sync publish" in text
     assert (page.people / "joe").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""Release reports that a door has signed, and what `tools/sync.py status` says of them."""
+"""Release reports that a door has signed, and what `threshold sync status` says of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="open
 
 
 def status(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run `tools/sync.py status` as an operator does."""
+    """Run `threshold sync status` as an operator does."""
     command = [sys.executable, "tools/sync.py", "status", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

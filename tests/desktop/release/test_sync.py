@@ -113,7 +113,7 @@ def test_a_short_password_is_taken_with_a_word_of_warning(tmp_path: Path) -> Non
             ["publish", "{repo}", "--gallery", "{repo}/absent"],
             PASSWORD,
             2,
-            "no such gallery; make one with  tools/enroll.py",
+            "no such gallery; make one with  threshold enroll",
         ),
         (["publish", "{repo}", "--gallery", "{repo}/root.json"], PASSWORD, 2, "damaged or not a gallery"),
         (["publish", "{repo}", "--gallery", "{gallery}"], "another password", 2, "this password does not open"),

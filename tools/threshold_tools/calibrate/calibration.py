@@ -163,7 +163,7 @@ def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEm
     if stored.embedder_sha256 != embedder_sha256:
         raise InputError(
             f"{source}: made by another embedder ({stored.embedder_sha256[:12]}, the gallery by "
-            f"{embedder_sha256[:12]}); embed the photos again with tools/embed.py"
+            f"{embedder_sha256[:12]}); embed the photos again with threshold embed"
         )
     if stored.vectors.shape[1] != dimension:
         raise InputError(f"{source}: vectors of length {stored.vectors.shape[1]}, the gallery's have {dimension}")

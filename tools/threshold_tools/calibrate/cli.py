@@ -1,6 +1,6 @@
 """Set a gallery's thresholds for a target rate: "at most one stranger in 10,000 attempts opens a door".
 
-Strangers are people who are not enrolled: a folder with one folder of photos each, or an .npz of tools/embed.py. The
+Strangers are people who are not enrolled: a folder with one folder of photos each, or an .npz of threshold embed. The
 tail of their distances to this very gallery is fitted (peaks over threshold, generalised Pareto) and the threshold is
 read off it; people to whom strangers come near, and people with a look-alike in the gallery, get a stricter one.
 Without strangers the table that ships with the embedder is used.
@@ -30,12 +30,12 @@ from threshold_tools.calibrate.report import format_report
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and calibrate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gallery", type=Path, required=True, metavar="G", help="gallery of tools/enroll.py")
+    parser.add_argument("--gallery", type=Path, required=True, metavar="G", help="gallery of threshold enroll")
     parser.add_argument(
         "--strangers",
         type=Path,
         metavar="S",
-        help="people who are not enrolled: folder with one folder of photos each, or .npz of tools/embed.py",
+        help="people who are not enrolled: folder with one folder of photos each, or .npz of threshold embed",
     )
     parser.add_argument(
         "--genuine",

@@ -1,6 +1,6 @@
 """Group photos of unknown visitors by the person they seem to show.
 
-Takes a folder of photos, or vectors from tools/embed.py. Two methods:
+Takes a folder of photos, or vectors from threshold embed. Two methods:
 
   density   photos within a squared distance of each other are one person; a photo without a neighbour stays alone.
             The number of people need not be known (DBSCAN). The distance is the one below which the embedder's

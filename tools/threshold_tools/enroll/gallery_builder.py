@@ -60,7 +60,7 @@ def limits_sq(
 ) -> FloatArray:
     """The threshold of each person of a gallery, (N,) float32 squared distances; lower is stricter.
 
-    Thresholds in use are kept exactly: they may come from tools/calibrate.py, which knows more than the shipped table.
+    Thresholds in use are kept exactly: they may come from threshold calibrate, which knows more than the shipped table.
     People without one get `newcomer_sq`. A look-alike in the gallery caps both, so a kept threshold can only tighten.
 
     Args:

@@ -1,6 +1,6 @@
 """Measure recognition on people of your own, in the terms that standards use.
 
-The input is a folder of people (DIR/<person>/*.jpg) or an .npz of tools/embed.py:
+The input is a folder of people (DIR/<person>/*.jpg) or an .npz of threshold embed:
 
   verification  do two photos show one person? In ten folds, the threshold chosen on the other nine; and over all pairs:
                 TAR (1 - FNMR) at a given FMR, EER, DET

@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path, metavar="A.jpg", help="the visitor")
     parser.add_argument("other", nargs="?", metavar="B.jpg|PERSON", help="a photo, or a person's id in the gallery")
-    parser.add_argument("--gallery", type=Path, metavar="G", help="gallery made by tools/enroll.py")
+    parser.add_argument("--gallery", type=Path, metavar="G", help="gallery made by threshold enroll")
     parser.add_argument("--config", type=Path, metavar="door.toml", help="the door's gates, thresholds and rules")
     parser.add_argument("--policy", type=Path, metavar="P.toml", help="access rules, instead of those of --config")
     parser.add_argument("--door", metavar="NAME", help="for --policy: which door (default: as --config says)")

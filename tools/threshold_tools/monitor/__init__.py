@@ -1,1 +1,1 @@
-"""The page for the fleet: what tools/monitor.py serves."""
+"""The page for the fleet: what threshold monitor serves."""

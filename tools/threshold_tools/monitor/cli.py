@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--people", type=Path, metavar="PHOTOS", help="review this people folder")
     parser.add_argument("--crops", type=Path, metavar="DIR", help="keep faces of unknown visitors here, to be enrolled")
     parser.add_argument("--keep-crops-days", type=float, default=7.0, metavar="N", help="(default: %(default)g)")
-    parser.add_argument("--publish", type=Path, metavar="REPO", help="sign and publish who is enrolled (tools/sync.py)")
+    parser.add_argument("--publish", type=Path, metavar="REPO", help="sign and publish who is enrolled, as sync does")
     return parser
 
 

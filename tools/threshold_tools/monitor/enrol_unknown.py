@@ -1,6 +1,6 @@
 """Enrols unknown visitors: their faces go into the people folder, and the gallery to the doors.
 
-The checks are those of tools/enroll.py, the signatures those of tools/sync.py publish. One enrolment runs at a time;
+The checks are those of threshold enroll, the signatures those of threshold sync publish. One enrolment runs at a time;
 the last one can be undone.
 """
 
@@ -282,8 +282,8 @@ def _topics(face: StoredFace) -> Topics:
 def _commands(folder: Path) -> tuple[str, ...]:
     return (
         "# PUBLISHED.safetensors is the gallery that the doors run; without it, calibrated thresholds are lost",
-        f"tools/enroll.py {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
-        "tools/sync.py publish REPO --gallery gallery.safetensors --broker URL --site S",
+        f"threshold enroll {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
+        "threshold sync publish REPO --gallery gallery.safetensors --broker URL --site S",
     )
 
 

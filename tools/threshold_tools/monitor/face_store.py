@@ -2,7 +2,7 @@
 
 The folder is the truth: DIR/<site>/<door>/<event id>.jpg, for its owner alone. A file that is deleted there by hand is
 forgotten with everything that was computed from it. Faces are assessed by the models and rules of enrolment, so that a
-grouped face is usable there; grouping is that of tools/cluster.py.
+grouped face is usable there; grouping is that of threshold cluster.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class GalleryPublisher:
     @property
     def command(self) -> str:
         """The command that publishes the newest release again."""
-        return f"tools/sync.py publish {self.path} --broker {self.mqtt.url} --site {self.site}"
+        return f"threshold sync publish {self.path} --broker {self.mqtt.url} --site {self.site}"
 
     def publish(self, gallery: Path) -> str:
         """Sign and publish a gallery with whatever else the newest release holds; returns what was done, in words.

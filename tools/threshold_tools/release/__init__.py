@@ -1,1 +1,1 @@
-"""The desktop side of releases: keys, signing, transport; used by tools/sync.py and tools/push.py."""
+"""The desktop side of releases: keys, signing, transport; used by threshold sync and threshold push."""

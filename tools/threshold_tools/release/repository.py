@@ -60,7 +60,7 @@ class Repository:
         self._signers = dict(signers)
         self._now = (now or datetime.now(UTC)).replace(microsecond=0)
         if not (path / "root.json").is_file():
-            raise ReleaseError(f"{path}: no repository; make one with  tools/sync.py init {path}")
+            raise ReleaseError(f"{path}: no repository; make one with  threshold sync init {path}")
         self.root: Metadata[Root] = Metadata[Root].from_bytes((path / "root.json").read_bytes())
 
     @staticmethod
@@ -192,7 +192,7 @@ class Repository:
         """
         release = self.newest()
         if release is None or not self._version(Timestamp.type):
-            raise ReleaseError(f"{self.path}: nothing has been released yet; use  tools/sync.py publish")
+            raise ReleaseError(f"{self.path}: nothing has been released yet; use  threshold sync publish")
         targets = Metadata[Targets].from_bytes(self._metadata(Targets.type))
         sha256 = targets.signed.targets[RELEASE_FILE].hashes["sha256"]
         content = (self.path / "releases" / f"{release.release}.json").read_bytes()

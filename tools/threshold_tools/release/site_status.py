@@ -28,7 +28,7 @@ _REPORTS = (Channel.RELEASE, Channel.STATUS)
 
 
 class DoorState(msgspec.Struct, frozen=True):
-    """One door, as `tools/sync.py status` shows it.
+    """One door, as `threshold sync status` shows it.
 
     Attributes:
         ok: whether it runs the newest release that we know of, by a report that is signed where its key is known.
@@ -182,7 +182,7 @@ def forget_door(mqtt: MqttConfig, site: str, door: str) -> None:
     """
     topics = Topics(site, door)
     if set(door) & set("+#/") or not (kept := _retained_reports(mqtt, topics)):
-        raise ReleaseError(f"site '{site}': door '{door}' has never reported; see  tools/sync.py status")
+        raise ReleaseError(f"site '{site}': door '{door}' has never reported; see  threshold sync status")
     if any(isinstance(each.record, Status) and each.record.status is DoorConnection.ONLINE for each in kept):
         raise ReleaseError(f"site '{site}': door '{door}' is online; stop it first, or it reports again")
     connection, _ = connect(mqtt, client_id=f"threshold-sync-{uuid.uuid4().hex[:12]}")

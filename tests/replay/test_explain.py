@@ -1,0 +1,53 @@
+"""Explanations of a replay."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from edge.core.config import DoorConfig, LivenessConfig
+from edge.demo.run_demo import CLIP, GALLERY
+from edge.replay.annotate import Annotator
+from edge.replay.explain import Explainer
+from edge.replay.replay import replay
+
+CONFIG = DoorConfig(site="test", door="test")
+
+
+def test_every_visitor_is_explained_with_every_sample() -> None:
+    explainer = Explainer()
+    for line in replay(CONFIG, CLIP, GALLERY, [explainer]):
+        explainer.on_event(line)
+    answers = [answer.kind for visitor in explainer.visitors.values() for answer in visitor.answers]
+    assert answers == ["door-open", "unknown"]
+    for visitor in explainer.visitors.values():
+        assert visitor.looks[-1].samples == max(look.samples for look in visitor.looks)
+        assert f"Visitor {visitor.track}: {visitor.first_s:.2f}" in explainer.render()
+    assert max(map(len, explainer.render().splitlines())) <= 100
+
+
+def test_challenges_and_liveness_are_explained_and_drawn(tmp_path: Path) -> None:
+    """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
+    config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=0.5))
+    explainer = Explainer()
+    with closing(Annotator(tmp_path / "asked.mp4", 3)) as asked, closing(Annotator(tmp_path / "off.mp4", 3)) as off:
+        for line in replay(config, CLIP, GALLERY, [explainer, asked]):
+            explainer.on_event(line)
+        list(replay(CONFIG, CLIP, GALLERY, [off]))
+    text = explainer.render()
+    assert re.search(r"s: challenge, failed: (\S+)\n.*s: shown .*, challenge \1\n", text)
+    assert re.search(r"\n +local-motion +\d.* [+-]\d.*\n +unexplained .*(\n.*)?\n +mouth .* -  how ", text)
+    assert max(map(len, text.splitlines())) <= 100
+    clips = [cv2.VideoCapture(str(tmp_path / name)) for name in ("asked.mp4", "off.mp4")]
+    while (read := [clip.read() for clip in clips])[0][0]:
+        plates = [frame[450:475, 100:400] for _, frame in read]
+        if np.count_nonzero(cv2.absdiff(*plates) > 60) > 300:
+            break
+    else:
+        pytest.fail("nothing is said of the challenge")
