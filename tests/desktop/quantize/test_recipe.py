@@ -11,7 +11,7 @@ from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
 from threshold_tools.quantize.recipe import RECIPES, make_int8, normalize_graph
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from threshold_tools.quantize.stages import Cropper, SubjectFinder
+from threshold_tools.quantize.stages import Cropper
 
 from edge.core.records import BgrImage
 from edge.vision.manifest import default_folder, read_model
@@ -67,8 +67,7 @@ def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes],
         for each, content in originals.items()
     }
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]
-    finder = SubjectFinder(floats["detector-far"], RECIPES["detector-far"].anchors)
-    seeing = Cropper(finder, floats["landmarks"], floats["embedder"].size_px)
+    seeing = Cropper(floats)
     crops = [seeing.crop(image) for image in portraits]
     seen = {
         "detector": portraits,

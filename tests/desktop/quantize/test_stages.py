@@ -26,17 +26,12 @@ Photo = Callable[[str], BgrImage]
 @pytest.fixture(scope="module")
 def integers() -> dict[str, IntegerRunner]:
     """The committed models as the model maker runs them."""
-    return {
-        name: IntegerRunner(read_model(default_folder(), name)[1])
-        for name in ("detector-far", "detector-near", "landmarks")
-    }
+    return {name: IntegerRunner(read_model(default_folder(), name)[1]) for name in RECIPES}
 
 
 @pytest.fixture(scope="module")
 def cropper(integers: dict[str, IntegerRunner]) -> Cropper:
-    return Cropper(
-        SubjectFinder(integers["detector-far"], RECIPES["detector-far"].anchors), integers["landmarks"], TEMPLATE_SIDE
-    )
+    return Cropper(integers)
 
 
 def leaning(image: BgrImage, degrees: float) -> BgrImage:

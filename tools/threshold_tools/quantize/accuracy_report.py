@@ -17,8 +17,7 @@ from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.cross_validation import draw_pairs, judge
 from threshold_tools.evaluate.verification import sweep
 from threshold_tools.photos import CANDIDATE, normalize
-from threshold_tools.quantize.recipe import RECIPES
-from threshold_tools.quantize.stages import Cropper, Runner, SubjectFinder
+from threshold_tools.quantize.stages import Cropper, Runner
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
@@ -76,11 +75,7 @@ def embed(paths: Sequence[Path], floats: Mapping[str, Runner], integers: Mapping
         InputError: there is no face in any photo.
     """
     forms = {"float": floats, "int8": integers}
-    anchors, side_px = RECIPES["detector-far"].anchors, integers["embedder"].size_px
-    croppers = {
-        form: Cropper(SubjectFinder(models["detector-far"], anchors, CANDIDATE), models["landmarks"], side_px)
-        for form, models in forms.items()
-    }
+    croppers = {form: Cropper(models, CANDIDATE) for form, models in forms.items()}
     rows: dict[str, dict[int, FloatArray]] = {chain: {} for chain in _CHAINS.values()}
     for number, path in enumerate(tqdm(paths, desc="chains", disable=None, leave=False)):
         image = read_image(path)

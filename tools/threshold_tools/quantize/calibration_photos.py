@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.core.records import BgrImage
 from edge.vision.camera import read_image
-from threshold_tools.quantize.recipe import RECIPES, Recipe
+from threshold_tools.quantize.recipe import Recipe
 from threshold_tools.quantize.runner import FloatRunner
 from threshold_tools.quantize.stages import Cropper, SubjectFinder
 
@@ -33,8 +33,7 @@ def model_inputs(
         own = SubjectFinder(floats[recipe.name], recipe.anchors)
         yield from (own.input_of(scene) for scene in scenes(paths, count, seed=0))
         return
-    finder = SubjectFinder(floats["detector-far"], RECIPES["detector-far"].anchors)
-    cropper = Cropper(finder, floats["landmarks"], floats["embedder"].size_px)
+    cropper = Cropper(floats)
     for image in _views(paths, count):
         crops = cropper.crop(image)
         if crops is not None:

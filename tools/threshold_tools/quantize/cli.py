@@ -16,7 +16,7 @@ from tqdm import tqdm
 import edge
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
-from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest
+from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest, read_model
 from threshold_tools.photos import photos_in
 from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu, layer_noise
 from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
@@ -163,7 +163,7 @@ def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
     console = Console(stderr=True)
     if edgetpu.installed():
         console.print(edgetpu.compile_models(wholes, folder / "edgetpu"), markup=False, highlight=False)
-        print(edgetpu.show(edgetpu.examine_all(folder / "edgetpu", chosen)))
+        print(edgetpu.show(edgetpu.examine(name, read_model(folder / "edgetpu", name)[1]) for name in chosen))
     else:
         console.print(f"not compiled: {edgetpu.COMPILER} is not on the PATH", highlight=False)
 

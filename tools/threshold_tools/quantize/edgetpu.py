@@ -19,12 +19,12 @@ import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edge.core.errors import InputError, ModelError, ThresholdError
+from edge.core.errors import InputError, ThresholdError
 from edge.core.files import atomic_write
-from edge.vision.manifest import Manifest, Model, read_manifest, read_model
+from edge.vision.manifest import Manifest, Model, read_manifest
 from edge.vision.tflite import EDGETPU_OP
 from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
-from threshold_tools.quantize.graph import OP_NAMES, Array
+from threshold_tools.quantize.graph import Array, kind_of, shape_of, unpack
 
 COMPILER = "edgetpu_compiler"
 _TIMEOUT_S = 1800
@@ -72,23 +72,19 @@ class Mapping(msgspec.Struct, frozen=True):
 
 
 def examine(name: str, content: bytes) -> Mapping:
-    """Hold every operation of a TFLite file against the documented list.
+    """Compare every operation of a TFLite file with the documented list.
 
     Raises:
         ModelError: not a TFLite file with one subgraph.
     """
-    if content[4:8] != b"TFL3":
-        raise ModelError(f"{name}: not a TFLite file: its identifier is missing")
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    if len(model.subgraphs) != 1:
-        raise ModelError(f"{name}: {len(model.subgraphs)} subgraphs, this tool reads one")
+    model = unpack(content)
     subgraph = model.subgraphs[0]
     tensors = [_operand(tensor, model.buffers[tensor.buffer].data) for tensor in subgraph.tensors]
     operations = []
     for number, operator in enumerate(subgraph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
         op = Op(
-            OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)],
+            kind_of(model, operator),
             [tensors[i] for i in operator.inputs if i >= 0],
             [tensors[i] for i in operator.outputs],
             operator.builtinOptions,
@@ -131,15 +127,6 @@ def _place(operation: Operation) -> str:
 
 def _counted(kinds: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-
-
-def examine_all(folder: Path, names: Iterable[str]) -> list[Mapping]:
-    """Examine models of a models folder.
-
-    Raises:
-        ModelError: one is missing or damaged.
-    """
-    return [examine(name, read_model(folder, name)[1]) for name in names]
 
 
 def installed() -> bool:
@@ -197,14 +184,13 @@ def _last_line(text: str) -> str:
 
 
 def _operand(tensor: Any, data: Any) -> Operand:
-    shape = () if tensor.shape is None else tuple(int(side) for side in tensor.shape)
     signature = tensor.shapeSignature
     fixed = signature is None or all(int(side) >= 0 for side in signature)
     values: Array | None = None
     if data is not None and len(data):
         raw = np.asarray(data, np.uint8)
         values = raw.view("<i4") if tensor.type == schema.TensorType.INT32 else raw
-    return Operand(shape, tensor.type, fixed, values)
+    return Operand(shape_of(tensor), tensor.type, fixed, values)
 
 
 def _multiplications(op: Op) -> int:

@@ -54,20 +54,20 @@ class Op:
 
 
 def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
-    """Whether one operation is mapped, and why not."""
-    why = _unfit_tensor(op)
-    if not why and op.kind not in _LIMITS:
+    """Whether one operation is mapped, and what speaks against it, or ""."""
+    limit = _LIMITS.get(op.kind)
+    why = _unsupported_tensor(op)
+    if not why and limit is None and op.kind not in _UNLIMITED:
         why = "no such operation on the list"
-    if not why:
-        why = _LIMITS[op.kind](op)
+    why = why or (limit(op) if limit else "")
     if why:
         return SupportLevel.NO, why
     doubt = _doubt(op)
     return (SupportLevel.DOUBTFUL, doubt) if doubt else (SupportLevel.YES, "")
 
 
-def _unfit_tensor(op: Op) -> str:
-    """What holds for every operation: 8 bits, fixed sizes, at most three dimensions that count."""
+def _unsupported_tensor(op: Op) -> str:
+    """What holds for every operation: 8 bits, fixed sizes, at most three dimensions larger than 1."""
     for tensor in (*op.inputs, *op.outputs):
         if tensor.values is None and tensor.type not in _EIGHT_BIT:
             return f"a {_TYPE_NAMES[tensor.type]} tensor, not 8 bits"
@@ -85,13 +85,7 @@ def _doubt(op: Op) -> str:
     if op.kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
         half = "half-pixel centres, which some compiler versions refuse; " if op.option("halfPixelCenters") else ""
         return f"{half}not mapped where its size would cost precision"
-    if op.kind == "RESHAPE":
-        return "certain reshapes are not mapped when the tensors are large"
-    return ""
-
-
-def _anything(_: Op) -> str:
-    return ""
+    return "certain reshapes are not mapped when the tensors are large" if op.kind == "RESHAPE" else ""
 
 
 def _not_fused(op: Op) -> str:
@@ -106,7 +100,7 @@ def _concatenation(op: Op) -> str:
 
 
 def _convolution(op: Op) -> str:
-    if op.options is not None and op.option("dilationWFactor") != op.option("dilationHFactor"):
+    if op.option("dilationWFactor") != op.option("dilationHFactor"):
         return "dilation differs between x and y"
     return _weights(op)
 
@@ -124,28 +118,24 @@ def _fully_connected(op: Op) -> str:
 
 
 def _transpose_convolution(op: Op) -> str:
-    known = op.inputs[0].values is not None and op.inputs[1].values is not None
-    return "" if known else "weights are not constant"
+    return "weights are not constant" if any(tensor.values is None for tensor in op.inputs[:2]) else ""
 
 
 def _padding(op: Op) -> str:
     amounts = op.inputs[1].values
     if amounts is None:
         return "amounts are not constant"
-    rank = len(op.inputs[0].shape)
-    return "padding in the batch dimension" if rank > _INNERMOST and np.any(amounts.reshape(-1, 2)[0]) else ""
+    batched = len(op.inputs[0].shape) > _INNERMOST
+    return "padding in the batch dimension" if batched and np.any(amounts.reshape(-1, 2)[0]) else ""
 
 
 def _mean(op: Op) -> str:
-    axes = _axes(op)
-    if axes is None or (0 in axes and len(op.inputs[0].shape) > _INNERMOST):
+    shape, axes = op.inputs[0].shape, _axes(op)
+    if axes is None or (0 in axes and len(shape) > _INNERMOST):
         return "a reduction in the batch dimension"
-    depth = len(op.inputs[0].shape) - 1
-    return "a reduction over channels whose number is no multiple of 4" if _odd_depth(op, axes, depth) else ""
-
-
-def _odd_depth(op: Op, axes: set[int], depth: int) -> bool:
-    return depth in axes and op.inputs[0].shape[depth] % 4 != 0
+    if len(shape) - 1 in axes and shape[-1] % 4:
+        return "a reduction over channels whose number is no multiple of 4"
+    return ""
 
 
 def _reduction(op: Op) -> str:
@@ -189,45 +179,40 @@ def _strided_slice(op: Op) -> str:
     return "an ellipsis or a new axis" if op.option("ellipsisMask") or op.option("newAxisMask") else ""
 
 
+_UNLIMITED = frozenset(
+    (
+        *(
+            "ADD",
+            "EXPAND_DIMS",
+            "L2_NORMALIZATION",
+            "LOGISTIC",
+            "MAXIMUM",
+            "MINIMUM",
+            "MUL",
+            "QUANTIZE",
+            "RELU",
+            "RELU6",
+        ),
+        *("RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SPACE_TO_DEPTH"),
+        *("SQUARED_DIFFERENCE", "SQUEEZE", "SUB", "TANH", "TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+    )
+)
 _LIMITS: dict[str, Callable[[Op], str]] = {
-    "ADD": _anything,
     "AVERAGE_POOL_2D": _not_fused,
     "CONCATENATION": _concatenation,
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
-    "EXPAND_DIMS": _anything,
     "FULLY_CONNECTED": _fully_connected,
-    "L2_NORMALIZATION": _anything,
-    "LOGISTIC": _anything,
-    "MAXIMUM": _anything,
     "MAX_POOL_2D": _not_fused,
     "MEAN": _mean,
-    "MINIMUM": _anything,
-    "MUL": _anything,
     "PACK": _packing,
     "PAD": _padding,
     "PRELU": _prelu,
-    "QUANTIZE": _anything,
     "REDUCE_MAX": _reduction,
     "REDUCE_MIN": _reduction,
-    "RELU": _anything,
-    "RELU6": _anything,
-    "RELU_N1_TO_1": _anything,
-    "RESHAPE": _anything,
-    "RESIZE_BILINEAR": _anything,
-    "RESIZE_NEAREST_NEIGHBOR": _anything,
-    "RSQRT": _anything,
-    "SLICE": _anything,
     "SOFTMAX": _softmax,
-    "SPACE_TO_DEPTH": _anything,
     "SPLIT": _splitting,
-    "SQUARED_DIFFERENCE": _anything,
-    "SQUEEZE": _anything,
     "STRIDED_SLICE": _strided_slice,
-    "SUB": _anything,
     "SUM": _reduction,
-    "TANH": _anything,
-    "TRANSPOSE": _anything,
     "TRANSPOSE_CONV": _transpose_convolution,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": _anything,
 }

@@ -9,6 +9,9 @@ correction", 2019; here with measured activation ranges, and along residual stre
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.rewrite import CONVOLUTIONS, scale_channels, scale_inputs
@@ -16,40 +19,63 @@ from threshold_tools.quantize.rewrite import CONVOLUTIONS, scale_channels, scale
 STEP = 0.25  # factors are powers of two in quarter steps, so that a file can hold them exactly as integers
 LIMIT = 40  # at most so many steps either way, a factor of 1024
 Exponents = dict[str, list[int]]
+_MIXING = ("RESHAPE", "CONCATENATION")  # their channels are not those of their inputs
 
 
 def plan(graph: Graph, magnitudes: dict[str, Array]) -> Exponents:
     """Factors for the outputs of all convolutions, in steps, from each tensor's largest magnitude per channel (C,)."""
-    classes = _Classes(graph)
-    for tensor in (*graph.inputs, *graph.outputs.values()):
-        classes.fix(tensor)
+    classes = _channel_classes(graph)
+    kept = {*graph.inputs, *graph.outputs.values()}  # tensors whose channels keep their scale
+    for node in graph.nodes:
+        if node.kind in _MIXING:
+            kept.update([*node.inputs, node.output])
+    fixed = {label for tensor in kept if tensor in classes for label in classes[tensor].tolist()}
     size: dict[int, list[float]] = {}
     need: dict[int, list[float]] = {}
     for node in graph.nodes:
-        if node.output not in classes.fixed_tensors:
+        if node.output not in kept:
             relative = magnitudes[node.output] / max(float(magnitudes[node.output].max()), 1e-9)
-            for channel, value in enumerate(relative):
-                size.setdefault(classes.find(node.output, channel), []).append(float(value))
+            for label, value in zip(classes[node.output].tolist(), relative, strict=True):
+                size.setdefault(label, []).append(float(value))
         if node.kind == "CONV_2D":
             reach = np.maximum(magnitudes[node.output], 1e-3 * magnitudes[node.output].max())
             weights = np.abs(graph.constants[node.inputs[1]]) / reach.reshape(-1, 1, 1, 1)
             most = weights.max(axis=(0, 1, 2))
-            for channel, value in enumerate(most / max(float(most.max()), 1e-9)):
-                need.setdefault(classes.find(node.inputs[0], channel), []).append(float(value))
+            relative = most / max(float(most.max()), 1e-9)
+            for label, value in zip(classes[node.inputs[0]].tolist(), relative, strict=True):
+                need.setdefault(label, []).append(float(value))
     exponents: Exponents = {}
     for node in graph.nodes:
-        if node.kind not in CONVOLUTIONS:
-            continue
-        factors = np.zeros(graph.shapes[node.output][-1])
-        for channel in range(factors.size):
-            key = classes.find(node.output, channel)
-            if key not in classes.fixed:
-                largest = max(*size[key], 1e-4)
-                # Read by depthwise convolutions alone, whose weights have a scale per channel: all channels alike.
-                needed = max(*need[key], 1e-4) if key in need else 1 / largest
-                factors[channel] = np.log2(needed / largest) / 2
-        exponents[node.output] = [int(k) for k in np.clip(np.round(factors / STEP), -LIMIT, LIMIT)]
+        if node.kind in CONVOLUTIONS:
+            factors = [
+                0.0 if label in fixed else _factor(size[label], need.get(label)) for label in classes[node.output]
+            ]
+            exponents[node.output] = [int(k) for k in np.clip(np.round(np.array(factors) / STEP), -LIMIT, LIMIT)]
     return exponents
+
+
+def _factor(sizes: list[float], needs: list[float] | None) -> float:
+    """Logarithm of the factor of one class of channels, to base 2."""
+    largest = max(*sizes, 1e-4)
+    # Read by depthwise convolutions alone, whose weights have a scale per channel: all channels alike.
+    needed = max(*needs, 1e-4) if needs else 1 / largest
+    return float(np.log2(needed / largest) / 2)
+
+
+def _channel_classes(graph: Graph) -> dict[str, NDArray[np.int32]]:
+    """A label for each channel of each tensor; channels that meet without a convolution between them share theirs."""
+    starts, total = {}, 0
+    for tensor, shape in graph.shapes.items():
+        starts[tensor], total = total, total + shape[-1]
+    pairs = [np.zeros((2, 0), np.intp)]
+    for node in graph.nodes:
+        if node.kind not in (*CONVOLUTIONS, *_MIXING):
+            for tensor in (t for t in node.inputs if t in graph.shapes):
+                channels = np.arange(graph.shapes[tensor][-1])
+                pairs.append(np.stack([starts[tensor] + channels, starts[node.output] + channels]))
+    rows, columns = np.concatenate(pairs, axis=1)
+    labels = connected_components(coo_array((np.ones(len(rows)), (rows, columns)), (total, total)), directed=False)[1]
+    return {tensor: labels[start : start + graph.shapes[tensor][-1]] for tensor, start in starts.items()}
 
 
 def equalize(graph: Graph, exponents: Exponents) -> None:
@@ -70,39 +96,3 @@ def equalize(graph: Graph, exponents: Exponents) -> None:
             if node.kind == "ADD":
                 one, other = (factors[t] for t in node.inputs)
                 factors[node.output] = np.where(np.isnan(one), other, one)
-
-
-class _Classes:
-    """Which channels must share a factor: those that meet without a convolution between them."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._parent: dict[tuple[str, int], tuple[str, int]] = {}
-        self._shapes = graph.shapes
-        self.fixed_tensors: set[str] = set()
-        self.fixed: set[int] = set()
-        for node in graph.nodes:
-            if node.kind in (*CONVOLUTIONS, "RESHAPE", "CONCATENATION"):
-                continue
-            for tensor in (t for t in node.inputs if t in graph.shapes):
-                for channel in range(graph.shapes[tensor][-1]):
-                    self._parent[self._root((tensor, channel))] = self._root((node.output, channel))
-        for node in graph.nodes:
-            if node.kind in ("RESHAPE", "CONCATENATION"):
-                self.fixed_tensors.update([*node.inputs, node.output])
-        for tensor in [t for t in self.fixed_tensors if t in graph.shapes]:
-            self.fix(tensor)
-
-    def fix(self, tensor: str) -> None:
-        """Let the channels of a tensor keep their scale."""
-        self.fixed_tensors.add(tensor)
-        self.fixed.update(self.find(tensor, channel) for channel in range(self._shapes[tensor][-1]))
-
-    def find(self, tensor: str, channel: int) -> int:
-        """The class of one channel."""
-        return hash(self._root((tensor, channel)))
-
-    def _root(self, key: tuple[str, int]) -> tuple[str, int]:
-        parent = self._parent.setdefault(key, key)
-        while parent != key:
-            key, parent = parent, self._parent.setdefault(parent, parent)
-        return key

@@ -1,13 +1,14 @@
-"""Where two TFLite files first differ: in an operation, a tensor, its scale or its content, not just in bytes."""
+"""Where two TFLite files differ: in an operation, a tensor, its scale or its content, not just in bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from threshold_tools.quantize.graph import OP_NAMES
+from threshold_tools.quantize.graph import kind_of, shape_of
 
 SCALE_TOLERANCE = 1e-6  # relative: another library version may round a scale's last bit differently
 
@@ -19,61 +20,52 @@ def differences(expected: bytes, found: bytes) -> list[str]:
     """
     try:
         one, other = (schema.ModelT.InitFromPackedBuf(content, 0) for content in (expected, found))
-        return _compare_models(one, other)
+        return list(_compare_models(one, other))
     except Exception as error:  # the flatbuffer reader raises whatever a damaged offset leads to
         return [f"not readable as a TFLite file ({type(error).__name__}: {error})"]
 
 
-def _compare_models(one: Any, other: Any) -> list[str]:
+def _compare_models(one: Any, other: Any) -> Iterator[str]:
     a, b = one.subgraphs[0], other.subgraphs[0]
     if len(a.operators) != len(b.operators):
-        return [f"{len(b.operators)} operations instead of {len(a.operators)}"]
-    found: list[str] = []
+        yield f"{len(b.operators)} operations instead of {len(a.operators)}"
+        return
     seen: set[int] = set()
     for number, (p, q) in enumerate(zip(a.operators, b.operators, strict=True)):
-        kinds = [_kind(model, op) for model, op in ((one, p), (other, q))]
-        where = f"operation {number} {kinds[0]}"
-        if kinds[0] != kinds[1]:
-            found.append(f"{where}: is {kinds[1]}")
+        where = f"operation {number} {kind_of(one, p)}"
+        if kind_of(one, p) != kind_of(other, q):
+            yield f"{where}: is {kind_of(other, q)}"
             continue
         if _options(p) != _options(q):
-            found.append(f"{where}: options {_options(q)} instead of {_options(p)}")
+            yield f"{where}: options {_options(q)} instead of {_options(p)}"
         tensors = [[*op.inputs, *op.outputs] for op in (p, q)]
         if len(tensors[0]) != len(tensors[1]):
-            found.append(f"{where}: {len(tensors[1])} tensors instead of {len(tensors[0])}")
+            yield f"{where}: {len(tensors[1])} tensors instead of {len(tensors[0])}"
             continue
         for i, j in zip(*tensors, strict=True):
             if i not in seen:
                 seen.add(i)
-                found += [f"{where}: {what}" for what in _compare_tensors(one, a.tensors[i], other, b.tensors[j])]
+                found = _compare_tensors(one, a.tensors[i], other, b.tensors[j])
+                yield from (f"{where}: tensor {a.tensors[i].name.decode()}: {what}" for what in found)
     roles = [[g.tensors[i].name for i in (*g.inputs, *g.outputs)] for g in (a, b)]
     if roles[0] != roles[1]:
-        found.append(f"inputs and outputs are named {roles[1]} instead of {roles[0]}")
-    return found
+        yield f"inputs and outputs are named {roles[1]} instead of {roles[0]}"
 
 
-def _compare_tensors(one: Any, p: Any, other: Any, q: Any) -> list[str]:
-    name = p.name.decode()
-    shapes = [() if t.shape is None else tuple(int(n) for n in t.shape) for t in (p, q)]
-    if p.type != q.type or shapes[0] != shapes[1]:
-        return [f"tensor {name}: type {q.type} shape {shapes[1]} instead of type {p.type} shape {shapes[0]}"]
-    found = []
-    scales, zeros = zip(_quantization(p), _quantization(q), strict=True)
-    if scales[0].shape != scales[1].shape or not np.allclose(scales[0], scales[1], rtol=SCALE_TOLERANCE, atol=0):
-        found.append(f"tensor {name}: scale {scales[1][:1]} instead of {scales[0][:1]}")
-    if not np.array_equal(zeros[0], zeros[1]):
-        found.append(f"tensor {name}: zero point {zeros[1][:1]} instead of {zeros[0][:1]}")
-    contents = [_content(model, tensor) for model, tensor in ((one, p), (other, q))]
-    if contents[0].shape != contents[1].shape:
-        found.append(f"tensor {name}: {contents[1].size} bytes of content instead of {contents[0].size}")
-    elif (different := np.flatnonzero(contents[0] != contents[1])).size:
-        found.append(f"tensor {name}: {different.size} of {contents[0].size} bytes differ, first at {different[0]}")
-    return found
-
-
-def _kind(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+def _compare_tensors(one: Any, p: Any, other: Any, q: Any) -> Iterator[str]:
+    if p.type != q.type or shape_of(p) != shape_of(q):
+        yield f"type {q.type} shape {shape_of(q)} instead of type {p.type} shape {shape_of(p)}"
+        return
+    (scale, zero), (found_scale, found_zero) = _quantization(p), _quantization(q)
+    if scale.shape != found_scale.shape or not np.allclose(scale, found_scale, rtol=SCALE_TOLERANCE, atol=0):
+        yield f"scale {found_scale[:1]} instead of {scale[:1]}"
+    if not np.array_equal(zero, found_zero):
+        yield f"zero point {found_zero[:1]} instead of {zero[:1]}"
+    content, found = _content(one, p), _content(other, q)
+    if content.shape != found.shape:
+        yield f"{found.size} bytes of content instead of {content.size}"
+    elif (different := np.flatnonzero(content != found)).size:
+        yield f"{different.size} of {content.size} bytes differ, first at {different[0]}"
 
 
 def _options(operator: Any) -> dict[str, object]:

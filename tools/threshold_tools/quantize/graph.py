@@ -19,7 +19,7 @@ from edge.core.errors import ModelError
 
 Array = NDArray[Any]
 
-OP_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+_OP_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 _DTYPES: dict[int, type] = {
     schema.TensorType.FLOAT32: np.float32,
     schema.TensorType.FLOAT16: np.float16,
@@ -72,21 +72,42 @@ class Graph:
         return Graph(nodes, dict(self.constants), dict(self.shapes), list(self.inputs), dict(self.outputs))
 
 
-def read_graph(content: bytes) -> Graph:
-    """The graph of a float TFLite file, its tensors named t0, t1 … by their number in the file.
+def unpack(content: bytes) -> Any:
+    """A TFLite file as TFLite's own tree of objects (`schema.ModelT`).
 
     Raises:
-        ModelError: not a TFLite file, several subgraphs, or an operation with several outputs.
+        ModelError: not a TFLite file, or several subgraphs.
     """
     if content[4:8] != b"TFL3":
         raise ModelError("not a TFLite file: its identifier is missing; fetch it again")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
         raise ModelError(f"{len(model.subgraphs)} subgraphs, this tool reads one")
+    return model
+
+
+def kind_of(model: Any, operator: Any) -> str:
+    """TFLite's name of an operation; old files have it in the deprecated field alone."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return _OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """The shape of one of TFLite's tensors."""
+    return () if tensor.shape is None else tuple(int(side) for side in tensor.shape)
+
+
+def read_graph(content: bytes) -> Graph:
+    """The graph of a float TFLite file, its tensors named t0, t1 … by their number in the file.
+
+    Raises:
+        ModelError: not a TFLite file, several subgraphs, or an operation with several outputs.
+    """
+    model = unpack(content)
     subgraph = model.subgraphs[0]
     graph = Graph([], {}, {}, [f"t{i}" for i in subgraph.inputs])
     for number, tensor in enumerate(subgraph.tensors):
-        shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
+        shape = shape_of(tensor)
         data = model.buffers[tensor.buffer].data
         if data is None or len(data) == 0:
             graph.shapes[f"t{number}"] = shape
@@ -94,8 +115,7 @@ def read_graph(content: bytes) -> Graph:
             values: Array = np.asarray(data, np.uint8).view(_DTYPES[tensor.type]).reshape(shape)
             graph.constants[f"t{number}"] = values.astype(np.float32) if values.dtype == np.float16 else values
     for operator in subgraph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        kind = OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        kind = kind_of(model, operator)
         if len(operator.outputs) != 1:
             raise ModelError(f"{kind} with {len(operator.outputs)} outputs, this tool reads nodes with one")
         node = Node(kind, [f"t{i}" for i in operator.inputs], f"t{operator.outputs[0]}", operator.builtinOptions)

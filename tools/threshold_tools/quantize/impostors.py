@@ -18,7 +18,7 @@ from threshold_tools.photos import normalize
 from threshold_tools.quantize.calibration_data import CalibrationData
 from threshold_tools.quantize.recipe import RECIPES
 from threshold_tools.quantize.runner import IntegerRunner
-from threshold_tools.quantize.stages import Cropper, SubjectFinder
+from threshold_tools.quantize.stages import Cropper
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ENROLLED = 3  # photos in a centroid
@@ -41,9 +41,9 @@ def with_impostors(
         folder: holds the int8 detector and mesh.
         embedder: the int8 file.
     """
-    detector, mesh = (IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks"))
     runner = IntegerRunner(embedder)
-    cropper = Cropper(SubjectFinder(detector, RECIPES["detector-far"].anchors), mesh, runner.size_px)
+    others = {n: IntegerRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks")}
+    cropper = Cropper({**others, "embedder": runner})
     crops: dict[str, list[BgrImage]] = {}
     for path in tqdm(paths, desc="strangers: faces", disable=None, leave=False):
         crop = cropper.crop(read_image(path))

@@ -7,7 +7,7 @@ operation in float32 gives is rounded only on its way into int8 ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
@@ -134,47 +134,43 @@ def measure(
         graph: as it is quantized.
         ranges: of its tensors.
         image_range: see `FloatRunner`.
-        images: pictures of what the model sees.
-        each: so many of them serve for the layers one by one.
+        images: what the model sees, uint8 BGR.
+        each: number of them that each layer alone is measured on.
         floats: see `in_float`.
     """
     nodes = quantized_nodes(graph, floats)
-    exact = FloatRunner(graph, image_range, watch=True)
-    everything = FloatRunner(
-        simulate_quantization(graph, ranges, {n.output for n in nodes}, floats), image_range, watch=True
-    )
-    final = next(iter(graph.outputs.values()))
-    signal, noise, beyond = ({node.output: 0.0 for node in nodes} for _ in range(3))
-    spans = with_derived_ranges(graph, ranges)
+    rounded = simulate_quantization(graph, ranges, {node.output for node in nodes}, floats)
+    exact, everything = (FloatRunner(some, image_range, watch=True) for some in (graph, rounded))
+    final, spans = next(iter(graph.outputs.values())), with_derived_ranges(graph, ranges)
+    totals = {node.output: np.zeros(3) for node in nodes}  # power of signal and of noise, share beyond the range
     errors: list[FloatArray] = []
-    wanted: list[FloatArray] = []
+    expected: list[FloatArray] = []
     for image in images:
         one, other = exact(image), everything(image)
         errors.append(other[final] - one[final])
-        wanted.append(one[final])
-        for name in signal:
+        expected.append(one[final])
+        for name in totals:
             low, high = spans[name]
-            signal[name] += float(np.square(one[name], dtype=np.float64).sum())
-            noise[name] += float(np.square(other[name] - one[name], dtype=np.float64).sum())
             seen = other[name + SEEN]
-            beyond[name] += float(np.mean((seen < low) | (seen > high))) / len(images)
-    unit = max(_variance(wanted), 1e-12)
+            noise = np.square(other[name] - one[name], dtype=np.float64).sum()
+            signal = np.square(one[name], dtype=np.float64).sum()
+            totals[name] += (signal, noise, np.mean((seen < low) | (seen > high)))
+    unit = max(_variance(expected), 1e-12)
+    few = list(zip(expected, images, strict=True))[:: max(len(images) // each, 1)][:each]
     layers = []
     for node in nodes:
         alone = FloatRunner(simulate_quantization(graph, ranges, {node.output}, floats), image_range)
-        found = _variance([next(iter(alone(b).values())) - a for a, b in _few(wanted, images, each)])
-        name, (low, high) = node.output, spans[node.output]
-        snr = 10 * np.log10(signal[name] / max(noise[name], 1e-12))
+        own = _variance([next(iter(alone(image).values())) - vector for vector, image in few])
+        signal, noise, beyond = totals[node.output]
         layers.append(
             LayerNoise(
-                name,
+                node.output,
                 node.kind,
-                tuple(graph.shapes[name]),
-                low,
-                high,
-                round(100 * beyond[name], 3),
-                round(float(snr), 1),
-                float(f"{found / unit:.3g}"),
+                tuple(graph.shapes[node.output]),
+                *spans[node.output],
+                clipped_percent=round(float(100 * beyond / len(images)), 3),
+                snr_db=round(float(10 * np.log10(signal / max(noise, 1e-12))), 1),
+                own_loss=float(f"{own / unit:.3g}"),
             )
         )
     return LayerNoiseReport(model, len(images), round(_variance(errors) / unit, 6), tuple(layers))
@@ -199,11 +195,6 @@ def table(report: LayerNoiseReport) -> Table:
             f"{100 * layer.own_loss / total:.1f}",
         )
     return result
-
-
-def _few(wanted: list[FloatArray], images: list[BgrImage], each: int) -> Iterable[tuple[FloatArray, BgrImage]]:
-    step = max(len(images) // each, 1)
-    return list(zip(wanted, images, strict=True))[::step][:each]
 
 
 def _variance(rows: list[FloatArray]) -> float:

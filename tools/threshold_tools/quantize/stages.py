@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from edge.vision.detector import Detector
 from edge.vision.face_mesh import FaceMesh
 from edge.vision.manifest import AnchorLayer
 from threshold_tools.photos import subject
+from threshold_tools.quantize.recipe import RECIPES
 
 # ArcFace's five-point template for 112x112: eyes, nose tip, mouth corners, from the left of the image to the right.
 TEMPLATE_PX = (
@@ -98,16 +100,16 @@ class ModelInputs:
 class Cropper:
     """Photos to what the mesh and the embedder see; not thread-safe."""
 
-    def __init__(self, finder: SubjectFinder, mesh: Runner, side_px: int) -> None:
+    def __init__(self, models: Mapping[str, Runner], min_score: float = DetectorConfig().min_score) -> None:
         """
         Args:
-            finder: of the face.
-            mesh: the landmarks model.
-            side_px: of the embedder's input.
+            models: "detector-far", "landmarks" and "embedder", of which only the size of the input is used.
+            min_score: of a face, 0..1.
         """
-        self._finder = finder
-        self._running = RunnerNetwork(mesh)
+        self._finder = SubjectFinder(models["detector-far"], RECIPES["detector-far"].anchors, min_score)
+        self._running = RunnerNetwork(models["landmarks"])
         self._mesh = FaceMesh(self._running)
+        side_px = models["embedder"].size_px
         self._face: BgrImage = np.zeros((side_px, side_px, 3), np.uint8)
         scale = side_px / 112
         self._aligner = Aligner(tuple((x * scale, y * scale) for x, y in TEMPLATE_PX), into=self._face)
