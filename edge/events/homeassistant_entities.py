@@ -52,12 +52,25 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def entities_of(config: DoorConfig) -> dict[str, Entity]:
     """The entities of a door, each by a key that must never change; entities that the door lacks are to be removed."""
     topics = Topics(config.site, config.door)
+    release = Entity(
+        platform="update",
+        name="Release",
+        title="People, rules and models",
+        entity_category="diagnostic",
+        qos=1,
+        state_topic=topics.topic_for(Channel.RELEASE),
+        value_template=_RELEASE,
+    )
+    lock = _enum_entity("Lock", "mdi:lock", topics.topic_for(Channel.HEALTH), "lock", tuple(LockState))
+    visitor = Entity(
+        platform="image", name="Last visitor", qos=1, image_topic=topics.snapshot("+"), content_type="image/jpeg"
+    )
     return {
         **_access(topics),
         **_health(topics),
-        "release": _release(topics) if config.release else Entity(platform="update"),
-        "lock": _lock(topics) if config.lock else Entity(platform="sensor"),
-        "visitor": _image_entity(topics) if config.snapshots.kinds else Entity(platform="image"),
+        "release": release if config.release else Entity(platform="update"),
+        "lock": lock if config.lock else Entity(platform="sensor"),
+        "visitor": visitor if config.snapshots.kinds else Entity(platform="image"),
     }
 
 
@@ -212,22 +225,6 @@ def _health(topics: Topics) -> dict[str, Entity]:
     }
 
 
-def _release(topics: Topics) -> Entity:
-    return Entity(
-        platform="update",
-        name="Release",
-        title="People, rules and models",
-        entity_category="diagnostic",
-        qos=1,
-        state_topic=topics.topic_for(Channel.RELEASE),
-        value_template=_RELEASE,
-    )
-
-
-def _lock(topics: Topics) -> Entity:
-    return _enum_entity("Lock", "mdi:lock", topics.topic_for(Channel.HEALTH), "lock", tuple(LockState))
-
-
 def _enum_entity(name: str, icon: str, topic: str, field: str, options: tuple[str, ...]) -> Entity:
     return Entity(
         platform="sensor",
@@ -238,10 +235,4 @@ def _enum_entity(name: str, icon: str, topic: str, field: str, options: tuple[st
         options=options,
         state_topic=topic,
         value_template=_value_template(field),
-    )
-
-
-def _image_entity(topics: Topics) -> Entity:
-    return Entity(
-        platform="image", name="Last visitor", qos=1, image_topic=topics.snapshot("+"), content_type="image/jpeg"
     )

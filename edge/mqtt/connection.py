@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -91,7 +90,7 @@ def connect(
     endpoint = resolve_endpoint(config)
 
     def attempt(protocol: Protocol, answer_s: float = RESPONSE_TIMEOUT_S) -> PahoClient:
-        with _explained(endpoint):
+        try:
             client = PahoClient(
                 endpoint,
                 protocol,
@@ -101,6 +100,8 @@ def connect(
                 max_packet_bytes=max_packet_bytes,
                 session_s=session_s,
             )
+        except (OSError, ValueError) as error:
+            raise _explained(error, endpoint) from error
         try:
             _wait_for_connack(client, endpoint, answer_s)
         except BaseException:
@@ -119,26 +120,17 @@ def connect(
         return attempt("3.1.1"), "3.1.1" if error.sure else "5"
 
 
-@contextlib.contextmanager
-def _explained(endpoint: Endpoint) -> Iterator[None]:
-    """Translate what can go wrong on the way to CONNECT.
-
-    Raises:
-        BrokerRefusedError: one side does not take the other's certificate.
-        BrokerError: the broker cannot be reached.
-    """
-    try:
-        yield
-    except ssl.SSLCertVerificationError as error:
+def _explained(error: OSError | ValueError, endpoint: Endpoint) -> BrokerError:
+    """Our error for what went wrong on the way to CONNECT; a BrokerRefusedError if a certificate is not trusted."""
+    if isinstance(error, ssl.SSLCertVerificationError):
         kind = BrokerError if error.verify_code == NOT_YET_VALID else BrokerRefusedError  # a clock is set soon
-        raise kind(f"{endpoint}: its certificate is not trusted: {_explain_tls_error(error, endpoint)}") from error
-    except ssl.SSLError as error:
+        return kind(f"{endpoint}: its certificate is not trusted: {_explain_tls_error(error, endpoint)}")
+    if isinstance(error, ssl.SSLError):
         if "ALERT" in (error.reason or ""):
-            raise BrokerRefusedError(_explain_client_cert_alert(endpoint, error.reason)) from error
-        raise BrokerError(f"{endpoint}: no TLS connection ({error.reason or error}); is this its TLS port?") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise BrokerError(f"{endpoint}: cannot be reached ({why}); is the broker running there?") from error
+            return BrokerRefusedError(_explain_client_cert_alert(endpoint, error.reason))
+        return BrokerError(f"{endpoint}: no TLS connection ({error.reason or error}); is this its TLS port?")
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return BrokerError(f"{endpoint}: cannot be reached ({why}); is the broker running there?")
 
 
 def _explain_tls_error(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:

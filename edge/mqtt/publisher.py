@@ -250,9 +250,9 @@ class Publisher:
             SessionStopped: we have stopped.
         """
         session = Session(
-            client,
-            self._config.url,
-            self._topics,
+            client=client,
+            url=self._config.url,
+            topics=self._topics,
             outbox=self._outbox,
             opens=self._opens,
             queue=self._queue,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -50,10 +50,11 @@ def pop_expired(opens: deque[PendingOpen], now_ns: int) -> Iterator[OpenCommand]
         yield opens.popleft().command
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class Session:
     """One connection in use. An open is sent at most once and in time, or never; see `Publisher`.
 
-    Args:
+    Attributes:
         client: the connection.
         url: its broker's address, for messages to people.
         topics: the door's topics.
@@ -67,37 +68,22 @@ class Session:
         on_open_arrived: receives a command that the broker has taken, and whether nobody subscribes to it.
     """
 
-    def __init__(
-        self,
-        client: PahoClient,
-        url: str,
-        topics: Topics,
-        *,
-        outbox: Outbox,
-        opens: deque[PendingOpen],
-        queue: SendQueue,
-        birth: HomeAssistantBirthListener,
-        sign: Signer,
-        clock: Clock,
-        on_open_expired: Callable[[OpenCommand, str], None],
-        on_open_arrived: Callable[[OpenCommand, bool], None],
-    ) -> None:
-        self._client = client
-        self._url = url
-        self._topics = topics
-        self._outbox = outbox
-        self._opens = opens
-        self._queue = queue
-        self._birth = birth
-        self._sign = sign
-        self._clock = clock
-        self._on_open_expired = on_open_expired
-        self._on_open_arrived = on_open_arrived
-        # In flight, by packet id: sent with QoS 1 and not acknowledged.
-        self._events: dict[int, int] = {}  # seq, rising
-        self._sent_opens: dict[int, PendingOpen] = {}
-        self._others: set[int] = set()
-        self._sent_seq = 0
+    client: PahoClient
+    url: str
+    topics: Topics
+    outbox: Outbox
+    opens: deque[PendingOpen]
+    queue: SendQueue
+    birth: HomeAssistantBirthListener
+    sign: Signer
+    clock: Clock
+    on_open_expired: Callable[[OpenCommand, str], None]
+    on_open_arrived: Callable[[OpenCommand, bool], None]
+    # In flight, by packet id: sent with QoS 1 and not acknowledged.
+    _events: dict[int, int] = field(default_factory=dict, init=False)  # seq, rising
+    _sent_opens: dict[int, PendingOpen] = field(default_factory=dict, init=False)
+    _others: set[int] = field(default_factory=set, init=False)
+    _sent_seq: int = field(default=0, init=False)
 
     def announce_online(self) -> None:
         """Publish online, before anything else.
@@ -106,8 +92,8 @@ class Session:
             BrokerError: the connection has ended.
         """
         self._others.add(self._publish_status(DoorConnection.ONLINE, "connected"))
-        self._queue.requeue_retained()
-        self._birth.listen(self._client.subscribe)
+        self.queue.requeue_retained()
+        self.birth.listen(self.client.subscribe)
 
     def run(self, wakeup: WakeupPipe, stop_deadline_ns: Callable[[], int | None]) -> None:
         """Send what there is until the connection ends or we are to stop.
@@ -122,15 +108,15 @@ class Session:
         """
         while (stop_ns := stop_deadline_ns()) is None or not self._is_done(stop_ns):
             self._send()
-            self._client.poll(self._poll_timeout_s(stop_ns), wakeup)
+            self.client.poll(self._poll_timeout_s(stop_ns), wakeup)
             self._handle_acks()
         self._announce_offline(stop_ns)
 
     def abort(self) -> None:
         """Cut the connection; opens in flight are given up."""
-        self._client.abort()
+        self.client.abort()
         for pending in self._sent_opens.values():
-            self._on_open_expired(pending.command, "the connection broke before the broker had acknowledged it")
+            self.on_open_expired(pending.command, "the connection broke before the broker had acknowledged it")
 
     def _send(self) -> None:
         """Send what may be sent now.
@@ -138,26 +124,26 @@ class Session:
         Events go first, as far as the window allows. If the broker accepts so few messages unacknowledged that events
         would take all places, one place is left for an open that waits.
         """
-        for command in pop_expired(self._opens, self._clock.monotonic_ns()):
-            self._on_open_expired(command, "")
-        client, queue = self._client, self._queue
+        for command in pop_expired(self.opens, self.clock.monotonic_ns()):
+            self.on_open_expired(command, "")
+        client, queue = self.client, self.queue
         room = min(MAX_IN_FLIGHT - len(self._events), self._free_places())
-        if self._opens:
+        if self.opens:
             room = min(room, client.receive_max - 1 - self._in_flight())
         for event in self._pending_events(room):
-            copy = msgspec.structs.replace(event, published_at=format_unix_ns(self._clock.unix_ns()))
+            copy = msgspec.structs.replace(event, published_at=format_unix_ns(self.clock.unix_ns()))
             self._events[self._publish_record(Channel.EVENTS, copy)] = self._sent_seq = event.seq
-        while self._opens and self._has_place():
-            self._publish_open(self._opens.popleft())
-        while self._has_place() and (challenge := queue.pop_challenge(self._clock.monotonic_ns())):
+        while self.opens and self._has_place():
+            self._publish_open(self.opens.popleft())
+        while self._has_place() and (challenge := queue.pop_challenge(self.clock.monotonic_ns())):
             self._others.add(self._publish_record(Channel.CHALLENGE, *challenge))
         while self._free_places() > 0 and not client.is_congested():  # nothing else waits for snapshots
-            snapshot = queue.pop_snapshot(self._last_sent_seq(), self._clock.monotonic_ns())
+            snapshot = queue.pop_snapshot(self._last_sent_seq(), self.clock.monotonic_ns())
             if snapshot is None:
                 break
-            topic = self._topics.snapshot(snapshot.event_id)
+            topic = self.topics.snapshot(snapshot.event_id)
             self._others.add(self._publish(topic, snapshot.jpeg, SNAPSHOT_DELIVERY, snapshot.expires_ns))
-        if self._birth.pop_due(self._clock.monotonic_ns()):
+        if self.birth.pop_due(self.clock.monotonic_ns()):
             queue.requeue_retained()
         while self._has_place() and (retained := queue.pop_retained()):
             self._others.add(client.publish(*retained, retain=True))
@@ -166,15 +152,15 @@ class Session:
 
     def _publish(self, topic: str, payload: bytes, terms: DeliveryTerms, expires_ns: int | None = None) -> int:
         """Publish on these terms; `expires_ns` is monotonic, None: the broker may hold the message back."""
-        expiry_s = None if expires_ns is None else max((expires_ns - self._clock.monotonic_ns()) // NS, 1)
-        return self._client.publish(topic, payload, qos=terms.qos, retain=terms.retained, expiry_s=expiry_s)
+        expiry_s = None if expires_ns is None else max((expires_ns - self.clock.monotonic_ns()) // NS, 1)
+        return self.client.publish(topic, payload, qos=terms.qos, retain=terms.retained, expiry_s=expiry_s)
 
     def _publish_record(self, channel: Channel, record: Record, expires_ns: int | None = None) -> int:
-        payload = self._sign(channel, encode(record))
-        return self._publish(self._topics.topic_for(channel), payload, DELIVERY_TERMS[channel], expires_ns)
+        payload = self.sign(channel, encode(record))
+        return self._publish(self.topics.topic_for(channel), payload, DELIVERY_TERMS[channel], expires_ns)
 
     def _publish_status(self, connection: DoorConnection, reason: str) -> int:
-        status = make_status(self._topics.door, connection, reason, since_ns=self._clock.unix_ns())
+        status = make_status(self.topics.door, connection, reason, since_ns=self.clock.unix_ns())
         return self._publish_record(Channel.STATUS, status)
 
     def _publish_open(self, pending: PendingOpen) -> None:
@@ -183,18 +169,18 @@ class Session:
         A broker that was frozen and finds the connection cut stops at the ping, which it cannot answer, and does not
         pass on the open behind it.
         """
-        payload = self._sign(Channel.OPEN, encode(pending.command))
-        left_ns = pending.expires_ns - self._clock.monotonic_ns()  # after the signature, which takes time
+        payload = self.sign(Channel.OPEN, encode(pending.command))
+        left_ns = pending.expires_ns - self.clock.monotonic_ns()  # after the signature, which takes time
         if left_ns <= 0:
-            self._on_open_expired(pending.command, "")
+            self.on_open_expired(pending.command, "")
             return
-        self._client.ping()
+        self.client.ping()
         try:
-            packet_id = self._client.publish(
-                self._topics.topic_for(Channel.OPEN), payload, expiry_s=max(left_ns // NS, 1)
+            packet_id = self.client.publish(
+                self.topics.topic_for(Channel.OPEN), payload, expiry_s=max(left_ns // NS, 1)
             )
         except BrokerError:
-            self._on_open_expired(pending.command, "the connection broke while it was sent")
+            self.on_open_expired(pending.command, "the connection broke while it was sent")
             raise
         self._sent_opens[packet_id] = pending
 
@@ -202,21 +188,21 @@ class Session:
         return len(self._events) + len(self._sent_opens) + len(self._others)
 
     def _has_place(self) -> bool:
-        return self._in_flight() < self._client.receive_max
+        return self._in_flight() < self.client.receive_max
 
     def _free_places(self) -> int:
         """How many more messages may be in flight without taking the places reserved for opens and status."""
-        return max(self._client.receive_max - RESERVED_IN_FLIGHT, 1) - self._in_flight()
+        return max(self.client.receive_max - RESERVED_IN_FLIGHT, 1) - self._in_flight()
 
     def _last_sent_seq(self) -> int:
-        return max(self._sent_seq, self._outbox.acknowledged_seq())
+        return max(self._sent_seq, self.outbox.acknowledged_seq())
 
     def _pending_events(self, room: int) -> list[Event]:
         """The next events; none while the outbox cannot be read, because opens must go on."""
         if room <= 0:
             return []
         try:
-            return self._outbox.pending(self._last_sent_seq(), room)
+            return self.outbox.pending(self._last_sent_seq(), room)
         except OutboxError as error:
             log.debug("%s", error)  # already logged by the outbox
             return []
@@ -228,59 +214,59 @@ class Session:
             BrokerRefusedError: it refuses events.
             BrokerError: an open was not acknowledged in time.
         """
-        now_ns = self._clock.monotonic_ns()
-        for message in self._client.take_messages():
-            self._birth.on_message(message.topic, message.payload, retained=message.retained, now_ns=now_ns)
-        for ack in self._client.take_acks():
+        now_ns = self.clock.monotonic_ns()
+        for message in self.client.take_messages():
+            self.birth.on_message(message.topic, message.payload, retained=message.retained, now_ns=now_ns)
+        for ack in self.client.take_acks():
             pending = self._sent_opens.pop(ack.packet_id, None)
             self._others.discard(ack.packet_id)
             if ack.refusal and ack.packet_id in self._events:  # it stays in flight: it is not delivered
                 self._acknowledge_events()
                 raise BrokerRefusedError(
-                    f"{self._url}: does not take our events ({ack.refusal}); check that its access rules let this "
-                    f"door write to {self._topics.topic_for(Channel.EVENTS)}"
+                    f"{self.url}: does not take our events ({ack.refusal}); check that its access rules let this "
+                    f"door write to {self.topics.topic_for(Channel.EVENTS)}"
                 )
             self._events.pop(ack.packet_id, None)
             if ack.refusal:
-                log.warning("%s: refuses our message (%s); check its access rules", self._url, ack.refusal)
+                log.warning("%s: refuses our message (%s); check its access rules", self.url, ack.refusal)
             if pending is not None and ack.refusal:
-                self._on_open_expired(pending.command, f"refused by the broker ({ack.refusal})")
+                self.on_open_expired(pending.command, f"refused by the broker ({ack.refusal})")
             elif pending is not None:
-                self._on_open_arrived(pending.command, ack.unheard)
+                self.on_open_arrived(pending.command, ack.unheard)
         self._acknowledge_events()
-        latest_ns = self._clock.monotonic_ns() - ACK_GRACE_NS
+        latest_ns = self.clock.monotonic_ns() - ACK_GRACE_NS
         if any(pending.expires_ns < latest_ns for pending in self._sent_opens.values()):
-            raise BrokerError(f"{self._url}: an open command was not acknowledged in time, so the connection was cut")
+            raise BrokerError(f"{self.url}: an open command was not acknowledged in time, so the connection was cut")
 
     def _acknowledge_events(self) -> None:
         """Tell the outbox up to which number every event has arrived."""
         delivered_seq = next(iter(self._events.values())) - 1 if self._events else self._sent_seq
         try:
-            self._outbox.acknowledge(delivered_seq)
+            self.outbox.acknowledge(delivered_seq)
         except OutboxError as error:
             log.debug("%s", error)  # already logged by the outbox, which stores it later
 
     def _poll_timeout_s(self, stop_ns: int | None) -> float:
         """How long there is nothing to do unless another thread notifies us."""
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self.clock.monotonic_ns()
         waits_ns = [pending.expires_ns + ACK_GRACE_NS - now_ns for pending in self._sent_opens.values()]
         if stop_ns is not None:
             waits_ns.append(stop_ns - OFFLINE_TIMEOUT_NS - now_ns)
-        if (birth_ns := self._birth.due_in_ns(now_ns)) is not None:
+        if (birth_ns := self.birth.due_in_ns(now_ns)) is not None:
             waits_ns.append(birth_ns)
         return max(min([IDLE_S, *(wait_ns / NS for wait_ns in waits_ns)]), 0.001)
 
     def _is_done(self, stop_ns: int) -> bool:
         """Whether everything is sent, or there is no time left for it."""
-        sent = not self._opens and self._queue.is_empty() and not self._in_flight() and self._outbox.depth() == 0
-        return sent or self._clock.monotonic_ns() > stop_ns - OFFLINE_TIMEOUT_NS
+        sent = not self.opens and self.queue.is_empty() and not self._in_flight() and self.outbox.depth() == 0
+        return sent or self.clock.monotonic_ns() > stop_ns - OFFLINE_TIMEOUT_NS
 
     def _announce_offline(self, stop_ns: int) -> None:
         """Publish offline, wait until the broker has it, and disconnect."""
         packet_id = self._publish_status(DoorConnection.OFFLINE, "stopped")
         acknowledged = False
-        while not acknowledged and (left_ns := stop_ns - self._clock.monotonic_ns()) > 0:
-            self._client.poll(left_ns / NS)
-            acknowledged = any(ack.packet_id == packet_id for ack in self._client.take_acks())
-        self._client.close()
+        while not acknowledged and (left_ns := stop_ns - self.clock.monotonic_ns()) > 0:
+            self.client.poll(left_ns / NS)
+            acknowledged = any(ack.packet_id == packet_id for ack in self.client.take_acks())
+        self.client.close()
         raise SessionStopped

@@ -94,9 +94,9 @@ class Door:
         self.signing_s = 0.0
         self.outbox = outbox
         self.session = Session(
-            cast("PahoClient", self.client),
-            "mqtt://broker",
-            FRONT,
+            client=cast("PahoClient", self.client),
+            url="mqtt://broker",
+            topics=FRONT,
             outbox=outbox,
             opens=self.opens,
             queue=self.queue,

@@ -92,9 +92,9 @@ class World:
 
     def session(self, client: PahoClient) -> Session:
         return Session(
-            client,
-            "mqtt://broker",
-            TOPICS,
+            client=client,
+            url="mqtt://broker",
+            topics=TOPICS,
             outbox=self.outbox,
             opens=self.opens,
             queue=self.queue,
