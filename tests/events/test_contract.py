@@ -21,7 +21,7 @@ from mqtt_contract.meanings import EXPIRY, MEANINGS, REASONS
 from mqtt_contract.schemas import fields_of, schema_of
 from support import npm
 from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
-from support.sample_records import FRONT, PICTURE, Heard, hear_everything
+from support.sample_records import FRONT, PICTURE, ReceivedMessage, receive_all_records
 from support.signing_keys import KEY
 
 from edge.core.config import DoorConfig
@@ -48,12 +48,12 @@ def faults(channel: Channel, message: bytes) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> list[Heard]:
+def heard(tmp_path_factory: pytest.TempPathFactory) -> list[ReceivedMessage]:
     """All that a door says that signs."""
     folder = tmp_path_factory.mktemp("everything")
     key = folder / "signing.key"
     key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return hear_everything(folder, str(key))
+    return receive_all_records(folder, str(key))
 
 
 # The documents
@@ -175,7 +175,7 @@ def test_configuration_tables_on_the_page_exist() -> None:
 
 
 @needs_mosquitto
-def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema(heard: list[Heard]) -> None:
+def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema(heard: list[ReceivedMessage]) -> None:
     channels = set()
     for message in heard:
         found = Topics.parse(message.topic)
@@ -190,7 +190,7 @@ def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema
 
 
 @needs_mosquitto
-def test_messages_are_signed_on_the_channels_that_say_so(heard: list[Heard]) -> None:
+def test_messages_are_signed_on_the_channels_that_say_so(heard: list[ReceivedMessage]) -> None:
     for message in heard:
         found = Topics.parse(message.topic)
         if found is not None and found[1] in DSSE_PAYLOAD_TYPES:
@@ -200,7 +200,7 @@ def test_messages_are_signed_on_the_channels_that_say_so(heard: list[Heard]) -> 
 
 
 @needs_mosquitto
-def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[Heard]) -> None:
+def test_every_message_goes_out_on_the_terms_of_its_topic(heard: list[ReceivedMessage]) -> None:
     """Quality of service, retained or not, and whether the broker may keep it for ever."""
     for message in heard:
         found = Topics.parse(message.topic)

@@ -33,7 +33,7 @@ from support.mqtt_brokers import (
     needs_mosquitto,
     wait_until,
 )
-from support.mqtt_doors import a_door, an_opening, fill, hear, ids, listen, until_now
+from support.mqtt_doors import a_door, an_open_command, fill, ids, listen, receive, until_now
 from support.publisher_harness import a_decision
 
 from edge.core.clock import SYSTEM_CLOCK, WallClock
@@ -239,7 +239,7 @@ def test_a_frozen_broker_gets_the_events_when_it_thaws_and_no_late_opening(tmp_p
             os.kill(broker.pid, signal.SIGSTOP)
             try:
                 sent = fill(outbox, before)
-                door.publisher.open(an_opening(), time.monotonic_ns())
+                door.publisher.open(an_open_command(), time.monotonic_ns())
                 wait_until(lambda: bool(door.expired), "given up")
             finally:
                 os.kill(broker.pid, signal.SIGCONT)
@@ -259,7 +259,7 @@ def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_pa
             os.kill(broker.pid, signal.SIGSTOP)
             try:
                 now_ns = time.time_ns()
-                opening = msgspec.structs.replace(an_opening(), expires_at=format_unix_ns(now_ns + 200_000_000))
+                opening = msgspec.structs.replace(an_open_command(), expires_at=format_unix_ns(now_ns + 200_000_000))
                 door.publisher.open(opening, time.monotonic_ns())
                 wait_until(lambda: bool(door.expired), "given up")
                 door.publisher.close(timeout_s=0.1)  # or it would come back and the broker forget the old connection
@@ -301,7 +301,7 @@ def test_a_slow_network_delays_events_and_lets_no_opening_through_late(tmp_path:
             relay.pause_s = 0.15
             sent = fill(outbox, 20)
             wait_until(lambda: relay.pause_s > 0 and outbox.acknowledged_seq() > 0, "under way", 30)
-            door.publisher.open(an_opening(), time.monotonic_ns())
+            door.publisher.open(an_open_command(), time.monotonic_ns())
             wait_until(lambda: bool(door.expired), "given up", 30)
             relay.pause_s = 0.0
             wait_until(lambda: outbox.depth() == 0, "all acknowledged", 30)
@@ -377,7 +377,7 @@ def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkey
         wait_until(lambda: door.publisher.state.status is not ConnectionStatus.ONLINE, "noticed")
         sent = fill(outbox, 5)
         address = "127.0.0.2"
-        assert ids(hear(subscriber, 5)) == sent
+        assert ids(receive(subscriber, 5)) == sent
 
 
 # Disks.

@@ -18,6 +18,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from support.broker_site import MOSQUITTO_PASSWD
 from support.mqtt_brokers import (
     BROKERS,
     DEADLINE_S,
@@ -33,7 +34,7 @@ from support.mqtt_brokers import (
     read_packet,
     wait_until,
 )
-from support.mqtt_doors import FRONT, a_door, a_report, an_opening, fill, hear, ids, listen, until_now
+from support.mqtt_doors import FRONT, a_door, a_report, an_open_command, fill, ids, listen, receive, until_now
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
@@ -68,10 +69,6 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield made
 
 
-def mosquitto_passwd() -> str:
-    return shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
-
-
 def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> None:
     """Those that waited and those that come while online, each with its number and the time of sending."""
     broker.start()
@@ -82,7 +79,7 @@ def test_events_arrive_in_order_and_once(broker: AnyBroker, outbox: Outbox) -> N
             door.online()
             assert door.publisher.state.protocol == ("5" if isinstance(broker, Mosquitto) else "3.1.1")
             sent += fill(outbox, 100)
-            heard = hear(subscriber, 200)
+            heard = receive(subscriber, 200)
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
         events = [message.record for message in heard if isinstance(message.record, Event)]
         assert [event.id for event in events] == sent
@@ -104,7 +101,7 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
         broker.start()
         with listen(config_for(broker), Channel.EVENTS) as subscriber:
             relay.start()
-            assert ids(hear(subscriber, 50)) == sent
+            assert ids(receive(subscriber, 50)) == sent
         wait_until(lambda: outbox.depth() == 0, "all acknowledged")
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
@@ -123,7 +120,7 @@ def test_a_killed_and_restarted_broker_loses_nothing(broker: AnyBroker, outbox: 
             relay.close()
             wait_until(lambda: door.publisher.state.status is not ConnectionStatus.ONLINE, "noticed")
             taken = outbox.acknowledged_seq()  # a broker that dies may not have passed these on yet
-            before = hear(subscriber, taken) if taken else []
+            before = receive(subscriber, taken) if taken else []
             before += until_now(subscriber, config_for(broker))
         broker.close()
         sent += fill(outbox, 50)
@@ -150,7 +147,7 @@ def test_an_event_leaves_the_outbox_only_when_the_broker_has_it(broker: AnyBroke
             assert outbox.depth() == 1
             relay.swallow = False
             relay.cut()
-            assert ids(hear(subscriber, 1)) == [sent]
+            assert ids(receive(subscriber, 1)) == [sent]
 
 
 def test_what_was_acknowledged_is_not_sent_again_after_a_restart(broker: AnyBroker, outbox: Outbox) -> None:
@@ -162,7 +159,7 @@ def test_what_was_acknowledged_is_not_sent_again_after_a_restart(broker: AnyBrok
         wait_until(lambda: outbox.depth() == 0, "all acknowledged")
     with listen(config, Channel.EVENTS) as subscriber, a_door(config, outbox):
         (sent,) = fill(outbox, 1)
-        assert ids(hear(subscriber, 1)) == [sent]
+        assert ids(receive(subscriber, 1)) == [sent]
 
 
 def test_closing_sends_what_waits_and_says_offline(broker: AnyBroker, outbox: Outbox) -> None:
@@ -194,7 +191,7 @@ def test_status_is_retained(broker: AnyBroker, outbox: Outbox) -> None:
             if not running:
                 stack.close()
             with listen(config, Channel.STATUS) as subscriber:
-                (message,) = hear(subscriber, 1)
+                (message,) = receive(subscriber, 1)
             assert isinstance(message.record, Status)
             assert (message.record.status, message.retained) == (expected, True)
 
@@ -208,9 +205,9 @@ def test_the_last_will_says_offline_when_the_door_vanishes(broker: AnyBroker, ou
         a_door(config_for(broker, relay.port), outbox) as door,
     ):
         door.online()
-        hear(subscriber, 1)
+        receive(subscriber, 1)
         relay.close()
-        (message,) = hear(subscriber, 1)
+        (message,) = receive(subscriber, 1)
         assert isinstance(message.record, Status)
         assert (message.record.status, message.record.since) == (DoorConnection.OFFLINE, None)
 
@@ -219,11 +216,11 @@ def test_a_fresh_opening_is_sent_and_not_retained(broker: AnyBroker, outbox: Out
     """A lock that listens gets it; one that comes later does not."""
     broker.start()
     config = config_for(broker)
-    opening = an_opening()
+    opening = an_open_command()
     with listen(config, Channel.OPEN) as lock, a_door(config, outbox) as door:
         door.online()
         door.publisher.open(opening, time.monotonic_ns())
-        (message,) = hear(lock, 1)
+        (message,) = receive(lock, 1)
         assert message.record == opening
         with listen(config, Channel.OPEN) as late_lock:
             assert until_now(late_lock, config) == []
@@ -236,7 +233,7 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
     config = config_for(broker)
     with listen(config, Channel.OPEN) as lock, a_door(config, outbox) as door:
         door.online()
-        late = an_opening()
+        late = an_open_command()
         door.publisher.open(late, time.monotonic_ns() - 3_000_000_001)
         wait_until(lambda: bool(door.expired), "reported")
         assert until_now(lock, config) == []
@@ -245,9 +242,9 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
     assert "older than 3 s" in why
 
 
-def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
+def test_an_open_command_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
     """It is not kept any longer."""
-    opening = an_opening()
+    opening = an_open_command()
     config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.2)
     with a_door(config, outbox) as door:
         door.publisher.open(opening, time.monotonic_ns())
@@ -257,7 +254,7 @@ def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox:
     assert "older than 0.2 s" in why
 
 
-def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
+def test_an_open_command_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
     """The next attempt to connect would be a minute away, but somebody stands at the door."""
     broker.start()
     config = config_for(broker)
@@ -265,10 +262,10 @@ def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, o
         relay.close()
         with a_door(config_for(broker, relay.port), outbox, backoff_s=(60.0, 60.0)) as door:
             wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "tried once")
-            opening = an_opening()
+            opening = an_open_command()
             door.publisher.open(opening, time.monotonic_ns())
             relay.start()
-            (message,) = hear(lock, 1)
+            (message,) = receive(lock, 1)
             assert message.record == opening
     assert door.expired == []
 
@@ -281,7 +278,7 @@ def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pyte
     assert "left behind" not in caplog.text
 
 
-def test_an_opening_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
+def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
     """The network swallows it and breaks: the event comes late, the opening never, and that is reported."""
     broker.start()
     config = config_for(broker)
@@ -293,7 +290,7 @@ def test_an_opening_is_never_sent_again_after_a_reconnect(broker: AnyBroker, out
         door.online()
         relay.swallow = True
         (sent,) = fill(outbox, 1)
-        door.publisher.open(an_opening(), time.monotonic_ns())
+        door.publisher.open(an_open_command(), time.monotonic_ns())
         wait_until(lambda: b"/open" in relay.swallowed, "swallowed")
         relay.swallow = False
         relay.cut()
@@ -315,7 +312,7 @@ def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox
     ):
         door.online()
         relay.swallow = True
-        door.publisher.open(an_opening(), time.monotonic_ns())
+        door.publisher.open(an_open_command(), time.monotonic_ns())
         wait_until(lambda: bool(door.expired), "reported")
         relay.swallow = False
         door.online()
@@ -347,7 +344,7 @@ def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outb
             reason="",
         )
         door.publisher.challenge(message, time.monotonic_ns() + 800_000_000)
-        assert hear(screen, 1)[0].record == message
+        assert receive(screen, 1)[0].record == message
 
 
 @needs_mosquitto
@@ -362,7 +359,7 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
         )
         with door:
             wait_until(lambda: door.state.status is ConnectionStatus.ONLINE, "online")
-            opening = an_opening()
+            opening = an_open_command()
             door.open(opening, time.monotonic_ns())
             for _event in range(2):  # at the latest the second one goes out, and is acknowledged, after the opening
                 fill(outbox, 1)
@@ -370,14 +367,14 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
             assert unheard == [opening] * reports
             assert ("nobody subscribes to threshold/home/front/open" in door.problem()) is bool(reports)
             with listen(config, Channel.OPEN) as lock:
-                door.open(an_opening(), time.monotonic_ns())
-                hear(lock, 1)
+                door.open(an_open_command(), time.monotonic_ns())
+                receive(lock, 1)
                 wait_until(lambda: not door.problem(), "the problem is over")
             assert len(unheard) == reports
 
 
 @needs_mosquitto
-def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Outbox) -> None:
+def test_the_broker_is_told_how_long_an_open_command_keeps(tmp_path: Path, outbox: Outbox) -> None:
     """With MQTT 5 the message carries what is left of its life, in whole seconds."""
     with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
         lock = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -395,7 +392,7 @@ def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Ou
         lock.subscribe(FRONT.topic_for(Channel.OPEN), 1)
         assert subscribed.wait(5)
         door.online()
-        door.publisher.open(an_opening(), time.monotonic_ns() - 500_000_000)
+        door.publisher.open(an_open_command(), time.monotonic_ns() - 500_000_000)
         assert got.wait(5)
         lock.disconnect()
         lock.loop_stop()
@@ -409,7 +406,7 @@ def test_a_refused_login_never_counts_as_connected(
 ) -> None:
     """Said once, with address and user; when the password is put right, the door connects by itself."""
     users, password = tmp_path / "users", tmp_path / "password"
-    subprocess.run([mosquitto_passwd(), "-b", "-c", str(users), "front", "right"], check=True)
+    subprocess.run([MOSQUITTO_PASSWD, "-b", "-c", str(users), "front", "right"], check=True)
     users.chmod(0o644)
     password.write_text("wrong\n")
     rules = f"allow_anonymous false\npassword_file {users}\n"
@@ -420,7 +417,7 @@ def test_a_refused_login_never_counts_as_connected(
             wait_until(lambda: caplog.text.count("refuses") >= 1, "said")
             state = door.publisher.state
             assert state.status in (ConnectionStatus.REFUSED, ConnectionStatus.CONNECTING)
-            door.publisher.open(an_opening(), time.monotonic_ns())
+            door.publisher.open(an_open_command(), time.monotonic_ns())
             assert len(door.expired) == 1
             assert outbox.depth() == 1
             with pytest.raises(BrokerRefusedError, match="user 'front'"):
@@ -455,8 +452,8 @@ def test_a_broker_that_allows_one_message_under_way_gets_them_one_by_one(tmp_pat
         sent = fill(outbox, 30)
         with listen(config, Channel.EVENTS, Channel.OPEN) as subscriber, a_door(config, outbox) as door:
             door.online()
-            door.publisher.open(an_opening(), time.monotonic_ns())
-            heard = hear(subscriber, 31)
+            door.publisher.open(an_open_command(), time.monotonic_ns())
+            heard = receive(subscriber, 31)
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
         assert ids(heard) == sent
         assert door.expired == []
@@ -492,7 +489,7 @@ def test_no_more_is_under_way_than_the_broker_allows(outbox: Outbox) -> None:
         fill(outbox, 8)
         with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="5"), outbox) as door:
             door.online()
-            door.publisher.open(an_opening(), time.monotonic_ns())
+            door.publisher.open(an_open_command(), time.monotonic_ns())
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
         broker.join(5)
         assert 1 <= most <= 2  # one place is kept for an opening
@@ -519,7 +516,7 @@ def test_opening_overtakes_a_backlog(outbox: Outbox, receive_max: int) -> None:
                     size = int.from_bytes(body[:2], "big")
                     order.append(body[2 : 2 + size].decode().rpartition("/")[2])
                     if order.count("events") == 3 and "open" not in order:
-                        door.publisher.open(an_opening(), time.monotonic_ns())
+                        door.publisher.open(an_open_command(), time.monotonic_ns())
                     client.sendall(b"\x40\x02" + body[2 + size : 4 + size])  # PUBACK
 
         broker = threading.Thread(target=answer)
@@ -545,7 +542,7 @@ def test_health_is_retained_and_the_newest_wins(broker: AnyBroker, outbox: Outbo
         fill(outbox, 1)
         wait_until(lambda: outbox.depth() == 0, "acknowledged, and so the reports before it")
         with Subscriber(config, FRONT, [Channel.HEALTH]) as subscriber:
-            (message,) = hear(subscriber, 1)
+            (message,) = receive(subscriber, 1)
     assert message.retained
     assert message.record == a_report(2)
 
@@ -601,7 +598,7 @@ def test_the_pipeline_never_waits_for_a_frozen_broker(tmp_path: Path, outbox: Ou
         os.kill(broker.pid, signal.SIGSTOP)
         try:
             fill(outbox, 20)
-            door.publisher.open(an_opening(), time.monotonic_ns())
+            door.publisher.open(an_open_command(), time.monotonic_ns())
             door.publisher.health(a_report(1))
             door.publisher.close(timeout_s=1.2)
             assert door.publisher.state.status is ConnectionStatus.CLOSED

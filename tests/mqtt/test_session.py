@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from support.manual_clock import NS, ManualClock
 from support.mqtt_brokers import an_event
-from support.mqtt_doors import FRONT, a_report, an_opening
+from support.mqtt_doors import FRONT, a_report, an_open_command
 from support.outboxes import open_outbox, reasons
 
 from edge.core.errors import BrokerError, BrokerRefusedError
@@ -112,7 +112,7 @@ class Door:
         return payload
 
     def open(self, life_ns: int = LIFE_NS) -> OpenCommand:
-        command = an_opening()
+        command = an_open_command()
         self.opens.append(PendingOpen(command, self.clock.monotonic_ns() + life_ns))
         return command
 

@@ -54,7 +54,7 @@ def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = 
         yield Door(publisher, expired)
 
 
-def an_opening() -> OpenCommand:
+def an_open_command() -> OpenCommand:
     return OpenCommand(
         v=VERSION,
         id=IDS.new(T0_NS // 10**6),
@@ -74,7 +74,7 @@ def fill(outbox: Outbox, count: int) -> list[str]:
     return [event.id for event in events]
 
 
-def hear(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
+def receive(subscriber: Subscriber, count: int, timeout_s: float = 8.0) -> list[Message]:
     """The next `count` messages."""
     heard: list[Message] = []
     for message in subscriber.messages(timeout_s):

@@ -1,4 +1,4 @@
-"""One of everything that a door publishes, said by a real publisher and heard with all that MQTT 5 tells about it."""
+"""One of everything that a door publishes, sent by a real publisher and received with its MQTT 5 properties."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PICTURE = b"\xff\xd8 a picture \xff\xd9"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedMessage:
     """One message; `expiry_s` is what is left of its life, None: it has no end."""
 
     topic: str
@@ -37,14 +37,14 @@ class Heard:
     expiry_s: int | None
 
 
-def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
+def receive_all_records(folder: Path, signing_key: str = "") -> list[ReceivedMessage]:
     """Have a door say every example of the contract, and a picture, over a real Mosquitto."""
-    heard: list[Heard] = []
+    heard: list[ReceivedMessage] = []
     subscribed, over = threading.Event(), threading.Event()
 
     def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
         expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
-        heard.append(Heard(message.topic, bytes(message.payload), message.qos, message.retain, expiry_s))
+        heard.append(ReceivedMessage(message.topic, bytes(message.payload), message.qos, message.retain, expiry_s))
         if message.topic == FRONT.topic_for(Channel.STATUS) and b'"offline"' in message.payload:
             over.set()
 
@@ -66,7 +66,7 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
             wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
             now_ns = time.monotonic_ns()
             for example in (example for examples in EXAMPLES.values() for example in examples):
-                _say(publisher, outbox, example.record, now_ns)
+                _publish(publisher, outbox, example.record, now_ns)
             publisher.snapshot(Snapshot(Uuid7Source().new(0), 1, PICTURE, now_ns + 60 * 10**9))
         assert over.wait(5)
         ear.disconnect()
@@ -74,7 +74,7 @@ def hear_everything(folder: Path, signing_key: str = "") -> list[Heard]:
     return heard
 
 
-def _say(publisher: Publisher, outbox: Outbox, record: object, now_ns: int) -> None:
+def _publish(publisher: Publisher, outbox: Outbox, record: object, now_ns: int) -> None:
     if isinstance(record, Event):
         outbox.append(record)
     elif isinstance(record, OpenCommand):
