@@ -67,19 +67,20 @@ def test_two_monitors_on_one_history(tmp_path: Path) -> None:
         pass
 
 
-def test_oldest_waiting_rows_dropped_and_counted(history: History) -> None:
+def test_oldest_waiting_rows_dropped_and_counted(tmp_path: Path) -> None:
     """While the disk takes nothing the latest events are kept, the oldest that wait go, and their number is known."""
-    with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        rows = rows_of(2 * MAX_QUEUED + 5)
-        for row in rows:
-            history.add_event(row)
-        other.execute("ROLLBACK")
-    wait_until(lambda: history.last_number() == rows[-1].n, "the newest is written")
-    with closing(sqlite3.connect(history.path)) as db:
-        (kept,) = db.execute("SELECT COUNT(*) FROM event").fetchone()
-    assert history.dropped >= 5
-    assert kept + history.dropped == len(rows)
+    rows = rows_of(2 * MAX_QUEUED + 5)
+    with History(tmp_path / "h.sqlite", Retention(30, len(rows)), now_ms=NOW_MS) as history:
+        with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for row in rows:
+                history.add_event(row)
+            other.execute("ROLLBACK")
+        wait_until(lambda: history.last_number() == rows[-1].n, "the newest is written")
+        with closing(sqlite3.connect(history.path)) as db:
+            (kept,) = db.execute("SELECT COUNT(*) FROM event").fetchone()
+        assert history.dropped >= 5
+        assert kept + history.dropped == len(rows)
 
 
 def test_many_old_rows_deleted_in_portions(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from starlette.testclient import TestClient
 from support.monitor_client import ORIGIN, csrf_of, monitor_client
 from support.mqtt_brokers import wait_until
 from threshold_tools.monitor.history import History
-from threshold_tools.monitor.people import PeopleReviewer
-from threshold_tools.monitor.people_routes import people_routes
+from threshold_tools.monitor.people import PeopleReviewer, people_routes
 
 from edge.core.records import BgrImage
 from edge.demo.run_demo import FOLDER

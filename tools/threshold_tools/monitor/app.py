@@ -66,7 +66,6 @@ def make_app(context: MonitorContext) -> Starlette:
         Route("/stream", _stream),
         Route("/api/events", _events),
         Route("/api/health", _health),
-        Route("/api/health/{site}/{door}", _door_health),
         Route("/login", _login, methods=["GET", "POST"]),
         Route("/logout", _logout, methods=["POST"]),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
@@ -99,12 +98,8 @@ async def _view(request: Request) -> Response:
     return render(request, _VIEWS[request.scope["path"]], kinds=list(EventKind))
 
 
-def _door_name(request: Request) -> str:
-    return f"{request.path_params['site']}/{request.path_params['door']}"
-
-
 async def _door(request: Request) -> Response:
-    name, fleet = _door_name(request), _context(request).hub.fleet
+    name, fleet = f"{request.path_params['site']}/{request.path_params['door']}", _context(request).hub.fleet
     if fleet.door(name) is None:
         more = f" It may be one of {fleet.unlisted} that are not listed." if fleet.unlisted else ""
         raise HTTPException(404, f"No door of this name is listed.{more}")
@@ -131,16 +126,15 @@ def _events(request: Request) -> Response:
 
 
 async def _health(request: Request) -> Response:
-    names = [row.door for row in _context(request).hub.fleet.doors()]
+    """Health series by name of the door: a fine one of the door in the query, or coarse ones of all."""
+    door = request.query_params.get("door", "")
+    names = [door] if door else [row.door for row in _context(request).hub.fleet.doors()]
+    points = LARGE_POINTS if door else SMALL_POINTS
 
     def read() -> dict[str, list[object]]:
-        return {name: _health_series(request, name, SMALL_POINTS) for name in names}
+        return {name: _health_series(request, name, points) for name in names}
 
     return _json(await run_in_threadpool(read))
-
-
-def _door_health(request: Request) -> Response:
-    return _json(_health_series(request, _door_name(request), LARGE_POINTS))
 
 
 def _health_series(request: Request, name: str, points: int) -> list[object]:

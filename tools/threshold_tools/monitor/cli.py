@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import ipaddress
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.ExitStack) -> None:
     publisher = _publisher(arguments, mqtt) if arguments.publish else None
     auth, token = _auth(arguments)
-    sock = stack.enter_context(_bind(arguments.listen, arguments.port))
+    sock = stack.enter_context(_listen(arguments.listen, arguments.port))
     path = arguments.history or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "monitor.sqlite"
     retention = Retention(arguments.keep_days, arguments.keep_rows, arguments.keep_health_rows)
     history = stack.enter_context(History(path, retention, now_ms=time.time_ns() // 1_000_000))
@@ -124,8 +125,10 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
     routes: list[BaseRoute] = []
     on_face = reviewer = None
     if arguments.people:
-        from threshold_tools.monitor.people import PeopleReviewer  # these rooms load the models of enrolment
-        from threshold_tools.monitor.people_routes import people_routes
+        from threshold_tools.monitor.people import (
+            PeopleReviewer,  # these rooms load the models of enrolment
+            people_routes,
+        )
 
         reviewer = PeopleReviewer(arguments.people, publisher)
         routes += people_routes(reviewer)
@@ -182,18 +185,16 @@ def _auth(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
     return AuthSettings(SessionSigner(token), names, loopback, cookie, bool(arguments.cert)), made
 
 
-def _bind(address: str, port: int) -> socket.socket:
-    """A bound socket.
+def _listen(address: str, port: int) -> socket.socket:
+    """A socket that accepts connections.
 
     Raises:
         InputError: the address or port cannot be used.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    ipv6 = ":" in address
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
     try:
-        sock.bind((address, port))
+        return socket.create_server((address, port), family=family, dualstack_ipv6=ipv6)
     except OSError as error:
-        sock.close()
-        raise InputError(f"{address} port {port}: cannot be listened on ({error.strerror}); see --port") from error
-    return sock
+        why = os.strerror(error.errno) if error.errno else error
+        raise InputError(f"{address} port {port}: cannot be listened on ({why}); see --port") from error

@@ -161,19 +161,17 @@ class UnknownEnroller:
         def run() -> None:
             result = EnrolResult(person)
             try:
-                try:
-                    act(result)
-                except (ThresholdError, OSError) as error:
-                    result.error = str(error)
-                if result.done:
-                    what = "; ".join([*result.done, *([result.error] if result.error else [])])
-                    self._history.add_note(AuditNote(time.time_ns() // 1_000_000, who, f"{person}: {what}"))
+                act(result)
+            except (ThresholdError, OSError) as error:
+                result.error = str(error)
             except Exception:
                 log.exception("enrolment failed unexpectedly")
                 result = EnrolResult("", error="it failed unexpectedly; the monitor's log says why")
-            finally:
-                self.result = result
-                self._busy.release()
+            if result.done:
+                what = "; ".join([*result.done, *([result.error] if result.error else [])])
+                self._history.add_note(AuditNote(time.time_ns() // 1_000_000, who, f"{person}: {what}"))
+            self.result = result
+            self._busy.release()
             self.reviewer.start()
 
         threading.Thread(target=run, name="enrolment", daemon=True).start()

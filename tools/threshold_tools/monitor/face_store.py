@@ -35,7 +35,7 @@ MAX_JPEG_BYTES = 256 * 1024
 _MAX_QUEUED = 200  # pictures that wait for the disk; more are dropped
 _RETENTION_S = 600.0  # the folder is scanned at least this often
 _DAY_S = 86_400.0
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 20.0  # for a scan to end
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as door.toml allows them
 
 
@@ -86,7 +86,7 @@ class FaceGroups:
 
 
 class FaceStore:
-    """Stores and groups faces in its own thread; a context manager, safe for threads.
+    """Stores and groups faces in its own thread; a context manager, may be used from any thread.
 
     Attributes:
         folder: holds the files.
@@ -106,7 +106,11 @@ class FaceStore:
         self.loaded = False
         self._now_s = now_s
         self._known: dict[Path, StoredFace] = {}
-        self._queue: queue.Queue[FaceImage | threading.Event | None] = queue.Queue(_MAX_QUEUED)
+        self._queue: queue.Queue[FaceImage] = queue.Queue(_MAX_QUEUED)
+        self._lock = threading.Lock()  # held during a scan
+        self._wake = threading.Event()
+        self._closed = False
+        self._reader: PhotoSampler | None = None
         try:
             make_private_folder(folder)
         except OSError as error:
@@ -123,6 +127,7 @@ class FaceStore:
             return
         try:
             self._queue.put_nowait(face)
+            self._wake.set()
         except queue.Full:
             log.warning("pictures arrive faster than they are stored; one is dropped")
 
@@ -133,16 +138,20 @@ class FaceStore:
         self.regroup()
 
     def regroup(self) -> None:
-        """Scan the folder; returns when that is done."""
-        done = threading.Event()
-        self._queue.put(done)
-        done.wait(_TIMEOUT_S)
+        """Store what was added, and scan the folder; returns when that is done."""
+        with self._lock:
+            while not self._queue.empty():
+                self._write(self._queue.get_nowait())
+            try:
+                self._scan()
+            except OSError as error:
+                log.warning("%s: %s; retrying", self.folder, error.strerror or error)
 
     def close(self) -> None:
         """Stop; closing twice does nothing."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join(_TIMEOUT_S)
+        self._closed = True
+        self._wake.set()
+        self._thread.join(_TIMEOUT_S)
 
     def __enter__(self) -> FaceStore:
         return self
@@ -150,36 +159,14 @@ class FaceStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # In the thread.
-
     def _run(self) -> None:
-        reader = PhotoSampler(ENROL_QUALITY)
-        running = True
-        waiting: list[threading.Event] = []
-        while running:
-            try:
-                self._scan(reader)
-            except OSError as error:
-                log.warning("%s: %s; retrying", self.folder, error.strerror or error)
-            for each in waiting:
-                each.set()
-            waiting, running = self._drain()
-
-    def _drain(self) -> tuple[list[threading.Event], bool]:
-        """Wait for something to do, and store what has arrived; returns who waits, and whether to go on."""
-        waiting: list[threading.Event] = []
-        try:
-            item = self._queue.get(timeout=_RETENTION_S)
-            while True:
-                if item is None:
-                    return waiting, False
-                if isinstance(item, FaceImage):
-                    self._write(item)
-                else:
-                    waiting.append(item)
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return waiting, True
+        closed = False
+        while not closed:
+            self._wake.clear()
+            closed = self._closed
+            self.regroup()
+            if not closed:
+                self._wake.wait(_RETENTION_S)
 
     def _write(self, face: FaceImage) -> None:
         try:
@@ -190,8 +177,9 @@ class FaceStore:
         except (ImageError, OSError) as error:
             log.warning("a picture of %s/%s was dropped: %s", face.door.site, face.door.door, error)
 
-    def _scan(self, reader: PhotoSampler) -> None:
+    def _scan(self) -> None:
         """Delete what is too old or too much, assess what is new, and group."""
+        reader = self._reader = self._reader or PhotoSampler(ENROL_QUALITY)
         received_s = {path: path.stat().st_mtime for path in self.folder.glob("*/*/*.jpg")}
         files = sorted(received_s, key=lambda path: received_s[path], reverse=True)
         oldest_s = self._now_s() - self.keep_days * _DAY_S

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
-from itertools import islice, takewhile
+from itertools import takewhile
 
 import msgspec
 
@@ -121,7 +121,7 @@ class Hub:
 
     def latest(self, most: int) -> list[EventRow]:
         """The latest events, oldest first."""
-        return list(islice(self._ring, max(len(self._ring) - most, 0), None))
+        return list(self._ring)[-most:]
 
     async def stream(self, last_id: str) -> AsyncIterator[bytes]:
         """Server-sent events for one page; `last_id` is that of the last one it has received, or ""."""

@@ -1,25 +1,36 @@
-"""Review of the people folder: every photo with its result, each person's threshold, and who looks like whom."""
+"""The page of people: every photo with its result, each person's threshold, and who looks like whom."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from edge.core.errors import ThresholdError
 from edge.core.records import FloatArray
 from threshold_tools.enroll.consistency import centroid
+from threshold_tools.enroll.folder import PersonFolder
 from threshold_tools.enroll.gallery_builder import limits_sq
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import FolderReview, review
+from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.gallery_publisher import GalleryPublisher
+from threshold_tools.monitor.pages import query_number, render
 from threshold_tools.photos import PhotoSampler
+from threshold_tools.thresholds import LOOKALIKE_SHARE
 
 log = logging.getLogger(__name__)
+
+PAGE_SIZE = 40  # people
+_MAX_LOOSE = 50  # photos that belong to nobody
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,3 +144,66 @@ def summarize_review(folder: FolderReview, kept_sq: Mapping[str, float]) -> Peop
         centroids = np.stack([centroid(folder.kept[person]) for person in ids])
         limits = dict(zip(ids, limits_sq(ids, centroids, folder.base_sq, kept_sq).tolist(), strict=True))
     return PeopleReview(folder, limits, centroids, tuple(jpeg for _, jpeg in faces), numbers)
+
+
+def people_routes(reviewer: PeopleReviewer) -> Sequence[BaseRoute]:
+    """The routes; the folder is reviewed when the page is first asked for."""
+
+    def page(request: Request) -> Response:
+        reviewer.start_first()
+        search = request.query_params.get("q", "")[:MAX_NAME]
+        doubtful = request.query_params.get("doubt") == "1"
+        result = reviewer.result
+        found = _select(result.folder, search, doubtful) if result else []
+        pages = max(-(-len(found) // PAGE_SIZE), 1)
+        number = min(query_number(request, "page", 1, 10**6) or 1, pages)
+        return render(
+            request,
+            "people.html",
+            result=result,
+            folder=result.folder if result else None,
+            busy=reviewer.busy,
+            error=reviewer.error,
+            search=search,
+            doubtful=doubtful,
+            found=len(found),
+            number=number,
+            pages=pages,
+            people=found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE],
+            loose=_loose_photos(result.folder) if result else [],
+            lookalike_share=LOOKALIKE_SHARE,
+        )
+
+    def start(_request: Request) -> Response:
+        reviewer.start()
+        return RedirectResponse("/people", 303)
+
+    def photo(request: Request) -> Response:
+        number, result = request.path_params["number"], reviewer.result
+        if result is None or number >= len(result.thumbnails):
+            raise HTTPException(404, "No such photo.")
+        return Response(result.thumbnails[number], media_type="image/jpeg")
+
+    return [
+        Route("/people", page, methods=["GET"]),
+        Route("/people", start, methods=["POST"]),
+        Route("/people/photo/{number:int}.jpg", photo),
+    ]
+
+
+def _select(folder: FolderReview, search: str, doubtful: bool) -> list[PersonFolder]:
+    """People whose name or id contains `search`; with `doubtful` only those with a rejected photo or a warning."""
+    flagged = folder.rejections.people | folder.rejections.notes
+    return [
+        person
+        for person in folder.people
+        if search.casefold() in f"{person.name} {person.id}".casefold()
+        and not (doubtful and person.id not in flagged and len(folder.kept.get(person.id, ())) == len(person.photos))
+    ]
+
+
+def _loose_photos(folder: FolderReview) -> list[tuple[str, str]]:
+    """Names of photos that belong to nobody, and why they were rejected."""
+    known = {photo for person in folder.people for photo in person.photos}
+    loose = [(path.name, reason) for path, reason in folder.rejections.photos.items() if path not in known]
+    return loose[:_MAX_LOOSE]

@@ -42,7 +42,7 @@ def serve(
     """Serve within the block.
 
     Args:
-        sock: bound already.
+        sock: listens already.
         cert, key: PEM files, for https.
         stop: set when the server ends by itself.
         closing: called in the event loop when it is to end, to end the streams.

@@ -194,7 +194,7 @@ function door() {
     $("graphs").replaceChildren(...made);
   };
   const load = async () => {
-    points = await (await fetch(`/api/health/${name.split("/").map(encodeURIComponent).join("/")}?hours=${$("hours").value}`)).json();
+    points = (await (await fetch(`/api/health?${new URLSearchParams({ door: name, hours: $("hours").value })}`)).json())[name];
     graphs();
   };
   $("hours").addEventListener("change", load);
