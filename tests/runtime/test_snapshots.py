@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.daemon_runs import door_config, records, stored_events
-from support.monitor_fleet import Fleet, an_event
+from support.monitor_fleet import FleetPublisher, an_event
 from support.mqtt_brokers import (
     BROKERS,
     AnyBroker,
@@ -233,7 +233,7 @@ def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
 def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, protocol: str) -> None:
     """The event waits for its session, the picture does not."""
     pictures: list[str] = []
-    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker), site="test") as fleet:
+    with Mosquitto(tmp_path) as broker, FleetPublisher(config_for(broker), site="test") as fleet:
         mqtt = config_for(broker, protocol=protocol)
         missed, heard = (an_event("front", number, kind=EventKind.UNKNOWN) for number in (1, 2))
 
@@ -244,9 +244,9 @@ def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, proto
 
         with Subscriber(mqtt, session="mine", on_snapshot=take):
             pass
-        fleet.show("front", missed, JPEG)
+        fleet.publish_face("front", missed, JPEG)
         with Subscriber(mqtt, session="mine", on_snapshot=take) as subscriber:
-            fleet.show("front", heard, JPEG)
+            fleet.publish_face("front", heard, JPEG)
             events = [message.record for message in subscriber.messages(8.0)]
         assert missed in events
     assert pictures == [heard.id]

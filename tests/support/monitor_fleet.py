@@ -1,4 +1,4 @@
-"""A fleet that talks: doors as a broker's clients see them, one connection for all of them.
+"""A fleet of doors that publishes, as a broker's clients see it, with one connection for all doors.
 
 To have something to look at:  python tests/support/monitor_fleet.py mqtt://localhost:1883
 """
@@ -115,21 +115,21 @@ def a_presence(door: str, somebody: bool | None = True) -> PresenceReport:
     return PresenceReport(v=1, door=door, at=format_unix_ns(time.time_ns()), somebody=somebody)
 
 
-class Fleet:
-    """A connection that speaks for every door; a context manager."""
+class FleetPublisher:
+    """Publishes for every door over one connection; a context manager."""
 
     def __init__(self, mqtt: MqttConfig, site: str = "works") -> None:
         self._mqtt = mqtt
         self._site = site
         self._connection: PahoClient | None = None
 
-    def say(self, door: str, record: Record) -> None:
-        """Publish as that door does; returns when the broker has it."""
-        self.post(door, record)
-        self.settle()
+    def publish(self, door: str, record: Record) -> None:
+        """Publish as that door does; returns when the broker has acknowledged it."""
+        self.enqueue(door, record)
+        self.wait_for_acks()
 
-    def post(self, door: str, record: Record) -> None:
-        """Publish; `settle` sees to the rest."""
+    def enqueue(self, door: str, record: Record) -> None:
+        """Publish; `wait_for_acks` waits for the broker."""
         channel = {
             Event: Channel.EVENTS,
             Status: Channel.STATUS,
@@ -137,21 +137,23 @@ class Fleet:
             ReleaseReport: Channel.RELEASE,
             PresenceReport: Channel.PRESENCE,
         }[type(record)]
-        self.raw(Topics(self._site, door).topic_for(channel), encode(record), retain=channel is not Channel.EVENTS)
+        self.enqueue_payload(
+            Topics(self._site, door).topic_for(channel), encode(record), retain=channel is not Channel.EVENTS
+        )
 
-    def show(self, door: str, event: Event, jpeg: bytes) -> None:
+    def publish_face(self, door: str, event: Event, jpeg: bytes) -> None:
         """Publish an event, and a picture of it after it."""
-        self.post(door, event)
-        self.raw(Topics(self._site, door).snapshot(event.id), jpeg)
-        self.settle()
+        self.enqueue(door, event)
+        self.enqueue_payload(Topics(self._site, door).snapshot(event.id), jpeg)
+        self.wait_for_acks()
 
-    def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    def enqueue_payload(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self._connection is not None
         self._connection.publish(topic, payload, qos=1, retain=retain)
         self._open += 1
 
-    def settle(self, within_s: float = 5.0) -> None:
-        """Until the broker has acknowledged everything."""
+    def wait_for_acks(self, within_s: float = 5.0) -> None:
+        """Wait until the broker has acknowledged everything."""
         assert self._connection is not None
         deadline = time.monotonic() + within_s
         while self._open and time.monotonic() < deadline:
@@ -159,8 +161,8 @@ class Fleet:
             self._open -= len(self._connection.take_acks())
         assert not self._open
 
-    def nap(self, until: float) -> None:
-        """Take receipts until a moment of time.monotonic()."""
+    def run_until(self, until: float) -> None:
+        """Take acknowledgements until a moment of time.monotonic()."""
         assert self._connection is not None
         while (left_s := until - time.monotonic()) > 0:
             self._connection.poll(left_s)
@@ -177,21 +179,21 @@ class Fleet:
 
 
 def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "roof", "canteen", "archive")) -> None:
-    """Talk until stopped: two events a second, health of all doors every ten, one offline, one in trouble."""
-    with Fleet(MqttConfig(url=url)) as fleet:
+    """Publish until stopped: two events a second, health of all doors every ten, one offline, one in trouble."""
+    with FleetPublisher(MqttConfig(url=url)) as fleet:
         for i, door in enumerate(doors):
             gone = i == 2
-            fleet.post(door, a_status(door, *((DoorConnection.OFFLINE, "the connection was lost") if gone else ())))
-            fleet.post(door, a_release(door, 41 + (i != 3)))
+            fleet.enqueue(door, a_status(door, *((DoorConnection.OFFLINE, "the connection was lost") if gone else ())))
+            fleet.enqueue(door, a_release(door, 41 + (i != 3)))
         for i in itertools.count():
             door = doors[i * 3 % len(doors)]
             if i % 20 == 0:
                 for j, each in enumerate(doors):
                     problems = ["camera: no frame for 12 s"] if j == 4 else []
-                    fleet.post(each, a_health(each, i + j, problems=problems))
-            fleet.post(door, an_event(door, i))
-            fleet.post(door, a_presence(door, i % 3 == 0))
-            fleet.nap(time.monotonic() + 0.5)
+                    fleet.enqueue(each, a_health(each, i + j, problems=problems))
+            fleet.enqueue(door, an_event(door, i))
+            fleet.enqueue(door, a_presence(door, i % 3 == 0))
+            fleet.run_until(time.monotonic() + 0.5)
 
 
 if __name__ == "__main__":

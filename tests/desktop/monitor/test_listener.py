@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.monitor_fleet import Fleet, a_health, an_event
+from support.monitor_fleet import FleetPublisher, a_health, an_event
 from support.mqtt_brokers import Mosquitto, config_for, needs_mosquitto, wait_until
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import Hub
@@ -44,10 +44,10 @@ def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> Non
         listener = Listener(mqtt, Topics("works", "+"), hub, history, on_face=faces.append)
         listener.start(loop)
         wait_until(lambda: hub.broker.state == "connected", "a connection")
-        with Fleet(mqtt) as fleet:
-            fleet.say("a", a_health("a", 1))
-            fleet.show("a", an_event("a", 0, kind=EventKind.DENIED), b"of somebody known")
-            fleet.show("a", event, b"of somebody unknown")
+        with FleetPublisher(mqtt) as fleet:
+            fleet.publish("a", a_health("a", 1))
+            fleet.publish_face("a", an_event("a", 0, kind=EventKind.DENIED), b"of somebody known")
+            fleet.publish_face("a", event, b"of somebody unknown")
         wait_until(lambda: len(history.events(9)) == 2 and bool(faces), "the events and the picture")
         assert [row.id for row in hub.latest(1)] == [event.id]
         assert [(face.event_id, face.jpeg) for face in faces] == [(event.id, b"of somebody unknown")]
@@ -67,8 +67,8 @@ def test_a_lasting_session_brings_what_came_while_nobody_listened(tmp_path: Path
         for session in ("mine", None):
             with Subscriber(mqtt, doors, channels, session=session):
                 pass
-        with Fleet(mqtt) as fleet:
-            fleet.say("a", an_event("a", 1))
+        with FleetPublisher(mqtt) as fleet:
+            fleet.publish("a", an_event("a", 1))
         with Subscriber(mqtt, doors, channels, session="mine") as subscriber:
             assert next(subscriber.messages(8.0)).door == Topics("works", "a")
         with Subscriber(mqtt, doors, channels) as subscriber:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from support.browser import collect_errors, needs_browser, open_browser, violations
-from support.monitor_fleet import Fleet, a_health, a_presence, a_release, a_status, an_event
+from support.monitor_fleet import FleetPublisher, a_health, a_presence, a_release, a_status, an_event
 from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
 from edge.events.schema import DoorConnection, EventKind
@@ -43,7 +43,7 @@ FOCUS = "[document.activeElement.tagName, getComputedStyle(document.activeElemen
 class Show:
     """A monitor, the doors that talk to it, and a browser."""
 
-    fleet: Fleet
+    fleet: FleetPublisher
     browser: Browser
     url: str
     process: subprocess.Popen[str]
@@ -52,7 +52,7 @@ class Show:
 
 @pytest.fixture
 def show(tmp_path: Path) -> Iterator[Show]:
-    with Mosquitto(tmp_path) as broker, Fleet(config_for(broker)) as fleet, open_browser() as browser:
+    with Mosquitto(tmp_path) as broker, FleetPublisher(config_for(broker)) as fleet, open_browser() as browser:
         port = free_port()
         words = ["--broker", broker.url, "--port", str(port), "--history", str(tmp_path / "h.sqlite")]
         process = subprocess.Popen([sys.executable, MONITOR, *words], stdout=subprocess.PIPE, text=True)
@@ -81,11 +81,13 @@ def opened(show: Show, path: str, page: Page, errors: list[str]) -> Page:
 def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Show) -> None:
     """axe-core finds nothing: dark and light, on a phone and a desktop, also with hostile words from the doors."""
     for i, door in enumerate(("lobby", "lab", "<img src=x onerror=alert(1)>", LONG)):
-        show.fleet.say(door, a_status(door, DoorConnection.OFFLINE if i == 3 else DoorConnection.ONLINE))
-        show.fleet.say(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
-        show.fleet.say(door, a_presence(door, i < 2))
-        show.fleet.say(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
-        show.fleet.say(door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M"))
+        show.fleet.publish(door, a_status(door, DoorConnection.OFFLINE if i == 3 else DoorConnection.ONLINE))
+        show.fleet.publish(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
+        show.fleet.publish(door, a_presence(door, i < 2))
+        show.fleet.publish(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
+        show.fleet.publish(
+            door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M")
+        )
     errors: list[str] = []
     for width in (360, 1440):
         for scheme in ("light", "dark"):
@@ -115,8 +117,8 @@ def test_one_door_breaks_no_page_for_others(show: Show) -> None:
     errors: list[str] = []
     bad = msgspec.structs.replace(a_release("lab", 7), applied_at="2026-99-99T99:99:99.999Z")
     for door, report in (("lab", bad), ("lobby", a_release("lobby", 7))):
-        show.fleet.say(door, a_status(door))
-        show.fleet.say(door, report)
+        show.fleet.publish(door, a_status(door))
+        show.fleet.publish(door, report)
     page = opened(show, "/releases", show.browser.new_page(), errors)
     page.wait_for_selector("#releases >> text=lobby")
     page.wait_for_selector("#releases >> text=lab")
@@ -158,8 +160,8 @@ def test_an_event_is_visible_within_200_ms(show: Show) -> None:
     page = opened(show, "/", show.browser.new_page(), errors)
 
     def publish(number: int) -> None:
-        show.fleet.say("lab", an_event("lab", number, reason=f"at={time.time_ns()}"))
-        show.fleet.nap(time.monotonic() + 0.1)
+        show.fleet.publish("lab", an_event("lab", number, reason=f"at={time.time_ns()}"))
+        show.fleet.run_until(time.monotonic() + 0.1)
 
     visible(page, 40, publish, 200)
     assert errors == []
@@ -170,15 +172,15 @@ def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> Non
     errors: list[str] = []
     doors = [f"gate-{i:03}" for i in range(100)]
     for i, door in enumerate(doors):
-        show.fleet.say(door, a_status(door))
-        show.fleet.say(door, a_health(door, i))
+        show.fleet.publish(door, a_status(door))
+        show.fleet.publish(door, a_health(door, i))
     page = opened(show, "/", show.browser.new_page(), errors)
     began = [0.0]
 
     def publish(number: int) -> None:
         began[0] = time.monotonic() if number == 0 else began[0]
-        show.fleet.post(doors[number % 100], an_event("x", number, reason=f"at={time.time_ns()}"))
-        show.fleet.nap(began[0] + (number + 1) / 50)
+        show.fleet.enqueue(doors[number % 100], an_event("x", number, reason=f"at={time.time_ns()}"))
+        show.fleet.run_until(began[0] + (number + 1) / 50)
 
     visible(page, 500, publish, 500)
     assert page.locator("#rail li").count() == 200
@@ -194,8 +196,8 @@ def test_a_broker_that_goes_and_comes_back_is_told_and_the_page_goes_on(show: Sh
     page.wait_for_selector("#link.bad >> text=Broker away")
     show.broker.start()
     page.wait_for_selector("#link.good >> text=Live")
-    with Fleet(config_for(show.broker, port)) as fleet:
-        fleet.say("lab", an_event("lab", 0))
+    with FleetPublisher(config_for(show.broker, port)) as fleet:
+        fleet.publish("lab", an_event("lab", 0))
     page.wait_for_selector("#rail li >> text=Ada Lovelace")
 
 
@@ -211,8 +213,8 @@ def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:
     page = opened(show, "/", show.browser.new_page(), [])
     page.wait_for_selector("#none >> text=No door has been heard of yet.")
     for door in ("lobby", "lab"):
-        show.fleet.say(door, a_status(door, DoorConnection.OFFLINE if door == "lab" else DoorConnection.ONLINE))
-        show.fleet.say(door, a_presence(door))
+        show.fleet.publish(door, a_status(door, DoorConnection.OFFLINE if door == "lab" else DoorConnection.ONLINE))
+        show.fleet.publish(door, a_presence(door))
     page.wait_for_selector("#doors >> text=lobby")
     page.wait_for_selector("#doors >> text=somebody")
     assert page.locator("#doors >> text=somebody").count() == 1  # of a door that is offline nobody knows

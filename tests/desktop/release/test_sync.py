@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.monitor_fleet import Fleet, a_release, a_status
+from support.monitor_fleet import FleetPublisher, a_release, a_status
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
 from support.release_signer import Door, gallery_bytes, holds, mqtt_source, vector
 from threshold_tools.release.site_status import SiteReports, forget_door, reporting_doors
@@ -81,9 +81,9 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def fleet(broker: Mosquitto) -> Iterator[Fleet]:
+def fleet(broker: Mosquitto) -> Iterator[FleetPublisher]:
     """All doors of the site, through one connection."""
-    with Fleet(MqttConfig(url=broker.url), SITE) as made:
+    with FleetPublisher(MqttConfig(url=broker.url), SITE) as made:
         yield made
 
 
@@ -268,20 +268,20 @@ def status_of(broker: Mosquitto, *options: str, site: str = SITE) -> tuple[int, 
     return ran.code, {shown.door: shown for shown in msgspec.json.decode(ran.out, type=list[Shown])}
 
 
-def mark_newest(fleet: Fleet, release: int) -> None:
+def mark_newest(fleet: FleetPublisher, release: int) -> None:
     """Put the repository's timestamp on the broker, as far as `status` reads it."""
     timestamp = msgspec.json.encode({"signed": {"x-threshold-release": release}})
-    fleet.raw(repo_topic(SITE, "timestamp.json"), timestamp, retain=REPO_DELIVERY.retained)
-    fleet.settle()
+    fleet.enqueue_payload(repo_topic(SITE, "timestamp.json"), timestamp, retain=REPO_DELIVERY.retained)
+    fleet.wait_for_acks()
 
 
 @needs_mosquitto
-def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: Fleet) -> None:
+def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: FleetPublisher) -> None:
     """A door that writes terminal codes into its report cannot repaint the line of another door."""
     mark_newest(fleet, 12)
-    fleet.say("back", a_release("back", 3, ok=False, reason="timestamp.json: expired"))
+    fleet.publish("back", a_release("back", 3, ok=False, reason="timestamp.json: expired"))
     paint = "12 people\x1b[1A\r\x1b[2Kok    back\x9b\u202e\x7f" + "x" * 5000
-    fleet.say("front", a_release("front", 12, reason=paint))
+    fleet.publish("front", a_release("front", 12, reason=paint))
     ran = sync("status", "--broker", broker.url, "--site", SITE, password=None)
     lines = ran.out.splitlines()
     assert all(line.isprintable() and len(line) < 700 for line in lines)
@@ -300,13 +300,13 @@ def test_status_of_a_site_that_nobody_reports_on_fails(broker: Mosquitto, option
 
 
 @needs_mosquitto
-def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, fleet: Fleet) -> None:
+def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, fleet: FleetPublisher) -> None:
     mark_newest(fleet, 12)
-    fleet.say("front", a_release("front", 12))
+    fleet.publish("front", a_release("front", 12))
     assert status_of(broker)[0] == 0
-    fleet.say("side", a_status("side"))
-    fleet.raw(Topics(SITE, "yard").topic_for(Channel.RELEASE), b"junk", retain=True)
-    fleet.settle()
+    fleet.publish("side", a_status("side"))
+    fleet.enqueue_payload(Topics(SITE, "yard").topic_for(Channel.RELEASE), b"junk", retain=True)
+    fleet.wait_for_acks()
     ran = sync("status", "--broker", broker.url, "--site", SITE, "--expect", "back", "front", password=None)
     assert ran.code == 1
     assert "4 doors known, 3 reporting, 1 up to date" in ran.out
@@ -315,9 +315,11 @@ def test_status_says_how_many_doors_were_heard_and_are_known(broker: Mosquitto, 
 
 @needs_mosquitto
 @pytest.mark.parametrize("report", [a_release("front", 11), a_release("front", 12, ok=False)], ids=["old", "refused"])
-def test_status_fails_while_a_door_is_not_up_to_date(broker: Mosquitto, fleet: Fleet, report: ReleaseReport) -> None:
+def test_status_fails_while_a_door_is_not_up_to_date(
+    broker: Mosquitto, fleet: FleetPublisher, report: ReleaseReport
+) -> None:
     mark_newest(fleet, 12)
-    fleet.say("front", report)
+    fleet.publish("front", report)
     assert status_of(broker)[0] == 1
     assert status_of(broker, "--wait", "0.1")[0] == 1
 
@@ -369,27 +371,27 @@ def test_status_listens_while_reports_still_arrive(broker: Mosquitto) -> None:
 
 
 def _report_from(broker: Mosquitto, doors: int) -> None:
-    with Fleet(MqttConfig(url=broker.url), SITE) as fleet:
+    with FleetPublisher(MqttConfig(url=broker.url), SITE) as fleet:
         mark_newest(fleet, 12)
         for number in range(doors):
-            fleet.post(f"door-{number}", a_status(f"door-{number}"))
-            fleet.post(f"door-{number}", a_release(f"door-{number}", 12))
+            fleet.enqueue(f"door-{number}", a_status(f"door-{number}"))
+            fleet.enqueue(f"door-{number}", a_release(f"door-{number}", 12))
             if number % 50 == 0:
-                fleet.settle(20.0)
-        fleet.settle(20.0)
+                fleet.wait_for_acks(20.0)
+        fleet.wait_for_acks(20.0)
 
 
 @needs_mosquitto
-def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
+def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: FleetPublisher) -> None:
     """Nothing retained is left of it; a door that is online, or that nobody knows, is refused."""
     mark_newest(fleet, 12)
-    fleet.say("front", a_release("front", 12))
-    fleet.say("old", a_release("old", 3))
-    fleet.say("old", a_status("old"))
+    fleet.publish("front", a_release("front", 12))
+    fleet.publish("old", a_release("old", 3))
+    fleet.publish("old", a_status("old"))
     mqtt = MqttConfig(url=broker.url)
     with pytest.raises(ReleaseError, match="'old' is online; stop it first"):
         forget_door(mqtt, SITE, "old")
-    fleet.say("old", a_status("old", DoorConnection.OFFLINE))
+    fleet.publish("old", a_status("old", DoorConnection.OFFLINE))
     assert sync("forget", "old", "--broker", broker.url, "--site", SITE, password=None).code == 0
     for unknown in ("old", "+", "front/#"):
         with pytest.raises(ReleaseError, match="has never reported"):
@@ -399,13 +401,13 @@ def test_a_retired_door_is_forgotten(broker: Mosquitto, fleet: Fleet) -> None:
 
 @needs_mosquitto
 def test_a_mistyped_site_is_refused_before_anything_changes(
-    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: FleetPublisher
 ) -> None:
     """The first site needs no door; a further one without a door needs --new-site."""
     to = ("--broker", broker.url, "--site")
     first = sync("publish", repo, "--gallery", gallery(tmp_path, [1]), *to, SITE)
     assert (first.code, f"warning: site '{SITE}': no door of this site" in first.err) == (0, True)
-    fleet.say("front", a_release("front", 1))
+    fleet.publish("front", a_release("front", 1))
     more = gallery(tmp_path, [1, 2])
     refused = sync("publish", repo, "--gallery", more, *to, "hom")
     assert (refused.code, f"published to {SITE}; nothing was published" in refused.err) == (2, True)
@@ -417,9 +419,9 @@ def test_a_mistyped_site_is_refused_before_anything_changes(
 
 @needs_mosquitto
 def test_rules_that_admit_nobody_are_named_when_published(
-    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: Fleet
+    tmp_path: Path, repo: Path, broker: Mosquitto, fleet: FleetPublisher
 ) -> None:
-    fleet.say("yard", a_release("yard", 1))
+    fleet.publish("yard", a_release("yard", 1))
     policy = tmp_path / "policy.toml"
     policy.write_text(
         '[groups]\nstaff = ["nobody-here"]\n\n'
