@@ -47,6 +47,7 @@ test: lint types unit  ## everything that must be green: lint, types, tests
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/dev
 	$(BIN)/mypy

@@ -16,8 +16,8 @@ from edge.core.config import RecognitionConfig
 from edge.core.records import FloatArray
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail
+from threshold_tools.classifiers.nearest import nearest
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.lab.classifiers.nearest import nearest
 from threshold_tools.stats import Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from threshold_tools.classifiers.classifier import UNKNOWN, Predictions
+from threshold_tools.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import ClassifierRates, ClosedSet, MeanWithSpread, Misidentification
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, Predictions
-from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
 from threshold_tools.stats import RankedScores, Reals
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers

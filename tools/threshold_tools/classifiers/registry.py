@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import Classifier, People
-from threshold_tools.lab.classifiers.nearest import KnnVote, NearestCentroid
-from threshold_tools.lab.classifiers.network import MlpClassifier
-from threshold_tools.lab.classifiers.verification import PairVerification
+from threshold_tools.classifiers.classifier import Classifier, People
+from threshold_tools.classifiers.nearest import KnnVote, NearestCentroid
+from threshold_tools.classifiers.network import MlpClassifier
+from threshold_tools.classifiers.verification import PairVerification
 
 _TIMED_PROBES = 200
 

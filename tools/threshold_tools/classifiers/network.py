@@ -8,7 +8,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import People, Predictions
+from threshold_tools.classifiers.classifier import People, Predictions
 
 _HIDDEN = 256
 _STEPS = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import People, Predictions
+from threshold_tools.classifiers.classifier import People, Predictions
 
 _BLOCK = 256  # photos
 _BINS = np.linspace(0, 4, 401)

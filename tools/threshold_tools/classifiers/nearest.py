@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from edge.core.records import FloatArray
-from threshold_tools.lab.classifiers.classifier import People, Predictions
+from threshold_tools.classifiers.classifier import People, Predictions
 from threshold_tools.stats import Reals
 
 _BLOCK = 1024  # probes

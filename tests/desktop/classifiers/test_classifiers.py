@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from threshold_tools.lab.classifiers.classifier import UNKNOWN, People, Predictions
-from threshold_tools.lab.classifiers.nearest import KnnVote, NearestCentroid, nearest, unit_means
-from threshold_tools.lab.classifiers.network import MlpClassifier
-from threshold_tools.lab.classifiers.registry import CLASSIFIERS, ClassifierSpec, time_classifier
-from threshold_tools.lab.classifiers.verification import PairVerification
+from threshold_tools.classifiers.classifier import UNKNOWN, People, Predictions
+from threshold_tools.classifiers.nearest import KnnVote, NearestCentroid, nearest, unit_means
+from threshold_tools.classifiers.network import MlpClassifier
+from threshold_tools.classifiers.registry import CLASSIFIERS, ClassifierSpec, time_classifier
+from threshold_tools.classifiers.verification import PairVerification
 
 from edge.core.records import FloatArray
 
