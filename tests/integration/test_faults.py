@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.decisions import a_decision
 from support.door_process import HERE, Ear, Process, Visitors, a_disk, write_config
 from support.manual_clock import ManualClock
 from support.mqtt_brokers import (
@@ -34,7 +35,6 @@ from support.mqtt_brokers import (
     wait_until,
 )
 from support.mqtt_doors import a_door, an_open_command, fill, ids, listen, receive, until_now
-from support.publisher_harness import a_decision
 
 from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import DoorConfig, MqttConfig, OutboxConfig, read_config

@@ -1,4 +1,4 @@
-"""Occupancy: reported when it changes."""
+"""OccupancyReporter: whether somebody stands at the door, reported when it changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def a_track(hits: int, *, lost: bool = False) -> Track:
     return Track(1, Face(Box(0, 0, 9, 9), np.zeros((6, 2), np.float32), 0.9), 0, 0, hits, lost)
 
 
-def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
-    """And a camera that does not work sees neither somebody nor nobody."""
-    told: list[PresenceReport] = []
-    occupancy = OccupancyReporter("front", told.append, ManualClock())
-    looks: list[tuple[list[Track], CameraState]] = [
+def test_occupancy_is_reported_when_it_changes() -> None:
+    """A track counts from its third frame on; a camera that does not work sees neither somebody nor nobody."""
+    reports: list[PresenceReport] = []
+    occupancy = OccupancyReporter("front", reports.append, ManualClock(unix_s=1_900_000_000))
+    steps: list[tuple[list[Track], CameraState]] = [
         ([], CameraState.WORKING),
         ([], CameraState.WORKING),
         ([a_track(2)], CameraState.WORKING),
@@ -30,8 +30,9 @@ def test_presence_is_told_when_it_changes_and_a_glimpse_is_nobody() -> None:
         ([], CameraState.LOST),
     ]
     counts = []
-    for tracks, camera in looks:
+    for tracks, camera in steps:
         occupancy.update(tracks, camera)
-        counts.append(len(told))
-    assert [each.somebody for each in told] == [None, False, True, False, None, True, None]
-    assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7], "somebody is told of with the third frame, not with the second"
+        counts.append(len(reports))
+    assert [report.somebody for report in reports] == [None, False, True, False, None, True, None]
+    assert counts == [2, 2, 2, 3, 3, 4, 5, 6, 7]
+    assert {(report.door, report.at) for report in reports} == {("front", "2030-03-17T17:46:40.000Z")}

@@ -11,35 +11,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
-
-import numpy as np
 
 from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import read_config
-from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
+from edge.core.records import AccessOutcome
 from edge.events.factory import EventContext
 from edge.events.topics import Topics
 from edge.mqtt.publisher import Publisher
 from edge.runtime.event_recorder import EventRecorder
-
-
-def a_decision(kind: AccessOutcome) -> Decision:
-    """One about Ada, made just now."""
-    t_ns = time.monotonic_ns()
-    track = Track(1, Face(Box(10.0, 10.0, 90.0, 90.0), np.zeros((6, 2), np.float32), 0.9), 0, 1, 5)
-    verdict = Verdict(
-        finding=Identification.RECOGNISED,
-        track=track,
-        match=Match(Person("ada", "Ada Lovelace"), 0.5, 0.9, 1.5),
-        embedding=np.full(4, 0.5, np.float32),
-        samples=3,
-        quality=0.9,
-        reason="made up",
-        decided_ns=t_ns,
-    )
-    return Decision(kind, "made up", verdict, t_ns)
+from support.decisions import a_decision
 
 
 def main() -> None:
