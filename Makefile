@@ -134,4 +134,4 @@ audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-tflite .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-tflite .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -16,7 +16,7 @@ from edge.diagnostics.toml_writer import with_value
 from edge.vision.camera import is_recorded, redact_url
 
 
-class _InputClosed(InputError):
+class _InputClosed(InputError):  # noqa: N818 ends the questions
     """Standard input has ended, so asking again is useless."""
 
 

@@ -6,7 +6,7 @@ This file stands alone: copy it to the lock. It needs Python 3.11 and the packag
     ...
     try:
         opened = verifier.verify(message.payload)   # a message from threshold/home/front/open
-    except OpenRejected as reason:
+    except OpenRejectedError as reason:
         print(f"stays shut: {reason}")
     else:
         unlock(opened.person)
@@ -36,7 +36,7 @@ HEALTH = "application/vnd.threshold.health.v1+json"  # of those on …/health
 MAX_MESSAGE_BYTES = 64 * 1024  # no message of a door is nearly this long
 
 
-class OpenRejected(Exception):
+class OpenRejectedError(Exception):
     """The message opens nothing; the text says why."""
 
 
@@ -70,10 +70,10 @@ def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[s
         kind: `OPEN`, `EVENT`, `RELEASE`, `STATUS` or `HEALTH`.
 
     Raises:
-        OpenRejected: there is no valid signature of that key, or the plain fields differ from what was signed.
+        OpenRejectedError: there is no valid signature of that key, or the plain fields differ from what was signed.
     """
     if len(message) > MAX_MESSAGE_BYTES:
-        raise OpenRejected(f"{len(message)} bytes are no message of a door")
+        raise OpenRejectedError(f"{len(message)} bytes are no message of a door")
     try:
         plain = json.loads(message)
         envelope = plain.pop("dsse")
@@ -81,15 +81,15 @@ def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[s
         signatures = [base64.b64decode(signature["sig"], validate=True) for signature in envelope["signatures"]]
         types = (envelope["payloadType"], kind)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise OpenRejected("not signed") from error
+        raise OpenRejectedError("not signed") from error
     if types[0] != types[1]:
-        raise OpenRejected(f"signed as something else than {kind}")
+        raise OpenRejectedError(f"signed as something else than {kind}")
     signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
     if not any(_signature_valid(key, signature, signed) for signature in signatures):
-        raise OpenRejected("not signed by this door, or altered")
+        raise OpenRejectedError("not signed by this door, or altered")
     content: dict[str, Any] = json.loads(payload)
     if content != plain:
-        raise OpenRejected("the plain fields are not what was signed")
+        raise OpenRejectedError("the plain fields are not what was signed")
     return content  # and not `plain`: JSON's 1 and true are equal here
 
 
@@ -137,7 +137,7 @@ class OpenVerifier:
         """Verify a message and return whom it lets in.
 
         Raises:
-            OpenRejected: it is forged, altered, another door's, late, early or seen before, or `memory` cannot be
+            OpenRejectedError: it is forged, altered, another door's, late, early or seen before, or `memory` cannot be
                 written.
         """
         content = verify_signature(message, self._key, OPEN)
@@ -150,26 +150,26 @@ class OpenVerifier:
             at = datetime.fromisoformat(content["at"]).timestamp()
             expires = datetime.fromisoformat(content["expires_at"]).timestamp()
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenRejected("not version 1 of an open command") from error
+            raise OpenRejectedError("not version 1 of an open command") from error
         if door != self._door:
-            raise OpenRejected(f"meant for door '{door}'")
+            raise OpenRejectedError(f"meant for door '{door}'")
         self._remember(number)
         if now > min(expires, at + self._max_age_s) + self._skew_s:
-            raise OpenRejected(f"too late: captured at {opened.at}")
+            raise OpenRejectedError(f"too late: captured at {opened.at}")
         if at > now + self._skew_s:
-            raise OpenRejected(f"from the future: captured at {opened.at}")
+            raise OpenRejectedError(f"from the future: captured at {opened.at}")
         if at < self._began:
-            raise OpenRejected("captured before this verifier started")
+            raise OpenRejectedError("captured before this verifier started")
         return opened
 
     def _remember(self, number: int) -> None:
         """Store the number of a message of the door, whether it opens or not.
 
         Raises:
-            OpenRejected: the number is not above all before, or cannot be written.
+            OpenRejectedError: the number is not above all before, or cannot be written.
         """
         if number <= self._number:
-            raise OpenRejected("seen before, or older than one that was")
+            raise OpenRejectedError("seen before, or older than one that was")
         self._number = number
         if self._memory is None:
             return
@@ -181,7 +181,7 @@ class OpenVerifier:
                 os.fsync(file.fileno())
             os.replace(fresh, self._memory)
         except OSError as error:
-            raise OpenRejected(f"cannot be remembered: {error}") from error
+            raise OpenRejectedError(f"cannot be remembered: {error}") from error
 
 
 def _remembered(memory: Path) -> int:

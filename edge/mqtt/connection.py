@@ -45,7 +45,7 @@ class ConnectionState:
         return self.status in (ConnectionStatus.REFUSED, ConnectionStatus.CLOSED)
 
 
-class _UnsupportedProtocol(BrokerError):
+class _UnsupportedProtocolError(BrokerError):
     """The broker does not speak the version that was tried; unless `sure`, it only hung up, perhaps by accident."""
 
     def __init__(self, message: str, *, sure: bool) -> None:
@@ -112,11 +112,11 @@ def connect(
     if config.protocol != "auto":
         return attempt(config.protocol), config.protocol
     if first == "3.1.1":
-        with contextlib.suppress(_UnsupportedProtocol):
+        with contextlib.suppress(_UnsupportedProtocolError):
             return attempt("3.1.1"), "3.1.1"
     try:
         return attempt("5", MQTT5_PROBE_S), "5"
-    except _UnsupportedProtocol as error:
+    except _UnsupportedProtocolError as error:
         return attempt("3.1.1"), "3.1.1" if error.sure else "5"
 
 
@@ -157,7 +157,7 @@ def _wait_for_connack(client: PahoClient, endpoint: Endpoint, answer_s: float) -
     """Wait until the broker accepts us.
 
     Raises:
-        _UnsupportedProtocol: it does not seem to speak this version.
+        _UnsupportedProtocolError: it does not seem to speak this version.
         BrokerRefusedError: it refuses our login.
         BrokerError: it does not accept us for another reason.
     """
@@ -174,10 +174,10 @@ def _wait_for_connack(client: PahoClient, endpoint: Endpoint, answer_s: float) -
         what = "hung up" if hung_up else f"did not answer within {answer_s:.0f} s"
         hint = "; perhaps it wants a certificate, [mqtt] cert_file" if endpoint.tls and not endpoint.certified else ""
         asked = f"when asked to speak MQTT {client.protocol}{hint}"
-        raise _UnsupportedProtocol(f"{endpoint}: {what} {asked}", sure=not hung_up)
+        raise _UnsupportedProtocolError(f"{endpoint}: {what} {asked}", sure=not hung_up)
     code, reason = client.connack
     if code == UNSUPPORTED_VERSION:
-        raise _UnsupportedProtocol(f"{endpoint}: does not speak MQTT {client.protocol}", sure=True)
+        raise _UnsupportedProtocolError(f"{endpoint}: does not speak MQTT {client.protocol}", sure=True)
     if code in REFUSALS:
         who = f"user '{endpoint.username}'" if endpoint.username else "a login without a user name"
         raise BrokerRefusedError(

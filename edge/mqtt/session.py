@@ -32,7 +32,7 @@ OFFLINE_TIMEOUT_NS = 1_000_000_000  # of the time for closing, kept for publishi
 NS = 1_000_000_000
 
 
-class SessionStopped(Exception):
+class SessionStopped(Exception):  # noqa: N818 ends a session, no error
     """Offline has been published, or the time for it is over."""
 
 

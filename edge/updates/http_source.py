@@ -27,7 +27,7 @@ LEAST_BYTES = 16 * 1024
 _PORTION_BYTES = 64 * 1024
 
 
-class DownloadInterrupted(Exception):
+class DownloadInterrupted(Exception):  # noqa: N818 ends a download, no error
     """`interrupt` was called."""
 
 

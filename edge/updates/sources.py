@@ -29,7 +29,7 @@ _STABLE_AFTER_S = 0.3  # how long a file that is seldom there may take after the
 PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
 
 
-class RepositoryChanged(Exception):
+class RepositoryChanged(Exception):  # noqa: N818 asks for another try, no error
     """A newer release has appeared while files of the older one were being fetched: begin again."""
 
 

@@ -28,7 +28,7 @@ from edge.events.topics import Channel, Topics
 from edge.events.verifier import (
     EVENT,
     OPEN,
-    OpenRejected,
+    OpenRejectedError,
     OpenVerifier,
     load_key,
     verify_signature,
@@ -78,7 +78,7 @@ def test_a_replay_is_refused_even_if_the_lock_s_clock_has_gone_back(
     verifier.verify(sent)
     for now_s in (CAPTURED_S + 0.6, CAPTURED_S, CAPTURED_S - 0.9):
         clock.now_s = now_s
-        with pytest.raises(OpenRejected, match="seen before"):
+        with pytest.raises(OpenRejectedError, match="seen before"):
             verifier.verify(sent)
 
 
@@ -86,7 +86,7 @@ def test_a_replay_after_the_lock_was_restarted_is_refused(sign: Signer, verifier
     """A new verifier remembers nothing, so it takes nothing from before its time."""
     sent = sign(Channel.OPEN, encode(an_open()))
     verifier.verify(sent)
-    with pytest.raises(OpenRejected, match="before this verifier started"):
+    with pytest.raises(OpenRejectedError, match="before this verifier started"):
         OpenVerifier(public_pem(KEY), "front", clock=clock).verify(sent)
 
 
@@ -104,7 +104,7 @@ def test_replay_behind_a_later_opening(sign: Signer, verifier: OpenVerifier) -> 
     for sent in (first, second, third):
         verifier.verify(sent)
     for sent in (first, second, third):
-        with pytest.raises(OpenRejected, match="seen before"):
+        with pytest.raises(OpenRejectedError, match="seen before"):
             verifier.verify(sent)
 
 
@@ -113,17 +113,17 @@ def test_withheld_opening_after_a_clock_step(sign: Signer, verifier: OpenVerifie
     withheld = sign(Channel.OPEN, encode(an_open(seq=7)))
     verifier.verify(sign(Channel.OPEN, encode(an_open(seq=8))))
     clock.now_s = CAPTURED_S + 1.0
-    with pytest.raises(OpenRejected, match="older than one that was"):
+    with pytest.raises(OpenRejectedError, match="older than one that was"):
         verifier.verify(withheld)
 
 
 def test_opening_that_was_refused_once_stays_refused(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
     """Made under a clock a day ahead, shown today, and again tomorrow, when it looks fresh."""
     cheque = sign(Channel.OPEN, encode(an_open(at_ns=T0_NS + 86_400 * NS)))
-    with pytest.raises(OpenRejected, match="from the future"):
+    with pytest.raises(OpenRejectedError, match="from the future"):
         verifier.verify(cheque)
     clock.now_s = CAPTURED_S + 86_400.5
-    with pytest.raises(OpenRejected, match="seen before"):
+    with pytest.raises(OpenRejectedError, match="seen before"):
         verifier.verify(cheque)
 
 
@@ -138,7 +138,7 @@ def test_numbers_outlive_a_restart_of_the_lock(sign: Signer, clock: Clock, tmp_p
     after = OpenVerifier(public_pem(KEY), "front", memory=memory, clock=clock)
     clock.now_s = CAPTURED_S + 0.5
     for seq in (7, 8):
-        with pytest.raises(OpenRejected, match="seen before"):
+        with pytest.raises(OpenRejectedError, match="seen before"):
             after.verify(sign(Channel.OPEN, encode(an_open(seq=seq))))
     assert after.verify(sign(Channel.OPEN, encode(an_open(seq=9)))).person == "ada"
 
@@ -149,7 +149,7 @@ def test_nothing_opens_that_cannot_be_remembered(sign: Signer, clock: Clock, tmp
     verifier = OpenVerifier(public_pem(KEY), "front", memory=folder / "number", clock=clock)
     folder.rmdir()
     clock.now_s = CAPTURED_S + 0.5
-    with pytest.raises(OpenRejected, match="cannot be remembered"):
+    with pytest.raises(OpenRejectedError, match="cannot be remembered"):
         verifier.verify(sign(Channel.OPEN, encode(an_open())))
 
 
@@ -163,7 +163,7 @@ def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1])
 def test_opening_without_a_number_is_refused(sign: Signer, verifier: OpenVerifier, seq: object) -> None:
     message = json.loads(encode(an_open())) | {"seq": seq}
-    with pytest.raises(OpenRejected, match="not version 1"):
+    with pytest.raises(OpenRejectedError, match="not version 1"):
         verifier.verify(sign(Channel.OPEN, json.dumps(message).encode()))
 
 
@@ -184,34 +184,34 @@ def test_only_what_is_fresh_is_admitted(
     if good:
         verifier.verify(sent)
     else:
-        with pytest.raises(OpenRejected, match=r"too late|from the future"):
+        with pytest.raises(OpenRejectedError, match=r"too late|from the future"):
             verifier.verify(sent)
 
 
 def test_the_lock_has_an_age_limit_of_its_own(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
     """A door that is configured carelessly cannot make openings that last for a day."""
     clock.now_s = CAPTURED_S + 12.0
-    with pytest.raises(OpenRejected, match="too late"):
+    with pytest.raises(OpenRejectedError, match="too late"):
         verifier.verify(sign(Channel.OPEN, encode(an_open(lasts_s=86_400))))
 
 
 def test_another_door_s_key_opens_nothing_here(verifier: OpenVerifier, tmp_path: Path) -> None:
-    with pytest.raises(OpenRejected, match="not signed by this door"):
+    with pytest.raises(OpenRejectedError, match="not signed by this door"):
         verifier.verify(signer_of(OTHER_KEY, tmp_path)(Channel.OPEN, encode(an_open())))
 
 
 def test_an_opening_for_another_door_opens_nothing_here(sign: Signer, verifier: OpenVerifier) -> None:
     """Not even with the same key in both doors."""
-    with pytest.raises(OpenRejected, match="meant for door 'back'"):
+    with pytest.raises(OpenRejectedError, match="meant for door 'back'"):
         verifier.verify(sign(Channel.OPEN, encode(an_open(door="back"))))
 
 
 def test_an_event_is_no_opening(sign: Signer, verifier: OpenVerifier) -> None:
     """Also one whose bytes are those of an opening: the type is signed, too."""
-    with pytest.raises(OpenRejected, match="signed as something else"):
+    with pytest.raises(OpenRejectedError, match="signed as something else"):
         verifier.verify(sign(Channel.EVENTS, encode(an_open())))
     relabelled = sign(Channel.EVENTS, encode(an_open())).replace(EVENT.encode(), OPEN.encode())
-    with pytest.raises(OpenRejected, match="altered"):
+    with pytest.raises(OpenRejectedError, match="altered"):
         verifier.verify(relabelled)
 
 
@@ -221,12 +221,12 @@ def test_junk_within_base64_is_refused(sign: Signer, verifier: OpenVerifier, fie
     message = json.loads(sign(Channel.OPEN, encode(an_open())))
     holder = message["dsse"] if field == "payload" else message["dsse"]["signatures"][0]
     holder[field] = "!" + holder[field]
-    with pytest.raises(OpenRejected, match="not signed"):
+    with pytest.raises(OpenRejectedError, match="not signed"):
         verifier.verify(json.dumps(message).encode())
 
 
 def test_an_unsigned_opening_is_refused(verifier: OpenVerifier) -> None:
-    with pytest.raises(OpenRejected, match="not signed"):
+    with pytest.raises(OpenRejectedError, match="not signed"):
         verifier.verify(encode(an_open()))
 
 
@@ -234,7 +234,7 @@ def test_plain_fields_that_were_altered_are_noticed(sign: Signer, verifier: Open
     """Otherwise a careless reader would check the signature and believe what stands beside it."""
     sent = json.loads(sign(Channel.OPEN, encode(an_open())))
     sent["person"]["id"] = "mallory"
-    with pytest.raises(OpenRejected, match="plain fields"):
+    with pytest.raises(OpenRejectedError, match="plain fields"):
         verifier.verify(json.dumps(sent).encode())
 
 
@@ -248,7 +248,7 @@ def test_no_altered_bit_opens(tmp_path_factory: pytest.TempPathFactory, where: i
     sent[where % len(sent)] ^= 1 << bit
     try:
         admitted = verifier.verify(bytes(sent))
-    except OpenRejected:
+    except OpenRejectedError:
         return
     assert (admitted.id, admitted.person, admitted.at) == (message.id, "ada", message.at)
 
@@ -261,9 +261,9 @@ def test_any_bytes_are_refused_and_never_an_unexpected_error(junk: bytes) -> Non
         b'{"dsse":{"payload":' + junk + b',"signatures":[]}}',
         b"[" * 9999,
     ):
-        with pytest.raises(OpenRejected):
+        with pytest.raises(OpenRejectedError):
             verify_signature(message, KEY.public_key(), OPEN)
-    with pytest.raises(OpenRejected, match="no message"):
+    with pytest.raises(OpenRejectedError, match="no message"):
         verify_signature(b" " * 70_000, KEY.public_key(), OPEN)
 
 

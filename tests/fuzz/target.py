@@ -15,7 +15,7 @@ LONGEST_S = 1.0  # of processor time for one input
 SHARED_MEMORY = Path("/dev/shm")
 
 
-class Unread(Exception):
+class UnreadError(Exception):
     """For parsers that say by a value that an input is not for them."""
 
 

@@ -21,14 +21,14 @@ from edge.core.errors import BrokerError, ReleaseError
 from edge.events.schema import decode, encode
 from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics, repo_name, repo_topic
-from edge.events.verifier import EVENT, OPEN, OpenRejected, OpenVerifier, load_key, verify_signature
+from edge.events.verifier import EVENT, OPEN, OpenRejectedError, OpenVerifier, load_key, verify_signature
 from edge.mqtt import subscriber
 from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.mqtt.paho_client import IncomingMessage, PahoClient
 from edge.updates.release_format import FILE_BYTES, decode_release, is_repo_name
 from edge.updates.tuf_client import read_root, verify_release
 from fuzz.formats import pack, unpack
-from fuzz.target import Parse, Target, Unread
+from fuzz.target import Parse, Target, UnreadError
 
 _MAX_BYTES = 64 * 1024 * 1024
 _AT = "2026-11-22T12:00:00.000Z"
@@ -96,7 +96,7 @@ def _message(_: Path) -> Parse:
             assert ".." not in name
         message = subscriber.decode_message(IncomingMessage(text, payload, False))
         if message is None or message.problem:
-            raise Unread
+            raise UnreadError
         if message.record is not None:
             assert decode(message.channel, encode(message.record)) == message.record
         for line in (readable(message), as_json(message)):
@@ -125,7 +125,7 @@ def _seal(_: Path) -> Parse:
     now = datetime.fromisoformat(_AT).timestamp()
 
     def parse(content: bytes) -> None:
-        with contextlib.suppress(OpenRejected):
+        with contextlib.suppress(OpenRejectedError):
             assert verify_signature(content, key, EVENT) == _EVENT
             return
         guard = OpenVerifier(public, "front", clock=lambda: now)
@@ -274,7 +274,7 @@ def _lists() -> list[bytes]:
 TARGETS = (
     Target(
         "mqtt-message", "topics and payloads as `edge events`, `threshold sync status` and the outbox read them",
-        _messages, _message, (Unread,), 150_000, _JSON,
+        _messages, _message, (UnreadError,), 150_000, _JSON,
     ),
     Target(
         "mqtt-packets", "the bytes of a hostile broker, through paho, on a real socket",
@@ -282,7 +282,7 @@ TARGETS = (
     ),
     Target(
         "signed-message", "signed events and openings as a lock reads them; none may say what was not signed",
-        lambda: list(_signed()[0].values()), _seal, (OpenRejected,), 60_000, _JSON,
+        lambda: list(_signed()[0].values()), _seal, (OpenRejectedError,), 60_000, _JSON,
     ),
     Target(
         "release-list", "release.json, should a signing key be stolen", _lists, _release_list, (ReleaseError,), 80_000,

@@ -46,7 +46,7 @@ STEPS = [
 ]
 
 
-class Calm(Exception):
+class Calm(Exception):  # noqa: N818 ends a run, no error
     """Nothing is left to say: the end of the trial."""
 
 

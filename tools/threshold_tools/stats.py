@@ -36,7 +36,8 @@ class Rate:
 
 class RateWithInterval(msgspec.Struct, frozen=True):
     """Errors among cases, with Wilson's 95 % interval; cases are taken as independent, which they are not quite:
-    several are of one person."""
+    several are of one person.
+    """
 
     value: float
     low: float

@@ -229,6 +229,7 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
 
 
 def version_of(gallery: GalleryRef | None) -> str:
+    """Version of the gallery that a door reports, or ""."""
     return clean_text(gallery.version, MAX_NAME) if gallery else ""
 
 

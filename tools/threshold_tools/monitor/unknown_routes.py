@@ -25,7 +25,9 @@ _MAX_REJECTED = 20  # lines
 _MAX_NOTES = 20
 
 
-def unknown_routes(store: FaceStore, enroller: UnknownEnroller | None, history: History) -> Sequence[BaseRoute]:
+def unknown_routes(  # noqa: C901 handlers side by side
+    store: FaceStore, enroller: UnknownEnroller | None, history: History
+) -> Sequence[BaseRoute]:
     """The routes; without an enroller faces can be looked at and deleted."""
 
     def nearest(faces: Sequence[StoredFace]) -> str:

@@ -24,7 +24,8 @@ _SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
 
 class SpeciesRates(msgspec.Struct, frozen=True):
     """One kind of attack: `apcer` of those that were judged, and how many never gave enough samples; no door opens to
-    those."""
+    those.
+    """
 
     name: str
     simulated: bool
@@ -67,7 +68,8 @@ class CueReport(msgspec.Struct, frozen=True):
 
 class PadReport(msgspec.Struct, frozen=True):
     """All figures of clips. `limit`: scores at or above are attacks; `chosen_on`: what the limit was chosen on;
-    `cost_share`: CPU time of liveness over that of the rest of sampled frames; `det` and `groups` by the whole clip."""
+    `cost_share`: CPU time of liveness over that of the rest of sampled frames; `det` and `groups` by the whole clip.
+    """
 
     source: str
     limit: float

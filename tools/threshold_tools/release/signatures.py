@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.core.errors import ReleaseError
-from edge.events.verifier import RELEASE, OpenRejected, load_key, verify_signature
+from edge.events.verifier import RELEASE, OpenRejectedError, load_key, verify_signature
 
 _SUFFIX = ".signing.pub"  # as systemd/mosquitto/keys.sh names them
 
@@ -60,6 +60,6 @@ def signature_of(door: str, payload: bytes, keys: Mapping[str, Ed25519PublicKey]
         return SignatureState.UNCHECKED
     try:
         content = verify_signature(payload, keys[door], RELEASE)
-    except OpenRejected:
+    except OpenRejectedError:
         return SignatureState.WRONG
     return SignatureState.VERIFIED if content.get("door") == door else SignatureState.WRONG
