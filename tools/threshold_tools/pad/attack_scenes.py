@@ -113,9 +113,11 @@ def render_attack(pictures: Sequence[BgrImage], background: BgrImage | None, sce
     light = rng.uniform(0, 2 * math.pi)
     screen = scene.species.startswith("screen")
     shown = [_prepare(picture, scene, screen, rng.uniform(0.8, 1.25)) for picture in pictures]
+    period = max(2 * len(shown) - 2, 1)
     for number in range(round(scene.seconds * scene.fps)):
         t_s = number / scene.fps
-        picture = shown[_to_and_fro(number, len(shown))]
+        place = number % period  # to and fro
+        picture = shown[min(place, period - place)]
         if scene.species == "photo-bent":
             picture = _bend(picture, 0.08 + 0.04 * math.sin(2 * math.pi * 0.4 * t_s))
         drawn, opaque = _exposed(picture, hand, scene, t_s)
@@ -199,10 +201,3 @@ def _bend(picture: BgrImage, depth: float) -> BgrImage:
     map_x, map_y = (x * away + 1) * (width - 1) / 2, (y * away + 1) * (height - 1) / 2
     bent = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(bent, np.uint8)
-
-
-def _to_and_fro(number: int, count: int) -> int:
-    if count == 1:
-        return 0
-    place = number % (2 * count - 2)
-    return place if place < count else 2 * count - 2 - place

@@ -12,9 +12,9 @@ from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
 from threshold_tools.plots import GRID, new_figure, to_svg
 from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
-AT_THE_DOOR = "as the door answers, who never gives enough left out"
-AT_THE_END = "by the whole clip"
-WINDOWS = "by windows of 1.5 s, begun every half second"
+AT_THE_DOOR = "at the door's decision; clips that end before it left out"
+AT_THE_END = "at the end of the clip"
+WINDOWS = "by windows of 1.5 s, one begun every half second"
 _SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
     AT_THE_DOOR: lambda result: [] if result.first_decision is None else [result.first_decision],
     AT_THE_END: lambda result: [] if result.final is None else [result.final],
@@ -49,7 +49,7 @@ class CueRates(msgspec.Struct, frozen=True):
 
     Attributes:
         windows, spoke: number of windows, and of those in which the cue has a value.
-        auc: how often its value is above that of a genuine window; 0.5 tells nothing, 0 and 1 tell all.
+        auc: how often its value is above that of a genuine window; 0.5 separates nothing, 0 and 1 all.
     """
 
     species: str
@@ -59,7 +59,7 @@ class CueRates(msgspec.Struct, frozen=True):
 
 
 class CueReport(msgspec.Struct, frozen=True):
-    """What one cue tells by itself, by windows; `weight` is its share in the score, 0: shown only."""
+    """What one cue separates alone, by windows; `weight` is its share in the score, 0: shown only."""
 
     name: str
     weight: float
@@ -168,7 +168,7 @@ def _rate_line(name: str, rate: RateWithInterval | None, unjudged: int = 0) -> s
 
 def _show_cues(cues: Sequence[CueReport]) -> list[str]:
     """A row for each kind of clip, a column for each cue."""
-    lines = ["each cue by itself, by windows: AUC (0.5 tells nothing, 0 and 1 tell all), in how many it speaks"]
+    lines = ["each cue alone, by windows: AUC (0.5 separates nothing, 0 and 1 all), windows in which it has a value"]
     lines.append(f"  {'':28s}" + "".join(f"{cue.name:>16s}" for cue in cues))
     lines.append(f"  {'weight':28s}" + "".join(f"{cue.weight:16.4g}" for cue in cues))
     for row, rates in enumerate(cues[0].of):

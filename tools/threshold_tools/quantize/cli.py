@@ -105,7 +105,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         type=Path,
         help="photos of faces to compare int8 with float on, best of people that --calibrate did not see; without it "
-        "the bundled portraits serve, and the manifest keeps the report of an unchanged model",
+        "the bundled portraits are used, and the manifest keeps the report of an unchanged model",
     )
     parser.add_argument(
         "--chain",

@@ -115,7 +115,7 @@ def _lines(mapping: Mapping) -> list[str]:
     doubtful = [operation for operation in operations[:mapped] if operation.support is SupportLevel.DOUBTFUL]
     if doubtful and sure is not None:
         share = mapping.share(doubtful_fails=True)
-        lines.append(f"  only the compiler can tell; if not, it ends at {sure.number} with {share:.1%}:")
+        lines.append(f"  only the compiler can say; if not, it ends at {sure.number} with {share:.1%}:")
         lines += [f"    {_place(operation)}" for operation in doubtful[:_LISTED]]
         lines += [f"    and {len(doubtful) - _LISTED} more"] if len(doubtful) > _LISTED else []
     return lines

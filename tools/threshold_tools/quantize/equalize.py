@@ -17,7 +17,7 @@ from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.rewrite import CONVOLUTIONS, scale_channels, scale_inputs
 
 STEP = 0.25  # factors are powers of two in quarter steps, so that a file can hold them exactly as integers
-LIMIT = 40  # at most so many steps either way, a factor of 1024
+LIMIT = 40  # largest number of steps either way, a factor of 1024
 Exponents = dict[str, list[int]]
 _MIXING = ("RESHAPE", "CONCATENATION")  # their channels are not those of their inputs
 

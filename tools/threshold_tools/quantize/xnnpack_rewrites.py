@@ -76,7 +76,7 @@ def _spread(graph: Graph, tensor: str, wide: set[str], end: Node) -> bool:
 
 
 def _widen(graph: Graph, wide: set[str], channels: int) -> None:
-    """Give these tensors channels of zeros up to so many."""
+    """Give these tensors channels of zeros until they have this many."""
     more = {tensor: channels - graph.shapes[tensor][-1] for tensor in wide}
     for node in graph.nodes:
         made, read = more.get(node.output, 0), more.get(node.inputs[0], 0)
