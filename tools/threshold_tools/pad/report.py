@@ -12,7 +12,7 @@ from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
 from threshold_tools.plots import GRID, new_figure, to_svg
 from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
-AT_THE_DOOR = "at the door's decision; clips that end before it left out"
+AT_THE_DOOR = "at the decision of the door; clips that end before it left out"
 AT_THE_END = "at the end of the clip"
 WINDOWS = "by windows of 1.5 s, one begun every half second"
 _SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
