@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,23 +15,6 @@ from edge import __version__
 from edge.events.schema import CameraState, EventKind, Health, LockState
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsSnapshot:
-    """Source of the metrics of one door.
-
-    Attributes:
-        site: id of its site.
-        health: its latest health report.
-        connected: whether the broker is connected.
-        events: number of stored events of each kind since the start.
-    """
-
-    site: str
-    health: Health
-    connected: bool
-    events: Mapping[EventKind, int]
-
-
 class DoorCollector(Collector):
     """The latest metrics of a door and its process as text. One thread may write while another reads.
 
@@ -42,14 +24,20 @@ class DoorCollector(Collector):
 
     def __init__(self, site: str) -> None:
         self._site = site
-        self._snapshot: MetricsSnapshot | None = None
+        self._latest: tuple[Health, bool, Mapping[EventKind, int]] | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
     def update(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Use new values; the arguments are those of `MetricsSnapshot`."""
-        self._snapshot = MetricsSnapshot(self._site, health, connected, events)
+        """Use new values.
+
+        Args:
+            health: latest health report.
+            connected: whether the broker is connected.
+            events: number of stored events of each kind since the start.
+        """
+        self._latest = (health, connected, events)
 
     def text(self, accept: str) -> tuple[str, bytes]:
         """Content type and text for the Accept header of an HTTP client."""
@@ -58,14 +46,13 @@ class DoorCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Metric families; called by prometheus-client."""
-        return build_metrics(self._snapshot) if self._snapshot else ()
+        return build_metrics(self._site, *self._latest) if self._latest else ()
 
 
-def build_metrics(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+def build_metrics(site: str, health: Health, connected: bool, events: Mapping[EventKind, int]) -> Iterator[Metric]:
     """Metric families with base units and names by the conventions of Prometheus."""
-    health = snapshot.health
     gallery = health.gallery.version if health.gallery else ""
-    about = {"site": snapshot.site, "door": health.door, "version": __version__, "gallery": gallery}
+    about = {"site": site, "door": health.door, "version": __version__, "gallery": gallery}
     yield InfoMetricFamily("threshold_door", "What runs where", about)
     models = InfoMetricFamily("threshold_model", "Models in use", labels=["model"])
     for model, sha256 in health.models.items():
@@ -78,7 +65,7 @@ def build_metrics(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge(
         "threshold_problems", "Things that somebody should look at; the health topic names them", len(health.problems)
     )
-    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", snapshot.connected)
+    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", connected)
     yield _gauge("threshold_outbox_events", "Events that the broker has not acknowledged", health.outbox_depth)
     yield _state("threshold_camera_state", "1 for what the camera is doing", CameraState, health.camera)
     if health.lock is not None:
@@ -105,7 +92,7 @@ def build_metrics(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield _labelled_counter(
         CounterMetricFamily("threshold_events", "Events put on record since the start", labels=["kind"]),
-        (((kind,), snapshot.events.get(kind, 0)) for kind in EventKind),
+        (((kind,), events.get(kind, 0)) for kind in EventKind),
     )
 
 

@@ -76,7 +76,7 @@ class Exporter:
         return self._problem
 
     def update(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Serve these values from now on, see `edge.runtime.prometheus.MetricsSnapshot`. Returns at once."""
+        """Serve these values from now on, see `edge.runtime.prometheus.DoorCollector.update`. Returns at once."""
         self._collector.update(health, connected, events)
         if self._server is None:
             self.start()
