@@ -19,7 +19,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 DistanceSq = Annotated[float, Meta(ge=0, le=4)]
 Factor = Annotated[float, Meta(gt=0, le=2)]
 Count = Annotated[int, Meta(ge=1)]
-Asks = Annotated[tuple[Literal["turn-left", "turn-right", "look-up"], ...], Meta(min_length=1)]
+ChallengeMovements = Annotated[tuple[Literal["turn-left", "turn-right", "look-up"], ...], Meta(min_length=1)]
 _NAME = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 64"
 SiteId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description=_NAME)]
 TopicName = Annotated[
@@ -135,7 +135,7 @@ class LivenessConfig(StrictStruct, frozen=True):
     retry_s: NonNegative = 3.0  # visitors denied for it who stay are watched again after this long
     challenge_when: Literal["always", "doubt"] = "always"  # doubt: only for a score of at least `challenge_score`
     challenge_score: Fraction = 0.2  # a score at or above this, or none by `timeout_s`, leads to a challenge
-    challenge_movements: Asks = (
+    challenge_movements: ChallengeMovements = (
         "turn-left",
         "turn-right",
         "look-up",

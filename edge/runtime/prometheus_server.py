@@ -130,7 +130,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.deadline_s = deadline_s
         self._changing = threading.Lock()
         self._connections: list[socket.socket] = []  # the oldest first
-        super().__init__(address, _Handler)
+        super().__init__(address, _MetricsHandler)
 
     def end(self) -> None:
         """Stop serving, close the connections, and free the port."""
@@ -192,7 +192,7 @@ class _DeadlineStream(io.RawIOBase):
         self._connection.settimeout(left_s)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _MetricsHandler(http.server.BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
