@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from threshold_tools.monitor.history import History, Retention
+from threshold_tools.monitor.history import History
+from threshold_tools.monitor.history_database import Retention
 
 from edge.demo.run_demo import FOLDER
 

@@ -12,8 +12,8 @@ import pytest
 from support.monitor_fleet import a_health, an_event
 from support.mqtt_brokers import wait_until
 from threshold_tools.monitor.fleet import EventRow, event_row
-from threshold_tools.monitor.history import MAX_QUEUED, History, Retention
-from threshold_tools.monitor.history_database import BATCH_ROWS, DAY_MS
+from threshold_tools.monitor.history import MAX_QUEUED, History
+from threshold_tools.monitor.history_database import BATCH_ROWS, DAY_MS, Retention
 from threshold_tools.monitor.hub import Hub
 
 from edge.core.errors import InputError

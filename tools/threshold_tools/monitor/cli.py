@@ -5,7 +5,7 @@
     threshold monitor --people PHOTOS                       with the review of the people folder
     threshold monitor --crops FACES --people PHOTOS --publish REPO --site home
                                                             stores faces of unknown visitors, to be enrolled
-    threshold monitor --listen 0.0.0.0 --token-file TOKEN   for the network; whoever has the token may look
+    threshold monitor --listen 0.0.0.0 --token-file TOKEN   for the network; the token lets people in
 
 Only this machine can look unless --listen says otherwise. With that, and wherever faces of visitors are kept, a
 token is needed: from --token-file, or made and printed. The password of the keys in REPO comes from
@@ -38,7 +38,8 @@ from edge.core.errors import InputError
 from edge.events.topics import Topics
 from edge.mqtt.broker_endpoint import resolve_endpoint
 from threshold_tools.monitor.app import MonitorContext, make_app
-from threshold_tools.monitor.history import History, Retention
+from threshold_tools.monitor.history import History
+from threshold_tools.monitor.history_database import Retention
 from threshold_tools.monitor.hub import RING, Hub
 from threshold_tools.monitor.listener import Listener
 from threshold_tools.monitor.security import AuthSettings

@@ -97,12 +97,10 @@ class Fleet:
 
     Attributes:
         version: of the latest change.
-        rejected: messages ignored because a name was too long.
     """
 
     def __init__(self) -> None:
         self.version = 0
-        self.rejected = 0
         self._doors: dict[str, DoorRow] = {}
         self._recent: dict[str, deque[HealthSample]] = {}
         self._unlisted: set[str] = set()
@@ -113,10 +111,12 @@ class Fleet:
         return len(self._unlisted)
 
     def update(self, site: str, door: str, record: Record, received_ms: int, n: int) -> EventRow | None:
-        """Take in a door's message; returns the row of an event, numbered `n`, also of a door that is not listed."""
+        """Take in a door's message; returns the row of an event, numbered `n`, also of a door that is not listed.
+
+        A message with a name longer than `MAX_NAME` is ignored.
+        """
         name = door_name(site, door)
         if max(len(site), len(door)) > MAX_NAME:
-            self.rejected += 1
             return None
         row = event_row(name, record, received_ms, n) if isinstance(record, Event) else None
         if not self._admit(name):

@@ -19,8 +19,14 @@ import msgspec
 
 from edge.core.errors import InputError
 from threshold_tools.monitor.fleet import EventRow, HealthSample
-from threshold_tools.monitor.history_database import SLOT_MS, apply_retention, lock_history, open_database, open_reader
-from threshold_tools.monitor.history_database import Retention as Retention
+from threshold_tools.monitor.history_database import (
+    SLOT_MS,
+    Retention,
+    apply_retention,
+    lock_history,
+    open_database,
+    open_reader,
+)
 
 log = logging.getLogger(__name__)
 

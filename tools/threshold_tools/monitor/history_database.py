@@ -1,4 +1,4 @@
-"""The history's SQLite file: its tables, who may use it, and what of it is old enough to go."""
+"""The SQLite file of the history: tables, the lock, and deletion of old rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edge.core.files import make_private_file
 
 log = logging.getLogger(__name__)
 
-SLOT_MS = 60_000  # one health reading of each door is kept for each span of this length
+SLOT_MS = 60_000  # one health sample of each door is kept for each span of this length
 DAY_MS = 86_400_000
-BATCH_ROWS = 5000  # rows deleted at once, so that new ones never wait long for old ones to go
+BATCH_ROWS = 5000  # rows deleted at once, so that new rows never wait long
 _APPLICATION_ID = 0x5468724D  # "ThrM"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much is kept: nothing older than `days`, and the latest `rows` events and `health_rows` readings."""
+    """How much is kept: nothing older than `days`, and the latest `rows` events and `health_rows` samples."""
 
     days: float
     rows: int
@@ -51,7 +51,7 @@ class Retention:
 
 
 def lock_history(path: Path) -> IO[str]:
-    """The lock of a history file, held until it is closed. In a file beside it: SQLite has locks of its own on this.
+    """Lock a history until the result is closed. The lock is a file beside it: SQLite has its own locks on the history.
 
     Raises:
         InputError: another monitor holds it.
@@ -75,12 +75,12 @@ def lock_history(path: Path) -> IO[str]:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The file with its tables; for its owner alone, for it holds who went where.
+    """Open a history, with its tables; readable by its owner alone, because it holds who went where.
 
     Raises:
         sqlite3.DatabaseError: it cannot be used, or is a file of something else.
     """
-    with contextlib.suppress(OSError):  # SQLite says it better
+    with contextlib.suppress(OSError):  # SQLite's error is clearer
         make_private_file(path)
     db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
     try:
@@ -104,19 +104,19 @@ def open_database(path: Path) -> sqlite3.Connection:
     return db
 
 
-def apply_retention(db: sqlite3.Connection, bounds: Retention, now_ms: int) -> bool:
-    """Delete a portion of what is beyond the bounds; returns whether there may be more.
+def apply_retention(db: sqlite3.Connection, retention: Retention, now_ms: int) -> bool:
+    """Delete a batch of what is not to be kept; returns whether there may be more.
 
     Raises:
         sqlite3.DatabaseError: the file cannot be written.
     """
-    oldest_ms = now_ms - round(bounds.days * DAY_MS)
+    oldest_ms = now_ms - round(retention.days * DAY_MS)
     (newest,) = db.execute("SELECT COALESCE(MAX(n), 0) FROM event").fetchone()
-    cut = db.execute("SELECT slot FROM health ORDER BY slot DESC LIMIT 1 OFFSET ?", (bounds.health_rows,)).fetchone()
+    cut = db.execute("SELECT slot FROM health ORDER BY slot DESC LIMIT 1 OFFSET ?", (retention.health_rows,)).fetchone()
     oldest_slot = max(oldest_ms // SLOT_MS, cut[0] + 1 if cut else 0)
     deletions = (
         ("event WHERE n IN (SELECT n FROM event WHERE received_ms < ? LIMIT ?)", oldest_ms),
-        ("event WHERE n IN (SELECT n FROM event WHERE n <= ? LIMIT ?)", newest - bounds.rows),
+        ("event WHERE n IN (SELECT n FROM event WHERE n <= ? LIMIT ?)", newest - retention.rows),
         (
             "health WHERE (door, slot) IN (SELECT door, slot FROM health WHERE slot < ? ORDER BY slot LIMIT ?)",
             oldest_slot,
