@@ -177,7 +177,7 @@ def test_a_doors_own_demands_reach_the_verdict(written: Path) -> None:
     assert Policy(rules, "front").apply_to(own) == own
 
 
-def test_the_example_that_ships_is_valid() -> None:
+def test_shipped_example_is_valid() -> None:
     rules = parse_policy(ROOT / "systemd" / "policy.toml")
     assert decide(rules, "anna", NOON).kind is AccessOutcome.DOOR_OPEN
     assert decide(rules, "anna", "2026-11-23T12:45+01:00").reason == "outside-schedule"
@@ -266,7 +266,7 @@ ZONE = "timezone = 'UTC'\n"
         ("doors", "not valid TOML"),
     ],
 )
-def test_a_mistake_is_answered_with_its_place_and_the_remedy(written: Path, text: str, told: str) -> None:
+def test_error_names_place_and_remedy(written: Path, text: str, told: str) -> None:
     written.write_text(text)
     with pytest.raises(ConfigError) as caught:
         parse_policy(written)

@@ -56,19 +56,19 @@ def systemd_says(folder: Path, answer: str) -> None:
 
 
 @needs_seccomp
-def test_in_the_sandbox_nobody_to_ask_means_no_clock(tmp_path: Path) -> None:
+def test_sandboxed_clock_without_any_service(tmp_path: Path) -> None:
     assert asked(tmp_path) == "False"
 
 
 @needs_seccomp
-def test_in_the_sandbox_timesyncd_tells(tmp_path: Path) -> None:
+def test_sandboxed_clock_asks_timesyncd(tmp_path: Path) -> None:
     (tmp_path / "synchronized").touch()
     assert asked(tmp_path) == "True"
 
 
 @needs_seccomp
 @pytest.mark.parametrize(("answer", "synced"), [("yes", "True"), ("no", "False")])
-def test_in_the_sandbox_systemd_tells_for_any_other_time_service(tmp_path: Path, answer: str, synced: str) -> None:
+def test_sandboxed_clock_asks_timedatectl(tmp_path: Path, answer: str, synced: str) -> None:
     systemd_says(tmp_path, answer)
     assert asked(tmp_path) == synced
 

@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_example_that_ships_is_valid() -> None:
+def test_shipped_example_is_valid() -> None:
     config = read_config(ROOT / "systemd" / "door.toml")
     assert (config.site, config.door, config.camera.source) == ("home", "front", "picamera2")
 
@@ -75,7 +75,7 @@ def test_site_and_door_suffice(tmp_path: Path) -> None:
         ("site = ", "not valid TOML"),
     ],
 )
-def test_a_mistake_is_answered_with_its_place_and_the_remedy(tmp_path: Path, text: str, told: str) -> None:
+def test_error_names_place_and_remedy(tmp_path: Path, text: str, told: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         read_config(path)
@@ -87,7 +87,7 @@ def test_a_mistake_is_answered_with_its_place_and_the_remedy(tmp_path: Path, tex
 
 
 @pytest.mark.parametrize("key", ["[camera]\nsource", "[mqtt]\nurl", "[models]\nthreads", "[motion]\nenabled"])
-def test_mistakes_quoted_without_longer_texts(tmp_path: Path, key: str) -> None:
+def test_errors_quote_no_longer_text(tmp_path: Path, key: str) -> None:
     """A text in the wrong place may be a password, so the message does not repeat it."""
     for value in ('["u:S3cr3t@host"]', '{ S3cr3t = 1, b = "S3cr3t" }', "'u:S3cr3t@host'"):
         if (key, value) == ("[camera]\nsource", "'u:S3cr3t@host'"):
@@ -98,12 +98,12 @@ def test_mistakes_quoted_without_longer_texts(tmp_path: Path, key: str) -> None:
         assert "S3cr3t" not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml: no such file; write one with  edge setup --out"):
         read_config(tmp_path / "absent.toml")
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_invalid_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "door.toml"
     path.write_bytes(b"site = '\xff'")
     with pytest.raises(ConfigError, match="not UTF-8"):

@@ -10,7 +10,7 @@ import pytest
 from edge.core.files import atomic_write, make_private_file, make_private_folder, secure_delete
 
 
-def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_atomic_write_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     atomic_write(path, b"new")
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(OSError, match="directory") as caught:
@@ -27,7 +27,7 @@ def test_a_failed_replacement_leaves_no_trace(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+def test_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
     """As root, a result written to /dev/null would otherwise take its place, for everybody."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -38,7 +38,7 @@ def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
 
 
-def test_the_umask_decides_who_may_read_it(tmp_path: Path) -> None:
+def test_umask_decides_who_may_read(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         atomic_write(tmp_path / "file", b"new")

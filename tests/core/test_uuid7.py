@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.core.uuid7 import RANDOM_TAIL_BITS, Uuid7Source, uuid7
 
 
-def test_a_uuid7_is_laid_out_as_in_the_rfc() -> None:
+def test_uuid7_layout_of_the_rfc() -> None:
     """The worked example of RFC 9562, appendix A.6."""
     tail = 0xCC3 << 62 | 0x18C4DC0C0C07398F
     assert uuid7(0x017F22E279B0, tail) == uuid.UUID("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")
@@ -25,7 +25,7 @@ def test_ids_rise_whatever_the_clock_does(clock_ms: list[int], seed: bytes) -> N
     assert all((uuid.UUID(text).version, uuid.UUID(text).variant) == (7, uuid.RFC_4122) for text in made)
 
 
-def test_ids_rise_when_the_tail_of_a_millisecond_is_used_up() -> None:
+def test_ids_rise_when_a_millisecond_is_used_up() -> None:
     """The last tail of one millisecond is followed by the next millisecond."""
     source = Uuid7Source(lambda n: b"\xff" * n)
     first, second = source.new(5), source.new(5)

@@ -26,7 +26,7 @@ MINUTES = 10
 
 
 @pytest.mark.slow
-def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: VisionStages) -> None:
+def test_memory_of_ten_minutes_of_replay(vision: VisionStages) -> None:
     """The bundled clip over and over, in clip time; the second half needs no more than the first."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     config = DoorConfig(site="a", door="b", recognition=RecognitionConfig(cooldown_s=1.0))
@@ -50,7 +50,7 @@ def test_ten_minutes_of_replay_do_not_grow_the_memory(vision: VisionStages) -> N
 
 
 @pytest.mark.slow
-def test_a_wheel_runs_anywhere_with_its_models_and_its_demo(tmp_path: Path) -> None:
+def test_wheel_with_its_models_and_demo(tmp_path: Path) -> None:
     """Built, installed into a bare environment with nothing but the wheel's own dependencies, run from elsewhere."""
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True
@@ -67,7 +67,7 @@ def test_a_wheel_runs_anywhere_with_its_models_and_its_demo(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_the_service_file_is_valid(tmp_path: Path) -> None:
+def test_service_file_is_valid(tmp_path: Path) -> None:
     """systemd finds nothing to complain about but that this machine has no /opt/threshold."""
     unit = tmp_path / "edge.service"
     text = (ROOT / "systemd" / "edge.service").read_text()

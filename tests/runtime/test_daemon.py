@@ -67,9 +67,7 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_visitor_opens_the_door_once_and_everything_is_told(
-    broker: AnyBroker, tmp_path: Path, short_clip: Path
-) -> None:
+def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2, open_max_age_s=60.0)  # however busy it is
     with listening(config_for(broker)) as heard:
         Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
@@ -96,9 +94,7 @@ def test_a_visitor_opens_the_door_once_and_everything_is_told(
     assert [message.channel for message in heard if message.retained] == []
 
 
-def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of_the_door(
-    broker: AnyBroker, tmp_path: Path, short_clip: Path
-) -> None:
+def test_presence_is_published_without_identity(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
     config = door_config(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
@@ -116,7 +112,7 @@ def test_who_comes_and_goes_is_told_as_somebody_and_to_home_assistant_by_name_of
     home.close()
 
 
-def test_a_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+def test_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     config = door_config(tmp_path / "state", short_clip, config_for(broker), access=AccessConfig(allow=()))
     with listening(config_for(broker)) as heard:
         Daemon(config).run(threading.Event())
@@ -155,7 +151,7 @@ def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCa
     assert [record.levelname for record in warnings] == ["WARNING"] * len(unheard)
 
 
-def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: Path) -> None:
+def test_events_are_queued_without_a_broker(tmp_path: Path, short_clip: Path) -> None:
     """Nothing opens, that is recorded, and every event waits on disk for the broker."""
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
     Daemon(door_config(tmp_path, short_clip, mqtt)).run(threading.Event())
@@ -167,7 +163,7 @@ def test_without_a_broker_the_door_runs_and_queues(tmp_path: Path, short_clip: P
     ]
 
 
-def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+def test_queued_events_are_delivered_by_the_next_run(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     state = tmp_path / "state"
     Daemon(door_config(state, short_clip, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))).run(threading.Event())
     with listening(config_for(broker)) as heard:
@@ -178,9 +174,7 @@ def test_what_was_queued_is_delivered_by_the_next_run(broker: AnyBroker, tmp_pat
     assert [opening.seq for opening in records(heard, OpenCommand)] == [events[5].seq]  # never the old one
 
 
-def test_the_watchdog_is_fed_by_processed_frames(
-    tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watchdog_is_fed_by_processed_frames(tmp_path: Path, short_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
@@ -271,7 +265,7 @@ def _received(manager: socket.socket) -> str:
         return ""
 
 
-def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -> None:
+def test_unplugged_camera_is_reported_and_comes_back(tmp_path: Path) -> None:
     with VideoFileCamera(CLIP) as clip:
         stream = Webcam([jpeg(next(iter(clip)).pixels)])
     stream.plug()
@@ -293,7 +287,7 @@ def test_a_camera_that_is_unplugged_is_reported_and_comes_back(tmp_path: Path) -
     assert [event.kind for event in stored_events(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
 
 
-def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Path) -> None:
+def test_door_with_a_missing_part_does_not_start(tmp_path: Path, short_clip: Path) -> None:
     mqtt = MqttConfig(url="mqtt://127.0.0.1:1")
     with pytest.raises(GalleryError):
         Daemon(door_config(tmp_path, short_clip, mqtt, gallery=str(tmp_path / "absent")))
@@ -304,9 +298,7 @@ def test_a_door_without_its_parts_does_not_start(tmp_path: Path, short_clip: Pat
         Daemon(door_config(tmp_path, short_clip, mqtt))
 
 
-def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
-    broker: AnyBroker, tmp_path: Path, short_clip: Path
-) -> None:
+def test_damaged_event_store_is_replaced_and_reported(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     """What was no store any more is kept beside it, and the door opens as ever."""
     state = tmp_path / "state"
     state.mkdir()
@@ -321,7 +313,7 @@ def test_a_door_whose_event_store_is_damaged_goes_on_and_says_so(
     assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
 
 
-def test_memory_of_the_topics_is_only_what_may_be_retained(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
+def test_only_retained_topics_are_remembered(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
     """Whoever subscribes later finds status, health and presence, but no event and no opening."""
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
     Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())

@@ -88,7 +88,7 @@ def log(journal: Journal) -> Iterator[logging.Logger]:
     handler.close()
 
 
-def test_an_entry_says_what_where_and_how_grave(journal: Journal, log: logging.Logger) -> None:
+def test_fields_of_an_entry(journal: Journal, log: logging.Logger) -> None:
     log.warning("camera-lost: %s", "gone", extra=event_fields("camera-lost", "an-id"))
     entry = journal.entry()
     assert int(entry.pop("CODE_LINE")) > 0
@@ -99,7 +99,7 @@ def test_an_entry_says_what_where_and_how_grave(journal: Journal, log: logging.L
         "LOGGER": "edge.test",
         "THREAD_NAME": "MainThread",
         "CODE_FILE": __file__,
-        "CODE_FUNC": "test_an_entry_says_what_where_and_how_grave",
+        "CODE_FUNC": "test_fields_of_an_entry",
         "THRESHOLD_EVENT": "camera-lost",
         "THRESHOLD_EVENT_ID": "an-id",
     }
@@ -113,14 +113,14 @@ def test_levels_become_priorities(journal: Journal, log: logging.Logger, level: 
     assert journal.entry()["PRIORITY"] == priority
 
 
-def test_lines_stay_within_their_field(journal: Journal, log: logging.Logger) -> None:
+def test_line_breaks_stay_within_their_field(journal: Journal, log: logging.Logger) -> None:
     """Or somebody could write fields of his own by a name with a line break."""
     log.info("one\nPRIORITY=0\n\ntwo")
     entry = journal.entry()
     assert (entry["MESSAGE"], entry["PRIORITY"]) == ("one\nPRIORITY=0\n\ntwo", "6")
 
 
-def test_a_traceback_is_part_of_the_message(journal: Journal, log: logging.Logger) -> None:
+def test_traceback_is_part_of_the_message(journal: Journal, log: logging.Logger) -> None:
     try:
         raise CameraError("no such camera")
     except CameraError:
@@ -128,13 +128,13 @@ def test_a_traceback_is_part_of_the_message(journal: Journal, log: logging.Logge
     assert re.search(r"^unexpected\nTraceback .*no such camera$", journal.entry()["MESSAGE"], re.S)
 
 
-def test_what_is_too_large_for_a_datagram_goes_by_file(journal: Journal, log: logging.Logger) -> None:
+def test_large_entry_is_sent_as_a_file(journal: Journal, log: logging.Logger) -> None:
     log.info("x" * 1_000_000)
     assert journal.entry()["MESSAGE"] == "x" * 1_000_000
     assert journal.by_file == 1
 
 
-def test_without_a_journal_the_line_goes_to_standard_error(
+def test_standard_error_without_a_journal(
     journal: Journal, log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal.close()
@@ -142,7 +142,7 @@ def test_without_a_journal_the_line_goes_to_standard_error(
     assert capsys.readouterr().err == "nobody listens\n"
 
 
-def test_a_journal_that_takes_nothing_holds_up_nobody(
+def test_blocked_journal_does_not_block_the_door(
     journal: Journal, log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its queue is full; lines go to standard error until it takes them again."""
@@ -153,7 +153,7 @@ def test_a_journal_that_takes_nothing_holds_up_nobody(
     assert capsys.readouterr().err == ""
 
 
-def test_the_journal_is_known_by_where_standard_error_leads(tmp_path: Path) -> None:
+def test_journal_is_recognised_by_standard_error(tmp_path: Path) -> None:
     """JOURNAL_STREAM is inherited, also by those whose standard error was led elsewhere."""
     with (tmp_path / "log").open("w") as file:
         found = os.fstat(file.fileno())
@@ -188,7 +188,7 @@ def run_door(tmp_path: Path, journal: Path, environment: dict[str, str]) -> subp
         )
 
 
-def test_a_door_under_systemd_tells_the_journal_which_door_and_which_event(tmp_path: Path, journal: Journal) -> None:
+def test_door_and_event_fields_under_systemd(tmp_path: Path, journal: Journal) -> None:
     door = run_door(tmp_path, journal.path, {"JOURNAL_STREAM": "HERE"})
     entry: dict[str, str] = {}
     while entry.get("THRESHOLD_EVENT") != "door-open":
@@ -203,7 +203,7 @@ def test_a_door_under_systemd_tells_the_journal_which_door_and_which_event(tmp_p
     assert (tmp_path / "stderr").read_text() == ""
 
 
-def test_a_door_elsewhere_writes_lines_with_their_time(tmp_path: Path, journal: Journal) -> None:
+def test_lines_carry_their_time_without_a_journal(tmp_path: Path, journal: Journal) -> None:
     """Also where it has inherited a JOURNAL_STREAM that is not its own."""
     door = run_door(tmp_path, journal.path, {"JOURNAL_STREAM": "1:1"})
     words = tmp_path / "stderr"
@@ -215,7 +215,7 @@ def test_a_door_elsewhere_writes_lines_with_their_time(tmp_path: Path, journal: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("journalctl") is None, reason="systemd is not installed")
-def test_a_real_journal_keeps_every_field() -> None:
+def test_real_journal_keeps_every_field() -> None:
     done = subprocess.run(
         [ROOT / "tests" / "systemd" / "journal.sh", sys.executable, "-c", SAY],
         capture_output=True,
@@ -234,7 +234,7 @@ def test_a_real_journal_keeps_every_field() -> None:
     assert end["PRIORITY"] == "7"
 
 
-def test_only_the_handler_for_the_journal_is_given_the_name_of_the_door(journal: Journal) -> None:
+def test_only_the_journal_handler_gets_door_fields(journal: Journal) -> None:
     handler = JournalHandler(journal.path)
     others = [logging.StreamHandler()]
     root = logging.getLogger()

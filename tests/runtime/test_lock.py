@@ -70,7 +70,7 @@ def levels(pin: MockPin) -> list[bool]:
 
 
 @pytest.mark.parametrize("active_high", [True, False])
-def test_an_opening_unlocks_for_a_moment_and_locks_again(pin: MockPin, active_high: bool) -> None:
+def test_open_unlocks_for_one_pulse(pin: MockPin, active_high: bool) -> None:
     missed: list[str] = []
     with lock(missed, pulse_s=0.1, active_high=active_high) as one:
         assert pin.state is not active_high
@@ -81,7 +81,7 @@ def test_an_opening_unlocks_for_a_moment_and_locks_again(pin: MockPin, active_hi
     assert missed == []
 
 
-def test_a_second_opening_meanwhile_prolongs_the_first(pin: MockPin) -> None:
+def test_second_open_prolongs_the_first(pin: MockPin) -> None:
     with lock([], pulse_s=0.3) as one:
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: pin.state, "open")
@@ -92,7 +92,7 @@ def test_a_second_opening_meanwhile_prolongs_the_first(pin: MockPin) -> None:
         assert levels(pin) == [False, True, False]
 
 
-def test_pulse_prolonged_from_the_last_opening(pin: MockPin) -> None:
+def test_pulse_counts_from_the_last_open(pin: MockPin) -> None:
     """A second opening does not add its pulse to the first: the relay is off before a longer pulse that began later."""
     other = Device.pin_factory.pin(PIN + 1)
     longer = Lock(LockConfig(pin=PIN + 1, pulse_s=1.5), max_age_s=3.0, on_missed=lambda *_: None)
@@ -106,7 +106,7 @@ def test_pulse_prolonged_from_the_last_opening(pin: MockPin) -> None:
         assert not pin.state
 
 
-def test_opening_that_waits_while_the_lock_stops(pin: MockPin) -> None:
+def test_open_that_waits_while_the_lock_stops(pin: MockPin) -> None:
     """It opens nothing, and is reported."""
     missed: list[str] = []
     closing: list[threading.Thread] = []
@@ -134,7 +134,7 @@ def in_call(thread: threading.Thread, name: str) -> bool:
     return frame is not None and any(call.name == name for call in traceback.extract_stack(frame))
 
 
-def test_whoever_waits_for_nothing_finds_it_locked_at_the_end(pin: MockPin) -> None:
+def test_close_locks_at_once(pin: MockPin) -> None:
     with lock([], pulse_s=LONG_S) as one:
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: one.state is LockState.OPEN, "open")
@@ -143,7 +143,7 @@ def test_whoever_waits_for_nothing_finds_it_locked_at_the_end(pin: MockPin) -> N
     one.close()
 
 
-def test_an_opening_that_comes_too_late_opens_nothing_and_is_told(pin: MockPin) -> None:
+def test_late_open_is_reported_and_opens_nothing(pin: MockPin) -> None:
     missed: list[str] = []
     with lock(missed) as one:
         one.open(MESSAGE, time.monotonic_ns() - round(3.1e9))
@@ -151,9 +151,7 @@ def test_an_opening_that_comes_too_late_opens_nothing_and_is_told(pin: MockPin) 
     assert (True in levels(pin), missed) == (False, ["it was too old when the lock's turn came"])
 
 
-def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(
-    pin: MockPin, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_relay_is_reported_and_locked_again(pin: MockPin, caplog: pytest.LogCaptureFixture) -> None:
     missed: list[str] = []
     with lock(missed, pulse_s=0.1) as one:
         pin.function = "input"  # somebody else has changed it: gpiozero refuses to write
@@ -169,12 +167,12 @@ def test_a_relay_that_cannot_be_switched_is_told_and_locked_again_once_it_can(
         wait_until(lambda: not one.problem(), "it works again")
 
 
-def test_a_pin_is_had_by_one_alone_and_only_one_that_exists(pin: MockPin) -> None:
+def test_pin_in_use_or_missing(pin: MockPin) -> None:
     with lock([]), pytest.raises(LockError, match=r"pin 17: cannot be had .*another program"):
         open_relay(LockConfig(pin=PIN))
 
 
-def test_a_board_without_pins_is_told_in_one_line(tmp_path: Path) -> None:
+def test_board_without_pins(tmp_path: Path) -> None:
     """As on this machine, where no lgpio is installed or there is no GPIO."""
     code = (
         "from edge.runtime.lock import open_relay; from edge.core.config import LockConfig; "
@@ -199,7 +197,7 @@ def webcam() -> Iterator[Webcam]:
     camera.unplug()
 
 
-def test_a_door_opens_its_own_lock_with_the_broker_down_and_only_once_that_is_on_record(
+def test_lock_opens_after_the_event_is_stored(
     tmp_path: Path, webcam: Webcam, pin: MockPin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
@@ -223,7 +221,7 @@ def _stored_kinds(state: Path) -> list[str]:
 
 
 @needs_mosquitto
-def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
+def test_door_with_a_lock_publishes_no_open_command(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         daemon = at_the_door(tmp_path, webcam, config_for(broker))
         with running(daemon):
@@ -235,9 +233,7 @@ def test_a_door_with_a_lock_of_its_own_tells_nobody_else_to_open(tmp_path: Path,
 
 
 @needs_mosquitto
-def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
-    tmp_path: Path, webcam: Webcam, pin: MockPin
-) -> None:
+def test_lock_state_is_reported_at_once(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
     """Or an opening of a few seconds would fall between two reports."""
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
@@ -246,9 +242,7 @@ def test_a_lock_that_moves_is_told_at_once_and_not_with_the_next_report(
             wait_until(lambda: [report.lock for report in records(heard, Health)][:2] == ["open", "locked"], "both", 30)
 
 
-def test_age_of_an_opening_counted_from_its_frame(
-    tmp_path: Path, pin: MockPin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame that reached the door late opens nothing, however quickly it was decided on."""
     sensor = picamera2_standin.Sensor()
     picamera2_standin.install(monkeypatch, sensor)
@@ -264,14 +258,14 @@ def test_age_of_an_opening_counted_from_its_frame(
     assert True not in levels(pin)
 
 
-def test_a_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
+def test_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
     config = door_config(tmp_path, CLIP, MqttConfig(), lock=LockConfig(pin=PIN))
     with pytest.raises(ConfigError, match="a recording opens no door"):
         Daemon(config)
     assert pin.function == "input"
 
 
-def test_edge_lock_locks_a_pin_that_a_killed_door_left_open_and_can_try_the_wiring(tmp_path: Path) -> None:
+def test_edge_lock_command_locks_and_tries_the_wiring(tmp_path: Path) -> None:
     """The unit's ExecStopPost; a kernel may leave a pin as it was when its owner died."""
     path = tmp_path / "door.toml"
     path.write_text('site = "a"\ndoor = "b"\n[lock]\npin = 17\npulse_s = 0.1\n')
@@ -288,7 +282,7 @@ def test_edge_lock_locks_a_pin_that_a_killed_door_left_open_and_can_try_the_wiri
     assert run().returncode == 0  # the unit's line stays harmless when the table is taken out
 
 
-def test_ctrl_c_while_the_wiring_is_tried_locks(tmp_path: Path) -> None:
+def test_ctrl_c_during_the_wiring_test_locks(tmp_path: Path) -> None:
     path = tmp_path / "door.toml"
     path.write_text('site = "a"\ndoor = "b"\n[lock]\npin = 17\npulse_s = 60\n')
     command = [sys.executable, "-m", "edge", "lock", "--config", str(path), "--pulse"]

@@ -96,7 +96,7 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
 
 
 @needs_mosquitto
-def test_a_real_door_tells_how_it_is_doing(scrape: Answer) -> None:
+def test_metrics_of_a_real_door(scrape: Answer) -> None:
     values = scrape.values()
     assert (scrape.status, scrape.kind.partition(";")[0]) == (200, "text/plain")
     assert values["threshold_camera_state", ("working",)] == 1
@@ -110,7 +110,7 @@ def test_a_real_door_tells_how_it_is_doing(scrape: Answer) -> None:
 
 
 @needs_mosquitto
-def test_nobody_is_named(scrape: Answer) -> None:
+def test_metrics_name_no_person(scrape: Answer) -> None:
     """The door has just let somebody in, whose id is barack-obama."""
     assert "obama" not in scrape.text.lower()
     labels = {label for family in parsed(scrape.text) for sample in family.samples for label in sample.labels}
@@ -118,7 +118,7 @@ def test_nobody_is_named(scrape: Answer) -> None:
 
 
 @needs_mosquitto
-def test_names_follow_the_conventions_of_prometheus(scrape: Answer) -> None:
+def test_metric_names_follow_the_conventions(scrape: Answer) -> None:
     """A prefix, base units, _total on counters and only there, a text that says what it is."""
     for family in parsed(scrape.text):
         assert re.fullmatch(r"(threshold|process)_[a-z0-9_]+", family.name)
@@ -129,7 +129,7 @@ def test_names_follow_the_conventions_of_prometheus(scrape: Answer) -> None:
 
 
 @needs_mosquitto
-def test_the_dashboard_asks_for_nothing_that_a_door_does_not_tell(scrape: Answer, exporter: Exporter) -> None:
+def test_dashboard_uses_known_metrics(scrape: Answer, exporter: Exporter) -> None:
     """A lock, a temperature and challenges are not at hand here: those names are from a door that has them."""
     told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
     dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
@@ -140,7 +140,7 @@ def test_the_dashboard_asks_for_nothing_that_a_door_does_not_tell(scrape: Answer
 
 
 @needs_mosquitto
-def test_the_alerts_ask_for_nothing_that_a_door_does_not_tell(scrape: Answer, exporter: Exporter) -> None:
+def test_alerts_use_known_metrics(scrape: Answer, exporter: Exporter) -> None:
     told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
     groups = yaml.safe_load((DOCS / "examples" / "alerts.yml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
@@ -149,7 +149,7 @@ def test_the_alerts_ask_for_nothing_that_a_door_does_not_tell(scrape: Answer, ex
 
 
 @needs_mosquitto
-def test_the_page_names_every_metric_and_no_other(scrape: Answer, exporter: Exporter) -> None:
+def test_page_names_every_metric(scrape: Answer, exporter: Exporter) -> None:
     told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
     named = set(NAME.findall((DOCS / "monitoring.md").read_text())) - {"process_"}
     assert named == {name for name in told if name.startswith("threshold_")}
@@ -165,7 +165,7 @@ def everything(exporter: Exporter) -> Answer:
     return fetch(exporter.port)
 
 
-def test_the_figures_are_those_of_the_health_report(exporter: Exporter) -> None:
+def test_metrics_equal_the_health_report(exporter: Exporter) -> None:
     values = everything(exporter).values()
     assert values["threshold_frames_total", ()] == HEALTH.frames
     assert values["threshold_frames_dropped_total", ()] == HEALTH.dropped
@@ -181,20 +181,20 @@ def test_the_figures_are_those_of_the_health_report(exporter: Exporter) -> None:
     assert ("threshold_door_info", ("front", HEALTH.gallery.version, "home", __version__)) in values
 
 
-def test_what_a_door_has_not_is_left_out(exporter: Exporter) -> None:
+def test_missing_parts_have_no_metric(exporter: Exporter) -> None:
     exporter.update(msgspec.structs.replace(HEALTH, lock=None, temperature_c=None), connected=True, events={})
     names = {name for name, _ in fetch(exporter.port).values()}
     assert not names & {"threshold_lock_state", "threshold_temperature_celsius"}
 
 
-def test_openmetrics_is_spoken_to_whoever_asks_for_it(exporter: Exporter) -> None:
+def test_openmetrics_on_request(exporter: Exporter) -> None:
     everything(exporter)
     answer = fetch(exporter.port, accept="application/openmetrics-text; version=1.0.0")
     assert answer.kind.startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-def test_before_the_first_report_there_are_those_of_the_process(exporter: Exporter) -> None:
+def test_process_metrics_before_the_first_report(exporter: Exporter) -> None:
     assert "threshold_frames_total" not in fetch(exporter.port).text
     assert "process_resident_memory_bytes" in fetch(exporter.port).text
 
@@ -202,7 +202,7 @@ def test_before_the_first_report_there_are_those_of_the_process(exporter: Export
 # The server
 
 
-def test_other_paths_and_other_verbs_are_refused(exporter: Exporter) -> None:
+def test_other_paths_and_methods_are_rejected(exporter: Exporter) -> None:
     assert fetch(exporter.port, "/").status == 404
     connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=5)
     connection.request("POST", "/metrics", body=b"x" * 10)
@@ -216,7 +216,7 @@ def connected(port: int, said: bytes = b"") -> socket.socket:
     return client
 
 
-def test_silent_clients_beside_one_that_asks(exporter: Exporter) -> None:
+def test_silent_clients_do_not_block_others(exporter: Exporter) -> None:
     """Clients that say nothing, or nonsense, keep nobody else waiting."""
     nonsense = (b"", b"\xff\x00 nonsense", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 10_000)
     silent = [connected(exporter.port, nonsense[number % 3]) for number in range(20)]
@@ -261,7 +261,7 @@ def test_stop_with_a_hanging_client() -> None:
     hanging.close()
 
 
-def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytest.LogCaptureFixture) -> None:
+def test_port_in_use_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with socket.create_server(("127.0.0.1", 0)) as taker:
         port = taker.getsockname()[1]
@@ -278,24 +278,24 @@ def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(caplog: pytes
         exporter.close()
 
 
-def test_an_address_that_is_none_is_refused_at_start() -> None:
+def test_invalid_address_is_rejected_at_start() -> None:
     with pytest.raises(ConfigError, match="is no IP address"):
         Exporter(MetricsConfig(listen="localhost"), "home")
 
 
-def test_without_the_package_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "edge.runtime.prometheus", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigError, match=r"pip install prometheus-client"):
         Exporter(MetricsConfig(), "home")
 
 
-def test_without_a_word_only_this_board_may_read() -> None:
+def test_default_address_is_local() -> None:
     assert MetricsConfig().listen == "127.0.0.1"
     assert DoorConfig(site="home", door="front").metrics is None
 
 
-def test_it_listens_on_ipv6_as_well() -> None:
+def test_ipv6_address() -> None:
     port = free_port()
     with Exporter(MetricsConfig(listen="::1", port=port), "home") as exporter:
         assert exporter.problem() == ""

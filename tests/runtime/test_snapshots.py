@@ -87,7 +87,7 @@ def look(album: SnapshotBuffer, level: int, quality: float, embedding: FloatArra
 # The album
 
 
-def test_the_best_look_is_kept_whatever_comes_after() -> None:
+def test_best_crop_is_kept() -> None:
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     for level, quality in ((10, 0.2), (200, 0.9), (50, 0.5)):
         look(album, level, quality)
@@ -95,7 +95,7 @@ def test_the_best_look_is_kept_whatever_comes_after() -> None:
     assert grey(album.pop(a_decision(ADA))) == 200
 
 
-def test_a_crop_is_a_copy_of_the_lent_frame() -> None:
+def test_crop_is_a_copy_of_the_lent_frame() -> None:
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     frame = np.full_like(ROOM, 77)
     album.update(Frame(frame, 0, 0), [a_track()], {1: a_sample(ADA, 0.5)})
@@ -103,7 +103,7 @@ def test_a_crop_is_a_copy_of_the_lent_frame() -> None:
     assert grey(album.pop(a_decision(ADA))) == 77
 
 
-def test_a_track_that_passes_to_another_visitor_never_shows_the_first() -> None:
+def test_switched_track_never_shows_the_first_visitor() -> None:
     """The newcomer replaces the crop at once; before that there is none rather than a wrong one."""
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9, ADA)
@@ -113,7 +113,7 @@ def test_a_track_that_passes_to_another_visitor_never_shows_the_first() -> None:
     assert album.pop(a_decision(ADA)) is None
 
 
-def test_only_the_kinds_asked_for_have_a_picture() -> None:
+def test_only_configured_kinds_have_a_picture() -> None:
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9)
     assert album.pop(a_decision(ADA, AccessOutcome.DENIED)) is None
@@ -121,7 +121,7 @@ def test_only_the_kinds_asked_for_have_a_picture() -> None:
     assert album.pop(a_decision(ADA)) is not None
 
 
-def test_who_is_gone_is_forgotten() -> None:
+def test_crop_is_dropped_with_its_track() -> None:
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9, id_=1)
     look(album, 100, 0.9, id_=2)
@@ -133,7 +133,7 @@ def test_who_is_gone_is_forgotten() -> None:
 @given(
     st.floats(0, 639), st.floats(0, 479), st.floats(1, 900), st.floats(1, 900), st.floats(0, 2), st.integers(64, 1024)
 )
-def test_a_crop_is_within_the_frame_and_no_larger_than_was_said(
+def test_crop_is_within_the_frame_and_the_limit(
     x: float, y: float, width: float, height: float, margin: float, max_px: int
 ) -> None:
     box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -144,7 +144,7 @@ def test_a_crop_is_within_the_frame_and_no_larger_than_was_said(
     assert cut.base is None
 
 
-def test_a_crop_holds_the_face_and_its_margin() -> None:
+def test_crop_holds_the_face_and_its_margin() -> None:
     assert crop(ROOM, FACE, 0.5, 1024).shape == (161, 161, 3)
     assert downscale(crop(ROOM, FACE, 0.5, 80), 80).shape == (80, 80, 3)
     assert crop(ROOM, Box(-40, -40, 40, 40), 0.0, 1024).shape == (41, 41, 3)
@@ -205,7 +205,7 @@ def strangers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
+def test_snapshot_follows_its_event_and_is_nowhere_else(
     broker: AnyBroker, tmp_path: Path, strangers_clip: Path, vision: VisionStages
 ) -> None:
     """The picture shows one face that the detector finds; the broker keeps no copy and the door's disk has none."""
@@ -230,7 +230,7 @@ def test_an_unknown_visitor_s_face_follows_the_event_and_is_nowhere_else(
 
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, protocol: str) -> None:
+def test_broker_keeps_no_snapshot(tmp_path: Path, protocol: str) -> None:
     """The event waits for its session, the picture does not."""
     pictures: list[str] = []
     with Mosquitto(tmp_path) as broker, FleetPublisher(config_for(broker), site="test") as fleet:
@@ -252,14 +252,14 @@ def test_a_broker_keeps_no_face_for_a_listener_who_is_away(tmp_path: Path, proto
     assert pictures == [heard.id]
 
 
-def test_a_door_that_was_not_told_to_sends_no_picture(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:
+def test_no_snapshot_by_default(broker: AnyBroker, tmp_path: Path, strangers_clip: Path) -> None:
     with listening(config_for(broker)) as (heard, pictures):
         Daemon(door_config(tmp_path / "state", strangers_clip, config_for(broker))).run(threading.Event())
         wait_until(lambda: len(records(heard, Event)) == 3, "started, unknown, stopped")
     assert pictures == []
 
 
-def test_without_a_broker_the_event_is_kept_and_the_picture_is_not(tmp_path: Path, strangers_clip: Path) -> None:
+def test_snapshot_is_dropped_without_a_broker(tmp_path: Path, strangers_clip: Path) -> None:
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
     Daemon(door_config(tmp_path, strangers_clip, mqtt, snapshots=ON)).run(threading.Event())
     assert [event.kind for event in stored_events(tmp_path)] == ["started", "unknown", "stopped"]
@@ -273,7 +273,7 @@ def test_without_a_broker_the_event_is_kept_and_the_picture_is_not(tmp_path: Pat
         ('url = "mqtt://broker.local:1"\ninsecure = true', False, "FACES IN THE CLEAR"),
     ],
 )
-def test_check_says_loudly_when_faces_go_unencrypted(tmp_path: Path, mqtt: str, ok: bool, told: str) -> None:
+def test_check_fails_on_unencrypted_snapshots(tmp_path: Path, mqtt: str, ok: bool, told: str) -> None:
     config = tmp_path / "door.toml"
     base = f'site = "s"\ndoor = "d"\nstate_folder = "{tmp_path}"\n[camera]\nsource = "{tmp_path}"\n[mqtt]\n{mqtt}\n'
     config.write_text(f'{base}[snapshots]\nkinds = ["unknown"]\n')

@@ -40,13 +40,13 @@ def analysed(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_the_service_is_shut_in_to_an_exposure_of_at_most_1_5() -> None:
+def test_exposure_of_the_service_is_at_most_1_5() -> None:
     done = analysed("security", "--offline=true", "--no-pager", "--threshold=15", UNIT)
     assert done.returncode == 0, done.stdout
 
 
 @needs_systemd
-def test_a_lock_brings_the_pins_into_the_sandbox_and_nothing_else(tmp_path: Path) -> None:
+def test_lock_drop_in_adds_only_the_pins(tmp_path: Path) -> None:
     """No more exposure, and after every end the pin is told to lock."""
     unit = tmp_path / "edge.service"
     shutil.copy(UNIT, unit)
@@ -63,7 +63,7 @@ def test_a_lock_brings_the_pins_into_the_sandbox_and_nothing_else(tmp_path: Path
 
 
 @needs_systemd
-def test_the_lines_that_are_offered_as_comments_are_valid_too(tmp_path: Path) -> None:
+def test_commented_lines_of_the_unit_are_valid(tmp_path: Path) -> None:
     text = UNIT.read_text().replace("/opt/threshold/venv/bin/edge", sys.executable)
     unit = tmp_path / "edge.service"
     unit.write_text(re.sub(r"^#(?=[A-Z]\w+=)", "", text, flags=re.MULTILINE))
@@ -73,7 +73,7 @@ def test_the_lines_that_are_offered_as_comments_are_valid_too(tmp_path: Path) ->
 
 
 @needs_systemd
-def test_the_sandbox_leaves_the_way_to_the_journal_open() -> None:
+def test_sandbox_allows_the_journal() -> None:
     """A datagram to its socket, and a sealed file in memory for what is too large for one (edge/runtime/journal.py)."""
     unit = UNIT.read_text()
     assert re.search(r"^RestrictAddressFamilies=.*\bAF_UNIX\b", unit, re.M)
@@ -89,7 +89,7 @@ def calls(*groups: str) -> set[str]:
     return words | (calls(*inner) if inner else set())
 
 
-def test_every_exit_code_of_the_door_stands_in_the_unit() -> None:
+def test_unit_documents_every_exit_code() -> None:
     """0, 1 and 2; and what is never started again is what a restart would not mend."""
     text = UNIT.read_text()
     assert re.findall(r"^#   (\d) ", text, flags=re.MULTILINE) == ["0", "1", "2"]
@@ -97,7 +97,7 @@ def test_every_exit_code_of_the_door_stands_in_the_unit() -> None:
 
 
 @pytest.mark.slow
-def test_the_door_works_in_its_whole_sandbox_under_a_real_systemd() -> None:
+def test_door_in_its_sandbox_under_a_real_systemd() -> None:
     """Network camera, broker, credential and watchdog; needs root and a kernel that lets a systemd start."""
     done = subprocess.run(
         [ROOT / "tests" / "systemd" / "run.sh", sys.executable], capture_output=True, text=True, check=False
@@ -107,7 +107,7 @@ def test_the_door_works_in_its_whole_sandbox_under_a_real_systemd() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_door_starts_without_a_network_and_without_a_time_server() -> None:
+def test_start_waits_for_no_network_and_no_time_server() -> None:
     """It waits for no target that waits for either: such a wait may last for ever."""
     after = re.findall(r"^(?:After|Wants|Requires|BindsTo)=(.*)$", UNIT.read_text(), flags=re.MULTILINE)
     assert after == ["network.target time-set.target"]
@@ -155,7 +155,7 @@ def webcam() -> Webcam:
 
 
 @pytest.mark.parametrize("hang", [stop_all, stop_the_pipeline])
-def test_a_door_that_hangs_is_started_again_and_no_event_is_lost(
+def test_hanging_door_is_restarted_and_loses_no_event(
     tmp_path: Path, webcam: Webcam, hang: Callable[[int], None]
 ) -> None:
     webcam.plug()
@@ -175,7 +175,7 @@ def test_a_door_that_hangs_is_started_again_and_no_event_is_lost(
     assert all(before.seq < after.seq for before, after in itertools.pairwise(events))
 
 
-def test_a_working_door_is_never_started_again(tmp_path: Path, webcam: Webcam) -> None:
+def test_working_door_is_never_restarted(tmp_path: Path, webcam: Webcam) -> None:
     """Beside the tests above: without a hang the same watchdog goes on being fed."""
     webcam.plug()
     with Service(tmp_path, written(tmp_path, webcam.url)) as service:
@@ -192,9 +192,7 @@ needs_faketime = pytest.mark.skipif(_FAKETIME is None, reason="faketime is not i
 
 @needs_faketime
 @pytest.mark.parametrize("hours", [2, -2])
-def test_events_and_openings_are_timed_right_when_the_wall_clock_is_set(
-    tmp_path: Path, webcam: Webcam, hours: int
-) -> None:
+def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webcam, hours: int) -> None:
     """Set before a visitor comes: the opening goes out at once, on the new time, and holds for as long as ever."""
     offset = tmp_path / "offset"
     offset.write_text("+0")
