@@ -29,7 +29,7 @@ from edge.core.files import atomic_write, require_parent_dir
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
 from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.by_group import measure_group, read_groups
-from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, closed_set
+from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SPLITS, closed_set
 from threshold_tools.evaluate.cross_validation import ten_fold
 from threshold_tools.evaluate.page import page
 from threshold_tools.evaluate.report import Acquisition, EvaluationReport
@@ -57,6 +57,7 @@ def evaluate(
     groups_file: Path | None = None,
     seed: int = 0,
     keep: Path | None = None,
+    splits: int = SPLITS,
     times: bool = False,
 ) -> Evaluation:
     """Run protocols on a folder of people or on stored embeddings; with one seed, all but times is reproducible.
@@ -76,7 +77,7 @@ def evaluate(
         if swept is None:
             notes.append("no pairs: they take two people with a face, one of them with two photos")
     if "closed-set" in wanted:
-        closed = closed_set(photos, seed, times=times)
+        closed = closed_set(photos, seed, splits=splits, times=times)
         if closed is None:
             notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
     tried: dict[int, open_set_identification.OpenSetRun] = {}
@@ -127,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--protocol", choices=(*PROTOCOLS, "all"), default="all", help="what to measure (default: all)")
     parser.add_argument("--pairs", type=Path, metavar="P.txt", help="pairs in the format of LFW, instead of drawn ones")
     parser.add_argument("--groups", type=Path, metavar="G.csv", help="person,group: the same rates for each group")
+    parser.add_argument(
+        "--splits", type=int, default=SPLITS, metavar="N", help=f"of the closed set (default: {SPLITS})"
+    )
     parser.add_argument("--times", action="store_true", help="measure how long each classifier of the closed set takes")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -134,8 +138,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=Path, metavar="DIR", help="for --html: the photos of stored embeddings")
     parser.add_argument("--out-vectors", type=Path, metavar="X.npz", help="store the embeddings of a folder")
     arguments = parser.parse_args(argv)
-    if arguments.seed < 0:
-        parser.error("--seed must not be negative")
+    if arguments.seed < 0 or arguments.splits < 1:
+        parser.error("--seed must not be negative, and --splits 1 or more")
     wanted = PROTOCOLS if arguments.protocol == "all" else (arguments.protocol,)
     if arguments.times and "closed-set" not in wanted:
         parser.error("--times is for --protocol closed-set")
@@ -153,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         groups_file=arguments.groups,
         seed=arguments.seed,
         keep=arguments.out_vectors,
+        splits=arguments.splits,
         times=arguments.times,
     )
     if arguments.html is not None:
