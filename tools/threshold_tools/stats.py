@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 
@@ -57,8 +56,8 @@ def wilson(errors: int, cases: int) -> RateWithInterval | None:
     """The share of errors with its 95 % interval (Wilson 1927); None of no cases."""
     if not cases:
         return None
-    interval = binomtest(errors, cases).proportion_ci(CONFIDENCE, "wilson")
-    return RateWithInterval(errors / cases, float(interval.low), float(interval.high), errors, cases)
+    low, high = _binomial_interval(errors, cases, "wilson")
+    return RateWithInterval(errors / cases, low, high, errors, cases)
 
 
 def clopper_pearson(share: float, count: int) -> Rate:
@@ -67,9 +66,14 @@ def clopper_pearson(share: float, count: int) -> Rate:
     A share of people is no whole number of them when they have several photos: it is rounded outwards.
     """
     fewest, most = math.floor(share * count + _ROUNDING), math.ceil(share * count - _ROUNDING)
-    low = binomtest(fewest, count).proportion_ci(CONFIDENCE, "exact").low
-    high = binomtest(most, count).proportion_ci(CONFIDENCE, "exact").high
-    return Rate(share, float(low), float(high))
+    return Rate(share, _binomial_interval(fewest, count, "exact")[0], _binomial_interval(most, count, "exact")[1])
+
+
+def _binomial_interval(errors: int, cases: int, method: str) -> tuple[float, float]:
+    from scipy.stats import binomtest  # takes a second to import, which --help need not wait for
+
+    interval = binomtest(errors, cases).proportion_ci(CONFIDENCE, method)
+    return float(interval.low), float(interval.high)
 
 
 def bootstrap_rate(

@@ -15,7 +15,6 @@ from edge.core.files import atomic_write, require_parent_dir
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
-from threshold_tools.calibrate.plot import draw
 from threshold_tools.calibrate.rates import (
     SEED,
     Attempts,
@@ -112,6 +111,8 @@ def calibrate(
     if plot is not None:
         if opens is None:
             raise InputError("--plot shows the strangers: give --strangers")
+        from threshold_tools.calibrate.plot import draw  # matplotlib takes longer to import than all else
+
         atomic_write(plot, draw(opens, genuine.bases_sq(rules) if genuine else None, chosen))
     return CalibrationReport(
         one_stranger_in=one_stranger_in,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from edge.core.records import FloatArray
 from threshold_tools.classifiers.classifier import People, Predictions
@@ -105,6 +104,8 @@ class KnnVote:
         self._fit(np.concatenate([self._vectors, vectors]), np.append(self._people, np.full(len(vectors), person)))
 
     def _fit(self, vectors: FloatArray, people: People) -> None:
+        from sklearn.neighbors import NearestNeighbors  # imported when needed: takes a second
+
         self._vectors, self._people = vectors, people
         k = min(self._k, len(vectors))
         self._neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="sqeuclidean").fit(vectors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from edge.core.records import FloatArray
@@ -42,6 +41,8 @@ class MlpClassifier:
         return np.asarray(np.log(np.maximum(found, np.finfo(np.float64).tiny)), np.float64)
 
     def _train(self) -> None:
+        from sklearn.neural_network import MLPClassifier  # imported when needed: takes a second
+
         rng = np.random.default_rng(self._seed)
         self.people, counts = np.unique(self._people, return_counts=True)
         order, starts = np.argsort(self._people, kind="stable"), np.cumsum(counts) - counts

@@ -31,7 +31,6 @@ from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.by_group import measure_group, read_groups
 from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SPLITS, closed_set
 from threshold_tools.evaluate.cross_validation import ten_fold
-from threshold_tools.evaluate.page import page
 from threshold_tools.evaluate.report import Acquisition, EvaluationReport
 from threshold_tools.evaluate.text_report import format_report
 
@@ -161,6 +160,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         times=arguments.times,
     )
     if arguments.html is not None:
+        from threshold_tools.evaluate.page import page  # matplotlib takes longer to import than all else
+
         folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
         atomic_write(arguments.html, page(done.report, done.photos, done.swept, folder).encode(), private=True)
         print(f"{arguments.html}: written", file=sys.stderr)
