@@ -28,7 +28,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
@@ -38,16 +37,20 @@ from edge.core.errors import InputError
 from edge.events.topics import Topics
 from edge.mqtt.broker_endpoint import resolve_endpoint
 from threshold_tools.monitor.app import MonitorContext, make_app
+from threshold_tools.monitor.enrol_unknown import UnknownEnroller
+from threshold_tools.monitor.face_store import FaceStore
+from threshold_tools.monitor.gallery_publisher import GalleryPublisher
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.history_database import Retention
 from threshold_tools.monitor.hub import RING, Hub
 from threshold_tools.monitor.listener import Listener
+from threshold_tools.monitor.people import PeopleReviewer, people_routes
 from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.server import serve
 from threshold_tools.monitor.sessions import SessionSigner, read_token
-
-if TYPE_CHECKING:
-    from threshold_tools.monitor.gallery_publisher import GalleryPublisher
+from threshold_tools.monitor.unknown_routes import unknown_routes
+from threshold_tools.release.keys import load_keys, password
+from threshold_tools.release.repository import Repository
 
 PORT = 8450
 log = logging.getLogger("monitor")
@@ -103,10 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
-    if arguments.config:
-        mqtt = read_config(arguments.config).mqtt
-    else:
-        mqtt = MqttConfig(url=arguments.broker, insecure=arguments.insecure)
+    given = MqttConfig(url=arguments.broker, insecure=arguments.insecure)
+    mqtt = read_config(arguments.config).mqtt if arguments.config else given
     resolve_endpoint(mqtt)  # an address that cannot be used is an error now, instead of being tried for ever
     if arguments.people is not None and not arguments.people.is_dir():
         raise InputError(f"{arguments.people}: no such folder")
@@ -126,18 +127,9 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
     routes: list[BaseRoute] = []
     on_face = reviewer = None
     if arguments.people:
-        from threshold_tools.monitor.people import (
-            PeopleReviewer,  # these rooms load the models of enrolment
-            people_routes,
-        )
-
         reviewer = PeopleReviewer(arguments.people, publisher)
         routes += people_routes(reviewer)
     if arguments.crops:
-        from threshold_tools.monitor.enrol_unknown import UnknownEnroller
-        from threshold_tools.monitor.face_store import FaceStore
-        from threshold_tools.monitor.unknown_routes import unknown_routes
-
         store = stack.enter_context(FaceStore(arguments.crops, arguments.keep_crops_days))
         on_face = store.add
         enroller = UnknownEnroller(reviewer, store, history, publisher) if reviewer else None
@@ -158,10 +150,6 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
 
 def _publisher(arguments: argparse.Namespace, mqtt: MqttConfig) -> GalleryPublisher:
     """Opens the keys at the start, while somebody is there to enter the password."""
-    from threshold_tools.monitor.gallery_publisher import GalleryPublisher
-    from threshold_tools.release.keys import load_keys, password
-    from threshold_tools.release.repository import Repository
-
     Repository(arguments.publish, {})  # fails if it is none
     signers = load_keys([arguments.publish / "keys"], password())
     return GalleryPublisher(arguments.publish, signers, mqtt, arguments.site)
