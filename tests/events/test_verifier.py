@@ -160,7 +160,7 @@ def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
         OpenVerifier(public_pem(KEY), "front", memory=memory)
 
 
-@pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1])
+@pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1, 0])
 def test_opening_without_a_number_is_refused(sign: Signer, verifier: OpenVerifier, seq: object) -> None:
     message = json.loads(encode(an_open())) | {"seq": seq}
     with pytest.raises(OpenRejectedError, match="not version 1"):
@@ -186,6 +186,23 @@ def test_only_what_is_fresh_is_admitted(
     else:
         with pytest.raises(OpenRejectedError, match=r"too late|from the future"):
             verifier.verify(sent)
+
+
+@pytest.mark.parametrize("after_s", [-1.0, 4.0])
+def test_bounds_of_freshness_are_inclusive(sign: Signer, clock: Clock, after_s: float) -> None:
+    """One second of skew before the capture, and after the expiry."""
+    at_s = round(CAPTURED_S)
+    verifier = OpenVerifier(public_pem(KEY), "front", clock=clock)
+    clock.now_s = at_s + after_s
+    assert verifier.verify(sign(Channel.OPEN, encode(an_open(at_ns=at_s * NS)))).person == "ada"
+
+
+def test_oversized_message_is_refused(sign: Signer, verifier: OpenVerifier) -> None:
+    """Before it is parsed; one of the largest size is not."""
+    message = sign(Channel.OPEN, encode(an_open()))
+    with pytest.raises(OpenRejected, match="bytes are no message of a door"):
+        verifier.verify(message.ljust(64 * 1024 + 1))
+    assert verifier.verify(message.ljust(64 * 1024)).person == "ada"
 
 
 def test_the_lock_has_an_age_limit_of_its_own(sign: Signer, verifier: OpenVerifier, clock: Clock) -> None:
