@@ -200,7 +200,7 @@ def test_bounds_of_freshness_are_inclusive(sign: Signer, clock: Clock, after_s: 
 def test_oversized_message_is_refused(sign: Signer, verifier: OpenVerifier) -> None:
     """Before it is parsed; one of the largest size is not."""
     message = sign(Channel.OPEN, encode(an_open()))
-    with pytest.raises(OpenRejected, match="bytes are no message of a door"):
+    with pytest.raises(OpenRejectedError, match="bytes are no message of a door"):
         verifier.verify(message.ljust(64 * 1024 + 1))
     assert verifier.verify(message.ljust(64 * 1024)).person == "ada"
 

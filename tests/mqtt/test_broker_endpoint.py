@@ -32,7 +32,7 @@ def test_address_with_its_default_port(url: str, host: str, port: int, text: str
         ({"password_file": "/dev/null"}, "needs username"),
         ({"url": "mqtts://host", "ca_file": "/no/such/file"}, "ca_file.*cannot be read"),
         ({"url": "mqtts://host", "ca_file": "/dev/null"}, "ca_file.*no PEM certificate"),
-        ({"url": "mqtt://front:secret@host"}, "password_file instead"),
+        ({"url": "mqtt://front:hunter2@host"}, "password_file instead"),
         ({"url": "mqtt://"}, "not of the form"),
         ({"url": "mqtt://host:99999"}, "not of the form"),
         ({"url": "mqtt://host/path"}, "not of the form"),
@@ -42,4 +42,4 @@ def test_settings_that_cannot_work(changes: dict[str, str], complaint: str) -> N
     """A clear error, and a password is never printed."""
     with pytest.raises(ConfigError, match=complaint) as caught:
         resolve_endpoint(MqttConfig(**changes))  # type: ignore[arg-type]
-    assert "secret" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -242,7 +242,7 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
     assert "older than 3 s" in why
 
 
-def test_an_open_command_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
+def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
     """It is not kept any longer."""
     opening = an_open_command()
     config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.2)
@@ -254,7 +254,7 @@ def test_an_open_command_that_no_broker_takes_in_time_is_dropped_and_reported(ou
     assert "older than 0.2 s" in why
 
 
-def test_an_open_command_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
+def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
     """The next attempt to connect would be a minute away, but somebody stands at the door."""
     broker.start()
     config = config_for(broker)
@@ -278,7 +278,7 @@ def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pyte
     assert "left behind" not in caplog.text
 
 
-def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
+def test_an_opening_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
     """The network swallows it and breaks: the event comes late, the opening never, and that is reported."""
     broker.start()
     config = config_for(broker)
@@ -374,7 +374,7 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
 
 
 @needs_mosquitto
-def test_the_broker_is_told_how_long_an_open_command_keeps(tmp_path: Path, outbox: Outbox) -> None:
+def test_the_broker_is_told_how_long_an_opening_keeps(tmp_path: Path, outbox: Outbox) -> None:
     """With MQTT 5 the message carries what is left of its life, in whole seconds."""
     with Mosquitto(tmp_path) as broker, a_door(config_for(broker), outbox) as door:
         lock = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
