@@ -27,7 +27,6 @@ from edge.core.errors import DECODE_ERRORS, ReleaseError
 from edge.core.files import atomic_write, make_private_folder
 from edge.recognition import gallery_chunks
 from edge.updates.release_format import (
-    MODELS,
     RELEASE_FILE,
     TIMESTAMP,
     Release,
@@ -116,10 +115,10 @@ class Repository:
         return sorted(int(path.stem) for path in (self.path / "releases").glob("*.json"))
 
     def release(self, number: int) -> Release:
-        """One release.
+        """The release of this number.
 
         Raises:
-            ReleaseError: there is none of that number, or it is damaged.
+            ReleaseError: there is none, or it is damaged.
         """
         try:
             return msgspec.json.decode((self.path / "releases" / f"{number}.json").read_bytes(), type=Release)
@@ -131,7 +130,7 @@ class Repository:
 
     def content(self, entry: ReleaseFile) -> bytes:
         """A released file, put together again."""
-        pieces = [self._add_chunk(piece.sha256) for piece in entry.pieces]
+        pieces = [self._read_piece(piece.sha256) for piece in entry.pieces]
         return gallery_chunks.assemble(pieces, entry.length) if entry.rows else b"".join(pieces)
 
     def add(self, files: Mapping[str, bytes], embedder_sha256: str, people: int) -> Release:
@@ -199,7 +198,7 @@ class Repository:
         if sha256_of(content) != sha256:
             raise ReleaseError(f"{self.path}: release {release.release} is not signed yet; publish again")
         pieces = {piece.sha256: None for entry in release.files for piece in entry.pieces}
-        files = [(piece_name(each), self._add_chunk(each)) for each in pieces]
+        files = [(piece_name(each), self._read_piece(each)) for each in pieces]
         files.append((f"{sha256}.{RELEASE_FILE}", content))
         for version in range(1, self.root.signed.version + 1):
             name = f"{version}.root.json"
@@ -209,29 +208,23 @@ class Repository:
         files.append((TIMESTAMP, self._metadata(Timestamp.type)))
         return files
 
-    def replace_key(self, role: str, old: str | None, new: Signer | None) -> None:
-        """Take a key out of a role, put another in, and sign the new root with the keys of the old and the new one.
+    def replace_key(self, role: str, old: str, new: Signer) -> None:
+        """Replace a key of a role, and sign the new root with the keys of the old and of the new one.
 
         Args:
-            role: which.
-            old: key id to take out, or None.
-            new: to put in, or None.
+            role: role of the key.
+            old: id of the key to take out.
+            new: key to put in.
 
         Raises:
-            ReleaseError: too few keys would be left, or those at hand do not suffice to sign.
+            ReleaseError: the keys at hand do not suffice to sign.
         """
         root = self.root.signed
         before = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
         threshold = root.roles[Root.type].threshold
-        if old is not None:
-            root.revoke_key(old, role)
-        if new is not None:
-            root.add_key(new.public_key, role)
-            self._signers[new.public_key.keyid] = new
-        if len(root.roles[role].keyids) < root.roles[role].threshold:
-            raise ReleaseError(
-                f"{role} wants {root.roles[role].threshold} keys and would have too few; nothing changed"
-            )
+        root.revoke_key(old, role)
+        root.add_key(new.public_key, role)
+        self._signers[new.public_key.keyid] = new
         after = [self._signers[keyid] for keyid in root.roles[Root.type].keyids if keyid in self._signers]
         if len(before) < threshold or len(after) < root.roles[Root.type].threshold:
             raise ReleaseError(
@@ -246,11 +239,7 @@ class Repository:
         atomic_write(self.path / "metadata" / f"{root.version}.root.json", self.root.to_bytes())
         atomic_write(self.path / "root.json", self.root.to_bytes())
 
-    def roles_of(self, keyid: str) -> list[str]:
-        """The roles that a key may sign for."""
-        return [role for role in ROLES if keyid in self.root.signed.roles[role].keyids]
-
-    def _add_chunk(self, sha256: str) -> bytes:
+    def _read_piece(self, sha256: str) -> bytes:
         try:
             content = (self.path / "pieces" / sha256).read_bytes()
         except OSError as error:
@@ -281,8 +270,3 @@ class Repository:
 
     def _expires(self, role: str, valid_days: int | None) -> datetime:
         return self._now + timedelta(days=valid_days if valid_days is not None else VALID_DAYS[role])
-
-
-def has_models(release: Release) -> bool:
-    """Whether a release brings models of its own."""
-    return any(entry.name.startswith(MODELS) for entry in release.files)
