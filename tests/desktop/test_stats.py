@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from threshold_tools.stats import auc, clopper_pearson, det_curve, wilson
+from threshold_tools.stats import RankedScores, auc, clopper_pearson, det_curve, wilson
 
 
 def test_curves_and_areas_agree_with_counting() -> None:
@@ -27,3 +28,23 @@ def test_wilson_gives_the_published_interval() -> None:
 def test_clopper_pearson_gives_the_exact_interval() -> None:
     """None of 200 is at most 1.8 %, as docs/challenge.md quotes."""
     assert (clopper_pearson(0, 200).low, clopper_pearson(0, 200).high) == pytest.approx((0, 0.0183), abs=1e-4)
+
+
+class TestRankedScores:
+    SCORES = RankedScores(np.array([0.4, 0.1, 0.3, 0.2], np.float32))
+
+    def test_threshold_stays_below_the_first_score_too_many(self) -> None:
+        none, one, every = self.SCORES.thresholds([0.2, 0.25, 1.0])
+        assert none == pytest.approx(0.1)
+        assert none < np.float32(0.1)
+        assert np.float32(0.1) <= one < np.float32(0.2)
+        assert every == 4
+
+    def test_score_at_the_threshold_is_accepted(self) -> None:
+        assert self.SCORES.accepted(np.array([0.0, 0.2, 1.0], np.float32)).tolist() == [0, 2, 4]
+
+    def test_weights_are_those_of_a_repeated_score(self) -> None:
+        weights = np.array([0, 2, 1, 1])  # in the original order: 0.4 is not drawn, 0.1 twice
+        repeated = RankedScores(np.array([0.1, 0.1, 0.3, 0.2], np.float32))
+        assert self.SCORES.thresholds([0.5, 0.75], weights) == repeated.thresholds([0.5, 0.75])
+        assert self.SCORES.accepted([0.25], weights).tolist() == repeated.accepted([0.25]).tolist() == [3]

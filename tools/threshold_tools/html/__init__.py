@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from edge.core.records import BgrImage
 from edge.runtime.snapshots import downscale
@@ -25,7 +24,7 @@ _TEMPLATES = Environment(
 
 
 def render(template: str, **context: object) -> str:
-    """Render a template such as "evaluate.html"; in HTML, everything in the context is escaped unless it is Markup."""
+    """Render a template such as "evaluate.html"; in HTML, everything in the context is escaped."""
     return _TEMPLATES.get_template(template).render(context)
 
 
@@ -55,8 +54,3 @@ def picture_uri(picture: BgrImage) -> str:
 def data_uri(content: bytes, kind: str = "image/jpeg") -> str:
     """A file as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def img_tag(uri: str, alternative: str = "") -> Markup:
-    """An <img> for code that is not a template."""
-    return Markup('<img alt="{}" src="{}">').format(alternative, uri)
