@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DEADLINE_S = 2.0  # for a whole request and its answer
+_CLIENT_TIMEOUT_S = 2.0  # for a whole request and its answer
 _CONNECTIONS = 8
 _STOP_S = 0.5  # until the server notices that it has to stop
-_BIND_RETRY_S = 1.0  # longest wait of the door for that
+_CLOSE_TIMEOUT_S = 1.0  # longest wait of the door for that
 
 
 class Exporter:
@@ -52,7 +52,7 @@ class Exporter:
         ConfigError: `listen` is no address, or prometheus-client is not installed.
     """
 
-    def __init__(self, config: MetricsConfig, site: str, deadline_s: float = _DEADLINE_S) -> None:
+    def __init__(self, config: MetricsConfig, site: str, deadline_s: float = _CLIENT_TIMEOUT_S) -> None:
         try:
             self._family = socket.AF_INET6 if ipaddress.ip_address(config.listen).version == 6 else socket.AF_INET
         except ValueError as error:
@@ -101,7 +101,7 @@ class Exporter:
         if server is not None:
             ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
             ending.start()
-            ending.join(_BIND_RETRY_S)
+            ending.join(_CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self.start()
