@@ -124,7 +124,7 @@ def test_another_safetensors_file_is_no_gallery(tmp_path: Path) -> None:
 
 
 def test_a_missing_gallery_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GalleryError, match=r"absent: no such gallery; make one with  tools/enroll\.py"):
+    with pytest.raises(GalleryError, match=r"absent: no such gallery; make one with  threshold enroll"):
         load_gallery(tmp_path / "absent", EMBEDDER)
 
 
