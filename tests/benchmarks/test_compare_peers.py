@@ -76,7 +76,7 @@ def test_each_program_finds_faces_and_tells_people_apart(entry: BaselineSpec, ph
         assert np.linalg.norm(one - same) < 0.8 * np.linalg.norm(one - other)
 
 
-def test_a_followed_face_is_the_same_person_from_look_to_look(photo: Photo) -> None:
+def test_followed_face_stays_the_same_person(photo: Photo) -> None:
     """Looks are by turns of the face and of its mirror image."""
     followed = ours.TrackedFace()
     looks = [followed.detect_and_embed(photo("obama2")) for _ in range(6)]
@@ -87,13 +87,13 @@ def test_a_followed_face_is_the_same_person_from_look_to_look(photo: Photo) -> N
     assert 3 * np.sum((face - again) ** 2) < np.sum((face - mirrored) ** 2) < 0.3
 
 
-def test_the_frame_of_the_clip_shows_one_face_to_every_program_of_ours() -> None:
+def test_our_baselines_find_the_face_of_the_clip() -> None:
     frame = scenes(ModelsConfig(threads=1)).face
     assert frame.shape == (480, 640, 3)
     assert all(entry.load().detect_and_embed(frame) is not None for entry in ours.entries())
 
 
-def test_programs_take_turns_and_each_warms_up_before_its_lap() -> None:
+def test_programs_take_turns_after_a_warm_up() -> None:
     diary: list[str] = []
     laps = time_baselines({name: ByColour(diary, name) for name in "ab"}, GREY, 3)
     assert diary == list("aabb" * 3)
@@ -118,7 +118,7 @@ def test_opencv_has_its_threads_back_afterwards() -> None:
         cv2.setNumThreads(before)
 
 
-def test_what_is_not_installed_is_left_out_and_it_is_said_how_to_get_it(tmp_path: Path) -> None:
+def test_missing_programs_are_named_with_their_installation(tmp_path: Path) -> None:
     put(tmp_path / "x.png", GREY)
     known = [stand_in(FIRST, ours=True), stand_in(SECOND, missing="pip install it")]
     report = compare(known, tmp_path / "x.png", rounds=2)
@@ -153,14 +153,14 @@ def test_programs_for_followed_faces_get_no_single_photos(crowd: Path) -> None:
     assert [each.name for each in report.accuracy] == [FIRST]
 
 
-def test_a_program_that_never_finds_a_face_has_no_rates() -> None:
+def test_no_rates_without_faces() -> None:
     paths = [f"p{n // 2}/{n}.jpg" for n in range(40)]
     photos = LabelledEmbeddings(np.zeros((40, 1), np.float32), np.zeros(40, np.bool_), paths, "x")
     rates = measure("x", Embedded(photos, 1.0), 0)
     assert (rates.failures, rates.ten_fold, rates.tar) == (40, None, [])
 
 
-def test_the_drawn_photos_are_few_of_each_and_the_same_under_a_seed(tmp_path: Path) -> None:
+def test_drawn_photos_are_reproducible(tmp_path: Path) -> None:
     for person, count in enumerate([1, 9, 2, 1]):
         for number in range(count):
             put(tmp_path / f"p{person}" / f"{number}.png", np.zeros((4, 4, 3), np.uint8))
@@ -183,7 +183,7 @@ def test_unreadable_photos_are_left_out_for_all(crowd: Path, capsys: pytest.Capt
     assert "an empty file" in capsys.readouterr().err
 
 
-def test_vectors_of_any_length_keep_the_order_of_their_distances_on_the_sphere() -> None:
+def test_normalized_vectors_keep_the_order_of_distances() -> None:
     random = np.random.default_rng(1)
     rows = random.normal(size=(40, 16)).astype(np.float32)
     rows *= (1.4 + 0.1 * random.random((40, 1), np.float32)) / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -229,7 +229,7 @@ def told() -> Report:
     )
 
 
-def test_the_table_names_both_clocks_and_what_is_missing(told: Report) -> None:
+def test_table_has_both_clocks_and_missing_programs(told: Report) -> None:
     lines = show(told).splitlines()
     (theirs,) = (line for line in lines if line.startswith(f"{SECOND}  ") and "no face" in line)
     assert "30.00 (27.00)" in theirs
@@ -247,7 +247,7 @@ def test_the_markdown_has_a_cell_for_every_head(told: Report) -> None:
     assert second[1:] == ["30.0 ms, no face", "3.0", "2", "98.00% (99.00%)", "96.00% (97.00%)"]
 
 
-def test_without_photos_there_is_no_rate_in_the_markdown(told: Report) -> None:
+def test_markdown_without_photos_has_no_rates(told: Report) -> None:
     assert "TAR" not in markdown(msgspec.structs.replace(told, accuracy=[]))
 
 

@@ -29,7 +29,7 @@ def test_all_programs_name_the_same_distances() -> None:
         assert all(size.standings[name].agreed == 1.0 for name in ["threshold", *PEERS])
 
 
-def test_it_runs_with_one_thread_and_with_as_many_as_are_liked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_thread_and_default_threads(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--people", "200", "--seconds", "0.01", "--directions", "192", "--json"])
     report = msgspec.json.decode(capsys.readouterr().out, type=Report)
     assert [each.threads for each in report.comparisons] == ["1", "default"]

@@ -96,7 +96,7 @@ def test_advice_on_players_of_an_mp4(edge: Edge, tmp_path: Path) -> None:
         assert told in result.err
 
 
-def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edge) -> None:
+def test_demo_publishes_one_opening_and_one_unknown(edge: Edge) -> None:
     result = edge("demo", "--json")
     assert result.code == 0
     events = [json.loads(line) for line in result.out.splitlines()]
@@ -105,7 +105,7 @@ def test_demo_shows_one_opening_and_one_unknown_over_a_real_connection(edge: Edg
     assert events[1]["person"]["id"] == "barack-obama"
 
 
-def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge: Edge, tmp_path: Path) -> None:
+def test_bench_reports_and_compares_figures(edge: Edge, tmp_path: Path) -> None:
     words = ["bench", "--json", "--only", "steps", "--repeats", "3"]
     before = tmp_path / "before.json"
     result = edge(*words)
@@ -149,7 +149,7 @@ def test_bench_reports_figures_and_compares_them_with_those_of_another_time(edge
         (["open-sesame"], "invalid choice"),
     ],
 )
-def test_a_mistake_gets_one_clear_line_and_exit_code_2(
+def test_usage_errors_are_one_line_with_exit_code_2(
     edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str | Path], told: str
 ) -> None:
     door = f'site = "a"\ndoor = "b"\nstate_folder = "{tmp_path}"\ngallery = "{GALLERY}"\n'
@@ -168,11 +168,11 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(
         assert [line for line in result.err.splitlines() if line.startswith("error: ")] == [result.err.splitlines()[-1]]
 
 
-def test_events_can_listen_to_every_channel_of_the_contract(edge: Edge) -> None:
+def test_events_knows_every_channel(edge: Edge) -> None:
     assert edge("events", "--channels", *Channel, "--help").code == 0
 
 
-def test_events_without_a_broker_fails_with_exit_code_1(edge: Edge) -> None:
+def test_events_without_a_broker_exits_with_1(edge: Edge) -> None:
     result = edge("events", "--broker", "mqtt://127.0.0.1:1")
     assert result.code == 1
     assert "mqtt://127.0.0.1:1: cannot be reached" in result.err

@@ -50,7 +50,7 @@ def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
     assert any(line.startswith("… and ") for line in lines)
 
 
-def test_a_door_in_trouble_comes_first_and_says_which() -> None:
+def test_doors_with_problems_come_first() -> None:
     board = LiveView()
     fill(board, 30)
     board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, "the connection was lost")))
@@ -81,7 +81,7 @@ def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
     assert "[red]" in text
 
 
-def test_without_a_terminal_or_without_rich_one_line_says_what_to_do(
+def test_live_without_terminal_or_rich_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["edge", "events", "--live"])

@@ -131,7 +131,7 @@ class Recording(FolderSource):
 
 
 class Door:
-    """A door without a camera: store, keeper, and somebody who takes what is ready, as the daemon does between frames.
+    """A door without a camera: store, update worker, and a thread that activates staged releases as the daemon does.
 
     Attributes:
         news: everything that was told.

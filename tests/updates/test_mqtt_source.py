@@ -90,7 +90,7 @@ def test_the_embedded_broker_carries_a_release(tmp_path: Path) -> None:
             settle(door, 1)
 
 
-def test_a_door_that_is_there_first_waits_for_the_first_release(setting: Setting, tmp_path: Path) -> None:
+def test_new_door_waits_for_the_first_release(setting: Setting, tmp_path: Path) -> None:
     with door_at(setting, tmp_path / "state") as door:
         wait_until(lambda: bool(door.news), "the door runs")
         setting.publish(list(range(5)))
@@ -123,7 +123,7 @@ def test_superseded_files_are_cleared_from_the_broker(setting: Setting) -> None:
 
 
 @needs_mosquitto
-def test_a_push_reaches_a_door_with_a_thousand_people(mosquitto: Setting, tmp_path: Path) -> None:
+def test_push_to_a_door_with_1000_people(mosquitto: Setting, tmp_path: Path) -> None:
     mosquitto.publish(list(range(1000)))
     with door_at(mosquitto, tmp_path / "state") as door:
         settle(door, 1)
@@ -135,7 +135,7 @@ def test_a_push_reaches_a_door_with_a_thousand_people(mosquitto: Setting, tmp_pa
 
 
 @needs_mosquitto
-def test_one_new_hire_at_ten_thousand_people_costs_little_on_the_wire(mosquitto: Setting, tmp_path: Path) -> None:
+def test_one_new_person_of_10000_costs_little_traffic(mosquitto: Setting, tmp_path: Path) -> None:
     """Counted on the door's own connection, both directions, MQTT's overhead included."""
     with CountingRelay(mosquitto.port) as relay:
         mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{relay.port}")
@@ -249,7 +249,7 @@ def send_raw(port: int, topic: str, size: int) -> None:
 
 
 @needs_mosquitto
-def test_a_connection_with_a_limit_ends_before_it_reads_more(mosquitto: Setting) -> None:
+def test_connection_ends_at_its_packet_limit(mosquitto: Setting) -> None:
     """Over 3.1.1 the broker knows no limit, so ours must be called: paho could change under us."""
     flood(mosquitto.mqtt, [("big", b"x" * 300_000)])
     mqtt = MqttConfig(url=mosquitto.mqtt.url, protocol="3.1.1")
@@ -306,7 +306,7 @@ def test_source_closed_before_it_connected() -> None:
     source.close()
 
 
-def test_a_source_that_nobody_answers_says_what_is_missing(setting: Setting) -> None:
+def test_unanswered_source_reports_the_missing_file(setting: Setting) -> None:
     source = MqttSource(setting.mqtt, SITE, "test-lonely-repo", answer_s=0.2)
     try:
         assert source.fetch(["1.snapshot.json"]) == {}
