@@ -317,6 +317,18 @@ def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path:
         assert traces(tmp_path, b"Ada Lovelace") == 0
 
 
+def test_single_delivered_event_is_deleted_in_time(tmp_path: Path) -> None:
+    """Also the first of all, while later ones still wait."""
+    clock = ManualClock()
+    with open_outbox(tmp_path, keep_delivered_days=1, clock=clock) as outbox:
+        outbox.acknowledge(outbox.append(an_event("old")))
+        clock.advance(DAY_S + 1)
+        outbox.append(an_event("new"))
+        outbox.maintain()
+        assert [event.reason for event in outbox.recent()] == ["new"]
+        assert (outbox.depth(), outbox.dropped()) == (1, 0)
+
+
 def test_delivered_events_beyond_the_limit_leave_no_trace(tmp_path: Path) -> None:
     """SQLite overwrites what it deletes; without that names would remain in free pages."""
     with open_outbox(tmp_path, keep_delivered=0) as outbox:
