@@ -76,6 +76,22 @@ def test_a_second_door_on_the_same_file_is_refused(tmp_path: Path) -> None:
     assert "already running" in ended.stderr
 
 
+def test_settings_of_the_connection(tmp_path: Path) -> None:
+    """A commit is synced, one process holds the file, and deletes overwrite."""
+    with contextlib.closing(EventDatabase(tmp_path / "outbox.db")) as database, database.transaction("read") as db:
+        found = {
+            name: db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("synchronous", "journal_mode", "locking_mode", "secure_delete", "wal_autocheckpoint")
+        }
+    assert found == {
+        "synchronous": 2,
+        "journal_mode": "wal",
+        "locking_mode": "exclusive",
+        "secure_delete": 1,
+        "wal_autocheckpoint": 64,
+    }
+
+
 def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     """And the next one works."""
     store = EventDatabase(tmp_path / "outbox.db")
