@@ -138,7 +138,9 @@ def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path) -> None:
                 with contextlib.suppress(OutboxError):
                     outbox.append(an_event(str(number)))
             assert outbox.unsaved_count() == 60
+            assert "cannot be written" in outbox.problem()
         outbox.maintain()
+        assert (outbox.unsaved_count(), outbox.problem()) == (0, "")
         events = outbox.pending(limit=2000)
         lost = 101 - len(events)
         assert 0 < lost == outbox.dropped()
