@@ -1,5 +1,5 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-home-assistant test-arm64 test-bare fuzz soak docs bench lock dist sbom audit clean
+.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-lab test-home-assistant test-arm64 test-bare fuzz soak docs bench lock dist sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -12,6 +12,7 @@ QUICK := core vision recognition liveness access properties/test_tracker_model.p
 # The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
+TORCH ?= 2.13.0
 HA_PYTHON_VERSION ?= 3.13.2
 # With the versions that this commit was tested with, so that a release of somebody else's package breaks nothing here.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
@@ -69,6 +70,12 @@ test-tflite-runtime:  ## the vision tests and the golden events on tflite-runtim
 	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-tflite/bin/python -m pytest tests/vision/test_stages.py tests/replay/test_replay.py \
 		-k "test_vision or golden" # its int8 is slow on x86
+
+test-lab:  ## the tests of metric learning with PyTorch, in an environment of its own (Python 3.11)
+	$(PYTHON) -m venv .venv-lab
+	.venv-lab/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt \
+		'torch==$(TORCH)' --editable '.[desktop,lab]' pytest hypothesis
+	.venv-lab/bin/python -m pytest tests/desktop/lab
 
 test-home-assistant:  ## a real Home Assistant on what a door says, in an environment of its own (Python 3.13)
 	$(HA_PYTHON) -m venv .venv-ha
@@ -134,4 +141,4 @@ audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-tflite .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-tflite .venv-lab .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

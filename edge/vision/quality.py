@@ -1,7 +1,7 @@
 """How much a sample may weigh as evidence, and which samples may not count at all.
 
 What can be seen before the embedder runs can only refuse. The weight comes from the strength of the embedder's answer
-alone: tools/evidence.py measures that it foretells the distance to the person's centroid better than everything else
+alone: measured (docs/lab.md), it foretells the distance to the person's centroid better than everything else
 together, and that size, pose and sharpness as further factors make fusion no better.
 """
 

@@ -1,24 +1,21 @@
-"""What evidence is worth: harm done to real photos, measures against slow references on made-up looks, and the tool."""
+"""The fusion study: degraded photos, measures against slow references on made-up samples, and the tool."""
 
 from __future__ import annotations
 
 import json
-import math
-import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from evidence import main
-from scipy.stats import spearmanr
 from support.face_images import DIMENSION
 from support.rendered_portraits import Photo, put, two_people
-from threshold_tools.lab.fusion import min_samples_sim, track_fusion
+from support.tool_process import refusal_of
+from threshold_tools.lab.fusion import track_fusion
 from threshold_tools.lab.fusion.augment import KINDS, degrade
-from threshold_tools.lab.fusion.quality_power import error_against_reject, own_distances, power
-from threshold_tools.lab.fusion.report import Report, show
+from threshold_tools.lab.fusion.cli import main
+from threshold_tools.lab.fusion.quality_power import measure_kinds, own_distances
+from threshold_tools.lab.fusion.report import TrackFusionReport, format_report
 from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler
 
@@ -26,7 +23,6 @@ from edge.core.config import QualityConfig, RecognitionConfig
 from edge.core.errors import InputError
 from edge.core.records import Landmarks, Quality
 
-ROOT = Path(__file__).parents[3]
 SPREAD = 12  # dimensions in which made-up people differ
 
 
@@ -82,7 +78,6 @@ def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> SampleSe
         vectors,
         np.where((marks == PLAIN)[:, None], vectors, np.float32(0)),
         quality,
-        np.ones(len(people)),
         np.array(people),
         np.array(photos),
         marks,
@@ -91,7 +86,7 @@ def made_up(photos_of: list[int], *, copies: int = 3, seed: int = 0) -> SampleSe
     )
 
 
-class TestHarm:
+class TestAugment:
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_kind_changes_the_picture_and_the_same_seed_gives_the_same_bytes(
         self, photo: Photo, mesh: Landmarks, kind: str
@@ -130,7 +125,7 @@ class TestHarm:
             assert changed[:, 1].max() <= points[:, 0].max() + 0.2 * width
 
 
-class TestLooks:
+class TestCollectSamples:
     def test_each_photo_is_seen_plain_and_in_copies_and_a_wall_is_a_failure(self, tmp_path: Path, photo: Photo) -> None:
         folder = two_people(tmp_path / "people", photo)
         put(folder / "biden" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
@@ -157,7 +152,7 @@ class TestLooks:
             collect_samples(tmp_path, QualityConfig(), copies=1, most=5, seed=0)
 
 
-class TestPower:
+class TestQualityPower:
     def test_a_look_is_measured_against_the_persons_other_photos(self) -> None:
         looks = made_up([1, 3, 2, 4])
         distance_sq, known = own_distances(looks)
@@ -169,66 +164,23 @@ class TestPower:
                 expected = 2 - 2 * looks.embedding[row] @ mean / np.linalg.norm(mean)
                 assert distance_sq[row] == pytest.approx(expected, abs=1e-5)
 
-    def test_error_against_reject_refuses_the_lowest_first(self) -> None:
-        cue = np.array([0.1, 0.9, 0.5, 0.3, 0.7])
-        wrong = np.array([True, False, True, False, False])
-        assert [error_against_reject(cue, wrong, share) for share in (0, 0.2, 0.4, 0.6, 0.8)] == pytest.approx(
-            [2 / 5, 1 / 4, 1 / 3, 0, 0]
-        )
-
-    def test_looks_with_the_same_cue_are_refused_by_chance(self) -> None:
-        """A cue that says nothing leaves the error as it is, whatever the order of the looks."""
-        wrong = np.array([True, True, False, False])
-        assert error_against_reject(np.zeros(4), wrong, 0.5) == pytest.approx(0.5)
-
-    def test_a_cue_that_knows_the_noise_ranks_looks_and_lowers_the_error(self) -> None:
+    def test_every_kind_says_what_a_door_refuses(self) -> None:
         looks = made_up([6] * 20)
-        told = power(looks, 0.8)
-        assert told is not None
-        by_name = {line.cue: line for line in told.cues}
-        distance_sq, known = own_distances(looks)
-        assert by_name["strength"].ranks == pytest.approx(
-            -spearmanr(looks.cues["strength"][known], distance_sq[known])[0]
-        )
-        assert by_name["strength"].ranks > 0.5
-        assert by_name["size"].ranks == 0
-        assert by_name["strength"].fnmr[-1] < by_name["strength"].fnmr[0] == by_name["size"].fnmr[-1]
-        assert all(a <= b + 1e-9 for a, b in zip(told.ideal, by_name["strength"].fnmr, strict=True))
-        mask = next(line for line in told.kinds if line.kind == "mask")
+        results = {each.kind: each for each in measure_kinds(looks, 0.8)}
+        mask = results["mask"]
         assert (mask.no_face, mask.refused) == (1, {"unclear": int(looks.refused.sum())})
+        distance_sq, _ = own_distances(looks)
+        masked = looks.kinds == "mask"
+        assert mask.distance_sq == pytest.approx(np.median(distance_sq[masked]))
+        assert mask.fnmr == pytest.approx((distance_sq[masked] > 0.8).mean())
+        assert mask.fnmr_accepted == pytest.approx((distance_sq[masked & ~looks.refused] > 0.8).mean())
+        assert (results[PLAIN].fnmr or 0) < (mask.fnmr_accepted or 0) < (mask.fnmr or 0)
 
     def test_too_few_photos_of_everybody_measure_nothing(self) -> None:
-        assert power(made_up([2] * 30), 0.8) is None
+        assert measure_kinds(made_up([2] * 30), 0.8) == []
 
 
 class TestFusion:
-    def test_ways_to_fuse(self) -> None:
-        looks = made_up([3] * 2, copies=2)
-        track = np.array([[1, 0, 2]])
-        weights = looks.values
-        e = looks.embedding.astype(float)
-        assert not looks.refused[[0, 1, 2]].any()
-        expected = {
-            "first": e[1],
-            "best": e[0],
-            "mean": e[0] + e[1] + e[2],
-            "weighted": weights[0] * e[0] + weights[1] * e[1] + weights[2] * e[2],
-        }
-        for way, vector in expected.items():
-            (fused,), (usable,) = track_fusion.fuse(looks, track, way)
-            assert fused == pytest.approx(vector / np.linalg.norm(vector), abs=1e-5)
-            assert usable
-
-    def test_a_refused_look_is_no_evidence_except_to_the_plain_mean(self) -> None:
-        looks = made_up([4] * 30)
-        bad, good = int(np.flatnonzero(looks.refused)[0]), int(np.flatnonzero(~looks.refused)[0])
-        for way in ("accepted", "weighted", "best"):
-            (fused,), (usable,) = track_fusion.fuse(looks, np.array([[bad, good]]), way)
-            assert usable
-            assert fused == pytest.approx(looks.embedding[good], abs=1e-5)
-            assert not track_fusion.fuse(looks, np.array([[bad, bad]]), way)[1].any()
-        assert track_fusion.fuse(looks, np.array([[bad, bad]]), "mean")[1].all()
-
     @pytest.mark.parametrize("tracks_of", track_fusion.KINDS_OF_TRACKS)
     def test_tracks_show_other_photos_than_those_enrolled(self, tracks_of: str) -> None:
         looks = made_up([6] * 12 + [2] * 12)
@@ -247,110 +199,63 @@ class TestFusion:
             sums = [looks.embedding[list(three)].sum(axis=0) for three in combinations(np.flatnonzero(free), 3)]
             assert any(np.allclose(centroid, each / np.linalg.norm(each), atol=1e-5) for each in sums)
 
-    def test_fnir_is_what_going_through_all_tracks_says(self) -> None:
-        """At every FPIR: the largest threshold that keeps to it, and the share of tracks that it refuses."""
-        looks = made_up([5] * 40 + [3] * 240, seed=2)
-        found = track_fusion.measure(looks, "mixed", 2, seed=5)
-        assert found is not None
-        draws = [
-            track_fusion.simulate_tracks(looks, "mixed", 2, np.random.default_rng([5, 1, 2, draw]))
-            for draw in range(track_fusion.DRAWS)
-        ]
-        assert [row.way for row in found.ways] == list(track_fusion.WAYS)
-        for row in found.ways:
-            rates = []
-            for drawn in draws:
-                assert drawn is not None
-                own, usable = track_fusion.fuse(looks, drawn.own, row.way)
-                strangers, showing = track_fusion.fuse(looks, drawn.strangers, row.way)
-                near = np.sort((2 - 2 * strangers[showing] @ drawn.centroids.T).min(axis=1))
-                limit = near[math.floor(row.fpir * len(near) + 1e-9)]
-                opened = 0
-                for vector, good, track in zip(own, usable, drawn.own, strict=True):
-                    gaps = 2 - 2 * drawn.centroids @ vector
-                    nearest = drawn.owners[int(gaps.argmin())] == looks.people[track[0]]
-                    opened += int(good and nearest and gaps.min() < limit)
-                rates.append(1 - opened / len(own))
-            assert row.fnir.value == pytest.approx(np.mean(rates), abs=2e-3)
-            assert row.fnir.low <= row.fnir.value <= row.fnir.high
-
-    def test_weights_that_know_the_noise_gain_on_the_plain_mean(self) -> None:
-        looks = made_up([6] * 60 + [3] * 240, seed=3)
-        found = track_fusion.measure(looks, "mixed", 3, seed=0)
-        assert found is not None
-        at = {row.way: row for row in found.ways if row.fpir == 1e-2}
-        assert at["weighted"].fnir.value < at["mean"].fnir.value < at["first"].fnir.value
-        assert at["weighted"].against_mean.high < 0 < at["first"].against_mean.low
-        assert at["mean"].against_mean.value == at["mean"].against_mean.high == 0
-
-    def test_too_few_people_measure_nothing(self) -> None:
-        assert track_fusion.measure(made_up([5] * 9 + [2] * 30), "mixed", 2, seed=0) is None
-        assert track_fusion.measure(made_up([5] * 30 + [2] * 9), "mixed", 2, seed=0) is None
+    def test_too_few_people_make_no_tracks(self) -> None:
+        for photos_of in ([5] * 9 + [2] * 30, [5] * 30 + [2] * 9):
+            assert track_fusion.simulate_tracks(made_up(photos_of), "mixed", 2, np.random.default_rng(0)) is None
 
 
 class TestVisits:
     def test_more_samples_take_longer_and_let_in_fewer_strangers(self) -> None:
         looks = made_up([6] * 12 + [3] * 40, seed=4)
-        lines = min_samples_sim.measure(
+        lines = track_fusion.measure_visits(
             looks, "mixed", lambda people: 0.5, RecognitionConfig(track_consistency_sq=4.0), seed=0
         )
-        assert [line.min_samples for line in lines] == list(min_samples_sim.MIN_SAMPLES)
-        assert lines[0].looks_taken < lines[2].looks_taken
-        assert lines[0].false_opens.value > lines[-1].false_opens.value
+        assert [line.min_samples for line in lines] == list(track_fusion.MIN_SAMPLES)
+        assert lines[0].samples_taken < lines[2].samples_taken
+        assert lines[0].false_accepts.value > lines[-1].false_accepts.value
         for line in lines:
-            assert line.looks_taken >= line.min_samples
-            assert line.opened.low <= line.opened.value <= line.opened.high
+            assert line.samples_taken >= line.min_samples
+            assert line.recognised.low <= line.recognised.value <= line.recognised.high
 
     def test_nobody_is_let_in_under_a_threshold_of_nothing(self) -> None:
         looks = made_up([6] * 12 + [3] * 12)
-        for line in min_samples_sim.measure(looks, "photos", lambda people: 0.0, RecognitionConfig(), seed=0):
-            assert (line.opened.value, line.false_opens.value, line.opened_to_another) == (0, 0, 0)
+        for line in track_fusion.measure_visits(looks, "photos", lambda people: 0.0, RecognitionConfig(), seed=0):
+            assert (line.recognised.value, line.false_accepts.value, line.misidentified) == (0, 0, 0)
 
 
 class TestTool:
     def test_it_runs_on_a_folder_and_says_what_it_lacks(
         self, tmp_path: Path, photo: Photo, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        folder = two_people(tmp_path / "people", photo)
-        main([str(folder), "--copies", "1", "--json"])
+        main([str(two_people(tmp_path / "people", photo)), "--copies", "1", "--json"])
         report = json.loads(capsys.readouterr().out)
-        assert (report["people"], report["power"], report["fused"], report["visits"]) == (2, None, [], [])
-        assert [note.split(":")[0] for note in report["notes"]] == ["no cues", "no fusion", "no visits"]
+        assert (report["people"], report["kinds"], report["visits"]) == (2, [], [])
+        assert [note.split(":")[0] for note in report["notes"]] == ["no quality", "no visits"]
 
     def test_the_tables_hold_what_was_measured(self) -> None:
-        looks = made_up([6] * 12 + [3] * 210, seed=4)
-        fused = track_fusion.measure(looks, "mixed", 2, seed=0)
-        assert fused is not None
-        report = Report(
+        looks = made_up([6] * 12 + [3] * 30, seed=4)
+        report = TrackFusionReport(
             source="faces",
             embedder_sha256="ab" * 32,
             seed=0,
             copies=3,
-            people=52,
-            looks=len(looks),
-            power=power(looks, 0.8),
-            fused=[fused],
-            visits=min_samples_sim.measure(looks, "mixed", lambda people: 0.5, RecognitionConfig(), seed=0)[:1],
+            people=42,
+            samples=len(looks),
+            threshold_sq=0.8,
+            kinds=measure_kinds(looks, 0.8),
+            visits=track_fusion.measure_visits(looks, "mixed", lambda people: 0.5, RecognitionConfig(), seed=0)[:1],
             notes=["a note"],
         )
-        text = show(report)
-        for words in ("HARM", "CUES", "FUSION", "VISITS", "strength", "unclear", "weighted", "note: a note"):
+        text = format_report(report)
+        for words in ("QUALITY", "VISITS", "unclear", "mask", "mixed", "note: a note"):
             assert words in text
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "expected"),
         [
-            (["absent"], "error: absent: no such folder\n"),
+            (["absent"], "error: absent: no such folder"),
             ([".", "--config", "absent.toml"], "error: absent.toml: no such file"),
         ],
     )
-    def test_what_cannot_be_used_is_exit_code_2(self, tmp_path: Path, words: list[str], told: str) -> None:
-        done = subprocess.run(
-            [sys.executable, ROOT / "tools" / "evidence.py", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith(told)
+    def test_unusable_input_is_exit_code_2(self, tmp_path: Path, words: list[str], expected: str) -> None:
+        assert refusal_of("track_fusion.py", words, tmp_path).startswith(expected)

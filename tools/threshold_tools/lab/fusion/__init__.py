@@ -1,1 +1,1 @@
-"""Samples of tracks: degraded copies of photos, what quality foretells of them, and what fusing them gains."""
+"""Fusion of the samples of a track: what [quality] rejects, and what [recognition] gains, on faces of your own."""

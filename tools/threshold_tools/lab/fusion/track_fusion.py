@@ -1,40 +1,45 @@
-"""What fusing the samples of a track gains: open-set identification by tracks of one length, fused in several ways.
+"""Simulated tracks at the door's own rule: who is recognised and how soon, by `min_samples`.
 
-Somebody is enrolled with three photos, as enrolment would; tracks are drawn from what shows other photos. Strangers'
-tracks set the threshold of each way anew, so that all are compared at the same FPIR.
+Everybody with more than three photos is enrolled with three of them, as enrolment would; tracks show other photos. The
+others are strangers, who have as many chances as a track has samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.records import FloatArray
-from threshold_tools.lab.fusion.report import Fused, FusedAt
-from threshold_tools.lab.fusion.samples import Reals, SampleSet
-from threshold_tools.stats import CONFIDENCE, FEW, RESAMPLES, Rate, clopper_pearson
+from edge.core.config import RecognitionConfig
+from edge.core.records import Box, Face, FloatArray, Identification, Person, Sample, Track
+from edge.recognition.aggregator import IdentityAggregator
+from edge.recognition.gallery import Gallery, GalleryInfo
+from threshold_tools.lab.fusion.report import VisitResult
+from threshold_tools.lab.fusion.samples import SampleSet
+from threshold_tools.stats import Rate, rate_over_people
+from threshold_tools.thresholds import max_thresholds_sq
 
 ENROLLED = 3
-LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10)
-FPIRS = (1e-2, 1e-3)
+LENGTH = 10  # samples of a track
 KINDS_OF_TRACKS = ("photos", "mixed", "copies")
-DRAWS, TRACKS = 3, 4  # of each enrolled person in each draw; a stranger makes one: several would err together
+MIN_SAMPLES = (1, 2, 3, 4, 5, 6)
+_TRACKS = 4  # of each enrolled person; a stranger makes one, because several would err together
 _FEWEST = 10  # people of either sort
-_FEWEST_FALSE = 2  # expected false positives; fewer say nothing
-_MEAN = "mean"
+_STEP_NS = 100_000_000
+_NOWHERE = Face(Box(0, 0, 100, 100), np.zeros((6, 2), np.float32), 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracks:
-    """One draw: a gallery, and tracks held against it.
+class SimulatedTracks:
+    """A gallery, and tracks to search it with.
 
     Attributes:
         centroids: (G, D) float32 unit rows.
         owners: (G,) number of the person.
-        own, strangers: (T, L) rows of looks.
+        own, strangers: (T, L) rows of samples.
     """
 
     centroids: FloatArray
@@ -43,160 +48,110 @@ class Tracks:
     strangers: NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tried:
-    """Critical distances, sorted, and whose they are."""
-
-    own_sq: Reals
-    own_people: NDArray[np.intp]
-    strangers_sq: Reals
-    strangers_people: NDArray[np.intp]
-
-
-def simulate_tracks(looks: SampleSet, tracks_of: str, length: int, rng: np.random.Generator) -> Tracks | None:
-    """Enrol everybody with more than three photos, the others are strangers; None where there are too few of either.
+def simulate_tracks(
+    samples: SampleSet, tracks_of: str, length: int, rng: np.random.Generator
+) -> SimulatedTracks | None:
+    """Enrol everybody with more than three photos and draw tracks; None if there are too few people of either sort.
 
     Args:
-        looks: of everybody.
-        tracks_of: "photos" (unharmed, all different), "mixed" (any looks), or "copies" (any looks at one photo).
-        length: looks of a track.
-        rng: chooses the enrolled photos and the looks.
+        samples: of everybody.
+        tracks_of: "photos" (plain, all different), "mixed" (any samples), or "copies" (any samples of one photo).
+        length: samples of a track.
+        rng: chooses the enrolled photos and the samples.
     """
-    order = np.argsort(looks.people, kind="stable")
-    rows_of = np.split(order, np.cumsum(np.bincount(looks.people, minlength=len(looks.names)))[:-1])
+    order = np.argsort(samples.people, kind="stable")
+    rows_of = np.split(order, np.cumsum(np.bincount(samples.people, minlength=len(samples.names)))[:-1])
     centroids, owners, own, strangers = [], [], [], []
     for person, rows in enumerate(rows_of):
-        photos = rng.permutation(rows[looks.plain[rows]])
+        photos = rng.permutation(rows[samples.plain[rows]])
         if len(photos) > ENROLLED:
-            total = looks.enrolled[photos[:ENROLLED]].sum(axis=0)
+            total = samples.enrolled[photos[:ENROLLED]].sum(axis=0)
             centroids.append(total / max(float(np.linalg.norm(total)), 1e-12))
             owners.append(person)
-            left = rows[~np.isin(looks.photos[rows], looks.photos[photos[:ENROLLED]])]
-            own += _drawn(looks, left, tracks_of, length, TRACKS, length, rng)
+            left = rows[~np.isin(samples.photos[rows], samples.photos[photos[:ENROLLED]])]
+            own += _draw(_pools(samples, left, tracks_of, length), length, _TRACKS, rng)
         else:
-            strangers += _drawn(looks, rows, tracks_of, length, 1, 1, rng)
-    people = {int(looks.people[track[0]]) for track in own}
-    others = {int(looks.people[track[0]]) for track in strangers}
-    if min(len(people), len(others)) < _FEWEST:
+            # A stranger with fewer samples than a track has shows them again: that errs on the safe side.
+            strangers += _draw(_pools(samples, rows, tracks_of, 1), length, 1, rng)
+    people = {int(samples.people[track[0]]) for track in own}
+    if min(len(people), len(strangers)) < _FEWEST:
         return None
-    return Tracks(np.array(centroids, np.float32), np.array(owners), np.array(own), np.array(strangers))
+    return SimulatedTracks(np.array(centroids, np.float32), np.array(owners), np.array(own), np.array(strangers))
 
 
-def fuse(looks: SampleSet, tracks: NDArray[np.intp], way: str) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """(T, D) unit rows of (T, L) tracks, and (T,) whether there was a usable look.
+def measure_visits(
+    samples: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: RecognitionConfig, seed: int
+) -> list[VisitResult]:
+    """Measure visits at each number of samples; none if there are too few people with so many samples.
 
-    Ways: "first" takes the first look, "mean" all alike, whatever their quality; "accepted" those alike that a door
-    accepts, "weighted" the same by their weight, as the door does; "best" the heaviest alone.
+    Args:
+        samples: of everybody.
+        tracks_of: as in `simulate_tracks`.
+        threshold_for: squared distance at which a gallery of so many people accepts.
+        config: the door's rule, its number of samples aside.
+        seed: of the tracks drawn.
     """
-    weights = {
-        "first": np.broadcast_to(np.arange(tracks.shape[1]) == 0, tracks.shape),
-        "mean": np.ones(tracks.shape),
-        "accepted": looks.values[tracks] > 0,
-        "weighted": looks.values[tracks],
-        "best": (looks.values[tracks] > 0)
-        & (np.arange(tracks.shape[1]) == looks.values[tracks].argmax(axis=1)[:, None]),
-    }[way].astype(np.float32)
-    fused = np.einsum("tl,tld->td", weights, looks.embedding[tracks])
-    return fused / np.maximum(np.linalg.norm(fused, axis=1, keepdims=True), 1e-12), weights.any(axis=1)
-
-
-WAYS = ("first", "best", _MEAN, "accepted", "weighted")
-
-
-def measure(looks: SampleSet, tracks_of: str, length: int, seed: int) -> Fused | None:
-    """FNIR of each way, with intervals over people; None where there are too few."""
-    place = [seed, KINDS_OF_TRACKS.index(tracks_of), length]
-    drawn = [simulate_tracks(looks, tracks_of, length, np.random.default_rng([*place, draw])) for draw in range(DRAWS)]
-    draws = [each for each in drawn if each is not None]
-    if not draws:
-        return None
-    rng = np.random.default_rng(place)
-    votes = rng.multinomial(len(looks.names), np.full(len(looks.names), 1 / len(looks.names)), RESAMPLES)
-    fpirs = [fpir for fpir in FPIRS if fpir * len(draws[0].strangers) >= _FEWEST_FALSE]
-    values: dict[str, Reals] = {}
-    limits: dict[str, Reals] = {}
-    resampled: dict[str, Reals] = {}
-    for way in WAYS:
-        tried = [_try(looks, draw, way) for draw in draws]
-        found = np.array([_misses(each, fpirs, None) for each in tried]).mean(axis=0)
-        values[way], limits[way] = found
-        again = [[_misses(each, fpirs, vote)[0] for each in tried] for vote in votes]
-        resampled[way] = np.nanmean(np.array(again), axis=1)
-    people = len(np.unique(looks.people[draws[0].own[:, 0]]))
-    ways = [
-        FusedAt(
-            way,
-            fpir,
-            float(limits[way][column]),
-            _rate(values[way][column], resampled[way][:, column], people, len(draws[0].own)),
-            _interval(values[way][column] - values[_MEAN][column], (resampled[way] - resampled[_MEAN])[:, column]),
+    drawn = simulate_tracks(samples, tracks_of, LENGTH, np.random.default_rng([seed, LENGTH]))
+    if drawn is None:
+        return []
+    people = [Person(samples.names[owner], samples.names[owner]) for owner in drawn.owners.tolist()]
+    limits = np.minimum(np.float32(threshold_for(len(people))), max_thresholds_sq(drawn.centroids))
+    gallery = Gallery(people, drawn.centroids, limits, GalleryInfo("", "", len(people)))
+    names = [samples.names[samples.people[track[0]]] for track in drawn.own]
+    results = []
+    for min_samples in MIN_SAMPLES:
+        rule = msgspec.structs.replace(config, min_samples=min_samples)
+        own = [_visit(samples, track, gallery, rule) for track in drawn.own]
+        strangers = np.array([bool(_visit(samples, track, gallery, rule)[0]) for track in drawn.strangers])
+        right = np.array([person == name for (person, _), name in zip(own, names, strict=True)])
+        recognised = np.array([bool(person) for person, _ in own])
+        taken = [count for (_, count), good in zip(own, right.tolist(), strict=True) if good]
+        missed = rate_over_people(~right, samples.people[drawn.own[:, 0]], seed)
+        results.append(
+            VisitResult(
+                tracks_of=tracks_of,
+                samples=LENGTH,
+                min_samples=min_samples,
+                visits=len(own),
+                stranger_visits=len(strangers),
+                recognised=Rate(1 - missed.value, 1 - missed.high, 1 - missed.low),
+                misidentified=float(np.mean(recognised & ~right)),
+                false_accepts=rate_over_people(strangers, samples.people[drawn.strangers[:, 0]], seed),
+                samples_taken=float(np.mean(taken)) if taken else 0.0,
+            )
         )
-        for column, fpir in enumerate(fpirs)
-        for way in WAYS
-    ]
-    strangers = len(np.unique(looks.people[draws[0].strangers[:, 0]]))
-    unusable = float(np.mean([np.mean(~(looks.values[draw.own] > 0).any(axis=1)) for draw in draws]))
-    return Fused(tracks_of, length, people, len(draws[0].own), strangers, len(draws[0].strangers), unusable, ways)
+    return results
 
 
-def _drawn(
-    looks: SampleSet,
-    rows: NDArray[np.intp],
-    tracks_of: str,
-    length: int,
-    count: int,
-    least: int,
-    rng: np.random.Generator,
-) -> list[NDArray[np.intp]]:
-    """So many tracks from a person's looks, none where there are fewer than `least`; too few are shown again.
-
-    A stranger who has fewer looks than a track gives those: that errs on the safe side.
-    """
+def _pools(samples: SampleSet, rows: NDArray[np.intp], tracks_of: str, least: int) -> list[NDArray[np.intp]]:
+    """The sets of a person's samples that one track is drawn from, each of at least so many."""
     if tracks_of == "photos":
-        pools = [rows[looks.plain[rows]]]
+        pools = [rows[samples.plain[rows]]]
     elif tracks_of == "mixed":
         pools = [rows]
     else:
-        pools = [rows[looks.photos[rows] == photo] for photo in np.unique(looks.photos[rows])]
-    pools = [pool for pool in pools if len(pool) >= least]
+        pools = [rows[samples.photos[rows] == photo] for photo in np.unique(samples.photos[rows])]
+    return [pool for pool in pools if len(pool) >= least]
+
+
+def _draw(pools: list[NDArray[np.intp]], length: int, count: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """So many tracks, one if all would be alike, none without a pool."""
     if not pools:
         return []
-    alike = len(pools) == 1 and len(pools[0]) <= length  # every track would be the same looks
+    alike = len(pools) == 1 and len(pools[0]) <= length
     chosen = [pools[int(rng.integers(len(pools)))] for _ in range(1 if alike else count)]
     return [np.resize(rng.permutation(pool), length) for pool in chosen]
 
 
-def _try(looks: SampleSet, draw: Tracks, way: str) -> _Tried:
-    own, usable = fuse(looks, draw.own, way)
-    likeness = own @ draw.centroids.T
-    people = looks.people[draw.own[:, 0]]
-    right = usable & (draw.owners[likeness.argmax(axis=1)] == people)
-    own_sq = np.where(right, 2 - 2 * likeness.max(axis=1), np.inf)
-    strangers, usable = fuse(looks, draw.strangers, way)
-    strangers_sq = (2 - 2 * (strangers[usable] @ draw.centroids.T).max(axis=1)).astype(np.float64)
-    order, other = np.argsort(own_sq), np.argsort(strangers_sq)
-    return _Tried(own_sq[order], people[order], strangers_sq[other], looks.people[draw.strangers[usable][other, 0]])
-
-
-def _misses(tried: _Tried, fpirs: Sequence[float], votes: NDArray[np.int64] | None) -> tuple[Reals, Reals]:
-    """(F,) FNIR and (F,) thresholds, just below the stranger's track that would be one too many."""
-    strangers = np.ones(len(tried.strangers_sq)) if votes is None else votes[tried.strangers_people].astype(np.float64)
-    own = np.ones(len(tried.own_sq)) if votes is None else votes[tried.own_people].astype(np.float64)
-    sums = np.cumsum(strangers)
-    places = np.searchsorted(sums, [fpir * sums[-1] + 1e-9 for fpir in fpirs], side="right")
-    limits = np.append(tried.strangers_sq, 4.0)[places]
-    opened = np.concatenate([[0.0], np.cumsum(own)])[np.searchsorted(tried.own_sq, limits, side="left")]
-    return 1 - opened / own.sum() if own.sum() else np.full(len(fpirs), np.nan), limits
-
-
-def _rate(value: float, drawn: Reals, people: int, tracks: int) -> Rate:
-    rate = _interval(value, drawn)
-    if value * tracks >= FEW:
-        return rate
-    counted = clopper_pearson(value, people)
-    return Rate(rate.value, min(rate.low, counted.low), max(rate.high, counted.high))
-
-
-def _interval(value: float, drawn: Reals) -> Rate:
-    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Rate(float(value), float(low), float(high))
+def _visit(samples: SampleSet, rows: NDArray[np.intp], gallery: Gallery, config: RecognitionConfig) -> tuple[str, int]:
+    """The person recognised, "" for nobody, and after how many samples."""
+    aggregator = IdentityAggregator(gallery, config)
+    for number, row in enumerate(rows.tolist(), 1):
+        track = Track(1, _NOWHERE, 0, number * _STEP_NS, number)
+        quality = samples.quality[row]
+        embedding = None if quality.refusal else samples.embedding[row]
+        aggregator.add_sample(track, Sample(embedding, quality, None), track.last_ns)
+        for verdict in aggregator.take_verdicts([track], track.last_ns):
+            if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
+                return verdict.match.person.id, number
+    return "", len(rows)

@@ -1,1 +1,1 @@
-"""Learning on the desktop: does a linear head on the embedder's vectors help? The pieces of tools/adapt.py."""
+"""Metric learning: does a linear head on the embedder's vectors help people it has never seen?"""

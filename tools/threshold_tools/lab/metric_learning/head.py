@@ -1,8 +1,8 @@
 """A linear head on the embedder's vectors, and its file, bound to the embedder that it was learnt on.
 
 The head is a D x D matrix without a bias: vectors become (matrix @ vector) cut to unit length. As the embedder cuts its
-last layer's output to unit length, too, matrix @ (that layer) is exactly the same thing: a door has no stage for
-heads, and needs none once the matrix is multiplied into the layer and the model quantized and calibrated again.
+last layer's output to unit length, too, the matrix can be multiplied into that layer: a door has no stage for heads,
+and needs none once the model is quantized and calibrated again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from safetensors.numpy import save
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
-from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.lab.metric_learning.losses import Reals
+from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save_embeddings
+from threshold_tools.stats import Reals
 
 HEADER = "threshold-head"  # the one metadata key, as JSON
 VERSION = 1
 
 
-class Origin(msgspec.Struct, frozen=True):
+class HeadOrigin(msgspec.Struct, frozen=True):
     """Where a head comes from: `embedder_sha256` the model whose vectors it takes, `people` those it was trained on."""
 
     version: int
@@ -41,11 +41,11 @@ class Head:
     """A (D, D) float32 matrix and where it comes from."""
 
     matrix: FloatArray
-    origin: Origin
+    origin: HeadOrigin
 
     @property
     def vectors_sha256(self) -> str:
-        """What the vectors behind this head belong to: no embedder, and no other head."""
+        """The id of the vectors behind this head, which differs from that of the embedder and of every other head."""
         content = self.origin.embedder_sha256.encode() + np.ascontiguousarray(self.matrix, "<f4").tobytes()
         return hashlib.sha256(content).hexdigest()
 
@@ -61,6 +61,22 @@ def apply_head(matrix: Reals | FloatArray, photos: LabelledEmbeddings) -> Labell
     return replace(photos, vectors=project(matrix, photos.vectors))
 
 
+def apply_head_to_npz(head_file: Path, source: Path, out: Path) -> int:
+    """Write the vectors of an .npz behind a head, bound to embedder and head; returns how many show a face.
+
+    Raises:
+        InputError: either cannot be read, or they do not belong together.
+    """
+    head, photos = read_head(head_file), load_embeddings(source)
+    if photos.embedder_sha256 != head.origin.embedder_sha256 or photos.vectors.shape[1] != len(head.matrix):
+        raise InputError(
+            f"{source}: of embedder {photos.embedder_sha256[:12]}, but {head_file} was learnt on "
+            f"{head.origin.embedder_sha256[:12]}; embed the photos with that one"
+        )
+    save_embeddings(out, replace(apply_head(head.matrix, photos), embedder_sha256=head.vectors_sha256))
+    return int(photos.found.sum())
+
+
 def save_head(path: Path, head: Head) -> None:
     """Write a safetensors file durably."""
     matrix = np.ascontiguousarray(head.matrix, np.float32)
@@ -68,19 +84,19 @@ def save_head(path: Path, head: Head) -> None:
 
 
 def read_head(path: Path) -> Head:
-    """What `save_head` wrote.
+    """Load what `save_head` wrote.
 
     Raises:
-        InputError: it cannot be read, or is no head.
+        InputError: the file cannot be read, or is no head.
     """
     try:
         with safe_open(path, framework="np") as stored:
             matrix = stored.get_tensor("matrix")
-            origin = msgspec.json.decode((stored.metadata() or {})[HEADER], type=Origin)
+            origin = msgspec.json.decode((stored.metadata() or {})[HEADER], type=HeadOrigin)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, KeyError, msgspec.MsgspecError) as error:
-        raise InputError(f"{path}: damaged, or no head from tools/adapt.py") from error
+        raise InputError(f"{path}: damaged, or no head from threshold adapt") from error
     if origin.version != VERSION:
         raise InputError(f"{path}: a head of version {origin.version}, of which this program knows only {VERSION}")
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype == np.float32

@@ -1,4 +1,4 @@
-"""What an adaptation tells: the same numbers as a record for programs and as tables for people."""
+"""The result of an adaptation: the same numbers as a record for programs and as tables for people."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Gain(msgspec.Struct, frozen=True):
     high: float
 
 
-class Look(msgspec.Struct, frozen=True):
-    """One look while training; `loss`, `active` and `spread_sq` are None at step 0."""
+class TrainingCheck(msgspec.Struct, frozen=True):
+    """One measurement while training: means over the batches since the last one, None at step 0, which is no head."""
 
     step: int
     loss: float | None
@@ -33,8 +33,8 @@ class Look(msgspec.Struct, frozen=True):
     validation: float
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """One loss on one split; `moved` is how far its matrix is from the identity (Frobenius)."""
+class LossResult(msgspec.Struct, frozen=True):
+    """One loss on one split; `moved` is the distance of its matrix from the identity (Frobenius)."""
 
     loss: str
     ended: str
@@ -44,10 +44,10 @@ class Tried(msgspec.Struct, frozen=True):
     gains: Sequence[Gain]
     verdict: Verdict
     collapsed_loss: float
-    course: Sequence[Look]
+    checks: Sequence[TrainingCheck]
 
 
-class People(msgspec.Struct, frozen=True):
+class PeopleCount(msgspec.Struct, frozen=True):
     """One of the three sets: `paired` of the people have two photos or more."""
 
     people: int
@@ -55,31 +55,31 @@ class People(msgspec.Struct, frozen=True):
     paired: int
 
 
-class Part(msgspec.Struct, frozen=True):
+class SplitResult(msgspec.Struct, frozen=True):
     """One split of the people, and every loss on it."""
 
     seed: int
-    train: People
-    validation: People
-    held_out: People
-    tried: Sequence[Tried]
+    train: PeopleCount
+    validation: PeopleCount
+    held_out: PeopleCount
+    tried: Sequence[LossResult]
 
 
-class Report(msgspec.Struct, frozen=True):
-    """All that --json prints; `chosen` is the loss that did best on validation, None where none was better there."""
+class AdaptationReport(msgspec.Struct, frozen=True):
+    """What --json prints; `chosen` is the loss that did best on validation, None if none was better there."""
 
     source: str
     embedder_sha256: str
     photos: int
     failures: int
-    splits: Sequence[Part]
+    splits: Sequence[SplitResult]
     chosen: str | None
     helps: bool
     conclusion: str
     written: str | None = None
 
 
-def show(report: Report) -> str:
+def format_report(report: AdaptationReport) -> str:
     """The report as tables for people."""
     lines = [
         f"{report.source}: {report.photos:,} photos, {report.failures:,} without a face left out, "
@@ -88,13 +88,13 @@ def show(report: Report) -> str:
         "together, over people); positive is better, for any rate.",
     ]
     for part in report.splits:
-        lines += ["", *_part(part)]
+        lines += ["", *_format_split(part)]
     if len(report.splits) > 1:
-        lines += ["", *_mean(report.splits)]
+        lines += ["", *_format_means(report.splits)]
     return "\n".join([*lines, "", report.conclusion])
 
 
-def _part(part: Part) -> list[str]:
+def _format_split(part: SplitResult) -> list[str]:
     sets = [f"{each.people:,} people, {each.photos:,} photos" for each in (part.train, part.validation, part.held_out)]
     lines = [
         f"SEED {part.seed}: learnt from {sets[0]}; stopped by {sets[1]}; judged on {sets[2]} "
@@ -108,7 +108,7 @@ def _part(part: Part) -> list[str]:
     before = "".join(f"{100 * gain.without:.2f} %".ljust(width) for gain in first)
     lines.append(f"  {'no head':<16}  {'':>4}  {'':>10}  {before}")
     for each in part.tried:
-        cells = "".join(_gain(gain).ljust(width) for gain in each.gains)
+        cells = "".join(_format_gain(gain).ljust(width) for gain in each.gains)
         lines.append(
             f"  {each.loss:<16}  {each.best_step:>4}  {_points(each.validation_gain):>10}  {cells}{each.verdict}"
         )
@@ -116,7 +116,7 @@ def _part(part: Part) -> list[str]:
     return lines
 
 
-def _mean(parts: Sequence[Part]) -> list[str]:
+def _format_means(parts: Sequence[SplitResult]) -> list[str]:
     lines = [f"MEAN GAIN over {len(parts)} splits, lowest and highest in brackets"]
     for number, tried in enumerate(parts[0].tried):
         columns = zip(*(part.tried[number].gains for part in parts), strict=False)
@@ -129,7 +129,7 @@ def _mean(parts: Sequence[Part]) -> list[str]:
     return lines
 
 
-def _gain(gain: Gain) -> str:
+def _format_gain(gain: Gain) -> str:
     return f"{_points(gain.value)} ({_points(gain.low)} to {_points(gain.high)})"
 
 

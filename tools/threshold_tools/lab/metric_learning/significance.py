@@ -1,7 +1,7 @@
 """Does a head help people it has never seen? The same rates with and without it, and how sure the difference is.
 
-People are the unit of chance, not photos: in each bootstrap sample people are drawn with replacement, the same ones for
-both sides, and every threshold is found anew.
+People are the unit of chance, not photos: each bootstrap sample draws people with replacement, the same ones for both
+sides, and every threshold is found again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from edge.core.records import FloatArray
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import open_set_identification, verification
-from threshold_tools.lab.metric_learning.losses import Reals
 from threshold_tools.lab.metric_learning.report import Gain, Verdict
-from threshold_tools.stats import largest_threshold
+from threshold_tools.stats import RankedScores, Reals, draw_votes, equal_error_rate
 
 FMRS = (1e-3, 1e-4)
 FPIR, IMAGES = 1e-2, 3
@@ -31,14 +30,14 @@ _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rates:
+class HeadRates:
     """Rates of some photos, and of the bootstrap samples of their people.
 
     Attributes:
         names: R names of rates.
         better: (R,) 1 where higher is better, -1 where lower is.
         values: (R,) 0..1.
-        drawn: (RESAMPLES, R).
+        drawn: (resamples, R).
     """
 
     names: Sequence[str]
@@ -47,20 +46,19 @@ class Rates:
     drawn: Reals
 
 
-def rates(photos: LabelledEmbeddings, seed: int) -> Rates | None:
-    """All rates that the people support; the same seed draws the same people. None where they support none.
+def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMPLES) -> HeadRates | None:
+    """All rates that the people support; the same seed draws the same people. None if they support none.
 
     TAR at FMR 1e-3 and 1e-4 and EER over all pairs; FNIR at FPIR 1 % with three photos enrolled.
     """
     swept = verification.sweep(photos)
     if swept is None:
         return None
-    count = len(photos.names)
-    votes = np.random.default_rng([seed, 3]).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    votes = draw_votes(np.random.default_rng([seed, 3]), len(photos.names), resamples)
     fmrs = [fmr for fmr in FMRS if swept.has_enough_samples(fmr)]
     names, better = [f"TAR at FMR {fmr:.0e}" for fmr in fmrs] + ["EER"], [1.0] * len(fmrs) + [-1.0]
     values = [swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in fmrs] + [swept.eer()]
-    resampled = _Pairs(photos, min(max(_KEPT, 3 * swept.eer()), 1.0))
+    resampled = ResampledPairs(photos, min(max(_KEPT, 3 * swept.eer()), 1.0))
     drawn = np.array([resampled.rates(fmrs, each) for each in votes])
     tried = open_set_identification.open_set(photos, IMAGES, seed)
     if (
@@ -70,11 +68,10 @@ def rates(photos: LabelledEmbeddings, seed: int) -> Rates | None:
     ):
         names.append("FNIR at FPIR 1e-02")
         better.append(-1.0)
-        searches = [_Searches(draw) for draw in tried.draws]
+        searches = [ResampledSearches(draw) for draw in tried.draws]
         values.append(float(np.mean([each.fnir(None) for each in searches])))
-        missed = np.array([np.mean([each.fnir(one) for each in searches]) for one in votes])
-        drawn = np.column_stack([drawn, missed])
-    return Rates(names, np.array(better), np.array(values), drawn)
+        drawn = np.column_stack([drawn, [np.mean([each.fnir(one) for each in searches]) for one in votes]])
+    return HeadRates(names, np.array(better), np.array(values), drawn)
 
 
 def separation(photos: LabelledEmbeddings) -> float:
@@ -89,7 +86,7 @@ def separation(photos: LabelledEmbeddings) -> float:
     return float(np.mean([1 - swept.eer(), *(swept.accepted(limit) / len(swept.genuine_sq) for limit in limits)]))
 
 
-def rate_differences(without: Rates, behind: Rates) -> list[Gain]:
+def rate_differences(without: HeadRates, behind: HeadRates) -> list[Gain]:
     """The paired differences; both of the same people and seed."""
     differences = (behind.drawn - without.drawn) * without.better
     outside = FALSE_ALARM / len(without.names) / 2
@@ -102,74 +99,73 @@ def rate_differences(without: Rates, behind: Rates) -> list[Gain]:
 
 
 def summarize_significance(found: Sequence[Gain]) -> Verdict:
-    """It hurts where any rate is worse by more than chance; it helps where one is better so, and none worse."""
+    """It hurts if any rate is worse by more than chance; it helps if one is better so, and none worse."""
     if any(gain.high < 0 for gain in found):
         return "hurts"
     return "helps" if any(gain.low > 0 for gain in found) else "no difference"
 
 
-class _Pairs:
-    """Genuine pairs and the nearest impostor pairs, sorted, with the people they are of."""
+class ResampledPairs:
+    """Genuine pairs and the nearest impostor pairs, with the people they are of."""
 
     def __init__(self, photos: LabelledEmbeddings, share: float) -> None:
-        """All `photos` with a face."""
+        """
+        Args:
+            photos: all with a face.
+            share: of the impostor pairs to keep, the nearest ones.
+        """
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
-        self._genuine_sq, self._who = _genuine_pairs(photos)
-        self._impostor_sq, self._one, self._two = _nearest(photos, share)
-        self._within = np.searchsorted(self._impostor_sq, self._genuine_sq, side="right")
-        self._last = np.searchsorted(self._genuine_sq, self._genuine_sq, side="right")
+        genuine_sq, self._own = _genuine_pairs(photos)
+        impostor_sq, self._one, self._two = _nearest_impostors(photos, share)
+        self._genuine, self._impostors = RankedScores(genuine_sq), RankedScores(impostor_sq)
 
     def rates(self, fmrs: Sequence[float], votes: NDArray[np.int64]) -> list[float]:
-        """TAR at each FMR, then the EER, where each person counts so many times."""
-        own = np.cumsum(np.concatenate([[0], votes[self._who]]))
-        if not own[-1]:
+        """TAR at each FMR, then the EER, each person counting as often as `votes` (P,) says; nan without pairs."""
+        own, others = votes[self._own], votes[self._one] * votes[self._two]
+        if not own.any():
             return [math.nan] * (len(fmrs) + 1)
-        others = np.cumsum(np.concatenate([[0], votes[self._one] * votes[self._two]]))
         photos = votes * self._counts
-        total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # nobody is an impostor to himself, drawn twice
-        places = np.searchsorted(others[1:], [fmr * total + 1e-9 for fmr in fmrs], side="right")
-        limits = [largest_threshold(self._impostor_sq, int(place)) for place in places]
-        accepted = own[np.searchsorted(self._genuine_sq, limits, side="right")] / own[-1]
-        crossing = np.maximum(others[self._within] / total, 1 - own[self._last] / own[-1])
-        return [*accepted.tolist(), float(crossing.min())]
+        total = (int(photos.sum()) ** 2 - int((photos**2).sum())) / 2  # a person drawn twice is no impostor to himself
+        limits = self._impostors.thresholds(fmrs, others, total)
+        accepted = self._genuine.accepted(limits, own) / own.sum()
+        at_sq = self._genuine.scores
+        false_accepts = np.asarray(self._impostors.accepted(at_sq, others) / total, np.float64)
+        false_rejects = np.asarray(1 - self._genuine.accepted(at_sq, own) / own.sum(), np.float64)
+        return [*accepted.tolist(), equal_error_rate(false_accepts, false_rejects)]
 
 
-class _Searches:
-    """The searches of one draw, sorted."""
+class ResampledSearches:
+    """The searches of one draw."""
 
     def __init__(self, draw: open_set_identification.EnrolmentDraw) -> None:
-        self._own_sq, self._own = _ordered(draw.own)
-        self._strangers_sq, self._strangers = _ordered(draw.strangers)
+        self._draw = draw
+        self._own = RankedScores(draw.own.critical_sq.astype(np.float32))
+        self._strangers = RankedScores(draw.strangers.critical_sq.astype(np.float32))
 
     def fnir(self, votes: NDArray[np.int64] | None) -> float:
-        """Where each person counts so many times; nan where the draw has none of the enrolled."""
-        weights = np.ones(len(self._own)) if votes is None else votes[self._own].astype(np.float64)
-        lets_in = np.cumsum(np.ones(len(self._strangers)) if votes is None else votes[self._strangers])
-        if not weights.sum() or not lets_in[-1]:
+        """FNIR, each person counting as often as `votes` says, None: once; nan without any of the enrolled."""
+        own = np.ones(len(self._draw.own.people)) if votes is None else votes[self._draw.own.people]
+        strangers = None if votes is None else votes[self._draw.strangers.people]
+        if not own.any() or (strangers is not None and not strangers.any()):
             return math.nan
-        place = int(np.searchsorted(lets_in, FPIR * lets_in[-1] + 1e-9, side="right"))
-        opened = int(np.searchsorted(self._own_sq, largest_threshold(self._strangers_sq, place), side="right"))
-        return float(1 - weights[:opened].sum() / weights.sum())
-
-
-def _ordered(searches: open_set_identification.SearchScores) -> tuple[FloatArray, NDArray[np.intp]]:
-    order = np.argsort(searches.critical_sq, kind="stable")
-    return searches.critical_sq[order].astype(np.float32), searches.people[order]
+        limits = self._strangers.thresholds([FPIR], strangers)
+        return float(1 - self._own.accepted(limits, own)[0] / own.sum())
 
 
 def _genuine_pairs(photos: LabelledEmbeddings) -> tuple[FloatArray, NDArray[np.intp]]:
-    parts, who = [np.zeros(0, np.float32)], [np.zeros(0, np.intp)]
+    """Distances of all pairs of one person, and the people."""
+    parts, own = [np.zeros(0, np.float32)], [np.zeros(0, np.intp)]
     for person, rows in enumerate(photos.rows_of):
         first, second = np.triu_indices(len(rows), 1)
         parts.append(verification.squared(photos.vectors[rows] @ photos.vectors[rows].T)[first, second])
-        who.append(np.full(len(first), person))
-    distances = np.concatenate(parts)
-    order = np.argsort(distances, kind="stable")
-    return distances[order], np.concatenate(who)[order]
+        own.append(np.full(len(first), person))
+    return np.concatenate(parts), np.concatenate(own)
 
 
-def _nearest(photos: LabelledEmbeddings, share: float) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """The nearest `share` of the pairs of two people: distances, sorted, and the people."""
+def _nearest_impostors(
+    photos: LabelledEmbeddings, share: float
+) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """Distances of the nearest `share` of the pairs of two people, and the people."""
     counts = np.bincount(photos.people)
     wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)
     near, one, two = np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
@@ -183,5 +179,4 @@ def _nearest(photos: LabelledEmbeddings, share: float) -> tuple[FloatArray, NDAr
         if len(near) > wanted:
             kept = np.argpartition(near, wanted - 1)[:wanted]
             near, one, two = near[kept], one[kept], two[kept]
-    order = np.argsort(near, kind="stable")
-    return near[order], one[order], two[order]
+    return near, one, two

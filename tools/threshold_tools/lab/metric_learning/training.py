@@ -1,182 +1,119 @@
-"""Training of one head: batches of people, Adam, early stopping, and a watch for collapse."""
+"""Training of one head: batches of people, Adam, early stopping, and detection of collapse."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
 
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.lab.metric_learning.collapse import Watch, spread_sq
-from threshold_tools.lab.metric_learning.losses import Loss, Measured, People, Reals, through_length
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How a head is trained.
-
-    Attributes:
-        steps: at most so many batches.
-        check_every: steps between two looks at the validation people.
-        patience: so many looks without a better one, and training ends.
-        rate: Adam's step size; the matrix begins with ones and zeros, and those that matter change by hundredths.
-        pull: weight of the squared distance (Frobenius) between the matrix and the identity.
-        people: with two photos or more, in a batch.
-        photos: of each of those, at most.
-        others: people with one photo in a batch, who are somebody else to everybody.
-    """
-
-    steps: int = 1000
-    check_every: int = 25
-    patience: int = 12
-    rate: float = 1e-4
-    pull: float = 0.03
-    people: int = 48
-    photos: int = 4
-    others: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One look while training.
-
-    Attributes:
-        step: batches so far; 0 is no head.
-        loss, active, spread_sq: means over the batches since the last look; not a number at step 0.
-        validation: of the validation people, higher is better.
-    """
-
-    step: int
-    loss: float
-    active: float
-    spread_sq: float
-    validation: float
+from threshold_tools.lab.metric_learning.collapse import CollapseDetector
+from threshold_tools.lab.metric_learning.config import TrainingConfig
+from threshold_tools.lab.metric_learning.losses import Loss
+from threshold_tools.lab.metric_learning.report import TrainingCheck
+from threshold_tools.stats import Reals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """The matrix with the best validation, the identity where none was better, and how training went.
+class TrainedHead:
+    """The matrix with the best validation, the identity if none was better, and how training went.
 
     Attributes:
         matrix: (D, D).
-        checks: all looks, the one at no head included.
-        best: the step of `matrix`.
+        checks: all measurements; the first is of no head.
+        best: step of `matrix`.
         ended: why training ended.
-        lost: it ended by collapse or divergence, and `matrix` is not to be used.
+        lost: training collapsed or diverged, and `matrix` is not to be used.
     """
 
     matrix: Reals
-    checks: list[Check]
+    checks: list[TrainingCheck]
     best: int
     ended: str
     lost: bool
 
 
-class Adam:
-    """Kingma and Ba 2015, "Adam", algorithm 1 with its default decay rates, changing one array in place."""
-
-    def __init__(self, values: Reals, rate: float) -> None:
-        self._values, self._rate = values, rate
-        self._mean, self._square = np.zeros_like(values), np.zeros_like(values)
-        self._steps = 0
-
-    def step(self, gradient: Reals) -> None:
-        """Go one step down."""
-        self._steps += 1
-        self._mean += (1 - 0.9) * (gradient - self._mean)
-        self._square += (1 - 0.999) * (gradient**2 - self._square)
-        mean, square = self._mean / (1 - 0.9**self._steps), self._square / (1 - 0.999**self._steps)
-        self._values -= self._rate * mean / (np.sqrt(square) + 1e-8)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Descent:
-    """One batch: the loss, the pull to the identity included; its (D, D) derivative by the matrix; the spread."""
-
-    measured: Measured
-    value: float
-    gradient: Reals
-    spread_sq: float
-
-
-def descent(matrix: Reals, inputs: Reals, people: People, loss: Loss, pull: float, rng: np.random.Generator) -> Descent:
-    """Loss and gradient of a batch (M, D) of unit vectors behind a matrix."""
-    moved = inputs @ matrix.T
-    lengths = np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
-    outputs = moved / lengths
-    measured = loss.measure(outputs, people, rng)
-    change = matrix - np.eye(len(matrix))
-    gradient = through_length(measured.gradient, outputs, lengths).T @ inputs + 2 * pull * change
-    return Descent(measured, measured.value + pull * float(np.sum(change**2)), gradient, spread_sq(outputs))
-
-
 def train(
     photos: LabelledEmbeddings,
     loss: Loss,
-    course: Course,
+    config: TrainingConfig,
     seed: int,
     *,
     validate: Callable[[Reals], float],
-    show: Callable[[Check], None],
-) -> Trained:
+    on_check: Callable[[TrainingCheck], None],
+) -> TrainedHead:
     """Train a matrix that begins at the identity, where it does no harm.
 
     Args:
         photos: of the people to learn from; all with a face.
         loss: of batches of those people, by their numbers.
-        course: how.
+        config: how.
         seed: of the batches and of random mining.
         validate: how good a matrix is, higher is better.
-        show: is told of every look.
+        on_check: called with every measurement.
     """
-    rng = np.random.default_rng([seed, 2])
-    draw = Batches(photos, course)
-    inputs = photos.vectors.astype(np.float64)
-    matrix = np.eye(inputs.shape[1])
-    ours, theirs = Adam(matrix, course.rate), Adam(loss.parameters, course.rate)
-    best, best_step, best_value = matrix.copy(), 0, validate(matrix)
-    checks = [Check(0, math.nan, math.nan, math.nan, best_value)]
-    show(checks[0])
-    watch = Watch(loss.collapsed)
+    torch.set_num_threads(1)  # batches so small gain nothing from a second thread, and wait for it on a busy machine
+    rng, mining_rng = np.random.default_rng([seed, 2]), torch.Generator().manual_seed(seed)
+    sampler = BatchSampler(photos, config)
+    inputs, people = torch.from_numpy(photos.vectors).double(), torch.from_numpy(photos.people)
+    identity = torch.eye(inputs.shape[1], dtype=torch.float64)
+    matrix = identity.clone().requires_grad_()
+    adam = torch.optim.Adam([matrix, *loss.parameters], lr=config.rate)
+
+    def current() -> Reals:
+        return np.array(matrix.detach().numpy())
+
+    best, best_step, best_value = current(), 0, validate(current())
+    checks = [TrainingCheck(0, None, None, None, best_value)]
+    on_check(checks[0])
+    detector = CollapseDetector(loss.collapsed)
     since: list[tuple[float, float, float]] = []
-    for step in range(1, course.steps + 1):
-        rows = draw.rows(rng)
-        down = descent(matrix, inputs[rows], photos.people[rows], loss, course.pull, rng)
-        trouble = watch.update(down.measured.value, down.spread_sq)
+    for step in range(1, config.steps + 1):
+        rows = torch.from_numpy(sampler.rows(rng))
+        outputs = functional.normalize(inputs[rows] @ matrix.T)
+        measured = loss.measure(outputs, people[rows], mining_rng)
+        value, spread_sq = float(measured.value.detach()), float(2 - 2 * outputs.detach().mean(dim=0).square().sum())
+        trouble = detector.update(value, spread_sq)
         if trouble:
-            return Trained(best, checks, best_step, f"{trouble} (step {step})", lost=True)
-        ours.step(down.gradient)
-        if loss.parameters.size:
-            theirs.step(down.measured.own)
-        since.append((down.measured.value, down.measured.active, down.spread_sq))
-        if step % course.check_every and step < course.steps:
+            return TrainedHead(best, checks, best_step, f"{trouble} (step {step})", lost=True)
+        adam.zero_grad()
+        torch.autograd.backward(measured.value + config.pull * (matrix - identity).square().sum())
+        adam.step()
+        since.append((value, measured.active, spread_sq))
+        if step % config.check_every and step < config.steps:
             continue
-        value, active, spread = np.mean(since, axis=0).tolist()
-        checks.append(Check(step, value, active, spread, validate(matrix)))
-        show(checks[-1])
+        value, active, spread_sq = np.mean(since, axis=0).tolist()
+        checks.append(TrainingCheck(step, value, active, spread_sq, validate(current())))
+        on_check(checks[-1])
         since = []
         if checks[-1].validation > best_value:
-            best, best_step, best_value = matrix.copy(), step, checks[-1].validation
-        elif step - best_step >= course.patience * course.check_every:
+            best, best_step, best_value = current(), step, checks[-1].validation
+        elif step - best_step >= config.patience * config.check_every:
             stopped = f"stopped at step {step}, no better on validation for {step - best_step} steps"
-            return Trained(best, checks, best_step, stopped, lost=False)
-    return Trained(best, checks, best_step, f"all {course.steps} steps done", lost=False)
+            return TrainedHead(best, checks, best_step, stopped, lost=False)
+    return TrainedHead(best, checks, best_step, f"all {config.steps} steps done", lost=False)
 
 
-class Batches:
-    """Draws rows: some people with several photos, and some others with one."""
+class BatchSampler:
+    """Draws batches: some people with several photos, and some others with one."""
 
-    def __init__(self, photos: LabelledEmbeddings, course: Course) -> None:
-        """`photos` all with a face."""
+    def __init__(self, photos: LabelledEmbeddings, config: TrainingConfig) -> None:
+        """
+        Args:
+            photos: all with a face.
+            config: sizes of a batch.
+        """
         self._several = [rows for rows in photos.rows_of if len(rows) > 1]
         self._single = np.concatenate([np.zeros(0, np.intp), *(rows for rows in photos.rows_of if len(rows) == 1)])
-        self._course = course
+        self._config = config
 
-    def rows(self, rng: np.random.Generator) -> People:
+    def rows(self, rng: np.random.Generator) -> NDArray[np.intp]:
         """Rows of one batch."""
-        course = self._course
-        people = rng.permutation(len(self._several))[: course.people]
-        drawn = [rng.permutation(self._several[person])[: course.photos] for person in people.tolist()]
-        return np.concatenate([*drawn, rng.permutation(self._single)[: course.others]])
+        config = self._config
+        people = rng.permutation(len(self._several))[: config.people]
+        drawn = [rng.permutation(self._several[person])[: config.photos] for person in people.tolist()]
+        return np.concatenate([*drawn, rng.permutation(self._single)[: config.others]])

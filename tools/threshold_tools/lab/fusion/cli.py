@@ -1,0 +1,85 @@
+"""Measure what the samples of a track are worth, on faces of your own: DIR/<person>/*.jpg.
+
+Every photo is sampled as it is and in degraded copies, under a seed: out of focus, smeared, far away, dark, glaring,
+lit from one side, compressed; with a mask, a hand before it, or sunglasses.
+
+  quality   which samples a door refuses, by kind of degradation, and how far the others are from their person
+  visits    the door's own rule, sample by sample: who is recognised and how soon, by `min_samples`
+
+Use it to choose [quality] and [recognition] of door.toml: --config measures with the settings given there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge.core.config import DoorConfig, read_config
+from edge.core.errors import InputError
+from threshold_tools.lab.fusion.quality_power import measure_kinds
+from threshold_tools.lab.fusion.report import TrackFusionReport, format_report
+from threshold_tools.lab.fusion.samples import collect_samples
+from threshold_tools.lab.fusion.track_fusion import KINDS_OF_TRACKS, measure_visits
+from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
+
+FMR = 1e-4  # of the distance beyond which a single sample is a false non-match
+ONE_STRANGER_IN = 1000  # target behind the threshold of visits, as in tools/enroll.py
+
+
+def measure(source: Path, config: DoorConfig, *, copies: int, most: int, seed: int) -> TrackFusionReport:
+    """Sample everybody and measure.
+
+    Raises:
+        InputError: there is nothing usable in the folder.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder")
+    samples, sampler = collect_samples(source, config.quality, copies=copies, most=most, seed=seed)
+    limit_sq = threshold_for_fmr(sampler.impostors, FMR)
+    kinds = measure_kinds(samples, limit_sq)
+    visits = [
+        result
+        for tracks_of in KINDS_OF_TRACKS
+        for result in measure_visits(
+            samples,
+            tracks_of,
+            lambda people: threshold_sq(sampler.impostors, one_stranger_in=ONE_STRANGER_IN, people=people),
+            config.recognition,
+            seed,
+        )
+    ]
+    notes = [] if kinds else ["no quality: needs people with three photos"]
+    if not visits:
+        notes.append("no visits: needs 10 people with four photos or more, and 10 with fewer")
+    return TrackFusionReport(
+        source=str(source),
+        embedder_sha256=sampler.embedder_sha256,
+        seed=seed,
+        copies=copies,
+        people=len(samples.names),
+        samples=len(samples),
+        threshold_sq=limit_sq,
+        kinds=kinds,
+        visits=visits,
+        notes=notes,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, metavar="DIR", help="one folder of photos for each person")
+    parser.add_argument("--copies", type=int, default=4, metavar="N", help="degraded copies of a photo (default: 4)")
+    parser.add_argument("--most", type=int, default=10, metavar="N", help="photos of one person (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument("--config", type=Path, metavar="door.toml", help="a door's [quality] and [recognition]")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0 or arguments.copies < 0 or arguments.most < 1:
+        parser.error("--seed and --copies must not be negative, --most at least 1")
+    config = read_config(arguments.config) if arguments.config else DoorConfig(site="any", door="any")
+    report = measure(arguments.source, config, copies=arguments.copies, most=arguments.most, seed=arguments.seed)
+    print(msgspec.json.encode(report).decode() if arguments.json else format_report(report))
