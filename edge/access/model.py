@@ -14,38 +14,23 @@ from edge.core.records import LivenessMode
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """One way through a door.
+    """One way through a door."""
 
-    Attributes:
-        id: its place in policy.toml, such as "doors.front.allow[0]".
-        people: patterns of person ids, those of the groups included.
-        schedule: when; None: always.
-        liveness: what has to be shown by whom this rule lets pass.
-    """
-
-    id: str
-    people: tuple[str, ...]
-    schedule: Schedule | None = None
-    liveness: LivenessMode = LivenessMode.OFF
+    id: str  # its place in policy.toml, such as "doors.front.allow[0]"
+    people: tuple[str, ...]  # patterns of person ids, those of the groups included
+    schedule: Schedule | None = None  # when; None: always
+    liveness: LivenessMode = LivenessMode.OFF  # what has to be shown by whom this rule lets pass
 
 
 @dataclass(frozen=True, slots=True)
 class DoorRules:
-    """What holds at one door.
+    """What holds at one door."""
 
-    Attributes:
-        id: its place in policy.toml, such as "doors.front".
-        allow: any one of them suffices.
-        threshold_factor: multiplies every threshold; below 1 is stricter.
-        min_samples: agreeing samples for a name; None: as door.toml says.
-        liveness: what has to be shown by everybody.
-    """
-
-    id: str
-    allow: tuple[AllowRule, ...] = ()
-    threshold_factor: float = 1.0
-    min_samples: int | None = None
-    liveness: LivenessMode = LivenessMode.OFF
+    id: str  # its place in policy.toml, such as "doors.front"
+    allow: tuple[AllowRule, ...] = ()  # any one of them suffices
+    threshold_factor: float = 1.0  # multiplies every threshold; below 1 is stricter
+    min_samples: int | None = None  # agreeing samples for a name; None: as door.toml says
+    liveness: LivenessMode = LivenessMode.OFF  # what has to be shown by everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +44,11 @@ class PersonRules:
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """A whole policy; empty, it lets nobody pass.
+    """A whole policy; empty, it lets nobody pass."""
 
-    Attributes:
-        doors: by name or pattern, in the order of the file.
-        people: all that fit a person must hold.
-        calendar: of the place.
-    """
-
-    doors: tuple[tuple[str, DoorRules], ...] = ()
-    people: tuple[PersonRules, ...] = ()
-    calendar: Calendar = field(default_factory=Calendar)
+    doors: tuple[tuple[str, DoorRules], ...] = ()  # by name or pattern, in the order of the file
+    people: tuple[PersonRules, ...] = ()  # all that fit a person must hold
+    calendar: Calendar = field(default_factory=Calendar)  # of the place
 
     def door(self, name: str) -> DoorRules:
         """The rules of one door: the table of exactly this name, else the first whose pattern fits, else none."""

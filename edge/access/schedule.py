@@ -30,28 +30,19 @@ class TimeWindow:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A week of windows.
+    """A week of windows."""
 
-    Attributes:
-        week: the windows of each day, Monday first.
-        holidays: those of a holiday; None: as the calendar says of that day.
-    """
-
-    week: tuple[tuple[TimeWindow, ...], ...]
-    holidays: tuple[TimeWindow, ...] | None = None
+    week: tuple[tuple[TimeWindow, ...], ...]  # the windows of each day, Monday first
+    holidays: tuple[TimeWindow, ...] | None = None  # those of a holiday; None: as the calendar says of that day
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The clock and the calendar at the door.
+    """The clock and the calendar at the door."""
 
-    Attributes:
-        zone: of the door, with its daylight-saving changes.
-        holidays: from a date, or from a (month, day) of every year, to the weekday that it counts as (0 is Monday),
-            or None: no window begins on it. A date goes before a (month, day).
-    """
-
-    zone: tzinfo = UTC
+    zone: tzinfo = UTC  # of the door, with its daylight-saving changes
+    # From a date, or from a (month, day) of every year, to the weekday that it counts as (0 is Monday), or None: no
+    # window begins on it. A date goes before a (month, day).
     holidays: Mapping[date | tuple[int, int], int | None] = field(default_factory=dict)
 
     def local(self, wall_ns: int) -> datetime:

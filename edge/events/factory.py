@@ -31,19 +31,12 @@ from edge.liveness.prompts import ChallengePrompt
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """Facts about a door that each of its events carries.
+    """Facts about a door that each of its events carries."""
 
-    Attributes:
-        door: name of the door.
-        clock_synced: whether its clock was set by a time server.
-        gallery_version: version of the gallery in use, or "" before there is one.
-        models: job, such as "embedder", to the first digits of that model's sha256.
-    """
-
-    door: str
-    clock_synced: bool
-    gallery_version: str
-    models: tuple[tuple[str, str], ...] = ()
+    door: str  # name of the door
+    clock_synced: bool  # whether its clock was set by a time server
+    gallery_version: str  # version of the gallery in use, or "" before there is one
+    models: tuple[tuple[str, str], ...] = ()  # job, such as "embedder", to the first digits of that model's sha256
 
 
 def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext) -> Event:

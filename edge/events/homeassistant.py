@@ -27,19 +27,12 @@ BIRTH = b"online"  # what Home Assistant publishes on its birth topic when it ha
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryMessage:
-    """A door's discovery message, to be retained, and when Home Assistant wants it again.
+    """A door's discovery message, to be retained, and when Home Assistant wants it again."""
 
-    Attributes:
-        topic: where it is published.
-        payload: JSON; empty: remove the device.
-        birth_topic: where Home Assistant publishes that it has started; "": nowhere.
-        jitter_s: shortest and longest wait before the answer to that.
-    """
-
-    topic: str
-    payload: bytes
-    birth_topic: str
-    jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S
+    topic: str  # where it is published
+    payload: bytes  # JSON; empty: remove the device
+    birth_topic: str  # where Home Assistant publishes that it has started; "": nowhere
+    jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S  # shortest and longest wait before the answer to that
 
 
 class HomeAssistantBirthListener:

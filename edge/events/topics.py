@@ -22,15 +22,10 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTerms:
-    """Terms on which a door publishes to a topic.
+    """Terms on which a door publishes to a topic."""
 
-    Attributes:
-        qos: MQTT's quality of service: 0 at most once, 1 at least once.
-        retained: whether the broker keeps the latest message for later subscribers.
-    """
-
-    qos: Literal[0, 1]
-    retained: bool = False
+    qos: Literal[0, 1]  # MQTT's quality of service: 0 at most once, 1 at least once
+    retained: bool = False  # whether the broker keeps the latest message for later subscribers
 
 
 DELIVERY_TERMS: dict[Channel, DeliveryTerms] = {

@@ -37,17 +37,11 @@ _NOISE = 0.25  # grey levels squared, what noise leaves of the best explanation
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """How one look's surroundings differ from what was expected of them, means over cells, grey levels squared.
+    """How one look's surroundings differ from what was expected of them, means over cells, grey levels squared."""
 
-    Attributes:
-        still: from surroundings that stand still.
-        along: from surroundings that have moved as the face has.
-        expected: of moving along, from standing still.
-    """
-
-    still: float
-    along: float
-    expected: float
+    still: float  # from surroundings that stand still
+    along: float  # from surroundings that have moved as the face has
+    expected: float  # of moving along, from standing still
 
 
 def background_follows_face(changes: Sequence[CellChange]) -> float | None:

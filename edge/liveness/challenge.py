@@ -42,12 +42,7 @@ _KNOWN_SHARE = 0.5  # of the amplitude; turned so far, or farther, the face has 
 
 
 class MovementChallenge:
-    """One challenge of one track.
-
-    Attributes:
-        state: where it stands; None while a straight, still head is waited for.
-        reason: why it failed, or "".
-    """
+    """One challenge of one track."""
 
     def __init__(
         self, config: LivenessConfig, number: int, chance: Chance, embedding: FloatArray, t_ns: int, track_id: int = 0
@@ -61,8 +56,8 @@ class MovementChallenge:
             t_ns: now.
             track_id: whom it is about, for those who are told.
         """
-        self.state: ChallengeState | None = None
-        self.reason = ""
+        self.state: ChallengeState | None = None  # where it stands; None while a straight, still head is waited for
+        self.reason = ""  # why it failed, or ""
         self._number, self._track_id = number, track_id
         self._timeout_ns = round(config.challenge_step_timeout_s * 1e9)
         self._choice = [ChallengeMovement(ask) for ask in config.challenge_movements]

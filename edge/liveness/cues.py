@@ -19,19 +19,12 @@ Values = Mapping[str, float | None]  # by cue; None: it has nothing to say
 
 @dataclass(frozen=True, slots=True)
 class CueWeight:
-    """What one cue is worth.
+    """What one cue is worth."""
 
-    Attributes:
-        why: what the value is, and its unit, in a few words.
-        weight: of its logarithm in the exponent; 0: it is shown only.
-        middle: the value that speaks for neither.
-        least: what is smaller counts as this.
-    """
-
-    why: str
-    weight: float = 0.0
-    middle: float = 1.0
-    least: float = 1e-6
+    why: str  # what the value is, and its unit, in a few words
+    weight: float = 0.0  # of its logarithm in the exponent; 0: it is shown only
+    middle: float = 1.0  # the value that speaks for neither
+    least: float = 1e-6  # what is smaller counts as this
 
     def log_odds(self, value: float | None) -> float:
         """What a value adds to the exponent; above 0: more like an attack."""

@@ -7,21 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One measurement of a track.
+    """One measurement of a track."""
 
-    Attributes:
-        name: short and stable, such as "local-motion".
-        value: as measured, in the unit that `why` names; None: it has nothing to say, or nothing yet.
-        score: 0 (genuine) to 1 (attack) by this cue alone; None where there is no value, or no weight.
-        weight: its coefficient in the fused score; 0: it is shown only.
-        why: what the value is, and its unit, in a few words.
-    """
-
-    name: str
-    value: float | None
-    score: float | None
-    weight: float
-    why: str
+    name: str  # short and stable, such as "local-motion"
+    value: float | None  # as measured, in the unit that `why` names; None: it has nothing to say, or nothing yet
+    score: float | None  # 0 (genuine) to 1 (attack) by this cue alone; None where there is no value, or no weight
+    weight: float  # its coefficient in the fused score; 0: it is shown only
+    why: str  # what the value is, and its unit, in a few words
 
     def __str__(self) -> str:
         told = "-" if self.score is None else f"{self.score:.2f}"
@@ -31,21 +23,13 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class LivenessEvidence:
-    """All that is known of a track's liveness so far.
+    """All that is known of a track's liveness so far."""
 
-    Attributes:
-        score: 0 (genuine) to 1 (attack): higher is more like an attack; 0.5 while nothing is known.
-        cues: what the score was made of.
-        enough: it has been watched long enough for the score to mean something.
-        looks: how many looks it rests on.
-        watched_s: seconds from the first look to the last.
-    """
-
-    score: float
-    cues: tuple[Cue, ...]
-    enough: bool
-    looks: int
-    watched_s: float
+    score: float  # 0 (genuine) to 1 (attack): higher is more like an attack; 0.5 while nothing is known
+    cues: tuple[Cue, ...]  # what the score was made of
+    enough: bool  # it has been watched long enough for the score to mean something
+    looks: int  # how many looks it rests on
+    watched_s: float  # seconds from the first look to the last
 
     @property
     def as_cues(self) -> tuple[tuple[str, float], ...]:

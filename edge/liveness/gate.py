@@ -48,12 +48,7 @@ DecideFn = Callable[[Verdict], Decision]
 
 
 class LivenessGate:
-    """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in.
-
-    Attributes:
-        active: whether any rule asks for liveness; where none does, nobody is watched and nothing is held.
-        counts: how it ended, by reason, since the start; "shown" for those who passed.
-    """
+    """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in."""
 
     def __init__(
         self,
@@ -75,8 +70,8 @@ class LivenessGate:
             passive: collects the evidence of watching; a new one by default.
             make_challenge: called with the arguments of `Challenge`.
         """
-        self.active = True
-        self.counts: Counter[str] = Counter()
+        self.active = True  # whether any rule asks for liveness; where none does, nobody is watched and nothing is held
+        self.counts: Counter[str] = Counter()  # how it ended, by reason, since the start; "shown" for those who passed
         self._config = config
         self._aggregator = aggregator
         self._chance = chance

@@ -51,22 +51,15 @@ _PLACE = 0.75  # of the face's height, from its middle at rest
 
 @dataclass(frozen=True, slots=True)
 class HeadMotion:
-    """From one look to another.
+    """From one look to another."""
 
-    Attributes:
-        left_deg: turned to the head's own left; negative: to its right.
-        up_deg: nodded upwards; negative: downwards.
-        stretch: how much longer the face's width became than its height, 1 for a rigid head; a picture turned about
-            an upright axis falls below, one turned about a level axis rises above.
-        misfit: what neither place nor depth explains, in sizes of the face.
-        size: how much larger the head became, 1 at the same distance; a turn does not change it.
-    """
-
-    left_deg: float
-    up_deg: float
+    left_deg: float  # turned to the head's own left; negative: to its right
+    up_deg: float  # nodded upwards; negative: downwards
+    # How much longer the face's width became than its height, 1 for a rigid head; a picture turned about an upright
+    # axis falls below, one turned about a level axis rises above
     stretch: float
-    misfit: float = 0.0
-    size: float = 1.0
+    misfit: float = 0.0  # what neither place nor depth explains, in sizes of the face
+    size: float = 1.0  # how much larger the head became, 1 at the same distance; a turn does not change it
 
 
 def estimate_motion(reference: FloatArray, points: FloatArray) -> HeadMotion:
@@ -128,17 +121,11 @@ def _upright(onto: Reals) -> Reals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestPose:
-    """A head at rest, to measure movements against: the mean of some looks, as one alone errs by a degree or two.
+    """A head at rest, to measure movements against: the mean of some looks, as one alone errs by a degree or two."""
 
-    Attributes:
-        points_px: (468, 3) float32, the mesh about its middle.
-        middle_px: (3,) float32, that middle.
-        yaw_deg, pitch_deg: by the mesh's own depth.
-    """
-
-    points_px: FloatArray
-    middle_px: FloatArray
-    yaw_deg: float
+    points_px: FloatArray  # (468, 3) float32, the mesh about its middle
+    middle_px: FloatArray  # (3,) float32, that middle
+    yaw_deg: float  # yaw and pitch by the mesh's own depth
     pitch_deg: float
 
     @classmethod
@@ -169,18 +156,13 @@ class RestPose:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadTurn:
-    """A movement of a mesh since it was at rest: `seen` by its parallax, `shown` by the mesh's own depth.
-
-    Attributes:
-        start_px, end_px: (468, 3) float32, the meshes about their middles.
-        away: how far the middle has moved, in heights of the face at rest.
-    """
+    """A movement of a mesh since it was at rest: `seen` by its parallax, `shown` by the mesh's own depth."""
 
     seen: HeadMotion
     shown: HeadMotion
-    start_px: FloatArray
+    start_px: FloatArray  # start and end: (468, 3) float32, the meshes about their middles
     end_px: FloatArray
-    away: float
+    away: float  # how far the middle has moved, in heights of the face at rest
 
     @property
     def in_place(self) -> bool:

@@ -14,23 +14,14 @@ PASSES = ""
 
 @dataclass(slots=True, eq=False)
 class PendingDecision:
-    """A decision to open that waits for liveness.
+    """A decision to open that waits for liveness."""
 
-    Attributes:
-        decision: as the access rules made it; its required liveness may become stricter.
-        since_ns: when watching for it began.
-        looked_ns: the last sample of its track.
-        sure: the last sample shows the face that was recognised.
-        challenge: the challenge under way, or None.
-        shows: how often life was shown so far; the last one opens.
-    """
-
-    decision: Decision
-    since_ns: int
-    looked_ns: int
-    sure: bool = False
-    challenge: MovementChallenge | None = None
-    shows: int = 0
+    decision: Decision  # as the access rules made it; its required liveness may become stricter
+    since_ns: int  # when watching for it began
+    looked_ns: int  # the last sample of its track
+    sure: bool = False  # the last sample shows the face that was recognised
+    challenge: MovementChallenge | None = None  # the challenge under way, or None
+    shows: int = 0  # how often life was shown so far; the last one opens
 
     def confirmed(self, late: bool) -> str | None:
         """`PASSES` if the last sample shows the recognised face; else None, or `NOT_SHOWN` when it is too late."""

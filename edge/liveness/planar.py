@@ -58,17 +58,12 @@ _FROM_UNIT = np.linalg.inv(_TO_UNIT)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FacePatch:
-    """A face at a fixed size.
+    """A face at a fixed size."""
 
-    Attributes:
-        grey: (64, 64) float32, grey levels.
-        clear: (64, 64) bool: neither white nor beyond the frame, nor next to that; only this tells how the face moved.
-        to_patch: (2, 3) float64, from frame pixels to those of `grey`.
-    """
-
-    grey: FloatArray
+    grey: FloatArray  # (64, 64) float32, grey levels
+    # (64, 64) bool: neither white nor beyond the frame, nor next to that; only this tells how the face moved
     clear: NDArray[np.bool_]
-    to_patch: Reals
+    to_patch: Reals  # (2, 3) float64, from frame pixels to those of `grey`
 
 
 def extract_patch(frame: Frame, landmarks: Landmarks) -> FacePatch | None:
@@ -105,25 +100,15 @@ def brightness(look: FacePatch) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanarResidual:
-    """What no flat picture explains of a look.
+    """What no flat picture explains of a look."""
 
-    Attributes:
-        left: (N,) float32, grey levels over the face, NaN where a look is not clear.
-        unexplained: its energy, as a share of the look's contrast.
-        moved: (3, 3) float64, the homography by which the face has moved since the reference, frame pixels.
-    """
-
-    left: FloatArray
-    unexplained: float
-    moved: Reals
+    left: FloatArray  # (N,) float32, grey levels over the face, NaN where a look is not clear
+    unexplained: float  # its energy, as a share of the look's contrast
+    moved: Reals  # (3, 3) float64, the homography by which the face has moved since the reference, frame pixels
 
 
 class PlanarReference:
-    """One look, ready to have others registered to it.
-
-    Attributes:
-        gradient: root mean square of its grey gradient, levels per patch pixel.
-    """
+    """One look, ready to have others registered to it."""
 
     def __init__(self, look: FacePatch) -> None:
         """
@@ -147,6 +132,7 @@ class PlanarReference:
         blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_FACE_MASK]
         columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
         self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
+        # Root mean square of its grey gradient, levels per patch pixel
         self.gradient = float(np.sqrt(np.mean(gx * gx + gy * gy)))
 
     def residual(self, look: FacePatch) -> PlanarResidual | None:

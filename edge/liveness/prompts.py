@@ -24,25 +24,14 @@ class ChallengeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChallengePrompt:
-    """One message to the visitor.
+    """One message to the visitor."""
 
-    Attributes:
-        challenge_id: number of the challenge, rising from 1.
-        track: id of the track.
-        state: a movement is asked for, or the challenge has ended.
-        movement: the movement; None: the challenge failed before it asked for any.
-        step, steps: number of the movement and of all movements; step is 0 before the first.
-        reason: why the challenge failed, or "".
-        t_ns: time of the message.
-        expires_ns: deadline of the movement; `t_ns` at the end of the challenge.
-    """
-
-    challenge_id: int
-    track: int
-    state: ChallengeState
-    movement: ChallengeMovement | None
-    step: int
+    challenge_id: int  # number of the challenge, rising from 1
+    track: int  # id of the track
+    state: ChallengeState  # a movement is asked for, or the challenge has ended
+    movement: ChallengeMovement | None  # the movement; None: the challenge failed before it asked for any
+    step: int  # step and steps: number of the movement and of all movements; step is 0 before the first
     steps: int
-    reason: str
-    t_ns: int
-    expires_ns: int
+    reason: str  # why the challenge failed, or ""
+    t_ns: int  # time of the message
+    expires_ns: int  # deadline of the movement; `t_ns` at the end of the challenge

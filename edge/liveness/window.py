@@ -18,13 +18,7 @@ _MISREGISTERED = 0.25  # of those compared, so many that cannot be: the mesh is 
 
 
 class ObservationWindow:
-    """Looks compared with one reference.
-
-    Attributes:
-        first_ns, last_ns: the reference, and the last look that could be compared.
-        looks: the reference, and those that could be compared.
-        misses: looks in a row that could not be.
-    """
+    """Looks compared with one reference."""
 
     def __init__(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
         """
@@ -32,9 +26,9 @@ class ObservationWindow:
             look: the face of `sample` in `frame`, the reference.
             landmarks: those of the sample.
         """
-        self.first_ns = self.last_ns = t_ns
-        self.looks = 1
-        self.misses = 0
+        self.first_ns = self.last_ns = t_ns  # the reference, and the last look that could be compared
+        self.looks = 1  # the reference, and those that could be compared
+        self.misses = 0  # looks in a row that could not be
         self._missed = 0
         self._size_px = sample.quality.size_px
         self._reference = PlanarReference(look)

@@ -13,19 +13,12 @@ from edge.core.records import FloatArray, Match, Quality
 
 @dataclass(slots=True)
 class Fusion:
-    """Samples that seem to show one face.
+    """Samples that seem to show one face."""
 
-    Attributes:
-        sum: (D,) float32, of quality times embedding; None before the first sample.
-        samples: how many were added.
-        quality: the sum of their qualities.
-        votes: agreeing samples by person id.
-    """
-
-    sum: FloatArray | None = None
-    samples: int = 0
-    quality: float = 0.0
-    votes: Counter[str] = field(default_factory=Counter)
+    sum: FloatArray | None = None  # (D,) float32, of quality times embedding; None before the first sample
+    samples: int = 0  # how many were added
+    quality: float = 0.0  # the sum of their qualities
+    votes: Counter[str] = field(default_factory=Counter)  # agreeing samples by person id
 
     def add(self, embedding: FloatArray, quality: Quality, match: Match, vote_slack_sq: float) -> None:
         """Take one sample; it votes for a name within `vote_slack_sq` beyond that person's threshold."""

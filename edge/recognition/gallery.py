@@ -23,14 +23,7 @@ class GalleryInfo:
 
 
 class Gallery:
-    """Centroids to measure against; immutable.
-
-    Attributes:
-        people: everybody enrolled, in row order.
-        centroids: (N, D) float32, unit rows.
-        thresholds_sq: (N,) float32, 0..4, lower is stricter.
-        info: what the gallery says of itself.
-    """
+    """Centroids to measure against; immutable."""
 
     def __init__(
         self,
@@ -53,10 +46,10 @@ class Gallery:
             ValueError: a row of a large gallery is not of unit length.
         """
         tuning = tuning or IndexTuning()
-        self.people = people
-        self.info = info
-        self.centroids = np.ascontiguousarray(centroids, np.float32)
-        self.thresholds_sq = thresholds_sq
+        self.people = people  # everybody enrolled, in row order
+        self.info = info  # what the gallery says of itself
+        self.centroids = np.ascontiguousarray(centroids, np.float32)  # (N, D) float32, unit rows
+        self.thresholds_sq = thresholds_sq  # (N,) float32, 0..4, lower is stricter
         self._index = build_index(self.centroids, tuning) if len(self.centroids) >= tuning.min_rows else None
 
     @property

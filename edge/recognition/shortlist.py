@@ -25,46 +25,28 @@ _COMPUTED_SQ, _COMPUTED = 2e-6, 1.01  # what float32 arithmetic may add to a squ
 
 @dataclass(frozen=True, slots=True)
 class IndexTuning:
-    """Sizes of an index; the answers are the same whatever they are.
+    """Sizes of an index; the answers are the same whatever they are."""
 
-    Attributes:
-        min_rows: smaller galleries have no index: 6 MB of vectors already leave a small board's caches.
-        block_rows: rows of a block, about.
-        shortlist_rows: rows kept of a block; where more could matter, the whole block is measured.
-        lanes: directions are kept in multiples of this many, as SIMD registers hold bytes.
-        max_residual: squared length that the directions left out may hold, about what rounding to bytes costs.
-    """
-
-    min_rows: int = 8192
-    block_rows: int = 8192
-    shortlist_rows: int = 32
-    lanes: int = 16
+    min_rows: int = 8192  # smaller galleries have no index: 6 MB of vectors already leave a small board's caches
+    block_rows: int = 8192  # rows of a block, about
+    shortlist_rows: int = 32  # rows kept of a block; where more could matter, the whole block is measured
+    lanes: int = 16  # directions are kept in multiples of this many, as SIMD registers hold bytes
+    # Squared length that the directions left out may hold, about what rounding to bytes costs
     max_residual: float = 3e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizedIndex:
-    """The rows of a matrix in bytes.
+    """The rows of a matrix in bytes."""
 
-    Attributes:
-        basis: (D, W) float32, orthonormal columns: the directions that are kept.
-        step: what one unit of a byte is worth.
-        blocks: consecutive rows, each (n, W) uint8; 128 stands for 0.
-        starts: (blocks, 1) int64, the first row of each.
-        error: the largest distance between a row, in the directions that are kept, and what its code stands for.
-        spread: the largest squared length of a row less the smallest, in the directions that are kept.
-        left_out: the largest length of a row in those that are not.
-        shortlist_rows: rows kept of a block.
-    """
-
-    basis: FloatArray
-    step: float
-    blocks: list[NDArray[np.uint8]]
-    starts: NDArray[np.int64]
-    error: float
-    spread: float
-    left_out: float
-    shortlist_rows: int
+    basis: FloatArray  # (D, W) float32, orthonormal columns: the directions that are kept
+    step: float  # what one unit of a byte is worth
+    blocks: list[NDArray[np.uint8]]  # consecutive rows, each (n, W) uint8; 128 stands for 0
+    starts: NDArray[np.int64]  # (blocks, 1) int64, the first row of each
+    error: float  # the largest distance between a row, in the directions that are kept, and what its code stands for
+    spread: float  # the largest squared length of a row less the smallest, in the directions that are kept
+    left_out: float  # the largest length of a row in those that are not
+    shortlist_rows: int  # rows kept of a block
 
     def shortlist(self, probe: FloatArray) -> NDArray[np.int64] | None:
         """Rows among which the two of largest dot product with a (D,) float32 probe are for certain.

@@ -18,15 +18,10 @@ _LEAST_SAMPLES = 2  # a single picture is no agreement
 
 @dataclass(frozen=True, slots=True)
 class LooseSetting:
-    """A setting that is too loose.
+    """A setting that is too loose."""
 
-    Attributes:
-        detail: which, and what it leads to.
-        open: strangers match as a rule, not by chance.
-    """
-
-    detail: str
-    open: bool
+    detail: str  # which, and what it leads to
+    open: bool  # strangers match as a rule, not by chance
 
 
 def loose_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[LooseSetting]:

@@ -41,13 +41,10 @@ FAULT_HINTS = {
 
 
 class CameraHealth:
-    """Watches the frames of one camera, also across its being opened anew; not thread-safe.
-
-    Attributes:
-        blind: why it sees nothing, or None; believed after `blind_after_s`, over after `recovered_after_s`.
-    """
+    """Watches the frames of one camera, also across its being opened anew; not thread-safe."""
 
     def __init__(self, config: CameraHealthConfig) -> None:
+        # Why it sees nothing, or None; believed after `blind_after_s`, over after `recovered_after_s`
         self.blind: ImageFault | None = None
         self._config = config
         self._spots = b""

@@ -30,19 +30,12 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraSource:
-    """A camera source, taken apart once. As text it is its label.
+    """A camera source, taken apart once. As text it is its label."""
 
-    Attributes:
-        kind: how it is opened.
-        label: what may be logged, published and shown; holds no password, whatever the address looks like.
-        secret: whether the address holds anything beyond scheme, host, port and a plain path, such as a login.
-        address: as configured; for opening the camera only, never for a message.
-    """
-
-    kind: SourceKind
-    label: str
-    secret: bool
-    address: str = field(repr=False)
+    kind: SourceKind  # how it is opened
+    label: str  # what may be logged, published and shown; holds no password, whatever the address looks like
+    secret: bool  # whether the address holds anything beyond scheme, host, port and a plain path, such as a login
+    address: str = field(repr=False)  # as configured; for opening the camera only, never for a message
 
     def __str__(self) -> str:
         return self.label

@@ -113,20 +113,16 @@ class _Letterbox:
     A picture is halved by exact 2x2 means while it is more than five times too large, then resized bilinearly, in a
     fraction of the time of a general area resize. Up to five times, the aliasing costs no face: of 494 noisy scenes of
     640x480 the near model found a face in 466 so, and in 463 with another halving.
-
-    Attributes:
-        shape: of the frames.
-        place: where they lie in the input.
     """
 
     def __init__(self, shape: tuple[int, ...], target: BgrImage) -> None:
         height, width = shape[:2]
         side = target.shape[0]
-        self.shape = shape
+        self.shape = shape  # of the frames
         scale = side / max(height, width)
         inside = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (side - inside[0]) // 2, (side - inside[1]) // 2
-        # The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
+        # Where frames lie in the input. The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
         self.place = _LetterboxTransform(scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5)
         self._inside = target[top : top + inside[1], left : left + inside[0]]
         self._halves: list[BgrImage] = []

@@ -53,39 +53,28 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model file and its contract.
+    """One model file and its contract."""
 
-    Attributes:
-        file: name within the models folder.
-        sha256: of that file.
-        job: detector, landmarks or embedder.
-        source: the float original.
-        input: one int8 tensor (1, H, W, 3) in BGR order whose stored value is the pixel's uint8 value minus 128,
-            that is the same byte with its top bit flipped. Scaling and channel order are folded into the model.
-        outputs: by role. Detector: `boxes_<k>` (1, N, 16) and `scores_<k>` (1, N, 1) for each anchor layer k, boxes in
-            pixels of the input relative to the anchor centre, scores as logits. Landmarks: `points` (1404 values,
-            x y z in pixels of the input) and `presence` (one logit). Embedder: `embedding` (D values, not normalised).
-        anchors: detector only, one entry per pair of outputs.
-        template_px: embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the
-            person's own right and left) that alignment maps a face to, pixels of the input, pixel centres at integers.
-        impostors: embedder only, a conservative table for thresholds, falling in fmr.
-        compiled_from: sha256 of the model that this one was compiled from for an accelerator, or "".
-        typical_length: embedder only, the median length of its raw vector over ordinary photos; 0: not known.
-        report: what quantization cost, as measured by threshold quantize; free form, for people.
-    """
-
-    file: str
-    sha256: str
-    job: str
-    source: ModelSource
+    file: str  # name within the models folder
+    sha256: str  # of that file
+    job: str  # detector, landmarks or embedder
+    source: ModelSource  # the float original
+    # One int8 tensor (1, H, W, 3) in BGR order whose stored value is the pixel's uint8 value minus 128, that is the
+    # same byte with its top bit flipped. Scaling and channel order are folded into the model.
     input: Tensor
+    # By role. Detector: `boxes_<k>` (1, N, 16) and `scores_<k>` (1, N, 1) for each anchor layer k, boxes in pixels of
+    # the input relative to the anchor centre, scores as logits. Landmarks: `points` (1404 values, x y z in pixels of
+    # the input) and `presence` (one logit). Embedder: `embedding` (D values, not normalised).
     outputs: dict[str, Tensor]
-    report: dict[str, float | str]
-    anchors: tuple[AnchorLayer, ...] = ()
+    report: dict[str, float | str]  # what quantization cost, as measured by threshold quantize; free form, for people
+    anchors: tuple[AnchorLayer, ...] = ()  # detector only, one entry per pair of outputs
+    # Embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the person's own right
+    # and left) that alignment maps a face to, pixels of the input, pixel centres at integers
     template_px: tuple[tuple[float, float], ...] = ()
-    impostors: tuple[OperatingPoint, ...] = ()
+    impostors: tuple[OperatingPoint, ...] = ()  # embedder only, a conservative table for thresholds, falling in fmr
+    # Embedder only, the median length of its raw vector over ordinary photos; 0: not known
     typical_length: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    compiled_from: str = ""
+    compiled_from: str = ""  # sha256 of the model that this one was compiled from for an accelerator, or ""
 
     @property
     def embedding_space_sha256(self) -> str:

@@ -44,14 +44,11 @@ class TimingRecorder:
 
     Args:
         kept: how many of each; None keeps all.
-
-    Attributes:
-        laps_ns: those times, oldest first, nanoseconds.
     """
 
     def __init__(self, kept: int | None = _KEPT) -> None:
         self._kept = kept
-        self.laps_ns: dict[str, deque[int]] = {}
+        self.laps_ns: dict[str, deque[int]] = {}  # those times, oldest first, nanoseconds
 
     def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]:
         laps = self.laps_ns.setdefault(stage, deque(maxlen=self._kept))

@@ -40,15 +40,10 @@ class _Interpreter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What the network has answered, in its own memory.
+    """What the network has answered, in its own memory."""
 
-    Attributes:
-        stored: float32, or the bytes of int8.
-        reals: (256,) float32: what each byte means; None where it is float32.
-    """
-
-    stored: NDArray[Any]
-    reals: FloatArray | None
+    stored: NDArray[Any]  # float32, or the bytes of int8
+    reals: FloatArray | None  # (256,) float32: what each byte means; None where it is float32
 
     @classmethod
     def of(cls, tensor: manifest.Tensor, stored: NDArray[Any]) -> _Output:
