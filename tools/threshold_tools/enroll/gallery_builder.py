@@ -1,4 +1,4 @@
-"""From a people folder that was looked at to a gallery for the doors."""
+"""Makes a gallery for the doors from a reviewed people folder."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ _EQUAL_SQ = 1e-6  # a cap computed again differs by rounding; only a lower one t
 
 
 def make_gallery(
-    seen: FolderReview, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None
+    reviewed: FolderReview, out: Path, embedder_sha256: str, kept_sq: Mapping[str, float] | None = None
 ) -> str:
-    """Write the gallery of everybody who can be enrolled; returns what to tell the operator.
+    """Write the gallery of everybody who can be enrolled; returns a summary for the operator.
 
     Args:
-        kept_sq: thresholds in use by person id, to be kept as `limits_sq` says; None or empty: set all of them.
+        reviewed: people and photos to enrol.
+        out: gallery to write.
+        embedder_sha256: model that made the embeddings.
+        kept_sq: thresholds in use by person id, kept as `limits_sq` says; None or empty: set all of them.
 
     Raises:
-        InputError: nobody can be.
+        InputError: nobody can be enrolled.
     """
-    if not seen.kept:
+    if not reviewed.kept:
         raise InputError(f"{out}: not written, for nobody could be enrolled; every photo was refused")
-    centroids = np.stack([centroid(photos) for photos in seen.kept.values()])
-    limits = limits_sq(list(seen.kept), centroids, seen.base_sq, kept_sq)
-    names = {member.id: member.name for member in seen.people}
-    people = [Person(person, names[person]) for person in seen.kept]
+    centroids = np.stack([centroid(photos) for photos in reviewed.kept.values()])
+    limits = limits_sq(list(reviewed.kept), centroids, reviewed.base_sq, kept_sq)
+    names = {person.id: person.name for person in reviewed.people}
+    people = [Person(person_id, names[person_id]) for person_id in reviewed.kept]
     save_gallery(out, people, centroids, limits, embedder_sha256)
-    photos = sum(len(photos) for photos in seen.kept.values())
-    told = f"{out}: {len(people)} people from {photos} photos, {seen.rejections.count} problems; threshold_sq "
+    photos = sum(len(photos) for photos in reviewed.kept.values())
+    text = f"{out}: {len(people)} people from {photos} photos, {reviewed.rejections.count} problems; threshold_sq "
     if kept_sq:
-        new = newcomer_sq(seen.base_sq, kept_sq)
-        kept = sum(person in kept_sq for person in seen.kept)
-        return f"{told}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
-    stricter = int((limits < seen.base_sq).sum())
-    return f"{told}{seen.base_sq:.2f} (lower is stricter), stricter still for {stricter} with a look-alike"
+        new = newcomer_sq(reviewed.base_sq, kept_sq)
+        kept = sum(person in kept_sq for person in reviewed.kept)
+        return f"{text}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
+    stricter = int((limits < reviewed.base_sq).sum())
+    return f"{text}{reviewed.base_sq:.2f} (lower is stricter), stricter still for {stricter} with a look-alike"
 
 
 def thresholds_of(gallery: Path, embedder_sha256: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""One photo, looked at once: what it is worth for enrolment, or why it is worth nothing."""
+"""Quality of one enrolment photo, or the reason it is rejected."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MARGIN = 0.35  # of the face's box, around it in the thumbnail
 
 
 class PhotoAssessment(msgspec.Struct, frozen=True):
-    """What enrolment knows of one photo; the form in which it is remembered.
+    """What enrolment knows of one photo; the record that the cache stores.
 
     Attributes:
-        rejection_reason: why it cannot serve, in the operator's words, or "".
-        vector: (D,) float32 as bytes: the unit vector of face and mirrored face; empty where there is a fault.
+        rejection_reason: why it is rejected, in the operator's words, or "".
+        vector: (D,) float32 as bytes: the unit vector of face and mirrored face; empty if the photo is rejected.
         weight: quality, 0..1.
         print: fingerprint of the aligned face, 32 bytes; empty where there is none. Copies of a picture, resized,
             cropped or stored anew, have nearly the same one.
-        thumb: JPEG of the face, or of the whole photo where no face was found.
-        told: the parts of its quality, for the contact sheet.
+        thumbnail: JPEG of the face, or of the whole photo where no face was found.
+        quality_text: the parts of its quality, for the contact sheet.
     """
 
     rejection_reason: str
@@ -40,40 +40,42 @@ class PhotoAssessment(msgspec.Struct, frozen=True):
 
     @property
     def embedding(self) -> FloatArray:
-        """(D,) float32 unit vector; empty where there is a fault."""
+        """(D,) float32 unit vector; empty if the photo is rejected."""
         return np.frombuffer(self.vector, "<f4").astype(np.float32)
 
 
 def assess_photo(reader: PhotoSampler, pixels: BgrImage) -> PhotoAssessment:
-    """Look at one photo, (H, W, 3) uint8 BGR, for enrolment."""
-    look = reader.sample(pixels, mirror=True)
-    thumb = _thumbnail(pixels, look.main)
-    reason = rejection_reason(look)
-    sample = look.sample
-    told = ""
+    """Assess one photo, (H, W, 3) uint8 BGR, for enrolment."""
+    shown = reader.sample(pixels, mirror=True)
+    thumbnail = _thumbnail(pixels, shown.main)
+    reason = rejection_reason(shown)
+    sample = shown.sample
+    quality_text = ""
     if sample is not None:
         quality = sample.quality
-        told = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
+        quality_text = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
         if sample.landmarks is not None:
-            told += f", strength {quality.embedding_norm:.2f}" if quality.embedding_norm else ""
-            told += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
-    if reason or sample is None or sample.embedding is None or look.mirrored is None:
-        return PhotoAssessment(reason or "no face", b"", 0.0, b"", thumb, told)
-    vector = normalize(sample.embedding + look.mirrored).astype("<f4").tobytes()
+            quality_text += f", strength {quality.embedding_norm:.2f}" if quality.embedding_norm else ""
+            quality_text += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
+    if reason or sample is None or sample.embedding is None or shown.mirrored is None:
+        return PhotoAssessment(reason or "no face", b"", 0.0, b"", thumbnail, quality_text)
+    vector = normalize(sample.embedding + shown.mirrored).astype("<f4").tobytes()
     # The aligned crop is still in the embedder's input, mirrored; mirrored it serves as well.
     return PhotoAssessment(
-        "", vector, sample.quality.weight, fingerprint(reader.vision.reader.embedder.pixels), thumb, told
+        "", vector, sample.quality.weight, fingerprint(reader.vision.reader.embedder.pixels), thumbnail, quality_text
     )
 
 
-def rejection_reason(look: PhotoSample) -> str:
-    """Why a photo cannot serve, in the operator's words, or ""."""
-    if look.main is None or look.sample is None:
+def rejection_reason(shown: PhotoSample) -> str:
+    """Why a photo is rejected, in the operator's words, or ""."""
+    if shown.main is None or shown.sample is None:
         return "no face"
-    rivals = [face for face in look.faces if face is not look.main and face.box.area > RIVAL_SHARE * look.main.box.area]
+    rivals = [
+        face for face in shown.faces if face is not shown.main and face.box.area > RIVAL_SHARE * shown.main.box.area
+    ]
     if rivals:
         return f"several faces ({len(rivals) + 1}); crop it to one"
-    quality = look.sample.quality
+    quality = shown.sample.quality
     return {
         "": "",
         "no-face": "no face (the mesh finds none where the detector saw one)",

@@ -1,4 +1,4 @@
-"""What the doors of a site have reported to the broker: which release each one runs."""
+"""Release status of a site: which release each door has reported to the broker."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ def status(
     newest = _published_release(mqtt, site) if newest is None else newest
     # QoS 0: with QoS 1 a broker keeps its queue's length of retained messages for a subscriber and drops the rest.
     with Subscriber(mqtt, Topics(site, "+"), _REPORTS, qos=0) as subscriber:
-        roll = SiteReports(newest, expected, wait_s, time.monotonic(), keys)
-        while not roll.is_complete(time.monotonic()):
+        reports = SiteReports(newest, expected, wait_s, time.monotonic(), keys)
+        while not reports.is_complete(time.monotonic()):
             for message in subscriber.messages(timeout_s=LOOK_S):
-                roll.update(message, time.monotonic())
-    return roll.site()
+                reports.update(message, time.monotonic())
+    return reports.site()
 
 
 class SiteReports:
-    """Collects the reports of a site's doors, and decides when it has heard enough; pure, times are given.
+    """Collects the reports of a site's doors, and decides when they are complete; times are arguments.
 
     Args:
         newest: number of the release that should run; None: unknown.
         expected: doors that must be there.
         wait_s: wait this long until all doors run it.
-        now_s: when listening begins.
+        now_s: monotonic time when listening begins.
         keys: of doors that sign, by name; None: no signature is checked.
     """
 
@@ -119,18 +119,18 @@ class SiteReports:
         self._expected = set(expected)
         self._end_s = now_s + wait_s
         self._progress_s = now_s
-        self._heard: set[str] = set()
+        self._reporting: set[str] = set()
         self._reports: dict[str, ReleaseReport] = {}
         self._signatures: dict[str, SignatureState] = {}
         self._presences: dict[str, Status] = {}
 
     def update(self, message: Message, now_s: float) -> None:
-        """Note a message. A retained one is progress: the broker is still sending what it keeps."""
+        """Take a message into account. A retained one is progress: the broker is still sending what it keeps."""
         door = message.door.door
         if message.retained:
             self._progress_s = now_s
         if message.payload:
-            self._heard.add(door)
+            self._reporting.add(door)
         if isinstance(message.record, ReleaseReport):
             self._reports[door] = message.record
             self._signatures[door] = signature_of(door, message.payload, self._keys)
@@ -144,15 +144,15 @@ class SiteReports:
         return now_s >= self._end_s or self.site().complete
 
     def site(self) -> SiteStatus:
-        """All doors that are known, as far as they were heard."""
-        doors = tuple(self._state(door) for door in sorted(self._heard | self._expected))
-        return SiteStatus(self._newest, doors, len(self._heard))
+        """All doors that are known, with their latest reports."""
+        doors = tuple(self._state(door) for door in sorted(self._reporting | self._expected))
+        return SiteStatus(self._newest, doors, len(self._reporting))
 
     def _state(self, door: str) -> DoorState:
         presence, report = self._presences.get(door), self._reports.get(door)
         online = None if presence is None else presence.status is DoorConnection.ONLINE
         if report is None:
-            reason = "has sent no release report that can be read" if door in self._heard else "has never reported"
+            reason = "has sent no release report that can be read" if door in self._reporting else "has never reported"
             return DoorState(door, None, None, False, reason, online)
         ok, reason = report.ok, report.reason
         if ok and self._newest is not None and report.release != self._newest:
