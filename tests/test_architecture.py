@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "edge").rglob("*.py"))
 PURE_ROOMS = ("edge.vision", "edge.recognition", "edge.access", "edge.liveness")
@@ -92,3 +94,20 @@ def test_the_stages_know_no_clock_no_chance_and_no_thread() -> None:
     for name in ["edge.pipeline", *(f"{room}.{stage}" for room, stages in rooms for stage in stages)]:
         path = ROOT / (name.replace(".", "/") + ".py")
         assert not {module.split(".")[0] for module in imports(path)} & IMPURE, name
+
+
+@pytest.mark.parametrize("package", ["edge", "tools/threshold_tools"])
+def test_class_names_occur_once(package: str) -> None:
+    """Who reads a name knows which class is meant."""
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("package", ["edge", "tools"])
+def test_no_module_is_over_300_lines(package: str) -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / package).rglob("*.py")}
+    assert {name_of(path): length for path, length in lengths.items() if length > 300} == {}

@@ -51,6 +51,7 @@ SUBCOMMANDS = {
     ),
     "track-fusion": Subcommand("threshold_tools.lab.fusion.cli", "desktop", "Measure [quality] and min_samples."),
     "pad": Subcommand("threshold_tools.pad.cli", "desktop", "Measure what liveness holds against, by kind of attack."),
+    "lab": Subcommand("threshold_tools.lab.cli", "lab", "Run experiments on faces of your own."),
     "quantize": Subcommand("threshold_tools.quantize.cli", "desktop", "Make the int8 models from the float originals."),
 }
 

@@ -96,7 +96,7 @@ def read_head(path: Path) -> Head:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (SafetensorError, KeyError, msgspec.MsgspecError) as error:
-        raise InputError(f"{path}: damaged, or no head from threshold adapt") from error
+        raise InputError(f"{path}: damaged, or no head from threshold lab adapt") from error
     if origin.version != VERSION:
         raise InputError(f"{path}: a head of version {origin.version}, of which this program knows only {VERSION}")
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype == np.float32
