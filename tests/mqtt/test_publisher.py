@@ -278,7 +278,7 @@ def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pyte
     assert "left behind" not in caplog.text
 
 
-def test_an_opening_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
+def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
     """The network swallows it and breaks: the event comes late, the opening never, and that is reported."""
     broker.start()
     config = config_for(broker)
