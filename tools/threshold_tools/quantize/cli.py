@@ -18,13 +18,13 @@ from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest, read_model
 from threshold_tools.photos import photos_in
-from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu, layer_noise
+from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu
 from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
 from threshold_tools.quantize.calibration_photos import model_inputs, scenes
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
 from threshold_tools.quantize.impostors import with_impostors
-from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8, normalize_graph, prepare_graph
+from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8, normalize_graph
 from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX
 
@@ -32,7 +32,6 @@ CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
 SCENES = 300  # scenes a detector is compared on
 CROPS = 600  # photos the mesh and the embedder are compared on
 DRAWS = 50  # of pairs in ten folds
-LAYER_CROPS, EACH_LAYER = 48, 12  # pictures for all layers together, and for each one alone
 PORTRAITS = Path(edge.__file__).parent / "demo" / "people"
 
 
@@ -56,8 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         report_edgetpu(chosen, options.out)
     elif options.chain is not None:
         report_chain(options.chain, options.out)
-    elif options.layers is not None:
-        report_layers(chosen, options.layers, options.out)
     else:
         if options.calibrate is not None:
             measure(chosen, options.calibrate, options.out)
@@ -115,13 +112,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "the float models and the int8 ones, compared on the same pairs; written to chain.json in the models folder",
     )
     parser.add_argument(
-        "--layers",
-        metavar="DIR",
-        type=Path,
-        help="write no model; show for each layer how much of the error of int8 it makes, on photos of faces; written "
-        "to layers-NAME.json in the models folder",
-    )
-    parser.add_argument(
         "--out", metavar="DIR", type=Path, default=default_folder(), help="the models folder (%(default)s)"
     )
     return parser.parse_args(argv)
@@ -177,25 +167,6 @@ def report_chain(faces: Path, folder: Path) -> None:
     report = accuracy_report.report(vectors, names, f"{len(paths)} photos", DRAWS)
     _write_json(folder / "chain.json", report, indent=1)
     Console().print(accuracy_report.table(report))
-
-
-def report_layers(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
-    """Measure where the error of each chosen model comes from; writes `folder`/layers-NAME.json.
-
-    Detectors are left out: they have no one vector to compare.
-    """
-    paths, originals = photos_in(faces), _originals(RECIPES)
-    floats = _float_runners(originals)
-    for name, recipe in chosen.items():
-        if recipe.job == "detector":
-            continue
-        measured = read_calibration(folder, name)
-        graph = prepare_graph(recipe, originals[name], measured.equalization, measured.centres)
-        images = list(model_inputs(recipe, paths, floats, LAYER_CROPS))
-        exact = layer_noise.in_float(graph, recipe.float_heads, recipe.floating)
-        report = layer_noise.measure(name, graph, measured.ranges, recipe.image_range, images, EACH_LAYER, exact)
-        _write_json(folder / f"layers-{name}.json", report, indent=1)
-        Console().print(layer_noise.table(report))
 
 
 def measure(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:

@@ -40,7 +40,7 @@ def quantize(
         ModelError: a tensor has no range.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
-    ranges = with_derived_ranges(graph, ranges)
+    ranges = _with_derived_ranges(graph, ranges)
     missing = [node.output for node in graph.nodes if node.output not in ranges and _is_rounded(graph, node, floating)]
     if missing:
         raise ModelError(
@@ -53,7 +53,7 @@ def quantize(
     if float_heads:
         output = qtyping.TFLOperationName.OUTPUT
         work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for tensor in head_tensors(graph) if float_heads else ():
+    for tensor in _head_tensors(graph) if float_heads else ():
         work.update_quantization_recipe(f"^{tensor};?$", EVERYTHING, algorithm_key=AlgorithmName.NO_QUANTIZE)
     statistics = {tensor: {"min": _four(low), "max": _four(high)} for tensor, (low, high) in ranges.items()}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings
@@ -62,7 +62,7 @@ def quantize(
     return _canonical_bytes(bytes(result.quantized_model))
 
 
-def with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
+def _with_derived_ranges(graph: Graph, ranges: Ranges) -> Ranges:
     """The ranges, and those of what `faster` adds and `prelu` puts in the place of a PRELU.
 
     One range for x, a x and max(x, a x): MAXIMUM compares stored values, so without it x would be rounded again. What
@@ -92,7 +92,7 @@ def _is_rounded(graph: Graph, node: Node, floating: Collection[str]) -> bool:
     return node.kind not in floating or not readers or any(reader.kind not in floating for reader in readers)
 
 
-def head_tensors(graph: Graph) -> list[str]:
+def _head_tensors(graph: Graph) -> list[str]:
     """The outputs, and what the RESHAPE before an output reads."""
     tensors = []
     for tensor in graph.outputs.values():
