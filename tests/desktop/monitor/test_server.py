@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from threshold_tools.monitor.server import HEAD_S, MAX_PER_ADDRESS, serve
+from threshold_tools.monitor.server import HEAD_S, MAX_PER_ADDRESS, MonitorServer
 
 
 @contextmanager
@@ -19,8 +19,14 @@ def served(head_s: float = HEAD_S) -> Iterator[tuple[str, int]]:
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        stack.enter_context(serve(app, listening, stop=threading.Event(), closing=lambda: None, head_s=head_s))
+        started = threading.Event()
+        server = MonitorServer(app, on_started=started.set, closing=lambda: None, head_s=head_s)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        assert started.wait(20)
         yield listening.getsockname()
+        server.should_exit = True
+        thread.join(5)
 
 
 def answered(address: tuple[str, int]) -> bytes:

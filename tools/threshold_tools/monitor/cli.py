@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ from threshold_tools.monitor.hub import RING, Hub
 from threshold_tools.monitor.listener import Listener
 from threshold_tools.monitor.people import PeopleReviewer, people_routes
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.server import serve
+from threshold_tools.monitor.server import MonitorServer
 from threshold_tools.monitor.sessions import SessionSigner, read_token
 from threshold_tools.monitor.unknown_routes import unknown_routes
 from threshold_tools.release.keys import load_keys, password
@@ -138,14 +137,16 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
     listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
     app = make_app(MonitorContext(hub, history, auth, routes, on_start=listener.start))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with serve(app, sock, cert=arguments.cert, key=arguments.key, stop=stop, closing=hub.close):
+
+    def announce() -> None:
         host, port = sock.getsockname()[:2]
         url = f"{'https' if auth.https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
         print(f"the fleet is at {url}" + (f" with the token {token}" if token else ""), flush=True)
-        stop.wait()
+
+    server = MonitorServer(app, cert=arguments.cert, key=arguments.key, on_started=announce, closing=hub.close)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)  # also before it runs, and for the signal that it raises at its end
+    server.run([sock])
 
 
 def _publisher(arguments: argparse.Namespace, mqtt: MqttConfig) -> GalleryPublisher:

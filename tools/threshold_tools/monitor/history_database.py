@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import secrets
 import sqlite3
@@ -16,8 +15,6 @@ from typing import IO
 from edge.core.errors import InputError
 from edge.core.files import make_private_file
 
-log = logging.getLogger(__name__)
-
 SLOT_MS = 60_000  # one health sample of each door is kept for each span of this length
 DAY_MS = 86_400_000
 BATCH_ROWS = 5000  # rows deleted at once, so that new rows never wait long
@@ -27,18 +24,16 @@ BEGIN IMMEDIATE;
 CREATE TABLE event (n INTEGER PRIMARY KEY, door TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
     received_ms INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (door, id));
 CREATE INDEX event_age ON event (received_ms);
+CREATE INDEX event_door ON event (door, n);
+CREATE INDEX event_kind ON event (kind, n);
 CREATE TABLE health (door TEXT NOT NULL, slot INTEGER NOT NULL, fps REAL NOT NULL, temperature_c REAL,
     outbox_depth INTEGER NOT NULL, stages BLOB NOT NULL, PRIMARY KEY (door, slot)) WITHOUT ROWID;
 CREATE INDEX health_age ON health (slot);
+CREATE TABLE audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 CREATE TABLE monitor (name TEXT NOT NULL);
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
-_LATER = """
-CREATE TABLE IF NOT EXISTS audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS event_door ON event (door, n);
-CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);
-"""  # also for files from before there were these
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +90,6 @@ def open_database(path: Path) -> sqlite3.Connection:
             db.executescript(_SCHEMA)
             with db:
                 db.execute("INSERT INTO monitor VALUES (?)", (secrets.token_hex(8),))
-        elif not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event_kind'").fetchone():
-            log.info("%s: making indexes, which takes some seconds for each million events", path)
-        db.executescript(_LATER)
     except BaseException:
         db.close()
         raise

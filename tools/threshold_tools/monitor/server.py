@@ -1,14 +1,11 @@
-"""uvicorn in a thread, so that a signal ends it at once, also with open streams; its connections are limited."""
+"""uvicorn with limited connections, which ends open streams when it stops."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h11
@@ -16,87 +13,69 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edge.core.errors import InputError, ThresholdError
+from edge.core.errors import InputError
 from threshold_tools.monitor.sessions import network_of
 
 HEAD_S = 10.0  # for a request line with its headers; a body has its own limit in security.py
 MAX_CONNECTIONS = 200  # in all; above it every request is answered with 503
 MAX_PER_ADDRESS = 100  # more than one person's pages need; above it new connections are closed
 MAX_HALF_OPEN = 16  # connections of one address that wait for a request; above it the oldest of them is closed
-POLL_S = 0.02
 GRACE_S = 1  # for answers under way at the end
-START_S = 20.0
 
 
-@contextlib.contextmanager
-def serve(
-    app: Starlette,
-    sock: socket.socket,
-    *,
-    cert: Path | None = None,
-    key: Path | None = None,
-    stop: threading.Event,
-    closing: Callable[[], None],
-    head_s: float = HEAD_S,
-) -> Iterator[None]:
-    """Serve within the block.
+class MonitorServer(uvicorn.Server):
+    """Serves an application; `run` returns after a signal.
 
     Args:
-        sock: listens already.
+        app: the application.
         cert, key: PEM files, for https.
-        stop: set when the server ends by itself.
-        closing: called in the event loop when it is to end, to end the streams.
+        on_started: called in the event loop when connections are accepted.
+        closing: called in the event loop when the server is to end, to end the streams.
         head_s: longest time for the head of a request.
 
     Raises:
         InputError: certificate and key cannot be used.
-        ThresholdError: the server does not start.
     """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http=type("LimitedProtocol", (LimitedProtocol,), {"head_s": head_s}),
-        ws="none",
-        timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=30,
-        limit_concurrency=MAX_CONNECTIONS,
-        ssl_certfile=cert,
-        ssl_keyfile=key,
-    )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{cert}, {key}: not a PEM certificate and its key ({error})") from error
-    server = uvicorn.Server(config)
-    loops: list[asyncio.AbstractEventLoop] = []
 
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        await server.serve(sockets=[sock])
-
-    def work() -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        *,
+        cert: Path | None = None,
+        key: Path | None = None,
+        on_started: Callable[[], None],
+        closing: Callable[[], None],
+        head_s: float = HEAD_S,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            http=type("LimitedProtocol", (LimitedProtocol,), {"head_s": head_s}),
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=30,
+            limit_concurrency=MAX_CONNECTIONS,
+            ssl_certfile=cert,
+            ssl_keyfile=key,
+        )
         try:
-            asyncio.run(run())
-        finally:
-            stop.set()
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise InputError(f"{cert}, {key}: not a PEM certificate and its key ({error})") from error
+        super().__init__(config)
+        self._on_started = on_started
+        self._closing = closing
 
-    thread = threading.Thread(target=work, name="server", daemon=True)
-    thread.start()
-    deadline = time.monotonic() + START_S
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    if not server.started:
-        raise ThresholdError("the server does not start; the lines above say why")
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        with contextlib.suppress(RuntimeError):  # it has ended by itself
-            loops[0].call_soon_threadsafe(closing)
-        thread.join(GRACE_S + 4)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing()
+        await super().shutdown(sockets)
 
 
 class LimitedProtocol(H11Protocol):
