@@ -1,8 +1,8 @@
 """How much a sample may weigh as evidence, and which samples may not count at all.
 
 What can be seen before the embedder runs can only refuse. The weight comes from the strength of the embedder's answer
-alone: measured (docs/lab.md), it foretells the distance to the person's centroid better than everything else
-together, and that size, pose and sharpness as further factors make fusion no better.
+alone: it predicts the distance to the person's centroid better than everything else together, and size, pose and
+sharpness as further factors make fusion no better (docs/lab.md).
 """
 
 from __future__ import annotations

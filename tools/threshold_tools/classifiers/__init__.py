@@ -1,1 +1,1 @@
-"""Ways to name whoever is on a photo, behind one interface, so that the door's choice among them can be measured."""
+"""Classifiers that name the person on a photo, behind one interface, so that the choice of a door can be measured."""
