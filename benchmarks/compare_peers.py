@@ -39,7 +39,7 @@ from edge.bench.scenes import scenes
 from edge.core.cli_support import run_main
 from edge.core.config import ModelsConfig
 from edge.core.errors import InputError
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 
 PACKAGES = ("ai-edge-litert", "tflite-runtime", "dlib-bin")
 ROUNDS, PHOTOS = 30, 800

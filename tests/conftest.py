@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.core.records import BgrImage, Face, Frame
 from edge.demo.run_demo import FOLDER
-from edge.vision.camera import read_image
 from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.images import read_image
 
 DATA = Path(__file__).parent / "data"
 

@@ -42,7 +42,6 @@ PURE_STAGES = (
     [
         "challenge",
         "cues",
-        "evidence",
         "gate",
         "pending_decision",
         "passive",

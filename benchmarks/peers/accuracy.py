@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
 from edge.core.records import FloatArray
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from peers.peer import Baseline
 from peers.report import Accuracy, Tar
 

@@ -10,7 +10,7 @@ import numpy as np
 from edge.core.config import DetectorConfig, ModelsConfig
 from edge.core.records import BgrImage, Box, Face, Frame
 from edge.demo.run_demo import CLIP
-from edge.vision.camera import VideoFileCamera
+from edge.vision.camera_file import VideoFileCamera
 from edge.vision.detector import Detector
 from edge.vision.tflite import TfliteModel
 

@@ -26,8 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    from edge.recognition.encryption import read_key
-    from edge.recognition.reencrypt import reencrypt
+    from edge.recognition.encryption import read_key, reencrypt
     from edge.runtime.release_manager import all_gallery_files
 
     config = read_config(arguments.config) if arguments.config else None

@@ -35,7 +35,7 @@ def _run(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    from edge.vision.camera_opener import CameraOpener
+    from edge.vision.camera import CameraOpener
 
     with CameraOpener(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
         from edge.runtime.daemon import Daemon

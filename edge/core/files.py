@@ -7,8 +7,10 @@ import errno
 import os
 import secrets
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from edge.core.errors import InputError
 
@@ -122,3 +124,17 @@ def require_parent_dir(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder")
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[Any]:
+    """Keep what C code writes to standard error off the screen; yields a function that returns it."""
+    sys.stderr.flush()
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as kept:
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield lambda: (kept.seek(0), kept.read().decode(errors="replace").strip())[1]
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

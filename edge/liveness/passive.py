@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from edge.core.config import LivenessConfig
 from edge.core.records import Frame, Sample, Track
-from edge.liveness.cues import Values, attack_score, combine
-from edge.liveness.evidence import NO_EVIDENCE, LivenessEvidence
+from edge.liveness.cues import NO_EVIDENCE, LivenessEvidence, Values, attack_score, combine
 from edge.liveness.planar import extract_patch
 from edge.liveness.window import ObservationWindow
 

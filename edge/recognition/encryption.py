@@ -8,12 +8,14 @@ is opened into memory as a whole, so it must be small enough not to be memory-ma
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.core.credentials import secret_line
 from edge.core.errors import ConfigError, GalleryError
+from edge.core.files import atomic_write, overwrite
 
 MAGIC = b"threshold-sealed"
 MAX_BYTES = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
@@ -127,3 +129,31 @@ def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> by
             f"{where}: not encrypted, though gallery_key is set; run  edge gallery encrypt --config door.toml"
         )
     return content
+
+
+def reencrypt(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
+    """Encrypt galleries in place, or decrypt them; returns those that changed.
+
+    The old content is overwritten, as far as the file system does that in place. The owner stays.
+
+    Raises:
+        GalleryError: a gallery cannot be read, was encrypted with another key, or is too large.
+    """
+    return [path for path in paths if _change(path, key, undo)]
+
+
+def _change(path: Path, key: GalleryKey, undo: bool) -> bool:
+    try:
+        content = path.read_bytes()
+        owner = path.stat()
+    except OSError as error:
+        raise GalleryError(f"{path}: cannot be read ({error.strerror})") from error
+    if is_encrypted(content) is not undo:
+        return False
+    changed = decrypt_if_needed(content, key, path) if undo else encrypt(content, key, path)
+    with path.open("r+b") as old:
+        atomic_write(path, changed, private=True)
+        if os.geteuid() == 0:
+            os.chown(path, owner.st_uid, owner.st_gid)
+        overwrite(old)
+    return True

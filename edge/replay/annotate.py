@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.core.errors import InputError
-from edge.core.files import make_private_file, require_parent_dir
+from edge.core.files import captured_stderr, make_private_file, require_parent_dir
 from edge.core.records import (
     AccessOutcome,
     BgrImage,
@@ -25,7 +25,7 @@ from edge.pipeline import Pipeline
 from edge.recognition.aggregator import TrackProgress
 from edge.replay.explain import REFUSAL_HINTS, describe
 from edge.replay.replay import ReplayStep
-from edge.vision.opencv import discarded_stderr, silence_opencv
+from edge.vision.opencv import silence_opencv
 
 _Colour = tuple[int, int, int]
 _GREEN, _RED, _AMBER, _GREY = (80, 200, 60), (60, 60, 230), (40, 170, 250), (190, 190, 190)  # BGR
@@ -110,7 +110,7 @@ class Annotator:
         make_private_file(self._path)  # it shows faces
         fourcc = cv2.VideoWriter.fourcc(*codec)
         silence_opencv()
-        with discarded_stderr():
+        with captured_stderr():  # OpenCV remarks that WebM has no tag for VP8, and writes it well
             self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, fps, self._size)
         if not self._writer.isOpened():
             raise InputError(f"{self._path}: cannot be written; does this OpenCV have an encoder for {codec}?")

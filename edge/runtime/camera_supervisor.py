@@ -10,9 +10,8 @@ from edge.core.config import CameraConfig, DoorConfig
 from edge.core.errors import CameraError, CameraLostError
 from edge.core.records import Frame
 from edge.events.schema import CameraState, EventKind
-from edge.vision.camera import Camera, is_recorded, open_camera, redact_url
+from edge.vision.camera import Camera, CameraOpener, is_recorded, open_camera, redact_url
 from edge.vision.camera_health import FAULT_HINTS, CameraHealth
-from edge.vision.camera_opener import CameraOpener
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,7 @@ from edge.runtime.lock import make_lock
 from edge.runtime.occupancy import OccupancyReporter
 from edge.runtime.snapshots import SnapshotBuffer
 from edge.runtime.systemd import SystemdNotifier
-from edge.vision.camera import Camera, open_camera
-from edge.vision.camera_opener import CameraOpener
+from edge.vision.camera import Camera, CameraOpener, open_camera
 from edge.vision.stage_timing import TimingRecorder
 
 if TYPE_CHECKING:

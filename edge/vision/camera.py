@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from edge.core.config import CameraConfig
 from edge.core.errors import CameraError
 from edge.core.records import Frame
 from edge.vision.camera_file import ImageFolderCamera, VideoFileCamera
-from edge.vision.camera_live import LiveCamera
 from edge.vision.camera_opencv import open_stream, open_v4l2
 from edge.vision.camera_pi import open_picamera
 from edge.vision.camera_source import SourceKind, source_of
-from edge.vision.images import read_image
-
-__all__ = [
-    "Camera",
-    "ImageFolderCamera",
-    "LiveCamera",
-    "VideoFileCamera",
-    "is_recorded",
-    "open_camera",
-    "read_image",
-    "redact_url",
-]
 
 _KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, or a folder of pictures"
 
@@ -91,6 +79,45 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
     if path.is_file():
         return VideoFileCamera(path, realtime=realtime, rotate_deg=config.rotate_deg)
     raise CameraError(f"{source}: no such file or camera; a source is {_KINDS}")
+
+
+class CameraOpener:
+    """Opens a camera in a thread while the door loads its models; leaving the context closes one not taken."""
+
+    def __init__(self, config: CameraConfig, *, realtime: bool = False) -> None:
+        self._config = config
+        self._realtime = realtime
+        self._camera: Camera | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._open, name="camera-opening", daemon=True)
+        self._thread.start()
+
+    def result(self) -> Camera:
+        """Wait for the camera; it is the caller's to close from now on. To be called once.
+
+        Raises:
+            CameraError: as `open_camera`.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        camera, self._camera = self._camera, None
+        assert camera is not None, "a camera is taken once"
+        return camera
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        if self._camera is not None:
+            self._camera.close()
+
+    def _open(self) -> None:
+        try:
+            self._camera = open_camera(self._config, realtime=self._realtime)
+        except Exception as error:  # raised where somebody waits for the camera
+            self._error = error
 
 
 def is_recorded(source: str) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from edge.core.config import DetectorConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame
 from edge.vision.manifest import AnchorLayer
-from edge.vision.model_interface import LoadedModel
+from edge.vision.tflite import LoadedModel
 
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area

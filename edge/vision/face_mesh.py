@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks
-from edge.vision.model_interface import LoadedModel
+from edge.vision.tflite import LoadedModel
 
 _SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
 _UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference

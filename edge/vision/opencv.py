@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Iterator
 from functools import cache
 
 import cv2
@@ -29,20 +26,6 @@ def silence_opencv() -> None:
     if "OPENCV_LOG_LEVEL" not in os.environ:
         set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4 and 5
         set_level(_SILENT)
-
-
-@contextlib.contextmanager
-def discarded_stderr() -> Iterator[None]:
-    """Discard what C code writes to standard error: OpenCV remarks that WebM has no tag for VP8, and writes it well."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def rotate(pixels: BgrImage, degrees: int, out: BgrImage | None = None) -> BgrImage:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.core.config import ModelsConfig
 from edge.core.errors import ModelError
+from edge.core.files import captured_stderr
 from edge.core.records import BgrImage, FloatArray
 from edge.vision import manifest
 
@@ -28,6 +26,39 @@ _RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "
 _EDGETPU_LIBRARY = "libedgetpu.so.1"
 EDGETPU_OP = b"edgetpu-custom-op"  # what edgetpu_compiler leaves in place of what it mapped
 _TOP_BIT = np.uint8(0x80)
+
+
+class ModelContract(Protocol):
+    """The part of a model's manifest entry that the stages read; `manifest.Model` has it."""
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square input, pixels."""
+
+    @property
+    def anchors(self) -> Sequence[manifest.AnchorLayer]:
+        """Detector only, one entry per pair of outputs."""
+
+
+class LoadedModel(Protocol):
+    """What the stages use of a `TfliteModel`, so that measurements can run them on models of their own."""
+
+    @property
+    def contract(self) -> ModelContract:
+        """Its input and its grids."""
+
+    @property
+    def pixels(self) -> BgrImage:
+        """(H, W, 3) uint8 BGR, the input picture; ours to write into between calls."""
+
+    def __call__(self) -> None:
+        """Run the model on `pixels`."""
+
+    def read(self, role: str, rows: NDArray[np.intp] | slice = ...) -> FloatArray:
+        """A copy of one output as real values, float32, without the batch axis, only the chosen rows."""
+
+    def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
+        """Indices on the second axis where a (1, N, 1) output is at least `real`."""
 
 
 class _Interpreter(Protocol):
@@ -183,17 +214,3 @@ def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) ->
             f"delegate 'edgetpu': {_EDGETPU_LIBRARY} cannot be loaded ({error or 'no device'}); "
             'plug in the accelerator and install libedgetpu1-std, or set [models] delegate = "none"'
         ) from error
-
-
-@contextmanager
-def captured_stderr() -> Iterator[Any]:
-    """Keep what the runtime's C++ prints while loading off the user's screen; yields a function that returns it."""
-    sys.stderr.flush()
-    with os.fdopen(os.memfd_create("stderr"), "w+b") as kept:
-        saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield lambda: (kept.seek(0), kept.read().decode(errors="replace").strip())[1]
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,7 @@ import pytest
 from edge.cli.main import main
 from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.events.topics import Channel
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 
 
 class Result(NamedTuple):
@@ -199,3 +201,8 @@ def test_every_command_explains_itself(edge: Edge, command: str) -> None:
     result = edge(*command.split(), "--help")
     assert result.code == 0
     assert "usage: edge" in result.out
+
+
+def test_a_door_without_releases_does_not_import_what_verifies_them() -> None:
+    code = "import edge.cli.main, edge.runtime.daemon, sys; sys.exit('tuf' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,7 +18,7 @@ from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery_file import load_gallery
 from edge.runtime.board import memory_mb
-from edge.vision.camera import VideoFileCamera
+from edge.vision.camera_file import VideoFileCamera
 from edge.vision.face_sampler import VisionStages
 
 ROOT = Path(__file__).parents[2]

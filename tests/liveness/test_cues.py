@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from edge.core.config import LivenessConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks, Quality, Sample, Track
 from edge.liveness.background_motion import BackgroundMotion, background_follows_face
-from edge.liveness.cues import CUE_WEIGHTS, Values, attack_score, combine
-from edge.liveness.evidence import LivenessEvidence
+from edge.liveness.cues import CUE_WEIGHTS, LivenessEvidence, Values, attack_score, combine
 from edge.liveness.mouth import mouth_openness, mouth_variation
 from edge.liveness.passive import PassiveLiveness
 from edge.liveness.recapture import flicker_energy, moire_energy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,14 @@ from support.private_files import (
     OTHER,
     WHERE,
     key_file,
+    mode,
 )
 from support.release_signer import EMBEDDER, gallery_bytes, vector
 
 from edge.core.errors import ConfigError, GalleryError
 from edge.recognition import encryption
-from edge.recognition.encryption import GalleryKey, decrypt, encrypt, read_key
+from edge.recognition.encryption import GalleryKey, decrypt, encrypt, read_key, reencrypt
 from edge.recognition.gallery_file import MMAP_MIN_BYTES, load_gallery
-from edge.recognition.reencrypt import reencrypt
 
 
 @pytest.fixture
@@ -108,3 +109,38 @@ def test_cipher_is_the_standard_one() -> None:
     head, nonce, rest = sealed[:24], sealed[24:36], sealed[36:]
     assert ChaCha20Poly1305(KEY.secret).decrypt(nonce, rest, head) == b"content"
     assert decrypt(sealed, KEY, WHERE) == b"content"
+
+
+def test_encrypting_twice_and_decrypting(plain: Path) -> None:
+    content = plain.read_bytes()
+    reencrypt([plain], KEY)
+    sealed = plain.read_bytes()
+    assert reencrypt([plain], KEY) == []
+    assert plain.read_bytes() == sealed
+    with pytest.raises(GalleryError, match="another key"):
+        reencrypt([plain], OTHER, undo=True)
+    reencrypt([plain], KEY, undo=True)
+    assert plain.read_bytes() == content
+
+
+def test_plain_bytes_are_overwritten_in_place(plain: Path, tmp_path: Path) -> None:
+    os.link(plain, tmp_path / "where the blocks are")
+    reencrypt([plain], KEY)
+    assert not (tmp_path / "where the blocks are").read_bytes().strip(b"\0")
+    assert mode(plain) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owner_is_kept_when_root_encrypts(plain: Path) -> None:
+    os.chown(plain, 12345, 23456)
+    reencrypt([plain], KEY)
+    assert (plain.stat().st_uid, plain.stat().st_gid, mode(plain)) == (12345, 23456, 0o600)
+
+
+def test_memory_mapped_gallery_is_not_encrypted(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And stays as it was."""
+    content = plain.read_bytes()
+    monkeypatch.setattr("edge.recognition.encryption.MAX_BYTES", len(content) - 1)
+    with pytest.raises(GalleryError, match=r"memory-mapped and cannot be encrypted .* encrypt the disk instead"):
+        reencrypt([plain], KEY)
+    assert plain.read_bytes() == content

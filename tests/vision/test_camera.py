@@ -26,8 +26,10 @@ from edge.core.config import CameraConfig
 from edge.core.errors import CameraError, CameraLostError, ImageError
 from edge.core.records import BgrImage, Frame
 from edge.demo.run_demo import CLIP, FOLDER
-from edge.vision.camera import ImageFolderCamera, LiveCamera, VideoFileCamera, open_camera, read_image
-from edge.vision.camera_live import LatestFrameSlot, capture_time_ns
+from edge.vision.camera import CameraOpener, open_camera
+from edge.vision.camera_file import ImageFolderCamera, VideoFileCamera
+from edge.vision.camera_live import LatestFrameSlot, LiveCamera, capture_time_ns
+from edge.vision.images import read_image
 
 DEADLINE_S = 10.0
 SIZE = (64, 48)  # width, height
@@ -492,7 +494,8 @@ from contextlib import suppress
 from pathlib import Path
 from edge.core.config import CameraConfig
 from edge.core.errors import InputError
-from edge.vision.camera import open_camera, read_image
+from edge.vision.camera import open_camera
+from edge.vision.images import read_image
 for source in ("headless.mp4", "half.avi", "/dev/null", "http://127.0.0.1:9/x", "rtsp://127.0.0.1:9/x"):
     with suppress(InputError), open_camera(CameraConfig(source=source)) as camera:
         print(source, sum(1 for _ in camera))
@@ -599,3 +602,23 @@ def test_a_pi_camera_in_use_is_refused(sensor: picamera2_standin.Sensor) -> None
     sensor.busy = True
     with pytest.raises(CameraError, match="it may also be in use"):
         open_camera(config("picamera2"))
+
+
+def test_the_camera_that_was_opened_meanwhile_gives_frames() -> None:
+    with CameraOpener(CameraConfig(source=str(CLIP))) as opening, opening.result() as camera:
+        assert next(iter(camera)).pixels.shape == (480, 640, 3)
+
+
+def test_what_was_wrong_is_said_when_the_camera_is_asked_for(tmp_path: Path) -> None:
+    absent = CameraConfig(source=str(tmp_path / "absent.mp4"))
+    with CameraOpener(absent) as opening, pytest.raises(CameraError, match=r"absent\.mp4: no such file or camera"):
+        opening.result()
+
+
+def test_a_camera_that_nobody_has_taken_is_closed() -> None:
+    """As when the models turn out to be damaged while it opens: a closed clip gives no more frames."""
+    opening = CameraOpener(CameraConfig(source=str(CLIP)))
+    with opening:
+        pass
+    with opening.result() as camera:
+        assert not list(camera)

@@ -11,9 +11,9 @@ import numpy as np
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.core.errors import InputError
 from edge.core.records import BgrImage, Face, FloatArray, Frame, Sample
-from edge.vision.camera import read_image
 from edge.vision.detector import most_prominent_face
 from edge.vision.face_sampler import VisionStages, load_vision
+from edge.vision.images import read_image
 from edge.vision.manifest import OperatingPoint
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})

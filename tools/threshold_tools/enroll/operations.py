@@ -11,8 +11,8 @@ import cv2
 from edge.core.errors import InputError
 from edge.core.files import make_private_folder
 from edge.core.records import BgrImage, Box
-from edge.vision.camera import read_image
 from edge.vision.camera_file import VideoFileCamera
+from edge.vision.images import read_image
 from threshold_tools.enroll.cache import FILE, PhotoCache, photo_key
 from threshold_tools.enroll.folder import (
     PROFILE_FILE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from threshold_tools.enroll.cache import FILE, PhotoCache, models_key, photo_key
 from threshold_tools.enroll.consistency import (
     SAME_PERSON_FMR,

@@ -13,11 +13,11 @@ from edge.core.config import DetectorConfig, DoorConfig, QualityConfig
 from edge.core.errors import ImageError
 from edge.core.records import BgrImage, Face, FloatArray, Frame, Landmarks, Quality, Sample
 from edge.vision.aligner import Aligner
-from edge.vision.camera import read_image
 from edge.vision.cascade_detector import CascadeDetector
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import FaceMesh
 from edge.vision.face_sampler import FaceSampler, VisionStages
+from edge.vision.images import read_image
 from threshold_tools.explain.report import PhotoReport, QualityPart
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge.core.records import BgrImage
 from edge.runtime.snapshots import downscale
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 
 _QUALITY = 85  # of JPEG
 _TEMPLATES = Environment(

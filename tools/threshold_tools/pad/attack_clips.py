@@ -11,8 +11,8 @@ import numpy as np
 from edge.core.errors import InputError
 from edge.core.files import make_private_file, make_private_folder
 from edge.core.records import BgrImage
-from edge.vision.camera import read_image
 from edge.vision.camera_file import VideoFileCamera
+from edge.vision.images import read_image
 from threshold_tools.pad.attack_scenes import REPLAY, draw_scene, render_attack
 from threshold_tools.pad.clip_evaluation import CLIP_SUFFIXES, GENUINE, SIMULATED
 from threshold_tools.photos import photos_in

@@ -14,8 +14,8 @@ from edge.cli.command import print_json
 from edge.core.config import DetectorConfig, LivenessConfig, ModelsConfig, QualityConfig
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
-from edge.vision.camera import read_image
 from edge.vision.face_sampler import load_vision
+from edge.vision.images import read_image
 from threshold_tools.evaluate.by_group import read_group_file
 from threshold_tools.pad import attack_scenes, challenge_trials
 from threshold_tools.pad.attack_clips import draw_photos, make_clips

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.records import FloatArray
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.cross_validation import draw_pairs, judge
 from threshold_tools.evaluate.verification import sweep

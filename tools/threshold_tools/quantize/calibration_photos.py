@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge.core.records import BgrImage
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from threshold_tools.quantize.recipe import Recipe
 from threshold_tools.quantize.runner import FloatRunner
 from threshold_tools.quantize.stages import Cropper, SubjectFinder

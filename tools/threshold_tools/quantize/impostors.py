@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.records import BgrImage, FloatArray
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from edge.vision.manifest import OperatingPoint
 from threshold_tools.photos import normalize
 from threshold_tools.quantize.calibration_data import CalibrationData

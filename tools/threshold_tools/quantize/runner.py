@@ -9,8 +9,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edge.core.files import captured_stderr
 from edge.core.records import BgrImage, FloatArray
-from edge.vision.tflite import captured_stderr
 from threshold_tools.quantize.graph import Graph, write_graph
 
 

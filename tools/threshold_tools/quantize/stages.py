@@ -43,7 +43,7 @@ class _Contract:
 
 
 class RunnerNetwork:
-    """A runner as `edge.vision.model_interface.Network`, so that the door's stages accept it."""
+    """A runner as `edge.vision.tflite.LoadedModel`, so that the door's stages accept it."""
 
     def __init__(self, runner: Runner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
         self.contract = _Contract(runner.size_px, anchors)

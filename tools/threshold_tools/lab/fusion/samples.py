@@ -15,7 +15,7 @@ from tqdm import tqdm
 from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
 from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
-from edge.vision.camera import read_image
+from edge.vision.images import read_image
 from edge.vision.quality import apply_limits
 from threshold_tools.lab.fusion.augment import KINDS, degrade
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize, photos_in
