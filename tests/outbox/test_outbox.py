@@ -151,6 +151,27 @@ def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path) -> None:
         assert [event.dropped for event in outbox.pending()] == [lost]
 
 
+def test_acknowledgement_on_a_failing_disk_is_stored_later(tmp_path: Path) -> None:
+    """`maintain` does it, and clears the problem."""
+    with open_outbox(tmp_path) as outbox:
+        outbox.append(an_event())
+        with no_writing(), pytest.raises(OutboxError):
+            outbox.acknowledge(1)
+        assert (outbox.acknowledged_seq(), outbox.pending()) == (1, [])
+        outbox.maintain()
+        assert (outbox.problem(), outbox.depth()) == ("", 0)
+
+
+def test_events_lost_at_the_end_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The disk failed until the door was stopped."""
+    with open_outbox(tmp_path) as outbox, no_writing():
+        with pytest.raises(OutboxError):
+            outbox.append(an_event())
+        outbox.close()
+        assert outbox.unsaved_count() == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+
+
 def test_sent_events_do_not_count_against_the_bound(tmp_path: Path) -> None:
     """Only those that wait do."""
     with open_outbox(tmp_path, max_events=2, keep_delivered=10) as outbox:
