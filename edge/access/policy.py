@@ -16,13 +16,8 @@ class Policy:
     """The rules of one door; pure: the moment is an argument."""
 
     def __init__(self, rules: AccessRules, door: str, liveness: LivenessMode = LivenessMode.OFF) -> None:
-        """
-        Args:
-            rules: the whole policy.
-            door: which.
-            liveness: what door.toml asks of everybody; the rules may ask for more, never for less.
-        """
         self._door = rules.door(door)
+        # door.toml asks this of everybody; the rules may ask for more, never for less.
         self._liveness = strictest_mode((liveness, self._door.liveness))
         self._allow_rules = [(rule, _Names(rule.people)) for rule in self._door.allow]
         self._calendar = rules.calendar
@@ -55,7 +50,6 @@ class Policy:
         """Turn a verdict that is recognised or unknown into the door's answer.
 
         Args:
-            verdict: who it is.
             t_ns: capture time of the frame that tipped it.
             wall_ns: the same moment in nanoseconds since 1970 UTC, or None while the clock is not set: what depends
                 on it is denied then.

@@ -92,12 +92,9 @@ def _lies_after(local: datetime, end: LocalTime) -> bool:
 
 
 def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:
-    """A moment as it is compared: a datetime without offset is local time at the door.
+    """A moment as it is compared: a date stays, and a datetime without offset is local time at the door.
 
-    Args:
-        moment: a date stays what it is.
-        zone: of the door.
-        late: which of the two is meant where a daylight-saving change leaves two readings.
+    Where a daylight-saving change leaves two readings, `late` tells which is meant.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is not None:
         return moment

@@ -43,10 +43,8 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext)
     """The event of one decision. Only a recognised person is named: never the nearest person of an unknown visitor.
 
     Args:
-        decision: decision of the pipeline.
         id: a fresh UUIDv7.
         at_ns: wall-clock capture time of the frame that decided, nanoseconds since 1970 UTC.
-        door: facts about the door.
     """
     verdict, match = decision.verdict, decision.verdict.match
     identified = verdict.finding is Identification.RECOGNISED and decision.kind is not AccessOutcome.UNKNOWN
@@ -77,7 +75,6 @@ def system_event(
         reason: what happened, in a few words.
         id: a fresh UUIDv7.
         at_ns: when, nanoseconds since 1970 UTC.
-        door: facts about the door.
         dropped: for events-dropped: number of lost events.
 
     Raises:
@@ -115,11 +112,7 @@ def _event(kind: EventKind, reason: str, id: str, at_ns: int, door: EventContext
 
 
 def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
-    """The open command of a door-open event.
-
-    Args:
-        event: the event, as it is stored.
-        expires_ns: when the command stops being valid, wall clock, nanoseconds since 1970 UTC.
+    """The open command of a stored door-open event; valid until `expires_ns`, nanoseconds since 1970 UTC.
 
     Raises:
         ValueError: the event is no door-open event, or names nobody.
@@ -141,8 +134,6 @@ def make_status(door: str, connection: DoorConnection, reason: str, *, since_ns:
     """The status message of a door, also its last will.
 
     Args:
-        door: name of the door.
-        connection: online or offline.
         reason: why, in a few words.
         since_ns: wall clock, nanoseconds since 1970 UTC; None: only the broker will know.
     """
@@ -154,9 +145,7 @@ def make_challenge(prompt: ChallengePrompt, *, id: str, door: str, offset_ns: in
     """The message of a prompt to a visitor.
 
     Args:
-        prompt: the prompt.
         id: id of the challenge, a UUIDv7.
-        door: name of the door.
         offset_ns: wall clock (nanoseconds since 1970 UTC) minus the clock of capture times.
     """
     return Challenge(

@@ -51,10 +51,7 @@ class HomeAssistantBirthListener:
         """Subscribe on a new connection; if the broker refuses, only the repetition is lost.
 
         Args:
-            subscribe: subscribes to topics with a QoS.
-
-        Raises:
-            BrokerError: from `subscribe`: the connection has ended, or no answer came.
+            subscribe: subscribes to topics with a QoS; its BrokerError, of a connection that has ended, is passed on.
         """
         self._due_ns = None
         if not self._topic:

@@ -47,8 +47,7 @@ class CellChange:
 def background_follows_face(changes: Sequence[CellChange]) -> float | None:
     """How many times better moving along explains the surroundings than standing still, median look.
 
-    Returns:
-        By root mean squares; above 1 they move along. None where too few looks can tell.
+    By root mean squares; above 1 they move along. None where too few looks can tell.
     """
     telling = [each for each in changes if each.expected >= _MIN_EVIDENCE]
     if len(telling) < _FEW_LOOKS:
@@ -60,11 +59,6 @@ class BackgroundMotion:
     """What is around a face in the first look of a run, as a grid of cells that stays where it is."""
 
     def __init__(self, frame: Frame, landmarks: Landmarks) -> None:
-        """
-        Args:
-            frame: the look.
-            landmarks: of the face in it.
-        """
         five = landmarks.five_px.astype(np.float64)
         middle = (five[0] + five[1]) / 2
         self._five = np.vstack([five.T, np.ones(5)])

@@ -49,11 +49,9 @@ class MovementChallenge:
     ) -> None:
         """
         Args:
-            config: how many movements, which, and how long each may take.
             number: to tell it by.
             chance: draws what is asked and when.
             embedding: (D,) float32, unit length: the face that was recognised.
-            t_ns: now.
             track_id: whom it is about, for those who are told.
         """
         self.state: ChallengeState | None = None  # where it stands; None while a straight, still head is waited for
@@ -205,7 +203,6 @@ def same_face(sample: Sample, embedding: FloatArray, within_sq: float) -> bool:
     """Whether a look shows the face that was recognised; one that may not count as evidence shows nothing.
 
     Args:
-        sample: the look.
         embedding: (D,) float32, unit length: the face that was recognised.
         within_sq: largest squared distance; lower is stricter.
     """

@@ -62,13 +62,10 @@ class LivenessGate:
     ) -> None:
         """
         Args:
-            config: what has to be shown.
             aggregator: gives the names; where liveness is required, it must not count a name as a success.
             chance: draws which movements are asked and when; each call returns a number in [0, 1). None where no rule
                 requires a challenge.
             look_every_s: shortest interval between two samples of a track.
-            passive: collects the evidence of watching; a new one by default.
-            make_challenge: called with the arguments of `Challenge`.
         """
         self.active = True  # whether any rule asks for liveness; where none does, nobody is watched and nothing is held
         self.counts: Counter[str] = Counter()  # how it ended, by reason, since the start; "shown" for those who passed
@@ -131,9 +128,7 @@ class LivenessGate:
         """What the door answers now: decisions that need no liveness, and those that were held and are settled.
 
         Args:
-            decisions: that fell with this frame.
             tracks: all of this frame, those just lost included.
-            t_ns: its capture time.
             decide: what the access rules say of a verdict now.
         """
         present = {track.id for track in tracks if not track.lost}

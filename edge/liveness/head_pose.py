@@ -63,11 +63,7 @@ class HeadMotion:
 
 
 def estimate_motion(reference: FloatArray, points: FloatArray) -> HeadMotion:
-    """The turn between two looks at one head.
-
-    Args:
-        reference, points: (468, 3) float32, meshes as in `records.Landmarks`, in pixels of any scale.
-    """
+    """The turn between two meshes of one head, (468, 3) float32 as in `records.Landmarks`, in pixels of any scale."""
     start, end = _about_middle(reference), _about_middle(points)[:, :2]
     onto = _fitted(start, end)
     misfit = float(np.linalg.norm(end - start @ onto.T) / max(float(np.linalg.norm(end)), 1e-9))
@@ -82,10 +78,7 @@ def estimate_motion(reference: FloatArray, points: FloatArray) -> HeadMotion:
 def depth_relief(reference: FloatArray, points: FloatArray) -> float:
     """How far what sticks out, as a nose does, moved up or down, in what its depth makes of the rest's movement.
 
-    Around 1 for a head. A sheet, however it is bent, has nothing that sticks out.
-
-    Args:
-        reference, points: as of `estimate_motion`.
+    Around 1 for a head. A sheet, however it is bent, has nothing that sticks out. Meshes as of `estimate_motion`.
     """
     start = _about_middle(reference)
     x, y, z = start.T

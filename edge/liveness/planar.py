@@ -111,10 +111,6 @@ class PlanarReference:
     """One look, ready to have others registered to it."""
 
     def __init__(self, look: FacePatch) -> None:
-        """
-        Args:
-            look: from `extract_patch`.
-        """
         self._good = look.clear.ravel()[_FACE_MASK]
         self._to_patch = _square(look.to_patch)
         self._levels: list[tuple[float, int, float, FloatArray, FloatArray, FloatArray]] = []
@@ -181,9 +177,7 @@ def _square(affine: Reals) -> Reals:
 def _solver(columns: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
     """(8, N): the move that explains differences best along with light, from good places alone.
 
-    Args:
-        columns: (N, 12), what each of the eight moves and each light does, in grey levels.
-        good: (N,).
+    `columns`, (N, 12), are what each of the eight moves and each light does, in grey levels.
     """
     kept = np.where(good[:, None], columns, np.float32(0))
     lengths = np.linalg.norm(kept, axis=0) + 1e-6

@@ -21,11 +21,6 @@ class ObservationWindow:
     """Looks compared with one reference."""
 
     def __init__(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
-        """
-        Args:
-            look: the face of `sample` in `frame`, the reference.
-            landmarks: those of the sample.
-        """
         self.first_ns = self.last_ns = t_ns  # the reference, and the last look that could be compared
         self.looks = 1  # the reference, and those that could be compared
         self.misses = 0  # looks in a row that could not be
@@ -58,11 +53,7 @@ class ObservationWindow:
         return True
 
     def cue_values(self, min_ns: float) -> Values | None:
-        """Its cues; None while it is too short, or the mesh is not to be trusted.
-
-        Args:
-            min_ns: from the first look to the last.
-        """
+        """Its cues; None while it lasts less than `min_ns`, has few looks, or the mesh is not to be trusted."""
         slipped = self._missed > len(self._residuals) * _MISREGISTERED
         if self.last_ns - self.first_ns < min_ns or self.looks < MIN_FRAMES or slipped:
             return None

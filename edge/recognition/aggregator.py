@@ -67,11 +67,7 @@ class IdentityAggregator:
     ) -> None:
         """
         Args:
-            gallery: who is enrolled.
-            config: what a verdict needs.
-            lockout: what follows failures.
-            proven: a name is a success as such; False: only once `count_success` says so, for a picture has a name,
-                too.
+            proven: a name is a success as such; False: only once `count_success` says so, as a picture has a name, too.
         """
         self.gallery = gallery
         self.counts_names_as_success = proven

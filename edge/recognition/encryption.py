@@ -65,12 +65,7 @@ def is_encrypted(head: bytes) -> bool:
 
 
 def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
-    """Encrypt a gallery file; every call gives other bytes.
-
-    Args:
-        content: of the plain file.
-        key: to encrypt with.
-        where: it lies, for the complaint.
+    """Encrypt the content of the gallery file at `where`; every call gives other bytes.
 
     Raises:
         GalleryError: it is too large.

@@ -35,13 +35,6 @@ class Gallery:
         tuning: IndexTuning | None = None,
     ) -> None:
         """
-        Args:
-            people: N people.
-            centroids: (N, D) float32, unit rows.
-            thresholds_sq: (N,) float32, 0..4, lower is stricter.
-            info: what the gallery says of itself.
-            tuning: of the index of a large gallery; None: the defaults.
-
         Raises:
             ValueError: a row of a large gallery is not of unit length.
         """

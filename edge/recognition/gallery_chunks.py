@@ -70,7 +70,6 @@ def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
     """Cut a gallery file; deterministic.
 
     Args:
-        content: of the file.
         rows: average number of people in a piece.
         piece_bytes: the most that one piece of people may have.
 
@@ -94,11 +93,7 @@ def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
 
 
 def assemble(pieces: Sequence[bytes], length: int) -> bytes:
-    """Put the pieces of `split` together again.
-
-    Args:
-        pieces: in the order of `split`.
-        length: of the whole file.
+    """Put the pieces of `split`, in their order, together again to a file of `length` bytes.
 
     Raises:
         ValueError: they do not make such a file.

@@ -51,14 +51,12 @@ def load_gallery(
     must not be written to while it is in use; replacing it is fine.
 
     Args:
-        path: gallery file.
         embedder_sha256: the embedder whose vectors are measured against it.
-        key: key of a sealed gallery; None: the file must be plain.
+        key: key of an encrypted gallery; None: the file must be plain.
         dimension: length of the embedder's vectors, which the gallery's must have; None: nothing is measured.
-        mmap_min_bytes: files larger than this are memory-mapped.
 
     Raises:
-        GalleryError: it is missing, truncated, malformed, sealed with another key, or was made by another embedder.
+        GalleryError: it is missing, truncated, malformed, encrypted otherwise, or was made by another embedder.
     """
     info, stored = _read_file(path, key, mmap_min_bytes)
     if info.embedder_sha256 != embedder_sha256:

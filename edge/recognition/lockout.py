@@ -59,13 +59,8 @@ class Lockout:
     """Remembers who failed, in memory only, a bounded number for a bounded time; pure, time comes with the verdicts."""
 
     def __init__(self, config: LockoutConfig, same_stranger_sq: float) -> None:
-        """
-        Args:
-            config: numbers and times.
-            same_stranger_sq: squared distance within which two fused embeddings show one visitor.
-        """
         self._config = config
-        self._same_visitor_sq = same_stranger_sq
+        self._same_visitor_sq = same_stranger_sq  # within this, two fused embeddings show one visitor
         self._visitors: list[_VisitorRecord] = []
         self._posed: dict[str, _ImpersonationRecord] = {}  # by the id of the person shown
 
@@ -73,12 +68,7 @@ class Lockout:
         return len(self._visitors) + len(self._posed)
 
     def restriction_for(self, verdict: Verdict, others: Set[int]) -> Restriction:
-        """What this visitor has to show now.
-
-        Args:
-            verdict: as it would fall under the usual demands.
-            others: ids of the other tracks present.
-        """
+        """What a visitor has to show now; `others` are the ids of the other tracks present."""
         visitor = self._find(verdict, others)
         if visitor is None:
             return Restriction.USUAL
@@ -88,11 +78,7 @@ class Lockout:
         return Restriction.PAUSED if verdict.decided_ns < visitor.paused_until_ns else Restriction.STRICT
 
     def record_failure(self, verdict: Verdict, others: Set[int]) -> bool:
-        """Count an `unknown`, or a name that was only a presentation attack.
-
-        Returns:
-            Whether it is the one that begins a visitor's first pause.
-        """
+        """Count an `unknown`, or a presentation attack under a name; returns whether a visitor's first pause begins."""
         if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
             self._attacked(verdict.match.person.id, verdict.decided_ns)
             return False

@@ -25,10 +25,6 @@ class Retries:
     """
 
     def __init__(self, open_max_age_s: float) -> None:
-        """
-        Args:
-            open_max_age_s: how long an opening is good for.
-        """
         self._age_ns = open_max_age_s * 1e9
         self._openings: dict[str, _OpenAttempt] = {}  # by person id
 

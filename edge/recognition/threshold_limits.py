@@ -25,12 +25,7 @@ class LooseSetting:
 
 
 def loose_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[LooseSetting]:
-    """What is too loose in a door's [recognition].
-
-    Args:
-        config: the table.
-        impostors: the embedder's table; empty: distances cannot be judged.
-    """
+    """What is too loose in a door's [recognition]; without the embedder's table distances cannot be judged."""
     found = list(_distances(config, impostors)) if impostors else []
     if config.min_samples < _LEAST_SAMPLES:
         found.append(LooseSetting(f"min_samples = {config.min_samples}: a single picture decides", open=False))

@@ -36,14 +36,11 @@ class Aligner:
 
 
 def similarity(source: Sequence[Sequence[float]], target: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The least-squares similarity (rotation, scale, shift; no mirror) from `source` to `target` points.
+    """The least-squares similarity (rotation, scale, shift; no mirror) from N `source` to N `target` points (x, y).
 
     Closed form in the plane: with centred points as complex numbers p and q, a = sum(conj(p) q) / sum(|p|^2) turns
     and scales p onto q (Umeyama 1991, specialised to two dimensions). Sums of centred products are sums of products
     less the number of points times the product of the means.
-
-    Args:
-        source, target: N points (x, y).
 
     Returns:
         (2, 3) float64 matrix M with target = M @ [x, y, 1].

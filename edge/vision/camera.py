@@ -56,11 +56,7 @@ class Camera(Protocol):
 
 
 def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
-    """Open what `config.source` names.
-
-    Args:
-        config: the [camera] table.
-        realtime: a clip or folder of stills plays at its own pace on the monotonic clock, as a live camera would.
+    """Open what `config.source` names; with `realtime` a clip or folder of stills plays at its own pace, as if live.
 
     Raises:
         CameraError: there is no such source, or it cannot be opened; the message says what there is.

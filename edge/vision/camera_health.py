@@ -118,27 +118,14 @@ class CameraHealth:
 
 
 def patch_means(pixels: BgrImage) -> FloatArray:
-    """The picture as a few mean levels.
-
-    Args:
-        pixels: (H, W, 3) uint8, BGR.
-
-    Returns:
-        (12, 16) float32, 0..255: means of the green channel.
-    """
+    """(12, 16) float32, 0..255: mean green levels of the patches of a (H, W, 3) uint8 BGR picture."""
     sparse = np.ascontiguousarray(pixels[::_STRIDE, ::_STRIDE, _GREEN])
     levels = cv2.resize(sparse.astype(np.float32), _PATCH_GRID, interpolation=cv2.INTER_AREA)
     return np.asarray(levels, np.float32)
 
 
 def classify_fault(levels: FloatArray, config: CameraHealthConfig, slack: float = 1.0) -> ImageFault | None:
-    """Why one picture shows nothing, or None.
-
-    Args:
-        levels: its patches.
-        config: where that begins.
-        slack: above 1 it must be better than that by this factor.
-    """
+    """Why the patches of one picture show nothing, or None; with `slack` above 1 they must be better by this factor."""
     if levels.max() <= config.black_max_level * slack:
         return ImageFault.BLACK
     if np.count_nonzero(levels >= _WHITE) > config.overexposed_share / slack * levels.size:

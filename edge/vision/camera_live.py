@@ -114,7 +114,6 @@ class LiveCamera:
     def __init__(self, name: str, device: CaptureDevice, lost_after_s: float, *, close_timeout_s: float = 1.0) -> None:
         """
         Args:
-            name: of the camera, for logs and errors.
             device: read by a thread until it fails or `close` is called.
             lost_after_s: the camera is lost after this long without a frame.
             close_timeout_s: how long `close` waits for a read under way, and again after interrupting it.
@@ -178,10 +177,6 @@ class LiveCamera:
 
 
 def capture_time_ns(stamps_ns: tuple[int, ...]) -> int:
-    """The first of a driver's time stamps that can be one of a frame that just arrived, else the present.
-
-    Args:
-        stamps_ns: candidates on the monotonic clock.
-    """
+    """The first monotonic time stamp of a driver that can be of a frame that just arrived, else the present."""
     now_ns = time.monotonic_ns()
     return next((stamp for stamp in stamps_ns if 0 <= now_ns - stamp < _MAX_TIMESTAMP_AGE_NS), now_ns)

@@ -42,11 +42,7 @@ class CameraSource:
 
 
 def source_of(text: str) -> CameraSource:
-    """Take a `[camera] source` apart.
-
-    Args:
-        text: picamera2[:N], a device below /dev, an address of a stream, or the path of a clip or folder of stills.
-    """
+    """Take a `[camera] source` apart: picamera2[:N], a device below /dev, a stream, or a clip or folder of stills."""
     if f"{text}:".startswith("picamera2:"):
         number = text.partition(":")[2]
         label = f"picamera2:{number}" if number.isascii() and number.isdecimal() else "picamera2"

@@ -27,7 +27,6 @@ class CascadeDetector:
         Args:
             everywhere: searches whole frames.
             close: looks around one face; may be the same.
-            config: of both; `far_scan_every_s` says how often to search.
         """
         self._everywhere = everywhere
         self._close = close
@@ -39,7 +38,6 @@ class CascadeDetector:
         """Faces of one frame, largest first.
 
         Args:
-            frame: to look at.
             known: the faces that are being followed, as they were last seen. While there are one or two, each is found
                 again, and the last search is recent, nothing else is looked for.
         """

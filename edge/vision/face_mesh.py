@@ -114,11 +114,9 @@ def five_points(points: FloatArray) -> FloatArray:
 
 
 def _crop(face: Face, size_px: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """A square around the face, turned upright.
+    """A square around the face, turned upright: (2, 3) float32, from frame to input, and the way back.
 
-    Returns:
-        (2, 3) float32, from frame to input, and the way back for rows (x, y, z): (3, 3) and (3,) float32 with
-        frame = input @ turn + shift.
+    The way back is, for rows (x, y, z), (3, 3) and (3,) float32 with frame = input @ turn + shift.
     """
     angle = _roll_deg(face)
     scale = _SIDE * max(face.box.width, face.box.height, 1.0) / size_px

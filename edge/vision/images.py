@@ -30,7 +30,7 @@ def read_image(path: Path) -> BgrImage:
 
     Raises:
         ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels or
-            `MOST_SCANS`.
+            `MAX_SCANS`.
     """
     try:
         content = Path(path).read_bytes()
@@ -80,7 +80,7 @@ def decode_snapshot(content: bytes, path: Path) -> BgrImage:
         (H, W, 3) uint8 BGR, as `read_image`.
 
     Raises:
-        ImageError: it is no JPEG, has more than `MOST_SNAPSHOT_PIXELS` or `MOST_SNAPSHOT_SCANS`, or is damaged.
+        ImageError: it is no JPEG, has more than `MAX_SNAPSHOT_PIXELS` or `MAX_SNAPSHOT_SCANS`, or is damaged.
     """
     if not content.startswith(_JPEG):
         raise ImageError(f"{path}: not a JPEG image")

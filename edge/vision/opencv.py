@@ -29,13 +29,7 @@ def silence_opencv() -> None:
 
 
 def rotate(pixels: BgrImage, degrees: int, out: BgrImage | None = None) -> BgrImage:
-    """Turn a picture clockwise by 0, 90, 180 or 270 degrees.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        degrees: 0 returns `pixels` itself, at no cost.
-        out: reused when its shape fits; must not share memory with `pixels`.
-    """
+    """Turn a (H, W, 3) picture clockwise by 0 (at no cost), 90, 180 or 270 degrees, into `out` where its shape fits."""
     if not degrees:
         return pixels
     return np.asarray(cv2.rotate(pixels, _ROTATE_CODES[degrees], dst=out), np.uint8)

@@ -26,7 +26,7 @@ _WHITE = 244.0  # grey level above which a pixel has no detail left
 
 
 def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig) -> Quality:
-    """What one aligned face shows, and whether it is worth embedding; its value is 1 unless it is refused.
+    """What one aligned face shows, and whether it is worth embedding; its weight is 1 unless it is refused.
 
     Args:
         landmarks: its mesh, frame pixels.

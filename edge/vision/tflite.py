@@ -119,15 +119,7 @@ class TfliteModel:
         self._interpreter.invoke()
 
     def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
-        """A copy of one output as real values.
-
-        Args:
-            role: the output's key in the manifest.
-            rows: which entries of the output's second axis; all by default.
-
-        Returns:
-            float32, the output's shape without the batch axis, only the chosen rows.
-        """
+        """A copy of one output as float32 real values, without the batch axis; only `rows` of the second axis."""
         output = self._outputs[role]
         stored = output.stored[0, rows]
         return np.array(stored, np.float32) if output.reals is None else output.reals[stored]
