@@ -21,41 +21,30 @@ _ONE_RUN = 0.05  # the same for a figure that was measured only once
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `edge bench --json` prints.
-
-    Attributes:
-        load: load average of the last minute when the measurement began.
-        broker: which broker carried the events, "" if none was needed.
-        figures: in the order of measurement; `section`, `name` and `unit` together name one.
-    """
+    """What `edge bench --json` prints."""
 
     version: Literal[1] = 1
     program: str
     machine: str
     cores: int
-    load: float
+    load: float  # load average of the last minute when the measurement began
     python: str
     runtime: str
     threads: int
-    broker: str
-    figures: tuple[Measurement, ...]
+    broker: str  # which one carried the events, "" if none was needed
+    figures: tuple[Measurement, ...]  # in the order of measurement; `section`, `name` and `unit` together name one
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One figure before and after.
-
-    Attributes:
-        ratio: after / before; where that was 0, 1 if it still is and else 0.
-        changed: whether that is more than their noise: the intervals are apart, and by more than a slight share.
-    """
+    """One figure before and after."""
 
     section: str
     name: str
     unit: str
     before: float
     after: float
-    ratio: float
-    changed: bool
+    ratio: float  # after / before; where that was 0, 1 if it still is and else 0
+    changed: bool  # by more than their noise: the intervals are apart, and by more than a slight share
 
 
 class Comparison(msgspec.Struct, frozen=True):

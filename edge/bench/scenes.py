@@ -24,23 +24,14 @@ _KEPT = 15  # different pictures of one scene, over and over
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenes:
-    """Pictures (480, 640, 3) uint8 BGR, each scene as one or more that come in turn.
+    """Pictures (480, 640, 3) uint8 BGR, each scene as one or more that come in turn."""
 
-    Attributes:
-        face: the enrolled person, once.
-        nobody: the place without anybody, once.
-        still: nobody, with a camera's noise.
-        still_face: the enrolled person, perfectly still, with a camera's noise.
-        moving: nobody, but something moves.
-        busy: the enrolled person and a stranger, swaying.
-    """
-
-    face: BgrImage
-    nobody: BgrImage
-    still: Sequence[BgrImage]
-    still_face: Sequence[BgrImage]
-    moving: Sequence[BgrImage]
-    busy: Sequence[BgrImage]
+    face: BgrImage  # the enrolled person
+    nobody: BgrImage  # the place without anybody
+    still: Sequence[BgrImage]  # nobody, with a camera's noise
+    still_face: Sequence[BgrImage]  # the enrolled person, perfectly still, with a camera's noise
+    moving: Sequence[BgrImage]  # nobody, but something moves
+    busy: Sequence[BgrImage]  # the enrolled person and a stranger, swaying
 
 
 def scenes(models: ModelsConfig) -> Scenes:

@@ -17,25 +17,15 @@ Finite = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
 
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One measured number.
+    """One measured number."""
 
-    Attributes:
-        section: of the bench.
-        name: what was measured.
-        unit: "ms", "CPU ms", "x" for a quotient, "MB" (10^6 bytes), "CPU s/h", "us".
-        value: the median of the runs.
-        low, high: 95 % interval of the median, by order statistics; the value itself where there was one run.
-        tail: the 95th percentile, or the 99th where the name says so; None where it means nothing.
-        runs: how many.
-    """
-
-    section: str
-    name: str
-    unit: str
-    value: Finite
-    low: Finite
+    section: str  # of the bench
+    name: str  # what was measured
+    unit: str  # "ms", "CPU ms", "x" for a quotient, "MB" (10^6 bytes), "CPU s/h", "us"
+    value: Finite  # the median of the runs
+    low: Finite  # to `high`: 95 % interval of the median, by order statistics; the value itself where there was one run
     high: Finite
-    tail: Finite | None
+    tail: Finite | None  # the 95th percentile, or the 99th where the name says so; None where it means nothing
     runs: Annotated[int, msgspec.Meta(ge=1)]
 
 

@@ -25,19 +25,12 @@ _NO_CAMERA = re.compile(r"^(bcm2835-(codec|isp)|pispbe|rpi|rp1-cfe|unicam)")
 
 @dataclass(frozen=True, slots=True)
 class CameraSample:
-    """Some frames of a camera.
+    """Some frames of a camera."""
 
-    Attributes:
-        name: camera name without passwords.
-        recorded: whether it is a clip or a folder of stills.
-        fps: measured frames a second, skipped ones included; 0 for a recording.
-        frames: copies of some frames, in order of time; at least one.
-    """
-
-    name: str
-    recorded: bool
-    fps: float
-    frames: tuple[Frame, ...]
+    name: str  # without passwords
+    recorded: bool  # whether it is a clip or a folder of stills
+    fps: float  # measured frames a second, skipped ones included; 0 for a recording
+    frames: tuple[Frame, ...]  # copies of some frames, in order of time; at least one
 
     @property
     def size(self) -> str:

@@ -22,15 +22,10 @@ class _InputClosed(InputError):  # noqa: N818 ends the questions
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """Asks questions on the terminal, or answers them from the command line and by defaults.
+    """Asks questions on the terminal, or answers them from the command line and by defaults."""
 
-    Attributes:
-        given: answers from the command line, by key; these questions are not asked.
-        alone: ask nothing; use defaults for what was not given.
-    """
-
-    given: Mapping[str, str]
-    alone: bool
+    given: Mapping[str, str]  # answers from the command line, by key; these questions are not asked
+    alone: bool  # ask nothing; use defaults for what was not given
 
     def print(self, text: str) -> None:
         """Print to standard error."""

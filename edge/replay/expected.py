@@ -22,15 +22,11 @@ _FIELD = 0.6  # and each field in which partners differ, so that two that share 
 
 @dataclass(frozen=True, slots=True)
 class EventPair:
-    """An expected event and its partner; either may be missing.
-
-    Attributes:
-        differs: the fields that differ, of kind, person and time; all of them where one is missing.
-    """
+    """An expected event and its partner; either may be missing."""
 
     want: ReplayEvent | None
     have: ReplayEvent | None
-    differs: tuple[str, ...]
+    differs: tuple[str, ...]  # of kind, person and time; all of them where one is missing
 
 
 def read_expected(path: Path) -> list[ReplayEvent]:

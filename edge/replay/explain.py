@@ -28,22 +28,12 @@ REFUSAL_HINTS = {  # why a sample did not count, and what helps
 
 
 class SampleTrace(msgspec.Struct, frozen=True):
-    """One sample of a visitor.
+    """One sample of a visitor; qualities without a comment are as in `records.Quality`."""
 
-    Attributes:
-        t: seconds into the clip.
-        refusal: why it did not count, or "".
-        samples: how many counted so far.
-        distance_sq: distance of the fused samples to the nearest person; lower is nearer; None if no sample counted.
-        quality, size_px, yaw_deg, pitch_deg, sharpness, brightness, strength: as in `records.Quality`.
-        doubted: it showed another face than the samples before: the evidence was reset or waits.
-        attack: attack score, 0 (genuine) to 1; None: not known yet, or liveness is off.
-    """
-
-    t: float
-    refusal: str
-    samples: int
-    distance_sq: float | None
+    t: float  # seconds into the clip
+    refusal: str  # why it did not count, or ""
+    samples: int  # how many counted so far
+    distance_sq: float | None  # of the fused samples to the nearest person; lower is nearer; None if no sample counted
     quality: float
     size_px: float
     yaw_deg: float
@@ -51,8 +41,8 @@ class SampleTrace(msgspec.Struct, frozen=True):
     sharpness: float
     brightness: float
     strength: float
-    doubted: bool = False
-    attack: float | None = None
+    doubted: bool = False  # it showed another face than the samples before: the evidence was reset or waits
+    attack: float | None = None  # score, 0 (genuine) to 1 (attack); None: not known yet, or liveness is off
 
 
 class VisitorTrace(msgspec.Struct):

@@ -26,17 +26,11 @@ from edge.vision.face_sampler import load_vision
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReplayStep:
-    """State of a door after one frame.
+    """State of a door after one frame."""
 
-    Attributes:
-        frame: valid until the next one.
-        pipeline: its state after the frame.
-        decisions, prompts: of this frame.
-    """
-
-    frame: Frame
-    pipeline: Pipeline
-    decisions: list[Decision]
+    frame: Frame  # valid until the next one
+    pipeline: Pipeline  # its state after the frame
+    decisions: list[Decision]  # of this frame, as are the prompts
     prompts: list[ChallengePrompt]
 
 

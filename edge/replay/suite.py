@@ -35,21 +35,13 @@ class ClipCase(StrictStruct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """Result of one clip.
-
-    Attributes:
-        name: of the clip.
-        events: how many were expected.
-        difference: both sides for people, or "" where they agree.
-        error: why it could not be replayed, or "".
-        took_s: seconds of wall time.
-    """
+    """Result of one clip."""
 
     name: str
-    events: int
-    difference: str
-    error: str
-    took_s: float
+    events: int  # how many were expected
+    difference: str  # both sides for people, or "" where they agree
+    error: str  # why it could not be replayed, or ""
+    took_s: float  # wall time
 
     @property
     def ok(self) -> bool:

@@ -57,23 +57,14 @@ class ReleaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of `release.json`.
+    """The content of `release.json`."""
 
-    Attributes:
-        v: version of this format.
-        release: the number, rising with every change of content.
-        made_at: when it was made, UTC, RFC 3339; for people.
-        embedder_sha256: the model that gallery (and models, if any) belong to.
-        people: how many the gallery holds.
-        files: what it consists of; always a gallery.
-    """
-
-    v: Literal[1]
-    release: Annotated[int, Meta(ge=1)]
-    made_at: str
-    embedder_sha256: Sha256
-    people: Annotated[int, Meta(ge=0)]
-    files: tuple[ReleaseFile, ...]
+    v: Literal[1]  # version of this format
+    release: Annotated[int, Meta(ge=1)]  # the number, rising with every change of content
+    made_at: str  # UTC, RFC 3339; for people
+    embedder_sha256: Sha256  # the model that gallery (and models, if any) belong to
+    people: Annotated[int, Meta(ge=0)]  # how many the gallery holds
+    files: tuple[ReleaseFile, ...]  # always a gallery among them
 
     def file(self, name: str) -> ReleaseFile | None:
         """The file of that name."""

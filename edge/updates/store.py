@@ -31,48 +31,28 @@ MAX_UNPROVEN_STARTS = 3  # new models that never ran for long enough in so many 
 
 
 class ActiveRelease(msgspec.Struct, frozen=True):
-    """Which release runs.
+    """Which release runs."""
 
-    Attributes:
-        release: its number.
-        folder: its folder's name.
-        digest: sha256 of its `release.json`.
-        applied_at: when it began to run, UTC, RFC 3339.
-        previous: the folder of the release to roll back to, or "".
-        previous_release: its number, or 0.
-        proven: whether it has run long enough, or brought no new models that could bring the door down.
-        starts: how often the door has started with it while it was not proven.
-        failed: digest of a release that was rolled back and must not come again, or "".
-        failure: why.
-    """
-
-    release: int
-    folder: str
-    digest: str
-    applied_at: str
-    previous: str = ""
-    previous_release: int = 0
-    proven: bool = False
-    starts: int = 0
-    failed: str = ""
-    failure: str = ""
+    release: int  # its number
+    folder: str  # its folder's name
+    digest: str  # sha256 of its `release.json`
+    applied_at: str  # when it began to run, UTC, RFC 3339
+    previous: str = ""  # the folder of the release to roll back to
+    previous_release: int = 0  # its number
+    proven: bool = False  # whether it has run long enough, or brought no new models that could bring the door down
+    starts: int = 0  # how often the door has started with it while it was not proven
+    failed: str = ""  # digest of a release that was rolled back and must not come again
+    failure: str = ""  # why
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseStatus:
-    """Release status of a door.
+    """Release status of a door."""
 
-    Attributes:
-        release: number of the release that runs, or None before the first.
-        applied_at: when it began to run, UTC, RFC 3339, or None.
-        ok: whether the release that was offered last runs.
-        reason: what runs, or why the release that was offered last was rejected.
-    """
-
-    release: int | None
-    applied_at: str | None
-    ok: bool
-    reason: str
+    release: int | None  # number of the release that runs, or None before the first
+    applied_at: str | None  # when it began to run, UTC, RFC 3339
+    ok: bool  # whether the release that was offered last runs
+    reason: str  # what runs, or why the release that was offered last was rejected
 
 
 @dataclass(frozen=True, slots=True)
