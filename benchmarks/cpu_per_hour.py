@@ -11,9 +11,8 @@ from itertools import cycle, islice
 
 from command_line import run_benchmark
 
-from edge.bench.report import Report, make_report
+from edge.bench.report import Measurement, Report, figure, make_report, time_once
 from edge.bench.scenes import FPS, FRAME_NS, Scenes, scenes
-from edge.bench.statistics import Measurement, figure, time_once
 from edge.core.cli_support import run_main
 from edge.core.config import DoorConfig, ModelsConfig
 from edge.core.records import BgrImage, Frame

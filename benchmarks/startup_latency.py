@@ -14,9 +14,8 @@ from command_line import run_benchmark
 from processes import Broker, Door, broker, door, failure, write_clip
 from startup_phases import Phase
 
-from edge.bench.report import Report, make_report
+from edge.bench.report import Measurement, Report, Timing, figure, make_report, time_once, times
 from edge.bench.scenes import FPS, scenes
-from edge.bench.statistics import Measurement, Timing, figure, time_once, times
 from edge.core.cli_support import run_main
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig
 from edge.core.errors import ThresholdError

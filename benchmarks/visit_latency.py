@@ -16,9 +16,8 @@ from command_line import run_benchmark
 from processes import Broker, Door, broker, door, failure, write_stills
 from synthetic_gallery import crowd
 
-from edge.bench.report import Report, make_report
+from edge.bench.report import Measurement, Report, figure, make_report
 from edge.bench.scenes import FPS, FRAME_NS, scenes
-from edge.bench.statistics import Measurement, figure
 from edge.core.cli_support import run_main
 from edge.core.config import CameraConfig, DoorConfig, ModelsConfig, RecognitionConfig, TrackerConfig
 from edge.core.errors import BrokerError, ThresholdError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.bench.report import Measurement, Timing, figure, ratios, time_once, times
 from edge.bench.scenes import FPS, Scenes, loop_frames, scenes
-from edge.bench.statistics import Measurement, Timing, figure, ratios, time_once, times
 from edge.core.config import (
     DetectorConfig,
     DoorConfig,
@@ -61,12 +61,7 @@ class Variant:
 
 
 def measure(models: ModelsConfig, repeats: int) -> list[Measurement]:
-    """Models, stages and steps.
-
-    Args:
-        models: to load.
-        repeats: turns of every measurement.
-    """
+    """Models, stages and steps; `repeats` is the number of turns of every measurement."""
     searching, following = TimingRecorder(kept=None), TimingRecorder(kept=None)
     vision = load_vision(models, _SEARCH_ALWAYS, QualityConfig(), searching)
     shown = scenes(models)
@@ -144,14 +139,7 @@ def _share(lap: Timing, frames: int) -> Timing:
 
 
 def run_interleaved(pipeline: Pipeline, vision: VisionStages, frames: Iterator[Frame], repeats: int) -> list[Variant]:
-    """Every model bare and then one step, again and again; the first turns only warm up and are left out.
-
-    Args:
-        pipeline: to step.
-        vision: its models.
-        frames: one for each turn.
-        repeats: turns to keep.
-    """
+    """Every model bare and then one step for each frame; the first turns only warm up, then `repeats` are kept."""
     turns = []
     for frame in islice(frames, repeats + _WARM):
         bare = {_name(model): time_once(model.invoke) for model in vision.models}

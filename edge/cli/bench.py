@@ -23,12 +23,7 @@ def add(commands: Commands) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
-    """Options that every benchmark has.
-
-    Args:
-        parser: to add them to.
-        repeats: default number of runs.
-    """
+    """Add the options that every benchmark has; `repeats` is the default number of runs."""
     parser.add_argument(
         "--threads",
         type=int,
@@ -45,14 +40,8 @@ def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
 
 
 def report_benchmark(arguments: argparse.Namespace, measure: Callable[[], Report]) -> None:
-    """Measure, and print the report or its comparison with an earlier one.
-
-    Args:
-        arguments: as parsed with `add_options`.
-        measure: makes the report.
-    """
-    from edge.bench.report import compare, read_report
-    from edge.bench.table import comparison_table, table
+    """Measure, and print the report or its comparison with an earlier one, as `add_options` has been parsed."""
+    from edge.bench.report import compare, comparison_table, read_report, table
 
     before = read_report(arguments.compare) if arguments.compare else None
     report = measure()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from edge.bench import pipeline_stages
+from edge.bench.report import Measurement
 from edge.bench.scenes import loop_frames, scenes
-from edge.bench.statistics import Measurement
 from edge.core.config import DoorConfig, ModelsConfig
 from edge.vision.face_sampler import VisionStages
 
