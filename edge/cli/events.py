@@ -89,10 +89,6 @@ def _events(arguments: argparse.Namespace) -> int:
 
 
 def _broker(arguments: argparse.Namespace) -> MqttConfig:
-    """
-    Raises:
-        InputError: --config and another option contradict each other, or the file cannot be used.
-    """
     login = {key: getattr(arguments, key) for key in ("insecure", "username", "password_file", "ca_file")}
     if arguments.config is None:
         return MqttConfig(url=arguments.broker, **login)
@@ -116,10 +112,6 @@ def _errors_by_option(asked: bool) -> Iterator[None]:
 
 
 def _need_terminal() -> None:
-    """
-    Raises:
-        InputError: there is none to draw on, or nothing to draw with.
-    """
     if importlib.util.find_spec("rich") is None:
         raise InputError("--live needs rich; run: pip install rich, or leave --live out")
     if not sys.stdout.isatty():

@@ -12,7 +12,7 @@ from edge.cli.command import Commands, add_command, print_json, print_table
 from edge.core.cli_support import counted, parse_time_ns
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import ExpectationError, InputError
-from edge.core.files import require_parent_dir
+from edge.core.files import atomic_write, require_parent_dir
 
 if TYPE_CHECKING:
     from edge.replay.replay import ReplayEvent
@@ -78,7 +78,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _replay_suite(arguments: argparse.Namespace) -> int:
-    from edge.replay.suite import clips_without_expectation, run_suite, write_junit
+    from edge.replay.suite import clips_without_expectation, junit, run_suite
 
     folder: Path = arguments.clip
     if arguments.junit:
@@ -95,7 +95,7 @@ def _replay_suite(arguments: argparse.Namespace) -> int:
     for name in clips_without_expectation(folder):
         print(f"{name}: skipped, no {Path(name).stem}.expected.jsonl", file=sys.stderr)
     if arguments.junit:
-        write_junit(arguments.junit, results)
+        atomic_write(arguments.junit, junit(results))
     wrong = [result.name for result in results if not result.ok]
     if wrong:
         raise ExpectationError(f"{len(wrong)} of {len(results)} clips differ from what is expected: {', '.join(wrong)}")

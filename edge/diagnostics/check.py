@@ -44,11 +44,7 @@ _BROKER = {
 
 
 def check(path: Path) -> Iterator[CheckResult]:
-    """Run all checks, each when its result is requested; never raises for what it finds.
-
-    Args:
-        path: path of door.toml.
-    """
+    """Run all checks of a door.toml, each when its result is requested; never raises for what it finds."""
     try:
         config = read_config(path)
     except ThresholdError as error:

@@ -100,11 +100,7 @@ def _release(config: DoorConfig, vision: VisionStages) -> CheckResult:
 
 
 def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
-    """When the trusted release metadata expires.
-
-    Args:
-        config: door configuration.
-        now: current time, aware.
+    """When the trusted release metadata expires; `now` is aware.
 
     Raises:
         ReleaseError: no root is trusted, or the metadata is damaged.
@@ -123,10 +119,8 @@ def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
 def check_access(config: DoorConfig, bundle: RuntimeBundle | None, release: str) -> Iterator[CheckResult]:
     """Whether the access rules in force let anybody pass, and whether every rule names somebody.
 
-    Args:
-        config: door configuration.
-        bundle: what the door runs; None if it does not load: then the rules of door.toml are read without the gallery.
-        release: the release that brought the rules, "" if they are those of door.toml.
+    `bundle` is what the door runs, or None if it does not load: then the rules of door.toml are read without the
+    gallery. `release` brought the rules; it is "" if they are those of door.toml.
     """
     if bundle is None and config.release:
         yield warn("access", "unknown: neither release nor gallery can be loaded", "correct the errors above first")
@@ -187,12 +181,7 @@ def check_lock(lock: LockConfig) -> CheckResult:
 
 
 def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
-    """Settings of [recognition] with which the door may open to anybody.
-
-    Args:
-        config: door configuration.
-        impostors: the embedder's table of impostor distances.
-    """
+    """Settings of [recognition] with which the door may open to anybody, by the embedder's impostor distances."""
     remedy = (
         "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/tuning.md)"
     )

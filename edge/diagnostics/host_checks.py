@@ -28,12 +28,7 @@ _WORN_TENTHS, _SPARE_LOW = 9, 2
 
 
 def check_board(config: DoorConfig, *, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Iterator[CheckResult]:
-    """Check power, heat, memory and disk.
-
-    Args:
-        config: door configuration.
-        sys, proc: mount points of these file systems.
-    """
+    """Check power, heat, memory and disk; `sys` and `proc` are mount points."""
     yield _power(sys)
     yield _temperature(sys)
     yield _memory(proc)
@@ -159,13 +154,7 @@ def _secret_keys(config: DoorConfig) -> list[str]:
 
 
 def check_clock(config: DoorConfig, rules: AccessRules | None, clock: Clock = SYSTEM_CLOCK) -> CheckResult:
-    """Whether the clock can be trusted, and what does not work without it.
-
-    Args:
-        config: door configuration.
-        rules: access rules in force; None if they cannot be read.
-        clock: time source.
-    """
+    """Whether the clock can be trusted, and what does not work without it; rules that cannot be read are None."""
     if clock.is_synced():
         return ok("clock", "synchronised")
     remedy = "enable a time service: sudo timedatectl set-ntp true; check that the network allows it (UDP 123)"

@@ -57,12 +57,7 @@ def check_metrics(config: MetricsConfig, site: str) -> CheckResult:
 
 
 def check_certificates(config: DoorConfig, now: datetime | None = None) -> Iterator[CheckResult]:
-    """Expiry of the broker's certificate and ours, and the names in the broker's.
-
-    Args:
-        config: door configuration.
-        now: current time, aware; None: the clock.
-    """
+    """Expiry at `now` (aware) of the broker's certificate and ours, and the names in the broker's."""
     mqtt = config.mqtt
     if not mqtt.url.startswith("mqtts://"):
         return

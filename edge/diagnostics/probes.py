@@ -92,11 +92,7 @@ class _Sampler:
 
 
 def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:
-    """Sources that may be cameras of this board: the Pi's own, then V4L2 devices by number.
-
-    Args:
-        dev, sys: where those file systems are mounted.
-    """
+    """Sources that may be cameras of this board: the Pi's own, then V4L2 devices by number."""
     if importlib.util.find_spec("picamera2"):
         yield "picamera2"
     nodes = [path for path in dev.glob("video*") if path.name.removeprefix("video").isdecimal()]

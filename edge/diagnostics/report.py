@@ -61,12 +61,7 @@ _PLAIN = {State.OK: "+", State.WARN: "!", State.FAIL: "x"}
 
 
 def row(result: CheckResult, stream: TextIO) -> str:
-    """Mark and state, what was checked, the detail, and the remedy on lines of its own.
-
-    Args:
-        result: to print.
-        stream: where it is printed; if it cannot encode the marks, they are plain ones.
-    """
+    """Mark (plain if the stream cannot encode it), state, what was checked, detail, and the remedy on its own lines."""
     mark = (_MARKS if _can_encode_marks(stream) else _PLAIN)[result.state]
     head = f"{mark} {result.state:4}  {result.what:9} "
     lines = _wrap(result.detail, head)

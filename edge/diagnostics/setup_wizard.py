@@ -71,11 +71,7 @@ class Prompter:
 
 
 def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
-    """Ask for all settings of a door.
-
-    Args:
-        prompter: asks the questions.
-        state_folder: default state folder.
+    """Ask for all settings of a door; `state_folder` is the default one.
 
     Raises:
         ThresholdError: an answer that was given cannot be used, or standard input has ended.

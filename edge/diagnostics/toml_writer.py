@@ -30,12 +30,7 @@ _NAMES = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 
 
 
 def with_value(config: DoorConfig, key: str, value: object) -> DoorConfig:
-    """The configuration with one key changed.
-
-    Args:
-        config: to begin with.
-        key: such as "site" or "camera.source".
-        value: as it would stand in the file.
+    """The configuration with one key, such as "site" or "camera.source", changed to a value as in the file.
 
     Raises:
         ConfigError: a value of the wrong type, out of range, or not to be written down.

@@ -44,14 +44,7 @@ class Annotator:
     """Writes an annotated copy of a clip for its owner alone: VP8 in *.webm, MPEG-4 part 2 in *.mp4."""
 
     def __init__(self, path: Path, wanted: int) -> None:
-        """
-        Args:
-            path: clip to write.
-            wanted: samples that a name needs, see `[recognition] min_samples`.
-
-        Raises:
-            InputError: the folder does not exist, or the name ends neither in .webm nor in .mp4.
-        """
+        """Raise InputError without folder, .webm or .mp4; a name needs `wanted` samples ([recognition] min_samples)."""
         if path.suffix.lower() not in _CODECS:
             raise InputError(f"{path}: an annotated clip must be named *.webm, which browsers play, or *.mp4")
         require_parent_dir(path)

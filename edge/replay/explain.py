@@ -127,11 +127,7 @@ class Explainer:
         self.visitors[answer.track].answers.append(answer)
 
     def why_nothing(self, wanted: int) -> str:
-        """Why there was no decision at all, for people.
-
-        Args:
-            wanted: samples that a decision needs at least.
-        """
+        """Why there was no decision at all, for people; a decision needs at least `wanted` samples."""
         looks = sum(len(visitor.looks) for visitor in self.visitors.values())
         refused = sum((visitor.refused for visitor in self.visitors.values()), Counter[str]())
         if not self.visitors:

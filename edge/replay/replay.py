@@ -12,7 +12,7 @@ import msgspec
 from tqdm import tqdm
 
 from edge.access.policy_file import load_configured_rules
-from edge.core.config import CameraConfig, DoorConfig
+from edge.core.config import DoorConfig
 from edge.core.errors import CameraError
 from edge.core.records import AccessOutcome, Decision, Frame
 from edge.liveness.prompts import ChallengePrompt
@@ -96,18 +96,18 @@ def replay(
     chance = random.Random(0).random  # the same at every run; no clip can follow what is asked
     pipeline = Pipeline(config, vision, known, rules=rules, random_number=chance)
     t_ns = 0
-    with open_camera(_clip_camera(config.camera, clip)) as camera:
+    with open_camera(msgspec.structs.replace(config.camera, source=str(clip))) as camera:
         for frame in tqdm(camera, desc="replay", unit=" frames", disable=None, leave=False):
             t_ns = frame.captured_ns
             decisions = pipeline.step(frame, at_ns)
             step = ReplayStep(frame, pipeline, decisions, pipeline.drain_prompts())
             for observer in observers:
                 observer.on_step(step)
-            yield from (to_event(decision) for decision in decisions)
-        yield from (to_event(decision) for decision in pipeline.flush(t_ns, at_ns))
+            yield from map(_to_event, decisions)
+        yield from map(_to_event, pipeline.flush(t_ns, at_ns))
 
 
-def to_event(decision: Decision) -> ReplayEvent:
+def _to_event(decision: Decision) -> ReplayEvent:
     """The printed form of a decision; an unknown visitor has no person, however near somebody is."""
     verdict = decision.verdict
     person = verdict.match.person if decision.kind is not AccessOutcome.UNKNOWN else None
@@ -126,7 +126,3 @@ def to_event(decision: Decision) -> ReplayEvent:
         track=verdict.track.id,
         box=(round(box.left, 1), round(box.top, 1), round(box.right, 1), round(box.bottom, 1)),
     )
-
-
-def _clip_camera(config: CameraConfig, clip: Path) -> CameraConfig:
-    return msgspec.structs.replace(config, source=str(clip))

@@ -15,7 +15,6 @@ from pathlib import Path
 from edge.core.cli_support import parse_time
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import ConfigError, InputError, ThresholdError
-from edge.core.files import atomic_write
 from edge.core.toml_config import StrictStruct, convert, load_toml
 from edge.replay.expected import difference_table, match_events, read_expected
 from edge.replay.replay import replay
@@ -51,10 +50,7 @@ class ClipResult:
 def run_suite(folder: Path, config: DoorConfig | None = None, gallery: Path | None = None) -> Iterator[ClipResult]:
     """Replay every clip of a folder that says what it expects, in order of name.
 
-    Args:
-        folder: of the clips.
-        config: for those that name none; None: door.toml in the folder, or all defaults.
-        gallery: likewise; None: gallery.safetensors in the folder, or nobody enrolled.
+    Clips that name no config or gallery use the one given, or door.toml and gallery.safetensors in the folder.
 
     Raises:
         InputError: no clip there has expected events, or the folder's door.toml cannot be used.
@@ -92,11 +88,6 @@ def junit(results: Sequence[ClipResult]) -> bytes:
         elif each.difference:
             ET.SubElement(case, "failure", message="other events than expected").text = _escape(each.difference)
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def write_junit(path: Path, results: Sequence[ClipResult]) -> None:
-    """Write the report atomically."""
-    atomic_write(path, junit(results))
 
 
 def _escape(text: str) -> str:
@@ -142,11 +133,7 @@ def _case(path: Path) -> ClipCase:
 
 
 def _clip_of(folder: Path, name: str) -> Path:
-    """The clip, or folder of stills, called NAME.
-
-    Raises:
-        InputError: there is none, or more than one.
-    """
+    """The clip, or folder of stills, called NAME; there must be exactly one."""
     ours = {name + _ENDING, name + ".toml"}
     found = [path for path in folder.iterdir() if name in (path.name, path.stem) and path.name not in ours]
     if len(found) != 1:

@@ -97,14 +97,7 @@ def needs_trial(store: ReleaseStore, before: ActiveRelease | None, release: Rele
 def clean_up_previous(
     store: ReleaseStore, before: ActiveRelease | None, current: ActiveRelease, filter_gallery: FilterGallery
 ) -> None:
-    """Delete from the previous release everybody whom the new one does not hold, then keep it for a rollback.
-
-    Args:
-        store: the door's releases.
-        before: the release that ran; None: this is the first.
-        current: the release that runs now.
-        filter_gallery: reduces the previous gallery.
-    """
+    """Delete from the release that ran before everybody whom the new one lacks, then keep it for a rollback."""
     if before is None:
         return
     try:
@@ -117,10 +110,6 @@ def clean_up_previous(
 
 
 def _filter_previous(store: ReleaseStore, previous: str, new: str, filter_gallery: FilterGallery) -> None:
-    """
-    Raises:
-        OSError, ThresholdError: that failed.
-    """
     content = store.read(previous, GALLERY)
     filtered = filter_gallery(content, store.read(new, GALLERY))
     if filtered is None:

@@ -35,11 +35,6 @@ class HttpSource(FolderSource):
     """A repository at an HTTP address. Trust needs neither login nor encryption: every byte is verified."""
 
     def __init__(self, url: str, file_s: float = FILE_S) -> None:
-        """
-        Args:
-            url: address of the folder.
-            file_s: the longest download of one file, in seconds.
-        """
         super().__init__(Path())
         self._url = url.rstrip("/")
         self._downloader = Downloader(file_s)

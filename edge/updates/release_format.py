@@ -112,11 +112,7 @@ def encode_release(release: Release) -> bytes:
 
 
 def decode_release(content: bytes, max_bytes: int) -> Release:
-    """Read a verified list, and hold it to the limits all the same: keys can be stolen.
-
-    Args:
-        content: of `release.json`.
-        max_bytes: of all files together.
+    """Read a verified list, and hold it to the limits all the same: keys can be stolen. `max_bytes` is of all files.
 
     Raises:
         ReleaseError: it is malformed, or beyond a limit.

@@ -74,15 +74,7 @@ def status_of(current: ActiveRelease | None) -> ReleaseStatus:
 
 
 class ReleaseStore:
-    """The folder `<state>/release`.
-
-    Args:
-        state: the door's folder.
-        key: encrypts the galleries; None: they are stored as they are.
-
-    Raises:
-        OSError: it cannot be made or written.
-    """
+    """The folder `<state>/release`; `key` encrypts its galleries. Writing raises OSError."""
 
     def __init__(self, state: Path, key: GalleryKey | None = None) -> None:
         self._key = key
@@ -128,12 +120,9 @@ class ReleaseStore:
         atomic_write(self.folder / "current.json", msgspec.json.encode(current), private=True)
 
     def write(self, number: int, content: bytes, files: Mapping[str, bytes]) -> str:
-        """Store a release, whole and durable, without running it; returns the name of its folder.
+        """Store a release, whole and durable, without running it; `content` is its `release.json`.
 
-        Args:
-            number: of the release.
-            content: its `release.json`.
-            files: its files by name.
+        Returns the name of its folder.
         """
         name = f"{number}-{sha256_of(content)[:12]}"
         path, draft = self.release_dir(name), self._releases / f".draft-{name}"
@@ -167,12 +156,9 @@ class ReleaseStore:
             return datetime.fromtimestamp(0, UTC)
 
     def replace_with_filtered(self, folder: str, name: str, content: bytes | None) -> None:
-        """Replace a file of a release that is kept for a rollback, or remove it; the old content is overwritten.
+        """Replace GALLERY or POLICY, listed or not, of a release kept for a rollback; None removes the file.
 
-        Args:
-            folder: of the release.
-            name: GALLERY or POLICY; the release need not have listed it.
-            content: new content; None: remove the file.
+        The old content is overwritten.
         """
         path = self.release_dir(folder) / name
         marker = b"" if content is None else sha256_of(content).encode()

@@ -79,9 +79,7 @@ def read_root(content: bytes) -> TrustedRoot:
 def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
     """When the newest root that is known, and the other metadata verified so far, end: role to moment.
 
-    Args:
-        folder: as for `verify_release`.
-        root: the root metadata given at installation.
+    `folder` and `root` are as for `verify_release`.
 
     Raises:
         ReleaseError: a file there is damaged.
@@ -102,16 +100,8 @@ def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
 
 
 def expired(ends: Mapping[str, datetime], now: datetime) -> str:
-    """Which metadata has expired, in the words of `verify_release`; "" if none has.
-
-    Args:
-        ends: as `metadata_expiry` gives them.
-        now: aware.
-    """
-    for role in _ROLES:
-        if role in ends and ends[role] <= now:
-            return _expired(role)
-    return ""
+    """Which metadata has expired, in the words of `verify_release`; "" if none has. `now` is aware."""
+    return next((_expired(role) for role in _ROLES if role in ends and ends[role] <= now), "")
 
 
 def _expired(role: str) -> str:
@@ -165,9 +155,7 @@ def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> by
 
 def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> bytes:
     targets = scratch.parent / "targets"
-    updater = Updater(
-        str(scratch), _BASE, str(targets), _BASE, fetcher=fetcher, config=_CONFIG, bootstrap=root
-    )  # fmt: skip
+    updater = Updater(str(scratch), _BASE, str(targets), _BASE, fetcher=fetcher, config=_CONFIG, bootstrap=root)
     updater._trusted_set.reference_time = now  # ngclient has no argument for it
     updater.refresh()
     info = updater.get_targetinfo(RELEASE_FILE)
@@ -224,11 +212,7 @@ class _Envelope(msgspec.Struct):
 
 
 def _check_canonical(name: str, content: bytes) -> None:
-    """Refuse metadata in any other form than the one that the tools write.
-
-    Raises:
-        ReleaseError: it is not JSON, or written differently.
-    """
+    """Raise ReleaseError for metadata in any other form than the one that the tools write."""
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(content)
         outer = msgspec.json.decode(content, type=_Envelope)

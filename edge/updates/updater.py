@@ -66,11 +66,7 @@ class Updater:
         return next_root_name(self._store.metadata, self._root)
 
     def expired(self, now: datetime) -> str:
-        """Which of the metadata that was verified so far has expired, or is damaged; "" if all is good. No network.
-
-        Args:
-            now: aware.
-        """
+        """Which metadata verified so far has expired by `now` (aware), or is damaged; "" if all is good. No network."""
         try:
             if self._expiry is None:
                 self._expiry = metadata_expiry(self._store.metadata, self._root)
