@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from threshold_tools.quantize import prelu
 from threshold_tools.quantize.graph import Array, Graph, Node
 from threshold_tools.quantize.int8 import Ranges
-from threshold_tools.quantize.runner import FloatRunner
+from threshold_tools.quantize.runner import float_runner
 
 from edge.core.records import BgrImage
 
@@ -68,7 +67,7 @@ def picture(seed: int, side: int = SIDE) -> BgrImage:
 
 
 def outputs_of(graph: Graph, image: BgrImage) -> Array:
-    return FloatRunner(graph, IMAGE_RANGE)(image)["result"]
+    return float_runner(graph, IMAGE_RANGE)(image)["result"]
 
 
 def assert_same_function(one: Graph, other: Graph) -> None:
@@ -86,17 +85,10 @@ def fold_and_maximise(graph: Graph) -> None:
 
 def ranges_of(graph: Graph) -> Ranges:
     """From a few pictures."""
-    watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
+    watching = float_runner(graph, IMAGE_RANGE, watch=True)
     runs = [watching(picture(seed, graph.shapes["image"][1])) for seed in range(8)]
     ranges = {t: (min(float(r[t].min()) for r in runs), max(float(r[t].max()) for r in runs)) for t in runs[0]}
     return {**ranges, "image": IMAGE_RANGE}
-
-
-def packed(model: object) -> bytes:
-    """A model object as file bytes."""
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")  # type: ignore[attr-defined]
-    return bytes(builder.Output())
 
 
 def flipped_weight(content: bytes) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from support.small_network import flipped_weight, packed
+from support.small_network import flipped_weight
 from threshold_tools.quantize.file_differences import differences
+from threshold_tools.quantize.graph import pack
 
 from edge.vision.manifest import default_folder, read_model
 
@@ -28,7 +29,7 @@ def test_another_layout_of_the_same_network_is_no_difference() -> None:
     model.buffers = [model.buffers[0], *model.buffers[:0:-1]]
     for tensor in model.subgraphs[0].tensors:
         tensor.buffer = last - tensor.buffer if tensor.buffer else 0
-    other = packed(model)
+    other = pack(model)
     assert other != content
     assert differences(content, other) == []
 

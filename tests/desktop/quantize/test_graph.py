@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from support.small_network import assert_same_function, packed, small_network
+from support.small_network import assert_same_function, small_network
 from threshold_tools.quantize import rewrite
-from threshold_tools.quantize.graph import read_graph, rename, write_graph
+from threshold_tools.quantize.graph import pack, read_graph, rename, write_graph
 
 from edge.core.errors import ModelError
 
@@ -34,7 +34,7 @@ def test_old_opcodes_and_float16_constants_are_read() -> None:
     operator.opcodeIndex = len(model.operatorCodes) - 1
     operator.inputs, operator.outputs = [len(subgraph.tensors) - 1], [subgraph.tensors.index(weights)]
     subgraph.operators.insert(0, operator)
-    read = read_graph(packed(model))
+    read = read_graph(pack(model))
     assert [node.kind for node in read.nodes] == [node.kind for node in graph.nodes]
     graph.constants["a_w"] = half.astype(np.float32)
     rewrite.name_outputs(read, ("result",))

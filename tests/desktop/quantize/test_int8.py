@@ -9,7 +9,7 @@ from support.small_network import fold_and_maximise, outputs_of, picture, ranges
 from threshold_tools.quantize import prelu, rewrite
 from threshold_tools.quantize.graph import Graph
 from threshold_tools.quantize.int8 import quantize
-from threshold_tools.quantize.runner import IntegerRunner
+from threshold_tools.quantize.runner import ModelRunner
 
 from edge.core.errors import ModelError
 
@@ -27,7 +27,7 @@ def test_int8_is_deterministic_and_near_the_float_result() -> None:
     graph = small_network(seed=4, steepest=3)
     content = int8_of(graph)
     assert content == int8_of(graph)
-    runner = IntegerRunner(content)
+    runner = ModelRunner(content)
     kinds = [code.builtinCode for code in schema.ModelT.InitFromPackedBuf(content, 0).operatorCodes]
     assert schema.BuiltinOperator.MAXIMUM in kinds
     assert schema.BuiltinOperator.QUANTIZE not in kinds  # x, a x and their maximum share one scale
@@ -53,7 +53,7 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
         kinds.append(
             {code.builtinCode for code in codes} & {schema.BuiltinOperator.PRELU, schema.BuiltinOperator.MAXIMUM}
         )
-        errors.append(np.abs(IntegerRunner(content)(picture(3))["result"] - expected).mean())
+        errors.append(np.abs(ModelRunner(content)(picture(3))["result"] - expected).mean())
     assert kinds == [{schema.BuiltinOperator.PRELU}, {schema.BuiltinOperator.MAXIMUM}]
     assert errors[0] < errors[1]
 

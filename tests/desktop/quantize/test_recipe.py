@@ -10,7 +10,7 @@ from threshold_tools.quantize.calibration_data import read_calibration
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
 from threshold_tools.quantize.recipe import RECIPES, make_int8, normalize_graph
-from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
+from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
 
 from edge.core.records import BgrImage
@@ -30,7 +30,7 @@ def originals() -> dict[str, bytes]:
 def test_committed_model_is_what_its_manifest_says(name: str) -> None:
     """sha256, input and outputs with their scales, and the pinned source."""
     contract, content = read_model(MODELS, name)
-    runner = IntegerRunner(content)
+    runner = ModelRunner(content)
     assert contract.source == RECIPES[name].source
     assert contract.input == cli.tensor_contract(runner.input)
     assert contract.outputs == {role: cli.tensor_contract(d) for role, d in runner.outputs.items()}
@@ -46,7 +46,7 @@ def test_committed_model_is_what_its_manifest_says(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_committed_model_runs_on_xnnpack(name: str) -> None:
     """Every operation is delegated, and all of them together."""
-    assert IntegerRunner(read_model(MODELS, name)[1]).delegated() == (1, 0)
+    assert ModelRunner(read_model(MODELS, name)[1]).delegated() == (1, 0)
 
 
 @pytest.mark.network
@@ -63,7 +63,7 @@ def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes],
     """On the bundled portraits, which nothing was measured on."""
     recipe = RECIPES[name]
     floats = {
-        each: FloatRunner(normalize_graph(RECIPES[each], content), RECIPES[each].image_range)
+        each: float_runner(normalize_graph(RECIPES[each], content), RECIPES[each].image_range)
         for each, content in originals.items()
     }
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]
@@ -74,7 +74,7 @@ def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes],
         "landmarks": [crop.mesh for crop in crops if crop is not None],
         "embedder": [crop.face for crop in crops if crop is not None],
     }[recipe.job]
-    report = compare_outputs.compare(recipe, floats[name], IntegerRunner(read_model(MODELS, name)[1]), seen)
+    report = compare_outputs.compare(recipe, floats[name], ModelRunner(read_model(MODELS, name)[1]), seen)
     assert report["pictures"] == 4
     bounds = {"found_by_both_percent": 100, "box_iou_median": 0.93, "cosine_median": 0.99}
     limits = {"keypoint_error_median_percent": 5, "point_error_median_percent": 2}

@@ -21,7 +21,7 @@ from support.small_network import (
 from threshold_tools.quantize import prelu, rewrite
 from threshold_tools.quantize.equalize import equalize, plan
 from threshold_tools.quantize.graph import Graph, Node, rename
-from threshold_tools.quantize.runner import FloatRunner
+from threshold_tools.quantize.runner import float_runner
 
 
 def fold(graph: Graph) -> None:
@@ -30,7 +30,7 @@ def fold(graph: Graph) -> None:
 
 
 def equalized(graph: Graph) -> None:
-    watching = FloatRunner(graph, IMAGE_RANGE, watch=True)
+    watching = float_runner(graph, IMAGE_RANGE, watch=True)
     seen = {t: np.abs(v.reshape(-1, v.shape[-1])).max(axis=0) for t, v in watching(picture(9)).items()}
     exponents = plan(graph, seen)
     assert any(any(row) for row in exponents.values())
@@ -100,5 +100,5 @@ def test_input_takes_bgr_bytes() -> None:
     rename(original, {"rgb": "image"})
     image = picture(5)
     # (p - 127.5) / 128 from pixel values 0..255, fed to the original in RGB order
-    expected = FloatRunner(original, (-127.5 / 128, 127.5 / 128))(np.ascontiguousarray(image[..., ::-1]))["result"]
+    expected = float_runner(original, (-127.5 / 128, 127.5 / 128))(np.ascontiguousarray(image[..., ::-1]))["result"]
     np.testing.assert_allclose(outputs_of(folded, image), expected, atol=2e-5)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from threshold_tools.quantize.recipe import RECIPES
-from threshold_tools.quantize.runner import IntegerRunner
+from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, Cropper, SubjectFinder
 
 from edge.core.config import DetectorConfig, ModelsConfig
@@ -24,13 +24,13 @@ Photo = Callable[[str], BgrImage]
 
 
 @pytest.fixture(scope="module")
-def integers() -> dict[str, IntegerRunner]:
+def integers() -> dict[str, ModelRunner]:
     """The committed models as the model maker runs them."""
-    return {name: IntegerRunner(read_model(default_folder(), name)[1]) for name in RECIPES}
+    return {name: ModelRunner(read_model(default_folder(), name)[1]) for name in RECIPES}
 
 
 @pytest.fixture(scope="module")
-def cropper(integers: dict[str, IntegerRunner]) -> Cropper:
+def cropper(integers: dict[str, ModelRunner]) -> Cropper:
     return Cropper(integers)
 
 
@@ -41,7 +41,7 @@ def leaning(image: BgrImage, degrees: float) -> BgrImage:
     return np.asarray(cv2.warpAffine(image, turn, (width, height)), np.uint8)
 
 
-def test_crops_of_a_portrait(cropper: Cropper, integers: dict[str, IntegerRunner], photo: Photo) -> None:
+def test_crops_of_a_portrait(cropper: Cropper, integers: dict[str, ModelRunner], photo: Photo) -> None:
     """An upright crop for the mesh, and an aligned face whose five points lie near the template."""
     crops = cropper.crop(photo("astronaut"))
     assert crops is not None
@@ -71,7 +71,7 @@ def test_crops_are_those_of_the_door(cropper: Cropper, photo: Photo, stem: str, 
 
 @pytest.mark.parametrize("name", ["detector-far", "detector-near"])
 def test_pictures_for_a_detector_are_those_of_the_door(
-    integers: dict[str, IntegerRunner], photo: Photo, name: str
+    integers: dict[str, ModelRunner], photo: Photo, name: str
 ) -> None:
     """Shrunk, placed and padded with grey as at a door; found are the same faces."""
     image = photo("obama2")

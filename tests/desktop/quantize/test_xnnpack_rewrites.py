@@ -9,7 +9,7 @@ from support.small_network import add, conv, outputs_of, picture, ranges_of
 from threshold_tools.quantize import rewrite, xnnpack_rewrites
 from threshold_tools.quantize.graph import Graph, Node
 from threshold_tools.quantize.int8 import quantize
-from threshold_tools.quantize.runner import IntegerRunner
+from threshold_tools.quantize.runner import ModelRunner
 
 SIDE = 80
 
@@ -65,7 +65,7 @@ def test_pairs_of_columns_and_early_zeros_change_no_bit(kernel: int) -> None:
     assert "PAD" not in kinds(changed)
     assert changed.shapes["image_pairs"] == (1, SIDE, SIDE // 2, 6)
     assert changed.shapes["d"] == graph.shapes["h"]
-    one, other = (IntegerRunner(quantize(each, ranges, float_heads=False)) for each in (graph, changed))
+    one, other = (ModelRunner(quantize(each, ranges, float_heads=False)) for each in (graph, changed))
     for seed in range(3):
         image = picture(seed, SIDE)
         np.testing.assert_array_equal(one(image)["result"], other(image)["result"])

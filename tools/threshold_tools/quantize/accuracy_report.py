@@ -17,7 +17,8 @@ from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.cross_validation import draw_pairs, judge
 from threshold_tools.evaluate.verification import sweep
 from threshold_tools.photos import CANDIDATE, normalize
-from threshold_tools.quantize.stages import Cropper, Runner
+from threshold_tools.quantize.runner import ModelRunner
+from threshold_tools.quantize.stages import Cropper
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
@@ -30,28 +31,17 @@ _CHAINS = {  # form of detector and mesh, form of the embedder
 
 
 class ChainAccuracy(msgspec.Struct, frozen=True):
-    """One chain of models.
+    """The accuracy of one chain of models."""
 
-    Attributes:
-        chain: which models are int8.
-        ten_fold_percent: mean accuracy in folds over all draws of pairs; a photo without a face is an error.
-        below_float: percentage points by which that is below the float chain's, on the same pairs.
-        standard_error: of `below_float`, over the draws of pairs; it says nothing of other people.
-        tar_percent: over all pairs, at each of `FMRS`.
-        eer_percent: over all pairs.
-        cosine_median, cosine_p1: of the vectors to the float chain's.
-        no_face: photos in which none was found.
-    """
-
-    chain: str
-    ten_fold_percent: float
-    below_float: float
-    standard_error: float
-    tar_percent: tuple[float, ...]
-    eer_percent: float
-    cosine_median: float
+    chain: str  # which models are int8
+    ten_fold_percent: float  # mean accuracy in folds over all draws of pairs; a photo without a face is an error
+    below_float: float  # percentage points by which that is below the float chain's, on the same pairs
+    standard_error: float  # of `below_float`, over the draws of pairs; it says nothing of other people
+    tar_percent: tuple[float, ...]  # over all pairs, at each of `FMRS`
+    eer_percent: float  # over all pairs
+    cosine_median: float  # of the vectors to the float chain's
     cosine_p1: float
-    no_face: int
+    no_face: int  # photos in which none was found
 
 
 class AccuracyReport(msgspec.Struct, frozen=True):
@@ -64,7 +54,9 @@ class AccuracyReport(msgspec.Struct, frozen=True):
     rows: tuple[ChainAccuracy, ...]
 
 
-def embed(paths: Sequence[Path], floats: Mapping[str, Runner], integers: Mapping[str, Runner]) -> dict[str, FloatArray]:
+def embed(
+    paths: Sequence[Path], floats: Mapping[str, ModelRunner], integers: Mapping[str, ModelRunner]
+) -> dict[str, FloatArray]:
     """A unit vector for each photo by each chain, (N, D) float32; zeros where no face was found.
 
     Args:
@@ -79,16 +71,14 @@ def embed(paths: Sequence[Path], floats: Mapping[str, Runner], integers: Mapping
     rows: dict[str, dict[int, FloatArray]] = {chain: {} for chain in _CHAINS.values()}
     for number, path in enumerate(tqdm(paths, desc="chains", disable=None, leave=False)):
         image = read_image(path)
-        for form, cropper in croppers.items():
-            crops = cropper.crop(image)
-            if crops is not None:
-                for last, models in forms.items():
-                    vector = models["embedder"](crops.face)["embedding"].ravel()
-                    rows[_CHAINS[form, last]][number] = normalize(vector)
-    found = {len(vector) for vectors in rows.values() for vector in vectors.values()}
-    if not found:
+        crops = {form: cropper.crop(image) for form, cropper in croppers.items()}
+        for (first, last), chain in _CHAINS.items():
+            if (found := crops[first]) is not None:
+                rows[chain][number] = normalize(forms[last]["embedder"](found.face)["embedding"].ravel())
+    sizes = {len(vector) for vectors in rows.values() for vector in vectors.values()}
+    if not sizes:
         raise InputError("no face found in the photos")
-    empty = np.zeros(found.pop(), np.float32)
+    empty = np.zeros(sizes.pop(), np.float32)
     return {chain: np.stack([rows[chain].get(k, empty) for k in range(len(paths))]) for chain in rows}
 
 

@@ -20,19 +20,32 @@ from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_m
 from threshold_tools.photos import photos_in
 from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu
 from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
-from threshold_tools.quantize.calibration_photos import model_inputs, scenes
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
-from threshold_tools.quantize.impostors import with_impostors
 from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8, normalize_graph
-from threshold_tools.quantize.runner import FloatRunner, IntegerRunner
-from threshold_tools.quantize.stages import TEMPLATE_PX
+from threshold_tools.quantize.runner import ModelRunner, float_runner
+from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
 
 CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
 SCENES = 300  # scenes a detector is compared on
 CROPS = 600  # photos the mesh and the embedder are compared on
 DRAWS = 50  # of pairs in ten folds
 PORTRAITS = Path(edge.__file__).parent / "demo" / "people"
+_FLAGS = {
+    "--check": "write nothing; make each model again from its pinned original and committed ranges and report whether "
+    "the file in models/ is the same, or in which operation, tensor or scale it first differs",
+    "--edgetpu": "write nothing into models/; make each model's wholly integer form, report what of it a Coral Edge "
+    "TPU would run, by the documentation of its compiler, and compile it into models/edgetpu/ where edgetpu_compiler "
+    "is on the PATH",
+}
+_FOLDERS = {
+    "--calibrate": "first measure ranges (and, for the embedder, distances between strangers) on DIR/<person>/*.jpg; "
+    "some hundred people are needed for the ranges, some thousand for the distances",
+    "--images": "photos of faces to compare int8 with float on, best of people that --calibrate did not see; without "
+    "it the bundled portraits are used, and the manifest keeps the report of an unchanged model",
+    "--chain": "write no model; measure what int8 costs in recognition on DIR/<person>/*.jpg: the same photos through "
+    "the float models and the int8 ones, compared on the same pairs; written to chain.json in the models folder",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,40 +90,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         help=f"only this model: {', '.join(RECIPES)}; may be repeated",
     )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; make each model again from its pinned original and committed ranges and report whether "
-        "the file in models/ is the same, or in which operation, tensor or scale it first differs",
-    )
-    parser.add_argument(
-        "--edgetpu",
-        action="store_true",
-        help="write nothing into models/; make each model's wholly integer form, report what of it a Coral Edge TPU "
-        "would run, by the documentation of its compiler, and compile it into models/edgetpu/ where edgetpu_compiler "
-        "is on the PATH",
-    )
-    parser.add_argument(
-        "--calibrate",
-        metavar="DIR",
-        type=Path,
-        help="first measure ranges (and, for the embedder, distances between strangers) on DIR/<person>/*.jpg; some "
-        "hundred people are needed for the ranges, some thousand for the distances",
-    )
-    parser.add_argument(
-        "--images",
-        metavar="DIR",
-        type=Path,
-        help="photos of faces to compare int8 with float on, best of people that --calibrate did not see; without it "
-        "the bundled portraits are used, and the manifest keeps the report of an unchanged model",
-    )
-    parser.add_argument(
-        "--chain",
-        metavar="DIR",
-        type=Path,
-        help="write no model; measure what int8 costs in recognition on DIR/<person>/*.jpg: the same photos through "
-        "the float models and the int8 ones, compared on the same pairs; written to chain.json in the models folder",
-    )
+    for name, text in _FLAGS.items():
+        parser.add_argument(name, action="store_true", help=text)
+    for name, text in _FOLDERS.items():
+        parser.add_argument(name, metavar="DIR", type=Path, help=text)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=default_folder(), help="the models folder (%(default)s)"
     )
@@ -161,7 +144,7 @@ def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
 def report_chain(faces: Path, folder: Path) -> None:
     """Measure what int8 costs in recognition on `faces`/<person>/*.jpg; writes `folder`/chain.json."""
     paths = photos_in(faces)
-    integers = {name: IntegerRunner((folder / recipe.file).read_bytes()) for name, recipe in RECIPES.items()}
+    integers = {name: ModelRunner((folder / recipe.file).read_bytes()) for name, recipe in RECIPES.items()}
     vectors = accuracy_report.embed(paths, _float_runners(_originals(RECIPES)), integers)
     names = [path.relative_to(faces).as_posix() for path in paths]
     report = accuracy_report.report(vectors, names, f"{len(paths)} photos", DRAWS)
@@ -180,7 +163,7 @@ def measure(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
         measured = calibrate.measure(recipe, originals[name], images, f"{len(paths)} photos")
         if recipe.job == "embedder":
             embedder = make_int8(recipe, originals[name], measured)
-            measured = with_impostors(measured, faces, paths, folder, embedder)
+            measured = calibrate.with_impostors(measured, faces, paths, folder, embedder)
         write_calibration(folder, name, measured)
 
 
@@ -201,7 +184,7 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
         compared = tqdm(seen, desc=f"{name}: comparing", disable=None, leave=False)
         report = {
             "images": f"{len(paths)} {'photos' if images else 'bundled portraits'}",
-            **compare_outputs.compare(recipe, floats[name], IntegerRunner(content), compared),
+            **compare_outputs.compare(recipe, floats[name], ModelRunner(content), compared),
             **compare_outputs.measure_time(recipe, originals[name], content),
         }
         unchanged = images is None and name in models and models[name].sha256 == hashlib.sha256(content).hexdigest()
@@ -217,7 +200,7 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
 
 
 def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: compare_outputs.Report) -> Model:
-    runner = IntegerRunner(content)
+    runner = ModelRunner(content)
     return Model(
         file=recipe.file,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -244,9 +227,9 @@ def _originals(names: Iterable[str]) -> dict[str, bytes]:
     return {name: fetch_original(RECIPES[name].source, cache_folder()) for name in names}
 
 
-def _float_runners(originals: Mapping[str, bytes]) -> dict[str, FloatRunner]:
+def _float_runners(originals: Mapping[str, bytes]) -> dict[str, ModelRunner]:
     return {
-        name: FloatRunner(normalize_graph(RECIPES[name], content), RECIPES[name].image_range)
+        name: float_runner(normalize_graph(RECIPES[name], content), RECIPES[name].image_range)
         for name, content in originals.items()
     }
 

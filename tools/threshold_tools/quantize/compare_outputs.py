@@ -10,13 +10,13 @@ from edge.core.records import BgrImage, Face, FloatArray
 from edge.vision.face_mesh import five_points
 from threshold_tools.quantize.graph import write_graph
 from threshold_tools.quantize.recipe import Recipe, normalize_graph
-from threshold_tools.quantize.runner import FloatRunner, IntegerRunner, load_interpreter, paired_ms
-from threshold_tools.quantize.stages import Runner, SubjectFinder
+from threshold_tools.quantize.runner import ModelRunner, float_runner, paired_ms
+from threshold_tools.quantize.stages import SubjectFinder
 
 Report = dict[str, float | str]
 
 
-def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
+def compare(recipe: Recipe, one: ModelRunner, other: ModelRunner, images: Iterable[BgrImage]) -> Report:
     """Differences of `other` (int8) from `one` (float); a detector gets scenes, the others what they see."""
     if recipe.job == "detector":
         return _compare_detectors(recipe, one, other, images)
@@ -30,7 +30,7 @@ def compare(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImag
     }
 
 
-def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
+def _compare_detectors(recipe: Recipe, one: ModelRunner, other: ModelRunner, images: Iterable[BgrImage]) -> Report:
     first, second = (SubjectFinder(runner, recipe.anchors) for runner in (one, other))
     pairs = [(first.find(image), second.find(image)) for image in images]
     both = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -56,7 +56,7 @@ def _compare_detectors(recipe: Recipe, one: Runner, other: Runner, images: Itera
     }
 
 
-def _compare_meshes(one: Runner, other: Runner, images: Iterable[BgrImage]) -> Report:
+def _compare_meshes(one: ModelRunner, other: ModelRunner, images: Iterable[BgrImage]) -> Report:
     errors, presences = [], []
     for image in images:
         a, b = one(image), other(image)
@@ -74,10 +74,10 @@ def _compare_meshes(one: Runner, other: Runner, images: Iterable[BgrImage]) -> R
 
 def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
     """Time of one run, 1 thread, against the canonical float graph and the file as shipped, medians; sizes in kB."""
-    integer = IntegerRunner(content)
+    integer = ModelRunner(content)
     graph = normalize_graph(recipe, original)
-    floating = FloatRunner(graph, recipe.image_range)
-    times = paired_ms([integer.invoke, floating.invoke, load_interpreter(original).invoke])
+    floating = float_runner(graph, recipe.image_range)
+    times = paired_ms([integer.invoke, floating.invoke, ModelRunner(original).invoke])
     int8_ms, float_ms, shipped_ms = np.median(times, axis=1)
     partitions, left = integer.delegated()
     return {

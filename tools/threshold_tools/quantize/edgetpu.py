@@ -32,31 +32,22 @@ _LISTED = 6  # doubtful or unmapped operations that are named, at most
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation; `number` counts from 0 in order of execution, `shape` is that of its output.
+    """One operation."""
 
-    Attributes:
-        multiplications: of a convolution or a fully connected layer, else 0.
-        why: what speaks against mapping it, or "".
-    """
-
-    number: int
+    number: int  # from 0, in order of execution
     kind: str
-    shape: tuple[int, ...]
-    multiplications: int
+    shape: tuple[int, ...]  # of its output
+    multiplications: int  # of a convolution or a fully connected layer, else 0
     support: SupportLevel
-    why: str = ""
+    why: str = ""  # what speaks against mapping it
 
 
 class Mapping(msgspec.Struct, frozen=True):
-    """What becomes of one model: its operations in order of execution.
-
-    Attributes:
-        compiled: the file is the compiler's output already; what it mapped is one operation.
-    """
+    """What becomes of one model."""
 
     model: str
-    operations: list[Operation]
-    compiled: bool = False
+    operations: list[Operation]  # in order of execution
+    compiled: bool = False  # the file is the compiler's output already; what it mapped is one operation
 
     def end(self, *, doubtful_fails: bool) -> Operation | None:
         """The operation at which the mapping ends, or None: all of it is mapped."""
@@ -155,7 +146,7 @@ def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
         files = [Path(folder, model.file) for model, _ in wholes.values()]
         for file, (_, whole) in zip(files, wholes.values(), strict=True):
             file.write_bytes(whole)
-        said = _run([COMPILER, "--show_operations", "--out_dir", str(out), *map(str, files)])
+        said = _compile(["--show_operations", "--out_dir", str(out), *map(str, files)])
     models = dict(read_manifest(out).models) if (out / "manifest.json").is_file() else {}
     for name, (model, _) in wholes.items():
         path = out / f"{Path(model.file).stem}_edgetpu.tflite"
@@ -169,9 +160,9 @@ def compile_models(wholes: dict[str, tuple[Model, bytes]], out: Path) -> str:
     return said
 
 
-def _run(words: list[str]) -> str:
+def _compile(arguments: list[str]) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        done = subprocess.run([COMPILER, *arguments], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ThresholdError(f"{COMPILER}: {error}") from error
     if done.returncode:
@@ -180,7 +171,7 @@ def _run(words: list[str]) -> str:
 
 
 def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")
+    return (text.strip().splitlines() or ["nothing"])[-1].strip()
 
 
 def _operand(tensor: Any, data: Any) -> Operand:

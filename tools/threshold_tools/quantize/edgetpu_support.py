@@ -55,11 +55,9 @@ class Op:
 
 def edgetpu_support(op: Op) -> tuple[SupportLevel, str]:
     """Whether one operation is mapped, and what speaks against it, or ""."""
-    limit = _LIMITS.get(op.kind)
     why = _unsupported_tensor(op)
-    if not why and limit is None and op.kind not in _UNLIMITED:
-        why = "no such operation on the list"
-    why = why or (limit(op) if limit else "")
+    if not why and op.kind not in _UNLIMITED:
+        why = _LIMITS[op.kind](op) if op.kind in _LIMITS else "no such operation on the list"
     if why:
         return SupportLevel.NO, why
     doubt = _doubt(op)
@@ -88,10 +86,6 @@ def _doubt(op: Op) -> str:
     return "certain reshapes are not mapped when the tensors are large" if op.kind == "RESHAPE" else ""
 
 
-def _not_fused(op: Op) -> str:
-    return "an activation is fused into it" if op.option("fusedActivationFunction") else ""
-
-
 def _concatenation(op: Op) -> str:
     constants = [tensor.values for tensor in op.inputs if tensor.values is not None]
     if constants and (len(op.inputs) != 2 or any(np.any(values) for values in constants)):
@@ -99,26 +93,31 @@ def _concatenation(op: Op) -> str:
     return _not_fused(op)
 
 
+def _not_fused(op: Op) -> str:
+    return "an activation is fused into it" if op.option("fusedActivationFunction") else ""
+
+
 def _convolution(op: Op) -> str:
     if op.option("dilationWFactor") != op.option("dilationHFactor"):
         return "dilation differs between x and y"
-    return _weights(op)
+    return _not_constant("weights or bias are", *op.inputs[1:])
 
 
-def _weights(op: Op) -> str:
-    return "weights or bias are not constant" if any(tensor.values is None for tensor in op.inputs[1:]) else ""
+def _not_constant(what: str, *tensors: Operand) -> str:
+    return f"{what} not constant" if any(tensor.values is None for tensor in tensors) else ""
 
 
 def _fully_connected(op: Op) -> str:
     if op.option("weightsFormat"):
         return "weights are not in the default format"
-    if sum(side > 1 for side in op.outputs[0].shape) > 1:
+    if _sides(op.outputs[0]) > 1:
         return "the output has more than one dimension"
-    return _weights(op)
+    return _not_constant("weights or bias are", *op.inputs[1:])
 
 
-def _transpose_convolution(op: Op) -> str:
-    return "weights are not constant" if any(tensor.values is None for tensor in op.inputs[:2]) else ""
+def _sides(tensor: Operand) -> int:
+    """Number of dimensions larger than 1."""
+    return sum(side > 1 for side in tensor.shape)
 
 
 def _padding(op: Op) -> str:
@@ -149,10 +148,6 @@ def _axes(op: Op) -> set[int] | None:
     return None if values is None else {int(axis) % len(op.inputs[0].shape) for axis in values.ravel()}
 
 
-def _packing(op: Op) -> str:
-    return "packing in the batch dimension" if op.option("axis") == 0 else ""
-
-
 def _splitting(op: Op) -> str:
     axis = op.inputs[0].values
     return "splitting in the batch dimension" if axis is None or not np.any(axis) else ""
@@ -166,10 +161,9 @@ def _prelu(op: Op) -> str:
 
 
 def _softmax(op: Op) -> str:
-    shape = op.inputs[0].shape
-    if sum(side > 1 for side in shape) > 1:
+    if _sides(op.inputs[0]) > 1:
         return "the input has more than one dimension"
-    return "more than 16,000 elements" if int(np.prod(shape)) > 16_000 else ""
+    return "more than 16,000 elements" if int(np.prod(op.inputs[0].shape)) > 16_000 else ""
 
 
 def _strided_slice(op: Op) -> str:
@@ -179,23 +173,10 @@ def _strided_slice(op: Op) -> str:
     return "an ellipsis or a new axis" if op.option("ellipsisMask") or op.option("newAxisMask") else ""
 
 
-_UNLIMITED = frozenset(
-    (
-        *(
-            "ADD",
-            "EXPAND_DIMS",
-            "L2_NORMALIZATION",
-            "LOGISTIC",
-            "MAXIMUM",
-            "MINIMUM",
-            "MUL",
-            "QUANTIZE",
-            "RELU",
-            "RELU6",
-        ),
-        *("RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SPACE_TO_DEPTH"),
-        *("SQUARED_DIFFERENCE", "SQUEEZE", "SUB", "TANH", "TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-    )
+_UNLIMITED = (
+    *("ADD", "EXPAND_DIMS", "L2_NORMALIZATION", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "QUANTIZE", "RELU", "RELU6"),
+    *("RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SPACE_TO_DEPTH"),
+    *("SQUARED_DIFFERENCE", "SQUEEZE", "SUB", "TANH", "TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
 )
 _LIMITS: dict[str, Callable[[Op], str]] = {
     "AVERAGE_POOL_2D": _not_fused,
@@ -205,7 +186,7 @@ _LIMITS: dict[str, Callable[[Op], str]] = {
     "FULLY_CONNECTED": _fully_connected,
     "MAX_POOL_2D": _not_fused,
     "MEAN": _mean,
-    "PACK": _packing,
+    "PACK": lambda op: "packing in the batch dimension" if op.option("axis") == 0 else "",
     "PAD": _padding,
     "PRELU": _prelu,
     "REDUCE_MAX": _reduction,
@@ -214,5 +195,5 @@ _LIMITS: dict[str, Callable[[Op], str]] = {
     "SPLIT": _splitting,
     "STRIDED_SLICE": _strided_slice,
     "SUM": _reduction,
-    "TRANSPOSE_CONV": _transpose_convolution,
+    "TRANSPOSE_CONV": lambda op: _not_constant("weights are", *op.inputs[:2]),
 }

@@ -27,7 +27,6 @@ _DTYPES: dict[int, type] = {
     schema.TensorType.INT8: np.int8,
 }
 _TENSOR_TYPES: dict[type, int] = {v: k for k, v in _DTYPES.items()}
-SIGNATURE = "serving_default"
 
 
 @dataclass(slots=True)
@@ -158,67 +157,58 @@ def tidy(graph: Graph) -> None:
 def write_graph(graph: Graph, watch: bool = False) -> bytes:
     """A TFLite file of the float graph; with `watch`, every tensor is an output (roles are tensor names)."""
     tidy(graph)
-    model = schema.ModelT()
-    model.version, model.description = 3, b"threshold"
-    model.buffers = [schema.BufferT()]
     kinds = sorted({node.kind for node in graph.nodes})
-    model.operatorCodes = [_opcode(kind) for kind in kinds]
-    numbers: dict[str, int] = {}
-    subgraph = schema.SubGraphT()
-    subgraph.name, subgraph.tensors, subgraph.operators = b"main", [], []
-    names = [*graph.inputs]
-    for node in graph.nodes:
-        names += [t for t in (*node.inputs, node.output) if t not in names]
-    for name in names:
-        numbers[name] = len(subgraph.tensors)
-        subgraph.tensors.append(_tensor(graph, name, model))
-    for node in graph.nodes:
-        operator = schema.OperatorT()
-        operator.opcodeIndex = kinds.index(node.kind)
-        operator.inputs, operator.outputs = [numbers[t] for t in node.inputs], [numbers[node.output]]
-        operator.builtinOptions = node.options
-        operator.builtinOptionsType = 0 if node.options is None else _option_type(node.options)
-        subgraph.operators.append(operator)
+    buffers = [schema.BufferT()]
+    names = list(dict.fromkeys([*graph.inputs, *(t for node in graph.nodes for t in (*node.inputs, node.output))]))
+    numbers = {name: number for number, name in enumerate(names)}
     outputs = {node.output: node.output for node in graph.nodes} if watch else graph.outputs
-    subgraph.inputs, subgraph.outputs = [numbers[t] for t in graph.inputs], [numbers[t] for t in outputs.values()]
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
-    signature.inputs = [_role(f"input_{k}" if k else "input", numbers[t]) for k, t in enumerate(graph.inputs)]
-    signature.outputs = [_role(role, numbers[t]) for role, t in outputs.items()]
-    model.subgraphs, model.signatureDefs = [subgraph], [signature]
+    subgraph = schema.SubGraphT(
+        name=b"main",
+        tensors=[_tensor(graph, name, buffers) for name in names],
+        operators=[_operator(node, kinds.index(node.kind), numbers) for node in graph.nodes],
+        inputs=[numbers[t] for t in graph.inputs],
+        outputs=[numbers[t] for t in outputs.values()],
+    )
+    inputs = {f"input_{k}" if k else "input": t for k, t in enumerate(graph.inputs)}
+    signature = schema.SignatureDefT(
+        inputs=[schema.TensorMapT(role.encode(), numbers[t]) for role, t in inputs.items()],
+        outputs=[schema.TensorMapT(role.encode(), numbers[t]) for role, t in outputs.items()],
+        signatureKey=b"serving_default",
+        subgraphIndex=0,
+    )
+    codes = [getattr(schema.BuiltinOperator, kind) for kind in kinds]
+    model = schema.ModelT(
+        version=3,
+        operatorCodes=[schema.OperatorCodeT(min(code, 127), version=1, builtinCode=code) for code in codes],
+        subgraphs=[subgraph],
+        description=b"threshold",
+        buffers=buffers,
+        signatureDefs=[signature],
+    )
+    return pack(model)
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of a TFLite file."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def _opcode(kind: str) -> Any:
-    code = schema.OperatorCodeT()
-    code.builtinCode = getattr(schema.BuiltinOperator, kind)
-    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-    code.version = 1
-    return code
-
-
-def _tensor(graph: Graph, name: str, model: Any) -> Any:
-    tensor = schema.TensorT()
-    tensor.name = name.encode()
+def _tensor(graph: Graph, name: str, buffers: list[Any]) -> Any:
     if name not in graph.constants:
-        tensor.shape, tensor.type, tensor.buffer = list(graph.shapes[name]), schema.TensorType.FLOAT32, 0
-        return tensor
+        return schema.TensorT(list(graph.shapes[name]), schema.TensorType.FLOAT32, 0, name.encode())
     values = np.ascontiguousarray(graph.constants[name])
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    tensor.shape, tensor.type = list(values.shape), _TENSOR_TYPES[values.dtype.type]
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    return tensor
+    buffers.append(schema.BufferT(np.frombuffer(values.tobytes(), np.uint8)))
+    return schema.TensorT(list(values.shape), _TENSOR_TYPES[values.dtype.type], len(buffers) - 1, name.encode())
 
 
-def _option_type(options: Any) -> int:
-    return int(getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T")))
-
-
-def _role(role: str, number: int) -> Any:
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = role.encode(), number
-    return entry
+def _operator(node: Node, code: int, numbers: dict[str, int]) -> Any:
+    kind = "NONE" if node.options is None else type(node.options).__name__.removesuffix("T")
+    return schema.OperatorT(
+        opcodeIndex=code,
+        inputs=[numbers[t] for t in node.inputs],
+        outputs=[numbers[node.output]],
+        builtinOptionsType=getattr(schema.BuiltinOptions, kind),
+        builtinOptions=node.options,
+    )

@@ -9,25 +9,19 @@ import logging
 import warnings
 from collections.abc import Collection
 
-import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from edge.core.errors import ModelError
-from threshold_tools.quantize.graph import Graph, Node, write_graph
+from threshold_tools.quantize.graph import Graph, Node, pack, write_graph
 
 Ranges = dict[str, tuple[float, float]]
 EVERYTHING = qtyping.TFLOperationName.ALL_SUPPORTED
 
 
-def quantize(
-    graph: Graph,
-    ranges: Ranges,
-    float_heads: bool,
-    floating: Collection[str] = (),
-) -> bytes:
+def quantize(graph: Graph, ranges: Ranges, *, float_heads: bool, floating: Collection[str] = ()) -> bytes:
     """The int8 file of `graph`: weights int8 per channel, input int8, outputs int8 or, with `float_heads`, float32.
 
     Args:
@@ -129,6 +123,4 @@ def _canonical_bytes(content: bytes) -> bytes:
             tensor.buffer = len(buffers)
             buffers.append(buffer)
     model.buffers, model.metadata, model.description = buffers, None, b"threshold"
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model)

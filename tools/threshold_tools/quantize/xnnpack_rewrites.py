@@ -33,8 +33,7 @@ def pair_columns(graph: Graph) -> None:
     conv.options.strideW = 1
     conv.inputs[0] = f"{graph.inputs[0]}_pairs"
     graph.shapes[conv.inputs[0]] = (1, height, width // 2, 2 * channels)
-    options = schema.ReshapeOptionsT()
-    options.newShape = list(graph.shapes[conv.inputs[0]])
+    options = schema.ReshapeOptionsT(list(graph.shapes[conv.inputs[0]]))
     graph.nodes.insert(0, Node("RESHAPE", [graph.inputs[0]], conv.inputs[0], options))
 
 
@@ -116,8 +115,7 @@ def multiply_and_average(graph: Graph) -> None:
         graph.constants[node.inputs[2]] = graph.constants[node.inputs[2]].reshape(1, 1, 1, -1)
         graph.constants[axes] = np.array([1, 2], np.int32)
         graph.shapes[product], graph.shapes[mean] = graph.shapes[source], graph.shapes[node.output]
-        keep = schema.ReducerOptionsT()
-        keep.keepDims = True
+        keep = schema.ReducerOptionsT(keepDims=True)
         at = graph.nodes.index(node)
         graph.nodes[at : at + 1] = [
             Node("MUL", [source, node.inputs[1]], product, schema.MulOptionsT()),

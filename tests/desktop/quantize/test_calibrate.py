@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from threshold_tools.quantize.impostors import impostor_table
+from threshold_tools.quantize.calibrate import impostor_table
 
 from edge.core.errors import InputError
 from edge.vision.manifest import default_folder, read_manifest
