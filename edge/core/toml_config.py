@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Iterable
 from datetime import date, datetime, time
-from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +28,24 @@ _UNKNOWN = re.compile(r"unknown field `(.*)`")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.-]*(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 _MQTT = "^mqtts?://"
+_EXPECTED: dict[type[inspect.Type], str] = {
+    inspect.BoolType: "true or false",
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+    inspect.VarTupleType: "a list",
+    inspect.TupleType: "a list",
+    inspect.ListType: "a list",
+    inspect.StructType: "a table",
+    inspect.DictType: "a table",
+}
+_GOT = {
+    bool: "a truth value",
+    **dict.fromkeys((int, float), "a number"),
+    str: "text",
+    list: "a list",
+    dict: "a table",
+    **dict.fromkeys((datetime, date, time), "a date or time"),
+}
 
 
 class StrictStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,32 +109,22 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: str) -> str:
-    """Describe what is wrong, and where, in one line.
-
-    Args:
-        error: the error of `msgspec.convert`.
-        kind: required type.
-        value: the value.
-        place: place of `value` in its file, "" for the whole file.
-    """
+    """Describe an error of `msgspec.convert`, and where it is, in one line; arguments as of `convert`."""
     what, _, path = str(error).partition(" - at ")
     path = path.strip("`").removeprefix("$")
     where = (place + path).lstrip(".")
+    table = f"[{where}]" if where else "top level"
     wanted, given, found = _walk(inspect.type_info(kind), value, path)
     if missing := _MISSING.search(what):
-        return f"{_table(where)}: '{missing.group(1)}' is missing"
+        return f"{table}: '{missing.group(1)}' is missing"
     if unknown := _UNKNOWN.search(what):
         key = unknown.group(1)
         known = [field.encode_name for each in _plain(wanted) for field in getattr(each, "fields", ())]
-        return f"{_table(where)}: unknown key '{key}'; {did_you_mean(key, known)}"
-    problem = _problem(wanted, given) if found else ""
+        return f"{table}: unknown key '{key}'; {did_you_mean(key, known)}"
+    problem = _problem(wanted, given, mismatch=", got `" in what) if found else ""
     if not problem:
         return f"{where or 'top level'}: {what[:1].lower()}{what[1:]}".replace("`", "")
     return f"{where or 'top level'}{_quoted(given)}: {problem}"
-
-
-def _table(where: str) -> str:
-    return f"[{where}]" if where else "top level"
 
 
 def _walk(wanted: inspect.Type, value: Any, path: str) -> tuple[inspect.Type, Any, bool]:
@@ -153,12 +160,12 @@ def _plain(wanted: inspect.Type) -> list[inspect.Type]:
     return [] if isinstance(wanted, inspect.NoneType) else [wanted]
 
 
-def _problem(wanted: inspect.Type, value: Any) -> str:
-    """Why a value is invalid, "" if that is not known."""
+def _problem(wanted: inspect.Type, value: Any, *, mismatch: bool) -> str:
+    """Why a value is invalid, "" if that is not known; `mismatch`: it is of the wrong type."""
     kinds = _plain(wanted)
-    if not any(_fits(kind, value) for kind in kinds):
+    if mismatch:
         expected = " or ".join(dict.fromkeys(_noun(kind) for kind in kinds))
-        return f"expected {expected}, got {_got(value)}{_remedy(kinds, value)}"
+        return f"expected {expected}, got {_GOT.get(type(value), type(value).__name__)}{_remedy(kinds, value)}"
     for kind in kinds:
         match kind:
             case inspect.IntType() | inspect.FloatType():
@@ -167,10 +174,9 @@ def _problem(wanted: inspect.Type, value: Any) -> str:
                 return _pattern(wanted, kind, value)
             case inspect.StrType(min_length=int()) if not value:
                 return "must not be empty"
-            case inspect.LiteralType():
-                return _choice(value, [str(each) for each in kind.values])
-            case inspect.EnumType():
-                return _choice(value, [str(each.value) for each in kind.cls])
+            case inspect.LiteralType() | inspect.EnumType():
+                one_of = f"one of {', '.join(map(str, _choices(kind)))}"
+                return f"'{value}' is not {one_of}" if isinstance(value, str) else f"must be {one_of}"
             case inspect.VarTupleType(min_length=int()) if not value:
                 return "the list must not be empty"
     return ""
@@ -196,78 +202,26 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     return f"allowed {low:g} to {high:g}" + (f", not {low:g} itself" if kind.ge is None else "")
 
 
-def _choice(value: object, known: list[str]) -> str:
-    one_of = f"one of {', '.join(known)}"
-    return f"'{value}' is not {one_of}" if isinstance(value, str) else f"must be {one_of}"
-
-
-def _fits(kind: inspect.Type, value: Any) -> bool:
-    match kind:
-        case inspect.BoolType():
-            return isinstance(value, bool)
-        case inspect.IntType():
-            return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-        case inspect.FloatType():
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case inspect.StrType() | inspect.EnumType():
-            return isinstance(value, str)
-        case inspect.LiteralType():
-            return type(value) in {type(each) for each in kind.values}
-        case inspect.VarTupleType() | inspect.ListType():
-            return isinstance(value, list | tuple)
-        case inspect.StructType() | inspect.DictType():
-            return isinstance(value, dict)
-    return True
+def _choices(kind: inspect.Type) -> tuple[object, ...]:
+    """The values that an enumeration or a Literal allows."""
+    if isinstance(kind, inspect.EnumType):
+        return tuple(each.value for each in kind.cls)
+    return kind.values if isinstance(kind, inspect.LiteralType) else ()
 
 
 def _noun(kind: inspect.Type) -> str:
-    match kind:
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.IntType():
-            return "a whole number"
-        case inspect.FloatType():
-            return "a number"
-        case inspect.VarTupleType() | inspect.ListType():
-            return "a list"
-        case inspect.StructType() | inspect.DictType():
-            return "a table"
-        case inspect.LiteralType():
-            return " or ".join(msgspec.json.encode(each).decode() for each in kind.values)
-        case inspect.EnumType():
-            return " or ".join(msgspec.json.encode(each.value).decode() for each in kind.cls if isinstance(each, Enum))
-    return "text"
-
-
-def _got(value: object) -> str:
-    match value:
-        case bool():
-            return "a truth value"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case dict():
-            return "a table"
-        case datetime() | date() | time():
-            return "a date or time"
-    return type(value).__name__
+    choices = " or ".join(msgspec.json.encode(each).decode() for each in _choices(kind))
+    return choices or _EXPECTED.get(type(kind), "text")
 
 
 def _remedy(kinds: list[inspect.Type], value: object) -> str:
-    numbers = any(isinstance(kind, inspect.IntType | inspect.FloatType) for kind in kinds)
-    if isinstance(value, str) and (
-        (numbers and _NUMBER.fullmatch(value))
-        or (any(isinstance(kind, inspect.BoolType) for kind in kinds) and value in ("true", "false"))
-    ):
-        return "; remove the quotes"
-    if isinstance(value, int | float) and any(isinstance(kind, inspect.StrType) for kind in kinds):
-        return "; put it in quotes"
-    if isinstance(value, str) and any(isinstance(kind, inspect.VarTupleType | inspect.ListType) for kind in kinds):
-        return "; put it in brackets"
-    return ""
+    wanted = {type(kind) for kind in kinds}
+    if isinstance(value, str):
+        is_number = wanted & {inspect.IntType, inspect.FloatType} and _NUMBER.fullmatch(value)
+        if is_number or (inspect.BoolType in wanted and value in ("true", "false")):
+            return "; remove the quotes"
+        return "; put it in brackets" if wanted & {inspect.VarTupleType, inspect.ListType} else ""
+    return "; put it in quotes" if isinstance(value, int | float) and inspect.StrType in wanted else ""
 
 
 def _quoted(value: object) -> str:
