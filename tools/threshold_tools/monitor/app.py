@@ -39,23 +39,15 @@ _VIEWS = {"/": "doors.html", "/events": "events.html", "/health": "health.html",
 
 @dataclass(frozen=True, slots=True)
 class MonitorContext:
-    """What the pages show, and who may look.
+    """What the pages show, and who may look."""
 
-    Attributes:
-        hub: the doors and the latest events.
-        history: earlier events and health.
-        auth: who is let in.
-        routes: further routes, of people and unknown visitors.
-        on_start: called in the event loop when it runs.
-        throttle: of wrong tokens.
-    """
-
-    hub: Hub
-    history: History
-    auth: AuthSettings
-    routes: Sequence[BaseRoute] = ()
+    hub: Hub  # the doors and the latest events
+    history: History  # earlier events and health
+    auth: AuthSettings  # who is let in
+    routes: Sequence[BaseRoute] = ()  # further routes, of people and unknown visitors
+    # called in the event loop when it runs
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
-    throttle: LoginThrottle = field(default_factory=LoginThrottle)
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)  # of wrong tokens
 
 
 def make_app(context: MonitorContext) -> Starlette:

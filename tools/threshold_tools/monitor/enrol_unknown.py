@@ -39,40 +39,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """What reverts an enrolment.
+    """What reverts an enrolment."""
 
-    Attributes:
-        photos: to remove; empty: the whole person.
-        faces: to store as unknown again.
-        stricter_sq: thresholds of others before and after the enrolment, by person id, where they differ.
-    """
-
-    photos: tuple[str, ...]
-    faces: tuple[FaceImage, ...]
+    photos: tuple[str, ...]  # to remove; empty: the whole person
+    faces: tuple[FaceImage, ...]  # to store as unknown again
+    # thresholds of others before and after the enrolment, by person id, where they differ
     stricter_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class EnrolResult:
-    """The result of an enrolment or of its undoing.
+    """The result of an enrolment or of its undoing."""
 
-    Attributes:
-        person: the id; "" if it failed unexpectedly.
-        done: what was done, a line each, in order.
-        rejected: faces that were rejected, and why.
-        warnings: what the operator should know of the published gallery.
-        error: why it stopped before its end, or "".
-        commands: what is left to be done by hand, as commands.
-        undo: what reverts it; None if it cannot be undone.
-    """
-
-    person: str
-    done: list[str] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    error: str = ""
-    commands: Sequence[str] = ()
-    undo: UndoRecord | None = None
+    person: str  # the id; "" if it failed unexpectedly
+    done: list[str] = field(default_factory=list)  # what was done, a line each, in order
+    rejected: list[str] = field(default_factory=list)  # faces that were rejected, and why
+    warnings: list[str] = field(default_factory=list)  # what the operator should know of the published gallery
+    error: str = ""  # why it stopped before its end, or ""
+    commands: Sequence[str] = ()  # what is left to be done by hand, as commands
+    undo: UndoRecord | None = None  # what reverts it; None if it cannot be undone
 
 
 @dataclass(slots=True)

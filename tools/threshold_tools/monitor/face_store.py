@@ -41,38 +41,23 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of sites and doors, as
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredFace:
-    """One stored face.
+    """One stored face."""
 
-    Attributes:
-        key: "site/door/event id".
-        door: "site/door".
-        received_s: when it was received, seconds since 1970 UTC.
-        path: of the JPEG file.
-        digest: `photo_key` of the file.
-        assessment: what enrolment finds in it.
-    """
-
-    key: str
-    door: str
-    received_s: float
-    path: Path
-    digest: str
-    assessment: PhotoAssessment
+    key: str  # "site/door/event id"
+    door: str  # "site/door"
+    received_s: float  # when it was received, seconds since 1970 UTC
+    path: Path  # of the JPEG file
+    digest: str  # `photo_key` of the file
+    assessment: PhotoAssessment  # what enrolment finds in it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceGroups:
-    """All stored faces; in each tuple of faces the newest are first.
+    """All stored faces; in each tuple of faces the newest are first."""
 
-    Attributes:
-        groups: of two or more similar faces, the largest first.
-        ungrouped: similar to no other.
-        unusable: rejected by enrolment.
-    """
-
-    groups: tuple[tuple[StoredFace, ...], ...] = ()
-    ungrouped: tuple[StoredFace, ...] = ()
-    unusable: tuple[StoredFace, ...] = ()
+    groups: tuple[tuple[StoredFace, ...], ...] = ()  # of two or more similar faces, the largest first
+    ungrouped: tuple[StoredFace, ...] = ()  # similar to no other
+    unusable: tuple[StoredFace, ...] = ()  # rejected by enrolment
 
     @property
     def all(self) -> list[StoredFace]:

@@ -23,23 +23,15 @@ _JOINERS = "\u200c\u200d"  # invisible, but needed in some scripts and in emoji
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as pages and history know it.
+    """One event as pages and history know it."""
 
-    Attributes:
-        n: number in the order of arrival, across restarts.
-        door: "site/door".
-        at_ms: when it happened by the door's clock, milliseconds since 1970 UTC.
-        received_ms: when it was received.
-        who: name, or "".
-    """
-
-    n: int
-    door: str
+    n: int  # number in the order of arrival, across restarts
+    door: str  # "site/door"
     id: str
     kind: str
-    at_ms: int
-    received_ms: int
-    who: str
+    at_ms: int  # when it happened by the door's clock, milliseconds since 1970 UTC
+    received_ms: int  # when it was received
+    who: str  # name, or ""
     person: str
     reason: str
     rule: str
@@ -70,24 +62,18 @@ class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One door; what it has not reported is None or "".
-
-    Attributes:
-        version: rises with every change of any door.
-        status: "online", "offline", or "" if not reported.
-        somebody: whether somebody stands before it.
-    """
+    """One door; what it has not reported is None or ""."""
 
     door: str
-    version: int
-    status: str = ""
+    version: int  # rises with every change of any door
+    status: str = ""  # "online", "offline", or "" if not reported
     reason: str = ""
     camera: str = ""
     problems: tuple[str, ...] = ()
     uptime_s: float | None = None
     health: HealthSample | None = None
     gallery: str = ""
-    somebody: bool | None = None
+    somebody: bool | None = None  # whether somebody stands before it
     last: EventRow | None = None
     release: ReleaseRow | None = None
 

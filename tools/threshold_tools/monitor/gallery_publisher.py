@@ -22,19 +22,12 @@ _MAX_LINES = 10  # of people whose threshold becomes stricter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GalleryPublisher:
-    """Publishes galleries to the doors of a site.
+    """Publishes galleries to the doors of a site."""
 
-    Attributes:
-        path: of the signed repository.
-        signers: its keys at hand, by key id.
-        mqtt: the broker.
-        site: of the doors.
-    """
-
-    path: Path
-    signers: Mapping[str, Signer]
-    mqtt: MqttConfig
-    site: str
+    path: Path  # of the signed repository
+    signers: Mapping[str, Signer]  # its keys at hand, by key id
+    mqtt: MqttConfig  # the broker
+    site: str  # of the doors
 
     @property
     def newest_release(self) -> int:

@@ -36,23 +36,14 @@ class BrokerStatus(msgspec.Struct, frozen=True):
 
 
 class StreamBatch(msgspec.Struct, frozen=True):
-    """What a page is sent at once.
+    """What a page is sent at once."""
 
-    Attributes:
-        fresh: the first batch: the page forgets what it was sent before.
-        events: new ones, oldest first.
-        doors: those that changed, whole.
-        broker: None if unchanged.
-        unlisted: doors that are not listed, because there are too many.
-        lost: rows that the history could not store.
-    """
-
-    fresh: bool
-    events: list[EventRow]
-    doors: list[DoorRow]
-    broker: BrokerStatus | None
-    unlisted: int
-    lost: int
+    fresh: bool  # the first batch: the page forgets what it was sent before
+    events: list[EventRow]  # new ones, oldest first
+    doors: list[DoorRow]  # those that changed, whole
+    broker: BrokerStatus | None  # None if unchanged
+    unlisted: int  # doors that are not listed, because there are too many
+    lost: int  # rows that the history could not store
 
 
 class Hub:

@@ -35,21 +35,13 @@ _MAX_LOOSE = 50  # photos that belong to nobody
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeopleReview:
-    """The result of a review.
+    """The result of a review."""
 
-    Attributes:
-        folder: every photo with its result.
-        limits_sq: thresholds of everybody enrolled by person id, squared distances; lower is stricter.
-        centroids: (N, D) float32 unit rows, in the order of `limits_sq`.
-        thumbnails: JPEG of each photo's face, by number.
-        numbers: number of each photo.
-    """
-
-    folder: FolderReview
-    limits_sq: dict[str, float]
-    centroids: FloatArray
-    thumbnails: tuple[bytes, ...]
-    numbers: dict[Path, int]
+    folder: FolderReview  # every photo with its result
+    limits_sq: dict[str, float]  # thresholds of everybody enrolled by person id, squared distances; lower is stricter
+    centroids: FloatArray  # (N, D) float32 unit rows, in the order of `limits_sq`
+    thumbnails: tuple[bytes, ...]  # JPEG of each photo's face, by number
+    numbers: dict[Path, int]  # number of each photo
 
     def nearest_to(self, vector: FloatArray, *, excluding: str = "") -> tuple[str, float] | None:
         """Who is nearest to a (D,) unit vector, and the squared distance (lower: nearer): a measurement only.

@@ -45,37 +45,24 @@ Form = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Who is let in.
+    """Who is let in."""
 
-    Attributes:
-        signer: of sessions and forms.
-        host_names: names that requests may use for this machine, lower case; addresses are always allowed, because
-            nobody can take one over as they can a name.
-        loopback_only: of addresses, only this machine's own are allowed.
-        cookie: name of the session's cookie.
-        https: whether the server uses TLS.
-    """
-
-    signer: SessionSigner
+    signer: SessionSigner  # of sessions and forms
+    # names that requests may use for this machine, lower case; addresses are always allowed, because nobody can take
+    # one over as they can a name
     host_names: frozenset[str]
-    loopback_only: bool
-    cookie: str
-    https: bool
+    loopback_only: bool  # of addresses, only this machine's own are allowed
+    cookie: str  # name of the session's cookie
+    https: bool  # whether the server uses TLS
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What the pages may know of a request that was let in; `request.state.context`.
+    """What the pages may know of a request that was let in; `request.state.context`."""
 
-    Attributes:
-        csrf: token that a form must return in its field `CSRF`.
-        form: posted values by name, in order, at most `MAX_FORM_BYTES` in all; empty for a GET.
-        signed_in: whether a session is open that signing out would end.
-    """
-
-    csrf: str
-    form: Form
-    signed_in: bool
+    csrf: str  # token that a form must return in its field `CSRF`
+    form: Form  # posted values by name, in order, at most `MAX_FORM_BYTES` in all; empty for a GET
+    signed_in: bool  # whether a session is open that signing out would end
 
 
 class SecurityMiddleware:
