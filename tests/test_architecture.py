@@ -110,3 +110,32 @@ def test_class_names_occur_once(package: str) -> None:
 def test_no_module_is_over_300_lines(package: str) -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / package).rglob("*.py")}
     assert {name_of(path): length for path, length in lengths.items() if length > 300} == {}
+
+
+def private_names(package: str) -> set[str]:
+    """Names of private methods and attributes of the classes in a package."""
+    names: set[str] = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+                names.add(node.attr)
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def test_tests_use_public_names_and_no_other_test() -> None:
+    """A private attribute of our own classes, a private name of a module, or another test module."""
+    private = private_names("edge") | private_names("tools")
+    wrong: list[str] = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        own = private_names(str(path.relative_to(ROOT).parent))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in private - own and ast.unparse(node.value) != "self":
+                wrong.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+            if isinstance(node, ast.ImportFrom) and node.module:
+                parts = node.module.split(".")
+                hidden = [one.name for one in node.names if one.name.startswith("_") and not one.name.startswith("__")]
+                if parts[-1].startswith("test_") or (hidden and parts[0] in ("edge", "threshold_tools")):
+                    wrong.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    assert wrong == []

@@ -64,7 +64,7 @@ def is_encrypted(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
+def encrypt(content: bytes, key: GalleryKey, where: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Encrypt the content of the gallery file at `where`; every call gives other bytes.
 
     Raises:
@@ -74,10 +74,10 @@ def encrypt(content: bytes, key: GalleryKey, where: Path) -> bytes:
         ChaCha20Poly1305,
     )  # a door without a key does not wait for it
 
-    if len(content) > MAX_BYTES:
+    if len(content) > max_bytes:
         raise GalleryError(
             f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be encrypted (at most "
-            f"{MAX_BYTES >> 20} MiB); "
+            f"{max_bytes >> 20} MiB); "
             "encrypt the disk instead"
         )
     head, nonce = MAGIC + key.name, secrets.token_bytes(_NONCE_BYTES)
