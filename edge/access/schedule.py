@@ -76,19 +76,12 @@ class Validity:
 
     def refusal_reason(self, local: datetime) -> str:
         """Why it does not hold at this moment, or ""."""
-        if self.start is not None and _is_before(local, self.start):
+        start, end = self.start, self.end
+        if start is not None and (local < start if isinstance(start, datetime) else local.date() < start):
             return "not-yet-valid"
-        if self.end is not None and _lies_after(local, self.end):
+        if end is not None and (local >= end if isinstance(end, datetime) else local.date() > end):
             return "no-longer-valid"
         return ""
-
-
-def _is_before(local: datetime, start: LocalTime) -> bool:
-    return local < start if isinstance(start, datetime) else local.date() < start
-
-
-def _lies_after(local: datetime, end: LocalTime) -> bool:
-    return local >= end if isinstance(end, datetime) else local.date() > end
 
 
 def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:

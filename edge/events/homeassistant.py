@@ -16,7 +16,7 @@ import msgspec
 from edge import __version__
 from edge.core.config import DoorConfig
 from edge.core.errors import BrokerRefusedError
-from edge.events.homeassistant_entities import Availability, Entity, availability_of, entities_of
+from edge.events.homeassistant_entities import Entity, availability_of, entities_of
 from edge.events.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -81,39 +81,13 @@ class HomeAssistantBirthListener:
         return True
 
 
-class HomeAssistantDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """The door, as Home Assistant lists it."""
-
-    identifiers: tuple[str, ...]
-    name: str
-    manufacturer: str
-    model: str
-    sw_version: str
-
-
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """The program that publishes the discovery message."""
-
-    name: str
-    sw_version: str
-
-
-class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    """A device discovery payload."""
-
-    device: HomeAssistantDevice
-    origin: Origin
-    availability: tuple[Availability, ...]
-    components: dict[str, Entity]
-
-
 def make_discovery_message(config: DoorConfig) -> DiscoveryMessage | None:
     """A door's discovery message: None without [home_assistant], an empty payload if that is turned off."""
     table = config.home_assistant
     if table is None:
         return None
     topic = f"{table.discovery_prefix}/device/{device_id(config.site, config.door)}/config"
-    payload = msgspec.json.encode(discovery(config)) if table.enabled else b""
+    payload = msgspec.json.encode(_discovery(config)) if table.enabled else b""
     return DiscoveryMessage(topic, payload, table.birth_topic if table.enabled else "")
 
 
@@ -126,20 +100,19 @@ def device_id(site: str, door: str) -> str:
     return "__".join(["threshold", *escaped])
 
 
-def discovery(config: DoorConfig) -> Discovery:
+def _discovery(config: DoorConfig) -> dict[str, object]:
     """Everything that Home Assistant shows of a door; entities that this door lacks are named to be removed."""
     table = config.home_assistant
     topics = Topics(config.site, config.door)
     name = (table.name if table else "") or re.sub(r"[-_.]+", " ", config.door).strip().capitalize()
     own_id = device_id(config.site, config.door)
-    return Discovery(
-        device=HomeAssistantDevice(
-            identifiers=(own_id,), name=name, manufacturer="Threshold", model="Door", sw_version=__version__
-        ),
-        origin=Origin(name="threshold", sw_version=__version__),
-        availability=(availability_of(topics),),
-        components={key: _with_ids(entity, own_id, topics, key) for key, entity in entities_of(config).items()},
-    )
+    device = {"identifiers": [own_id], "name": name, "manufacturer": "Threshold", "model": "Door"}
+    return {
+        "device": device | {"sw_version": __version__},
+        "origin": {"name": "threshold", "sw_version": __version__},
+        "availability": [availability_of(topics)],
+        "components": {key: _with_ids(entity, own_id, topics, key) for key, entity in entities_of(config).items()},
+    }
 
 
 def _with_ids(entity: Entity, device: str, topics: Topics, key: str) -> Entity:

@@ -14,12 +14,10 @@ from statistics import median
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.core.records import FloatArray, Frame, Landmarks
+from edge.liveness.planar import Reals
 from edge.vision.aligner import similarity
-
-Reals = NDArray[np.float64]
 
 _CELLS = 8  # to the eyes' distance
 _EXTENT = ((-5.0, 5.0), (-4.5, 1.7))  # what is looked at, across and down, eye distances; shoulders are below
@@ -29,9 +27,7 @@ _ROWS = 2  # of pixels that are read of a cell at least; the others are left out
 _STILL = 0.01  # of the eyes' distance; a face that has moved less everywhere has not moved
 _FEW_CELLS = 40  # fewer tell nothing
 _FEW_LOOKS = 4
-_MIN_EVIDENCE = (
-    4.0  # grey levels squared; less change expected of moving along is no more than noise and compression make
-)
+_MIN_EVIDENCE = 4.0  # grey levels squared; less change expected of moving along may be noise or compression
 _NOISE = 0.25  # grey levels squared, what noise leaves of the best explanation
 
 

@@ -87,12 +87,11 @@ class MovementChallenge:
         self.pass_time(t_ns)
         if self.is_over or sample.landmarks is None or sample.quality.refusal == "no-face":
             return
+        look = sample.landmarks.points_px, sample.quality
         if self.state is ChallengeState.ASKED and self._rest:
-            self._check_movement(
-                sample, self._rest.to(RestPose.of([(sample.landmarks.points_px, sample.quality)])), t_ns
-            )
+            self._check_movement(sample, self._rest.to(RestPose.of([look])), t_ns)
         else:
-            self._wait(sample, (sample.landmarks.points_px, sample.quality), t_ns)
+            self._wait(sample, look, t_ns)
         self._seen_ns = t_ns
 
     def pass_time(self, t_ns: int) -> None:
@@ -165,11 +164,8 @@ class MovementChallenge:
         self._known = self._known or share >= _KNOWN_SHARE
         self._leap, self._share = max(self._leap, abs(share - self._share)), share
         self._reach = max(self._reach, share)
-        self._wrong = (
-            self._wrong + 1
-            if any(turn.share(other) > _WRONG_SHARE for other in ChallengeMovement if other != ask)
-            else 0
-        )
+        wrong = any(turn.share(other) > _WRONG_SHARE for other in ChallengeMovement if other != ask)
+        self._wrong = self._wrong + 1 if wrong else 0
         if self._wrong == _MAX_MISSES:
             self.fail("wrong-movement", t_ns)
         elif share > _BACK_SHARE and t_ns - self._asked_ns < _REACTION_S * 1e9:

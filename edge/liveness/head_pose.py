@@ -29,16 +29,8 @@ Reals = NDArray[np.float64]
 # of LFW `estimate_motion` follows the mesh's own yaw with a correlation of 0.997.
 AMPLITUDE_DEG = {ChallengeMovement.TURN_LEFT: 19.0, ChallengeMovement.TURN_RIGHT: 19.0, ChallengeMovement.LOOK_UP: 11.5}
 _POSE_SHARE = 0.3  # of the amplitude, what the mesh's own depth has to show, too
-_RIGID = {
-    ChallengeMovement.TURN_LEFT: (0.95, 1.3),
-    ChallengeMovement.TURN_RIGHT: (0.95, 1.3),
-    ChallengeMovement.LOOK_UP: (0.9, 1.13),
-}  # stretch
-_MISFIT = {
-    ChallengeMovement.TURN_LEFT: 0.14,
-    ChallengeMovement.TURN_RIGHT: 0.14,
-    ChallengeMovement.LOOK_UP: 0.18,
-}  # at most, for each unit of the turn's sine
+_TURN = (0.95, 1.3), 0.14  # stretch; misfit at most, for each unit of the turn's sine
+_NOD = (0.9, 1.13), 0.18  # the same of looking up
 _RELIEF = 0.87  # at least, of looking up; in a turn a sheet's is like a head's
 _UP_ALREADY_DEG = 5.0  # beyond, the int8 mesh shows too little of looking up: its pitch ends at about 22
 _STRAIGHT_DEG = (22.0, 28.0)  # yaw and pitch by the mesh alone, before there is a reference
@@ -174,16 +166,16 @@ class HeadTurn:
     def completed(self, ask: ChallengeMovement) -> bool:
         """Whether a head has made this movement in full."""
         shown = _angle_towards(ask, self.shown) / AMPLITUDE_DEG[ask]
-        least, most = _RIGID[ask]
+        (least, most), misfit = _NOD if ask is ChallengeMovement.LOOK_UP else _TURN
         depth = math.sin(math.radians(_angle_towards(ask, self.seen)))
         if self.share(ask) < 1 or shown < _POSE_SHARE or not least <= self.seen.stretch <= most:
             return False
-        if self.seen.misfit > _MISFIT[ask] * depth:
+        if self.seen.misfit > misfit * depth:
             return False
         return ask is not ChallengeMovement.LOOK_UP or depth_relief(self.start_px, self.end_px) >= _RELIEF
 
 
 def _angle_towards(ask: ChallengeMovement, turn: HeadMotion) -> float:
-    return {ChallengeMovement.TURN_LEFT: turn.left_deg, ChallengeMovement.TURN_RIGHT: -turn.left_deg}.get(
-        ask, turn.up_deg
-    )
+    if ask is ChallengeMovement.LOOK_UP:
+        return turn.up_deg
+    return turn.left_deg if ask is ChallengeMovement.TURN_LEFT else -turn.left_deg

@@ -22,13 +22,8 @@ from edge.vision.aligner import similarity
 Reals = NDArray[np.float64]
 
 SIDE_PX = 64  # of the patch
-_TEMPLATE = (
-    (21.75, 21.75),
-    (41.75, 21.75),
-    (31.75, 32.75),
-    (23.75, 43.75),
-    (39.75, 43.75),
-)  # the five points: 20 between the eyes
+# The five points: 20 between the eyes.
+_TEMPLATE = ((21.75, 21.75), (41.75, 21.75), (31.75, 32.75), (23.75, 43.75), (39.75, 43.75))
 _FACE = (31.5, 35.0, 20.0, 25.0)  # the ellipse looked at: centre x, y and half axes, patch pixels
 _SHARPER = 1.25  # patch pixels are drawn from at most so many source pixels a side: coarser ones are averaged first
 _LEVELS = ((2.5, 8, 3e-3), (1.0, 12, 1e-3))  # blur in patch pixels, most steps, a step so small ends it (of 32 pixels)
@@ -44,10 +39,9 @@ _PEAK = 0.98  # quantile over the face that counts as its liveliest place
 _NOISE = 2.0  # times the median place: what even noise leaves there; averaged over 5 x 5 pixels it is 1.8
 
 _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
-_FACE_MASK = np.flatnonzero((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2 < 1).ravel())
-_CENTRE_MASK = ((((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel() < _BORDER_PX)[
-    _FACE_MASK
-]
+_ELLIPSE = (((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel()
+_FACE_MASK = np.flatnonzero(_ELLIPSE < 1)
+_CENTRE_MASK = (_ELLIPSE < _BORDER_PX)[_FACE_MASK]
 _HALF = SIDE_PX / 2
 _STILL: Reals = np.eye(3)
 _MIDDLE = (SIDE_PX - 1) / 2

@@ -18,7 +18,8 @@ class Cooldown:
 
     def should_announce(self, verdict: Verdict, t_ns: int) -> bool:
         """Whether nobody like this was seen within the cooldown."""
-        self._forget(t_ns)
+        horizon_ns = self._config.cooldown_s * 1e9
+        self._recent = [(known, seen) for known, seen in self._recent if t_ns - seen < horizon_ns]
         return not any(self._same(verdict, known) for known, _ in self._recent)
 
     def mark_seen(self, verdict: Verdict, t_ns: int) -> None:
@@ -33,10 +34,6 @@ class Cooldown:
     def forget_strangers(self) -> None:
         """Forget everybody remembered by embedding alone: another embedder's cannot be compared."""
         self._recent = [(known, seen) for known, seen in self._recent if known.finding is Identification.RECOGNISED]
-
-    def _forget(self, t_ns: int) -> None:
-        horizon_ns = self._config.cooldown_s * 1e9
-        self._recent = [(known, seen) for known, seen in self._recent if t_ns - seen < horizon_ns]
 
     def _same(self, one: Verdict, other: Verdict) -> bool:
         if one.finding is not other.finding:

@@ -70,15 +70,13 @@ def encrypt(content: bytes, key: GalleryKey, where: Path, max_bytes: int = MAX_B
     Raises:
         GalleryError: it is too large.
     """
-    from cryptography.hazmat.primitives.ciphers.aead import (
-        ChaCha20Poly1305,
-    )  # a door without a key does not wait for it
+    # Imported here: a door without a key does not wait for it.
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     if len(content) > max_bytes:
         raise GalleryError(
             f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be encrypted (at most "
-            f"{max_bytes >> 20} MiB); "
-            "encrypt the disk instead"
+            f"{max_bytes >> 20} MiB); encrypt the disk instead"
         )
     head, nonce = MAGIC + key.name, secrets.token_bytes(_NONCE_BYTES)
     return head + nonce + ChaCha20Poly1305(key.secret).encrypt(nonce, content, head)

@@ -32,7 +32,9 @@ _LENGTH = struct.Struct("<Q")
 _MAX_HEADER = 64 * 1024
 
 
-class _ChunkTensor(msgspec.Struct, frozen=True):
+class TensorEntry(msgspec.Struct, frozen=True):
+    """One entry of a safetensors header; offsets from the header's end."""
+
     dtype: str
     shape: tuple[int, ...]
     data_offsets: tuple[int, int]
@@ -42,7 +44,7 @@ class _ChunkTensor(msgspec.Struct, frozen=True):
 class _Layout:
     """Where the columns lie in the data part of a safetensors file."""
 
-    tensors: dict[str, _ChunkTensor]
+    tensors: dict[str, TensorEntry]
 
     @property
     def others(self) -> list[tuple[int, int]]:
@@ -152,7 +154,7 @@ def _plan(content: bytes) -> tuple[int, _Layout]:
     try:
         fields = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + size], type=dict[str, msgspec.Raw])
         fields.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(field, type=_ChunkTensor) for name, field in fields.items()}
+        tensors = {name: msgspec.json.decode(field, type=TensorEntry) for name, field in fields.items()}
     except DECODE_ERRORS as error:
         raise ValueError(f"no safetensors header: {error}") from error
     missing = [name for name in _ROW_COLUMNS if name not in tensors]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,6 +22,7 @@ from edge.core.files import atomic_write
 from edge.core.records import FloatArray, Person
 from edge.recognition.encryption import MAGIC, GalleryKey, decrypt_if_needed, is_encrypted
 from edge.recognition.gallery import MAX_DISTANCE_SQ, Gallery, GalleryInfo
+from edge.recognition.gallery_chunks import TensorEntry
 from edge.recognition.shortlist import unit_lengths_sq
 
 HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
@@ -58,19 +58,19 @@ def load_gallery(
     Raises:
         GalleryError: it is missing, truncated, malformed, encrypted otherwise, or was made by another embedder.
     """
-    info, stored = _read_file(path, key, mmap_min_bytes)
+    info, (people, centroids, thresholds_sq) = _read_file(path, key, mmap_min_bytes)
     if info.embedder_sha256 != embedder_sha256:
         raise GalleryError(
             f"{path}: made by another embedder ({info.embedder_sha256[:12]}, this door runs {embedder_sha256[:12]}); "
             "enrol again with threshold enroll"
         )
-    length = stored.centroids.shape[1]
+    length = centroids.shape[1]
     if dimension is not None and length != dimension:
         raise GalleryError(
             f"{path}: vectors of {length} numbers, the embedder makes {dimension}; make it again with threshold enroll"
         )
     try:
-        return Gallery(stored.people, stored.centroids, stored.thresholds_sq, info)
+        return Gallery(people, centroids, thresholds_sq, info)
     except ValueError as error:
         raise _damaged(path, error) from error
 
@@ -84,14 +84,10 @@ def read_info(path: Path) -> GalleryInfo:
     return _read_file(path, None, MMAP_MIN_BYTES)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _GalleryFile:
-    people: Sequence[Person]
-    centroids: FloatArray
-    thresholds_sq: FloatArray
+_Rows = tuple[Sequence[Person], FloatArray, FloatArray]  # people, their centroids and their thresholds_sq
 
 
-def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple[GalleryInfo, _GalleryFile]:
+def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple[GalleryInfo, _Rows]:
     try:
         sealed = key is not None or _sealed(path)
         mapped = path.stat().st_size > mmap_min_bytes and not sealed
@@ -114,11 +110,11 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
         raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
     try:
         tensors = _tensors(content, names)
-        stored = _checked(tensors, mapped)
+        rows = _checked(tensors, mapped)
     except (KeyError, ValueError, *DECODE_ERRORS) as error:
         raise _damaged(path, error) from error
     version = _content_digest(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
-    return GalleryInfo(version, header.embedder_sha256, len(stored.people)), stored
+    return GalleryInfo(version, header.embedder_sha256, len(rows[0])), rows
 
 
 def _sealed(path: Path) -> bool:
@@ -140,14 +136,6 @@ def _parse_header_bytes(content: bytes) -> tuple[str, list[str]]:
     return msgspec.json.decode(fields.get("__metadata__", b"{}"), type=dict[str, str]).get(HEADER, ""), names
 
 
-class _Tensor(msgspec.Struct, frozen=True):
-    """One entry of a safetensors header; offsets from the header's end."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
-
-
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"), "U64": np.dtype("<u8")}
 
 
@@ -157,7 +145,7 @@ def _tensors(content: NDArray[np.uint8], names: list[str]) -> dict[str, NDArray[
     header = msgspec.json.decode(content[8:head].tobytes(), type=dict[str, msgspec.Raw])
     tensors = {}
     for name in names:
-        tensor = msgspec.json.decode(header[name], type=_Tensor)
+        tensor = msgspec.json.decode(header[name], type=TensorEntry)
         start, end = (head + offset for offset in tensor.data_offsets)
         if tensor.dtype in _DTYPES:
             tensors[name] = content[start:end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
@@ -218,15 +206,11 @@ def save_gallery(
     atomic_write(path, save(tensors, {HEADER: header}), private=True)
 
 
-def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _GalleryFile:
-    centroids, thresholds_sq = tensors["centroids"], tensors["thresholds_sq"]
-    text, ends = tensors["people"], tensors["ends"]
-    if centroids.dtype != np.float32 or thresholds_sq.dtype != np.float32:
+def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Rows:
+    columns = [tensors[name] for name in ("centroids", "thresholds_sq", "people", "ends")]
+    if [(column.dtype.str, column.ndim) for column in columns] != [("<f4", 2), ("<f4", 1), ("|u1", 1), ("<u8", 1)]:
         raise ValueError("tensors of the wrong type")
-    if centroids.ndim != 2 or thresholds_sq.ndim != 1:
-        raise ValueError("tensors of the wrong type")
-    if text.dtype != np.uint8 or ends.dtype != np.uint64 or text.ndim != 1 or ends.ndim != 1:
-        raise ValueError("tensors of the wrong type")
+    centroids, thresholds_sq, text, ends = columns
     if not len(ends) == len(centroids) == len(thresholds_sq) or (int(ends[-1]) if len(ends) else 0) != len(text):
         raise ValueError("tensors of different lengths")
     if np.any(ends[1:] < ends[:-1]):
@@ -242,7 +226,7 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _GalleryFile:
     unit_lengths_sq(sample)
     if not np.all((thresholds_sq >= 0) & (thresholds_sq <= MAX_DISTANCE_SQ)):
         raise ValueError("a threshold is outside 0..4")
-    return _GalleryFile(people, centroids, thresholds_sq)
+    return people, centroids, thresholds_sq
 
 
 def _check_people(text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:

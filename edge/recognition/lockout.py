@@ -84,8 +84,10 @@ class Lockout:
             return False
         visitor = self._find(verdict, others)
         if visitor is None:
+            if len(self._visitors) >= self._config.max_visitors:
+                self._visitors.remove(min(self._visitors, key=lambda one: one.seen_ns))
             visitor = _VisitorRecord(verdict.embedding, verdict.track.id, verdict.decided_ns)
-            self._add(visitor)
+            self._visitors.append(visitor)
         visitor.embedding, visitor.track, visitor.seen_ns = verdict.embedding, verdict.track.id, verdict.decided_ns
         if verdict.decided_ns < visitor.paused_until_ns:
             return False
@@ -132,8 +134,3 @@ class Lockout:
     def _forget_posed(self, t_ns: int) -> None:
         horizon_ns = self._config.forget_after_s * 1e9
         self._posed = {person: one for person, one in self._posed.items() if t_ns - one.last_ns < horizon_ns}
-
-    def _add(self, visitor: _VisitorRecord) -> None:
-        if len(self._visitors) >= self._config.max_visitors:
-            self._visitors.remove(min(self._visitors, key=lambda one: one.seen_ns))
-        self._visitors.append(visitor)

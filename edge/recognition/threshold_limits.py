@@ -40,8 +40,8 @@ def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -
     loosest = rows[-1]
     own_sq = calibrated.distance_sq if config.threshold_sq is None else config.threshold_sq
     limit_sq = own_sq * config.threshold_factor
-    key = "threshold_sq" if config.threshold_sq is not None else "threshold_factor"
-    value = config.threshold_sq if config.threshold_sq is not None else config.threshold_factor
+    key = "threshold_factor" if config.threshold_sq is None else "threshold_sq"
+    value = getattr(config, key)
     found = []
     if limit_sq > calibrated.distance_sq:
         reached = next((row for row in rows if limit_sq <= row.distance_sq), None)

@@ -13,12 +13,10 @@ from edge.core.errors import ImageError
 from edge.core.records import BgrImage
 from edge.vision.opencv import silence_opencv
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
 MAX_SNAPSHOT_PIXELS = 1024 * 1024
 MAX_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
 MAX_SNAPSHOT_SCANS = 20
-_NO_SIZE = (0, 0)
 _JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
 
@@ -149,7 +147,7 @@ def _inspect_jpeg(content: bytes) -> tuple[int, int]:
 
     A thumbnail inside a segment has an end marker too, so searching the whole file would not do.
     """
-    at, size = 2, _NO_SIZE
+    at, size = 2, (0, 0)
     while True:
         while content[at + 1] == 0xFF:  # fill bytes
             at += 1

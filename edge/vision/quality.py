@@ -17,9 +17,8 @@ from edge.core.config import QualityConfig
 from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
 from edge.vision.face_mesh import pose_deg
 
-_SOFT_LIMIT_FACTOR = (
-    0.7  # the detector's eyes are less exact than the mesh's: refuse early only what is clearly too small
-)
+# The detector's eyes are less exact than the mesh's: refuse early only what is clearly too small.
+_SOFT_LIMIT_FACTOR = 0.7
 _LEAST = 0.05  # a sample that is not refused always weighs a little
 _NORM_FLOOR = 0.43  # at this strength an answer says next to nothing: below 0.5, 99 of 100 are beyond the threshold
 _WHITE = 244.0  # grey level above which a pixel has no detail left
@@ -62,11 +61,9 @@ def apply_limits(measured: Quality, presence: float, config: QualityConfig) -> Q
     """What was measured under one configuration as another one would have judged it."""
     plain = replace(measured, weight=1.0, refusal="")
     refusal = _refusal(presence, plain, config)
-    return (
-        replace(plain, weight=0.0, refusal=refusal)
-        if refusal
-        else with_embedding_norm(plain, measured.embedding_norm, config)
-    )
+    if refusal:
+        return replace(plain, weight=0.0, refusal=refusal)
+    return with_embedding_norm(plain, measured.embedding_norm, config)
 
 
 def too_small(keypoints_px: FloatArray, config: QualityConfig) -> Quality | None:

@@ -64,15 +64,14 @@ class TimingRecorder:
 
     def timings(self) -> dict[str, StageSummary]:
         """Median and 95th percentile of every stage that ran since the last `clear`."""
-        return {stage: summarize(laps) for stage, laps in self.laps_ns.items() if laps}
+        summaries = {}
+        for stage, laps in self.laps_ns.items():
+            if laps:
+                median, p95 = (np.percentile(np.asarray(laps), [50, 95]) / 1e6).tolist()
+                summaries[stage] = StageSummary(len(laps), round(median, 3), round(p95, 3))
+        return summaries
 
     def clear(self) -> None:
         """Forget all laps."""
         for laps in self.laps_ns.values():
             laps.clear()
-
-
-def summarize(laps_ns: deque[int] | list[int]) -> StageSummary:
-    """Median and 95th percentile, milliseconds to a microsecond, of at least one lap."""
-    median, p95 = np.percentile(np.asarray(laps_ns), [50, 95]) / 1e6
-    return StageSummary(len(laps_ns), round(float(median), 3), round(float(p95), 3))
