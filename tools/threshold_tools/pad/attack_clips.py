@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,8 +69,11 @@ def make_clips(
         made += 1
 
     for path in paths:
-        frames = _frames(path)
-        backgrounds.append(_background(frames[0]))
+        with VideoFileCamera(path) as clip:
+            frames = [frame.pixels.copy() for frame in itertools.islice(clip, _MAX_FRAMES)]
+        # The colours and the light of the scene, too blurred for a detector to find a face in it.
+        blurred = cv2.GaussianBlur(frames[0], (0, 0), frames[0].shape[1] / 5)
+        backgrounds.append(np.asarray(blurred, np.uint8))
         person = path.parent.name if path.parent != source else path.stem
         link = out / GENUINE / person / path.name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -91,22 +95,10 @@ def draw_photos(folder: Path, people: int, seed: int) -> list[Path]:
     Raises:
         InputError: no such folder, or no image in it.
     """
-    first: dict[str, Path] = {}
-    for path in photos_in(folder):
-        first.setdefault(path.parent.name, path)
+    first = {path.parent.name: path for path in reversed(photos_in(folder))}
     names = sorted(first)
     chosen = np.random.default_rng(seed).permutation(len(names))[:people]
     return [first[names[place]] for place in sorted(chosen)]
-
-
-def _frames(path: Path) -> list[BgrImage]:
-    with VideoFileCamera(path) as clip:
-        return [frame.pixels.copy() for _, frame in zip(range(_MAX_FRAMES), clip, strict=False)]
-
-
-def _background(frame: BgrImage) -> BgrImage:
-    """The colours and the light of a scene, too blurred for a detector to find a face in it."""
-    return np.asarray(cv2.GaussianBlur(frame, (0, 0), frame.shape[1] / 5), np.uint8)
 
 
 def write_clip(path: Path, frames: Sequence[BgrImage], fps: float) -> None:

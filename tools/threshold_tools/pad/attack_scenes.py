@@ -29,39 +29,24 @@ _BANDS = 4  # of rows that are exposed at once
 
 @dataclass(frozen=True, slots=True)
 class AttackScene:
-    """How one attack is shown and filmed.
+    """How one attack is shown and filmed."""
 
-    Attributes:
-        species: one of SPECIES.
-        fps, seconds: of the clip.
-        width_px, height_px: of its frames.
-        scale: of the picture, 1 shows it at its own size.
-        sway: how far the hand moves: 1 is about 2 % of the view's width and 4 degrees.
-        border_px: white margin of a print or black bezel of a screen; 0: none.
-        noise: standard deviation of the sensor noise, grey levels.
-        blur_px: standard deviation of the lens blur.
-        jpeg: quality of each frame's compression, 1..100.
-        gain, drift: brightness of the picture, and how far it wanders during the clip, share.
-        exposure_s, readout_s: how long a row sees, and from the first row to the last.
-        seed: of everything random in it.
-    """
-
-    species: str
+    species: str  # one of SPECIES
     fps: float
-    seconds: float
-    width_px: int
+    seconds: float  # length of the clip
+    width_px: int  # of its frames
     height_px: int
-    scale: float
-    sway: float
-    border_px: int
-    noise: float
-    blur_px: float
-    jpeg: int
-    gain: float
-    drift: float
-    exposure_s: float
-    readout_s: float
-    seed: int
+    scale: float  # of the picture, 1 shows it at its own size
+    sway: float  # how far the hand moves: 1 is about 2 % of the view's width and 4 degrees
+    border_px: int  # white margin of a print or black bezel of a screen; 0: none
+    noise: float  # standard deviation of the sensor noise, grey levels
+    blur_px: float  # standard deviation of the lens blur
+    jpeg: int  # quality of each frame's compression, 1..100
+    gain: float  # brightness of the picture
+    drift: float  # how far the brightness wanders during the clip, share
+    exposure_s: float  # how long a row sees
+    readout_s: float  # from the first row to the last
+    seed: int  # of everything random in it
 
 
 def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> AttackScene:
@@ -73,19 +58,20 @@ def draw_scene(species: str, seed: int, picture: BgrImage, seconds: float) -> At
     size = (width, height) if filling else (640, 480)
     fit = min(size[0] / width, size[1] / height)
     scale = rng.uniform(1.02, 1.4) if filling else float(np.clip(rng.uniform(0.5, 2.0), 0.4, 1.3 * fit))
+    fps = float(rng.choice((10, 15, 20, 25, 30)))
+    sway = 0.0 if species == "photo-still" else float(np.exp(rng.uniform(math.log(0.1), math.log(3.0))))
+    border_px = 0
+    if not filling:
+        border_px = int(rng.integers(8, 30) if screen else rng.integers(0, 2) * rng.integers(4, 25))
     return AttackScene(
         species=species,
-        fps=float(rng.choice((10, 15, 20, 25, 30))),
+        fps=fps,
         seconds=seconds,
         width_px=size[0],
         height_px=size[1],
         scale=scale,
-        sway=0.0 if species == "photo-still" else float(np.exp(rng.uniform(math.log(0.1), math.log(3.0)))),
-        border_px=0
-        if filling
-        else int(rng.integers(8, 30))
-        if screen
-        else int(rng.integers(0, 2) * rng.integers(4, 25)),
+        sway=sway,
+        border_px=border_px,
         noise=float(rng.uniform(0.5, 5.0)),
         blur_px=float(rng.uniform(0.3, 1.5)),
         jpeg=int(rng.integers(50, 96)),
@@ -167,8 +153,8 @@ class _Hand:
         """From the picture's pixels to the frame's at one moment, (3, 3) float64."""
         waves = np.sin(2 * math.pi * self._hertz * t_s + self._phase)
         x, y, nearer, pitch, yaw, roll = self._rest + self._reach * (self._parts * waves).sum(0)
-        turn = cv2.Rodrigues(np.array([pitch, 0, 0]))[0] @ cv2.Rodrigues(np.array([0, yaw, 0]))[0]
-        turn = turn @ cv2.Rodrigues(np.array([0, 0, roll]))[0]
+        about_x, about_y, about_z = (cv2.Rodrigues(axis)[0] for axis in np.diag([pitch, yaw, roll]))
+        turn = about_x @ about_y @ about_z
         focal = _FOCAL * self._scene.width_px
         place = np.column_stack([turn[:, 0], turn[:, 1], [x, y, focal / (self._scene.scale * (1 + nearer))]])
         to_middle = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
@@ -182,15 +168,14 @@ def _prepare(picture: BgrImage, scene: AttackScene, screen: bool, gamma: float) 
     if screen:
         shown = np.power(picture.astype(np.float32) / 255, gamma) * 255
         shown[::2] *= 0.93
-        shown[:, ::3, 0] *= 1.06
-        shown[:, 1::3, 1] *= 1.06
-        shown[:, 2::3, 2] *= 1.06
+        for colour in range(3):
+            shown[:, colour::3, colour] *= 1.06
         picture = np.clip(shown, 0, 255).astype(np.uint8)
     if not scene.border_px:
         return picture
-    side = scene.border_px
-    colour = (12, 12, 12) if screen else (235, 238, 240)
-    return np.asarray(cv2.copyMakeBorder(picture, side, side, side, side, cv2.BORDER_CONSTANT, value=colour), np.uint8)
+    sides = (scene.border_px,) * 4
+    border = (12, 12, 12) if screen else (235, 238, 240)
+    return np.asarray(cv2.copyMakeBorder(picture, *sides, cv2.BORDER_CONSTANT, value=border), np.uint8)
 
 
 def _bend(picture: BgrImage, depth: float) -> BgrImage:

@@ -51,34 +51,23 @@ _BENT_MM, _WRAPPED_MM = (100.0, 400.0), (70.0, 90.0)  # radius: a sheet in two h
 
 
 class SpeciesTrials(msgspec.Struct, frozen=True):
-    """Trials of one species.
-
-    Attributes:
-        low, high: 95 % interval (Clopper and Pearson 1934) of the share that passed, 0..1.
-        reasons: number of trials by outcome, "passed" among them.
-    """
+    """Trials of one species."""
 
     species: str
     tries: int
     passed: int
-    low: float
+    low: float  # 95 % interval (Clopper and Pearson 1934) of the share that passed, 0..1
     high: float
-    reasons: dict[str, int]
+    reasons: dict[str, int]  # number of trials by outcome, "passed" among them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampledPortrait:
-    """A portrait of one frontal face.
+    """A portrait of one frontal face."""
 
-    Attributes:
-        portrait: (H, W, 3) uint8 BGR.
-        landmarks: of the face.
-        embedding: (D,) float32 unit vector.
-    """
-
-    portrait: BgrImage
+    portrait: BgrImage  # (H, W, 3) uint8 BGR
     landmarks: Landmarks
-    embedding: FloatArray
+    embedding: FloatArray  # (D,) float32 unit vector
 
     @classmethod
     def of(cls, portrait: BgrImage, vision: VisionStages) -> Self | None:
@@ -138,11 +127,6 @@ def try_species(
     asked = [ChallengeMovement(kinds[int(draw * len(kinds))]) for draw in draws[:steps]]
     presenter = _presenter(portrait, species, asked, np.random.default_rng((*seed, 2)), vision)
     challenge = MovementChallenge(config, 1, iter(draws).__next__, portrait.embedding, 0)
-    return run_trial(presenter, challenge, vision, sample_s)
-
-
-def run_trial(presenter: Presenter, challenge: MovementChallenge, vision: VisionStages, sample_s: float) -> str:
-    """Let a presenter try a challenge; "passed", or why it failed."""
     tracker, whose = Tracker(TrackerConfig()), None
     for number in range(round(_MAX_TRIAL_S / sample_s)):
         t_s = number * sample_s

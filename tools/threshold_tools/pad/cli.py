@@ -94,23 +94,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _add_challenge(parser: argparse.ArgumentParser) -> None:
     species = challenge_trials.SPECIES
     parser.add_argument("photos", type=Path, metavar="DIR", help="portraits, frontal, one face each; subfolders too")
-    parser.add_argument(
-        "--tries", type=_within(int, 1), default=200, metavar="N", help="of each species (default: 200)"
-    )
     parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
-    parser.add_argument(
-        "--steps", type=_within(int, 1, MAX_STEPS), default=2, metavar="N", help="movements asked in a row (default: 2)"
-    )
-    parser.add_argument(
-        "--looks",
-        type=_within(float, 0.1, 100),
-        default=15.0,
-        metavar="N",
-        help="samples of the face in a second (default: 15)",
-    )
-    parser.add_argument(
-        "--seed", type=_within(int, 0), default=0, metavar="S", help="of everything random (default: 0)"
-    )
+    _add_number(parser, "--tries", _within(int, 1), 200, "of each species")
+    _add_number(parser, "--steps", _within(int, 1, MAX_STEPS), 2, "movements asked in a row")
+    _add_number(parser, "--looks", _within(float, 0.1, 100), 15.0, "samples of the face in a second")
+    _add_number(parser, "--seed", _within(int, 0), 0, "of everything random")
     parser.add_argument("--json", action="store_true", help="one JSON object per species and line")
     parser.set_defaults(run=_challenge)
 
@@ -145,16 +133,12 @@ def _add_clips(parser: argparse.ArgumentParser) -> None:
     species = attack_scenes.SPECIES
     parser.add_argument("source", type=Path, metavar="DIR", help="clips of real people, or a folder of clips for each")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the clips")
-    parser.add_argument(
-        "--count", type=_within(int, 0), default=4, help="attacks of each species on each clip (default: 4)"
-    )
     parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")
-    parser.add_argument("--seed", type=_within(int, 0), default=0, help="of everything random (default: 0)")
-    parser.add_argument("--seconds", type=_within(float, 0.1, 600), default=4.0, help="of each attack (default: 4)")
+    _add_number(parser, "--count", _within(int, 0), 4, "attacks of each species on each clip")
+    _add_number(parser, "--seed", _within(int, 0), 0, "of everything random")
+    _add_number(parser, "--seconds", _within(float, 0.1, 600), 4.0, "of each attack")
     parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos for each person, to be shown, too")
-    parser.add_argument(
-        "--people", type=_within(int, 1), default=100, help="of --photos, one photo each (default: 100)"
-    )
+    _add_number(parser, "--people", _within(int, 1), 100, "of --photos, one photo each")
     parser.set_defaults(run=_clips)
 
 
@@ -170,6 +154,12 @@ def _clips(options: argparse.Namespace) -> None:
         photos=photos,
     )
     sys.stdout.write(f"{made} simulated attacks in {options.out}\n")
+
+
+def _add_number(
+    parser: argparse.ArgumentParser, name: str, kind: Callable[[str], float], default: float, text: str
+) -> None:
+    parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default:g})")
 
 
 def _within(kind: Callable[[str], float], low: float, high: float = math.inf) -> Callable[[str], float]:

@@ -32,20 +32,13 @@ class LabelledClip:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What liveness measured on a clip.
-
-    Attributes:
-        clip: which.
-        trace: evidence of the track with most samples, after each sample.
-        windows: evidence of that track by windows that begin half a second apart, each as if nothing had been before.
-        read_ns, observe_ns: CPU time of this thread in sampled frames without liveness, and in liveness.
-    """
+    """What liveness measured on a clip."""
 
     clip: LabelledClip
-    trace: tuple[LivenessEvidence, ...]
-    windows: tuple[LivenessEvidence, ...]
-    read_ns: int
-    observe_ns: int
+    trace: tuple[LivenessEvidence, ...]  # of the track with most samples, after each sample
+    windows: tuple[LivenessEvidence, ...]  # of that track, begun each half second as if nothing had been before
+    read_ns: int  # CPU time of this thread in sampled frames, without liveness
+    observe_ns: int  # in liveness
 
     @property
     def first_decision(self) -> float | None:

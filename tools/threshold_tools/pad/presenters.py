@@ -15,15 +15,8 @@ import numpy as np
 
 from edge.core.records import BgrImage
 from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
-from threshold_tools.pad.rendering import (
-    FACE_AREA,
-    Pose,
-    RenderedHead,
-    bend_picture,
-    jpeg_compressed,
-    minimum_jerk,
-    tilt_picture,
-)
+from threshold_tools.pad import rendering
+from threshold_tools.pad.rendering import FACE_AREA, Pose, RenderedHead, jpeg_compressed, minimum_jerk, tilt_picture
 
 MOVEMENTS = tuple(ChallengeMovement)
 _GRAIN_PX = 128  # by which the noise of one frame may be shifted against another's
@@ -33,7 +26,8 @@ class Presenter(Protocol):
     """A person, or an attack instrument, before the camera."""
 
     def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """Receives what the door asks."""
+        """Receives what the door asks; photos and recordings ignore it."""
+        return
 
     def render(self, t_s: float) -> BgrImage:
         """What the camera sees, (480, 640, 3) uint8 BGR."""
@@ -41,18 +35,11 @@ class Presenter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MotionStyle:
-    """How a person moves the head; each value is drawn between two ends.
+    """How a person moves the head; each value is drawn between two ends."""
 
-    Attributes:
-        reaction_s: from the prompt to the begin of the movement.
-        way_s: each of out and back.
-        hold_s: how long the head stays turned.
-        sideways_deg, upwards_deg: how far.
-    """
-
-    reaction_s: tuple[float, float] = (0.35, 1.0)
-    way_s: tuple[float, float] = (0.45, 1.0)
-    hold_s: tuple[float, float] = (0.4, 0.9)
+    reaction_s: tuple[float, float] = (0.35, 1.0)  # from the prompt to the begin of the movement
+    way_s: tuple[float, float] = (0.45, 1.0)  # each of out and back
+    hold_s: tuple[float, float] = (0.4, 0.9)  # how long the head stays turned
     sideways_deg: tuple[float, float] = (26.0, 40.0)
     upwards_deg: tuple[float, float] = (24.0, 32.0)
 
@@ -131,16 +118,13 @@ class Visitor:
         return self._camera.capture(self._head.render(self._sway.at(t_s, moved)))
 
 
-class StaticPhoto:
+class StaticPhoto(Presenter):
     """A photo that ignores prompts: on a stand, or waved about in a hand."""
 
     def __init__(self, photo: BgrImage, rng: np.random.Generator, *, waved: bool) -> None:
         self._photo = photo
         self._sway = HandSway(rng, rng.uniform(5, 15), rng.uniform(10, 40)) if waved else HandSway(rng, 0, 0)
         self._camera = CameraModel(rng)
-
-    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """Ignored."""
 
     def render(self, t_s: float) -> BgrImage:
         return self._camera.capture(tilt_picture(self._photo, self._sway.at(t_s, Pose())))
@@ -158,11 +142,9 @@ class HeldPhoto:
         """
         self._rng = rng
         upright = bool(rng.random() < 0.7)
-        self._show = (
-            partial(tilt_picture, photo)
-            if radius_px is None
-            else partial(bend_picture, photo, radius_px=radius_px, upright=upright)
-        )
+        self._show = partial(tilt_picture, photo)
+        if radius_px is not None:
+            self._show = partial(rendering.bend_picture, photo, radius_px=radius_px, upright=upright)
         self._rest = Pose(rng.uniform(-30, 30), rng.uniform(-30, 30)) if rng.random() < 0.5 else Pose()
         self._sway = HandSway(rng, 4.0, 6.0)
         self._camera = CameraModel(rng)
@@ -218,16 +200,13 @@ class PhotosInTurn:
         return minimum_jerk(since_s / self._SLIDE_S) if self._slides else float(since_s >= 0)
 
 
-class Recording:
+class Recording(Presenter):
     """A clip of a genuine visitor on a screen, whose movements were made for another challenge."""
 
     def __init__(self, head: RenderedHead, movements: tuple[HeadMovement, ...], rng: np.random.Generator) -> None:
         self._head, self._movements = head, movements
         self._sway = HandSway(rng, 1.5, 2.0)
         self._camera = CameraModel(rng)
-
-    def on_prompt(self, prompt: ChallengePrompt, t_s: float) -> None:
-        """Ignored."""
 
     def render(self, t_s: float) -> BgrImage:
         now = next((each for each in self._movements if each.begin_s <= t_s <= each.end_s), None)

@@ -23,39 +23,32 @@ _SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
 
 
 class SpeciesRates(msgspec.Struct, frozen=True):
-    """One kind of attack: `apcer` of those that were judged, and how many never gave enough samples; no door opens to
-    those.
-    """
+    """One kind of attack."""
 
     name: str
     simulated: bool
-    apcer: RateWithInterval | None
-    unjudged: int
+    apcer: RateWithInterval | None  # of those that were judged
+    unjudged: int  # never gave enough samples; no door opens to those
 
 
 class JudgementRates(msgspec.Struct, frozen=True):
-    """Judged in one way. `acer` is the mean of BPCER and the worst APCER, real and simulated apart."""
+    """Judged in one way."""
 
     judged: str
     bpcer: RateWithInterval | None
     unjudged: int
     species: list[SpeciesRates]
-    acer_real: float | None
+    acer_real: float | None  # mean of BPCER and the worst APCER
     acer_simulated: float | None
 
 
 class CueRates(msgspec.Struct, frozen=True):
-    """One cue in the windows of genuine clips or of one kind of attack.
-
-    Attributes:
-        windows, spoke: number of windows, and of those in which the cue has a value.
-        auc: how often its value is above that of a genuine window; 0.5 separates nothing, 0 and 1 all.
-    """
+    """One cue in the windows of genuine clips or of one kind of attack."""
 
     species: str
     windows: int
-    spoke: int
-    auc: float | None
+    spoke: int  # windows in which the cue has a value
+    auc: float | None  # how often its value is above that of a genuine window; 0.5 separates nothing, 0 and 1 all
 
 
 class CueReport(msgspec.Struct, frozen=True):
@@ -67,18 +60,16 @@ class CueReport(msgspec.Struct, frozen=True):
 
 
 class PadReport(msgspec.Struct, frozen=True):
-    """All figures of clips. `limit`: scores at or above are attacks; `chosen_on`: what the limit was chosen on;
-    `cost_share`: CPU time of liveness over that of the rest of sampled frames; `det` and `groups` by the whole clip.
-    """
+    """All figures of clips."""
 
     source: str
-    limit: float
-    chosen_on: str
+    limit: float  # scores at or above are attacks
+    chosen_on: str  # what the limit was chosen on
     at: list[JudgementRates]
     cues: list[CueReport]
-    groups: dict[str, RateWithInterval | None]
-    det: dict[str, list[tuple[float, float, float]]]
-    cost_share: float
+    groups: dict[str, RateWithInterval | None]  # by the whole clip
+    det: dict[str, list[tuple[float, float, float]]]  # by the whole clip
+    cost_share: float  # CPU time of liveness over that of the rest of sampled frames
 
 
 def measure(
@@ -150,8 +141,8 @@ def show(report: PadReport) -> str:
     for point in report.at:
         lines.append(f"\n{point.judged}")
         lines.append(_rate_line("BPCER, genuine", point.bpcer, point.unjudged))
-        for kind in sorted(point.species, key=lambda kind: kind.simulated):
-            lines.append(_rate_line(f"APCER, {kind.name}", kind.apcer, kind.unjudged))
+        by_origin = sorted(point.species, key=lambda kind: kind.simulated)
+        lines += [_rate_line(f"APCER, {kind.name}", kind.apcer, kind.unjudged) for kind in by_origin]
         for name, value in (("real", point.acer_real), ("simulated", point.acer_simulated)):
             if value is not None:
                 lines.append(f"  {'ACER, worst ' + name + ' species':34s} {100 * value:6.2f} %")
@@ -172,8 +163,7 @@ def _show_cues(cues: Sequence[CueReport]) -> list[str]:
     lines.append(f"  {'':28s}" + "".join(f"{cue.name:>16s}" for cue in cues))
     lines.append(f"  {'weight':28s}" + "".join(f"{cue.weight:16.4g}" for cue in cues))
     for row, rates in enumerate(cues[0].of):
-        cells = [_cell(cue.of[row]) for cue in cues]
-        lines.append(f"  {rates.species:28s}" + "".join(f"{cell:>16s}" for cell in cells))
+        lines.append(f"  {rates.species:28s}" + "".join(f"{_cell(cue.of[row]):>16s}" for cue in cues))
     return lines
 
 
@@ -184,24 +174,22 @@ def _cell(rates: CueRates) -> str:
 
 def page(report: PadReport) -> str:
     """The report as one HTML page that needs no other file."""
-    plot = data_uri(_plot(report.det).encode(), "image/svg+xml")
+    plot = data_uri(_plot(report).encode(), "image/svg+xml")
     return render("pad.html", title="Presentation attacks", plot=plot, text=show(report))
 
 
-def _plot(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+def _plot(report: PadReport) -> str:
     """DET curves as SVG."""
     figure = new_figure(6.5, 5)
     axes = figure.subplots()
-    for kind, points in curves.items():
+    for kind, points in report.det.items():
         axes.step([100 * bpcer for _, bpcer, _ in points], [100 * apcer for *_, apcer in points], label=kind)
-    axes.set_xlabel("BPCER, %")
-    axes.set_ylabel("APCER, %")
+    axes.set(xlabel="BPCER, %", ylabel="APCER, %")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.grid(color=GRID)
     axes.legend(fontsize=8)
     return to_svg(figure, "pad")
