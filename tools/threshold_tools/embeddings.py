@@ -26,19 +26,12 @@ _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, 
 
 @dataclass(frozen=True, eq=False)
 class LabelledEmbeddings:
-    """One row for every photo, those without a face included; the first component of a path names the person.
+    """One row for every photo, those without a face included; the first component of a path names the person."""
 
-    Attributes:
-        vectors: (N, D) float32 unit rows of the main (largest, most central) face; zeros where none was found.
-        found: (N,) bool, whether a face was found.
-        paths: N paths relative to the folder, with slashes.
-        embedder_sha256: the model that made the vectors.
-    """
-
-    vectors: FloatArray
-    found: NDArray[np.bool_]
-    paths: list[str]
-    embedder_sha256: str
+    vectors: FloatArray  # (N, D) float32 unit rows of the main (largest, most central) face; zeros where none was found
+    found: NDArray[np.bool_]  # (N,) bool, whether a face was found
+    paths: list[str]  # N paths relative to the folder, with slashes
+    embedder_sha256: str  # the model that made the vectors
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -48,19 +48,12 @@ def photos_in(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoSample:
-    """The faces of a photo, and the sample of the main one.
+    """The faces of a photo, and the sample of the main one."""
 
-    Attributes:
-        faces: the main face and all others above the detector's usual score, largest first.
-        main: the largest, most central of the likely ones, or None.
-        sample: sample of the main face, or None.
-        mirrored: (D,) float32 unit embedding of the mirrored main face, or None if not asked for or rejected.
-    """
-
-    faces: list[Face]
-    main: Face | None
-    sample: Sample | None
-    mirrored: FloatArray | None
+    faces: list[Face]  # the main face and all others above the detector's usual score, largest first
+    main: Face | None  # the largest, most central of the likely ones, or None
+    sample: Sample | None  # sample of the main face, or None
+    mirrored: FloatArray | None  # (D,) float32 unit embedding, mirrored; None if not asked for or rejected
 
 
 class PhotoSampler:

@@ -33,15 +33,10 @@ SEED = 20240229
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThresholdRule:
-    """How every person's threshold follows from one base: min(base + offset, cap).
+    """How every person's threshold follows from one base: min(base + offset, cap)."""
 
-    Attributes:
-        offsets_sq: (N,) float64; negative for people to whom many strangers come near.
-        caps_sq: (N,) float64; below 4 for people with a look-alike in the gallery.
-    """
-
-    offsets_sq: Reals
-    caps_sq: Reals
+    offsets_sq: Reals  # (N,) float64; negative for people to whom many strangers come near
+    caps_sq: Reals  # (N,) float64; below 4 for people with a look-alike in the gallery
 
     def thresholds_sq(self, base_sq: float) -> FloatArray:
         """(N,) float32 thresholds, 0..4; lower is stricter."""
@@ -50,21 +45,13 @@ class ThresholdRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempts:
-    """Single photos compared with a gallery.
+    """Single photos compared with a gallery."""
 
-    Attributes:
-        nearest: (N,) row of the nearest centroid.
-        distance_sq: (N,) float64 squared distance to it.
-        runner_up_sq: (N,) float64 squared distance to the next one; 4 where there is none.
-        people: (N,) number of the person who made the attempt.
-        weights: (N,) float64, equal for every person, sum 1.
-    """
-
-    nearest: NDArray[np.intp]
-    distance_sq: Reals
-    runner_up_sq: Reals
-    people: NDArray[np.intp]
-    weights: Reals
+    nearest: NDArray[np.intp]  # (N,) row of the nearest centroid
+    distance_sq: Reals  # (N,) float64 squared distance to it
+    runner_up_sq: Reals  # (N,) float64 squared distance to the next one; 4 where there is none
+    people: NDArray[np.intp]  # (N,) number of the person who made the attempt
+    weights: Reals  # (N,) float64, equal for every person, sum 1
 
     @property
     def people_count(self) -> int:

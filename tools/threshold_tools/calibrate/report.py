@@ -24,26 +24,18 @@ class CalibrationRow(msgspec.Struct, frozen=True):
 
 
 class CalibrationReport(msgspec.Struct, frozen=True):
-    """The report that --json prints.
-
-    Attributes:
-        threshold_sq: base for the target, before each person's own offset.
-        enrolled, strangers, stranger_photos, genuine_people, genuine_photos: what it was measured with.
-        left_out: strangers who seem to be enrolled.
-        rows: the target and others around it, from lax to strict.
-        thresholds_sq: what the gallery got, by person id.
-    """
+    """The report that --json prints."""
 
     one_stranger_in: float
-    threshold_sq: float
-    enrolled: int
+    threshold_sq: float  # base for the target, before each person's own offset
+    enrolled: int  # people; this and the next four: what it was measured with
     strangers: int
     stranger_photos: int
     genuine_people: int
     genuine_photos: int
-    left_out: Sequence[str]
-    rows: Sequence[CalibrationRow]
-    thresholds_sq: dict[str, float]
+    left_out: Sequence[str]  # strangers who seem to be enrolled
+    rows: Sequence[CalibrationRow]  # the target and others around it, from lax to strict
+    thresholds_sq: dict[str, float]  # what the gallery got, by person id
 
 
 def format_report(report: CalibrationReport, out: Path) -> str:

@@ -30,19 +30,12 @@ SHAPE_RANGE = (-0.05, 0.05)
 
 @dataclass(frozen=True, slots=True)
 class GpdTail:
-    """A fitted lower tail: below `cut` by the formula.
+    """A fitted lower tail: below `cut` by the formula."""
 
-    Attributes:
-        cut: where the tail begins, in the unit of the values (squared distance).
-        kept: share of all values below it.
-        scale: in the unit of the values.
-        shape: 0 is exponential, positive heavier.
-    """
-
-    cut: float
-    kept: float
-    scale: float
-    shape: float
+    cut: float  # where the tail begins, in the unit of the values (squared distance)
+    kept: float  # share of all values below it
+    scale: float  # in the unit of the values
+    shape: float  # 0 is exponential, positive heavier
 
     def shares_below(self, values: Reals) -> Reals:
         """How large a share of all values lies below each of `values`, which reach up to `cut`."""

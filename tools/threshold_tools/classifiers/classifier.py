@@ -17,15 +17,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """One answer for each probe.
+    """One answer for each probe."""
 
-    Attributes:
-        people: (M,) number of the most likely person.
-        scores: (M,) float64, lower is nearer; each classifier has its own scale.
-    """
-
-    people: People
-    scores: Reals
+    people: People  # (M,) number of the most likely person
+    scores: Reals  # (M,) float64, lower is nearer; each classifier has its own scale
 
     def accepted_at(self, threshold: float) -> People:
         """(M,) numbers of people, UNKNOWN where the score is above the threshold."""

@@ -16,17 +16,11 @@ _BLOCK = 1024  # probes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """The nearest row of each probe.
+    """The nearest row of each probe."""
 
-    Attributes:
-        rows: (M,) its number.
-        distance_sq: (M,) float64 squared distance to it, 0..4.
-        runner_up_sq: (M,) float64 squared distance to the next one; 4 where there is none.
-    """
-
-    rows: NDArray[np.intp]
-    distance_sq: Reals
-    runner_up_sq: Reals
+    rows: NDArray[np.intp]  # (M,) its number
+    distance_sq: Reals  # (M,) float64 squared distance to it, 0..4
+    runner_up_sq: Reals  # (M,) float64 squared distance to the next one; 4 where there is none
 
 
 def nearest(probes: FloatArray, rows: FloatArray) -> Nearest:

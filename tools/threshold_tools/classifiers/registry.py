@@ -20,17 +20,11 @@ _TIMED_PROBES = 200
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSpec:
-    """One classifier.
+    """One classifier."""
 
-    Attributes:
-        name: for people.
-        fit: makes it from (N, D) vectors and the (N,) numbers of their people.
-        retrains: whether adding a person trains it from scratch.
-    """
-
-    name: str
-    fit: Callable[[FloatArray, People], Classifier]
-    retrains: bool = False
+    name: str  # for people
+    fit: Callable[[FloatArray, People], Classifier]  # makes it from (N, D) vectors and the (N,) numbers of their people
+    retrains: bool = False  # whether adding a person trains it from scratch
 
 
 CLASSIFIERS = (
@@ -45,17 +39,11 @@ CLASSIFIERS = (
 
 @dataclass(frozen=True, slots=True)
 class ClassifierTimes:
-    """Milliseconds that one classifier took.
+    """Milliseconds that one classifier took."""
 
-    Attributes:
-        learn_ms: to learn everybody but one.
-        add_ms: to add that person.
-        probe_ms: to name one photo, median.
-    """
-
-    learn_ms: float
-    add_ms: float
-    probe_ms: float
+    learn_ms: float  # to learn everybody but one
+    add_ms: float  # to add that person
+    probe_ms: float  # to name one photo, median
 
 
 def time_classifier(spec: ClassifierSpec, vectors: FloatArray, people: People, probes: FloatArray) -> ClassifierTimes:

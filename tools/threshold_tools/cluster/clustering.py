@@ -25,18 +25,12 @@ METHODS = ("density", "kmeans")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clustering:
-    """The report, and the photos with a face.
-
-    Attributes:
-        vectors: (N, D) float32 unit rows.
-        paths: N photos.
-        names: N names of clusters, numbered from 1, the largest first; "alone" for photos in no cluster.
-    """
+    """The report, and the photos with a face."""
 
     report: ClusterReport
-    vectors: FloatArray
-    paths: list[str]
-    names: list[str]
+    vectors: FloatArray  # (N, D) float32 unit rows
+    paths: list[str]  # N photos
+    names: list[str]  # N names of clusters, numbered from 1, the largest first; "alone" for photos in no cluster
 
 
 def cluster_photos(

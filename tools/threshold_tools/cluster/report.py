@@ -12,23 +12,14 @@ _LISTED = 20
 
 
 class ClusterScore(msgspec.Struct, frozen=True):
-    """How well clusters agree with the people whom the folders name; shares 0..1.
+    """How well clusters agree with the people whom the folders name; shares 0..1."""
 
-    Attributes:
-        people: number of people on the photos.
-        purity: share of the photos that show the most frequent person of their cluster; one alone always does.
-        purity_in_company: the same of the photos in clusters of two or more; None without any.
-        precision: share of the pairs in one cluster that show one person; 1 where there are none.
-        recall: share of the pairs of one person that are in one cluster; 1 where there are none.
-        f: harmonic mean of precision and recall.
-    """
-
-    people: int
-    purity: float
-    purity_in_company: float | None
-    precision: float
-    recall: float
-    f: float
+    people: int  # number of people on the photos
+    purity: float  # share of the photos that show the most frequent person of their cluster; one alone always does
+    purity_in_company: float | None  # the same of the photos in clusters of two or more; None without any
+    precision: float  # share of the pairs in one cluster that show one person; 1 where there are none
+    recall: float  # share of the pairs of one person that are in one cluster; 1 where there are none
+    f: float  # harmonic mean of precision and recall
 
 
 class ClusterReport(msgspec.Struct, frozen=True):

@@ -28,35 +28,22 @@ _MATED, _OTHERS = 3, 4  # fields in a line
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Pairs of photos in folds.
+    """Pairs of photos in folds."""
 
-    Attributes:
-        first, second: (N,) rows.
-        same: (N,) whether both show one person.
-        fold: (N,) 0..F-1.
-    """
-
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    same: NDArray[np.bool_]
-    fold: NDArray[np.intp]
+    first: NDArray[np.intp]  # (N,) rows
+    second: NDArray[np.intp]  # (N,) rows
+    same: NDArray[np.bool_]  # (N,) whether both show one person
+    fold: NDArray[np.intp]  # (N,) 0..F-1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accuracies:
-    """One number for each fold, (F,) float64.
+    """One number for each fold, (F,) float64."""
 
-    Attributes:
-        accuracy: share of the compared pairs that were judged correctly.
-        with_failures: as before, pairs with a photo without a face being errors.
-        thresholds_sq: chosen on the other folds.
-        failed: pairs with a photo without a face, in all folds.
-    """
-
-    accuracy: Reals
-    with_failures: Reals
-    thresholds_sq: Reals
-    failed: int
+    accuracy: Reals  # share of the compared pairs that were judged correctly
+    with_failures: Reals  # as before, pairs with a photo without a face being errors
+    thresholds_sq: Reals  # chosen on the other folds
+    failed: int  # pairs with a photo without a face, in all folds
 
 
 def ten_fold(photos: LabelledEmbeddings, pairs_file: Path | None, seed: int) -> TenFoldResult | None:

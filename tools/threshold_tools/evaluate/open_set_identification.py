@@ -25,18 +25,13 @@ _NEVER = math.inf
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchScores:
-    """Searches of a gallery, from one draw.
+    """Searches of a gallery, from one draw."""
 
-    Attributes:
-        critical_sq: (M,) float64, lowest threshold at which the search succeeds: an enrolled person is recognised
-            (infinite where another person is nearer or no face was found), or a stranger is accepted.
-        usable: (M,) whether there was a face.
-        people: (M,) number of the person.
-    """
-
+    # (M,) float64, lowest threshold at which the search succeeds: an enrolled person is recognised (infinite where
+    # another person is nearer or no face was found), or a stranger is accepted.
     critical_sq: Reals
-    usable: NDArray[np.bool_]
-    people: NDArray[np.intp]
+    usable: NDArray[np.bool_]  # (M,) whether there was a face
+    people: NDArray[np.intp]  # (M,) number of the person
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,20 +46,13 @@ class EnrolmentDraw:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenSetRun:
-    """An open-set experiment.
+    """An open-set experiment."""
 
-    Attributes:
-        images: enrolled of each person.
-        enrolled, strangers: (E,), (S,) numbers of people.
-        failed: how many of those to be enrolled have no photo with a face.
-        draws: the searches of each draw.
-    """
-
-    images: int
-    enrolled: NDArray[np.intp]
-    strangers: NDArray[np.intp]
-    failed: int
-    draws: list[EnrolmentDraw]
+    images: int  # enrolled of each person
+    enrolled: NDArray[np.intp]  # (E,) numbers of people
+    strangers: NDArray[np.intp]  # (S,) numbers of people
+    failed: int  # how many of those to be enrolled have no photo with a face
+    draws: list[EnrolmentDraw]  # the searches of each draw
 
 
 def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun | None:

@@ -115,23 +115,14 @@ class ClosedSet(msgspec.Struct, frozen=True):
 
 
 class FnirAtFpir(msgspec.Struct, frozen=True):
-    """FNIR at one target FPIR; targets that the strangers do not support are left out.
+    """FNIR at one target FPIR; targets that the strangers do not support are left out."""
 
-    Attributes:
-        fpir: the target.
-        threshold_sq: mean over the draws; lower is stricter.
-        false_positives: strangers' searches accepted, mean over the draws.
-        fnir: of the searches with a face.
-        fnir_with_failures: searches without a face being misses.
-        fnir_per_person: every enrolled person having one vote.
-    """
-
-    fpir: float
-    threshold_sq: float
-    false_positives: float
-    fnir: Rate
-    fnir_with_failures: Rate
-    fnir_per_person: float
+    fpir: float  # the target
+    threshold_sq: float  # mean over the draws; lower is stricter
+    false_positives: float  # strangers' searches accepted, mean over the draws
+    fnir: Rate  # of the searches with a face
+    fnir_with_failures: Rate  # searches without a face being misses
+    fnir_per_person: float  # every enrolled person having one vote
 
 
 class OpenSet(msgspec.Struct, frozen=True):

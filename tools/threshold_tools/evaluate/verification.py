@@ -30,28 +30,17 @@ _NO_PAIR = 5.0  # farther than any two vectors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
-    """All pairs of photos that have a face; distances are squared, lower is nearer.
+    """All pairs of photos that have a face; distances are squared, lower is nearer."""
 
-    Attributes:
-        genuine_sq: (G,) float32, of pairs of one person, sorted.
-        impostor_count: pairs of two people.
-        impostors_within: (G,) how many of those are at or below each genuine distance.
-        nearest_sq: float32, the smallest impostor distances, sorted: as many as the laxest target needs, and one.
-        genuine_bins, impostor_bins: pairs in each of `BINS`.
-        false_matches: (distance_sq, row, row), the nearest pairs of different people, one for any two people.
-        false_non_matches: likewise the farthest pairs of one person, one for each person.
-        mated: pairs of one person, those with a photo without a face included.
-    """
-
-    genuine_sq: FloatArray
-    impostor_count: int
-    impostors_within: NDArray[np.int64]
-    nearest_sq: FloatArray
-    genuine_bins: NDArray[np.int64]
-    impostor_bins: NDArray[np.int64]
-    false_matches: list[tuple[float, int, int]]
-    false_non_matches: list[tuple[float, int, int]]
-    mated: int
+    genuine_sq: FloatArray  # (G,) float32, of pairs of one person, sorted
+    impostor_count: int  # pairs of two people
+    impostors_within: NDArray[np.int64]  # (G,) how many of those are at or below each genuine distance
+    nearest_sq: FloatArray  # the smallest impostor distances, sorted: as many as the laxest target needs, and one
+    genuine_bins: NDArray[np.int64]  # pairs in each of `BINS`
+    impostor_bins: NDArray[np.int64]  # pairs in each of `BINS`
+    false_matches: list[tuple[float, int, int]]  # (distance_sq, row, row): the nearest pairs, one for any two people
+    false_non_matches: list[tuple[float, int, int]]  # likewise the farthest pairs of one person, one for each person
+    mated: int  # pairs of one person, those with a photo without a face included
 
     def has_enough_samples(self, fmr: float) -> bool:
         """Whether at least one false match is expected among so many pairs."""

@@ -38,31 +38,18 @@ _NO_PART = frozenset({"weight", "refusal"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExplainedPhoto:
-    """The main face of a photo.
+    """The main face of a photo."""
 
-    Attributes:
-        path: of the photo.
-        pixels: (H, W, 3) uint8 BGR.
-        faces: all that were found.
-        face: the one that is used.
-        landmarks: its mesh.
-        crop: (112, 112, 3) uint8 BGR, aligned.
-        embedding: (D,) float32 unit vector, also of a face that a door rejects.
-        enrolled: (D,) float32 unit vector of the face and its mirror image, as enrolment keeps it.
-        sample: what a door would have: no embedding when it rejects the face.
-        report: the same as data.
-    """
-
-    path: Path
-    pixels: BgrImage
-    faces: list[Face]
-    face: Face
-    landmarks: Landmarks
-    crop: BgrImage
-    embedding: FloatArray
-    enrolled: FloatArray
-    sample: Sample
-    report: PhotoReport
+    path: Path  # of the photo
+    pixels: BgrImage  # (H, W, 3) uint8 BGR
+    faces: list[Face]  # all that were found
+    face: Face  # the one that is used
+    landmarks: Landmarks  # its mesh
+    crop: BgrImage  # (112, 112, 3) uint8 BGR, aligned
+    embedding: FloatArray  # (D,) float32 unit vector, also of a face that a door rejects
+    enrolled: FloatArray  # (D,) float32 unit vector of the face and its mirror image, as enrolment keeps it
+    sample: Sample  # what a door would have: no embedding when it rejects the face
+    report: PhotoReport  # the same as data
 
 
 class PhotoAnalyzer:

@@ -31,19 +31,12 @@ _SAME_BOX = 0.5  # IoU
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDoor:
-    """A door: its gallery, configuration and access rules.
+    """A door: its gallery, configuration and access rules."""
 
-    Attributes:
-        gallery: the people; for two photos and no gallery, the second photo alone.
-        config: configuration.
-        rules: access rules.
-        wall_ns: the moment of the visit, nanoseconds since 1970 UTC, or None: the clock is not set.
-    """
-
-    gallery: Gallery
-    config: DoorConfig
-    rules: AccessRules
-    wall_ns: int | None = None
+    gallery: Gallery  # the people; for two photos and no gallery, the second photo alone
+    config: DoorConfig  # configuration
+    rules: AccessRules  # access rules
+    wall_ns: int | None = None  # the moment of the visit, nanoseconds since 1970 UTC, or None: the clock is not set
 
     @property
     def recognition(self) -> RecognitionConfig:
