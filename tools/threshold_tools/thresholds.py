@@ -5,7 +5,6 @@ Thresholds are squared distances between unit vectors, 0 to 4: lower is stricter
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -38,26 +37,20 @@ def threshold_sq(impostors: Sequence[OperatingPoint], *, one_stranger_in: float,
 
 def threshold_for_fmr(impostors: Sequence[OperatingPoint], fmr: float) -> float:
     """The squared distance below which a share `fmr` of the stranger-to-centroid pairs lies."""
-    rows = sorted(impostors, key=lambda row: row.fmr)
-    if fmr <= rows[0].fmr:
-        return rows[0].distance_sq
-    for strict, lax in itertools.pairwise(rows):
-        if fmr <= lax.fmr:
-            along = math.log(fmr / strict.fmr) / math.log(lax.fmr / strict.fmr)
-            return strict.distance_sq + along * (lax.distance_sq - strict.distance_sq)
-    return rows[-1].distance_sq
+    distances_sq, logarithms = _strict_to_lax(impostors)
+    return float(np.interp(math.log10(fmr), logarithms, distances_sq))
 
 
 def fmr_at(impostors: Sequence[OperatingPoint], distance_sq: float) -> float:
     """The share of stranger-to-centroid pairs below a squared distance; inverse of `threshold_for_fmr`."""
-    rows = sorted(impostors, key=lambda row: row.distance_sq)
-    if distance_sq <= rows[0].distance_sq:
-        return rows[0].fmr
-    for strict, lax in itertools.pairwise(rows):
-        if distance_sq <= lax.distance_sq:
-            along = (distance_sq - strict.distance_sq) / (lax.distance_sq - strict.distance_sq)
-            return strict.fmr * math.pow(lax.fmr / strict.fmr, along)
-    return rows[-1].fmr
+    distances_sq, logarithms = _strict_to_lax(impostors)
+    return math.pow(10, np.interp(distance_sq, distances_sq, logarithms))
+
+
+def _strict_to_lax(impostors: Sequence[OperatingPoint]) -> tuple[list[float], list[float]]:
+    """Squared distances and decimal logarithms of their FMR, both rising."""
+    rows = sorted(impostors, key=lambda row: row.fmr)
+    return [row.distance_sq for row in rows], [math.log10(row.fmr) for row in rows]
 
 
 def fpir_at(impostors: Sequence[OperatingPoint], distance_sq: float, people: int) -> float:

@@ -14,17 +14,11 @@ from support.face_images import direction, towards
 from support.rendered_portraits import EMBEDDER, Photo, two_people
 from threshold_tools.calibrate.calibration import ENROLLED_SQ, calibrate, reject_lookalikes
 from threshold_tools.calibrate.cli import main
-from threshold_tools.calibrate.rates import (
-    Attempts,
-    ImpostorModel,
-    attempts,
-    is_rejected,
-    limits,
-)
+from threshold_tools.calibrate.rates import Attempts, ImpostorModel, attempts, is_rejected, limits
 from threshold_tools.calibrate.report import format_report
-from threshold_tools.calibrate.tail import SHAPE_RANGE, EmpiricalTail
+from threshold_tools.calibrate.tail import SHAPE_RANGE, fit_tail
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.stats import Reals, clopper_pearson, rate_over_people
+from threshold_tools.stats import RankedScores, Reals, clopper_pearson, rate_over_people
 from threshold_tools.thresholds import fmr_at, max_thresholds_sq, threshold_for_fmr, threshold_sq
 
 from edge.core.errors import InputError
@@ -290,7 +284,7 @@ class TestTail:
     def test_an_exponential_tail_is_found_again(self) -> None:
         values: Reals = 2 - np.random.default_rng(0).exponential(0.1, 20_000)
         weights = np.full(len(values), 1 / len(values))
-        tail = EmpiricalTail(values).fit(weights, len(values))
+        tail = fit_tail(RankedScores(values), weights, len(values))
         assert tail.scale == pytest.approx(0.1, rel=0.1)
         for share in (1e-2, 1e-3, 1e-4):
             assert tail.value_at(share) == pytest.approx(2 + 0.1 * np.log(share), abs=0.05)
@@ -298,32 +292,32 @@ class TestTail:
     def test_value_and_share_undo_each_other(self) -> None:
         rng = np.random.default_rng(1)
         for values in (rng.normal(1.3, 0.1, 3000), rng.uniform(0.5, 2, 3000), 2 - rng.pareto(3, 3000)):
-            tail = EmpiricalTail(values).fit(np.full(3000, 1 / 3000), 3000)
+            tail = fit_tail(RankedScores(values), np.full(3000, 1 / 3000), 3000)
             assert SHAPE_RANGE[0] <= tail.shape <= SHAPE_RANGE[1]
             for share in (tail.kept, 1e-2, 1e-5):
-                assert tail.share_below(tail.value_at(share)) == pytest.approx(share)
+                assert tail.shares_below(tail.value_at(share)) == pytest.approx(share)
 
     def test_equal_values_do_not_break_it(self) -> None:
         values: Reals = np.concatenate([np.full(300, 1.0), [1.5], np.full(699, 2.0)])
-        tail = EmpiricalTail(values).fit(np.full(1000, 1e-3), 1000)
+        tail = fit_tail(RankedScores(values), np.full(1000, 1e-3), 1000)
         assert 0.3 <= tail.kept <= 0.301
         assert np.isfinite(tail.value_at(1e-3))
-        same = EmpiricalTail(np.full(200, 1.0)).fit(np.full(200, 1 / 200), 200)
+        same = fit_tail(RankedScores(np.full(200, 1.0)), np.full(200, 1 / 200), 200)
         assert np.isfinite(same.value_at(1e-3))
 
     def test_the_shape_stays_near_exponential(self) -> None:
         """Beyond this range the sample, not the data, would decide; see SHAPE_RANGE."""
         rng = np.random.default_rng(1)
         even = np.full(3000, 1 / 3000)
-        assert EmpiricalTail(2 - rng.pareto(3, 3000)).fit(even, 3000).shape == 0.05
-        assert EmpiricalTail(rng.uniform(0.5, 2, 3000)).fit(even, 3000).shape == -0.05
+        assert fit_tail(RankedScores(2 - rng.pareto(3, 3000)), even, 3000).shape == 0.05
+        assert fit_tail(RankedScores(rng.uniform(0.5, 2, 3000)), even, 3000).shape == -0.05
 
     def test_a_nearest_value_before_equal_ones_can_be_fitted(self) -> None:
         """The tail reaches no further than it needs to: one value below the cut is something to fit."""
         values: Reals = np.concatenate([[0.9], np.full(300, 1.0), np.full(699, 2.0)])
-        assert EmpiricalTail(values).fit(np.full(1000, 1e-3), 1000).cut == 1.0
+        assert fit_tail(RankedScores(values), np.full(1000, 1e-3), 1000).cut == 1.0
         last: Reals = np.concatenate([np.full(199, 1.0), [2.0]])
-        assert EmpiricalTail(last).fit(np.full(200, 1 / 200), 200).cut == 2.0
+        assert fit_tail(RankedScores(last), np.full(200, 1 / 200), 200).cut == 2.0
 
 
 class TestRates:
@@ -360,7 +354,7 @@ class TestRates:
         """Where the fitted tail ends, and where it would need a base below 0."""
         centroids = made_up(20, 1)
         tried = attempts(labelled(made_up(400, 2)), centroids)
-        opens = ImpostorModel(tried, limits(centroids, None), 1)
+        opens = ImpostorModel(tried, limits(centroids, None))
         wished = 1e-30 if share == "strictest" else opens.tail.kept
         assert opens.share(opens.rule_for_rate(wished)) <= wished
         assert (opens.rule_for_rate(wished) < 0) == (share == "strictest")
@@ -378,7 +372,7 @@ class TestRates:
         widths = []
         for count in (200, 4000):
             tried = attempts(labelled(made_up(count, 2)), centroids)
-            rate = (opens := ImpostorModel(tried, limits(centroids, None), 1)).rate(opens.rule_for_rate(0.01))
+            rate = (opens := ImpostorModel(tried, limits(centroids, None))).rate(opens.rule_for_rate(0.01))
             widths.append(rate.high - rate.low)
         assert widths[1] < widths[0] / 2
 

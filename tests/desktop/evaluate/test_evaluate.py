@@ -11,14 +11,13 @@ import pytest
 from support.face_images import DIMENSION
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
 from support.tool_process import refusal_of
-from threshold_tools.classifiers.registry import CLASSIFIERS
+from threshold_tools.classifiers import CLASSIFIERS
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate import cross_validation, open_set_identification, verification
 from threshold_tools.evaluate.cli import evaluate, main
 from threshold_tools.evaluate.closed_set_identification import closed_set
 from threshold_tools.evaluate.page import page
-from threshold_tools.evaluate.report import MeanWithSpread
-from threshold_tools.evaluate.text_report import format_report
+from threshold_tools.evaluate.report import MeanWithSpread, format_report
 
 from edge.core.errors import InputError
 

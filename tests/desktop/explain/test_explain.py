@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.face_images import direction
 from support.rendered_portraits import EMBEDDER, Photo, put
-from threshold_tools.explain import cli, occlusion_map, photo, text_report
+from threshold_tools.explain import cli, occlusion_map, photo, report
 from threshold_tools.explain.cli import Explained
 from threshold_tools.explain.page import page
 from threshold_tools.explain.photo import PhotoAnalyzer
@@ -158,7 +158,7 @@ def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> 
     found = hold(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
     assert found.found.a.faces == 2
     assert found.found.a.box[2] < large.shape[1], "the larger face, on the left"
-    assert "2 faces, the largest and most central is used" in text_report.format_report(found.found)
+    assert "2 faces, the largest and most central is used" in report.format_report(found.found)
 
 
 def test_a_photo_without_a_face_is_told(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_every_part_of_a_quality_appears_with_the_gates_that_bear_its_name() -> 
         ("gloom", "at least 0.2 and at most 0.8", False),
     ]
     assert found[3].full == 0.5
-    assert (photo.format_part(found[2]), photo.format_part(found[3])) == ("20 px", "0.90")
+    assert (report.format_part(found[2]), report.format_part(found[3])) == ("20 px", "0.90")
 
 
 def test_a_strength_that_was_not_measured_is_no_part() -> None:
@@ -279,40 +279,40 @@ def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
     known: Explained, stranger: Explained, small: Path
 ) -> None:
     for done in (known, stranger, hold(small, str(OBAMA))):
-        text = text_report.format_report(
+        text = report.format_report(
             msgspec.structs.replace(done.found, gallery="g.safetensors" if done.found.gallery else "")
         )
         assert max(map(len, text.splitlines())) <= 80
-        assert text_report.SCALE in text
+        assert report.SCALE in text
     assert "12 px*" in text
 
 
 def test_the_scale_shows_distance_and_threshold_in_order(known: Explained, stranger: Explained) -> None:
     for done, order in ((known, "o|"), (stranger, "|o")):
-        (bar,) = (line for line in text_report.format_report(done.found).splitlines() if line.startswith("  0 "))
+        (bar,) = (line for line in report.format_report(done.found).splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
 def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Explained) -> None:
     for distance, order in ((0.929, "o|"), (0.931, "|o")):
         near = msgspec.structs.replace(known.found.target, distance_sq=distance, threshold_sq=0.93)
-        text = text_report.format_report(msgspec.structs.replace(known.found, target=near))
+        text = report.format_report(msgspec.structs.replace(known.found, target=near))
         (bar,) = (line for line in text.splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
 def test_how_rare_a_distance_is_keeps_to_what_the_table_knows(known: Explained, stranger: Explained) -> None:
-    assert "fewer than one in 1,000,000" in text_report.strangers(known.found)
-    assert "more than one in" in text_report.strangers(stranger.found)
+    assert "fewer than one in 1,000,000" in report.strangers(known.found)
+    assert "more than one in" in report.strangers(stranger.found)
     between = msgspec.structs.replace(known.found, strangers=(0.0004, 1e-6, 1e-2))
-    assert text_report.strangers(between) == "Of strangers, about one in 2,500 comes as near to one given person."
+    assert report.strangers(between) == "Of strangers, about one in 2,500 comes as near to one given person."
 
 
 def test_the_page_needs_no_other_file_and_shows_what_was_seen(stranger: Explained) -> None:
     text = page(stranger.found, stranger.a, stranger.b)
     assert text.count("data:image/jpeg;base64,") == 8, "photo, close-up, aligned face and heatmap, twice"
     assert "http" not in text.replace("http-equiv", "")
-    assert text_report.SCALE in text
+    assert report.SCALE in text
     for sentence in stranger.found.verdict:
         assert sentence in text
     for part in stranger.found.a.parts:

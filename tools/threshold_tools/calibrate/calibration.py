@@ -15,20 +15,12 @@ from edge.core.files import atomic_write, require_parent_dir
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
-from threshold_tools.calibrate.rates import (
-    SEED,
-    Attempts,
-    GenuineAttempts,
-    ImpostorModel,
-    ThresholdRule,
-    attempts,
-    limits,
-)
+from threshold_tools.calibrate.rates import Attempts, GenuineAttempts, ImpostorModel, ThresholdRule, attempts, limits
 from threshold_tools.calibrate.report import CalibrationReport, CalibrationRow
-from threshold_tools.calibrate.tail import FEWEST, EmpiricalTail
+from threshold_tools.calibrate.tail import FEWEST, fit_tail
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
 from threshold_tools.outputs import need_gallery_name
-from threshold_tools.stats import Rate
+from threshold_tools.stats import RankedScores, Rate
 from threshold_tools.thresholds import fpir_at, smallest_supported_rate, threshold_sq
 
 DECADE = 10  # a fitted tail reaches so many times beyond one in as many strangers as there are
@@ -98,7 +90,7 @@ def calibrate(
             print_report(f"left out: {strangers_path}/{each}")
         check_support(one_stranger_in, len(faces.names), strangers_path)
         rules = limits(gallery.centroids, faces)
-        opens = impostors = ImpostorModel(attempts(faces, gallery.centroids), rules, SEED)
+        opens = impostors = ImpostorModel(attempts(faces, gallery.centroids), rules)
 
         def by_strangers(number: float) -> tuple[float, Rate]:
             base = impostors.rule_for_rate(1 / number)
@@ -218,8 +210,8 @@ def reject_lookalikes(tried: Attempts) -> list[int]:
     for place in reversed(range(min(suspects, len(by_distance) - FEWEST))):
         farther = by_distance[place + 1 :]
         weights = tried.weights[farther] / tried.weights[farther].sum()
-        tail = EmpiricalTail(tried.distance_sq[farther]).fit(weights, tried.people_count)
-        if tail.share_below(float(tried.distance_sq[by_distance[place]])) * tried.people_count < ENROLLED_CHANCE:
+        tail = fit_tail(RankedScores(tried.distance_sq[farther]), weights, tried.people_count)
+        if tail.shares_below(tried.distance_sq[by_distance[place]]) * tried.people_count < ENROLLED_CHANCE:
             return [int(row) for row in by_distance[: place + 1]]
     return []
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edge.core.config import RecognitionConfig
 from edge.core.records import FloatArray
 from edge.recognition.gallery import MAX_DISTANCE_SQ
-from threshold_tools.calibrate.tail import EmpiricalTail, GpdTail
-from threshold_tools.classifiers.nearest import nearest
+from threshold_tools.calibrate.tail import GpdTail, fit_tail
+from threshold_tools.classifiers import nearest
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.stats import Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
+from threshold_tools.stats import RankedScores, Rate, Reals, bootstrap_rate, draw_votes, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
 
 NEAR_SHARE = 0.05  # a person's offset compares how near this share of the strangers comes to each
@@ -60,10 +60,8 @@ class Attempts:
 
 def attempts(faces: LabelledEmbeddings, centroids: FloatArray) -> Attempts:
     """Compare every face with every centroid."""
-    found = nearest(faces.vectors, centroids)
-    people = faces.people
-    share = 1 / np.bincount(people)[people]
-    return Attempts(found.rows, found.distance_sq, found.runner_up_sq, people, share / share.sum())
+    share = 1 / np.bincount(faces.people)[faces.people]
+    return Attempts(*nearest(faces.vectors, centroids), faces.people, share / share.sum())
 
 
 def limits(centroids: FloatArray, strangers: LabelledEmbeddings | None) -> ThresholdRule:
@@ -84,23 +82,19 @@ class ImpostorModel:
     The tail is fitted to the base at which each attempt would open if nobody had a look-alike. Caps are
     applied afterwards, since the strangers whom they shut out would be missing from the fit: an attempt near a capped
     person counts as if the base were that person's ceiling.
-
-    Attributes:
-        critical_sq: (N,) float64, the base at and above which each attempt opens, look-alikes aside.
-        weights: (N,) float64, of each attempt.
-        tail: the fitted tail of `critical_sq`.
     """
 
-    def __init__(self, tried: Attempts, rules: ThresholdRule, seed: int) -> None:
+    def __init__(self, tried: Attempts, rules: ThresholdRule) -> None:
+        # (N,) the base at and above which each attempt opens, look-alikes aside
         self.critical_sq: Reals = tried.distance_sq - rules.offsets_sq[tried.nearest]
-        self.weights = tried.weights
+        self.weights = tried.weights  # (N,) float64, of each attempt
         self._ceilings: Reals = (rules.caps_sq - rules.offsets_sq)[tried.nearest]
         self._people = tried.people_count
-        self._seed = seed
-        self._sorted = EmpiricalTail(self.critical_sq)
-        self.tail: GpdTail = self._sorted.fit(tried.weights, self._people)
-        votes = draw_votes(np.random.default_rng(seed), self._people)
-        self._resampled = [self._resample(vote[tried.people]) for vote in votes]
+        ranked = RankedScores(self.critical_sq)
+        self.tail = fit_tail(ranked, tried.weights, self._people)  # of `critical_sq`
+        drawn = tried.weights * draw_votes(np.random.default_rng(SEED), self._people)[:, tried.people]
+        drawn /= drawn.sum(axis=1, keepdims=True)
+        self._resampled = [(fit_tail(ranked, weights, self._people), weights) for weights in drawn]
 
     def rule_for_rate(self, share: float) -> float:
         """The largest base at which no more than this share of strangers' attempts opens, by bisection."""
@@ -120,7 +114,7 @@ class ImpostorModel:
         A bootstrap over the strangers, the tail fitted again each time, and the chance of the count itself.
         """
         expected = np.array([self._share(tail, weights, base_sq) for tail, weights in self._resampled])
-        drawn = np.random.default_rng(self._seed).binomial(self._people, np.minimum(expected, 1)) / self._people
+        drawn = np.random.default_rng(SEED).binomial(self._people, np.minimum(expected, 1)) / self._people
         observed = self._observed(self.weights, base_sq)
         errors = observed * self._people
         return bootstrap_rate(self.share(base_sq), drawn, errors=errors, people=self._people, counted=observed)
@@ -135,11 +129,6 @@ class ImpostorModel:
 
     def _observed(self, weights: Reals, base_sq: float) -> float:
         return float(weights[self.critical_sq <= np.minimum(base_sq, self._ceilings)].sum())
-
-    def _resample(self, votes: NDArray[np.int64]) -> tuple[GpdTail, Reals]:
-        weights = self.weights * votes
-        weights = weights / weights.sum()
-        return self._sorted.fit(weights, self._people), weights
 
 
 def is_rejected(

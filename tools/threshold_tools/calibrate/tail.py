@@ -17,9 +17,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from threshold_tools.stats import Reals
+from threshold_tools.stats import RankedScores, Reals
 
 KEPT = 0.1  # share of the attempts that are the tail; 0.05 and 0.2 were tried: less steady, and less true
 FEWEST = 30  # people in the tail, or the tail reaches further
@@ -37,16 +36,12 @@ class GpdTail:
     scale: float  # in the unit of the values
     shape: float  # 0 is exponential, positive heavier
 
-    def shares_below(self, values: Reals) -> Reals:
+    def shares_below(self, values: Reals | float) -> Reals:
         """How large a share of all values lies below each of `values`, which reach up to `cut`."""
         steps = np.maximum(self.cut - values, 0.0) / self.scale
         if abs(self.shape) < 1e-9:
             return np.asarray(self.kept * np.exp(-steps))
         return np.asarray(self.kept * np.maximum(1 + self.shape * steps, 0.0) ** (-1 / self.shape))
-
-    def share_below(self, value: float) -> float:
-        """As `shares_below`, of one value."""
-        return float(self.shares_below(np.array([value]))[0])
 
     def value_at(self, share: float) -> float:
         """The value below which `share` of all values lies, for a `share` up to `kept`."""
@@ -56,33 +51,24 @@ class GpdTail:
         return self.cut - self.scale / self.shape * (math.pow(ratio, -self.shape) - 1)
 
 
-class EmpiricalTail:
-    """Values in order, with the place of each in the original row, so that other weights cost no other sort."""
+def fit_tail(ranked: RankedScores, weights: Reals, people: int) -> GpdTail:
+    """Fit the lower tail of some values.
 
-    def __init__(self, values: Reals) -> None:
-        """
-        Args:
-            values: (N,) float64, at least two.
-        """
-        self.order: NDArray[np.intp] = np.argsort(values, kind="stable")
-        self.values: Reals = values[self.order]
-
-    def fit(self, weights: Reals, people: int) -> GpdTail:
-        """Fit the tail; `weights` (N,) sum to 1, in the original order; `people` is how many strangers they are."""
-        place, cumulated = self._place(max(KEPT, FEWEST / people), weights)
-        while place < len(self.values) - 1 and not self.values[place] > self.values[0]:
-            place += 1  # the same photo many times: take in more until there is something to fit
-        cut = float(self.values[place])
-        kept = float(cumulated[place - 1])
-        depths = cut - self.values[:place][::-1]
-        shares = weights[self.order[:place]][::-1] / kept
-        scale, shape = _probability_weighted_moments(depths, shares)
-        return GpdTail(cut, kept, scale, shape)
-
-    def _place(self, share: float, weights: Reals) -> tuple[int, Reals]:
-        """The first place, at least 1, with more than `share` of the weight up to it; and the weight up to each."""
-        cumulated = np.cumsum(weights[self.order])
-        return min(max(int(np.searchsorted(cumulated, share, side="right")), 1), len(cumulated) - 1), cumulated
+    Args:
+        ranked: (N,) values, at least two.
+        weights: (N,) of each value in the original order, sum 1.
+        people: how many strangers they are of.
+    """
+    values, ordered = ranked.scores, weights[ranked.order]
+    cumulated = np.cumsum(ordered)
+    place = int(np.searchsorted(cumulated, max(KEPT, FEWEST / people), side="right"))
+    place = min(max(place, 1), len(values) - 1)
+    while place < len(values) - 1 and not values[place] > values[0]:
+        place += 1  # the same photo many times: take in more until there is something to fit
+    cut, kept = float(values[place]), float(cumulated[place - 1])
+    depths: Reals = np.asarray(cut - values[:place][::-1], np.float64)
+    scale, shape = _probability_weighted_moments(depths, ordered[:place][::-1] / kept)
+    return GpdTail(cut, kept, scale, shape)
 
 
 def _probability_weighted_moments(depths: Reals, shares: Reals) -> tuple[float, float]:

@@ -25,9 +25,8 @@ from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.cluster.clustering import METHODS, MIN_SAMPLES, cluster_photos
-from threshold_tools.cluster.contact_sheet import contact_sheet
 from threshold_tools.cluster.projector import export
-from threshold_tools.cluster.report import format_report
+from threshold_tools.cluster.report import contact_sheet, format_report
 
 
 def main(argv: Sequence[str] | None = None) -> None:

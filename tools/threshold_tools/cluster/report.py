@@ -1,14 +1,23 @@
-"""The result of clustering: the same numbers as a record for programs and as a table for people."""
+"""The result of clustering: the same as a record for programs, as a table for people, and as a sheet of pictures."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from edge.core.errors import ImageError
+from threshold_tools.html import render, thumbnail_uri
+
 _LISTED = 20
+_CLUSTERS = 200  # the largest are shown ...
+_PHOTOS = 24  # ... with so many photos each, so that the page stays a size that opens
+_ALONE = 60
+_PHOTO_PX = 96
+
+Picture = tuple[str, str, bool]  # path, data URI or "", whether it shows another person than most of its cluster
 
 
 class ClusterScore(msgspec.Struct, frozen=True):
@@ -88,3 +97,44 @@ def _format_score(score: ClusterScore) -> list[str]:
         f"two or more {company}",
         f"  pairs: precision {100 * score.precision:.2f} %, recall {100 * score.recall:.2f} %, F {100 * score.f:.2f} %",
     ]
+
+
+def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
+    """The clusters as one HTML file that needs no other; without the folder of the photos they are named, not shown."""
+    sections = [
+        (f"cluster {number}: {len(cluster):,} photos", cluster_name(cluster), _pictures(cluster, folder))
+        for number, cluster in enumerate(report.clusters[:_CLUSTERS], 1)
+    ]
+    if report.alone:
+        shown = report.alone[:_ALONE]
+        pictures = [(path, _uri(path, folder), False) for path in shown]
+        sections.append((f"alone: {len(report.alone):,} photos", f"the first {len(shown)}", pictures))
+    return render(
+        "cluster.html",
+        title=f"Clusters of {Path(report.source).name}",
+        report=report,
+        summary=summary_of(report),
+        sections=sections,
+        hidden=len(report.clusters) - _CLUSTERS,
+    )
+
+
+def _pictures(cluster: Sequence[str], folder: Path | None) -> list[Picture]:
+    """What is shown of a cluster: of people who do not belong there each first photo, then the others in order."""
+    main = Counter(person_of(path) for path in cluster).most_common(1)[0][0]
+    strangers: dict[str, str] = {}
+    for path in cluster:
+        if person_of(path) != main:
+            strangers.setdefault(person_of(path), path)
+    first = list(strangers.values())[: _PHOTOS // 2]
+    shown = [*first, *(path for path in cluster if path not in first)][:_PHOTOS]
+    return [(path, _uri(path, folder), person_of(path) != main) for path in shown]
+
+
+def _uri(path: str, folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    try:
+        return thumbnail_uri(folder / path, _PHOTO_PX)
+    except ImageError:
+        return ""

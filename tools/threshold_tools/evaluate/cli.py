@@ -31,8 +31,7 @@ from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.by_group import measure_group, read_groups
 from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SPLITS, closed_set
 from threshold_tools.evaluate.cross_validation import ten_fold
-from threshold_tools.evaluate.report import Acquisition, EvaluationReport
-from threshold_tools.evaluate.text_report import format_report
+from threshold_tools.evaluate.report import Acquisition, EvaluationReport, format_report
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
 GROUP_FMRS = (1e-3, 1e-4)

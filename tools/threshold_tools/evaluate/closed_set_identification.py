@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from threshold_tools.classifiers.classifier import UNKNOWN, Predictions
-from threshold_tools.classifiers.registry import CLASSIFIERS, ClassifierSpec, ClassifierTimes, time_classifier
+from threshold_tools.classifiers import CLASSIFIERS, UNKNOWN, ClassifierSpec, Predictions, time_classifier
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import ClassifierRates, ClosedSet, MeanWithSpread, Misidentification
 from threshold_tools.stats import RankedScores, Reals
@@ -46,6 +46,11 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, t
     drawn = [_split(photos, groups, others, seed, number) for number in range(splits)]
     if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in drawn):
         return None
+
+    def timed(spec: ClassifierSpec) -> Sequence[float]:
+        own = drawn[0].enrolled
+        return time_classifier(spec, photos.vectors[own], photos.people[own], photos.vectors[drawn[0].probes])
+
     named: list[tuple[_Split, Predictions]] = []
     classifiers = []
     with tqdm(total=len(CLASSIFIERS) * splits, desc="closed set", unit=" trainings", disable=None) as bar:
@@ -56,7 +61,7 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, t
                 if spec is CLASSIFIERS[0]:
                     named.append((split, answers))
                 bar.update()
-            classifiers.append(_rates(spec, rates, _times(photos, spec, drawn[0]) if times else None))
+            classifiers.append(_rates(spec, rates, timed(spec) if times else [None] * 3))
     return ClosedSet(
         people=len(groups),
         photos=sum(len(rows) for rows in groups),
@@ -131,7 +136,7 @@ def _misnamed(photos: LabelledEmbeddings, named: list[tuple[_Split, Predictions]
     return [record for *_, record in sorted(found)]
 
 
-def _rates(spec: ClassifierSpec, rates: Reals, times: ClassifierTimes | None) -> ClassifierRates:
+def _rates(spec: ClassifierSpec, rates: Reals, times: Sequence[float | None]) -> ClassifierRates:
     """Of (S, 5) rates, nan where there are too few strangers."""
     means = [None if np.isnan(column).any() else MeanWithSpread.of(column) for column in rates.T[2:]]
     return ClassifierRates(
@@ -142,12 +147,7 @@ def _rates(spec: ClassifierSpec, rates: Reals, times: ClassifierTimes | None) ->
         fnir=means[0],
         fnir_with_failures=means[1],
         fpir=means[2],
-        learn_ms=times.learn_ms if times else None,
-        add_ms=times.add_ms if times else None,
-        probe_ms=times.probe_ms if times else None,
+        learn_ms=times[0],
+        add_ms=times[1],
+        probe_ms=times[2],
     )
-
-
-def _times(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> ClassifierTimes:
-    enrolled = split.enrolled
-    return time_classifier(spec, photos.vectors[enrolled], photos.people[enrolled], photos.vectors[split.probes])

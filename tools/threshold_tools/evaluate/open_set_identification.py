@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.core.records import FloatArray
 from threshold_tools import stats
-from threshold_tools.classifiers.nearest import NearestCentroid, unit_means
+from threshold_tools.classifiers import NearestCentroid, unit_means
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import FnirAtFpir, OpenSet
 from threshold_tools.stats import RankedScores, Rate, Reals

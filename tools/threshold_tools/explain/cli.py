@@ -26,11 +26,10 @@ from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from edge.core.records import FloatArray
 from edge.recognition.gallery_file import load_gallery
-from threshold_tools.explain import text_report
 from threshold_tools.explain.occlusion_map import occlusion_map
 from threshold_tools.explain.page import page
 from threshold_tools.explain.photo import ExplainedPhoto, PhotoAnalyzer
-from threshold_tools.explain.report import Explanation, PhotoReport
+from threshold_tools.explain.report import Explanation, PhotoReport, format_report, sentences
 from threshold_tools.explain.simulated_visit import (
     SimulatedDoor,
     distance_to,
@@ -104,7 +103,7 @@ def explain(
         nearest=nearest if gallery else [],
         gallery=str(gallery or ""),
         answer=answer,
-        verdict=text_report.sentences(a.report, answer, nearest[0], alone=gallery is None),
+        verdict=sentences(a.report, answer, nearest[0], alone=gallery is None),
         embedder_sha256=analyzer.sampler.embedder_sha256,
     )
     return Explained(found, a, b)
@@ -155,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.out is not None:
         atomic_write(arguments.out, page(done.found, done.a, done.b).encode(), private=True)
         print(f"{arguments.out}: written", file=sys.stderr)
-    print(msgspec.json.encode(done.found).decode() if arguments.json else text_report.format_report(done.found))
+    print(msgspec.json.encode(done.found).decode() if arguments.json else format_report(done.found))
 
 
 def _config(path: Path | None, policy: Path | None, door: str | None) -> DoorConfig:

@@ -18,7 +18,7 @@ from edge.vision.detector import Detector
 from edge.vision.face_mesh import FaceMesh
 from edge.vision.face_sampler import FaceSampler, VisionStages
 from edge.vision.images import read_image
-from threshold_tools.explain.report import PhotoReport, QualityPart
+from threshold_tools.explain.report import PhotoReport, QualityPart, unit
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize
 
 _LABELS = {
@@ -158,20 +158,8 @@ def _part(name: str, value: float, limits: dict[str, float]) -> QualityPart:
     key = name.removeprefix("embedding_")
     least, most = limits.get(f"min_{key}"), limits.get(f"max_{key}")
     gate = " and ".join(
-        f"at {word} {limit:g}{_unit(name)}" for word, limit in (("least", least), ("most", most)) if limit is not None
+        f"at {word} {limit:g}{unit(name)}" for word, limit in (("least", least), ("most", most)) if limit is not None
     )
     ok = (least is None or value >= least) and (most is None or abs(value) <= most)
     label = _LABELS.get(name, name.removesuffix("_px").removesuffix("_deg").replace("_", " "))
     return QualityPart(name, label, value, gate, ok, limits.get(f"full_weight_{key}"))
-
-
-def format_part(part: QualityPart) -> str:
-    """A part's value with its unit."""
-    measure = _unit(part.name)
-    sign = "+" if measure == "°" else ""
-    digits = ".2f" if abs(part.value) < 10 and not measure else ".0f"
-    return f"{part.value:{sign}{digits}}{measure}"
-
-
-def _unit(name: str) -> str:
-    return {"px": " px", "deg": "°"}.get(name.rpartition("_")[2], "")

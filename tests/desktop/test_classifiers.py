@@ -6,11 +6,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from threshold_tools.classifiers.classifier import UNKNOWN, People, Predictions
-from threshold_tools.classifiers.nearest import KnnVote, NearestCentroid, nearest, unit_means
-from threshold_tools.classifiers.network import MlpClassifier
-from threshold_tools.classifiers.registry import CLASSIFIERS, ClassifierSpec, time_classifier
-from threshold_tools.classifiers.verification import PairVerification
+from threshold_tools.classifiers import (
+    CLASSIFIERS,
+    UNKNOWN,
+    ClassifierSpec,
+    KnnVote,
+    MlpClassifier,
+    NearestCentroid,
+    PairVerification,
+    People,
+    Predictions,
+    nearest,
+    time_classifier,
+    unit_means,
+)
 
 from edge.core.records import FloatArray
 
@@ -82,8 +91,7 @@ class TestEveryClassifier:
 
     @every_classifier
     def test_it_can_be_timed(self, spec: ClassifierSpec) -> None:
-        times = time_classifier(spec, *crowd(3, 0.1), crowd(2, 0.1)[0])
-        assert min(times.learn_ms, times.add_ms, times.probe_ms) > 0
+        assert min(time_classifier(spec, *crowd(3, 0.1), crowd(2, 0.1)[0])) > 0
 
 
 class TestNearest:
@@ -91,16 +99,14 @@ class TestNearest:
         """With more probes than are taken at once."""
         rows, probes = crowd(4, 0.5)[0], crowd(220, 0.5, seed=2)[0]
         found = nearest(probes, rows)
-        for probe, row, first_sq, second_sq in zip(
-            probes, found.rows, found.distance_sq, found.runner_up_sq, strict=True
-        ):
+        for probe, row, first_sq, second_sq in zip(probes, *found, strict=True):
             gaps = gaps_sq(probe, rows)
             assert row == np.argmin(gaps)
             assert [first_sq, second_sq] == pytest.approx(sorted(gaps)[:2], abs=1e-6)
 
     def test_one_row_has_no_runner_up(self) -> None:
         rows = crowd(1, 0.1)[0][:1]
-        assert nearest(rows, rows).runner_up_sq.tolist() == [4]
+        assert nearest(rows, rows)[2].tolist() == [4]
 
     def test_a_centroid_is_the_direction_of_the_mean(self) -> None:
         vectors, people = crowd(7, 0.3)
