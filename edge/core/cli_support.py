@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import struct
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
 
 from edge.core.errors import ThresholdError
 
 MOST_TEXT = 500  # characters of one field
-_UNIT = struct.Struct(">H")
 _VALID_YEARS = (1971, 2200)  # of a time on the command line
 EXIT_INTERRUPTED = 130  # the shell's convention for a program ended by Ctrl-C
 
@@ -43,36 +41,22 @@ def run_main(main: Callable[[], int | None]) -> None:
 
 
 def parse_time_ns(text: str) -> int:
-    """A time on the command line, for argparse's `type`; see `parse_time`."""
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 UTC of an ISO 8601 time with an offset.
+    """Nanoseconds since 1970 UTC of an ISO 8601 time with an offset; may be the `type` of an argument.
 
     Raises:
-        ValueError: not such a time, or too far away.
+        ArgumentTypeError: not such a time, or too far away.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
+        raise ArgumentTypeError(f"'{text}' is no time such as 2026-03-29T01:30+01:00") from error
     if moment.tzinfo is None or not _VALID_YEARS[0] <= moment.year < _VALID_YEARS[1]:
-        raise ValueError(f"'{text}' needs an offset such as +01:00 and a year from {_VALID_YEARS[0]} on")
+        raise ArgumentTypeError(f"'{text}' needs an offset such as +01:00 and a year from {_VALID_YEARS[0]} on")
     return round(moment.timestamp()) * 1_000_000_000
 
 
 def counted(count: int, one: str, more: str = "") -> str:
-    """A number with its noun: "1 error", "4 warnings".
-
-    Args:
-        count: how many.
-        one: the noun for one.
-        more: for any other number; by default with an "s".
-    """
+    """A number with its noun: "1 error", "4 warnings"; `more` is the plural where it is not `one` with an "s"."""
     return f"{count} {one if count == 1 else more or f'{one}s'}"
 
 
@@ -96,5 +80,5 @@ class PrintableFormatter(logging.Formatter):
 
 
 def _escaped(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{unit:04x}" for (unit,) in _UNIT.iter_unpack(units))
+    units = character.encode("utf-16-be", "surrogatepass").hex("-", 2)
+    return "".join(f"\\u{unit}" for unit in units.split("-"))

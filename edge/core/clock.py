@@ -12,7 +12,7 @@ from typing import Protocol
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zero asks and changes nothing
 _SYSCALL_DENIED = -1
-_TIMESYNC = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd.service(8) makes it
+_TIMESYNC = Path("/run/systemd/timesync/synchronized")  # see systemd-timesyncd.service(8)
 _TIMEDATECTL = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
 _TIMEDATECTL_S = 2.0
 _TIMEDATECTL_EVERY_NS = 30_000_000_000
@@ -48,11 +48,7 @@ class SystemClock:
     """The clocks of this machine; thread-safe."""
 
     def __init__(self, timesync: Path = _TIMESYNC) -> None:
-        """
-        Args:
-            timesync: file that systemd-timesyncd creates once it has set the clock.
-        """
-        self._timesync = timesync
+        self._timesync = timesync  # systemd-timesyncd creates this file once it has set the clock
         self._timedatectl: tuple[int, bool] | None = None  # period of the last answer, and the answer
 
     def monotonic_ns(self) -> int:
@@ -81,7 +77,11 @@ class SystemClock:
         """Whether systemd calls the clock synchronised; asked at most every 30 s."""
         period = time.monotonic_ns() // _TIMEDATECTL_EVERY_NS
         if self._timedatectl is None or self._timedatectl[0] != period:
-            self._timedatectl = (period, _timedatectl())
+            try:
+                done = subprocess.run(_TIMEDATECTL, capture_output=True, timeout=_TIMEDATECTL_S, check=False)
+                self._timedatectl = (period, done.stdout.strip() == b"yes")
+            except (OSError, subprocess.SubprocessError):
+                self._timedatectl = (period, False)
         return self._timedatectl[1]
 
 
@@ -93,19 +93,11 @@ class WallClock:
 
     Once set it counts as set: a crystal loses seconds a day, while a network may be away for longer than the kernel
     goes on calling the clock synchronised (about nine hours).
-
-    Attributes:
-        clock: time source.
     """
 
     def __init__(self, clock: Clock, *, trusted: bool) -> None:
-        """
-        Args:
-            clock: time source.
-            trusted: the clock is right from the start, as a battery keeps it.
-        """
         self.clock = clock
-        self._set = trusted
+        self._set = trusted  # right from the start, as a battery keeps it
         self._checked_ns: int | None = None
         self._offset_ns: int | None = None
 
@@ -122,11 +114,3 @@ class WallClock:
 def wall_minus_monotonic_ns(clock: Clock) -> int:
     """Nanoseconds since 1970 UTC minus monotonic time, whether or not the wall clock is set."""
     return clock.unix_ns() - clock.monotonic_ns()
-
-
-def _timedatectl() -> bool:
-    try:
-        done = subprocess.run(_TIMEDATECTL, capture_output=True, timeout=_TIMEDATECTL_S, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return done.stdout.strip() == b"yes"

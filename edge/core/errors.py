@@ -1,20 +1,7 @@
 """Every error that Threshold raises on purpose.
 
-    ThresholdError              exit code 1: something failed that should have worked
-    ├── BrokerError             the MQTT broker cannot be reached or has gone      (also ConnectionError)
-    │   └── BrokerRefusedError  it answers and rejects us: login, rights, identity
-    ├── CameraLostError         a camera that worked has stopped giving frames     (also OSError)
-    ├── ExpectationError        a replay's events differ from the expected ones
-    ├── LockError               the relay of the lock cannot be claimed or switched (also OSError)
-    ├── OutboxError             the event store cannot be opened or written        (also OSError)
-    ├── SourceError             a repository of releases cannot be reached         (also ConnectionError)
-    └── InputError              exit code 2: what the user gave cannot be used     (also ValueError)
-        ├── CameraError         no such camera, clip or folder, or it cannot be opened
-        ├── ConfigError         door.toml is missing, malformed or contradicts itself
-        ├── GalleryError        a gallery is damaged or belongs to another embedder
-        ├── ImageError          an image cannot be decoded
-        ├── ModelError          a model is missing, damaged or does not fit its manifest
-        └── ReleaseError        a release, its repository or its keys cannot be used; a door rejects it
+A `ThresholdError` ends a command with exit code 1: something failed that should have worked. An `InputError` ends it
+with 2: what the user gave cannot be used.
 
 A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated where they
 enter, with ``from``.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 import xml.etree.ElementTree as ET
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.core.cli_support import parse_time
+from edge.core.cli_support import parse_time_ns
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import ConfigError, InputError, ThresholdError
 from edge.core.toml_config import StrictStruct, convert, load_toml
@@ -109,7 +110,7 @@ def _run(expectation: Path, config: DoorConfig, gallery: Path | None) -> ClipRes
                 read_config(folder / case.config) if case.config else config,
                 _clip_of(folder, name),
                 folder / case.gallery if case.gallery else gallery,
-                at_ns=parse_time(case.at) if case.at else None,
+                at_ns=parse_time_ns(case.at) if case.at else None,
             )
         )
         pairs = match_events(expected, found)
@@ -126,8 +127,8 @@ def _case(path: Path) -> ClipCase:
     try:
         case = convert(tables, ClipCase)
         if case.at:
-            parse_time(case.at)
-    except (ConfigError, ValueError) as error:
+            parse_time_ns(case.at)
+    except (ConfigError, ArgumentTypeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return case
 

@@ -13,7 +13,6 @@ from edge.access.model import AccessRules
 from edge.access.policy_file import load_configured_rules, parse_policy
 from edge.core.config import DoorConfig
 from edge.core.errors import GalleryError, ModelError
-from edge.core.records import FloatArray
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery import Gallery, empty_gallery
 from edge.recognition.gallery_chunks import keep_only_people_in
@@ -48,10 +47,7 @@ def load_configured(
 ) -> RuntimeBundle:
     """Load what door.toml names; a door that waits for its first release may have no gallery, and recognises nobody.
 
-    Args:
-        config: door configuration.
-        timer: times the stages of models that are loaded here.
-        installed: models of door.toml, if they are loaded already.
+    `timer` times the stages of models that are loaded here; `installed` are models that are loaded already.
 
     Raises:
         ModelError, GalleryError, ConfigError: something is missing or damaged.
@@ -73,13 +69,7 @@ def load_configured(
 def load_release(
     config: DoorConfig, folder: Path, installed: VisionStages | None, timer: StageTimer = no_timing
 ) -> RuntimeBundle:
-    """Load and test a release.
-
-    Args:
-        config: door configuration.
-        folder: folder of the release.
-        installed: models of door.toml, if they are loaded already; for a release without models.
-        timer: times the stages of models that are loaded here.
+    """Load and test the release in a folder; other arguments as of `load_configured`.
 
     Raises:
         ModelError, GalleryError, ConfigError: something is damaged, does not fit, or fails its test.
@@ -144,6 +134,5 @@ def _test_gallery(gallery: Gallery, folder: Path) -> None:
     """Check that the first, the middle and the last person are found by their own vectors."""
     count = len(gallery.people)
     for row in {0, count // 2, count - 1} if count else set():
-        vector: FloatArray = gallery.centroids[row]
-        if gallery.nearest(vector).distance_sq > _MAX_SELF_DISTANCE_SQ:
+        if gallery.nearest(gallery.centroids[row]).distance_sq > _MAX_SELF_DISTANCE_SQ:
             raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")

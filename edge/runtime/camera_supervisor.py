@@ -34,17 +34,10 @@ class CameraSupervisor:
     def __init__(
         self,
         config: DoorConfig,
-        record_event: Callable[[EventKind, str], None],
-        opener: CameraOpener | None = None,
-        open_camera: OpenCamera = open_camera,
+        record_event: Callable[[EventKind, str], None],  # stores a system event
+        opener: CameraOpener | None = None,  # the camera, if it is being opened already
+        open_camera: OpenCamera = open_camera,  # opens the camera whenever it is needed
     ) -> None:
-        """
-        Args:
-            config: door configuration.
-            record_event: stores a system event.
-            opener: the camera, if it is being opened already.
-            open_camera: opens the camera whenever it is needed.
-        """
         self.name = redact_url(config.camera.source)
         self.state = CameraState.STARTING
         self.waits = not is_recorded(config.camera.source)

@@ -20,9 +20,7 @@ class ChallengePublisher:
     """Publishes the prompts of one door; all messages of one challenge have the same id.
 
     Args:
-        door: id of the door.
         publish: sends a message that expires at a monotonic time, nanoseconds.
-        clock: time source.
     """
 
     def __init__(self, door: str, publish: Callable[[Challenge, int], None], clock: Clock) -> None:

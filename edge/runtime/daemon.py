@@ -73,9 +73,7 @@ class Daemon:
             clock: time source of everything but sockets.
             random_number: draws the movements of challenges, each call a number of [0, 1).
             bundle: loaded models, gallery and rules; None: those of the newest release, else those of door.toml.
-            open_camera: opens the camera whenever it is needed.
-            make_outbox: constructor of the event store.
-            make_publisher: constructor of the connection to the broker.
+            open_camera, make_outbox, make_publisher: replace these parts in a test.
 
         Raises:
             ModelError, GalleryError, ConfigError, OutboxError, LockError: a part of the door is missing or damaged.
@@ -85,10 +83,8 @@ class Daemon:
         timings = TimingRecorder()
         self._releases = None if bundle else self._make_release_manager(timings)
         self._bundle = bundle or (self._releases.bundle if self._releases else load_configured(config, timings))
-        vision, gallery = self._bundle.vision, self._bundle.gallery
-        self._pipeline = Pipeline(
-            config, vision, gallery, timings, rules=self._bundle.rules, random_number=random_number
-        )
+        vision, gallery, rules = self._bundle.vision, self._bundle.gallery, self._bundle.rules
+        self._pipeline = Pipeline(config, vision, gallery, timings, rules=rules, random_number=random_number)
         self._wall_clock = WallClock(clock, trusted=config.access.trust_clock)
         for lax in loose_settings(config.recognition, vision.reader.embedder.impostors):
             log.warning("[recognition] %s", lax.detail)

@@ -25,24 +25,20 @@ log = logging.getLogger(__name__)
 
 _MAINTAIN_EVERY_NS = 1_000_000_000  # the store and the clock are checked at most this often
 _CLOCK_JUMP_NS = 2_000_000_000  # a wall clock that moved this much against the monotonic one was set
-_LOG_LEVELS = dict.fromkeys(
-    (
-        EventKind.CAMERA_LOST,
-        EventKind.CAMERA_BLIND,
-        EventKind.OPEN_EXPIRED,
-        EventKind.OPEN_UNHEARD,
-        EventKind.RELEASE_REFUSED,
-        EventKind.CLOCK_STEPPED,
-    ),
-    logging.WARNING,
-)
+_WARNINGS = {
+    EventKind.CAMERA_LOST,
+    EventKind.CAMERA_BLIND,
+    EventKind.OPEN_EXPIRED,
+    EventKind.OPEN_UNHEARD,
+    EventKind.RELEASE_REFUSED,
+    EventKind.CLOCK_STEPPED,
+}
 
 
 class EventRecorder:
     """The events of one door. Only the constructor can fail: a store that fails later stops nothing but open commands.
 
     Args:
-        config: door configuration.
         event_context: facts about the door that every event carries; called from several threads.
         wall_clock: wall clock, None while it cannot be trusted; its time source is used for everything else.
         make_outbox: constructor of the event store.
@@ -105,7 +101,8 @@ class EventRecorder:
     def record_event(self, kind: EventKind, reason: str) -> None:
         """Store and log a system event; while the disk accepts nothing, it is stored later."""
         event = self._make_system_event(kind, reason)
-        log.log(_LOG_LEVELS.get(kind, logging.INFO), "%s: %s", kind, reason, extra=event_fields(kind, event.id))
+        level = logging.WARNING if kind in _WARNINGS else logging.INFO
+        log.log(level, "%s: %s", kind, reason, extra=event_fields(kind, event.id))
         self._append_quietly(event)
 
     def open_expired(self, message: OpenCommand, reason: str) -> None:

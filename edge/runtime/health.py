@@ -47,13 +47,6 @@ class HealthReporter:
         exporter: Exporter | None,
         timings: TimingRecorder,
     ) -> None:
-        """
-        Args:
-            config: door configuration.
-            clock: time source.
-            supervisor, pipeline, recorder, publisher, lock, exporter: parts of the door.
-            timings: times of the pipeline's stages.
-        """
         self.frames = 0
         self.dropped = 0
         self._door = config.door
@@ -118,18 +111,16 @@ class HealthReporter:
         return self._publisher.state.status is ConnectionStatus.ONLINE
 
     def _problems(self) -> tuple[str, ...]:
-        problems = [self._supervisor.problem()] if self._supervisor.problem() else []
-        if not self._connected():
-            problems.append(self._publisher.state.reason or "not connected to the broker")
-        if self._publisher.problem():
-            problems.append(self._publisher.problem())
-        if not self._clock.is_synced():
-            problems.append("the clock is not synchronised")
-        if self._lock and self._lock.problem():
-            problems.append(self._lock.problem())
-        if self._exporter and self._exporter.problem():
-            problems.append(self._exporter.problem())
-        return (*problems, *self._recorder.problems())
+        problems = (
+            self._supervisor.problem(),
+            "" if self._connected() else self._publisher.state.reason or "not connected to the broker",
+            self._publisher.problem(),
+            "" if self._clock.is_synced() else "the clock is not synchronised",
+            self._lock.problem() if self._lock else "",
+            self._exporter.problem() if self._exporter else "",
+            *self._recorder.problems(),
+        )
+        return tuple(filter(None, problems))
 
 
 def gallery_ref(bundle: RuntimeBundle) -> GalleryRef | None:

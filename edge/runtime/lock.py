@@ -45,7 +45,9 @@ class Lock:
         config: the relay.
         max_age_s: an open command older than this after capture is dropped.
         on_missed: called from the lock's own thread with an open command that had no effect, and the reason.
-        clock: time source.
+
+    Attributes:
+        state: current state of the relay; set by the lock's own thread.
 
     Raises:
         ConfigError: gpiozero is not installed.
@@ -69,14 +71,9 @@ class Lock:
         self._waiting: deque[PendingOpen] = deque()
         self._late: list[PendingOpen] = []
         self._closing = False
-        self._state = LockState.LOCKED
+        self.state = LockState.LOCKED
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="lock", daemon=True)
-
-    @property
-    def state(self) -> LockState:
-        """Current state of the relay."""
-        return self._state
 
     def problem(self) -> str:
         """Current problem of the relay, or ""."""
@@ -117,14 +114,14 @@ class Lock:
 
     def _run(self) -> None:
         while not self._closing:
-            failed = self._state is LockState.FAILED
+            failed = self.state is LockState.FAILED
             fresh = self._next_request() if self._wait(_RETRY_S if failed else None) else []
             try:
                 if fresh:
                     self._hold_open()
                 elif failed:
                     self._relay.off()
-                    self._state = LockState.LOCKED
+                    self.state = LockState.LOCKED
             except Exception as error:  # errors of lgpio have no common root
                 self._fail(error, fresh)
             self._report_missed(self._late, "it was too old when the lock's turn came")
@@ -132,7 +129,7 @@ class Lock:
 
     def _fail(self, error: Exception, fresh: list[PendingOpen]) -> None:
         log.log(logging.DEBUG if self._problem else logging.ERROR, "the relay of the lock: %s", error)
-        self._state, self._problem = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
+        self.state, self._problem = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
         self._report_missed(fresh, self._problem)
 
     def _report_missed(self, requests: deque[PendingOpen] | list[PendingOpen], reason: str) -> None:
@@ -145,14 +142,14 @@ class Lock:
         """Switch on, hold until one pulse after the latest request that arrives meanwhile, and switch off."""
         try:
             self._relay.on()
-            self._state, self._problem = LockState.OPEN, ""
+            self.state, self._problem = LockState.OPEN, ""
             until_ns = self._clock.monotonic_ns() + self._pulse_ns
             while (left_ns := until_ns - self._clock.monotonic_ns()) > 0 and not self._closing:
                 if self._wait(left_ns / 1e9) and self._next_request():
                     until_ns = self._clock.monotonic_ns() + self._pulse_ns
         finally:
             self._relay.off()
-            self._state = LockState.LOCKED
+            self.state = LockState.LOCKED
 
     def _wait(self, timeout_s: float | None) -> bool:
         """Wait for a request, the timeout or the end; returns whether a request waits."""

@@ -16,9 +16,7 @@ class OccupancyReporter:
     """Occupancy of one door; the constructor publishes "not known".
 
     Args:
-        door: id of the door.
         publish: sends a report.
-        clock: time source.
     """
 
     def __init__(self, door: str, publish: Callable[[PresenceReport], None], clock: Clock) -> None:

@@ -16,11 +16,7 @@ from edge.events.schema import CameraState, EventKind, Health, LockState
 
 
 class DoorCollector(Collector):
-    """The latest metrics of a door and its process as text. One thread may write while another reads.
-
-    Args:
-        site: id of its site.
-    """
+    """The latest metrics of a door and its process as text. One thread may write while another reads."""
 
     def __init__(self, site: str) -> None:
         self._site = site

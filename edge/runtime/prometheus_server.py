@@ -42,7 +42,6 @@ class Exporter:
 
     Args:
         config: address and port.
-        site: id of the site.
         deadline_s: time for a whole request and its answer; then the connection is closed.
 
     Attributes:

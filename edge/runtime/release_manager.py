@@ -31,11 +31,9 @@ class ReleaseManager:
     """The releases of one door; the constructor loads the bundle to start with.
 
     Args:
-        config: door configuration.
         release: its [release] table.
         on_status: called from the update thread when a release was applied or refused.
         timer: times the pipeline's stages.
-        clock: time source.
 
     Attributes:
         bundle: models, gallery and rules in use.
@@ -136,12 +134,8 @@ def _store(config: DoorConfig) -> ReleaseStore:
     store = ReleaseStore(Path(config.state_folder), key)
     found = list(store.galleries())
     if found and not any(can_decrypt(path, key) for path in found):
-        how = (
-            "is not encrypted with this key; restore the key, or run  edge gallery encrypt"
-            if key
-            else "is encrypted; name its key"
-        )
-        raise ConfigError(f"gallery_key: {found[-1]} {how}")
+        wrong = "is not encrypted with this key; restore the key, or run  edge gallery encrypt"
+        raise ConfigError(f"gallery_key: {found[-1]} {wrong if key else 'is encrypted; name its key'}")
     return store
 
 
@@ -169,14 +163,7 @@ def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, s
 
 
 def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
-    """Load what this door runs, for `edge check`; changes nothing.
-
-    Args:
-        config: door configuration.
-        installed: models of door.toml.
-
-    Returns:
-        The bundle, and the name of the release with its access rules, "" if they are those of door.toml.
+    """What this door runs, and the release that has its access rules or "", for `edge check`; changes nothing.
 
     Raises:
         ModelError, GalleryError, ConfigError: the release, or what door.toml names, does not load.
@@ -204,11 +191,7 @@ def all_gallery_files(config: DoorConfig) -> list[Path]:
 
 
 def release_expiry(config: DoorConfig) -> dict[str, datetime]:
-    """Expiry of the trusted metadata by role, for `edge check`; see `edge.updates.tuf_client.metadata_expiry`.
-
-    Raises:
-        ReleaseError: no root is trusted, or a file is damaged.
-    """
+    """Expiry of the trusted metadata by role, see `metadata_expiry`; for `edge check`."""
     store = _store(config)
     return metadata_expiry(store.metadata, store.root())
 
@@ -221,19 +204,16 @@ def install_root(config: DoorConfig, path: Path) -> str:
     """
     try:
         content = path.read_bytes()
+        root = read_root(content)
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        root = read_root(content)
     except ReleaseError as error:
         raise ReleaseError(f"{path}: {error}") from error
     state = Path(config.state_folder)
     ReleaseStore(state).trust(content)
     _match_owner(state)
-    message = (
-        f"trusted: root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
-    )
-    message += "; restart the door if it runs"
+    trusted = f"root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
+    message = f"trusted: {trusted}; restart the door if it runs"
     return message if config.release else f"{message}; the door takes releases once door.toml has a table [release]"
 
 

@@ -29,13 +29,8 @@ class SnapshotBuffer:
     """The face crops of one door; does nothing if no kind of event has a picture."""
 
     def __init__(self, config: SnapshotsConfig, track_consistency_sq: float) -> None:
-        """
-        Args:
-            config: which events have a picture, and how it is cut.
-            track_consistency_sq: two samples farther apart than this show two people.
-        """
         self._config = config
-        self._track_consistency_sq = track_consistency_sq
+        self._track_consistency_sq = track_consistency_sq  # two samples farther apart than this show two people
         self._crops: dict[int, _FaceCrop] = {}
 
     def update(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:

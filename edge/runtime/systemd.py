@@ -11,11 +11,7 @@ _WATCHDOG_PERIOD_NS = 1_000_000_000  # the watchdog is fed at most this often
 
 
 class SystemdNotifier:
-    """Reports the state of this process to systemd; does nothing where there is no notification socket.
-
-    Args:
-        clock: time source.
-    """
+    """Reports the state of this process to systemd; does nothing where there is no notification socket."""
 
     def __init__(self, clock: Clock) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")

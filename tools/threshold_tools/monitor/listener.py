@@ -40,7 +40,6 @@ class Listener:
     """Receives the doors' messages until closed.
 
     Args:
-        mqtt: the broker.
         doors: whose topics to subscribe to.
         hub: receives every message, in its own thread.
         history: receives new events and health samples.
