@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
-from core import Door, Home, a_wire, play, play_online, said
 from homeassistant.components.mqtt import discovery as ha_discovery
 from homeassistant.components.mqtt.const import SUPPORTED_COMPONENTS
 from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
@@ -29,6 +28,7 @@ from support.example_house import (
     an_occupancy,
     examples,
 )
+from support.home_assistant_core import Door, Home, a_wire, play, play_online, said
 from support.mqtt_brokers import Mosquitto, an_event, announce, config_for, needs_mosquitto
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, OutboxConfig

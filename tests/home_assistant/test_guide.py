@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
 
-from core import Door, Home, play, play_online
 from homeassistant.util.yaml import parse_yaml
 from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
+from support.home_assistant_core import Door, Home, play, play_online
 from support.mqtt_brokers import Mosquitto, needs_mosquitto
 
 from edge.events.schema import DoorConnection, EventKind

@@ -19,8 +19,6 @@ from homeassistant.core import Event, HomeAssistant, ServiceCall, State, callbac
 from homeassistant.core_config import async_process_ha_core_config
 from homeassistant.helpers import entity_registry
 from homeassistant.setup import async_setup_component
-from support.example_house import TOPICS, a_status
-from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port
 
 from edge.core.config import DoorConfig
 from edge.events.homeassistant import DiscoveryMessage, make_discovery_message
@@ -28,6 +26,8 @@ from edge.events.schema import DoorConnection, Record, encode
 from edge.events.topics import DELIVERY_TERMS, Channel
 from edge.mqtt.connection import connect
 from edge.mqtt.paho_client import PahoClient
+from support.example_house import TOPICS, a_status
+from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port
 
 _QUIET = "homeassistant.helpers.frame"  # is about Home Assistant's own code, and how this file starts it
 
