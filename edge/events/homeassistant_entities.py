@@ -5,6 +5,9 @@ Pure. The keys are those of Home Assistant's MQTT platforms. The templates toler
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import msgspec
 
 from edge.core.config import DoorConfig
@@ -61,7 +64,7 @@ def entities_of(config: DoorConfig) -> dict[str, Entity]:
         state_topic=topics.topic_for(Channel.RELEASE),
         value_template=_RELEASE,
     )
-    lock = _enum_entity("Lock", "mdi:lock", topics.topic_for(Channel.HEALTH), "lock", tuple(LockState))
+    lock = _health_sensor(topics, "Lock", "lock", icon="mdi:lock", device_class="enum", options=tuple(LockState))
     visitor = Entity(
         platform="image", name="Last visitor", qos=1, image_topic=topics.snapshot("+"), content_type="image/jpeg"
     )
@@ -162,19 +165,7 @@ def _access(topics: Topics) -> dict[str, Entity]:
 def _health(topics: Topics) -> dict[str, Entity]:
     """Entities of the door itself."""
     health = topics.topic_for(Channel.HEALTH)
-
-    def measured(name: str, field: str, unit: str, **more: str | int) -> Entity:
-        return Entity(
-            platform="sensor",
-            name=name,
-            entity_category="diagnostic",
-            state_class="measurement",
-            unit_of_measurement=unit,
-            state_topic=health,
-            value_template=_value_template(field),
-            **more,  # type: ignore[arg-type]
-        )
-
+    measured = partial(_health_sensor, topics, state_class="measurement")
     return {
         "system": Entity(
             platform="event",
@@ -208,31 +199,34 @@ def _health(topics: Topics) -> dict[str, Entity]:
             json_attributes_topic=health,
             json_attributes_template=_PROBLEMS,
         ),
-        "camera": _enum_entity("Camera", "mdi:camera", health, "camera", tuple(CameraState)),
-        "fps": measured("Frame rate", "fps", "fps", suggested_display_precision=1, icon="mdi:speedometer"),
-        "temperature": measured(
-            "Temperature", "temperature_c", "°C", suggested_display_precision=0, device_class="temperature"
+        "camera": _health_sensor(
+            topics, "Camera", "camera", icon="mdi:camera", device_class="enum", options=tuple(CameraState)
         ),
-        "outbox": measured("Unsent events", "outbox_depth", "events", icon="mdi:tray-full"),
-        "gallery": Entity(
-            platform="sensor",
-            name="Gallery",
-            icon="mdi:account-group",
-            entity_category="diagnostic",
-            state_topic=health,
+        "fps": measured(
+            "Frame rate", "fps", unit_of_measurement="fps", suggested_display_precision=1, icon="mdi:speedometer"
+        ),
+        "temperature": measured(
+            "Temperature",
+            "temperature_c",
+            unit_of_measurement="°C",
+            suggested_display_precision=0,
+            device_class="temperature",
+        ),
+        "outbox": measured("Unsent events", "outbox_depth", unit_of_measurement="events", icon="mdi:tray-full"),
+        "gallery": msgspec.structs.replace(
+            _health_sensor(topics, "Gallery", "gallery", icon="mdi:account-group"),
             value_template="{{ " + _field("gallery.version") + " }}",
         ),
     }
 
 
-def _enum_entity(name: str, icon: str, topic: str, field: str, options: tuple[str, ...]) -> Entity:
+def _health_sensor(topics: Topics, name: str, field: str, **more: Any) -> Entity:
+    """A sensor that shows one field of the health record."""
     return Entity(
         platform="sensor",
         name=name,
-        icon=icon,
         entity_category="diagnostic",
-        device_class="enum",
-        options=options,
-        state_topic=topic,
+        state_topic=topics.topic_for(Channel.HEALTH),
         value_template=_value_template(field),
+        **more,
     )

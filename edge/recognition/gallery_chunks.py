@@ -112,7 +112,7 @@ def assemble(pieces: Sequence[bytes], length: int) -> bytes:
     columns = bytearray()
     texts: list[bytes] = []
     lengths: list[NDArray[np.uint16]] = []
-    at = plan.tensors["centroids"].data_offsets[0]
+    at, limit = plan.tensors["centroids"].data_offsets
     width = 4 * plan.tensors["centroids"].shape[1]
     for piece in pieces[1:]:
         if piece[:1] == b"C":
@@ -121,7 +121,9 @@ def assemble(pieces: Sequence[bytes], length: int) -> bytes:
         text_lengths, text, vectors = _split_row_chunk(piece, width)
         lengths.append(text_lengths)
         texts.append(text)
-        _append(data, at, plan.tensors["centroids"].data_offsets[1], vectors)
+        if at + len(vectors) > limit:
+            raise ValueError("more rows than the header says")
+        data[at : at + len(vectors)] = vectors
         at += len(vectors)
     ends = np.cumsum(np.concatenate(lengths) if lengths else np.zeros(0, "<u2"), dtype="<u8").tobytes()
     for name, column in (("people", b"".join(texts)), ("ends", ends)):
@@ -129,19 +131,13 @@ def assemble(pieces: Sequence[bytes], length: int) -> bytes:
         if len(column) != end - start:
             raise ValueError(f"column {name} is not complete")
         data[start:end] = column
-    if at != plan.tensors["centroids"].data_offsets[1] or len(columns) != sum(end - at for at, end in plan.others):
+    if at != limit or len(columns) != sum(end - at for at, end in plan.others):
         raise ValueError("a column is not complete")
     done = 0
     for start, end in plan.others:
         data[start:end] = columns[done : done + end - start]
         done += end - start
     return bytes(file)
-
-
-def _append(data: memoryview, start: int, limit: int, content: bytes) -> None:
-    if start + len(content) > limit:
-        raise ValueError("more rows than the header says")
-    data[start : start + len(content)] = content
 
 
 def _plan(content: bytes) -> tuple[int, _Layout]:

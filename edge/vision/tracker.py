@@ -6,6 +6,7 @@ lies nearest to it), and ends when it has not been seen for `lost_after_s`. Age 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ class Tracker:
     def __init__(self, config: TrackerConfig) -> None:
         self._config = config
         self._tracks: list[Track] = []
-        self._last_id = 0
+        self._ids = itertools.count(1)
 
     @property
     def has_tracks(self) -> bool:
@@ -44,7 +45,7 @@ class Tracker:
         ]
         continued = {i for i, _ in pairs}
         taken = {j for _, j in pairs}
-        born = [self._start_tracks(face, t_ns) for j, face in enumerate(faces) if j not in taken]
+        born = [Track(next(self._ids), face, t_ns, t_ns, hits=1) for j, face in enumerate(faces) if j not in taken]
         unseen = [track for i, track in enumerate(self._tracks) if i not in continued]
         patience_ns = self._config.lost_after_s * 1e9
         waiting = [track for track in unseen if t_ns - track.last_ns < patience_ns]
@@ -57,10 +58,6 @@ class Tracker:
         ended = [replace(track, lost=True) for track in self._tracks]
         self._tracks = []
         return ended
-
-    def _start_tracks(self, face: Face, t_ns: int) -> Track:
-        self._last_id += 1
-        return Track(self._last_id, face, first_ns=t_ns, last_ns=t_ns, hits=1)
 
     def _match(self, faces: list[Face]) -> list[tuple[int, int]]:
         """Greedy assignment of tracks to faces, best likeness first."""
