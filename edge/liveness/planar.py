@@ -185,14 +185,12 @@ def local_motion(residuals: Sequence[PlanarResidual], gradient: float) -> float:
 
     The look that differs most is left out: registration may have failed there. What the others leave is averaged over
     the looks and over places of 5 x 5 pixels; of the liveliest place counts what it has beyond the noise that the
-    median place shows. Its root, divided by the gradient, is about the motion it amounts to.
+    median place shows. Its root, divided by the gradient, is about the motion it amounts to; 0 where too little of the
+    face could be compared.
 
     Args:
         residuals: of each look but the reference, whose own is 0; two at least.
         gradient: of the reference.
-
-    Returns:
-        0 where too little of the face could be compared.
     """
     looks = np.stack([np.zeros_like(residuals[0].left), *(each.left for each in residuals)])
     good = np.asarray(np.isfinite(looks).all(axis=0), np.bool_)

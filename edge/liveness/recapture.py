@@ -24,9 +24,8 @@ _LOOKED_AT = (np.hypot(_U, _V) > _BAND[0]) & (np.hypot(_U, _V) < _BAND[1])
 def moire_energy(frame: Frame, landmarks: Landmarks) -> float | None:
     """How far the strongest fine pattern of a face stands out of its spectrum; None at the frame's edge.
 
-    Returns:
-        The highest peak of the logarithm of the power, above the mean of the frequencies around it: 1 to 2 where
-        there is no pattern.
+    The highest peak of the logarithm of the power, above the mean of the frequencies around it: 1 to 2 where there is
+    no pattern.
     """
     x, y = landmarks.five_px.mean(axis=0)
     left, top = round(float(x)) - _SIDE_PX // 2, round(float(y)) - _SIDE_PX // 2

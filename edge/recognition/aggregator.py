@@ -65,11 +65,8 @@ class IdentityAggregator:
     def __init__(
         self, gallery: Gallery, config: RecognitionConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
     ) -> None:
-        """
-        Args:
-            proven: a name is a success as such; False: only once `count_success` says so, as a picture has a name, too.
-        """
         self.gallery = gallery
+        # A name is a success as such; False: only once `count_success` says so, for a picture has a name, too.
         self.counts_names_as_success = proven
         self.refusals: Counter[str] = Counter()  # samples refused, by reason
         self._config = config

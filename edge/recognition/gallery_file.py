@@ -89,7 +89,8 @@ _Rows = tuple[Sequence[Person], FloatArray, FloatArray]  # people, their centroi
 
 def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple[GalleryInfo, _Rows]:
     try:
-        sealed = key is not None or _sealed(path)
+        with path.open("rb") as file:
+            sealed = key is not None or is_encrypted(file.read(len(MAGIC)))
         mapped = path.stat().st_size > mmap_min_bytes and not sealed
         whole = decrypt_if_needed(path.read_bytes(), key, path) if not mapped else b""
         content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
@@ -115,11 +116,6 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
         raise _damaged(path, error) from error
     version = _content_digest(content, tensors) if mapped else hashlib.sha256(content.data).hexdigest()
     return GalleryInfo(version, header.embedder_sha256, len(rows[0])), rows
-
-
-def _sealed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return is_encrypted(file.read(len(MAGIC)))
 
 
 def _parse_header(path: Path) -> tuple[str, list[str]]:

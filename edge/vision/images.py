@@ -70,12 +70,9 @@ def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most
 
 
 def decode_snapshot(content: bytes, path: Path) -> BgrImage:
-    """Decode a picture that came over the network: a JPEG whose header promises little work.
+    """Decode a picture that came over the network, as `read_image`: a JPEG whose header promises little work.
 
     Whoever may write to a broker chooses these bytes, so size and number of scans are limited before they are decoded.
-
-    Returns:
-        (H, W, 3) uint8 BGR, as `read_image`.
 
     Raises:
         ImageError: it is no JPEG, has more than `MAX_SNAPSHOT_PIXELS` or `MAX_SNAPSHOT_SCANS`, or is damaged.
@@ -91,12 +88,7 @@ def _check_size(path: Path, size: tuple[int, int], most_pixels: int) -> None:
 
 
 def _image_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height as the header tells them; None for another kind of file.
-
-    Raises:
-        IndexError, struct.error: the file ends before the image does.
-        ValueError: it is damaged in between.
-    """
+    """Width and height by the header; None: of another kind. Damage raises IndexError, struct.error or ValueError."""
     if content.startswith(_JPEG):
         return _inspect_jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -43,11 +43,8 @@ def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig)
 def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -> Quality:
     """The same once the embedder has answered: its weight, or its refusal as "unclear".
 
-    The weight grows with the square of the strength beyond the one that says nothing, up to 1 at `full_weight_norm`.
-
-    Args:
-        seen: not refused.
-        strength: of the embedder's answer, in its typical lengths; 0 is not known: then the sample keeps its value.
+    The weight grows with the square of the strength (in the embedder's typical lengths) beyond the one that says
+    nothing, up to 1 at `full_weight_norm`. A strength of 0 is not known: the sample keeps its weight then.
     """
     if not strength:
         return seen

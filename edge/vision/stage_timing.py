@@ -40,11 +40,7 @@ class StageSummary:
 
 
 class TimingRecorder:
-    """A `StageTimer` that keeps the latest times of every stage.
-
-    Args:
-        kept: how many of each; None keeps all.
-    """
+    """A `StageTimer` that keeps the latest `kept` times of every stage; None keeps all."""
 
     def __init__(self, kept: int | None = _KEPT) -> None:
         self._kept = kept
