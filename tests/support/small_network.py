@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from threshold_tools.quantize import prelu
+from threshold_tools.quantize import rewrite
 from threshold_tools.quantize.graph import Array, Graph, Node
 from threshold_tools.quantize.int8 import Ranges
 from threshold_tools.quantize.runner import float_runner
@@ -78,8 +78,8 @@ def assert_same_function(one: Graph, other: Graph) -> None:
 
 
 def fold_and_maximise(graph: Graph) -> None:
-    prelu.fold_steep_slopes(graph)
-    prelu.prelu_as_max(graph)
+    rewrite.fold_steep_slopes(graph)
+    rewrite.prelu_as_max(graph)
     assert "PRELU" not in {node.kind for node in graph.nodes}
 
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from threshold_tools.quantize import edgetpu
-from threshold_tools.quantize.calibration_data import read_calibration
 from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.graph import Graph, Node, write_graph
-from threshold_tools.quantize.recipe import RECIPES, make_int8
+from threshold_tools.quantize.recipe import RECIPES, make_int8, read_calibration
 
 from edge.core.errors import InputError, ModelError, ThresholdError
 from edge.vision.manifest import Model, default_folder, read_manifest, read_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from support.small_network import fold_and_maximise, outputs_of, picture, ranges_of, small_network
-from threshold_tools.quantize import prelu, rewrite
+from threshold_tools.quantize import rewrite
 from threshold_tools.quantize.graph import Graph
 from threshold_tools.quantize.int8 import quantize
 from threshold_tools.quantize.runner import ModelRunner
@@ -41,11 +41,11 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
     """PRELU and ADD between int8 convolutions: no range beyond those of the graph itself, and fewer roundings."""
     graph = small_network(seed=4, steepest=3)
     rewrite.fuse_relu(graph)
-    prelu.fold_steep_slopes(graph)
+    rewrite.fold_steep_slopes(graph)
     ranges = ranges_of(graph)
     expected = outputs_of(graph, picture(3))
     whole = graph.copy()
-    prelu.prelu_as_max(whole)
+    rewrite.prelu_as_max(whole)
     kinds, errors = [], []
     for form, floating in ((graph, ("PRELU", "ADD")), (whole, ())):
         content = quantize(form, ranges, float_heads=False, floating=floating)
@@ -61,7 +61,7 @@ def test_operations_left_in_float_lie_nearer_to_the_float_result() -> None:
 def test_a_missing_range_is_named() -> None:
     """Ranges of another graph are refused."""
     graph = small_network(seed=1, steepest=1)
-    prelu.prelu_as_max(graph)
+    rewrite.prelu_as_max(graph)
     ranges = {node.output: (-1.0, 1.0) for node in graph.nodes[5:]}
     with pytest.raises(ModelError, match="no range for a and 4 more tensors; measure again with --calibrate"):
         quantize(graph, ranges, float_heads=False)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from threshold_tools.quantize import cli, compare_outputs
-from threshold_tools.quantize.calibration_data import read_calibration
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
-from threshold_tools.quantize.recipe import RECIPES, make_int8, normalize_graph
+from threshold_tools.quantize.recipe import RECIPES, make_int8, normalize_graph, read_calibration
 from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
 

@@ -18,14 +18,14 @@ from support.small_network import (
     picture,
     small_network,
 )
-from threshold_tools.quantize import prelu, rewrite
+from threshold_tools.quantize import rewrite
 from threshold_tools.quantize.equalize import equalize, plan
 from threshold_tools.quantize.graph import Graph, Node, rename
 from threshold_tools.quantize.runner import float_runner
 
 
 def fold(graph: Graph) -> None:
-    prelu.fold_steep_slopes(graph)
+    rewrite.fold_steep_slopes(graph)
     assert max(np.abs(v).max() for name, v in graph.constants.items() if "slope" in name) <= 1
 
 
@@ -45,7 +45,7 @@ def equalized(graph: Graph) -> None:
         rewrite.name_tensors,
         fold,
         fold_and_maximise,
-        prelu.prelu_as_add,
+        rewrite.prelu_as_add,
         equalized,
     ],
 )
@@ -86,7 +86,7 @@ def test_a_decomposed_prelu_becomes_one_node() -> None:
         Node("ADD", ["positive", "scaled"], "result", schema.AddOptionsT()),
     ]
     loose.shapes.update(dict.fromkeys(("size", "negative", "scaled", "result"), (1, SIDE, SIDE, 8)))
-    prelu.merge_prelus(loose)
+    rewrite.merge_prelus(loose)
     assert [node.kind for node in loose.nodes] == ["CONV_2D", "PRELU"]
     assert_same_function(merged, loose)
 

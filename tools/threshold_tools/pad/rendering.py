@@ -19,10 +19,10 @@ from edge.core.records import BgrImage, Landmarks
 
 Reals = NDArray[np.float64]
 
-FACE_AREA = np.s_[
-    90:410, 160:480
-]  # of a frame of 640x480: all of the face that `fit_portrait` puts there, however it is held
+# Of a frame of 640x480: all of the face that `fit_portrait` puts there, however it is held.
+FACE_AREA = np.s_[90:410, 160:480]
 _PLACES = np.mgrid[:480, :640].astype(np.float32)
+_WALL = (90, 90, 90)  # behind a photo in a hand
 FOCAL_PX = 554.0  # of a camera that sees 60 degrees over 640 pixels
 # The outline of the face in MediaPipe's mesh.
 _OVAL = (
@@ -139,7 +139,7 @@ def fit_portrait(portrait: BgrImage, landmarks: Landmarks, eyes_px: float) -> Bg
     return np.asarray(cv2.warpAffine(portrait, matrix, (640, 480), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def tilt_picture(picture: BgrImage, pose: Pose, behind: int = 90) -> BgrImage:
+def tilt_picture(picture: BgrImage, pose: Pose) -> BgrImage:
     """The picture as a flat photo, held so, before a grey wall: what a hand can do with one; near the face only."""
     turn = _turn(pose)
     rows, columns = picture.shape[:2]
@@ -148,13 +148,13 @@ def tilt_picture(picture: BgrImage, pose: Pose, behind: int = 90) -> BgrImage:
     to_middle = np.array([[1, 0, -columns / 2], [0, 1, -rows / 2], [0, 0, 1]])
     homography = camera @ place @ to_middle
     shift = np.array([[1, 0, -FACE_AREA[1].start], [0, 1, -FACE_AREA[0].start], [0, 0, 1]], np.float64)
-    held = np.full_like(picture, behind)
+    held = np.full_like(picture, _WALL)
     size = (FACE_AREA[1].stop - FACE_AREA[1].start, FACE_AREA[0].stop - FACE_AREA[0].start)
-    held[FACE_AREA] = cv2.warpPerspective(picture, shift @ homography, size, borderValue=(behind, behind, behind))
+    held[FACE_AREA] = cv2.warpPerspective(picture, shift @ homography, size, borderValue=_WALL)
     return held
 
 
-def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bool, behind: int = 90) -> BgrImage:
+def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bool) -> BgrImage:
     """The picture as a sheet bent around a cylinder, its middle nearest, held so: depth, as a face has some.
 
     Args:
@@ -162,7 +162,6 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
         pose: how it is held.
         radius_px: of the cylinder, in pixels of the picture.
         upright: its axis; False: level.
-        behind: grey level of the wall.
     """
     rows, columns = picture.shape[:2]
     y, x = _PLACES[:, *FACE_AREA]
@@ -182,9 +181,8 @@ def bend_picture(picture: BgrImage, pose: Pose, *, radius_px: float, upright: bo
     straight = start[along] + reach * rays[..., along] + (columns, rows)[along] / 2
     unrolled += (columns, rows)[across] / 2
     where = (unrolled, straight) if upright else (straight, unrolled)
-    wall = (behind, behind, behind)
-    seen = np.full_like(picture, behind)
-    seen[FACE_AREA] = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=wall)
+    seen = np.full_like(picture, _WALL)
+    seen[FACE_AREA] = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_WALL)
     return seen
 
 

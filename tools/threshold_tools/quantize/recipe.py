@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from edge.vision.manifest import AnchorLayer, ModelSource
-from threshold_tools.quantize import prelu, rewrite, xnnpack_rewrites
-from threshold_tools.quantize.calibration_data import CalibrationData
+from edge.core.errors import ModelError
+from edge.core.files import atomic_write
+from edge.vision.manifest import AnchorLayer, ModelSource, OperatingPoint
+from threshold_tools.quantize import rewrite, xnnpack_rewrites
 from threshold_tools.quantize.equalize import Exponents, equalize
 from threshold_tools.quantize.graph import Graph, read_graph
-from threshold_tools.quantize.int8 import quantize
+from threshold_tools.quantize.int8 import Ranges, quantize
 
 Step = Callable[[Graph], None]
 
@@ -109,7 +112,7 @@ _RECIPES = (
         name="embedder",
         job="embedder",
         source=_MOBILEFACENET,
-        steps=(prelu.merge_prelus, rewrite.batch_one, partial(rewrite.name_outputs, roles=("embedding",))),
+        steps=(rewrite.merge_prelus, rewrite.batch_one, partial(rewrite.name_outputs, roles=("embedding",))),
         std=128.0,
         floating=_AROUND_PRELU,
         float_heads=False,
@@ -118,6 +121,18 @@ _RECIPES = (
     ),
 )
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}
+
+
+class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What calibration found, models/ranges/<name>.json; committed, so nobody needs faces."""
+
+    faces: str  # what it was measured on, for people
+    equalization: Exponents  # per convolution, each output channel's factor in quarter steps; empty: none
+    ranges: Ranges  # lowest and highest value of every tensor between the nodes, after equalization
+    centres: dict[str, list[int]] = {}  # per centred output, the middle of what each value was seen to be
+    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each value came out too low
+    impostors: tuple[OperatingPoint, ...] = ()  # embedder only, see `edge.vision.manifest.Model`
+    typical_length: float = 0.0  # embedder only
 
 
 def normalize_graph(recipe: Recipe, original: bytes) -> Graph:
@@ -138,7 +153,7 @@ def fold_layers(recipe: Recipe, original: bytes) -> Graph:
     """The canonical graph with what can be folded folded; where equalization is measured and applied."""
     graph = normalize_graph(recipe, original)
     rewrite.merge_linear(graph)
-    prelu.fold_steep_slopes(graph)
+    rewrite.fold_steep_slopes(graph)
     rewrite.name_tensors(graph)
     return graph
 
@@ -170,11 +185,44 @@ def make_int8(recipe: Recipe, original: bytes, measured: CalibrationData, *, who
     for role, shift in measured.corrections.items():
         rewrite.shift_output(graph, role, np.array(shift))
     if whole:
-        prelu.prelu_as_max(graph)
-        prelu.prelu_as_add(graph)
+        rewrite.prelu_as_max(graph)
+        rewrite.prelu_as_add(graph)
     else:
         xnnpack_rewrites.pair_columns(graph)
         xnnpack_rewrites.pad_early(graph)
         xnnpack_rewrites.multiply_and_average(graph)
     ranges = {**measured.ranges, "image": recipe.image_range}
     return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)
+
+
+def read_calibration(folder: Path, name: str) -> CalibrationData:
+    """Read models/ranges/<name>.json.
+
+    Raises:
+        ModelError: missing or malformed.
+    """
+    path = folder / "ranges" / f"{name}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CalibrationData)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); make it with --calibrate") from error
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"{path}: malformed ({error}); make it again with --calibrate") from error
+
+
+def write_calibration(folder: Path, name: str, measured: CalibrationData) -> None:
+    """Write models/ranges/<name>.json, one tensor a line."""
+    path = folder / "ranges" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for key, value in msgspec.to_builtins(measured).items():
+        if isinstance(value, dict) and value:
+            rows = [f"    {_json(k)}: {_json(v)}" for k, v in value.items()]
+            lines.append(f"  {_json(key)}: {{\n" + ",\n".join(rows) + "\n  }")
+        else:
+            lines.append(f"  {_json(key)}: {_json(value)}")
+    atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode().replace("\n", "")
