@@ -77,7 +77,7 @@ def make_app(context: MonitorContext) -> Starlette:
     )
     app.state.context = context
     paths = {route.path for route in routes if isinstance(route, Route)}
-    app.state.nav = [item for item in NAV if item.path in paths]
+    app.state.nav = {path: name for path, name in NAV.items() if path in paths}
     return app
 
 
@@ -122,11 +122,7 @@ async def _health(request: Request) -> Response:
     door = request.query_params.get("door", "")
     names = [door] if door else [row.door for row in _context(request).hub.fleet.doors()]
     points = LARGE_POINTS if door else SMALL_POINTS
-
-    def read() -> dict[str, list[object]]:
-        return {name: _health_series(request, name, points) for name in names}
-
-    return _json(await run_in_threadpool(read))
+    return _json(await run_in_threadpool(lambda: {name: _health_series(request, name, points) for name in names}))
 
 
 def _health_series(request: Request, name: str, points: int) -> list[object]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.core.cli_support import counted
 from edge.core.errors import InputError, ThresholdError
 from edge.core.records import FloatArray
 from edge.events.topics import Topics
@@ -26,7 +27,7 @@ from threshold_tools.enroll.gallery_builder import limits_sq, make_gallery, thre
 from threshold_tools.enroll.operations import Picture, add, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import ONE_STRANGER_IN, FolderReview, review
-from threshold_tools.monitor.face_store import FaceStore, StoredFace
+from threshold_tools.monitor.face_store import FaceStore, StoredFace, door_names
 from threshold_tools.monitor.gallery_publisher import GalleryPublisher, describe_limits, stricter_limits
 from threshold_tools.monitor.history import AuditNote, History
 from threshold_tools.monitor.listener import FaceImage
@@ -107,7 +108,7 @@ class UnknownEnroller:
         if people is None:
             return EnrolPreview(error=self.reviewer.error)
         known = person in {each.id for each in people.folder.people}
-        number = count(len(faces), "face")
+        number = counted(len(faces), "face")
         facts = [f"{number} added to {person}, who is in the people folder" if known else f"{number} of a new person"]
         usable = [face for face in faces if not face.assessment.rejection_reason]
         if not usable:
@@ -174,11 +175,10 @@ class UnknownEnroller:
         names = tuple(path.name for path in stored)
         moved = [(face, picture) for face, picture in zip(faces, pictures, strict=True) if picture.name in names]
         self._store.delete([face for face, _ in moved])
-        images = tuple(FaceImage(_topics(face), face.path.stem, picture.content) for face, picture in moved)
+        images = tuple(FaceImage(Topics(*face.door.split("/")), face.path.stem, photo.content) for face, photo in moved)
         result.undo = UndoRecord(names if known else (), images)
-        doors = ", ".join(sorted({face.door for face in faces}))
-        number = f"{len(stored)} of {count(len(faces), 'face')}"
-        result.done.append(f"{'extended' if known else 'enrolled'} with {number} from {doors}")
+        number = f"{len(stored)} of {counted(len(faces), 'face')} from {door_names(faces)}"
+        result.done.append(f"{'extended' if known else 'enrolled'} with {number}")
         self._make_gallery(result, reader)
 
     def _revert(self, result: EnrolResult, undo: UndoRecord) -> None:
@@ -187,14 +187,13 @@ class UnknownEnroller:
             self._store.add(face)
         self._store.regroup()
         left = "" if undo.photos else ", the person is gone"
-        result.done.append(f"undone: {count(len(undo.faces), 'face')} unknown again{left}")
+        result.done.append(f"undone: {counted(len(undo.faces), 'face')} unknown again{left}")
         self._make_gallery(result, PhotoSampler(ENROL_QUALITY), undo)
 
     def _make_gallery(self, result: EnrolResult, reader: PhotoSampler, undone: UndoRecord | None = None) -> None:
         """Review everybody, make the gallery and publish it, unless this very person cannot be enrolled.
 
-        Args:
-            undone: the enrolment that is being reverted; its person is gone unless it names photos.
+        `undone` is the enrolment that is being reverted; its person is gone unless it names photos.
         """
         person, commands = result.person, _commands(self._folder)
         before = None
@@ -208,7 +207,7 @@ class UnknownEnroller:
                         "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
                     )
                     return
-                result.done.append(f"{count(len(folder.kept[person]), 'usable photo')} of {person}")
+                result.done.append(f"{counted(len(folder.kept[person]), 'usable photo')} of {person}")
             if self.publisher is None:
                 result.commands = commands
                 return
@@ -257,19 +256,9 @@ def _centroids_with(person: str, faces: Sequence[StoredFace], people: PeopleRevi
     return [*ids, person], np.vstack([centroids.reshape(-1, len(vector)), vector])
 
 
-def _topics(face: StoredFace) -> Topics:
-    site, _, door = face.door.partition("/")
-    return Topics(site, door)
-
-
 def _commands(folder: Path) -> tuple[str, ...]:
     return (
         "# PUBLISHED.safetensors is the gallery that the doors run; without it, calibrated thresholds are lost",
         f"threshold enroll {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
         "threshold sync publish REPO --gallery gallery.safetensors --broker URL --site S",
     )
-
-
-def count(number: int, thing: str) -> str:
-    """A number and what it counts, which takes an s: "1 face", "2 faces"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"

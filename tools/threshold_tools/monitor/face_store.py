@@ -70,6 +70,11 @@ class FaceGroups:
         return [by_key[key] for key in keys if key in by_key]
 
 
+def door_names(faces: Sequence[StoredFace]) -> str:
+    """The doors of some faces, in words."""
+    return ", ".join(sorted({face.door for face in faces}))
+
+
 class FaceStore:
     """Stores and groups faces in its own thread; a context manager, may be used from any thread.
 
@@ -78,13 +83,12 @@ class FaceStore:
         keep_days: older faces are deleted.
         faces: as of the latest scan of the folder.
         loaded: whether the folder has been scanned.
+
+    Raises:
+        InputError: the folder cannot be made or used.
     """
 
     def __init__(self, folder: Path, keep_days: float, *, now_s: Callable[[], float] = time.time) -> None:
-        """
-        Raises:
-            InputError: the folder cannot be made or used.
-        """
         self.folder = folder
         self.keep_days = keep_days
         self.faces = FaceGroups()
@@ -205,5 +209,4 @@ def _group(faces: Sequence[StoredFace], reader: PhotoSampler) -> FaceGroups:
     for face, label in zip(usable, labels.tolist(), strict=True):
         by_label.setdefault(label, []).append(face)
     groups = sorted((tuple(group) for group in by_label.values() if len(group) > 1), key=lambda group: -len(group))
-    ungrouped = tuple(group[0] for group in by_label.values() if len(group) == 1)
-    return FaceGroups(tuple(groups), tuple(sorted(ungrouped, key=lambda face: -face.received_s)), unusable)
+    return FaceGroups(tuple(groups), tuple(group[0] for group in by_label.values() if len(group) == 1), unusable)

@@ -118,8 +118,6 @@ class Fleet:
                 self._replace(name, release=release_row(record))
             case PresenceReport():
                 self._replace(name, somebody=record.somebody)
-            case _:
-                pass
         return row
 
     def restore(self, row: EventRow) -> None:
@@ -147,16 +145,13 @@ class Fleet:
         return False
 
     def _health(self, name: str, record: Health, received_ms: int) -> None:
-        stages = {
-            clean_text(stage, MAX_NAME): finite_float(timing.median_ms)
-            for stage, timing in list(record.stages.items())[:MAX_LINES]
-        }
+        stages = list(record.stages.items())[:MAX_LINES]
         sample = HealthSample(
             at_ms=received_ms,
             fps=finite_float(record.fps),
             temperature_c=None if record.temperature_c is None else finite_float(record.temperature_c),
             outbox_depth=whole_number(record.outbox_depth),
-            stages=stages,
+            stages={clean_text(stage, MAX_NAME): finite_float(timing.median_ms) for stage, timing in stages},
         )
         recent = self._recent.setdefault(name, deque(maxlen=RECENT))
         if not recent or received_ms > recent[-1].at_ms:

@@ -88,10 +88,8 @@ class History:
                 self._db = stack.enter_context(contextlib.closing(open_database(path)))
                 self._retention_due = apply_retention(self._db, retention, now_ms)
             except (OSError, sqlite3.DatabaseError) as error:
-                why = error.strerror if isinstance(error, OSError) else error
-                raise InputError(
-                    f"{path}: the history cannot be used ({why}); name another file, or move it"
-                ) from error
+                why = f"({error.strerror if isinstance(error, OSError) else error})"
+                raise InputError(f"{path}: the history cannot be used {why}; name another file, or move it") from error
             (self.name,) = self._db.execute("SELECT name FROM monitor").fetchone()
             stack.pop_all()
         self._thread = threading.Thread(target=self._write, name="history")

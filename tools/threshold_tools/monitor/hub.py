@@ -56,11 +56,7 @@ class Hub:
     """
 
     def __init__(self, last_n: int = 0, known: Iterable[EventRow] = ()) -> None:
-        """
-        Args:
-            last_n: number of the latest event in the history.
-            known: events from the history, in any order: the latest of each door, or the latest of all.
-        """
+        """Start with the history: the number of its latest event, and its latest ones of all and of each door."""
         self.fleet = Fleet()
         self.broker = BrokerStatus("connecting", "")
         self.pages = 0

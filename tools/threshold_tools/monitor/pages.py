@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -12,26 +11,14 @@ from starlette.responses import HTMLResponse
 
 from threshold_tools.monitor.security import RequestContext
 
-
-class NavItem(NamedTuple):
-    """One entry of the navigation."""
-
-    path: str
-    name: str
-
-    def contains(self, path: str) -> bool:
-        """Whether a page belongs to this entry: its path begins with this one, or both are "/"."""
-        return path == self.path if self.path == "/" else f"{path}/".startswith(f"{self.path}/")
-
-
-NAV = (
-    NavItem("/", "Doors"),
-    NavItem("/events", "Events"),
-    NavItem("/health", "Health"),
-    NavItem("/releases", "Releases"),
-    NavItem("/unknown", "Unknown"),
-    NavItem("/people", "People"),
-)
+NAV = {
+    "/": "Doors",
+    "/events": "Events",
+    "/health": "Health",
+    "/releases": "Releases",
+    "/unknown": "Unknown",
+    "/people": "People",
+}  # path to name
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,

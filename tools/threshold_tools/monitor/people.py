@@ -44,11 +44,7 @@ class PeopleReview:
     numbers: dict[Path, int]  # number of each photo
 
     def nearest_to(self, vector: FloatArray, *, excluding: str = "") -> tuple[str, float] | None:
-        """Who is nearest to a (D,) unit vector, and the squared distance (lower: nearer): a measurement only.
-
-        Args:
-            excluding: id of a person who is not considered, or "".
-        """
+        """Who but `excluding` is nearest to a (D,) unit vector, and the squared distance (lower: nearer)."""
         ids = list(self.limits_sq)
         rows = [row for row, person in enumerate(ids) if person != excluding]
         if not rows:
@@ -74,15 +70,10 @@ class PeopleReviewer:
     """
 
     def __init__(self, folder: Path, publisher: GalleryPublisher | None = None) -> None:
-        """
-        Args:
-            folder: with one folder of photos per person.
-            publisher: has the thresholds that the doors run; None: those of the embedder's table are shown.
-        """
         self.folder = folder
         self.result: PeopleReview | None = None
         self.error = ""
-        self._publisher = publisher
+        self._publisher = publisher  # has the thresholds that the doors run; None: the embedder's table has them
         self._busy = threading.Lock()
 
     @property

@@ -40,7 +40,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-Form = Mapping[str, tuple[str, ...]]
+Form = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ class SecurityMiddleware:
         cookie = request.cookies.get(auth.cookie, "")
         signed_in = auth.signer.required and auth.signer.session_valid(cookie, int(time.time()))
         session = cookie if signed_in else ""
-        if auth.signer.required and not signed_in and not is_public(request.scope["path"]):
+        path: str = request.scope["path"]  # as the router matches it; request.url has the Host header in it
+        if auth.signer.required and not signed_in and path != "/login" and not path.startswith("/static/"):
             return _sign_in_first(request)
         form: Form = {}
         if request.method == "POST":
@@ -135,21 +136,12 @@ class SecurityMiddleware:
                     body += chunk
                     if len(body) > MAX_FORM_BYTES:
                         return PlainTextResponse("Too much at once.\n", 413)
-            form = parse_form(bytes(body))
-        except (ValueError, TimeoutError, ClientDisconnect):
+            form = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        except (ValueError, TimeoutError, ClientDisconnect):  # not ASCII, not UTF-8 within, or too many fields
             return PlainTextResponse("This form cannot be read.\n", 400)
         if not self._auth.signer.csrf_valid("".join(form.get(CSRF, ())), session):
             return PlainTextResponse("This form is too old. Go back, load the page again, and repeat.\n", 403)
         return form
-
-
-def is_public(path: str) -> bool:
-    """Whether a path is served without a session.
-
-    Args:
-        path: as the router matches it (`scope["path"]`), never as `request.url` puts it together from the Host header.
-    """
-    return path == "/login" or path.startswith("/static/")
 
 
 def host_allowed(hosts: Sequence[str], auth: AuthSettings) -> bool:
@@ -165,16 +157,6 @@ def host_allowed(hosts: Sequence[str], auth: AuthSettings) -> bool:
     except ValueError:
         return False
     return address.is_loopback or not auth.loopback_only
-
-
-def parse_form(body: bytes) -> Form:
-    """Values by name of an application/x-www-form-urlencoded body.
-
-    Raises:
-        ValueError: not ASCII, not UTF-8 within, or too many fields.
-    """
-    parsed = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
-    return {name: tuple(values) for name, values in parsed.items()}
 
 
 def _sign_in_first(request: Request) -> Response:

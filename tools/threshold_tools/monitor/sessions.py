@@ -43,9 +43,7 @@ class SessionSigner:
 
     def check_token(self, guess: str) -> bool:
         """Whether this is the token, compared in constant time."""
-        if self._token is None:
-            return False
-        return hmac.compare_digest(_digest(guess), _digest(self._token))
+        return self._token is not None and hmac.compare_digest(_digest(guess), _digest(self._token))
 
     def open_session(self, now_s: int) -> str:
         """The value of a cookie that is valid for `SESSION_S` from `now_s` on, seconds since 1970 UTC."""

@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from threshold_tools.monitor.enrol_unknown import UnknownEnroller, count
-from threshold_tools.monitor.face_store import FaceStore, StoredFace
+from edge.core.cli_support import counted
+from threshold_tools.monitor.enrol_unknown import UnknownEnroller
+from threshold_tools.monitor.face_store import FaceStore, StoredFace, door_names
 from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import AuditNote, History
 from threshold_tools.monitor.pages import client_address, local_time, render, request_context
@@ -82,7 +83,7 @@ def unknown_routes(  # noqa: C901 handlers side by side
     def delete(faces: Sequence[StoredFace], who: str) -> None:
         store.delete(faces)
         if faces:
-            what = f"{count(len(faces), 'face')} from {_doors(faces)} deleted"
+            what = f"{counted(len(faces), 'face')} from {door_names(faces)} deleted"
             history.add_note(AuditNote(time.time_ns() // 1_000_000, who, what))
 
     def face(request: Request) -> Response:
@@ -101,8 +102,4 @@ def unknown_routes(  # noqa: C901 handlers side by side
 
 def _describe_group(faces: Sequence[StoredFace]) -> str:
     first, last = local_time(faces[-1].received_s, "%d %b"), local_time(faces[0].received_s, "%d %b")
-    return f"{len(faces)} faces · {_doors(faces)} · {first if first == last else f'{first} to {last}'}"
-
-
-def _doors(faces: Sequence[StoredFace]) -> str:
-    return ", ".join(sorted({face.door for face in faces}))
+    return f"{len(faces)} faces · {door_names(faces)} · {first if first == last else f'{first} to {last}'}"
