@@ -13,7 +13,7 @@ from threshold_tools.quantize import edgetpu
 from threshold_tools.quantize.edgetpu_support import Op, Operand, SupportLevel, edgetpu_support
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.graph import Graph, Node, write_graph
-from threshold_tools.quantize.recipe import RECIPES, make_int8, read_calibration
+from threshold_tools.quantize.recipe import RECIPES, read_calibration
 
 from edge.core.errors import InputError, ModelError, ThresholdError
 from edge.vision.manifest import Model, default_folder, read_manifest, read_model
@@ -142,7 +142,7 @@ def test_after_the_first_unmapped_operation_nothing_is_mapped() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_integer_forms_run_on_the_edge_tpu_but_for_their_float_heads(name: str) -> None:
     original = fetch_original(RECIPES[name].source, cache_folder())
-    whole = make_int8(RECIPES[name], original, read_calibration(default_folder(), name), whole=True)
+    whole = RECIPES[name].make_int8(original, read_calibration(default_folder(), name), whole=True)
     mapping = edgetpu.examine(name, whole)
     end = mapping.end(doubtful_fails=False)
     assert mapping.share(doubtful_fails=False) > 0.9

@@ -8,8 +8,8 @@ import pytest
 from threshold_tools.quantize import cli, compare_outputs
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
-from threshold_tools.quantize.recipe import RECIPES, make_int8, normalize_graph, read_calibration
-from threshold_tools.quantize.runner import ModelRunner, float_runner
+from threshold_tools.quantize.recipe import RECIPES, read_calibration
+from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import Cropper
 
 from edge.core.records import BgrImage
@@ -52,7 +52,7 @@ def test_committed_model_runs_on_xnnpack(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_committed_model_is_the_one_its_recipe_makes(name: str, originals: dict[str, bytes]) -> None:
     """The same operations, weights and quantization; with the pinned quantizer also the same bytes."""
-    content = make_int8(RECIPES[name], originals[name], read_calibration(MODELS, name))
+    content = RECIPES[name].make_int8(originals[name], read_calibration(MODELS, name))
     assert differences(content, read_model(MODELS, name)[1]) == []
 
 
@@ -61,10 +61,7 @@ def test_committed_model_is_the_one_its_recipe_makes(name: str, originals: dict[
 def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes], photo: Photo) -> None:
     """On the bundled portraits, which nothing was measured on."""
     recipe = RECIPES[name]
-    floats = {
-        each: float_runner(normalize_graph(RECIPES[each], content), RECIPES[each].image_range)
-        for each, content in originals.items()
-    }
+    floats = {each: RECIPES[each].float_runner(content) for each, content in originals.items()}
     portraits = [photo(stem) for stem in ("astronaut", "biden", "obama2", "obama3")]
     seeing = Cropper(floats)
     crops = [seeing.crop(image) for image in portraits]

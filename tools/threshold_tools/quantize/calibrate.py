@@ -18,15 +18,7 @@ from threshold_tools.photos import normalize
 from threshold_tools.quantize.equalize import plan
 from threshold_tools.quantize.graph import Array, Graph
 from threshold_tools.quantize.int8 import Ranges
-from threshold_tools.quantize.recipe import (
-    RECIPES,
-    CalibrationData,
-    Recipe,
-    fold_layers,
-    make_int8,
-    normalize_graph,
-    prepare_graph,
-)
+from threshold_tools.quantize.recipe import RECIPES, CalibrationData, Recipe
 from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
 
@@ -46,7 +38,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
         images: what the model sees, uint8 BGR.
         source: where the pictures come from, for people.
     """
-    graph = fold_layers(recipe, original)
+    graph = recipe.fold(original)
     watching = float_runner(graph, recipe.image_range, watch=True)
     magnitudes: dict[str, Array] = {}
     seen: dict[str, list[Array]] = {role: [] for role in recipe.centred}
@@ -58,7 +50,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
                 seen[tensor].append(values.ravel())
     exponents = plan(graph, magnitudes)
     centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
-    ranges = _ranges(recipe, prepare_graph(recipe, original, exponents, centres), images)
+    ranges = _ranges(recipe, recipe.prepare(original, exponents, centres), images)
     measured = CalibrationData(f"{len(images)} pictures from {source}", exponents, ranges, centres)
     return msgspec.structs.replace(measured, corrections=_corrections(recipe, original, measured, images))
 
@@ -69,8 +61,8 @@ def _corrections(
     """By how much the int8 outputs are below the float ones on average."""
     if not recipe.corrected:
         return {}
-    floating = float_runner(normalize_graph(recipe, original), recipe.image_range)
-    integer = ModelRunner(make_int8(recipe, original, measured))
+    floating = recipe.float_runner(original)
+    integer = ModelRunner(recipe.make_int8(original, measured))
     differences: dict[str, list[Array]] = {role: [] for role in recipe.corrected}
     for image in tqdm(images, desc=f"{recipe.name}: corrections", disable=None, leave=False):
         expected, found = floating(image), integer(image)

@@ -21,16 +21,8 @@ from threshold_tools.photos import photos_in
 from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.file_differences import differences
-from threshold_tools.quantize.recipe import (
-    RECIPES,
-    CalibrationData,
-    Recipe,
-    make_int8,
-    normalize_graph,
-    read_calibration,
-    write_calibration,
-)
-from threshold_tools.quantize.runner import ModelRunner, float_runner
+from threshold_tools.quantize.recipe import RECIPES, CalibrationData, Recipe, read_calibration, write_calibration
+from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
 
 CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
@@ -113,7 +105,7 @@ def check(chosen: Mapping[str, Recipe], folder: Path) -> bool:
     originals = _originals(chosen)
     same = True
     for name, recipe in chosen.items():
-        expected = make_int8(recipe, originals[name], read_calibration(folder, name))
+        expected = recipe.make_int8(originals[name], read_calibration(folder, name))
         path = folder / recipe.file
         found = path.read_bytes() if path.is_file() else b""
         if name not in models or models[name].sha256 != hashlib.sha256(found).hexdigest():
@@ -136,7 +128,7 @@ def report_edgetpu(chosen: Mapping[str, Recipe], folder: Path) -> None:
     wholes: dict[str, tuple[Model, bytes]] = {}
     for name, recipe in chosen.items():
         measured = read_calibration(folder, name)
-        content = make_int8(recipe, originals[name], measured, whole=True)
+        content = recipe.make_int8(originals[name], measured, whole=True)
         contract = _manifest_entry(recipe, content, measured, known[name].report)
         wholes[name] = msgspec.structs.replace(contract, compiled_from=known[name].sha256), content
     print(edgetpu.show(edgetpu.examine(name, content) for name, (_, content) in wholes.items()))
@@ -169,7 +161,7 @@ def measure(chosen: Mapping[str, Recipe], faces: Path, folder: Path) -> None:
             raise InputError(f"{faces}: no face found in its photos")
         measured = calibrate.measure(recipe, originals[name], images, f"{len(paths)} photos")
         if recipe.job == "embedder":
-            embedder = make_int8(recipe, originals[name], measured)
+            embedder = recipe.make_int8(originals[name], measured)
             measured = calibrate.with_impostors(measured, faces, paths, folder, embedder)
         write_calibration(folder, name, measured)
 
@@ -183,7 +175,7 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
     table = Table("model", "against its float original", "", title="int8 against float, 1 thread")
     for name, recipe in chosen.items():
         measured = read_calibration(folder, name)
-        content = make_int8(recipe, originals[name], measured)
+        content = recipe.make_int8(originals[name], measured)
         if recipe.job == "detector":
             seen = list(scenes(paths, SCENES, seed=1))
         else:
@@ -235,10 +227,7 @@ def _originals(names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _float_runners(originals: Mapping[str, bytes]) -> dict[str, ModelRunner]:
-    return {
-        name: float_runner(normalize_graph(RECIPES[name], content), RECIPES[name].image_range)
-        for name, content in originals.items()
-    }
+    return {name: RECIPES[name].float_runner(content) for name, content in originals.items()}
 
 
 def _write_json(path: Path, content: msgspec.Struct, *, indent: int) -> None:

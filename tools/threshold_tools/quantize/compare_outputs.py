@@ -9,7 +9,7 @@ import numpy as np
 from edge.core.records import BgrImage, Face, FloatArray
 from edge.vision.face_mesh import five_points
 from threshold_tools.quantize.graph import write_graph
-from threshold_tools.quantize.recipe import Recipe, normalize_graph
+from threshold_tools.quantize.recipe import Recipe
 from threshold_tools.quantize.runner import ModelRunner, float_runner, paired_ms
 from threshold_tools.quantize.stages import SubjectFinder
 
@@ -75,7 +75,7 @@ def _compare_meshes(one: ModelRunner, other: ModelRunner, images: Iterable[BgrIm
 def measure_time(recipe: Recipe, original: bytes, content: bytes) -> Report:
     """Time of one run, 1 thread, against the canonical float graph and the file as shipped, medians; sizes in kB."""
     integer = ModelRunner(content)
-    graph = normalize_graph(recipe, original)
+    graph = recipe.normalize(original)
     floating = float_runner(graph, recipe.image_range)
     times = paired_ms([integer.invoke, floating.invoke, ModelRunner(original).invoke])
     int8_ms, float_ms, shipped_ms = np.median(times, axis=1)

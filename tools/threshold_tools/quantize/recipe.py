@@ -21,8 +21,16 @@ from threshold_tools.quantize import rewrite, xnnpack_rewrites
 from threshold_tools.quantize.equalize import Exponents, equalize
 from threshold_tools.quantize.graph import Graph, read_graph
 from threshold_tools.quantize.int8 import Ranges, quantize
+from threshold_tools.quantize.runner import ModelRunner, float_runner
 
 Step = Callable[[Graph], None]
+
+_INTEGER_STEPS: tuple[Step, ...] = (rewrite.prelu_as_max, rewrite.prelu_as_add)
+_XNNPACK_STEPS: tuple[Step, ...] = (
+    xnnpack_rewrites.pair_columns,
+    xnnpack_rewrites.pad_early,
+    xnnpack_rewrites.multiply_and_average,
+)
 
 _BLAZEFACE = partial(
     ModelSource,
@@ -43,6 +51,18 @@ _MOBILEFACENET = ModelSource(
     licence_package="MIT",
     licence_model="Apache-2.0",
 )
+
+
+class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What calibration found, models/ranges/<name>.json; committed, so nobody needs faces."""
+
+    faces: str  # what it was measured on, for people
+    equalization: Exponents  # per convolution, each output channel's factor in quarter steps; empty: none
+    ranges: Ranges  # lowest and highest value of every tensor between the nodes, after equalization
+    centres: dict[str, list[int]] = {}  # per centred output, the middle of what each value was seen to be
+    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each value came out too low
+    impostors: tuple[OperatingPoint, ...] = ()  # embedder only, see `edge.vision.manifest.Model`
+    typical_length: float = 0.0  # embedder only
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,61 @@ class Recipe:
     def image_range(self) -> tuple[float, float]:
         """Real values of the darkest and the brightest pixel in the canonical graph; see `rewrite.fold_input`."""
         return (0.0, 255 / self.std) if self.mean == 0 else (-128 / self.std, 127 / self.std)
+
+    def normalize(self, original: bytes) -> Graph:
+        """The float reference: the original's function with the int8 file's input, outputs and batch.
+
+        Raises:
+            ModelError: the original is not what the recipe expects.
+        """
+        graph = read_graph(original)
+        for step in self.steps:
+            step(graph)
+        rewrite.fold_input(graph, self.mean, self.std)
+        rewrite.name_tensors(graph)
+        return graph
+
+    def float_runner(self, original: bytes) -> ModelRunner:
+        """The float reference, ready to run."""
+        return float_runner(self.normalize(original), self.image_range)
+
+    def fold(self, original: bytes) -> Graph:
+        """The float reference with what can be folded folded; where equalization is measured and applied."""
+        graph = self.normalize(original)
+        rewrite.merge_linear(graph)
+        rewrite.fold_steep_slopes(graph)
+        rewrite.name_tensors(graph)
+        return graph
+
+    def prepare(self, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
+        """The graph that is quantized: equalized, its outputs centred; still the same float function."""
+        graph = self.fold(original)
+        if exponents:
+            equalize(graph, exponents)
+        for role, centre in centres.items():
+            rewrite.centre_output(graph, role, np.array(centre))
+        rewrite.name_tensors(graph)
+        return graph
+
+    def make_int8(self, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
+        """The int8 file.
+
+        Args:
+            original: the float file.
+            measured: on faces.
+            whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on
+                processors.
+
+        Raises:
+            ModelError: the ranges are not those of this graph.
+        """
+        graph = self.prepare(original, measured.equalization, measured.centres)
+        for role, shift in measured.corrections.items():
+            rewrite.shift_output(graph, role, np.array(shift))
+        for step in _INTEGER_STEPS if whole else _XNNPACK_STEPS:
+            step(graph)
+        ranges = {**measured.ranges, "image": self.image_range}
+        return quantize(graph, ranges, float_heads=self.float_heads, floating=() if whole else self.floating)
 
 
 _DETECTOR = partial(Recipe, job="detector", steps=(rewrite.fuse_relu, rewrite.split_heads))
@@ -121,78 +196,6 @@ _RECIPES = (
     ),
 )
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}
-
-
-class CalibrationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What calibration found, models/ranges/<name>.json; committed, so nobody needs faces."""
-
-    faces: str  # what it was measured on, for people
-    equalization: Exponents  # per convolution, each output channel's factor in quarter steps; empty: none
-    ranges: Ranges  # lowest and highest value of every tensor between the nodes, after equalization
-    centres: dict[str, list[int]] = {}  # per centred output, the middle of what each value was seen to be
-    corrections: dict[str, list[float]] = {}  # per corrected output, the mean by which each value came out too low
-    impostors: tuple[OperatingPoint, ...] = ()  # embedder only, see `edge.vision.manifest.Model`
-    typical_length: float = 0.0  # embedder only
-
-
-def normalize_graph(recipe: Recipe, original: bytes) -> Graph:
-    """The float reference: the original's function with the int8 file's input, outputs and batch.
-
-    Raises:
-        ModelError: the original is not what the recipe expects.
-    """
-    graph = read_graph(original)
-    for step in recipe.steps:
-        step(graph)
-    rewrite.fold_input(graph, recipe.mean, recipe.std)
-    rewrite.name_tensors(graph)
-    return graph
-
-
-def fold_layers(recipe: Recipe, original: bytes) -> Graph:
-    """The canonical graph with what can be folded folded; where equalization is measured and applied."""
-    graph = normalize_graph(recipe, original)
-    rewrite.merge_linear(graph)
-    rewrite.fold_steep_slopes(graph)
-    rewrite.name_tensors(graph)
-    return graph
-
-
-def prepare_graph(recipe: Recipe, original: bytes, exponents: Exponents, centres: dict[str, list[int]]) -> Graph:
-    """The graph that is quantized: equalized, its outputs centred; still the same float function."""
-    graph = fold_layers(recipe, original)
-    if exponents:
-        equalize(graph, exponents)
-    for role, centre in centres.items():
-        rewrite.centre_output(graph, role, np.array(centre))
-    rewrite.name_tensors(graph)
-    return graph
-
-
-def make_int8(recipe: Recipe, original: bytes, measured: CalibrationData, *, whole: bool = False) -> bytes:
-    """The int8 file.
-
-    Args:
-        recipe: of the model.
-        original: the float file.
-        measured: on faces.
-        whole: nothing but the heads stays in float32, for accelerators that know integers alone; slower on processors.
-
-    Raises:
-        ModelError: the ranges are not those of this graph.
-    """
-    graph = prepare_graph(recipe, original, measured.equalization, measured.centres)
-    for role, shift in measured.corrections.items():
-        rewrite.shift_output(graph, role, np.array(shift))
-    if whole:
-        rewrite.prelu_as_max(graph)
-        rewrite.prelu_as_add(graph)
-    else:
-        xnnpack_rewrites.pair_columns(graph)
-        xnnpack_rewrites.pad_early(graph)
-        xnnpack_rewrites.multiply_and_average(graph)
-    ranges = {**measured.ranges, "image": recipe.image_range}
-    return quantize(graph, ranges, float_heads=recipe.float_heads, floating=() if whole else recipe.floating)
 
 
 def read_calibration(folder: Path, name: str) -> CalibrationData:
