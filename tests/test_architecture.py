@@ -41,16 +41,16 @@ PURE_STAGES = (
     ["policy", "model"],
     [
         "challenge",
-        "cues",
+        "cues.weights",
         "gate",
         "pending_decision",
         "passive",
         "head_pose",
-        "mouth",
-        "planar",
-        "recapture",
+        "cues.mouth",
+        "cues.planar",
+        "cues.recapture",
         "window",
-        "background_motion",
+        "cues.background_motion",
     ],
 )
 IMPURE = {"time", "datetime", "random", "threading", "socket", "subprocess", "asyncio", "uuid", "logging"}

@@ -33,7 +33,7 @@ from edge.core.records import (
     Verdict,
 )
 from edge.liveness.challenge import SAME_MOVED_SQ, Chance, MovementChallenge, apart_sq, same_face
-from edge.liveness.cues import LivenessEvidence
+from edge.liveness.cues.weights import LivenessEvidence
 from edge.liveness.passive import PassiveLiveness
 from edge.liveness.pending_decision import NOT_SHOWN, PASSES, PendingDecision, liveness_result
 from edge.liveness.prompts import ChallengePrompt, ChallengeState

@@ -1,7 +1,7 @@
 """Liveness of each track: its looks in runs of a second or so, each run compared with its first look.
 
 One run that shows life is enough; a picture is told by showing none for long, or by a sign of its own. What a run shows
-is judged by one small rule, `edge.liveness.cues.CUE_WEIGHTS`.
+is judged by one small rule, `edge.liveness.cues.weights.CUE_WEIGHTS`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from edge.core.config import LivenessConfig
 from edge.core.records import Frame, Sample, Track
-from edge.liveness.cues import NO_EVIDENCE, LivenessEvidence, Values, attack_score, combine
-from edge.liveness.planar import extract_patch
+from edge.liveness.cues.planar import extract_patch
+from edge.liveness.cues.weights import NO_EVIDENCE, LivenessEvidence, Values, attack_score, combine
 from edge.liveness.window import ObservationWindow
 
 WINDOW_S = 1.5  # a run ends after so long, and the next begins: over longer ones a photo moved far looks alive

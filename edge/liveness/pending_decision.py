@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from edge.core.records import Decision, LivenessMode, LivenessResult, strictest_mode
 from edge.liveness.challenge import MovementChallenge
-from edge.liveness.cues import LivenessEvidence
+from edge.liveness.cues.weights import LivenessEvidence
 
 NOT_SHOWN = "liveness-not-shown"
 PASSES = ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from statistics import median
 
 from edge.core.records import FloatArray, Frame, Landmarks, Sample
-from edge.liveness.background_motion import BackgroundMotion, CellChange, background_follows_face
-from edge.liveness.cues import Values
-from edge.liveness.mouth import mouth_openness, mouth_variation
-from edge.liveness.planar import FacePatch, PlanarReference, PlanarResidual, brightness, local_motion
-from edge.liveness.recapture import flicker_energy, moire_energy
+from edge.liveness.cues.background_motion import BackgroundMotion, CellChange, background_follows_face
+from edge.liveness.cues.mouth import mouth_openness, mouth_variation
+from edge.liveness.cues.planar import FacePatch, PlanarReference, PlanarResidual, brightness, local_motion
+from edge.liveness.cues.recapture import flicker_energy, moire_energy
+from edge.liveness.cues.weights import Values
 
 MIN_FRAMES = 6  # in a run, the first included, for it to mean anything
 _SCALE = 1.15  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import field
 
 from edge.core.records import LivenessResult
-from edge.liveness.cues import CUE_WEIGHTS
+from edge.liveness.cues.weights import CUE_WEIGHTS
 from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.replay.replay import ReplayEvent, ReplayStep
 

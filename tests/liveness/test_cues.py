@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from edge.core.config import LivenessConfig
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks, Quality, Sample, Track
-from edge.liveness.background_motion import BackgroundMotion, background_follows_face
-from edge.liveness.cues import CUE_WEIGHTS, LivenessEvidence, Values, attack_score, combine
-from edge.liveness.mouth import mouth_openness, mouth_variation
+from edge.liveness.cues.background_motion import BackgroundMotion, background_follows_face
+from edge.liveness.cues.mouth import mouth_openness, mouth_variation
+from edge.liveness.cues.recapture import flicker_energy, moire_energy
+from edge.liveness.cues.weights import CUE_WEIGHTS, LivenessEvidence, Values, attack_score, combine
 from edge.liveness.passive import PassiveLiveness
-from edge.liveness.recapture import flicker_energy, moire_energy
 from edge.vision.face_sampler import VisionStages
 
 FIVE = np.array([[290, 220], [350, 220], [320, 255], [295, 290], [345, 290]], np.float32)

@@ -47,7 +47,7 @@ from edge.events.factory import access_event
 from edge.events.schema import Challenge, Event, Health, Status, decode, encode
 from edge.events.topics import Channel, Topics
 from edge.liveness.challenge import MovementChallenge
-from edge.liveness.cues import CUE_WEIGHTS, LivenessEvidence
+from edge.liveness.cues.weights import CUE_WEIGHTS, LivenessEvidence
 from edge.liveness.gate import LivenessGate
 from edge.liveness.passive import PassiveLiveness
 from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState

@@ -8,9 +8,9 @@ from support.living import FIVE, face, held
 
 from edge.core.config import LivenessConfig
 from edge.core.records import BgrImage, Box, Face, Frame, Landmarks, Quality, Sample, Track
-from edge.liveness.cues import CUE_WEIGHTS, NO_EVIDENCE, attack_score
+from edge.liveness.cues.planar import FacePatch, PlanarReference, PlanarResidual, extract_patch, local_motion
+from edge.liveness.cues.weights import CUE_WEIGHTS, NO_EVIDENCE, attack_score
 from edge.liveness.passive import MAX_TRACKS, PassiveLiveness
-from edge.liveness.planar import FacePatch, PlanarReference, PlanarResidual, extract_patch, local_motion
 
 
 def look(pixels: BgrImage) -> FacePatch:

@@ -7,7 +7,7 @@ from pathlib import Path
 from threshold_tools.pad.clip_evaluation import ClipResult, LabelledClip
 from threshold_tools.pad.report import AT_THE_DOOR, WINDOWS, measure, page, show
 
-from edge.liveness.cues import CUE_WEIGHTS, Cue, LivenessEvidence
+from edge.liveness.cues.weights import CUE_WEIGHTS, Cue, LivenessEvidence
 
 
 def judged(species: str, subject: str, score: float, *, enough: bool = True) -> ClipResult:

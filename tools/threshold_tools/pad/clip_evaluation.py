@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.core.config import LivenessConfig, RecognitionConfig, TrackerConfig
 from edge.core.errors import InputError
 from edge.core.records import Frame, Sample, Track
-from edge.liveness.cues import LivenessEvidence
+from edge.liveness.cues.weights import LivenessEvidence
 from edge.liveness.passive import WINDOW_S, PassiveLiveness
 from edge.vision.camera_file import VideoFileCamera
 from edge.vision.face_sampler import VisionStages

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from edge.liveness.cues import CUE_WEIGHTS
+from edge.liveness.cues.weights import CUE_WEIGHTS
 from threshold_tools.html import data_uri, render
 from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
 from threshold_tools.plots import GRID, new_figure, to_svg

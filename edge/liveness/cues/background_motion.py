@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge.core.records import FloatArray, Frame, Landmarks
-from edge.liveness.planar import Reals
+from edge.liveness.cues.planar import Reals
 from edge.vision.aligner import similarity
 
 _CELLS = 8  # to the eyes' distance
