@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from support.rendered_portraits import put
-from threshold_tools.pad.attack_clips import draw_photos, make_clips
-from threshold_tools.pad.attack_scenes import REPLAY
+from threshold_tools.pad.attack_clips import REPLAY, SPECIES, draw_photos, draw_scene, make_clips, render_attack
 from threshold_tools.pad.clip_evaluation import find_clips
 
 from edge.core.records import BgrImage
@@ -39,3 +39,15 @@ def test_photos_of_others_become_attacks_and_only_clips_are_genuine(
         ("simulated-screen-replay", "ann"),
     ]
     assert not any(path.stat().st_mode & 0o077 for path in out.glob("simulated-*/*/*"))  # for their owner alone
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_a_simulated_attack_is_the_same_under_its_seed_and_moves_unless_it_stands_still(species: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (90, 70, 3), np.uint8)
+    scene = draw_scene(species, 3, picture, 1.0)
+    first = render_attack([picture], None, scene)
+    one, two = next(first), next(first)
+    assert one.shape == (scene.height_px, scene.width_px, 3)
+    assert np.array_equal(one, next(render_attack([picture], None, scene)))
+    assert not np.array_equal(one, two)
+    assert (scene.sway == 0) == (species == "photo-still")

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from threshold_tools.pad.attack_clips import write_clip
-from threshold_tools.pad.attack_scenes import FLAT_PHOTOS, draw_scene, render_attack
+from threshold_tools.pad.attack_clips import FLAT_PHOTOS, draw_scene, render_attack, write_clip
 from threshold_tools.pad.clip_evaluation import LabelledClip, evaluate_clip, find_clips
 
 from edge.core.config import LivenessConfig

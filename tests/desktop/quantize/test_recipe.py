@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from threshold_tools.quantize import cli, compare_outputs
+from threshold_tools.quantize import cli, comparison
+from threshold_tools.quantize.comparison import differences
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
-from threshold_tools.quantize.file_differences import differences
 from threshold_tools.quantize.recipe import RECIPES, read_calibration
 from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import Cropper
@@ -70,7 +70,7 @@ def test_int8_is_near_its_float_original(name: str, originals: dict[str, bytes],
         "landmarks": [crop.mesh for crop in crops if crop is not None],
         "embedder": [crop.face for crop in crops if crop is not None],
     }[recipe.job]
-    report = compare_outputs.compare(recipe, floats[name], ModelRunner(read_model(MODELS, name)[1]), seen)
+    report = comparison.compare(recipe, floats[name], ModelRunner(read_model(MODELS, name)[1]), seen)
     assert report["pictures"] == 4
     bounds = {"found_by_both_percent": 100, "box_iou_median": 0.93, "cosine_median": 0.99}
     limits = {"keypoint_error_median_percent": 5, "point_error_median_percent": 2}

@@ -17,7 +17,7 @@ from edge.core.files import atomic_write
 from edge.vision.face_sampler import load_vision
 from edge.vision.images import read_image
 from threshold_tools.evaluate.by_group import read_group_file
-from threshold_tools.pad import attack_scenes, challenge_trials
+from threshold_tools.pad import attack_clips, challenge_trials
 from threshold_tools.pad.attack_clips import draw_photos, make_clips
 from threshold_tools.pad.clip_evaluation import evaluate_clip, find_clips
 from threshold_tools.pad.report import measure, page, show
@@ -130,7 +130,7 @@ def _challenge(options: argparse.Namespace) -> None:
 
 
 def _add_clips(parser: argparse.ArgumentParser) -> None:
-    species = attack_scenes.SPECIES
+    species = attack_clips.SPECIES
     parser.add_argument("source", type=Path, metavar="DIR", help="clips of real people, or a folder of clips for each")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the clips")
     parser.add_argument("--species", nargs="+", choices=species, default=species, help="which (default: all)")

@@ -23,10 +23,10 @@ CLIP_SUFFIXES = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".we
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """One clip: `species` is "genuine" or the kind of attack, `subject` the person shown."""
+    """One clip."""
 
-    species: str
-    subject: str
+    species: str  # "genuine" or the kind of attack
+    subject: str  # the person shown
     path: Path
 
 
@@ -87,12 +87,7 @@ class _TrackTrace:
 
 
 def evaluate_clip(clip: LabelledClip, vision: VisionStages, limit: float) -> ClipResult:
-    """Run one clip through detector, tracker, mesh and liveness.
-
-    Args:
-        clip: which.
-        vision: stages of the door.
-        limit: scores at or above are attacks.
+    """Run one clip through detector, tracker, mesh and liveness; scores at or above `limit` are attacks.
 
     Raises:
         CameraError: the clip cannot be read.

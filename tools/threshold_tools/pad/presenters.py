@@ -134,12 +134,7 @@ class HeldPhoto:
     """A photo in a hand that turns it as the door asks, by up to 45 degrees, from any position it may be held in."""
 
     def __init__(self, photo: BgrImage, rng: np.random.Generator, radius_px: float | None = None) -> None:
-        """
-        Args:
-            photo: (480, 640, 3) uint8 BGR.
-            rng: draws how it is held.
-            radius_px: of the cylinder that it is bent around; None: it is flat.
-        """
+        """`photo`: (480, 640, 3) uint8 BGR; `radius_px`: of the cylinder that it is bent around; None: it is flat."""
         self._rng = rng
         upright = bool(rng.random() < 0.7)
         self._show = partial(tilt_picture, photo)

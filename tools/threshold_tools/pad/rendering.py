@@ -47,11 +47,7 @@ class RenderedHead:
     """A portrait that can be turned."""
 
     def __init__(self, picture: BgrImage, landmarks: Landmarks) -> None:
-        """
-        Args:
-            picture: (H, W, 3) uint8 BGR, one face of it frontal.
-            landmarks: the mesh of that face.
-        """
+        """`picture`: (H, W, 3) uint8 BGR, one face of it frontal; `landmarks`: the mesh of that face."""
         self._picture = picture
         face = landmarks.points_px.astype(np.float64)
         oval = face[list(_OVAL)]
@@ -123,12 +119,9 @@ def _turn(pose: Pose) -> Reals:
 
 
 def fit_portrait(portrait: BgrImage, landmarks: Landmarks, eyes_px: float) -> BgrImage:
-    """A portrait as a camera of 640x480 sees it: the face near the middle, its edges drawn out to the frame's.
+    """A portrait, (H, W, 3) uint8 BGR, as a camera of 640x480 sees it, with `eyes_px` between the eye centres.
 
-    Args:
-        portrait: (H, W, 3) uint8 BGR.
-        landmarks: of its face.
-        eyes_px: between the eye centres in the frame.
+    The face is near the middle, the portrait's edges are drawn out to the frame's.
     """
     scale = eyes_px / float(np.linalg.norm(landmarks.five_px[0] - landmarks.five_px[1]))
     if scale < 1:
@@ -199,12 +192,7 @@ def minimum_jerk(share: float) -> float:
 
 
 def add_spectacles(portrait: BgrImage, landmarks: Landmarks) -> BgrImage:
-    """The portrait with dark frames and a reflection on each lens.
-
-    Args:
-        portrait: (H, W, 3) uint8 BGR.
-        landmarks: of its face.
-    """
+    """The portrait, (H, W, 3) uint8 BGR, with dark frames and a reflection on each lens."""
     right, left = landmarks.five_px[:2].astype(np.float64)
     apart = float(np.linalg.norm(left - right))
     worn, shining = portrait.copy(), portrait.copy()

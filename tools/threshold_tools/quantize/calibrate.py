@@ -49,7 +49,8 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
             if tensor in seen:
                 seen[tensor].append(values.ravel())
     exponents = plan(graph, magnitudes)
-    centres = {role: _middle(np.stack(rows)) for role, rows in seen.items()}
+    spans = {role: (np.min(rows, axis=0), np.max(rows, axis=0)) for role, rows in seen.items()}
+    centres = {role: np.round((low + high) / 2).astype(int).tolist() for role, (low, high) in spans.items()}
     ranges = _ranges(recipe, recipe.prepare(original, exponents, centres), images)
     measured = CalibrationData(f"{len(images)} pictures from {source}", exponents, ranges, centres)
     return msgspec.structs.replace(measured, corrections=_corrections(recipe, original, measured, images))
@@ -69,10 +70,6 @@ def _corrections(
         for role, rows in differences.items():
             rows.append((expected[role] - found[role]).ravel())
     return {role: [_short(value) for value in np.mean(rows, axis=0)] for role, rows in differences.items()}
-
-
-def _middle(rows: Array) -> list[int]:
-    return [int(value) for value in np.round((rows.min(axis=0) + rows.max(axis=0)) / 2)]
 
 
 def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage]) -> Ranges:

@@ -18,9 +18,9 @@ from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from edge.vision.manifest import Manifest, Model, Tensor, default_folder, read_manifest, read_model
 from threshold_tools.photos import photos_in
-from threshold_tools.quantize import accuracy_report, calibrate, compare_outputs, edgetpu
+from threshold_tools.quantize import accuracy_report, calibrate, comparison, edgetpu
+from threshold_tools.quantize.comparison import differences
 from threshold_tools.quantize.fetch import cache_folder, fetch_original
-from threshold_tools.quantize.file_differences import differences
 from threshold_tools.quantize.recipe import RECIPES, CalibrationData, Recipe, read_calibration, write_calibration
 from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
@@ -183,8 +183,8 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
         compared = tqdm(seen, desc=f"{name}: comparing", disable=None, leave=False)
         report = {
             "images": f"{len(paths)} {'photos' if images else 'bundled portraits'}",
-            **compare_outputs.compare(recipe, floats[name], ModelRunner(content), compared),
-            **compare_outputs.measure_time(recipe, originals[name], content),
+            **comparison.compare(recipe, floats[name], ModelRunner(content), compared),
+            **comparison.measure_time(recipe, originals[name], content),
         }
         unchanged = images is None and name in models and models[name].sha256 == hashlib.sha256(content).hexdigest()
         models[name] = _manifest_entry(recipe, content, measured, models[name].report if unchanged else report)
@@ -198,7 +198,7 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
     Console().print(table)
 
 
-def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: compare_outputs.Report) -> Model:
+def _manifest_entry(recipe: Recipe, content: bytes, measured: CalibrationData, report: comparison.Report) -> Model:
     runner = ModelRunner(content)
     return Model(
         file=recipe.file,

@@ -41,21 +41,13 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """A float network of single-output nodes in execution order.
+    """A float network of single-output nodes."""
 
-    Attributes:
-        nodes: in execution order.
-        constants: weights, biases, slopes, paddings by tensor name.
-        shapes: of every tensor that is not a constant.
-        inputs: tensor names, usually one.
-        outputs: role -> tensor name, in order.
-    """
-
-    nodes: list[Node]
-    constants: dict[str, Array]
-    shapes: dict[str, tuple[int, ...]]
-    inputs: list[str]
-    outputs: dict[str, str] = field(default_factory=dict)
+    nodes: list[Node]  # in execution order
+    constants: dict[str, Array]  # weights, biases, slopes, paddings by tensor name
+    shapes: dict[str, tuple[int, ...]]  # of every tensor that is not a constant
+    inputs: list[str]  # tensor names, usually one
+    outputs: dict[str, str] = field(default_factory=dict)  # role -> tensor name, in order
 
     def producer(self, tensor: str) -> Node | None:
         """The node that makes `tensor`; None for an input or a constant."""

@@ -49,7 +49,10 @@ def quantize(graph: Graph, ranges: Ranges, *, float_heads: bool, floating: Colle
         work.update_quantization_recipe(".*", output, algorithm_key=AlgorithmName.NO_QUANTIZE)
     for tensor in _head_tensors(graph) if float_heads else ():
         work.update_quantization_recipe(f"^{tensor};?$", EVERYTHING, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    statistics = {tensor: {"min": _four(low), "max": _four(high)} for tensor, (low, high) in ranges.items()}
+    statistics = {
+        tensor: {"min": np.full((1, 1, 1, 1), low, np.float32), "max": np.full((1, 1, 1, 1), high, np.float32)}
+        for tensor, (low, high) in ranges.items()
+    }
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars and debug warnings
         warnings.simplefilter("ignore")
         result = work.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
@@ -95,10 +98,6 @@ def _head_tensors(graph: Graph) -> list[str]:
         if head is not None and head.kind == "RESHAPE":
             tensors.append(head.inputs[0])
     return tensors
-
-
-def _four(value: float) -> np.ndarray:
-    return np.full((1, 1, 1, 1), value, np.float32)
 
 
 def _canonical_bytes(content: bytes) -> bytes:

@@ -67,12 +67,7 @@ class SubjectFinder:
     def __init__(
         self, runner: ModelRunner, anchors: tuple[AnchorLayer, ...], min_score: float = DetectorConfig().min_score
     ) -> None:
-        """
-        Args:
-            runner: a detector.
-            anchors: its grids.
-            min_score: of a face, 0..1.
-        """
+        """`runner`: a detector with these grids; `min_score`: of a face, 0..1."""
         self._running = RunnerNetwork(runner, anchors)
         self._detector = Detector(self._running, DetectorConfig(min_score=min_score))
 
@@ -88,21 +83,17 @@ class SubjectFinder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInputs:
-    """What one photo becomes: `mesh` the upright face crop, `face` the aligned one, uint8 BGR."""
+    """What one photo becomes, uint8 BGR."""
 
-    mesh: BgrImage
-    face: BgrImage
+    mesh: BgrImage  # the upright face crop
+    face: BgrImage  # the aligned one
 
 
 class Cropper:
     """Photos to what the mesh and the embedder see; not thread-safe."""
 
     def __init__(self, models: Mapping[str, ModelRunner], min_score: float = DetectorConfig().min_score) -> None:
-        """
-        Args:
-            models: "detector-far", "landmarks" and "embedder", of which only the size of the input is used.
-            min_score: of a face, 0..1.
-        """
+        """`models`: "detector-far", "landmarks" and, for the size of its input, "embedder"; `min_score`: 0..1."""
         self._finder = SubjectFinder(models["detector-far"], RECIPES["detector-far"].anchors, min_score)
         self._running = RunnerNetwork(models["landmarks"])
         self._mesh = FaceMesh(self._running)
@@ -126,11 +117,7 @@ def model_inputs(
 ) -> Iterator[BgrImage]:
     """What a model sees of at most `count` photos: whole scenes, mesh crops or aligned faces, uint8 BGR.
 
-    Args:
-        recipe: of the model.
-        paths: of the photos.
-        floats: float form of every model; they find the faces.
-        count: number of pictures to take; photos without a face give none.
+    Faces are found by `floats`, the float form of every model; photos without a face give no picture.
     """
     if recipe.job == "detector":
         own = SubjectFinder(floats[recipe.name], recipe.anchors)

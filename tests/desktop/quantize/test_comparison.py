@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from support.small_network import flipped_weight
-from threshold_tools.quantize.file_differences import differences
+from threshold_tools.quantize.comparison import differences
 from threshold_tools.quantize.graph import pack
 
 from edge.vision.manifest import default_folder, read_model
