@@ -27,12 +27,7 @@ _SETTLE_NS = 500_000_000  # earliest report after the last one when the lock has
 
 
 class HealthReporter:
-    """Reports the health of one door; not thread-safe.
-
-    Attributes:
-        frames: number of frames received so far.
-        dropped: number of frames that closed cameras have skipped.
-    """
+    """Reports the health of one door; not thread-safe."""
 
     def __init__(
         self,
@@ -47,8 +42,8 @@ class HealthReporter:
         exporter: Exporter | None,
         timings: TimingRecorder,
     ) -> None:
-        self.frames = 0
-        self.dropped = 0
+        self.frames = 0  # number of frames received so far
+        self.dropped = 0  # number of frames that closed cameras have skipped
         self._door = config.door
         self._every_ns = config.mqtt.health_every_s * 1e9
         self._clock = clock

@@ -53,14 +53,11 @@ class JournalHandler(logging.Handler):
 
     Args:
         path: socket of the journal.
-
-    Attributes:
-        about: fields that every entry carries, such as THRESHOLD_DOOR.
     """
 
     def __init__(self, path: Path = SOCKET) -> None:
         super().__init__()
-        self.about: dict[str, str] = {}
+        self.about: dict[str, str] = {}  # fields that every entry carries, such as THRESHOLD_DOOR
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(_SEND_TIMEOUT_S)

@@ -46,9 +46,6 @@ class Lock:
         max_age_s: an open command older than this after capture is dropped.
         on_missed: called from the lock's own thread with an open command that had no effect, and the reason.
 
-    Attributes:
-        state: current state of the relay; set by the lock's own thread.
-
     Raises:
         ConfigError: gpiozero is not installed.
         LockError: the pin cannot be had.
@@ -71,7 +68,7 @@ class Lock:
         self._waiting: deque[PendingOpen] = deque()
         self._late: list[PendingOpen] = []
         self._closing = False
-        self.state = LockState.LOCKED
+        self.state = LockState.LOCKED  # current state of the relay; set by the lock's own thread
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="lock", daemon=True)
 

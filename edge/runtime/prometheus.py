@@ -74,8 +74,10 @@ def build_metrics(site: str, health: Health, connected: bool, events: Mapping[Ev
             (((stage,), getattr(timing, f"{name}_ms") / 1e3) for stage, timing in health.stages.items()),
         )
 
-    yield _counter("threshold_frames", "Frames processed", health.frames)
-    yield _counter("threshold_frames_dropped", "Frames skipped because a newer one was there", health.dropped)
+    yield CounterMetricFamily("threshold_frames", "Frames processed", health.frames)
+    yield CounterMetricFamily(
+        "threshold_frames_dropped", "Frames skipped because a newer one was there", health.dropped
+    )
     yield _labelled_counter(
         CounterMetricFamily(
             "threshold_samples_rejected", "Looks at a face that could not serve", labels=["stage", "reason"]
@@ -94,10 +96,6 @@ def build_metrics(site: str, health: Health, connected: bool, events: Mapping[Ev
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, help_text, value=float(value))
-
-
-def _counter(name: str, help_text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, help_text, value=float(value))
 
 
 def _state(name: str, help_text: str, states: type[StrEnum], current: StrEnum) -> Metric:

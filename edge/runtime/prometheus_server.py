@@ -44,9 +44,6 @@ class Exporter:
         config: address and port.
         deadline_s: time for a whole request and its answer; then the connection is closed.
 
-    Attributes:
-        port: port that it listens on.
-
     Raises:
         ConfigError: `listen` is no address, or prometheus-client is not installed.
     """
@@ -63,7 +60,7 @@ class Exporter:
                 f"[metrics]: prometheus-client cannot be imported ({error}); "
                 "install it with  pip install prometheus-client"
             ) from error
-        self.port = config.port
+        self.port = config.port  # port that it listens on
         self._address = (config.listen, config.port)
         self._collector = DoorCollector(site)
         self._deadline_s = deadline_s

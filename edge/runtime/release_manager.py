@@ -35,9 +35,6 @@ class ReleaseManager:
         on_status: called from the update thread when a release was applied or refused.
         timer: times the pipeline's stages.
 
-    Attributes:
-        bundle: models, gallery and rules in use.
-
     Raises:
         ReleaseError: no root metadata is trusted yet.
         ModelError, GalleryError, ConfigError: there is no release yet, and what door.toml names cannot be used either.
@@ -58,7 +55,7 @@ class ReleaseManager:
         self._store = _store(config)
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
         updater = Updater(source, self._store, release.max_mb * _MIB)
-        self.bundle = self._load_boot_bundle()
+        self.bundle = self._load_boot_bundle()  # models, gallery and rules in use
         self._worker = UpdateWorker(
             store=self._store,
             source=source,

@@ -176,11 +176,7 @@ def _auth(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    """A socket that accepts connections.
-
-    Raises:
-        InputError: the address or port cannot be used.
-    """
+    """A socket that accepts connections."""
     ipv6 = ":" in address
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     try:

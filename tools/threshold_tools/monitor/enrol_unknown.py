@@ -71,20 +71,14 @@ class EnrolPreview:
 
 
 class UnknownEnroller:
-    """Enrols faces in its own thread.
-
-    Attributes:
-        reviewer: of the people folder; started after every change.
-        publisher: publishes to the doors; None: the page shows the commands instead.
-        result: of the latest enrolment or undoing; None before the first.
-    """
+    """Enrols faces in its own thread."""
 
     def __init__(
         self, reviewer: PeopleReviewer, store: FaceStore, history: History, publisher: GalleryPublisher | None = None
     ) -> None:
-        self.reviewer = reviewer
-        self.publisher = publisher
-        self.result: EnrolResult | None = None
+        self.reviewer = reviewer  # of the people folder; started after every change
+        self.publisher = publisher  # publishes to the doors; None: the page shows the commands instead
+        self.result: EnrolResult | None = None  # of the latest enrolment or undoing; None before the first
         self._folder = reviewer.folder
         self._store = store
         self._history = history

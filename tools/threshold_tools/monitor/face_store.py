@@ -78,21 +78,15 @@ def door_names(faces: Sequence[StoredFace]) -> str:
 class FaceStore:
     """Stores and groups faces in its own thread; a context manager, may be used from any thread.
 
-    Attributes:
-        folder: holds the files.
-        keep_days: older faces are deleted.
-        faces: as of the latest scan of the folder.
-        loaded: whether the folder has been scanned.
-
     Raises:
         InputError: the folder cannot be made or used.
     """
 
     def __init__(self, folder: Path, keep_days: float, *, now_s: Callable[[], float] = time.time) -> None:
-        self.folder = folder
-        self.keep_days = keep_days
-        self.faces = FaceGroups()
-        self.loaded = False
+        self.folder = folder  # holds the files
+        self.keep_days = keep_days  # older faces are deleted
+        self.faces = FaceGroups()  # as of the latest scan of the folder
+        self.loaded = False  # whether the folder has been scanned
         self._now_s = now_s
         self._known: dict[Path, StoredFace] = {}
         self._queue: queue.Queue[FaceImage] = queue.Queue(_MAX_QUEUED)

@@ -79,14 +79,10 @@ class DoorRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet:
-    """All doors that have reported.
-
-    Attributes:
-        version: of the latest change.
-    """
+    """All doors that have reported."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = 0  # of the latest change
         self._doors: dict[str, DoorRow] = {}
         self._recent: dict[str, deque[HealthSample]] = {}
         self._unlisted: set[str] = set()

@@ -47,19 +47,13 @@ class StreamBatch(msgspec.Struct, frozen=True):
 
 
 class Hub:
-    """Everything that pages show; belongs to the event loop's thread.
-
-    Attributes:
-        fleet: the doors.
-        broker: state of the connection to the broker.
-        pages: streams that are open.
-    """
+    """Everything that pages show; belongs to the event loop's thread."""
 
     def __init__(self, last_n: int = 0, known: Iterable[EventRow] = ()) -> None:
         """Start with the history: the number of its latest event, and its latest ones of all and of each door."""
-        self.fleet = Fleet()
-        self.broker = BrokerStatus("connecting", "")
-        self.pages = 0
+        self.fleet = Fleet()  # the doors
+        self.broker = BrokerStatus("connecting", "")  # state of the connection to the broker
+        self.pages = 0  # streams that are open
         self._closed = False
         self._lost = 0
         self._boot = secrets.token_hex(4)

@@ -37,25 +37,17 @@ class FaceImage:
 
 
 class Listener:
-    """Receives the doors' messages until closed.
-
-    Args:
-        doors: whose topics to subscribe to.
-        hub: receives every message, in its own thread.
-        history: receives new events and health samples.
-        session: name by which the broker keeps messages during an absence; None: it keeps nothing.
-        on_face: called with the picture of every unknown visitor, after the event; None: pictures are not received.
-    """
+    """Receives the doors' messages until closed."""
 
     def __init__(
         self,
         mqtt: MqttConfig,
-        doors: Topics,
-        hub: Hub,
-        history: History,
+        doors: Topics,  # whose topics to subscribe to
+        hub: Hub,  # receives every message, in its own thread
+        history: History,  # receives new events and health samples
         *,
-        session: str | None = None,
-        on_face: Callable[[FaceImage], None] | None = None,
+        session: str | None = None,  # name by which the broker keeps messages during an absence; None: it keeps nothing
+        on_face: Callable[[FaceImage], None] | None = None,  # gets pictures of unknown visitors, after their events
     ) -> None:
         self._mqtt = mqtt
         self._doors = doors

@@ -39,11 +39,8 @@ _TEMPLATES.filters["local_time"] = local_time
 def render(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
     """A page from a template.
 
-    Args:
-        request: decides the current entry of the navigation and the token of forms.
-        template: file name in `templates/`.
-        status: HTTP status code.
-        values: variables of the template; `title` is the page's title and its <h1>.
+    The request decides the current entry of the navigation and the token of forms; the value `title` is the page's
+    title and its <h1>.
     """
     context = request_context(request)
     text = _TEMPLATES.get_template(template).render(

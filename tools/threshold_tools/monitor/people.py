@@ -61,18 +61,12 @@ class PeopleReview:
 
 
 class PeopleReviewer:
-    """Reviews a people folder in its own thread, when asked to.
-
-    Attributes:
-        folder: the people folder.
-        result: the latest; None before the first.
-        error: why the last review failed, or "".
-    """
+    """Reviews a people folder in its own thread, when asked to."""
 
     def __init__(self, folder: Path, publisher: GalleryPublisher | None = None) -> None:
-        self.folder = folder
-        self.result: PeopleReview | None = None
-        self.error = ""
+        self.folder = folder  # the people folder
+        self.result: PeopleReview | None = None  # the latest; None before the first
+        self.error = ""  # why the last review failed, or ""
         self._publisher = publisher  # has the thresholds that the doors run; None: the embedder's table has them
         self._busy = threading.Lock()
 
@@ -188,5 +182,4 @@ def _select(folder: FolderReview, search: str, doubtful: bool) -> list[PersonFol
 def _loose_photos(folder: FolderReview) -> list[tuple[str, str]]:
     """Names of photos that belong to nobody, and why they were rejected."""
     known = {photo for person in folder.people for photo in person.photos}
-    loose = [(path.name, reason) for path, reason in folder.rejections.photos.items() if path not in known]
-    return loose[:_MAX_LOOSE]
+    return [(path.name, why) for path, why in folder.rejections.photos.items() if path not in known][:_MAX_LOOSE]

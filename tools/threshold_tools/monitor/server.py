@@ -26,13 +26,6 @@ GRACE_S = 1  # for answers under way at the end
 class MonitorServer(uvicorn.Server):
     """Serves an application; `run` returns after a signal.
 
-    Args:
-        app: the application.
-        cert, key: PEM files, for https.
-        on_started: called in the event loop when connections are accepted.
-        closing: called in the event loop when the server is to end, to end the streams.
-        head_s: longest time for the head of a request.
-
     Raises:
         InputError: certificate and key cannot be used.
     """
@@ -41,11 +34,11 @@ class MonitorServer(uvicorn.Server):
         self,
         app: Starlette,
         *,
-        cert: Path | None = None,
+        cert: Path | None = None,  # PEM files, for https
         key: Path | None = None,
-        on_started: Callable[[], None],
-        closing: Callable[[], None],
-        head_s: float = HEAD_S,
+        on_started: Callable[[], None],  # called in the event loop when connections are accepted
+        closing: Callable[[], None],  # called in the event loop when the server is to end, to end the streams
+        head_s: float = HEAD_S,  # longest time for the head of a request
     ) -> None:
         config = uvicorn.Config(
             app,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from itsdangerous import BadSignature, Signer
 
+from edge.core.credentials import secret_line
 from edge.core.errors import InputError
 
 SESSION_S = 12 * 3600  # a session ends this long after signing in
@@ -23,11 +24,7 @@ _MAX_ADDRESSES = 1000
 
 
 class SessionSigner:
-    """Signs and checks session cookies and form tokens.
-
-    Args:
-        token: opens a session; None if nobody has to sign in.
-    """
+    """Signs and checks session cookies and form tokens; without a token nobody has to sign in."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -110,14 +107,8 @@ def read_token(path: Path) -> str:
     Raises:
         InputError: it cannot be read, is not text, is too short, or others may read it.
     """
-    try:
-        mode = path.stat().st_mode
-        token = path.read_text("utf-8").partition("\n")[0].strip()
-    except OSError as error:
-        raise InputError(f"{path}: the token cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the token is not UTF-8 text") from error
-    if mode & 0o077:
+    token = secret_line(str(path), "--token-file").strip()
+    if path.stat().st_mode & 0o077:
         raise InputError(f"{path}: others may read the token: chmod go= {path}")
     if len(token) < MIN_TOKEN_LENGTH:
         raise InputError(
