@@ -13,9 +13,8 @@ from support.rendered_portraits import Photo, put, two_people
 from support.tool_process import refusal_of
 from threshold_tools.lab.fusion import track_fusion
 from threshold_tools.lab.fusion.augment import KINDS, degrade
-from threshold_tools.lab.fusion.cli import main
+from threshold_tools.lab.fusion.cli import TrackFusionReport, format_report, main
 from threshold_tools.lab.fusion.quality_power import measure_kinds, own_distances
-from threshold_tools.lab.fusion.report import TrackFusionReport, format_report
 from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler
 

@@ -210,6 +210,6 @@ def spread(value: MeanWithSpread | None) -> str:
     return "-" if value is None else f"{percent(value.mean)} ± {100 * value.spread:.2f}"
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: Rate, digits: int = 2) -> str:
     """A rate and its interval."""
-    return f"{percent(rate.value)} ({100 * rate.low:.2f} to {100 * rate.high:.2f})"
+    return f"{percent(rate.value, digits)} ({100 * rate.low:.{digits}f} to {100 * rate.high:.{digits}f})"

@@ -25,7 +25,7 @@ WORST = 12
 _WORST_KEPT = 500  # pairs kept, of which the worst of each two people are shown
 BLOCK = 512
 _DET_POINTS = 400
-_NO_PAIR = 5.0  # farther than any two vectors
+NO_PAIR = 5.0  # farther than any two vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,10 +125,10 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
     nearest_sq = np.zeros(0, np.float32)
     worst = _Worst()
     edges = BINS[1:-1].astype(np.float32)
-    for start, matrix in _impostors(vectors, people, block):
+    for start, matrix in impostor_blocks(vectors, people, block):
         worst.add(matrix, rows[start:])
         distances = np.sort(matrix, axis=None)
-        distances = distances[: np.searchsorted(distances, _NO_PAIR)]
+        distances = distances[: np.searchsorted(distances, NO_PAIR)]
         within += np.searchsorted(distances, genuine_sq, side="right")
         bins += np.diff(np.searchsorted(distances, edges), prepend=0, append=len(distances))
         kept = np.concatenate([nearest_sq, distances[:needed]])
@@ -152,9 +152,9 @@ def counts_at(photos: LabelledEmbeddings, thresholds_sq: Sequence[float]) -> tup
     rows = np.flatnonzero(photos.found)
     genuine_sq, _ = _genuine(photos)
     false, total = np.zeros(len(thresholds_sq), np.int64), 0
-    for _, matrix in _impostors(photos.vectors[rows], photos.people[rows], BLOCK):
+    for _, matrix in impostor_blocks(photos.vectors[rows], photos.people[rows], BLOCK):
         false += [int(np.count_nonzero(matrix <= np.float32(limit))) for limit in thresholds_sq]
-        total += int(np.count_nonzero(matrix < _NO_PAIR))
+        total += int(np.count_nonzero(matrix < NO_PAIR))
     true = [int(np.searchsorted(genuine_sq, np.float32(limit), side="right")) for limit in thresholds_sq]
     return true, len(genuine_sq), false.tolist(), total
 
@@ -164,16 +164,16 @@ def squared(likeness: FloatArray) -> FloatArray:
     return np.clip(2 - 2 * likeness, 0, 4).astype(np.float32)
 
 
-def _impostors(vectors: FloatArray, people: NDArray[np.intp], block: int) -> Iterator[tuple[int, FloatArray]]:
-    """Distances of a block of rows, from row `start` on, to all rows from `start` on, _NO_PAIR where there is no pair.
+def impostor_blocks(vectors: FloatArray, people: NDArray[np.intp], block: int) -> Iterator[tuple[int, FloatArray]]:
+    """Distances of a block of rows, from row `start` on, to all rows from `start` on, NO_PAIR where there is no pair.
 
     Every pair of two people stands in it once.
     """
     for start in range(0, len(vectors), block):
         some = vectors[start : start + block]
         matrix = squared(some @ vectors[start:].T)
-        matrix[people[start : start + block, None] == people[None, start:]] = _NO_PAIR
-        matrix[:, : len(some)][np.tril_indices(len(some))] = _NO_PAIR
+        matrix[people[start : start + block, None] == people[None, start:]] = NO_PAIR
+        matrix[:, : len(some)][np.tril_indices(len(some))] = NO_PAIR
         yield start, matrix
 
 
@@ -198,7 +198,7 @@ class _Worst:
 
     def __init__(self) -> None:
         self._pairs: list[tuple[float, int, int]] = []
-        self._limit = _NO_PAIR
+        self._limit = NO_PAIR
 
     def add(self, matrix: FloatArray, rows: NDArray[np.intp]) -> None:
         """Take the nearest of a block whose first row and first column are the first of `rows`."""

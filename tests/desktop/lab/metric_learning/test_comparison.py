@@ -11,17 +11,15 @@ from support.made_up_people import even_noise, half_noise, one_side, stored
 from support.rendered_portraits import EMBEDDER
 from threshold_tools.evaluate import verification
 from threshold_tools.lab.metric_learning.cli import main
-from threshold_tools.lab.metric_learning.config import LOSSES, TrainingConfig
 from threshold_tools.lab.metric_learning.head import apply_head, read_head
-from threshold_tools.lab.metric_learning.report import AdaptationReport, format_report
-from threshold_tools.lab.metric_learning.split import split_people
+from threshold_tools.lab.metric_learning.report import LOSSES, AdaptationReport, TrainingConfig, format_report
 
 from edge.core.errors import InputError
 from edge.demo.run_demo import FOLDER
 
 pytest.importorskip("torch", reason="not installed: pip install -e '.[lab]'")
 
-from threshold_tools.lab.metric_learning.comparison import adapt, summarize
+from threshold_tools.lab.metric_learning.comparison import adapt, split_people, summarize
 
 QUICK = TrainingConfig(steps=150, check_every=25, rate=3e-3, pull=0.001)
 
@@ -31,10 +29,10 @@ class TestAdapt:
 
     @pytest.mark.parametrize("name", [name for name in LOSSES if name != "triplet-random"])
     def test_every_loss_learns_what_can_be_learnt(self, name: str) -> None:
-        done = adapt(half_noise(), "made up", losses=[name], config=QUICK)
-        (tried,) = done.report.splits[0].tried
+        report, _ = adapt(half_noise(), "made up", losses=[name], config=QUICK)
+        (tried,) = report.splits[0].tried
         course = [check.loss for check in tried.checks if check.loss is not None]
-        assert tried.verdict == "helps", format_report(done.report)
+        assert tried.verdict == "helps", format_report(report)
         assert all(gain.value > 0 for gain in tried.gains)
         if name != "triplet-semihard":  # its triplets are chosen again to be as hard as before
             assert course[-1] < course[0]
@@ -87,19 +85,19 @@ class TestAdapt:
         assert not summarize(None, [])[0]
 
     def test_two_splits_of_people_who_profit_make_a_head(self) -> None:
-        done = adapt(half_noise(), "made up", losses=["contrastive"], config=QUICK, splits=2)
-        assert done.report.helps
-        assert "MEAN GAIN over 2 splits" in format_report(done.report)
-        assert done.head is not None
-        assert done.head.origin.seed == 0
+        report, head = adapt(half_noise(), "made up", losses=["contrastive"], config=QUICK, splits=2)
+        assert report.helps
+        assert "MEAN GAIN over 2 splits" in format_report(report)
+        assert head is not None
+        assert head.origin.seed == 0
 
     def test_a_collapsed_head_is_never_chosen(self, capsys: pytest.CaptureFixture[str]) -> None:
         config = TrainingConfig(steps=3000, check_every=50, patience=100, rate=0.01, pull=0.0)
-        done = adapt(one_side(200), "made up", losses=["triplet-hard"], config=config)
-        assert done.head is None
-        assert [one.verdict for one in done.report.splits[0].tried] == ["collapsed"]
+        report, head = adapt(one_side(200), "made up", losses=["triplet-hard"], config=config)
+        assert head is None
+        assert [one.verdict for one in report.splits[0].tried] == ["collapsed"]
         assert "collapsed: " in capsys.readouterr().err
-        assert "collapsed: " in format_report(done.report)
+        assert "collapsed: " in format_report(report)
 
     def test_a_folder_of_too_few_people_is_refused(self) -> None:
         with pytest.raises(InputError, match="people have two photos"):

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.made_up_people import SIZE, crowd
-from threshold_tools.lab.metric_learning.split import MAX_PHOTOS, split_people
 
 from edge.core.errors import InputError
+
+pytest.importorskip("torch", reason="not installed: pip install -e '.[lab]'")
+
+from threshold_tools.lab.metric_learning.comparison import MAX_PHOTOS, split_people
 
 
 class TestSplit:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.made_up_people import SIZE, crowd, even_noise, half_noise, one_side
-from threshold_tools.lab.metric_learning.config import TrainingConfig
-from threshold_tools.lab.metric_learning.report import TrainingCheck
+from threshold_tools.lab.metric_learning.report import TrainingCheck, TrainingConfig
 from threshold_tools.stats import Reals
 
 pytest.importorskip("torch", reason="not installed: pip install -e '.[lab]'")

@@ -19,14 +19,35 @@ import msgspec
 
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import InputError
-from threshold_tools.lab.fusion.quality_power import measure_kinds
-from threshold_tools.lab.fusion.report import TrackFusionReport, format_report
+from threshold_tools.evaluate.report import interval, percent
+from threshold_tools.html import render
+from threshold_tools.lab.fusion.quality_power import KindResult, measure_kinds
 from threshold_tools.lab.fusion.samples import collect_samples
-from threshold_tools.lab.fusion.track_fusion import KINDS_OF_TRACKS, measure_visits
+from threshold_tools.lab.fusion.track_fusion import KINDS_OF_TRACKS, VisitResult, measure_visits
 from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
 
 FMR = 1e-4  # of the distance beyond which a single sample is a false non-match
 ONE_STRANGER_IN = 1000  # target behind the threshold of visits, as in tools/enroll.py
+
+
+class TrackFusionReport(msgspec.Struct, frozen=True):
+    """What --json prints; empty where there are too few people or photos."""
+
+    source: str
+    embedder_sha256: str
+    seed: int
+    copies: int
+    people: int
+    samples: int
+    threshold_sq: float
+    kinds: Sequence[KindResult]
+    visits: Sequence[VisitResult]
+    notes: Sequence[str]
+
+
+def format_report(report: TrackFusionReport) -> str:
+    """The report as tables for people."""
+    return render("track_fusion.txt", report=report, percent=percent, interval=interval).rstrip()
 
 
 def measure(source: Path, config: DoorConfig, *, copies: int, most: int, seed: int) -> TrackFusionReport:

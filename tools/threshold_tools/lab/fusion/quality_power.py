@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from threshold_tools.lab.fusion.report import KindResult
 from threshold_tools.lab.fusion.samples import SampleSet
 from threshold_tools.stats import Reals
 
@@ -18,13 +18,20 @@ OTHERS = 2  # photos that a person's centroid takes, besides the one compared
 _FEWEST = 10  # samples
 
 
-def measure_kinds(samples: SampleSet, threshold_sq: float) -> list[KindResult]:
-    """Measure every kind; none if nobody has enough photos.
+class KindResult(msgspec.Struct, frozen=True):
+    """One kind of degradation: samples refused by reason; FNMR of all with a face, and of those that a door accepts."""
 
-    Args:
-        samples: of everybody.
-        threshold_sq: beyond this squared distance a sample is a false non-match.
-    """
+    kind: str
+    tried: int
+    no_face: int
+    refused: dict[str, int]
+    distance_sq: float | None
+    fnmr: float | None
+    fnmr_accepted: float | None
+
+
+def measure_kinds(samples: SampleSet, threshold_sq: float) -> list[KindResult]:
+    """Measure every kind; beyond `threshold_sq` a sample is a false non-match. [] if nobody has enough photos."""
     distance_sq, known = own_distances(samples)
     if known.sum() < _FEWEST:
         return []

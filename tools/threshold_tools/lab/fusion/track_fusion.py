@@ -17,7 +17,6 @@ from edge.core.config import RecognitionConfig
 from edge.core.records import Box, Face, FloatArray, Identification, Person, Sample, Track
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
-from threshold_tools.lab.fusion.report import VisitResult
 from threshold_tools.lab.fusion.samples import SampleSet
 from threshold_tools.stats import Rate, rate_over_people
 from threshold_tools.thresholds import max_thresholds_sq
@@ -32,20 +31,32 @@ _STEP_NS = 100_000_000
 _NOWHERE = Face(Box(0, 0, 100, 100), np.zeros((6, 2), np.float32), 1.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SimulatedTracks:
-    """A gallery, and tracks to search it with.
+class VisitResult(msgspec.Struct, frozen=True):
+    """The door's own rule on tracks of up to `samples` samples, at one `min_samples`.
 
-    Attributes:
-        centroids: (G, D) float32 unit rows.
-        owners: (G,) number of the person.
-        own, strangers: (T, L) rows of samples.
+    `recognised` and `misidentified` are shares of enrolled people's visits, `false_accepts` of strangers';
+    `samples_taken` is the mean number of samples until somebody was recognised.
     """
 
-    centroids: FloatArray
-    owners: NDArray[np.intp]
-    own: NDArray[np.intp]
-    strangers: NDArray[np.intp]
+    tracks_of: str
+    samples: int
+    min_samples: int
+    visits: int
+    stranger_visits: int
+    recognised: Rate
+    misidentified: float
+    false_accepts: Rate
+    samples_taken: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedTracks:
+    """A gallery, and tracks to search it with."""
+
+    centroids: FloatArray  # (G, D) float32 unit rows
+    owners: NDArray[np.intp]  # (G,) number of the person
+    own: NDArray[np.intp]  # (T, L) rows of samples
+    strangers: NDArray[np.intp]  # (T, L) rows of samples
 
 
 def simulate_tracks(
@@ -53,11 +64,7 @@ def simulate_tracks(
 ) -> SimulatedTracks | None:
     """Enrol everybody with more than three photos and draw tracks; None if there are too few people of either sort.
 
-    Args:
-        samples: of everybody.
-        tracks_of: "photos" (plain, all different), "mixed" (any samples), or "copies" (any samples of one photo).
-        length: samples of a track.
-        rng: chooses the enrolled photos and the samples.
+    A track is of `length` samples of "photos" (plain, all different), "mixed" (any), or "copies" (any of one photo).
     """
     order = np.argsort(samples.people, kind="stable")
     rows_of = np.split(order, np.cumsum(np.bincount(samples.people, minlength=len(samples.names)))[:-1])
@@ -82,14 +89,9 @@ def simulate_tracks(
 def measure_visits(
     samples: SampleSet, tracks_of: str, threshold_for: Callable[[int], float], config: RecognitionConfig, seed: int
 ) -> list[VisitResult]:
-    """Measure visits at each number of samples; none if there are too few people with so many samples.
+    """Measure visits at each `min_samples`, whatever `config` says; [] if there are too few people or samples.
 
-    Args:
-        samples: of everybody.
-        tracks_of: as in `simulate_tracks`.
-        threshold_for: squared distance at which a gallery of so many people accepts.
-        config: the door's rule, its number of samples aside.
-        seed: of the tracks drawn.
+    `threshold_for` gives the squared distance at which a gallery of so many people accepts.
     """
     drawn = simulate_tracks(samples, tracks_of, LENGTH, np.random.default_rng([seed, LENGTH]))
     if drawn is None:

@@ -26,10 +26,8 @@ import msgspec
 from edge.core.errors import InputError
 from edge.core.files import atomic_write
 from threshold_tools.embeddings import load_or_embed
-from threshold_tools.lab.metric_learning.config import LOSSES, TrainingConfig
 from threshold_tools.lab.metric_learning.head import apply_head_to_npz, save_head
-from threshold_tools.lab.metric_learning.plot import draw_training
-from threshold_tools.lab.metric_learning.report import format_report
+from threshold_tools.lab.metric_learning.report import LOSSES, TrainingConfig, draw_training, format_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported here, because only training needs PyTorch.
     from threshold_tools.lab.metric_learning.comparison import adapt
 
-    done = adapt(
+    report, head = adapt(
         load_or_embed(arguments.source),
         str(arguments.source),
         losses=LOSSES if arguments.loss == "all" else (arguments.loss,),
@@ -80,12 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=arguments.seed,
         splits=arguments.splits,
     )
-    report = done.report
     if arguments.plot is not None:
         atomic_write(arguments.plot, draw_training(report.splits))
         print(f"{arguments.plot}: written", file=sys.stderr)
-    if arguments.out is not None and report.helps and done.head is not None:
-        save_head(arguments.out, done.head)
+    if arguments.out is not None and report.helps and head is not None:
+        save_head(arguments.out, head)
         report = msgspec.structs.replace(report, written=str(arguments.out))
         print(f"{arguments.out}: written; distances behind it need thresholds of their own", file=sys.stderr)
     print(msgspec.json.encode(report).decode() if arguments.json else format_report(report))

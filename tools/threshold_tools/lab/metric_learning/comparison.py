@@ -1,17 +1,19 @@
-"""Compares all losses on all splits of the people, and decides whether a head helps."""
+"""Compares all losses on all splits of the people, and decides whether a head helps.
+
+People, not photos, are split: a head that has seen somebody says nothing about how it treats strangers.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from edge.core.errors import InputError
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.lab.metric_learning.config import TrainingConfig
 from threshold_tools.lab.metric_learning.head import VERSION, Head, HeadOrigin, apply_head
 from threshold_tools.lab.metric_learning.losses import make_loss
 from threshold_tools.lab.metric_learning.report import (
@@ -20,6 +22,7 @@ from threshold_tools.lab.metric_learning.report import (
     PeopleCount,
     SplitResult,
     TrainingCheck,
+    TrainingConfig,
 )
 from threshold_tools.lab.metric_learning.significance import (
     HeadRates,
@@ -28,16 +31,19 @@ from threshold_tools.lab.metric_learning.significance import (
     separation,
     summarize_significance,
 )
-from threshold_tools.lab.metric_learning.split import PeopleSplit, split_people
 from threshold_tools.lab.metric_learning.training import train
 
+TENTHS = (5, 2, 3)  # of ten: to learn from, to stop by, to judge on
+MAX_PHOTOS = 20  # photos of anybody: with all, a few celebrities own nearly every pair of one person
+MIN_PEOPLE = 40  # people with two photos with a face, or the judgement is of a handful
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Adaptation:
-    """The report; and the head of the chosen loss on the first split, None if none was better on validation."""
 
-    report: AdaptationReport
-    head: Head | None
+class PeopleSplit(NamedTuple):
+    """Three sets of people; nobody is in two of them."""
+
+    train: LabelledEmbeddings
+    validation: LabelledEmbeddings
+    held_out: LabelledEmbeddings
 
 
 def adapt(
@@ -48,18 +54,11 @@ def adapt(
     config: TrainingConfig,
     seed: int = 0,
     splits: int = 1,
-) -> Adaptation:
+) -> tuple[AdaptationReport, Head | None]:
     """Train every loss on every split, choose one by the validation people, judge it by the held-out ones.
 
-    Progress is printed to stderr.
-
-    Args:
-        photos: of many people.
-        source: their name in the report.
-        losses: some of `config.LOSSES`.
-        config: how to train.
-        seed: of the first split; the others have the next ones.
-        splits: how many.
+    Progress is printed to stderr. `seed` is of the first split; the others have the next ones. Returns the report, and
+    the head of the chosen loss on the first split, None if none was better on validation.
 
     Raises:
         InputError: too few people, or too few photos of each.
@@ -76,8 +75,9 @@ def adapt(
             one, head = _try(name, split, without, config, number)
             tried.append(one)
             heads.setdefault(name, head)
-        train_count, validation_count, held_out_count = map(_count, (split.train, split.validation, split.held_out))
-        results.append(SplitResult(number, train_count, validation_count, held_out_count, tried))
+        results.append(
+            SplitResult(number, _count(split.train), _count(split.validation), _count(split.held_out), tried)
+        )
     chosen = _choose(results, losses)
     helps, conclusion = summarize(chosen, [one.verdict for part in results for one in part.tried if one.loss == chosen])
     report = AdaptationReport(
@@ -90,7 +90,7 @@ def adapt(
         helps=helps,
         conclusion=conclusion,
     )
-    return Adaptation(report, heads[chosen] if chosen else None)
+    return report, heads[chosen] if chosen else None
 
 
 def _try(
@@ -166,3 +166,31 @@ def summarize(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
 def _count(photos: LabelledEmbeddings) -> PeopleCount:
     counts = np.bincount(photos.people, minlength=len(photos.names))
     return PeopleCount(len(counts), len(photos), int((counts > 1).sum()))
+
+
+def split_people(photos: LabelledEmbeddings, seed: int) -> PeopleSplit:
+    """Five tenths to learn from, two to stop by, three to judge on, alike in photos per person.
+
+    Takes photos with a face only, and no more than `MAX_PHOTOS` of anybody, at random. People are sorted by their
+    number of photos, and of each ten in a row five, two and three are drawn.
+
+    Raises:
+        InputError: too few people.
+    """
+    keep, rng = np.zeros(len(photos), bool), np.random.default_rng([seed, 0])
+    for rows in photos.rows_of:
+        keep[rng.permutation(rows[photos.found[rows]])[:MAX_PHOTOS]] = True
+    faces = photos.only(keep)
+    counts = np.bincount(faces.people, minlength=len(faces.names))
+    paired = int((counts > 1).sum())
+    if paired < MIN_PEOPLE:
+        raise InputError(
+            f"only {paired} people have two photos with a face; a head that can be judged takes {MIN_PEOPLE} or more"
+        )
+    rng = np.random.default_rng([seed, 1])
+    order = np.lexsort((rng.random(len(counts)), -counts))
+    part = np.zeros(len(counts), np.intp)
+    for start in range(0, len(order), sum(TENTHS)):
+        ten = order[start : start + sum(TENTHS)]
+        part[ten] = rng.permutation(np.repeat(np.arange(len(TENTHS)), TENTHS))[: len(ten)]
+    return PeopleSplit(*(faces.only(part[faces.people] == number) for number in range(len(TENTHS))))

@@ -20,15 +20,10 @@ _MIN_DISTANCE_SQ = 1e-12  # below this the distance of two vectors has no deriva
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchLoss:
-    """A loss on one batch.
+    """A loss on one batch."""
 
-    Attributes:
-        value: the loss, a scalar with its derivative.
-        active: share of the pairs, triplets or photos that still change the vectors.
-    """
-
-    value: Tensor
-    active: float
+    value: Tensor  # a scalar with its derivative
+    active: float  # share of the pairs, triplets or photos that still change the vectors
 
 
 class Loss(Protocol):
@@ -41,13 +36,14 @@ class Loss(Protocol):
     @property
     def parameters(self) -> list[Tensor]:
         """What the loss itself learns."""
+        return []
 
     def measure(self, vectors: Tensor, people: Tensor, rng: torch.Generator) -> BatchLoss:
         """Measure one batch."""
 
 
 @dataclass(frozen=True, eq=False)
-class Contrastive:
+class Contrastive(Loss):
     """Hadsell, Chopra and LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4.
 
     Mean d^2 over pairs of one person plus mean max(0, margin - d)^2 over pairs of two people, so that both kinds have
@@ -60,10 +56,6 @@ class Contrastive:
     def collapsed(self) -> float:
         return self.margin**2
 
-    @property
-    def parameters(self) -> list[Tensor]:
-        return []
-
     def measure(self, vectors: Tensor, people: Tensor, rng: torch.Generator) -> BatchLoss:
         one, two = torch.triu_indices(len(people), len(people), 1)
         gaps_sq, same = squared_distances(vectors)[one, two], people[one] == people[two]
@@ -72,7 +64,7 @@ class Contrastive:
 
 
 @dataclass(frozen=True, eq=False)
-class Triplet:
+class Triplet(Loss):
     """Schroff, Kalenichenko and Philbin 2015, "FaceNet", equation 3: mean of max(0, d^2(a, p) - d^2(a, n) + margin).
 
     Every ordered pair of one person in the batch is anchor and positive once; `mining` finds the negative.
@@ -84,10 +76,6 @@ class Triplet:
     @property
     def collapsed(self) -> float:
         return self.margin
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return []
 
     def measure(self, vectors: Tensor, people: Tensor, rng: torch.Generator) -> BatchLoss:
         gaps_sq = squared_distances(vectors)
@@ -102,18 +90,12 @@ class ArcFace:
 
     The logit of the own person is scale * cos(angle + margin). Beyond 180 degrees, where that would rise again, it is
     scale * (cos(angle) - margin * sin(margin)), as in the authors' code.
-
-    Attributes:
-        prototypes: (C, D), of any length.
-        prototype_of: (P,) row of each person's prototype; -1 for people who have none and are left out.
-        margin: rad.
-        scale: of the logits.
     """
 
-    prototypes: Tensor
-    prototype_of: Tensor
-    margin: float = 0.3
-    scale: float = 16.0
+    prototypes: Tensor  # (C, D), of any length
+    prototype_of: Tensor  # (P,) row of each person's prototype; -1 for people who have none and are left out
+    margin: float = 0.3  # rad
+    scale: float = 16.0  # of the logits
 
     @property
     def collapsed(self) -> float:
@@ -139,7 +121,7 @@ class ArcFace:
 
 
 def make_loss(name: str, photos: LabelledEmbeddings) -> Loss:
-    """The loss of one of the names in `config.LOSSES`, for the people of these photos.
+    """The loss of one of the names in `LOSSES`, for the people of these photos.
 
     ArcFace's prototypes begin as the mean vector of everybody with two photos or more; others have none.
     """

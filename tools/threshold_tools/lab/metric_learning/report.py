@@ -1,13 +1,32 @@
-"""The result of an adaptation: the same numbers as a record for programs and as tables for people."""
+"""Settings of an adaptation, and its result as a record for programs, as tables and as a plot for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
+from threshold_tools.html import render
+from threshold_tools.plots import REFERENCE, new_figure, to_png
+
+LOSSES = ("contrastive", "triplet-random", "triplet-hard", "triplet-semihard", "arcface")
 Verdict = Literal["helps", "hurts", "no difference", "no better on validation", "collapsed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How a head is trained."""
+
+    steps: int = 1000  # batches at most
+    check_every: int = 25  # batches between two measurements of the validation people
+    patience: int = 12  # measurements without a better one after which training ends
+    rate: float = 1e-4  # Adam's step size; the matrix begins with ones and zeros, and those that matter change by 0.01s
+    pull: float = 0.03  # weight of the squared distance (Frobenius) between the matrix and the identity
+    people: int = 48  # people with two photos or more, in a batch
+    photos: int = 4  # photos of each of those, at most
+    others: int = 64  # people with one photo in a batch, who are impostors to everybody
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -81,58 +100,38 @@ class AdaptationReport(msgspec.Struct, frozen=True):
 
 def format_report(report: AdaptationReport) -> str:
     """The report as tables for people."""
-    lines = [
-        f"{report.source}: {report.photos:,} photos, {report.failures:,} without a face left out, "
-        f"embedder {report.embedder_sha256[:12]}",
-        "Gains in percentage points on people never trained on, and their intervals (95 % for all the rates of a line",
-        "together, over people); positive is better, for any rate.",
-    ]
-    for part in report.splits:
-        lines += ["", *_format_split(part)]
-    if len(report.splits) > 1:
-        lines += ["", *_format_means(report.splits)]
-    return "\n".join([*lines, "", report.conclusion])
-
-
-def _format_split(part: SplitResult) -> list[str]:
-    sets = [f"{each.people:,} people, {each.photos:,} photos" for each in (part.train, part.validation, part.held_out)]
-    lines = [
-        f"SEED {part.seed}: learnt from {sets[0]}; stopped by {sets[1]}; judged on {sets[2]} "
-        f"({part.held_out.paired:,} with two or more)"
-    ]
-    first = part.tried[0].gains
-    width = 24
-    lines.append(
-        "  loss              step  validation  " + "".join(f"{gain.rate:<{width}}" for gain in first) + "verdict"
-    )
-    before = "".join(f"{100 * gain.without:.2f} %".ljust(width) for gain in first)
-    lines.append(f"  {'no head':<16}  {'':>4}  {'':>10}  {before}")
-    for each in part.tried:
-        cells = "".join(_format_gain(gain).ljust(width) for gain in each.gains)
-        lines.append(
-            f"  {each.loss:<16}  {each.best_step:>4}  {_points(each.validation_gain):>10}  {cells}{each.verdict}"
-        )
-    lines += [f"  {each.loss}: {each.ended}" for each in part.tried if each.verdict == "collapsed"]
-    return lines
-
-
-def _format_means(parts: Sequence[SplitResult]) -> list[str]:
-    lines = [f"MEAN GAIN over {len(parts)} splits, lowest and highest in brackets"]
-    for number, tried in enumerate(parts[0].tried):
-        columns = zip(*(part.tried[number].gains for part in parts), strict=False)
-        cells = []
-        for gains in columns:
-            values = [gain.value for gain in gains]
-            mean, least, most = (_points(each) for each in (sum(values) / len(values), min(values), max(values)))
-            cells.append(f"{gains[0].rate} {mean} ({least} to {most})")
-        lines.append(f"  {tried.loss:<16}  " + "   ".join(cells))
-    return lines
-
-
-def _format_gain(gain: Gain) -> str:
-    return f"{_points(gain.value)} ({_points(gain.low)} to {_points(gain.high)})"
+    return render("adapt.txt", report=report, points=_points).rstrip()
 
 
 def _points(share: float) -> str:
     """Percentage points, with a sign; no negative zero."""
     return f"{round(100 * share, 2) + 0.0:+.2f}"
+
+
+def draw_training(splits: Sequence[SplitResult]) -> bytes:
+    """The picture as PNG; a line for each loss and split, a colour for each loss."""
+    figure = new_figure(9, 9)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for first, part in enumerate(splits):
+        for number, each in enumerate(part.tried):
+            label = "" if first else each.loss
+            colour = f"C{number}"
+            trained = [
+                (check.step, check.loss / each.collapsed_loss) for check in each.checks if check.loss is not None
+            ]
+            above.plot([step for step, _ in trained], [loss for _, loss in trained], color=colour, label=label)
+            start = each.checks[0].validation
+            gained = [100 * (check.validation - start) for check in each.checks]
+            below.plot([check.step for check in each.checks], gained, color=colour, label=label)
+            if each.best_step:
+                below.plot(each.best_step, 100 * each.validation_gain, "o", color=colour)
+    above.axhline(1, color=REFERENCE, linewidth=0.8, linestyle="--")
+    above.set_yscale("log")
+    above.set_ylabel("loss, 1 where all vectors are alike")
+    above.set_title("Training of a head on frozen vectors")
+    above.legend()
+    below.axhline(0, color=REFERENCE, linewidth=0.8, label="no head")
+    below.set_ylabel("gain on validation people, points; a dot is the head kept")
+    below.set_xlabel("batches")
+    below.legend()
+    return to_png(figure)

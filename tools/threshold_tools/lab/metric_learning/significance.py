@@ -26,24 +26,16 @@ VALIDATION_FMRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 RESAMPLES = 1000
 FALSE_ALARM = 0.05  # chance that a head without effect seems to help or hurt in any of the rates
 _KEPT = 0.02  # share of the impostor pairs that are kept, the nearest ones; more where the EER is larger
-_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadRates:
-    """Rates of some photos, and of the bootstrap samples of their people.
+    """Rates of some photos, and of the bootstrap samples of their people."""
 
-    Attributes:
-        names: R names of rates.
-        better: (R,) 1 where higher is better, -1 where lower is.
-        values: (R,) 0..1.
-        drawn: (resamples, R).
-    """
-
-    names: Sequence[str]
-    better: Reals
-    values: Reals
-    drawn: Reals
+    names: Sequence[str]  # R names of rates
+    better: Reals  # (R,) 1 where higher is better, -1 where lower is
+    values: Reals  # (R,) 0..1
+    drawn: Reals  # (resamples, R)
 
 
 def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMPLES) -> HeadRates | None:
@@ -62,14 +54,14 @@ def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMP
     drawn = np.array([resampled.rates(fmrs, each) for each in votes])
     tried = open_set_identification.open_set(photos, IMAGES, seed)
     if (
-        tried is not None
+        tried
         and len(tried.enrolled) >= FEWEST
         and open_set_identification.has_enough_samples(tried, FPIR, tracks=False)
     ):
         names.append("FNIR at FPIR 1e-02")
         better.append(-1.0)
         searches = [ResampledSearches(draw) for draw in tried.draws]
-        values.append(float(np.mean([each.fnir(None) for each in searches])))
+        values.append(float(np.mean([each.fnir(np.ones_like(votes[0])) for each in searches])))
         drawn = np.column_stack([drawn, [np.mean([each.fnir(one) for each in searches]) for one in votes]])
     return HeadRates(names, np.array(better), np.array(values), drawn)
 
@@ -109,11 +101,7 @@ class ResampledPairs:
     """Genuine pairs and the nearest impostor pairs, with the people they are of."""
 
     def __init__(self, photos: LabelledEmbeddings, share: float) -> None:
-        """
-        Args:
-            photos: all with a face.
-            share: of the impostor pairs to keep, the nearest ones.
-        """
+        """Keep this share of the impostor pairs, the nearest ones; all photos must show a face."""
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
         genuine_sq, self._own = _genuine_pairs(photos)
         impostor_sq, self._one, self._two = _nearest_impostors(photos, share)
@@ -142,11 +130,10 @@ class ResampledSearches:
         self._own = RankedScores(draw.own.critical_sq.astype(np.float32))
         self._strangers = RankedScores(draw.strangers.critical_sq.astype(np.float32))
 
-    def fnir(self, votes: NDArray[np.int64] | None) -> float:
-        """FNIR, each person counting as often as `votes` says, None: once; nan without any of the enrolled."""
-        own = np.ones(len(self._draw.own.people)) if votes is None else votes[self._draw.own.people]
-        strangers = None if votes is None else votes[self._draw.strangers.people]
-        if not own.any() or (strangers is not None and not strangers.any()):
+    def fnir(self, votes: NDArray[np.int64]) -> float:
+        """FNIR, each person counting as often as `votes` (P,) says; nan without any of the enrolled or of strangers."""
+        own, strangers = votes[self._draw.own.people], votes[self._draw.strangers.people]
+        if not own.any() or not strangers.any():
             return math.nan
         limits = self._strangers.thresholds([FPIR], strangers)
         return float(1 - self._own.accepted(limits, own)[0] / own.sum())
@@ -169,13 +156,13 @@ def _nearest_impostors(
     counts = np.bincount(photos.people)
     wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)
     near, one, two = np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
-    for start in range(0, len(photos), _BLOCK):
-        people, rest = photos.people[start : start + _BLOCK], photos.people[start:]
-        matrix = verification.squared(photos.vectors[start : start + _BLOCK] @ photos.vectors[start:].T)
-        once = (people[:, None] != rest[None, :]) & np.triu(np.ones(matrix.shape, bool), 1)
-        rows, columns = np.nonzero(once)
+    for start, matrix in verification.impostor_blocks(photos.vectors, photos.people, verification.BLOCK):
+        rows, columns = np.nonzero(matrix < verification.NO_PAIR)
         near = np.concatenate([near, matrix[rows, columns]])
-        one, two = np.concatenate([one, people[rows]]), np.concatenate([two, rest[columns]])
+        one, two = (
+            np.concatenate([one, photos.people[start + rows]]),
+            np.concatenate([two, photos.people[start + columns]]),
+        )
         if len(near) > wanted:
             kept = np.argpartition(near, wanted - 1)[:wanted]
             near, one, two = near[kept], one[kept], two[kept]

@@ -12,29 +12,20 @@ from torch.nn import functional
 
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.lab.metric_learning.collapse import CollapseDetector
-from threshold_tools.lab.metric_learning.config import TrainingConfig
 from threshold_tools.lab.metric_learning.losses import Loss
-from threshold_tools.lab.metric_learning.report import TrainingCheck
+from threshold_tools.lab.metric_learning.report import TrainingCheck, TrainingConfig
 from threshold_tools.stats import Reals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedHead:
-    """The matrix with the best validation, the identity if none was better, and how training went.
+    """The matrix with the best validation, the identity if none was better, and how training went."""
 
-    Attributes:
-        matrix: (D, D).
-        checks: all measurements; the first is of no head.
-        best: step of `matrix`.
-        ended: why training ended.
-        lost: training collapsed or diverged, and `matrix` is not to be used.
-    """
-
-    matrix: Reals
-    checks: list[TrainingCheck]
-    best: int
-    ended: str
-    lost: bool
+    matrix: Reals  # (D, D)
+    checks: list[TrainingCheck]  # all measurements; the first is of no head
+    best: int  # step of `matrix`
+    ended: str  # why training ended
+    lost: bool  # training collapsed or diverged, and `matrix` is not to be used
 
 
 def train(
@@ -46,15 +37,9 @@ def train(
     validate: Callable[[Reals], float],
     on_check: Callable[[TrainingCheck], None],
 ) -> TrainedHead:
-    """Train a matrix that begins at the identity, where it does no harm.
+    """Train a (D, D) matrix that begins at the identity, where it does no harm; all photos must show a face.
 
-    Args:
-        photos: of the people to learn from; all with a face.
-        loss: of batches of those people, by their numbers.
-        config: how.
-        seed: of the batches and of random mining.
-        validate: how good a matrix is, higher is better.
-        on_check: called with every measurement.
+    `validate` says how good a matrix is, higher is better; `on_check` is called with every measurement.
     """
     torch.set_num_threads(1)  # batches so small gain nothing from a second thread, and wait for it on a busy machine
     rng, mining_rng = np.random.default_rng([seed, 2]), torch.Generator().manual_seed(seed)
@@ -102,11 +87,6 @@ class BatchSampler:
     """Draws batches: some people with several photos, and some others with one."""
 
     def __init__(self, photos: LabelledEmbeddings, config: TrainingConfig) -> None:
-        """
-        Args:
-            photos: all with a face.
-            config: sizes of a batch.
-        """
         self._several = [rows for rows in photos.rows_of if len(rows) > 1]
         self._single = np.concatenate([np.zeros(0, np.intp), *(rows for rows in photos.rows_of if len(rows) == 1)])
         self._config = config
