@@ -29,18 +29,11 @@ class PhotoCache:
     """Assessments by photo; a context manager that commits on leaving.
 
     A cache that fails is disabled, never the run.
-
-    Attributes:
-        problem: why it starts empty or stores nothing, or "".
     """
 
     def __init__(self, path: Path | None, models: str) -> None:
-        """
-        Args:
-            path: the file, or None to store nothing.
-            models: key of the models and rules, as from `models_key`.
-        """
-        self.problem = ""
+        """Open the file, None to store nothing, for the models and rules with this key, as from `models_key`."""
+        self.problem = ""  # why it starts empty or stores nothing
         self._models = models
         self._uncommitted = 0
         self._database = self._open(path) if path is not None else None

@@ -35,7 +35,7 @@ from tqdm import tqdm
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from threshold_tools.enroll.arguments import COMMANDS, command_parser, gallery_parser
-from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people, to_rows
+from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
@@ -61,13 +61,7 @@ def enrol(
 ) -> None:
     """Write the gallery of everybody below `folder` who can be enrolled, and the contact sheet if one is asked for.
 
-    Args:
-        folder: people folder.
-        out: gallery to write.
-        one_stranger_in: accept at most one stranger in this many.
-        sheet: contact sheet to write.
-        use_cache: read and write the cache beside the photos.
-        thresholds_from: gallery whose people keep their thresholds; None: set all of them from the embedder's table.
+    People of the gallery `thresholds_from` keep their thresholds; None: all are set from the embedder's table.
 
     Raises:
         InputError: no photos, no folder to write to, or nobody could be enrolled.
@@ -192,13 +186,14 @@ def _list(arguments: argparse.Namespace) -> None:
     for empty in empty_folders(arguments.folder):
         _print(f"{empty}: {NO_PHOTO}")
     if arguments.json:
-        print(msgspec.json.encode(to_rows(people)).decode())
+        fields = ("id", "name", "groups", "valid_from", "valid_until")
+        rows = [{name: getattr(each, name) for name in fields} | {"photos": len(each.photos)} for each in people]
+        print(msgspec.json.encode(rows).decode())
         return
     for person in people:
         name = person.name if person.name != person.id else ""
-        days = (
-            f"{person.valid_from or ''}..{person.valid_until or ''}" if person.valid_from or person.valid_until else ""
-        )
+        limited = person.valid_from or person.valid_until
+        days = f"{person.valid_from or ''}..{person.valid_until or ''}" if limited else ""
         print(
             f"{person.id:<24} {len(person.photos):>3} photos  {name:<24} {','.join(person.groups):<20} {days}".rstrip()
         )

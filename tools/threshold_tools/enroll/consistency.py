@@ -24,21 +24,13 @@ _PRODUCTS = 2**24  # at once: 64 MiB of float32; one matrix product is many time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UsablePhoto:
-    """One usable photo.
-
-    Attributes:
-        path: of the file.
-        embedding: (D,) float32 unit vector of face and mirrored face.
-        weight: of its quality, 0..1.
-        key: sha256 of the file; two photos with one key are one.
-        print: fingerprint of the aligned face, see people.sight.
-    """
+    """One usable photo."""
 
     path: Path
-    embedding: FloatArray
-    weight: float
-    key: str = ""
-    fingerprint: bytes = b""
+    embedding: FloatArray  # (D,) float32 unit vector of face and mirrored face
+    weight: float  # of its quality, 0..1
+    key: str = ""  # sha256 of the file; two photos with one key are one
+    fingerprint: bytes = b""  # of the aligned face, as in `PhotoAssessment`
 
 
 Group = dict[str, list[UsablePhoto]]  # photos by person id
@@ -46,17 +38,11 @@ Group = dict[str, list[UsablePhoto]]  # photos by person id
 
 @dataclass(slots=True)
 class Rejections:
-    """Rejected photos and people, and notes on people who are enrolled nevertheless; in order of discovery.
+    """Rejected photos and people, and notes on people who are enrolled nevertheless; in order of discovery."""
 
-    Attributes:
-        photos: reason by rejected photo.
-        people: reason by id of a rejected person.
-        notes: note by id of an enrolled person.
-    """
-
-    photos: dict[Path, str] = field(default_factory=dict)
-    people: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    photos: dict[Path, str] = field(default_factory=dict)  # reason by photo
+    people: dict[str, str] = field(default_factory=dict)  # reason by id
+    notes: dict[str, str] = field(default_factory=dict)  # note by id
 
     @property
     def count(self) -> int:
@@ -65,12 +51,9 @@ class Rejections:
 
 
 def check_consistency(people: Mapping[str, Sequence[UsablePhoto]], same_sq: float, rejections: Rejections) -> Group:
-    """The people who can be enrolled, with their photos.
+    """The people who can be enrolled, with their photos; `rejections` receives the reasons of everything left out.
 
-    Args:
-        people: usable photos by person id.
-        same_sq: two photos at a larger squared distance show different people.
-        rejections: receives the reasons of everything left out.
+    Two photos at a squared distance above `same_sq` show different people.
     """
     once = {person: _drop_copies(photos, rejections) for person, photos in people.items()}
     own = {person: _drop_strangers(person, photos, same_sq, rejections) for person, photos in once.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from threshold_tools.enroll.folder import PersonFolder
@@ -10,33 +9,11 @@ from threshold_tools.enroll.review import FolderReview
 from threshold_tools.html import data_uri, render
 
 
-@dataclass(frozen=True, slots=True)
-class SheetPhoto:
-    """One photo; `uri` is "" where there is no picture."""
-
-    name: str
-    uri: str
-    accepted: bool
-    reason: str
-    quality: str
-
-
-@dataclass(frozen=True, slots=True)
-class SheetSection:
-    """One person; `fine`: everything was accepted."""
-
-    name: str
-    details: list[str]
-    note: str
-    fine: bool
-    photos: list[SheetPhoto]
-
-
 def contact_sheet(review: FolderReview, title: str) -> str:
     """The sheet, HTML."""
     known = {photo for person in review.people for photo in person.photos}
     stray = [_photo(review, path, path.name, "") for path in review.rejections.photos if path not in known]
-    sections = [SheetSection("not in a folder of a person", [], "", False, stray)] if stray else []
+    loose = {"name": "not in a folder of a person", "details": [], "note": "", "fine": False, "photos": stray}
     return render(
         "enroll.html",
         title=title,
@@ -44,11 +21,12 @@ def contact_sheet(review: FolderReview, title: str) -> str:
         people=len(review.people),
         photos=sum(len(kept) for kept in review.kept.values()),
         rejected=review.rejections.count,
-        sections=sections + [_person(review, person) for person in review.people],
+        sections=[loose] * bool(stray) + [_person(review, person) for person in review.people],
     )
 
 
-def _person(review: FolderReview, person: PersonFolder) -> SheetSection:
+def _person(review: FolderReview, person: PersonFolder) -> dict[str, object]:
+    """One person; `fine`: everything was accepted."""
     weights = {photo.path: f"weight {photo.weight:.2f}" for photo in review.kept.get(person.id, [])}
     note = review.rejections.people.get(person.id) or review.rejections.notes.get(person.id) or ""
     details = [f"id {person.id}"] if person.name != person.id else []
@@ -60,12 +38,14 @@ def _person(review: FolderReview, person: PersonFolder) -> SheetSection:
         _photo(review, path, path.relative_to(person.folder).as_posix(), weights.get(path, ""))
         for path in person.photos
     ]
-    return SheetSection(person.name, details, note, not note and len(weights) == len(person.photos), photos)
+    fine = not note and len(weights) == len(person.photos)
+    return {"name": person.name, "details": details, "note": note, "fine": fine, "photos": photos}
 
 
-def _photo(review: FolderReview, path: Path, name: str, weight: str) -> SheetPhoto:
+def _photo(review: FolderReview, path: Path, name: str, weight: str) -> dict[str, object]:
     """One photo; `weight` is "" for one that was not accepted."""
     assessment = review.assessments.get(path)
     uri = data_uri(assessment.thumbnail) if assessment is not None and assessment.thumbnail else ""
     reason = weight or review.rejections.photos.get(path, "the person is not enrolled")
-    return SheetPhoto(name, uri, bool(weight), reason, assessment.quality_text if assessment else "")
+    quality = assessment.quality_text if assessment else ""
+    return {"name": name, "uri": uri, "accepted": bool(weight), "reason": reason, "quality": quality}

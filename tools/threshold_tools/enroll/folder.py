@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -46,13 +46,7 @@ class PersonProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 @dataclass(frozen=True, slots=True)
 class PersonFolder:
-    """One person of a people folder, enrolled or not.
-
-    Attributes:
-        id, name, groups, valid_from, valid_until: as `person.toml` and the folder's name say.
-        folder: where the photos are.
-        photos: all image files in it, at any depth, sorted.
-    """
+    """One person of a people folder, enrolled or not, as `person.toml` and the folder's name say."""
 
     id: str
     name: str
@@ -60,7 +54,7 @@ class PersonFolder:
     valid_from: datetime.date | None
     valid_until: datetime.date | None
     folder: Path
-    photos: tuple[Path, ...]
+    photos: tuple[Path, ...]  # all image files in the folder, at any depth, sorted
 
 
 def read_people(folder: Path) -> list[PersonFolder]:
@@ -71,8 +65,7 @@ def read_people(folder: Path) -> list[PersonFolder]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    own = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    people = [_read_person(each) for each in own]
+    people = [_read_person(each) for each in _person_folders(folder)]
     taken: dict[str, Path] = {}
     for person in people:
         if person.id in taken:
@@ -85,23 +78,17 @@ def read_people(folder: Path) -> list[PersonFolder]:
 
 def empty_folders(folder: Path) -> list[Path]:
     """Folders of people that hold no picture in any format; sorted."""
-    return sorted(
-        each
-        for each in folder.iterdir()
-        if each.is_dir()
-        and not each.name.startswith(".")
-        and not any(path.suffix.lower() in SUFFIXES | _UNREAD and path.is_file() for path in each.rglob("*"))
-    )
+    return [each for each in _person_folders(folder) if not _pictures(each.rglob("*"), SUFFIXES | _UNREAD)]
 
 
 def loose_files(folder: Path) -> list[Path]:
     """Photos beside the folders of people, which belong to nobody; sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return _pictures(folder.iterdir(), SUFFIXES)
 
 
 def unreadable_files(folder: Path) -> list[Path]:
     """Pictures in formats that are not read, as phones and cameras make them; sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD and path.is_file())
+    return _pictures(folder.rglob("*"), _UNREAD)
 
 
 def check_person_id(person_id: str) -> None:
@@ -186,22 +173,15 @@ def delete_folder(folder: Path) -> None:
 
 def _read_person(folder: Path) -> PersonFolder:
     profile = read_profile(folder)
-    photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()))
+    photos = tuple(_pictures(folder.rglob("*"), SUFFIXES))
     person_id = profile.id or folder.name
     name = profile.name or person_id
     return PersonFolder(person_id, name, profile.groups, profile.valid_from, profile.valid_until, folder, photos)
 
 
-def to_rows(people: Sequence[PersonFolder]) -> list[dict[str, object]]:
-    """People as plain records for JSON, for programs that join people and access rules."""
-    return [
-        {
-            "id": person.id,
-            "name": person.name,
-            "groups": list(person.groups),
-            "valid_from": person.valid_from,
-            "valid_until": person.valid_until,
-            "photos": len(person.photos),
-        }
-        for person in people
-    ]
+def _person_folders(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _pictures(paths: Iterable[Path], suffixes: Set[str]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())

@@ -22,11 +22,7 @@ def make_gallery(
 ) -> str:
     """Write the gallery of everybody who can be enrolled; returns a summary for the operator.
 
-    Args:
-        reviewed: people and photos to enrol.
-        out: gallery to write.
-        embedder_sha256: model that made the embeddings.
-        kept_sq: thresholds in use by person id, kept as `limits_sq` says; None or empty: set all of them.
+    `kept_sq` are thresholds in use by person id, kept as `limits_sq` says; None or empty: set all of them.
 
     Raises:
         InputError: nobody can be enrolled.

@@ -51,13 +51,7 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
 
 
 def cut_frame(clip: Path, at_s: float, box: Box | None, reader: PhotoSampler) -> Picture:
-    """Cut a face from the frame shown at `at_s` of recorded footage.
-
-    Args:
-        clip: video file.
-        at_s: time in the clip, seconds.
-        box: which face, pixels; None if there is one face only.
-        reader: finds the face if no box is given.
+    """Cut the face in a box, or the only face, from the frame shown at `at_s` (seconds) of recorded footage.
 
     Raises:
         CameraError: the clip cannot be opened.
@@ -83,18 +77,9 @@ def add(
     *,
     replace: bool,
 ) -> tuple[list[Path], list[str]]:
-    """Store usable pictures in the person's folder, created if missing.
+    """Store usable pictures in the person's folder, created if missing; returns the photos stored, and the refusals.
 
-    Args:
-        folder: people folder.
-        person_id: the person, who may be new.
-        pictures: photos to add.
-        changes: new values of the profile; empty fields stay as they were.
-        reader: assesses the pictures.
-        replace: delete the photos that were there.
-
-    Returns:
-        The photos stored, and the pictures refused with their reasons.
+    Empty fields of `changes` leave the profile as it was. `replace` deletes the photos that were there.
 
     Raises:
         InputError: no picture is usable (nothing is changed then), or the id cannot name a folder.
@@ -133,15 +118,7 @@ def add(
 
 
 def remove(folder: Path, person_id: str, names: Sequence[str]) -> list[Path]:
-    """Delete a person, or some of their photos, and the cached assessments of these.
-
-    Args:
-        folder: people folder.
-        person_id: the person.
-        names: files in the person's folder; none means the whole person.
-
-    Returns:
-        The photos deleted.
+    """Delete a person, or the photos of these names, and the cached assessments; returns the photos deleted.
 
     Raises:
         InputError: nobody has this id, or no such photo.

@@ -19,24 +19,14 @@ _MARGIN = 0.35  # of the face's box, around it in the thumbnail
 
 
 class PhotoAssessment(msgspec.Struct, frozen=True):
-    """What enrolment knows of one photo; the record that the cache stores.
+    """What enrolment knows of one photo; the record that the cache stores."""
 
-    Attributes:
-        rejection_reason: why it is rejected, in the operator's words, or "".
-        vector: (D,) float32 as bytes: the unit vector of face and mirrored face; empty if the photo is rejected.
-        weight: quality, 0..1.
-        print: fingerprint of the aligned face, 32 bytes; empty where there is none. Copies of a picture, resized,
-            cropped or stored anew, have nearly the same one.
-        thumbnail: JPEG of the face, or of the whole photo where no face was found.
-        quality_text: the parts of its quality, for the contact sheet.
-    """
-
-    rejection_reason: str
-    vector: bytes
-    weight: float
-    fingerprint: bytes
-    thumbnail: bytes
-    quality_text: str
+    rejection_reason: str  # in the operator's words, or ""
+    vector: bytes  # (D,) float32: the unit vector of face and mirrored face; empty if the photo is rejected
+    weight: float  # quality, 0..1
+    fingerprint: bytes  # of the aligned face, 32 bytes, nearly the same for copies of a picture; empty if rejected
+    thumbnail: bytes  # JPEG of the face, or of the whole photo where no face was found
+    quality_text: str  # the parts of its quality, for the contact sheet
 
     @property
     def embedding(self) -> FloatArray:

@@ -30,27 +30,16 @@ ONE_STRANGER_IN = 1000.0  # default target: at most one stranger in this many is
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderReview:
-    """Result of the review of a people folder.
+    """Result of the review of a people folder."""
 
-    Attributes:
-        people: everybody in it, in order of their folders.
-        kept: photos to enrol, by person id, in the same order.
-        rejections: problems of the others.
-        base_sq: threshold of everybody without a look-alike, squared distance.
-        assessments: of each photo that could be read.
-        embedded: number of photos embedded now.
-        cached: number of photos whose assessment was in the cache.
-        cache_problem: what is wrong with the cache, or "".
-    """
-
-    people: list[PersonFolder]
-    kept: Group
-    rejections: Rejections
-    base_sq: float
-    assessments: dict[Path, PhotoAssessment]
-    embedded: int
-    cached: int
-    cache_problem: str
+    people: list[PersonFolder]  # everybody in it, in order of their folders
+    kept: Group  # photos to enrol, by person id, in the same order
+    rejections: Rejections  # problems of the others
+    base_sq: float  # threshold of everybody without a look-alike, squared distance
+    assessments: dict[Path, PhotoAssessment]  # of each photo that could be read
+    embedded: int  # photos embedded now
+    cached: int  # photos whose assessment was in the cache
+    cache_problem: str  # what is wrong with the cache, or ""
 
     def lines(self) -> Iterator[str]:
         """Every rejection and note as "photo or person: reason", person by person."""
@@ -78,13 +67,7 @@ class FolderReview:
 def review(
     folder: Path, reader: PhotoSampler, *, one_stranger_in: float = ONE_STRANGER_IN, use_cache: bool = True
 ) -> FolderReview:
-    """Assess every photo of a people folder that is not cached, and compare all of them.
-
-    Args:
-        folder: people folder.
-        reader: embeds the photos.
-        one_stranger_in: accept at most one stranger in this many.
-        use_cache: read and write the cache beside the photos.
+    """Assess every photo of a people folder that is not in the cache beside the photos, and compare all of them.
 
     Raises:
         InputError: no such folder, no photo in it, or a malformed person.toml.
