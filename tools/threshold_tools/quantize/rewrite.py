@@ -183,26 +183,16 @@ def fold_steep_slopes(graph: Graph) -> None:
     PReLU_a(x) = -a PReLU_{1/a}(-x) for a > 0, and |a| PReLU_{1/a}(-x) for a < 0: the sign goes into the convolution
     before, the factor into the one after.
     """
-    for prelu, before, after in _find_prelus(graph):
+    for prelu in [node for node in graph.nodes if node.kind == "PRELU"]:
+        before, readers = graph.producer(prelu.inputs[0]), graph.consumers(prelu.output)
+        if before is None or len(readers) != 1 or not {before.kind, readers[0].kind} <= {*CONVOLUTIONS}:
+            continue
         slope = graph.constants[prelu.inputs[1]].reshape(-1)
         steep = np.abs(slope) > 1
         scale_channels(graph, before, np.where(steep, -1.0, 1.0))
-        scale_inputs(graph, after, np.where(steep, -slope, 1.0))
+        scale_inputs(graph, readers[0], np.where(steep, -slope, 1.0))
         folded = np.where(steep, 1 / np.where(steep, slope, 1.0), slope)
         graph.constants[prelu.inputs[1]] = folded.reshape(1, 1, -1).astype(np.float32)
-
-
-def _find_prelus(graph: Graph) -> list[tuple[Node, Node, Node]]:
-    """Every (prelu, convolution before it, convolution after it) that have each other alone."""
-    found = []
-    for prelu in graph.nodes:
-        if prelu.kind != "PRELU":
-            continue
-        before, after = graph.producer(prelu.inputs[0]), graph.consumers(prelu.output)
-        if before is None or before.kind not in CONVOLUTIONS or len(after) != 1 or after[0].kind not in CONVOLUTIONS:
-            continue
-        found.append((prelu, before, after[0]))
-    return found
 
 
 def prelu_as_max(graph: Graph) -> None:

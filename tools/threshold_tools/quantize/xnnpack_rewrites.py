@@ -13,6 +13,7 @@ from threshold_tools.quantize.graph import Graph, Node, tidy
 
 _LANES = 16  # channels that int8 kernels make at once
 _MANY = 1000  # pixels from which padding each of them costs more than a few channels more
+_WIDENABLE = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "PAD")
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 
 
@@ -67,11 +68,9 @@ def _spread(graph: Graph, tensor: str, wide: set[str], end: Node) -> bool:
     for reader in graph.consumers(tensor):
         if reader is not end and reader.kind not in ("CONV_2D", "PAD"):
             near.append(reader.output)
-        if reader.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "PAD"):
+        if reader.kind not in _WIDENABLE:
             return False
-    return maker.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MAX_POOL_2D", "PAD") and all(
-        _spread(graph, each, wide, end) for each in near
-    )
+    return maker.kind in _WIDENABLE and all(_spread(graph, each, wide, end) for each in near)
 
 
 def _widen(graph: Graph, wide: set[str], channels: int) -> None:
