@@ -23,13 +23,7 @@ class OpenCamera(Protocol):
 
 
 class CameraSupervisor:
-    """Opens the camera as often as needed, and detects frames that show nothing new; not thread-safe.
-
-    Attributes:
-        name: the source, without passwords.
-        state: current state of the camera.
-        waits: whether a missing camera is waited for; a clip or an image folder is not.
-    """
+    """Opens the camera as often as needed, and detects frames that show nothing new; not thread-safe."""
 
     def __init__(
         self,
@@ -38,9 +32,9 @@ class CameraSupervisor:
         opener: CameraOpener | None = None,  # the camera, if it is being opened already
         open_camera: OpenCamera = open_camera,  # opens the camera whenever it is needed
     ) -> None:
-        self.name = redact_url(config.camera.source)
+        self.name = redact_url(config.camera.source)  # without passwords
         self.state = CameraState.STARTING
-        self.waits = not is_recorded(config.camera.source)
+        self.waits = not is_recorded(config.camera.source)  # a missing camera is waited for, a clip or folder is not
         self._config = config.camera
         self._record_event = record_event
         self._opener = opener

@@ -33,13 +33,12 @@ class ChallengePublisher:
     def publish(self, prompts: Iterable[ChallengePrompt]) -> None:
         """Publish prompts; usually none."""
         for prompt in prompts:
-            number, id_ = self._current
-            if number != prompt.challenge_id:
-                id_ = self._ids.new(self._clock.unix_ns() // 1_000_000)
-                self._current = (prompt.challenge_id, id_)
+            if self._current[0] != prompt.challenge_id:
+                self._current = (prompt.challenge_id, self._ids.new(self._clock.unix_ns() // 1_000_000))
             asked = prompt.state is ChallengeState.ASKED
             log.info(
                 "challenge %d: %s %s", prompt.challenge_id, prompt.state, prompt.movement if asked else prompt.reason
             )
-            message = make_challenge(prompt, id=id_, door=self._door, offset_ns=wall_minus_monotonic_ns(self._clock))
+            offset_ns = wall_minus_monotonic_ns(self._clock)
+            message = make_challenge(prompt, id=self._current[1], door=self._door, offset_ns=offset_ns)
             self._publish(message, prompt.expires_ns if asked else prompt.t_ns + _RESULT_VALID_NS)

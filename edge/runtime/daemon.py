@@ -167,7 +167,7 @@ class Daemon:
             with self._publisher:
                 self._systemd.notify("READY=1")
                 if self._releases:
-                    self._releases.start()
+                    self._releases.worker.start()
                 reason = "failed: see the log"
                 try:
                     camera = camera or self._wait_for_camera(stop)
@@ -177,7 +177,7 @@ class Daemon:
                 finally:
                     self._systemd.notify("STOPPING=1")
                     if self._releases:
-                        self._releases.close()
+                        self._releases.worker.close()
                     self._recorder.record_event(EventKind.STOPPED, reason)
 
     def _open_camera_at_start(self) -> Camera | None:
@@ -188,7 +188,7 @@ class Daemon:
             return camera
         finally:
             if camera is None and self._releases:
-                self._releases.forgive_start()
+                self._releases.worker.forgive_start()
 
     def _process_frames(self, camera: Camera, stop: threading.Event) -> Camera | None:
         """Process one opened camera until it ends; returns its successor if it had to be reopened, else None."""

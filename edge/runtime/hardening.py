@@ -7,7 +7,6 @@ import logging
 import os
 import resource
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from edge.core.config import DoorConfig
@@ -38,7 +37,13 @@ def world_accessible_paths(config: DoorConfig) -> list[Path]:
 
     Files in a closed state folder are out of reach, whatever their own mode.
     """
-    return [path for path in _private(config) if _open_to_others(path)]
+    state, mqtt = Path(config.state_folder), config.mqtt
+    keys = [mqtt.password_file, mqtt.key_file, mqtt.signing_key, config.gallery_key]
+    paths = [state, *(Path(key) for key in keys if key and not key.startswith(PREFIX))]
+    for path in [Path(config.gallery), *sorted(state.glob("outbox.sqlite*")), state / "release"]:
+        if _open_to_others(state) or state.resolve() not in path.resolve().parents:
+            paths.append(path)
+    return [path for path in paths if _open_to_others(path)]
 
 
 def unencrypted_snapshots(config: DoorConfig) -> str:
@@ -46,18 +51,6 @@ def unencrypted_snapshots(config: DoorConfig) -> str:
     if not config.snapshots.kinds or not config.mqtt.insecure:
         return ""
     return f"FACES IN THE CLEAR: [snapshots] sends pictures of visitors unencrypted to {config.mqtt.url}"
-
-
-def _private(config: DoorConfig) -> Iterator[Path]:
-    state = Path(config.state_folder)
-    mqtt = config.mqtt
-    keys = [mqtt.password_file, mqtt.key_file, mqtt.signing_key, config.gallery_key]
-    yield state
-    yield from (Path(key) for key in keys if key and not key.startswith(PREFIX))
-    for path in [Path(config.gallery), *sorted(state.glob("outbox.sqlite*")), state / "release"]:
-        if not _open_to_others(state) and state.resolve() in path.resolve().parents:
-            continue
-        yield path
 
 
 def _open_to_others(path: Path) -> bool:

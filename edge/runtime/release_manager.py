@@ -56,7 +56,7 @@ class ReleaseManager:
         source = open_source(release.source, config.mqtt, config.site, f"threshold-{config.site}-{config.door}-repo")
         updater = Updater(source, self._store, release.max_mb * _MIB)
         self.bundle = self._load_boot_bundle()  # models, gallery and rules in use
-        self._worker = UpdateWorker(
+        self.worker = UpdateWorker(
             store=self._store,
             source=source,
             updater=updater,
@@ -69,25 +69,13 @@ class ReleaseManager:
             interval_s=release.check_every_s,
         )
 
-    def start(self) -> None:
-        """Start to check for releases in a thread."""
-        self._worker.start()
-
-    def forgive_start(self) -> None:
-        """The door stops during its start for another reason than its release: do not count the start against it."""
-        self._worker.forgive_start()
-
-    def close(self) -> None:
-        """Stop checking for releases."""
-        self._worker.close()
-
     def activate_ready(self, use: Callable[[RuntimeBundle], None]) -> None:
         """Activate a new release if one is ready: `use` is called with its bundle. Cheap; call it with every frame."""
-        bundle = self._worker.staged
+        bundle = self.worker.staged
         if bundle is not None:
             use(bundle)
             self.bundle = bundle
-            self._worker.confirm_activated()
+            self.worker.confirm_activated()
 
     def _load_boot_bundle(self) -> RuntimeBundle:
         """Load the newest release that works, else what door.toml names."""

@@ -75,12 +75,12 @@ def test_door_with_a_key_restarts_with_its_release(tmp_path: Path, vision: Visio
     applied, taken = threading.Event(), threading.Event()
     assert config.release is not None
     first = ReleaseManager(config, config.release, lambda change: applied.set() if change.applied else None)
-    first.start()
+    first.worker.start()
     try:
         while not applied.wait(0.01):
             first.activate_ready(lambda _bundle: taken.set())
     finally:
-        first.close()
+        first.worker.close()
     assert taken.is_set()
     again = ReleaseManager(config, config.release, lambda _change: None)
     assert again.bundle.gallery.info.people == 1

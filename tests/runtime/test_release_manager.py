@@ -64,14 +64,14 @@ class Site:
                 releases.activate_ready(lambda _bundle: None)
 
         thread = threading.Thread(target=frames)
-        releases.start()
+        releases.worker.start()
         thread.start()
         try:
             yield releases
         finally:
             over.set()
             thread.join()
-            releases.close()
+            releases.worker.close()
 
     @property
     def reason(self) -> str:
@@ -122,13 +122,13 @@ def test_release_that_could_not_be_adopted(site: Site) -> None:
 
     assert site.config.release
     releases = ReleaseManager(site.config, site.config.release, site.news.append, clock=at(NOW))
-    releases.start()
+    releases.worker.start()
     try:
         while not any(news.applied for news in site.news):
             with contextlib.suppress(RuntimeError):
                 releases.activate_ready(use)
     finally:
-        releases.close()
+        releases.worker.close()
     assert reported == [False] * 3
 
 

@@ -50,7 +50,7 @@ class UndoRecord:
 
 @dataclass(slots=True)
 class EnrolResult:
-    """The result of an enrolment or of its undoing."""
+    """The result of an enrolment or of its undoing, or what an enrolment would do."""
 
     person: str  # the id; "" if it failed unexpectedly
     done: list[str] = field(default_factory=list)  # what was done, a line each, in order
@@ -59,15 +59,6 @@ class EnrolResult:
     error: str = ""  # why it stopped before its end, or ""
     commands: Sequence[str] = ()  # what is left to be done by hand, as commands
     undo: UndoRecord | None = None  # what reverts it; None if it cannot be undone
-
-
-@dataclass(slots=True)
-class EnrolPreview:
-    """What an enrolment would change, a line each; `error`: why it cannot be done, or ""."""
-
-    facts: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    error: str = ""
 
 
 class UnknownEnroller:
@@ -96,22 +87,22 @@ class UnknownEnroller:
         except InputError:  # the review says what is wrong
             return []
 
-    def preview(self, faces: Sequence[StoredFace], person: str) -> EnrolPreview:
+    def preview(self, faces: Sequence[StoredFace], person: str) -> EnrolResult:
         """What enrolling a person with these faces would change, if enrolment accepts all of them; changes nothing."""
         people = self.reviewer.wait_for_result()
         if people is None:
-            return EnrolPreview(error=self.reviewer.error)
+            return EnrolResult(person, error=self.reviewer.error)
         known = person in {each.id for each in people.folder.people}
         number = counted(len(faces), "face")
         facts = [f"{number} added to {person}, who is in the people folder" if known else f"{number} of a new person"]
         usable = [face for face in faces if not face.assessment.rejection_reason]
         if not usable:
-            return EnrolPreview(error="enrolment rejects all of these faces")
+            return EnrolResult(person, error="enrolment rejects all of these faces")
         try:
             if not known:
                 check_person_id(person)
             if self.publisher is None:
-                return EnrolPreview([*facts, "nothing is published; the next page shows the commands for that"])
+                return EnrolResult(person, [*facts, "nothing is published; the next page shows the commands for that"])
             model = read_manifest(default_folder()).models["embedder"]
             kept_sq = self.publisher.thresholds_sq(model.embedding_space_sha256)
             ids, centroids = _centroids_with(person, usable, people)
@@ -119,10 +110,10 @@ class UnknownEnroller:
             limits = dict(zip(ids, limits_sq(ids, centroids, base_sq, kept_sq).tolist(), strict=True))
             access, warning = self.publisher.describe_access(person)
         except ThresholdError as error:
-            return EnrolPreview(error=str(error))
+            return EnrolResult(person, error=str(error))
         facts += [*describe_limits(person, limits, kept_sq), *([access] if access else [])]
         facts.append(f"signed and published to every door of site {self.publisher.site}")
-        return EnrolPreview(facts, [warning] if warning else [])
+        return EnrolResult(person, facts, warnings=[warning] if warning else [])
 
     def enrol(self, faces: Sequence[StoredFace], person: str, name: str, who: str) -> bool:
         """Start to enrol a person, or to add photos to a known one; False while another enrolment is running."""

@@ -64,18 +64,13 @@ class _Insert(NamedTuple):
 class History:
     """The file; a context manager. `add_*` never wait; everything that reads may be called from any thread.
 
-    Attributes:
-        path: of the file.
-        name: random name of this file's monitor, made with it: the name of its session at a broker.
-        dropped: rows that were not written because too many waited for the disk.
-
     Raises:
         InputError: the file cannot be used, is not a history, or another monitor uses it.
     """
 
     def __init__(self, path: Path, retention: Retention, *, now_ms: int) -> None:
         self.path = path
-        self.dropped = 0
+        self.dropped = 0  # rows that were not written because too many waited for the disk
         self._retention = retention
         self._now_ms = now_ms
         self._queue: deque[_Insert] = deque()
@@ -90,6 +85,7 @@ class History:
             except (OSError, sqlite3.DatabaseError) as error:
                 why = f"({error.strerror if isinstance(error, OSError) else error})"
                 raise InputError(f"{path}: the history cannot be used {why}; name another file, or move it") from error
+            # random, made with the file: the name of this monitor's session at a broker
             (self.name,) = self._db.execute("SELECT name FROM monitor").fetchone()
             stack.pop_all()
         self._thread = threading.Thread(target=self._write, name="history")
