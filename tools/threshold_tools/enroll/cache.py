@@ -78,10 +78,6 @@ class PhotoCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Commit and close; harmless when called again."""
         self._try(lambda database: database.commit())
         self._try(lambda database: database.close())
         self._database = None

@@ -39,7 +39,7 @@ from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_per
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import NO_PHOTO, FolderReview, review
+from threshold_tools.enroll.review import NO_PHOTO, FolderReview, contact_sheet, review
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import smallest_supported_rate
@@ -123,8 +123,6 @@ def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> N
         _print(f"cache: {reviewed.cache_problem}")
     _print(f"{folder}: {reviewed.embedded} photos looked at, {reviewed.cached} known from before")
     if sheet is not None:
-        from threshold_tools.enroll.contact_sheet import contact_sheet  # needs jinja2, a gallery does not
-
         atomic_write(sheet, contact_sheet(reviewed, f"Enrolment of {folder.resolve().name}").encode(), private=True)
         _print(f"{sheet}: contact sheet")
 

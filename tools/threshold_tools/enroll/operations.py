@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import msgspec
 
 from edge.core.errors import InputError
 from edge.core.files import make_private_folder
@@ -95,13 +96,8 @@ def add(
         raise InputError(f"{person_id}: nothing was changed; " + "; ".join(refused))
     home, former = _home(folder, person_id)
     present = read_profile(home)
-    profile = PersonProfile(
-        id=present.id,
-        name=changes.name or present.name,
-        groups=changes.groups or present.groups,
-        valid_from=changes.valid_from or present.valid_from,
-        valid_until=changes.valid_until or present.valid_until,
-    )
+    changed = {key: value for key, value in msgspec.structs.asdict(changes).items() if value}
+    profile = msgspec.structs.replace(present, **changed)
     if profile.valid_from and profile.valid_until and profile.valid_until < profile.valid_from:
         raise InputError(
             f"{home / PROFILE_FILE}: valid_until ({profile.valid_until}) would be before "

@@ -1,4 +1,4 @@
-"""Review of a people folder: every photo assessed, all photos and people compared."""
+"""Review of a people folder: every photo assessed, all photos and people compared; and its contact sheet."""
 
 from __future__ import annotations
 
@@ -126,3 +126,49 @@ def _assess_all(
             continue
         keys[path], assessments[path] = key, assessment
     return keys, assessments, embedded
+
+
+def contact_sheet(reviewed: FolderReview, title: str) -> str:
+    """Every photo of every person, accepted or rejected and why, as one HTML file that needs no other."""
+    from threshold_tools.html import render  # needs jinja2, a gallery does not
+
+    known = {photo for person in reviewed.people for photo in person.photos}
+    stray = [_sheet_photo(reviewed, path, path.name, "") for path in reviewed.rejections.photos if path not in known]
+    loose = {"name": "not in a folder of a person", "details": [], "note": "", "fine": False, "photos": stray}
+    return render(
+        "enroll.html",
+        title=title,
+        kept=len(reviewed.kept),
+        people=len(reviewed.people),
+        photos=sum(len(kept) for kept in reviewed.kept.values()),
+        rejected=reviewed.rejections.count,
+        sections=[loose] * bool(stray) + [_sheet_section(reviewed, person) for person in reviewed.people],
+    )
+
+
+def _sheet_section(reviewed: FolderReview, person: PersonFolder) -> dict[str, object]:
+    """One person; `fine`: everything was accepted."""
+    weights = {photo.path: f"weight {photo.weight:.2f}" for photo in reviewed.kept.get(person.id, [])}
+    note = reviewed.rejections.people.get(person.id) or reviewed.rejections.notes.get(person.id) or ""
+    details = [f"id {person.id}"] if person.name != person.id else []
+    details += [", ".join(person.groups)] if person.groups else []
+    details += [f"from {person.valid_from}"] if person.valid_from else []
+    details += [f"until {person.valid_until}"] if person.valid_until else []
+    details.append(f"{len(weights)} of {len(person.photos)} photos" if weights else "not enrolled")
+    photos = [
+        _sheet_photo(reviewed, path, path.relative_to(person.folder).as_posix(), weights.get(path, ""))
+        for path in person.photos
+    ]
+    fine = not note and len(weights) == len(person.photos)
+    return {"name": person.name, "details": details, "note": note, "fine": fine, "photos": photos}
+
+
+def _sheet_photo(reviewed: FolderReview, path: Path, name: str, weight: str) -> dict[str, object]:
+    """One photo; `weight` is "" for one that was not accepted."""
+    from threshold_tools.html import data_uri
+
+    assessment = reviewed.assessments.get(path)
+    uri = data_uri(assessment.thumbnail) if assessment is not None and assessment.thumbnail else ""
+    reason = weight or reviewed.rejections.photos.get(path, "the person is not enrolled")
+    quality = assessment.quality_text if assessment else ""
+    return {"name": name, "uri": uri, "accepted": bool(weight), "reason": reason, "quality": quality}

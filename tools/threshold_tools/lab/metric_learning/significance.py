@@ -33,7 +33,6 @@ class HeadRates:
     """Rates of some photos, and of the bootstrap samples of their people."""
 
     names: Sequence[str]  # R names of rates
-    better: Reals  # (R,) 1 where higher is better, -1 where lower is
     values: Reals  # (R,) 0..1
     drawn: Reals  # (resamples, R)
 
@@ -48,7 +47,7 @@ def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMP
         return None
     votes = draw_votes(np.random.default_rng([seed, 3]), len(photos.names), resamples)
     fmrs = [fmr for fmr in FMRS if swept.has_enough_samples(fmr)]
-    names, better = [f"TAR at FMR {fmr:.0e}" for fmr in fmrs] + ["EER"], [1.0] * len(fmrs) + [-1.0]
+    names = [*(f"TAR at FMR {fmr:.0e}" for fmr in fmrs), "EER"]
     values = [swept.accepted(swept.threshold_sq(fmr)) / len(swept.genuine_sq) for fmr in fmrs] + [swept.eer()]
     resampled = ResampledPairs(photos, min(max(_KEPT, 3 * swept.eer()), 1.0))
     drawn = np.array([resampled.rates(fmrs, each) for each in votes])
@@ -59,11 +58,10 @@ def measure_rates(photos: LabelledEmbeddings, seed: int, resamples: int = RESAMP
         and open_set_identification.has_enough_samples(tried, FPIR, tracks=False)
     ):
         names.append("FNIR at FPIR 1e-02")
-        better.append(-1.0)
         searches = [ResampledSearches(draw) for draw in tried.draws]
         values.append(float(np.mean([each.fnir(np.ones_like(votes[0])) for each in searches])))
         drawn = np.column_stack([drawn, [np.mean([each.fnir(one) for each in searches]) for one in votes]])
-    return HeadRates(names, np.array(better), np.array(values), drawn)
+    return HeadRates(names, np.array(values), drawn)
 
 
 def separation(photos: LabelledEmbeddings) -> float:
@@ -80,10 +78,11 @@ def separation(photos: LabelledEmbeddings) -> float:
 
 def rate_differences(without: HeadRates, behind: HeadRates) -> list[Gain]:
     """The paired differences; both of the same people and seed."""
-    differences = (behind.drawn - without.drawn) * without.better
+    better = np.array([1.0 if name.startswith("TAR") else -1.0 for name in without.names])
+    differences = (behind.drawn - without.drawn) * better
     outside = FALSE_ALARM / len(without.names) / 2
     low, high = np.nanquantile(differences, [outside, 1 - outside], axis=0)
-    values = (behind.values - without.values) * without.better
+    values = (behind.values - without.values) * better
     return [
         Gain(name, float(before), float(value), float(least), float(most))
         for name, before, value, least, most in zip(without.names, without.values, values, low, high, strict=True)
@@ -104,12 +103,12 @@ class ResampledPairs:
         """Keep this share of the impostor pairs, the nearest ones; all photos must show a face."""
         self._counts = np.bincount(photos.people, minlength=len(photos.names))
         genuine_sq, self._own = _genuine_pairs(photos)
-        impostor_sq, self._one, self._two = _nearest_impostors(photos, share)
+        impostor_sq, self._pairs = _nearest_impostors(photos, share)
         self._genuine, self._impostors = RankedScores(genuine_sq), RankedScores(impostor_sq)
 
     def rates(self, fmrs: Sequence[float], votes: NDArray[np.int64]) -> list[float]:
         """TAR at each FMR, then the EER, each person counting as often as `votes` (P,) says; nan without pairs."""
-        own, others = votes[self._own], votes[self._one] * votes[self._two]
+        own, others = votes[self._own], votes[self._pairs].prod(axis=0)
         if not own.any():
             return [math.nan] * (len(fmrs) + 1)
         photos = votes * self._counts
@@ -149,21 +148,16 @@ def _genuine_pairs(photos: LabelledEmbeddings) -> tuple[FloatArray, NDArray[np.i
     return np.concatenate(parts), np.concatenate(own)
 
 
-def _nearest_impostors(
-    photos: LabelledEmbeddings, share: float
-) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Distances of the nearest `share` of the pairs of two people, and the people."""
+def _nearest_impostors(photos: LabelledEmbeddings, share: float) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Distances of the nearest `share` of the pairs of two people, and the people, (2, N)."""
     counts = np.bincount(photos.people)
     wanted = math.ceil(share * (len(photos) ** 2 - int((counts**2).sum())) / 2)
-    near, one, two = np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
+    near, pairs = np.zeros(0, np.float32), np.zeros((2, 0), np.intp)
     for start, matrix in verification.impostor_blocks(photos.vectors, photos.people, verification.BLOCK):
         rows, columns = np.nonzero(matrix < verification.NO_PAIR)
         near = np.concatenate([near, matrix[rows, columns]])
-        one, two = (
-            np.concatenate([one, photos.people[start + rows]]),
-            np.concatenate([two, photos.people[start + columns]]),
-        )
+        pairs = np.concatenate([pairs, photos.people[start + np.stack([rows, columns])]], axis=1)
         if len(near) > wanted:
             kept = np.argpartition(near, wanted - 1)[:wanted]
-            near, one, two = near[kept], one[kept], two[kept]
-    return near, one, two
+            near, pairs = near[kept], pairs[:, kept]
+    return near, pairs
