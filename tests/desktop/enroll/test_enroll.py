@@ -14,7 +14,7 @@ import pytest
 from support.face_images import direction, face, towards
 from support.rendered_portraits import EMBEDDER, Photo, put, two_people
 from threshold_tools.enroll.cache import FILE, PhotoCache
-from threshold_tools.enroll.cli import enrol, main
+from threshold_tools.enroll.cli import main
 from threshold_tools.enroll.consistency import (
     TWIN_SHARE,
     Rejections,
@@ -52,7 +52,7 @@ def people(tmp_path: Path, photo: Photo) -> Path:
 
 
 def enrolled(folder: Path, out: Path) -> Gallery:
-    enrol(folder, out, 1000)
+    main([str(folder), "--out", str(out)])
     return load_gallery(out, EMBEDDER)
 
 
@@ -131,7 +131,7 @@ def test_two_photos_of_different_people_enrol_neither(
 def test_nobody_enrolled_writes_nothing(tmp_path: Path) -> None:
     put(tmp_path / "people" / "nobody" / "1.png", np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(InputError, match="nobody could be enrolled"):
-        enrol(tmp_path / "people", tmp_path / "g", 1000)
+        main([str(tmp_path / "people"), "--out", str(tmp_path / "g")])
     assert not (tmp_path / "g").exists()
 
 
@@ -275,7 +275,7 @@ class TestKeeping:
     def test_a_bad_card_is_told(self, people: Path, tmp_path: Path, card: str, told: str) -> None:
         (people / "biden" / "person.toml").write_text(card)
         with pytest.raises(InputError, match=r"obama|person\.toml") as caught:
-            enrol(people, tmp_path / "g", 1000)
+            main([str(people), "--out", str(tmp_path / "g")])
         assert told in str(caught.value)
 
     def test_add_copies_what_can_serve_and_keeps_the_card(

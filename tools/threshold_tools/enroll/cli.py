@@ -25,6 +25,7 @@ none of the thresholds that calibration set: calibrate again, or keep them with 
 from __future__ import annotations
 
 import argparse
+import datetime
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +35,12 @@ from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
-from threshold_tools.enroll.arguments import COMMANDS, command_parser, gallery_parser
+from edge.core.records import Box
 from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people
 from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import NO_PHOTO, FolderReview, contact_sheet, review
+from threshold_tools.enroll.review import NO_PHOTO, ONE_STRANGER_IN, FolderReview, contact_sheet, review
 from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import smallest_supported_rate
@@ -50,64 +51,133 @@ _NEXT = (
 )
 
 
-def enrol(
-    folder: Path,
-    out: Path,
-    one_stranger_in: float,
-    *,
-    sheet: Path | None = None,
-    use_cache: bool = True,
-    thresholds_from: Path | None = None,
-) -> None:
-    """Write the gallery of everybody below `folder` who can be enrolled, and the contact sheet if one is asked for.
-
-    People of the gallery `thresholds_from` keep their thresholds; None: all are set from the embedder's table.
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line and act: a subcommand, or a people folder (./add for one of such a name).
 
     Raises:
-        InputError: no photos, no folder to write to, or nobody could be enrolled.
-        GalleryError: `thresholds_from` cannot be used.
+        InputError: something given cannot be used, or nobody can be enrolled.
     """
-    need_gallery_name(out)
-    for output in (out, sheet):
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in _ACTIONS:
+        arguments = _command_parser().parse_args(words)
+        _ACTIONS[arguments.command](arguments)
+        return
+    parser = _gallery_parser()
+    arguments = parser.parse_args(words)
+    if not arguments.one_stranger_in >= 2:
+        parser.error("--one-stranger-in must be at least 2")
+    _make_gallery(arguments)
+
+
+def _gallery_parser() -> argparse.ArgumentParser:
+    """Parser of the command line that makes a gallery."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="PHOTOS", help="folder with one folder of photos per person")
+    parser.add_argument("--out", type=Path, required=True, metavar="G", help="gallery to write (.safetensors)")
+    parser.add_argument(
+        "--one-stranger-in",
+        type=float,
+        default=ONE_STRANGER_IN,
+        metavar="N",
+        help="accept at most one stranger in N, whatever the gallery's size (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--thresholds-from",
+        type=Path,
+        metavar="G0",
+        help="people in the gallery G0 keep their calibrated thresholds; new people get the median",
+    )
+    parser.add_argument("--sheet", type=Path, metavar="OUT.html", help="write a contact sheet of every photo")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor write the cache of photos")
+    return parser
+
+
+def _command_parser() -> argparse.ArgumentParser:
+    """Parser of the command lines that start with one of _ACTIONS, which becomes `command` of the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="|".join(_ACTIONS))
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        made = subparsers.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        made.add_argument("folder", type=Path, metavar="PHOTOS", help="folder with one folder of photos per person")
+        return made
+
+    adding = command("add", "copy photos into a person's folder, created if missing")
+    adding.add_argument("person", metavar="ID")
+    adding.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="none: only change the profile")
+    adding.add_argument("--replace", action="store_true", help="delete the photos that were there")
+    adding.add_argument("--name", metavar="NAME", help="display name")
+    adding.add_argument(
+        "--group", action="append", default=[], metavar="GROUP", help="for the access rules; repeatable"
+    )
+    adding.add_argument("--valid-from", type=_day, metavar="DAY", help="first day, such as 2026-01-01")
+    adding.add_argument("--valid-until", type=_day, metavar="DAY", help="last day")
+    cutting = command("frames", "put faces cut from recorded footage into a person's folder")
+    cutting.add_argument("clip", type=Path, metavar="CLIP")
+    cutting.add_argument("--person", required=True, metavar="ID")
+    cutting.add_argument("--at", type=_at, action="append", required=True, metavar="S", help="seconds; repeatable")
+    cutting.add_argument("--box", type=_box, metavar="X,Y,W,H", help="which face, in px, where there are several")
+    removing = command("remove", "delete a person with all photos, or single photos of theirs")
+    removing.add_argument("person", metavar="ID")
+    removing.add_argument("--photo", action="append", default=[], metavar="FILE", help="only this photo; repeatable")
+    listing = command("list", "list the people in the folder")
+    listing.add_argument("--json", action="store_true", help="one JSON list of id, name, groups, validity, photos")
+    reviewing = command("review", "report problems of the folder without making a gallery")
+    reviewing.add_argument("--person", metavar="ID", help="only what concerns this one")
+    reviewing.add_argument("--sheet", type=Path, metavar="OUT.html", help="write a contact sheet")
+    ruling = command("policy", "enter everybody's groups and validity into the access rules")
+    ruling.add_argument("--rules", type=Path, required=True, metavar="P.toml", help="schedules and doors")
+    ruling.add_argument("--out", type=Path, required=True, metavar="OUT.toml", help="the policy to publish")
+    for each in (adding, cutting, reviewing):
+        each.add_argument("--no-cache", action="store_true", help="neither read nor write the cache of photos")
+    return parser
+
+
+def _box(text: str) -> Box:
+    """Parse x,y,w,h in pixels."""
+    x, y, width, height = (float(part) for part in text.split(","))
+    if not (width > 0 and height > 0):
+        raise ValueError("an empty box")
+    return Box(x, y, x + width, y + height)
+
+
+def _day(text: str) -> datetime.date:
+    return datetime.date.fromisoformat(text)
+
+
+def _at(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("not a time")
+    return seconds
+
+
+_box.__name__, _day.__name__, _at.__name__ = "box (x,y,width,height in px)", "day (2026-12-31)", "time in seconds"
+
+
+def _make_gallery(arguments: argparse.Namespace) -> None:
+    """Write the gallery of everybody who can be enrolled, and the contact sheet if one is asked for."""
+    need_gallery_name(arguments.out)
+    for output in (arguments.out, arguments.sheet):
         if output is not None:
             require_parent_dir(output)
     reader = PhotoSampler(ENROL_QUALITY)
-    kept_sq = None if thresholds_from is None else thresholds_of(thresholds_from, reader.embedder_sha256)
-    reviewed = review(folder, reader, one_stranger_in=one_stranger_in, use_cache=use_cache)
-    _print_review(reviewed, folder, sheet)
-    _print(make_gallery(reviewed, out, reader.embedder_sha256, kept_sq))
+    kept_from, target = arguments.thresholds_from, arguments.one_stranger_in
+    kept_sq = None if kept_from is None else thresholds_of(kept_from, reader.embedder_sha256)
+    reviewed = review(arguments.folder, reader, one_stranger_in=target, use_cache=not arguments.no_cache)
+    _print_review(reviewed, arguments.folder, arguments.sheet)
+    _print(make_gallery(reviewed, arguments.out, reader.embedder_sha256, kept_sq))
     if kept_sq:
         added = sum(person not in kept_sq for person in reviewed.kept)
         if added:
             _print(f"{added} new: their distance to strangers is measured by the next  threshold calibrate")
         return
     supported = 1 / smallest_supported_rate(reader.impostors, len(reviewed.kept))
-    if one_stranger_in > supported * (1 + 1e-9):
+    if target > supported * (1 + 1e-9):
         _print(
             f"warning: thresholds are set for one stranger in {supported:,.0f}; the embedder's table supports no more "
-            f"for {len(reviewed.kept):,} people; for one in {one_stranger_in:,.0f} use  threshold calibrate --strangers"
+            f"for {len(reviewed.kept):,} people; for one in {target:,.0f} use  threshold calibrate --strangers"
         )
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Parse the command line and act: a subcommand, or a people folder (./add for one of such a name)."""
-    words = sys.argv[1:] if words is None else words
-    if words and words[0] in COMMANDS:
-        arguments = command_parser(__doc__).parse_args(words)
-        _ACTIONS[arguments.command](arguments)
-        return
-    parser = gallery_parser(__doc__)
-    arguments = parser.parse_args(words)
-    if not arguments.one_stranger_in >= 2:
-        parser.error("--one-stranger-in must be at least 2")
-    enrol(
-        arguments.folder,
-        arguments.out,
-        arguments.one_stranger_in,
-        sheet=arguments.sheet,
-        use_cache=not arguments.no_cache,
-        thresholds_from=arguments.thresholds_from,
-    )
 
 
 def _print(text: str) -> None:
