@@ -28,6 +28,7 @@ _OPTIONS = (
     ("--lock-pin", "lock.pin", "N", "GPIO (BCM) number of a relay that opens the lock; none: no relay"),
     ("--liveness", "liveness.mode", "MODE", "off, passive or challenge"),
 )
+_KEYS = {"mqtt.insecure", *(key for _, key, *_ in _OPTIONS)}
 
 
 def add(commands: Commands) -> None:
@@ -61,7 +62,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     from edge.diagnostics.setup_wizard import Prompter, run_wizard
     from edge.diagnostics.toml_writer import to_toml
 
-    given = {key: value for key, value in vars(arguments).items() if value is not None and _is_key(key)}
+    given = {key: value for key, value in vars(arguments).items() if value is not None and key in _KEYS}
     prompter = Prompter(given, alone)
     if not alone:
         prompter.print("Press Enter for the default in brackets; Ctrl-C cancels.\n")
@@ -79,10 +80,6 @@ def _setup(arguments: argparse.Namespace) -> int:
         f"  {edge} run --config {out}"
     )
     return 0
-
-
-def _is_key(name: str) -> bool:
-    return name == "mqtt.insecure" or name in {key for _, key, *_ in _OPTIONS}
 
 
 def _state_folder(out: Path) -> Path:

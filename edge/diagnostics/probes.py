@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edge.core.config import CameraConfig
-from edge.core.errors import CameraError, ThresholdError
+from edge.core.errors import CameraError
 from edge.core.records import Frame
 from edge.vision.camera import open_camera
 
@@ -109,14 +109,3 @@ def probe_camera(config: CameraConfig, source: str) -> str:
         CameraError, CameraLostError: it cannot be opened, or gives no frames.
     """
     return sample_camera(msgspec.structs.replace(config, source=source)).summary
-
-
-def first_working(config: CameraConfig, candidates: Iterable[str]) -> dict[str, str]:
-    """The candidates that give frames, each with its size and frame rate."""
-    found = {}
-    for source in candidates:
-        try:
-            found[source] = probe_camera(config, source)
-        except ThresholdError:
-            continue
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from edge.core.config import DoorConfig
 from edge.core.errors import BrokerRefusedError, ConfigError, InputError, ThresholdError
 from edge.diagnostics.network_checks import check_broker
-from edge.diagnostics.probes import camera_candidates, first_working, probe_camera
+from edge.diagnostics.probes import camera_candidates, probe_camera
 from edge.diagnostics.toml_writer import with_value
 from edge.vision.camera import is_recorded, redact_url
 
@@ -118,7 +119,9 @@ def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
     found: dict[str, str] = {}
     if "camera.source" not in prompter.given:
         prompter.print("Looking for cameras, a few seconds each …")
-        found = first_working(config.camera, camera_candidates())
+        for source in camera_candidates():
+            with contextlib.suppress(ThresholdError):
+                found[source] = probe_camera(config.camera, source)
         for number, (source, summary) in enumerate(found.items(), start=1):
             prompter.print(f"  {number}  {source}: {summary}")
         if not found:

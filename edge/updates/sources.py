@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -220,27 +220,20 @@ class MqttSource:
                 self._connection.unsubscribe([repo_topic(self._site, name) for name in names])
 
     def _subscribe(self, names: list[str]) -> None:
-        connection = self._connected()
-        try:
-            connection.subscribe([repo_topic(self._site, name) for name in names], qos=1)
-        except BrokerError:
-            connection.abort()
-            self._forget()
-            raise
-        self._on_message(connection)
+        self._exchange(lambda connection: connection.subscribe([repo_topic(self._site, name) for name in names], qos=1))
 
     def _spin(self, timeout_s: float) -> None:
+        self._exchange(lambda connection: connection.poll(timeout_s, self._waker))
+
+    def _exchange(self, action: Callable[[PahoClient], object]) -> None:
+        """Use the connection, then store received files; files that were not requested are dropped."""
         connection = self._connected()
         try:
-            connection.poll(timeout_s, self._waker)
+            action(connection)
         except BrokerError:
             connection.abort()
             self._forget()
             raise
-        self._on_message(connection)
-
-    def _on_message(self, connection: PahoClient) -> None:
-        """Store received files; files that were not requested are dropped."""
         for message in connection.take_messages():
             name = repo_name(self._site, message.topic)
             content = message.payload[: FILE_BYTES + 1] or None

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -36,60 +36,35 @@ CLOSE_S = 5.0  # how long `close` waits for a source that cannot be interrupted,
 BACKOFF_S = (1.0, 30.0)  # between attempts to reach the repository
 
 
+@dataclass(kw_only=True, eq=False)
 class UpdateWorker(Generic[BundleT]):
-    """Keeps one door up to date; `start` and `close`.
+    """Keeps one door up to date; `start` and `close`."""
 
-    Args:
-        store: the door's releases; `select_boot_release` has been called.
-        source: the repository.
-        updater: fetches from it.
-        load: loads a release's files and tests them beside what runs; raises a ThresholdError for what must not run.
-        filter_previous_gallery: reduces an old gallery for the rollback copy.
-        on_status: called from the worker thread with every status change.
-        now: time to compare with expiry.
-        clock_set: whether that time can be relied on; when it becomes so, everything is checked again.
-        obsolete_files: files to delete once a release runs.
-        interval_s: how long to wait for news at a time.
-        close_s: the longest time that `close` takes.
-    """
+    store: ReleaseStore  # `select_boot_release` has been called
+    source: Source
+    updater: Updater
+    # Loads a release's files and tests them beside what runs; raises a ThresholdError for what must not run.
+    load: Callable[[StagedRelease], BundleT]
+    filter_previous_gallery: FilterGallery  # for the rollback copy
+    on_status: Callable[[StatusChange], None]  # called from the worker thread with every status change
+    now: Callable[[], datetime]  # to compare with expiry
+    clock_set: Callable[[], bool]  # whether `now` can be relied on; when it becomes so, everything is checked again
+    obsolete_files: tuple[Path, ...] = ()  # to delete once a release runs
+    interval_s: float = 30.0  # how long to wait for news at a time
+    close_s: float = CLOSE_S  # the longest time that `close` takes
 
-    def __init__(
-        self,
-        *,
-        store: ReleaseStore,
-        source: Source,
-        updater: Updater,
-        load: Callable[[StagedRelease], BundleT],
-        filter_previous_gallery: FilterGallery,
-        on_status: Callable[[StatusChange], None],
-        now: Callable[[], datetime],
-        clock_set: Callable[[], bool],
-        obsolete_files: tuple[Path, ...] = (),
-        interval_s: float = 30.0,
-        close_s: float = CLOSE_S,
-    ) -> None:
-        self._store = store
-        self._source = source
-        self._updater = updater
-        self._load = load
-        self._filter_previous_gallery = filter_previous_gallery
-        self._on_status = on_status
-        self._now = now
-        self._clock_set = clock_set
-        self._obsolete_files = obsolete_files
-        self._interval_s = interval_s
-        self._close_s = close_s
+    def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._activated = threading.Event()
         self._staged: BundleT | None = None
         self._thread = threading.Thread(target=self._run, name="release", daemon=True)
-        self._status = status_of(store.current())
+        self._status = status_of(self.store.current())
         self._began_s = time.monotonic()
         self._rejected: tuple[str, str] = ("", "")  # digest and reason of what failed to load here
         self._reported_refusals: set[str] = set()  # since the last success
         self._refused_in_row = 0
         self._check_at_s = 0.0  # monotonic: check again then, news or not
-        self._clock_was_set = clock_set()
+        self._clock_was_set = self.clock_set()
         self._expired = ""  # the expiry that was reported
         self._reachable = True
 
@@ -116,29 +91,29 @@ class UpdateWorker(Generic[BundleT]):
         """Stop, within `close_s`. The release that runs counts as proven: it was stopped, it did not fail."""
         self._stop.set()
         self._activated.set()
-        self._source.wake()
+        self.source.wake()
         if self._thread.is_alive():
-            self._thread.join(self._close_s)
+            self._thread.join(self.close_s)
         if self._thread.is_alive():  # a daemon thread, it ends with the process
-            log.warning("stopping without the release source, which has not answered for %g s", self._close_s)
+            log.warning("stopping without the release source, which has not answered for %g s", self.close_s)
         else:
-            self._source.close()
+            self.source.close()
         self._mark_proven(at_once=True)
 
     def forgive_start(self) -> None:
         """Do not count this start against the release: it ends for another reason."""
-        current = self._store.current()
+        current = self.store.current()
         if current is not None and not current.proven:
-            self._store.activate(msgspec.structs.replace(current, starts=max(current.starts - 1, 0)))
+            self.store.activate(msgspec.structs.replace(current, starts=max(current.starts - 1, 0)))
 
     def _run(self) -> None:
-        if self._store.current() is not None:
+        if self.store.current() is not None:
             self._delete_obsolete()
-        self._on_status(StatusChange(self._status))
+        self.on_status(StatusChange(self._status))
         pause_s, longest_s = BACKOFF_S
         while not self._stop.is_set():
             try:
-                news = self._source.wait(self._wait_s(), self._updater.root_name())
+                news = self.source.wait(self._wait_s(), self.updater.root_name())
                 if self._stop.is_set():
                     return
                 if self._clock_became_set() or news or time.monotonic() >= self._check_at_s:
@@ -166,24 +141,24 @@ class UpdateWorker(Generic[BundleT]):
 
     def _report_expiry(self) -> None:
         """Metadata expires by the clock: a repository that cannot be reached must not hide that."""
-        expired, before = self._updater.expired(self._now()), self._expired
+        expired, before = self.updater.expired(self.now()), self._expired
         if expired == before or self._stop.is_set():
             return
         self._expired = expired
         if expired:
             self._report(expired)
         elif self._status.reason == before:  # the clock was wrong
-            self._set_status(StatusChange(status_of(self._store.current())))
+            self._set_status(StatusChange(status_of(self.store.current())))
 
     def _wait_s(self) -> float:
-        left = [self._interval_s, self._check_at_s - time.monotonic()]
-        current = self._store.current()
+        left = [self.interval_s, self._check_at_s - time.monotonic()]
+        current = self.store.current()
         if current is not None and not current.proven:
             left.append(PROVEN_AFTER_S + self._began_s - time.monotonic())
         return max(min(left), 0.0)
 
     def _clock_became_set(self) -> bool:
-        became_set = self._clock_set() and not self._clock_was_set
+        became_set = self.clock_set() and not self._clock_was_set
         self._clock_was_set = self._clock_was_set or became_set
         return became_set
 
@@ -191,9 +166,12 @@ class UpdateWorker(Generic[BundleT]):
         """Fetch what the repository offers, and apply it."""
         self._check_at_s = time.monotonic() + RECHECK_S
         try:
-            offer = self._updater.fetch_new_release(self._now())
+            offer = self.updater.fetch_new_release(self.now())
             if offer is None:
-                self._report_up_to_date()
+                status = status_of(self.store.current())
+                if not self._status.ok and self._status != status:  # what runs is what the repository offers
+                    self._reported_refusals.clear()
+                    self._set_status(StatusChange(status))
             elif offer.digest == self._rejected[0]:
                 secure_delete(offer.path)
                 raise ReleaseError(self._rejected[1])
@@ -209,21 +187,21 @@ class UpdateWorker(Generic[BundleT]):
     def _apply(self, offer: StagedRelease) -> None:
         number = offer.release.release
         try:
-            bundle = self._load(offer)
+            bundle = self.load(offer)
         except ThresholdError as error:
             self._rejected = (offer.digest, f"release {number}: {error}")
             secure_delete(offer.path)
             self._reject(self._rejected[1])
             return
-        before = self._store.current()
+        before = self.store.current()
         current = ActiveRelease(
             release=number,
             folder=offer.folder,
             digest=offer.digest,
-            applied_at=format_datetime(self._now()),
-            proven=not needs_trial(self._store, before, offer.release),
+            applied_at=format_datetime(self.now()),
+            proven=not needs_trial(self.store, before, offer.release),
         )
-        self._store.activate(current)
+        self.store.activate(current)
         self._began_s = time.monotonic()
         self._activated.clear()
         self._staged = bundle
@@ -232,21 +210,14 @@ class UpdateWorker(Generic[BundleT]):
         if self._staged is not None:  # stopped: the next start runs it
             return
         self._delete_obsolete()
-        clean_up_previous(self._store, before, current, self._filter_previous_gallery)
+        clean_up_previous(self.store, before, current, self.filter_previous_gallery)
         self._reported_refusals.clear()
         status = ReleaseStatus(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
         self._set_status(StatusChange(status, applied=True))
 
     def _delete_obsolete(self) -> None:
-        for path in self._obsolete_files:
+        for path in self.obsolete_files:
             secure_delete(path)
-
-    def _report_up_to_date(self) -> None:
-        """The repository offers what runs already."""
-        status = status_of(self._store.current())
-        if not self._status.ok and self._status != status:
-            self._reported_refusals.clear()
-            self._set_status(StatusChange(status))
 
     def _reject(self, reason: str) -> None:
         self._check_at_s = time.monotonic() + RETRY_S
@@ -267,11 +238,11 @@ class UpdateWorker(Generic[BundleT]):
         self._status = change.status
         if change.status.ok:
             self._refused_in_row = 0
-        self._on_status(change)
+        self.on_status(change)
 
     def _mark_proven(self, at_once: bool = False) -> None:
-        current = self._store.current()
+        current = self.store.current()
         if current is None or current.proven or self._staged is not None:
             return
         if at_once or time.monotonic() - self._began_s >= PROVEN_AFTER_S:
-            self._store.activate(msgspec.structs.replace(current, proven=True, starts=0))
+            self.store.activate(msgspec.structs.replace(current, proven=True, starts=0))
