@@ -65,7 +65,10 @@ def _events(arguments: argparse.Namespace) -> int:
     from edge.mqtt.subscriber import Subscriber
 
     if arguments.live:
-        _need_terminal()
+        if importlib.util.find_spec("rich") is None:
+            raise InputError("--live needs rich; run: pip install rich, or leave --live out")
+        if not sys.stdout.isatty():
+            raise InputError("--live draws on a terminal; leave it out for a file or another program")
         arguments.channels = ["events", "status", "health"]
     mqtt = _broker(arguments)
     doors = Topics(arguments.site or "+", arguments.door or "+")
@@ -109,13 +112,6 @@ def _errors_by_option(asked: bool) -> Iterator[None]:
         for key, option in _OPTIONS.items():
             message = message.replace(key, option)
         raise type(error)(message) from error
-
-
-def _need_terminal() -> None:
-    if importlib.util.find_spec("rich") is None:
-        raise InputError("--live needs rich; run: pip install rich, or leave --live out")
-    if not sys.stdout.isatty():
-        raise InputError("--live draws on a terminal; leave it out for a file or another program")
 
 
 def readable(message: Message) -> str:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge.core.config import DoorConfig
-from edge.core.records import FloatArray, Frame, Sample
+from edge.core.records import FloatArray, Frame
 from edge.diagnostics.probes import CameraSample
 from edge.diagnostics.report import CheckResult, fail, ok, warn
 from edge.vision.camera_health import FAULT_HINTS, ImageFault, classify_fault, patch_means
@@ -80,7 +80,8 @@ def _focus(seen: CameraSample) -> CheckResult:
 
 def check_face(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> CheckResult:
     """Check the best face of a sample as the door would read it."""
-    samples = [sample for frame in seen.frames if (sample := _largest(vision, frame))]
+    found = [(frame, faces[0]) for frame in seen.frames if (faces := vision.detector.detect(frame))]
+    samples = [sample for frame, face in found if (sample := vision.reader.sample(frame, face))]
     if not samples:
         step = "step before the camera where visitors will stand, and check again"
         return warn("face", "nobody stands before the camera now", step)
@@ -90,13 +91,6 @@ def check_face(config: DoorConfig, vision: VisionStages, seen: CameraSample) -> 
     if quality.refusal:
         return fail("face", f"seen, and no evidence: {quality.refusal}; {detail}", _REMEDIES[quality.refusal])
     return ok("face", f"{detail}; sharpness {quality.sharpness:.0f}, level {quality.brightness:.0f} of 255")
-
-
-def _largest(vision: VisionStages, frame: Frame) -> Sample | None:
-    faces = vision.detector.detect(frame)
-    if not faces:
-        return None
-    return vision.reader.sample(frame, faces[0])
 
 
 def sharpness(frames: tuple[Frame, ...]) -> float:

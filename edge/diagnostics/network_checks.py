@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -70,19 +69,11 @@ def check_certificates(config: DoorConfig, now: datetime | None = None) -> Itera
 
 def _shown(endpoint: Endpoint, now: datetime) -> CheckResult:
     """The certificate that the broker shows. The login has verified it; this reads its expiry only."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=endpoint.host) as secured,
-        ):
-            content = secured.getpeercert(binary_form=True)
+        shown = ssl.get_server_certificate((endpoint.host, endpoint.port), timeout=_TIMEOUT_S)
     except OSError as error:
         raise BrokerError(f"{endpoint}: shows no certificate ({error.strerror or error})") from error
-    if content is None:
-        raise BrokerError(f"{endpoint}: shows no certificate")
-    certificate = x509.load_der_x509_certificate(content)
+    certificate = x509.load_pem_x509_certificate(shown.encode())
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         listed = ", ".join(str(name.value) for name in names)

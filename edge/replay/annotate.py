@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edge.core.errors import InputError
 from edge.core.files import captured_stderr, make_private_file, require_parent_dir
@@ -94,7 +93,8 @@ class Annotator:
             self._pending = None
             self._open(first, 1e9 / max(t_ns - first_ns, 1)).write(first)
         assert self._writer is not None
-        self._writer.write(_fitted(picture, self._size))
+        same = picture.shape[1::-1] == self._size  # stills may differ in size; a clip has one
+        self._writer.write(picture if same else cv2.resize(picture, self._size))
 
     def _open(self, picture: BgrImage, fps: float) -> cv2.VideoWriter:
         self._size = (picture.shape[1], picture.shape[0])
@@ -108,11 +108,6 @@ class Annotator:
         if not self._writer.isOpened():
             raise InputError(f"{self._path}: cannot be written; does this OpenCV have an encoder for {codec}?")
         return self._writer
-
-
-def _fitted(picture: BgrImage, size: tuple[int, int]) -> BgrImage:
-    """Stills may differ in size; a clip has one."""
-    return picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
 def _draw_track(canvas: _Canvas, track: Track, pipeline: Pipeline, wanted: int) -> None:

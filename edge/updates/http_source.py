@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,17 +63,14 @@ class HttpSource(FolderSource):
             raise SourceError(f"{self._url}: cannot be reached ({error})") from error
 
 
+@dataclass(eq=False)
 class Downloader:
-    """Downloads one file after another; one thread downloads, any thread may interrupt.
+    """Downloads one file after another; one thread downloads, any thread may interrupt."""
 
-    Args:
-        file_s: the longest time for one file, in seconds.
-        slow_s: after this time a download that has brought less than `LEAST_BYTES` ends, in seconds.
-    """
+    file_s: float = FILE_S  # the longest time for one file
+    slow_s: float = SLOW_S  # after this time a download that has brought less than `LEAST_BYTES` ends
 
-    def __init__(self, file_s: float = FILE_S, slow_s: float = SLOW_S) -> None:
-        self._file_s = file_s
-        self._slow_s = slow_s
+    def __post_init__(self) -> None:
         self._received_bytes = 0
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None  # a second handle of the connection in use: TLS detaches the first
@@ -91,12 +89,12 @@ class Downloader:
         self._late = ""
         self._received_bytes = 0
         content = bytearray()
-        timers = [threading.Timer(self._slow_s, self._end_slow), threading.Timer(self._file_s, self._end_late)]
+        timers = [threading.Timer(self.slow_s, self._end_slow), threading.Timer(self.file_s, self._end_late)]
         for timer in timers:
             timer.daemon = True
             timer.start()
         try:
-            with self._opener.open(url, timeout=min(STEP_S, self._file_s)) as answer:
+            with self._opener.open(url, timeout=min(STEP_S, self.file_s)) as answer:
                 while portion := answer.read1(min(_PORTION_BYTES, limit - len(content))):
                     content += portion
                     self._received_bytes = len(content)
@@ -130,12 +128,12 @@ class Downloader:
     def _end_slow(self) -> None:
         with self._lock:
             if self._received_bytes < LEAST_BYTES:
-                self._late = f"{self._received_bytes} bytes after {self._slow_s:g} s"
+                self._late = f"{self._received_bytes} bytes after {self.slow_s:g} s"
                 self._cut()
 
     def _end_late(self) -> None:
         with self._lock:
-            self._late = f"not complete after {self._file_s:g} s"
+            self._late = f"not complete after {self.file_s:g} s"
             self._cut()
 
     def _watch(self, connected: socket.socket) -> None:

@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -117,6 +118,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+@dataclass(eq=False)
 class MqttSource:
     """A repository of retained messages; one connection of its own, so that a flood does not touch the door's events.
 
@@ -124,19 +126,14 @@ class MqttSource:
     else is subscribed to for as long as it takes to receive it. An MQTT 5 broker receives our largest packet
     size and omits larger packets; over 3.1.1 such a packet ends the connection before it is read, and as long as it
     lies under a name that we need, there is no news for this door.
-
-    Args:
-        config: the broker.
-        site: whose repository.
-        client_id: who we are.
-        answer_s: how long a file may take to arrive before it counts as not there.
     """
 
-    def __init__(self, config: MqttConfig, site: str, client_id: str, answer_s: float = 5.0) -> None:
-        self._config = config
-        self._site = site
-        self._client_id = client_id
-        self._answer_s = answer_s
+    config: MqttConfig
+    site: str  # whose repository
+    client_id: str
+    answer_s: float = 5.0  # how long a file may take to arrive before it counts as not there
+
+    def __post_init__(self) -> None:
         self._connection: PahoClient | None = None
         self._first: MqttProtocol = "5"
         self._waker = WakeupPipe()
@@ -178,7 +175,7 @@ class MqttSource:
             self._waker.open()
         if self._connection is None:
             self._connection, self._first = connect(
-                self._config, client_id=self._client_id, first=self._first, max_packet_bytes=PACKET_BYTES
+                self.config, client_id=self.client_id, first=self._first, max_packet_bytes=PACKET_BYTES
             )
         return self._connection
 
@@ -195,7 +192,7 @@ class MqttSource:
             return
         self._standing |= dict.fromkeys(new)
         self._subscribe(new)
-        deadline = time.monotonic() + min(self._answer_s, _STABLE_AFTER_S)
+        deadline = time.monotonic() + min(self.answer_s, _STABLE_AFTER_S)
         while any(self._standing[name] is None for name in new) and (left_s := deadline - time.monotonic()) > 0:
             self._spin(left_s)
 
@@ -207,7 +204,7 @@ class MqttSource:
             missing = len(names) + 1
             while (left := sum(content is None for content in self._asked.values())) > 0:
                 if left < missing:
-                    missing, deadline = left, time.monotonic() + self._answer_s
+                    missing, deadline = left, time.monotonic() + self.answer_s
                 if self._news or self._woken:
                     raise RepositoryChanged
                 if (left_s := deadline - time.monotonic()) <= 0:
@@ -217,10 +214,10 @@ class MqttSource:
         finally:
             self._asked = {}
             if self._connection is not None:
-                self._connection.unsubscribe([repo_topic(self._site, name) for name in names])
+                self._connection.unsubscribe([repo_topic(self.site, name) for name in names])
 
     def _subscribe(self, names: list[str]) -> None:
-        self._exchange(lambda connection: connection.subscribe([repo_topic(self._site, name) for name in names], qos=1))
+        self._exchange(lambda connection: connection.subscribe([repo_topic(self.site, name) for name in names], qos=1))
 
     def _spin(self, timeout_s: float) -> None:
         self._exchange(lambda connection: connection.poll(timeout_s, self._waker))
@@ -235,7 +232,7 @@ class MqttSource:
             self._forget()
             raise
         for message in connection.take_messages():
-            name = repo_name(self._site, message.topic)
+            name = repo_name(self.site, message.topic)
             content = message.payload[: FILE_BYTES + 1] or None
             if name in self._asked:
                 self._asked[name] = content

@@ -42,34 +42,29 @@ class StagedRelease:
     path: Path
 
 
+@dataclass(eq=False)
 class Updater:
-    """Fetches releases from one repository for one door.
+    """Fetches releases from one repository for one door."""
 
-    Args:
-        source: the repository.
-        store: the door's releases.
-        max_bytes: the largest release to accept.
-        timeout_s: the longest time for one check, in seconds.
-    """
+    source: Source
+    store: ReleaseStore
+    max_bytes: int  # the largest release to accept
+    timeout_s: float = CHECK_TIMEOUT_S  # the longest time for one check
 
-    def __init__(self, source: Source, store: ReleaseStore, max_bytes: int, timeout_s: float = CHECK_TIMEOUT_S) -> None:
-        self._source = source
-        self._store = store
-        self._max_bytes = max_bytes
-        self._timeout_s = timeout_s
+    def __post_init__(self) -> None:
         self._deadline_s = 0.0  # monotonic
-        self._root = store.root()
+        self._root = self.store.root()
         self._expiry: dict[str, datetime] | None = None  # of the verified metadata
 
     def root_name(self) -> str:
         """Name of the next root metadata."""
-        return next_root_name(self._store.metadata, self._root)
+        return next_root_name(self.store.metadata, self._root)
 
     def expired(self, now: datetime) -> str:
         """Which metadata verified so far has expired by `now` (aware), or is damaged; "" if all is good. No network."""
         try:
             if self._expiry is None:
-                self._expiry = metadata_expiry(self._store.metadata, self._root)
+                self._expiry = metadata_expiry(self.store.metadata, self._root)
         except ReleaseError as error:
             return str(error)
         return expired(self._expiry, now)
@@ -82,25 +77,25 @@ class Updater:
             ConnectionError: it cannot be reached, or is too slow; a ThresholdError, too.
             RepositoryChanged: begin again.
         """
-        self._deadline_s = time.monotonic() + self._timeout_s
+        self._deadline_s = time.monotonic() + self.timeout_s
         self._expiry = None
-        current = self._store.current()
+        current = self.store.current()
         if current is None and self._fetch_one(TIMESTAMP) is None:  # nothing was ever published
             return None
-        content = verify_release(self._store.metadata, self._fetch_one, self._root, now)
+        content = verify_release(self.store.metadata, self._fetch_one, self._root, now)
         digest = sha256_of(content)
         if current is not None and current.digest == digest:
             return None
         if current is not None and current.failed == digest:
             raise ReleaseError(current.failure)
-        release = decode_release(content, self._max_bytes)
+        release = decode_release(content, self.max_bytes)
         if current is not None and release.release < current.release:
             raise ReleaseError(
                 f"{RELEASE_FILE}: release {release.release} is older than {current.release}, which runs here"
             )
         files = self._assemble(release, current.folder if current else "")
-        folder = self._store.write(release.release, content, files)
-        return StagedRelease(release, digest, folder, self._store.release_dir(folder))
+        folder = self.store.write(release.release, content, files)
+        return StagedRelease(release, digest, folder, self.store.release_dir(folder))
 
     def _fetch_one(self, name: str) -> bytes | None:
         return self._fetch([name]).get(name)
@@ -110,10 +105,8 @@ class Updater:
         found: dict[str, bytes] = {}
         for start in range(0, len(names), MAX_TOPICS):
             if time.monotonic() > self._deadline_s:
-                raise SourceError(
-                    f"the repository is too slow: not all files have arrived within {self._timeout_s:g} s"
-                )
-            found |= self._source.fetch(names[start : start + MAX_TOPICS])
+                raise SourceError(f"the repository is too slow: not all files have arrived within {self.timeout_s:g} s")
+            found |= self.source.fetch(names[start : start + MAX_TOPICS])
         return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
@@ -141,7 +134,7 @@ class Updater:
             return local
         for entry in release.files:
             try:
-                content = self._store.read(running, entry.name)
+                content = self.store.read(running, entry.name)
                 pieces = gallery_chunks.split(content, entry.rows, CHUNK_BYTES) if entry.rows else split_bytes(content)
             except (OSError, ValueError, ThresholdError):
                 continue
