@@ -26,8 +26,7 @@ from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
 
 _RUNS = 5  # of each model; the fastest counts
-_EXPIRY_WARNING = {"root": timedelta(days=30)}  # others are renewed by every publication
-_EXPIRY_WARNING_OTHERS = timedelta(days=3)
+_ROOT_WARNING, _OTHERS_WARNING = timedelta(days=30), timedelta(days=3)  # others are renewed by every publication
 # Pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31).
 _PULL_UP_PINS = range(9)
 _MIN_CHALLENGE_S = 3.0
@@ -36,6 +35,7 @@ _EEPROM_OR_I2C = range(4)
 _NAMED = 3  # rules, or people, listed by name
 _EXAMPLE = "correct the rules; systemd/policy.toml is an example"
 _CALIBRATE = "set them by threshold calibrate"
+_ROTATE = "renew it by  threshold sync rotate"
 _PUBLISH = "threshold sync publish  on the desktop, which renews it"
 
 
@@ -102,10 +102,10 @@ def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
     """
     left = sorted((moment - now, role) for role, moment in release_expiry(config).items())
     for days, role in left:
-        remedy = "renew it by  threshold sync rotate" if role == "root" else _PUBLISH
+        remedy, soon = (_ROTATE, _ROOT_WARNING) if role == "root" else (_PUBLISH, _OTHERS_WARNING)
         if days < timedelta():
             return fail("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
-        if days < _EXPIRY_WARNING.get(role, _EXPIRY_WARNING_OTHERS):
+        if days < soon:
             return warn("trust", f"{role} metadata expires in {days.days} days", remedy)
     days, role = left[0]
     return ok("trust", f"the first to expire is {role}, in {days.days} days")
@@ -186,8 +186,7 @@ def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -
 
 def check_settings(config: DoorConfig) -> Iterator[CheckResult]:
     """Settings that are valid by themselves and conflict."""
-    odd = list(_suspicious_settings(config))
-    yield from odd or [ok("settings", "no conflicting settings")]
+    yield from list(_suspicious_settings(config)) or [ok("settings", "no conflicting settings")]
 
 
 def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:

@@ -51,7 +51,8 @@ def sample_camera(config: CameraConfig) -> CameraSample:
         CameraError, CameraLostError: it cannot be opened, or gives no frames.
     """
     times_ns: list[int] = []
-    kept = _Sampler()
+    kept: list[Frame] = []
+    stride, settled = 1, 0
     first: Frame | None = None
     with open_camera(config) as camera:
         for frame in camera:
@@ -59,7 +60,11 @@ def sample_camera(config: CameraConfig) -> CameraSample:
             elapsed_ns = frame.captured_ns - times_ns[0]
             first = first or _copy(frame)
             if camera.recorded or elapsed_ns >= _SETTLE_NS:
-                kept.add(frame)
+                if settled % stride == 0:
+                    kept.append(_copy(frame))
+                settled += 1
+                if len(kept) > _KEPT:  # keep a few of however many, evenly
+                    kept, stride = kept[::2], stride * 2
             if len(times_ns) >= _RECORDED_FRAMES if camera.recorded else elapsed_ns >= _SAMPLE_NS:
                 break
         if first is None:
@@ -67,28 +72,11 @@ def sample_camera(config: CameraConfig) -> CameraSample:
         span_ns = times_ns[-1] - times_ns[0]
         count = len(times_ns) - 1 + camera.dropped
         fps = 0.0 if camera.recorded or not span_ns else count * 1e9 / span_ns
-        return CameraSample(camera.name, camera.recorded, fps, tuple(kept.frames) or (first,))
+        return CameraSample(camera.name, camera.recorded, fps, tuple(kept) or (first,))
 
 
 def _copy(frame: Frame) -> Frame:
     return Frame(frame.pixels.copy(), frame.seq, frame.captured_ns)
-
-
-class _Sampler:
-    """Keeps a few frames of however many, evenly."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self._stride = 1
-        self._count = 0
-
-    def add(self, frame: Frame) -> None:
-        if self._count % self._stride == 0:
-            self.frames.append(_copy(frame))
-            if len(self.frames) > _KEPT:
-                self.frames = self.frames[::2]
-                self._stride *= 2
-        self._count += 1
 
 
 def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:

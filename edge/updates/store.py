@@ -205,20 +205,17 @@ class ReleaseStore:
             ReleaseError: one is missing or damaged.
         """
         listed = {entry.name: entry.sha256 for entry in self.release(folder).files}
-        for name in listed | {name: "" for name in (GALLERY, POLICY) if self._marker(folder, name).exists()}:
-            self._check_file(folder, name, listed.get(name, ""))
+        filtered = {name: marker for name in (GALLERY, POLICY) if (marker := self._marker(folder, name)).exists()}
+        for name in listed | filtered:
+            try:
+                expected = filtered[name].read_text() if name in filtered else listed[name]
+                if expected and sha256_of(self.read(folder, name)) != expected:
+                    raise ReleaseError(f"{self.release_dir(folder)}: {name} is damaged")
+            except OSError as error:
+                raise ReleaseError(f"{self.release_dir(folder)}: {name} cannot be read ({error.strerror})") from error
 
     def _marker(self, folder: str, name: str) -> Path:
         return (self.release_dir(folder) / name).with_suffix(_FILTERED_MARKER)
-
-    def _check_file(self, folder: str, name: str, expected: str) -> None:
-        try:
-            if name in (GALLERY, POLICY) and self._marker(folder, name).exists():
-                expected = self._marker(folder, name).read_text()
-            if expected and sha256_of(self.read(folder, name)) != expected:
-                raise ReleaseError(f"{self.release_dir(folder)}: {name} is damaged")
-        except OSError as error:
-            raise ReleaseError(f"{self.release_dir(folder)}: {name} cannot be read ({error.strerror})") from error
 
     def remove_stale(self) -> None:
         """Delete everything that `current.json` does not name."""
