@@ -22,7 +22,7 @@ from edge.bench.scenes import FPS
 from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import BgrImage
-from edge.diagnostics.toml_writer import to_toml
+from edge.diagnostics.setup_wizard import to_toml
 from edge.mqtt.embedded_broker import EmbeddedBroker
 from edge.runtime.board import memory_mb
 

@@ -1,1 +1,1 @@
-"""The commands of `edge`, one module each; `add` of a module builds its parser."""
+"""The commands of `edge`; `add` of a module builds its parsers."""

@@ -1,4 +1,4 @@
-"""The `edge` command. What it can do stands in `edge.cli`, one module a command.
+"""The `edge` command. What it can do stands in `edge.cli`, a module for each; `maintenance` has several.
 
 Results go to standard output, everything else to standard error. Exit code 0: done; 1: something failed; 2: the
 command line, the configuration or an input file cannot be used.
@@ -11,12 +11,12 @@ import logging
 import os
 
 from edge import __version__
-from edge.cli import bench, check, demo, events, gallery, lock, release, replay, run, setup
+from edge.cli import bench, check, demo, events, maintenance, replay, run, setup
 from edge.core.cli_support import PrintableFormatter
 from edge.core.cli_support import run_main as run_program
 from edge.runtime.journal import JournalHandler, stream_is_journal
 
-_COMMANDS = (setup, run, replay, demo, check, lock, release, gallery, bench, events)
+_COMMANDS = (setup, run, replay, demo, check, maintenance, bench, events)
 
 
 def main() -> None:

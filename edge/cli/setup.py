@@ -59,8 +59,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     if out.exists() and alone:
         raise InputError(f"{out}: is there already, and --yes replaces nothing; remove it, or name another --out")
     # They take a while to import, and all that can be wrong before is said.
-    from edge.diagnostics.setup_wizard import Prompter, run_wizard
-    from edge.diagnostics.toml_writer import to_toml
+    from edge.diagnostics.setup_wizard import Prompter, run_wizard, to_toml
 
     given = {key: value for key, value in vars(arguments).items() if value is not None and key in _KEYS}
     prompter = Prompter(given, alone)

@@ -38,11 +38,6 @@ class CameraSample:
         height, width = self.frames[0].pixels.shape[:2]
         return f"{width}x{height} px"
 
-    @property
-    def summary(self) -> str:
-        """Size and frame rate, for people."""
-        return f"{self.size}, {'a recording' if self.recorded else f'{self.fps:.0f} frames a second'}"
-
 
 def sample_camera(config: CameraConfig) -> CameraSample:
     """Sample a camera for two and a half seconds, or the first frames of a recording.
@@ -96,4 +91,5 @@ def probe_camera(config: CameraConfig, source: str) -> str:
     Raises:
         CameraError, CameraLostError: it cannot be opened, or gives no frames.
     """
-    return sample_camera(msgspec.structs.replace(config, source=source)).summary
+    seen = sample_camera(msgspec.structs.replace(config, source=source))
+    return f"{seen.size}, {'a recording' if seen.recorded else f'{seen.fps:.0f} frames a second'}"

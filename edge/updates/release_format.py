@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -135,8 +134,3 @@ def decode_release(content: bytes, max_bytes: int) -> Release:
             "([release] max_mb)"
         )
     return release
-
-
-def chunk_refs(pieces: Sequence[bytes]) -> tuple[ChunkRef, ...]:
-    """How a list names pieces."""
-    return tuple(ChunkRef(sha256_of(piece), len(piece)) for piece in pieces)

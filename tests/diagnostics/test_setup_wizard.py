@@ -19,8 +19,10 @@ from support.broker_site import MOSQUITTO_PASSWD
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import Mosquitto, free_port, make_broker, needs_mosquitto
 
-from edge.core.config import LivenessConfig, LockConfig, read_config
+from edge.core.config import DoorConfig, LivenessConfig, LockConfig, read_config
+from edge.core.errors import ConfigError
 from edge.demo.run_demo import CLIP
+from edge.diagnostics.setup_wizard import to_toml, with_value
 from edge.vision.camera_file import VideoFileCamera
 
 DEADLINE_S = 60.0
@@ -269,3 +271,16 @@ def test_private_file_for_a_camera_with_a_password(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "door.toml").stat().st_mode & 0o777 == 0o600
     assert "secret" not in done.stderr
+
+
+def test_written_configuration_is_read_back(tmp_path: Path) -> None:
+    """Also quotes, backslashes and umlauts; and what is as the default stands nowhere."""
+    config = DoorConfig(site="s", door="d")
+    for key, value in (("gallery", 'C:\\"ü".safetensors'), ("mqtt.insecure", True), ("camera.fps", 12.5)):
+        config = with_value(config, key, value)
+    path = tmp_path / "door.toml"
+    path.write_text(to_toml(config), encoding="utf-8")
+    assert read_config(path) == config
+    assert "width_px" not in path.read_text()
+    with pytest.raises(ConfigError, match="camera"):
+        with_value(config, "camera.fps", 0)

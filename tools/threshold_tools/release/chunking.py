@@ -11,9 +11,9 @@ from edge.recognition import gallery_chunks
 from edge.updates.release_format import (
     CHUNK_BYTES,
     GALLERY,
+    ChunkRef,
     Release,
     ReleaseFile,
-    chunk_refs,
     fits,
     sha256_of,
     split_bytes,
@@ -57,8 +57,7 @@ def _cut(draft: Release, files: Mapping[str, bytes], rows: int) -> tuple[Release
             pieces = gallery_chunks.split(content, rows, CHUNK_BYTES) if name == GALLERY else split_bytes(content)
         except ValueError as error:
             raise ReleaseError(f"{GALLERY}: cannot be cut ({error})") from error
-        entries.append(
-            ReleaseFile(name, sha256_of(content), len(content), chunk_refs(pieces), rows if name == GALLERY else 0)
-        )
+        listed = tuple(ChunkRef(sha256_of(piece), len(piece)) for piece in pieces)
+        entries.append(ReleaseFile(name, sha256_of(content), len(content), listed, rows if name == GALLERY else 0))
         all_pieces += pieces
     return msgspec.structs.replace(draft, files=tuple(entries)), all_pieces

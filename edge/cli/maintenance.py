@@ -1,0 +1,90 @@
+"""`edge lock`, `edge release` and `edge gallery`: single steps of those who set up and maintain a door."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from edge.cli.command import Commands, add_command, add_group
+from edge.core.config import read_config
+from edge.core.errors import ConfigError, InputError
+
+
+def add(commands: Commands) -> None:
+    """Add the parsers of the three commands."""
+    lock = add_command(commands, "lock", _lock, "lock the door's own relay, or try it; the door must not run")
+    lock.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
+    lock.add_argument("--pulse", action="store_true", help="open once, for [lock] pulse_s, to try the wiring")
+    release = add_group(commands, "release", "set up signed releases on this door")
+    trust_root = add_command(release, "trust-root", _trust_root, "trust the signing keys in ROOT.json")
+    trust_root.add_argument("root", type=Path, metavar="ROOT.json", help="REPO/root.json of threshold sync")
+    trust_root.add_argument(
+        "--config",
+        type=Path,
+        default=Path("/etc/threshold/door.toml"),
+        metavar="door.toml",
+        help="the door's configuration (default: %(default)s)",
+    )
+    gallery = add_group(commands, "gallery", "encrypt galleries on this disk, or decrypt them")
+    for name, purpose, decrypt in (
+        ("encrypt", "encrypt galleries on this disk", False),
+        ("decrypt", "decrypt galleries on this disk, for instance to change the key", True),
+    ):
+        action = add_command(gallery, name, _reencrypt, purpose)
+        action.set_defaults(decrypt=decrypt)
+        action.add_argument("gallery", type=Path, nargs="*", metavar="GALLERY", help="(default: all of the door's)")
+        action.add_argument("--config", type=Path, metavar="door.toml", help="the door's configuration")
+        action.add_argument("--key", default="", metavar="FILE", help="64 hexadecimal digits (default: gallery_key)")
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    lock = read_config(arguments.config).lock
+    if lock is None:
+        if arguments.pulse:
+            raise ConfigError(f"{arguments.config}: there is no table [lock]; docs/wiring.md says how to write one")
+        return 0  # the unit calls this after every stop
+    from edge.runtime.lock import open_relay
+
+    relay = open_relay(lock)  # and locks it
+    try:
+        if arguments.pulse:
+            print(f"pin {lock.pin}: opening", flush=True)
+            relay.on()
+            time.sleep(lock.pulse_s)
+            print(f"pin {lock.pin}: open for {lock.pulse_s:g} s, ", end="")
+    finally:
+        relay.off()
+        relay.close()
+        if arguments.pulse:
+            print("locked again")
+            sys.stdout.flush()
+    return 0
+
+
+def _trust_root(arguments: argparse.Namespace) -> int:
+    from edge.runtime.release_manager import install_root
+
+    print(install_root(read_config(arguments.config), arguments.root), file=sys.stderr)
+    return 0
+
+
+def _reencrypt(arguments: argparse.Namespace) -> int:
+    from edge.recognition.encryption import read_key, reencrypt
+    from edge.runtime.release_manager import all_gallery_files
+
+    config = read_config(arguments.config) if arguments.config else None
+    key = read_key(arguments.key, "--key") or (read_key(config.gallery_key) if config else None)
+    if key is None:
+        raise InputError(
+            "no key: give --key FILE, or set gallery_key in door.toml; make one with  openssl rand -hex 32"
+        )
+    paths = arguments.gallery or (all_gallery_files(config) if config else [])
+    if not paths:
+        raise InputError("no gallery: name one, or give --config door.toml")
+    changed = reencrypt(paths, key, undo=arguments.decrypt)
+    state = "decrypted" if arguments.decrypt else "encrypted"
+    for path in paths:
+        print(f"{path}: {state if path in changed else f'already {state}'}", file=sys.stderr)
+    return 0
