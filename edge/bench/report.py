@@ -164,8 +164,8 @@ def read_report(path: Path) -> Report:
 def compare(before: Report, after: Report) -> Comparison:
     """Every figure that both reports have, in the order of the second."""
     known = {_key(figure): figure for figure in before.figures}
-    pairs = [(known[_key(figure)], figure) for figure in after.figures if _key(figure) in known]
-    return Comparison(before, after, tuple(_change(old, new) for old, new in pairs))
+    changes = tuple(_change(known[_key(new)], new) for new in after.figures if _key(new) in known)
+    return Comparison(before, after, changes)
 
 
 def _processor() -> str:

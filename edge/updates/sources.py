@@ -103,7 +103,8 @@ class FolderSource:
         assert is_repo_name(name), name
         path = self._folder / name
         try:
-            with open(path, "rb", opener=_open_at_once) as file:
+            # Do not wait for the other end of a named pipe.
+            with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise SourceError(f"{path}: not a regular file; remove it")
                 return file.read(FILE_BYTES + 1)
@@ -111,11 +112,6 @@ class FolderSource:
             raise
         except OSError:
             return None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a named pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @dataclass(eq=False)

@@ -54,11 +54,11 @@ class UpdateWorker(Generic[BundleT]):
     close_s: float = CLOSE_S  # the longest time that `close` takes
 
     def __post_init__(self) -> None:
+        self.staged: BundleT | None = None  # to activate as soon as possible; for the door to read between two frames
+        self.status = status_of(self.store.current())
         self._stop = threading.Event()
         self._activated = threading.Event()
-        self._staged: BundleT | None = None
         self._thread = threading.Thread(target=self._run, name="release", daemon=True)
-        self._status = status_of(self.store.current())
         self._began_s = time.monotonic()
         self._rejected: tuple[str, str] = ("", "")  # digest and reason of what failed to load here
         self._reported_refusals: set[str] = set()  # since the last success
@@ -68,23 +68,13 @@ class UpdateWorker(Generic[BundleT]):
         self._expired = ""  # the expiry that was reported
         self._reachable = True
 
-    @property
-    def status(self) -> ReleaseStatus:
-        """Release status of the door."""
-        return self._status
-
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    @property
-    def staged(self) -> BundleT | None:
-        """What to activate as soon as possible, if anything; for the door to read between two frames."""
-        return self._staged
-
     def confirm_activated(self) -> None:
         """Tell the worker that the staged release runs."""
-        self._staged = None
+        self.staged = None
         self._activated.set()
 
     def close(self) -> None:
@@ -109,7 +99,7 @@ class UpdateWorker(Generic[BundleT]):
     def _run(self) -> None:
         if self.store.current() is not None:
             self._delete_obsolete()
-        self.on_status(StatusChange(self._status))
+        self.on_status(StatusChange(self.status))
         pause_s, longest_s = BACKOFF_S
         while not self._stop.is_set():
             try:
@@ -147,7 +137,7 @@ class UpdateWorker(Generic[BundleT]):
         self._expired = expired
         if expired:
             self._report(expired)
-        elif self._status.reason == before:  # the clock was wrong
+        elif self.status.reason == before:  # the clock was wrong
             self._set_status(StatusChange(status_of(self.store.current())))
 
     def _wait_s(self) -> float:
@@ -169,7 +159,7 @@ class UpdateWorker(Generic[BundleT]):
             offer = self.updater.fetch_new_release(self.now())
             if offer is None:
                 status = status_of(self.store.current())
-                if not self._status.ok and self._status != status:  # what runs is what the repository offers
+                if not self.status.ok and self.status != status:  # what runs is what the repository offers
                     self._reported_refusals.clear()
                     self._set_status(StatusChange(status))
             elif offer.digest == self._rejected[0]:
@@ -204,10 +194,10 @@ class UpdateWorker(Generic[BundleT]):
         self.store.activate(current)
         self._began_s = time.monotonic()
         self._activated.clear()
-        self._staged = bundle
+        self.staged = bundle
         if not self._stop.is_set():  # `close` sets it before it sets `_activated`
             self._activated.wait()
-        if self._staged is not None:  # stopped: the next start runs it
+        if self.staged is not None:  # stopped: the next start runs it
             return
         self._delete_obsolete()
         clean_up_previous(self.store, before, current, self.filter_previous_gallery)
@@ -230,19 +220,19 @@ class UpdateWorker(Generic[BundleT]):
         """Report what is wrong, and as an event the first time."""
         first = reason not in self._reported_refusals
         self._reported_refusals.add(reason)
-        status = replace(self._status, ok=False, reason=reason)
-        if first or status != self._status:
+        status = replace(self.status, ok=False, reason=reason)
+        if first or status != self.status:
             self._set_status(StatusChange(status, refused=first))
 
     def _set_status(self, change: StatusChange) -> None:
-        self._status = change.status
+        self.status = change.status
         if change.status.ok:
             self._refused_in_row = 0
         self.on_status(change)
 
     def _mark_proven(self, at_once: bool = False) -> None:
         current = self.store.current()
-        if current is None or current.proven or self._staged is not None:
+        if current is None or current.proven or self.staged is not None:
             return
         if at_once or time.monotonic() - self._began_s >= PROVEN_AFTER_S:
             self.store.activate(msgspec.structs.replace(current, proven=True, starts=0))
