@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +31,9 @@ Edge = Callable[..., Result]
 
 
 @pytest.fixture
-def edge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Edge:
+def edge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Edge]:
     """Run `edge` with these arguments, in this process."""
+    mask = os.umask(0o022)
 
     def run(*arguments: str | Path) -> Result:
         monkeypatch.setattr("sys.argv", ["edge", *map(str, arguments)])
@@ -39,7 +41,9 @@ def edge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
             main()
         return Result(int(left.value.code or 0), *capfd.readouterr())
 
-    return run
+    os.umask(mask)
+    yield run
+    os.umask(mask)  # `edge run` takes all rights from others
 
 
 def test_replay_prints_one_json_object_per_decision(edge: Edge) -> None:
