@@ -28,11 +28,8 @@ from edge.vision.tracker import Tracker
 class Pipeline:
     """Motion, detector, tracker, samples, verdict, liveness and access rules, in this order; not thread-safe.
 
-    Attributes:
-        tracks: tracks of the last step; read only.
-        samples: samples of the last step by track id; read only.
-        aggregator: evidence of every track; read only.
-        liveness_gate: liveness of every track; read only, and inactive while no rule requires liveness.
+    Its attributes are read only: tracks and samples (by track id) of the last step, evidence and liveness of every
+    track. The liveness gate is inactive while no rule requires liveness.
     """
 
     def __init__(

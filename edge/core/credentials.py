@@ -14,9 +14,7 @@ FOLDER_VARIABLE = "CREDENTIALS_DIRECTORY"
 def secret_file(named: str, setting: str) -> Path:
     """The file that a setting names; `credential:NAME` is passed by LoadCredential=NAME:… in the unit.
 
-    Args:
-        named: a path, or credential:NAME.
-        setting: name of the setting, such as "[mqtt] password_file", for error messages.
+    Errors name the setting, such as "[mqtt] password_file".
 
     Raises:
         ConfigError: there is no such credential, or the file cannot be read.

@@ -12,11 +12,7 @@ RANDOM_TAIL_BITS = 74  # rand_a (12) and rand_b (62), read as one number
 
 
 def uuid7(unix_ms: int, tail: int) -> uuid.UUID:
-    """Lay out one UUIDv7: 48 bits of time, version, 12 bits, variant, 62 bits.
-
-    Args:
-        unix_ms: milliseconds since 1970 UTC, below 2**48.
-        tail: the other 74 bits.
+    """Lay out one UUIDv7: 48 bits of time (milliseconds since 1970 UTC), version, variant, and a tail of 74 bits.
 
     Raises:
         ValueError: a part does not fit.

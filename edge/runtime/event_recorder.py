@@ -41,10 +41,7 @@ class EventRecorder:
     Args:
         event_context: facts about the door that every event carries; called from several threads.
         wall_clock: wall clock, None while it cannot be trusted; its time source is used for everything else.
-        make_outbox: constructor of the event store.
-
-    Attributes:
-        outbox: events that wait for the broker.
+        make_outbox: constructor of the event store, `outbox`.
 
     Raises:
         OutboxError: the store cannot be used at all.

@@ -7,6 +7,7 @@ grouped face is usable there; grouping is that of threshold cluster.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -75,7 +76,7 @@ def door_names(faces: Sequence[StoredFace]) -> str:
     return ", ".join(sorted({face.door for face in faces}))
 
 
-class FaceStore:
+class FaceStore(contextlib.AbstractContextManager["FaceStore"]):
     """Stores and groups faces in its own thread; a context manager, may be used from any thread.
 
     Raises:
@@ -135,9 +136,6 @@ class FaceStore:
         self._closed = True
         self._wake.set()
         self._thread.join(_TIMEOUT_S)
-
-    def __enter__(self) -> FaceStore:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -100,9 +100,7 @@ class GalleryPublisher:
 def describe_limits(person: str, limits: Mapping[str, float], kept_sq: Mapping[str, float]) -> list[str]:
     """The thresholds of a gallery in words: this person's, and what changes for the others.
 
-    Args:
-        limits: thresholds of the new gallery by id, squared distances.
-        kept_sq: those of the gallery that the doors run; empty: none of them is kept.
+    `limits` are squared distances by id; `kept_sq` those that the doors run, empty if none of them is kept.
     """
     lines = []
     if person in limits:

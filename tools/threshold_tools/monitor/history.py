@@ -61,7 +61,7 @@ class _Insert(NamedTuple):
     values: tuple[object, ...]
 
 
-class History:
+class History(contextlib.AbstractContextManager["History"]):
     """The file; a context manager. `add_*` never wait; everything that reads may be called from any thread.
 
     Raises:
@@ -159,9 +159,6 @@ class History:
         self._thread.join()
         self._db.close()
         self._lock.close()
-
-    def __enter__(self) -> History:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -111,7 +111,9 @@ class SecurityMiddleware:
         session = cookie if signed_in else ""
         path: str = request.scope["path"]  # as the router matches it; request.url has the Host header in it
         if auth.signer.required and not signed_in and path != "/login" and not path.startswith("/static/"):
-            return _sign_in_first(request)
+            if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+                return RedirectResponse("/login", 303)
+            return PlainTextResponse("Sign in first.\n", 401)  # for a script
         form: Form = {}
         if request.method == "POST":
             found = await self._check_form(request, session)
@@ -157,10 +159,3 @@ def host_allowed(hosts: Sequence[str], auth: AuthSettings) -> bool:
     except ValueError:
         return False
     return address.is_loopback or not auth.loopback_only
-
-
-def _sign_in_first(request: Request) -> Response:
-    """The sign-in page for a browser, status 401 for a script."""
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/login", 303)
-    return PlainTextResponse("Sign in first.\n", 401)

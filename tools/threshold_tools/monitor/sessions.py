@@ -27,16 +27,16 @@ class SessionSigner:
     """Signs and checks session cookies and form tokens; without a token nobody has to sign in."""
 
     def __init__(self, token: str | None) -> None:
+        self.required = token is not None  # whether one has to sign in
         self._token = token
-        key = secrets.token_bytes(32) if token is None else _derive_key(token)
+        key = secrets.token_bytes(32)
+        if token is not None:
+            # Some 50 ms and 16 MiB, so that a cookie is not a fast test of guesses. The salt is fixed, so that sessions
+            # survive a restart with the same token.
+            key = hashlib.scrypt(token.encode(), salt=b"threshold monitor session", n=2**14, r=8, p=1, dklen=32)
         self._sessions, self._forms = _signer(key, b"session"), _signer(key, b"form")
         # The sign-in page shows its form token to everybody. With a random key, guesses cannot be tested against it.
         self._public_forms = _signer(secrets.token_bytes(32), b"form")
-
-    @property
-    def required(self) -> bool:
-        """Whether one has to sign in."""
-        return self._token is not None
 
     def check_token(self, guess: str) -> bool:
         """Whether this is the token, compared in constant time."""
@@ -116,14 +116,6 @@ def read_token(path: Path) -> str:
             f"openssl rand -hex 16 > {path}"
         )
     return token
-
-
-def _derive_key(token: str) -> bytes:
-    """The key of sessions: scrypt, 16 MiB and some 50 ms, so that a cookie is not a fast test of guesses.
-
-    The salt is fixed, so that sessions survive a restart with the same token.
-    """
-    return hashlib.scrypt(token.encode(), salt=b"threshold monitor session", n=2**14, r=8, p=1, dklen=32)
 
 
 def _signer(key: bytes, purpose: bytes) -> Signer:
