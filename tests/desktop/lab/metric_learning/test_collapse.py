@@ -1,10 +1,14 @@
-"""Detecting collapse and divergence; without PyTorch."""
+"""Detecting collapse and divergence."""
 
 from __future__ import annotations
 
 import math
 
-from threshold_tools.lab.metric_learning.collapse import WINDOW, CollapseDetector
+import pytest
+
+pytest.importorskip("torch", reason="not installed: pip install -e '.[lab]'")
+
+from threshold_tools.lab.metric_learning.training import WINDOW, CollapseDetector
 
 
 class TestCollapseDetector:
