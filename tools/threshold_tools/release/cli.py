@@ -1,7 +1,7 @@
 """Signed releases for all doors of a site: who is enrolled, and by which rules they may pass.
 
   threshold sync init REPO                once: keys and an empty repository
-  edge trust REPO/root.json --config …    once at every door
+  edge release trust-root REPO/root.json --config …    once at every door
   threshold sync publish REPO --gallery G --policy P.toml --broker URL --site S
   threshold sync status --broker URL --site S
 
@@ -89,7 +89,8 @@ def _init(arguments: argparse.Namespace) -> None:
     }
     Repository.create(path, keys, arguments.threshold)
     print_note(
-        f"{path}: made. At every door, with a copy of {path}/root.json:  edge trust root.json --config door.toml"
+        f"{path}: made. At every door, with a copy of {path}/root.json:  "
+        "edge release trust-root root.json --config door.toml"
     )
     print_note(
         f"Now move {path}/keys/root-*.pem to a safe place, with a copy elsewhere: without them no key can be replaced."
