@@ -46,10 +46,6 @@ SUBCOMMANDS = {
     "sync": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish galleries and access rules."),
     "push": Subcommand("threshold_tools.release.cli", "desktop", "Sign and publish models.", "push"),
     "monitor": Subcommand("threshold_tools.monitor.cli", "monitor", "Serve one page for all doors."),
-    "adapt": Subcommand(
-        "threshold_tools.lab.metric_learning.cli", "desktop,lab", "Train a head, and test if it helps."
-    ),
-    "track-fusion": Subcommand("threshold_tools.lab.fusion.cli", "desktop", "Measure [quality] and min_samples."),
     "pad": Subcommand("threshold_tools.pad.cli", "desktop", "Measure what liveness holds against, by kind of attack."),
     "lab": Subcommand("threshold_tools.lab.cli", "lab", "Run experiments on faces of your own."),
     "quantize": Subcommand("threshold_tools.quantize.cli", "desktop", "Make the int8 models from the float originals."),
