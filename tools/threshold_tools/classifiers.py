@@ -1,4 +1,4 @@
-"""Ways to name whoever is on a photo, behind one interface, so that the door's choice among them can be measured."""
+"""Classifiers that name the person on a photo, behind one interface, so that the choice of a door can be measured."""
 
 from __future__ import annotations
 

@@ -103,10 +103,15 @@ def rate_over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], seed: i
         people: (N,) number of the person who made the attempt.
         seed: of the bootstrap.
     """
-    people = np.unique(people, return_inverse=True)[1].reshape(-1)
-    shares = np.bincount(people, wrong) / np.bincount(people)
+    shares = share_of_each(wrong, people)
     drawn = np.random.default_rng(seed).integers(0, len(shares), (RESAMPLES, len(shares)))
     return bootstrap_rate(float(shares.mean()), shares[drawn].mean(axis=1), errors=int(wrong.sum()), people=len(shares))
+
+
+def share_of_each(wrong: NDArray[np.bool_], people: NDArray[np.intp]) -> Reals:
+    """(P,) share of the attempts of each person that went wrong; arguments as of `rate_over_people`."""
+    numbers = np.unique(people, return_inverse=True)[1].reshape(-1)
+    return np.asarray(np.bincount(numbers, wrong) / np.bincount(numbers), np.float64)
 
 
 def draw_votes(rng: np.random.Generator, people: int, resamples: int = RESAMPLES) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from threshold_tools.calibrate.rates import Attempts, GenuineAttempts, ImpostorM
 from threshold_tools.calibrate.report import CalibrationReport, CalibrationRow
 from threshold_tools.calibrate.tail import FEWEST, fit_tail
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
-from threshold_tools.outputs import need_gallery_name
+from threshold_tools.enroll.gallery_builder import need_gallery_name
 from threshold_tools.stats import RankedScores, Rate
 from threshold_tools.thresholds import fpir_at, smallest_supported_rate, threshold_sq
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from edge.core.errors import InputError
-from edge.core.files import atomic_write
+from edge.core.files import atomic_write, require_parent_dir
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.cluster.clustering import METHODS, MIN_SAMPLES, cluster_photos
 from threshold_tools.cluster.projector import export
@@ -86,8 +86,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     if not 0 <= arguments.seed < 2**32:
         parser.error("--seed must be 0 to 4294967295")
     for path in (arguments.html, arguments.projector):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder")
+        if path is not None:
+            require_parent_dir(path)
     if arguments.projector is not None and arguments.projector.exists() and not arguments.projector.is_dir():
         raise InputError(f"{arguments.projector}: is a file; --projector needs a folder")
     if arguments.photos is not None and not arguments.photos.is_dir():

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from edge.core.errors import ImageError
 from threshold_tools.html import render, thumbnail_uri
 
 _LISTED = 20
@@ -107,7 +106,7 @@ def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
     ]
     if report.alone:
         shown = report.alone[:_ALONE]
-        pictures = [(path, _uri(path, folder), False) for path in shown]
+        pictures = [(path, thumbnail_uri(folder / path, _PHOTO_PX) if folder else "", False) for path in shown]
         sections.append((f"alone: {len(report.alone):,} photos", f"the first {len(shown)}", pictures))
     return render(
         "cluster.html",
@@ -128,13 +127,6 @@ def _pictures(cluster: Sequence[str], folder: Path | None) -> list[Picture]:
             strangers.setdefault(person_of(path), path)
     first = list(strangers.values())[: _PHOTOS // 2]
     shown = [*first, *(path for path in cluster if path not in first)][:_PHOTOS]
-    return [(path, _uri(path, folder), person_of(path) != main) for path in shown]
-
-
-def _uri(path: str, folder: Path | None) -> str:
-    if folder is None:
-        return ""
-    try:
-        return thumbnail_uri(folder / path, _PHOTO_PX)
-    except ImageError:
-        return ""
+    return [
+        (path, thumbnail_uri(folder / path, _PHOTO_PX) if folder else "", person_of(path) != main) for path in shown
+    ]

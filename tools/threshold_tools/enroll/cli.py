@@ -37,11 +37,10 @@ from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
 from edge.core.records import Box
 from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_person, read_people
-from threshold_tools.enroll.gallery_builder import make_gallery, thresholds_of
+from threshold_tools.enroll.gallery_builder import make_gallery, need_gallery_name, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
 from threshold_tools.enroll.review import NO_PHOTO, ONE_STRANGER_IN, FolderReview, contact_sheet, review
-from threshold_tools.outputs import need_gallery_name
 from threshold_tools.photos import PhotoSampler
 from threshold_tools.thresholds import smallest_supported_rate
 

@@ -14,6 +14,7 @@ from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.review import FolderReview
 from threshold_tools.thresholds import max_thresholds_sq
 
+_GALLERY_SUFFIX = ".safetensors"
 _EQUAL_SQ = 1e-6  # a cap computed again differs by rounding; only a lower one tightens a kept threshold
 
 
@@ -84,3 +85,13 @@ def newcomer_sq(base_sq: float, kept_sq: Mapping[str, float]) -> float:
     look-alikes cap many. How near strangers come to the new person is not known before the next calibration.
     """
     return min(base_sq, float(np.median(list(kept_sq.values()))))
+
+
+def need_gallery_name(path: Path) -> None:
+    """Reject writing a gallery under the suffix of another kind of file, such as .npz, which holds vectors.
+
+    Raises:
+        InputError: the name has another suffix; no suffix at all is accepted.
+    """
+    if path.suffix.lower() not in ("", _GALLERY_SUFFIX):
+        raise InputError(f"{path}: a gallery needs a name that ends in {_GALLERY_SUFFIX}, not in {path.suffix}")

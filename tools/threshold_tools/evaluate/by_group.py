@@ -6,11 +6,10 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.core.errors import InputError
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate.open_set_identification import OpenSetRun, SearchScores, threshold_of
+from threshold_tools.evaluate.open_set_identification import OpenSetRun
 from threshold_tools.evaluate.report import GroupRates, GroupReport, ratio
 from threshold_tools.evaluate.verification import counts_at
 
@@ -87,15 +86,11 @@ def measure_group(
     if tried is not None:
         missed = tests = let_in = strangers = 0
         for draw in tried.draws:
-            threshold = threshold_of(draw.strangers, fpir)
-            missed += _count(draw.own, numbers, above=threshold)
-            tests += _count(draw.own, numbers, above=-1)
-            strangers += _count(draw.strangers, numbers, above=-1)
-            let_in += _count(draw.strangers, numbers, above=-1) - _count(draw.strangers, numbers, above=threshold)
+            threshold = draw.strangers.threshold_sq(fpir)
+            own_sq, other_sq = (
+                each.critical_sq[each.usable & np.isin(each.people, numbers)] for each in (draw.own, draw.strangers)
+            )
+            missed, tests = missed + int((own_sq > threshold).sum()), tests + len(own_sq)
+            let_in, strangers = let_in + int((other_sq <= threshold).sum()), strangers + len(other_sq)
         fnir, fpir_own = ratio(missed, tests), ratio(let_in, strangers)
     return GroupReport(name, len(people), len(own), failures, failures / len(own), mated, others, at, fnir, fpir_own)
-
-
-def _count(searches: SearchScores, numbers: NDArray[np.intp], *, above: float) -> int:
-    mine = searches.usable & np.isin(searches.people, numbers)
-    return int(np.count_nonzero(mine & (searches.critical_sq > above)))

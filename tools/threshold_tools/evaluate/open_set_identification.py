@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ TRACK = 3  # samples fused
 _NEVER = math.inf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SearchScores:
     """Searches of a gallery, from one draw."""
 
@@ -32,6 +33,22 @@ class SearchScores:
     critical_sq: Reals
     usable: NDArray[np.bool_]  # (M,) whether there was a face
     people: NDArray[np.intp]  # (M,) number of the person
+
+    @cached_property
+    def ranked(self) -> RankedScores:
+        """`critical_sq` in rising order."""
+        return RankedScores(self.critical_sq)
+
+    def threshold_sq(self, fpir: float) -> float:
+        """The largest threshold that accepts no more than this share of strangers' searches."""
+        return self.ranked.thresholds([fpir])[0]
+
+    def missed(self, thresholds_sq: Sequence[float], weights: NDArray[np.int64] | None = None) -> Reals:
+        """(T, 2) share missed of enrolled people's searches: of those with a face, and of all; nan without any."""
+        each = np.ones(len(self.people)) if weights is None else weights
+        totals = np.array([each[self.usable].sum(), each.sum()], np.float64)
+        opened = self.ranked.accepted(thresholds_sq, weights)
+        return np.asarray(1 - opened[:, None] / np.where(totals > 0, totals, np.nan), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +79,8 @@ def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun |
     without a face cannot be enrolled, so the next one is; every one left is a failed search, also where a person has
     no photo with a face. None when there is nobody to enrol, or no stranger.
     """
-    rows_of = photos.rows_of
-    usable = np.array([int(photos.found[rows].sum()) for rows in rows_of])
-    many = np.array([len(rows) > images for rows in rows_of])
+    usable = np.array([int(photos.found[rows].sum()) for rows in photos.rows_of])
+    many = np.array([len(rows) > images for rows in photos.rows_of])
     able, too_few = np.flatnonzero(many), np.flatnonzero(~many & (usable > 0))
     missing = max((len(able) + len(too_few)) // 2 - len(too_few), 0)
     moved = np.random.default_rng([seed, images]).choice(able, missing, replace=False)
@@ -72,7 +88,7 @@ def open_set(photos: LabelledEmbeddings, images: int, seed: int) -> OpenSetRun |
     if not usable[enrolled].any() or not usable[strangers].any():
         return None
     draws = [
-        _draw(photos, rows_of, images, enrolled, strangers, np.random.default_rng([seed, images, number]))
+        _draw(photos, images, enrolled, strangers, np.random.default_rng([seed, images, number]))
         for number in range(DRAWS)
     ]
     return OpenSetRun(images, enrolled, strangers, int((usable[enrolled] == 0).sum()), draws)
@@ -117,75 +133,44 @@ def fnir_curve(tried: OpenSetRun, fpirs: Sequence[float], seed: int, *, tracks: 
     votes_own = stats.draw_votes(rng, len(tried.enrolled))
     votes_strangers = stats.draw_votes(rng, len(tried.strangers))
     draws = [(draw.own_tracks, draw.stranger_tracks) if tracks else (draw.own, draw.strangers) for draw in tried.draws]
-    ranked = [(RankedScores(own.critical_sq), RankedScores(strangers.critical_sq)) for own, strangers in draws]
     resampled = np.full((stats.RESAMPLES, len(draws), len(fpirs), 2), np.nan)
-    for place, ((own, strangers), (own_ranks, stranger_ranks)) in enumerate(zip(draws, ranked, strict=True)):
+    for place, (own, strangers) in enumerate(draws):
         own_numbers = np.searchsorted(tried.enrolled, own.people)
         stranger_numbers = np.searchsorted(tried.strangers, strangers.people)
         for number in range(stats.RESAMPLES):
-            limits = stranger_ranks.thresholds(fpirs, votes_strangers[number][stranger_numbers])
-            resampled[number, place] = _missed(own, own_ranks, limits, votes_own[number][own_numbers])
+            limits = strangers.ranked.thresholds(fpirs, votes_strangers[number][stranger_numbers])
+            resampled[number, place] = own.missed(limits, votes_own[number][own_numbers])
     results = []
     for column, fpir in enumerate(fpirs):
-        limits_sq = [strangers.thresholds([fpir])[0] for _, strangers in ranked]
-        values, errors, accepts, per_person = [], [], [], []
-        for (own, _), (own_ranks, stranger_ranks), limit in zip(draws, ranked, limits_sq, strict=True):
-            values.append(_missed(own, own_ranks, [limit])[0])
-            errors.append(int(np.count_nonzero(own.usable & (own.critical_sq > limit))))
-            accepts.append(stranger_ranks.accepted([limit])[0])
-            per_person.append(_missed_per_person(own, limit))
-        rates = [
-            _rate(float(np.mean(values, axis=0)[kind]), resampled[:, :, column, kind], len(tried.enrolled), errors)
-            for kind in (0, 1)
-        ]
+        at = [(own, strangers, strangers.threshold_sq(fpir)) for own, strangers in draws]
+        values = np.mean([own.missed([limit])[0] for own, _, limit in at], axis=0).tolist()
+        wrong = [(own.critical_sq > limit)[own.usable] for own, _, limit in at]
+        errors = float(np.mean([each.sum() for each in wrong]))
+        shares = [stats.share_of_each(each, own.people[own.usable]) for each, (own, *_) in zip(wrong, at, strict=True)]
+        rates = [_rate(values[kind], resampled[:, :, column, kind], len(tried.enrolled), errors) for kind in (0, 1)]
         results.append(
             FnirAtFpir(
                 fpir=fpir,
-                threshold_sq=float(np.mean(limits_sq)),
-                false_positives=float(np.mean(accepts)),
+                threshold_sq=float(np.mean([limit for *_, limit in at])),
+                false_positives=float(np.mean([others.ranked.accepted([limit])[0] for _, others, limit in at])),
                 fnir=rates[0],
                 fnir_with_failures=rates[1],
-                fnir_per_person=float(np.mean(per_person)),
+                fnir_per_person=float(np.mean([each.mean() for each in shares])),
             )
         )
     return results
 
 
-def threshold_of(strangers: SearchScores, fpir: float) -> float:
-    """The largest threshold that accepts no more than this share of strangers' searches."""
-    return RankedScores(strangers.critical_sq).thresholds([fpir])[0]
-
-
-def _missed(
-    own: SearchScores, ranks: RankedScores, thresholds_sq: Sequence[float], weights: NDArray[np.int64] | None = None
-) -> Reals:
-    """(T, 2) share missed of the enrolled people's searches: of those with a face, and of all."""
-    each = np.ones(len(own.people)) if weights is None else weights
-    totals = np.array([each[own.usable].sum(), each.sum()], np.float64)
-    opened = ranks.accepted(thresholds_sq, weights)
-    return np.asarray(1 - opened[:, None] / np.where(totals > 0, totals, np.nan), np.float64)
-
-
-def _missed_per_person(own: SearchScores, threshold_sq: float) -> float:
-    """Mean over people of the share of their searches with a face that are missed."""
-    people = own.people[own.usable]
-    counts = np.bincount(people)
-    wrong = np.bincount(people, (own.critical_sq > threshold_sq)[own.usable])
-    return float((wrong[counts > 0] / counts[counts > 0]).mean())
-
-
-def _rate(value: float, resampled: Reals, people: int, errors: list[int]) -> Rate:
+def _rate(value: float, resampled: Reals, people: int, errors: float) -> Rate:
     """A rate with its interval over (R, draws) resamples; a resample may hold nobody who was tried: nan."""
     if math.isnan(value):
         return Rate(value, value, value)
-    counts = np.sum(~np.isnan(resampled), axis=1)
-    means = np.nansum(resampled, axis=1)[counts > 0] / counts[counts > 0]
-    return stats.bootstrap_rate(value, means, errors=float(np.mean(errors)), people=people)
+    means = np.nanmean(resampled[~np.isnan(resampled).all(axis=1)], axis=1)
+    return stats.bootstrap_rate(value, means, errors=errors, people=people)
 
 
 def _draw(
     photos: LabelledEmbeddings,
-    rows_of: list[NDArray[np.intp]],
     images: int,
     enrolled: NDArray[np.intp],
     strangers: NDArray[np.intp],
@@ -193,7 +178,7 @@ def _draw(
 ) -> EnrolmentDraw:
     kept, singles, tracks = [], [], []
     for person in enrolled:
-        mixed = rng.permutation(rows_of[person])
+        mixed = rng.permutation(photos.rows_of[person])
         chosen = np.isin(mixed, mixed[photos.found[mixed]][:images])
         kept.append(mixed[chosen])
         left = mixed[~chosen]
@@ -201,7 +186,7 @@ def _draw(
         tracks += [left[place : place + TRACK] for place in range(0, len(left) - TRACK + 1, TRACK)]
     stranger_singles, stranger_tracks = [], []
     for person in strangers:
-        rows = rng.permutation(rows_of[person][photos.found[rows_of[person]]])
+        rows = rng.permutation(photos.rows_of[person][photos.found[photos.rows_of[person]]])
         stranger_singles += [rows[place : place + 1] for place in range(len(rows))]
         # A stranger with too few photos gives what there is: that errs on the safe side.
         ends = range(0, max(len(rows) - TRACK + 1, min(len(rows), 1)), TRACK)

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
-from edge.core.errors import ImageError
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import (
     MISIDENTIFIED,
@@ -28,7 +27,6 @@ from threshold_tools.plots import ENROLLED, GRID, LINE, STRANGERS, new_figure, t
 from threshold_tools.stats import Reals
 
 _SHOWN_FMRS = (1e-3, 1e-4, 1e-5)
-_PICTURE_PX = 128
 _PROJECTED = 10  # people; a map of more has too few colours
 _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5)
 _LABELS = ("0.0001", "0.001", "0.01", "0.1", "1", "5", "20", "50")
@@ -43,15 +41,6 @@ def page(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | No
         swept: all pairs, where they were asked for.
         folder: where the photos are, or None: then the worst errors are named, not shown.
     """
-
-    def picture(path: str) -> str:
-        """A photo as a data URI, "" where it cannot be read."""
-        assert folder is not None
-        try:
-            return thumbnail_uri(folder / path, 2 * _PICTURE_PX)
-        except ImageError:
-            return ""
-
     return render(
         "evaluate.html",
         title=f"Evaluation of {Path(report.source).name}",
@@ -60,7 +49,7 @@ def page(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | No
         photos=photos,
         swept=swept,
         folder=folder,
-        picture=picture,
+        thumbnail_uri=thumbnail_uri,
         misidentified=MISIDENTIFIED,
         text=format_report(report),
         percent=percent,

@@ -123,10 +123,10 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
     bins = np.zeros(len(BINS) - 1, np.int64)
     needed = stats.allowed_errors(laxest, impostors) + 1
     nearest_sq = np.zeros(0, np.float32)
-    worst = _Worst()
+    worst: list[tuple[float, int, int]] = []
     edges = BINS[1:-1].astype(np.float32)
     for start, matrix in impostor_blocks(vectors, people, block):
-        worst.add(matrix, rows[start:])
+        worst = _nearest_pairs(worst, matrix, rows[start:])
         distances = np.sort(matrix, axis=None)
         distances = distances[: np.searchsorted(distances, NO_PAIR)]
         within += np.searchsorted(distances, genuine_sq, side="right")
@@ -141,7 +141,7 @@ def sweep(photos: LabelledEmbeddings, laxest: float = TARGET_FMRS[0], block: int
         np.sort(nearest_sq),
         np.histogram(genuine_sq, BINS)[0].astype(np.int64),
         bins,
-        worst.of_each_two(photos.people),
+        _one_of_each_two(worst, photos.people),
         farthest,
         int(np.sum(every * (every - 1) // 2)),
     )
@@ -193,30 +193,23 @@ def _genuine(photos: LabelledEmbeddings) -> tuple[FloatArray, list[tuple[float, 
     return np.sort(np.concatenate(parts)), sorted(farthest, key=lambda each: (-each[0], each[1]))[:WORST]
 
 
-class _Worst:
-    """The nearest pairs of all blocks so far."""
+def _nearest_pairs(
+    pairs: list[tuple[float, int, int]], matrix: FloatArray, rows: NDArray[np.intp]
+) -> list[tuple[float, int, int]]:
+    """The nearest of some sorted pairs and of a block whose first row and first column are the first of `rows`."""
+    near = np.flatnonzero(matrix < (pairs[-1][0] if len(pairs) == _WORST_KEPT else NO_PAIR))
+    distances = matrix.reshape(-1)[near]
+    if len(near) > _WORST_KEPT:
+        nearest = np.argpartition(distances, _WORST_KEPT)[:_WORST_KEPT]
+        near, distances = near[nearest], distances[nearest]
+    first, second = rows[near // matrix.shape[1]], rows[near % matrix.shape[1]]
+    found = zip(distances.tolist(), first.tolist(), second.tolist(), strict=True)
+    return sorted([*pairs, *found])[:_WORST_KEPT]
 
-    def __init__(self) -> None:
-        self._pairs: list[tuple[float, int, int]] = []
-        self._limit = NO_PAIR
 
-    def add(self, matrix: FloatArray, rows: NDArray[np.intp]) -> None:
-        """Take the nearest of a block whose first row and first column are the first of `rows`."""
-        near = np.flatnonzero(matrix < self._limit)
-        distances = matrix.reshape(-1)[near]
-        if len(near) > _WORST_KEPT:
-            nearest = np.argpartition(distances, _WORST_KEPT)[:_WORST_KEPT]
-            near, distances = near[nearest], distances[nearest]
-        first, second = rows[near // matrix.shape[1]], rows[near % matrix.shape[1]]
-        self._pairs += zip(distances.tolist(), first.tolist(), second.tolist(), strict=True)
-        self._pairs = sorted(self._pairs)[:_WORST_KEPT]
-        if len(self._pairs) == _WORST_KEPT:
-            self._limit = self._pairs[-1][0]
-
-    def of_each_two(self, people: NDArray[np.intp]) -> list[tuple[float, int, int]]:
-        """The nearest pair of any two people, for as many as are shown."""
-        seen: dict[tuple[int, int], tuple[float, int, int]] = {}
-        for pair in self._pairs:
-            one, two = sorted((int(people[pair[1]]), int(people[pair[2]])))
-            seen.setdefault((one, two), pair)
-        return list(seen.values())[:WORST]
+def _one_of_each_two(pairs: list[tuple[float, int, int]], people: NDArray[np.intp]) -> list[tuple[float, int, int]]:
+    """The nearest of some sorted pairs for any two people, for as many as are shown."""
+    seen: dict[frozenset[int], tuple[float, int, int]] = {}
+    for pair in pairs:
+        seen.setdefault(frozenset(people[[pair[1], pair[2]]].tolist()), pair)
+    return list(seen.values())[:WORST]

@@ -6,6 +6,7 @@ grey patch slides over the aligned face, and the distance to the other vector is
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,12 +60,10 @@ def _span(centre: float, side_px: int) -> slice:
 def _regions(grid: np.ndarray, template_px: Sequence[tuple[float, float]], size: tuple[int, int]) -> dict[str, float]:
     """The mean over the cells that lie nearest to each named place of the face, farthest from 0 first."""
     places = _places(template_px, size)
-    cells: dict[str, list[float]] = {}
-    for row, y in enumerate(_centres(size[1])):
-        for column, x in enumerate(_centres(size[0])):
-            name = min(places, key=lambda place: (place[1] - x) ** 2 + (place[2] - y) ** 2)[0]
-            cells.setdefault(name, []).append(float(grid[row, column]))
-    means = {name: round(float(np.mean(values)), 4) for name, values in cells.items()}
+    cells = itertools.product(_centres(size[1]), _centres(size[0]))
+    names = [min(places, key=lambda place: (place[1] - x) ** 2 + (place[2] - y) ** 2)[0] for y, x in cells]
+    owners = np.reshape(names, grid.shape)
+    means = {name: round(float(grid[owners == name].mean()), 4) for name in dict.fromkeys(names)}
     return dict(sorted(means.items(), key=lambda item: -abs(item[1])))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from edge.core.errors import ImageError
 from edge.core.records import BgrImage
 from edge.runtime.snapshots import downscale
 from edge.vision.images import read_image
@@ -38,12 +39,11 @@ def thumbnail(path: Path, size_px: int) -> BgrImage:
 
 
 def thumbnail_uri(path: Path, size_px: int) -> str:
-    """A scaled-down photo as a data URI.
-
-    Raises:
-        ImageError: the file is not a readable image.
-    """
-    return picture_uri(thumbnail(path, size_px))
+    """A scaled-down photo as a data URI; "" where the file is not a readable image."""
+    try:
+        return picture_uri(thumbnail(path, size_px))
+    except ImageError:
+        return ""
 
 
 def picture_uri(picture: BgrImage) -> str:
