@@ -246,11 +246,7 @@ def time_classifier(
 ) -> tuple[float, float, float]:
     """Time learning everybody but one, adding that person, and naming one photo (the median), in milliseconds.
 
-    Args:
-        spec: classifier.
-        vectors: (N, D) of two people or more.
-        people: (N,) their numbers.
-        probes: (M, D), one or more.
+    `vectors` (N, D) are of two people or more, `people` (N,) their numbers, `probes` (M, D) one or more.
     """
     last = people == people.max()
     started = time.perf_counter()

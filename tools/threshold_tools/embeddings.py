@@ -138,8 +138,7 @@ def load_or_embed(
 
     Args:
         source: folder with one folder of photos for each person, or an .npz.
-        mirror: as in `embed_photos`; for a folder.
-        quality: as in `embed_photos`; for a folder.
+        mirror, quality: as in `embed_photos`; for a folder.
         keep: file to save the embeddings of a folder to, or None.
 
     Raises:

@@ -98,10 +98,7 @@ def bootstrap_rate(
 def rate_over_people(wrong: NDArray[np.bool_], people: NDArray[np.intp], seed: int) -> Rate:
     """The share of attempts that went wrong, every person having one vote, with an interval over people.
 
-    Args:
-        wrong: (N,) whether each attempt went wrong.
-        people: (N,) number of the person who made the attempt.
-        seed: of the bootstrap.
+    `wrong` (N,) says of each attempt whether it went wrong, `people` (N,) who made it.
     """
     shares = share_of_each(wrong, people)
     drawn = np.random.default_rng(seed).integers(0, len(shares), (RESAMPLES, len(shares)))
@@ -140,16 +137,11 @@ def largest_threshold(sorted_scores: NDArray[np.floating], allowed: int) -> floa
 
 
 class RankedScores:
-    """Scores in rising order, so that the threshold of a resample, or what it accepts, costs one cumulative sum.
-
-    Attributes:
-        order: (M,) place of each in the original row.
-        scores: (M,) sorted.
-    """
+    """Scores in rising order, so that the threshold of a resample, or what it accepts, costs one cumulative sum."""
 
     def __init__(self, scores: NDArray[np.floating]) -> None:
-        self.order: NDArray[np.intp] = np.argsort(scores, kind="stable")
-        self.scores = scores[self.order]
+        self.order: NDArray[np.intp] = np.argsort(scores, kind="stable")  # (M,) place of each in the original row
+        self.scores = scores[self.order]  # (M,) sorted
 
     def thresholds(
         self, rates: Sequence[float], weights: NDArray[np.number] | None = None, total: float | None = None

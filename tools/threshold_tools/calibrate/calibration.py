@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from edge.core.files import atomic_write, require_parent_dir
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
-from threshold_tools.calibrate.rates import Attempts, GenuineAttempts, ImpostorModel, ThresholdRule, attempts, limits
+from threshold_tools.calibrate.rates import Attempts, GenuineAttempts, ImpostorModel, attempts, limits
 from threshold_tools.calibrate.report import CalibrationReport, CalibrationRow
 from threshold_tools.calibrate.tail import FEWEST, fit_tail
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
@@ -53,9 +52,8 @@ def calibrate(
         InputError: an input cannot be used, or the data do not support the target.
     """
     need_gallery_name(out)
-    for path in (out, plot):
-        if path is not None:
-            require_parent_dir(path)
+    for path in filter(None, (out, plot)):
+        require_parent_dir(path)
     model = read_manifest(default_folder()).models["embedder"]
     gallery = load_gallery(gallery_path, model.sha256, dimension=model.outputs["embedding"].shape[-1])
     if not gallery.people:
@@ -64,11 +62,10 @@ def calibrate(
     if genuine_path is not None:
         own = load_faces(genuine_path, model.sha256, gallery.centroids.shape[1])
         genuine = genuine_attempts(own, gallery, genuine_path)
+    people = len(gallery.people)
     faces: LabelledEmbeddings | None = None
     left_out: list[str] = []
-    opens: ImpostorModel | None = None
     if strangers_path is None:
-        people = len(gallery.people)
         supported = 1 / smallest_supported_rate(model.impostors, people)
         if one_stranger_in > supported * (1 + 1e-9):
             raise InputError(
@@ -76,40 +73,38 @@ def calibrate(
                 f"{people:,} people; for one in {one_stranger_in:,.0f} give --strangers with "
                 f"{strangers_needed(one_stranger_in):,} different people"
             )
-        rules = limits(gallery.centroids, None)
-
-        def by_table(number: float) -> tuple[float, Rate]:
-            base = threshold_sq(model.impostors, one_stranger_in=number, people=people)
-            return base, Rate(fpir_at(model.impostors, base, people), math.nan, math.nan)
-
-        rows = calibration_rows(supported, one_stranger_in, by_table, rules, genuine)
     else:
         faces = load_faces(strangers_path, model.sha256, gallery.centroids.shape[1])
         faces, left_out = without_enrolled(faces, gallery)
         for each in left_out:
             print_report(f"left out: {strangers_path}/{each}")
         check_support(one_stranger_in, len(faces.names), strangers_path)
-        rules = limits(gallery.centroids, faces)
-        opens = impostors = ImpostorModel(attempts(faces, gallery.centroids), rules)
-
-        def by_strangers(number: float) -> tuple[float, Rate]:
+        supported = len(faces.names) * DECADE
+    rules = limits(gallery.centroids, faces)
+    impostors = ImpostorModel(attempts(faces, gallery.centroids), rules) if faces else None
+    rows = []  # the target and round ones around it, from lax to strict
+    for number in sorted({float(each) for each in ROUND_TARGETS if each <= supported} | {one_stranger_in}):
+        if impostors is None:
+            base = threshold_sq(model.impostors, one_stranger_in=number, people=people)
+            fpir = Rate(fpir_at(model.impostors, base, people), math.nan, math.nan)
+        else:
             base = impostors.rule_for_rate(1 / number)
-            return base, impostors.rate(base)
-
-        rows = calibration_rows(len(faces.names) * DECADE, one_stranger_in, by_strangers, rules, genuine)
+            fpir = impostors.rate(base)
+        fnir = genuine.false_reject_rate(rules.thresholds_sq(base)) if genuine else None
+        rows.append(CalibrationRow(number, base, fpir, fnir))
     chosen = next(row for row in rows if row.one_stranger_in == one_stranger_in)
     thresholds = rules.thresholds_sq(chosen.threshold_sq)
     save_gallery(out, gallery.people, gallery.centroids, thresholds, model.sha256)
     if plot is not None:
-        if opens is None:
+        if impostors is None:
             raise InputError("--plot shows the strangers: give --strangers")
         from threshold_tools.calibrate.plot import draw  # matplotlib takes longer to import than all else
 
-        atomic_write(plot, draw(opens, genuine.bases_sq(rules) if genuine else None, chosen))
+        atomic_write(plot, draw(impostors, genuine.bases_sq(rules) if genuine else None, chosen))
     return CalibrationReport(
         one_stranger_in=one_stranger_in,
         threshold_sq=chosen.threshold_sq,
-        enrolled=len(gallery.people),
+        enrolled=people,
         strangers=len(faces.names) if faces else 0,
         stranger_photos=len(faces) if faces else 0,
         genuine_people=genuine.tried.people_count if genuine else 0,
@@ -120,30 +115,6 @@ def calibrate(
             person.id: round(float(limit), 4) for person, limit in zip(gallery.people, thresholds, strict=True)
         },
     )
-
-
-def calibration_rows(
-    supported: float,
-    one_stranger_in: float,
-    measure: Callable[[float], tuple[float, Rate]],
-    rules: ThresholdRule,
-    genuine: GenuineAttempts | None,
-) -> list[CalibrationRow]:
-    """The target and round ones around it, from lax to strict.
-
-    Args:
-        supported: largest N for which the data support "one stranger in N".
-        one_stranger_in: the operator's target.
-        measure: base and FPIR for a target.
-        rules: thresholds from a base.
-        genuine: attempts of enrolled people, or None.
-    """
-    rows = []
-    for number in sorted({float(each) for each in ROUND_TARGETS if each <= supported} | {one_stranger_in}):
-        base, fpir = measure(number)
-        fnir = genuine.false_reject_rate(rules.thresholds_sq(base)) if genuine else None
-        rows.append(CalibrationRow(number, base, fpir, fnir))
-    return rows
 
 
 def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEmbeddings:

@@ -13,10 +13,7 @@ from threshold_tools.stats import Reals
 def draw(opens: ImpostorModel, genuine_sq: Reals | None, chosen: CalibrationRow) -> bytes:
     """The plot as PNG: both distributions above; below, how rare a stranger is, as counted and as fitted.
 
-    Args:
-        opens: the strangers.
-        genuine_sq: (M,) the base at which enrolled people's attempts nearest to themselves open, or None.
-        chosen: the target rate and its threshold.
+    `genuine_sq` (M,) is the base at which enrolled people's attempts nearest to themselves open, or None.
     """
     figure = plots.new_figure(9, 9)
     above, below = figure.subplots(2, 1, sharex=True)

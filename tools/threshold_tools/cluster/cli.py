@@ -85,9 +85,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--min-samples must be 1 or more")
     if not 0 <= arguments.seed < 2**32:
         parser.error("--seed must be 0 to 4294967295")
-    for path in (arguments.html, arguments.projector):
-        if path is not None:
-            require_parent_dir(path)
+    for path in filter(None, (arguments.html, arguments.projector)):
+        require_parent_dir(path)
     if arguments.projector is not None and arguments.projector.exists() and not arguments.projector.is_dir():
         raise InputError(f"{arguments.projector}: is a file; --projector needs a folder")
     if arguments.photos is not None and not arguments.photos.is_dir():

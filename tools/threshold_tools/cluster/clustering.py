@@ -88,12 +88,7 @@ def cluster_photos(
 
 
 def density(vectors: FloatArray, near_sq: float, min_samples: int) -> NDArray[np.intp]:
-    """Cluster (N, D) unit vectors by DBSCAN.
-
-    Args:
-        vectors: what to group.
-        near_sq: squared distance within which two vectors are neighbours.
-        min_samples: neighbours, oneself included, that make a cluster's core.
+    """Cluster (N, D) unit vectors by DBSCAN: `min_samples` within `near_sq`, oneself included, make a cluster's core.
 
     Returns:
         (N,) numbers of clusters from 0; a vector in no cluster has one of its own.

@@ -25,14 +25,8 @@ _GREY = 128
 def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Sequence[str], folder: Path | None) -> None:
     """Write vectors.tsv, metadata.tsv, projector_config.pbtxt and, where there are photos, sprite.png.
 
-    Show them with  tensorboard --logdir OUT ; the two .tsv can also be loaded by hand.
-
-    Args:
-        out: the folder to write to, made where there is none.
-        vectors: (N, D) float32 unit vectors.
-        paths: N photos, relative to `folder`.
-        clusters: N names of clusters.
-        folder: where the photos are, or None.
+    Show them with  tensorboard --logdir OUT ; the two .tsv can also be loaded by hand. `vectors` are (N, D) float32;
+    the N `paths` are relative to `folder`, where the photos are, or None.
     """
     make_private_folder(out)
     buffer = io.BytesIO()
@@ -45,8 +39,7 @@ def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Seque
     settings = ['tensor_name: "faces"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"']
     if folder is not None:
         size_px = photo_px(len(paths))
-        ok, png = cv2.imencode(".png", _sprite(folder, paths, size_px))
-        assert ok
+        png = cv2.imencode(".png", _sprite(folder, paths, size_px))[1]
         atomic_write(out / "sprite.png", png.tobytes(), private=True)
         settings.append(
             f'sprite {{ image_path: "sprite.png" single_image_dim: {size_px} single_image_dim: {size_px} }}'

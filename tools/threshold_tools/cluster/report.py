@@ -79,23 +79,20 @@ def format_report(report: ClusterReport) -> str:
         f"cluster; embedder {report.embedder_sha256[:12]}",
         summary_of(report),
     ]
-    if report.score is not None:
-        lines += _format_score(report.score)
+    if (score := report.score) is not None:
+        company = "-" if score.purity_in_company is None else f"{100 * score.purity_in_company:.2f} %"
+        lines += [
+            f"against the {score.people:,} people whom the folders name: purity {100 * score.purity:.2f} %, in "
+            f"clusters of two or more {company}",
+            f"  pairs: precision {100 * score.precision:.2f} %, recall {100 * score.recall:.2f} %, "
+            f"F {100 * score.f:.2f} %",
+        ]
     lines += ["", "  cluster  photos  who" if report.score is not None else "  cluster  photos  first"]
     for number, cluster in enumerate(report.clusters[:_LISTED], 1):
         lines.append(f"  {number:>7}  {len(cluster):>6,}  {cluster_name(cluster) or cluster[0]}")
     if len(report.clusters) > _LISTED:
         lines.append(f"  and {len(report.clusters) - _LISTED:,} smaller ones; all are in --json")
     return "\n".join(lines)
-
-
-def _format_score(score: ClusterScore) -> list[str]:
-    company = "-" if score.purity_in_company is None else f"{100 * score.purity_in_company:.2f} %"
-    return [
-        f"against the {score.people:,} people whom the folders name: purity {100 * score.purity:.2f} %, in clusters of "
-        f"two or more {company}",
-        f"  pairs: precision {100 * score.precision:.2f} %, recall {100 * score.recall:.2f} %, F {100 * score.f:.2f} %",
-    ]
 
 
 def contact_sheet(report: ClusterReport, folder: Path | None) -> str:

@@ -65,13 +65,7 @@ def measure_group(
 ) -> GroupReport:
     """A group under everybody's thresholds: pairs within the group, and searches by its people.
 
-    Args:
-        photos: of everybody.
-        name: of the group.
-        people: names of its people.
-        thresholds_sq: everybody's threshold for each FMR.
-        tried: open-set searches of everybody, or None.
-        fpir: everybody's FPIR that the threshold of the searches keeps to.
+    `thresholds_sq` is by FMR; the threshold of the searches, which are everybody's, keeps to `fpir`.
     """
     numbers = np.flatnonzero(np.isin(photos.names, people))
     mine = np.isin(photos.people, numbers)

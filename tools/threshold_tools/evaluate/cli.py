@@ -80,23 +80,27 @@ def evaluate(
             notes.append(f"no closed set: it takes two people with {CLOSED_PHOTOS} photos")
     tried: dict[int, open_set_identification.OpenSetRun] = {}
     for images in open_set_identification.ENROLLED if "open-set" in wanted else ():
-        run = open_set_identification.open_set(photos, images, seed)
-        if run is None:
-            needed = f"it takes a person with {images + 1} photos, and strangers"
-            notes.append(f"no open set with {images} enrolled: {needed}")
-        else:
+        if run := open_set_identification.open_set(photos, images, seed):
             tried[images] = run
+        else:
+            notes.append(
+                f"no open set with {images} enrolled: it takes a person with {images + 1} photos, and strangers"
+            )
     left = len(photos.names) - sum(len(people) for people in groups.values())
     if groups_file and left:
         notes.append(f"{left:,} people are in no group")
     thresholds_sq = (
         {fmr: swept.threshold_sq(fmr) for fmr in GROUP_FMRS if swept.has_enough_samples(fmr)} if swept else {}
     )
+    failed = [photos.paths[row] for row in np.flatnonzero(~photos.found).tolist()]
+    faceless = len(photos.names) - len(np.unique(photos.people[photos.found]))
     report = EvaluationReport(
         source=str(source),
         embedder_sha256=photos.embedder_sha256,
         seed=seed,
-        acquisition=acquisition(photos),
+        acquisition=Acquisition(
+            len(photos), len(failed), len(failed) / len(photos), len(photos.names), faceless, failed
+        ),
         ten_fold=folds,
         all_pairs=swept.result() if swept else None,
         closed_set=closed,
@@ -108,13 +112,6 @@ def evaluate(
         notes=notes,
     )
     return Evaluation(report, photos, swept)
-
-
-def acquisition(photos: LabelledEmbeddings) -> Acquisition:
-    """Count and name the photos without a face."""
-    failed = [photos.paths[row] for row in np.flatnonzero(~photos.found).tolist()]
-    without = len(photos.names) - len(np.unique(photos.people[photos.found]))
-    return Acquisition(len(photos), len(failed), len(failed) / len(photos), len(photos.names), without, failed)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -143,9 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--times is for --protocol closed-set")
     if arguments.pairs and "verification" not in wanted:
         parser.error("--pairs is for --protocol verification")
-    for path in (arguments.html, arguments.out_vectors):
-        if path is not None:
-            require_parent_dir(path)
+    for path in filter(None, (arguments.html, arguments.out_vectors)):
+        require_parent_dir(path)
     if arguments.photos is not None and not arguments.photos.is_dir():
         raise InputError(f"{arguments.photos}: no such folder")
     done = evaluate(

@@ -46,11 +46,8 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, t
     drawn = [_split(photos, groups, others, seed, number) for number in range(splits)]
     if any(not len(split.probes) or len(np.unique(photos.people[split.enrolled])) <= 1 for split in drawn):
         return None
-
-    def timed(spec: ClassifierSpec) -> Sequence[float]:
-        own = drawn[0].enrolled
-        return time_classifier(spec, photos.vectors[own], photos.people[own], photos.vectors[drawn[0].probes])
-
+    first = drawn[0]
+    timed = photos.vectors[first.enrolled], photos.people[first.enrolled], photos.vectors[first.probes]
     named: list[tuple[_Split, Predictions]] = []
     classifiers = []
     with tqdm(total=len(CLASSIFIERS) * splits, desc="closed set", unit=" trainings", disable=None) as bar:
@@ -61,7 +58,7 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, t
                 if spec is CLASSIFIERS[0]:
                     named.append((split, answers))
                 bar.update()
-            classifiers.append(_rates(spec, rates, timed(spec) if times else [None] * 3))
+            classifiers.append(_rates(spec, rates, time_classifier(spec, *timed) if times else (None, None, None)))
     return ClosedSet(
         people=len(groups),
         photos=sum(len(rows) for rows in groups),
@@ -85,17 +82,11 @@ def _split(
         enrolled.append(mixed[cut:])
     learned, tested = np.concatenate(enrolled), np.concatenate(probes)
     found = photos.found[tested]
-    limiting: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
-    judging: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
-    for place, who in enumerate(rng.permutation(len(others)).tolist()):
-        (limiting if place % 2 else judging).append(others[who])
-    return _Split(
-        learned[photos.found[learned]],
-        tested[found],
-        int((~found).sum()),
-        np.concatenate(limiting),
-        np.concatenate(judging),
+    order = rng.permutation(len(others)).tolist()
+    judging, limiting = (
+        np.concatenate([np.zeros(0, np.intp), *(others[who] for who in order[half::2])]) for half in (0, 1)
     )
+    return _Split(learned[photos.found[learned]], tested[found], int((~found).sum()), limiting, judging)
 
 
 def _try(photos: LabelledEmbeddings, spec: ClassifierSpec, split: _Split) -> tuple[Predictions, Reals]:

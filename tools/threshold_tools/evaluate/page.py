@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from scipy.special import ndtri
 
 from threshold_tools.embeddings import LabelledEmbeddings
@@ -24,7 +24,6 @@ from threshold_tools.evaluate.report import (
 from threshold_tools.evaluate.verification import BINS, Sweep
 from threshold_tools.html import data_uri, render, thumbnail_uri
 from threshold_tools.plots import ENROLLED, GRID, LINE, STRANGERS, new_figure, to_svg
-from threshold_tools.stats import Reals
 
 _SHOWN_FMRS = (1e-3, 1e-4, 1e-5)
 _PROJECTED = 10  # people; a map of more has too few colours
@@ -33,14 +32,7 @@ _LABELS = ("0.0001", "0.001", "0.01", "0.1", "1", "5", "20", "50")
 
 
 def page(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | None, folder: Path | None) -> str:
-    """The page.
-
-    Args:
-        report: the figures.
-        photos: what was measured.
-        swept: all pairs, where they were asked for.
-        folder: where the photos are, or None: then the worst errors are named, not shown.
-    """
+    """The page; without the folder that the photos lie in, the worst errors are named, not shown."""
     return render(
         "evaluate.html",
         title=f"Evaluation of {Path(report.source).name}",
@@ -103,8 +95,9 @@ def _histograms(swept: Sweep, rows: Sequence[TarAtFar]) -> str:
     figure = new_figure(6.5, 6)
     above, under = figure.subplots(2, 1, sharex=True)
     for axes in (above, under):
-        _stairs(axes, swept.genuine_bins / len(swept.genuine_sq), ENROLLED, "one person")
-        _stairs(axes, swept.impostor_bins / swept.impostor_count, STRANGERS, "two people")
+        stairs = partial(axes.stairs, edges=BINS, alpha=0.6, fill=True)
+        stairs(swept.genuine_bins / len(swept.genuine_sq), color=ENROLLED, label="one person")
+        stairs(swept.impostor_bins / swept.impostor_count, color=STRANGERS, label="two people")
         for row in rows:
             axes.axvline(row.threshold_sq, color=LINE, linewidth=0.8)
             if axes is above:
@@ -174,7 +167,3 @@ def _projection(photos: LabelledEmbeddings) -> str | None:
     axes.set_aspect("equal", "datalim")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return to_svg(figure, "projection")
-
-
-def _stairs(axes: Axes, shares: Reals, colour: str, label: str) -> None:
-    axes.stairs(shares, BINS, color=colour, alpha=0.6, fill=True, label=label)

@@ -53,14 +53,7 @@ class ExplainedPhoto:
 
 
 class PhotoAnalyzer:
-    """Runs a door's stages on photos, with the door's quality gates and once more without any gate.
-
-    Attributes:
-        config: configuration of the door.
-        sampler: the stages without gates.
-        at_door: the stages with the door's gates, on the same models.
-        template_px: where alignment puts the five points.
-    """
+    """Runs a door's stages on photos, with the door's quality gates and once more without any gate."""
 
     def __init__(self, config: DoorConfig) -> None:
         """
@@ -68,13 +61,14 @@ class PhotoAnalyzer:
             ModelError: a model or the runtime is missing or damaged.
         """
         self.config = config
-        self.sampler = PhotoSampler(ANY_QUALITY, config.models)
+        self.sampler = PhotoSampler(ANY_QUALITY, config.models)  # without gates
         finding, meshing, embedding = self.sampler.vision.models
         embedder = self.sampler.vision.reader.embedder
-        self.template_px = embedding.contract.template_px
+        self.template_px = embedding.contract.template_px  # where alignment puts the five points
         aligner = Aligner(self.template_px, into=embedder.pixels)
         strict = FaceSampler(mesh=FaceMesh(meshing), aligner=aligner, embedder=embedder, config=config.quality)
         search = Detector(finding, config.detector)
+        # With the door's gates, on the same models
         self.at_door = VisionStages(
             CascadeDetector(search, search, config.detector), strict, self.sampler.vision.models
         )
@@ -137,12 +131,7 @@ def quality_parts(
 ) -> list[QualityPart]:
     """Every part of a quality with its gate: `min_<part>`, `max_<part>` and `full_weight_<part>` of the configuration.
 
-    Args:
-        score: the detector's, 0..1.
-        presence: the mesh's, 0..1.
-        quality: the parts themselves.
-        gates: quality gates of the door.
-        detector: detector configuration of the door.
+    `score` is the detector's and `presence` the mesh's, both 0..1.
     """
     values = {"score": score, "presence": presence}
     values |= {

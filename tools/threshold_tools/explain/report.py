@@ -113,32 +113,19 @@ def unit(name: str) -> str:
     return {"px": " px", "deg": "°"}.get(name.rpartition("_")[2], "")
 
 
-def failing(shown: PhotoReport) -> str:
-    """The parts that miss their gate: "between the eyes 14 px (at least 18)"."""
-    return ", ".join(f"{part.label} {format_part(part)} ({part.gate})" for part in shown.parts if not part.ok)
-
-
-def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson | None, alone: bool) -> list[str]:
-    """The verdict, a sentence each.
-
-    Args:
-        a: the photo that comes to the door.
-        answer: decision of the door.
-        first: the nearest person that the door knows.
-        alone: whether that person is the other photo, enrolled alone.
-    """
+def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson, alone: bool) -> list[str]:
+    """The verdict on photo `a`, a sentence each; `alone`: the nearest person, `first`, is the other photo."""
     if a.refusal:
-        parts = failing(a)
+        parts = ", ".join(f"{part.label} {format_part(part)} ({part.gate})" for part in a.parts if not part.ok)
         why = f": {parts}" if parts else ""
         return [f"Refused, {a.refusal}{why}.", "A door takes no sample from this view and waits for a better one."]
-    if first is None:
-        return ["Nobody is enrolled: everybody is unknown to this door."]
     if answer.counts:
         said = [f"One such sample would count towards {first.name}; a door asks for {answer.needed} that agree."]
     else:
         said = [f"Such a sample counts towards nobody: even {first.name}, the nearest, is too far."]
     why = _REASONS.get(answer.reason, answer.reason)
-    samples = _count(answer.samples)
+    number = _NUMBERS[answer.samples] if answer.samples < len(_NUMBERS) else answer.samples
+    samples = f"{number} such sample" + ("" if answer.samples == 1 else "s")
     if not answer.kind:
         said.append(f"It never comes to an answer: {why}.")
     elif answer.kind == AccessOutcome.DOOR_OPEN:
@@ -195,8 +182,3 @@ def _bar(target: NearestPerson) -> str:
         limit += 1 if target.distance_sq <= target.threshold_sq else -1
     cells[limit], cells[here] = "|", "o"
     return f"  0 {''.join(cells)} 4"
-
-
-def _count(samples: int) -> str:
-    number = _NUMBERS[samples] if samples < len(_NUMBERS) else str(samples)
-    return f"{number} such sample" + ("" if samples == 1 else "s")

@@ -45,13 +45,7 @@ class SimulatedDoor:
 
 
 def simulate_visit(door: SimulatedDoor, photo: ExplainedPhoto, vision: VisionStages) -> SimulatedDecision:
-    """Show the photo to the door again and again until it decides.
-
-    Args:
-        door: the door.
-        photo: the face that the decision is about.
-        vision: stages with the gates of this door.
-    """
+    """Show the photo to the door again and again until it decides; `vision` has the gates of this door."""
     conditions, sample = door.recognition, photo.sample
     if sample.embedding is None:
         return SimulatedDecision("", 0, sample.quality.refusal, "", conditions.min_samples, False)
