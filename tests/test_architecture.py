@@ -112,6 +112,11 @@ def test_no_module_is_over_300_lines(package: str) -> None:
     assert {name_of(path): length for path, length in lengths.items() if length > 300} == {}
 
 
+def is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+@cache
 def private_names(package: str) -> set[str]:
     """Names of private methods and attributes of the classes in a package."""
     names: set[str] = set()
@@ -119,7 +124,7 @@ def private_names(package: str) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 names.add(node.name)
-            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+            elif isinstance(node, ast.Attribute) and is_self(node.value):
                 names.add(node.attr)
     return {name for name in names if name.startswith("_") and not name.startswith("__")}
 
@@ -131,7 +136,7 @@ def test_tests_use_public_names_and_no_other_test() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         own = private_names(str(path.relative_to(ROOT).parent))
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in private - own and ast.unparse(node.value) != "self":
+            if isinstance(node, ast.Attribute) and node.attr in private - own and not is_self(node.value):
                 wrong.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
             if isinstance(node, ast.ImportFrom) and node.module:
                 parts = node.module.split(".")

@@ -88,10 +88,8 @@ def _init(arguments: argparse.Namespace) -> None:
         for role, count in counts.items()
     }
     Repository.create(path, keys, arguments.threshold)
-    print_note(
-        f"{path}: made. At every door, with a copy of {path}/root.json:  "
-        "edge release trust-root root.json --config door.toml"
-    )
+    trust = "edge release trust-root root.json --config door.toml"
+    print_note(f"{path}: made. At every door, with a copy of {path}/root.json:  {trust}")
     print_note(
         f"Now move {path}/keys/root-*.pem to a safe place, with a copy elsewhere: without them no key can be replaced."
     )
