@@ -26,10 +26,10 @@ ROOT = Path(__file__).parents[2]
 SAY = """
 import logging
 from pathlib import Path
-from edge.runtime.journal import JournalHandler, event_fields, name_door
+from edge.runtime.journal import JournalHandler, event_fields, set_door_fields
 handler = JournalHandler()
 logging.basicConfig(handlers=[handler], level=logging.DEBUG, format="%(message)s")
-name_door("home", "front")
+set_door_fields("home", "front")
 log = logging.getLogger("edge.test")
 log.warning("camera-lost: %s", "it is gone", extra=event_fields("camera-lost", "an-id"))
 log.info("two" + chr(10) + "lines")
