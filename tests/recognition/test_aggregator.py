@@ -241,6 +241,18 @@ def test_a_track_without_samples_is_not_in_doubt() -> None:
     assert judge().is_contested(track()) is False
 
 
+def test_attacks_in_a_row_mark_a_name_as_impersonated() -> None:
+    """By the number of failures that also locks a stranger out; a name that nobody posed as is not marked."""
+    judging = judge()
+    (verdict,) = show(judging, [near_anna()] * 3)
+    for _ in range(LockoutConfig().max_failures):
+        assert not judging.impersonated(verdict)
+        judging.count_failure(verdict, set())
+    assert judging.impersonated(verdict)
+    (other,) = show(judging, [direction(1)] * 3, number=2, start_ns=S)
+    assert not judging.impersonated(other)
+
+
 def test_a_track_is_contested_between_two_faces() -> None:
     """From a sample that shows another face until one shows the first face again."""
     judging = judge()
