@@ -6,9 +6,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# The pure packages, from motion to access rules, with their property models: no process, broker or network.
-QUICK := core vision recognition liveness access properties/test_tracker_model.py properties/test_aggregator_model.py \
-	properties/test_liveness_model.py events/test_schema.py test_architecture.py
+# The pure packages, from motion to access rules: no process, broker, network or real camera.
+QUICK := core recognition access liveness/test_cues.py liveness/test_gate.py vision/test_motion.py vision/test_tracker.py \
+	vision/test_cascade_detector.py vision/test_camera_health.py vision/test_stages.py properties/test_tracker_model.py \
+	properties/test_aggregator_model.py properties/test_liveness_model.py events/test_schema.py test_architecture.py
 # The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13

@@ -578,6 +578,13 @@ def test_an_opening_without_liveness_ends_a_run_of_attacks() -> None:
     assert not scene.aggregator.impersonated(replace(verdict, decided_ns=scene.t_ns))
 
 
+def test_a_stranger_never_counts_as_a_success() -> None:
+    """Or repeated failures would never add up where liveness is on."""
+    answers = Scene().looks(direction(1), 50)
+    assert {one.kind for one in answers} == {AccessOutcome.UNKNOWN}
+    assert answers[-1].verdict.reason == "repeated-failures"
+
+
 def test_life_is_shown_twice_after_repeated_attacks() -> None:
     """Once is enough after the success. The two times of watching share no look; each may last `timeout_s` (2 s)."""
     scene = Scene(passive=_AliveAfter(15))
