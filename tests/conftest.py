@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as edge.cli.main does, before numpy is imported
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.mqtt_brokers import BROKERS, AnyBroker, make_broker
 
 from edge.core.config import DetectorConfig, ModelsConfig, QualityConfig
 from edge.core.records import BgrImage, Face, Frame
@@ -42,6 +43,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     if reasons:
         terminalreporter.write_line(f"skipped: {'; '.join(f'{n} {why}' for why, n in reasons.most_common())}")
+
+
+@pytest.fixture(params=BROKERS)
+def stopped_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+    """Mosquitto, then the embedded broker; not started: the test says when."""
+    made = make_broker(request.param, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def broker(stopped_broker: AnyBroker) -> AnyBroker:
+    """The same, started."""
+    stopped_broker.start()
+    return stopped_broker
 
 
 @pytest.fixture(scope="session")

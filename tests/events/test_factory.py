@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import msgspec
-import numpy as np
 import pytest
+from support.decisions import EVENT_ID, an_access_event
 from support.mqtt_brokers import DOOR, T0_NS, an_event
 
-from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
-from edge.events.factory import access_event, make_open_command, system_event
+from edge.core.records import AccessOutcome, Identification
+from edge.events.factory import make_open_command, system_event
 from edge.events.schema import (
     BoxPx,
     Event,
@@ -19,39 +19,12 @@ from edge.events.schema import (
     encode,
 )
 
-ID = "018bcfe5-687b-7abc-8def-0123456789ab"
-ADA = Person("ada", "Ada Lovelace")
-
-
-def a_decision(kind: AccessOutcome, finding: Identification) -> Decision:
-    """A decision whose nearest person is Ada, whatever it says."""
-    face = Face(Box(10.4, 20.6, 110.5, 140.0), np.zeros((6, 2), np.float32), 0.9)
-    track = Track(3, face, 0, 1, 5)
-    match = Match(ADA, 0.612_345_6, 0.9, float(np.float32(1.234_567)))
-    verdict = Verdict(
-        finding=finding,
-        track=track,
-        match=match,
-        embedding=np.full(192, 0.072, np.float32),
-        samples=4,
-        quality=0.812_345,
-        reason="distance below threshold",
-        decided_ns=1,
-    )
-    return Decision(kind, "allow *", verdict, 1)
-
-
-def an_access_event(
-    kind: AccessOutcome = AccessOutcome.DOOR_OPEN, finding: Identification = Identification.RECOGNISED
-) -> Event:
-    return access_event(a_decision(kind, finding), id=ID, at_ns=T0_NS, door=DOOR)
-
 
 def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
     """Every field of the contract is there, with rounded numbers."""
     assert json.loads(encode(an_access_event())) == {
         "v": 1,
-        "id": ID,
+        "id": EVENT_ID,
         "seq": 0,
         "door": "front",
         "kind": "door-open",
@@ -99,7 +72,9 @@ def test_somebody_recognised_but_denied_is_named() -> None:
 def test_a_system_event_has_the_same_keys_with_nulls() -> None:
     """A consumer never has to ask whether a key exists."""
     access = json.loads(encode(an_access_event()))
-    system = json.loads(encode(system_event(EventKind.CAMERA_LOST, "no frame for 5 s", id=ID, at_ns=T0_NS, door=DOOR)))
+    system = json.loads(
+        encode(system_event(EventKind.CAMERA_LOST, "no frame for 5 s", id=EVENT_ID, at_ns=T0_NS, door=DOOR))
+    )
     assert list(system) == list(access)
     assert (system["kind"], system["reason"]) == ("camera-lost", "no frame for 5 s")
     assert {system[key] for key in ("person", "distance_sq", "samples", "rule", "track")} == {None}
@@ -108,13 +83,13 @@ def test_a_system_event_has_the_same_keys_with_nulls() -> None:
 def test_a_system_event_cannot_pass_for_an_access_event() -> None:
     """Only a decision opens a door."""
     with pytest.raises(ValueError, match="door-open"):
-        system_event(EventKind.DOOR_OPEN, "", id=ID, at_ns=T0_NS, door=DOOR)
+        system_event(EventKind.DOOR_OPEN, "", id=EVENT_ID, at_ns=T0_NS, door=DOOR)
 
 
 def test_an_opening_carries_the_id_and_number_of_its_event() -> None:
     """So that the two can be joined, and copies dropped."""
     message = make_open_command(msgspec.structs.replace(an_access_event(), seq=17), expires_ns=T0_NS + 3 * 10**9)
-    assert (message.id, message.seq, message.person.id) == (ID, 17, "ada")
+    assert (message.id, message.seq, message.person.id) == (EVENT_ID, 17, "ada")
     assert (message.at, message.expires_at) == ("2023-11-14T22:13:20.123Z", "2023-11-14T22:13:23.123Z")
 
 

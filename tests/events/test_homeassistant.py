@@ -12,12 +12,10 @@ import msgspec
 import pytest
 from support.example_house import FRONT, TOPICS, an_occupancy
 from support.mqtt_brokers import (
-    BROKERS,
     AnyBroker,
     Mosquitto,
     announce,
     config_for,
-    make_broker,
     needs_mosquitto,
     wait_until,
 )
@@ -42,12 +40,6 @@ def payload_of(config: DoorConfig = FRONT) -> dict[str, Any]:
     assert made is not None
     found: dict[str, Any] = msgspec.json.decode(made.payload)
     return found
-
-
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    with make_broker(request.param, tmp_path) as running:
-        yield running
 
 
 class Listener:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.decisions import an_access_event
 from support.example_house import examples
-from support.mqtt_brokers import DOOR, T0_NS, an_event
+from support.mqtt_brokers import T0_NS, an_event
 
-from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
+from edge.core.records import AccessOutcome
 from edge.core.timestamps import format_unix_ns
-from edge.events.factory import access_event, make_open_command
+from edge.events.factory import make_open_command
 from edge.events.schema import (
     VERSION,
     Challenge,
@@ -27,33 +28,6 @@ from edge.events.schema import (
 )
 from edge.events.topics import Channel
 from edge.liveness.prompts import ChallengeMovement, ChallengeState
-
-ID = "018bcfe5-687b-7abc-8def-0123456789ab"
-ADA = Person("ada", "Ada Lovelace")
-
-
-def a_decision(kind: AccessOutcome, finding: Identification) -> Decision:
-    """A decision whose nearest person is Ada, whatever it says."""
-    face = Face(Box(10.4, 20.6, 110.5, 140.0), np.zeros((6, 2), np.float32), 0.9)
-    track = Track(3, face, 0, 1, 5)
-    match = Match(ADA, 0.612_345_6, 0.9, float(np.float32(1.234_567)))
-    verdict = Verdict(
-        finding=finding,
-        track=track,
-        match=match,
-        embedding=np.full(192, 0.072, np.float32),
-        samples=4,
-        quality=0.812_345,
-        reason="distance below threshold",
-        decided_ns=1,
-    )
-    return Decision(kind, "allow *", verdict, 1)
-
-
-def an_access_event(
-    kind: AccessOutcome = AccessOutcome.DOOR_OPEN, finding: Identification = Identification.RECOGNISED
-) -> Event:
-    return access_event(a_decision(kind, finding), id=ID, at_ns=T0_NS, door=DOOR)
 
 
 @given(st.integers(0, 4_000_000_000_000_000_000))

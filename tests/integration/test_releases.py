@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from support.daemon_runs import running
 from support.mqtt_brokers import Mosquitto, needs_mosquitto, wait_until
 from support.release_signer import ReleaseSigner, holds
 from threshold_tools.release.publish import read_models
@@ -46,21 +47,6 @@ SITE = "home"
 def quick() -> DoorConfig:
     config = DoorConfig(site=SITE, door="front")
     return msgspec.structs.replace(config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0))
-
-
-@contextmanager
-def running(config: DoorConfig) -> Iterator[Daemon]:
-    """A daemon in a thread."""
-    daemon = Daemon(config)
-    stop = threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
-        yield daemon
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @contextmanager
@@ -124,7 +110,7 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
         desk.release_files({GALLERY_FILE: gallery}, people, now=datetime.now(UTC), embedder=embedder)
         publish(mqtt, SITE, desk.repository().files(), [])
 
-    with hearing(mqtt) as heard, running(config) as daemon:
+    with hearing(mqtt) as heard, running(Daemon(config)) as daemon:
         wait_until(lambda: daemon.frames > 2, "frames")
         wait_until(lambda: len(reports(heard)) == 1, "the first report")
         push(GALLERY.read_bytes(), 1)
@@ -152,9 +138,9 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
     files = {GALLERY_FILE: GALLERY.read_bytes(), **read_models(default_folder())}
     desk.release_files(files, 1, now=datetime.now(UTC), embedder=embedder)
     with hearing(mqtt) as heard:
-        with running(config):
+        with running(Daemon(config)):
             wait_until(lambda: bool(reports(heard)) and reports(heard)[-1].release == 1, "release 1", 15)
-        with running(config) as daemon:
+        with running(Daemon(config)) as daemon:
             assert daemon.bundle.own_models
             wait_until(lambda: daemon.frames > 2, "frames")
     assert EventKind.RELEASE_REFUSED not in kinds(heard)
@@ -214,7 +200,7 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
     root.write_bytes(desk.root)
     install_root(config, root)
     wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
-    with hearing(mqtt) as heard, running(config):
+    with hearing(mqtt) as heard, running(Daemon(config)):
         desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
         wait_until(lambda: bool(reports(heard)) and "release 1" in reports(heard)[-1].reason, "refused")
         assert "vectors of 128 numbers, the embedder makes 192" in reports(heard)[-1].reason

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.daemon_runs import fast_clip
 from support.face_images import direction, sample, track
 from support.manual_clock import ManualClock
 from support.mqtt_brokers import BROKERS, DOOR, IDS, T0_NS, announce, config_for, make_broker
@@ -793,7 +793,7 @@ def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
             door="front",
             state_folder=str(folder / "state"),
             gallery=str(GALLERY),
-            camera=CameraConfig(source=str(_short_clip(folder))),
+            camera=CameraConfig(source=str(fast_clip(folder / "short.avi", 15, 30))),
             liveness=LivenessConfig(mode="challenge"),
             recognition=RecognitionConfig(sample_every_s=0.0),
             mqtt=msgspec.structs.replace(mqtt, health_every_s=0.1),
@@ -806,17 +806,6 @@ def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
                 if isinstance(message.record, Status) and message.record.status == "offline":
                     break
     return heard
-
-
-def _short_clip(folder: Path) -> Path:
-    """Somebody enrolled walks up, quickly."""
-    source = cv2.VideoCapture(str(CLIP))
-    frames = [source.read()[1] for _ in range(45)][15:]
-    writer = cv2.VideoWriter(str(folder / "short.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
-    return folder / "short.avi"
 
 
 def _prompt(number: int, state: ChallengeState, t_ns: int) -> ChallengePrompt:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.mqtt_brokers import (
-    BROKERS,
     AnyBroker,
     make_broker,
     needs_mosquitto,
@@ -22,12 +20,10 @@ from edge.events.topics import Channel
 from edge.mqtt.connection import connect
 
 
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+@pytest.fixture
+def broker(stopped_broker: AnyBroker) -> AnyBroker:
     """Not started: the tests say when."""
-    made = make_broker(request.param, tmp_path)
-    yield made
-    made.close()
+    return stopped_broker
 
 
 @pytest.mark.parametrize(

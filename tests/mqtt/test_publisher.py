@@ -20,7 +20,6 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from support.broker_site import MOSQUITTO_PASSWD
 from support.mqtt_brokers import (
-    BROKERS,
     DEADLINE_S,
     T0_NS,
     AnyBroker,
@@ -29,7 +28,6 @@ from support.mqtt_brokers import (
     announce,
     config_for,
     free_port,
-    make_broker,
     needs_mosquitto,
     read_packet,
     wait_until,
@@ -55,12 +53,10 @@ from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 
 
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
+@pytest.fixture
+def broker(stopped_broker: AnyBroker) -> AnyBroker:
     """Not started: the tests say when."""
-    made = make_broker(request.param, tmp_path)
-    yield made
-    made.close()
+    return stopped_broker
 
 
 @pytest.fixture

@@ -8,20 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.broker_site import MOSQUITTO_PASSWD
 from support.mqtt_brokers import (
-    BROKERS,
     DEADLINE_S,
     AnyBroker,
     Mosquitto,
     an_event,
     config_for,
     free_port,
-    make_broker,
     needs_mosquitto,
     wait_until,
 )
@@ -32,13 +29,6 @@ from edge.events.schema import encode
 from edge.events.topics import Channel, Topics
 from edge.mqtt.connection import connect
 from edge.mqtt.subscriber import Message, Subscriber
-
-
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    """Started."""
-    with make_broker(request.param, tmp_path) as made:
-        yield made
 
 
 def say(config: MqttConfig, *messages: tuple[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import pytest
-from support.face_images import DIMENSION, direction, sample, towards, track
+from support.face_images import DIMENSION, RECOGNITION, direction, sample, towards, track
 
 from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Person, Quality, Verdict
@@ -17,21 +17,10 @@ from edge.recognition.gallery import Gallery, GalleryInfo
 
 S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
-CONFIG = RecognitionConfig(
-    margin_sq=0.1,
-    min_samples=3,
-    vote_slack_sq=0.25,
-    unknown_samples=6,
-    sample_every_s=0.1,
-    recheck_every_s=1.0,
-    track_consistency_sq=1.5,
-    same_stranger_sq=1.0,
-    cooldown_s=10.0,
-)
 
 
 def judge(
-    config: RecognitionConfig = CONFIG, centroids: FloatArray | None = None, threshold_sq: float = 1.0
+    config: RecognitionConfig = RECOGNITION, centroids: FloatArray | None = None, threshold_sq: float = 1.0
 ) -> IdentityAggregator:
     """Anna at axis 0 and Bert at axis 1, unless told otherwise."""
     rows = np.stack([direction(0), direction(1)]) if centroids is None else centroids
@@ -227,7 +216,7 @@ def test_an_empty_gallery_leaves_everybody_unknown() -> None:
 
 def test_votes_for_another_person() -> None:
     """Two looks that agree with Bert and one with Anna, whose mean is within Anna's threshold, name nobody yet."""
-    config = msgspec.structs.replace(CONFIG, margin_sq=0.0, track_consistency_sq=4.0, vote_slack_sq=0.0)
+    config = msgspec.structs.replace(RECOGNITION, margin_sq=0.0, track_consistency_sq=4.0, vote_slack_sq=0.0)
     middle = (direction(0) + direction(1)) / np.float32(np.sqrt(2))
     to_bert = towards(middle, direction(1), 0.02)
     judging = judge(config, threshold_sq=1.3)
@@ -268,7 +257,7 @@ def test_a_track_is_contested_between_two_faces() -> None:
 def test_a_visitor_is_news_at_the_end_of_the_cooldown() -> None:
     """Ten seconds after they were seen last, and not a nanosecond before."""
     (verdict,) = show(judge(), [near_anna()] * 3)
-    cooldown = Cooldown(CONFIG)
+    cooldown = Cooldown(RECOGNITION)
     cooldown.mark_seen(verdict, 0)
     assert not cooldown.should_announce(verdict, 10 * S - 1)
     assert cooldown.should_announce(verdict, 10 * S)
@@ -284,7 +273,7 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
     """Samples were measured against the old gallery; the new one gathers its own."""
     judging = judge()
     assert show(judging, [near_anna()] * 2) == []
-    judging.replace_gallery(judging.gallery, CONFIG)
+    judging.replace_gallery(judging.gallery, RECOGNITION)
     assert show(judging, [near_anna()] * 2, start_ns=S) == []
     (verdict,) = show(judging, [near_anna()], start_ns=2 * S)
     assert verdict.samples == 3
@@ -292,8 +281,8 @@ def test_evidence_from_before_a_release_names_nobody() -> None:
 
 def test_demands_after_failures_follow_the_release() -> None:
     """The release halves the threshold; after failures 0.85 of that half applies, not of the old one."""
-    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(max_failures=1, lockout_s=1.0))
-    judging.replace_gallery(gallery(), msgspec.structs.replace(CONFIG, threshold_factor=0.5))
+    judging = IdentityAggregator(gallery(), RECOGNITION, LockoutConfig(max_failures=1, lockout_s=1.0))
+    judging.replace_gallery(gallery(), msgspec.structs.replace(RECOGNITION, threshold_factor=0.5))
     (named,) = show(judging, [near_anna(0.45)] * 3)
     assert named.finding is Identification.RECOGNISED
     (failed,) = show(judging, [near_anna(0.8)] * 6, number=2, start_ns=60 * S)
@@ -307,14 +296,14 @@ def test_strangers_after_a_release_with_another_embedder(embedder: str, news: in
     """Vectors of two embedders cannot be compared: a stranger reported before is reported again."""
     judging = judge()
     assert len(show(judging, [direction(5)] * 6)) == 1
-    judging.replace_gallery(gallery(embedder), CONFIG)
+    judging.replace_gallery(gallery(embedder), RECOGNITION)
     assert len(show(judging, [direction(5)] * 6, start_ns=S)) == news
 
 
 @pytest.mark.parametrize(("embedder", "findings"), [("", []), ("another", [Identification.RECOGNISED])])
 def test_failures_after_a_release_with_another_embedder(embedder: str, findings: list[Identification]) -> None:
     """Who failed is known by their embedding alone, so nobody is held to it after a change of the embedder."""
-    judging = IdentityAggregator(gallery(), CONFIG, LockoutConfig(max_failures=1, lockout_s=30.0))
+    judging = IdentityAggregator(gallery(), RECOGNITION, LockoutConfig(max_failures=1, lockout_s=30.0))
     show(judging, [near_anna(1.2)] * 6)
-    judging.replace_gallery(gallery(embedder), CONFIG)
+    judging.replace_gallery(gallery(embedder), RECOGNITION)
     assert [one.finding for one in show(judging, [near_anna(0.9)] * 6, number=2, start_ns=2 * S)] == findings

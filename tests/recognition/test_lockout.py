@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from support.face_images import direction, sample, towards, track
+from support.face_images import RECOGNITION, direction, sample, towards, track
 
 from edge.core.config import LockoutConfig, RecognitionConfig
 from edge.core.records import FloatArray, Identification, Match, Person, Verdict
@@ -22,17 +22,6 @@ S = 1_000_000_000
 ANNA, BERT = Person("anna", "Anna"), Person("bert", "Bert")
 CONFIG = LockoutConfig(
     max_failures=5, lockout_s=30.0, threshold_factor=0.85, extra_samples=3, forget_after_s=600.0, max_visitors=64
-)
-VERDICT = RecognitionConfig(
-    margin_sq=0.1,
-    min_samples=3,
-    vote_slack_sq=0.25,
-    unknown_samples=6,
-    sample_every_s=0.1,
-    recheck_every_s=1.0,
-    track_consistency_sq=1.5,
-    same_stranger_sq=1.0,
-    cooldown_s=10.0,
 )
 NOBODY: frozenset[int] = frozenset()
 
@@ -262,7 +251,7 @@ TestLockoutAgainstAModel = LockoutMachine.TestCase
 class Door:
     """Looks at tracks, every 100 ms of made-up time; Anna is enrolled at axis 0, Bert at axis 1, threshold 1."""
 
-    def __init__(self, config: RecognitionConfig = VERDICT) -> None:
+    def __init__(self, config: RecognitionConfig = RECOGNITION) -> None:
         rows = np.stack([direction(0), direction(1)])
         limits = np.full(2, 1.0, np.float32)
         self.judge = IdentityAggregator(Gallery([ANNA, BERT], rows, limits, GalleryInfo("", "", 2)), config, CONFIG)
@@ -353,7 +342,7 @@ RECOGNISED = ("recognised", "within-threshold")
 @pytest.mark.parametrize("cooldown_s", [10.0, 0.0])
 def test_a_stranger_who_stays_is_told_twice_first_as_unknown_then_as_failing(cooldown_s: float) -> None:
     """Groups of six looks: the first is told, the fifth begins the pause and is told, the others are not."""
-    door = Door(msgspec.structs.replace(VERDICT, cooldown_s=cooldown_s))
+    door = Door(msgspec.structs.replace(RECOGNITION, cooldown_s=cooldown_s))
     verdicts = door.show(direction(5), 300, number=1)
     assert told(verdicts) == [FAR, SECOND]
     assert [verdict.samples for verdict in verdicts] == [6, 30]
@@ -425,7 +414,7 @@ def test_staff_pass_within_the_pause_of_a_stranger_who_resembles_them() -> None:
     anna = np.zeros_like(stranger)
     anna[[0, 7, 8]] = 0.75, 0.24, 0.616  # 0.5 from her centroid, 0.9 from the stranger
     anna /= np.linalg.norm(anna)
-    assert 2 - 2 * float(anna @ stranger) < VERDICT.same_stranger_sq
+    assert 2 - 2 * float(anna @ stranger) < RECOGNITION.same_stranger_sq
     door = Door()
     for _ in range(5):
         door.visit(stranger, 6)
@@ -452,7 +441,7 @@ def test_the_paused_are_looked_at_seldom() -> None:
 
 def test_many_samples_asked_for_a_name_are_waited_for() -> None:
     """A door that asks more samples for a name than for an unknown calls nobody unknown for that."""
-    door = Door(msgspec.structs.replace(VERDICT, min_samples=9))
+    door = Door(msgspec.structs.replace(RECOGNITION, min_samples=9))
     assert told(door.visit(near_anna(0.5), 9)) == [RECOGNISED]
 
 
@@ -461,7 +450,7 @@ def test_many_samples_asked_for_a_name_are_waited_for() -> None:
 def test_the_factor_of_a_door_tightens_every_threshold(
     factor: float, threshold_sq: float, finding: str, own_sq: float | None
 ) -> None:
-    door = Door(msgspec.structs.replace(VERDICT, threshold_factor=factor, threshold_sq=own_sq))
+    door = Door(msgspec.structs.replace(RECOGNITION, threshold_factor=factor, threshold_sq=own_sq))
     (verdict,) = door.visit(near_anna(0.95), 6)
     assert verdict.finding == finding
     assert verdict.match.threshold_sq == pytest.approx(threshold_sq)

@@ -8,23 +8,18 @@ import logging
 import random
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import cv2
 import msgspec
 import pytest
-from support.daemon_runs import door_config, listening, records, stored_events, visitor_frames
-from support.door_process import running
+from support.daemon_runs import door_config, fast_clip, listening, records, running, stored_events, visitor_frames
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import (
-    BROKERS,
     AnyBroker,
     Mosquitto,
     config_for,
     free_port,
-    make_broker,
     needs_mosquitto,
     wait_until,
 )
@@ -48,23 +43,10 @@ from edge.runtime.snapshots import SnapshotBuffer
 from edge.vision.camera_file import VideoFileCamera
 
 
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    with make_broker(request.param, tmp_path) as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The second and a half of the bundled clip in which the enrolled person walks up, at three times the pace."""
-    path = tmp_path_factory.mktemp("clip") / "short.avi"
-    source = cv2.VideoCapture(str(CLIP))
-    frames = [source.read()[1] for _ in range(45)]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
-    for frame in frames[15:]:
-        writer.write(frame)
-    writer.release()
-    return path
+    return fast_clip(tmp_path_factory.mktemp("clip") / "short.avi", 15, 30)
 
 
 def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
@@ -269,21 +251,15 @@ def test_unplugged_camera_is_reported_and_comes_back(tmp_path: Path) -> None:
     with VideoFileCamera(CLIP) as clip:
         stream = Webcam([jpeg(next(iter(clip)).pixels)])
     stream.plug()
-    stop = threading.Event()
-    daemon = Daemon(door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")))
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
+    config = door_config(tmp_path, stream.url, MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"))
+    with running(Daemon(config)) as daemon:
         wait_until(lambda: daemon.frames > 5, "frames of the first camera")
         stream.unplug()
         seen = daemon.frames
         wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
         stream.plug()
         wait_until(lambda: daemon.frames > seen + 5, "frames of the camera that is back", deadline_s=20)
-    finally:
-        stop.set()
-        thread.join(20)
-        stream.unplug()
+    stream.unplug()
     assert [event.kind for event in stored_events(tmp_path)] == ["started", "camera-lost", "camera-back", "stopped"]
 
 

@@ -19,8 +19,7 @@ import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin
 from support import picamera2_standin
-from support.daemon_runs import door_config, empty_scene, listening, records, stored_events, visitor_frames
-from support.door_process import running
+from support.daemon_runs import door_config, empty_scene, listening, records, running, stored_events, visitor_frames
 from support.fake_camera import Webcam
 from support.mqtt_brokers import config_for, free_port, make_broker, needs_mosquitto, wait_until
 

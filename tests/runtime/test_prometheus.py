@@ -9,7 +9,6 @@ import re
 import select
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import yaml
 from mqtt_contract.examples import examples_of
 from prometheus_client.parser import text_string_to_metric_families as parsed
-from support.daemon_runs import door_config
+from support.daemon_runs import door_config, running
 from support.mqtt_brokers import Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
 from edge import __version__
@@ -70,12 +69,9 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
     """What a real door says after it has let somebody in: on the bundled clip, over a real broker."""
     folder = tmp_path_factory.mktemp("door")
     port = free_port()
-    stop = threading.Event()
     with Mosquitto(folder) as broker:
         mqtt = config_for(broker, health_every_s=0.05)
         daemon = Daemon(door_config(folder, CLIP, mqtt, metrics=MetricsConfig(port=port)))
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        thread.start()
         opened, answer = ("threshold_events_total", (EventKind.DOOR_OPEN.value,)), Answer(0, "", "")
 
         def let_in() -> bool:
@@ -84,11 +80,8 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
                 answer = fetch(port)
             return answer.values().get(opened, 0) > 0
 
-        try:
+        with running(daemon):
             wait_until(let_in, "somebody is let in", 30)
-        finally:
-            stop.set()
-            thread.join()
     return answer
 
 

@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.daemon_runs import door_config, records, stored_events
+from support.daemon_runs import door_config, fast_clip, records, stored_events
 from support.monitor_fleet import FleetPublisher, an_event
 from support.mqtt_brokers import (
-    BROKERS,
     AnyBroker,
     Mosquitto,
     config_for,
     free_port,
-    make_broker,
     needs_mosquitto,
     wait_until,
 )
@@ -40,7 +38,6 @@ from edge.core.records import (
     Track,
     Verdict,
 )
-from edge.demo.run_demo import CLIP
 from edge.diagnostics.check import check
 from edge.diagnostics.report import State
 from edge.events.schema import Event, EventKind
@@ -185,24 +182,10 @@ def listening(mqtt: MqttConfig) -> Iterator[tuple[list[Message], list[tuple[str,
             thread.join()
 
 
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyBroker]:
-    with make_broker(request.param, tmp_path) as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
 def strangers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The part of the bundled clip in which somebody comes who is not enrolled, at three times the pace."""
-    path = tmp_path_factory.mktemp("clip") / "stranger.avi"
-    source = cv2.VideoCapture(str(CLIP))
-    fps = source.get(cv2.CAP_PROP_FPS)
-    source.set(cv2.CAP_PROP_POS_FRAMES, round(4.5 * fps))
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
-    for _ in range(round(3 * fps)):
-        writer.write(source.read()[1])
-    writer.release()
-    return path
+    return fast_clip(tmp_path_factory.mktemp("clip") / "stranger.avi", 68, 45)
 
 
 def test_snapshot_follows_its_event_and_is_nowhere_else(

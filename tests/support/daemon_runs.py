@@ -18,6 +18,7 @@ from edge.demo.run_demo import CLIP, GALLERY
 from edge.events.schema import Event
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
+from edge.runtime.daemon import Daemon
 from edge.vision.camera_file import VideoFileCamera
 from support.fake_camera import jpeg
 
@@ -52,6 +53,20 @@ def listening(mqtt: MqttConfig) -> Iterator[list[Message]]:
             thread.join()
 
 
+@contextmanager
+def running(daemon: Daemon) -> Iterator[Daemon]:
+    """Run a daemon in a thread until the block ends; it must stop within 20 s then."""
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,))
+    thread.start()
+    try:
+        yield daemon
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
 def records(received: list[Message], kind: type[R]) -> list[R]:
     """The records of one kind, in the order of arrival."""
     return [message.record for message in received if isinstance(message.record, kind)]
@@ -73,6 +88,16 @@ def empty_scene() -> list[bytes]:
     with VideoFileCamera(CLIP) as clip:
         empty = next(iter(clip)).pixels.copy()
     return [jpeg(np.asarray(cv2.add(empty, part), np.uint8)) for part in noise]
+
+
+def fast_clip(path: Path, first: int, count: int) -> Path:
+    """Frames of the bundled clip as a clip at three times the pace."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 45, (640, 480))
+    with VideoFileCamera(CLIP) as clip:
+        for frame in itertools.islice(clip, first, first + count):
+            writer.write(frame.pixels)
+    writer.release()
+    return path
 
 
 def visitor_frames(first: int = 20, last: int = 50) -> list[bytes]:

@@ -22,7 +22,6 @@ from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.mqtt.subscriber import Message, Subscriber
-from edge.runtime.daemon import Daemon
 from support.mqtt_brokers import free_port, wait_until
 
 HERE = Path(__file__).parents[1]
@@ -231,16 +230,3 @@ def _as_root(*command: str) -> bool:
         return subprocess.run(full, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
-
-
-@contextlib.contextmanager
-def running(daemon: Daemon) -> Iterator[None]:
-    """Run a daemon in a thread until the block ends."""
-    stop = threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

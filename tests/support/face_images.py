@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.core.config import RecognitionConfig
 from edge.core.records import Box, Face, FloatArray, Quality, Sample, Track
 
 DIMENSION = 192
 GOOD = Quality(1.0, 60.0, 0.0, 0.0, 0.0, 500.0)
 BLURRED = Quality(0.0, 60.0, 0.0, 0.0, 0.0, 1.0, "blurred")
+RECOGNITION = RecognitionConfig(
+    margin_sq=0.1,
+    min_samples=3,
+    vote_slack_sq=0.25,
+    unknown_samples=6,
+    sample_every_s=0.1,
+    recheck_every_s=1.0,
+    track_consistency_sq=1.5,
+    same_stranger_sq=1.0,
+    cooldown_s=10.0,
+)
 
 
 def face(x: float, y: float, side: float = 100.0) -> Face:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from support.daemon_runs import running
 from support.fake_camera import Webcam, jpeg
 from support.mqtt_brokers import Mosquitto, config_for, free_port, make_broker, wait_until
 
@@ -61,18 +60,6 @@ def door(state: Path, source: str, mqtt: MqttConfig | None = None, sight: Camera
     return msgspec.structs.replace(config, recognition=msgspec.structs.replace(config.recognition, sample_every_s=0.0))
 
 
-@contextmanager
-def guarding(config: DoorConfig) -> Iterator[Daemon]:
-    daemon, stop = Daemon(config), threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,))
-    thread.start()
-    try:
-        yield daemon
-    finally:
-        stop.set()
-        thread.join(20)
-
-
 def told(state: Path) -> list[Event]:
     with Outbox(state / "outbox.sqlite", OutboxConfig(), announce=_never) as outbox:
         return outbox.recent(100)[::-1]
@@ -91,7 +78,7 @@ def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
 ) -> None:
     scene = webcam.pictures
     webcam.plug()
-    with guarding(door(tmp_path, webcam.url)) as daemon:
+    with running(Daemon(door(tmp_path, webcam.url))) as daemon:
         wait_until(in_state(daemon, "working"), "frames")
         webcam.show(jpeg(walk[0]))
         wait_until(in_state(daemon, "blind"), "the freeze is noticed")
@@ -111,7 +98,10 @@ def test_a_black_picture_is_told_and_shows_in_health(tmp_path: Path, webcam: Web
         mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
         webcam.plug()
         sight = CameraHealthConfig(blind_after_s=0.2, recovered_after_s=0.2)
-        with guarding(door(tmp_path, webcam.url, mqtt, sight)) as daemon, Subscriber(mqtt, Topics("+", "+")) as heard:
+        with (
+            running(Daemon(door(tmp_path, webcam.url, mqtt, sight))) as daemon,
+            Subscriber(mqtt, Topics("+", "+")) as heard,
+        ):
             wait_until(in_state(daemon, "working"), "frames")
             webcam.show(jpeg(np.full_like(walk[0], 3)))
             seen = (message.record for message in heard.messages(timeout_s=10))
@@ -131,7 +121,7 @@ def test_a_camera_frozen_on_somebody_enrolled_never_opens(
     visitor = [jpeg(picture) for picture in walk[20:50]]
     webcam.show(visitor[-1])
     webcam.plug()
-    with guarding(door(tmp_path, webcam.url)) as daemon:
+    with running(Daemon(door(tmp_path, webcam.url))) as daemon:
         wait_until(lambda: webcam.connections >= 3, "it is opened anew, and again", 20)
         wait_until(in_state(daemon, "blind"), "it is blind")
         assert "door-open" not in caplog.text
@@ -150,7 +140,7 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(
         manager.bind(address)
         manager.settimeout(10)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        with guarding(door(tmp_path, webcam.url)) as daemon:
+        with running(Daemon(door(tmp_path, webcam.url))) as daemon:
             assert manager.recv(100) == b"READY=1"
             assert manager.recv(100) == b"WATCHDOG=1"
             wait_until(lambda: any(record.levelno == logging.DEBUG for record in caplog.records), "another attempt")
@@ -172,7 +162,7 @@ def test_what_falls_when_the_camera_is_lost_is_as_old_as_the_last_frame(
     patient = msgspec.structs.replace(config.recognition, unknown_samples=1000)
     webcam.show(*map(jpeg, stranger))
     webcam.plug()
-    with guarding(msgspec.structs.replace(config, recognition=patient)) as daemon:
+    with running(Daemon(msgspec.structs.replace(config, recognition=patient))) as daemon:
         wait_until(lambda: daemon.frames > 20, "he has been looked at")
         webcam.show()
         wait_until(in_state(daemon, "lost"), "the loss is noticed")
@@ -186,6 +176,6 @@ def test_a_recording_may_show_one_picture_for_ever(tmp_path: Path, walk: list[Bg
     folder.mkdir()
     for number in range(20):
         (folder / f"{number:02}.jpg").write_bytes(jpeg(walk[49]))
-    with guarding(door(tmp_path, str(folder))) as daemon:
+    with running(Daemon(door(tmp_path, str(folder)))) as daemon:
         wait_until(lambda: daemon.frames == 20, "the last still")
     assert [event.kind for event in told(tmp_path)][:2] == ["started", "door-open"]
