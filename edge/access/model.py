@@ -69,6 +69,6 @@ def default_rules(access: AccessConfig) -> AccessRules:
 
 
 def allow_list(people: Iterable[str]) -> AccessRules:
-    """Rules without time: at every door, whoever fits one of these patterns."""
+    """Rules without schedules: everybody who matches one of these patterns passes every door."""
     allow = tuple(AllowRule(f"allow {pattern}", (pattern,)) for pattern in people)
     return AccessRules(doors=(("*", DoorRules("not-in-allow", allow)),))

@@ -1,4 +1,4 @@
-"""The `edge` command. What it can do stands in `edge.cli`, a module for each; `maintenance` has several.
+"""The `edge` command; each module of `edge.cli` adds one subcommand, `maintenance` several.
 
 Results go to standard output, everything else to standard error. Exit code 0: done; 1: something failed; 2: the
 command line, the configuration or an input file cannot be used.

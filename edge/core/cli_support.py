@@ -30,7 +30,7 @@ def run_main(main: Callable[[], int | None]) -> None:
         print("error: out of memory: end other programs, or take a board with more", file=sys.stderr)
         code = 1
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining about it at exit.
+        # The reader of our output has gone; keep the interpreter from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:

@@ -1,10 +1,10 @@
 """The active challenge: the visitor is asked to move the head, and has to do just that, in time.
 
-Which movements, and how long to wait before each, is drawn anew, so a recording cannot know; the movement itself is
-told from depth, so a picture cannot do it (`edge.liveness.head_pose`). Each step: the head is straight and still for a
-while that nobody can foretell; one movement is asked; it is made, held for three looks, and taken back, and never leaps
-on the way. Only looks that show the face that was recognised count, before, during and after. Anything else
-that looks like a movement fails. Pure: time comes with the samples, and chance is handed in.
+The movements, and the wait before each, are drawn at random for each challenge, so a recording cannot match them. A
+movement is measured from depth, so a picture cannot make it (`edge.liveness.head_pose`). Each step: the head is
+straight and still for a random time; one movement is asked; it is made, held for three looks, and taken back, and never
+jumps on the way. Only looks that show the face that was recognised count, before, during and after. Anything else that
+looks like a movement fails. Pure: time comes with the samples, and the source of random numbers is an argument.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class MovementChallenge:
         if sample.embedding is not None and not same and self._held < _HOLD_FRAMES:
             self._held = 0  # another face, or a look that errs: it is not held in a row
         if not turn.in_place or not (same or (self._known and sample.quality.refusal in _UNMEASURABLE)):
-            return  # whoever that is
+            return  # perhaps another head
         self._known = self._known or share >= _KNOWN_SHARE
         self._leap, self._share = max(self._leap, abs(share - self._share)), share
         self._reach = max(self._reach, share)

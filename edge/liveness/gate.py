@@ -8,7 +8,7 @@ look that counts has to show the recognised face, else watching begins again. Fr
 look at another face clears what was shown, and so does every verdict that is not held. A photo and a living face that
 take turns before one camera therefore open nothing.
 
-After repeated attacks that posed as one person, whoever is recognised as that person has to show life twice: in two
+After repeated attacks that posed as one person, a visitor recognised as that person has to show life twice: in two
 separate times of watching, or two challenges. Nobody is locked out; see `edge.recognition.lockout`.
 """
 
@@ -77,7 +77,7 @@ class LivenessGate:
         self._make_challenge = make_challenge
         self._ahead: dict[int, list[FloatArray]] = {}  # by track, of the looks at it that count, while it has no name
         self._held: dict[int, PendingDecision] = {}
-        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to look at it anew
+        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to sample it again
         self._prompts: list[ChallengePrompt] = []
         self._challenges = 0
 
@@ -261,6 +261,6 @@ class LivenessGate:
             self._prompts += held.challenge.drain_prompts()
 
     def _resample(self, track_id: int) -> None:
-        """Whoever was denied for want of liveness may try again, and is news when back."""
+        """Let a visitor who was denied by the gate try again; the next decision is reported."""
         if track_id in self._denied:
             self._aggregator.reset(self._denied.pop(track_id)[0])

@@ -54,7 +54,7 @@ class Publisher:
         on_open_expired: receives an open that did not surely arrive in time, and the reason; it should record an
             `open-expired` event. Called from within `open` or from the publisher's own thread.
         on_open_unheard: receives an open that nobody subscribes to, as an MQTT 5 broker may say; it should record an
-            `open-unheard` event. Called from the publisher's own thread. None: only `problem` says so.
+            `open-unheard` event. Called from the publisher's own thread. None: only `problem` reports it.
         discovery: message for Home Assistant, if any.
         backoff_s: first and longest time between two attempts to connect.
         clock: clock of capture times, and wall clock.

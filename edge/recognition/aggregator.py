@@ -66,7 +66,7 @@ class IdentityAggregator:
         self, gallery: Gallery, config: RecognitionConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
     ) -> None:
         self.gallery = gallery
-        # A name is a success as such; False: only once `count_success` says so, for a picture has a name, too.
+        # A name counts as a success; False: only after `count_success`, because a photo is recognised, too.
         self.counts_names_as_success = proven
         self.refusals: Counter[str] = Counter()  # samples refused, by reason
         self._config = config
@@ -79,7 +79,7 @@ class IdentityAggregator:
     def replace_gallery(self, gallery: Gallery, config: RecognitionConfig) -> None:
         """Judge by another gallery and demands from now on.
 
-        The evidence of every track is dropped and gathered anew, a third of a second's work, so that nothing measured
+        The evidence of every track is dropped and gathered again, a third of a second's work, so that nothing measured
         against the old gallery can open the door. Who was announced and who failed stay remembered, strangers only
         while the embedder is the same, for vectors of two embedders cannot be compared.
         """

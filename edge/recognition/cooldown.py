@@ -1,4 +1,4 @@
-"""One announcement per visit: whoever stays, or returns within the cooldown, is no news.
+"""One report per visit: visitors who stay or return within the cooldown are not reported again.
 
 A known person is remembered by id, a stranger by the fused embedding, in memory only and for the cooldown only.
 """

@@ -1,4 +1,4 @@
-"""A gallery encrypted on the disk: whoever takes the card without the key learns nothing and can put nothing in.
+"""A gallery encrypted on the disk: without the key, a stolen card shows nothing and nothing can be added.
 
 The file is a mark, the first bytes of a digest that tells keys apart, a nonce, and the gallery under ChaCha20-Poly1305
 (RFC 8439), which is fast also on boards without instructions for AES; what stands before it is authenticated, too. It

@@ -16,7 +16,7 @@ beside it, and a face within a person's threshold that is nearer to that person 
 
 A presentation attack shows an enrolled person's face, so neither name nor embedding tells the attacker from that
 person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are counted by the name
-that they pose as, and withhold no name: from `max_failures` in a row on, whoever is recognised by that name has to show
+that they pose as, and withhold no name: from `max_failures` in a row on, a visitor recognised by that name has to show
 life twice (`edge.liveness.gate`) until a success, or until nobody has posed as them for `forget_after_s`.
 """
 
@@ -103,7 +103,7 @@ class Lockout:
         return posed is not None and posed.count >= self._config.max_failures
 
     def record_success(self, verdict: Verdict, others: Set[int]) -> None:
-        """Whoever is recognised starts from scratch, and so does the count of attacks on that name."""
+        """Reset the failures of this visitor and the count of attacks on that name."""
         visitor = self._find(verdict, others)
         if visitor is not None:
             self._visitors.remove(visitor)

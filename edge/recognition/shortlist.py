@@ -1,7 +1,7 @@
 """Which rows of a large matrix can be the nearest two, told for certain from an eighth of its bytes or so.
 
 A row is kept as its code: turned into the few directions in which rows differ at all, and rounded to a byte a number.
-By the triangle inequality the distance to a code is that to the row, give or take the rounding. Whoever is farther
+By the triangle inequality the distance to a code is that to the row, give or take the rounding. A row that is farther
 than the second nearest, even if all errors were in their favour, cannot be among the nearest two; the few who are left
 are to be measured exactly.
 """

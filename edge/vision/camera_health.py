@@ -1,6 +1,6 @@
 """Whether a camera that gives frames also sees: frozen, black, flooded with light, or covered.
 
-A copy of the frame before is no evidence of anything, so it is told apart at once; the rest needs seconds to be
+A copy of the frame before is no evidence of anything, so it is recognised at once; the rest needs seconds to be
 believed and seconds to be over. Nothing here decides who may pass.
 """
 
@@ -41,7 +41,7 @@ FAULT_HINTS = {
 
 
 class CameraHealth:
-    """Watches the frames of one camera, also across its being opened anew; not thread-safe."""
+    """Watches the frames of one camera, also after it was reopened; not thread-safe."""
 
     def __init__(self, config: CameraHealthConfig) -> None:
         # Why it sees nothing, or None; believed after `blind_after_s`, over after `recovered_after_s`
@@ -60,7 +60,7 @@ class CameraHealth:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the camera should be opened anew: frozen ever since it was opened, or for `frozen_after_s` again."""
+        """Whether the camera should be reopened: frozen ever since it was opened, or for `frozen_after_s` again."""
         rested_ns = self._now_ns - max(self._changed_ns, self._opened_ns)
         return self.blind is ImageFault.FROZEN and rested_ns >= self._config.frozen_after_s * 1e9
 

@@ -1,4 +1,4 @@
-"""Live cameras: a thread reads the device as fast as it delivers, and whoever asks gets the newest frame."""
+"""Live cameras: a thread reads the device as fast as it delivers, and the caller gets the newest frame."""
 
 from __future__ import annotations
 

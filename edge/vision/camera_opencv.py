@@ -28,7 +28,7 @@ class OpenCvDevice:
         self._unturned: BgrImage | None = None
 
     def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
-        """See `edge.vision.camera_live.Device`."""
+        """See `edge.vision.camera_live.CaptureDevice`."""
         got, picture = self._capture.read(self._unturned if self._rotate_deg else into)
         if not got or picture is None:
             raise CameraLostError(f"{self._name}: stopped giving frames; is it still connected?")

@@ -30,7 +30,7 @@ class PiDevice:
         self._rotate_deg = rotate_deg
 
     def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
-        """See `edge.vision.camera_live.Device`."""
+        """See `edge.vision.camera_live.CaptureDevice`."""
         try:
             request = self._camera.capture_request()
             try:

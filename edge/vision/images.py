@@ -72,7 +72,7 @@ def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most
 def decode_snapshot(content: bytes, path: Path) -> BgrImage:
     """Decode a picture that came over the network, as `read_image`: a JPEG whose header promises little work.
 
-    Whoever may write to a broker chooses these bytes, so size and number of scans are limited before they are decoded.
+    Any client that may publish chooses these bytes, so size and number of scans are limited before decoding.
 
     Raises:
         ImageError: it is no JPEG, has more than `MAX_SNAPSHOT_PIXELS` or `MAX_SNAPSHOT_SCANS`, or is damaged.

@@ -1,4 +1,4 @@
-"""How this program uses OpenCV's files and streams: silently, because every failure is told once, in our own words."""
+"""OpenCV's files and streams, used silently: every failure is reported once, in our own words."""
 
 from __future__ import annotations
 

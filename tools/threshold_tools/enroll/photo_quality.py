@@ -13,7 +13,7 @@ from threshold_tools.photos import PhotoSample, PhotoSampler, normalize
 ENROL_QUALITY = QualityConfig(min_size_px=20, max_yaw_deg=35, max_pitch_deg=30, min_sharpness=20, min_norm=0.7)
 RIVAL_SHARE = 0.35  # a second face with more than this share of the main one's area: whose photo is it?
 SAME_PICTURE_BITS = 30  # two fingerprints of 256 bits that differ in no more are of one picture: copies of development
-# photos, resized, cropped, stored anew, differed in 0 to 31, different photos of one person in 47 or more
+# photos, resized, cropped, stored again, differed in 0 to 31, different photos of one person in 47 or more
 _THUMB_PX = 112
 _MARGIN = 0.35  # of the face's box, around it in the thumbnail
 

@@ -167,7 +167,7 @@ def squared(likeness: FloatArray) -> FloatArray:
 def impostor_blocks(vectors: FloatArray, people: NDArray[np.intp], block: int) -> Iterator[tuple[int, FloatArray]]:
     """Distances of a block of rows, from row `start` on, to all rows from `start` on, NO_PAIR where there is no pair.
 
-    Every pair of two people stands in it once.
+    It holds every pair of two people once.
     """
     for start in range(0, len(vectors), block):
         some = vectors[start : start + block]

@@ -133,7 +133,7 @@ def try_species(
         t_ns = round(t_s * 1e9)
         frame = Frame(presenter.render(t_s), number, t_ns)
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
-        for track in tracks:  # a challenge is about the recognised face, whoever else is in the picture
+        for track in tracks:  # a challenge is about the recognised face, whatever other faces are in the picture
             if track.lost and track.id == whose:
                 challenge.fail("left", t_ns)
             elif not track.lost and whose in (None, track.id):

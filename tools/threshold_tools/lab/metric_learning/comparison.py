@@ -153,7 +153,7 @@ def _choose(results: Sequence[SplitResult], losses: Sequence[str]) -> str | None
 
 
 def summarize(chosen: str | None, verdicts: Sequence[str]) -> tuple[bool, str]:
-    """Whether the chosen loss helps, which it must on every split, and a sentence that says so."""
+    """Whether the chosen loss helps, which it must on every split, and the verdict as a sentence."""
     if chosen is None:
         return False, "No head: not one loss was better than no head even on the validation people."
     where = "held-out people" if len(verdicts) == 1 else f"the held-out people of {len(verdicts)} splits"
