@@ -109,8 +109,13 @@ def test_bounds_of_events_and_health_apart(tmp_path: Path) -> None:
 
 
 def test_events_of_one_door_by_an_index(tmp_path: Path) -> None:
-    """A quiet door is found without reading those of the others."""
+    """Also in a file without the index: a quiet door is found without reading the events of the others."""
     path = tmp_path / "h.sqlite"
+    with History(path, Retention(30, 1000), now_ms=NOW_MS):
+        pass
+    with closing(sqlite3.connect(path)) as old:
+        for index in ("event_door", "event_kind"):
+            old.execute(f"DROP INDEX {index}")
     with History(path, Retention(30, 1000), now_ms=NOW_MS), closing(sqlite3.connect(path)) as db:
         plan = db.execute(
             "EXPLAIN QUERY PLAN SELECT body FROM event WHERE n < 9 AND door = 'a' ORDER BY n DESC LIMIT 9"
@@ -138,3 +143,13 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
     for path in (other, text, tmp_path / "no" / "folder.sqlite"):
         with pytest.raises(InputError, match="history cannot be used"):
             History(path, Retention(1, 1), now_ms=0)
+
+
+def test_history_without_audit_notes_takes_them(tmp_path: Path) -> None:
+    path, retention = tmp_path / "h.sqlite", Retention(30, 1000)
+    with History(path, retention, now_ms=1):
+        pass
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("DROP TABLE audit")
+    with History(path, retention, now_ms=1) as history:
+        assert history.notes(9) == []

@@ -24,15 +24,18 @@ BEGIN IMMEDIATE;
 CREATE TABLE event (n INTEGER PRIMARY KEY, door TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
     received_ms INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (door, id));
 CREATE INDEX event_age ON event (received_ms);
-CREATE INDEX event_door ON event (door, n);
-CREATE INDEX event_kind ON event (kind, n);
 CREATE TABLE health (door TEXT NOT NULL, slot INTEGER NOT NULL, fps REAL NOT NULL, temperature_c REAL,
     outbox_depth INTEGER NOT NULL, stages BLOB NOT NULL, PRIMARY KEY (door, slot)) WITHOUT ROWID;
 CREATE INDEX health_age ON health (slot);
-CREATE TABLE audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 CREATE TABLE monitor (name TEXT NOT NULL);
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
+"""
+# Added after the first version; a file that lacks them gets them when it is opened.
+_ADDITIONS = """
+CREATE TABLE IF NOT EXISTS audit (at_ms INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS event_door ON event (door, n);
+CREATE INDEX IF NOT EXISTS event_kind ON event (kind, n);
 """
 
 
@@ -90,6 +93,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             db.executescript(_SCHEMA)
             with db:
                 db.execute("INSERT INTO monitor VALUES (?)", (secrets.token_hex(8),))
+        db.executescript(_ADDITIONS)
     except BaseException:
         db.close()
         raise
