@@ -1,4 +1,4 @@
-"""Write docs/configuration.md, the reference of door.toml, from the types that read it.
+"""Write docs/reference/configuration.md, the reference of door.toml, from the types that read it.
 
 .venv/bin/python docs/generators/configuration.py            # after a change of edge/core/config.py
 .venv/bin/python docs/generators/configuration.py --check    # 1 if the page is not what it would write
@@ -24,7 +24,7 @@ from edge.core.errors import ExpectationError
 from edge.core.files import atomic_write
 from edge.core.toml_config import StrictStruct
 
-PAGE = Path(__file__).parent.parent / "configuration.md"
+PAGE = Path(__file__).parent.parent / "reference/configuration.md"
 _HEAD = """# door.toml
 
 Every key of a door's configuration, with its default; only `site` and `door` have none. This page is written by

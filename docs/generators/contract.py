@@ -1,4 +1,4 @@
-"""Write the MQTT contract from the types that doors send by: docs/contract.md, docs/asyncapi.json, docs/schemas.
+"""Write the MQTT contract from the types that doors send by: docs/reference/mqtt.md, docs/asyncapi.json, docs/schemas.
 
 .venv/bin/python docs/generators/contract.py            # after a change of edge/events/schema.py or topics.py
 .venv/bin/python docs/generators/contract.py --check    # 1 if a file is not what it would write
@@ -27,7 +27,7 @@ DOCS = Path(__file__).parent.parent
 def files() -> dict[str, str]:
     """Every file by its name within docs/."""
     schemas = {f"schemas/{channel}.json": _pretty(schema_of(channel)) for channel in Channel}
-    return {"contract.md": page(), "asyncapi.json": _pretty(asyncapi()), **schemas}
+    return {"reference/mqtt.md": page(), "asyncapi.json": _pretty(asyncapi()), **schemas}
 
 
 def _pretty(document: Schema) -> str:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not path.exists() or path.read_text(encoding="utf-8") != content:
                 raise ExpectationError(f"{path}: out of date; run docs/generators/contract.py")
         else:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, content.encode())
             print(f"{path}: written", file=sys.stderr)
 

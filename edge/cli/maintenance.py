@@ -43,7 +43,7 @@ def _lock(arguments: argparse.Namespace) -> int:
     lock = read_config(arguments.config).lock
     if lock is None:
         if arguments.pulse:
-            raise ConfigError(f"{arguments.config}: there is no table [lock]; docs/wiring.md says how to write one")
+            raise ConfigError(f"{arguments.config}: there is no table [lock]; docs/guides/lock-wiring.md says how to write one")
         return 0  # the unit calls this after every stop
     from edge.runtime.lock import open_relay
 

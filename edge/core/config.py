@@ -192,7 +192,7 @@ class MqttConfig(StrictStruct, frozen=True):
 
 class LockConfig(StrictStruct, frozen=True):
     """A relay on a pin of this board that opens the lock, also while the broker is away; then nothing is published on
-    `…/open`. docs/wiring.md says what to connect.
+    `…/open`. docs/guides/lock-wiring.md says what to connect.
     """
 
     pin: Annotated[int, Meta(ge=0, le=27)]  # by its GPIO (BCM) number, not its place on the header
@@ -201,7 +201,7 @@ class LockConfig(StrictStruct, frozen=True):
 
 
 class HomeAssistantConfig(StrictStruct, frozen=True):
-    """Lets Home Assistant find this door by itself, by MQTT device discovery: docs/home-assistant.md. Without the table
+    """Lets Home Assistant find this door by itself, by MQTT device discovery: docs/guides/home-assistant.md. Without the table
     nothing is said to it. To take the door away again, turn it off and start the door once before removing the table.
     """
 

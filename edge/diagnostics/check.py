@@ -36,7 +36,7 @@ _CAMERA = {
     SourceKind.RECORDING: "set [camera] source to a camera, or to a file that exists",
 }
 _BROKER = {
-    ConfigError: "correct [mqtt] in door.toml; docs/configuration.md lists its keys",
+    ConfigError: "correct [mqtt] in door.toml; docs/reference/configuration.md lists its keys",
     BrokerRefusedError: "correct username, password_file or certificate in [mqtt], or let this door in at the broker "
     "(mosquitto_passwd, acl_file)",
     BrokerError: "start the broker (sudo apt install mosquitto), or set [mqtt] url to yours; events are kept",
@@ -49,7 +49,7 @@ def check(path: Path) -> Iterator[CheckResult]:
         config = read_config(path)
     except ThresholdError as error:
         remedy = (
-            "edge setup writes one" if not path.exists() else "correct the file; docs/configuration.md lists every key"
+            "edge setup writes one" if not path.exists() else "correct the file; docs/reference/configuration.md lists every key"
         )
         yield fail("config", str(error), remedy)
         return
@@ -73,9 +73,9 @@ def check(path: Path) -> Iterator[CheckResult]:
     yield _broker(config)
     yield from check_certificates(config)
     if lock := config.lock:
-        yield ask("lock", lambda: check_lock(lock), "see docs/wiring.md")
+        yield ask("lock", lambda: check_lock(lock), "see docs/guides/lock-wiring.md")
     if metrics := config.metrics:
-        yield ask("metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/configuration.md")
+        yield ask("metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/reference/configuration.md")
     if config.snapshots.kinds:
         yield check_snapshots(config)
     yield from check_settings(config)

@@ -20,15 +20,15 @@ from edge.diagnostics.network_checks import check_broker
 from edge.diagnostics.probes import camera_candidates, probe_camera
 from edge.vision.camera import is_recorded, redact_url
 
-_HEAD = "# Written by `edge setup`. Everything not said here has a default: docs/configuration.md lists every key.\n"
+_HEAD = "# Written by `edge setup`. Everything not said here has a default: docs/reference/configuration.md lists every key.\n"
 _COMMENTS = {
     "site": "all doors of a site share people, rules and a broker",
     "door": "",
     "state_folder": "events that wait for the broker, and people",
     "gallery": "who is known; made by threshold enroll",
     "camera.source": "",
-    "lock.pin": "GPIO (BCM) number of the relay; docs/wiring.md",
-    "liveness.mode": "tells photos from faces, most of the time; docs/liveness.md",
+    "lock.pin": "GPIO (BCM) number of the relay; docs/guides/lock-wiring.md",
+    "liveness.mode": "tells photos from faces, most of the time; docs/lab/liveness.md",
     "mqtt.url": "",
     "mqtt.insecure": "all on the network may read, and open",
     "mqtt.username": "",

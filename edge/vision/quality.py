@@ -2,7 +2,7 @@
 
 What can be seen before the embedder runs can only refuse. The weight comes from the strength of the embedder's answer
 alone: it predicts the distance to the person's centroid better than everything else together, and size, pose and
-sharpness as further factors make fusion no better (docs/lab.md).
+sharpness as further factors make fusion no better (docs/lab/index.md).
 """
 
 from __future__ import annotations

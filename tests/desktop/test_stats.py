@@ -26,7 +26,7 @@ def test_wilson_gives_the_published_interval() -> None:
 
 
 def test_clopper_pearson_gives_the_exact_interval() -> None:
-    """None of 200 is at most 1.8 %, as docs/challenge.md quotes."""
+    """None of 200 is at most 1.8 %, as docs/lab/challenge.md quotes."""
     assert (clopper_pearson(0, 200).low, clopper_pearson(0, 200).high) == pytest.approx((0, 0.0183), abs=1e-4)
 
 

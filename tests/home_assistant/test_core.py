@@ -55,7 +55,7 @@ NAMES = {
     "sensor.home_front_gallery",
 }
 FURTHER = {"update.home_front_release", "sensor.home_front_lock", "image.home_front_visitor"}
-GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/home-assistant.md"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The automations of docs/home-assistant.md, played in Home Assistant itself. `make test-home-assistant`."""
+"""The automations of docs/guides/home-assistant.md, played in Home Assistant itself. `make test-home-assistant`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge.events.schema import DoorConnection, EventKind
 from edge.events.topics import Channel
 
 pytestmark = needs_mosquitto
-GUIDE = Path(__file__).parents[2] / "docs/home-assistant.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/home-assistant.md"
 
 
 @pytest.fixture

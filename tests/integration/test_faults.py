@@ -1,6 +1,6 @@
 """What befalls a door, with real parts: brokers that die or freeze, networks that break, disks, clocks, kills.
 
-docs/faults.md lists every fault with the test that shows what the door does about it.
+docs/understand/faults.md lists every fault with the test that shows what the door does about it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def an_outbox(folder: Path) -> Outbox:
 
 
 def test_every_test_that_the_table_of_faults_names_exists() -> None:
-    """docs/faults.md promises nothing that is not shown."""
+    """docs/understand/faults.md promises nothing that is not shown."""
     text = (HERE.parent / "docs" / "faults.md").read_text()
     module, missing = "", []
     for named in re.findall(r"`([\w…./]+\.py)?…?(?:::(\w+))?(?:\[[\w-]+\])?`", text):

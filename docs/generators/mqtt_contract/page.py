@@ -66,7 +66,7 @@ def _section(channel: Channel) -> str:
         for example in examples_of(channel)
     )
     return (
-        f"## `…/{channel}` {{ #{channel} }}\n\n{said} JSON Schema: [{channel}.json](schemas/{channel}.json).\n\n"
+        f"## `…/{channel}` {{ #{channel} }}\n\n{said} JSON Schema: [{channel}.json](../schemas/{channel}.json).\n\n"
         f"| field | type | meaning |\n| --- | --- | --- |\n{''.join(rows)}{kinds}{examples}"
     )
 

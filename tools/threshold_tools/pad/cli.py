@@ -24,7 +24,7 @@ from threshold_tools.pad.report import measure, page, show
 from threshold_tools.photos import photos_in
 
 MAX_STEPS = 5  # of challenge_steps in door.toml
-_DEVELOPMENT = "seven development clips and simulated photos of others (docs/liveness.md)"
+_DEVELOPMENT = "seven development clips and simulated photos of others (docs/lab/liveness.md)"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
