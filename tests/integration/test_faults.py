@@ -63,7 +63,7 @@ def an_outbox(folder: Path) -> Outbox:
 
 def test_every_test_that_the_table_of_faults_names_exists() -> None:
     """docs/understand/faults.md promises nothing that is not shown."""
-    text = (HERE.parent / "docs" / "faults.md").read_text()
+    text = (HERE.parent / "docs/understand/faults.md").read_text()
     module, missing = "", []
     for named in re.findall(r"`([\w…./]+\.py)?…?(?:::(\w+))?(?:\[[\w-]+\])?`", text):
         module = named[0].removeprefix("tests/") or module

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-THREATS = (ROOT / "docs" / "threat-model.md").read_text()
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+THREATS = (ROOT / "docs/understand/threat-model.md").read_text()
 NAMED = re.compile(r"(?:tests/)?((?:\w+/)*test_\w+\.py(?=`|::)|…(?=::))(?:::(test_\w+))?")
 
 
@@ -43,7 +43,7 @@ def sections() -> dict[str, str]:
     return dict(part.split("\n", 1) for part in parts)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_test_that_a_page_names_is_there(page: Path) -> None:
     assert missing(page.read_text()) == []
 

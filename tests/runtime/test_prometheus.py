@@ -144,7 +144,7 @@ def test_alerts_use_known_metrics(scrape: Answer, exporter: Exporter) -> None:
 @needs_mosquitto
 def test_page_names_every_metric(scrape: Answer, exporter: Exporter) -> None:
     told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
-    named = set(NAME.findall((DOCS / "monitoring.md").read_text())) - {"process_"}
+    named = set(NAME.findall((DOCS / "guides/metrics-and-logs.md").read_text())) - {"process_"}
     assert named == {name for name in told if name.startswith("threshold_")}
 
 
