@@ -24,7 +24,7 @@ from edge.core.errors import BrokerError, ThresholdError
 from edge.core.records import BgrImage
 from edge.diagnostics.setup_wizard import to_toml
 from edge.mqtt.embedded_broker import EmbeddedBroker
-from edge.runtime.board import memory_mb
+from edge.runtime.system_stats import memory_mb
 
 _MOSQUITTO_FOLDERS = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"  # not in an ordinary user's PATH
 _PATIENCE_S = 10.0

@@ -20,7 +20,7 @@ SOLE_IMPORTERS = {
     "sqlite3": "edge.outbox.database",
     "picamera2": "edge.vision.camera_pi",
     "tuf": "edge.updates.tuf_client",
-    "gpiozero": "edge.runtime.lock",
+    "gpiozero": "edge.runtime.door_lock",
     "prometheus_client": "edge.runtime.prometheus",
 }
 # Stages between the camera and the access rules: no clock, no randomness, no thread.

@@ -43,9 +43,9 @@ def _lock(arguments: argparse.Namespace) -> int:
     lock = read_config(arguments.config).lock
     if lock is None:
         if arguments.pulse:
-            raise ConfigError(f"{arguments.config}: there is no table [lock]; docs/guides/lock-wiring.md says how to write one")
+            raise ConfigError(f"{arguments.config}: no table [lock]; write one as docs/guides/lock-wiring.md shows")
         return 0  # the unit calls this after every stop
-    from edge.runtime.lock import open_relay
+    from edge.runtime.door_lock import open_relay
 
     relay = open_relay(lock)  # and locks it
     try:

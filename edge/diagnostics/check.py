@@ -24,8 +24,8 @@ from edge.diagnostics.image_checks import check_face, check_image
 from edge.diagnostics.network_checks import check_broker, check_certificates, check_metrics
 from edge.diagnostics.probes import CameraSample, sample_camera
 from edge.diagnostics.report import CheckResult, ask, fail, ok
-from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import load_active_bundle
+from edge.runtime.runtime_bundle import RuntimeBundle
 from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.face_sampler import VisionStages, load_vision
 
@@ -48,10 +48,8 @@ def check(path: Path) -> Iterator[CheckResult]:
     try:
         config = read_config(path)
     except ThresholdError as error:
-        remedy = (
-            "edge setup writes one" if not path.exists() else "correct the file; docs/reference/configuration.md lists every key"
-        )
-        yield fail("config", str(error), remedy)
+        remedy = "correct the file; docs/reference/configuration.md lists every key"
+        yield fail("config", str(error), remedy if path.exists() else "edge setup writes one")
         return
     yield ok("config", f"{path}: door {config.site}/{config.door}")
     yield from check_board(config)
@@ -75,7 +73,9 @@ def check(path: Path) -> Iterator[CheckResult]:
     if lock := config.lock:
         yield ask("lock", lambda: check_lock(lock), "see docs/guides/lock-wiring.md")
     if metrics := config.metrics:
-        yield ask("metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/reference/configuration.md")
+        yield ask(
+            "metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/reference/configuration.md"
+        )
     if config.snapshots.kinds:
         yield check_snapshots(config)
     yield from check_settings(config)

@@ -17,10 +17,10 @@ from edge.diagnostics.report import CheckResult, ask, fail, ok, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery_file import load_gallery
 from edge.recognition.threshold_limits import loose_settings
-from edge.runtime.bundle import RuntimeBundle, lax_thresholds
+from edge.runtime.door_lock import open_relay
 from edge.runtime.hardening import unencrypted_snapshots
-from edge.runtime.lock import open_relay
 from edge.runtime.release_manager import describe_status, release_expiry
+from edge.runtime.runtime_bundle import RuntimeBundle, lax_thresholds
 from edge.vision.camera import is_recorded
 from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
@@ -177,9 +177,7 @@ def check_lock(lock: LockConfig) -> CheckResult:
 
 def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
     """Settings of [recognition] with which the door may open to anybody, by the embedder's impostor distances."""
-    remedy = (
-        "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/guides/tuning.md)"
-    )
+    remedy = "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/guides/tuning.md)"
     for lax in loose_settings(config.recognition, impostors):
         yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 

@@ -28,13 +28,13 @@ from edge.mqtt.send_queue import Snapshot
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.recognition.threshold_limits import loose_settings
-from edge.runtime.bundle import RuntimeBundle, load_configured
 from edge.runtime.camera_supervisor import CameraSupervisor, OpenCamera
 from edge.runtime.challenge_publisher import ChallengePublisher
+from edge.runtime.door_lock import make_lock
 from edge.runtime.event_recorder import EventRecorder
 from edge.runtime.health import HealthReporter, release_report
-from edge.runtime.lock import make_lock
 from edge.runtime.occupancy import OccupancyReporter
+from edge.runtime.runtime_bundle import RuntimeBundle, load_configured
 from edge.runtime.snapshots import SnapshotBuffer
 from edge.runtime.systemd import SystemdNotifier
 from edge.vision.camera import Camera, CameraOpener, open_camera

@@ -11,11 +11,11 @@ from edge.events.schema import VERSION, GalleryRef, Health, ReleaseReport, Stage
 from edge.mqtt.connection import ConnectionStatus
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline
-from edge.runtime.board import temperature_c
-from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.camera_supervisor import CameraSupervisor
+from edge.runtime.door_lock import Lock
 from edge.runtime.event_recorder import EventRecorder
-from edge.runtime.lock import Lock
+from edge.runtime.runtime_bundle import RuntimeBundle
+from edge.runtime.system_stats import temperature_c
 from edge.vision.camera import Camera
 from edge.vision.stage_timing import TimingRecorder
 

@@ -12,7 +12,13 @@ from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, InputError, ReleaseError, ThresholdError
 from edge.recognition.encryption import can_decrypt, read_key
-from edge.runtime.bundle import RuntimeBundle, filter_to_still_enrolled, lax_thresholds, load_configured, load_release
+from edge.runtime.runtime_bundle import (
+    RuntimeBundle,
+    filter_to_still_enrolled,
+    lax_thresholds,
+    load_configured,
+    load_release,
+)
 from edge.updates.boot import roll_back, select_boot_release
 from edge.updates.release_format import POLICY
 from edge.updates.store import ReleaseStore, StatusChange

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.runtime.board import memory_mb
+from edge.runtime.system_stats import memory_mb
 
 _PROGRESS = struct.Struct("<QQ")  # the input under way, and the process's processor time when it began
 _LOOK_S = 0.1

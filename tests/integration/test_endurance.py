@@ -17,7 +17,7 @@ from edge.core.records import Frame
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.pipeline import Pipeline
 from edge.recognition.gallery_file import load_gallery
-from edge.runtime.board import memory_mb
+from edge.runtime.system_stats import memory_mb
 from edge.vision.camera_file import VideoFileCamera
 from edge.vision.face_sampler import VisionStages
 

@@ -25,8 +25,8 @@ from edge.demo.run_demo import CLIP, GALLERY
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.recognition.gallery_file import load_gallery
-from edge.runtime.bundle import load_configured
 from edge.runtime.daemon import Daemon
+from edge.runtime.runtime_bundle import load_configured
 from edge.vision.embedder import Embedder
 from edge.vision.face_sampler import VisionStages
 

@@ -34,9 +34,9 @@ from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.replay.replay import replay
-from edge.runtime.bundle import lax_thresholds, load_configured, load_release
 from edge.runtime.daemon import Daemon
 from edge.runtime.release_manager import install_root
+from edge.runtime.runtime_bundle import lax_thresholds, load_configured, load_release
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import default_folder

@@ -21,8 +21,8 @@ from edge.demo.run_demo import GALLERY
 from edge.diagnostics.config_checks import check_people
 from edge.diagnostics.report import State
 from edge.recognition.gallery_file import load_gallery, save_gallery
-from edge.runtime.bundle import RuntimeBundle
 from edge.runtime.release_manager import ReleaseManager
+from edge.runtime.runtime_bundle import RuntimeBundle
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
 from edge.updates.store import ReleaseStore, StatusChange

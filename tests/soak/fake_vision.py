@@ -15,7 +15,7 @@ import numpy as np
 from edge.access.model import allow_list
 from edge.core.records import Box, Face, FloatArray, Frame, Person, Quality, Sample
 from edge.recognition.gallery import Gallery, GalleryInfo
-from edge.runtime.bundle import RuntimeBundle
+from edge.runtime.runtime_bundle import RuntimeBundle
 from edge.vision.face_sampler import VisionStages
 
 DIMENSION = 192

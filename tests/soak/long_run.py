@@ -25,8 +25,8 @@ from edge.core.errors import InputError
 from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
 from edge.recognition.gallery_file import load_gallery, read_info, save_gallery
-from edge.runtime.board import memory_mb
 from edge.runtime.release_manager import install_root
+from edge.runtime.system_stats import memory_mb
 from edge.updates.release_format import GALLERY as RELEASED
 from soak.broker import SoakBroker
 from soak.child_process import ChildProcess

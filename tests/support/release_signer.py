@@ -22,7 +22,7 @@ from edge.core.config import MqttConfig
 from edge.core.records import FloatArray, Person
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
-from edge.runtime.bundle import filter_to_still_enrolled
+from edge.runtime.runtime_bundle import filter_to_still_enrolled
 from edge.updates.boot import select_boot_release
 from edge.updates.release_format import GALLERY, Release
 from edge.updates.sources import FolderSource, MqttSource, Source

@@ -22,7 +22,7 @@ from edge.core.errors import BrokerError
 from edge.events.topics import repo_topic
 from edge.mqtt.connection import connect
 from edge.mqtt.embedded_broker import EmbeddedBroker
-from edge.runtime.board import memory_mb
+from edge.runtime.system_stats import memory_mb
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP
 from edge.updates.sources import MqttSource
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from edge.runtime.board import memory_mb, temperature_c
+from edge.runtime.system_stats import memory_mb, temperature_c
 
 
 def test_memory_of_this_process() -> None:

@@ -13,7 +13,7 @@ from edge.core.errors import GalleryError
 from edge.core.records import Person
 from edge.demo.run_demo import GALLERY
 from edge.recognition.gallery_file import load_gallery, save_gallery
-from edge.runtime.bundle import filter_to_still_enrolled, lax_thresholds, load_configured, load_release
+from edge.runtime.runtime_bundle import filter_to_still_enrolled, lax_thresholds, load_configured, load_release
 from edge.updates.release_format import GALLERY as GALLERY_FILE
 from edge.updates.release_format import POLICY
 from edge.vision.face_sampler import VisionStages

@@ -28,7 +28,7 @@ from edge.core.errors import ConfigError, LockError
 from edge.demo.run_demo import CLIP
 from edge.events.schema import Event, EventKind, Health, LockState, OpenCommand, PersonRef
 from edge.runtime.daemon import Daemon
-from edge.runtime.lock import Lock, open_relay
+from edge.runtime.door_lock import Lock, open_relay
 from edge.vision.camera_file import VideoFileCamera
 
 PIN = 17
@@ -174,7 +174,7 @@ def test_pin_in_use_or_missing(pin: MockPin) -> None:
 def test_board_without_pins(tmp_path: Path) -> None:
     """As on this machine, where no lgpio is installed or there is no GPIO."""
     code = (
-        "from edge.runtime.lock import open_relay; from edge.core.config import LockConfig; "
+        "from edge.runtime.door_lock import open_relay; from edge.core.config import LockConfig; "
         "open_relay(LockConfig(pin=17))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
