@@ -201,8 +201,8 @@ class LockConfig(StrictStruct, frozen=True):
 
 
 class HomeAssistantConfig(StrictStruct, frozen=True):
-    """Lets Home Assistant find this door by itself, by MQTT device discovery: docs/guides/home-assistant.md. Without the table
-    nothing is said to it. To take the door away again, turn it off and start the door once before removing the table.
+    """Lets Home Assistant find this door by MQTT device discovery: docs/guides/home-assistant.md. Without the table
+    nothing is published for it. To take the door away again, turn it off and start the door once before removing the table.
     """
 
     enabled: bool = True  # false: takes the door away from Home Assistant

@@ -177,7 +177,9 @@ def check_lock(lock: LockConfig) -> CheckResult:
 
 def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
     """Settings of [recognition] with which the door may open to anybody, by the embedder's impostor distances."""
-    remedy = "take it out of [recognition], unless you have measured it; thresholds come with the gallery (docs/guides/tuning.md)"
+    remedy = (
+        "remove it from [recognition] unless you have measured it; the gallery has thresholds (docs/guides/tuning.md)"
+    )
     for lax in loose_settings(config.recognition, impostors):
         yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 

@@ -20,7 +20,7 @@ from edge.diagnostics.network_checks import check_broker
 from edge.diagnostics.probes import camera_candidates, probe_camera
 from edge.vision.camera import is_recorded, redact_url
 
-_HEAD = "# Written by `edge setup`. Everything not said here has a default: docs/reference/configuration.md lists every key.\n"
+_HEAD = "# Written by `edge setup`. All other keys have defaults, listed in docs/reference/configuration.md.\n"
 _COMMENTS = {
     "site": "all doors of a site share people, rules and a broker",
     "door": "",

@@ -1,1 +1,3 @@
-"""Presentation attack detection: passive cues, challenges and the gate that holds decisions; see docs/lab/liveness.md."""
+"""Presentation attack detection: passive cues, challenges and the gate that holds decisions
+(docs/lab/liveness.md).
+"""
