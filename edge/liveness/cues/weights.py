@@ -2,7 +2,7 @@
 
 Score = 1 / (1 + exp(-sum of parts)), and a part is weight x ln(value / middle). Cues of negative weight are signs of
 life: little of them speaks for a picture. Cues of positive weight are signs of a picture: the want of them speaks for
-nobody, so their part is never negative. A cue without a value counts as nothing. docs/lab/liveness.md describes the fit.
+nobody, so their part is never negative. A cue without a value adds 0. docs/lab/liveness.md describes the fit.
 """
 
 from __future__ import annotations
