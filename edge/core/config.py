@@ -202,7 +202,7 @@ class LockConfig(StrictStruct, frozen=True):
 
 class HomeAssistantConfig(StrictStruct, frozen=True):
     """Lets Home Assistant find this door by MQTT device discovery: docs/guides/home-assistant.md. Without the table
-    nothing is published for it. To take the door away again, set enabled = false and start the door once before you remove it.
+    nothing is published for it. To remove the door there, set enabled = false and start the door once; then remove it.
     """
 
     enabled: bool = True  # false: takes the door away from Home Assistant
