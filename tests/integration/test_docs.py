@@ -22,6 +22,7 @@ from support.mqtt_brokers import Mosquitto, needs_mosquitto
 from threshold_tools.cli import SUBCOMMANDS
 
 from edge.core.errors import ExpectationError
+from edge.core.toml_config import StrictStruct
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "systemd").rglob("*.md")])
@@ -166,3 +167,41 @@ def test_install_advice_works_from_a_clone() -> None:
     texts = [*PAGES, *(ROOT / "edge").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
     advice = re.compile(r"pip install '?\.\[[^\n]*")
     assert not {name_of(path): found for path in texts if (found := advice.findall(path.read_text()))}
+
+
+def test_configuration_page_has_no_empty_cell() -> None:
+    rows = [line for line in configuration.page().splitlines() if line.startswith("| ")]
+    cells = [cell.strip() for row in rows for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+    assert len(cells) > 4 * 100
+    assert all(cells)
+
+
+class ExampleConfig(StrictStruct, frozen=True):
+    """A table of door.toml with one key."""
+
+    patience: float = 1.0
+
+
+COMMENTED = "class ExampleConfig:\n    patience: float = 1.0  # longest wait\n"
+COMPLETE = {"patience": {"unit": "hours", "change": "people wait."}}
+
+
+@pytest.mark.parametrize(
+    ("source", "notes", "lacking"),
+    [
+        ("class ExampleConfig:\n    patience: float = 1.0\n", COMPLETE, "no comment"),
+        (COMMENTED, {}, "no `change`"),
+        (COMMENTED, {"patience": {"change": "people wait."}}, "no `unit`"),
+        (COMMENTED, COMPLETE | {"patients": {"change": "people wait."}}, "no key patients"),
+    ],
+)
+def test_incomplete_configuration_key_is_refused(source: str, notes: dict[str, dict[str, str]], lacking: str) -> None:
+    [key] = configuration.keys_of(ExampleConfig, COMMENTED, COMPLETE)
+    assert (key.default, key.unit, key.meaning, key.change) == ("`1`", "hours", "longest wait", "people wait.")
+    with pytest.raises(ExpectationError, match=lacking):
+        configuration.keys_of(ExampleConfig, source, notes)
+
+
+def test_comment_above_a_configuration_key_is_its_meaning() -> None:
+    source = "class ExampleConfig:\n    # longest wait\n    # of a visitor\n    patience: float = 1.0\n"
+    assert configuration.keys_of(ExampleConfig, source, COMPLETE)[0].meaning == "longest wait of a visitor"
