@@ -128,7 +128,7 @@ def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_
         door.say(Channel.PRESENCE, an_occupancy(True))
         await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "it is back")
         assert [call.data["message"] for call in home.calls] == [
-            f"Somebody unknown is at the front door: {who}" for who in ("one", "another")
+            f"Unknown visitor at the front door: {who}" for who in ("one", "another")
         ]
 
     play_online(tmp_path, broker, scene)
