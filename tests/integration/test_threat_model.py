@@ -1,4 +1,4 @@
-"""The pages about faults, attacks, privacy and supply claim nothing without a test that is really there."""
+"""Tests that the pages name exist, and every protection of the threat model names one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMED = re.compile(r"(?:tests/)?((?:\w+/)*test_\w+\.py(?=`|::)|…(?=::))(?:::(t
 
 @cache
 def functions_in(file: str) -> frozenset[str]:
-    """The test functions of a file, also those in classes."""
+    """Return the test functions of a file, including those in classes."""
     path = ROOT / "tests" / file
     if not path.is_file():
         return frozenset()
@@ -26,7 +26,7 @@ def functions_in(file: str) -> frozenset[str]:
 
 
 def missing(text: str) -> list[str]:
-    """Tests that a page names and that are not there; …:: stands for the file named last in the same paragraph."""
+    """Return the tests that a page names and that do not exist; …:: is the last file named in the same paragraph."""
     gone = []
     for block in re.split(r"\n(?=\||\n)", text):
         last = "no file is named before it"
@@ -38,7 +38,7 @@ def missing(text: str) -> list[str]:
 
 
 def sections() -> dict[str, str]:
-    """The page's text by attacker."""
+    """Return the text of the page by attacker."""
     _, *parts = re.split(r"^## ", THREATS, flags=re.MULTILINE)
     return dict(part.split("\n", 1) for part in parts)
 
@@ -61,16 +61,16 @@ def test_a_test_that_is_not_there_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("attacker", sections())
-def test_every_claim_that_something_holds_names_its_test(attacker: str) -> None:
-    rows = re.findall(r"^\| (?!holds|---)(.+?) \| (.*) \|$", sections()[attacker], flags=re.MULTILINE)
+def test_every_protection_names_its_test(attacker: str) -> None:
+    rows = re.findall(r"^\| (?!protection|---)(.+?) \| (.*) \|$", sections()[attacker], flags=re.MULTILINE)
     assert rows
     for claim, tests in rows:
         assert NAMED.search(tests), claim
 
 
 @pytest.mark.parametrize("attacker", sections())
-def test_of_every_attacker_it_is_said_what_does_not_hold(attacker: str) -> None:
-    assert "\n**Does not hold.** " in sections()[attacker]
+def test_every_attacker_has_unprotected_cases(attacker: str) -> None:
+    assert "\n**Not protected.** " in sections()[attacker]
 
 
 def test_the_attackers_are_all_there() -> None:
