@@ -1,32 +1,35 @@
-"""`edge check`: what stands between this door and its first event."""
+"""`edge check`: checks this door and names a remedy for every problem."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from edge.cli.command import Commands, add_command, print_json
+from edge.cli.command import Commands, add_command, add_config_option, print_json
+from edge.core.cli_support import find_config
+from edge.core.terminal import Terminal
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(commands, "check", _check, "find what stands between this door and its first event")
-    command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
-    command.add_argument("--json", action="store_true", help="a JSON array")
+    command = add_command(commands, "check", _check, "check this door, with a remedy for every problem")
+    add_config_option(command)
+    command.add_argument("--json", action="store_true", help="print one JSON array of results")
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    path = find_config(arguments.config)
     from edge.diagnostics.check import check
-    from edge.diagnostics.report import State, row, summary
+    from edge.diagnostics.report import ReportPrinter, State
 
-    findings = []
-    for finding in check(arguments.config):
-        findings.append(finding)
+    printer = ReportPrinter(Terminal(sys.stdout))
+    results = []
+    for result in check(path):
+        results.append(result)
         if not arguments.json:
-            print(row(finding, sys.stdout), flush=True)
+            printer.print(result)
     if arguments.json:
-        print_json(findings)
+        print_json(results)
     else:
-        print(f"\n{summary(findings)}")
-    return 1 if any(finding.state is State.FAIL for finding in findings) else 0
+        printer.print_summary(results)
+    return 1 if any(result.state is State.FAIL for result in results) else 0

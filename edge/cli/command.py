@@ -1,4 +1,4 @@
-"""What all commands share: how one is added, and how values are printed."""
+"""Shared by the commands of `edge`: adding parsers and options, and printing values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO, TypeAlias
 
 import msgspec
+
+from edge.core.cli_support import DEFAULT_CONFIGS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -28,8 +31,14 @@ def add_group(commands: Commands, name: str, purpose: str) -> Commands:
     return group.add_subparsers(required=True, metavar="ACTION")
 
 
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Add --config; `edge.core.cli_support.find_config` has the default."""
+    listed = ", then ".join(map(str, DEFAULT_CONFIGS))
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration of the door (default: {listed})")
+
+
 def print_json(value: object) -> None:
-    """One line on standard output, at once."""
+    """Print a value as one line of JSON on standard output."""
     print(msgspec.json.encode(value).decode(), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`edge check`: everything that can prevent the first event, in the order in which it would fail."""
+"""`edge check`: checks everything that can prevent the first event of a door."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ from edge.diagnostics.host_checks import check_board, check_clock, check_permiss
 from edge.diagnostics.image_checks import check_face, check_image
 from edge.diagnostics.network_checks import check_broker, check_certificates, check_metrics
 from edge.diagnostics.probes import CameraSample, sample_camera
-from edge.diagnostics.report import CheckResult, ask, fail, ok
+from edge.diagnostics.report import CheckResult, fail, ok, run_check
 from edge.runtime.release_manager import load_active_bundle
 from edge.runtime.runtime_bundle import RuntimeBundle
 from edge.vision.camera_source import SourceKind, source_of
 from edge.vision.face_sampler import VisionStages, load_vision
 
 _CAMERA = {
-    SourceKind.PICAMERA: "install what is missing, check the cable; a running door has it: sudo systemctl stop edge",
-    SourceKind.DEVICE: "plug it in, or set [camera] source; a running door has it: sudo systemctl stop edge",
-    SourceKind.STREAM: "check address, user, password and network; play it elsewhere, such as by ffplay ADDRESS",
+    SourceKind.PICAMERA: "install what is missing, check the cable, or stop a running door: sudo systemctl stop edge",
+    SourceKind.DEVICE: "plug it in, set [camera] source, or stop a running door: sudo systemctl stop edge",
+    SourceKind.STREAM: "check address, user, password and network; try  ffplay ADDRESS",
     SourceKind.RECORDING: "set [camera] source to a camera, or to a file that exists",
 }
 _BROKER = {
     ConfigError: "correct [mqtt] in door.toml; docs/reference/configuration.md lists its keys",
-    BrokerRefusedError: "correct username, password_file or certificate in [mqtt], or let this door in at the broker "
+    BrokerRefusedError: "correct username, password_file or certificate in [mqtt], or add this door at the broker "
     "(mosquitto_passwd, acl_file)",
-    BrokerError: "start the broker (sudo apt install mosquitto), or set [mqtt] url to yours; events are kept",
+    BrokerError: "start the broker (sudo apt install mosquitto), or set [mqtt] url; events are kept until then",
 }
 
 
 def check(path: Path) -> Iterator[CheckResult]:
-    """Run all checks of a door.toml, each when its result is requested; never raises for what it finds."""
+    """Run all checks of a door.toml lazily; problems are results, not exceptions."""
     try:
         config = read_config(path)
     except ThresholdError as error:
         remedy = "correct the file; docs/reference/configuration.md lists every key"
-        yield fail("config", str(error), remedy if path.exists() else "edge setup writes one")
+        yield fail("config", str(error), remedy if path.exists() else f"write one with  edge setup --out {path}")
         return
-    yield ok("config", f"{path}: door {config.site}/{config.door}")
+    yield ok("config", f"{path}, door {config.site}/{config.door}")
+    yield from check_settings(config)
     yield from check_board(config)
     yield check_state_folder(config)
     yield check_permissions(config, path)
@@ -68,17 +69,15 @@ def check(path: Path) -> Iterator[CheckResult]:
         yield from check_recognition(config, vision.reader.embedder.impostors)
     yield from check_access(config, bundle, release)
     yield check_clock(config, bundle.rules if bundle else _rules(config))
+    if lock := config.lock:
+        yield run_check("lock", lambda: check_lock(lock), "see docs/guides/lock-wiring.md")
     yield _broker(config)
     yield from check_certificates(config)
-    if lock := config.lock:
-        yield ask("lock", lambda: check_lock(lock), "see docs/guides/lock-wiring.md")
     if metrics := config.metrics:
-        yield ask(
-            "metrics", lambda: check_metrics(metrics, config.site), "see [metrics] in docs/reference/configuration.md"
-        )
+        remedy = "see [metrics] in docs/reference/configuration.md"
+        yield run_check("metrics", lambda: check_metrics(metrics, config.site), remedy)
     if config.snapshots.kinds:
         yield check_snapshots(config)
-    yield from check_settings(config)
 
 
 def _broker(config: DoorConfig) -> CheckResult:
@@ -90,11 +89,11 @@ def _broker(config: DoorConfig) -> CheckResult:
 
 
 def _check_vision(config: DoorConfig, seen: CameraSample | None) -> Generator[CheckResult, None, VisionStages | None]:
-    """Check models, face and gallery; returns the models, or None if they cannot be loaded."""
+    """Check models, face and gallery; returns the loaded models, or None."""
     try:
         vision: VisionStages = load_vision(config.models, config.detector, config.quality)
     except ThresholdError as error:
-        yield fail("models", str(error), "do as it says, or reinstall threshold-edge")
+        yield fail("models", str(error), "reinstall threshold-edge, or correct [models]")
         return None
     yield from check_models(config, vision)
     if seen is not None:
@@ -104,7 +103,7 @@ def _check_vision(config: DoorConfig, seen: CameraSample | None) -> Generator[Ch
 
 
 def _active_bundle(config: DoorConfig, vision: VisionStages | None) -> tuple[RuntimeBundle | None, str]:
-    """What the door runs; None if it does not load, which another check reports."""
+    """Models, gallery and rules in use, and their release; None if they do not load, which another check reports."""
     if vision is not None:
         with contextlib.suppress(ThresholdError):
             return load_active_bundle(config, vision)

@@ -13,7 +13,7 @@ from edge.access.policy_file import load_configured_rules
 from edge.core.cli_support import counted
 from edge.core.config import DoorConfig, LockConfig
 from edge.core.errors import ThresholdError
-from edge.diagnostics.report import CheckResult, ask, fail, ok, warn
+from edge.diagnostics.report import CheckResult, fail, ok, run_check, warn
 from edge.recognition.encryption import read_key
 from edge.recognition.gallery_file import load_gallery
 from edge.recognition.threshold_limits import loose_settings
@@ -25,40 +25,40 @@ from edge.vision.camera import is_recorded
 from edge.vision.face_sampler import VisionStages
 from edge.vision.manifest import OperatingPoint
 
-_RUNS = 5  # of each model; the fastest counts
-_ROOT_WARNING, _OTHERS_WARNING = timedelta(days=30), timedelta(days=3)  # others are renewed by every publication
-# Pins with a pull-up while the board starts; the others have a pull-down (BCM2835, table 6-31).
+_RUNS = 5  # runs of each model; the fastest counts
+_ROOT_WARNING, _OTHERS_WARNING = timedelta(days=30), timedelta(days=3)  # every publication renews the other roles
+# Pins with a pull-up during boot; the others have a pull-down (BCM2835, table 6-31).
 _PULL_UP_PINS = range(9)
 _MIN_CHALLENGE_S = 3.0
-_STALE_S = 10.0  # somebody else may stand there by then
+_STALE_S = 10.0  # later another person may be at the door
 _EEPROM_OR_I2C = range(4)
-_NAMED = 3  # rules, or people, listed by name
-_EXAMPLE = "correct the rules; systemd/policy.toml is an example"
-_CALIBRATE = "set them by threshold calibrate"
-_ROTATE = "renew it by  threshold sync rotate"
-_PUBLISH = "threshold sync publish  on the desktop, which renews it"
+_NAMED = 3  # rules listed by name
+_EXAMPLE = "correct the rules; see the example systemd/policy.toml"
+_CALIBRATE = "set thresholds with threshold calibrate"
+_ROTATE = "renew it with threshold sync rotate"
+_PUBLISH = "renew it: run threshold sync publish on the desktop"
 
 
 def check_models(
     config: DoorConfig, vision: VisionStages, now_s: Callable[[], float] = time.perf_counter
 ) -> Iterator[CheckResult]:
-    """Which models run on which runtime, and whether they keep up with the camera; `now_s` is a clock of seconds."""
+    """Models, runtime, and whether they are fast enough for the camera; `now_s` is a clock in seconds."""
     models = vision.models
-    yield ok("models", ", ".join(model.contract.file for model in models))
+    yield ok("models", ", ".join(Path(model.contract.file).stem for model in models))
     name, delegate = models[0].runtime, config.models.delegate
     parts = [model.delegated for model in models]
     best_s = [min(timeit.repeat(model.invoke, timer=now_s, repeat=_RUNS, number=1)) for model in models]
     spent_ms = sum(best_s) * 1000
-    detail = f"{name}, {config.models.threads} threads; all models once: {spent_ms:.0f} ms"
+    detail = f"{name}, {counted(config.models.threads, 'thread')}; all models run in {spent_ms:.0f} ms"
     if delegate == "edgetpu":
         yield ok("runtime", f"{detail}, on the Edge TPU")
     elif 0 in parts:
         slow = ", ".join(model.contract.file for model, count in zip(models, parts, strict=True) if count == 0)
-        remedy = 'pip install --upgrade ai-edge-litert, and set [models] runtime to it or to "auto"'
-        yield warn("runtime", f"{detail}, without XNNPACK for {slow}: several times as slow", remedy)
+        remedy = 'run pip install --upgrade ai-edge-litert, and set [models] runtime = "auto"'
+        yield warn("runtime", f"{detail}; {slow} without XNNPACK, which is several times slower", remedy)
     elif spent_ms > 1000 / config.camera.fps:
-        remedy = 'set [models] detector = "near" if visitors come within 2 m, more threads, or fewer frames'
-        yield warn("runtime", f"{detail}, longer than a frame at {config.camera.fps:g} a second", remedy)
+        remedy = 'set [models] detector = "near" if visitors come within 2 m, raise threads, or lower [camera] fps'
+        yield warn("runtime", f"{detail}: too slow for {config.camera.fps:g} frames per second", remedy)
     else:
         yield ok("runtime", detail + (", XNNPACK" if None not in parts else ""))
 
@@ -66,12 +66,16 @@ def check_models(
 def check_people(config: DoorConfig, vision: VisionStages) -> Iterator[CheckResult]:
     """The gallery, or the signed releases and when their metadata expires."""
     if config.release is None:
-        yield ask("gallery", lambda: _gallery(config, vision), "make one with threshold enroll, and put it there")
+        yield run_check(
+            "gallery",
+            lambda: _gallery(config, vision),
+            "make one with threshold enroll PHOTOS --out FILE, and copy it to the door",
+        )
         return
-    remedy = "edge release trust-root ROOT.json, then  threshold sync publish  on the desktop"
-    yield ask("release", lambda: _release(config, vision), remedy)
-    remedy = "edge release trust-root ROOT.json --config door.toml"
-    yield ask("trust", lambda: check_metadata_expiry(config, datetime.now(UTC)), remedy)
+    remedy = "run edge release trust-root ROOT.json, then threshold sync publish on the desktop"
+    yield run_check("release", lambda: _release(config, vision), remedy)
+    remedy = "run edge release trust-root ROOT.json"
+    yield run_check("trust", lambda: check_metadata_expiry(config, datetime.now(UTC)), remedy)
 
 
 def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
@@ -85,17 +89,19 @@ def _gallery(config: DoorConfig, vision: VisionStages) -> CheckResult:
         return warn("gallery", f"{config.gallery}: {lax}", _CALIBRATE)
     return ok(
         "gallery",
-        f"{config.gallery}: {counted(info.people, 'person', 'people')}, version {info.version[:12]}{encrypted}",
+        f"{config.gallery}: {counted(info.people, 'person', 'people')}{encrypted}, version {info.version[:12]}",
     )
 
 
 def _release(config: DoorConfig, vision: VisionStages) -> CheckResult:
     detail, lax = describe_status(config, vision)
-    return warn("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish it") if lax else ok("release", detail)
+    return (
+        warn("release", f"{detail}; {lax}", f"{_CALIBRATE}, and publish the gallery") if lax else ok("release", detail)
+    )
 
 
 def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
-    """When the trusted release metadata expires; `now` is aware.
+    """When the trusted release metadata expires; `now` is an aware datetime.
 
     Raises:
         ReleaseError: no root is trusted, or the metadata is damaged.
@@ -104,21 +110,29 @@ def check_metadata_expiry(config: DoorConfig, now: datetime) -> CheckResult:
     for days, role in left:
         remedy, soon = (_ROTATE, _ROOT_WARNING) if role == "root" else (_PUBLISH, _OTHERS_WARNING)
         if days < timedelta():
-            return fail("trust", f"{role} metadata expired {-days.days} days ago; nothing newer is accepted", remedy)
+            return fail(
+                "trust",
+                f"{role} metadata expired {counted(-days.days, 'day')} ago; the door accepts no newer release",
+                remedy,
+            )
         if days < soon:
-            return warn("trust", f"{role} metadata expires in {days.days} days", remedy)
+            return warn("trust", f"{role} metadata expires in {counted(days.days, 'day')}", remedy)
     days, role = left[0]
-    return ok("trust", f"the first to expire is {role}, in {days.days} days")
+    return ok("trust", f"valid; {role} metadata expires first, in {counted(days.days, 'day')}")
 
 
 def check_access(config: DoorConfig, bundle: RuntimeBundle | None, release: str) -> Iterator[CheckResult]:
-    """Whether the access rules in force let anybody pass, and whether every rule names somebody.
+    """Whether the active access rules let anybody pass, and whether every rule matches somebody.
 
-    `bundle` is what the door runs, or None if it does not load: then the rules of door.toml are read without the
-    gallery. `release` brought the rules; it is "" if they are those of door.toml.
+    Args:
+        config: door configuration.
+        bundle: what the door runs; None if it does not load: then the rules of door.toml are checked without a gallery.
+        release: name of the release that contains the rules; "" for the rules of door.toml.
     """
     if bundle is None and config.release:
-        yield warn("access", "unknown: neither release nor gallery can be loaded", "correct the errors above first")
+        yield warn(
+            "access", "not checked, because the release or gallery cannot be loaded", "correct the errors above first"
+        )
         return
     try:
         rules = bundle.rules if bundle else load_configured_rules(config.access)
@@ -128,7 +142,7 @@ def check_access(config: DoorConfig, bundle: RuntimeBundle | None, release: str)
     where, remedy = _origin(config, release)
     allow = rules.door(config.door).allow
     if not allow:
-        yield fail("access", f"{where}: lets nobody through door '{config.door}'", remedy)
+        yield fail("access", f"{where}: nobody may pass at door '{config.door}'", remedy)
         return
     detail = f"{where}: door '{config.door}', {counted(len(allow), 'rule')}"
     people = [person.id for person in bundle.gallery.people] if bundle else []
@@ -144,68 +158,70 @@ def check_access(config: DoorConfig, bundle: RuntimeBundle | None, release: str)
     idle = [rule for rule, count in policy.people_per_rule(people).items() if not count]
     if idle:
         listed = ", ".join(idle[:_NAMED]) + (", …" if len(idle) > _NAMED else "")
-        yield warn("access", f"{detail}; these name nobody in the gallery: {listed}", remedy)
+        matches = "rule matches" if len(idle) == 1 else "rules match"
+        yield warn("access", f"{detail}; {len(idle)} {matches} nobody in the gallery: {listed}", remedy)
     else:
         yield ok("access", detail)
 
 
 def _origin(config: DoorConfig, release: str) -> tuple[str, str]:
-    """Where the rules are written, and the remedy there."""
+    """The place of the rules, and the remedy for them."""
     if release:
         ignored = config.access.policy or config.access.allow is not None
-        note = " ([access] of door.toml is not in force)" if ignored else ""
-        return f"rules of {release}{note}", "correct the rules on the desktop, and  threshold sync publish --policy"
+        note = " ([access] of door.toml is not used)" if ignored else ""
+        return (
+            f"rules of {release}{note}",
+            "correct the rules on the desktop, and run threshold sync publish --policy FILE",
+        )
     return config.access.policy or "[access] allow", _EXAMPLE
 
 
 def check_lock(lock: LockConfig) -> CheckResult:
-    """Whether the pin is available, and what it does while the board starts. It is set to locked and released.
+    """Whether the pin is available, and its state during boot; the pin is set to locked and released.
 
     Raises:
-        ConfigError, LockError: it is not available.
+        ConfigError, LockError: the pin is not available.
     """
     open_relay(lock).close()
-    detail = f"pin {lock.pin}: locks, {lock.pulse_s:g} s to open"
+    detail = f"pin {lock.pin}: locked; opens for {lock.pulse_s:g} s"
     if lock.pin in _EEPROM_OR_I2C:
-        remedy = "take another, such as 17"
-        return warn("lock", f"{detail}; the board itself uses this pin (EEPROM, I2C)", remedy)
+        remedy = "use another pin, such as 17"
+        return warn("lock", f"{detail}; the board uses this pin itself (EEPROM, I2C)", remedy)
     if (lock.pin in _PULL_UP_PINS) is lock.active_high:
-        remedy = "take a pin from 9 on" if lock.active_high else "take a pin from 4 to 8, or a relay with active_high"
-        return warn("lock", f"{detail}; the relay may close while the board starts", remedy)
+        remedy = "use pin 9 or higher" if lock.active_high else "use pin 4 to 8, or a relay with active_high = true"
+        return warn("lock", f"{detail}; the relay may open the lock during boot", remedy)
     return ok("lock", detail)
 
 
 def check_recognition(config: DoorConfig, impostors: Sequence[OperatingPoint]) -> Iterator[CheckResult]:
-    """Settings of [recognition] with which the door may open to anybody, by the embedder's impostor distances."""
-    remedy = (
-        "remove it from [recognition] unless you have measured it; the gallery has thresholds (docs/guides/tuning.md)"
-    )
+    """Settings of [recognition] that may let strangers in, by the impostor distances of the embedder."""
+    remedy = "remove this setting unless you measured it; the gallery has thresholds (docs/guides/tuning.md)"
     for lax in loose_settings(config.recognition, impostors):
         yield (fail if lax.open else warn)("verdict", f"[recognition] {lax.detail}", remedy)
 
 
 def check_settings(config: DoorConfig) -> Iterator[CheckResult]:
-    """Settings that are valid by themselves and conflict."""
+    """Settings that are valid alone but conflict with others."""
     yield from list(_suspicious_settings(config)) or [ok("settings", "no conflicting settings")]
 
 
 def _suspicious_settings(config: DoorConfig) -> Iterator[CheckResult]:
-    if config.lock and config.liveness.mode == "off" and not config.access.policy:  # whose rules may ask for it
-        yield warn("settings", "a photo held before the camera opens this lock", 'set [liveness] mode = "passive"')
+    if config.lock and config.liveness.mode == "off" and not config.access.policy:  # a policy can require liveness
+        yield warn("settings", "a photo in front of the camera opens this lock", 'set [liveness] mode = "passive"')
     if config.lock and is_recorded(config.camera.source):
-        yield fail("settings", "[lock]: a recording opens no door", "set [camera] source to a camera")
+        yield fail("settings", "[lock]: a recording never opens the door", "set [camera] source to a camera")
     if config.liveness.mode == "challenge" and config.liveness.challenge_step_timeout_s < _MIN_CHALLENGE_S:
         seconds = config.liveness.challenge_step_timeout_s
-        detail = f"[liveness] challenge_step_timeout_s: {seconds:g} s to hear and make a movement"
-        yield warn("settings", detail, "give 4 s or more; slow and old people need them")
+        detail = f"[liveness] challenge_step_timeout_s = {seconds:g}: too short to notice and make a movement"
+        yield warn("settings", detail, "set 4 s or more; some visitors need the time")
     if config.mqtt.open_max_age_s > _STALE_S:
-        detail = f"[mqtt] open_max_age_s: a door may open {config.mqtt.open_max_age_s:g} s after the face was seen"
-        yield warn("settings", detail, "3 s, the default, is enough on any network that works")
+        detail = f"[mqtt] open_max_age_s = {config.mqtt.open_max_age_s:g}: the door may open that late after a visit"
+        yield warn("settings", detail, "remove it; the default of 3 s is enough on a working network")
 
 
 def check_snapshots(config: DoorConfig) -> CheckResult:
-    """Where pictures of faces are sent."""
+    """Whether pictures of faces are sent encrypted."""
     clear = unencrypted_snapshots(config)
     if clear:
-        return fail("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or take [snapshots] out")
-    return ok("snapshots", f"faces go to {config.mqtt.url}, of {', '.join(config.snapshots.kinds)}")
+        return fail("snapshots", clear, "use mqtts:// (see systemd/mosquitto/), or remove [snapshots]")
+    return ok("snapshots", f"pictures of faces for {', '.join(config.snapshots.kinds)} go to {config.mqtt.url}")

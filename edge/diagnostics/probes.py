@@ -1,4 +1,4 @@
-"""Probes that checks and setup share: which cameras there are, and a sample of what a camera sees."""
+"""Camera probes for checks and setup: candidate cameras, and a sample of frames."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SAMPLE_NS = 2_500_000_000  # cameras take about a second to find their exposure
 _SETTLE_NS = 1_000_000_000
 _RECORDED_FRAMES = 150
 _KEPT = 8
-# Nodes of a Raspberry Pi's decoders, scalers and raw sensors: no pictures to be had there without libcamera.
+# Nodes of a Raspberry Pi's decoders, scalers and raw sensors, which give no pictures without libcamera.
 _NO_CAMERA = re.compile(r"^(bcm2835-(codec|isp)|pispbe|rpi|rp1-cfe|unicam)")
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSample:
-    """Some frames of a camera."""
+    """Frames sampled from a camera."""
 
     name: str  # without passwords
     recorded: bool  # whether it is a clip or a folder of stills
@@ -34,7 +34,7 @@ class CameraSample:
 
     @property
     def size(self) -> str:
-        """Width and height, for people."""
+        """Width and height as text."""
         height, width = self.frames[0].pixels.shape[:2]
         return f"{width}x{height} px"
 
@@ -58,7 +58,7 @@ def sample_camera(config: CameraConfig) -> CameraSample:
                 if settled % stride == 0:
                     kept.append(_copy(frame))
                 settled += 1
-                if len(kept) > _KEPT:  # keep a few of however many, evenly
+                if len(kept) > _KEPT:  # keep a few, evenly spread
                     kept, stride = kept[::2], stride * 2
             if len(times_ns) >= _RECORDED_FRAMES if camera.recorded else elapsed_ns >= _SAMPLE_NS:
                 break
@@ -75,7 +75,7 @@ def _copy(frame: Frame) -> Frame:
 
 
 def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[str]:
-    """Sources that may be cameras of this board: the Pi's own, then V4L2 devices by number."""
+    """Possible camera sources of this board: picamera2, then V4L2 devices by number."""
     if importlib.util.find_spec("picamera2"):
         yield "picamera2"
     nodes = [path for path in dev.glob("video*") if path.name.removeprefix("video").isdecimal()]
@@ -86,10 +86,10 @@ def camera_candidates(dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Ite
 
 
 def probe_camera(config: CameraConfig, source: str) -> str:
-    """Sample a camera; returns its size and frame rate, for people.
+    """Sample a camera; returns its size and frame rate as text.
 
     Raises:
         CameraError, CameraLostError: it cannot be opened, or gives no frames.
     """
     seen = sample_camera(msgspec.structs.replace(config, source=source))
-    return f"{seen.size}, {'a recording' if seen.recorded else f'{seen.fps:.0f} frames a second'}"
+    return f"{seen.size}, {'a recording' if seen.recorded else f'{seen.fps:.0f} frames per second'}"

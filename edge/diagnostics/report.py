@@ -1,18 +1,51 @@
-"""Results of checks, and how they are printed within 80 columns."""
+"""Results of checks, and how a terminal shows them: grouped, with a symbol and a remedy each."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import TextIO
 
 import msgspec
 
 from edge.core.cli_support import counted
 from edge.core.errors import ThresholdError
+from edge.core.terminal import Style, Terminal, fit
 
-_WIDTH = 80
+_MAX_WIDTH = 100  # columns; longer lines are hard to read
+_LABEL_WIDTH = 13
+_INDENT = 4 + _LABEL_WIDTH + 1  # columns before the detail
+_CLEAR_LINE = "\r\x1b[K"
+# Name of a check in JSON: its heading and its label for people.
+_LABELS = {
+    "config": ("Configuration", "door.toml"),
+    "settings": ("Configuration", "settings"),
+    "power": ("Board", "power"),
+    "heat": ("Board", "temperature"),
+    "memory": ("Board", "memory"),
+    "disk": ("Board", "disk"),
+    "wear": ("Board", "storage wear"),
+    "state": ("Files", "state folder"),
+    "privacy": ("Files", "permissions"),
+    "camera": ("Camera", "camera"),
+    "rate": ("Camera", "frame rate"),
+    "exposure": ("Camera", "exposure"),
+    "focus": ("Camera", "focus"),
+    "models": ("Recognition", "models"),
+    "runtime": ("Recognition", "runtime"),
+    "face": ("Recognition", "face"),
+    "gallery": ("Recognition", "gallery"),
+    "release": ("Recognition", "release"),
+    "trust": ("Recognition", "signing keys"),
+    "verdict": ("Recognition", "thresholds"),
+    "access": ("Access", "access rules"),
+    "clock": ("Access", "clock"),
+    "lock": ("Access", "lock"),
+    "broker": ("Network", "broker"),
+    "tls": ("Network", "certificate"),
+    "metrics": ("Network", "metrics"),
+    "snapshots": ("Network", "snapshots"),
+}
 
 
 class State(StrEnum):
@@ -23,8 +56,12 @@ class State(StrEnum):
     FAIL = "fail"
 
 
+_STYLES = {State.OK: Style.GOOD, State.WARN: Style.WARNING, State.FAIL: Style.ERROR}
+_DETAIL_STYLES = {State.OK: Style.PLAIN, State.WARN: Style.WARNING, State.FAIL: Style.ERROR}
+
+
 class CheckResult(msgspec.Struct, frozen=True):
-    """What was checked, its state, and what to do unless the state is good."""
+    """Name of a check, its state, and a remedy unless the state is good."""
 
     what: str
     state: State
@@ -47,45 +84,58 @@ def fail(what: str, detail: str, remedy: str) -> CheckResult:
     return CheckResult(what, State.FAIL, detail, remedy)
 
 
-def ask(what: str, check: Callable[[], CheckResult | str], remedy: str) -> CheckResult:
-    """Run a check that returns a result or a detail when all is well; an error that it raises fails with `remedy`."""
+def run_check(what: str, check: Callable[[], CheckResult], remedy: str) -> CheckResult:
+    """Run a check; an error that it raises becomes a failed result with `remedy`."""
     try:
-        found = check()
+        return check()
     except ThresholdError as error:
         return fail(what, str(error), remedy)
-    return ok(what, found) if isinstance(found, str) else found
 
 
-_MARKS = {State.OK: "✓", State.WARN: "!", State.FAIL: "✗"}
-_PLAIN = {State.OK: "+", State.WARN: "!", State.FAIL: "x"}
+class ReportPrinter:
+    """Prints results as they arrive, under headings.
 
+    Args:
+        terminal: where to print. An interactive one also shows that a check is running.
+    """
 
-def row(result: CheckResult, stream: TextIO) -> str:
-    """Mark (plain if the stream cannot encode it), state, what was checked, detail, and the remedy on its own lines."""
-    mark = (_MARKS if _can_encode_marks(stream) else _PLAIN)[result.state]
-    head = f"{mark} {result.state:4}  {result.what:9} "
-    lines = _wrap(result.detail, head)
-    if result.remedy:
-        lines += _wrap(result.remedy, " " * (len(head) - 4) + "do: ")
-    return "\n".join(lines)
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._heading = ""
 
+    def print(self, result: CheckResult) -> None:
+        """Print a result, and its heading if that is a new one."""
+        terminal = self._terminal
+        heading, label = _LABELS[result.what]
+        self._clear_progress()
+        if heading != self._heading:
+            if self._heading:
+                terminal.print()
+            terminal.print(terminal.styled(heading, Style.BOLD))
+            self._heading = heading
+        style = _STYLES[result.state]
+        detail = [terminal.styled(line, _DETAIL_STYLES[result.state]) for line in self._wrap(result.detail, _INDENT)]
+        terminal.print(f"  {terminal.symbol(style)} {fit(label, _LABEL_WIDTH)} {detail[0]}")
+        for line in detail[1:]:
+            terminal.print(" " * _INDENT + line)
+        for number, line in enumerate(self._wrap(result.remedy, _INDENT + 2) if result.remedy else ()):
+            terminal.print(f"{' ' * _INDENT}{' ' if number else terminal.arrow()} {line}")
+        if terminal.interactive:
+            terminal.print(f"  {terminal.styled('checking …', Style.DIM)}", end="")
 
-def summary(results: Sequence[CheckResult]) -> str:
-    """Number of errors and warnings."""
-    failed = sum(result.state is State.FAIL for result in results)
-    warned = sum(result.state is State.WARN for result in results)
-    return f"{counted(failed, 'error')}, {counted(warned, 'warning')}"
+    def print_summary(self, results: Sequence[CheckResult]) -> None:
+        """Print the number of errors and warnings."""
+        self._clear_progress()
+        failed = sum(result.state is State.FAIL for result in results)
+        warned = sum(result.state is State.WARN for result in results)
+        style = Style.ERROR if failed else Style.WARNING if warned else Style.GOOD
+        text = f"{counted(failed, 'error')}, {counted(warned, 'warning')}"
+        self._terminal.print(f"\n{self._terminal.symbol(style)} {self._terminal.styled(text, style)}")
 
+    def _clear_progress(self) -> None:
+        if self._terminal.interactive and self._heading:
+            self._terminal.print(_CLEAR_LINE, end="")
 
-def _wrap(text: str, head: str) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
-    ) or [head]
-
-
-def _can_encode_marks(stream: TextIO) -> bool:
-    try:
-        "".join(_MARKS.values()).encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True
+    def _wrap(self, text: str, indent: int) -> list[str]:
+        width = min(self._terminal.width, _MAX_WIDTH) - indent
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]

@@ -50,7 +50,7 @@ def unencrypted_snapshots(config: DoorConfig) -> str:
     """Warning that pictures of faces are sent to the broker unencrypted, one line; "" if they are not."""
     if not config.snapshots.kinds or not config.mqtt.insecure:
         return ""
-    return f"FACES IN THE CLEAR: [snapshots] sends pictures of visitors unencrypted to {config.mqtt.url}"
+    return f"[snapshots] sends pictures of faces unencrypted to {config.mqtt.url}"
 
 
 def _open_to_others(path: Path) -> bool:

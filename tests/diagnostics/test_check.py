@@ -54,7 +54,7 @@ def test_every_problem_with_remedy_in_80_columns(tmp_path: Path) -> None:
     assert shown.returncode == 1
     words = [word for word in shown.stdout.split() if len(word) > 60]  # a path cannot be broken
     assert all(len(line) <= 80 or any(word in line for word in words) for line in shown.stdout.splitlines())
-    assert re.fullmatch(r"\d+ errors, \d+ warnings?", shown.stdout.splitlines()[-1])
+    assert re.fullmatch(r"✗ \d+ errors, \d+ warnings?", shown.stdout.splitlines()[-1])
 
 
 def test_unreadable_configuration_is_the_only_result(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def scene(change: object = None, noise: float = 0.0) -> CameraSample:
 @pytest.mark.parametrize(
     ("change", "state", "told"),
     [
-        (None, State.OK, "mean level"),
+        (None, State.OK, "mean brightness"),
         (lambda pixels: pixels // 40, State.FAIL, "black"),
         (lambda pixels: pixels // 5, State.WARN, "dark"),
         (lambda pixels: np.maximum(pixels, 250), State.FAIL, "flooded"),
@@ -65,16 +65,16 @@ def test_lens_out_of_focus_also_under_noise(noise: float) -> None:
 def test_slow_camera() -> None:
     assert one(check_image(PLAIN, scene()), "rate").state is State.OK
     slow = CameraSample("c", recorded=False, fps=6.2, frames=scene().frames)
-    assert "6.2 frames a second of 15 asked for" in one(check_image(PLAIN, slow), "rate").detail
+    assert "6.2 of 15 frames per second" in one(check_image(PLAIN, slow), "rate").detail
 
 
 @pytest.mark.parametrize(
     ("change", "state", "told"),
     [
         (None, State.OK, "px between the eyes"),
-        (lambda pixels: np.full_like(pixels, 90), State.WARN, "nobody stands before the camera"),
+        (lambda pixels: np.full_like(pixels, 90), State.WARN, "nobody in front of the camera"),
         (lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 7), State.FAIL, "blurred"),
-        (lambda pixels: pixels // 16, State.FAIL, "too-dark"),
+        (lambda pixels: pixels // 16, State.FAIL, "too dark"),
     ],
 )
 def test_face_is_read_as_by_the_door(vision: VisionStages, change: object, state: State, told: str) -> None:
@@ -87,12 +87,13 @@ def test_face_too_far_away_with_both_distances() -> None:
     config = msgspec.structs.replace(PLAIN, quality=QualityConfig(min_size_px=70))
     found = check_face(config, load_vision(config.models, config.detector, config.quality), scene())
     assert found.state is State.FAIL
-    assert "too-small" in found.detail
-    assert "at least 70 wanted" in found.detail
+    assert "too small" in found.detail
+    assert "at least 70 px needed" in found.detail
 
 
 @pytest.mark.parametrize(
-    ("level", "remedy"), [(2, "take the cap off the lens"), (120, "uncover the lens"), (255, "turn the lamp")]
+    ("level", "remedy"),
+    [(2, "remove the lens cap"), (120, "uncover, clean and focus the lens"), (255, "turn the lamp")],
 )
 def test_remedies_for_a_blind_camera(level: int, remedy: str) -> None:
     """A covered lens needs no light."""

@@ -46,7 +46,7 @@ def test_certificates_with_names_and_expiry(site: Path, tmp_path: Path) -> None:
         now = datetime.now(UTC)
         shown = list(check_certificates(config, now))
         assert [finding.state for finding in shown] == [State.OK] * 3  # the broker's, ours, the authority's
-        assert "made out to localhost" in shown[0].detail
+        assert "issued for localhost" in shown[0].detail
         late = list(check_certificates(config, now + timedelta(days=20_000)))
         assert [finding.state for finding in late] == [State.FAIL] * 3
         early = list(check_certificates(config, now - timedelta(days=5)))
@@ -69,14 +69,14 @@ def test_broker_with_expired_certificate(site: Path, tmp_path: Path) -> None:
         found = list(check(path))
     assert "has expired" in one(found, "broker").detail
     (shown,) = [finding for finding in found if finding.what == "tls" and finding.state is State.FAIL]
-    assert "the broker's, made out to localhost: expired on" in shown.detail
+    assert "broker, issued for localhost: expired on" in shown.detail
 
 
 def test_metrics_port_taken_or_open_to_all() -> None:
     config = MetricsConfig(port=free_port())
     assert check_metrics(config, "s").state is State.OK
     assert (
-        "for everybody who reaches it" in check_metrics(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
+        "for everybody who can reach it" in check_metrics(MetricsConfig(listen="0.0.0.0", port=config.port), "s").detail
     )
     with socket.create_server(("127.0.0.1", config.port)):
         assert check_metrics(config, "s").state is State.FAIL
