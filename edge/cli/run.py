@@ -6,9 +6,9 @@ import argparse
 import logging
 import signal
 import threading
-from pathlib import Path
 
-from edge.cli.command import Commands, add_command
+from edge.cli.command import Commands, add_command, add_config_option
+from edge.core.cli_support import find_config
 from edge.core.config import read_config
 from edge.runtime.journal import set_door_fields
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = add_command(commands, "run", _run, "run the door until it is stopped (the service runs this)")
-    command.add_argument("--config", type=Path, required=True, metavar="door.toml", help="the door's configuration")
+    add_config_option(command)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from edge.runtime.hardening import harden_process, unencrypted_snapshots, world_accessible_paths
 
     harden_process()
-    config = read_config(arguments.config)
+    config = read_config(find_config(arguments.config))
     set_door_fields(config.site, config.door)
     if found := world_accessible_paths(config):
         paths = " ".join(map(str, found))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edge.cli.main import main
+from edge.core.cli_support import DEFAULT_CONFIGS
 from edge.demo.run_demo import CLIP, FOLDER, GALLERY
 from edge.events.topics import Channel
 from edge.vision.images import read_image
@@ -146,7 +147,6 @@ def test_bench_reports_and_compares_figures(edge: Edge, tmp_path: Path) -> None:
         (["run", "--config", "edgetpu.toml"], "not compiled for the Edge TPU"),
         (["bench", "--compare", "bad.toml"], "bad.toml: not a report"),
         (["bench", "--only", "everything"], "invalid choice"),
-        (["run"], "--config"),
         (["replay"], "CLIP"),
         (["replay", "--suite", ".", "--explain"], "--explain is for a single clip"),
         (["replay", CLIP, "--junit", "out.xml"], "--junit is for a folder of clips; add --suite"),
@@ -172,6 +172,27 @@ def test_usage_errors_are_one_line_with_exit_code_2(
     assert "Traceback" not in result.err
     if "usage:" not in result.err:
         assert [line for line in result.err.splitlines() if line.startswith("error: ")] == [result.err.splitlines()[-1]]
+
+
+@pytest.mark.skipif(DEFAULT_CONFIGS[0].exists(), reason="this machine has a door")
+@pytest.mark.parametrize(
+    "command", [["run"], ["check"], ["lock"], ["release", "trust-root", "root.json"]], ids=lambda words: words[0]
+)
+def test_door_toml_of_this_folder_is_the_default(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Without a configuration one line says where it was expected; else ./door.toml is read."""
+    monkeypatch.chdir(tmp_path)
+    result = edge(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: no configuration: /etc/threshold/door.toml and ./door.toml do not exist; "
+        "run edge setup, or name a file with --config\n"
+    )
+    (tmp_path / "door.toml").write_text("site = 5")
+    result = edge(*command)
+    words = " ".join((result.out + result.err).split())
+    assert "door.toml: site = 5: expected text, got a number; put it in quotes" in words
 
 
 def test_events_knows_every_channel(edge: Edge) -> None:

@@ -58,7 +58,7 @@ def test_gallery_encrypt_with_a_file_and_a_key(edge: Edge, plain: Path, tmp_path
     ("words", "told"),
     [
         (["absent", "--key", "gallery.key"], "absent: cannot be read"),
-        (["gallery.safetensors"], "no key: give --key FILE"),
+        (["gallery.safetensors"], "no key: add --key FILE"),
         (["--key", "gallery.key"], "no gallery: name one"),
         (["gallery.safetensors", "--key", "gallery.safetensors"], "--key: gallery.safetensors"),
     ],

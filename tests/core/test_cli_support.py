@@ -1,13 +1,32 @@
-"""Text from the network on a terminal and in a log."""
+"""The default door.toml, and text from the network on a terminal and in a log."""
 
 from __future__ import annotations
 
 import io
 import logging
+from pathlib import Path
 
 import pytest
 
-from edge.core.cli_support import MOST_TEXT, PrintableFormatter, escape_untrusted
+from edge.core.cli_support import MOST_TEXT, PrintableFormatter, escape_untrusted, find_config
+from edge.core.errors import ConfigError
+
+
+def test_default_configuration_files(tmp_path: Path) -> None:
+    """The file named with --config, else the first one that exists."""
+    system, local = tmp_path / "etc" / "door.toml", Path("door.toml")
+    with pytest.raises(ConfigError) as error:
+        find_config(None, (system, local))
+    assert str(error.value) == (
+        f"no configuration: {system} and ./door.toml do not exist; run edge setup, or name a file with --config"
+    )
+    other = tmp_path / "other.toml"
+    other.touch()
+    assert find_config(None, (system, other)) == other
+    system.parent.mkdir()
+    system.touch()
+    assert find_config(None, (system, other)) == system
+    assert find_config(local, (system, other)) == local
 
 
 @pytest.mark.parametrize(
