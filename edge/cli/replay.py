@@ -46,8 +46,8 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--annotate",
         type=Path,
-        metavar="OUT.webm",
-        help="write the clip with what the door saw (or .mp4)",
+        metavar="OUT.mp4",
+        help="write an annotated copy of the clip: .mp4 (H.264, needs PyAV) or .webm (VP8)",
     )
     command.add_argument("--explain", action="store_true", help="afterwards list every visitor and every look")
     command.add_argument(
@@ -137,8 +137,7 @@ def _replay_clip(arguments: argparse.Namespace) -> int:
     elif arguments.explain:
         print(f"\n{explainer.render()}")
     if arguments.annotate:
-        players = "" if arguments.annotate.suffix.lower() == ".webm" else "; mpv and VLC play it, browsers only .webm"
-        print(f"{arguments.annotate}: written{players}", file=sys.stderr)
+        print(f"{arguments.annotate}: annotated clip written", file=sys.stderr)
     if arguments.record:
         write_expected(arguments.record, found)
         print(f"{arguments.record}: {len(found)} events written", file=sys.stderr)

@@ -73,9 +73,9 @@ class PromptLog:
 def describe(prompt: ChallengePrompt) -> str:
     """A prompt in a few words."""
     if prompt.state is ChallengeState.ASKED:
-        by_s = prompt.expires_ns / 1e9
-        return f"{prompt.movement}, {prompt.step} of {prompt.steps}, by {by_s:.2f} s"
-    return f"{prompt.state}{': ' + prompt.reason if prompt.reason else ''}"
+        movement = str(prompt.movement).replace("-", " ")
+        return f"{movement}, step {prompt.step} of {prompt.steps}, until {prompt.expires_ns / 1e9:.2f} s"
+    return f"{prompt.state}{': ' + prompt.reason.replace('-', ' ') if prompt.reason else ''}"
 
 
 @dataclass(slots=True)

@@ -94,15 +94,6 @@ def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
     assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
 
 
-def test_advice_on_players_of_an_mp4(edge: Edge, tmp_path: Path) -> None:
-    """Browsers do not play the codec that an annotated *.mp4 has."""
-    (tmp_path / "stills").mkdir()
-    cv2.imwrite(str(tmp_path / "stills/1.png"), np.full((480, 640, 3), 90, np.uint8))
-    for name, told in (("a.mp4", "a.mp4: written; mpv and VLC play it, browsers only .webm"), ("a.webm", "written\n")):
-        result = edge("replay", tmp_path / "stills", "--gallery", GALLERY, "--annotate", tmp_path / name)
-        assert told in result.err
-
-
 def test_demo_publishes_one_opening_and_one_unknown(edge: Edge) -> None:
     result = edge("demo", "--json")
     assert result.code == 0

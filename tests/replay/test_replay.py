@@ -65,6 +65,6 @@ def test_stills_of_several_sizes_are_a_clip(tmp_path: Path) -> None:
     larger = cv2.resize(portrait, None, fx=1.1, fy=1.1)
     for number in range(20):
         cv2.imwrite(str(tmp_path / f"{number:02}.jpg"), larger if number % 2 else portrait)
-    with closing(Annotator(tmp_path / "out.mp4", CONFIG.recognition.min_samples)) as annotator:
+    with closing(Annotator(tmp_path / "out.webm", CONFIG.recognition.min_samples)) as annotator:
         (line,) = replay(CONFIG, tmp_path, GALLERY, [annotator])
     assert (line.kind, line.person and line.person.id) == ("door-open", "barack-obama")
