@@ -1,18 +1,18 @@
 #!/bin/sh
 # Makes the keys and certificates of a site with openssl (1.1.1 or newer). Never overwrites one.
 #
-#   keys.sh FOLDER ca                     once: ca.key, which stays offline and signs the others, and ca.crt for everybody
-#   keys.sh FOLDER server NAME [NAME…]    the broker: server.key, server.crt for these host names or addresses
-#   keys.sh FOLDER client NAME            a door, lock or operator: NAME.key, NAME.crt; NAME is the user in threshold.acl
-#   keys.sh FOLDER signing NAME           a door's signatures: NAME.signing.key for the door, NAME.signing.pub for locks
+#   keys.sh FOLDER ca                     once: ca.key, which signs the others and stays offline; ca.crt for all clients
+#   keys.sh FOLDER server NAME [NAME…]    broker: server.key, server.crt for these host names or addresses
+#   keys.sh FOLDER client NAME            door, lock or operator: NAME.key, NAME.crt; NAME is the user in threshold.acl
+#   keys.sh FOLDER signing NAME           signatures of a door: NAME.signing.key for the door, NAME.signing.pub for locks
 #
-# DAYS=1825 is how long a certificate holds; the authority's own holds four times as long.
+# DAYS=1825 sets how long a certificate is valid; the authority's certificate is valid four times as long.
 set -eu
 umask 077
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 fail() { echo "error: $*" >&2; exit 1; }
-fresh() { for made in "$@"; do [ ! -e "$made" ] || fail "$made exists already, and nothing is overwritten"; done; }
+fresh() { for made in "$@"; do [ ! -e "$made" ] || fail "$made exists already; delete or move it first"; done; }
 
 [ $# -ge 2 ] || usage
 folder=$1 what=$2
@@ -23,10 +23,10 @@ cd "$folder"
 
 new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
 
-sign() { # NAME COMMON-NAME EXTENSION…: NAME.key and NAME.crt, signed by ca.key
+sign() { # NAME COMMON-NAME EXTENSION…: write NAME.key and NAME.crt, signed by ca.key
     name=$1 common=$2
     shift 2
-    [ -r ca.key ] || fail "$PWD/ca.key is missing: first  $0 $PWD ca"
+    [ -r ca.key ] || fail "$PWD/ca.key is missing; make it with  $0 $PWD ca"
     fresh "$name.key" "$name.crt"
     new_key "$name.key"
     printf '%s\n' "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" \
@@ -38,8 +38,8 @@ sign() { # NAME COMMON-NAME EXTENSION…: NAME.key and NAME.crt, signed by ca.ke
     chmod 644 "$name.crt"
 }
 
-checked() { # a user's or file's name
-    case $1 in *[!A-Za-z0-9_.-]* | "" | .* | ca | server) fail "'$1' cannot be a name: letters, digits, - _ ." ;; esac
+checked() { # fail unless $1 is usable as a user and file name
+    case $1 in *[!A-Za-z0-9_.-]* | "" | .* | ca | server) fail "name '$1': use only letters, digits, - _ . and neither ca nor server" ;; esac
 }
 
 case $what in
