@@ -6,6 +6,7 @@ A small share of what `tests/fuzz/run.py` does for a million inputs; see there.
 from __future__ import annotations
 
 import contextlib
+import io
 import sqlite3
 import subprocess
 import sys
@@ -31,9 +32,11 @@ from threshold_tools.embeddings import LabelledEmbeddings, load_embeddings, save
 from threshold_tools.enroll.folder import read_profile
 from threshold_tools.evaluate.cross_validation import read_pairs
 
-from edge.cli.events import as_json, readable
+from edge.cli.events import as_json
+from edge.cli.message_lines import MessageFormatter
 from edge.core.config import OutboxConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
+from edge.core.terminal import Terminal
 from edge.events.schema import EventKind, decode
 from edge.events.topics import Channel
 from edge.mqtt.paho_client import IncomingMessage
@@ -227,13 +230,13 @@ def test_an_event_that_half_says_its_distance_is_printed() -> None:
     """Null is allowed for either."""
     message = an_event_from(b"front", b'"distance_sq":0.5,"threshold_sq":null')
     assert message.problem == ""
-    assert readable(message).endswith("front")
+    assert MessageFormatter(Terminal(io.StringIO())).lines(message)[0].endswith("front")
 
 
 def test_what_others_publish_is_one_line_that_no_terminal_obeys() -> None:
     """Escape sequences in names, line breaks between keys, and damaged keys that we do not know."""
     message = an_event_from(b"\\u001b[2J\\n", b'"distance_sq":0.5,\n"threshold_sq":1,\n"more":[1]')
-    for line in (readable(message), as_json(message)):
+    for line in (*MessageFormatter(Terminal(io.StringIO())).lines(message), as_json(message)):
         assert line.isprintable()
         assert "u001b[2J" in line
     assert '"more":[1]' in as_json(message)

@@ -7,7 +7,7 @@ import logging
 import sys
 
 from edge.cli.command import Commands, add_command
-from edge.cli.events import readable
+from edge.core.terminal import Terminal
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +20,7 @@ def add(commands: Commands) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from edge.cli.message_lines import MessageFormatter
     from edge.demo.run_demo import run_demo
 
     if not arguments.verbose:
@@ -27,9 +28,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     print(
         "A bundled clip plays before a door; these are its events as an MQTT subscriber receives them.", file=sys.stderr
     )
+    formatter = MessageFormatter(Terminal(sys.stdout))
     for message in run_demo(arguments.broker):
         if arguments.json:
             print(message.payload.decode(), flush=True)
         else:
-            print(readable(message), flush=True)
+            print(*formatter.lines(message), sep="\n", flush=True)
     return 0

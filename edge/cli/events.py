@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.cli.command import Commands, add_command
-from edge.core.cli_support import escape_untrusted
+from edge.core.cli_support import escape_untrusted, find_default_config
 from edge.core.config import MqttConfig, read_config
 from edge.core.errors import BrokerError, ConfigError, InputError
+from edge.core.terminal import Terminal
 
 if TYPE_CHECKING:
     from edge.mqtt.subscriber import Message
 
-_MOST_CONTENT = 4000  # characters of a message that people read as JSON; a whole `health` has about 1,500
-
+_LOCAL = "mqtt://localhost:1883"
 _OPTIONS = {
     "[mqtt] url": "--broker",
     "[mqtt] cert_file and key_file": "--config with cert_file and key_file",
     "[mqtt] cert_file": "--config with cert_file",
-    "set insecure = true beside it (on a command line: --insecure)": "give --insecure",
+    "set insecure = true beside it (on a command line: --insecure)": "add --insecure",
     "[mqtt] ": "",
     "password_file": "--password-file",
     "username": "--username",
@@ -39,12 +39,14 @@ def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = add_command(commands, "events", _events, "subscribe to doors and print what they publish")
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
-    source.add_argument("--broker", default="mqtt://localhost:1883", metavar="URL", help="(default: %(default)s)")
+    source.add_argument(
+        "--config", type=Path, metavar="FILE", help="door.toml with the broker and login (default: as for edge check)"
+    )
+    source.add_argument("--broker", metavar="URL", help=f"without a door.toml (default: {_LOCAL})")
     command.add_argument("--insecure", action="store_true", help="allow unencrypted mqtt:// to another host")
-    command.add_argument("--username", default="", metavar="NAME", help="for the broker")
-    command.add_argument("--password-file", default="", metavar="FILE", help="whose first line is the password")
-    command.add_argument("--ca-file", default="", metavar="FILE", help="of the authority of the broker's certificate")
+    command.add_argument("--username", default="", metavar="NAME", help="user name at the broker")
+    command.add_argument("--password-file", default="", metavar="FILE", help="its first line is the password")
+    command.add_argument("--ca-file", default="", metavar="FILE", help="authority that signed the broker's certificate")
     command.add_argument("--site", metavar="SITE", help="only this site (default: all)")
     command.add_argument("--door", metavar="DOOR", help="only this door (default: all)")
     command.add_argument(
@@ -53,27 +55,28 @@ def add(commands: Commands) -> None:
         default=["events"],
         choices=["events", "open", "status", "health", "release", "challenge", "presence"],
         metavar="CHANNEL",
-        help="events, open, status, health, release, challenge, presence (default: events)",
+        help="one or more of events, open, status, health, release, challenge, presence (default: events)",
     )
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object {topic, message} per line")
-    form.add_argument("--live", action="store_true", help="the whole terminal: doors with their state, and events")
+    form.add_argument("--json", action="store_true", help="print one JSON object {topic, message} per line")
+    form.add_argument("--live", action="store_true", help="show a table of doors and events on the whole terminal")
 
 
 def _events(arguments: argparse.Namespace) -> int:
+    from edge.cli.message_lines import MessageFormatter
     from edge.events.topics import Channel, Topics
     from edge.mqtt.subscriber import Subscriber
 
     if arguments.live:
         if importlib.util.find_spec("rich") is None:
-            raise InputError("--live needs rich; run: pip install rich, or leave --live out")
+            raise InputError("--live needs rich; run  pip install rich, or leave out --live")
         if not sys.stdout.isatty():
-            raise InputError("--live draws on a terminal; leave it out for a file or another program")
+            raise InputError("--live needs a terminal; leave it out for a file or another program")
         arguments.channels = ["events", "status", "health"]
-    mqtt = _broker(arguments)
+    mqtt, by_options = _broker(arguments)
     doors = Topics(arguments.site or "+", arguments.door or "+")
     channels = [Channel(name) for name in arguments.channels]
-    with _errors_by_option(arguments.config is None), Subscriber(mqtt, doors, channels) as subscriber:
+    with _errors_by_option(by_options), Subscriber(mqtt, doors, channels) as subscriber:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: subscriber.stop())
         if arguments.live:
@@ -81,28 +84,32 @@ def _events(arguments: argparse.Namespace) -> int:
 
             run_live_view(subscriber)
             return 0
+        formatter = MessageFormatter(Terminal(sys.stdout))
         for message in subscriber.messages():
             if message.problem:
                 print(escape_untrusted(f"{message.topic}: {message.problem}"), file=sys.stderr)
             elif arguments.json:
                 print(as_json(message), flush=True)
             else:
-                print(readable(message), flush=True)
+                print(*formatter.lines(message), sep="\n", flush=True)
     return 0
 
 
-def _broker(arguments: argparse.Namespace) -> MqttConfig:
+def _broker(arguments: argparse.Namespace) -> tuple[MqttConfig, bool]:
+    """The broker, and whether it comes from options instead of a door.toml."""
     login = {key: getattr(arguments, key) for key in ("insecure", "username", "password_file", "ca_file")}
-    if arguments.config is None:
-        return MqttConfig(url=arguments.broker, **login)
-    if given := [f"--{key.replace('_', '-')}" for key, value in login.items() if value]:
-        raise InputError(f"{given[0]}: the broker's login is that of --config; leave one of the two out")
-    return read_config(arguments.config).mqtt
+    given = [f"--{key.replace('_', '-')}" for key, value in login.items() if value]
+    path = arguments.config or (None if arguments.broker or given else find_default_config())
+    if path is None:
+        return MqttConfig(url=arguments.broker or _LOCAL, **login), True
+    if given:
+        raise InputError(f"{given[0]}: --config has the login of the broker already; leave one of them out")
+    return read_config(path).mqtt, False
 
 
 @contextlib.contextmanager
 def _errors_by_option(asked: bool) -> Iterator[None]:
-    """Replace keys of door.toml in error messages by the options of this command, if asked for."""
+    """In errors, replace keys of door.toml by the options of this command, if `asked`."""
     try:
         yield
     except (BrokerError, ConfigError) as error:
@@ -112,21 +119,6 @@ def _errors_by_option(asked: bool) -> Iterator[None]:
         for key, option in _OPTIONS.items():
             message = message.replace(key, option)
         raise type(error)(message) from error
-
-
-def readable(message: Message) -> str:
-    """One line of `edge events` for people: when, where, what, who and why."""
-    from edge.events.schema import Event
-
-    door = f"{message.door.site}/{message.door.door}"
-    if not isinstance(message.record, Event):
-        content = msgspec.json.encode(_content(message)).decode()
-        return escape_untrusted(f"{door} {message.channel}  {content}", _MOST_CONTENT)
-    event = message.record
-    measured = event.distance_sq is not None and event.threshold_sq is not None
-    near = f", distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}" if measured else ""
-    who = event.person.id if event.person else "-"
-    return escape_untrusted(f"{event.at}  {door}  {event.kind:14}  {who:20}  {event.reason}{near}")
 
 
 def as_json(message: Message) -> str:

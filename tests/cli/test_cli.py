@@ -196,16 +196,25 @@ def test_events_without_a_broker_exits_with_1(edge: Edge) -> None:
     assert "mqtt://127.0.0.1:1: cannot be reached" in result.err
 
 
+@pytest.mark.skipif(DEFAULT_CONFIGS[0].exists(), reason="this machine has a door")
+def test_events_of_the_broker_in_door_toml(edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """./door.toml names the broker unless an option does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "door.toml").write_text('site = "a"\ndoor = "b"\n[mqtt]\nurl = "mqtt://127.0.0.1:1"\n')
+    assert "mqtt://127.0.0.1:1: cannot be reached" in edge("events").err
+    assert "mqtt://127.0.0.1:2: cannot be reached" in edge("events", "--broker", "mqtt://127.0.0.1:2").err
+
+
 def test_events_login_given_twice(edge: Edge, tmp_path: Path) -> None:
     """A login on the command line contradicts one in door.toml."""
     result = edge("events", "--config", tmp_path / "door.toml", "--username", "front")
     assert result.code == 2
-    assert "--username: the broker's login is that of --config" in result.err
+    assert "--username: --config has the login of the broker already" in result.err
 
 
 def test_events_errors_without_a_door_toml(edge: Edge) -> None:
     """They name options, not keys of a file that is not there."""
-    for url, told in (("mqtt://elsewhere", "give --insecure"), ("http://x", "--broker: 'http://x' is not of the form")):
+    for url, told in (("mqtt://elsewhere", "add --insecure"), ("http://x", "--broker: 'http://x' is not of the form")):
         result = edge("events", "--broker", url)
         assert result.code == 2
         assert told in result.err

@@ -85,7 +85,7 @@ def test_live_without_terminal_or_rich_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["edge", "events", "--live"])
-    for told in ("leave it out for a file or another program", "needs rich; run: pip install rich"):
+    for told in ("leave it out for a file or another program", "needs rich; run  pip install rich"):
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import socket
 import tempfile
@@ -15,9 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from support.release_signer import NOW, ReleaseSigner
 
-from edge.cli.events import as_json, readable
+from edge.cli.events import as_json
+from edge.cli.message_lines import MessageFormatter
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, ReleaseError
+from edge.core.terminal import Terminal
 from edge.events.schema import decode, encode
 from edge.events.signing import load_signer
 from edge.events.topics import Channel, Topics, repo_name, repo_topic
@@ -99,7 +102,7 @@ def _message(_: Path) -> Parse:
             raise UnreadError
         if message.record is not None:
             assert decode(message.channel, encode(message.record)) == message.record
-        for line in (readable(message), as_json(message)):
+        for line in (*MessageFormatter(Terminal(io.StringIO())).lines(message), as_json(message)):
             line.encode()
             assert line.isprintable(), f"not one printable line: {line!r:.200}"
 
