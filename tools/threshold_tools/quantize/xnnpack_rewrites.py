@@ -1,7 +1,7 @@
 """Rewrites of a float graph that keep its function and suit XNNPACK's kernels; the last steps before quantizing.
 
 The int8 kernels take channels in eights and make them in sixteens, so three channels cost as much as eight, and 24 as
-much as 32. models/README.md has the times.
+much as 32. docs/lab/quantization.md has the times.
 """
 
 from __future__ import annotations
