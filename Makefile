@@ -1,5 +1,5 @@
 # Threshold. `make demo` and `make test` do all the set-up in .venv by themselves.
-.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-lab test-home-assistant test-arm64 test-bare fuzz soak docs bench lock dist sbom audit clean
+.PHONY: demo test quick lint types unit test-slow test-network test-tflite-runtime test-lab test-home-assistant test-arm64 test-bare fuzz soak docs pictures bench lock dist sbom audit clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,12 +10,12 @@ PYTEST_ARGS ?=
 QUICK := core recognition access liveness/test_cues.py liveness/test_gate.py vision/test_motion.py vision/test_tracker.py \
 	vision/test_cascade_detector.py vision/test_camera_health.py vision/test_stages.py properties/test_tracker_model.py \
 	properties/test_aggregator_model.py properties/test_liveness_model.py events/test_schema.py test_architecture.py
-# The newest Home Assistant for Python 3.13 (it asks for 3.13.2 and runs on 3.13.0); from 2026.3 on it wants 3.14.
+# The newest Home Assistant for Python 3.13 (it requires 3.13.2 and runs on 3.13.0); from 2026.3 on it requires 3.14.
 HOME_ASSISTANT ?= 2026.2.3
 HA_PYTHON ?= python3.13
 TORCH ?= 2.13.0
 HA_PYTHON_VERSION ?= 3.13.2
-# With the versions that this commit was tested with, so that a release of somebody else's package breaks nothing here.
+# The versions that this commit was tested with: a new release of a dependency cannot break it.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --only-binary :all: --custom-compile-command 'make lock' \
 	--constraints requirements/constraints.txt $(UPGRADE)
@@ -24,7 +24,7 @@ help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
 
 $(VENV)/created:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; say  make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; run  make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -41,10 +41,10 @@ $(VENV)/dev: $(VENV)/created pyproject.toml requirements/dev.txt
 demo: $(VENV)/demo  ## a bundled clip becomes events on a real MQTT connection
 	$(BIN)/edge demo
 
-quick: $(VENV)/dev  ## while you work: the tests of the pure stages, under 30 seconds
+quick: $(VENV)/dev  ## the tests of the pure stages, in less than 30 seconds
 	$(BIN)/pytest -n auto --dist loadfile $(addprefix tests/,$(QUICK)) $(PYTEST_ARGS)
 
-test: lint types unit  ## everything that must be green: lint, types, tests
+test: lint types unit  ## lint, types and tests: must pass before a change lands
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -78,7 +78,7 @@ test-lab:  ## the tests of metric learning with PyTorch, in an environment of it
 		'torch==$(TORCH)' --editable '.[desktop,lab]' pytest hypothesis
 	.venv-lab/bin/python -m pytest tests/desktop/lab
 
-test-home-assistant:  ## a real Home Assistant on what a door says, in an environment of its own (Python 3.13)
+test-home-assistant:  ## the messages of a door in a real Home Assistant, in an environment of its own (Python 3.13)
 	$(HA_PYTHON) -m venv .venv-ha
 	.venv-ha/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-ha/bin/uv pip install --quiet --python .venv-ha/bin/python --python-version $(HA_PYTHON_VERSION) \
@@ -89,7 +89,7 @@ test-home-assistant:  ## a real Home Assistant on what a door says, in an enviro
 test-bare:  ## make demo and make test in a minimal Debian, as an ordinary user (SUITE=bookworm or trixie; Debian, as root)
 	tests/bare/run.sh
 
-test-arm64:  ## the golden events and most of the device's tests on emulated arm64 (Debian, as root)
+test-arm64:  ## golden events and most device tests on emulated arm64 (Debian, as root)
 	PYTHON=$(PYTHON) tests/arm64/run.sh
 
 fuzz: $(VENV)/dev  ## a million damaged inputs to every parser: about five minutes
@@ -99,7 +99,10 @@ soak: $(VENV)/dev  ## 200 kills while 2,000 events flow, then 24 simulated hours
 	PYTHONPATH=tests:tools $(BIN)/python -m soak.run
 
 docs: $(VENV)/dev  ## the documentation as a site, in build/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which would be deaf to warnings
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which hides warnings
+
+pictures: $(VENV)/dev  ## the replay and the screenshot of the documentation; needs mosquitto and chromium
+	PYTHONPATH=tests:tools $(BIN)/python docs/generators/pictures.py
 
 bench: $(VENV)/dev  ## measure this machine: stages, start, visits, processor time, searches
 	$(BIN)/edge bench
@@ -124,22 +127,22 @@ lock: $(VENV)/supply  ## the exact versions and hashes for doors and desktops; U
 		-c requirements/constraints.txt -c requirements/desktop.txt $(UPGRADE) --extra dev pyproject.toml \
 		-o requirements/dev.txt
 
-dist: $(VENV)/supply  ## the wheel and the source archive, in dist; TAG=v0.1.0 fails unless that is the version
+dist: $(VENV)/supply  ## the wheel and the source archive, in dist; TAG=v0.1.0 fails unless it matches the version
 	@[ -z "$(TAG)" ] || [ "$(TAG)" = "v$$($(BIN)/python -c 'import edge; print(edge.__version__)')" ] || \
 		{ echo "the tag $(TAG) is not the version in edge/__init__.py"; exit 1; }
 	rm -rf dist
 	$(BIN)/uv build --quiet --build-constraints requirements/build.txt --require-hashes --out-dir dist
 
-sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of that lock
+sbom: $(VENV)/supply  ## the bill of materials (CycloneDX) of the device's lock file
 	@mkdir -p build  # cyclonedx-py reads no dynamic version
 	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import edge; print(edge.__version__)')\"/" pyproject.toml \
 		> build/sbom.toml
 	$(BIN)/cyclonedx-py requirements requirements/device.txt --pyproject build/sbom.toml --mc-type application \
 		--output-reproducible --sv 1.6 -o requirements/device.cdx.json
 
-audit: $(VENV)/supply  ## is anything in the locks known to be vulnerable? needs the internet
+audit: $(VENV)/supply  ## search the lock files for known vulnerabilities; needs the internet
 	for lock in device device-bookworm desktop build; do \
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/$$lock.txt || exit 1; done
 
-clean:  ## remove what make made
+clean:  ## remove everything that make created
 	rm -rf .venv .venv-tflite .venv-lab .venv-ha build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -87,7 +87,7 @@ def make(out: Path, tests: Path) -> None:
 
 
 def _write_provenance(folder: Path, entries: list[tuple[str, Picture]]) -> None:
-    """Say of every file where it came from and why it may be here."""
+    """List every file with its source and its licence."""
     lines = ["# Where these pictures come from", "", "Made by `python docs/generators/demo_clip.py`; do not edit.", ""]
     for file in dict(entries):
         lines += [f"## {file}", "", f"- sha256 {hashlib.sha256((folder / file).read_bytes()).hexdigest()}"]

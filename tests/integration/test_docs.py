@@ -1,4 +1,4 @@
-"""What the documentation says is so: its commands run, its options exist, its links lead somewhere.
+"""The documentation matches the program: its commands run, its options exist, its links lead to files.
 
 A block marked `sh` is run, page by page and top to bottom, in a copy of the project; one marked `console` needs root,
 hardware, another computer or the user's patience, and has its options checked.
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import command_reference
 import configuration
 import contract
 import pytest
@@ -41,7 +42,7 @@ def blocks(page: Path, kind: str) -> list[str]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Every command of ours in a block, from its name on, without comments and what it is piped into."""
+    """Every `edge` or `threshold` command in a block, from its name on, without comments and pipes."""
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         for index, word in enumerate(words):
@@ -113,28 +114,8 @@ def test_every_command_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     assert found.returncode == 0, f"{page}\n{found.stdout[-2000:]}\n{found.stderr[-2000:]}"
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
-    """Every page is in the navigation, every link and anchor leads somewhere; a visitor's browser asks nobody else."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    pages = [path.read_text() for path in tmp_path.glob("*.html")]
-    assert len(pages) > len(PAGES) // 2
-    for page in pages:
-        assert not re.findall(
-            r"<(?:script|img|iframe)[^>]* src=\"?http|<link rel=\"?stylesheet\"?[^>]* href=\"?http", page
-        )
-
-
-def test_every_command_stands_in_a_block_whose_kind_is_known() -> None:
-    """Or it would be neither run nor checked."""
+def test_every_block_has_a_known_kind() -> None:
+    """A block of an unknown kind would be neither run nor checked."""
     for page in PAGES:
         for fence in re.findall(r"^```(\w*)$", page.read_text(), re.M):
             assert fence in FENCES, f"{page}: {fence}"
@@ -153,6 +134,25 @@ def test_the_reference_of_door_toml_is_current() -> None:
 
 def test_the_contract_as_it_is_documented_is_current() -> None:
     contract.main(["--check"])
+
+
+def test_the_reference_of_commands_is_current() -> None:
+    command_reference.main(["--check"])
+
+
+def test_outdated_command_page_is_refused(tmp_path: Path) -> None:
+    stale = tmp_path / "commands.md"
+    stale.write_text(command_reference.page().replace("--gallery", "--galery"))
+    with pytest.raises(ExpectationError, match="out of date"):
+        command_reference.main(["--check", "--page", str(stale)])
+
+
+def test_readme_fits_one_sitting() -> None:
+    """At most 900 words, with an animated replay and a screenshot of the monitor."""
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.split()) <= 900
+    assert "docs/pictures/replay.webp" in readme
+    assert "docs/pictures/monitor.png" in readme
 
 
 def test_outdated_configuration_page_is_refused(tmp_path: Path) -> None:

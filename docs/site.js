@@ -1,0 +1,10 @@
+// Accessible names for parts that the theme adds: copy buttons and tables that scroll sideways.
+const SCROLLS = ".md-typeset__scrollwrap:not([tabindex]), .md-sidebar__scrollwrap:not([tabindex])";
+new MutationObserver(() => {
+  document.querySelectorAll("nav.md-code__nav:not([role])").forEach((nav) => nav.setAttribute("role", "presentation"));
+  document.querySelectorAll(SCROLLS).forEach((box, number) => {
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", `scrolling part ${number + 1}`);
+  });
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -1,0 +1,124 @@
+"""The documentation as a site: built once, then read in a browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import site_hooks
+from PIL import Image
+from support.browser import needs_browser, open_browser, violations
+
+from edge import __version__
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).parents[2]
+LOOKED_AT = ("index.html", "guides/enrol.html", "guides/access-rules.html", "guides/many-doors.html")
+WIDTHS = (390, 1440)
+LONG_CODE = (
+    "[...document.querySelectorAll('pre > code')].filter((each) => each.scrollWidth > each.clientWidth + 1).length"
+)
+FITS = "document.documentElement.scrollWidth <= innerWidth"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_fetches_nothing_from_elsewhere(site: Path) -> None:
+    """Every page is in the navigation, every link and anchor leads somewhere; a browser contacts no other host."""
+    pages = [path.read_text() for path in site.rglob("*.html")]
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md"))) // 2
+    for page in pages:
+        assert not re.findall(
+            r"<(?:script|img|iframe)[^>]* src=\"?http|<link rel=\"?stylesheet\"?[^>]* href=\"?http", page
+        )
+
+
+@pytest.mark.slow
+def test_home_page_shows_version_and_pictures(site: Path) -> None:
+    home = (site / "index.html").read_text()
+    assert f"Version {__version__}" in home
+    for picture in ("replay.webp", "open.jpg", "monitor.png", "stages.svg", "logo.svg"):
+        assert f"pictures/{picture}" in home
+        assert (site / "pictures" / picture).exists()
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", LOOKED_AT)
+def test_page_is_accessible(site: Path, browser: Browser, page: str, scheme: str) -> None:
+    """axe-core finds nothing on a phone and a desktop, and the page does not scroll sideways."""
+    for width in WIDTHS:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        opened = context.new_page()
+        opened.goto((site / page).as_uri())
+        assert opened.evaluate("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
+        assert violations(opened) == [], (page, width)
+        assert opened.evaluate(FITS), (page, width)
+        context.close()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_code_fits_its_block(site: Path, browser: Browser) -> None:
+    """No line of code is cut or scrolls at 1400 px, on any page."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    for path in sorted(site.rglob("*.html")):
+        opened.goto(path.as_uri())
+        assert opened.evaluate(LONG_CODE) == 0, path.name
+        assert opened.evaluate(FITS), path.name
+
+
+def test_replay_picture_is_animated_and_small() -> None:
+    picture = ROOT / "docs/pictures/replay.webp"
+    assert picture.stat().st_size < 2_000_000
+    with Image.open(picture) as opened:
+        assert getattr(opened, "n_frames", 1) > 30
+
+
+@pytest.mark.parametrize(
+    ("origin", "address"),
+    [
+        ("https://host.example/owner/name.git", "https://host.example/owner/name"),
+        ("https://user:secret@host.example/owner/name", "https://host.example/owner/name"),
+        ("git@host.example:owner/name.git", "https://host.example/owner/name"),
+        ("ssh://git@host.example/owner/name.git", "https://host.example/owner/name"),
+        ("/srv/git/name.git", ""),
+        ("", ""),
+    ],
+)
+def test_repository_link_holds_no_login(origin: str, address: str) -> None:
+    """The link of the site is the clone's origin; a login in its URL is left out."""
+    assert site_hooks.web_address(origin) == address
