@@ -99,9 +99,9 @@ class _Mp4Writer:
             for packet in self._stream.encode(frame):
                 packet.duration = self._interval  # matters for the last frame only: shown as long as the one before
                 self._container.mux(packet)
-        except OSError:  # for example a full disk; another `mux` after it crashes the process
+        except OSError as error:  # for example a full disk; another `mux` after it crashes the process
             self._release()
-            raise
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _release(self) -> None:
         assert self._container is not None

@@ -94,8 +94,8 @@ def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
     assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
 
 
-def test_demo_publishes_one_opening_and_one_unknown(edge: Edge) -> None:
-    result = edge("demo", "--json")
+def test_demo_publishes_one_opening_and_one_unknown(edge: Edge, tmp_path: Path) -> None:
+    result = edge("demo", "--json", "--out", tmp_path)
     assert result.code == 0
     events = [json.loads(line) for line in result.out.splitlines()]
     assert [event["kind"] for event in events] == ["started", "door-open", "unknown", "stopped"]
