@@ -1,4 +1,4 @@
-"""Home Assistant itself on what a door says: its schemas, its templates, its entities. `make test-home-assistant`."""
+"""Discovery, templates and entities of a door in a real Home Assistant core. `make test-home-assistant`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
+pytest.importorskip("homeassistant", reason="needs its own environment: make test-home-assistant")
 
 from homeassistant.components.mqtt import discovery as ha_discovery
 from homeassistant.components.mqtt.const import SUPPORTED_COMPONENTS
@@ -55,7 +55,6 @@ NAMES = {
     "sensor.home_front_gallery",
 }
 FURTHER = {"update.home_front_release", "sensor.home_front_lock", "image.home_front_visitor"}
-GUIDE = Path(__file__).parents[2] / "docs/guides/home-assistant.md"
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @contextmanager
 def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator[tuple[Publisher, Outbox]]:
-    """The door's own voice."""
+    """Publisher of a door, with its outbox."""
     with (
         Outbox(folder / "outbox.db", OutboxConfig(), announce=announce) as outbox,
         Publisher(
@@ -76,11 +75,11 @@ def a_publisher(broker: Mosquitto, folder: Path, config: DoorConfig) -> Iterator
         yield publisher, outbox
 
 
-# Its schemas
+# Schemas
 
 
-def test_every_payload_passes_every_schema_and_loses_no_key(broker: Mosquitto, tmp_path: Path) -> None:
-    """A discovery schema drops the keys that it does not know: each of ours has to come out again."""
+def test_discovery_payload_in_home_assistant_schemas(broker: Mosquitto, tmp_path: Path) -> None:
+    """Schemas drop unknown keys, so every key of the payload must be in the output."""
 
     async def scene(_: Home, __: Door) -> None:
         for config in (FRONT, BARE, ODD):
@@ -98,11 +97,11 @@ def test_every_payload_passes_every_schema_and_loses_no_key(broker: Mosquitto, t
     play(tmp_path, broker, scene)
 
 
-# Its entities
+# Entities
 
 
-def test_a_door_appears_with_all_that_it_has(broker: Mosquitto, tmp_path: Path) -> None:
-    """From the door's own voice, which is there before Home Assistant, and with the entity ids that it proposes."""
+def test_entities_of_a_complete_door(broker: Mosquitto, tmp_path: Path) -> None:
+    """The door published its discovery before Home Assistant started; entity ids are the proposed ones."""
 
     async def scene(home: Home, _: Door) -> None:
         await home.shows(*NAMES, *FURTHER)
@@ -113,8 +112,8 @@ def test_a_door_appears_with_all_that_it_has(broker: Mosquitto, tmp_path: Path) 
         play(tmp_path, broker, scene)
 
 
-def test_a_home_assistant_that_starts_later_is_told_again(broker: Mosquitto, tmp_path: Path) -> None:
-    """By its own birth message, even where the broker has lost what it kept."""
+def test_discovery_repeated_after_birth_message(broker: Mosquitto, tmp_path: Path) -> None:
+    """Works even if the broker has lost the retained discovery message."""
 
     async def scene(home: Home, door: Door) -> None:
         await home.shows(*NAMES, *FURTHER)
@@ -124,8 +123,8 @@ def test_a_home_assistant_that_starts_later_is_told_again(broker: Mosquitto, tmp
         play(tmp_path, broker, scene)
 
 
-def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, tmp_path: Path) -> None:
-    """Every kind of event and every report, with and without all that can be null, and with fields missing."""
+def test_every_record_is_processed_without_a_warning(broker: Mosquitto, tmp_path: Path) -> None:
+    """Every event kind and every report, with and without nullable fields, and with each field missing."""
 
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
@@ -140,13 +139,15 @@ def test_home_assistant_takes_everything_that_a_door_may_say(broker: Mosquitto, 
         door.say(Channel.STATUS, a_status(DoorConnection.ONLINE))
         door.say(Channel.EVENTS, an_event_of(EventKind.DOOR_OPEN, ANNA, "the last one"))
         await home.until(
-            lambda: home.attribute("event.home_front_access", "reason") == "the last one", "everything is taken in"
+            lambda: home.attribute("event.home_front_access", "reason") == "the last one", "all records are processed"
         )
 
     play(tmp_path, broker, scene)
 
 
-def test_each_event_is_shown_once_with_its_type(broker: Mosquitto, tmp_path: Path) -> None:
+def test_event_entity_type_of_each_event(broker: Mosquitto, tmp_path: Path) -> None:
+    """Each event appears once, in the access or the system entity."""
+
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
@@ -172,8 +173,8 @@ def test_each_event_is_shown_once_with_its_type(broker: Mosquitto, tmp_path: Pat
     play_online(tmp_path, broker, scene)
 
 
-def test_states_say_what_the_door_has_said(broker: Mosquitto, tmp_path: Path) -> None:
-    """And "unknown" where the door does not know."""
+def test_entity_states_of_health_release_and_presence(broker: Mosquitto, tmp_path: Path) -> None:
+    """Values that the door does not report are "unknown"."""
 
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
@@ -181,7 +182,7 @@ def test_states_say_what_the_door_has_said(broker: Mosquitto, tmp_path: Path) ->
         door.say(Channel.HEALTH, HEALTH)
         door.say(Channel.RELEASE, RELEASE)
         door.say(Channel.PRESENCE, an_occupancy(True))
-        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "somebody")
+        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "presence is on")
         assert {name: home.state(name) for name in NAMES | FURTHER if "event" not in name and "image" not in name} == {
             "sensor.home_front_last_person": "unknown",
             "binary_sensor.home_front_presence": "on",
@@ -211,8 +212,8 @@ def test_states_say_what_the_door_has_said(broker: Mosquitto, tmp_path: Path) ->
     play_online(tmp_path, broker, scene)
 
 
-def test_a_door_that_vanishes_is_unavailable_by_its_last_will(broker: Mosquitto, tmp_path: Path) -> None:
-    """All but the connection, which is there to say so."""
+def test_entities_unavailable_after_the_last_will(broker: Mosquitto, tmp_path: Path) -> None:
+    """All entities except the connection become unavailable."""
 
     async def scene(home: Home, __: Door) -> None:
         with a_publisher(broker, tmp_path, FRONT):
@@ -220,17 +221,17 @@ def test_a_door_that_vanishes_is_unavailable_by_its_last_will(broker: Mosquitto,
             await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "connected")
             thief, _protocol = connect(
                 config_for(broker), client_id="threshold-home-front"
-            )  # ends the door's, will and all
+            )  # takes over the door's session, which triggers its last will
             thief.abort()
-            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "off", "the will")
+            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "off", "the last will")
             others = NAMES | FURTHER - {"binary_sensor.home_front_connection"}
             assert {home.state(name) for name in others - {"binary_sensor.home_front_connection"}} == {"unavailable"}
-            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "it is back")
+            await home.until(lambda: home.state("binary_sensor.home_front_connection") == "on", "connected again")
 
     play(tmp_path, broker, scene)
 
 
-def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path) -> None:
+def test_image_entity_shows_the_last_snapshot(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
@@ -245,7 +246,7 @@ def test_the_last_visitor_is_shown_from_memory(broker: Mosquitto, tmp_path: Path
     play_online(tmp_path, broker, scene)
 
 
-def test_what_a_door_no_longer_has_goes_and_the_rest_stays(broker: Mosquitto, tmp_path: Path) -> None:
+def test_optional_entities_removed_and_added_again(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)
@@ -257,7 +258,7 @@ def test_what_a_door_no_longer_has_goes_and_the_rest_stays(broker: Mosquitto, tm
     play(tmp_path, broker, scene)
 
 
-def test_a_door_that_is_turned_off_there_is_gone(broker: Mosquitto, tmp_path: Path) -> None:
+def test_disabled_door_removed_from_home_assistant(broker: Mosquitto, tmp_path: Path) -> None:
     async def scene(home: Home, door: Door) -> None:
         door.introduce(FRONT)
         await home.shows(*NAMES, *FURTHER)

@@ -1,4 +1,4 @@
-"""The automations of docs/guides/home-assistant.md, played in Home Assistant itself. `make test-home-assistant`."""
+"""Automations of docs/guides/home-assistant.md, run in Home Assistant. `make test-home-assistant`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-pytest.importorskip("homeassistant", reason="has an environment of its own: make test-home-assistant")
+pytest.importorskip("homeassistant", reason="needs its own environment: make test-home-assistant")
 
 from homeassistant.util.yaml import parse_yaml
 from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an_occupancy
@@ -31,10 +31,10 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield running
 
 
-def guide(table: str) -> dict[str, Any]:
-    """What the guide's page would put into configuration.yaml."""
+def guide(automation_id: str) -> dict[str, Any]:
+    """Configuration of the automation with this id, as in the guide's YAML block."""
     blocks = [parse_yaml(text) for text in re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), re.M | re.S)]
-    (found,) = [block for block in blocks if block["automation"][0]["id"] == table]
+    (found,) = [block for block in blocks if block["automation"][0]["id"] == automation_id]
     assert isinstance(found, dict)
     return found
 
@@ -44,7 +44,7 @@ def ago(seconds: float) -> str:
 
 
 def an_opening(**changes: object) -> dict[str, Any]:
-    """What a door publishes on `…/open`, fresh unless said otherwise."""
+    """Open command as published on `…/open`; fresh by default."""
     event = an_event_of(EventKind.DOOR_OPEN, ANNA)
     message = {
         "v": 1,
@@ -58,9 +58,9 @@ def an_opening(**changes: object) -> dict[str, Any]:
     return message | changes
 
 
-def test_the_guide_s_lock_opens_once_for_each_fresh_opening_and_for_nothing_else(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
+def test_lock_automation_with_fresh_late_and_repeated_commands(broker: Mosquitto, tmp_path: Path) -> None:
+    """The lock opens once for each fresh open command of its door; all other messages are ignored."""
+
     async def scene(home: Home, door: Door) -> None:
         home.offer("lock", "unlock")
         assert await home.set_up(guide("open_the_front_door"))
@@ -69,7 +69,7 @@ def test_the_guide_s_lock_opens_once_for_each_fresh_opening_and_for_nothing_else
         text = "input_text.front_openings"
         for message in (first, first, first):
             door.say(Channel.OPEN, message)
-        await home.until(lambda: first["id"] in home.state(text), "the first opening")
+        await home.until(lambda: first["id"] in home.state(text), "the first open command")
         for message in (
             an_opening(expires_at=ago(1)),
             an_opening(expires_at=ago(-60)),
@@ -81,11 +81,11 @@ def test_the_guide_s_lock_opens_once_for_each_fresh_opening_and_for_nothing_else
             second,
         ):
             door.say(Channel.OPEN, message)
-        await home.until(lambda: second["id"] in home.state(text), "the second opening")
+        await home.until(lambda: second["id"] in home.state(text), "the second open command")
         last = an_opening()
         door.say(Channel.OPEN, last)
-        await home.until(lambda: last["id"] in home.state(text), "the last opening")
-        await home.until(lambda: len(home.calls) >= 3, "three openings")
+        await home.until(lambda: last["id"] in home.state(text), "the last open command")
+        await home.until(lambda: len(home.calls) >= 3, "three unlock calls")
         assert [call.data["entity_id"] for call in home.calls] == [["lock.front_door"]] * 3
         assert home.state(text).split() == [last["id"], second["id"], first["id"], "unknown"]
 
@@ -93,22 +93,24 @@ def test_the_guide_s_lock_opens_once_for_each_fresh_opening_and_for_nothing_else
 
 
 @pytest.mark.parametrize("payload", [b"", b"open", b"[]", b"{}", b'{"v": 1, "door": "front"}', b"\xff"])
-def test_the_guide_s_lock_stays_shut_for_what_is_no_opening(broker: Mosquitto, tmp_path: Path, payload: bytes) -> None:
+def test_lock_automation_with_malformed_payload(broker: Mosquitto, tmp_path: Path, payload: bytes) -> None:
+    """The lock stays shut, and a valid open command afterwards still opens it."""
+
     async def scene(home: Home, door: Door) -> None:
         home.offer("lock", "unlock")
         assert await home.set_up(guide("open_the_front_door"))
         await home.listens()
         door.send(TOPICS.topic_for(Channel.OPEN), payload)
         door.say(Channel.OPEN, an_opening())
-        await home.until(lambda: len(home.calls) > 0, "the opening after it")
+        await home.until(lambda: len(home.calls) > 0, "the valid open command")
         assert len(home.calls) == 1
-        home.complaints.lines.clear()  # it says what was odd, and shall
+        home.complaints.lines.clear()  # warnings about the malformed payload are expected
 
     play(tmp_path, broker, scene)
 
 
-def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_path: Path) -> None:
-    """Each of two at once; not for others, nor for what is long past, and not because the door comes back."""
+def test_stranger_automation_notifies_about_recent_unknown_visitors(broker: Mosquitto, tmp_path: Path) -> None:
+    """Two simultaneous visitors give two notices; old events, other kinds and a reconnecting door give none."""
 
     async def scene(home: Home, door: Door) -> None:
         home.offer("notify", "notify")
@@ -126,7 +128,7 @@ def test_the_guide_s_notice_is_for_strangers_of_just_now(broker: Mosquitto, tmp_
         for status in (DoorConnection.OFFLINE, DoorConnection.ONLINE):
             door.say(Channel.STATUS, a_status(status))
         door.say(Channel.PRESENCE, an_occupancy(True))
-        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "it is back")
+        await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "the door is online again")
         assert [call.data["message"] for call in home.calls] == [
             f"Unknown visitor at the front door: {who}" for who in ("one", "another")
         ]
