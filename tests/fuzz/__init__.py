@@ -1,1 +1,1 @@
-"""Fuzzing of everything that reads bytes from outside."""
+"""Fuzz tests of every parser of external input."""

@@ -35,7 +35,7 @@ _HEADER = (
 
 
 def _asked(gallery: Gallery) -> None:
-    """An accepted gallery answers, and names somebody."""
+    """Check that an accepted gallery returns a match, with a person unless it is empty."""
     if gallery.centroids.shape[1] == 192:
         match = gallery.nearest(vector(5))
         assert 0 <= match.distance_sq <= match.runner_up_sq + 1e-3 <= 4.01
@@ -75,7 +75,7 @@ def _piece_seeds() -> list[bytes]:
 
 
 def _pieces(_: Path) -> Parse:
-    """Pieces that join make a file that can be cut again, or one is told that they do not."""
+    """Pieces that can be joined make a file that can be split again."""
     lengths = [len(content) for content in _galleries()[::2]]
 
     def parse(content: bytes) -> None:
@@ -88,7 +88,7 @@ def _pieces(_: Path) -> Parse:
 
 
 def _retained(_: Path) -> Parse:
-    """Two galleries, of which either may be damaged."""
+    """Either of the two galleries may be damaged."""
     other = gallery_bytes([2, 3, 4])
 
     def parse(content: bytes) -> None:
@@ -118,7 +118,7 @@ def _vector_seeds() -> list[bytes]:
 
 
 def _outbox(folder: Path) -> Parse:
-    """Whatever the files hold: an event that was taken is there after the next start, with a higher number."""
+    """With any content of the files, an accepted event is stored after a restart, with a higher number."""
     path = folder / "outbox.db"
     config = OutboxConfig(max_events=50, keep_delivered=3)
 
@@ -128,7 +128,7 @@ def _outbox(folder: Path) -> Parse:
         for suffix, part in zip(("", "-wal"), unpack(content, 2), strict=True):
             if part:
                 path.with_name(path.name + suffix).write_bytes(part)
-        path.with_suffix(".ballast").touch()  # a megabyte a time would be the whole cost
+        path.with_suffix(".ballast").touch()  # writing 1 MiB each time would dominate the run
         with Outbox(path, config, announce=announce) as outbox:
             waiting = outbox.pending()
             assert [event.seq for event in waiting] == sorted({event.seq for event in waiting})
@@ -225,21 +225,21 @@ def _clip_seeds() -> list[bytes]:
 
 TARGETS = (
     Target(
-        "gallery", "a gallery, by an operator or in a signed release", _galleries, _gallery, (GalleryError,), 50_000,
+        "gallery", "a gallery of an operator or a release", _galleries, _gallery, (GalleryError,), 50_000,
         _HEADER, safetensors_with_length,
     ),
     Target(
-        "gallery-mapped", "the same, read as a large one is", _galleries, _mapped_gallery, (GalleryError,), 20_000,
+        "gallery-mapped", "a gallery, memory-mapped", _galleries, _mapped_gallery, (GalleryError,), 20_000,
         _HEADER, safetensors_with_length,
     ),
-    Target("pieces", "those of a gallery in a signed release", _piece_seeds, _pieces, (ValueError,), 40_000, _HEADER),
+    Target("pieces", "pieces of a gallery in a release", _piece_seeds, _pieces, (ValueError,), 40_000, _HEADER),
     Target(
-        "retained", "an old gallery held against a new one", _galleries, _retained, (ValueError,), 20_000,
+        "retained", "an old gallery, reduced to the people of a new one", _galleries, _retained, (ValueError,), 20_000,
         _HEADER, safetensors_with_length,
     ),
-    Target("vectors-npz", "stored vectors, for the desktop tools", _vector_seeds, _vectors, (InputError,), 10_000),
+    Target("vectors-npz", "stored vectors of the desktop tools", _vector_seeds, _vectors, (InputError,), 10_000),
     Target(
-        "outbox-db", "the door's event store and its log, damaged", _outbox_seeds, _outbox, (OutboxError,), 3_000,
+        "outbox-db", "the door's damaged event store and its log", _outbox_seeds, _outbox, (OutboxError,), 3_000,
         (b"\x00\x00\x00\x05", b"SQLite format 3\x00"),
     ),
     Target(

@@ -1,4 +1,4 @@
-"""Repairs that let a mutation past the outer checks of a format, so that what lies behind them is met too."""
+"""Repairs that let a mutated input pass the outer checks of a format, so that the inner checks are tested, too."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def pack(*parts: bytes) -> bytes:
-    """Several files as one input."""
+    """Join several files into one input."""
     return SEPARATOR.join(parts)
 
 
 def unpack(content: bytes, count: int) -> list[bytes]:
-    """The files of an input; what is missing is empty."""
+    """Split an input into `count` files; missing files are empty."""
     parts = content.split(SEPARATOR, count - 1)
     return parts + [b""] * (count - len(parts))
 
 
 def png_with_checksums(content: bytes) -> bytes:
-    """A PNG whose chunks have the checksums that their content asks for, as far as the lengths go."""
+    """Return a PNG with correct checksums, as far as its chunk lengths are valid."""
     if not content.startswith(PNG):
         return content
     fixed, at = bytearray(content), len(PNG)
@@ -37,7 +37,7 @@ def png_with_checksums(content: bytes) -> bytes:
 
 
 def safetensors_with_length(content: bytes) -> bytes:
-    """A safetensors file whose first eight bytes say where its JSON header ends."""
+    """Return a safetensors file whose first eight bytes are the length of its JSON header."""
     end = content.find(b"}}") + 2
     while end < len(content) and content[end : end + 1] == b" ":
         end += 1

@@ -1,11 +1,11 @@
-"""Coverage-guided fuzzing of one parser with Atheris (`pip install atheris`), for as long as you like.
+"""Coverage-guided fuzzing of one parser with Atheris (`pip install atheris`).
 
     python tests/fuzz/fuzz.py policy-toml -runs=100000
     python tests/fuzz/fuzz.py gallery -max_total_time=600 CORPUS
 
-Options and further words are libFuzzer's. It stops at the first input that raises anything but a documented refusal,
-takes longer than the target's limit or more memory than its bound, and writes it to a file. Only Python code guides the
-search; what is written in C (msgspec, OpenCV, SQLite) is exercised without guidance.
+All other options and arguments are libFuzzer's. Fuzzing stops at the first input that raises an undocumented error,
+takes longer than the target's limit or more memory than its bound, and writes this input to a file. Only Python code
+guides the search; C code (msgspec, OpenCV, SQLite) is tested without guidance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ with atheris.instrument_imports(include=["edge", "threshold_tools", "tomllib", "
 
 
 def main() -> None:
-    """Parse the command line and fuzz; does not return."""
+    """Run the command line; does not return."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"{__doc__}\nTARGET is one of {', '.join(TARGETS)}")
     target = TARGETS[sys.argv.pop(1)]

@@ -1,4 +1,4 @@
-"""A seeded mutator: valid bytes in, damaged or hostile bytes out; the same for the same generator, on every machine."""
+"""Seeded mutator: makes damaged or hostile bytes from valid ones. Equal seeds give equal results on every machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 
 Change = Callable[[bytearray, Random], None]
 
-SEPARATOR = b"\x00<next part>\x00"  # between the parts of an input that stands for several files
+SEPARATOR = b"\x00<next part>\x00"  # separates the files of an input of several files
 _TOKEN = re.compile(rb"[A-Za-z0-9_.+:-]+|\s+|.", re.DOTALL)
 _TOKENISED_BYTES = 8192
 _LONGEST_BYTES = 1 << 20  # no mutation makes an input longer
@@ -24,12 +24,12 @@ WORDS = (
 
 
 def mutated(seeds: Sequence[bytes], random: Random, words: Sequence[bytes] = ()) -> bytes:
-    """One input: a seed changed in one to six ways, rarely nothing but noise.
+    """Return a seed with one to six mutations; rarely random bytes.
 
     Args:
         seeds: valid inputs.
-        random: decides everything.
-        words: byte strings with a meaning to the parser, put in here and there beside the usual suspects.
+        random: generator of all random choices.
+        words: byte strings that have a meaning to the parser, inserted in addition to WORDS.
     """
     if random.random() < 0.01:
         return random.randbytes(random.randrange(200))
@@ -48,7 +48,7 @@ def mutated(seeds: Sequence[bytes], random: Random, words: Sequence[bytes] = ())
 
 
 def _span(content: bytearray, random: Random, longest: int = 64) -> tuple[int, int]:
-    """A stretch, mostly short."""
+    """Return the start and end of a random span, usually a short one."""
     start = random.randrange(len(content) + 1)
     return start, min(start + random.randrange(1, longest + 1), len(content))
 
@@ -92,7 +92,7 @@ def _noise(content: bytearray, random: Random) -> None:
 
 
 def _edge(content: bytearray, random: Random) -> None:
-    """A binary number at one of its edges."""
+    """Insert a binary number near the limit of an integer type."""
     size = random.choice((1, 2, 4, 8))
     if len(content) >= size:
         start = random.randrange(len(content) - size + 1)
@@ -110,7 +110,7 @@ def _put_word(content: bytearray, random: Random, words: Sequence[bytes]) -> Non
 
 
 def _splice(content: bytearray, other: bytes, random: Random) -> None:
-    """The beginning of one seed and the end of another, or a stretch of the other in the midst."""
+    """Join the beginning of one seed and the end of another, or insert a span of the other."""
     at, start = random.randrange(len(content) + 1), random.randrange(len(other) + 1)
     if random.random() < 0.5:
         content[at:] = other[start:]
@@ -119,7 +119,7 @@ def _splice(content: bytearray, other: bytes, random: Random) -> None:
 
 
 def _change_token(content: bytearray, random: Random, words: Sequence[bytes]) -> None:
-    """Text: one token replaced, deleted, doubled, or put in the place of another."""
+    """Replace, delete or copy one token of a text."""
     tokens = _TOKEN.findall(bytes(content))
     if not tokens:
         return

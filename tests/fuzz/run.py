@@ -1,11 +1,11 @@
-"""Feed a million damaged inputs to everything that reads bytes from outside.
+"""Test every parser of external input with a million damaged inputs.
 
     python tests/fuzz/run.py --inputs 1000000 --seed 1
-    python tests/fuzz/run.py --only door-toml --seed 1 --index 4711     # one input again; --save FILE keeps it
+    python tests/fuzz/run.py --only door-toml --seed 1 --index 4711     # one input; --save FILE stores it
 
-Each parser runs in a process of its own, watched from outside: no input may crash it, raise anything but the documented
-refusals, take longer than its limit (one second of processor time; see tests/fuzz/target.py) or let memory grow beyond
-its bound. The same seed gives the same inputs. Exit code 1: something was found.
+Each parser runs in a separate, monitored process. An input is a finding if it crashes the parser, raises an
+undocumented error, or exceeds the limit of time (one second of processor time by default) or memory: see
+tests/fuzz/target.py. Equal seeds give equal inputs. Exit code 1: there are findings.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ MB = 1024 * 1024
 
 
 def shared_out(targets: list[Target], inputs: int) -> dict[str, int]:
-    """How many inputs each target gets: by its share, and at least ten."""
+    """Return the number of inputs of each target: by its share, at least ten."""
     total = sum(target.share for target in targets)
     return {target.name: max(round(inputs * target.share / total), 10) for target in targets}
 
 
 def run_target(target: Target, inputs: int, seed: int) -> Tally:
-    """All inputs of one target, in as many processes as it takes: one that dies is replaced."""
+    """Run all inputs of one target; a process that dies is replaced."""
     tally = Tally(target.name)
     began = time.monotonic()
     while tally.inputs < inputs and len(tally.findings) < 20:
         part = _in_process(target, tally.inputs, inputs, seed)
         tally.add(part)
-        if not part.inputs:  # it does not even start
+        if not part.inputs:  # the process does not start
             break
     tally.wall_s = time.monotonic() - began
     if tally.growth_bytes > target.memory_mb * MB:
@@ -64,7 +64,7 @@ def _in_process(target: Target, first: int, inputs: int, seed: int) -> Part:
 
 
 def work(target: Target, folder: Path, first: int, inputs: int, seed: int) -> None:
-    """In the process of its own: inputs first to inputs - 1."""
+    """Run inputs `first` to `inputs - 1` in this process."""
     scratch = folder / "scratch"
     scratch.mkdir()
     parse, seeds = target.make(scratch), target.seeds()
@@ -85,7 +85,7 @@ def work(target: Target, folder: Path, first: int, inputs: int, seed: int) -> No
 
 
 def again(target: Target, seed: int, index: int, save: Path | None) -> int:
-    """One input once more, with its traceback."""
+    """Run one input and show its traceback."""
     content = nth_input(target, target.seeds(), seed, index)
     print(f"{len(content)} bytes: {content[:300]!r}")
     if save is not None:
@@ -98,7 +98,7 @@ def again(target: Target, seed: int, index: int, save: Path | None) -> int:
 
 
 def table(tallies: list[Tally]) -> str:
-    """One line for each target."""
+    """Return a table with one line for each target."""
     names = ("inputs", "per s", "accepted", "refused", "worst ms", "growth MB")
     head = f"{'target':15}" + "".join(f"{name:>10}" for name in names) + "  found"
     lines = [
@@ -112,16 +112,16 @@ def table(tallies: list[Tally]) -> str:
 
 
 def main() -> int:
-    """Parse the command line and do what it says."""
+    """Run the command line."""
     from fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1_000_000, metavar="N", help="in all (default: a million)")
-    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--inputs", type=int, default=1_000_000, metavar="COUNT", help="total (default: a million)")
+    parser.add_argument("--seed", type=int, default=1, metavar="NUMBER")
     parser.add_argument("--only", choices=TARGETS, metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--index", type=int, metavar="I", help="with --only: this one input again")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="with --index: write the input there")
-    parser.add_argument("--json", action="store_true", help="the table as a JSON array")
+    parser.add_argument("--index", type=int, metavar="NUMBER", help="with --only: run this input only")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="with --index: write the input to this file")
+    parser.add_argument("--json", action="store_true", help="print the table as a JSON array")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     targets = [TARGETS[arguments.only]] if arguments.only else list(TARGETS.values())

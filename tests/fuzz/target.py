@@ -1,4 +1,4 @@
-"""What a fuzz target is: something that reads bytes from outside, and what it may answer."""
+"""Fuzz targets: a parser of external input, its seeds and its documented errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from random import Random
 from fuzz.mutate import mutated
 
 Parse = Callable[[bytes], None]
-LONGEST_S = 1.0  # of processor time for one input
+LONGEST_S = 1.0  # most processor time for one input
 SHARED_MEMORY = Path("/dev/shm")
 
 
 class UnreadError(Exception):
-    """For parsers that say by a value that an input is not for them."""
+    """Raised by a target whose parser rejects an input by its return value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Target:
     """A parser under test.
 
     Attributes:
-        name: on the command line.
-        purpose: what it reads, and from whom.
-        seeds: makes valid inputs.
-        make: from an empty folder of its own to a function that reads one input. It returns when the input was
-            accepted and what it promises then was found true.
-        refuses: the errors by which it may refuse one; anything else that it raises is a bug.
+        name: name on the command line.
+        purpose: the input that the parser reads, and its source.
+        seeds: returns valid inputs.
+        make: takes an empty folder and returns a function that parses one input. The function returns if the input is
+            accepted and the parser's promises hold.
+        refuses: errors with which the parser may reject an input. Any other error is a bug.
         share: inputs out of a million.
-        words: byte strings with a meaning to it.
-        repair: makes a mutated input pass outer checks; used on half of them.
-        memory_mb: how much more memory it may take at its worst than before.
-        longest_s: processor time that one input may take.
+        words: byte strings that have a meaning to the parser.
+        repair: makes a mutated input pass outer checks. It is applied to half of the inputs.
+        memory_mb: limit of memory growth, MiB.
+        longest_s: limit of processor time for one input.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Target:
 
 
 def nth_input(target: Target, seeds: list[bytes], seed: int, index: int) -> bytes:
-    """The input of this number under this seed; it depends on nothing else."""
+    """Return input number `index` of a seed; it depends on nothing else."""
     return any_input(target, seeds, Random(f"{seed} {target.name} {index}"))
 
 
 def any_input(target: Target, seeds: list[bytes], random: Random) -> bytes:
-    """An input that `random` decides."""
+    """Return an input that `random` determines."""
     content = mutated(seeds, random, target.words)
     return target.repair(content) if target.repair is not None and random.random() < 0.5 else content
 
 
 def accepts(target: Target, parse: Parse, content: bytes) -> bool:
-    """Whether it was accepted; raises what is no refusal."""
+    """Return whether the input was accepted; raises every undocumented error."""
     try:
         parse(content)
     except target.refuses:
@@ -70,5 +70,5 @@ def accepts(target: Target, parse: Parse, content: bytes) -> bool:
 
 
 def scratch_parent() -> str | None:
-    """Where to keep files for a moment: in memory if there is such a folder, so that the disk is left in peace."""
+    """Return a folder in memory for temporary files, to spare the disk; None if there is no such folder."""
     return str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None

@@ -1,4 +1,4 @@
-"""Fuzz targets: what people write by hand, and the manifest that comes with models."""
+"""Fuzz targets: files that people write, and the manifest of models."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def _door(folder: Path) -> Parse:
     def parse(content: bytes) -> None:
         path.write_bytes(content)
         config = read_config(path)
-        if config.mqtt.url.startswith("mqtt://"):  # mqtts:// would read all of the system's authorities each time
+        if config.mqtt.url.startswith("mqtt://"):  # mqtts:// would load the system's authorities for each input
             resolve_endpoint(MqttConfig(url=config.mqtt.url, insecure=True))
-        assert round(config.mqtt.open_max_age_s * 1e9) > 0  # as the publisher counts
+        assert round(config.mqtt.open_max_age_s * 1e9) > 0  # in the publisher's unit
         assert round(config.lockout.lockout_s * 1e9) >= 0
 
     return parse
@@ -198,12 +198,12 @@ TARGETS = (
         _door, (ConfigError,), 70_000, _TOML,
     ),
     Target(
-        "policy-toml", "policy.toml, from the operator or in a signed release; read, and asked about four moments",
+        "policy-toml", "policy.toml, from the operator or in a signed release; evaluated at four times",
         lambda: [_POLICY, (ROOT / "systemd" / "policy.toml").read_bytes()],
         _policy, (ConfigError,), 50_000, _TOML,
     ),
     Target(
-        "person-toml", "person.toml beside somebody's photos", lambda: [_CARD, b""], _card, (InputError,), 80_000, _TOML
+        "person-toml", "person.toml in a folder of photos", lambda: [_CARD, b""], _card, (InputError,), 80_000, _TOML
     ),
     Target(
         "manifest", "models/manifest.json, installed or in a signed release",
@@ -218,7 +218,7 @@ TARGETS = (
     Target("groups-csv", "groups of people, for threshold evaluate", lambda: _LISTED, _groups, (InputError,), 60_000),
     Target("pairs-txt", "a list of pairs, for threshold evaluate", lambda: _FOLDS, _pairs, (InputError,), 60_000),
     Target(
-        "sync-names", "the names that threshold sync published the last time",
+        "sync-names", "the names that threshold sync published before",
         lambda: [msgspec.json.encode(["timestamp.json", "1.root.json", f"{'a' * 64}.piece"]), b"[]"],
         _names, (ReleaseError,), 40_000, _JSON,
     ),

@@ -1,4 +1,4 @@
-"""A process that works through inputs, and the watch over it from outside: time, memory, and whether it lives."""
+"""A process that runs inputs, and the monitor of its time, memory and exit."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ import msgspec
 
 from edge.runtime.system_stats import memory_mb
 
-_PROGRESS = struct.Struct("<QQ")  # the input under way, and the process's processor time when it began
+_PROGRESS = struct.Struct("<QQ")  # current input, and processor time of the process at its start
 _LOOK_S = 0.1
-_STUCK_S = 30.0  # an input that takes so long on the clock is stuck, even if it only waits
-_MOST_BYTES = 4 << 30  # of address space beyond what is in use at the start: a hard stop for what grows without end
+_STUCK_S = 30.0  # an input that takes this long in real time hangs, even if it only waits
+_MOST_BYTES = 4 << 30  # address space in addition to that at the start: stops unlimited growth
 _FINDINGS = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that no input may bring about."""
+    """An error that no input may cause."""
 
     index: int
     kind: str
@@ -36,7 +36,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct):
-    """What became of the inputs that one process was given."""
+    """Results of the inputs of one process."""
 
     inputs: int = 0
     accepted: int = 0
@@ -49,7 +49,7 @@ class Part(msgspec.Struct):
 
 @dataclass(slots=True)
 class Tally:
-    """The same for a target."""
+    """Results of one target."""
 
     name: str
     inputs: int = 0
@@ -62,7 +62,7 @@ class Tally:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, part: Part) -> None:
-        """Count one process in."""
+        """Add the results of one process."""
         self.inputs += part.inputs
         self.accepted += part.accepted
         self.refused += part.refused
@@ -73,7 +73,7 @@ class Tally:
 
 
 def measure(folder: Path, first: int, inputs: int, longest_s: float, feed: Callable[[int], bool]) -> None:
-    """Feed inputs first to inputs - 1 and write down what became of them; `progress` shows the one under way."""
+    """Run inputs `first` to `inputs - 1` and store their results; the file `progress` shows the current input."""
     part, parent = Part(), os.getppid()
     before_mb, _ = memory_mb()
     resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + _MOST_BYTES,) * 2)
@@ -96,13 +96,13 @@ def measure(folder: Path, first: int, inputs: int, longest_s: float, feed: Calla
             part.inputs += 1
             if part.inputs % 1000 == 0:
                 _store(folder, part, before_mb, began_ns)
-                if os.getppid() != parent:  # whoever watched us is gone
-                    sys.exit("nobody watches any more")
+                if os.getppid() != parent:
+                    sys.exit("the monitoring process has ended")
     _store(folder, part, before_mb, began_ns)
 
 
 def watched(process: subprocess.Popen[bytes], folder: Path, first: int, longest_s: float) -> Part:
-    """Wait for such a process; kill it when an input takes too long. What the dead had done counts."""
+    """Wait for a process and return its results, also if it died; kill it if an input takes too long."""
     at, since_s = first, time.monotonic()
     stuck = False
     while process.poll() is None:
@@ -131,7 +131,7 @@ def _death(code: int) -> str:
 
 
 def _note(findings: list[Finding], index: int, error: Exception) -> None:
-    """An error that is no refusal, once for each place that raises it."""
+    """Record an undocumented error, once for each line that raises it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "/edge/" in frame.filename or "/tools/" in frame.filename] or frames
     kind = f"{type(error).__name__} in {Path(own[-1].filename).name}:{own[-1].lineno}"
@@ -140,7 +140,7 @@ def _note(findings: list[Finding], index: int, error: Exception) -> None:
 
 
 def _store(folder: Path, part: Part, before_mb: float, began_ns: int) -> None:
-    _, peak_mb = memory_mb()  # not getrusage's, which remembers the peak of the process that started this one
+    _, peak_mb = memory_mb()  # getrusage would include the peak of the parent process
     part.growth_bytes = max(round((peak_mb - before_mb) * 1e6), 0)
     part.cpu_s = (time.process_time_ns() - began_ns) / 1e9
     (folder / "part").write_bytes(msgspec.json.encode(part))
@@ -162,7 +162,7 @@ def _progress(folder: Path, otherwise: int) -> tuple[int, int]:
 
 
 def _cpu_ns(pid: int) -> int:
-    """Processor time of all threads of a process; 0 when it is gone."""
+    """Processor time of all threads of a process; 0 if it does not exist."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

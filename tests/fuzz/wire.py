@@ -1,4 +1,4 @@
-"""Fuzz targets: what the network brings."""
+"""Fuzz targets: messages and files from the network."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def _messages() -> list[bytes]:
 
 
 def _message(_: Path) -> Parse:
-    """As `edge events` does, both ways of printing: each message is one line, and does nothing to a terminal."""
+    """Both formats of `edge events` print each message as one line without control characters."""
 
     def parse(content: bytes) -> None:
         topic, payload = unpack(content, 2)
-        text = topic.decode(errors="replace")  # paho refuses other topics
+        text = topic.decode(errors="replace")  # paho rejects other topics
         name = repo_name("home", text)
         if name is not None and is_repo_name(name):
             assert "/" not in name
@@ -110,7 +110,7 @@ def _message(_: Path) -> Parse:
 
 
 def _signed() -> tuple[dict[Channel, bytes], bytes, Ed25519PrivateKey]:
-    """Signed messages, the public key, and the private one; all the same each time."""
+    """Return signed messages, the public key and the private key; the same at every call."""
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     with tempfile.NamedTemporaryFile() as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -122,7 +122,7 @@ def _signed() -> tuple[dict[Channel, bytes], bytes, Ed25519PrivateKey]:
 
 
 def _seal(_: Path) -> Parse:
-    """No mutation of a signed message says anything else than what was signed."""
+    """An accepted mutation of a signed message has the signed content."""
     messages, public, _key = _signed()
     key = load_key(public)
     now = datetime.fromisoformat(_AT).timestamp()
@@ -150,7 +150,7 @@ def _release_list(_: Path) -> Parse:
 
 
 class _Signed:
-    """One repository with a release, made once."""
+    """A repository with one release, made at the first use."""
 
     def __init__(self) -> None:
         self.folder = Path("")
@@ -180,7 +180,7 @@ def _metadata_seeds() -> list[bytes]:
 
 
 def _metadata(folder: Path) -> Parse:
-    """A door with one file of a signed repository altered takes the genuine release or none."""
+    """With one altered file in a signed repository, a door accepts the genuine release or none."""
     signed = _REPOSITORY.made()
     kept = folder / "metadata"
 
@@ -220,7 +220,7 @@ def _publish(topic: bytes, payload: bytes, properties: bytes = b"\x00") -> bytes
 
 
 def _packets() -> list[bytes]:
-    """What a broker may say, version 5."""
+    """Packets of a broker, MQTT 5."""
     event = msgspec.json.encode(_EVENT)
     return [
         _CONNACK + b"\x90\x04\x00\x01\x00\x01" + _publish(_TOPIC, event) + b"\xd0\x00",
@@ -231,7 +231,7 @@ def _packets() -> list[bytes]:
 
 
 class _HostileBroker:
-    """Takes a connection, says what it was told to say, and hangs up; a thread of its own, for as long as we live."""
+    """Accepts connections in a thread, sends `words` to each and closes it."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -252,7 +252,7 @@ class _HostileBroker:
 
 
 def _broker(_: Path) -> Parse:
-    """Whatever a broker says, the connection ends with BrokerError or goes on."""
+    """For any bytes from a broker, the connection continues or raises BrokerError."""
     broker = _HostileBroker()
     endpoint = resolve_endpoint(MqttConfig(url=f"mqtt://127.0.0.1:{broker.port}"))
 
@@ -261,7 +261,7 @@ def _broker(_: Path) -> Parse:
         connection = PahoClient(endpoint, "5", client_id="fuzz", keepalive_s=30, max_packet_bytes=FILE_BYTES)
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokerError):
             stack.callback(connection.abort)
-            while True:  # it hangs up, so this ends
+            while True:  # ends when the broker closes the connection
                 connection.poll(0.2)
                 for message in connection.take_messages():
                     subscriber.decode_message(message)
@@ -284,15 +284,15 @@ TARGETS = (
         _packets, _broker, (), 10_000, (b"\x30", b"\x32", b"\x62", b"\xff\xff\xff\x7f", b"\x26"),
     ),
     Target(
-        "signed-message", "signed events and openings as a lock reads them; none may say what was not signed",
+        "signed-message", "signed events and openings as a lock reads them; altered content is never accepted",
         lambda: list(_signed()[0].values()), _seal, (OpenRejectedError,), 60_000, _JSON,
     ),
     Target(
-        "release-list", "release.json, should a signing key be stolen", _lists, _release_list, (ReleaseError,), 80_000,
+        "release-list", "release.json, signed with a stolen key", _lists, _release_list, (ReleaseError,), 80_000,
         _JSON,
     ),
     Target(
-        "tuf-metadata", "one file of a repository altered: a door takes the genuine release or none",
+        "tuf-metadata", "a repository with one altered file: a door accepts the genuine release or none",
         _metadata_seeds, _metadata, (ReleaseError,), 6_000, _JSON,
     ),
     Target(
