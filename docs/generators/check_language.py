@@ -28,7 +28,7 @@ _CODE = re.compile(r"`+[^`]+`+")
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<[^>]*>", re.S)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)(\{[^}]*\})?")
 _FENCE = re.compile(r"^( *)```.*?^\1```", re.S | re.M)
-_SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')*]*\s+(?=[A-Z(`\"*])")
+_SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')*]*\s+(?=[A-Z(`\"*])|\n(?= +\w[\w, ]*: )")  # or the next argument
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _DIRECTIVE = re.compile(r"type:|noqa|pragma|fmt:|mypy:|ruff:|!|language:")
 

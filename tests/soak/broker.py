@@ -1,4 +1,4 @@
-"""A Mosquitto for soak runs: it can be killed, frozen and restarted, and keeps subscriptions but no messages."""
+"""Mosquitto for soak runs: can be killed, frozen and restarted; keeps subscriptions but no messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.mqtt_brokers import Mosquitto, wait_until
 
-# No message may wait in the broker, so each is on its way to every listener before the sender gets its acknowledgement.
+# The broker queues no messages: each is sent to every listener before the sender gets its acknowledgement.
 _CONF = """allow_anonymous true
 persistence true
 persistence_location {folder}/
@@ -23,7 +23,7 @@ class SoakBroker(Mosquitto):
     """Mosquitto on its own port; a context manager.
 
     Args:
-        folder: for its configuration and its database of subscriptions.
+        folder: folder of its configuration and its database of subscriptions.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class SoakBroker(Mosquitto):
         self._database = folder / "mosquitto.db"
 
     def save_subscriptions(self) -> None:
-        """Write the subscriptions to disk; the broker has them again after every kill, and no message."""
+        """Write the subscriptions to disk, so that the broker restores them after a kill. Messages are not restored."""
         os.kill(self.pid, signal.SIGUSR1)
         wait_until(self._database.exists, "mosquitto saves its subscriptions")
 

@@ -1,4 +1,4 @@
-"""A Python program of this folder in its own process, which can be killed at any moment."""
+"""Runs a Python program of this folder in a process that can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ChildProcess:
     """One program and its log; a context manager that kills it at the end.
 
     Args:
-        log: file for its standard error, over all its starts.
-        name: file in this folder.
-        arguments: its arguments.
+        log: file for its standard error, appended at every start.
+        name: file name of the program, in this folder.
+        arguments: arguments of the program.
     """
 
     def __init__(self, log: Path, name: str, *arguments: object) -> None:
@@ -39,7 +39,7 @@ class ChildProcess:
         return next((line for line in reversed(self.log_text.splitlines()) if line.strip()), "empty log")
 
     def start(self) -> None:
-        """Start it, with pipes to its standard input and output."""
+        """Start the program, with pipes to its standard input and output."""
         self.close()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -56,13 +56,13 @@ class ChildProcess:
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """Kill it at once (SIGKILL)."""
+        """Kill the process (SIGKILL) and wait for its end."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def stop(self) -> int:
-        """Stop it (SIGTERM); returns its exit code."""
+        """Stop the program (SIGTERM) and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(END_S)

@@ -1,6 +1,6 @@
-"""Fake camera and vision, fast enough for an event every few frames: the first pixel says who stands there.
+"""Fake camera and vision, fast enough for an event every few frames: the first pixel encodes the visitor.
 
-Everything else is the real door: tracks, evidence, verdict, rules, store, publisher.
+Everything else is the real door: tracks, evidence, verdict, rules, store and publisher.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ DIMENSION = 192
 PEOPLE = ("ada", "bert", "carl")
 ALLOWED = ("ada", "bert")
 _HEIGHT_PX, _WIDTH_PX = 96, 128
-_STAYS, _AWAY = 5, 3  # frames of one visit, and between two
+_STAYS, _AWAY = 5, 3  # frames of a visit, and between two visits
 _NOBODY = 0
-_STRANGER = 200  # from here on: nobody enrolled
+_STRANGER = 200  # lowest number of a person who is not enrolled
 
 
 def vector(number: int) -> FloatArray:
-    """(DIMENSION,) float32, unit length; always the same for the same number, far from any other."""
+    """(DIMENSION,) float32, unit length; equal for equal numbers, far from all others."""
     drawn = np.random.default_rng(number).normal(size=DIMENSION)
     return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
 
 
 class FakeEmbedder:
-    """Has no table of impostor distances, which is all that a door reads of it here."""
+    """Embedder without a table of impostor distances, the only attribute that a door reads here."""
 
     impostors = ()
 
 
 class FakeVision:
-    """Detector and face sampler in one: the first pixel says who it is."""
+    """Detector and face sampler in one: the first pixel is the person's number."""
 
     embedder = FakeEmbedder()
 
@@ -55,7 +55,7 @@ class FakeVision:
 
 
 class FakeCamera:
-    """A camera before which somebody else stands every few frames, at its own pace, without end."""
+    """Endless live camera with a new visitor every few frames."""
 
     name = "crowd"
     live = True
@@ -92,7 +92,7 @@ class FakeCamera:
 
 
 def fake_bundle() -> RuntimeBundle:
-    """The people of `FakeCamera`, and vision that recognises them."""
+    """Return a bundle with the people of `FakeCamera` and a vision that recognises them."""
     centroids = np.stack([vector(number) for number in range(1, len(PEOPLE) + 1)])
     people = [Person(name, name.title()) for name in PEOPLE]
     gallery = Gallery(people, centroids, np.full(len(PEOPLE), 1.0, np.float32), GalleryInfo("made-up", "", len(people)))

@@ -1,8 +1,8 @@
 """The simulated hours of a long run: an empty scene, visitors, and faults of camera, broker, disk and clock.
 
-Time comes with the frames. While somebody is there, or a fault has just happened, it runs at most three times as fast
-as real time, so that freshness is measured against real networks; while the broker is frozen it runs in real time,
-because the door's waits for the broker are real. While nothing happens, it leaps.
+Time comes with the frames. During visits and after faults it runs at most three times as fast as real time, so that
+expiry is tested against a real network. While the broker is frozen it runs in real time, because the door waits in
+real time. While nothing happens, it leaps.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from edge.vision.camera_file import VideoFileCamera
 from soak.simulated_clock import BEGIN_NS, SimulatedClock
 
 S = 1_000_000_000
-FASTEST = 3.0  # times real time while somebody is there
-LEAP_S = 20.0  # from frame to frame while nobody is
-AFTERWARDS_S = 4.0  # of small steps after every visit and fault: longer than an open command is valid
+FASTEST = 3.0  # times real time during visits
+LEAP_S = 20.0  # step between frames of an empty scene
+AFTERWARDS_S = 4.0  # small steps after each visit and fault, for longer than an open command is valid
 _FRAME_S = 1 / 15
-_PARTS_S = {"known": (0.0, 4.0), "unknown": (4.4, 9.0)}  # of the bundled clip
+_PARTS_S = {"known": (0.0, 4.0), "unknown": (4.4, 9.0)}  # times in the bundled clip
 _NOISES = 4
 FAULTS = (
     "broker-killed",
@@ -39,23 +39,27 @@ FAULTS = (
     "release",
 )
 OVER = "-over"
-_LASTING = ("broker-killed", "broker-frozen", "disk-full")  # these have an end, and others may happen meanwhile
-_NESTED = 0.3  # how often something else fails at the same time
+_LASTING = (
+    "broker-killed",
+    "broker-frozen",
+    "disk-full",
+)  # these last until they are ended; others may happen meanwhile
+_NESTED = 0.3  # probability of a second fault at the same time
 
 Request = Callable[[str], None]
 
 
 class FaultScript:
-    """Everything that happens to one door, in order, drawn from a seed.
+    """Sequence of visits and faults of one door, drawn from a seed.
 
     Args:
-        clock: set with every frame.
+        clock: clock that is set with every frame.
         hours: simulated hours.
         periods: number of moments at which no fault is active.
-        seed: of every random draw here.
-        request: asks the process that holds the broker for an action, and returns when it is done.
-        fastest: speed of time while somebody is there, times real time.
-        faults: kinds to draw from.
+        seed: seed of every random draw here.
+        request: function that asks the supervising process for an action and returns when it is done.
+        fastest: highest speed of time during visits, times real time.
+        faults: kinds of faults to draw from.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class FaultScript:
         """Open the camera.
 
         Raises:
-            CameraError: it is unplugged.
+            CameraError: the camera is unplugged.
         """
         if self._failing_opens:
             self._failing_opens -= 1
@@ -97,7 +101,7 @@ class FaultScript:
         return ScriptedCamera(self._frames, lambda: self._t_ns)
 
     def _play(self) -> Iterator[BgrImage | None]:
-        """The pictures in order, each at its time; None when the camera is lost."""
+        """Yield the pictures in order, each at its time; None when the camera is lost."""
         for period in range(self._periods):
             end_ns = BEGIN_NS + (period + 1) * self._period_ns
             incidents = [self._visit] * self._random.randint(0, 2) + [self._fault] * self._random.randint(1, 2)
@@ -107,7 +111,7 @@ class FaultScript:
                 yield from self._leap_empty(self._random.uniform(0.2, 1.0) * left_ns / S)
                 yield from incident()
             yield from self._leap_empty((end_ns - self._t_ns) / S)
-            yield from self._visitor("known")  # somebody is let in: the door must work again by now
+            yield from self._visitor("known")  # a known visitor is admitted: the door must work again by now
             self._request(f"well {period} {(self._t_ns - BEGIN_NS) / S / 3600:.4f}")
 
     def _visit(self) -> Iterator[BgrImage | None]:
@@ -133,7 +137,7 @@ class FaultScript:
         yield from self._empty_scene(AFTERWARDS_S)
 
     def _lasting(self, kind: str, others: Sequence[str] = _LASTING) -> Iterator[BgrImage | None]:
-        """A fault begins, the scene continues, perhaps with another fault, and the fault ends."""
+        """Begin a fault, continue the scene, sometimes with another fault, and end the fault."""
         self._request(kind)
         if kind == "disk-full":
             _set_disk_full(full=True)
@@ -167,14 +171,14 @@ class FaultScript:
         yield from self._empty_scene(AFTERWARDS_S)
 
     def _empty_scene(self, seconds: float) -> Iterator[BgrImage]:
-        """An empty scene in small steps."""
+        """Yield an empty scene in small steps."""
         end_ns = self._t_ns + round(seconds * S)
         while self._t_ns < end_ns:
             self._advance(_FRAME_S, in_step=True)
             yield self._next_empty_scene()
 
     def _leap_empty(self, seconds: float) -> Iterator[BgrImage]:
-        """An empty scene in leaps."""
+        """Yield an empty scene in leaps."""
         end_ns = self._t_ns + round(seconds * S)
         while self._t_ns < end_ns:
             self._advance(min(LEAP_S, (end_ns - self._t_ns) / S + 0.001))
@@ -186,7 +190,7 @@ class FaultScript:
             yield picture()
 
     def _advance(self, seconds: float, *, in_step: bool = False) -> None:
-        """Let this much time pass, or more if the door has needed more."""
+        """Advance the time by at least `seconds`; by more if the door needed more."""
         if in_step:
             time.sleep(max(self._shown_s + seconds / self._speed - time.monotonic(), 0))
         self._shown_s = time.monotonic()
@@ -194,7 +198,7 @@ class FaultScript:
         self._clock.set(self._t_ns, self._offset_ns)
 
     def _make_empty_scenes(self) -> list[BgrImage]:
-        """The empty scene of the bundled clip with the noise of a sensor, a few times."""
+        """Return the empty scene of the bundled clip with several samples of sensor noise."""
         noise = np.random.default_rng(0)
         with VideoFileCamera(CLIP) as clip:
             scene = next(iter(clip)).pixels.copy()
@@ -215,8 +219,8 @@ class ScriptedCamera:
     """One opened camera of a fault script.
 
     Args:
-        frames: pictures, continued where the previous camera ended.
-        now_ns: time of the current frame.
+        frames: pictures; they continue where the previous camera ended.
+        now_ns: function that returns the time of the current frame.
     """
 
     name = "script"
@@ -245,6 +249,6 @@ class ScriptedCamera:
 
 
 def _set_disk_full(*, full: bool) -> None:
-    """A limit on file sizes stands in for a full disk: every write fails while it is set."""
+    """Simulate a full disk by a limit on file sizes: every write fails while it is set."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 if full else hard, hard))

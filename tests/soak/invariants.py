@@ -1,4 +1,4 @@
-"""Checks the invariants of a door against what happened. Pure: no file, no clock, no network.
+"""Checks the invariants of a door on the records of a run. Pure: no file, no clock, no network.
 
 Every violation is one line that names its invariant.
 """
@@ -12,11 +12,11 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-WARM_UP = 0.25  # share of the samples at the beginning that say nothing about growth
+WARM_UP = 0.25  # share of the samples at the beginning that are ignored for growth
 
 
 class Invariant(StrEnum):
-    """Properties of a door that hold whatever fails."""
+    """Properties that a door keeps under every fault."""
 
     NOTHING_LOST = "nothing lost"
     IN_ORDER = "in order"
@@ -35,7 +35,7 @@ class Invariant(StrEnum):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """A violated invariant, and how, in one line."""
+    """A violated invariant, with one line of detail."""
 
     invariant: Invariant
     detail: str
@@ -50,7 +50,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class ReceivedEvent(msgspec.Struct, frozen=True):
-    """A copy of an event in the order of arrival; `body` is all of it but the time of sending."""
+    """A copy of an event, in the order of arrival; `body` is the event without the time of sending."""
 
     seq: int
     id: str
@@ -88,7 +88,7 @@ class ResourceTrend(msgspec.Struct, frozen=True):
 
 
 def check_events(stored: Sequence[StoredEvent], received: Sequence[ReceivedEvent]) -> list[Violation]:
-    """Everything on disk arrived, copies aside, in the order of its numbers."""
+    """Check that every stored event arrived, in the order of its numbers; copies are allowed."""
     violations = _numbers([one.seq for one in stored], [one.id for one in stored])
     first: dict[str, ReceivedEvent] = {}
     owner: dict[int, str] = {}
@@ -108,19 +108,19 @@ def check_events(stored: Sequence[StoredEvent], received: Sequence[ReceivedEvent
 
 
 def check_store(notes: Sequence[StoredEvent], stored: Sequence[StoredEvent]) -> list[Violation]:
-    """Everything that was once noted as stored still is, in that order."""
+    """Check that every event that was noted as stored is still stored, in that order."""
     violations = _numbers([one.seq for one in notes], [one.id for one in notes])
     known = {one.id: one.seq for one in stored}
     gone = [one.seq for one in notes if known.get(one.id) != one.seq]
     if gone:
         violations.append(
-            Violation(Invariant.NOTHING_LOST, f"{len(gone)} stored events are gone; the first is {gone[0]}")
+            Violation(Invariant.NOTHING_LOST, f"{len(gone)} stored events are missing; the first is {gone[0]}")
         )
     return violations
 
 
 def check_opens(stored: Iterable[StoredEvent], opens: Sequence[ReceivedOpen]) -> list[Violation]:
-    """Each open command came in time, once, not retained, and only after its event was stored."""
+    """Check that each open command arrived in time, once, not retained, and only after its event was stored."""
     known = {one.id: one.seq for one in stored}
     violations: list[Violation] = []
     seen: set[str] = set()
@@ -128,7 +128,7 @@ def check_opens(stored: Iterable[StoredEvent], opens: Sequence[ReceivedOpen]) ->
         if one.id in seen:
             violations.append(Violation(Invariant.NEVER_TWICE, f"number {one.seq} came twice"))
         if one.retained:
-            violations.append(Violation(Invariant.NEVER_RETAINED, f"number {one.seq} was kept by the broker"))
+            violations.append(Violation(Invariant.NEVER_RETAINED, f"number {one.seq} was retained by the broker"))
         if one.at_s > one.expires_s:
             late_ms = (one.at_s - one.expires_s) * 1000
             violations.append(Violation(Invariant.NEVER_LATE, f"number {one.seq} came {late_ms:.0f} ms too late"))
@@ -141,7 +141,7 @@ def check_opens(stored: Iterable[StoredEvent], opens: Sequence[ReceivedOpen]) ->
 
 
 def check_end(depth: int, unreadable: int) -> list[Violation]:
-    """The outbox has nothing left to send, and everything that was sent could be read."""
+    """Check that the outbox is empty and that every message was readable."""
     violations = [Violation(Invariant.DRAINED, f"{depth} events were never acknowledged")] if depth else []
     if unreadable:
         violations.append(Violation(Invariant.READABLE, f"{unreadable} messages are not of the contract"))
@@ -149,17 +149,17 @@ def check_end(depth: int, unreadable: int) -> list[Violation]:
 
 
 def measure_trend(readings: Sequence[Reading], warm_up: float = WARM_UP) -> ResourceTrend:
-    """Trend of memory, handles and threads after the warm-up.
+    """Return the trend of memory, handles and threads after the warm-up.
 
-    Growth is the slope of Theil and Sen (the median over all pairs of readings), so that neither one spike nor one
-    dip decides, times the hours, as a share of the line's own start.
+    Growth is the slope of Theil and Sen times the hours, as a share of the line's start. This slope is the median over
+    all pairs of readings, so single spikes and dips do not decide.
 
     Raises:
-        ValueError: fewer than four readings are left.
+        ValueError: fewer than four readings remain.
     """
     kept = list(readings[int(len(readings) * warm_up) :])
     if len(kept) < 4:
-        raise ValueError(f"{len(kept)} readings say nothing about growth")
+        raise ValueError(f"{len(kept)} readings are too few to measure growth")
     hours = np.array([one.hour for one in kept])
     memory = np.array([one.memory_mb for one in kept])
     rows, columns = np.triu_indices(len(kept), 1)
@@ -176,7 +176,7 @@ def measure_trend(readings: Sequence[Reading], warm_up: float = WARM_UP) -> Reso
 
 
 def check_trend(trend: ResourceTrend, max_growth: float) -> list[Violation]:
-    """The process uses the same at its end as after its warm-up; readings are taken while no fault is active."""
+    """Check that the process uses no more at its end than after its warm-up; no fault is active at the readings."""
     violations = []
     if trend.growth >= max_growth:
         detail = f"grew by {trend.growth:.2%} of {trend.memory_mb:.1f} MB after the warm-up, more than {max_growth:.0%}"
@@ -199,7 +199,7 @@ def _numbers(seqs: Sequence[int], ids: Sequence[str]) -> list[Violation]:
 
 
 def _lost(stored: Sequence[StoredEvent], first: dict[str, ReceivedEvent]) -> list[Violation]:
-    """Events that never came and were not reported as dropped."""
+    """Find events that never arrived and were not reported as dropped."""
     missing = [one.seq for one in stored if one.id not in first]
     reported = sum(one.lost for one in first.values())
     if len(missing) <= reported:
@@ -213,7 +213,7 @@ def _lost(stored: Sequence[StoredEvent], first: dict[str, ReceivedEvent]) -> lis
 
 
 def _invented(stored: Sequence[StoredEvent], first: dict[str, ReceivedEvent]) -> list[Violation]:
-    """Events that came and were never on disk."""
+    """Find events that arrived and were never stored."""
     known = {one.id for one in stored}
     invented = [one.seq for one in first.values() if one.id not in known]
     if not invented:

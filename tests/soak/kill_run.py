@@ -1,8 +1,8 @@
 """Kills door and broker at random while events flow, and checks the invariants afterwards.
 
 The door is the real daemon with fake vision, for speed; the broker is a real Mosquitto. Mosquitto acknowledges an event
-before it has stored it, so events that it holds for an absent listener are lost when it is killed. Therefore it is
-killed only while the listener is connected. The door may be killed at any moment.
+before storing it, so a kill loses the events that wait for an absent listener. Therefore the broker is killed only
+while the listener is connected. The door may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def wait_until(door: ChildProcess, condition: Callable[[], bool], what: str) -> 
     """Poll until a condition holds.
 
     Raises:
-        InputError: it does not hold in time, or the door has ended.
+        InputError: the condition does not hold in time, or the door has ended.
     """
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if not door.alive():
-            raise InputError(f"the door ended by itself: {door.last_log_line}")
+            raise InputError(f"the door ended unexpectedly: {door.last_log_line}")
         if time.monotonic() > deadline:
             raise InputError(f"not within {PATIENCE_S:g} s: {what}")
         time.sleep(0.01)
@@ -89,14 +89,14 @@ def kill_run(folder: Path, *, kills: int, events: int, seed: int, progress: Call
     """Kill door and broker `kills` times in all, at random, while at least `events` events flow.
 
     Args:
-        folder: for everything that is written; empty or new.
-        kills: number of kills, of door or broker with equal probability.
+        folder: folder for all files of the run, empty or new.
+        kills: number of kills. Door and broker have equal probability.
         events: number of events, spread over the kills.
-        seed: of every random draw except those of the operating system.
-        progress: called with a line now and then.
+        seed: seed of every random draw except those of the operating system.
+        progress: function that receives a line from time to time.
 
     Raises:
-        InputError: mosquitto is not installed, or the run cannot go on.
+        InputError: mosquitto is not installed, or the run cannot continue.
     """
     began, draw = time.monotonic(), random.Random(seed)
     notes = folder / "notes.jsonl"
@@ -142,7 +142,7 @@ def _kill(victim: str, broker: SoakBroker, recording: Recording, door: ChildProc
 
 
 def _stop(door: ChildProcess, recording: Recording, notes: Path) -> None:
-    """Stop the door once all its events have arrived."""
+    """Stop the door when all its events have arrived."""
     noted = {one.id for one in read_notes(notes)}
     wait_until(door, lambda: noted <= {one.id for one in list(recording.events)}, "everything arrives")
     door.stop()
@@ -150,7 +150,7 @@ def _stop(door: ChildProcess, recording: Recording, notes: Path) -> None:
 
 
 def stored_events(folder: Path, limit: int = KEEP) -> tuple[list[Event], int]:
-    """All events of an outbox, oldest first, and the number that wait; the door must have ended."""
+    """Return all events of an outbox, oldest first, and the number that wait; the door must have ended."""
 
     def never(_lost: int) -> Event:
         raise InputError("events were lost")

@@ -1,8 +1,8 @@
-"""The door of a kill run, in its own process: events without end until it is stopped or killed.
+"""The door of a kill run, in a process of its own: it makes events until it is stopped or killed.
 
     python kill_run_door.py DOOR.toml NOTES FPS SEED
 
-The real daemon with fake vision; it notes every event once it is stored.
+It is the real daemon with fake vision, and notes every event when it is stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _stop_with_parent(stop: threading.Event) -> None:
-    """Stop when the process that was to kill this one has ended."""
+    """Stop when the parent process has ended."""
     sys.stdin.read()
     stop.set()
 

@@ -1,7 +1,7 @@
-"""Simulated hours of one door with random faults; its resources are read whenever no fault is active.
+"""Simulated hours of one door with random faults; resources are measured while no fault is active.
 
 The door is the real daemon with the real models in its own process; only its camera and clock are simulated. The broker
-is a real Mosquitto. When it is killed it loses what it holds for an absent listener; here the listener is never absent.
+is a real Mosquitto. A kill loses messages that wait for an absent listener; here the listener is never absent.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from soak.recording_outbox import read_notes
 from soak.simulated_clock import SimulatedClock
 
 PATIENCE_S = 300.0
-_SAMPLES = 9  # of handles and threads; the median counts, because a check for releases opens files for a moment
+_SAMPLES = 9  # readings of handles and threads; the median counts: a check for releases opens files for a moment
 _DOOR_TOML = """site = "{site}"
 door = "{door}"
 state_folder = "{folder}/state"
@@ -93,11 +93,11 @@ class LongRunReport(msgspec.Struct, frozen=True):
 
 
 class TestSigner:
-    """Signs releases of the bundled gallery, each with other strangers in it.
+    """Signs releases of the bundled gallery, each with different extra people.
 
     Args:
-        folder: the repository.
-        published: the copy that the door reads.
+        folder: folder of the repository.
+        published: folder of the copy that the door reads.
     """
 
     def __init__(self, folder: Path, published: Path) -> None:
@@ -110,7 +110,7 @@ class TestSigner:
         published.mkdir()
 
     def release(self) -> None:
-        """Sign the next one; the number of strangers goes up and down, so that it cannot explain growth."""
+        """Sign the next release; the number of extra people rises and falls, so that it does not cause growth."""
         self._number += 1
         embedder = read_info(GALLERY).embedder_sha256
         known = load_gallery(GALLERY, embedder)
@@ -127,7 +127,7 @@ class TestSigner:
 
 
 class Supervisor:
-    """Does what the fault script requests, and reads the resources of the door's process."""
+    """Performs the actions that the fault script requests, and measures the resources of the door's process."""
 
     def __init__(
         self, broker: SoakBroker, recording: Recording, signer: TestSigner, door: ChildProcess, notes: Path
@@ -137,10 +137,10 @@ class Supervisor:
         self.done: Counter[str] = Counter()
 
     def handle(self, action: str) -> None:
-        """Do one action of the script.
+        """Perform one action of the script.
 
         Raises:
-            InputError: it is unknown or fails.
+            InputError: the action is unknown or fails.
         """
         if action.startswith("well"):
             self._read(float(action.split()[2]))
@@ -163,11 +163,11 @@ class Supervisor:
             raise InputError(f"the door's process requests '{action}': {self._door.last_log_line}")
 
     def _read(self, hour: float) -> None:
-        """Wait until everything has arrived, then read memory, handles and threads."""
+        """Wait until all events have arrived, then measure memory, handles and threads."""
         noted, deadline = {one.id for one in read_notes(self._notes)}, time.monotonic() + PATIENCE_S
         while not noted <= {one.id for one in list(self._recording.events)}:
             if time.monotonic() > deadline:
-                raise InputError(f"hour {hour:.1f}: no fault is active, and events still do not arrive")
+                raise InputError(f"hour {hour:.1f}: no fault is active, and events do not arrive")
             time.sleep(0.02)
         assert self._door.process is not None
         pid = self._door.process.pid
@@ -191,15 +191,15 @@ def long_run(
     """Run a door through simulated hours.
 
     Args:
-        folder: for everything that is written; empty or new.
+        folder: folder for all files of the run, empty or new.
         hours: simulated hours.
-        periods: number of moments without a fault, at which resources are read.
-        seed: of every random draw except those of the operating system.
+        periods: number of moments without a fault, at which resources are measured.
+        seed: seed of every random draw except those of the operating system.
         max_growth: share by which memory may grow after the warm-up.
-        progress: called with a line now and then.
+        progress: function that receives a line from time to time.
 
     Raises:
-        InputError: mosquitto is not installed, or the run cannot go on.
+        InputError: mosquitto is not installed, or the run cannot continue.
     """
     began = time.monotonic()
     (folder / "state").mkdir(parents=True)
@@ -228,7 +228,7 @@ def long_run(
                         progress(f"{supervisor.readings[-1].hour:.1f} h: {supervisor.readings[-1].memory_mb:.1f} MB")
                 assert door.process is not None
                 if door.process.wait(PATIENCE_S):
-                    raise InputError(f"the door ended by itself: {door.last_log_line}")
+                    raise InputError(f"the door ended unexpectedly: {door.last_log_line}")
                 recording.wait()
             finally:
                 recording.close()
@@ -236,7 +236,7 @@ def long_run(
 
 
 def _next_action(door: ChildProcess) -> str:
-    """The next request; "" when the door's process has ended."""
+    """Return the next request; "" when the door's process has ended."""
     assert door.process is not None
     assert door.process.stdout is not None
     ready, _, _ = select.select([door.process.stdout], [], [], PATIENCE_S)

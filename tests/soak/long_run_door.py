@@ -1,8 +1,8 @@
-"""The door of simulated hours, in its own process: the real daemon with the real models, fed by a fault script.
+"""The door of a long run, in a process of its own: the real daemon with the real models and a fault script.
 
     python long_run_door.py DOOR.toml NOTES CLOCK HOURS PERIODS SEED
 
-It prints what is to be done to it, a line each, and continues when it has read a line.
+It prints one line for each requested action, and continues when it has read a line.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from soak.fault_script import FaultScript
 from soak.recording_outbox import RecordingOutbox
 from soak.simulated_clock import SimulatedClock
 
-BACKOFF_S = (0.02, 0.5)  # between two attempts to connect, in real seconds, which are a minute of simulated ones
+BACKOFF_S = (0.02, 0.5)  # between attempts to connect, in real seconds; the longest is about a minute of simulated time
 
 
 def request(action: str) -> None:
     """Print an action and wait until it is done."""
-    gc.collect()  # so that memory is compared without garbage
+    gc.collect()  # measure memory without garbage
     print(action, flush=True)
     if not sys.stdin.readline():
-        raise SystemExit("the process that watched this one has ended")
+        raise SystemExit("the supervising process has ended")
 
 
 def main() -> None:
     config, notes, times = (Path(word) for word in sys.argv[1:4])
     hours, periods, seed = float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
     logging.basicConfig(level=logging.WARNING)
-    logging.raiseExceptions = False  # a full disk takes no log line either
+    logging.raiseExceptions = False  # a full disk accepts no log lines
     clock = SimulatedClock(times)
     script = FaultScript(clock, hours=hours, periods=periods, seed=seed, request=request)
     daemon = Daemon(

@@ -1,6 +1,6 @@
-"""Records everything that arrives from one door; uses plain paho, not our own subscriber.
+"""Records every message of one door; uses plain paho, not `edge.mqtt`.
 
-Events are received with a persistent session, open commands without one, as a lock should.
+Events are received with a persistent session, open commands without one, as a lock should do.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ RECONNECT_S = 0.05  # sooner than the door: without a session, earlier open comm
 
 
 class Listener:
-    """One client that reconnects by itself.
+    """MQTT client that reconnects automatically.
 
     Args:
         port: port of the broker on this machine.
         name: client id.
         topic: topic to subscribe to.
         persistent: whether the broker keeps the session while the client is away.
-        on_message: called with wall-clock time of arrival (seconds), payload, and whether it was retained.
+        on_message: function that receives the wall-clock time of arrival (seconds), the payload, and whether the
+            message was retained.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Listener:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=True
         )
-        self._client.reconnect_delay_set(RECONNECT_S, RECONNECT_S)  # type: ignore[arg-type]  # it takes fractions as well
+        self._client.reconnect_delay_set(RECONNECT_S, RECONNECT_S)  # type: ignore[arg-type]  # fractions work, too
         self._client.max_queued_messages_set(0)
         self._client.on_connect = self._connected
         self._client.on_message = self._message
@@ -70,10 +71,10 @@ class Listener:
         self.wait()
 
     def wait(self) -> None:
-        """Wait until the client is connected and has received everything: its message to itself has come back.
+        """Wait until the client is connected and has received everything: its message to itself has returned.
 
         Raises:
-            BrokerError: not in time.
+            BrokerError: this did not happen within DEADLINE_S.
         """
         deadline = time.monotonic() + DEADLINE_S
         self._echoed.clear()
@@ -82,7 +83,7 @@ class Listener:
                 self._client.publish(self._echo, b"", qos=0)
                 if self._echoed.wait(0.5):
                     return
-        raise BrokerError(f"{self._echo}: the broker does not come back")
+        raise BrokerError(f"{self._echo}: the broker does not answer")
 
     def close(self) -> None:
         self._client.disconnect()
@@ -100,12 +101,12 @@ class Listener:
 
 
 class Recording:
-    """Everything that arrived from one door, in the order of arrival.
+    """All messages of one door, in the order of arrival.
 
     Args:
         port: port of the broker.
         door: topics of the door.
-        now_s: the door's clock, given the wall-clock time of arrival.
+        now_s: function that converts the wall-clock time of arrival to the door's clock.
 
     Attributes:
         events: every copy of every event.

@@ -1,4 +1,4 @@
-"""An outbox that notes every event once it is stored, for the check after any kill."""
+"""Outbox that notes every stored event in a file, for the check after a kill."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LINE = msgspec.json.Encoder()
 class RecordingOutbox(Outbox):
     """Appends a line to a file for every event that `append` has stored.
 
-    A note is one write into the kernel after `append` has returned, so it outlives the process. A kill between the two
+    A note is one write to the kernel after `append` has returned, so it survives the process. A kill between the two
     leaves an event without a note, never a note without an event.
 
     Args:
-        notes: the file.
-        arguments, named: those of `Outbox`.
+        notes: file of the notes.
+        arguments, named: arguments of `Outbox`.
     """
 
     def __init__(self, notes: Path, *arguments: Any, **named: Any) -> None:
@@ -37,7 +37,7 @@ class RecordingOutbox(Outbox):
 
 
 def read_notes(path: Path) -> list[StoredEvent]:
-    """Read the notes; a last line that was cut short is ignored."""
+    """Read the notes; an incomplete last line is ignored."""
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
@@ -45,5 +45,5 @@ def read_notes(path: Path) -> list[StoredEvent]:
 
 
 def count_notes(path: Path) -> int:
-    """Number of notes."""
+    """Return the number of notes."""
     return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -1,15 +1,18 @@
-"""Run a door under faults for a long time and check that its invariants hold.
+"""Run a door under faults for a long time and check its invariants.
 
-  kills   door and broker are killed (SIGKILL) at random while events flow: the real daemon with fake vision
-  hours   simulated hours with random visitors and faults, a day in minutes: the real daemon and the real models;
-          broker killed and frozen, disk full, camera lost, frozen and black, clock set, releases arriving
+  kills   kills (SIGKILL) of door and broker at random while events flow: the real daemon with fake vision
+  hours   simulated hours with random visitors and faults, a day in minutes: the real daemon and the real models.
+          Faults: broker killed and frozen, disk full, camera lost, frozen and black, clock set, releases arriving
 
-Invariants: no event lost, order kept, copies recognisable, numbers rising; no open command late, twice, retained, or
-before its event is stored; memory, file handles and threads flat. Exit code 1 and a line for each violation, with the
-seed that repeats the random draws of the run (not those of the operating system).
+Invariants of events: none is lost, the order is kept, copies are recognisable, numbers rise. Invariants of open
+commands: none is late, repeated, retained, or sent before its event is stored. Memory, file handles and threads stay
+constant.
 
-Needs mosquitto. It acknowledges before it stores, so it is killed only while a listener is connected: what a broker
-loses that nobody receives is not the door's fault.
+Exit code 1 and a line for each violation, with the seed that repeats the random draws of the run (not those of the
+operating system).
+
+Needs mosquitto. It acknowledges before it stores, so it is killed only while a listener is connected: a loss without a
+listener would not be an error of the door.
 """
 
 from __future__ import annotations
@@ -38,13 +41,13 @@ class SoakReport(msgspec.Struct, frozen=True):
 
     @property
     def violations(self) -> list[str]:
-        """A line for every violation."""
+        """One line for each violation."""
         runs = [each for each in (self.kills, self.hours) if each is not None]
         return [f"{one.invariant}: {one.detail} (seed {each.seed})" for each in runs for one in each.violations]
 
 
 def render(report: SoakReport) -> str:
-    """The report as text."""
+    """Return the report as text."""
     lines = []
     if (kills := report.kills) is not None:
         lines += [
@@ -72,9 +75,9 @@ def _range(found: tuple[int, int]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Parse the command line and run; returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=24.0, metavar="H", help="simulated hours; 0: none (default: 24)")
+    parser.add_argument("--hours", type=float, default=24.0, metavar="HOURS", help="simulated; 0: none (default: 24)")
     parser.add_argument(
         "--kills", type=int, default=200, metavar="N", help="kills of door and broker; 0: none (default: 200)"
     )

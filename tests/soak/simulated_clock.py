@@ -1,6 +1,6 @@
-"""Simulated time: a door's clocks run with the frames, and a listener in another process reads the same clocks.
+"""Simulated time: the clocks of a door advance with its frames, and a listener in another process reads them.
 
-Between two frames they run on like real clocks, so that work takes its time. Where the frames leap, the clocks leap.
+Between two frames they run like real clocks, so that work takes time. When the frames leap, the clocks leap.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 BEGIN_NS = 3600 * 10**9  # the monotonic clock of a board that has been up for an hour
-_LAYOUT = struct.Struct("=Qqqq")  # count of changes, odd while one is made; simulated, real, wall clock minus simulated
+_LAYOUT = struct.Struct("=Qqqq")  # count of changes (odd during one); simulated, real, wall minus simulated
 
 
 class SimulatedClock:
@@ -22,7 +22,7 @@ class SimulatedClock:
     Sockets and waits take real time.
 
     Args:
-        path: the file; made if it is missing.
+        path: path of the file; it is created if it is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class SimulatedClock:
         os.close(file)
 
     def set(self, simulated_ns: int, wall_minus_simulated_ns: int) -> None:
-        """Set both clocks; only the door's process may do so, and only one of its threads."""
+        """Set both clocks; only one thread of the door's process may call this."""
         (changes, *_) = _LAYOUT.unpack_from(self._shared)
         struct.pack_into("=Q", self._shared, 0, changes + 1)
         _LAYOUT.pack_into(self._shared, 0, changes + 1, simulated_ns, time.monotonic_ns(), wall_minus_simulated_ns)

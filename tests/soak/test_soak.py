@@ -1,4 +1,4 @@
-"""Soak runs: every invariant is violated once on purpose; the short runs themselves are slow tests."""
+"""Tests of the soak runs: each invariant is violated once on purpose; the short runs are slow tests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_run_without_fault() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=20))
 def test_copies_after_a_reconnect_are_no_violation(connections: list[tuple[int, int]]) -> None:
-    """Each connection goes back by some events, never beyond the first, and goes on from there."""
+    """Each connection repeats some events, at most from the first one, and continues."""
     order: list[int] = []
     for back, count in connections:
         begin = max(max(order, default=0) - back, 0)
@@ -72,7 +72,7 @@ def test_copies_after_a_reconnect_are_no_violation(connections: list[tuple[int, 
 
 
 @given(st.integers(1, 20), st.data())
-def test_any_missing_event_is_noticed(count: int, data: st.DataObject) -> None:
+def test_any_missing_event_is_detected(count: int, data: st.DataObject) -> None:
     seqs = list(range(1, count + 1))
     lost = data.draw(st.sampled_from(seqs))
     (violation,) = check_events(stored(*seqs), received(*(seq for seq in seqs if seq != lost)))
@@ -88,7 +88,7 @@ def test_loss_that_the_door_reports() -> None:
     ]
 
 
-def test_swapped_events_are_noticed() -> None:
+def test_swapped_events_are_detected() -> None:
     assert invariants(check_events(stored(1, 2, 3), received(1, 3, 2))) == [Invariant.IN_ORDER]
 
 
@@ -111,7 +111,7 @@ def test_event_that_was_never_stored() -> None:
     assert invariants(check_events(stored(1), received(1, 2))) == [Invariant.NOTHING_INVENTED]
 
 
-def test_stored_event_that_is_gone_or_renumbered() -> None:
+def test_missing_or_renumbered_stored_event() -> None:
     assert invariants(check_store(stored(1, 2), stored(1))) == [Invariant.NOTHING_LOST]
     assert invariants(check_store(stored(1), [StoredEvent(2, "id-1")])) == [Invariant.NOTHING_LOST]
 
@@ -147,7 +147,7 @@ def readings(memory_mb: list[float], handles: int = 20, threads: int = 5) -> lis
 
 
 def test_growth_is_found_under_noise_and_spikes() -> None:
-    """Half a per mille an hour over 18 hours; a spike of half the memory on the way is not growth."""
+    """Growth of 0.05 % per hour over 18 hours; a single spike of 50 % is not growth."""
     noise = np.random.default_rng(1).normal(0, 0.05, 24)
     rising = [100 + 0.05 * hour + noise[hour] for hour in range(24)]
     rising[:4] = [40.0, 70.0, 90.0, 98.0]
@@ -170,7 +170,7 @@ def test_one_handle_or_thread_more() -> None:
 
 
 def test_too_few_readings() -> None:
-    with pytest.raises(ValueError, match="say nothing"):
+    with pytest.raises(ValueError, match="too few"):
         measure_trend(readings([100.0] * 3))
 
 
@@ -189,7 +189,7 @@ def test_simulated_clock_runs_on_and_leaps_for_every_process(tmp_path: Path) -> 
 
 
 def test_recording_outbox_notes_what_is_stored(tmp_path: Path) -> None:
-    """A note that was cut short is ignored."""
+    """An incomplete note is ignored."""
     notes = tmp_path / "notes"
     with RecordingOutbox(notes, tmp_path / "o.sqlite", OutboxConfig(), announce=lambda _: an_event()) as outbox:
         event = an_event()
@@ -207,7 +207,7 @@ def test_fake_people_are_far_apart() -> None:
 
 
 def test_fault_script_repeats_under_the_same_seed(tmp_path: Path) -> None:
-    """Two periods, as fast as possible; time only rises, and a lost camera is away for a while and opened again."""
+    """Two periods, as fast as possible: time only rises, and a lost camera is reopened later."""
     first, second = [play(tmp_path / name, seed=2) for name in ("first", "second")]
     assert first[0] == second[0]
     assert first[0] == ["camera-lost", "gone", "still away", "well"] * 2
@@ -216,7 +216,7 @@ def test_fault_script_repeats_under_the_same_seed(tmp_path: Path) -> None:
 
 
 def play(path: Path, seed: int) -> tuple[list[str], list[int]]:
-    """The requests of a script, what becomes of its camera, and the times of its frames."""
+    """Return the requests of a script with the states of its camera, and the times of its frames."""
     requested: list[str] = []
     script = FaultScript(
         SimulatedClock(path),
@@ -237,7 +237,7 @@ def play(path: Path, seed: int) -> tuple[list[str], list[int]]:
             requested.append("gone")
         except CameraError:
             requested.append("still away")
-    raise AssertionError("the camera is lost for good")
+    raise AssertionError("the camera never came back")
 
 
 # The command.
@@ -275,7 +275,7 @@ def test_a_dozen_kills(capsys: pytest.CaptureFixture[str]) -> None:
 @needs_mosquitto
 @pytest.mark.slow
 def test_a_few_simulated_hours(tmp_path: Path) -> None:
-    """So short a run still warms up, so its memory may grow by more."""
+    """The limit of growth is larger, because a short run is still warming up."""
     report = long_run(tmp_path / "run", hours=5, periods=6, seed=1, max_growth=0.1, progress=print)
     assert report.violations == []
     assert len(report.readings) == 6
