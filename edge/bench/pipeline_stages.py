@@ -1,15 +1,18 @@
-"""Bare models and whole steps of the pipeline, run in turn, so that a machine that slows down slows both."""
+"""Times bare models and whole pipeline steps alternately, so that a machine that slows down affects both."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from edge.bench.report import Measurement, Timing, figure, ratios, time_once, times
 from edge.bench.scenes import FPS, Scenes, loop_frames, scenes
@@ -31,11 +34,13 @@ from edge.vision.face_sampler import VisionStages, load_vision
 from edge.vision.stage_timing import StageTimer, TimingRecorder, no_timing
 from edge.vision.tflite import TfliteModel
 
+T = TypeVar("T")
+
 _NO_COLOUR = (1, 254, 1)
-_WARM = 10  # turns before the first that counts
-_ROUND = 8  # frames, of which one is searched by the larger detector
+_WARM = 10  # warm-up turns, not counted
+_ROUND = 8  # frames per far search
 _SWAY_PX = 6
-_BLOCK = 2 * FPS  # frames of a still scene that hold one patrol
+_BLOCK = 2 * FPS  # frames of a still scene with one idle scan
 _SEARCH_ALWAYS = DetectorConfig(far_scan_every_s=0.0)
 EVERY_STAGE = DoorConfig(
     site="bench",
@@ -47,21 +52,21 @@ _AS_SHIPPED = DoorConfig(site="bench", door="bench")
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """One step beside one bare run of every model; `ran` names the models that the step itself ran."""
+class Turn:
+    """One pipeline step, and one bare run of every model."""
 
-    bare: dict[str, Timing]
+    bare: dict[str, Timing]  # bare runs by model
     step: Timing
-    ran: frozenset[str]
+    ran: frozenset[str]  # models that the step itself ran
 
     @property
     def models(self) -> Timing:
-        """The bare runs of those models."""
+        """Total of the bare runs of the models in `ran`."""
         return sum((self.bare[name] for name in self.ran), Timing(0, 0))
 
 
 def measure(models: ModelsConfig, repeats: int) -> list[Measurement]:
-    """Models, stages and steps; `repeats` is the number of turns of every measurement."""
+    """Measure models, stages and steps; `repeats` is the number of turns of each measurement."""
     searching, following = TimingRecorder(kept=None), TimingRecorder(kept=None)
     vision = load_vision(models, _SEARCH_ALWAYS, QualityConfig(), searching)
     shown = scenes(models)
@@ -83,13 +88,13 @@ def measure(models: ModelsConfig, repeats: int) -> list[Measurement]:
 
 
 def _watching(vision: VisionStages, shown: Scenes, repeats: int) -> list[Measurement]:
-    """What liveness adds to a sampled frame of a swaying face, beside that frame's step; no other frame reaches it."""
+    """Time that liveness adds to a sampled frame of a swaying face, and its ratio to the step of that frame."""
     swaying = [
         np.roll(picture, round(_SWAY_PX * math.sin(number)), axis=1) for number, picture in enumerate(shown.still_face)
     ]
     pipeline, liveness = pipeline_of(EVERY_STAGE, vision), PassiveLiveness(config=LivenessConfig())
     pairs = []
-    for frame in islice(loop_frames(swaying), repeats + _WARM):
+    for frame in _progress(loop_frames(swaying), repeats + _WARM):
         step = time_once(partial(pipeline.step, frame))
         for track in pipeline.tracks:
             if track.id in pipeline.samples:
@@ -101,14 +106,14 @@ def _watching(vision: VisionStages, shown: Scenes, repeats: int) -> list[Measure
 
 
 def _steps(name: str, pairs: Sequence[tuple[Timing, Timing]]) -> list[Measurement]:
-    """Steps and their quotients with what they ran; nothing where there was none, as without a near detector."""
+    """Step times and their ratios to the bare models; empty without steps, as without a near detector."""
     if not pairs:
         return []
     return [*times("steps", name, [step for step, _ in pairs]), *ratios("steps", f"{name} / its bare models", pairs)]
 
 
 def _without(searching: VisionStages, following: VisionStages, shown: Scenes, repeats: int) -> list[Measurement]:
-    """Scenes without a face: one where something moves, searched in every frame and as shipped, and one at rest."""
+    """Scenes without a face: a moving one (searched in every frame, and with default settings), and a still one."""
     far = searching.models[0]
     searched = run_interleaved(pipeline_of(_AS_SHIPPED, searching), searching, loop_frames(shown.moving), repeats)
     rounds = _rounds(
@@ -124,8 +129,8 @@ def _without(searching: VisionStages, following: VisionStages, shown: Scenes, re
     ]
 
 
-def _rounds(turns: Sequence[Variant], far: TfliteModel) -> list[tuple[Timing, Timing]]:
-    """Steps of several turns together, so that each round has its search, beside as many bare runs of the detector."""
+def _rounds(turns: Sequence[Turn], far: TfliteModel) -> list[tuple[Timing, Timing]]:
+    """Steps of each round with one far search, and as many bare runs of the far detector."""
     rounds = []
     for start in range(0, len(turns) - _ROUND + 1, _ROUND) or [0]:
         some = turns[start : start + _ROUND]
@@ -138,38 +143,43 @@ def _share(lap: Timing, frames: int) -> Timing:
     return Timing(lap.wall_ns // frames, lap.cpu_ns // frames)
 
 
-def run_interleaved(pipeline: Pipeline, vision: VisionStages, frames: Iterator[Frame], repeats: int) -> list[Variant]:
-    """Every model bare and then one step for each frame; the first turns only warm up, then `repeats` are kept."""
+def run_interleaved(pipeline: Pipeline, vision: VisionStages, frames: Iterator[Frame], repeats: int) -> list[Turn]:
+    """For each frame run every model bare, then one step; returns `repeats` turns after the warm-up."""
     turns = []
-    for frame in islice(frames, repeats + _WARM):
+    for frame in _progress(frames, repeats + _WARM):
         bare = {_name(model): time_once(model.invoke) for model in vision.models}
         for model in vision.models:
-            _defeat_cache(model)
+            _mark_input(model)
         step = time_once(partial(pipeline.step, frame))
         ran = frozenset(_name(model) for model in vision.models if not _is_marked(model))
-        turns.append(Variant(bare, step, ran))
+        turns.append(Turn(bare, step, ran))
     return turns[_WARM:]
 
 
 def _blocks(
     pipeline: Pipeline, detector: TfliteModel, frames: Iterator[Frame], blocks: int
 ) -> list[tuple[Timing, Timing]]:
-    """Two seconds of frames at once, beside the middle one of three bare runs of the detector."""
+    """Steps of two seconds of frames, and the median of three bare runs of the detector."""
 
     def block() -> None:
         for frame in islice(frames, _BLOCK):
             pipeline.step(frame)
 
-    for _ in range(2):  # the scene has come to rest
+    for _ in range(2):  # until motion has ended
         block()
     laps = []
-    for _ in range(blocks):
+    for _ in _progress(itertools.count(), blocks):
         bare = [time_once(detector.invoke) for _ in range(3)]
         laps.append((time_once(block), sorted(bare, key=lambda each: each.wall_ns)[1]))
     return laps
 
 
-def _defeat_cache(model: TfliteModel) -> None:
+def _progress(items: Iterator[T], count: int) -> Iterator[T]:
+    """The first `count` items, with a progress bar on a terminal."""
+    yield from tqdm(islice(items, count), desc="bench", total=count, disable=None, leave=False)
+
+
+def _mark_input(model: TfliteModel) -> None:
     """Mark the middle of the model's input with a colour that no scene has there; a run overwrites it."""
     middle = model.pixels.shape[0] // 2
     model.pixels[middle, middle] = _NO_COLOUR
@@ -181,7 +191,7 @@ def _is_marked(model: TfliteModel) -> bool:
 
 
 def pipeline_of(config: DoorConfig, vision: VisionStages, meter: StageTimer = no_timing) -> Pipeline:
-    """A pipeline with the people of the demo."""
+    """A pipeline with the gallery of the demo."""
     return Pipeline(config, vision, load_gallery(GALLERY, vision.reader.embedder.sha256), meter)
 
 

@@ -1,4 +1,4 @@
-"""The report of `edge bench`: medians with their intervals; written, read back, compared, and shown as a table."""
+"""The report of `edge bench`: medians with their intervals, written, read and compared."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from edge.core.errors import DECODE_ERRORS, InputError
 from edge.vision.tflite import TfliteModel
 
 _QUANTILE = 0.98  # half the 95 % quantile of the normal distribution
-_SLIGHT = 0.02  # a smaller change is never marked, however steady the machine
-_ONE_RUN = 0.05  # the same for a figure that was measured only once
-_NAME = 46
-_CPU = "CPU "  # before the unit of a figure in processor time
+_SLIGHT = 0.02  # a smaller change is never marked
+_ONE_RUN = 0.05  # the same for a figure with a single run
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
@@ -31,13 +29,13 @@ Finite = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One measured number."""
 
-    section: str  # of the bench
+    section: str  # section of the benchmark
     name: str  # what was measured
-    unit: str  # "ms", "CPU ms", "x" for a quotient, "MB" (10^6 bytes), "CPU s/h", "us"
-    value: Finite  # the median of the runs
-    low: Finite  # to `high`: 95 % interval of the median, by order statistics; the value itself where there was one run
+    unit: str  # "ms", "CPU ms", "x" for a ratio, "MB" (10^6 bytes), "CPU s/h", "us"
+    value: Finite  # median of the runs
+    low: Finite  # low to high: 95 % interval of the median, by order statistics; the value itself for a single run
     high: Finite
-    tail: Finite | None  # the 95th percentile, or the 99th where the name says so; None where it means nothing
+    tail: Finite | None  # 95th percentile, or the 99th if the name contains that; None where it has no meaning
     runs: Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -53,14 +51,14 @@ class Timing:
 
 
 def time_once(run: Callable[[], object]) -> Timing:
-    """Run something once."""
+    """Run a function once and time it."""
     cpu_ns, wall_ns = time.process_time_ns(), time.perf_counter_ns()
     run()
     return Timing(time.perf_counter_ns() - wall_ns, time.process_time_ns() - cpu_ns)
 
 
 def figure(section: str, name: str, unit: str, values: Iterable[float], tail: float | None = 95) -> Measurement:
-    """The median of at least one value; `tail` is the percentile to give with it."""
+    """The median of at least one value with its interval; `tail` is the percentile to add."""
     ordered = np.sort(np.fromiter(values, np.float64))
     half = _QUANTILE * math.sqrt(len(ordered))
     middle = (len(ordered) - 1) / 2
@@ -78,7 +76,7 @@ def figure(section: str, name: str, unit: str, values: Iterable[float], tail: fl
 
 
 def times(section: str, name: str, laps: Sequence[Timing]) -> list[Measurement]:
-    """Wall and processor time of some laps, milliseconds."""
+    """Wall and processor time of laps, milliseconds."""
     return [
         figure(section, name, "ms", (each.wall_ns / 1e6 for each in laps)),
         figure(section, name, "CPU ms", (each.cpu_ns / 1e6 for each in laps)),
@@ -86,7 +84,7 @@ def times(section: str, name: str, laps: Sequence[Timing]) -> list[Measurement]:
 
 
 def ratios(section: str, name: str, pairs: Sequence[tuple[Timing, Timing]], per: float = 1.0) -> list[Measurement]:
-    """Medians of the quotients of laps that were run in turn, in wall and in processor time; each divided by `per`."""
+    """Medians of the ratios of paired laps, in wall time and processor time; each ratio is divided by `per`."""
     walls = [over.wall_ns / max(under.wall_ns, 1) / per for over, under in pairs]
     cpus = [over.cpu_ns / max(under.cpu_ns, 1) / per for over, under in pairs]
     return [figure(section, name, "x", walls), figure(section, name, "CPU x", cpus)]
@@ -97,18 +95,18 @@ def _rounded(value: float) -> float:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `edge bench --json` prints."""
+    """Report that `edge bench --json` prints."""
 
     version: Literal[1] = 1
     program: str
     machine: str
     cores: int
-    load: float  # load average of the last minute when the measurement began
+    load: float  # load average of the last minute at the start of the measurement
     python: str
     runtime: str
     threads: int
-    broker: str  # which one carried the events, "" if none was needed
-    figures: tuple[Measurement, ...]  # in the order of measurement; `section`, `name` and `unit` together name one
+    broker: str  # broker that carried the events; "" if none was needed
+    figures: tuple[Measurement, ...]  # in the order of measurement; section, name and unit together are unique
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -119,12 +117,12 @@ class Change(msgspec.Struct, frozen=True):
     unit: str
     before: float
     after: float
-    ratio: float  # after / before; where that was 0, 1 if it still is and else 0
-    changed: bool  # by more than their noise: the intervals are apart, and by more than a slight share
+    ratio: float  # after / before; if `before` is 0: 1 if `after` is 0 too, else 0
+    changed: bool  # the intervals do not overlap, and the ratio differs from 1 by more than 2 % (one run: 5 %)
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What `edge bench --compare --json` prints; figures that only one of the reports has are left out."""
+    """Comparison that `edge bench --compare --json` prints; figures in only one report are left out."""
 
     before: Report
     after: Report
@@ -132,7 +130,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def make_report(models: ModelsConfig, measure: Callable[[], list[Measurement]], broker: str = "") -> Report:
-    """Measure, and describe the machine; `broker` names the one that carries the events, if any."""
+    """Measure, and describe the machine; `broker` is the name of the broker that carries the events, if any."""
     load = os.getloadavg()[0]
     return Report(
         program=__version__,
@@ -148,10 +146,10 @@ def make_report(models: ModelsConfig, measure: Callable[[], list[Measurement]], 
 
 
 def read_report(path: Path) -> Report:
-    """Read what `edge bench --json` has printed.
+    """Read a report of `edge bench --json`.
 
     Raises:
-        InputError: it cannot be read, or is not a whole report.
+        InputError: the file cannot be read, or is not a complete report.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Report)
@@ -162,9 +160,9 @@ def read_report(path: Path) -> Report:
 
 
 def compare(before: Report, after: Report) -> Comparison:
-    """Every figure that both reports have, in the order of the second."""
-    known = {_key(figure): figure for figure in before.figures}
-    changes = tuple(_change(known[_key(new)], new) for new in after.figures if _key(new) in known)
+    """Compare the figures that both reports have, in the order of the second report."""
+    known = {measurement_key(figure): figure for figure in before.figures}
+    changes = tuple(_change(known[measurement_key(new)], new) for new in after.figures if measurement_key(new) in known)
     return Comparison(before, after, changes)
 
 
@@ -177,7 +175,8 @@ def _processor() -> str:
     return names[-1] if names else "unknown processor"
 
 
-def _key(figure: Measurement) -> tuple[str, str, str]:
+def measurement_key(figure: Measurement) -> tuple[str, str, str]:
+    """Section, name and unit, which together are unique in a report."""
     return figure.section, figure.name, figure.unit
 
 
@@ -186,67 +185,3 @@ def _change(old: Measurement, new: Measurement) -> Change:
     least = _ONE_RUN if min(old.runs, new.runs) == 1 else _SLIGHT
     changed = (new.low > old.high or new.high < old.low) and abs(ratio - 1) > least
     return Change(new.section, new.name, new.unit, old.value, new.value, float(f"{ratio:.4g}"), changed)
-
-
-def table(report: Report) -> str:
-    """The report; a figure in processor time stands beside its twin in wall time."""
-    lines = [
-        f"threshold-edge {report.program} on {report.machine}",
-        f"{report.cores} cores, load {report.load:.1f}, Python {report.python}, {report.runtime}, "
-        f"{report.threads} thread{'s' if report.threads > 1 else ''}{', ' if report.broker else ''}{report.broker}",
-    ]
-    cpu = {_key(figure): figure for figure in report.figures}
-    section = ""
-    for figure in report.figures:
-        twin = cpu.get((figure.section, figure.name, _CPU + figure.unit))
-        if figure.unit.startswith(_CPU) and (figure.section, figure.name, figure.unit[len(_CPU) :]) in cpu:
-            continue
-        if figure.section != section:
-            section = figure.section
-            lines += ["", f"{section:{_NAME}}{'median':>9} {'unit':7}{'95 % interval':>19}{'tail':>9}{'CPU':>9}"]
-        lines.append(_line(figure, twin))
-    return "\n".join(lines)
-
-
-def comparison_table(comparison: Comparison) -> str:
-    """Before, after and their quotient; what changed by more than the noise is marked."""
-    lines = [
-        *_differences(comparison.before, comparison.after),
-        f"{'before':>{_NAME + 10}}{'after':>10} {'unit':8}{'ratio':>8}",
-    ]
-    section = ""
-    for change in comparison.changes:
-        if change.section != section:
-            section = change.section
-            lines.append(section)
-        lines.append(
-            f"  {change.name:{_NAME - 2}}{_number(change.before):>10}{_number(change.after):>10} {change.unit:8}"
-            f"{change.ratio:8.3f}{'  *' if change.changed else ''}"
-        )
-    marked = sum(change.changed for change in comparison.changes)
-    lines.append(f"{marked} of {len(comparison.changes)} figures changed by more than their noise (marked *)")
-    return "\n".join(lines)
-
-
-def _line(figure: Measurement, twin: Measurement | None) -> str:
-    interval = f"{_number(figure.low)} to {_number(figure.high)}" if figure.runs > 1 else ""
-    tail = "" if figure.tail is None else _number(figure.tail)
-    cpu = "" if twin is None else _number(twin.value)
-    return (
-        f"  {figure.name:{_NAME - 2}}{_number(figure.value):>9} {figure.unit:7}{interval:>19}{tail:>9}{cpu:>9}"
-    ).rstrip()
-
-
-def _differences(before: Report, after: Report) -> Iterable[str]:
-    """What makes the two hard to compare."""
-    for what in ("machine", "cores", "python", "runtime", "threads", "broker"):
-        old, new = getattr(before, what), getattr(after, what)
-        if old != new:
-            yield f"not the same {what}: {old} before, {new} after"
-
-
-def _number(value: float) -> str:
-    """Four digits or the whole number, without an exponent."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""What the door sees while it is measured, cut from the bundled clip: nobody, somebody enrolled, and a crowd of two."""
+"""Test scenes cut from the bundled clip: nobody, one enrolled person, and two people."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from edge.vision.tflite import TfliteModel
 
 FPS = 15
 FRAME_NS = round(1e9 / FPS)
-_NOISE_LEVELS = 1.5  # of a camera by day, standard deviation
-_PATCH_PX = 96  # side of what moves through the empty scene
+_NOISE_LEVELS = 1.5  # noise of a camera by day, standard deviation in grey levels
+_PATCH_PX = 96  # side of the square that moves through the empty scene
 _SWAY_PX = 24
-_KEPT = 15  # different pictures of one scene, over and over
+_KEPT = 15  # different pictures of one scene, repeated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenes:
-    """Pictures (480, 640, 3) uint8 BGR, each scene as one or more that come in turn."""
+    """Pictures, (480, 640, 3) uint8 BGR; one or several for each scene."""
 
     face: BgrImage  # the enrolled person
-    nobody: BgrImage  # the place without anybody
-    still: Sequence[BgrImage]  # nobody, with a camera's noise
-    still_face: Sequence[BgrImage]  # the enrolled person, perfectly still, with a camera's noise
-    moving: Sequence[BgrImage]  # nobody, but something moves
+    nobody: BgrImage  # the empty scene
+    still: Sequence[BgrImage]  # the empty scene with camera noise
+    still_face: Sequence[BgrImage]  # the enrolled person, motionless, with camera noise
+    moving: Sequence[BgrImage]  # the empty scene with a moving object
     busy: Sequence[BgrImage]  # the enrolled person and a stranger, swaying
 
 
 def scenes(models: ModelsConfig) -> Scenes:
-    """Cut the scenes out of the bundled clip, where this detector sees nobody and somebody."""
+    """Cut the scenes from the bundled clip, by the detections of this detector."""
     nobody, faces = _clip(Detector(TfliteModel(f"detector-{models.detector}", models), DetectorConfig()))
     enrolled, stranger = (_largest(faces[: len(faces) // 2]), _largest(faces[len(faces) // 2 :]))
     pair = np.hstack([_half(*enrolled), _half(*stranger)])
@@ -53,7 +53,7 @@ def scenes(models: ModelsConfig) -> Scenes:
 
 
 def loop_frames(pictures: Sequence[BgrImage], start: int = 0) -> Iterator[Frame]:
-    """The pictures in turn for ever, at `FPS` in the frames' own time; `start` is the first frame's number."""
+    """Repeat the pictures endlessly as frames at `FPS`; `start` is the number of the first frame."""
     number = start
     while True:
         yield Frame(pictures[number % len(pictures)], number, number * FRAME_NS)
@@ -61,7 +61,7 @@ def loop_frames(pictures: Sequence[BgrImage], start: int = 0) -> Iterator[Frame]
 
 
 def _clip(detector: Detector) -> tuple[BgrImage, list[tuple[BgrImage, Box]]]:
-    """The first picture without a face, and all with one, in order of time."""
+    """The first picture without a face, and all pictures with one face, in order of time."""
     nobody: BgrImage | None = None
     faces: list[tuple[BgrImage, Box]] = []
     with VideoFileCamera(CLIP) as clip:
@@ -81,7 +81,7 @@ def _largest(faces: Sequence[tuple[BgrImage, Box]]) -> tuple[BgrImage, Box]:
 
 
 def _half(picture: BgrImage, box: Box) -> BgrImage:
-    """The half of a picture that has the face in its middle."""
+    """Half of a picture with the face in its middle."""
     width = picture.shape[1]
     return np.roll(picture, round(width / 4 - box.centre[0]), axis=1)[:, : width // 2]
 
@@ -94,7 +94,7 @@ def _noisy(picture: BgrImage) -> list[BgrImage]:
 
 
 def _passing(picture: BgrImage, number: int) -> BgrImage:
-    """Something dark goes through the picture."""
+    """A dark square moves through the picture."""
     copy = picture.copy()
     left = (picture.shape[1] - _PATCH_PX) * number // _KEPT
     copy[-_PATCH_PX:, left : left + _PATCH_PX] //= 3

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.command import Commands, add_command, print_json
 from edge.core.config import ModelsConfig
+from edge.core.terminal import Terminal
 
 if TYPE_CHECKING:
     from edge.bench.report import Report
@@ -16,32 +18,38 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(commands, "bench", _bench, "measure this machine: models, stages and steps of the pipeline")
+    command = add_command(commands, "bench", _bench, "measure how fast this machine runs the models and the pipeline")
     add_options(command, repeats=100)
     command.add_argument("--only", nargs="+", choices=("steps",), help="sections to measure (default: all)")
-    command.add_argument("--quick", action="store_true", help="a fifth of the runs")
+    command.add_argument("--quick", action="store_true", help="run a fifth of the repeats")
 
 
 def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
-    """Add the options that every benchmark has; `repeats` is the default number of runs."""
+    """Add the options of every benchmark; `repeats` is the default number of runs."""
     parser.add_argument(
         "--threads",
         type=int,
         default=ModelsConfig().threads,
         choices=range(1, 17),
-        metavar="N",
-        help="of the models (default: %(default)s, as for a door)",
+        metavar="COUNT",
+        help="threads of the models (default: %(default)s, as for a door)",
     )
     parser.add_argument(
-        "--repeats", type=int, default=repeats, metavar="N", help="runs of each measurement (default: %(default)s)"
+        "--repeats", type=int, default=repeats, metavar="COUNT", help="runs of each measurement (default: %(default)s)"
     )
-    parser.add_argument("--compare", type=Path, metavar="OTHER.json", help="show what changed since this report")
-    parser.add_argument("--json", action="store_true", help="a JSON object; --compare reads it back")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="show the changes since this report")
+    parser.add_argument("--json", action="store_true", help="print a JSON object, which --compare reads")
 
 
 def report_benchmark(arguments: argparse.Namespace, measure: Callable[[], Report]) -> None:
-    """Measure, and print the report or its comparison with an earlier one, as `add_options` has been parsed."""
-    from edge.bench.report import compare, comparison_table, read_report, table
+    """Measure, and print the report or its comparison with an earlier one.
+
+    Args:
+        arguments: parsed options of `add_options`.
+        measure: makes the report.
+    """
+    from edge.bench.report import compare, read_report
+    from edge.bench.tables import comparison_table, report_table
 
     before = read_report(arguments.compare) if arguments.compare else None
     report = measure()
@@ -49,7 +57,8 @@ def report_benchmark(arguments: argparse.Namespace, measure: Callable[[], Report
     if arguments.json:
         print_json(comparison or report)
     else:
-        print(comparison_table(comparison) if comparison else table(report))
+        terminal = Terminal(sys.stdout)
+        print(comparison_table(comparison, terminal) if comparison else report_table(report, terminal))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

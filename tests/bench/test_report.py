@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 
 import msgspec
 import pytest
+from support.pty_stream import PtyStream
 
 from edge.bench.report import (
     Measurement,
     Report,
     Timing,
     compare,
-    comparison_table,
     figure,
     ratios,
     read_report,
-    table,
     times,
 )
+from edge.bench.tables import comparison_table, report_table
 from edge.core.errors import InputError
+from edge.core.terminal import Terminal
+
+PIPE = Terminal(io.StringIO())
 
 
 def report(*figures: Measurement) -> Report:
@@ -63,7 +67,7 @@ def test_only_a_change_beyond_the_noise_is_marked() -> None:
         "one run, far": True,
     }
     assert changes[0].ratio == 0.5
-    assert comparison_table(compare(before, after)).splitlines()[-1].startswith("2 of 5 figures changed")
+    assert comparison_table(compare(before, after), PIPE).splitlines()[-1].startswith("2 of 5 figures changed")
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -104,11 +108,23 @@ def test_tables_have_every_figure_in_100_columns() -> None:
         *times("steps", "second", [Timing(1, 1)]),
         Measurement("power", "an hour", "CPU s/h", 123_456.7, 1000.5, 234_567.8, 99.5, 12),
     ]
-    both = [table(report(*figures)), comparison_table(compare(report(*figures), report(*figures)))]
+    both = [report_table(report(*figures), PIPE), comparison_table(compare(report(*figures), report(*figures)), PIPE)]
     for text in both:
         assert max(map(len, text.splitlines())) <= 100
         assert all(each.name in text for each in figures)
-    assert "98.8" in both[0].splitlines()[4]  # processor time stands beside wall time
+    assert "98.8" in both[0].splitlines()[4]  # processor time is in the row of the wall time
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_tables_fit_the_terminal(columns: int) -> None:
+    figures = times("steps", "empty_moving_searched / its bare models", [Timing(123_456_789, 98_765_432)] * 3)
+    with PtyStream(columns) as stream:
+        terminal = Terminal(stream, {"NO_COLOR": "1"})
+        for text in (
+            report_table(report(*figures), terminal),
+            comparison_table(compare(report(*figures), report(*figures)), terminal),
+        ):
+            assert max(map(len, text.splitlines())) <= columns
 
 
 def test_figure_is_median_with_its_95_percent_interval() -> None:
