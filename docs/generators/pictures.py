@@ -1,4 +1,4 @@
-"""Make docs/pictures: a replay of the bundled clip, animated and as two stills, and a screenshot of the monitor.
+"""Make docs/pictures: a replay of the bundled clip, animated and as two stills, and two screenshots of the monitor.
 
 `make pictures` runs it. The monitor needs Mosquitto and Chromium; --only replay needs neither.
 """
@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,7 +24,10 @@ from support.mqtt_brokers import Mosquitto, answers, free_port, wait_until
 from edge.core.cli_support import run_main
 from edge.core.errors import InputError
 from edge.core.records import BgrImage
-from edge.demo.run_demo import CLIP, GALLERY
+from edge.demo.run_demo import CLIP, FOLDER, GALLERY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, ViewportSize
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "tests/support/monitor_fleet.py"
@@ -31,6 +36,8 @@ EVERY = 2  # frames of the clip for one of the animation
 LAST_MS = 1500  # the last picture stays this long before the animation repeats
 MOST_BYTES = 2_000_000
 WIDTH_PX, HEIGHT_PX = 1280, 760
+STRANGER = (slice(64, 386), slice(141, 463))  # rows and columns of the unknown visitor's head and shoulders
+STRANGER_S = {"front": (6.0, 6.4, 6.8), "back": (7.2, 7.6)}  # seconds after the start of the clip, by door
 EVENTS = 15  # events on the monitor's page before its picture is taken
 
 
@@ -79,25 +86,77 @@ def write_monitor(folder: Path) -> None:
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker = stack.enter_context(Mosquitto(state))
-        port = free_port()
-        monitor = ["-m", "threshold_tools.cli", "monitor"]
-        words = ["--broker", broker.url, "--port", str(port), "--history", str(state / "history.sqlite")]
-        for command in ([*monitor, *words], [str(FLEET), broker.url]):
-            process = stack.enter_context(subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL))
-            stack.callback(process.terminate)
-        wait_until(lambda: answers(port), "the monitor answers")
-        browser = stack.enter_context(open_browser())
-        page = browser.new_page(
-            viewport={"width": WIDTH_PX, "height": HEIGHT_PX}, device_scale_factor=1.5, reduced_motion="reduce"
-        )
-        page.goto(f"http://127.0.0.1:{port}/")
+        url = _start_monitor(stack, broker, "--history", str(state / "history.sqlite"))
+        fleet = stack.enter_context(subprocess.Popen([sys.executable, str(FLEET), broker.url]))
+        stack.callback(fleet.terminate)
+        page = _open_page(stack)
+        page.goto(url)
         wait_until(lambda: page.locator("#rail li").count() >= EVENTS, f"{EVENTS} events are on the page")
         page.screenshot(path=folder / "monitor.png")
 
 
+def write_unknown_page(folder: Path) -> None:
+    """Run a monitor with faces of the clip's unknown visitor; write unknown-page.png, a screenshot of the page.
+
+    Args:
+        folder: where the picture goes.
+    """
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        people = shutil.copytree(FOLDER / "people", state / "people")
+        _write_faces(state / "faces")
+        token = state / "token"
+        token.write_text("token-of-the-picture")
+        token.chmod(0o600)
+        broker = stack.enter_context(Mosquitto(state))
+        words = ["--people", str(people), "--crops", str(state / "faces"), "--token-file", str(token)]
+        url = _start_monitor(stack, broker, *words)
+        page = _open_page(stack)
+        page.goto(url)
+        page.fill("#token", token.read_text())
+        page.keyboard.press("Enter")
+        page.wait_for_selector("nav")
+
+        def grouped() -> bool:
+            page.goto(f"{url}unknown")
+            return page.locator("#g1").count() == 1
+
+        wait_until(grouped, "the faces are grouped", 60)
+        page.fill("#g1-person", "eileen")
+        page.fill("#g1-name", "Eileen Collins")
+        page.screenshot(path=folder / "unknown-page.png")
+
+
+def _write_faces(folder: Path) -> None:
+    """Write crops of the unknown visitor as a monitor stores them: FOLDER/site/door/event.jpg."""
+    clip = cv2.VideoCapture(str(CLIP))
+    for door, times in STRANGER_S.items():
+        home = folder / "home" / door
+        home.mkdir(parents=True)
+        for seconds in times:
+            clip.set(cv2.CAP_PROP_POS_MSEC, 1000 * seconds)
+            cv2.imwrite(str(home / f"{seconds:g}.jpg"), clip.read()[1][STRANGER])
+
+
+def _start_monitor(stack: ExitStack, broker: Mosquitto, *options: str) -> str:
+    """Start a monitor that ends with the stack; returns the address of its page."""
+    port = free_port()
+    words = ["-m", "threshold_tools.cli", "monitor", "--broker", broker.url, "--port", str(port), *options]
+    process = stack.enter_context(subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL))
+    stack.callback(process.terminate)
+    wait_until(lambda: answers(port), "the monitor answers")
+    return f"http://127.0.0.1:{port}/"
+
+
+def _open_page(stack: ExitStack) -> Page:
+    browser = stack.enter_context(open_browser())
+    size: ViewportSize = {"width": WIDTH_PX, "height": HEIGHT_PX}
+    return browser.new_page(viewport=size, device_scale_factor=1.5, reduced_motion="reduce")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    makers = {"replay": write_replay, "monitor": write_monitor}
+    makers = {"replay": write_replay, "monitor": write_monitor, "unknown": write_unknown_page}
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--only", choices=makers, help="make these pictures only (default: all)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/pictures", metavar="FOLDER", help="(docs/pictures)")
