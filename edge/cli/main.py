@@ -1,7 +1,7 @@
 """The `edge` command; each module of `edge.cli` adds one subcommand, `maintenance` several.
 
-Results go to standard output, everything else to standard error. Exit code 0: done; 1: something failed; 2: the
-command line, the configuration or an input file cannot be used.
+Results go to standard output, everything else to standard error. Exit codes: 0 success, 1 failure, 2 unusable command
+line, configuration or input file.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 
 from edge import __version__
 from edge.cli import bench, check, demo, events, maintenance, replay, run, setup
 from edge.core.cli_support import PrintableFormatter
 from edge.core.cli_support import run_main as run_program
+from edge.core.terminal import Style, Terminal
 from edge.runtime.journal import JournalHandler, stream_is_journal
 
-_COMMANDS = (setup, run, replay, demo, check, maintenance, bench, events)
+_COMMANDS = (demo, setup, check, run, events, replay, bench, maintenance)  # in the order of --help
+
+
+_LOG_STYLES = ((logging.ERROR, Style.ERROR), (logging.WARNING, Style.WARNING))
 
 
 def main() -> None:
-    """The entry point of the console script."""
-    # Products this small lose by threads, and these would take the models' cores; read when numpy is first imported.
+    """Entry point of the console script."""
+    # Threads slow such small matrix products down, and take cores from the models. Read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     run_program(_main)
 
@@ -37,22 +42,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge",
         description="Face recognition at the door: camera frames in, access events over MQTT out.",
-        epilog="Distances are squared Euclidean distances between unit embeddings, 0 to 4: lower is nearer, and a "
-        "lower threshold is stricter. Exit codes: 0 done, 1 failed, 2 unusable command line, configuration or input.",
+        epilog="Try it: edge demo. Set up a door: edge setup, edge check, edge run. "
+        "Exit codes: 0 success, 1 failure, 2 unusable command line, configuration or input file. "
+        "Distances are squared Euclidean distances between unit embeddings, 0 to 4; lower is nearer.",
     )
     parser.add_argument("--version", action="version", version=f"threshold-edge {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log repeats and details, too")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log repeated messages and details")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
     return parser
 
 
+class _TerminalFormatter(PrintableFormatter):
+    """Shows warnings and errors in colour on a terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._terminal = terminal
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        style = next((style for level, style in _LOG_STYLES if record.levelno >= level), Style.PLAIN)
+        return self._terminal.styled(super().formatMessage(record), style)
+
+
 def _log(verbose: bool) -> None:
-    """To the journal with fields where standard error leads there, otherwise as lines to standard error."""
-    to_journal = stream_is_journal()
-    handler = JournalHandler() if to_journal else logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter("%(message)s" if to_journal else "%(asctime)s %(levelname)s %(message)s"))
+    """Log to the journal with fields if standard error leads there, else as lines to standard error."""
+    handler = JournalHandler() if stream_is_journal() else logging.StreamHandler()
+    is_journal = isinstance(handler, JournalHandler)
+    handler.setFormatter(PrintableFormatter("%(message)s") if is_journal else _TerminalFormatter(Terminal(sys.stderr)))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
 
 

@@ -1,4 +1,4 @@
-"""`edge setup`: a guided first run that writes door.toml."""
+"""`edge setup`: writes door.toml interactively."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from edge.cli.command import Commands, add_command
 from edge.core.errors import InputError
 
-_SERVICE = "threshold"  # the user of systemd/threshold.sysusers, and its group
+_SERVICE = "threshold"  # user and group of systemd/threshold.sysusers
 _ETC = Path("/etc")
 _SERVICE_STATE = Path("/var/lib/threshold")
 _OPTIONS = (
-    ("--site", "site", "NAME", "the name that the doors of a building share"),
-    ("--door", "door", "NAME", "this door's name"),
-    ("--camera", "camera.source", "SOURCE", "picamera2, /dev/videoN, rtsp://…, http://…"),
-    ("--state", "state_folder", "DIR", "folder for events and people"),
-    ("--gallery", "gallery", "GALLERY", "who is known"),
+    ("--site", "site", "NAME", "name shared by all doors of a building"),
+    ("--door", "door", "NAME", "name of this door"),
+    ("--camera", "camera.source", "SOURCE", "picamera2, /dev/video0, rtsp://… or http://…"),
+    ("--state", "state_folder", "FOLDER", "folder for events and releases"),
+    ("--gallery", "gallery", "FILE", "gallery with the enrolled people"),
     ("--broker", "mqtt.url", "URL", "mqtt://… or mqtts://…"),
-    ("--username", "mqtt.username", "NAME", "for the broker"),
-    ("--password-file", "mqtt.password_file", "FILE", "whose first line is the password"),
-    ("--ca-file", "mqtt.ca_file", "FILE", "of the authority that signed the broker's certificate"),
-    ("--lock-pin", "lock.pin", "N", "GPIO (BCM) number of a relay that opens the lock; none: no relay"),
+    ("--username", "mqtt.username", "NAME", "user name at the broker"),
+    ("--password-file", "mqtt.password_file", "FILE", "its first line is the password"),
+    ("--ca-file", "mqtt.ca_file", "FILE", "authority that signed the broker's certificate"),
+    ("--lock-pin", "lock.pin", "PIN", "GPIO (BCM) number of the relay of the lock, or none"),
     ("--liveness", "liveness.mode", "MODE", "off, passive or challenge"),
 )
 _KEYS = {"mqtt.insecure", *(key for _, key, *_ in _OPTIONS)}
@@ -35,9 +35,9 @@ def add(commands: Commands) -> None:
     """Add the command's parser."""
     command = add_command(commands, "setup", _setup, "create door.toml interactively; options skip their question")
     command.add_argument(
-        "--out", type=Path, default=Path("door.toml"), metavar="door.toml", help="file to write (default: %(default)s)"
+        "--out", type=Path, default=Path("door.toml"), metavar="FILE", help="file to write (default: %(default)s)"
     )
-    command.add_argument("--yes", action="store_true", help="ask nothing; use defaults for what no option sets")
+    command.add_argument("--yes", action="store_true", help="ask nothing; use the default for every missing option")
     for option, key, metavar, meaning in _OPTIONS:
         command.add_argument(option, dest=key, metavar=metavar, help=meaning)
     command.add_argument(
@@ -53,47 +53,47 @@ def _setup(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     alone: bool = arguments.yes
     if not alone and not sys.stdin.isatty():
-        raise InputError("edge setup asks questions, and standard input is no terminal; answer by options, and --yes")
+        raise InputError("edge setup asks questions, but standard input is not a terminal; use --yes and options")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"{out.parent}: no folder that this user may write; name another --out, or use sudo")
+        raise InputError(f"{out.parent}: missing, or not writable for this user; use sudo, or another --out")
     if out.exists() and alone:
-        raise InputError(f"{out}: is there already, and --yes replaces nothing; remove it, or name another --out")
-    # They take a while to import, and all that can be wrong before is said.
+        raise InputError(f"{out}: exists already, and --yes replaces no file; remove it, or use another --out")
+    # Imported after these checks because it takes a while.
     from edge.diagnostics.setup_wizard import Prompter, run_wizard, to_toml
 
     given = {key: value for key, value in vars(arguments).items() if value is not None and key in _KEYS}
     prompter = Prompter(given, alone)
     if not alone:
         prompter.print("Press Enter for the default in brackets; Ctrl-C cancels.\n")
-    if out.exists() and not prompter.confirm(f"{out} is there already. Replace it at the end?"):
-        raise InputError(f"{out}: left as it was")
+    if out.exists() and not prompter.confirm(f"{out} exists already. Replace it at the end?"):
+        raise InputError(f"{out}: not changed")
     config = run_wizard(prompter, _state_folder(out))
     state = Path(config.state_folder)
     _write(out, to_toml(config))
     _make_state(state)
     edge = sys.argv[0] if Path(sys.argv[0]).name == "edge" else "edge"
     prompter.print(
-        f"\n{out}: written, door {config.site}/{config.door}. Next:\n"
+        f"\n{out}: written for door {config.site}/{config.door}. Next:\n"
+        f"  threshold enroll PHOTOS --out FILE    # on a desktop; then copy FILE to {config.gallery}\n"
         f"  {edge} check --config {out}\n"
-        f"  threshold enroll PHOTOS --out {config.gallery}    # on a desktop; then bring it here\n"
         f"  {edge} run --config {out}"
     )
     return 0
 
 
 def _state_folder(out: Path) -> Path:
-    """The service's folder for the service's file, else one beside the file."""
+    """Folder of the service for a file below /etc, else a folder next to the file."""
     folder = out.absolute().parent
     return _SERVICE_STATE if _ETC in folder.parents else folder / "door-state"
 
 
 def _write(out: Path, text: str) -> None:
-    """For its owner alone; if root writes it and the service is set up, its group may read it as well."""
+    """Write a private file; if root writes it and the service is installed, the group of the service can read it."""
     from edge.core.files import atomic_write
 
     atomic_write(out, text.encode(), private=True)
     if os.geteuid() == 0:
-        with contextlib.suppress(LookupError):  # there is no such group: no service was installed
+        with contextlib.suppress(LookupError):  # no such group: the service is not installed
             shutil.chown(out, group=_SERVICE)
             out.chmod(0o640)
 

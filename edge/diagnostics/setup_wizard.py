@@ -1,4 +1,4 @@
-"""The questions of `edge setup`, asked or answered by options and defaults, and the door.toml that they make."""
+"""Questions of `edge setup`, answered on the terminal, by options or by defaults, and the resulting door.toml."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edge.core.config import DoorConfig
+from edge.core.credentials import PREFIX
 from edge.core.errors import BrokerRefusedError, ConfigError, InputError, ThresholdError
 from edge.core.toml_config import StrictStruct, convert
 from edge.diagnostics.network_checks import check_broker
@@ -24,30 +25,30 @@ _HEAD = "# Written by `edge setup`. All other keys have defaults, listed in docs
 _COMMENTS = {
     "site": "all doors of a site share people, rules and a broker",
     "door": "",
-    "state_folder": "events that wait for the broker, and people",
-    "gallery": "who is known; made by threshold enroll",
+    "state_folder": "undelivered events and releases",
+    "gallery": "enrolled people; made by threshold enroll",
     "camera.source": "",
     "lock.pin": "GPIO (BCM) number of the relay; docs/guides/lock-wiring.md",
-    "liveness.mode": "tells photos from faces, most of the time; docs/lab/liveness.md",
+    "liveness.mode": "detects most photos of faces; docs/guides/liveness.md",
     "mqtt.url": "",
-    "mqtt.insecure": "all on the network may read, and open",
+    "mqtt.insecure": "anybody on the network can read messages and open the door",
     "mqtt.username": "",
-    "mqtt.password_file": "its first line",
+    "mqtt.password_file": "its first line is the password",
     "mqtt.ca_file": "the authority that signed the broker's certificate",
 }
-_NAMES = "letters, digits, '.', '_' and '-', a letter or a digit first, at most 64"
+_NAMES = "use at most 64 letters, digits, '.', '_' and '-', with a letter or digit first"
 
 
-class _InputClosed(InputError):  # noqa: N818 ends the questions
-    """Standard input has ended, so asking again is useless."""
+class _InputClosed(InputError):  # noqa: N818 - ends the questions
+    """Standard input has ended; no further question can be answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """Asks questions on the terminal, or answers them from the command line and by defaults."""
+    """Asks questions on the terminal, or takes answers from the command line and defaults."""
 
-    given: Mapping[str, str]  # answers from the command line, by key; these questions are not asked
-    alone: bool  # ask nothing; use defaults for what was not given
+    given: Mapping[str, str]  # answers from the command line by key; these are not asked
+    alone: bool  # ask nothing; use the default of every other answer
 
     def print(self, text: str) -> None:
         """Print to standard error."""
@@ -64,20 +65,20 @@ class Prompter:
         print(f"{question} [{default}]: " if default else f"{question}: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
-            raise _InputClosed("the answers ended before the questions did; nothing was written")
+            raise _InputClosed("standard input ended before all questions were answered; nothing was written")
         return line.strip() or default
 
     def confirm(self, question: str) -> bool:
-        """Ask for yes or no, default no; yes if nothing is asked."""
+        """Ask for yes or no; default no. Yes if nothing is asked."""
         return self.alone or self.ask(f"{question} (y/n)", "n").lower() in ("y", "yes")
 
     def set(
         self, config: DoorConfig, key: str, question: str, default: str, accept: Callable[[DoorConfig, str], DoorConfig]
     ) -> DoorConfig:
-        """Take the given answer, or ask until one is accepted.
+        """Use the given answer, or ask until one is accepted.
 
         Raises:
-            ConfigError, CameraError: an answer that was given, or a default, is rejected.
+            ConfigError, CameraError: an answer from the command line or a default is rejected.
         """
         if key in self.given:
             return accept(config, self.given[key])
@@ -93,27 +94,27 @@ class Prompter:
 
 
 def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
-    """Ask for all settings of a door; `state_folder` is the default one.
+    """Ask for all settings of a door; `state_folder` is the default folder.
 
     Raises:
-        ThresholdError: an answer that was given cannot be used, or standard input has ended.
+        ThresholdError: an answer from the command line cannot be used, or standard input has ended.
     """
     config = DoorConfig(site="home", door="front")
     for key, question, default in (
-        ("site", "Site, the name that the doors of a building share", "home"),
-        ("door", "Door", "front"),
+        ("site", "Site (name shared by all doors of a building)", "home"),
+        ("door", "Door (name of this door)", "front"),
     ):
         config = prompter.set(config, key, question, default, _label(key))
     config = _camera(prompter, config)
     config = prompter.set(
-        config, "state_folder", "Folder for events and people", str(state_folder), _path("state_folder")
+        config, "state_folder", "Folder for events and releases", str(state_folder), _path("state_folder")
     )
     gallery = str(Path(config.state_folder) / "gallery.safetensors")
-    config = prompter.set(config, "gallery", "People, a gallery made by threshold enroll", gallery, _path("gallery"))
+    config = prompter.set(config, "gallery", "Gallery file, made by threshold enroll", gallery, _path("gallery"))
     config = _broker(prompter, config)
-    config = prompter.set(config, "lock.pin", "GPIO number of a relay for the lock, or none", "none", _pin)
+    config = prompter.set(config, "lock.pin", "GPIO number of the relay of a lock, or none", "none", _pin)
     mode = "passive" if config.lock else "off"
-    question = "Photos held before the camera: off, passive (watched) or challenge (asked to move)"
+    question = "Detection of photos: off, passive (watch the face) or challenge (ask for movements)"
     return prompter.set(config, "liveness.mode", question, mode, _label("liveness.mode"))
 
 
@@ -122,31 +123,39 @@ def _label(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
 
 
 def _path(key: str) -> Callable[[DoorConfig, str], DoorConfig]:
-    """Stores an absolute path: the service starts in another folder."""
-    return lambda config, answer: with_value(config, key, os.path.abspath(os.path.expanduser(answer)))
+    return lambda config, answer: with_value(config, key, _absolute(answer))
+
+
+def _absolute(path: str) -> str:
+    """The path made absolute, because the service starts in another folder; credentials and "" are unchanged."""
+    if not path or path.startswith(PREFIX):
+        return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _pin(config: DoorConfig, answer: str) -> DoorConfig:
     if answer in ("", "none"):
         return config
     if not answer.isdecimal():
-        raise ConfigError(f"lock.pin: '{answer}' is no GPIO number such as 17")
+        raise ConfigError(f"lock.pin: '{answer}' is not a GPIO number such as 17")
     if is_recorded(config.camera.source):
-        raise ConfigError(f"lock.pin: {redact_url(config.camera.source)} is a recording, and a recording opens no door")
+        raise ConfigError(
+            f"lock.pin: {redact_url(config.camera.source)} is a recording, and a recording never opens the door"
+        )
     return with_value(config, "lock.pin", int(answer))
 
 
 def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
     found: dict[str, str] = {}
     if "camera.source" not in prompter.given:
-        prompter.print("Looking for cameras, a few seconds each …")
+        prompter.print("Looking for cameras (3 s for each) …")
         for source in camera_candidates():
             with contextlib.suppress(ThresholdError):
                 found[source] = probe_camera(config.camera, source)
         for number, (source, summary) in enumerate(found.items(), start=1):
             prompter.print(f"  {number}  {source}: {summary}")
         if not found:
-            prompter.print("  none gives pictures; the address of a network camera will do, too")
+            prompter.print("  none found; enter the address of a network camera, or connect a camera and start again")
     numbered = {str(number): source for number, source in enumerate(found, start=1)}
 
     def accept(config: DoorConfig, answer: str) -> DoorConfig:
@@ -158,19 +167,21 @@ def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
                 prompter.print(f"  {shown}: {probe_camera(changed.camera, answer)}")
             except ThresholdError as error:
                 prompter.print(f"  {error}")
-                if not prompter.confirm("Take it all the same?"):
-                    raise ConfigError("then name another") from error
+                if not prompter.confirm("Use it anyway?"):
+                    raise ConfigError("enter another one") from error
         return changed
 
-    # What did not work is not offered; where nobody is asked, the file says what a Raspberry Pi needs.
+    # Only working cameras are offered. Without questions the default is the camera of a Raspberry Pi.
     default = "1" if found else config.camera.source if prompter.alone else ""
-    return prompter.set(config, "camera.source", "Camera, its number or a source", default, accept)
+    return prompter.set(config, "camera.source", "Camera (number or source)", default, accept)
 
 
 def _broker(prompter: Prompter, config: DoorConfig) -> DoorConfig:
-    for key in ("mqtt.username", "mqtt.password_file", "mqtt.ca_file"):
+    if "mqtt.username" in prompter.given:
+        config = with_value(config, "mqtt.username", prompter.given["mqtt.username"])
+    for key in ("mqtt.password_file", "mqtt.ca_file"):
         if key in prompter.given:
-            config = with_value(config, key, prompter.given[key])
+            config = with_value(config, key, _absolute(prompter.given[key]))
     config = with_value(config, "mqtt.insecure", "mqtt.insecure" in prompter.given)
 
     def accept(config: DoorConfig, answer: str) -> DoorConfig:
@@ -182,15 +193,16 @@ def _broker(prompter: Prompter, config: DoorConfig) -> DoorConfig:
             if "insecure = true" not in str(error) or prompter.alone:
                 raise
             prompter.print(f"  {error}")
-            if not prompter.confirm("May everybody on that network read, and open the door?"):
-                raise ConfigError("then use mqtts://") from error
+            if not prompter.confirm("Allow everybody on that network to read messages and open the door?"):
+                raise ConfigError("use mqtts://") from error
             return accept(with_value(config, "mqtt.insecure", True), answer)
         except BrokerRefusedError as error:
             prompter.print(f"  {error}")
-            if prompter.alone or not prompter.confirm("Give a user name and a password file?"):
+            if prompter.alone or not prompter.confirm("Enter a user name and a password file?"):
                 return _keep_anyway(prompter, changed, error)
             user = with_value(config, "mqtt.username", prompter.ask("User name", config.door))
-            return accept(with_value(user, "mqtt.password_file", prompter.ask("File with the password", "")), answer)
+            file = _absolute(prompter.ask("File with the password", ""))
+            return accept(with_value(user, "mqtt.password_file", file), answer)
         except ThresholdError as error:
             prompter.print(f"  {error}")
             return _keep_anyway(prompter, changed, error)
@@ -200,20 +212,20 @@ def _broker(prompter: Prompter, config: DoorConfig) -> DoorConfig:
 
 
 def _keep_anyway(prompter: Prompter, config: DoorConfig, error: ThresholdError) -> DoorConfig:
-    """Keep settings that do not work yet, if confirmed."""
-    if not prompter.confirm("Take it all the same? Events are kept until it is there"):
-        raise ConfigError("then name another") from error
+    """Keep the address of a broker that does not work yet, if confirmed."""
+    if not prompter.confirm("Use it anyway? Events are stored until it is reachable"):
+        raise ConfigError("enter another one") from error
     return config
 
 
 def with_value(config: DoorConfig, key: str, value: object) -> DoorConfig:
-    """The configuration with one key, such as "site" or "camera.source", changed to a value as in the file.
+    """The configuration with one key, such as "site" or "camera.source", set to a value as in the file.
 
     Raises:
-        ConfigError: a value of the wrong type, out of range, or not to be written down.
+        ConfigError: a value of the wrong type, out of range, or with control characters.
     """
     if isinstance(value, str) and not value.isprintable():
-        raise ConfigError(f"{key}: holds a character that cannot be shown")
+        raise ConfigError(f"{key}: contains a control character")
     tables: dict[str, Any] = msgspec.to_builtins(config)
     tables = {name: table for name, table in tables.items() if table is not None}
     *table, name = key.split(".")
@@ -223,12 +235,12 @@ def with_value(config: DoorConfig, key: str, value: object) -> DoorConfig:
         return convert(tables, DoorConfig)
     except ConfigError as error:
         if key in ("site", "door"):
-            raise ConfigError(f"'{value}' is no name for a {key}: {_NAMES} (and no door is called 'repo')") from error
+            raise ConfigError(f"'{value}' is not a valid name for a {key}: {_NAMES}; 'repo' is reserved") from error
         raise
 
 
 def to_toml(config: DoorConfig) -> str:
-    """The file: every key that differs from its default, tables last."""
+    """Text of the file: every key that differs from its default, tables last."""
     plain, tables = [], []
     for field in msgspec.structs.fields(config):
         value = getattr(config, field.name)
@@ -246,6 +258,6 @@ def to_toml(config: DoorConfig) -> str:
 
 def _line(key: str, name: str, value: object) -> str:
     comment = _COMMENTS.get(key, "")
-    # What JSON writes of a printable text, a number or a truth value is TOML, too.
+    # JSON of printable text, numbers and booleans is valid TOML.
     text = f"{name} = {json.dumps(value, ensure_ascii=False)}"
     return f"{text:44}  # {comment}" if comment else text

@@ -107,18 +107,18 @@ def test_first_run_on_a_terminal_writes_door_toml(tmp_path: Path, camera: str) -
     with make_broker("mosquitto", tmp_path) as broker, Terminal(tmp_path) as terminal:
         terminal.answer("Site", "")
         terminal.answer("Door", "back door")
-        terminal.read_until("'back door' is no name for a door: letters, digits")
+        terminal.read_until("'back door' is not a valid name for a door: use at most 64 letters, digits")
         terminal.answer("[front]: ", "back")
         terminal.answer("Camera", camera)
         terminal.read_until("640x480 px")
         terminal.answer("Folder for events", "")
-        terminal.answer("People", "")
+        terminal.answer("Gallery", "")
         terminal.answer("Broker", f"mqtt://127.0.0.1:{broker.port}")
         terminal.read_until("connected, MQTT 5")
         terminal.answer("GPIO number", "99")
         terminal.read_until("lock.pin = 99: allowed 0 to 27")
         terminal.answer("[none]: ", "17")
-        terminal.answer("Photos held before the camera", "")
+        terminal.answer("Detection of photos", "")
         assert terminal.ended() == 0
         assert "check --config door.toml" in terminal.seen
     config = read_config(tmp_path / "door.toml")
@@ -130,23 +130,46 @@ def test_first_run_on_a_terminal_writes_door_toml(tmp_path: Path, camera: str) -
 
 def test_unreachable_camera_is_kept_only_after_confirmation(tmp_path: Path) -> None:
     with Terminal(tmp_path, "--site", "s", "--door", "d", "--lock-pin", "none") as terminal:
-        terminal.answer("Camera, its number or a source: ", "")
+        terminal.answer("Camera (number or source): ", "")
         terminal.answer("camera.source: must not be empty", "/dev/video99")
         terminal.answer("/dev/video99: no such camera", "n")
-        terminal.answer("then name another", "/dev/video99")
-        terminal.answer("Take it all the same?", "y")
+        terminal.answer("enter another one", "/dev/video99")
+        terminal.answer("Use it anyway?", "y")
         terminal.answer("Folder for events", "not/whole/../state")
-        terminal.answer("People", "")
+        terminal.answer("Gallery", "")
         terminal.answer("Broker", "mqtt://broker.example")
-        terminal.answer("May everybody on that network read", "n")
-        terminal.answer("then use mqtts://", BROKER_DOWN)
-        terminal.answer("Take it all the same?", "y")
-        terminal.answer("Photos", "")
+        terminal.answer("Allow everybody on that network", "n")
+        terminal.answer("use mqtts://", BROKER_DOWN)
+        terminal.answer("Use it anyway?", "y")
+        terminal.answer("Detection of photos", "")
         assert terminal.ended() == 0
     config = read_config(tmp_path / "door.toml")
     assert (config.camera.source, config.mqtt.url) == ("/dev/video99", BROKER_DOWN)
     assert config.state_folder == str(tmp_path / "not/state")
     assert config.gallery == str(tmp_path / "not/state/gallery.safetensors")
+
+
+def test_broken_picamera2_is_not_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """picamera2 that is installed but cannot be imported, as in a virtual environment of another Python."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "picamera2.py").write_text("raise ImportError('no libcamera')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/modules:{os.environ.get('PYTHONPATH', '')}")
+    with Terminal(tmp_path, "--site", "s", "--door", "d") as terminal:
+        terminal.answer("Camera (number or source): ", "")
+        terminal.read_until("camera.source: must not be empty")
+
+
+def test_relative_paths_are_written_as_absolute(tmp_path: Path) -> None:
+    """The service starts in another folder; a credential is not a path."""
+    (tmp_path / "secret").write_text("open sesame\n")
+    options = ["--yes", "--camera", str(CLIP), "--broker", BROKER_DOWN, "--username", "front"]
+    assert setup(tmp_path, *options, "--state", "here", "--password-file", "secret").returncode == 0
+    config = read_config(tmp_path / "door.toml")
+    assert config.state_folder == f"{tmp_path}/here"
+    assert config.gallery == f"{tmp_path}/here/gallery.safetensors"
+    assert config.mqtt.password_file == f"{tmp_path}/secret"
+    done = setup(tmp_path, *options, "--out", "other.toml", "--password-file", "credential:mqtt-password")
+    assert "no credentials were passed for credential:mqtt-password" in done.stderr
 
 
 @needs_mosquitto
@@ -161,14 +184,14 @@ def test_broker_login_is_asked_for(tmp_path: Path) -> None:
         terminal.answer("Site", "")
         terminal.answer("Door", "")
         terminal.answer("Folder for events", "")
-        terminal.answer("People", "")
+        terminal.answer("Gallery", "")
         terminal.answer("Broker", broker.url)
         terminal.answer("refuses a login without a user name", "y")
         terminal.answer("User name [front]", "")
         terminal.answer("File with the password", str(secret))
         terminal.read_until("connected")
         terminal.answer("GPIO", "")
-        terminal.answer("Photos", "")
+        terminal.answer("Detection of photos", "")
         assert terminal.ended() == 0
     config = read_config(tmp_path / "door.toml")
     assert (config.mqtt.username, config.mqtt.password_file) == ("front", str(secret))
@@ -180,22 +203,22 @@ def test_end_of_input_writes_nothing(tmp_path: Path) -> None:
         terminal.read_until("Door")
         terminal.hang_up()
         assert terminal.ended() == 2
-        assert "the answers ended before the questions did" in terminal.seen
+        assert "standard input ended before all questions" in terminal.seen
     assert list(tmp_path.iterdir()) == []
 
 
 def test_existing_file_is_replaced_only_after_confirmation(tmp_path: Path) -> None:
     (tmp_path / "door.toml").write_text("mine")
     with Terminal(tmp_path) as terminal:
-        terminal.answer("is there already", "")
+        terminal.answer("exists already", "")
         assert terminal.ended() == 2
-        assert "left as it was" in terminal.seen
+        assert "not changed" in terminal.seen
     done = setup(tmp_path, "--yes")
-    assert (done.returncode, "is there already" in done.stderr) == (2, True)
+    assert (done.returncode, "exists already" in done.stderr) == (2, True)
     assert (tmp_path / "door.toml").read_text() == "mine"
 
 
-@pytest.mark.parametrize("question", ["Site", "People"])
+@pytest.mark.parametrize("question", ["Site", "Gallery"])
 def test_ctrl_c_writes_nothing(tmp_path: Path, question: str) -> None:
     with Terminal(tmp_path, "--door", "d", "--camera", str(CLIP)) as terminal:
         if question != "Site":
@@ -212,7 +235,7 @@ def test_missing_terminal_is_a_clear_error(tmp_path: Path) -> None:
     done = setup(tmp_path, words="home\nfront\n")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: edge setup asks questions, and standard input is no terminal; answer by options, and --yes\n"
+        "error: edge setup asks questions, but standard input is not a terminal; use --yes and options\n"
     )
 
 
@@ -246,15 +269,15 @@ def test_options_alone_write_a_commented_file(tmp_path: Path, camera: str) -> No
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--site", "../x"], "'../x' is no name for a site"),
-        (["--door", "repo"], "no door is called 'repo'"),
-        (["--camera", str(CLIP), "--lock-pin", "17"], "a recording opens no door"),
-        (["--camera", str(CLIP), "--lock-pin", "seventeen"], "'seventeen' is no GPIO number"),
+        (["--site", "../x"], "'../x' is not a valid name for a site"),
+        (["--door", "repo"], "'repo' is reserved"),
+        (["--camera", str(CLIP), "--lock-pin", "17"], "a recording never opens the door"),
+        (["--camera", str(CLIP), "--lock-pin", "seventeen"], "'seventeen' is not a GPIO number"),
         (["--camera", str(CLIP), "--broker", "http://x"], "mqtt.url: "),
         (["--camera", str(CLIP), "--broker", "mqtt://elsewhere"], "is not encrypted"),
         (["--camera", str(CLIP), "--broker", BROKER_DOWN, "--liveness", "on"], "liveness.mode: "),
-        (["--out", "no/such/door.toml"], "no folder that this user may write"),
-        (["--site", "a\x07b"], "a character that cannot be shown"),
+        (["--out", "no/such/door.toml"], "not writable for this user"),
+        (["--site", "a\x07b"], "contains a control character"),
     ],
 )
 def test_invalid_answers_are_one_line_errors(tmp_path: Path, options: list[str], told: str) -> None:
