@@ -1,6 +1,6 @@
-"""Every parser of outside bytes under damaged input: nothing but its documented refusals, quickly, in little memory.
+"""Parsers of external input under damaged input: they raise only documented errors, quickly and in little memory.
 
-A small share of what `tests/fuzz/run.py` does for a million inputs; see there.
+This is a small share of the million inputs of `tests/fuzz/run.py`.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture(scope="module", params=sorted(TARGETS))
 def fed(request: pytest.FixtureRequest) -> Iterator[tuple[Target, Parse, list[bytes]]]:
-    """A target with its parser and valid inputs."""
+    """Return a target with its parser and valid inputs."""
     target = TARGETS[request.param]
     with scratch() as folder:
         yield target, target.make(folder), target.seeds()
 
 
 def test_valid_inputs_are_accepted(fed: tuple[Target, Parse, list[bytes]]) -> None:
-    """Or else nothing behind the first check would ever be tried."""
+    """Otherwise mutations would test the first check only."""
     target, parse, seeds = fed
     assert all(accepts(target, parse, content) for content in seeds)
 
@@ -86,8 +86,8 @@ def test_damaged_inputs_are_accepted_or_refused(fed: tuple[Target, Parse, list[b
     feed()
 
 
-def test_the_same_seed_gives_the_same_inputs() -> None:
-    """So that whoever reads of input 4711 can look at it."""
+def test_same_inputs_for_the_same_seed() -> None:
+    """A reported input can be reproduced by its index."""
     target = TARGETS["policy-toml"]
     seeds = target.seeds()
     first = [nth_input(target, seeds, 1, index) for index in range(50)]
@@ -96,14 +96,14 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
     assert len(set(first)) == 50
 
 
-def test_a_million_inputs_are_shared_out() -> None:
+def test_shares_of_a_million_inputs() -> None:
     shares = shared_out(list(TARGETS.values()), 1_000_000)
     assert shares.keys() == TARGETS.keys()
     assert abs(sum(shares.values()) - 1_000_000) < 100
 
 
-def test_repairs_lead_past_the_outer_checks() -> None:
-    """A changed byte in a PNG's rows or a longer safetensors header is no longer found by checksum or length."""
+def test_repairs_pass_the_outer_checks() -> None:
+    """Checksum or length no longer reveal a changed byte in a PNG's rows or a longer safetensors header."""
     picture = next(content for content in TARGETS["image"].seeds() if content.startswith(b"\x89PNG"))
     changed = bytearray(picture)
     changed[picture.index(b"IDAT") + 8] ^= 1
@@ -139,14 +139,14 @@ measure(Path(sys.argv[1]), 0, 6, 0.3, feed)
         ("import os; os._exit(7)", "exit code 7"),
     ],
 )
-def test_the_watch_sees_what_an_input_does_to_a_process(tmp_path: Path, what: str, kind: str) -> None:
+def test_findings_of_a_monitored_process(tmp_path: Path, what: str, kind: str) -> None:
     from fuzz.watch import watched
 
     script = WORKER.format(path=sys.path, what=what)
     with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=output, stderr=output)
     if kind == "slow":
-        process.wait(30)  # so slow that it ends before anybody looks
+        process.wait(30)  # it ends before the monitor checks it
     part = watched(process, tmp_path, 0, 0.3)
     (found,) = part.findings
     assert found.kind.startswith(kind)
@@ -154,7 +154,7 @@ def test_the_watch_sees_what_an_input_does_to_a_process(tmp_path: Path, what: st
     assert part.inputs == (6 if kind.startswith(("slow", "KeyError")) else 4)
 
 
-def test_the_watch_measures_memory(tmp_path: Path) -> None:
+def test_memory_growth_of_a_monitored_process(tmp_path: Path) -> None:
     from fuzz.watch import watched
 
     script = WORKER.format(path=sys.path, what="bytearray(200 << 20)")
@@ -164,8 +164,8 @@ def test_the_watch_measures_memory(tmp_path: Path) -> None:
     assert part.growth_bytes > 150 << 20
 
 
-def test_the_runner_counts(capfd: pytest.CaptureFixture[str]) -> None:
-    """A few inputs of one target, in a process of its own, as for a million."""
+def test_counts_of_the_runner(capfd: pytest.CaptureFixture[str]) -> None:
+    """A few inputs of one target in a separate process, as in a full run."""
     tally = run_target(TARGETS["person-toml"], 50, seed=1)
     assert (tally.inputs, tally.accepted + tally.refused, tally.findings) == (50, 50, [])
     assert tally.accepted > 0
@@ -173,7 +173,7 @@ def test_the_runner_counts(capfd: pytest.CaptureFixture[str]) -> None:
     assert "50 inputs" in table([tally])
 
 
-# What fuzzing has found, and must not come back.
+# Bugs that fuzzing has found.
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_the_runner_counts(capfd: pytest.CaptureFixture[str]) -> None:
     ],
     ids=["nested", "digits", "inf", "overflow", "pause"],
 )
-def test_toml_that_no_door_can_use_is_one_line(tmp_path: Path, content: bytes) -> None:
-    """Nesting without end, thousands of digits, and numbers that cannot be reckoned with."""
+def test_one_line_error_for_unusable_toml(tmp_path: Path, content: bytes) -> None:
+    """Very deep nesting, thousands of digits, and numbers that are not finite or out of range."""
     path = tmp_path / "door.toml"
     path.write_bytes(b'site = "a"\ndoor = "b"\n' + content)
     with pytest.raises(ConfigError) as refusal:
@@ -197,7 +197,7 @@ def test_toml_that_no_door_can_use_is_one_line(tmp_path: Path, content: bytes) -
 
 
 @pytest.mark.parametrize("content", [b'{"a":' + b"[" * 100_000, b'{"kind":"\xff"}'], ids=["nested", "not UTF-8"])
-def test_json_that_msgspec_stumbles_over_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_json_that_makes_msgspec_raise_other_errors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "expected.jsonl"
     path.write_bytes(content)
     with pytest.raises(InputError):
@@ -226,15 +226,15 @@ def an_event_from(door: bytes, more: bytes) -> Message:
     )
 
 
-def test_an_event_that_half_says_its_distance_is_printed() -> None:
-    """Null is allowed for either."""
+def test_event_with_a_distance_but_no_threshold() -> None:
+    """Either value may be null."""
     message = an_event_from(b"front", b'"distance_sq":0.5,"threshold_sq":null')
     assert message.problem == ""
     assert MessageFormatter(Terminal(io.StringIO())).lines(message)[0].endswith("front")
 
 
-def test_what_others_publish_is_one_line_that_no_terminal_obeys() -> None:
-    """Escape sequences in names, line breaks between keys, and damaged keys that we do not know."""
+def test_hostile_message_is_one_printable_line() -> None:
+    """Escape sequences in names, line breaks between keys, and damaged unknown keys."""
     message = an_event_from(b"\\u001b[2J\\n", b'"distance_sq":0.5,\n"threshold_sq":1,\n"more":[1]')
     for line in (*MessageFormatter(Terminal(io.StringIO())).lines(message), as_json(message)):
         assert line.isprintable()
@@ -244,7 +244,7 @@ def test_what_others_publish_is_one_line_that_no_terminal_obeys() -> None:
     assert "more" not in as_json(damaged)
 
 
-def test_a_pair_with_a_number_of_thousands_of_digits_names_no_photo(tmp_path: Path) -> None:
+def test_pair_with_a_number_of_thousands_of_digits(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text(f"2 1\nanna 1 {'9' * 5000}\nanna 1 bert 2\nbert 1 2\nanna 2 bert 1\n")
     photos = LabelledEmbeddings(np.zeros((1, 8), np.float32), np.ones(1, bool), ["anna/anna_0001.jpg"], "")
@@ -252,8 +252,8 @@ def test_a_pair_with_a_number_of_thousands_of_digits_names_no_photo(tmp_path: Pa
         read_pairs(path, photos)
 
 
-def test_vectors_packed_in_a_way_that_nobody_knows_are_damaged(tmp_path: Path) -> None:
-    """A zip file whose entries name another method of compression."""
+def test_vectors_with_an_unknown_compression_method(tmp_path: Path) -> None:
+    """The zip entries name an unknown method."""
     path = tmp_path / "vectors.npz"
     save_embeddings(path, LabelledEmbeddings(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
     content = path.read_bytes()
@@ -263,8 +263,8 @@ def test_vectors_packed_in_a_way_that_nobody_knows_are_damaged(tmp_path: Path) -
         load_embeddings(path)
 
 
-def test_an_entry_of_stored_vectors_that_is_no_array_is_damaged(tmp_path: Path) -> None:
-    """numpy hands it over as bytes."""
+def test_stored_vectors_with_an_entry_other_than_an_array(tmp_path: Path) -> None:
+    """numpy returns such an entry as bytes."""
     path = tmp_path / "vectors.npz"
     save_embeddings(path, LabelledEmbeddings(np.ones((1, 1), np.float32), np.ones(1, bool), ["a/1.jpg"], EMBEDDER))
     with zipfile.ZipFile(path) as stored, zipfile.ZipFile(tmp_path / "other.npz", "w") as other:
@@ -274,8 +274,8 @@ def test_an_entry_of_stored_vectors_that_is_no_array_is_damaged(tmp_path: Path) 
         load_embeddings(tmp_path / "other.npz")
 
 
-def test_release_lists_manifests_and_cards_may_hold_anything(tmp_path: Path) -> None:
-    """Strings that are no UTF-8, and numbers and nesting without end, are refused by name."""
+def test_damaged_release_list_manifest_and_card(tmp_path: Path) -> None:
+    """Invalid UTF-8, very long numbers and very deep nesting raise the documented errors."""
     with pytest.raises(ReleaseError):
         decode_release(b'{"v":1,"made_at":"\xff"}', 1000)
     (tmp_path / "manifest.json").write_bytes(b'{"version":1,"models":{"\xff":{}}}')
@@ -305,15 +305,15 @@ def test_a_gallery_with_a_single_threshold_for_all_is_damaged(tmp_path: Path) ->
     ],
     ids=["metadata", "shape", "dtype"],
 )
-def test_a_damaged_gallery_is_not_held_against_another(damaged: bytes) -> None:
-    """`retained` promises ValueError, whatever library meets the damage first."""
+def test_damaged_gallery_as_the_old_one(damaged: bytes) -> None:
+    """`keep_only_people_in` raises ValueError, whichever library detects the damage first."""
     with pytest.raises(ValueError, match=r"column|header"):
         gallery_chunks.keep_only_people_in(safetensors_with_length(damaged), gallery_bytes([2, 3]))
 
 
 @pytest.mark.parametrize("person", [b"p000001Person", b"\tp000001Pers.", b"p000\xff01\tPers", b"p\xc3\tPerson N"])
-def test_a_large_gallery_with_somebody_unreadable_is_damaged(tmp_path: Path, person: bytes) -> None:
-    """And not only when that person stands at the door."""
+def test_large_gallery_with_an_unreadable_person(tmp_path: Path, person: bytes) -> None:
+    """The damage is detected on loading, not when the person comes to the door."""
     path = tmp_path / "gallery"
     content = gallery_bytes([1, 2])
     path.write_bytes(content)
@@ -338,8 +338,8 @@ def test_a_large_gallery_with_somebody_unreadable_is_damaged(tmp_path: Path, per
         "UPDATE sqlite_sequence SET seq = 'seven'",
     ],
 )
-def test_a_store_with_values_that_cannot_be_is_damaged(sql: str) -> None:
-    """SQLite finds nothing wrong with it, but nothing would get through any more: it is replaced, the rest kept."""
+def test_event_store_with_impossible_values(sql: str) -> None:
+    """SQLite accepts such a file, but events could not be sent: it is replaced, and valid events are kept."""
     config = OutboxConfig()
     with scratch() as folder:
         path = folder / "outbox.db"
@@ -356,6 +356,6 @@ def test_a_store_with_values_that_cannot_be_is_damaged(sql: str) -> None:
             assert {2, 4, 5, 6, later} <= {event.seq for event in outbox.pending()}
 
 
-def test_mutations_never_grow_without_end() -> None:
+def test_size_limit_of_mutations() -> None:
     random = Random(1)
     assert max(len(mutated([b"x" * 900_000], random)) for _ in range(50)) <= 1 << 20
