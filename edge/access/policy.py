@@ -9,6 +9,7 @@ import msgspec
 
 from edge.access.model import AccessRules, AllowRule, PersonRules
 from edge.core.config import RecognitionConfig
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Decision, Identification, LivenessMode, Verdict, strictest_mode
 
 
@@ -64,17 +65,17 @@ class Policy:
             AccessOutcome.DOOR_OPEN, rule, verdict, t_ns, required_liveness=self._required_liveness(person, wall_ns)
         )
 
-    def _first_matching_rule(self, person: str, wall_ns: int | None) -> tuple[str, str]:
-        """The rule that decides, and why it refuses or "": any rule that allows will do, else the first that fits."""
+    def _first_matching_rule(self, person: str, wall_ns: int | None) -> tuple[str, Reason | None]:
+        """The rule that decides, and why it refuses or None: any rule that allows will do, else the first that fits."""
         fitting = [rule for rule, names in self._allow_rules if names.matches(person)]
         if not fitting:
-            return self._door.id, "no-rule-for-this-person"
+            return self._door.id, Reason.NO_RULE
         for limits in self._limits_for(person):
             refusal = self._outside_validity(limits, wall_ns)
             if refusal:
                 return limits.id, refusal
         refusals = [self._refusal(rule, wall_ns) for rule in fitting]
-        deciding = refusals.index("") if "" in refusals else 0
+        deciding = refusals.index(None) if None in refusals else 0
         return fitting[deciding].id, refusals[deciding]
 
     def _required_liveness(self, person: str, wall_ns: int | None) -> LivenessMode:
@@ -89,18 +90,18 @@ class Policy:
         own = [self._own_limits[person]] if person in self._own_limits else []
         return own + [limits for limits in self._shared_limits if fnmatchcase(person, limits.person)]
 
-    def _outside_validity(self, limits: PersonRules, wall_ns: int | None) -> str:
+    def _outside_validity(self, limits: PersonRules, wall_ns: int | None) -> Reason | None:
         if wall_ns is None:
-            return "clock-not-set"
+            return Reason.CLOCK_NOT_SET
         return limits.validity.refusal_reason(self._calendar.local(wall_ns))
 
-    def _refusal(self, rule: AllowRule, wall_ns: int | None) -> str:
+    def _refusal(self, rule: AllowRule, wall_ns: int | None) -> Reason | None:
         if rule.schedule is None:
-            return ""
+            return None
         if wall_ns is None:
-            return "clock-not-set"
+            return Reason.CLOCK_NOT_SET
         inside = self._calendar.covers(rule.schedule, self._calendar.local(wall_ns))
-        return "" if inside else "outside-schedule"
+        return None if inside else Reason.OUTSIDE_SCHEDULE
 
 
 class _Names:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+from edge.core.reasons import Reason
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LocalTime = date | datetime  # a date is a whole day on the local calendar; a datetime has its offset
 _DAY_MIN = 24 * 60
@@ -74,14 +76,14 @@ class Validity:
     start: LocalTime | None = None
     end: LocalTime | None = None
 
-    def refusal_reason(self, local: datetime) -> str:
-        """Why it does not hold at this moment, or ""."""
+    def refusal_reason(self, local: datetime) -> Reason | None:
+        """Why it does not hold at this moment; None: it holds."""
         start, end = self.start, self.end
         if start is not None and (local < start if isinstance(start, datetime) else local.date() < start):
-            return "not-yet-valid"
+            return Reason.NOT_YET_VALID
         if end is not None and (local >= end if isinstance(end, datetime) else local.date() > end):
-            return "no-longer-valid"
-        return ""
+            return Reason.NO_LONGER_VALID
+        return None
 
 
 def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.core.cli_support import escape_untrusted
+from edge.events.reasons import REASON_TEXTS
 from edge.events.schema import CameraState, DoorConnection, Event, EventKind, Health, Status
 from edge.mqtt.subscriber import Message, Subscriber
 
@@ -48,7 +49,7 @@ class _LiveDoor:
         """Problems of this door, the worst first."""
         found = []
         if self.status is not None and self.status.status is DoorConnection.OFFLINE:
-            found.append(f"offline: {self.status.reason}")
+            found.append(f"offline: {REASON_TEXTS[self.status.reason].meaning}")
         if self.health is not None:
             found += self.health.problems
             if not found and self.health.camera not in (CameraState.WORKING, CameraState.STARTING):
@@ -110,7 +111,9 @@ class LiveView:
         for ratio, style in ((3, ""), (4, ""), (3, "dim")):
             table.add_column(ratio=ratio, no_wrap=True, style=style)
         for name, event in islice(self._events, room):
-            table.add_row(event.at[11:19], Text(name), _event_text(event), Text(escape_untrusted(event.reason)))
+            table.add_row(
+                event.at[11:19], Text(name), _event_text(event), Text(escape_untrusted(event.detail or event.reason))
+            )
         return table
 
 

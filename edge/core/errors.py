@@ -78,3 +78,7 @@ class ModelError(InputError):
 
 class ReleaseError(InputError):
     """A release, its repository or its keys cannot be used; the door continues with its current one."""
+
+
+class ReleaseExpiredError(ReleaseError):
+    """The signed metadata of a repository has expired."""

@@ -15,6 +15,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.reasons import Reason, UndecidedReason
+
 BgrImage = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 
@@ -169,7 +171,7 @@ class Verdict:
     embedding: FloatArray  # (D,) float32, unit length: the fused samples. It stays on the device.
     samples: int  # number of fused samples
     quality: float  # mean quality of the samples, 0..1
-    reason: str  # the condition that decided
+    reason: Reason | UndecidedReason  # the condition that decided
     decided_ns: int  # time of the verdict
 
 
@@ -182,7 +184,7 @@ class AccessOutcome(StrEnum):
 
 
 class LivenessMode(StrEnum):
-    """What has to be shown of being alive before a door opens, the strictest last."""  # part of the contract documents
+    """Proof of life that is required before a door opens, the strictest last."""  # part of the contract documents
 
     OFF = "off"
     PASSIVE = "passive"
@@ -211,7 +213,7 @@ class Decision:
     rule: str  # the access rule that decided
     verdict: Verdict  # the evidence behind it
     t_ns: int  # capture time of the frame that completed it
-    reason: str = ""  # why that rule denies access, such as "outside-schedule"; "" where the verdict is the reason
+    reason: Reason | None = None  # why that rule denies access; None: the verdict is the reason
     # liveness required before the door opens; OFF also where nothing would open
     required_liveness: LivenessMode = LivenessMode.OFF
     liveness: LivenessResult | None = None  # liveness of the visitor; None where none was required

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Decision, Identification
 from edge.core.timestamps import format_unix_ns
+from edge.events.reasons import REASONS_BY_KIND
 from edge.events.schema import (
     ACCESS_KINDS,
     SEQ_UNASSIGNED,
@@ -51,7 +53,7 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext)
     person = match.person if identified else None
     box = verdict.track.face.box
     return msgspec.structs.replace(
-        _event(EventKind(decision.kind.value), decision.reason or verdict.reason, id, at_ns, door),
+        _event(EventKind(decision.kind.value), Reason(decision.reason or verdict.reason), id, at_ns, door),
         person=None if person is None else PersonRef(id=person.id, name=person.name),
         distance_sq=round(float(match.distance_sq), 4),
         threshold_sq=round(float(match.threshold_sq), 4),
@@ -66,26 +68,36 @@ def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext)
 
 
 def system_event(
-    kind: EventKind, reason: str, *, id: str, at_ns: int, door: EventContext, dropped: int | None = None
+    kind: EventKind,
+    reason: Reason,
+    detail: str | None = None,
+    *,
+    id: str,
+    at_ns: int,
+    door: EventContext,
+    dropped: int | None = None,
 ) -> Event:
     """An event about the door itself.
 
     Args:
         kind: any but the three access kinds.
-        reason: what happened, in a few words.
+        reason: code, one of those of this kind in `edge.events.reasons.REASONS_BY_KIND`.
+        detail: what the reason does not say, such as an error message, for people.
         id: a fresh UUIDv7.
         at_ns: when, nanoseconds since 1970 UTC.
         dropped: for events-dropped: number of lost events.
 
     Raises:
-        ValueError: `kind` is an access kind.
+        ValueError: `kind` is an access kind, or the reason is not one of this kind.
     """
     if kind in ACCESS_KINDS:
         raise ValueError(f"{kind} is an access event: make it from a decision")
-    return msgspec.structs.replace(_event(kind, reason, id, at_ns, door), dropped=dropped)
+    if reason not in REASONS_BY_KIND[kind]:
+        raise ValueError(f"'{reason}' is no reason of a {kind} event")
+    return msgspec.structs.replace(_event(kind, reason, id, at_ns, door), dropped=dropped, detail=detail or None)
 
 
-def _event(kind: EventKind, reason: str, id: str, at_ns: int, door: EventContext) -> Event:
+def _event(kind: EventKind, reason: Reason, id: str, at_ns: int, door: EventContext) -> Event:
     """The fields that every event has; all others are null."""
     return Event(
         v=VERSION,
@@ -130,11 +142,11 @@ def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
     )
 
 
-def make_status(door: str, connection: DoorConnection, reason: str, *, since_ns: int | None) -> Status:
+def make_status(door: str, connection: DoorConnection, reason: Reason, *, since_ns: int | None) -> Status:
     """The status message of a door, also its last will.
 
     Args:
-        reason: why, in a few words.
+        reason: code, one of `edge.events.reasons.STATUS_REASONS`.
         since_ns: wall clock, nanoseconds since 1970 UTC; None: only the broker will know.
     """
     since = None if since_ns is None else format_unix_ns(since_ns)

@@ -5,12 +5,14 @@ Pure. The keys are those of Home Assistant's MQTT platforms. The templates toler
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from edge.core.config import DoorConfig
+from edge.events.reasons import REASONS_BY_KIND, reason_sentence
 from edge.events.schema import ACCESS_KINDS, CameraState, DoorConnection, EventKind, LockState
 from edge.events.topics import Channel, Topics
 
@@ -91,10 +93,12 @@ def _value_template(field: str) -> str:
     return f"{{{{ value_json.{field} | default(none) }}}}"
 
 
-def _event_template(kinds: tuple[str, ...], fields: dict[str, str]) -> str:
-    """Home Assistant's JSON of an event; nothing, which it ignores, for other kinds."""
+def _event_template(kinds: tuple[EventKind, ...], fields: dict[str, str]) -> str:
+    """Template of an event as JSON, with its reason as a sentence; nothing, which is ignored, for other kinds."""
     listed = ", ".join(f"'{kind}'" for kind in kinds)
-    entries = ", ".join(f"'{name}': {expression}" for name, expression in fields.items())
+    sentences = {reason: reason_sentence(reason) for kind in kinds for reason in REASONS_BY_KIND[kind]}
+    message = f"{json.dumps(sentences)}.get(value_json.reason | default(''))"
+    entries = ", ".join(f"'{name}': {expression}" for name, expression in (fields | {"message": message}).items())
     return (
         f"{{% if value_json.kind | default('') in [{listed}] %}}"
         f"{{{{ {{'event_type': value_json.kind, {entries}}} | to_json }}}}"
@@ -112,7 +116,7 @@ def _field(path: str) -> str:
     )
 
 
-_EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason")}
+_EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason", "detail")}
 _ACCESS_FIELDS = {"person": _field("person.name"), "person_id": _field("person.id"), "rule": _field("rule")}
 _LAST_PERSON = (  # unidentified visitors and system events leave the state as it was
     "{% set name = " + _field("person.name") + " %}"
@@ -125,7 +129,7 @@ _PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
 _RELEASE = (  # Home Assistant compares numbers; 'refused' is none, and so counts as an update
     "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
     "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
-    "'release_summary': (" + _field("reason") + " or '')[:" + str(MAX_STATE_CHARS) + "]} | to_json }}{% endif %}"
+    "'release_summary': (" + _field("detail") + " or '')[:" + str(MAX_STATE_CHARS) + "]} | to_json }}{% endif %}"
 )
 
 

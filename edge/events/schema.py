@@ -1,13 +1,13 @@
-"""The wire contract, version 1: what goes out over MQTT, as types; `edge.events.topics` has where it goes.
+"""The MQTT contract, version 1: the messages of a door as types; `edge.events.topics` has their topics.
 
-Every field is always present; one that makes no sense for a record is null, so that a consumer never has to ask
-whether a key exists. A field added later gets a default here, so that events stored by an older version stay
-readable; consumers ignore keys that they do not know. No record holds pixels or embeddings; a door that is told to
-publishes the face of an event beside it, a JPEG file on `…/snapshot/<event id>`.
+Every field is always present; a field that does not apply is null. A field added later gets a default here, so that
+events stored by an earlier version stay readable; consumers ignore keys that they do not know. No message holds
+embeddings; pixels are only in snapshots, JPEG files on `…/snapshot/<event id>`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,11 @@ import msgspec
 from msgspec import Meta
 
 from edge.core.errors import DECODE_ERRORS
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, LivenessMode
+from edge.events.compatibility import replace_unlisted_reason
 from edge.events.topics import Channel
-from edge.liveness.prompts import ChallengeMovement, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengeState
 
 VERSION: Literal[1] = 1
 SEQ_UNASSIGNED = 0  # an event that is not in the outbox yet
@@ -31,18 +33,17 @@ Rfc3339 = Annotated[
     ),
 ]
 Version = Annotated[Literal[1], Meta(description="version of this contract")]
-EventId = Annotated[str, Meta(description="UUIDv7: the same for every copy of one event, so the key to drop copies by")]
+EventId = Annotated[str, Meta(description="UUIDv7; equal in every copy of one event, so use it to drop copies")]
 DoorName = Annotated[str, Meta(description="name of the door, as in its door.toml")]
-ModelRefs = Annotated[dict[str, str], Meta(description="job to the first digits of the model's sha256")]
-PixelCount = Annotated[int, Meta(description="pixels")]
+ModelRefs = Annotated[dict[str, str], Meta(description="models in use: job to the first digits of the SHA-256")]
 SequenceNumber = Annotated[
-    int, Meta(ge=0, description="rises strictly per door, survives restarts; a gap is no loss by itself")
+    int, Meta(ge=0, description="number of the event; only rises, also over restarts; may have gaps")
 ]
-_SQUARED = "squared distance, 0..4, from the face to"
+Detail = Annotated[str, Meta(description="more about `reason`, in words, for people")]
 
 
 class EventKind(StrEnum):
-    """What an event reports: the answer to a visitor (the first three), or a system event of the door."""
+    """What happened: the answer to a visitor (the first three), or a system event of the door."""
 
     DOOR_OPEN = AccessOutcome.DOOR_OPEN.value
     DENIED = AccessOutcome.DENIED.value
@@ -68,68 +69,71 @@ ACCESS_KINDS = frozenset(EventKind(kind.value) for kind in AccessOutcome)
 
 
 class PersonRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody enrolled."""
+    """An enrolled person."""
 
-    id: Annotated[str, Meta(description="for machines and rules")]
-    name: Annotated[str, Meta(description="for people")]
+    id: Annotated[str, Meta(description="id, as in access rules")]
+    name: Annotated[str, Meta(description="name for people")]
 
 
 class BoxPx(msgspec.Struct, frozen=True, kw_only=True):
-    """The face in frame pixels, origin at the top left, whole pixels; it may reach beyond the frame."""
+    """The face in pixels of the frame, origin at the top left; it may reach beyond the frame."""
 
-    left: PixelCount
-    top: PixelCount
-    right: PixelCount
-    bottom: PixelCount
+    left: Annotated[int, Meta(description="left edge, pixels")]
+    top: Annotated[int, Meta(description="top edge, pixels")]
+    right: Annotated[int, Meta(description="right edge, pixels")]
+    bottom: Annotated[int, Meta(description="bottom edge, pixels")]
 
 
 class GalleryRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Which gallery answered."""
+    """The gallery in use."""
 
-    version: Annotated[str, Meta(description="sha256 of the gallery, hexadecimal")]
+    version: Annotated[str, Meta(description="SHA-256 of the gallery file, 64 hexadecimal digits")]
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
-    """What a visitor has shown of being more than a picture, where the door asks for that."""
+    """Signs of life that the visitor showed, if the door requires any."""
 
-    mode: Annotated[LivenessMode, Meta(description="what was asked for")]
-    score: Annotated[float, Meta(ge=0, le=1, description="0 genuine, 1 attack; null: not watched long enough")] | None
-    cues: Annotated[dict[str, float], Meta(description="what the score was made of, as measured")]
-    challenge: Annotated[str, Meta(description='"passed", why it failed, or "" where none was asked')]
+    mode: Annotated[LivenessMode, Meta(description="what the door required")]
+    score: Annotated[float, Meta(ge=0, le=1, description="0 genuine, 1 attack; null: observed too briefly")] | None
+    cues: Annotated[dict[str, float], Meta(description="measured cues behind the score, by name")]
+    challenge: Annotated[str, Meta(description='"passed", the reason of a failure, or "" without a challenge')]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One access or system event, delivered at least once and in the order of `seq` on `…/events`."""
+    """One access or system event. Events are delivered in the order of `seq`, at least once."""
 
     v: Version
     id: EventId
     seq: SequenceNumber
     door: DoorName
     kind: EventKind
-    at: Annotated[Rfc3339, Meta(description="when it happened; for an access event the capture of the frame")]
+    at: Annotated[Rfc3339, Meta(description="when it happened; of an access event, when the frame was captured")]
     published_at: Annotated[Rfc3339, Meta(description="when this copy was sent")] | None
-    person: Annotated[PersonRef, Meta(description="who was identified; null for anybody unknown")] | None
-    distance_sq: Annotated[float, Meta(description=f"{_SQUARED} the nearest person enrolled: lower is nearer")] | None
-    threshold_sq: Annotated[float, Meta(description="the most that `distance_sq` may be: lower is stricter")] | None
-    runner_up_sq: Annotated[float, Meta(description=f"{_SQUARED} the second nearest person: lower is nearer")] | None
-    samples: Annotated[int, Meta(description="looks at the face that were fused")] | None
-    quality: Annotated[float, Meta(ge=0, le=1, description="mean quality of those looks")] | None
-    reason: Annotated[str, Meta(description="why: a code for `door-open`, `denied`, `unknown`, else a few words")]
-    rule: Annotated[str, Meta(description="the access rule that decided")] | None
-    track: Annotated[int, Meta(description="number of the visitor's track, from 1 since the start")] | None
+    person: Annotated[PersonRef, Meta(description="the recognised person; null: nobody, or unknown")] | None
+    distance_sq: (
+        Annotated[float, Meta(description="distance of the face to the nearest person; lower is nearer")] | None
+    )
+    threshold_sq: Annotated[float, Meta(description="largest accepted `distance_sq`; lower is stricter")] | None
+    runner_up_sq: Annotated[float, Meta(description="distance to the second nearest person; lower is nearer")] | None
+    samples: Annotated[int, Meta(description="number of samples of the face that were fused")] | None
+    quality: Annotated[float, Meta(ge=0, le=1, description="mean quality of those samples, 0 to 1")] | None
+    reason: Reason
+    rule: Annotated[str, Meta(description="access rule that decided, by its place in policy.toml")] | None
+    track: Annotated[int, Meta(description="number of the visitor's track since the start, from 1")] | None
     box: BoxPx | None
-    clock_synced: Annotated[bool, Meta(description="whether the door's clock was set by a time server")]
+    clock_synced: Annotated[bool, Meta(description="whether a time server has set the clock of the door")]
     gallery: GalleryRef | None
     models: ModelRefs
-    dropped: Annotated[int, Meta(description="events-dropped only: how many never reached the broker")] | None = None
-    liveness: Annotated[Liveness, Meta(description="null where the door did not ask")] | None = None
+    dropped: Annotated[int, Meta(description="number of lost events; events-dropped only")] | None = None
+    liveness: Annotated[Liveness, Meta(description="null: the door required none")] | None = None
+    detail: Detail | None = None
 
 
 class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """The act of opening, on `…/open`. Whoever drives a lock ignores one that is older than `expires_at`.
+    """The command to open the lock. A lock ignores it after `expires_at`.
 
-    The door never sends one late, but a broker may hold one back for a subscriber that was away (over MQTT 3.1.1
-    there is no message expiry), so the receiver checks too.
+    The door never sends it late, but a broker may hold it back for a subscriber that was away, and MQTT 3.1.1 has no
+    message expiry. So the receiver checks, too.
     """
 
     v: Version
@@ -137,26 +141,23 @@ class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
     seq: SequenceNumber
     door: DoorName
     person: PersonRef
-    at: Annotated[Rfc3339, Meta(description="capture of the frame that decided")]
-    expires_at: Annotated[Rfc3339, Meta(description="whoever gets this later does not open")]
+    at: Annotated[Rfc3339, Meta(description="when the deciding frame was captured")]
+    expires_at: Annotated[Rfc3339, Meta(description="a lock that receives the command later does not open")]
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
-    """What a visitor is asked to do, on `…/challenge`, for a screen or a speaker; it opens nothing."""
+    """What the visitor is asked to do, for a screen or a loudspeaker. It opens nothing."""
 
     v: Version
     door: DoorName
-    id: Annotated[str, Meta(description="UUIDv7: the same for all messages of one challenge")]
-    at: Annotated[Rfc3339, Meta(description="when it was asked, or ended")]
-    expires_at: Annotated[Rfc3339, Meta(description="by when the movement has to be made; at the end as `at`")]
-    ask: (
-        Annotated[ChallengeMovement, Meta(description="left and right are the visitor's own; null: none was asked yet")]
-        | None
-    )
+    id: Annotated[str, Meta(description="UUIDv7; equal in all messages of one challenge")]
+    at: Annotated[Rfc3339, Meta(description="when the movement was asked for, or the challenge ended")]
+    expires_at: Annotated[Rfc3339, Meta(description="deadline of the movement; at the end as `at`")]
+    ask: Annotated[ChallengeMovement, Meta(description="left and right of the visitor; null: none yet")] | None
     state: ChallengeState
-    step: Annotated[int, Meta(ge=0, description="which movement of `steps`, from 1")]
-    steps: Annotated[int, Meta(ge=1, description="movements in a row")]
-    reason: Annotated[str, Meta(description='why it failed, or ""')]
+    step: Annotated[int, Meta(ge=0, description="number of this movement, from 1; 0: none yet")]
+    steps: Annotated[int, Meta(ge=1, description="number of movements")]
+    reason: ChallengeFailure
 
 
 class DoorConnection(StrEnum):
@@ -167,17 +168,17 @@ class DoorConnection(StrEnum):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the door is connected, retained on `…/status`; the broker itself sends the offline one if it vanishes."""
+    """Whether the door is connected. If the connection breaks, the broker publishes `offline` (last will)."""
 
     v: Version
     door: DoorName
     status: DoorConnection
-    reason: Annotated[str, Meta(description="why, in a few words")]
-    since: Annotated[Rfc3339, Meta(description="null when the broker noticed: only it knows when")] | None
+    reason: Reason
+    since: Annotated[Rfc3339, Meta(description="since when; null: the broker noticed, and only it knows")] | None
 
 
 class CameraState(StrEnum):
-    """What the camera is doing."""
+    """State of the camera."""
 
     STARTING = "starting"
     WORKING = "working"
@@ -186,15 +187,15 @@ class CameraState(StrEnum):
 
 
 class StageTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one stage took since the last report, milliseconds."""
+    """Run time of one stage since the last report."""
 
-    runs: Annotated[int, Meta(description="how often")]
-    median_ms: Annotated[float, Meta(description="of those runs")]
-    p95_ms: Annotated[float, Meta(description="95th percentile")]
+    runs: Annotated[int, Meta(description="number of runs")]
+    median_ms: Annotated[float, Meta(description="median, milliseconds")]
+    p95_ms: Annotated[float, Meta(description="95th percentile, milliseconds")]
 
 
 class LockState(StrEnum):
-    """How the door's own relay stands."""
+    """State of the relay of the door."""
 
     LOCKED = "locked"
     OPEN = "open"
@@ -202,48 +203,51 @@ class LockState(StrEnum):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the door is doing, retained on `…/health`."""
+    """Health of the door, every ten seconds."""
 
     v: Version
     door: DoorName
-    at: Annotated[Rfc3339, Meta(description="when it was measured")]
-    uptime_s: Annotated[float, Meta(description="since the start")]
+    at: Annotated[Rfc3339, Meta(description="when the report was made")]
+    uptime_s: Annotated[float, Meta(description="seconds since the start")]
     camera: CameraState
-    fps: Annotated[float, Meta(description="frames really processed in a second, since the last report")]
-    frames: Annotated[int, Meta(description="processed since the start")]
-    dropped: Annotated[int, Meta(description="frames skipped since the start because a newer one was there")]
-    stages: Annotated[dict[str, StageTiming], Meta(description="by stage; only those that ran")]
-    rejects: Annotated[dict[str, dict[str, int]], Meta(description="stage to reason to count, since the start")]
-    temperature_c: Annotated[float, Meta(description="of the processor; null: no sensor")] | None
-    outbox_depth: Annotated[int, Meta(description="events that the broker has not acknowledged")]
+    fps: Annotated[float, Meta(description="frames processed per second since the last report")]
+    frames: Annotated[int, Meta(description="frames processed since the start")]
+    dropped: Annotated[int, Meta(description="frames skipped since the start because a newer one had arrived")]
+    stages: Annotated[dict[str, StageTiming], Meta(description="run times by stage; only stages that ran")]
+    rejects: Annotated[
+        dict[str, dict[str, int]], Meta(description="rejected samples since the start: by stage, by reason")
+    ]
+    temperature_c: Annotated[float, Meta(description="processor temperature, °C; null: no sensor")] | None
+    outbox_depth: Annotated[int, Meta(description="number of events that the broker has not acknowledged")]
     gallery: GalleryRef | None
     models: ModelRefs
-    problems: Annotated[tuple[str, ...], Meta(description="what somebody should look at, one line each")]
-    liveness: Annotated[dict[str, int], Meta(description="outcome to count, since the start; {} where not asked")] = {}
-    lock: Annotated[LockState, Meta(description="null: the door has no relay of its own")] | None = None
+    problems: Annotated[tuple[str, ...], Meta(description="current problems, one line each, for people")]
+    liveness: Annotated[dict[str, int], Meta(description="outcomes since the start; {}: not required")] = {}
+    lock: Annotated[LockState, Meta(description="relay of the door; null: it has none")] | None = None
 
 
 class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Which release the door runs, retained on `…/release`; after a refusal it still names the one that runs."""
+    """The release in use. After a refusal this is still the one that runs."""
 
     v: Version
     door: DoorName
-    release: Annotated[int, Meta(description="number of the release that runs")] | None
-    applied_at: Annotated[Rfc3339, Meta(description="when it began to run")] | None
-    ok: Annotated[bool, Meta(description="whether the last one offered was applied, or was the same")]
-    reason: Annotated[str, Meta(description="what was applied, or why the last one offered was refused")]
-    people: Annotated[int, Meta(description="how many the gallery in use holds")] | None
+    release: Annotated[int, Meta(description="number of the release in use; null: none")] | None
+    applied_at: Annotated[Rfc3339, Meta(description="since when it is in use")] | None
+    ok: Annotated[bool, Meta(description="false: the last release that was offered was refused")]
+    reason: Reason
+    people: Annotated[int, Meta(description="number of people in the gallery")] | None
     gallery: GalleryRef | None
     models: ModelRefs
+    detail: Detail | None = None
 
 
 class PresenceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether somebody stands at the door, retained on `…/presence`; it names nobody and opens nothing."""
+    """Whether somebody is in front of the door. It names nobody and opens nothing."""
 
     v: Version
     door: DoorName
     at: Annotated[Rfc3339, Meta(description="since when")]
-    somebody: Annotated[bool, Meta(description="null: the camera does not see")] | None
+    somebody: Annotated[bool, Meta(description="null: the camera sees nothing")] | None
 
 
 Record = Event | OpenCommand | Status | Health | ReleaseReport | Challenge | PresenceReport
@@ -263,22 +267,25 @@ _DECODERS = {channel: msgspec.json.Decoder(kind) for channel, kind in _TYPES.ite
 
 
 def encode(record: Record) -> bytes:
-    """UTF-8 JSON."""
+    """Encode a message as UTF-8 JSON."""
     return _ENCODER.encode(record)
 
 
 def decode(channel: Channel, payload: bytes) -> Record:
-    """The record that was published on a channel.
+    """Decode a message; an unlisted reason, as of another version, becomes `other` with its text as the detail.
 
     Raises:
-        ValueError: not JSON, not this contract, or another version of it.
+        ValueError: not JSON, not this contract, or another version of the contract.
     """
     try:
         return _DECODERS[channel].decode(payload)
     except DECODE_ERRORS as error:
+        with contextlib.suppress(*DECODE_ERRORS):
+            if (fields := replace_unlisted_reason(payload)) is not None:
+                return msgspec.convert(fields, _TYPES[channel])
         raise ValueError(f"not a version {VERSION} message of {channel}: {error}") from error
 
 
 def schemas() -> dict[Channel, dict[str, Any]]:
-    """The JSON Schema (2020-12) of what each channel carries."""
+    """JSON Schema (2020-12) of each channel."""
     return {channel: msgspec.json.schema(kind) for channel, kind in _TYPES.items()}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from edge.core.config import LivenessConfig
 from edge.core.records import FloatArray, Quality, Sample
 from edge.liveness.head_pose import HeadTurn, RestPose
-from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengePrompt, ChallengeState
 
 Chance = Callable[[], float]  # each call draws a number of [0, 1)
 
@@ -55,7 +55,7 @@ class MovementChallenge:
             track_id: whom it is about, for those who are told.
         """
         self.state: ChallengeState | None = None  # where it stands; None while a straight, still head is waited for
-        self.reason = ""  # why it failed, or ""
+        self.reason = ChallengeFailure.NONE  # why it failed
         self._number, self._track_id = number, track_id
         self._timeout_ns = round(config.challenge_step_timeout_s * 1e9)
         self._choice = [ChallengeMovement(ask) for ask in config.challenge_movements]
@@ -99,11 +99,12 @@ class MovementChallenge:
         if self.is_over:
             return
         if t_ns > self._expires_ns:
-            self.fail("too-late" if self.state is ChallengeState.ASKED else "not-still", t_ns)
+            asked = self.state is ChallengeState.ASKED
+            self.fail(ChallengeFailure.TOO_LATE if asked else ChallengeFailure.NOT_STILL, t_ns)
         elif self.state is ChallengeState.ASKED and t_ns - self._seen_ns > _BLIND_S * 1e9:
-            self.fail("out-of-sight", t_ns)
+            self.fail(ChallengeFailure.OUT_OF_SIGHT, t_ns)
 
-    def fail(self, reason: str, t_ns: int) -> None:
+    def fail(self, reason: ChallengeFailure, t_ns: int) -> None:
         """It cannot be passed any more, unless it is over."""
         if not self.is_over:
             self.state, self.reason = ChallengeState.FAILED, reason
@@ -130,7 +131,7 @@ class MovementChallenge:
         now, lately = RestPose.of([*self._looks][-_SETTLED:]), RestPose.of(self._looks)
         away = self._rest.to(now).largest if self._rest else 0.0
         if away > 1:
-            self.fail("moved-unasked", t_ns)
+            self.fail(ChallengeFailure.MOVED_UNASKED, t_ns)
             return
         still = lately.to(now).largest <= _DRIFT_SHARE and away <= _BACK_SHARE
         if not (still and now.is_straight and self._is_same_face(sample, _SAME_STRAIGHT_SQ)):
@@ -167,9 +168,9 @@ class MovementChallenge:
         wrong = any(turn.share(other) > _WRONG_SHARE for other in ChallengeMovement if other != ask)
         self._wrong = self._wrong + 1 if wrong else 0
         if self._wrong == _MAX_MISSES:
-            self.fail("wrong-movement", t_ns)
+            self.fail(ChallengeFailure.WRONG_MOVEMENT, t_ns)
         elif share > _BACK_SHARE and t_ns - self._asked_ns < _REACTION_S * 1e9:
-            self.fail("too-early", t_ns)
+            self.fail(ChallengeFailure.TOO_EARLY, t_ns)
         elif self._held < _HOLD_FRAMES:
             self._held = self._held + 1 if turn.completed(ask) else 0
         elif share <= _BACK_SHARE and self._is_same_face(sample, _SAME_STRAIGHT_SQ):
@@ -178,7 +179,7 @@ class MovementChallenge:
     def _complete_step(self, t_ns: int) -> None:
         """A movement was made and taken back."""
         if self._leap > _MAX_JUMP * self._reach:
-            self.fail("jumped", t_ns)
+            self.fail(ChallengeFailure.JUMPED, t_ns)
         elif self._step < len(self._asks):
             self._wait_for_rest(t_ns)
         else:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge.core.config import LivenessConfig
+from edge.core.reasons import Reason
 from edge.core.records import (
     AccessOutcome,
     Decision,
@@ -35,14 +36,12 @@ from edge.core.records import (
 from edge.liveness.challenge import SAME_MOVED_SQ, Chance, MovementChallenge, apart_sq, same_face
 from edge.liveness.cues.weights import LivenessEvidence
 from edge.liveness.passive import PassiveLiveness
-from edge.liveness.pending_decision import NOT_SHOWN, PASSES, PendingDecision, liveness_result
-from edge.liveness.prompts import ChallengePrompt, ChallengeState
+from edge.liveness.pending_decision import PASSES, Outcome, PendingDecision, liveness_result
+from edge.liveness.prompts import ChallengeFailure, ChallengePrompt, ChallengeState
 from edge.recognition.aggregator import IdentityAggregator
 from edge.vision.face_mesh import eye_centred
 
 RULE = "liveness"  # the rule of its denials
-ATTACK = "presentation-attack"
-CHALLENGE_FAILED = "challenge-failed"
 
 DecideFn = Callable[[Verdict], Decision]
 
@@ -153,7 +152,7 @@ class LivenessGate:
     def reset(self) -> None:
         """Drop everything shown or held when models, people or rules change; held visitors are recognised again."""
         for track_id, held in list(self._held.items()):
-            self._reject(held, "interrupted", held.looked_ns)
+            self._reject(held, ChallengeFailure.INTERRUPTED, held.looked_ns)
             self._drop(track_id)
             self._aggregator.reset(held.decision.verdict)
         for track_id in list(self._denied):
@@ -188,8 +187,8 @@ class LivenessGate:
         verdict = replace(held.decision.verdict, track=track, decided_ns=t_ns)
         gone = track.lost or self._aggregator.verdict_of(track) is not held.decision.verdict
         if gone:
-            self._reject(held, "left" if track.lost else "another-face", t_ns)
-            outcome: str | None = CHALLENGE_FAILED if held.challenge else NOT_SHOWN
+            self._reject(held, ChallengeFailure.LEFT if track.lost else ChallengeFailure.ANOTHER_FACE, t_ns)
+            outcome: Outcome = Reason.CHALLENGE_FAILED if held.challenge else Reason.LIVENESS_NOT_SHOWN
         else:
             outcome = self._outcome(track, held, evidence, t_ns)
         if held.challenge:
@@ -212,7 +211,7 @@ class LivenessGate:
             )
             self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
             # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
-            if outcome == ATTACK or (held.challenge and held.challenge.was_prompted):
+            if outcome == Reason.PRESENTATION_ATTACK or (held.challenge and held.challenge.was_prompted):
                 self._aggregator.count_failure(verdict, others)
             else:
                 self._aggregator.discredit(verdict)
@@ -220,7 +219,7 @@ class LivenessGate:
         self._drop(track.id)
         return [replace(decision, liveness=shown)]
 
-    def _outcome(self, track: Track, held: PendingDecision, evidence: LivenessEvidence, t_ns: int) -> str | None:
+    def _outcome(self, track: Track, held: PendingDecision, evidence: LivenessEvidence, t_ns: int) -> Outcome:
         """Why it does not open, PASSES, or None while that is open."""
         config, late = self._config, t_ns - held.since_ns >= self._config.timeout_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
@@ -229,18 +228,19 @@ class LivenessGate:
             if not held.challenge.is_over:
                 return None
             if attack:
-                return ATTACK
-            return CHALLENGE_FAILED if held.challenge.state is ChallengeState.FAILED else held.confirmed(late)
+                return Reason.PRESENTATION_ATTACK
+            failed = held.challenge.state is ChallengeState.FAILED
+            return Reason.CHALLENGE_FAILED if failed else held.confirmed(late)
         if held.decision.required_liveness is LivenessMode.CHALLENGE:
             doubtful = late or attack or (evidence.enough and evidence.score >= config.challenge_score)
             if config.challenge_when == "always" or doubtful:
                 self._challenge(track, held, t_ns)
                 return None
         elif attack:
-            return ATTACK
+            return Reason.PRESENTATION_ATTACK
         if evidence.enough:
             return held.confirmed(late)
-        return NOT_SHOWN if late else None
+        return Reason.LIVENESS_NOT_SHOWN if late else None
 
     def _challenge(self, track: Track, held: PendingDecision, t_ns: int) -> None:
         """Begin a challenge, one at a time, as a door has one screen."""
@@ -255,7 +255,7 @@ class LivenessGate:
         del self._held[track_id]
         self._passive.forget(track_id)
 
-    def _reject(self, held: PendingDecision, reason: str, t_ns: int) -> None:
+    def _reject(self, held: PendingDecision, reason: ChallengeFailure, t_ns: int) -> None:
         if held.challenge:
             held.challenge.fail(reason, t_ns)
             self._prompts += held.challenge.drain_prompts()

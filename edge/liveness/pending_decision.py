@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from edge.core.reasons import Reason
 from edge.core.records import Decision, LivenessMode, LivenessResult, strictest_mode
 from edge.liveness.challenge import MovementChallenge
 from edge.liveness.cues.weights import LivenessEvidence
 
-NOT_SHOWN = "liveness-not-shown"
-PASSES = ""
+PASSES: Literal[""] = ""
+Outcome: TypeAlias = Reason | Literal[""] | None  # why it does not open, PASSES, or None while that is open
 
 
 @dataclass(slots=True, eq=False)
@@ -23,11 +25,11 @@ class PendingDecision:
     challenge: MovementChallenge | None = None  # the challenge under way, or None
     shows: int = 0  # how often life was shown so far; the last one opens
 
-    def confirmed(self, late: bool) -> str | None:
-        """`PASSES` if the last sample shows the recognised face; else None, or `NOT_SHOWN` when it is too late."""
+    def confirmed(self, late: bool) -> Outcome:
+        """`PASSES` if the last sample shows the recognised face; else None, or the reason when it is too late."""
         if self.sure:
             return PASSES
-        return NOT_SHOWN if late else None
+        return Reason.LIVENESS_NOT_SHOWN if late else None
 
     def tighten(self, required: LivenessMode) -> bool:
         """Require a stricter mode if the rules do by now; returns whether they do."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ChallengeMovement(StrEnum):
-    """What a challenge can ask of a visitor; left and right are the visitor's own."""  # part of the contract documents
+    """What a challenge can ask for; left and right as the visitor sees them."""  # part of the contract documents
 
     TURN_LEFT = "turn-left"
     TURN_RIGHT = "turn-right"
@@ -15,11 +15,27 @@ class ChallengeMovement(StrEnum):
 
 
 class ChallengeState(StrEnum):
-    """How a challenge stands once there is something to tell."""  # part of the contract documents
+    """State of a challenge."""  # part of the contract documents
 
     ASKED = "asked"
     PASSED = "passed"
     FAILED = "failed"
+
+
+class ChallengeFailure(StrEnum):
+    """Why a challenge failed; empty while it has not."""  # part of the contract documents
+
+    NONE = ""
+    TOO_LATE = "too-late"
+    TOO_EARLY = "too-early"
+    NOT_STILL = "not-still"
+    MOVED_UNASKED = "moved-unasked"
+    WRONG_MOVEMENT = "wrong-movement"
+    JUMPED = "jumped"
+    OUT_OF_SIGHT = "out-of-sight"
+    LEFT = "left"
+    ANOTHER_FACE = "another-face"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,6 @@ class ChallengePrompt:
     movement: ChallengeMovement | None  # the movement; None: the challenge failed before it asked for any
     step: int  # step and steps: number of the movement and of all movements; step is 0 before the first
     steps: int
-    reason: str  # why the challenge failed, or ""
+    reason: ChallengeFailure  # why the challenge failed
     t_ns: int  # time of the message
     expires_ns: int  # deadline of the movement; `t_ns` at the end of the challenge

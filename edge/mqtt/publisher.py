@@ -20,6 +20,7 @@ from typing import Self
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import MqttConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError, OutboxError
+from edge.core.reasons import Reason
 from edge.core.wakeup_pipe import WakeupPipe
 from edge.events.factory import make_status
 from edge.events.homeassistant import DiscoveryMessage, HomeAssistantBirthListener
@@ -72,7 +73,7 @@ class Publisher:
         topics: Topics,
         outbox: Outbox,
         *,
-        on_open_expired: Callable[[OpenCommand, str], None],
+        on_open_expired: Callable[[OpenCommand, Reason, str], None],
         on_open_unheard: Callable[[OpenCommand], None] | None = None,
         discovery: DiscoveryMessage | None = None,
         backoff_s: tuple[float, float] = (1.0, 30.0),
@@ -125,7 +126,7 @@ class Publisher:
             if not state.rejects_opens:
                 self._opens.append(PendingOpen(command, captured_ns + round(self._config.open_max_age_s * NS)))
         if state.rejects_opens:
-            self._report_expired(command, _rejection_reason(state))
+            self._report_expired(command, Reason.BROKER_NOT_CONNECTED, str(state.status))
         else:
             self._wakeup.notify()
 
@@ -178,11 +179,9 @@ class Publisher:
         self._queue.set_retained(self._topics.topic_for(channel), self._sign(channel, encode(report)))
         self._wakeup.notify()
 
-    def _report_expired(self, command: OpenCommand, reason: str) -> None:
-        """Report that an open was given up; without a reason, because of its age."""
-        reason = reason or f"older than {self._config.open_max_age_s:g} s before it could be sent"
+    def _report_expired(self, command: OpenCommand, reason: Reason, detail: str = "") -> None:
         try:
-            self._on_open_expired(command, reason)
+            self._on_open_expired(command, reason, detail)
         except OutboxError as error:
             log.debug("%s", error)  # already logged by the outbox
 
@@ -223,7 +222,7 @@ class Publisher:
         began_ns = self._clock.monotonic_ns()
         while self._stop_deadline_ns is None:
             for command in pop_expired(self._opens, self._clock.monotonic_ns()):
-                self._report_expired(command, "")
+                self._report_expired(command, Reason.OPEN_TOO_OLD)
             pause_s = min(wait_s, RETRY_WITH_OPEN_S) if self._opens else wait_s
             left_s = pause_s - (self._clock.monotonic_ns() - began_ns) / NS
             if left_s <= 0:
@@ -233,7 +232,7 @@ class Publisher:
     def _connect(self) -> PahoClient:
         # The id must stay the same: when we come back while the broker still waits for our old connection, it ends
         # that one, will and all, before our new status; with another id the old will would come later and win.
-        offline = make_status(self._topics.door, DoorConnection.OFFLINE, "the connection was lost", since_ns=None)
+        offline = make_status(self._topics.door, DoorConnection.OFFLINE, Reason.CONNECTION_LOST, since_ns=None)
         client, self._preferred_protocol = connect(
             self._config,
             client_id=f"threshold-{self._topics.site}-{self._topics.door}",
@@ -287,8 +286,4 @@ class Publisher:
             if rejected:
                 self._opens.clear()
         for pending in rejected:
-            self._report_expired(pending.command, _rejection_reason(state))
-
-
-def _rejection_reason(state: ConnectionState) -> str:
-    return f"no connection to the broker ({state.status})"
+            self._report_expired(pending.command, Reason.BROKER_NOT_CONNECTED, str(state.status))

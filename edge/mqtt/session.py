@@ -11,6 +11,7 @@ import msgspec
 
 from edge.core.clock import Clock
 from edge.core.errors import BrokerError, BrokerRefusedError, OutboxError
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
 from edge.core.wakeup_pipe import WakeupPipe
 from edge.events.factory import make_status
@@ -77,7 +78,7 @@ class Session:
     birth: HomeAssistantBirthListener
     sign: Signer
     clock: Clock
-    on_open_expired: Callable[[OpenCommand, str], None]
+    on_open_expired: Callable[[OpenCommand, Reason, str], None]
     on_open_arrived: Callable[[OpenCommand, bool], None]
     # In flight, by packet id: sent with QoS 1 and not acknowledged.
     _events: dict[int, int] = field(default_factory=dict, init=False)  # seq, rising
@@ -91,7 +92,7 @@ class Session:
         Raises:
             BrokerError: the connection has ended.
         """
-        self._others.add(self._publish_status(DoorConnection.ONLINE, "connected"))
+        self._others.add(self._publish_status(DoorConnection.ONLINE, Reason.CONNECTED))
         self.queue.requeue_retained()
         self.birth.listen(self.client.subscribe)
 
@@ -116,7 +117,7 @@ class Session:
         """Cut the connection; opens in flight are given up."""
         self.client.abort()
         for pending in self._sent_opens.values():
-            self.on_open_expired(pending.command, "the connection broke before the broker had acknowledged it")
+            self.on_open_expired(pending.command, Reason.CONNECTION_BROKE, "")
 
     def _send(self) -> None:
         """Send what may be sent now.
@@ -125,7 +126,7 @@ class Session:
         would take all places, one place is left for an open that waits.
         """
         for command in pop_expired(self.opens, self.clock.monotonic_ns()):
-            self.on_open_expired(command, "")
+            self.on_open_expired(command, Reason.OPEN_TOO_OLD, "")
         client, queue = self.client, self.queue
         room = min(MAX_IN_FLIGHT - len(self._events), self._free_places())
         if self.opens:
@@ -159,7 +160,7 @@ class Session:
         payload = self.sign(channel, encode(record))
         return self._publish(self.topics.topic_for(channel), payload, DELIVERY_TERMS[channel], expires_ns)
 
-    def _publish_status(self, connection: DoorConnection, reason: str) -> int:
+    def _publish_status(self, connection: DoorConnection, reason: Reason) -> int:
         status = make_status(self.topics.door, connection, reason, since_ns=self.clock.unix_ns())
         return self._publish_record(Channel.STATUS, status)
 
@@ -172,7 +173,7 @@ class Session:
         payload = self.sign(Channel.OPEN, encode(pending.command))
         left_ns = pending.expires_ns - self.clock.monotonic_ns()  # after the signature, which takes time
         if left_ns <= 0:
-            self.on_open_expired(pending.command, "")
+            self.on_open_expired(pending.command, Reason.OPEN_TOO_OLD, "")
             return
         self.client.ping()
         try:
@@ -180,7 +181,7 @@ class Session:
                 self.topics.topic_for(Channel.OPEN), payload, expiry_s=max(left_ns // NS, 1)
             )
         except BrokerError:
-            self.on_open_expired(pending.command, "the connection broke while it was sent")
+            self.on_open_expired(pending.command, Reason.CONNECTION_BROKE, "")
             raise
         self._sent_opens[packet_id] = pending
 
@@ -230,7 +231,7 @@ class Session:
             if ack.refusal:
                 log.warning("%s: refuses our message (%s); check its access rules", self.url, ack.refusal)
             if pending is not None and ack.refusal:
-                self.on_open_expired(pending.command, f"refused by the broker ({ack.refusal})")
+                self.on_open_expired(pending.command, Reason.BROKER_REFUSED_OPEN, ack.refusal)
             elif pending is not None:
                 self.on_open_arrived(pending.command, ack.unheard)
         self._acknowledge_events()
@@ -263,7 +264,7 @@ class Session:
 
     def _announce_offline(self, stop_ns: int) -> None:
         """Publish offline, wait until the broker has it, and disconnect."""
-        packet_id = self._publish_status(DoorConnection.OFFLINE, "stopped")
+        packet_id = self._publish_status(DoorConnection.OFFLINE, Reason.STOPPED)
         acknowledged = False
         while not acknowledged and (left_ns := stop_ns - self.clock.monotonic_ns()) > 0:
             self.client.poll(left_ns / NS)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from edge.core.errors import OutboxError
 from edge.core.files import atomic_write, fsync_dir, make_private_file
+from edge.core.reasons import Reason
 from edge.events.schema import EventKind
 from edge.outbox.database import (
     MAX_SEQ,
@@ -38,7 +39,8 @@ class StoreEvent:
     """A change of the event store, to be recorded as a system event."""
 
     kind: EventKind
-    reason: str
+    reason: Reason
+    detail: str = ""
 
 
 class SequenceFloor:
@@ -153,7 +155,7 @@ class RecoveringDatabase:
                 if not self._reserve.release():
                     raise self._failed(error) from error
                 log.warning("%s; a small reserve is in use", error)
-                self._notify(EventKind.STORE_FAILING, "the disk is full; a small reserve is in use")
+                self._notify(EventKind.STORE_FAILING, Reason.DISK_FULL, "a small reserve is in use")
                 self.checkpoint()
             except DiskError as error:
                 self.disconnect()  # reopening may help
@@ -165,7 +167,7 @@ class RecoveringDatabase:
         self._floor.reserve_beyond(seq)
         if self.problem:
             log.info("%s: events are stored again; %d were held in memory", self._path, unsaved)
-            self._notify(EventKind.STORE_BACK, f"events are stored again; {unsaved} were held in memory")
+            self._notify(EventKind.STORE_BACK, Reason.EVENTS_STORED_AGAIN, f"events that waited in memory: {unsaved}")
             self.problem = ""
 
     def restore_reserve(self) -> str:
@@ -175,7 +177,7 @@ class RecoveringDatabase:
             return f"{self._path.parent}: hardly any room is left on this disk: make room"
         if was_released and self._database is not None:
             log.info("%s: there is room on the disk again", self._path)
-            self._notify(EventKind.STORE_BACK, "there is room on the disk again")
+            self._notify(EventKind.STORE_BACK, Reason.DISK_HAS_ROOM)
         return ""
 
     def checkpoint(self) -> None:
@@ -207,13 +209,14 @@ class RecoveringDatabase:
         self.disconnect()
         self._closed = True
 
-    def _notify(self, kind: EventKind, reason: str) -> None:
-        self._notices = [*self._notices, StoreEvent(kind, reason)][-100:]
+    def _notify(self, kind: EventKind, reason: Reason, detail: str = "") -> None:
+        self._notices = [*self._notices, StoreEvent(kind, reason, detail)][-100:]
 
     def _failed(self, error: OutboxError) -> OutboxError:
         log.log(logging.DEBUG if self.problem else logging.WARNING, "%s; nothing opens until then", error)
         if not self.problem:
-            self._notify(EventKind.STORE_FAILING, str(error))
+            full = isinstance(error, DiskFullError)
+            self._notify(EventKind.STORE_FAILING, Reason.DISK_FULL if full else Reason.DISK_FAILING, str(error))
         self.problem = str(error)
         return error
 
@@ -241,7 +244,7 @@ class RecoveringDatabase:
             if db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone() is not None:
                 return
         if self._floor.value:
-            self._notify(EventKind.STORE_REPLACED, "the event store was gone and is made anew")
+            self._notify(EventKind.STORE_REPLACED, Reason.STORE_MISSING)
             log.warning("%s: was gone and is made anew", self._path)
         self._start_above(database, max(self._floor.value, self._first_seq - 1))
 
@@ -266,12 +269,9 @@ class RecoveringDatabase:
         except (OSError, DiskError) as refused:
             why = refused.strerror if isinstance(refused, OSError) and refused.strerror else refused
             raise self._failed(DiskError(f"{error}, and it cannot be replaced ({why})")) from refused
-        reason = (
-            f"the event store was damaged and is moved to {self._damaged.name}; {salvaged} waiting events were read "
-            "from it, others may be lost"
-        )
-        log.warning("%s; %s", error, reason)
-        self._notify(EventKind.STORE_REPLACED, reason)
+        detail = f"moved to {self._damaged.name}; waiting events recovered: {salvaged}"
+        log.warning("%s; %s", error, detail)
+        self._notify(EventKind.STORE_REPLACED, Reason.STORE_DAMAGED, detail)
 
     def _salvage(self) -> int:
         """Make the new file beside the damaged one; returns how many waiting events it holds."""

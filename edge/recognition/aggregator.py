@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from edge.core.config import LockoutConfig, RecognitionConfig
+from edge.core.reasons import Reason, UndecidedReason
 from edge.core.records import FloatArray, Identification, Match, Sample, Track, Verdict
 from edge.recognition.cooldown import Cooldown
 from edge.recognition.fusion import Fusion
@@ -29,7 +30,6 @@ from edge.recognition.gallery import MAX_DISTANCE_SQ, Gallery
 from edge.recognition.lockout import Lockout, Restriction
 
 _MISMATCHES_TO_RESET = 2
-_PAUSED = "paused-after-failures"
 _LOCKOUT = LockoutConfig()
 
 
@@ -171,7 +171,7 @@ class IdentityAggregator:
             if state.verdict is None or self._unknown_again_due(state, state.verdict):
                 others = present - {track.id}
                 verdict = self._evaluate(track, state.evidence, others, t_ns)
-                state.paused = verdict.reason == _PAUSED
+                state.paused = verdict.reason is UndecidedReason.PAUSED
                 if state.paused:  # still here, which is no news after the pause
                     self._cooldown.mark_seen(replace(verdict, finding=Identification.UNKNOWN), t_ns)
                 if verdict.finding is not Identification.UNDECIDED:
@@ -222,7 +222,7 @@ class IdentityAggregator:
             if self.counts_names_as_success:
                 self._lockout.record_success(verdict, others)
         elif self._lockout.record_failure(verdict, others):
-            return [replace(verdict, reason="repeated-failures")]
+            return [replace(verdict, reason=Reason.REPEATED_FAILURES)]
         return [verdict] if news else []
 
     def _match(self, embedding: FloatArray, config: RecognitionConfig | None = None) -> Match:
@@ -251,13 +251,14 @@ class IdentityAggregator:
         """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
         if not evidence.samples:
             match = Match(None, MAX_DISTANCE_SQ, 0.0, MAX_DISTANCE_SQ)
-            return Verdict(Identification.UNDECIDED, track, match, np.zeros(0, np.float32), 0, 0.0, "no-sample", t_ns)
+            nothing, reason = np.zeros(0, np.float32), UndecidedReason.NO_SAMPLE
+            return Verdict(Identification.UNDECIDED, track, match, nothing, 0, 0.0, reason, t_ns)
         verdict = self._apply_thresholds(track, evidence, self._config, t_ns)
         if verdict.finding is Identification.UNDECIDED:
             return verdict
         demand = self._lockout.restriction_for(verdict, others)
         if demand is Restriction.PAUSED and verdict.finding is Identification.RECOGNISED:
-            return replace(verdict, finding=Identification.UNDECIDED, reason=_PAUSED)
+            return replace(verdict, finding=Identification.UNDECIDED, reason=UndecidedReason.PAUSED)
         return self._apply_thresholds(track, evidence, self._strict, t_ns) if demand is Restriction.STRICT else verdict
 
     def _apply_thresholds(self, track: Track, evidence: Fusion, config: RecognitionConfig, t_ns: int) -> Verdict:
@@ -269,19 +270,21 @@ class IdentityAggregator:
         )
 
 
-def _classify(match: Match, evidence: Fusion, config: RecognitionConfig, left: bool) -> tuple[Identification, str]:
+def _classify(
+    match: Match, evidence: Fusion, config: RecognitionConfig, left: bool
+) -> tuple[Identification, Reason | UndecidedReason]:
     near = match.person is not None and match.distance_sq <= match.threshold_sq
     alone = match.runner_up_sq - match.distance_sq >= config.margin_sq
     agreeing = evidence.votes[match.person.id] if match.person else 0
     if near and alone and agreeing >= config.min_samples:
-        return Identification.RECOGNISED, "within-threshold"
+        return Identification.RECOGNISED, Reason.WITHIN_THRESHOLD
     enough_samples = max(config.unknown_samples, config.min_samples)
     enough = evidence.samples >= enough_samples or (left and evidence.samples >= config.min_samples)
     if not enough:
-        return Identification.UNDECIDED, "too-few-samples"
+        return Identification.UNDECIDED, UndecidedReason.TOO_FEW_SAMPLES
     if not near:
-        return Identification.UNKNOWN, "beyond-threshold"
-    return Identification.UNKNOWN, "too-few-agree" if alone else "runner-up-too-near"
+        return Identification.UNKNOWN, Reason.BEYOND_THRESHOLD
+    return Identification.UNKNOWN, Reason.TOO_FEW_AGREE if alone else Reason.RUNNER_UP_TOO_NEAR
 
 
 def _lockout_limits(config: RecognitionConfig, lockout: LockoutConfig) -> RecognitionConfig:

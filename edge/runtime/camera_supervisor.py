@@ -8,10 +8,11 @@ from typing import Protocol
 
 from edge.core.config import CameraConfig, DoorConfig
 from edge.core.errors import CameraError, CameraLostError
+from edge.core.reasons import Reason
 from edge.core.records import Frame
 from edge.events.schema import CameraState, EventKind
 from edge.vision.camera import Camera, CameraOpener, is_recorded, open_camera, redact_url
-from edge.vision.camera_health import FAULT_HINTS, CameraHealth
+from edge.vision.camera_health import FAULT_HINTS, CameraHealth, ImageFault
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,21 @@ class OpenCamera(Protocol):
     def __call__(self, config: CameraConfig, *, realtime: bool = False) -> Camera: ...
 
 
+_REASONS = {
+    ImageFault.BLACK: Reason.IMAGE_BLACK,
+    ImageFault.OVEREXPOSED: Reason.IMAGE_OVEREXPOSED,
+    ImageFault.COVERED: Reason.IMAGE_COVERED,
+    ImageFault.FROZEN: Reason.IMAGE_FROZEN,
+}
+
+
 class CameraSupervisor:
     """Opens the camera as often as needed, and detects frames that show nothing new; not thread-safe."""
 
     def __init__(
         self,
         config: DoorConfig,
-        record_event: Callable[[EventKind, str], None],  # stores a system event
+        record_event: Callable[[EventKind, Reason, str], None],  # stores a system event
         opener: CameraOpener | None = None,  # the camera, if it is being opened already
         open_camera: OpenCamera = open_camera,  # opens the camera whenever it is needed
     ) -> None:
@@ -61,7 +70,7 @@ class CameraSupervisor:
             self.mark_lost(error)
             return None
         if self.state is CameraState.LOST:
-            self._record_event(EventKind.CAMERA_BACK, f"camera {self.name}")
+            self._record_event(EventKind.CAMERA_BACK, Reason.CAMERA_OPENED, self.name)
             self.state = CameraState.STARTING
         return camera
 
@@ -71,7 +80,8 @@ class CameraSupervisor:
             log.debug("%s", error)
             return
         self.state = CameraState.LOST
-        self._record_event(EventKind.CAMERA_LOST, str(error))
+        worked = isinstance(error, CameraLostError)
+        self._record_event(EventKind.CAMERA_LOST, Reason.NO_FRAMES if worked else Reason.CAMERA_NOT_OPENED, str(error))
 
     def update(self, frame: Frame, camera: Camera) -> bool:
         """Check one frame; returns whether it should be processed: copies from a frozen camera should not."""
@@ -79,9 +89,9 @@ class CameraSupervisor:
         is_new = camera.recorded or self._health.update(frame)
         blind = self._health.blind
         if blind and not was:
-            self._record_event(EventKind.CAMERA_BLIND, f"{blind}: {FAULT_HINTS[blind]}")
+            self._record_event(EventKind.CAMERA_BLIND, _REASONS[blind], self.name)
         elif was and not blind:
-            self._record_event(EventKind.CAMERA_SEES, f"camera {self.name}")
+            self._record_event(EventKind.CAMERA_SEES, Reason.IMAGE_VISIBLE, self.name)
         self.state = CameraState.BLIND if blind else CameraState.WORKING
         return is_new
 

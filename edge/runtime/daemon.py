@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from edge.core.clock import SYSTEM_CLOCK, Clock, WallClock
 from edge.core.config import DoorConfig
 from edge.core.errors import CameraLostError
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Decision
 from edge.events.factory import EventContext
 from edge.events.homeassistant import make_discovery_message
@@ -162,18 +163,18 @@ class Daemon:
         with self._recorder.outbox, self._lock or absent, self._exporter or absent:
             # A recording that cannot be opened ends the run before anything is recorded.
             camera = None if self._supervisor.waits else self._open_camera_at_start()
-            self._recorder.record_event(EventKind.STARTED, f"camera {self._supervisor.name}")
+            self._recorder.record_event(EventKind.STARTED, Reason.SERVICE_STARTED, f"camera {self._supervisor.name}")
             camera = camera or self._open_camera_at_start()
             with self._publisher:
                 self._systemd.notify("READY=1")
                 if self._releases:
                     self._releases.worker.start()
-                reason = "failed: see the log"
+                reason = Reason.SERVICE_FAILED
                 try:
                     camera = camera or self._wait_for_camera(stop)
                     while camera is not None:
                         camera = self._process_frames(camera, stop)
-                    reason = "asked to stop" if stop.is_set() else "the source has ended"
+                    reason = Reason.STOP_REQUESTED if stop.is_set() else Reason.RECORDING_ENDED
                 finally:
                     self._systemd.notify("STOPPING=1")
                     if self._releases:
@@ -266,9 +267,9 @@ class Daemon:
             expires_ns = decision.t_ns + round(self._config.snapshots.max_age_s * 1e9)
             self._publisher.snapshot(Snapshot(event.id, event.seq, jpeg, expires_ns))
 
-    def _open_expired(self, message: OpenCommand, reason: str) -> None:
+    def _open_expired(self, message: OpenCommand, reason: Reason, detail: str) -> None:
         """Record an open command that had no effect, and have the person judged again; called from any thread."""
-        self._recorder.open_expired(message, reason)
+        self._recorder.open_expired(message, reason, detail)
         self._failed_open_ids.append(message.person.id)
 
     def _event_context(self) -> EventContext:
@@ -283,7 +284,6 @@ class Daemon:
         """Record and publish that a release was applied or refused; called from the update thread."""
         status, bundle = change.status, self._bundle
         if change.applied or change.refused:
-            self._recorder.record_event(
-                EventKind.RELEASE_APPLIED if change.applied else EventKind.RELEASE_REFUSED, status.reason
-            )
+            kind = EventKind.RELEASE_APPLIED if change.applied else EventKind.RELEASE_REFUSED
+            self._recorder.record_event(kind, status.reason, status.detail)
         self._publisher.release(release_report(self._config.door, status, bundle))

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, LockConfig
 from edge.core.errors import ConfigError, LockError
+from edge.core.reasons import Reason
 from edge.events.schema import LockState, OpenCommand
 from edge.mqtt.session import PendingOpen
 from edge.vision.camera import is_recorded, redact_url
@@ -44,7 +45,7 @@ class Lock:
     Args:
         config: the relay.
         max_age_s: an open command older than this after capture is dropped.
-        on_missed: called from the lock's own thread with an open command that had no effect, and the reason.
+        on_missed: called from the lock's own thread with an open command that had no effect, the reason and its detail.
 
     Raises:
         ConfigError: gpiozero is not installed.
@@ -56,7 +57,7 @@ class Lock:
         config: LockConfig,
         *,
         max_age_s: float,
-        on_missed: Callable[[OpenCommand, str], None],
+        on_missed: Callable[[OpenCommand, Reason, str], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._relay = open_relay(config)
@@ -121,18 +122,20 @@ class Lock:
                     self.state = LockState.LOCKED
             except Exception as error:  # errors of lgpio have no common root
                 self._fail(error, fresh)
-            self._report_missed(self._late, "it was too old when the lock's turn came")
-        self._report_missed(self._waiting, "the door was stopping")
+            self._report_missed(self._late, Reason.LOCK_TOO_LATE)
+        self._report_missed(self._waiting, Reason.DOOR_STOPPING)
 
     def _fail(self, error: Exception, fresh: list[PendingOpen]) -> None:
         log.log(logging.DEBUG if self._problem else logging.ERROR, "the relay of the lock: %s", error)
         self.state, self._problem = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
-        self._report_missed(fresh, self._problem)
+        self._report_missed(fresh, Reason.RELAY_FAILED, str(error))
 
-    def _report_missed(self, requests: deque[PendingOpen] | list[PendingOpen], reason: str) -> None:
+    def _report_missed(
+        self, requests: deque[PendingOpen] | list[PendingOpen], reason: Reason, detail: str = ""
+    ) -> None:
         """Report requests that did not open. This may wait for the disk, so never do it while the door is open."""
         for request in requests:
-            self._on_missed(request.command, reason)
+            self._on_missed(request.command, reason, detail)
         requests.clear()
 
     def _hold_open(self) -> None:
@@ -166,7 +169,7 @@ class Lock:
 
 
 def make_lock(
-    config: DoorConfig, on_missed: Callable[[OpenCommand, str], None], clock: Clock = SYSTEM_CLOCK
+    config: DoorConfig, on_missed: Callable[[OpenCommand, Reason, str], None], clock: Clock = SYSTEM_CLOCK
 ) -> Lock | None:
     """The door's own lock, if it has one; see `Lock`.
 

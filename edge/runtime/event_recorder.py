@@ -13,6 +13,7 @@ import msgspec
 from edge.core.clock import WallClock, wall_minus_monotonic_ns
 from edge.core.config import DoorConfig
 from edge.core.errors import OutboxError
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Decision
 from edge.core.uuid7 import Uuid7Source
 from edge.events.factory import EventContext, access_event, make_open_command, system_event
@@ -81,36 +82,34 @@ class EventRecorder:
         at_ns = decision.t_ns + wall_minus_monotonic_ns(self._clock)
         event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._event_context())
         person = event.person.id if event.person else "-"
-        log.info("%s %s: %s", event.kind, person, event.reason, extra=event_fields(event.kind, event.id))
+        log.info("%s person=%s reason=%s", event.kind, person, event.reason, extra=event_fields(event.kind, event.id))
         try:
             event = msgspec.structs.replace(event, seq=self.outbox.append(event))
         except OutboxError:  # already logged by the outbox
             if decision.kind is AccessOutcome.DOOR_OPEN:
-                self.record_event(
-                    EventKind.OPEN_EXPIRED, f"{person}: could not be put on record, so nothing was opened"
-                )
+                self.record_event(EventKind.OPEN_EXPIRED, Reason.EVENT_NOT_STORED, person)
             return None
         self._count(event.kind)
         if decision.kind is not AccessOutcome.DOOR_OPEN:
             return event, None
         return event, make_open_command(event, expires_ns=at_ns + self._open_max_age_ns)
 
-    def record_event(self, kind: EventKind, reason: str) -> None:
+    def record_event(self, kind: EventKind, reason: Reason, detail: str = "") -> None:
         """Store and log a system event; while the disk accepts nothing, it is stored later."""
-        event = self._make_system_event(kind, reason)
+        event = self._make_system_event(kind, reason, detail)
         level = logging.WARNING if kind in _WARNINGS else logging.INFO
-        log.log(level, "%s: %s", kind, reason, extra=event_fields(kind, event.id))
+        log.log(level, "%s reason=%s%s", kind, reason, detail and f": {detail}", extra=event_fields(kind, event.id))
         self._append_quietly(event)
 
-    def open_expired(self, message: OpenCommand, reason: str) -> None:
+    def open_expired(self, message: OpenCommand, reason: Reason, detail: str = "") -> None:
         """Record that an open command may not have arrived in time."""
-        self.record_event(EventKind.OPEN_EXPIRED, f"{message.person.id}, seq {message.seq}: {reason}")
+        more = f": {detail}" if detail else ""
+        self.record_event(EventKind.OPEN_EXPIRED, reason, f"{message.person.id}, seq {message.seq}{more}")
 
     def open_unheard(self, message: OpenCommand) -> None:
         """Record that nobody received an open command."""
-        self.record_event(
-            EventKind.OPEN_UNHEARD, f"{message.person.id}, seq {message.seq}: no lock subscribes to this door"
-        )
+        detail = f"{message.person.id}, seq {message.seq}"
+        self.record_event(EventKind.OPEN_UNHEARD, Reason.NO_LOCK_SUBSCRIBED, detail)
 
     def maintain(self) -> None:
         """Maintain the store, and record when the wall clock was set. Cheap; call it with every frame."""
@@ -121,11 +120,13 @@ class EventRecorder:
         offset_ns = wall_minus_monotonic_ns(self._clock)
         step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         if abs(step_ns) > _CLOCK_JUMP_NS:
-            direction = "forward" if step_ns > 0 else "back"
-            self.record_event(EventKind.CLOCK_STEPPED, f"the clock was set {direction} by {abs(step_ns) / 1e9:.1f} s")
+            reason = Reason.CLOCK_SET_FORWARD if step_ns > 0 else Reason.CLOCK_SET_BACK
+            self.record_event(EventKind.CLOCK_STEPPED, reason, f"by {abs(step_ns) / 1e9:.1f} s")
         self.outbox.maintain()
         for notice in self.outbox.drain_notices():
-            self._append_quietly(self._make_system_event(notice.kind, notice.reason))  # already logged by the outbox
+            self._append_quietly(
+                self._make_system_event(notice.kind, notice.reason, notice.detail)
+            )  # logged by the outbox
 
     def counts(self) -> Mapping[EventKind, int]:
         """Number of stored events of each kind since the start."""
@@ -150,14 +151,12 @@ class EventRecorder:
             self._count(event.kind)
 
     def _make_dropped_event(self, count: int) -> Event:
-        reason = f"{count} events were lost: more than the event store holds, or older"
         self._count(EventKind.EVENTS_DROPPED)
-        return self._make_system_event(EventKind.EVENTS_DROPPED, reason, dropped=count)
+        return self._make_system_event(EventKind.EVENTS_DROPPED, Reason.EVENTS_LOST, f"{count}", dropped=count)
 
-    def _make_system_event(self, kind: EventKind, reason: str, dropped: int | None = None) -> Event:
-        return system_event(
-            kind, reason, id=self._new_id(), at_ns=self._clock.unix_ns(), door=self._event_context(), dropped=dropped
-        )
+    def _make_system_event(self, kind: EventKind, reason: Reason, detail: str, dropped: int | None = None) -> Event:
+        now_ns, door = self._clock.unix_ns(), self._event_context()
+        return system_event(kind, reason, detail, id=self._new_id(), at_ns=now_ns, door=door, dropped=dropped)
 
     def _count(self, kind: EventKind) -> None:
         with self._counts_lock:

@@ -133,6 +133,7 @@ def release_report(door: str, status: ReleaseStatus, bundle: RuntimeBundle) -> R
         applied_at=status.applied_at,
         ok=status.ok,
         reason=status.reason,
+        detail=status.detail or None,
         people=bundle.gallery.info.people,
         gallery=gallery_ref(bundle),
         models=dict(bundle.models),

@@ -22,6 +22,7 @@ import msgspec
 
 from edge.core.errors import DECODE_ERRORS, ReleaseError
 from edge.core.files import atomic_write, fsync_dir, secure_delete
+from edge.core.reasons import Reason
 from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt
 from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 
@@ -52,7 +53,8 @@ class ReleaseStatus:
     release: int | None  # number of the release that runs, or None before the first
     applied_at: str | None  # when it began to run, UTC, RFC 3339
     ok: bool  # whether the release that was offered last runs
-    reason: str  # what runs, or why the release that was offered last was rejected
+    reason: Reason  # what runs, or why the release that was offered last was rejected
+    detail: str = ""  # the same in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,11 @@ class StatusChange:
 def status_of(current: ActiveRelease | None) -> ReleaseStatus:
     """The status before anything was offered."""
     if current is None:
-        return ReleaseStatus(None, None, False, "no release yet")
+        return ReleaseStatus(None, None, False, Reason.NO_RELEASE)
+    runs = current.release, current.applied_at
     if current.failure:
-        return ReleaseStatus(current.release, current.applied_at, False, current.failure)
-    return ReleaseStatus(current.release, current.applied_at, True, f"release {current.release} runs")
+        return ReleaseStatus(*runs, False, Reason.RELEASE_ROLLED_BACK, current.failure)
+    return ReleaseStatus(*runs, True, Reason.RELEASE_RUNNING, f"release {current.release}")
 
 
 class ReleaseStore:

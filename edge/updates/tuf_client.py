@@ -31,7 +31,7 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from edge.core.errors import ReleaseError, ThresholdError
+from edge.core.errors import ReleaseError, ReleaseExpiredError, ThresholdError
 from edge.core.files import atomic_write
 from edge.updates.release_format import FILE_BYTES, RELEASE_FILE
 
@@ -142,7 +142,7 @@ def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> by
             raise
         except ExpiredMetadataError as error:  # which may be another file than the one that was fetched last
             role = next((role for role in _ROLES if role in str(error)), "targets")
-            raise ReleaseError(_expired(role)) from error
+            raise ReleaseExpiredError(_expired(role)) from error
         except (RepositoryError, DownloadError) as error:
             if fetcher.failure is not None:
                 raise fetcher.failure from error

@@ -17,8 +17,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from edge.core.errors import ReleaseError, ThresholdError
+from edge.core.cli_support import counted
+from edge.core.errors import ReleaseExpiredError, ThresholdError
 from edge.core.files import secure_delete
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_datetime
 from edge.updates.boot import PROVEN_AFTER_S, FilterGallery, clean_up_previous, needs_trial
 from edge.updates.sources import RepositoryChanged, Source
@@ -136,8 +138,8 @@ class UpdateWorker(Generic[BundleT]):
             return
         self._expired = expired
         if expired:
-            self._report(expired)
-        elif self.status.reason == before:  # the clock was wrong
+            self._report(Reason.RELEASE_EXPIRED, expired)
+        elif self.status.detail == before:  # the clock was wrong
             self._set_status(StatusChange(status_of(self.store.current())))
 
     def _wait_s(self) -> float:
@@ -164,15 +166,17 @@ class UpdateWorker(Generic[BundleT]):
                     self._set_status(StatusChange(status))
             elif offer.digest == self._rejected[0]:
                 secure_delete(offer.path)
-                raise ReleaseError(self._rejected[1])
+                self._reject(Reason.RELEASE_NOT_USABLE, self._rejected[1])
             else:
                 self._apply(offer)
         except ConnectionError:  # of the source; says nothing about the release
             raise
+        except ReleaseExpiredError as error:
+            self._reject(Reason.RELEASE_EXPIRED, str(error))
         except ThresholdError as error:
-            self._reject(str(error))
+            self._reject(Reason.RELEASE_NOT_VERIFIED, str(error))
         except OSError as error:
-            self._reject(f"the release cannot be stored ({error.strerror or error})")
+            self._reject(Reason.RELEASE_NOT_STORED, error.strerror or str(error))
 
     def _apply(self, offer: StagedRelease) -> None:
         number = offer.release.release
@@ -181,7 +185,7 @@ class UpdateWorker(Generic[BundleT]):
         except ThresholdError as error:
             self._rejected = (offer.digest, f"release {number}: {error}")
             secure_delete(offer.path)
-            self._reject(self._rejected[1])
+            self._reject(Reason.RELEASE_NOT_USABLE, self._rejected[1])
             return
         before = self.store.current()
         current = ActiveRelease(
@@ -202,25 +206,26 @@ class UpdateWorker(Generic[BundleT]):
         self._delete_obsolete()
         clean_up_previous(self.store, before, current, self.filter_previous_gallery)
         self._reported_refusals.clear()
-        status = ReleaseStatus(number, current.applied_at, True, f"release {number}: {offer.release.people} people")
+        detail = f"release {number}: {counted(offer.release.people, 'person', 'people')}"
+        status = ReleaseStatus(number, current.applied_at, True, Reason.RELEASE_APPLIED, detail)
         self._set_status(StatusChange(status, applied=True))
 
     def _delete_obsolete(self) -> None:
         for path in self.obsolete_files:
             secure_delete(path)
 
-    def _reject(self, reason: str) -> None:
+    def _reject(self, reason: Reason, detail: str) -> None:
         self._check_at_s = time.monotonic() + RETRY_S
         self._refused_in_row += 1
-        log.debug("release refused: %s", reason)
-        self._report(reason)
+        log.debug("release refused: reason=%s %s", reason, detail)
+        self._report(reason, detail)
         self._stop.wait(min(REFUSED_S[0] * 2 ** min(self._refused_in_row, 10), REFUSED_S[1]))
 
-    def _report(self, reason: str) -> None:
+    def _report(self, reason: Reason, detail: str) -> None:
         """Report what is wrong, and as an event the first time."""
-        first = reason not in self._reported_refusals
-        self._reported_refusals.add(reason)
-        status = replace(self.status, ok=False, reason=reason)
+        first = detail not in self._reported_refusals
+        self._reported_refusals.add(detail)
+        status = replace(self.status, ok=False, reason=reason, detail=detail)
         if first or status != self.status:
             self._set_status(StatusChange(status, refused=first))
 

@@ -20,6 +20,7 @@ from edge.cli.main import main
 from edge.core.clock import SYSTEM_CLOCK, WallClock
 from edge.core.config import AccessConfig, DoorConfig, RecognitionConfig
 from edge.core.errors import ConfigError
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Decision, Identification, LivenessMode, Match, Person, Verdict
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.replay.replay import replay
@@ -30,7 +31,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def verdict(finding: Identification, person: str | None = "staff-anna") -> Verdict:
     known = None if person is None else Person(person, person.title())
-    return Verdict(finding, track(), Match(known, 0.5, 1.0, 2.0), direction(0), 3, 1.0, "within-threshold", 7)
+    return Verdict(finding, track(), Match(known, 0.5, 1.0, 2.0), direction(0), 3, 1.0, Reason.WITHIN_THRESHOLD, 7)
 
 
 def ns(moment: str | datetime) -> int:
@@ -52,9 +53,9 @@ def written(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("allow", "kind", "rule", "reason"),
     [
-        (("*",), AccessOutcome.DOOR_OPEN, "allow *", ""),
-        (("guest-*", "staff-*"), AccessOutcome.DOOR_OPEN, "allow staff-*", ""),
-        (("staff-anna",), AccessOutcome.DOOR_OPEN, "allow staff-anna", ""),
+        (("*",), AccessOutcome.DOOR_OPEN, "allow *", None),
+        (("guest-*", "staff-*"), AccessOutcome.DOOR_OPEN, "allow staff-*", None),
+        (("staff-anna",), AccessOutcome.DOOR_OPEN, "allow staff-anna", None),
         (("guest-*",), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
         (("Staff-Anna",), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
         ((), AccessOutcome.DENIED, "not-in-allow", "no-rule-for-this-person"),
@@ -129,30 +130,30 @@ NO_RULE = "no-rule-for-this-person"
 @pytest.mark.parametrize(
     ("person", "door", "moment", "rule", "reason"),
     [
-        ("anna", "front", NOON, f"{FRONT}[0]", ""),
-        ("anna", "front", LATE, f"{FRONT}[1]", ""),  # the second rule lets her pass
+        ("anna", "front", NOON, f"{FRONT}[0]", None),
+        ("anna", "front", LATE, f"{FRONT}[1]", None),  # the second rule lets her pass
         ("anna", "front", "2026-11-23T05:00+01:00", f"{FRONT}[0]", "outside-schedule"),
         ("anna", "front", "2026-11-22T12:00+01:00", f"{FRONT}[0]", "outside-schedule"),  # Sunday
         ("anna", "front", "2026-12-25T12:00+01:00", f"{FRONT}[0]", "outside-schedule"),  # holiday
         ("anna", "front", "2027-01-01T12:00+01:00", f"{FRONT}[0]", "outside-schedule"),  # counts as a Saturday
         ("anna", "front", None, f"{FRONT}[0]", "clock-not-set"),
-        ("bert", "front", NOON, f"{FRONT}[0]", ""),
+        ("bert", "front", NOON, f"{FRONT}[0]", None),
         ("bert", "front", LATE, f"{FRONT}[0]", "outside-schedule"),
         ("bert", "front", "2026-01-30T12:00+01:00", "people.bert", "not-yet-valid"),
-        ("bert", "front", "2026-12-31T12:00+01:00", f"{FRONT}[0]", ""),
+        ("bert", "front", "2026-12-31T12:00+01:00", f"{FRONT}[0]", None),
         ("bert", "front", "2027-01-04T12:00+01:00", "people.bert", "no-longer-valid"),
         ("bert", "front", None, "people.bert", "clock-not-set"),
-        ("staff-eve", "front", "2026-12-31T17:59+01:00", f"{FRONT}[0]", ""),
+        ("staff-eve", "front", "2026-12-31T17:59+01:00", f"{FRONT}[0]", None),
         ("staff-eve", "front", "2026-12-31T18:00+01:00", "people.staff-*", "no-longer-valid"),
         ("both", "front", "2026-02-28T12:00+01:00", "people.both", "not-yet-valid"),
-        ("both", "front", "2026-03-31T23:59+02:00", f"{FRONT}[2]", ""),
+        ("both", "front", "2026-03-31T23:59+02:00", f"{FRONT}[2]", None),
         ("both", "front", "2026-04-01T00:00+02:00", "people.bot*", "no-longer-valid"),
-        ("carla", "front", "2026-11-22T03:00+01:00", f"{FRONT}[2]", ""),
-        ("carla", "front", None, f"{FRONT}[2]", ""),  # no times, no clock needed
+        ("carla", "front", "2026-11-22T03:00+01:00", f"{FRONT}[2]", None),
+        ("carla", "front", None, f"{FRONT}[2]", None),  # no times, no clock needed
         ("dora", "front", NOON, "doors.front", NO_RULE),
         ("dora", "front", None, "doors.front", NO_RULE),
         ("Anna", "front", NOON, "doors.front", NO_RULE),
-        ("dora", "lab-1", NOON, "doors.lab-*.allow[0]", ""),
+        ("dora", "lab-1", NOON, "doors.lab-*.allow[0]", None),
         ("dora", "lab-2", NOON, "doors.lab-2", NO_RULE),  # the exact name goes before the pattern
         ("anna", "back", NOON, "no-table-for-this-door", NO_RULE),
     ],
@@ -453,7 +454,7 @@ def test_a_door_opens_only_by_a_rule_that_holds(
     for limits in rules.people:
         if fnmatchcase(person, limits.person):
             assert moment is not None
-            assert limits.validity.refusal_reason(moment) == ""
+            assert limits.validity.refusal_reason(moment) is None
 
 
 @given(POLICIES, RULES, IDS, DOORS, MOMENTS)

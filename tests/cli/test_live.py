@@ -14,6 +14,7 @@ from support.monitor_fleet import a_health, a_status, an_event
 
 from edge.cli.live import LiveView
 from edge.cli.main import main
+from edge.core.reasons import Reason
 from edge.events.schema import DoorConnection, EventKind, Record, encode
 from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message
@@ -53,11 +54,11 @@ def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
 def test_doors_with_problems_come_first() -> None:
     board = LiveView()
     fill(board, 30)
-    board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, "the connection was lost")))
+    board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, Reason.CONNECTION_LOST)))
     lines = drawn(board, 120)
     assert lines[0].endswith("1 in trouble")
     assert lines[2].startswith("works/zoo")
-    assert "offline: the connection was lost" in lines[2]
+    assert "offline: The broker lost" in lines[2]
 
 
 def test_events_stand_newest_first_with_who_and_why() -> None:
@@ -73,7 +74,7 @@ def test_events_stand_newest_first_with_who_and_why() -> None:
 def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
     board = LiveView()
     board.update(
-        heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", reason="\x07\u202e[red]"))
+        heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", detail="\x07\u202e[red]"))
     )
     text = "\n".join(drawn(board, 120))
     assert not {"\x1b", "\x07", "\u202e"} & set(text)

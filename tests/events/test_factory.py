@@ -9,6 +9,7 @@ import pytest
 from support.decisions import EVENT_ID, an_access_event
 from support.mqtt_brokers import DOOR, T0_NS, an_event
 
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Identification
 from edge.events.factory import make_open_command, system_event
 from edge.events.schema import (
@@ -36,7 +37,7 @@ def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
         "runner_up_sq": 1.2346,
         "samples": 4,
         "quality": 0.812,
-        "reason": "distance below threshold",
+        "reason": "within-threshold",
         "rule": "allow *",
         "track": 3,
         "box": {"left": 10, "top": 21, "right": 110, "bottom": 140},
@@ -45,6 +46,7 @@ def test_a_door_open_event_says_who_when_why_and_how_sure() -> None:
         "models": {"embedder": "0123abcd"},
         "dropped": None,
         "liveness": None,
+        "detail": None,
     }
 
 
@@ -73,17 +75,21 @@ def test_a_system_event_has_the_same_keys_with_nulls() -> None:
     """A consumer never has to ask whether a key exists."""
     access = json.loads(encode(an_access_event()))
     system = json.loads(
-        encode(system_event(EventKind.CAMERA_LOST, "no frame for 5 s", id=EVENT_ID, at_ns=T0_NS, door=DOOR))
+        encode(
+            system_event(
+                EventKind.CAMERA_LOST, Reason.NO_FRAMES, "no frame for 5 s", id=EVENT_ID, at_ns=T0_NS, door=DOOR
+            )
+        )
     )
     assert list(system) == list(access)
-    assert (system["kind"], system["reason"]) == ("camera-lost", "no frame for 5 s")
+    assert (system["kind"], system["reason"], system["detail"]) == ("camera-lost", "no-frames", "no frame for 5 s")
     assert {system[key] for key in ("person", "distance_sq", "samples", "rule", "track")} == {None}
 
 
 def test_a_system_event_cannot_pass_for_an_access_event() -> None:
     """Only a decision opens a door."""
     with pytest.raises(ValueError, match="door-open"):
-        system_event(EventKind.DOOR_OPEN, "", id=EVENT_ID, at_ns=T0_NS, door=DOOR)
+        system_event(EventKind.DOOR_OPEN, Reason.WITHIN_THRESHOLD, id=EVENT_ID, at_ns=T0_NS, door=DOOR)
 
 
 def test_an_opening_carries_the_id_and_number_of_its_event() -> None:

@@ -12,7 +12,9 @@ import pytest
 from support.example_house import ANNA, BARE, FRONT, HEALTH, RELEASE, TOPICS, an_event_of, an_occupancy, examples
 
 from edge.core.config import DoorConfig, HomeAssistantConfig
+from edge.core.reasons import Reason
 from edge.events.homeassistant import make_discovery_message
+from edge.events.reasons import reason_sentence
 from edge.events.schema import ACCESS_KINDS, EventKind, Record, encode, schemas
 from edge.events.topics import Channel
 
@@ -115,7 +117,9 @@ def test_an_event_comes_with_its_type_and_who_it_was() -> None:
         "id": event.id,
         "seq": event.seq,
         "at": event.at,
-        "reason": "because",
+        "reason": "no-rule-for-this-person",
+        "detail": "because",
+        "message": reason_sentence(Reason.NO_RULE),
         "person": ANNA.name,
         "person_id": "anna",
         "rule": None,
@@ -163,7 +167,7 @@ def test_a_refused_release_shows_as_news_and_why() -> None:
         "latest_version": "12",
         "release_summary": "release 12: 40 people",
     }
-    refused = msgspec.json.decode(value("release", msgspec.structs.replace(RELEASE, ok=False, reason="stale " * 99)))
+    refused = msgspec.json.decode(value("release", msgspec.structs.replace(RELEASE, ok=False, detail="stale " * 99)))
     assert (refused["installed_version"], refused["latest_version"]) == ("12", "refused")
     assert len(refused["release_summary"]) == 255
     assert value("release", msgspec.structs.replace(RELEASE, release=None)) == ""

@@ -27,7 +27,7 @@ from edge.events.schema import (
     schemas,
 )
 from edge.events.topics import Channel
-from edge.liveness.prompts import ChallengeMovement, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengeState
 
 
 @given(st.integers(0, 4_000_000_000_000_000_000))
@@ -51,7 +51,7 @@ def test_each_channel_reads_what_it_wrote() -> None:
         state=ChallengeState.ASKED,
         step=1,
         steps=2,
-        reason="",
+        reason=ChallengeFailure.NONE,
     )
     records: list[tuple[Channel, Record]] = [
         *examples(),
@@ -82,7 +82,7 @@ def test_the_schema_names_every_field_and_no_pixels() -> None:
     assert set(made) == set(Channel)
     event = made[Channel.EVENTS]["$defs"]["Event"]
     assert set(event["properties"]) == {field.encode_name for field in msgspec.structs.fields(Event)}
-    assert set(event["required"]) == set(event["properties"]) - {"dropped", "liveness"}
+    assert set(event["required"]) == set(event["properties"]) - {"dropped", "liveness", "detail"}
     assert not {"pixels", "embedding", "image"} & set(event["properties"])
     assert {kind.value for kind in AccessOutcome} < set(made[Channel.EVENTS]["$defs"]["EventKind"]["enum"])
 

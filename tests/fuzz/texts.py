@@ -18,6 +18,7 @@ from edge.access.policy import Policy
 from edge.access.policy_file import parse_policy
 from edge.core.config import MqttConfig, RecognitionConfig, read_config
 from edge.core.errors import ConfigError, InputError, ModelError, ReleaseError
+from edge.core.reasons import Reason
 from edge.core.records import Identification, Match, Person, Verdict
 from edge.mqtt.broker_endpoint import resolve_endpoint
 from edge.replay.expected import read_expected
@@ -96,7 +97,7 @@ def _door(folder: Path) -> Parse:
 def _policy(folder: Path) -> Parse:
     path = folder / "policy.toml"
     match = Match(Person("anna", "Anna"), 0.5, 1.0, 2.0)
-    verdict = Verdict(Identification.RECOGNISED, track(), match, direction(0), 3, 1.0, "within-threshold", 7)
+    verdict = Verdict(Identification.RECOGNISED, track(), match, direction(0), 3, 1.0, Reason.WITHIN_THRESHOLD, 7)
 
     def parse(content: bytes) -> None:
         path.write_bytes(content)

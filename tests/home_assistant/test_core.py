@@ -139,7 +139,7 @@ def test_every_record_is_processed_without_a_warning(broker: Mosquitto, tmp_path
         door.say(Channel.STATUS, a_status(DoorConnection.ONLINE))
         door.say(Channel.EVENTS, an_event_of(EventKind.DOOR_OPEN, ANNA, "the last one"))
         await home.until(
-            lambda: home.attribute("event.home_front_access", "reason") == "the last one", "all records are processed"
+            lambda: home.attribute("event.home_front_access", "detail") == "the last one", "all records are processed"
         )
 
     play(tmp_path, broker, scene)
@@ -199,7 +199,7 @@ def test_entity_states_of_health_release_and_presence(broker: Mosquitto, tmp_pat
         assert home.attribute("binary_sensor.home_front_problem", "problems") == ["the clock is not set"]
         nothing = msgspec.structs.replace(HEALTH, temperature_c=None, gallery=None, problems=(), lock=None)
         door.say(Channel.HEALTH, nothing)
-        door.say(Channel.RELEASE, msgspec.structs.replace(RELEASE, ok=False, reason="release 13: damaged"))
+        door.say(Channel.RELEASE, msgspec.structs.replace(RELEASE, ok=False, detail="release 13: damaged"))
         door.say(Channel.PRESENCE, an_occupancy(None))
         await home.until(lambda: home.state("binary_sensor.home_front_presence") == "unknown", "the camera is blind")
         assert [home.state(f"sensor.home_front_{name}") for name in ("temperature", "gallery", "lock")] == [

@@ -118,10 +118,10 @@ def test_stranger_automation_notifies_about_recent_unknown_visitors(broker: Mosq
         door.introduce(FRONT)
         await home.sees_the_door()
         for event in (
-            an_event_of(EventKind.UNKNOWN, reason="old"),
+            an_event_of(EventKind.UNKNOWN, detail="old"),
             msgspec.structs.replace(an_event_of(EventKind.DENIED, ANNA), at=ago(0)),
-            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, reason="one"), at=ago(0)),
-            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, reason="another"), at=ago(0)),
+            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, detail="one"), at=ago(0)),
+            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, detail="another"), at=ago(0)),
         ):
             door.say(Channel.EVENTS, event)
         await home.until(lambda: len(home.calls) >= 2, "both notices")

@@ -142,7 +142,7 @@ def test_what_a_real_door_sends_opens_once_and_never_again(site: Site) -> None:
     with Lock(site, signed=True) as lock:
         with (
             Outbox(site.folder / "outbox.sqlite", OutboxConfig(), announce=announce) as outbox,
-            Publisher(config, FRONT, outbox, on_open_expired=lambda message, why: None) as publisher,
+            Publisher(config, FRONT, outbox, on_open_expired=lambda *_: None) as publisher,
         ):
             wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")
             publisher.open(opening, time.monotonic_ns())

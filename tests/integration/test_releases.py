@@ -24,6 +24,7 @@ from edge.core.config import (
     ReleaseConfig,
 )
 from edge.core.errors import GalleryError, ReleaseError
+from edge.core.reasons import Reason
 from edge.core.records import Person
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.diagnostics.check import check
@@ -123,7 +124,7 @@ def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: Mqtt
     assert [kind for kind in kinds(heard) if kind.startswith("release")] == ["release-applied"] * 2
     last = reports(heard)[-1]
     assert (last.ok, last.people, last.applied_at is not None) == (True, 0, True)
-    assert reports(heard)[0].reason == "no release yet"
+    assert reports(heard)[0].reason is Reason.NO_RELEASE
 
 
 @needs_mosquitto
@@ -202,8 +203,8 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
     wrong = gallery_of_length(tmp_path / "wrong", embedder, 128).read_bytes()
     with hearing(mqtt) as heard, running(Daemon(config)):
         desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
-        wait_until(lambda: bool(reports(heard)) and "release 1" in reports(heard)[-1].reason, "refused")
-        assert "vectors of 128 numbers, the embedder makes 192" in reports(heard)[-1].reason
+        wait_until(lambda: bool(reports(heard)) and "release 1" in (reports(heard)[-1].detail or ""), "refused")
+        assert "vectors of 128 numbers, the embedder makes 192" in (reports(heard)[-1].detail or "")
         desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
         wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
     assert kinds(heard).count(EventKind.RELEASE_REFUSED) == 1

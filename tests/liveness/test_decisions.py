@@ -50,7 +50,7 @@ from edge.liveness.challenge import MovementChallenge
 from edge.liveness.cues.weights import CUE_WEIGHTS, LivenessEvidence
 from edge.liveness.gate import LivenessGate
 from edge.liveness.passive import PassiveLiveness
-from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengePrompt, ChallengeState
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Message, Subscriber
 from edge.outbox.outbox import Outbox
@@ -466,7 +466,7 @@ def test_another_face_in_the_same_place_is_not_held_for_the_first() -> None:
     answers = scene.looks(direction(1), 30)
     assert [(one.kind, one.reason) for one in answers] == [
         (AccessOutcome.DENIED, "liveness-not-shown"),
-        (AccessOutcome.UNKNOWN, ""),
+        (AccessOutcome.UNKNOWN, None),
     ]
 
 
@@ -809,7 +809,7 @@ def _heard_of_a_door(folder: Path, stop: threading.Event) -> list[Message]:
 
 
 def _prompt(number: int, state: ChallengeState, t_ns: int) -> ChallengePrompt:
-    return ChallengePrompt(number, 1, state, ChallengeMovement.LOOK_UP, 1, 1, "", t_ns, t_ns + 4 * S)
+    return ChallengePrompt(number, 1, state, ChallengeMovement.LOOK_UP, 1, 1, ChallengeFailure.NONE, t_ns, t_ns + 4 * S)
 
 
 def test_an_event_stored_by_an_older_version_has_no_liveness() -> None:

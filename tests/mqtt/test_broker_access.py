@@ -30,6 +30,7 @@ from threshold_tools.release.transport import publish
 from edge.core.config import DoorConfig, HomeAssistantConfig, MqttConfig, OutboxConfig
 from edge.core.credentials import FOLDER_VARIABLE
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
 from edge.events.homeassistant import BIRTH, DiscoveryMessage, make_discovery_message
 from edge.events.schema import Event, OpenCommand, PersonRef, ReleaseReport, encode
@@ -262,7 +263,15 @@ def test_releases_reach_a_door_and_its_report_the_operator(
         assert source.wait(5.0, "1.root.json")
         assert source.fetch([name for name, _ in files]) == dict(files)
     report = ReleaseReport(
-        v=1, door="front", release=3, applied_at=None, ok=True, reason="", people=1, gallery=None, models={}
+        v=1,
+        door="front",
+        release=3,
+        applied_at=None,
+        ok=True,
+        reason=Reason.RELEASE_APPLIED,
+        people=1,
+        gallery=None,
+        models={},
     )
     assert answer_to(enter("front"), FRONT.topic_for(Channel.RELEASE), encode(report), retain=True) == ""
     doors = {door.door: door.release for door in status(broker.member("operator"), "home", 3).doors}
@@ -401,11 +410,11 @@ def test_a_false_broker_is_refused_in_status_and_log(
         )
     if fault == "early":
         early_server(folder)
-    expired: list[str] = []
+    expired: list[Reason] = []
     with Mosquitto(tmp_path, conf=shipped_config(folder, free_port())) as mosquitto:
         table = msgspec.structs.replace(BrokerSite(site, mosquitto.port, 0).member("front"), open_max_age_s=0.2)
         with Publisher(
-            table, FRONT, outbox, on_open_expired=lambda _, why: expired.append(why), backoff_s=(0.01, 0.01)
+            table, FRONT, outbox, on_open_expired=lambda _, reason, __: expired.append(reason), backoff_s=(0.01, 0.01)
         ) as door:
             outbox.append(an_event())
             verdict = ConnectionStatus.UNREACHABLE if fault == "early" else ConnectionStatus.REFUSED

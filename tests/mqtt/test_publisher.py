@@ -36,6 +36,7 @@ from support.mqtt_doors import FRONT, a_door, a_report, an_open_command, fill, i
 
 from edge.core.config import MqttConfig, OutboxConfig
 from edge.core.errors import BrokerError, BrokerRefusedError, ConfigError
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     VERSION,
@@ -46,7 +47,7 @@ from edge.events.schema import (
     Status,
 )
 from edge.events.topics import Channel
-from edge.liveness.prompts import ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeState
 from edge.mqtt.connection import ConnectionStatus, connect
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.subscriber import Subscriber
@@ -234,9 +235,9 @@ def test_a_late_opening_is_dropped_and_reported(broker: AnyBroker, outbox: Outbo
         door.publisher.open(late, time.monotonic_ns() - 3_000_000_001)
         wait_until(lambda: bool(door.expired), "reported")
         assert until_now(lock, config) == []
-    ((message, why),) = door.expired
+    ((message, reason),) = door.expired
     assert message == late
-    assert "older than 3 s" in why
+    assert reason is Reason.OPEN_TOO_OLD
 
 
 def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox: Outbox) -> None:
@@ -246,9 +247,9 @@ def test_an_opening_that_no_broker_takes_in_time_is_dropped_and_reported(outbox:
     with a_door(config, outbox) as door:
         door.publisher.open(opening, time.monotonic_ns())
         wait_until(lambda: bool(door.expired), "reported")
-    ((message, why),) = door.expired
+    ((message, reason),) = door.expired
     assert message == opening
-    assert "older than 0.2 s" in why
+    assert reason is Reason.OPEN_TOO_OLD
 
 
 def test_an_opening_waits_out_a_short_gap_while_it_is_fresh(broker: AnyBroker, outbox: Outbox) -> None:
@@ -295,7 +296,7 @@ def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker
         heard = until_now(lock, config)
     assert [message.channel for message in heard] == [Channel.EVENTS]
     assert ids(heard) == [sent]
-    assert ["broke before" in why for _, why in door.expired] == [True]
+    assert [reason for _, reason in door.expired] == [Reason.CONNECTION_BROKE]
 
 
 def test_an_unacknowledged_opening_cuts_the_connection(broker: AnyBroker, outbox: Outbox) -> None:
@@ -338,7 +339,7 @@ def test_challenge_goes_out_while_nothing_else_does(tmp_path: Path, outbox: Outb
             state=ChallengeState.ASKED,
             step=1,
             steps=1,
-            reason="",
+            reason=ChallengeFailure.NONE,
         )
         door.publisher.challenge(message, time.monotonic_ns() + 800_000_000)
         assert receive(screen, 1)[0].record == message
@@ -352,7 +353,11 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
     with Mosquitto(tmp_path) as broker:
         config = config_for(broker, protocol=protocol)
         door = Publisher(
-            config, FRONT, outbox, on_open_expired=lambda _, why: pytest.fail(why), on_open_unheard=unheard.append
+            config,
+            FRONT,
+            outbox,
+            on_open_expired=lambda _, reason, detail: pytest.fail(f"{reason} {detail}"),
+            on_open_unheard=unheard.append,
         )
         with door:
             wait_until(lambda: door.state.status is ConnectionStatus.ONLINE, "online")

@@ -7,7 +7,7 @@ from support.mqtt_doors import a_report
 
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import VERSION, Challenge
-from edge.liveness.prompts import ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeState
 from edge.mqtt.send_queue import SendQueue, Snapshot
 
 
@@ -15,7 +15,16 @@ def a_challenge(number: int) -> Challenge:
     at = format_unix_ns(T0_NS)
     state = ChallengeState.ASKED
     return Challenge(
-        v=VERSION, door="front", id=f"{number}", at=at, expires_at=at, ask=None, state=state, step=1, steps=1, reason=""
+        v=VERSION,
+        door="front",
+        id=f"{number}",
+        at=at,
+        expires_at=at,
+        ask=None,
+        state=state,
+        step=1,
+        steps=1,
+        reason=ChallengeFailure.NONE,
     )
 
 

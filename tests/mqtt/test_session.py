@@ -11,9 +11,10 @@ import pytest
 from support.manual_clock import NS, ManualClock
 from support.mqtt_brokers import an_event
 from support.mqtt_doors import FRONT, a_report, an_open_command
-from support.outboxes import open_outbox, reasons
+from support.outboxes import details, open_outbox
 
 from edge.core.errors import BrokerError, BrokerRefusedError
+from edge.core.reasons import Reason
 from edge.core.wakeup_pipe import WakeupPipe
 from edge.events.homeassistant import BIRTH, DiscoveryMessage, HomeAssistantBirthListener
 from edge.events.schema import Event, OpenCommand, decode
@@ -89,7 +90,7 @@ class Door:
         self.client = ScriptedClient(receive_max)
         self.opens: deque[PendingOpen] = deque()
         self.queue = SendQueue()
-        self.expired: list[tuple[str, str]] = []
+        self.expired: list[tuple[str, Reason]] = []
         self.arrived: list[tuple[str, bool]] = []
         self.signing_s = 0.0
         self.outbox = outbox
@@ -103,7 +104,7 @@ class Door:
             birth=HomeAssistantBirthListener(discovery, lambda _low, high: high),
             sign=self.sign,
             clock=self.clock,
-            on_open_expired=lambda command, reason: self.expired.append((command.id, reason)),
+            on_open_expired=lambda command, reason, _: self.expired.append((command.id, reason)),
             on_open_arrived=lambda command, unheard: self.arrived.append((command.id, unheard)),
         )
 
@@ -147,7 +148,7 @@ def test_open_too_old_after_signing(door: Door) -> None:
     command = door.open()
     door.signing_s = LIFE_NS / NS
     assert door.run() == ["status"]
-    assert door.expired == [(command.id, "")]
+    assert door.expired == [(command.id, Reason.OPEN_TOO_OLD)]
 
 
 def test_open_too_old_while_waiting_for_a_place(door: Door) -> None:
@@ -156,7 +157,7 @@ def test_open_too_old_while_waiting_for_a_place(door: Door) -> None:
     first, second = door.open(), door.open(life_ns=NS)
     sent = door.run(lambda: door.clock.advance(1), door.client.answer(1))
     assert sent == ["ping", "open", "status"]
-    assert (door.arrived, door.expired) == ([(first.id, False)], [(second.id, "")])
+    assert (door.arrived, door.expired) == ([(first.id, False)], [(second.id, Reason.OPEN_TOO_OLD)])
 
 
 def test_open_without_acknowledgement_cuts_the_connection(door: Door) -> None:
@@ -170,7 +171,7 @@ def test_open_without_acknowledgement_cuts_the_connection(door: Door) -> None:
     assert door.client.waits_s[0] == 1.0
     door.session.abort()
     assert door.client.aborted
-    assert [id_ for id_, reason in door.expired if "broke before" in reason] == [command.id]
+    assert [id_ for id_, reason in door.expired if reason is Reason.CONNECTION_BROKE] == [command.id]
 
 
 def test_wait_ends_with_the_grace_period(door: Door) -> None:
@@ -190,7 +191,7 @@ def test_open_refused_by_the_broker(door: Door, caplog: pytest.LogCaptureFixture
     """It is reported, and the connection goes on."""
     command = door.open()
     door.run(door.client.answer(1, refusal="not authorised"))
-    assert door.expired == [(command.id, "refused by the broker (not authorised)")]
+    assert door.expired == [(command.id, Reason.BROKER_REFUSED_OPEN)]
     assert door.arrived == []
     assert "check its access rules" in caplog.text
 
@@ -203,7 +204,7 @@ def test_open_broken_off_while_it_is_sent(door: Door, monkeypatch: pytest.Monkey
     monkeypatch.setattr(door.client, "publish", publish)
     with pytest.raises(BrokerError):
         door.session.run(WakeupPipe(), lambda: None)
-    assert door.expired == [(command.id, "the connection broke while it was sent")]
+    assert door.expired == [(command.id, Reason.CONNECTION_BROKE)]
 
 
 def test_refused_event_ends_the_session(door: Door) -> None:
@@ -213,7 +214,7 @@ def test_refused_event_ends_the_session(door: Door) -> None:
     door.client.script = [lambda: (door.client.answer(1)(), door.client.answer(2, refusal="quota")())]  # type: ignore[list-item]
     with pytest.raises(BrokerRefusedError, match=r"does not take our events \(quota\)"):
         door.session.run(WakeupPipe(), lambda: None)
-    assert reasons(door.outbox) == ["b", "c"]
+    assert details(door.outbox) == ["b", "c"]
 
 
 def test_events_are_delivered_up_to_the_first_gap(door: Door) -> None:

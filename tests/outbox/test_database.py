@@ -8,15 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.mqtt_brokers import an_event, announce
 from support.outboxes import (
+    details,
     open_outbox,
-    reasons,
 )
 
 from edge.core.config import OutboxConfig
 from edge.core.errors import OutboxError
+from edge.core.reasons import Reason
 from edge.outbox.database import DiskError, EventDatabase, insert
 from edge.outbox.outbox import Outbox
 
@@ -122,7 +124,22 @@ def test_a_store_of_the_first_layout_is_read_on(tmp_path: Path) -> None:
     db.close()
     with open_outbox(tmp_path) as outbox:
         assert outbox.append(an_event("new")) == 2
-        assert reasons(outbox) == ["old", "new"]
+        assert details(outbox) == ["old", "new"]
+
+
+def test_event_stored_with_a_free_text_reason_is_still_sent(tmp_path: Path) -> None:
+    """An earlier version stored the reason of a system event as text; the text becomes the detail."""
+    with open_outbox(tmp_path) as outbox:
+        outbox.append(an_event("camera /dev/video0"))
+    db = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+    (body,) = db.execute("SELECT body FROM event").fetchone()
+    fields = msgspec.json.decode(body)
+    fields["reason"] = fields.pop("detail")
+    db.execute("UPDATE event SET body = ?", (msgspec.json.encode(fields),))
+    db.close()
+    with open_outbox(tmp_path) as outbox:
+        (event,) = outbox.pending()
+        assert (event.reason, event.detail, outbox.dropped()) == (Reason.OTHER, "camera /dev/video0", 0)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

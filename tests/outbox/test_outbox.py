@@ -16,9 +16,9 @@ from support.manual_clock import ManualClock
 from support.mqtt_brokers import an_event
 from support.outboxes import (
     DAY_S,
+    details,
     no_writing,
     open_outbox,
-    reasons,
 )
 
 from edge.core.errors import OutboxError
@@ -31,7 +31,7 @@ def test_events_come_back_in_order_with_their_numbers(tmp_path: Path) -> None:
         events = [an_event(text) for text in "abc"]
         assert [outbox.append(event) for event in events] == [1, 2, 3]
         assert [(event.seq, event.id) for event in outbox.pending()] == [(n + 1, e.id) for n, e in enumerate(events)]
-        assert reasons(outbox, after_seq=2) == ["c"]
+        assert details(outbox, after_seq=2) == ["c"]
         assert [event.seq for event in outbox.pending(limit=2)] == [1, 2]
         assert outbox.depth() == 3
 
@@ -43,7 +43,7 @@ def test_an_acknowledged_event_is_not_pending_any_more(tmp_path: Path) -> None:
             outbox.append(an_event(text))
         outbox.acknowledge(2)
         outbox.acknowledge(1)
-        assert (reasons(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["c"], 1, 2)
+        assert (details(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["c"], 1, 2)
 
 
 def test_everything_survives_reopening(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_everything_survives_reopening(tmp_path: Path) -> None:
             outbox.append(an_event(text))
         outbox.acknowledge(1)
     with open_outbox(tmp_path) as outbox:
-        assert (reasons(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["b", "c"], 2, 1)
+        assert (details(outbox), outbox.depth(), outbox.acknowledged_seq()) == (["b", "c"], 2, 1)
 
 
 def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_event_survives_the_process_being_killed(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path), here], check=False, timeout=30)
     assert ended.returncode == -signal.SIGKILL
     with open_outbox(tmp_path) as outbox:
-        assert reasons(outbox) == ["kept"]
+        assert details(outbox) == ["kept"]
 
 
 def test_numbers_go_on_rising_when_nothing_is_left(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_only_the_latest_sent_events_are_kept(tmp_path: Path) -> None:
         for text in "abcdef":
             outbox.append(an_event(text))
         outbox.acknowledge(4)
-        assert [event.reason for event in outbox.recent()] == ["f", "e", "d", "c"]
+        assert [event.detail for event in outbox.recent()] == ["f", "e", "d", "c"]
 
 
 def test_beyond_the_bound_the_oldest_go_and_one_event_says_how_many(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_beyond_the_bound_the_oldest_go_and_one_event_says_how_many(tmp_path: Pa
     with open_outbox(tmp_path, max_events=3) as outbox:
         for text in "abcde":
             outbox.append(an_event(text))
-        assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["c", "d", "e"], 3, 2)
+        assert (details(outbox), outbox.depth(), outbox.dropped()) == (["c", "d", "e"], 3, 2)
     with open_outbox(tmp_path, max_events=3) as outbox:
         assert outbox.dropped() == 2
         outbox.acknowledge(3)
@@ -114,7 +114,7 @@ def test_an_announcement_that_is_dropped_itself_hands_on_its_number(tmp_path: Pa
         assert [event.dropped for event in outbox.pending()] == [2]
         for text in "ef":
             outbox.append(an_event(text))
-        assert (reasons(outbox), outbox.dropped()) == (["e", "f"], 2)
+        assert (details(outbox), outbox.dropped()) == (["e", "f"], 2)
 
 
 def test_reported_loss_is_not_reported_again_after_a_restart(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_not_even_the_memory_holds_is_counted(tmp_path: Path) -> None:
         events = outbox.pending(limit=2000)
         lost = 101 - len(events)
         assert 0 < lost == outbox.dropped()
-        assert [event.reason for event in events[-60:]] == [str(number) for number in range(40, 100)]
+        assert [event.detail for event in events[-60:]] == [str(number) for number in range(40, 100)]
     with open_outbox(tmp_path) as outbox:
         assert outbox.dropped() == lost, "the count is on disk"
         outbox.acknowledge(events[-1].seq)
@@ -204,8 +204,8 @@ def test_one_thread_appends_while_another_drains(tmp_path: Path) -> None:
 def test_the_listener_hears_of_an_event_when_it_is_there(tmp_path: Path) -> None:
     """Told only after the event can be read back."""
     with open_outbox(tmp_path) as outbox:
-        heard: list[list[str]] = []
-        outbox.on_append(lambda: heard.append(reasons(outbox)))
+        heard: list[list[str | None]] = []
+        outbox.on_append(lambda: heard.append(details(outbox)))
         outbox.append(an_event("a"))
         outbox.on_append(None)
         outbox.append(an_event("b"))
@@ -222,7 +222,7 @@ def test_an_event_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) 
         db.execute("UPDATE event SET body = x'00' WHERE seq = 2")
     db.close()
     with open_outbox(tmp_path) as outbox:
-        assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["a", "c"], 2, 1)
+        assert (details(outbox), outbox.depth(), outbox.dropped()) == (["a", "c"], 2, 1)
     with open_outbox(tmp_path) as outbox:
         assert outbox.dropped() == 1, "the count is on disk"
         outbox.acknowledge(3)
@@ -247,15 +247,15 @@ def test_what_waits_for_too_long_is_dropped_counted_and_announced(
         clock.advance(1.5 * DAY_S)
         outbox.append(an_event("c"))
         outbox.maintain()
-        assert reasons(outbox) == ["a", "b", "c"]
+        assert details(outbox) == ["a", "b", "c"]
     clock.advance(DAY_S)
     with open_outbox(tmp_path, max_age_days=2, clock=clock) as outbox:
         outbox.maintain()
-        assert (reasons(outbox), outbox.depth(), outbox.dropped()) == (["c"], 1, 2)
+        assert (details(outbox), outbox.depth(), outbox.dropped()) == (["c"], 1, 2)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         clock.advance(2 * DAY_S)
         outbox.maintain()
-        assert (reasons(outbox), outbox.dropped()) == ([], 3)
+        assert (details(outbox), outbox.dropped()) == ([], 3)
         outbox.acknowledge(3)
         assert [event.dropped for event in outbox.pending()] == [3]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -336,7 +336,7 @@ def test_records_are_kept_for_as_long_as_was_said_and_then_are_nowhere(tmp_path:
     with open_outbox(tmp_path, keep_delivered=1000, keep_delivered_days=7, clock=clock) as outbox:
         assert traces(tmp_path, b"Ada Lovelace") > 200
         outbox.maintain()
-        assert [event.reason for event in outbox.recent(1000)] == ["somebody else"]
+        assert [event.detail for event in outbox.recent(1000)] == ["somebody else"]
         assert traces(tmp_path, b"Ada Lovelace") == 0
 
 
@@ -348,7 +348,7 @@ def test_single_delivered_event_is_deleted_in_time(tmp_path: Path) -> None:
         clock.advance(DAY_S + 1)
         outbox.append(an_event("new"))
         outbox.maintain()
-        assert [event.reason for event in outbox.recent()] == ["new"]
+        assert [event.detail for event in outbox.recent()] == ["new"]
         assert (outbox.depth(), outbox.dropped()) == (1, 0)
 
 

@@ -14,9 +14,9 @@ from support.outboxes import (
     damage_application_id,
     damage_header,
     damage_one_page_of_sent_events,
+    details,
     no_writing,
     open_outbox,
-    reasons,
 )
 
 from edge.core.errors import OutboxError
@@ -40,14 +40,14 @@ def test_a_damaged_file_is_moved_aside_and_the_door_goes_on(
     with open_outbox(tmp_path) as outbox:
         (notice,) = outbox.drain_notices()
         assert notice.kind is EventKind.STORE_REPLACED
-        assert "outbox.db.damaged" in notice.reason
+        assert "outbox.db.damaged" in notice.detail
         waiting = [event.seq for event in outbox.pending()]
         assert waiting == sorted(waiting)
         assert set(waiting) <= set(range(1, 101))
-        assert str(len(waiting)) in notice.reason
+        assert str(len(waiting)) in notice.detail
         seq = outbox.append(an_event("new"))
         assert seq > 100
-        assert reasons(outbox)[-1] == "new"
+        assert details(outbox)[-1] == "new"
     assert (tmp_path / "outbox.db.damaged").read_bytes() == before
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     with open_outbox(tmp_path) as outbox:
@@ -97,7 +97,7 @@ def test_damage_that_shows_while_running_loses_nothing_new(tmp_path: Path) -> No
         file.write_bytes(file.read_bytes()[:4096] + os.urandom(65536))
         (tmp_path / "outbox.db-wal").unlink(missing_ok=True)
         assert outbox.append(an_event("after")) > 50
-        assert reasons(outbox)[-2:] == ["held", "after"]
+        assert details(outbox)[-2:] == ["held", "after"]
         kinds = [notice.kind for notice in outbox.drain_notices()]
         assert kinds == [EventKind.STORE_FAILING, EventKind.STORE_REPLACED, EventKind.STORE_BACK]
         assert outbox.drain_notices() == []

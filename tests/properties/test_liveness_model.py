@@ -144,6 +144,7 @@ class Faces:
             if answer.kind is AccessOutcome.DOOR_OPEN:
                 self._check(answer)
             elif answer.kind is AccessOutcome.DENIED:
+                assert answer.reason
                 self.denied.append(answer.reason)
 
     def _check(self, opening: Decision) -> None:

@@ -101,7 +101,7 @@ class World:
             birth=HomeAssistantBirthListener(None),
             sign=no_signature,
             clock=self.clock,
-            on_open_expired=lambda command, _: self.expired.update([command.id]),
+            on_open_expired=lambda command, *_: self.expired.update([command.id]),
             on_open_arrived=lambda *_: None,
         )
 

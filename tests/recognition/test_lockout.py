@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.face_images import RECOGNITION, direction, sample, towards, track
 
 from edge.core.config import LockoutConfig, RecognitionConfig
+from edge.core.reasons import Reason
 from edge.core.records import FloatArray, Identification, Match, Person, Verdict
 from edge.recognition.aggregator import IdentityAggregator
 from edge.recognition.gallery import Gallery, GalleryInfo
@@ -30,7 +31,9 @@ def seen(embedding: FloatArray, t_s: float, *, number: int = 1, to_anna: tuple[f
     """A verdict about a face at a distance from Anna, and her threshold."""
     t_ns = round(t_s * S)
     match = Match(ANNA, *to_anna, runner_up_sq=4.0)
-    return Verdict(Identification.UNKNOWN, track(number, t_ns=t_ns), match, embedding, 6, 1.0, "", t_ns)
+    return Verdict(
+        Identification.UNKNOWN, track(number, t_ns=t_ns), match, embedding, 6, 1.0, Reason.BEYOND_THRESHOLD, t_ns
+    )
 
 
 def fail(lockout: Lockout, embedding: FloatArray, *times_s: float, number: int = 1) -> list[bool]:

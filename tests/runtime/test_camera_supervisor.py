@@ -54,7 +54,7 @@ class Driver:
             camera_health=CameraHealthConfig(blind_after_s=2.0, recovered_after_s=1.0, frozen_after_s=5.0),
         )
         self.supervisor = CameraSupervisor(
-            config, lambda kind, _reason: self.events.append(str(kind)), open_camera=self.open
+            config, lambda kind, *_: self.events.append(str(kind)), open_camera=self.open
         )
         self.frames = 0
 

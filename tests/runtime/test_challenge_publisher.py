@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.manual_clock import ManualClock
 
 from edge.events.schema import Challenge
-from edge.liveness.prompts import ChallengeMovement, ChallengePrompt, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengePrompt, ChallengeState
 from edge.runtime.challenge_publisher import ChallengePublisher
 
 S = 1_000_000_000
@@ -20,7 +20,7 @@ def prompt(challenge_id: int, state: ChallengeState, t_s: int) -> ChallengePromp
         movement=ChallengeMovement.TURN_LEFT,
         step=1,
         steps=2,
-        reason="",
+        reason=ChallengeFailure.NONE,
         t_ns=t_s * S,
         expires_ns=(t_s + 6) * S if asked else t_s * S,
     )

@@ -284,7 +284,7 @@ def test_damaged_event_store_is_replaced_and_reported(broker: AnyBroker, tmp_pat
         wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "the last event")
     events = records(heard, Event)
     assert [event.kind for event in events] == ["started", "store-replaced", "door-open", "stopped"]
-    assert "outbox.sqlite.damaged" in events[1].reason
+    assert "outbox.sqlite.damaged" in (events[1].detail or "")
     assert len(records(heard, OpenCommand)) == 1
     assert (state / "outbox.sqlite.damaged").read_bytes() == b"this is no database" * 1000
 

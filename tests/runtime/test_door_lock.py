@@ -25,6 +25,7 @@ from support.mqtt_brokers import config_for, free_port, make_broker, needs_mosqu
 
 from edge.core.config import LockConfig, MqttConfig
 from edge.core.errors import ConfigError, LockError
+from edge.core.reasons import Reason
 from edge.demo.run_demo import CLIP
 from edge.events.schema import Event, EventKind, Health, LockState, OpenCommand, PersonRef
 from edge.runtime.daemon import Daemon
@@ -61,7 +62,7 @@ def pin(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockPin]:
 
 def lock(missed: list[str], **changes: object) -> Lock:
     config = LockConfig(pin=PIN, **changes)  # type: ignore[arg-type]
-    return Lock(config, max_age_s=3.0, on_missed=lambda _, why: missed.append(why))
+    return Lock(config, max_age_s=3.0, on_missed=lambda _, reason, __: missed.append(reason))
 
 
 def levels(pin: MockPin) -> list[bool]:
@@ -110,8 +111,8 @@ def test_open_that_waits_while_the_lock_stops(pin: MockPin) -> None:
     missed: list[str] = []
     closing: list[threading.Thread] = []
 
-    def on_missed(_: OpenCommand, why: str) -> None:
-        missed.append(why)
+    def on_missed(_: OpenCommand, reason: Reason, __: str) -> None:
+        missed.append(reason)
         if not closing:  # the lock's thread is here, so what comes now waits
             one.open(MESSAGE, time.monotonic_ns())
             closing.append(threading.Thread(target=one.close))
@@ -123,7 +124,7 @@ def test_open_that_waits_while_the_lock_stops(pin: MockPin) -> None:
     one.open(MESSAGE, time.monotonic_ns() - round(3.1e9))
     wait_until(lambda: bool(closing), "the late one is reported")
     closing[0].join()
-    assert missed == ["it was too old when the lock's turn came", "the door was stopping"]
+    assert missed == [Reason.LOCK_TOO_LATE, Reason.DOOR_STOPPING]
     assert True not in levels(pin)
 
 
@@ -147,7 +148,7 @@ def test_late_open_is_reported_and_opens_nothing(pin: MockPin) -> None:
     with lock(missed) as one:
         one.open(MESSAGE, time.monotonic_ns() - round(3.1e9))
         wait_until(lambda: bool(missed), "told")
-    assert (True in levels(pin), missed) == (False, ["it was too old when the lock's turn came"])
+    assert (True in levels(pin), missed) == (False, [Reason.LOCK_TOO_LATE])
 
 
 def test_failing_relay_is_reported_and_locked_again(pin: MockPin, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +254,7 @@ def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monk
             wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]
     events = [event for event in stored_events(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
     assert [event.kind for event in events[:2]] == [EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED]
-    assert events[1].reason.endswith("it was too old when the lock's turn came")
+    assert events[1].reason is Reason.LOCK_TOO_LATE
     assert True not in levels(pin)
 
 

@@ -14,6 +14,7 @@ from support.manual_clock import ManualClock
 from edge.core.clock import WallClock
 from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import OutboxError
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome
 from edge.events.factory import EventContext
 from edge.events.schema import Event, EventKind
@@ -91,7 +92,7 @@ def test_decision_that_cannot_be_stored_opens_nothing(tmp_path: Path, clock: Man
         assert recorder.record_decision(a_decision(AccessOutcome.DENIED, clock.monotonic_ns())) is None
         assert recorder.record_decision(a_decision(t_ns=clock.monotonic_ns())) is None
         assert kinds(recorder) == ["open-expired"]
-        assert recorder.outbox.recent(1)[0].reason.startswith("ada: could not be put on record")
+        assert recorder.outbox.recent(1)[0].reason is Reason.EVENT_NOT_STORED
 
 
 def test_wall_clock_step_is_recorded(recorder: EventRecorder, clock: ManualClock) -> None:
@@ -101,18 +102,18 @@ def test_wall_clock_step_is_recorded(recorder: EventRecorder, clock: ManualClock
         clock.advance(1)
         recorder.maintain()
         recorder.maintain()
-    reasons = [event.reason for event in reversed(recorder.outbox.recent(10))]
-    assert reasons == ["the clock was set forward by 3600.0 s", "the clock was set back by 60.0 s"]
+    steps = [(event.reason, event.detail) for event in reversed(recorder.outbox.recent(10))]
+    assert steps == [(Reason.CLOCK_SET_FORWARD, "by 3600.0 s"), (Reason.CLOCK_SET_BACK, "by 60.0 s")]
 
 
 def test_failed_open_commands_are_recorded(recorder: EventRecorder, clock: ManualClock) -> None:
     recorded = recorder.record_decision(a_decision(t_ns=clock.monotonic_ns()))
     assert recorded is not None
     assert recorded[1] is not None
-    recorder.open_expired(recorded[1], "the broker was away")
+    recorder.open_expired(recorded[1], Reason.BROKER_NOT_CONNECTED, "unreachable")
     recorder.open_unheard(recorded[1])
     assert kinds(recorder) == ["door-open", "open-expired", "open-unheard"]
-    assert recorder.outbox.recent(2)[1].reason == f"ada, seq {recorded[1].seq}: the broker was away"
+    assert recorder.outbox.recent(2)[1].detail == f"ada, seq {recorded[1].seq}: unreachable"
 
 
 def test_no_problems_at_first(recorder: EventRecorder) -> None:

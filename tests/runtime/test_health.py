@@ -12,6 +12,7 @@ from support.manual_clock import ManualClock
 from edge.core.clock import WallClock
 from edge.core.config import DoorConfig, MqttConfig
 from edge.core.errors import CameraLostError
+from edge.core.reasons import Reason
 from edge.events.factory import EventContext
 from edge.events.schema import EventKind, Health
 from edge.events.topics import Topics
@@ -121,7 +122,7 @@ def test_problems_are_named(door: Door) -> None:
 
 
 def test_outbox_depth(door: Door) -> None:
-    door.recorder.record_event(EventKind.STARTED, "camera stub")
+    door.recorder.record_event(EventKind.STARTED, Reason.SERVICE_STARTED)
     assert door.run(11)[0].outbox_depth == 1
 
 

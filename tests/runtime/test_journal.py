@@ -207,10 +207,11 @@ def test_lines_carry_their_time_without_a_journal(tmp_path: Path, journal: Journ
     """Also where it has inherited a JOURNAL_STREAM that is not its own."""
     door = run_door(tmp_path, journal.path, {"JOURNAL_STREAM": "1:1"})
     words = tmp_path / "stderr"
-    wait_until(lambda: "started: camera" in words.read_text(), "the door has started", 30)
+    wait_until(lambda: "started reason=service-started: camera" in words.read_text(), "the door has started", 30)
     door.send_signal(signal.SIGTERM)
     assert door.wait(20) == 0
-    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO started: camera", words.read_text(), re.M)
+    line = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO started reason=service-started: camera"
+    assert re.search(line, words.read_text(), re.M)
 
 
 @pytest.mark.slow

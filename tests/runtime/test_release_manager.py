@@ -74,9 +74,9 @@ class Site:
             releases.worker.close()
 
     @property
-    def reason(self) -> str:
+    def detail(self) -> str:
         """What was reported last."""
-        return self.news[-1].status.reason if self.news else ""
+        return self.news[-1].status.detail if self.news else ""
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
     """`edge check` names the release, its people, and the one to go back to."""
     site.release()
     with site.door(at(NOW)) as releases:
-        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        wait_until(lambda: site.detail == "release 1: 1 person", "release 1")
         site.release(rules=b"[doors.front]\nallow = []\n")
-        wait_until(lambda: site.reason == "release 2: 1 people", "release 2")
+        wait_until(lambda: site.detail == "release 2: 1 person", "release 2")
         assert releases.bundle.gallery.info.people == 1
     finding = next(check_people(site.config, vision))
     assert finding.state is State.OK
@@ -104,7 +104,7 @@ def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vis
     save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), site.embedder)
     site.desk.release_files({GALLERY_FILE: path.read_bytes()}, 1, embedder=site.embedder)
     with site.door(at(NOW)):
-        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        wait_until(lambda: site.detail == "release 1: 1 person", "release 1")
     finding = next(check_people(site.config, vision))
     assert finding.state is State.WARN
     assert "1 of 1 people have a threshold above 1.29" in finding.detail
@@ -137,10 +137,10 @@ def test_clock_set_while_the_door_runs(site: Site) -> None:
     clock = at(later(100), synced=False)
     site.release()
     with site.door(clock):
-        wait_until(lambda: "expired" in site.reason, "refused as expired")
+        wait_until(lambda: "expired" in site.detail, "refused as expired")
         clock.set_wall(NOW.timestamp())
         clock.synced = True
-        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        wait_until(lambda: site.detail == "release 1: 1 person", "release 1")
 
 
 def test_clock_at_1970(site: Site) -> None:
@@ -151,9 +151,9 @@ def test_clock_at_1970(site: Site) -> None:
     clock = at(later(-20_000), synced=False)
     site.release(now_days=10)
     with site.door(clock):
-        wait_until(lambda: site.reason == "release 1: 1 people", "release 1")
+        wait_until(lambda: site.detail == "release 1: 1 person", "release 1")
         site.release(valid_days=5, rules=b"[doors.front]\nallow = []\n")
-        wait_until(lambda: "expired" in site.reason, "refused as expired")
+        wait_until(lambda: "expired" in site.detail, "refused as expired")
         clock.set_wall(later(1).timestamp())
         clock.synced = True
-        wait_until(lambda: site.reason == "release 2: 1 people", "release 2")
+        wait_until(lambda: site.detail == "release 2: 1 person", "release 2")

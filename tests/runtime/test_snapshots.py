@@ -24,6 +24,7 @@ from support.mqtt_brokers import (
 )
 
 from edge.core.config import MqttConfig, SnapshotsConfig
+from edge.core.reasons import Reason
 from edge.core.records import (
     AccessOutcome,
     Box,
@@ -66,7 +67,12 @@ def a_sample(embedding: FloatArray | None, quality: float) -> Sample:
 
 def a_decision(embedding: FloatArray, kind: AccessOutcome = AccessOutcome.UNKNOWN, id_: int = 1) -> Decision:
     match = Match(None, 4.0, 1.0, 4.0)
-    return Decision(kind, "rule", Verdict(Identification.UNKNOWN, a_track(id_), match, embedding, 3, 0.5, "", 0), 0)
+    return Decision(
+        kind,
+        "rule",
+        Verdict(Identification.UNKNOWN, a_track(id_), match, embedding, 3, 0.5, Reason.BEYOND_THRESHOLD, 0),
+        0,
+    )
 
 
 def grey(jpeg: bytes | None) -> int:

@@ -208,7 +208,7 @@ def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webc
         with Service(tmp_path, path, environment) as service:
             service.hear("WATCHDOG=1")
             offset.write_text(f"{hours * 3600:+d}")
-            wait_until(lambda: "the clock was set" in service.log.read_text(), "the step is noticed")
+            wait_until(lambda: "clock-stepped" in service.log.read_text(), "the step is noticed")
             webcam.show(*visitor_frames())
             opening = next(m.record for m in heard.messages(timeout_s=20) if isinstance(m.record, OpenCommand))
             assert service.stop() == 0

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from edge.core.reasons import Reason
 from edge.core.records import AccessOutcome, Box, Decision, Face, Identification, Match, Person, Track, Verdict
 from edge.events.factory import access_event
 from edge.events.schema import Event
@@ -25,13 +26,13 @@ def a_decision(kind: AccessOutcome = AccessOutcome.DOOR_OPEN, t_ns: int | None =
         embedding=np.full(4, 0.5, np.float32),
         samples=3,
         quality=0.9,
-        reason="within-threshold",
+        reason=Reason.WITHIN_THRESHOLD,
         decided_ns=t_ns,
     )
     return Decision(kind, "doors.front.allow[0]", verdict, t_ns)
 
 
-def _decision(kind: AccessOutcome, finding: Identification) -> Decision:
+def _decision(kind: AccessOutcome, finding: Identification, reason: Reason) -> Decision:
     """A decision whose nearest person is Ada, with numbers that an event rounds."""
     face = Face(Box(10.4, 20.6, 110.5, 140.0), np.zeros((6, 2), np.float32), 0.9)
     track = Track(3, face, 0, 1, 5)
@@ -43,14 +44,16 @@ def _decision(kind: AccessOutcome, finding: Identification) -> Decision:
         embedding=np.full(192, 0.072, np.float32),
         samples=4,
         quality=0.812_345,
-        reason="distance below threshold",
+        reason=reason,
         decided_ns=1,
     )
     return Decision(kind, "allow *", verdict, 1)
 
 
 def an_access_event(
-    kind: AccessOutcome = AccessOutcome.DOOR_OPEN, finding: Identification = Identification.RECOGNISED
+    kind: AccessOutcome = AccessOutcome.DOOR_OPEN,
+    finding: Identification = Identification.RECOGNISED,
+    reason: Reason = Reason.WITHIN_THRESHOLD,
 ) -> Event:
     """The event of such a decision."""
-    return access_event(_decision(kind, finding), id=EVENT_ID, at_ns=T0_NS, door=DOOR)
+    return access_event(_decision(kind, finding, reason), id=EVENT_ID, at_ns=T0_NS, door=DOOR)

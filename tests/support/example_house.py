@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from edge.core.config import DoorConfig, HomeAssistantConfig, LockConfig, ReleaseConfig, SnapshotsConfig
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
-from edge.events.factory import system_event
+from edge.events.reasons import REASONS_BY_KIND
 from edge.events.schema import (
     ACCESS_KINDS,
     VERSION,
@@ -25,7 +26,7 @@ from edge.events.schema import (
     Status,
 )
 from edge.events.topics import Channel, Topics
-from support.mqtt_brokers import DOOR, IDS, T0_NS
+from support.mqtt_brokers import T0_NS, an_event
 
 FRONT = DoorConfig(
     site="home",
@@ -62,21 +63,21 @@ RELEASE = ReleaseReport(
     release=12,
     applied_at=format_unix_ns(T0_NS),
     ok=True,
-    reason="release 12: 40 people",
+    reason=Reason.RELEASE_APPLIED,
     people=40,
     gallery=GalleryRef(version="7"),
     models={},
+    detail="release 12: 40 people",
 )
 
 
-def an_event_of(kind: EventKind, person: PersonRef | None = None, reason: str = "because") -> Event:
+def an_event_of(kind: EventKind, person: PersonRef | None = None, detail: str = "because") -> Event:
     """A small event of any kind with a fresh id."""
-    event = system_event(EventKind.STARTED, reason, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
-    return msgspec.structs.replace(event, kind=kind, person=person)
+    return msgspec.structs.replace(an_event(detail), kind=kind, person=person, reason=REASONS_BY_KIND[kind][0])
 
 
 def a_status(status: DoorConnection) -> Status:
-    return Status(v=VERSION, door="front", status=status, reason="test", since=None)
+    return Status(v=VERSION, door="front", status=status, reason=Reason.CONNECTED, since=None)
 
 
 def an_occupancy(somebody: bool | None) -> PresenceReport:
@@ -96,6 +97,11 @@ def examples() -> list[tuple[Channel, Record]]:
         *((Channel.HEALTH, msgspec.structs.replace(HEALTH, lock=lock)) for lock in LockState),
         (Channel.HEALTH, nothing),
         (Channel.RELEASE, RELEASE),
-        (Channel.RELEASE, msgspec.structs.replace(RELEASE, ok=False, reason="release 13: damaged " * 40)),
+        (
+            Channel.RELEASE,
+            msgspec.structs.replace(
+                RELEASE, ok=False, reason=Reason.RELEASE_NOT_VERIFIED, detail="release 13: damaged " * 40
+            ),
+        ),
         (Channel.RELEASE, none_yet),
     ]

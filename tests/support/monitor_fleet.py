@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from edge.core.config import MqttConfig
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import Uuid7Source
 from edge.events.schema import (
@@ -36,11 +37,12 @@ from edge.mqtt.paho_client import PahoClient
 _IDS = Uuid7Source()
 _NAMES = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson", "Edsger Dijkstra")
 _KINDS = (EventKind.DOOR_OPEN, EventKind.DOOR_OPEN, EventKind.DENIED, EventKind.UNKNOWN)
+_REASONS = {EventKind.DOOR_OPEN: Reason.WITHIN_THRESHOLD, EventKind.DENIED: Reason.OUTSIDE_SCHEDULE}
 _MODELS = {"detector": "0f3e11aa", "embedder": "9a7c03de", "landmarks": "77b1c20e"}
 GALLERY = "9f2c41d07ab3" + "5e" * 26  # a version is the sha256 of a file
 
 
-def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None = None, name: str = "") -> Event:
+def an_event(door: str, number: int, *, detail: str = "", kind: EventKind | None = None, name: str = "") -> Event:
     """One of somebody; who and what follow from the number."""
     kind = kind or _KINDS[number % len(_KINDS)]
     name = name or _NAMES[number % len(_NAMES)]
@@ -60,13 +62,14 @@ def an_event(door: str, number: int, *, reason: str = "", kind: EventKind | None
         runner_up_sq=1.6,
         samples=4,
         quality=0.8,
-        reason=reason or {"door-open": "within-threshold", "denied": "outside-schedule"}.get(kind, "beyond-threshold"),
+        reason=_REASONS.get(kind, Reason.BEYOND_THRESHOLD),
         rule="staff" if known else None,
         track=number,
         box=None,
         clock_synced=True,
         gallery=GalleryRef(version=GALLERY),
         models=_MODELS,
+        detail=detail,
     )
 
 
@@ -93,21 +96,22 @@ def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
     )
 
 
-def a_status(door: str, status: DoorConnection = DoorConnection.ONLINE, reason: str = "connected") -> Status:
+def a_status(door: str, status: DoorConnection = DoorConnection.ONLINE, reason: Reason = Reason.CONNECTED) -> Status:
     return Status(v=1, door=door, status=status, reason=reason, since=format_unix_ns(time.time_ns()))
 
 
-def a_release(door: str, release: int | None, *, ok: bool = True, reason: str = "applied") -> ReleaseReport:
+def a_release(door: str, release: int | None, *, ok: bool = True, detail: str = "applied") -> ReleaseReport:
     return ReleaseReport(
         v=1,
         door=door,
         release=release,
         applied_at=format_unix_ns(time.time_ns()) if release else None,
         ok=ok,
-        reason=reason,
+        reason=Reason.RELEASE_APPLIED if ok else Reason.RELEASE_NOT_VERIFIED,
         people=230,
         gallery=GalleryRef(version=GALLERY),
         models=_MODELS,
+        detail=detail,
     )
 
 
@@ -183,7 +187,7 @@ def main(url: str, doors: Sequence[str] = ("lobby", "lab", "store", "garage", "r
     with FleetPublisher(MqttConfig(url=url)) as fleet:
         for i, door in enumerate(doors):
             gone = i == 2
-            fleet.enqueue(door, a_status(door, *((DoorConnection.OFFLINE, "the connection was lost") if gone else ())))
+            fleet.enqueue(door, a_status(door, *((DoorConnection.OFFLINE, Reason.CONNECTION_LOST) if gone else ())))
             fleet.enqueue(door, a_release(door, 41 + (i != 3)))
         for i in itertools.count():
             door = doors[i * 3 % len(doors)]

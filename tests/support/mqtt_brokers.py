@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import pytest
 
 from edge.core.config import MqttConfig
+from edge.core.reasons import Reason
 from edge.core.uuid7 import Uuid7Source
 from edge.events.factory import EventContext, system_event
 from edge.events.schema import Event, EventKind
@@ -32,16 +33,17 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 
 
-def an_event(reason: str = "test") -> Event:
+def an_event(detail: str = "test") -> Event:
     """A small event with a fresh id."""
-    return system_event(EventKind.STARTED, reason, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR)
+    return system_event(
+        EventKind.STARTED, Reason.SERVICE_STARTED, detail, id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR
+    )
 
 
 def announce(count: int) -> Event:
     """The event that says how many were dropped."""
-    return system_event(
-        EventKind.EVENTS_DROPPED, f"{count} lost", id=IDS.new(T0_NS // 10**6), at_ns=T0_NS, door=DOOR, dropped=count
-    )
+    id_ = IDS.new(T0_NS // 10**6)
+    return system_event(EventKind.EVENTS_DROPPED, Reason.EVENTS_LOST, id=id_, at_ns=T0_NS, door=DOOR, dropped=count)
 
 
 def free_port() -> int:

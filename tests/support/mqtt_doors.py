@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge.core.config import MqttConfig
+from edge.core.reasons import Reason
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import (
     VERSION,
@@ -38,7 +39,7 @@ class Door:
     """A publisher and what it said about openings."""
 
     publisher: Publisher
-    expired: list[tuple[OpenCommand, str]] = field(default_factory=list)
+    expired: list[tuple[OpenCommand, Reason]] = field(default_factory=list)
 
     def online(self) -> None:
         wait_until(lambda: self.publisher.state.status is ConnectionStatus.ONLINE, "online")
@@ -46,9 +47,13 @@ class Door:
 
 @contextlib.contextmanager
 def a_door(config: MqttConfig, outbox: Outbox, backoff_s: tuple[float, float] = QUICK) -> Iterator[Door]:
-    expired: list[tuple[OpenCommand, str]] = []
+    expired: list[tuple[OpenCommand, Reason]] = []
     publisher = Publisher(
-        config, FRONT, outbox, on_open_expired=lambda message, why: expired.append((message, why)), backoff_s=backoff_s
+        config,
+        FRONT,
+        outbox,
+        on_open_expired=lambda message, reason, _: expired.append((message, reason)),
+        backoff_s=backoff_s,
     )
     with publisher:
         yield Door(publisher, expired)

@@ -45,9 +45,9 @@ def open_outbox(
     )
 
 
-def reasons(outbox: Outbox, after_seq: int = 0) -> list[str]:
-    """Reasons of the events that wait."""
-    return [event.reason for event in outbox.pending(after_seq, limit=1000)]
+def details(outbox: Outbox, after_seq: int = 0) -> list[str | None]:
+    """Details of the events that wait."""
+    return [event.detail for event in outbox.pending(after_seq, limit=1000)]
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def receive_all_records(folder: Path, signing_key: str = "") -> list[ReceivedMes
         ear.subscribe("threshold/#", options=SubscribeOptions(qos=1, retainAsPublished=True))
         assert subscribed.wait(5)
         publisher = Publisher(
-            config_for(broker, signing_key=signing_key), FRONT, outbox, on_open_expired=lambda message, why: None
+            config_for(broker, signing_key=signing_key), FRONT, outbox, on_open_expired=lambda *_: None
         )
         with publisher:
             wait_until(lambda: publisher.state.status is ConnectionStatus.ONLINE, "online")

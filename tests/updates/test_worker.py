@@ -37,7 +37,7 @@ def test_release_arrives_bit_for_bit(tmp_path: Path, signer: ReleaseSigner) -> N
         assert door.gallery is not None
         assert door.gallery.info.version == sha256_of(gallery_bytes(range(20)))
         assert [news.applied for news in door.news] == [False, True]
-        assert door.worker.status.reason == "release 1: 20 people"
+        assert door.worker.status.detail == "release 1: 20 people"
 
 
 def test_next_release_replaces_the_first(tmp_path: Path, signer: ReleaseSigner) -> None:
@@ -65,7 +65,7 @@ def test_refusal_is_reported_once(tmp_path: Path, signer: ReleaseSigner) -> None
         assert door.worker.status.release == 1
         (signer.folder / "timestamp.json").write_bytes(good)
         wait_until(lambda: door.worker.status.ok, "good again")
-    refusals = [news.status.reason for news in door.news if news.refused]
+    refusals = [news.status.detail for news in door.news if news.refused]
     assert len(refusals) == len(set(refusals))
     assert refusals[0].startswith("timestamp.json: damaged")
 
@@ -79,7 +79,7 @@ def test_check_is_repeated_when_the_clock_is_set(tmp_path: Path, signer: Release
         now=lambda: clock["now"],  # type: ignore[arg-type, return-value]
         clock_set=lambda: bool(clock["set"]),
     ) as door:
-        wait_until(lambda: "expired" in door.worker.status.reason, "refused as expired")
+        wait_until(lambda: "expired" in door.worker.status.detail, "refused as expired")
         clock.update(set=True, now=NOW)
         settled(door, 1)
 
@@ -90,7 +90,7 @@ def test_release_that_does_not_load_is_rejected(tmp_path: Path, signer: ReleaseS
         settled(door, 1)
         signer.release(range(21), embedder="f" * 64)
         wait_until(lambda: not door.worker.status.ok, "refused")
-        assert "made by another embedder" in door.worker.status.reason
+        assert "made by another embedder" in door.worker.status.detail
         assert door.release == 1
         signer.release(range(22))
         settled(door, 3)
@@ -184,8 +184,8 @@ def test_release_that_failed_its_test_loaded_once(tmp_path: Path, signer: Releas
     source = Waiting(signer.folder)
     door = Loading(tmp_path / "state", signer.root, source)
     with door:
-        wait_until(lambda: "another embedder" in door.worker.status.reason, "refused")
-        reason = door.worker.status.reason
+        wait_until(lambda: "another embedder" in door.worker.status.detail, "refused")
+        reason = door.worker.status.detail
         repository = signer.repository()
         newest = repository.newest()
         assert newest is not None
@@ -197,7 +197,7 @@ def test_release_that_failed_its_test_loaded_once(tmp_path: Path, signer: Releas
         waits = len(source.asked_s)
         wait_until(lambda: len(source.asked_s) > waits, "that look has ended")
     assert door.loads == 1
-    assert door.worker.status.reason == reason
+    assert door.worker.status.detail == reason
 
 
 EXPIRED = "timestamp.json: expired; publish again, or check the door's clock"
@@ -212,9 +212,9 @@ def test_expiry_without_a_reachable_source(
         source_of(kind, tmp_path / "source") as source,
         Door(state, expiring_signer.root, source, now=lambda: later(365)) as door,
     ):
-        wait_until(lambda: "expired" in door.worker.status.reason, "expiry is reported")
-    told = [news.status for news in door.news if "expired" in news.status.reason]
-    assert [(each.release, each.ok, each.reason) for each in told] == [(1, False, EXPIRED)]
+        wait_until(lambda: "expired" in door.worker.status.detail, "expiry is reported")
+    told = [news.status for news in door.news if "expired" in news.status.detail]
+    assert [(each.release, each.ok, each.detail) for each in told] == [(1, False, EXPIRED)]
     assert "stopping without" not in caplog.text
 
 
@@ -222,19 +222,19 @@ def test_expiry_by_a_wrong_clock(tmp_path: Path, expiring_signer: ReleaseSigner,
     """Once the clock is right, the door no longer reports expiry, although its source is still absent."""
     clock = {"now": later(365)}
     with Door(state, expiring_signer.root, FolderSource(tmp_path / "absent"), now=lambda: clock["now"]) as door:
-        wait_until(lambda: door.worker.status.reason == EXPIRED, "expired")
+        wait_until(lambda: door.worker.status.detail == EXPIRED, "expired")
         clock["now"] = NOW
         wait_until(lambda: door.worker.status.ok, "not expired")
-    assert door.worker.status.reason == "release 1 runs"
+    assert door.worker.status.detail == "release 1"
 
 
 def test_expiry_reported_once(tmp_path: Path, expiring_signer: ReleaseSigner, state: Path) -> None:
     """The clock and a look at the repository find the same, which is one event."""
     with Door(state, expiring_signer.root, FolderSource(expiring_signer.folder), now=lambda: later(31)) as door:
-        wait_until(lambda: door.worker.status.reason == EXPIRED, "expired")
+        wait_until(lambda: door.worker.status.detail == EXPIRED, "expired")
         expiring_signer.release(range(7), now=later(31))
         wait_until(lambda: door.release == 2, "release 2")
-    assert [news.status.reason for news in door.news if news.refused] == [EXPIRED]
+    assert [news.status.detail for news in door.news if news.refused] == [EXPIRED]
 
 
 def test_expired_root(tmp_path: Path, expiring_signer: ReleaseSigner) -> None:
@@ -242,7 +242,7 @@ def test_expired_root(tmp_path: Path, expiring_signer: ReleaseSigner) -> None:
     with Door(
         tmp_path / "new", expiring_signer.root, FolderSource(tmp_path / "absent"), now=lambda: later(3650)
     ) as door:
-        wait_until(lambda: door.worker.status.reason.startswith("trusted root: expired"), "expired")
+        wait_until(lambda: door.worker.status.detail.startswith("trusted root: expired"), "expired")
 
 
 class Stuck(FolderSource):

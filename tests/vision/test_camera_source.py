@@ -124,7 +124,7 @@ def test_camera_password_absent_from_health_problems(tmp_path: Path) -> None:
     """What a door reports about a lost camera names scheme, host and port."""
     told: list[str] = []
     config = door_config(tmp_path, f"http://{DEAD}/x?password=S3cr3t", BROKER_DOWN)
-    eye = CameraSupervisor(config, lambda kind, reason: told.append(f"{kind} {reason}"))
+    eye = CameraSupervisor(config, lambda *said: told.append(" ".join(said)))
     assert eye.open() is None
     assert eye.problem() == f"camera http://{DEAD} is lost"
     assert len(told) == 1

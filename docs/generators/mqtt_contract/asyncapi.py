@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from mqtt_contract.meanings import EXPIRY
 from mqtt_contract.schemas import Schema, definitions, record_of
 
 _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
+_DIFFERING = ("Reason", "Envelope")
 _DOOR = Topics("{site}", "{door}")
 _JPEG: Schema = {"type": "string", "contentMediaType": "image/jpeg", "description": "A JPEG file."}
 _FILE: Schema = {"description": "A file of a TUF repository, byte for byte, at most 128 KiB."}
@@ -33,7 +35,7 @@ def asyncapi() -> Schema:
     operations: Schema = {}
     messages: Schema = {}
     for channel in Channel:
-        name, defined = record_of(channel), _moved(definitions(channel))
+        name, defined = record_of(channel), _moved(_renamed(definitions(channel), record_of(channel)))
         schemas |= defined
         examples = [
             {"name": f"{channel}{number}", "summary": example.title, "payload": _plain(example.record)}
@@ -118,6 +120,14 @@ def _operation(action: str, channel: str, message: str, terms: DeliveryTerms) ->
 def _plain(record: object) -> Any:
     """The record as any JSON reader has it."""
     return msgspec.json.decode(encode(record))  # type: ignore[arg-type]
+
+
+def _renamed(defined: dict[str, Schema], record: str) -> dict[str, Schema]:
+    """With names of their own for the schemas that differ from channel to channel: one list holds them all there."""
+    text = json.dumps(defined)
+    for name in _DIFFERING:
+        text = text.replace(f'"#/$defs/{name}"', f'"#/$defs/{record}{name}"')
+    return {f"{record}{name}" if name in _DIFFERING else name: one for name, one in json.loads(text).items()}
 
 
 def _moved(schema: Any) -> Any:

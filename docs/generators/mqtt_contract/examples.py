@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edge.core.config import MqttConfig
 from edge.core.errors import ExpectationError
+from edge.core.reasons import Reason
 from edge.core.records import LivenessMode
 from edge.core.timestamps import format_unix_ns
 from edge.core.uuid7 import uuid7
@@ -39,7 +40,7 @@ from edge.events.schema import (
 )
 from edge.events.signing import Signer, load_signer
 from edge.events.topics import Channel
-from edge.liveness.prompts import ChallengeMovement, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengeState
 
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
 _DOOR = "front"
@@ -88,8 +89,8 @@ def signed(channel: Channel) -> bytes:
 
 def _lost() -> Event:
     door = EventContext(_DOOR, clock_synced=True, gallery_version=_GALLERY.version, models=tuple(_MODELS.items()))
-    reason = "/dev/video0: no frame for 5 s"
-    event = system_event(EventKind.CAMERA_LOST, reason, id=_ID, at_ns=AT_NS, door=door)
+    detail = "/dev/video0: no frame for 5 s"
+    event = system_event(EventKind.CAMERA_LOST, Reason.NO_FRAMES, detail, id=_ID, at_ns=AT_NS, door=door)
     return msgspec.structs.replace(event, seq=_SEQ + 1, published_at=format_unix_ns(AT_NS + 9_000_000))
 
 
@@ -107,7 +108,7 @@ _OPENED = Event(
     runner_up_sq=1.7204,
     samples=3,
     quality=0.871,
-    reason="within-threshold",
+    reason=Reason.WITHIN_THRESHOLD,
     rule="doors.front.allow[0]",
     track=17,
     box=BoxPx(left=251, top=118, right=377, bottom=266),
@@ -145,12 +146,16 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
         Example(
             "the door is connected",
             Status(
-                v=VERSION, door=_DOOR, status=DoorConnection.ONLINE, reason="connected", since=format_unix_ns(AT_NS)
+                v=VERSION,
+                door=_DOOR,
+                status=DoorConnection.ONLINE,
+                reason=Reason.CONNECTED,
+                since=format_unix_ns(AT_NS),
             ),
         ),
         Example(
             "the broker has lost it",
-            Status(v=VERSION, door=_DOOR, status=DoorConnection.OFFLINE, reason="the connection was lost", since=None),
+            Status(v=VERSION, door=_DOOR, status=DoorConnection.OFFLINE, reason=Reason.CONNECTION_LOST, since=None),
         ),
     ),
     Channel.HEALTH: (
@@ -186,10 +191,11 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
                 release=12,
                 applied_at=format_unix_ns(AT_NS),
                 ok=True,
-                reason="release 12: 214 people",
+                reason=Reason.RELEASE_APPLIED,
                 people=214,
                 gallery=_GALLERY,
                 models=_MODELS,
+                detail="release 12: 214 people",
             ),
         ),
     ),
@@ -209,7 +215,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
                 state=ChallengeState.ASKED,
                 step=1,
                 steps=2,
-                reason="",
+                reason=ChallengeFailure.NONE,
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""What each kind of event and each code of a reason means, in a line, and until when messages may be held back."""
+"""What each kind of event means, in a line, and until when messages may be held back."""
 
 from __future__ import annotations
 
@@ -33,25 +33,4 @@ EXPIRY: dict[str, str] = {
     Channel.OPEN: "`[mqtt] open_max_age_s` after the capture",
     Channel.CHALLENGE: "at `expires_at`; how it ended, after 5 s",
     "snapshot": "`[snapshots] max_age_s` after the capture",
-}
-
-# `reason` of the events about a visitor; of all others it is free text.
-REASONS: dict[EventKind, dict[str, str]] = {
-    EventKind.DOOR_OPEN: {"within-threshold": "near enough to one person, and to nobody else"},
-    EventKind.DENIED: {
-        "no-rule-for-this-person": "no rule of this door names them",
-        "outside-schedule": "the rule does not hold at this time",
-        "not-yet-valid": "their validity has not begun",
-        "no-longer-valid": "their validity has ended",
-        "clock-not-set": "the rule depends on the time, which the door does not know",
-        "presentation-attack": "`[liveness]`: the face looks like a picture or a screen",
-        "liveness-not-shown": "`[liveness]`: too little sign of life in the time for it",
-        "challenge-failed": "`[liveness]`: the movement that was asked for was not made; `liveness.challenge` says why",
-    },
-    EventKind.UNKNOWN: {
-        "beyond-threshold": "nobody enrolled is near enough",
-        "runner-up-too-near": "two people are about equally near",
-        "too-few-agree": "too few samples are near the same person",
-        "repeated-failures": "the visitor has failed several times and is paused",
-    },
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
+from edge.events.reasons import REASONS_BY_KIND, reason_sentence
 from edge.events.schema import VERSION, EventKind, encode
 from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import (
@@ -19,7 +20,7 @@ from edge.events.topics import (
     repo_topic,
 )
 from mqtt_contract.examples import examples_of, seal_and_key, signed
-from mqtt_contract.meanings import EXPIRY, MEANINGS, REASONS
+from mqtt_contract.meanings import EXPIRY, MEANINGS
 from mqtt_contract.schemas import definitions, fields_of, record_of
 
 _TEMPLATE = Path(__file__).parent / "page.template"
@@ -74,9 +75,9 @@ def _section(channel: Channel) -> str:
 def _kinds() -> str:
     rows = [f"| `{kind}` | {MEANINGS[kind]} |\n" for kind in EventKind]
     codes = [
-        f"| `{kind}` | `{code}` | {meaning} |\n"
-        for kind, reasons in REASONS.items()
-        for code, meaning in reasons.items()
+        f"| `{kind}` | `{code}` | {reason_sentence(code)} |\n"
+        for kind, reasons in REASONS_BY_KIND.items()
+        for code in reasons
     ]
     return (
         f"\n| kind | what has happened |\n| --- | --- |\n{''.join(rows)}"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from edge.core.reasons import Reason
+from edge.events.reasons import REASONS_BY_KIND, RELEASE_REASONS, STATUS_REASONS, reason_sentence
 from edge.events.schema import VERSION, schemas
 from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import Channel
 
 Schema: TypeAlias = dict[str, Any]  # JSON Schema is JSON
+# Codes of `reason` by channel.
+REASONS: dict[Channel, tuple[Reason, ...]] = {
+    Channel.EVENTS: (*(code for codes in REASONS_BY_KIND.values() for code in codes), Reason.OTHER),
+    Channel.STATUS: STATUS_REASONS,
+    Channel.RELEASE: RELEASE_REASONS,
+}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BASE64 = Meta(pattern=r"^[A-Za-z0-9+/]*={0,2}$", extra_json_schema={"contentEncoding": "base64"})
 
@@ -46,6 +54,8 @@ def _name(schema: Schema) -> str:
 def definitions(channel: Channel) -> dict[str, Schema]:
     """The schema of every type that a channel carries, by name; they refer to each other as #/$defs/NAME."""
     defined = {name: _tidy(schema) for name, schema in schemas()[channel]["$defs"].items()}
+    if "Reason" in defined:
+        defined["Reason"] = _listed(defined["Reason"], REASONS[channel])
     if channel in DSSE_PAYLOAD_TYPES:
         defined |= {name: _tidy(schema) for name, schema in msgspec.json.schema(Envelope)["$defs"].items()}
         kind = defined["Envelope"]["properties"]["payloadType"] | {"const": DSSE_PAYLOAD_TYPES[channel]}
@@ -75,6 +85,12 @@ def _fields(owner: Schema, defined: dict[str, Schema], prefix: str) -> Iterator[
         yield prefix + name, _words(schema, defined), _meaning(schema, defined)
         for suffix, inner in _objects(schema, defined):
             yield from _fields(inner, defined, f"{prefix}{name}{suffix}.")
+
+
+def _listed(enum: Schema, reasons: Iterable[Reason]) -> Schema:
+    """The schema of an enum with the codes of one channel, each with its meaning."""
+    codes = [{"const": code.value, "description": reason_sentence(code)} for code in reasons]
+    return {key: value for key, value in enum.items() if key != "enum"} | {"type": "string", "oneOf": codes}
 
 
 def _alternatives(schema: Schema) -> list[Schema]:
@@ -107,6 +123,8 @@ def _type(schema: Schema, defined: dict[str, Schema]) -> str:
     if "enum" in schema:
         few = len(schema["enum"]) <= 6
         return ", ".join(f"`{each}`" for each in schema["enum"]) if few else "one of those below"
+    if "oneOf" in schema:
+        return "a code of those below"
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("type") == "array":

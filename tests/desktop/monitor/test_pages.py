@@ -84,9 +84,9 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
         show.fleet.publish(door, a_status(door, DoorConnection.OFFLINE if i == 3 else DoorConnection.ONLINE))
         show.fleet.publish(door, a_health(door, i, problems=["camera: no frame for 12 s"] if i == 2 else []))
         show.fleet.publish(door, a_presence(door, i < 2))
-        show.fleet.publish(door, a_release(door, 41 + i % 2, ok=i != 2, reason="<b>no key of the root</b>"))
+        show.fleet.publish(door, a_release(door, 41 + i % 2, ok=i != 2, detail="<b>no key of the root</b>"))
         show.fleet.publish(
-            door, an_event(door, i, reason="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M")
+            door, an_event(door, i, detail="<script>alert(1)</script>", kind=EventKind.DENIED, name="<b>M")
         )
     errors: list[str] = []
     for width in (360, 1440):
@@ -160,7 +160,7 @@ def test_an_event_is_visible_within_200_ms(show: Show) -> None:
     page = opened(show, "/", show.browser.new_page(), errors)
 
     def publish(number: int) -> None:
-        show.fleet.publish("lab", an_event("lab", number, reason=f"at={time.time_ns()}"))
+        show.fleet.publish("lab", an_event("lab", number, detail=f"at={time.time_ns()}"))
         show.fleet.run_until(time.monotonic() + 0.1)
 
     visible(page, 40, publish, 200)
@@ -179,7 +179,7 @@ def test_a_hundred_doors_and_fifty_events_a_second_do_not_lag(show: Show) -> Non
 
     def publish(number: int) -> None:
         began[0] = time.monotonic() if number == 0 else began[0]
-        show.fleet.enqueue(doors[number % 100], an_event("x", number, reason=f"at={time.time_ns()}"))
+        show.fleet.enqueue(doors[number % 100], an_event("x", number, detail=f"at={time.time_ns()}"))
         show.fleet.run_until(began[0] + (number + 1) / 50)
 
     visible(page, 500, publish, 500)

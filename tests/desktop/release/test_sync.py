@@ -279,9 +279,9 @@ def mark_newest(fleet: FleetPublisher, release: int) -> None:
 def test_a_hostile_door_report_stays_one_printable_line(broker: Mosquitto, fleet: FleetPublisher) -> None:
     """A door that writes terminal codes into its report cannot repaint the line of another door."""
     mark_newest(fleet, 12)
-    fleet.publish("back", a_release("back", 3, ok=False, reason="timestamp.json: expired"))
+    fleet.publish("back", a_release("back", 3, ok=False, detail="timestamp.json: expired"))
     paint = "12 people\x1b[1A\r\x1b[2Kok    back\x9b\u202e\x7f" + "x" * 5000
-    fleet.publish("front", a_release("front", 12, reason=paint))
+    fleet.publish("front", a_release("front", 12, detail=paint))
     ran = sync("status", "--broker", broker.url, "--site", SITE, password=None)
     lines = ran.out.splitlines()
     assert all(line.isprintable() and len(line) < 700 for line in lines)

@@ -11,6 +11,7 @@ from collections import deque
 
 import msgspec
 
+from edge.events.reasons import reason_sentence
 from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
 MAX_DOORS = 2000  # listed, as many as a browser's table can take; events of any door are taken
@@ -107,7 +108,7 @@ class Fleet:
             case Event():
                 self._replace(name, last=row)
             case Status():
-                self._replace(name, status=record.status.value, reason=clean_text(record.reason))
+                self._replace(name, status=record.status.value, reason=clean_text(reason_sentence(record.reason)))
             case Health():
                 self._health(name, record, received_ms)
             case ReleaseReport():
@@ -183,7 +184,7 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
         received_ms=received_ms,
         who=clean_text(event.person.name, MAX_NAME) if event.person else "",
         person=clean_text(event.person.id, MAX_NAME) if event.person else "",
-        reason=clean_text(event.reason),
+        reason=clean_text(reason_sentence(event.reason, event.detail)),
         rule=clean_text(event.rule or "", MAX_NAME),
         distance_sq=None if event.distance_sq is None else finite_float(event.distance_sq),
         threshold_sq=None if event.threshold_sq is None else finite_float(event.threshold_sq),
@@ -196,7 +197,7 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
         release=None if report.release is None else whole_number(report.release),
         applied_ms=None if report.applied_at is None else unix_ms(report.applied_at),
         ok=report.ok,
-        reason=clean_text(report.reason),
+        reason=clean_text(reason_sentence(report.reason, report.detail)),
         people=None if report.people is None else whole_number(report.people),
         gallery=version_of(report.gallery),
         models={

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from edge.core.config import DetectorConfig, LivenessConfig, TrackerConfig
 from edge.core.records import BgrImage, Face, FloatArray, Frame, Landmarks
 from edge.liveness.challenge import MovementChallenge
-from edge.liveness.prompts import ChallengeMovement
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement
 from edge.vision.detector import Detector
 from edge.vision.face_mesh import eye_centred
 from edge.vision.face_sampler import VisionStages
@@ -135,7 +135,7 @@ def try_species(
         tracks = tracker.update(vision.detector.detect(frame, tracker.faces), t_ns)
         for track in tracks:  # a challenge is about the recognised face, whatever other faces are in the picture
             if track.lost and track.id == whose:
-                challenge.fail("left", t_ns)
+                challenge.fail(ChallengeFailure.LEFT, t_ns)
             elif not track.lost and whose in (None, track.id):
                 sample = vision.reader.sample(frame, eye_centred(track.face))
                 whose = track.id if sample.embedding is not None else whose

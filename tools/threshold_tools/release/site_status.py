@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.core.config import MqttConfig
 from edge.core.errors import DECODE_ERRORS, BrokerRefusedError, ReleaseError
+from edge.events.reasons import reason_sentence
 from edge.events.schema import DoorConnection, ReleaseReport, Status
 from edge.events.topics import DELIVERY_TERMS, Channel, Topics
 from edge.mqtt.connection import connect
@@ -154,7 +155,7 @@ class SiteReports:
         if report is None:
             reason = "has sent no release report that can be read" if door in self._reporting else "has never reported"
             return DoorState(door, None, None, False, reason, online)
-        ok, reason = report.ok, report.reason
+        ok, reason = report.ok, report.detail or reason_sentence(report.reason)
         if ok and self._newest is not None and report.release != self._newest:
             ok, reason = False, f"has not reported release {self._newest} yet"
         signature = self._signatures[door]
