@@ -9,6 +9,7 @@ from datetime import date, datetime
 
 from edge.core.cli_support import counted, escape_untrusted
 from edge.core.terminal import Style, Terminal, cut, fit, text_width
+from edge.events.reasons import reason_meaning
 from edge.events.schema import (
     CameraState,
     Challenge,
@@ -121,7 +122,7 @@ def _describe(record: Record | None) -> _Line:
 def _event(event: Event) -> _Line:
     parts = [event.person.name or event.person.id] if event.person else []
     if event.kind is not EventKind.DOOR_OPEN:
-        parts.append(event.reason)
+        parts.append(reason_meaning(event.reason, event.detail))
     if event.distance_sq is not None and event.threshold_sq is not None:
         parts.append(f"distance {event.distance_sq:.2f} of {event.threshold_sq:.2f}")
     if event.person and event.person.id != event.person.name:
@@ -138,7 +139,7 @@ def _open(command: OpenCommand) -> _Line:
 
 def _status(status: Status) -> _Line:
     style = Style.GOOD if status.status is DoorConnection.ONLINE else Style.ERROR
-    return _Line(status.since, style, status.status, status.reason)
+    return _Line(status.since, style, status.status, reason_meaning(status.reason))
 
 
 def _presence(report: PresenceReport) -> _Line:
@@ -150,7 +151,7 @@ def _release(report: ReleaseReport) -> _Line:
     people = "" if report.people is None else counted(report.people, "person", "people")
     label = "no release" if report.release is None else f"release {report.release}"
     style = Style.GOOD if report.ok else Style.ERROR
-    return _Line(report.applied_at, style, label, _joined(people, report.reason))
+    return _Line(report.applied_at, style, label, _joined(people, report.detail or reason_meaning(report.reason)))
 
 
 def _health(health: Health) -> _Line:

@@ -204,24 +204,28 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     Reason.CONNECTION_LOST: ReasonText(
         "The broker lost the connection to the door", "Check the power and the network of the door"
     ),
-    Reason.OTHER: ReasonText("The reason is not in this list", "Read the detail"),
+    Reason.OTHER: ReasonText("The reason is not in this list; the detail describes it"),
 }
 
 
-def reason_sentence(reason: str, detail: str | None = None) -> str:
-    """A reason for people: what it means and what to do, such as "The disk is full. Free space on the disk …".
+def reason_meaning(reason: str, detail: str | None = None) -> str:
+    """What a reason means, for people, without a full stop, such as "The disk is full: /var".
 
     Args:
         reason: a code; one that is not in the list is returned as it is.
         detail: what the event adds, such as an error message; it follows the meaning.
     """
-    if reason not in _CODES:
-        return ": ".join(part for part in (reason, detail) if part)
-    text = REASON_TEXTS[Reason(reason)]
     if reason == Reason.OTHER and detail:
         return detail
-    meaning = f"{text.meaning}: {detail}" if detail else text.meaning
-    return ". ".join(part.rstrip(".") for part in (meaning, text.action) if part) + "."
+    meaning = REASON_TEXTS[Reason(reason)].meaning if reason in _CODES else reason
+    return f"{meaning}: {detail}" if detail else meaning
+
+
+def reason_sentence(reason: str, detail: str | None = None) -> str:
+    """What a reason means and what an operator does about it; arguments as for `reason_meaning`."""
+    action = REASON_TEXTS[Reason(reason)].action if reason in _CODES else ""
+    sentences = [reason_meaning(reason, detail), *([action] if action else [])]
+    return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
 
 
 _CODES = frozenset(code.value for code in Reason)

@@ -179,4 +179,5 @@ def _announcement(decision: Decision) -> str:
     name = person.name or person.id
     if decision.kind is AccessOutcome.DOOR_OPEN:
         return f"door opens for {name}"
-    return f"{name} is denied: {decision.reason.replace('-', ' ')}"
+    why = (decision.reason or decision.verdict.reason).replace("-", " ")
+    return f"{name} is denied: {why}"

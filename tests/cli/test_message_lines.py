@@ -13,6 +13,7 @@ from support.monitor_fleet import a_health, a_presence, a_release, a_status, an_
 from support.pty_stream import PtyStream
 
 from edge.cli.message_lines import MessageFormatter
+from edge.core.reasons import Reason
 from edge.core.terminal import Terminal, text_width
 from edge.events.schema import (
     Challenge,
@@ -24,7 +25,7 @@ from edge.events.schema import (
     encode,
 )
 from edge.events.topics import Channel, Topics
-from edge.liveness.prompts import ChallengeMovement, ChallengeState
+from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengeState
 from edge.mqtt.subscriber import Message
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,8 +48,8 @@ def message(record: Record, door: str = "front", site: str = "home") -> Message:
     return Message(topics.topic_for(Channel.EVENTS), topics, Channel.EVENTS, encode(record), record, "", False)
 
 
-def event(kind: EventKind = EventKind.DOOR_OPEN, name: str = "Ada Lovelace", at: str = AT, reason: str = "") -> Record:
-    return msgspec.structs.replace(an_event("front", 0, kind=kind, name=name, reason=reason), at=at)
+def event(kind: EventKind = EventKind.DOOR_OPEN, name: str = "Ada Lovelace", at: str = AT, detail: str = "") -> Record:
+    return msgspec.structs.replace(an_event("front", 0, kind=kind, name=name, detail=detail), at=at)
 
 
 def piped(record: Record) -> str:
@@ -66,16 +67,16 @@ def test_complete_line_in_a_pipe() -> None:
 @pytest.mark.parametrize(
     ("record", "shown"),
     [
-        (event(EventKind.DENIED), "denied           Ada Lovelace, outside-schedule, distance 0.30"),
-        (event(EventKind.UNKNOWN), "unknown          beyond-threshold, distance 0.30"),
+        (event(EventKind.DENIED), "denied           Ada Lovelace, The rule for this person is not active"),
+        (event(EventKind.UNKNOWN), "unknown          The face matches no enrolled person, distance 0.30"),
         (
             OpenCommand(
                 v=1, id="x", seq=1, door="front", person=PersonRef(id="ada", name="Ada"), at=AT, expires_at=LATER
             ),
             "open command     Ada (ada), valid until 00:10:00",
         ),
-        (a_status("front"), "online           connected"),
-        (a_status("front", DoorConnection.OFFLINE, "stopped"), "offline          stopped"),
+        (a_status("front"), "online           The door is connected to the broker"),
+        (a_status("front", DoorConnection.OFFLINE, Reason.STOPPED), "offline          The service of the door"),
         (a_presence("front", True), "somebody here"),
         (a_presence("front", None), "not known        the camera does not work"),
         (a_release("front", 5), "release 5        230 people, applied"),
@@ -87,7 +88,7 @@ def test_complete_line_in_a_pipe() -> None:
         (
             Challenge(
                 v=1, door="front", id="x", at=AT, expires_at=LATER, ask=ChallengeMovement.LOOK_UP,
-                state=ChallengeState.ASKED, step=1, steps=2, reason="",
+                state=ChallengeState.ASKED, step=1, steps=2, reason=ChallengeFailure.NONE,
             ),
             "challenge        look up, step 1 of 2",
         ),
@@ -103,7 +104,7 @@ def test_aligned_lines_that_never_wrap(columns: int) -> None:
     records = (
         event(),
         event(EventKind.DENIED, "李小龙 " * 20),
-        event(EventKind.RELEASE_REFUSED, reason="x" * 300),
+        event(EventKind.RELEASE_REFUSED, detail="x" * 300),
         a_health("front", 1, problems=["a long problem " * 10]),
     )
     doors = ("front", "a-door-with-a-very-long-name", "gate", "lab")
@@ -135,9 +136,9 @@ def test_date_is_shown_when_it_changes() -> None:
 def test_colours_and_no_foreign_control_characters() -> None:
     with PtyStream(100) as stream:
         formatter = MessageFormatter(Terminal(stream, {"TERM": "xterm"}))
-        _, line = formatter.lines(message(event(EventKind.DENIED, "\x1b[2J\u202eEve", reason="\x07")))
+        _, line = formatter.lines(message(event(EventKind.DENIED, "\x1b[2J\u202eEve", detail="\x07")))
     assert "\x1b[1;31mdenied" in line
-    assert "\\u001b[2J\\u202eEve, \\u0007" in line
+    assert "\\u001b[2J\\u202eEve, The rule for this person" in line
     assert not {"\x07", "\u202e"} & set(line)
 
 

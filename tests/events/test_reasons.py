@@ -73,9 +73,9 @@ def test_sentence_of_a_code(code: Reason) -> None:
         ("disk-full", None, "The disk is full. Free space on the disk of the door."),
         ("disk-full", "/var", "The disk is full: /var. Free space on the disk of the door."),
         ("camera-opened", "/dev/video0", "The camera is open again: /dev/video0."),
-        ("other", "the disk is full", "the disk is full"),
-        ("of-a-later-version", None, "of-a-later-version"),
-        ("of-a-later-version", "words", "of-a-later-version: words"),
+        ("other", "the disk is full", "the disk is full."),
+        ("of-a-later-version", None, "of-a-later-version."),
+        ("of-a-later-version", "words.", "of-a-later-version: words."),
     ],
 )
 def test_sentence_with_a_detail(code: str, detail: str | None, text: str) -> None:
