@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,11 @@ LONG_CODE = (
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
@@ -42,6 +50,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """A web server for the site: search works over HTTP only."""
+    handler = partial(_QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +92,7 @@ def test_home_page_shows_version_and_pictures(site: Path) -> None:
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page", LOOKED_AT)
-def test_page_is_accessible(site: Path, browser: Browser, page: str, scheme: str) -> None:
+def test_page_is_accessible(address: str, browser: Browser, page: str, scheme: str) -> None:
     """axe-core finds nothing on a phone and a desktop, and the page does not scroll sideways."""
     for width in WIDTHS:
         context = browser.new_context(
@@ -83,7 +101,7 @@ def test_page_is_accessible(site: Path, browser: Browser, page: str, scheme: str
             reduced_motion="reduce",
         )
         opened = context.new_page()
-        opened.goto((site / page).as_uri())
+        opened.goto(f"{address}/{page}")
         assert opened.evaluate("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
         assert violations(opened) == [], (page, width)
         assert opened.evaluate(FITS), (page, width)
@@ -92,13 +110,25 @@ def test_page_is_accessible(site: Path, browser: Browser, page: str, scheme: str
 
 @pytest.mark.slow
 @needs_browser
-def test_code_fits_its_block(site: Path, browser: Browser) -> None:
+def test_code_fits_its_block(site: Path, address: str, browser: Browser) -> None:
     """No line of code is cut or scrolls at 1400 px, on any page."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
     for path in sorted(site.rglob("*.html")):
-        opened.goto(path.as_uri())
+        opened.goto(f"{address}/{path.relative_to(site)}")
         assert opened.evaluate(LONG_CODE) == 0, path.name
         assert opened.evaluate(FITS), path.name
+    opened.close()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_search_finds_a_page(address: str, browser: Browser) -> None:
+    opened = browser.new_page(viewport={"width": 1440, "height": 900})
+    opened.goto(f"{address}/index.html")
+    opened.click(".md-search__input")
+    opened.keyboard.type("photos per person")
+    opened.wait_for_selector(".md-search-result__link[href*='/enrol.html']")
+    opened.close()
 
 
 def test_replay_picture_is_animated_and_small() -> None:
