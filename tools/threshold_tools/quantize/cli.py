@@ -94,7 +94,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name, text in _FOLDERS.items():
         parser.add_argument(name, metavar="DIR", type=Path, help=text)
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=default_folder(), help="the models folder (%(default)s)"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=default_folder(),
+        help="folder of the models (default: that of this installation)",
     )
     return parser.parse_args(argv)
 
