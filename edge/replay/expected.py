@@ -1,4 +1,4 @@
-"""Compares the events of a clip with the expected ones, each with its partner."""
+"""Compares the events of a clip with the expected events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edge.core.records import AccessOutcome
 from edge.core.toml_config import convert, did_you_mean
 from edge.replay.replay import ReplayEvent
 
-TOLERANCE_S = 0.5  # an expected event may come so much earlier or later
-_UNMATCHED = 1.0  # what an event without a partner costs
-_SIDE = 34  # columns of the expected side
-_FIELD = 0.6  # and each field in which partners differ, so that two that share one field at most stay apart
+TOLERANCE_S = 0.5  # largest time difference between an expected and a found event
+# Costs of the alignment: events that share at most one of three fields are not paired.
+_UNMATCHED = 1.0  # of an event without a partner
+_FIELD = 0.6  # of a field in which partners differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class EventPair:
 
     want: ReplayEvent | None
     have: ReplayEvent | None
-    differs: tuple[str, ...]  # of kind, person and time; all of them where one is missing
+    differs: tuple[str, ...]  # of "kind", "person" and "time"; or "missing", or "not expected"
 
 
 def read_expected(path: Path) -> list[ReplayEvent]:
-    """Lines of a JSON Lines file with at least `kind`, `person` and `t`.
+    """Read a JSON Lines file of events with at least `kind`, `person` and `t`.
 
     Raises:
-        InputError: it cannot be read, or a line is not such an object.
+        InputError: the file cannot be read, or a line is not an event.
     """
     try:
         texts = path.read_bytes().splitlines()
@@ -52,23 +52,28 @@ def read_expected(path: Path) -> list[ReplayEvent]:
 def _line(event: object) -> ReplayEvent:
     kind = event.get("kind") if isinstance(event, dict) else None
     if isinstance(kind, str) and kind not in list(AccessOutcome):
-        raise ConfigError(f"unknown kind '{kind}'; {did_you_mean(kind, AccessOutcome)}")
+        hint = did_you_mean(kind, AccessOutcome, otherwise="it must be one of these")
+        raise ConfigError(f"unknown kind '{kind}'; {hint} (kinds: {', '.join(AccessOutcome)})")
     return convert(event, ReplayEvent)
 
 
 def require_absent(path: Path) -> None:
-    """Fail early if a file exists or its folder does not.
+    """Fail early if a file of expected events cannot be written.
 
     Raises:
-        InputError: expected events are never overwritten.
+        InputError: the file exists, because it is never overwritten, or its folder does not exist.
     """
     require_parent_dir(path)
     if path.exists():
-        raise InputError(f"{path}: exists already; remove it first, if what the clip gives now is what you expect")
+        raise InputError(f"{path}: exists; remove it first if the events of the clip are correct now")
 
 
 def write_expected(path: Path, lines: Sequence[ReplayEvent]) -> None:
-    """Write lines for `read_expected`; raises InputError if the file exists."""
+    """Write events for `read_expected`.
+
+    Raises:
+        InputError: the file exists, or its folder does not.
+    """
     require_absent(path)
     atomic_write(path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
@@ -98,12 +103,13 @@ def match_events(expected: Sequence[ReplayEvent], found: Sequence[ReplayEvent]) 
 
 
 def difference_table(pairs: Sequence[EventPair]) -> str:
-    """Both sides for people; marks: = the same, ! different, - missing, + not expected."""
-    lines = [f"    {'expected':<{_SIDE}}  found"]
-    for pair in pairs:
+    """Expected and found events side by side; marks: = equal, ! different, - missing, + not expected."""
+    rows = [(_short(pair.want), _short(pair.have), pair) for pair in pairs]
+    left, right = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
+    lines = [f"    {'expected':<{left}}  found"]
+    for want, have, pair in rows:
         mark = "=" if not pair.differs else "!" if pair.want and pair.have else "-" if pair.want else "+"
-        note = f"   {', '.join(pair.differs)}" if pair.differs else ""
-        lines.append(f"  {mark} {_short(pair.want):<{_SIDE}}  {_short(pair.have)}{note}")
+        lines.append(f"  {mark} {want:<{left}}  {have:<{right}}   {', '.join(pair.differs)}".rstrip())
     lines.append(f"Times may differ by {TOLERANCE_S:g} s.")
     return "\n".join(lines)
 

@@ -60,14 +60,14 @@ def test_replay_prints_one_json_object_per_decision(edge: Edge) -> None:
 
 def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Path) -> None:
     assert (
-        "all 2 events as expected"
+        "expected.jsonl: 2 events as expected"
         in edge("replay", CLIP, "--gallery", GALLERY, "--expect", FOLDER / "expected.jsonl").err
     )
     other = tmp_path / "other.jsonl"
     other.write_text('{"kind":"unknown","person":null,"t":2}\n')
     result = edge("replay", CLIP, "--gallery", GALLERY, "--expect", other)
     assert result.code == 1
-    assert "2 of 2 events differ from what is expected" in result.err
+    assert "2 of 2 events different from expectation" in result.err
     assert "!    2.00 s  unknown    -" in result.err
 
 
@@ -89,9 +89,12 @@ def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
         assert (result.code, result.out) == (0, "")
         return result.err
 
-    assert told("empty", 0, 1) == "no event: no face was found; --explain says what was seen\n"
-    assert re.match(r"no event: (\d+) of \1 looks showed a face that was too small: come closer", told("far", 150, 30))
-    assert told("short", 300, 2).startswith("no event: nobody stayed in sight long enough")
+    assert told("empty", 0, 1) == "no event: no face was found (--explain lists all samples)\n"
+    refused = told("far", 150, 30)
+    assert re.match(r"no event: (\d+) of \1 samples could not be used, most of them too small: come closer", refused)
+    assert told("short", 300, 2).startswith(
+        "no event: nobody stayed in sight long enough: 1 sample, at least 3 are needed"
+    )
 
 
 def test_demo_publishes_one_opening_and_one_unknown(edge: Edge, tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_bench_reports_and_compares_figures(edge: Edge, tmp_path: Path) -> None:
         (["replay", CLIP, "--gallery", GALLERY, "--config", "bad.toml"], "did you mean 'source'?"),
         (["replay", CLIP, "--gallery", GALLERY, "--record", "no/such/events.jsonl"], "no/such: no such folder"),
         (["replay", "--suite", "absent"], "absent: no such folder"),
-        (["replay", "--suite", "."], "no clip says what it expects"),
+        (["replay", "--suite", "."], "no clip has expected events"),
         (["replay", ".", "--suite", "--junit", "no/such/report.xml"], "no/such: no such folder"),
         (["run", "--config", "absent.toml"], "absent.toml: no such file; write one with  edge setup --out absent.toml"),
         (["run", "--config", "bad.toml"], "did you mean 'source'?"),

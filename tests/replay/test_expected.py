@@ -57,7 +57,7 @@ def test_recorded_events_are_expected_afterwards(lines: list[ReplayEvent], tmp_p
     path = tmp_path / "events.jsonl"
     write_expected(path, lines)
     assert read_expected(path) == lines
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="exists; remove it first"):
         write_expected(path, lines)
 
 
@@ -73,7 +73,11 @@ def test_kind_person_and_time_are_enough(tmp_path: Path) -> None:
         ("{", ""),
         ("[]", "top level: expected a table, got a list"),
         ('{"kind":"unknown"}', "top level: 'person' is missing"),
-        ('{"kind":"door-opened"}', "unknown kind 'door-opened'; did you mean 'door-open'?"),
+        (
+            '{"kind":"door-opened"}',
+            "unknown kind 'door-opened'; did you mean 'door-open'? (kinds: door-open, denied, unknown",
+        ),
+        ('{"kind":"opened"}', "unknown kind 'opened'; "),
         ('{"kind":"unknown","person":null,"t":"2"}', 't = "2": expected a number, got text; remove the quotes'),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from edge.core.config import DoorConfig, LivenessConfig
 from edge.demo.run_demo import CLIP, GALLERY
 from edge.replay.annotate import Annotator
-from edge.replay.explain import Explainer
+from edge.replay.explain import Explainer, SampleTrace, VisitorTrace
 from edge.replay.replay import replay
 
 CONFIG = DoorConfig(site="test", door="test")
@@ -32,6 +32,30 @@ def test_every_visitor_is_explained_with_every_sample() -> None:
     assert max(map(len, explainer.render().splitlines())) <= 100
 
 
+def test_reason_names_the_main_refusal() -> None:
+    """Five good samples of two visitors are too few for a decision; the cause is the 25 that were too small."""
+
+    def sample(refusal: str) -> SampleTrace:
+        return SampleTrace(1.0, refusal, 0, None, 0.0, 20.0, 0.0, 0.0, 0.0, 100.0, 0.0)
+
+    visitors = {
+        track: VisitorTrace(track, 0.0, 3.0, [sample("too-small")] * small + [sample("")] * good)
+        for track, small, good in ((1, 15, 2), (2, 10, 3))
+    }
+    assert (
+        Explainer(visitors).why_nothing(3) == "25 of 30 samples could not be used, most of them too small: come closer"
+    )
+
+
+def test_replay_without_gallery_shows_no_distances() -> None:
+    explainer = Explainer()
+    for line in replay(CONFIG, CLIP, None, [explainer]):
+        explainer.on_event(line)
+    text = explainer.render()
+    assert "nobody is enrolled, 10 samples" in text
+    assert "4.00" not in text
+
+
 def test_challenges_and_liveness_are_explained_and_drawn(tmp_path: Path) -> None:
     """The demo's clip cannot hear: the question, its end and the measurements stand beside the looks."""
     config = msgspec.structs.replace(CONFIG, liveness=LivenessConfig(mode="challenge", challenge_step_timeout_s=0.5))
@@ -41,8 +65,9 @@ def test_challenges_and_liveness_are_explained_and_drawn(tmp_path: Path) -> None
             explainer.on_event(line)
         list(replay(CONFIG, CLIP, GALLERY, [off]))
     text = explainer.render()
-    assert re.search(r"s: challenge, failed: too late\n.*s: shown .*, challenge too-late\n", text)
-    assert re.search(r"\n +local-motion +\d.* [+-]\d.*\n +unexplained .*(\n.*)?\n +mouth .* -  how ", text)
+    assert re.search(r"s: challenge, failed: too late\n.*s: liveness, .*, challenge too late\n", text)
+    assert re.search(r"\n +local motion +[\d.]+  (photo|face|neutral) [+-]\d.*\n +unexplained ", text)
+    assert re.search(r"\n +mouth +[\d.]+  not weighed +variation of the mouth height", text)
     assert max(map(len, text.splitlines())) <= 100
     clips = [cv2.VideoCapture(str(tmp_path / name)) for name in ("asked.webm", "off.webm")]
     while (read := [clip.read() for clip in clips])[0][0]:

@@ -76,12 +76,12 @@ class CueWeight:
 
 
 CUE_WEIGHTS = {
-    "local-motion": CueWeight("of the face's liveliest place, 1/20 of the eyes' distance", -1.70, 0.126, 0.02),
-    "unexplained": CueWeight("share of the contrast that no flat picture explains, median look", -2.57, 0.0024, 1e-4),
-    "surroundings": CueWeight("times better explained as moving along than as standing still", 16.0, 1.0),
-    "mouth": CueWeight("how much its height varies, share of the face's height"),
-    "moire": CueWeight("highest peak of the face's spectrum, logarithm of the power"),
-    "flicker": CueWeight("unsteadiness of the face's light against its surroundings', share"),
+    "local-motion": CueWeight("fastest part of the face, 1/20 of the eye distance", -1.70, 0.126, 0.02),
+    "unexplained": CueWeight("contrast that no flat picture explains, share", -2.57, 0.0024, 1e-4),
+    "surroundings": CueWeight("background: fit of moving along to standing still", 16.0, 1.0),
+    "mouth": CueWeight("variation of the mouth height, share of the face"),
+    "moire": CueWeight("highest peak of the face's spectrum, log power"),
+    "flicker": CueWeight("brightness variation against the background, share"),
 }
 
 
