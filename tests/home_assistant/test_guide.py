@@ -18,6 +18,8 @@ from support.example_house import ANNA, FRONT, TOPICS, a_status, an_event_of, an
 from support.home_assistant_core import Door, Home, play, play_online
 from support.mqtt_brokers import Mosquitto, needs_mosquitto
 
+from edge.core.reasons import Reason
+from edge.events.reasons import reason_sentence
 from edge.events.schema import DoorConnection, EventKind
 from edge.events.topics import Channel
 
@@ -113,15 +115,15 @@ def test_stranger_automation_notifies_about_recent_unknown_visitors(broker: Mosq
     """Two simultaneous visitors give two notices; old events, other kinds and a reconnecting door give none."""
 
     async def scene(home: Home, door: Door) -> None:
+        reasons = (Reason.BEYOND_THRESHOLD, Reason.TOO_FEW_AGREE)
         home.offer("notify", "notify")
         assert await home.set_up(guide("stranger_at_the_front_door"))
         door.introduce(FRONT)
         await home.sees_the_door()
         for event in (
-            an_event_of(EventKind.UNKNOWN, detail="old"),
+            an_event_of(EventKind.UNKNOWN),
             msgspec.structs.replace(an_event_of(EventKind.DENIED, ANNA), at=ago(0)),
-            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, detail="one"), at=ago(0)),
-            msgspec.structs.replace(an_event_of(EventKind.UNKNOWN, detail="another"), at=ago(0)),
+            *(msgspec.structs.replace(an_event_of(EventKind.UNKNOWN), at=ago(0), reason=reason) for reason in reasons),
         ):
             door.say(Channel.EVENTS, event)
         await home.until(lambda: len(home.calls) >= 2, "both notices")
@@ -130,7 +132,7 @@ def test_stranger_automation_notifies_about_recent_unknown_visitors(broker: Mosq
         door.say(Channel.PRESENCE, an_occupancy(True))
         await home.until(lambda: home.state("binary_sensor.home_front_presence") == "on", "the door is online again")
         assert [call.data["message"] for call in home.calls] == [
-            f"Unknown visitor at the front door: {who}" for who in ("one", "another")
+            f"Unknown visitor at the front door. {reason_sentence(reason)}" for reason in reasons
         ]
 
     play_online(tmp_path, broker, scene)
