@@ -73,10 +73,10 @@ def _setup(arguments: argparse.Namespace) -> int:
     _make_state(state)
     edge = sys.argv[0] if Path(sys.argv[0]).name == "edge" else "edge"
     prompter.print(
-        f"\n{out}: written for door {config.site}/{config.door}. Next:\n"
-        f"  threshold enroll PHOTOS --out FILE    # on a desktop; then copy FILE to {config.gallery}\n"
-        f"  {edge} check --config {out}\n"
-        f"  {edge} run --config {out}"
+        f"\n{out}: written for door {config.site}/{config.door}\n\n"
+        f"Next, on a desktop:\n  threshold enroll PHOTOS --out gallery.safetensors\n\n"
+        f"Copy gallery.safetensors to {config.gallery}.\nThen, on this machine:\n"
+        f"  {edge} check --config {out}\n  {edge} run --config {out}"
     )
     return 0
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from edge.core.config import DoorConfig
 from edge.core.credentials import PREFIX
 from edge.core.errors import BrokerRefusedError, ConfigError, InputError, ThresholdError
+from edge.core.terminal import Style, Terminal
 from edge.core.toml_config import StrictStruct, convert
 from edge.diagnostics.network_checks import check_broker
 from edge.diagnostics.probes import camera_candidates, probe_camera
@@ -36,6 +38,7 @@ _COMMENTS = {
     "mqtt.password_file": "its first line is the password",
     "mqtt.ca_file": "the authority that signed the broker's certificate",
 }
+_NO_CAMERA = "no camera found; enter the address of a network camera, or connect a camera and start again"
 _NAMES = "use at most 64 letters, digits, '.', '_' and '-', with a letter or digit first"
 
 
@@ -54,6 +57,13 @@ class Prompter:
         """Print to standard error."""
         print(text, file=sys.stderr, flush=True)
 
+    def print_result(self, text: str, style: Style) -> None:
+        """Print the result of an answer: a symbol and the text, wrapped to the terminal."""
+        terminal = Terminal(sys.stderr)
+        lines = textwrap.wrap(text, terminal.width - 4, break_on_hyphens=False, break_long_words=False)
+        for number, line in enumerate(lines):
+            terminal.print(f"  {' ' if number else terminal.symbol(style)} {line}")
+
     def ask(self, question: str, default: str) -> str:
         """One line from the terminal, or the default for an empty one.
 
@@ -62,7 +72,8 @@ class Prompter:
         """
         if self.alone:
             return default
-        print(f"{question} [{default}]: " if default else f"{question}: ", end="", file=sys.stderr, flush=True)
+        terminal = Terminal(sys.stderr)
+        terminal.print(terminal.styled(question, Style.BOLD) + (f" [{default}]: " if default else ": "), end="")
         line = sys.stdin.readline()
         if not line:
             raise _InputClosed("standard input ended before all questions were answered; nothing was written")
@@ -90,7 +101,7 @@ class Prompter:
             except ThresholdError as error:
                 if self.alone:
                     raise
-                self.print(f"  {error}")
+                self.print_result(str(error), Style.ERROR)
 
 
 def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
@@ -110,11 +121,11 @@ def run_wizard(prompter: Prompter, state_folder: Path) -> DoorConfig:
         config, "state_folder", "Folder for events and releases", str(state_folder), _path("state_folder")
     )
     gallery = str(Path(config.state_folder) / "gallery.safetensors")
-    config = prompter.set(config, "gallery", "Gallery file, made by threshold enroll", gallery, _path("gallery"))
+    config = prompter.set(config, "gallery", "Gallery file (made by threshold enroll)", gallery, _path("gallery"))
     config = _broker(prompter, config)
-    config = prompter.set(config, "lock.pin", "GPIO number of the relay of a lock, or none", "none", _pin)
+    config = prompter.set(config, "lock.pin", "GPIO number of the lock's relay, or none", "none", _pin)
     mode = "passive" if config.lock else "off"
-    question = "Detection of photos: off, passive (watch the face) or challenge (ask for movements)"
+    question = "Photo detection (off, passive, challenge)"
     return prompter.set(config, "liveness.mode", question, mode, _label("liveness.mode"))
 
 
@@ -155,7 +166,7 @@ def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
         for number, (source, summary) in enumerate(found.items(), start=1):
             prompter.print(f"  {number}  {source}: {summary}")
         if not found:
-            prompter.print("  none found; enter the address of a network camera, or connect a camera and start again")
+            prompter.print_result(_NO_CAMERA, Style.WARNING)
     numbered = {str(number): source for number, source in enumerate(found, start=1)}
 
     def accept(config: DoorConfig, answer: str) -> DoorConfig:
@@ -164,9 +175,9 @@ def _camera(prompter: Prompter, config: DoorConfig) -> DoorConfig:
             shown = redact_url(answer)
             prompter.print(f"  trying {shown} …")
             try:
-                prompter.print(f"  {shown}: {probe_camera(changed.camera, answer)}")
+                prompter.print_result(f"{shown}: {probe_camera(changed.camera, answer)}", Style.GOOD)
             except ThresholdError as error:
-                prompter.print(f"  {error}")
+                prompter.print_result(str(error), Style.ERROR)
                 if not prompter.confirm("Use it anyway?"):
                     raise ConfigError("enter another one") from error
         return changed
@@ -188,23 +199,23 @@ def _broker(prompter: Prompter, config: DoorConfig) -> DoorConfig:
         changed = with_value(config, "mqtt.url", answer)
         prompter.print(f"  trying {answer} …")
         try:
-            prompter.print(f"  {check_broker(changed.mqtt).detail}")
+            prompter.print_result(check_broker(changed.mqtt).detail, Style.GOOD)
         except ConfigError as error:
             if "insecure = true" not in str(error) or prompter.alone:
                 raise
-            prompter.print(f"  {error}")
+            prompter.print_result(str(error), Style.ERROR)
             if not prompter.confirm("Allow everybody on that network to read messages and open the door?"):
                 raise ConfigError("use mqtts://") from error
             return accept(with_value(config, "mqtt.insecure", True), answer)
         except BrokerRefusedError as error:
-            prompter.print(f"  {error}")
+            prompter.print_result(str(error), Style.ERROR)
             if prompter.alone or not prompter.confirm("Enter a user name and a password file?"):
                 return _keep_anyway(prompter, changed, error)
             user = with_value(config, "mqtt.username", prompter.ask("User name", config.door))
             file = _absolute(prompter.ask("File with the password", ""))
             return accept(with_value(user, "mqtt.password_file", file), answer)
         except ThresholdError as error:
-            prompter.print(f"  {error}")
+            prompter.print_result(str(error), Style.ERROR)
             return _keep_anyway(prompter, changed, error)
         return changed
 

@@ -60,6 +60,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
+            env=os.environ | {"NO_COLOR": "1"},
         )
         os.close(theirs)
 
@@ -118,7 +119,7 @@ def test_first_run_on_a_terminal_writes_door_toml(tmp_path: Path, camera: str) -
         terminal.answer("GPIO number", "99")
         terminal.read_until("lock.pin = 99: allowed 0 to 27")
         terminal.answer("[none]: ", "17")
-        terminal.answer("Detection of photos", "")
+        terminal.answer("Photo detection", "")
         assert terminal.ended() == 0
         assert "check --config door.toml" in terminal.seen
     config = read_config(tmp_path / "door.toml")
@@ -141,7 +142,7 @@ def test_unreachable_camera_is_kept_only_after_confirmation(tmp_path: Path) -> N
         terminal.answer("Allow everybody on that network", "n")
         terminal.answer("use mqtts://", BROKER_DOWN)
         terminal.answer("Use it anyway?", "y")
-        terminal.answer("Detection of photos", "")
+        terminal.answer("Photo detection", "")
         assert terminal.ended() == 0
     config = read_config(tmp_path / "door.toml")
     assert (config.camera.source, config.mqtt.url) == ("/dev/video99", BROKER_DOWN)
@@ -191,7 +192,7 @@ def test_broker_login_is_asked_for(tmp_path: Path) -> None:
         terminal.answer("File with the password", str(secret))
         terminal.read_until("connected")
         terminal.answer("GPIO", "")
-        terminal.answer("Detection of photos", "")
+        terminal.answer("Photo detection", "")
         assert terminal.ended() == 0
     config = read_config(tmp_path / "door.toml")
     assert (config.mqtt.username, config.mqtt.password_file) == ("front", str(secret))
