@@ -1,4 +1,4 @@
-"""`edge events --live`: the doors and what happens at them, on a whole terminal; `LiveView` is pure."""
+"""`edge events --live`: table of doors and list of events on the whole terminal."""
 
 from __future__ import annotations
 
@@ -12,33 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.core.cli_support import escape_untrusted
-from edge.events.reasons import REASON_TEXTS
+from edge.cli.message_lines import EVENT_STYLES, event_label, local_time
+from edge.core.cli_support import counted, escape_untrusted
+from edge.core.terminal import Style
+from edge.events.reasons import reason_meaning
 from edge.events.schema import CameraState, DoorConnection, Event, EventKind, Health, Status
 from edge.mqtt.subscriber import Message, Subscriber
 
-_EVENTS = 200  # remembered; a terminal has fewer lines
-_DOORS = 2000  # anybody may write to a broker
-_A_SECOND = 4  # redraws
-_GOOD, _BAD, _WARN, _PLAIN = "green", "bold red", "yellow", ""
-_STYLES = {
-    EventKind.DOOR_OPEN: _GOOD,
-    EventKind.DENIED: _BAD,
-    EventKind.UNKNOWN: _WARN,
-    EventKind.CAMERA_LOST: _BAD,
-    EventKind.CAMERA_BLIND: _BAD,
-    EventKind.STORE_FAILING: _BAD,
-    EventKind.EVENTS_DROPPED: _BAD,
-    EventKind.RELEASE_REFUSED: _BAD,
-    EventKind.OPEN_EXPIRED: _WARN,
-    EventKind.OPEN_UNHEARD: _WARN,
-}
-_SYMBOLS = {_GOOD: "●", _BAD: "✖", _WARN: "▲", _PLAIN: " "}
+_EVENTS = 200  # events kept; a terminal has fewer lines
+_DOORS = 2000  # most doors shown; limits memory, because any client can publish
+_REDRAWS_PER_S = 4
+_RICH_STYLES = {Style.GOOD: "green", Style.ERROR: "bold red", Style.WARNING: "yellow", Style.PLAIN: ""}
+_SYMBOLS = {Style.GOOD: "✓", Style.ERROR: "✗", Style.WARNING: "!", Style.PLAIN: " "}
 
 
 @dataclass(slots=True)
 class _LiveDoor:
-    """What is known of one door."""
+    """The latest messages of one door."""
 
     status: Status | None = None
     health: Health | None = None
@@ -46,10 +36,10 @@ class _LiveDoor:
 
     @property
     def problems(self) -> Sequence[str]:
-        """Problems of this door, the worst first."""
+        """Problems of this door, most severe first."""
         found = []
         if self.status is not None and self.status.status is DoorConnection.OFFLINE:
-            found.append(f"offline: {REASON_TEXTS[self.status.reason].meaning}")
+            found.append(f"offline: {reason_meaning(self.status.reason)}")
         if self.health is not None:
             found += self.health.problems
             if not found and self.health.camera not in (CameraState.WORKING, CameraState.STARTING):
@@ -58,7 +48,7 @@ class _LiveDoor:
 
 
 class LiveView:
-    """Takes messages and is drawn by rich, to the size of the terminal: doors with problems first, then the busiest."""
+    """View that rich draws to the size of the terminal: doors with problems first, then by latest event."""
 
     def __init__(self) -> None:
         self._doors: dict[str, _LiveDoor] = {}
@@ -86,7 +76,7 @@ class LiveView:
             door.status is not None and door.status.status is DoorConnection.ONLINE for door in self._doors.values()
         )
         troubled = sum(bool(door.problems) for door in self._doors.values())
-        head = Text(f"{len(self._doors)} doors, {online} online, {troubled} in trouble", "bold")
+        head = Text(f"{counted(len(self._doors), 'door')}, {online} online, {troubled} with problems", "bold")
         left = len(self._doors) - len(shown)
         more = [Text(f"… and {left} more", "dim")] if left else []
         room = max(height - len(shown) - len(more) - 4, 1)
@@ -105,32 +95,34 @@ class LiveView:
 
     def _event_rows(self, room: int) -> RenderableType:
         if not self._events:
-            return Text("Nothing has happened yet. Ctrl-C ends this.", "dim")
+            return Text("No events yet. Press Ctrl-C to quit.", "dim")
         table = Table(box=None, expand=True, padding=(0, 2, 0, 0), show_header=False)
         table.add_column(width=8, no_wrap=True, style="dim")
-        for ratio, style in ((3, ""), (4, ""), (3, "dim")):
+        for ratio, style in ((2, ""), (4, ""), (4, "dim")):
             table.add_column(ratio=ratio, no_wrap=True, style=style)
         for name, event in islice(self._events, room):
+            moment = local_time(event.at)
+            why = "" if event.kind is EventKind.DOOR_OPEN else event.detail or reason_meaning(event.reason)
             table.add_row(
-                event.at[11:19], Text(name), _event_text(event), Text(escape_untrusted(event.detail or event.reason))
+                f"{moment:%H:%M:%S}" if moment else "", Text(name), _event_text(event), Text(escape_untrusted(why))
             )
         return table
 
 
 def run_live_view(subscriber: Subscriber) -> None:
-    """Draw until the subscriber is stopped.
+    """Draw until the subscriber stops.
 
     Raises:
-        BrokerError: the connection has ended.
+        BrokerError: the connection is lost.
     """
     view = LiveView()
-    with Live(view, screen=True, refresh_per_second=_A_SECOND, redirect_stdout=False, redirect_stderr=False):
+    with Live(view, screen=True, refresh_per_second=_REDRAWS_PER_S, redirect_stdout=False, redirect_stderr=False):
         for message in subscriber.messages():
             view.update(message)
 
 
 def _sort_doors(doors: Mapping[str, _LiveDoor]) -> list[tuple[str, _LiveDoor]]:
-    """Doors with problems first, then by latest event, then by name."""
+    """Sort doors: with problems first, then by latest event, then by name."""
     named = sorted(doors.items(), key=lambda each: each[0])
     named.sort(key=lambda each: each[1].last.at if each[1].last else "", reverse=True)
     return sorted(named, key=lambda each: not each[1].problems)
@@ -138,13 +130,13 @@ def _sort_doors(doors: Mapping[str, _LiveDoor]) -> list[tuple[str, _LiveDoor]]:
 
 def _state(door: _LiveDoor) -> Text:
     if door.problems:
-        return Text(f"{_SYMBOLS[_BAD]} {escape_untrusted(door.problems[0])}", _BAD)
+        return Text(f"{_SYMBOLS[Style.ERROR]} {escape_untrusted(door.problems[0])}", _RICH_STYLES[Style.ERROR])
     if door.status is None:
         return Text("  no status yet", "dim")
-    return Text(f"{_SYMBOLS[_GOOD]} online", _GOOD)
+    return Text(f"{_SYMBOLS[Style.GOOD]} online", _RICH_STYLES[Style.GOOD])
 
 
 def _event_text(event: Event) -> Text:
-    style = _STYLES.get(event.kind, _PLAIN)
+    style = EVENT_STYLES.get(event.kind, Style.PLAIN)
     who = f" {escape_untrusted(event.person.name)}" if event.person else ""
-    return Text.assemble((f"{_SYMBOLS[style]} {event.kind}", style), who)
+    return Text.assemble((f"{_SYMBOLS[style]} {event_label(event.kind)}", _RICH_STYLES[style]), who)

@@ -56,7 +56,7 @@ def test_doors_with_problems_come_first() -> None:
     fill(board, 30)
     board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, Reason.CONNECTION_LOST)))
     lines = drawn(board, 120)
-    assert lines[0].endswith("1 in trouble")
+    assert lines[0].endswith("1 with problems")
     assert lines[2].startswith("works/zoo")
     assert "offline: The broker lost" in lines[2]
 
@@ -66,9 +66,9 @@ def test_events_stand_newest_first_with_who_and_why() -> None:
     board.update(heard("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
     board.update(heard("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
     first, second = drawn(board, 120)[-2:]
-    assert "▲ unknown" in first
-    assert "● door-open Ada Lovelace" in second
-    assert "within-threshold" in second
+    assert "! unknown" in first
+    assert "✓ door open Ada Lovelace" in second
+    assert "The face matches no enrolled" in first
 
 
 def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
