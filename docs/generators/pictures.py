@@ -1,4 +1,4 @@
-"""Make docs/pictures: a replay of the bundled clip, animated and as two stills, and two screenshots of the monitor.
+"""Make docs/pictures: an animation and two stills of a replay, and two screenshots of the monitor.
 
 `make pictures` runs it. The monitor needs Mosquitto and Chromium; --only replay needs neither.
 """
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "tests/support/monitor_fleet.py"
 STILLS = {"open.jpg": 2.0, "unknown.jpg": 7.0}  # seconds after the start of the clip
-EVERY = 2  # frames of the clip for one of the animation
-LAST_MS = 1500  # the last picture stays this long before the animation repeats
+EVERY = 2  # frames of the clip per frame of the animation
+LAST_MS = 1500  # the last frame is shown this long
 MOST_BYTES = 2_000_000
 WIDTH_PX, HEIGHT_PX = 1280, 760
 STRANGER = (slice(64, 386), slice(141, 463))  # rows and columns of the unknown visitor's head and shoulders

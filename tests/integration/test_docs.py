@@ -1,7 +1,7 @@
 """The documentation matches the program: its commands run, its options exist, its links lead to files.
 
-A block marked `sh` is run, page by page and top to bottom, in a copy of the project; one marked `console` needs root,
-hardware, another computer or the user's patience, and has its options checked.
+A block marked `sh` is run, page by page and top to bottom, in a copy of the project. A block marked `console` needs
+root, hardware, another computer or much time; only its options are checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edge.core.toml_config import StrictStruct
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "systemd").rglob("*.md")])
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.S | re.M)
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"(?:\]\(|\bsrc(?:set)?=\")([^)#\s\"]+)(?:#[^)]*)?[)\"]")
 BROKER = "localhost:1883"
 FENCES = {"", "sh", "console", "toml", "text", "json", "yaml", "python", "js", "ini"}
 
@@ -48,7 +48,9 @@ def commands(text: str) -> Iterator[list[str]]:
         for index, word in enumerate(words):
             program = re.search(r"(?:^|/)(edge|threshold|tools/\w+\.py)$", word)
             rest = words[index + 1 :]
-            if program and (program[1] != "threshold" or SUBCOMMANDS.keys() & rest[:1]):  # or a user, or a folder
+            if program and (
+                program[1] != "threshold" or SUBCOMMANDS.keys() & rest[:1]
+            ):  # also the name of a user and of a folder
                 ends = [place for place, each in enumerate(rest) if each in {"|", "&&", ";", ">", "&"}]
                 yield [program[1], *rest[: ends[0] if ends else None]]
                 break
@@ -64,7 +66,7 @@ def help_of(*command: str) -> str:
 
 
 def explained(command: list[str]) -> str:
-    """The help of the command, and of its subcommands where it has some."""
+    """Return the help of a command and of its subcommands."""
     own, latest = command[:1], help_of(command[0])
     text = latest
     for word in command[1:]:
@@ -80,7 +82,7 @@ def explained(command: list[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_option_that_a_page_names_exists(page: Path) -> None:
+def test_options_on_a_page_exist(page: Path) -> None:
     for kind in ("sh", "console"):
         for text in blocks(page, kind):
             for command in commands(text):
@@ -93,7 +95,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
 @pytest.mark.slow
 @needs_mosquitto
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name_of)
-def test_every_command_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+def test_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     workplace = tmp_path / "threshold"
     workplace.mkdir()
     for each in ("edge", "models", "systemd", "tools", "docs", "tests", "requirements"):
@@ -122,21 +124,21 @@ def test_every_block_has_a_known_kind() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+def test_links_within_the_project(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.resolve().parent / target).exists(), f"{name_of(page)}: {target}"
 
 
-def test_the_reference_of_door_toml_is_current() -> None:
+def test_configuration_page_is_current() -> None:
     configuration.main(["--check"])
 
 
-def test_the_contract_as_it_is_documented_is_current() -> None:
+def test_contract_pages_are_current() -> None:
     contract.main(["--check"])
 
 
-def test_the_reference_of_commands_is_current() -> None:
+def test_command_page_is_current() -> None:
     command_reference.main(["--check"])
 
 
@@ -147,7 +149,7 @@ def test_outdated_command_page_is_refused(tmp_path: Path) -> None:
         command_reference.main(["--check", "--page", str(stale)])
 
 
-def test_readme_fits_one_sitting() -> None:
+def test_readme_is_short_and_has_pictures() -> None:
     """At most 900 words, with an animated replay and a screenshot of the monitor."""
     readme = (ROOT / "README.md").read_text()
     assert len(readme.split()) <= 900

@@ -1,4 +1,4 @@
-"""Draws visitors who walk up to a door: people cut out of portraits, pasted into a drawn scene."""
+"""Draws visitors who walk up to a door: people cut out of portraits and pasted into a drawn scene."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edge.core.records import BgrImage, FloatArray
 
 SIZE_PX = (640, 480)
 SEED = 7
-ARRIVES, LEAVES = 0.52, 0.82  # shares of a visit: at the door from, until
-WORKING_FACE_PX = 176  # portraits are brought to this face height before they are cut out
+ARRIVES, LEAVES = 0.52, 0.82  # start and end of the stay at the door, as shares of a visit
+WORKING_FACE_PX = 176  # portraits are scaled to this face height before they are cut out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Cutout:
     Attributes:
         paint: (H, W, 4) float32, BGR times alpha 0..255, and alpha 0..1.
         face_px: (x, y) of the face's centre, pixels of `paint`.
-        height_px: of the face.
+        height_px: height of the face.
     """
 
     paint: FloatArray
@@ -59,7 +59,7 @@ def cut_out(pixels: BgrImage, picture: Picture, outline: tuple[tuple[int, int], 
 
 
 def draw_scene() -> FloatArray:
-    """The empty place in front of the door: (H, W, 3) float32 BGR, 0..255."""
+    """Return the scene without visitors: (H, W, 3) float32 BGR, 0..255."""
     width, height = SIZE_PX
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
     y = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
@@ -82,7 +82,7 @@ def draw_scene() -> FloatArray:
 
 
 def paste(scene: FloatArray, cutout: Cutout, visit: WalkIn, t_s: float) -> FloatArray:
-    """The scene with the visitor as they are at `t_s`: walking up, standing, leaving to the right."""
+    """Return the scene with the visitor at time `t_s`: walking up, standing, or leaving to the right."""
     share = (t_s - visit.from_s) / (visit.until_s - visit.from_s)
     if not 0 <= share <= 1:
         return scene
@@ -112,6 +112,6 @@ def paste(scene: FloatArray, cutout: Cutout, visit: WalkIn, t_s: float) -> Float
 
 
 def _smoothstep(share: float) -> float:
-    """0 to 1 with a soft start and a soft end."""
+    """Smoothstep from 0 to 1."""
     share = min(max(share, 0.0), 1.0)
     return share * share * (3 - 2 * share)

