@@ -1,7 +1,7 @@
-"""Write the MQTT contract from the types that doors send by: docs/reference/mqtt.md, docs/asyncapi.json, docs/schemas.
+"""Write docs/reference/mqtt.md, docs/asyncapi.json and docs/schemas from the types that doors encode.
 
 .venv/bin/python docs/generators/contract.py            # after a change of edge/events/schema.py or topics.py
-.venv/bin/python docs/generators/contract.py --check    # 1 if a file is not what it would write
+.venv/bin/python docs/generators/contract.py --check    # exit code 1 if a file is out of date
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOCS = Path(__file__).parent.parent
 
 
 def files() -> dict[str, str]:
-    """Every file by its name within docs/."""
+    """Content of every document by its path in docs/."""
     schemas = {f"schemas/{channel}.json": _pretty(schema_of(channel)) for channel in Channel}
     return {"reference/mqtt.md": page(), "asyncapi.json": _pretty(asyncapi()), **schemas}
 
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line.
 
     Raises:
-        ExpectationError: --check, and a file is another one.
+        ExpectationError: --check, and a file is out of date.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     given = parser.parse_args(arguments)
     for name, content in files().items():
         path = DOCS / name

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why, as a code. Later versions may add codes."""  # part of the contract documents
+    """Reason code; later versions may add some."""  # part of the contract documents
 
     # door-open
     WITHIN_THRESHOLD = "within-threshold"
@@ -42,7 +42,7 @@ class Reason(StrEnum):
     IMAGE_COVERED = "image-covered"
     IMAGE_FROZEN = "image-frozen"
     IMAGE_VISIBLE = "image-visible"
-    # open-expired, open-unheard
+    # `open-expired`, `open-unheard`
     OPEN_TOO_OLD = "open-too-old"
     BROKER_NOT_CONNECTED = "broker-not-connected"
     CONNECTION_BROKE = "connection-broke"
@@ -82,7 +82,7 @@ class Reason(StrEnum):
 
 
 class UndecidedReason(StrEnum):
-    """Why a track has no answer yet; never published."""
+    """Reasons of a track without an answer; never published."""
 
     NO_SAMPLE = "no-sample"
     TOO_FEW_SAMPLES = "too-few-samples"

@@ -1,4 +1,4 @@
-"""What each reason code means, and what an operator does about it: the sentences that people read."""
+"""Reason codes in words: the meaning of each code, and what an operator does about it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edge.core.reasons import Reason
 from edge.events.schema import EventKind
+from edge.liveness.prompts import ChallengeFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     ),
     Reason.CHALLENGE_FAILED: ReasonText(
         "The visitor did not make the movement that the door asked for",
-        "Ask the visitor to try again; liveness.challenge says what went wrong",
+        "Ask the visitor to try again; liveness.challenge is the cause",
     ),
     Reason.BEYOND_THRESHOLD: ReasonText(
         "The face matches no enrolled person", "Enrol the visitor, or add photos if they are enrolled"
@@ -207,9 +208,23 @@ REASON_TEXTS: dict[Reason, ReasonText] = {
     Reason.OTHER: ReasonText("The reason is not in this list; the detail describes it"),
 }
 
+CHALLENGE_FAILURES: dict[ChallengeFailure, str] = {
+    ChallengeFailure.NONE: "The challenge has not failed.",
+    ChallengeFailure.TOO_LATE: "The movement was not completed in time.",
+    ChallengeFailure.TOO_EARLY: "The movement began sooner than a person can react.",
+    ChallengeFailure.NOT_STILL: "The head was not straight and still before the movement.",
+    ChallengeFailure.MOVED_UNASKED: "The head moved before the door asked for a movement.",
+    ChallengeFailure.WRONG_MOVEMENT: "The head moved in another direction.",
+    ChallengeFailure.JUMPED: "The head moved in a jump, as if one picture replaced another.",
+    ChallengeFailure.OUT_OF_SIGHT: "The face was out of sight for too long.",
+    ChallengeFailure.LEFT: "The visitor left.",
+    ChallengeFailure.ANOTHER_FACE: "Another face took the place of the recognised one.",
+    ChallengeFailure.INTERRUPTED: "New people, rules or models came into use.",
+}
+
 
 def reason_meaning(reason: str, detail: str | None = None) -> str:
-    """What a reason means, for people, without a full stop, such as "The disk is full: /var".
+    """The meaning of a reason without a full stop, such as "The disk is full: /var".
 
     Args:
         reason: a code; one that is not in the list is returned as it is.
@@ -222,7 +237,7 @@ def reason_meaning(reason: str, detail: str | None = None) -> str:
 
 
 def reason_sentence(reason: str, detail: str | None = None) -> str:
-    """What a reason means and what an operator does about it; arguments as for `reason_meaning`."""
+    """The meaning of a reason, and what an operator does about it; arguments as for `reason_meaning`."""
     action = REASON_TEXTS[Reason(reason)].action if reason in _CODES else ""
     sentences = [reason_meaning(reason, detail), *([action] if action else [])]
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)

@@ -43,7 +43,7 @@ Detail = Annotated[str, Meta(description="more about `reason`, in words, for peo
 
 
 class EventKind(StrEnum):
-    """What happened: the answer to a visitor (the first three), or a system event of the door."""
+    """Kind of event: the answer to a visitor (the first three), or a system event of the door."""
 
     DOOR_OPEN = AccessOutcome.DOOR_OPEN.value
     DENIED = AccessOutcome.DENIED.value
@@ -109,7 +109,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     kind: EventKind
     at: Annotated[Rfc3339, Meta(description="when it happened; of an access event, when the frame was captured")]
     published_at: Annotated[Rfc3339, Meta(description="when this copy was sent")] | None
-    person: Annotated[PersonRef, Meta(description="the recognised person; null: nobody, or unknown")] | None
+    person: Annotated[PersonRef | None, Meta(description="the recognised person; null: nobody, or unknown")]
     distance_sq: (
         Annotated[float, Meta(description="distance of the face to the nearest person; lower is nearer")] | None
     )
@@ -120,12 +120,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     rule: Annotated[str, Meta(description="access rule that decided, by its place in policy.toml")] | None
     track: Annotated[int, Meta(description="number of the visitor's track since the start, from 1")] | None
-    box: BoxPx | None
+    box: Annotated[BoxPx | None, Meta(description="the face in the frame; null in system events")]
     clock_synced: Annotated[bool, Meta(description="whether a time server has set the clock of the door")]
     gallery: GalleryRef | None
     models: ModelRefs
     dropped: Annotated[int, Meta(description="number of lost events; events-dropped only")] | None = None
-    liveness: Annotated[Liveness, Meta(description="null: the door required none")] | None = None
+    liveness: Annotated[Liveness | None, Meta(description="signs of life; null: the door required none")] = None
     detail: Detail | None = None
 
 
@@ -146,7 +146,7 @@ class OpenCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
-    """What the visitor is asked to do, for a screen or a loudspeaker. It opens nothing."""
+    """Request to the visitor during a challenge, for a screen or a loudspeaker. It does not open the door."""
 
     v: Version
     door: DoorName
@@ -203,7 +203,7 @@ class LockState(StrEnum):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Health of the door, every ten seconds."""
+    """Health of the door, published every `[mqtt] health_every_s`."""
 
     v: Version
     door: DoorName
@@ -242,7 +242,7 @@ class ReleaseReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PresenceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether somebody is in front of the door. It names nobody and opens nothing."""
+    """Whether somebody is in front of the door. It names no person and does not open the door."""
 
     v: Version
     door: DoorName

@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jsonschema import Draft7Validator, Draft202012Validator
 from mqtt_contract.asyncapi import asyncapi
-from mqtt_contract.examples import EXAMPLES, Example, examples_of, seal_and_key, signed
+from mqtt_contract.examples import EXAMPLES, Example, examples_of, signed, signer_and_key
 from mqtt_contract.meanings import EXPIRY, MEANINGS
-from mqtt_contract.schemas import fields_of, schema_of
+from mqtt_contract.schemas import fields_of, record_of, schema_of
 from support import npm
 from support.mqtt_brokers import DOOR, IDS, T0_NS, needs_mosquitto
 from support.sample_records import FRONT, PICTURE, ReceivedMessage, receive_all_records
@@ -78,7 +78,7 @@ def test_a_channel_without_an_example_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("channel", list(Channel))
 def test_every_field_has_a_meaning(channel: Channel) -> None:
-    assert [name for name, _, meaning in fields_of(channel) if not meaning] == []
+    assert [field.name for field in fields_of(channel) if not field.meaning] == []
 
 
 def test_every_kind_of_event_has_a_meaning() -> None:
@@ -130,12 +130,12 @@ def test_what_is_not_the_contract_is_not_valid() -> None:
 
 
 def test_the_signed_example_is_signed_by_the_key_beside_it() -> None:
-    _, pem = seal_and_key()
+    _, pem = signer_and_key()
     assert verify_signature(signed(Channel.OPEN), load_key(pem.encode()), OPEN)["person"]["id"] == "ada-lovelace"
 
 
 def test_distances_are_described_each_for_itself() -> None:
-    said = {name: meaning for name, _, meaning in fields_of(Channel.EVENTS) if name.endswith("_sq")}
+    said = {field.name: field.meaning for field in fields_of(Channel.EVENTS) if field.name.endswith("_sq")}
     assert set(said) == {"distance_sq", "threshold_sq", "runner_up_sq"}
     assert len(set(said.values())) == 3
     assert "stricter" in said["threshold_sq"]
@@ -169,7 +169,7 @@ def test_all_that_a_door_sends_is_valid_and_has_no_field_but_those_of_its_schema
         _, channel = found
         channels.add(channel)
         assert faults(channel, message.payload) == []
-        known = {name.split(".")[0] for name, _, _ in fields_of(channel)}
+        known = {field.name.split(".")[0] for field in fields_of(channel)}
         assert set(json.loads(message.payload)) <= known
     assert channels == set(Channel)
 
@@ -218,6 +218,34 @@ def test_every_example_in_the_asyncapi_document_is_valid_there() -> None:
         for example in message.get("examples", []):
             assert [error.message for error in check.iter_errors(example["payload"])] == []
             assert list(check.iter_errors(example["payload"] | {"v": 2}))
+
+
+@pytest.mark.parametrize("channel", list(DSSE_PAYLOAD_TYPES))
+def test_signed_message_is_valid_in_the_asyncapi_document(channel: Channel) -> None:
+    """Each message has a payload type of its own."""
+    document = asyncapi()
+    payload = document["components"]["messages"][record_of(channel)]["payload"]
+    check = Draft7Validator(payload | {"components": document["components"]})
+    message = json.loads(signed(channel))
+    assert [error.message for error in check.iter_errors(message)] == []
+    message["dsse"]["payloadType"] = "another"
+    assert list(check.iter_errors(message))
+
+
+def test_page_begins_with_a_subscription_an_event_and_the_topics() -> None:
+    page = contract.files()["reference/mqtt.md"]
+    parts = [page.index(part) for part in ("mosquitto_sub", '"kind": "door-open"', "| topic |", "## `…/events`")]
+    assert parts == sorted(parts)
+    assert page.count('"kind": "door-open"') == 1
+
+
+def test_page_marks_fields_that_may_be_missing() -> None:
+    """Fields added after the first version, and the signature."""
+    missing = {field.name for field in fields_of(Channel.EVENTS) if not field.required}
+    assert missing == {"dropped", "liveness", "detail", "dsse"}
+    page = contract.files()["reference/mqtt.md"]
+    assert "| `reason` | a code listed below | yes |" in page
+    assert "| `detail` | text or null | no |" in page
 
 
 @pytest.mark.slow

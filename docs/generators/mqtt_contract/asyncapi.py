@@ -25,11 +25,11 @@ _BINDING = "0.2.0"  # of AsyncAPI's binding to MQTT
 _DIFFERING = ("Reason", "Envelope")
 _DOOR = Topics("{site}", "{door}")
 _JPEG: Schema = {"type": "string", "contentMediaType": "image/jpeg", "description": "A JPEG file."}
-_FILE: Schema = {"description": "A file of a TUF repository, byte for byte, at most 128 KiB."}
+_FILE: Schema = {"description": "A file of a TUF repository, at most 128 KiB."}
 
 
 def asyncapi() -> Schema:
-    """The whole document, with the door as the application: what it sends, and the repository that it receives."""
+    """The document; its application is the door, which sends messages and receives the repository."""
     schemas: Schema = {"Picture": _JPEG, "RepositoryFile": _FILE}
     channels: Schema = {}
     operations: Schema = {}
@@ -44,11 +44,11 @@ def asyncapi() -> Schema:
         messages[name] = _message(name, defined[name]["description"]) | {"examples": examples}
         channels[channel] = _channel(_DOOR.topic_for(channel), ["site", "door"], name)
         operations[f"send-{channel}"] = _operation("send", channel, name, DELIVERY_TERMS[channel])
-    picture = "The face of an event, where `[snapshots] kinds` asks for it, sent after the event."
+    picture = "The face of an event, sent after the event if `[snapshots] kinds` contains its kind."
     messages["Picture"] = _message("Picture", picture) | {"contentType": "image/jpeg"}
     channels["snapshot"] = _channel(_DOOR.snapshot("{event}"), ["site", "door", "event"], "Picture")
     operations["send-snapshot"] = _operation("send", "snapshot", "Picture", SNAPSHOT_DELIVERY)
-    signed = "The site's signed repository of people, rules and models, kept by the broker and verified by every door."
+    signed = "A file of the signed repository of people, rules and models. Every door verifies it."
     messages["RepositoryFile"] = _message("RepositoryFile", signed) | {"contentType": "application/octet-stream"}
     channels["repo"] = _channel(repo_topic("{site}", "{file}"), ["site", "file"], "RepositoryFile")
     operations["receive-repo"] = _operation("receive", "repo", "RepositoryFile", REPO_DELIVERY)
@@ -57,7 +57,7 @@ def asyncapi() -> Schema:
         "info": {
             "title": "Threshold",
             "version": f"{VERSION}.0.0",
-            "description": "What a door that recognises faces says over MQTT, as the door sees it.",
+            "description": "Messages of a door with face recognition, from the point of view of the door.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
@@ -74,13 +74,13 @@ def asyncapi() -> Schema:
         "operations": operations,
         "components": {
             "securitySchemes": {
-                "certificate": {"type": "X509", "description": "Each door its own; a password is possible, too."}
+                "certificate": {"type": "X509", "description": "One certificate per door; a password is possible, too."}
             },
             "parameters": {
-                "site": {"description": "The name of the site; its doors share one repository."},
-                "door": {"description": "The name of the door, unique within its site; never `repo`."},
-                "event": {"description": "The `id` of the event that the picture belongs to."},
-                "file": {"description": "The name of the file, such as `timestamp.json`."},
+                "site": {"description": "Name of the site; its doors share one repository."},
+                "door": {"description": "Name of the door, unique within its site; never `repo`."},
+                "event": {"description": "`id` of the event that the picture shows."},
+                "file": {"description": "Name of the file, such as `timestamp.json`."},
             },
             "messages": messages,
             "schemas": schemas,
@@ -107,7 +107,7 @@ def _operation(action: str, channel: str, message: str, terms: DeliveryTerms) ->
         mqtt["messageExpiryInterval"] = {
             "type": "integer",
             "minimum": 1,
-            "description": f"Seconds: so that it is dropped {EXPIRY[channel]}.",
+            "description": f"Seconds; the message expires {EXPIRY[channel]}.",
         }
     return {
         "action": action,
@@ -118,12 +118,12 @@ def _operation(action: str, channel: str, message: str, terms: DeliveryTerms) ->
 
 
 def _plain(record: object) -> Any:
-    """The record as any JSON reader has it."""
+    """The message as a decoded JSON value."""
     return msgspec.json.decode(encode(record))  # type: ignore[arg-type]
 
 
 def _renamed(defined: dict[str, Schema], record: str) -> dict[str, Schema]:
-    """With names of their own for the schemas that differ from channel to channel: one list holds them all there."""
+    """The schemas of a channel; those that differ between channels get the name of the message in front."""
     text = json.dumps(defined)
     for name in _DIFFERING:
         text = text.replace(f'"#/$defs/{name}"', f'"#/$defs/{record}{name}"')
@@ -131,7 +131,7 @@ def _renamed(defined: dict[str, Schema], record: str) -> dict[str, Schema]:
 
 
 def _moved(schema: Any) -> Any:
-    """With references to where AsyncAPI keeps schemas; what stands beside a reference counts only outside of it."""
+    """The schema with references to the place of schemas in AsyncAPI. Keys next to a reference would be ignored."""
     if isinstance(schema, list):
         return [_moved(each) for each in schema]
     if not isinstance(schema, dict):

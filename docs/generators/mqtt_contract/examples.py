@@ -1,4 +1,4 @@
-"""One visit to a door called front, as messages: what the documents show, and what their validators are tried on."""
+"""Example messages of a door called front, for the documents and for tests of their schemas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, Challenge
 AT_NS = 1_795_367_281_135_000_000  # 2026-11-22T17:08:01.135Z
 _DOOR = "front"
 _ID = str(uuid7(AT_NS // 10**6, 0x11_A5B8_3F1F_0C2B_9E01))
-_SEQ = 228_785_735_598_089  # the numbers of a store begin by the clock
+_SEQ = 228_785_735_598_089  # a new event store starts at a number derived from the clock
 _ADA = PersonRef(id="ada-lovelace", name="Ada Lovelace")
 _GALLERY = GalleryRef(version="73300871f44c168e7c949de2c750e60c2c9bb8ff530017c5a267234e9cb4db8e")
 _MODELS = {"detector-far": "5f3b6a0c1d2e", "landmarks": "8e41aa90b7c3", "embedder": "c07d19e2f4a6"}
@@ -53,17 +53,17 @@ _MODELS = {"detector-far": "5f3b6a0c1d2e", "landmarks": "8e41aa90b7c3", "embedde
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A record, and what it is an example of."""
+    """A message and its caption."""
 
     title: str
     record: Record
 
 
 def examples_of(channel: Channel) -> tuple[Example, ...]:
-    """At least one.
+    """Examples of a channel, at least one.
 
     Raises:
-        ExpectationError: nobody has written one yet.
+        ExpectationError: there is none.
     """
     if not EXAMPLES.get(channel):
         raise ExpectationError(f"no example of a message on …/{channel}; add one to {__file__}")
@@ -71,20 +71,20 @@ def examples_of(channel: Channel) -> tuple[Example, ...]:
 
 
 @lru_cache(maxsize=1)
-def seal_and_key() -> tuple[Signer, str]:
-    """The seal of the examples, always the same, and its public key, PEM. Everybody knows its private key."""
+def signer_and_key() -> tuple[Signer, str]:
+    """Signer of the examples and its public key as PEM. The private key is public, so the key protects nothing."""
     key = Ed25519PrivateKey.from_private_bytes(b"everybody knows this example key")
     with tempfile.NamedTemporaryFile() as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         file.flush()
-        seal = load_signer(MqttConfig(signing_key=str(Path(file.name))))
-    return seal, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        signer = load_signer(MqttConfig(signing_key=str(Path(file.name))))
+    return signer, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def signed(channel: Channel) -> bytes:
-    """The first example of a channel as a door sends it that signs."""
-    seal, _ = seal_and_key()
-    return seal(channel, encode(examples_of(channel)[0].record))
+    """The first example of a channel, signed."""
+    signer, _ = signer_and_key()
+    return signer(channel, encode(examples_of(channel)[0].record))
 
 
 def _lost() -> Event:
@@ -125,12 +125,12 @@ _OPENED = Event(
 
 EXAMPLES: dict[Channel, tuple[Example, ...]] = {
     Channel.EVENTS: (
-        Example("somebody is let in", _OPENED),
-        Example("the camera has gone", _lost()),
+        Example("a person is admitted", _OPENED),
+        Example("the camera is lost", _lost()),
     ),
     Channel.OPEN: (
         Example(
-            "the lock may open, within three seconds",
+            "the lock may open within three seconds",
             OpenCommand(
                 v=VERSION,
                 id=_ID,
@@ -154,13 +154,13 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
             ),
         ),
         Example(
-            "the broker has lost it",
+            "the broker has lost the connection to the door",
             Status(v=VERSION, door=_DOOR, status=DoorConnection.OFFLINE, reason=Reason.CONNECTION_LOST, since=None),
         ),
     ),
     Channel.HEALTH: (
         Example(
-            "all is well",
+            "a healthy door",
             Health(
                 v=VERSION,
                 door=_DOOR,
@@ -184,7 +184,7 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
     ),
     Channel.RELEASE: (
         Example(
-            "a release runs",
+            "a release is in use",
             ReleaseReport(
                 v=VERSION,
                 door=_DOOR,
@@ -200,11 +200,14 @@ EXAMPLES: dict[Channel, tuple[Example, ...]] = {
         ),
     ),
     Channel.PRESENCE: (
-        Example("somebody has come", PresenceReport(v=VERSION, door=_DOOR, at=format_unix_ns(AT_NS), somebody=True)),
+        Example(
+            "somebody is in front of the door",
+            PresenceReport(v=VERSION, door=_DOOR, at=format_unix_ns(AT_NS), somebody=True),
+        ),
     ),
     Channel.CHALLENGE: (
         Example(
-            "a visitor is asked to turn the head",
+            "the visitor is asked to turn the head",
             Challenge(
                 v=VERSION,
                 door=_DOOR,

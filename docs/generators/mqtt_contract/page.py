@@ -1,4 +1,4 @@
-"""The contract as a page of the documentation, Markdown."""
+"""The contract as a Markdown page of the documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from edge.events.reasons import REASONS_BY_KIND, reason_sentence
+from edge.core.reasons import Reason
+from edge.events.reasons import CHALLENGE_FAILURES, REASONS_BY_KIND, reason_sentence
 from edge.events.schema import VERSION, EventKind, encode
 from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import (
@@ -19,18 +20,19 @@ from edge.events.topics import (
     Topics,
     repo_topic,
 )
-from mqtt_contract.examples import examples_of, seal_and_key, signed
+from mqtt_contract.examples import examples_of, signed, signer_and_key
 from mqtt_contract.meanings import EXPIRY, MEANINGS
-from mqtt_contract.schemas import definitions, fields_of, record_of
+from mqtt_contract.schemas import REASONS, definitions, fields_of, record_of
 
 _TEMPLATE = Path(__file__).parent / "page.template"
 
 
 def page() -> str:
-    """The whole page: the template, filled."""
-    _, key = seal_and_key()
+    """The filled template."""
+    _, key = signer_and_key()
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         version=VERSION,
+        first=_json(encode(examples_of(Channel.EVENTS)[0].record)),
         topics="".join(_row(*topic) for topic in _topics()),
         channels="\n".join(_section(channel) for channel in Channel),
         picture=_snapshot(),
@@ -47,28 +49,32 @@ def _topics() -> Iterator[tuple[str, DeliveryTerms, str, str]]:
             f"[`…/{channel}`](#{channel})",
             DELIVERY_TERMS[channel],
             EXPIRY.get(channel, "never"),
-            definitions(channel)[record_of(channel)]["description"].partition(". ")[0],
+            definitions(channel)[record_of(channel)]["description"].partition(". ")[0].rstrip("."),
         )
-    yield f"[`{_snapshot()}`](#snapshot)", SNAPSHOT_DELIVERY, EXPIRY["snapshot"], "The face of an event, JPEG"
-    yield f"[`{_repository()}`](#repo)", REPO_DELIVERY, "never", "The site's signed repository"
+    yield f"[`{_snapshot()}`](#snapshot)", SNAPSHOT_DELIVERY, EXPIRY["snapshot"], "The face of an event, as JPEG"
+    yield f"[`{_repository()}`](#repo)", REPO_DELIVERY, "never", "The signed repository of people, rules and models"
 
 
-def _row(topic: str, terms: DeliveryTerms, expiry: str, said: str) -> str:
-    retained = "yes" if terms.retained else "no"
-    return f"| {topic} | {terms.qos} | {retained} | {expiry} | {said.rstrip('.')} |\n"
+def _row(topic: str, terms: DeliveryTerms, expiry: str, content: str) -> str:
+    return f"| {topic} | {content} | {terms.qos} | {'yes' if terms.retained else 'no'} | {expiry} |\n"
 
 
 def _section(channel: Channel) -> str:
-    said = definitions(channel)[record_of(channel)]["description"]
-    rows = [f"| `{name}` | {kind} | {meaning} |\n" for name, kind, meaning in fields_of(channel)]
-    kinds = _kinds() if any(name == "kind" for name, _, _ in fields_of(channel)) else ""
+    description = definitions(channel)[record_of(channel)]["description"]
+    rows = [
+        f"| `{field.name}` | {field.type} | {'yes' if field.required else 'no'} | {field.meaning} |\n"
+        for field in fields_of(channel)
+        if not field.name.startswith("dsse.")
+    ]
+    kinds = _kinds() if channel is Channel.EVENTS else _reasons(channel)
     examples = "".join(
         f"\n{example.title[:1].upper()}{example.title[1:]}:\n\n{_json(encode(example.record))}"
-        for example in examples_of(channel)
+        for example in examples_of(channel)[channel is Channel.EVENTS :]  # the first event is at the top of the page
     )
+    schema = f"[{channel}.json](../schemas/{channel}.json)"
     return (
-        f"## `…/{channel}` {{ #{channel} }}\n\n{said} JSON Schema: [{channel}.json](../schemas/{channel}.json).\n\n"
-        f"| field | type | meaning |\n| --- | --- | --- |\n{''.join(rows)}{kinds}{examples}"
+        f"## `…/{channel}` {{ #{channel} }}\n\n{description} JSON Schema: {schema}.\n\n"
+        f"| field | type | required | meaning |\n| --- | --- | --- | --- |\n{''.join(rows)}{kinds}{examples}"
     )
 
 
@@ -79,10 +85,20 @@ def _kinds() -> str:
         for kind, reasons in REASONS_BY_KIND.items()
         for code in reasons
     ]
+    codes.append(f"| any | `{Reason.OTHER}` | {reason_sentence(Reason.OTHER)} |\n")
     return (
-        f"\n| kind | what has happened |\n| --- | --- |\n{''.join(rows)}"
-        f"\n| kind | `reason` | meaning |\n| --- | --- | --- |\n{''.join(codes)}"
+        f"\n| kind | meaning |\n| --- | --- |\n{''.join(rows)}"
+        f"\n| kind | `reason` | meaning, and what to do |\n| --- | --- | --- |\n{''.join(codes)}"
     )
+
+
+def _reasons(channel: Channel) -> str:
+    """Table of the reason codes of a channel; "" if its messages have no reason."""
+    rows = [f"| `{code}` | {reason_sentence(code)} |\n" for code in REASONS.get(channel, ())]
+    if channel is Channel.CHALLENGE:
+        rows = [f"| `{json.dumps(code)}` | {meaning} |\n" for code, meaning in CHALLENGE_FAILURES.items()]
+    heading = "meaning" if channel is Channel.CHALLENGE else "meaning, and what to do"
+    return f"\n| `reason` | {heading} |\n| --- | --- |\n{''.join(rows)}" if rows else ""
 
 
 def _snapshot() -> str:
@@ -94,5 +110,6 @@ def _repository() -> str:
 
 
 def _json(message: bytes) -> str:
-    """Indented for people; a door sends it without spaces."""
-    return f"```json\n{json.dumps(json.loads(message), indent=2, ensure_ascii=False)}\n```\n"
+    """One key per line; a door sends the message without spaces."""
+    lines = [f'  "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in json.loads(message).items()]
+    return "```json\n{\n" + ",\n".join(lines) + "\n}\n```\n"

@@ -1,16 +1,17 @@
-"""JSON Schemas (2020-12) of what each channel carries, made from the types that the door itself encodes."""
+"""JSON Schemas (2020-12) of each channel, made from the types that doors encode."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from edge.core.reasons import Reason
-from edge.events.reasons import REASONS_BY_KIND, RELEASE_REASONS, STATUS_REASONS, reason_sentence
+from edge.events.reasons import CHALLENGE_FAILURES, REASONS_BY_KIND, RELEASE_REASONS, STATUS_REASONS, reason_sentence
 from edge.events.schema import VERSION, schemas
 from edge.events.signing import DSSE_PAYLOAD_TYPES
 from edge.events.topics import Channel
@@ -27,22 +28,22 @@ _BASE64 = Meta(pattern=r"^[A-Za-z0-9+/]*={0,2}$", extra_json_schema={"contentEnc
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """One signature of the envelope."""
+    """A signature of the envelope."""
 
-    keyid: Annotated[str, Meta(description="a hint which key it was; do not rely on it")]
-    sig: Annotated[str, _BASE64, Meta(description="Ed25519, over the type and the payload (DSSE's PAE), base64")]
+    keyid: Annotated[str, Meta(description="key hint; do not rely on it")]
+    sig: Annotated[str, _BASE64, Meta(description="signature of type and payload (Ed25519, PAE of DSSE), base64")]
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel"):
-    """A DSSE 1.0 envelope, where the door signs: the same message again, with a signature."""
+    """DSSE 1.0 envelope with the signed message, only if the door signs."""
 
-    payload: Annotated[str, _BASE64, Meta(description="the exact bytes that were signed, base64")]
-    payload_type: Annotated[str, Meta(description="what was signed, so that an event is no opening")]
-    signatures: Annotated[list[Signature], Meta(min_length=1, description="one is enough")]
+    payload: Annotated[str, _BASE64, Meta(description="signed bytes, base64")]
+    payload_type: Annotated[str, Meta(description="type of the message, which the signature covers, too")]
+    signatures: Annotated[list[Signature], Meta(min_length=1, description="signatures; one valid one is enough")]
 
 
 def record_of(channel: Channel) -> str:
-    """The name of what a channel carries, such as Event."""
+    """Name of the type that a channel carries, such as Event."""
     return _name(schemas()[channel])
 
 
@@ -52,10 +53,12 @@ def _name(schema: Schema) -> str:
 
 
 def definitions(channel: Channel) -> dict[str, Schema]:
-    """The schema of every type that a channel carries, by name; they refer to each other as #/$defs/NAME."""
+    """Schemas of all types of a channel, by name; they refer to each other as #/$defs/NAME."""
     defined = {name: _tidy(schema) for name, schema in schemas()[channel]["$defs"].items()}
     if "Reason" in defined:
-        defined["Reason"] = _listed(defined["Reason"], REASONS[channel])
+        defined["Reason"] = _listed(defined["Reason"], {code: reason_sentence(code) for code in REASONS[channel]})
+    if "ChallengeFailure" in defined:
+        defined["ChallengeFailure"] = _listed(defined["ChallengeFailure"], CHALLENGE_FAILURES)
     if channel in DSSE_PAYLOAD_TYPES:
         defined |= {name: _tidy(schema) for name, schema in msgspec.json.schema(Envelope)["$defs"].items()}
         kind = defined["Envelope"]["properties"]["payloadType"] | {"const": DSSE_PAYLOAD_TYPES[channel]}
@@ -65,7 +68,7 @@ def definitions(channel: Channel) -> dict[str, Schema]:
 
 
 def schema_of(channel: Channel) -> Schema:
-    """A schema that stands alone."""
+    """Self-contained schema of a channel."""
     return {
         "$schema": _DIALECT,
         "$id": f"urn:threshold:mqtt:v{VERSION}:{channel}",
@@ -74,22 +77,33 @@ def schema_of(channel: Channel) -> Schema:
     }
 
 
-def fields_of(channel: Channel) -> Iterator[tuple[str, str, str]]:
-    """Every field: its name (`person.id`, `stages.*.runs`), its type in words, its meaning ("" where none is given)."""
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a message, in words."""
+
+    name: str  # path, such as `person.id` or `stages.*.runs`
+    type: str
+    required: bool  # within its object
+    meaning: str  # "": none is given
+
+
+def fields_of(channel: Channel) -> Iterator[Field]:
+    """All fields of a channel, the fields of nested objects after their object."""
     defined = definitions(channel)
     yield from _fields(defined[record_of(channel)], defined, "")
 
 
-def _fields(owner: Schema, defined: dict[str, Schema], prefix: str) -> Iterator[tuple[str, str, str]]:
+def _fields(owner: Schema, defined: dict[str, Schema], prefix: str) -> Iterator[Field]:
     for name, schema in owner["properties"].items():
-        yield prefix + name, _words(schema, defined), _meaning(schema, defined)
+        required = name in owner.get("required", ())
+        yield Field(prefix + name, _words(schema, defined), required, _meaning(schema, defined))
         for suffix, inner in _objects(schema, defined):
             yield from _fields(inner, defined, f"{prefix}{name}{suffix}.")
 
 
-def _listed(enum: Schema, reasons: Iterable[Reason]) -> Schema:
-    """The schema of an enum with the codes of one channel, each with its meaning."""
-    codes = [{"const": code.value, "description": reason_sentence(code)} for code in reasons]
+def _listed(enum: Schema, meanings: Mapping[Any, str]) -> Schema:
+    """The schema of an enum with a meaning for each of these members."""
+    codes = [{"const": code.value, "description": meaning} for code, meaning in meanings.items()]
     return {key: value for key, value in enum.items() if key != "enum"} | {"type": "string", "oneOf": codes}
 
 
@@ -102,7 +116,7 @@ def _resolved(schema: Schema, defined: dict[str, Schema]) -> Schema:
 
 
 def _objects(schema: Schema, defined: dict[str, Schema]) -> Iterator[tuple[str, Schema]]:
-    """The objects with fields of their own within a field, and how a path says so."""
+    """The objects within a field, each with the suffix that its path gets."""
     for each in _alternatives(schema):
         here = _resolved(each, defined)
         if "properties" in here:
@@ -122,9 +136,9 @@ def _words(schema: Schema, defined: dict[str, Schema]) -> str:
 def _type(schema: Schema, defined: dict[str, Schema]) -> str:
     if "enum" in schema:
         few = len(schema["enum"]) <= 6
-        return ", ".join(f"`{each}`" for each in schema["enum"]) if few else "one of those below"
+        return ", ".join(f"`{each}`" for each in schema["enum"]) if few else "a kind listed below"
     if "oneOf" in schema:
-        return "a code of those below"
+        return "a code listed below"
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("type") == "array":
@@ -142,12 +156,12 @@ def _meaning(schema: Schema, defined: dict[str, Schema]) -> str:
     for each in (schema, *_alternatives(schema)):
         meaning: str = each.get("description") or _resolved(each, defined).get("description", "")
         if meaning:
-            return re.sub(r"\.$", "", meaning)
+            return re.sub(r"^[A-Z](?=[a-z ])", lambda first: first[0].lower(), meaning.removesuffix("."))
     return ""
 
 
 def _tidy(schema: Any) -> Any:
-    """Docstrings without their line breaks."""
+    """The schema with every description on one line."""
     if isinstance(schema, dict):
         return {
             key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _tidy(value)
