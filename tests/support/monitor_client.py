@@ -1,4 +1,4 @@
-"""A test client of the monitor's pages, and the ways of a browser with their forms."""
+"""A test client of the monitor's pages, which sends their forms as a browser does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threshold_tools.monitor.app import MonitorContext, make_app
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.security import AuthSettings
-from threshold_tools.monitor.sessions import SessionSigner
+from threshold_tools.monitor.sessions import OneTimeCode, SessionSigner
 
 TOKEN = "correct-horse-battery-staple"
 OWN_NAME = "desk.example"
@@ -19,11 +19,16 @@ ORIGIN = {"Origin": "http://127.0.0.1"}  # as a browser sends it with our own fo
 
 
 def monitor_client(
-    history: History, token: str | None = None, *, hub: Hub | None = None, routes: Sequence[BaseRoute] = ()
+    history: History,
+    token: str | None = None,
+    *,
+    hub: Hub | None = None,
+    routes: Sequence[BaseRoute] = (),
+    code: OneTimeCode | None = None,
 ) -> TestClient:
-    """A client on this machine; with a token if one is required."""
+    """A client on this machine; with a token, sign-in is required."""
     auth = AuthSettings(SessionSigner(token), frozenset({OWN_NAME}), token is None, "session", False)
-    app = make_app(MonitorContext(hub or Hub(), history, auth, routes))
+    app = make_app(MonitorContext(hub or Hub(), history, auth, routes, code=code))
     return TestClient(app, "http://127.0.0.1", follow_redirects=False)
 
 
@@ -34,7 +39,7 @@ def csrf_of(page: str) -> str:
     return found[1]
 
 
-def sign_in(client: TestClient, token: str) -> int:
-    """Send the sign-in form; returns the status code."""
+def sign_in(client: TestClient, token: str = "", *, code: str = "") -> int:
+    """Send the sign-in form with a token, or the code of the link; returns the status code."""
     csrf = csrf_of(client.get("/login").text)
-    return client.post("/login", data={"csrf": csrf, "token": token}, headers=ORIGIN).status_code
+    return client.post("/login", data={"csrf": csrf, "token": token, "code": code}, headers=ORIGIN).status_code

@@ -57,9 +57,9 @@ def an_event(door: str, number: int, *, detail: str = "", kind: EventKind | None
         at=format_unix_ns(now_ns),
         published_at=format_unix_ns(now_ns),
         person=PersonRef(id=name.split()[0].lower(), name=name) if known else None,
-        distance_sq=0.3 + number % 50 / 100,
+        distance_sq=0.3 + number % 50 / 100 + (0 if known else 0.7),
         threshold_sq=0.93,
-        runner_up_sq=1.6,
+        runner_up_sq=1.9,
         samples=4,
         quality=0.8,
         reason=_REASONS.get(kind, Reason.BEYOND_THRESHOLD),
@@ -73,8 +73,8 @@ def an_event(door: str, number: int, *, detail: str = "", kind: EventKind | None
     )
 
 
-def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
-    """How a door is doing; every figure sways with the number."""
+def a_health(door: str, number: int, *, problems: Sequence[str] = (), camera: CameraState | None = None) -> Health:
+    """A health report; every value varies with the number. With problems, the camera is lost by default."""
     sway = number % 17
     stages = {"detector": 1.9, "landmarks": 1.1, "embedder": 3.2, "tracker": 0.1}
     return Health(
@@ -82,7 +82,7 @@ def a_health(door: str, number: int, *, problems: Sequence[str] = ()) -> Health:
         door=door,
         at=format_unix_ns(time.time_ns()),
         uptime_s=3600.0 * 30 + number,
-        camera=CameraState.LOST if problems else CameraState.WORKING,
+        camera=camera or (CameraState.LOST if problems else CameraState.WORKING),
         fps=14 + sway / 10,
         frames=number * 150,
         dropped=3,

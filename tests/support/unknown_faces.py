@@ -14,6 +14,7 @@ from threshold_tools.enroll.cache import FILE
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller
 from threshold_tools.monitor.face_store import FaceStore
 from threshold_tools.monitor.history import History
+from threshold_tools.monitor.hub import Hub
 from threshold_tools.monitor.listener import FaceImage
 
 from edge.core.records import BgrImage
@@ -62,6 +63,7 @@ class UnknownPage:
     enroller: UnknownEnroller
     people: Path
     history: History
+    hub: Hub
 
     @property
     def text(self) -> str:

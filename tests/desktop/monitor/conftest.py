@@ -46,6 +46,7 @@ def page_for(tmp_path: Path, store: FaceStore, history: History) -> Callable[...
     from support.monitor_client import monitor_client
     from support.unknown_faces import UnknownPage
     from threshold_tools.monitor.enrol_unknown import UnknownEnroller
+    from threshold_tools.monitor.hub import Hub
     from threshold_tools.monitor.people import PeopleReviewer
     from threshold_tools.monitor.unknown_routes import unknown_routes
 
@@ -54,7 +55,8 @@ def page_for(tmp_path: Path, store: FaceStore, history: History) -> Callable[...
 
     def make(publisher: GalleryPublisher | None = None) -> UnknownPage:
         enroller = UnknownEnroller(PeopleReviewer(people), store, history, publisher)
-        client = monitor_client(history, routes=unknown_routes(store, enroller, history))
-        return UnknownPage(client, store, enroller, people, history)
+        hub = Hub()
+        client = monitor_client(history, hub=hub, routes=unknown_routes(store, enroller, history, hub.fleet))
+        return UnknownPage(client, store, enroller, people, history, hub)
 
     return make

@@ -18,10 +18,10 @@ PEOPLE = str(ROOT / "edge" / "demo" / "people")
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--listen", "desk"], "is no address"),
+        (["--listen", "desk"], "is not an address"),
         (["--broker", "mqtt://other.example"], "not encrypted"),
         (["--people", "/nowhere"], "no such folder"),
-        (["--cert", "x"], "go together"),
+        (["--cert", "x"], "need each other"),
         (["--publish", "repo", "--people", PEOPLE, "--site", "s"], "--publish needs --crops, --people and --site"),
         (["--crops", "/dev/null/faces"], "cannot be used for pictures"),
         (["--keep-crops-days", "0"], "must be positive"),

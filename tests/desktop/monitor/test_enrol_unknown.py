@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.monitor_fleet import a_status
 from support.mqtt_brokers import wait_until
 from support.release_signer import ReleaseSigner
 from support.unknown_faces import Photo, UnknownPage, add_faces, jpeg
@@ -19,6 +20,7 @@ from threshold_tools.photos import PhotoSampler
 
 from edge.core.config import MqttConfig
 from edge.core.records import Person
+from edge.events.schema import DoorConnection
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.updates.release_format import GALLERY, POLICY
 
@@ -33,8 +35,8 @@ def test_unknown_visitor_enrolled_and_undone(page_for: Callable[..., UnknownPage
     (stored,) = (page.people / "joe").glob("*.jpg")
     assert stored.read_bytes() == jpeg(photo("biden"))
     text = page.text
-    assert "enrolled with 1 of 1 face from works/front" in text
-    assert "1 usable photo of joe" in text
+    assert "1 of 1 face from works/front added to the people folder" in text
+    assert "1 of 1 photo of joe usable" in text
     assert "threshold sync publish" in text
     wait_until(lambda: len(page.history.notes(9)) == 1, "the note")
     assert page.post(act="undo") == 303
@@ -61,7 +63,7 @@ def test_known_person_extended_and_undone(page_for: Callable[..., UnknownPage], 
     add_faces(page.store, jpeg(photo("obama3")))
     page.enrol_first("barack-obama")
     assert len(list((page.people / "barack-obama").glob("*.jpg"))) == 2
-    assert "extended with 1 of 1 face" in page.text
+    assert "2 of 2 photos of barack-obama usable" in page.text
     page.post(act="undo")
     assert [path.name for path in (page.people / "barack-obama").glob("*.jpg")] == ["obama2.jpg"]
 
@@ -73,7 +75,7 @@ def test_face_of_another_person_rejected(page_for: Callable[..., UnknownPage], p
     page.enrol_first("zz-twin")
     text = page.text
     assert "like another person, barack-obama" in text
-    assert "nothing goes to the doors" in text
+    assert "nothing was published" in text
     assert "threshold sync" not in text
 
 
@@ -181,7 +183,7 @@ def test_look_alike_tightens_and_undo_restores(
     page.enrol_first("joe")
     after = published(signer)
     assert after["astronaut"] < before["astronaut"]
-    assert "stricter because of a look-alike: astronaut, 1.500 becomes" in page.text
+    assert "stricter because of a look-alike: astronaut, from 1.500 to" in page.text
     page.post(act="undo")
     assert published(signer) == before
 
@@ -198,7 +200,7 @@ allow = [{ people = ["guest-*"] }]
 
 @pytest.mark.parametrize(
     ("person", "told"),
-    [("joe", "no access rule at any door"), ("guest-1", "access rules for guest-1: lab-*; none at front")],
+    [("joe", "No access rule lets joe in at any door"), ("guest-1", "access rules for guest-1: lab-*; none at front")],
 )
 def test_preview_of_an_enrolment(
     page_for: Callable[..., UnknownPage],
@@ -208,14 +210,19 @@ def test_preview_of_an_enrolment(
     person: str,
     told: str,
 ) -> None:
-    """The page says thresholds and access rules before anything changes; it warns where no door has a rule."""
+    """The page shows thresholds, access rules and doors before anything changes; it warns if no rule fits."""
     page = page_for(publisher)
     calibrated(page, signer, photo, CALIBRATED, POLICY_TOML)
     add_faces(page.store, jpeg(photo("biden")))
+    page.hub.on_message("works", "back", a_status("back", DoorConnection.OFFLINE), 0)
+    page.hub.on_message("works", "front", a_status("front"), 0)
+    page.hub.on_message("other", "gate", a_status("gate"), 0)
     text = page.answer(act="preview", face=page.store.faces.ungrouped[0].key, person=person)
     assert f"threshold of {person}: 0.778 (lower is stricter)" in text
     assert "thresholds of the others: 0.758 to 0.798, unchanged" in text
     assert told in text
+    assert "Enrolling publishes release 2 to site works, 2 doors: back, front." in text
+    assert "1 of them not online now" in text
     assert not (page.people / person).exists()
     assert set(published(signer)) == set(CALIBRATED)
     page.enrol_first(person)

@@ -44,7 +44,7 @@ def a_monitor(folder: Path, broker: Mosquitto) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | PASSWORD) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("the fleet is at")
+            assert process.stdout.readline().startswith("The monitor is at")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
@@ -91,6 +91,10 @@ def test_visitor_enrolled_on_the_page_is_let_in(tmp_path: Path) -> None:
             wait_until(grouped, "a group", 20)
             sound(page)
             assert not [event for event in ear.records(Event) if event.kind is EventKind.DOOR_OPEN]
+            page.fill("#g1-person", "new person!")
+            page.keyboard.press("Enter")
+            assert page.evaluate("document.activeElement.validationMessage").startswith("Use letters, digits")
+            assert page.url == f"{url}/unknown"
             page.fill("#g1-person", "carol")
             page.fill("#g1-name", "Carol Example")
             page.keyboard.press("Enter")

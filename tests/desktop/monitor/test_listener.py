@@ -53,7 +53,7 @@ def test_messages_reach_hub_and_history(tmp_path: Path, history: History) -> Non
         assert [(face.event_id, face.jpeg) for face in faces] == [(event.id, b"of somebody unknown")]
         assert len(history.health("works/a", from_ms=0, to_ms=2**50, most=9)) == 1
         broker.close()
-        wait_until(lambda: hub.broker.state == "away", "the loss")
+        wait_until(lambda: hub.broker.state == "disconnected", "the loss")
         listener.close()
 
 

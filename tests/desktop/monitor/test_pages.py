@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from support.browser import collect_errors, needs_browser, open_browser, violations
-from support.monitor_fleet import FleetPublisher, a_health, a_presence, a_release, a_status, an_event
+from support.monitor_fleet import GALLERY, FleetPublisher, a_health, a_presence, a_release, a_status, an_event
 from support.mqtt_brokers import DEADLINE_S, Mosquitto, config_for, free_port, needs_mosquitto, wait_until
 
-from edge.events.schema import DoorConnection, EventKind
+from edge.events.schema import CameraState, DoorConnection, EventKind
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -58,7 +58,7 @@ def show(tmp_path: Path) -> Iterator[Show]:
         process = subprocess.Popen([sys.executable, MONITOR, *words], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:
-            assert process.stdout.readline().startswith("the fleet is at")
+            assert process.stdout.readline().startswith("The monitor is at")
             yield Show(fleet, browser, f"http://127.0.0.1:{port}", process, broker)
         finally:
             process.kill()
@@ -104,6 +104,67 @@ def test_every_view_is_accessible_without_errors_or_sideways_scrolling(show: Sho
                 page.close()
             context.close()
     assert errors == []
+
+
+def test_doors_with_problems_come_first(show: Show) -> None:
+    """The problem is named with the state of the door, not with its camera; a door that recovers moves down."""
+    problem = "the clock is not synchronised"
+    for door in ("archive", "garage", "lab", "roof"):
+        show.fleet.publish(door, a_status(door))
+    show.fleet.publish("archive", a_health("archive", 0))
+    show.fleet.publish("lab", a_health("lab", 0, problems=[problem], camera=CameraState.WORKING))
+    show.fleet.publish("roof", a_status("roof", DoorConnection.OFFLINE))
+    page = opened(show, "/", show.browser.new_page(), [])
+    until(page, f"{SHOWN} === 'works/roof,works/lab,works/archive,works/garage'")
+    cells = page.locator("#doors tbody tr").nth(1).locator("td")
+    assert problem in cells.nth(1).inner_text()
+    assert cells.nth(2).inner_text() == "working"
+    gallery = cells.nth(5).locator("code")
+    assert (gallery.inner_text(), gallery.get_attribute("title")) == (GALLERY[:8], GALLERY)
+    page.focus("text=roof")
+    show.fleet.publish("roof", a_status("roof"))
+    until(page, f"{SHOWN} === 'works/lab,works/archive,works/garage,works/roof'")
+    assert page.evaluate("document.activeElement.textContent") == "works/roof"
+    page.goto(f"{show.url}/health")
+    page.wait_for_selector(f"li:has-text('works/lab') >> text={problem}")
+
+
+def test_plots_show_sensors_and_times_that_exist(show: Show) -> None:
+    """No temperature without a sensor; the time axis begins near the first report, not three hours ago."""
+    show.fleet.publish("lab", a_status("lab"))
+    show.fleet.publish("lab", msgspec.structs.replace(a_health("lab", 0), temperature_c=None))
+    page = opened(show, "/doors/works/lab", show.browser.new_page(), [])
+    page.wait_for_selector("h3 >> text=frames/s")
+    assert page.locator("text=temperature").count() == 0
+    times = [
+        text for text in page.locator("figure").first.locator("css=text").all_text_contents() if text.count(":") == 2
+    ]
+    assert len(times) == 5  # with seconds, because the axis is short
+    page.goto(f"{show.url}/health")
+    page.wait_for_selector(".spark >> text=frames/s")
+    assert page.locator("text=temperature").count() == 0
+
+
+def test_sign_in_link_opens_the_page_and_leaves_the_address(tmp_path: Path) -> None:
+    """The browser's address and its history hold no code afterwards."""
+    words = ["--broker", "mqtt://127.0.0.1:1", "--port", "0", "--crops", str(tmp_path / "faces")]
+    process = subprocess.Popen([sys.executable, MONITOR, *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        link = process.stdout.readline().split()[-1]
+        assert link.startswith(f"{url}login#")
+        with open_browser() as browser:
+            page = browser.new_page()
+            page.goto(link)
+            page.wait_for_selector("h1 >> text=Doors")
+            assert page.url == url
+            page.go_back()
+            assert "#" not in page.url
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def streaming(page: Page, portion: Mapping[str, object]) -> None:
@@ -193,7 +254,7 @@ def test_a_broker_that_goes_and_comes_back_is_told_and_the_page_goes_on(show: Sh
     page = opened(show, "/", show.browser.new_page(), [])
     port = show.broker.port
     show.broker.close()
-    page.wait_for_selector("#link.bad >> text=Broker away")
+    page.wait_for_selector("#link.bad >> text=Broker unreachable")
     show.broker.start()
     page.wait_for_selector("#link.good >> text=Live")
     with FleetPublisher(config_for(show.broker, port)) as fleet:
@@ -211,7 +272,7 @@ def test_it_ends_at_once_also_with_pages_open(show: Show) -> None:
 def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:
     """By part of a name, and those in trouble alone; where nothing is left, that is said; who stands there, too."""
     page = opened(show, "/", show.browser.new_page(), [])
-    page.wait_for_selector("#none >> text=No door has been heard of yet.")
+    page.wait_for_selector("#none >> text=No door has reported yet.")
     for door in ("lobby", "lab"):
         show.fleet.publish(door, a_status(door, DoorConnection.OFFLINE if door == "lab" else DoorConnection.ONLINE))
         show.fleet.publish(door, a_presence(door))
@@ -221,7 +282,7 @@ def test_a_fleet_can_be_searched_and_its_troubles_found(show: Show) -> None:
     page.check("#trouble")
     until(page, f"{SHOWN} === 'works/lab'")
     page.fill("#find", "lobby")
-    page.wait_for_selector("#none >> text=No door fits.")
+    page.wait_for_selector("#none >> text=No door matches.")
 
 
 def test_the_keyboard_reaches_everything(show: Show) -> None:

@@ -46,7 +46,7 @@ def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None
     assert "truncated" in page
     assert "belongs to nobody" in page
     assert page.count("weight ") == 3
-    assert "2 of 4 serve" in page
+    assert "2 of 4 usable" in page
 
 
 def test_thresholds_say_that_lower_is_stricter_and_who_is_nearest(client: TestClient) -> None:
@@ -61,7 +61,7 @@ def test_people_are_found_by_name_and_by_what_is_doubtful(client: TestClient) ->
     doubtful = client.get("/people?doubt=1").text
     assert "1 person" in doubtful
     assert "other.png" in doubtful
-    assert "Nobody fits." in client.get("/people?q=nobody").text
+    assert "No person matches." in client.get("/people?q=nobody").text
     assert client.get("/people?page=999&q=%00").status_code == 200
 
 
@@ -78,4 +78,4 @@ def test_a_folder_that_cannot_be_read_is_told_on_the_page(client: TestClient, pe
     csrf = csrf_of(client.get("/people").text)
     assert client.post("/people", data={"csrf": csrf}, headers=ORIGIN).status_code == 303
     wait_until(lambda: "known are id, name" in client.get("/people").text, "the trouble")
-    assert "2 of 4 serve" in client.get("/people").text
+    assert "2 of 4 usable" in client.get("/people").text

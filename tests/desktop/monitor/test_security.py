@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -10,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.monitor_client import ORIGIN, OWN_NAME, TOKEN, csrf_of, monitor_client, sign_in
 from threshold_tools.monitor.history import History
-from threshold_tools.monitor.sessions import MAX_FAILURES
+from threshold_tools.monitor.sessions import MAX_FAILURES, OneTimeCode
 
 
 @pytest.fixture
@@ -38,6 +39,23 @@ def test_the_token_opens_a_session_that_signing_out_ends(open_client: Callable[.
     answer = client.post("/logout", data={"csrf": csrf_of(page.text)}, headers=ORIGIN)
     assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["set-cookie"].split("; "))
     assert client.get("/").status_code == 401
+
+
+def test_sign_in_link_works_once(history: History) -> None:
+    """The code in the address of a GET opens nothing, so that previews and logs of addresses cannot use it."""
+    code = OneTimeCode(time.monotonic())
+    client = monitor_client(history, TOKEN, code=code)
+    assert client.get(f"/login?code={code.text}").status_code == 200
+    assert client.get("/").status_code == 401
+    assert sign_in(client, code=code.text) == 303
+    assert client.get("/").status_code == 200
+    assert sign_in(monitor_client(history, TOKEN, code=code), code=code.text) == 403
+
+
+def test_monitor_without_a_link_accepts_no_code(history: History) -> None:
+    client = monitor_client(history, TOKEN)
+    assert [sign_in(client, code="x") for _ in range(MAX_FAILURES)] == [403] * MAX_FAILURES
+    assert sign_in(client, TOKEN) == 429
 
 
 def test_guessing_tokens_is_slowed_down(open_client: Callable[..., TestClient]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.monitor_client import TOKEN
-from threshold_tools.monitor.sessions import MAX_FAILURES, LoginThrottle, SessionSigner, read_token
+from threshold_tools.monitor.sessions import CODE_S, MAX_FAILURES, LoginThrottle, OneTimeCode, SessionSigner, read_token
 
 from edge.core.errors import InputError
 
@@ -41,6 +41,14 @@ def test_form_of_a_session_refused_without_it() -> None:
     assert not keys.csrf_valid(keys.csrf_token(cookie), "")
 
 
+def test_code_of_the_link_valid_once_and_for_ten_minutes() -> None:
+    code, late = OneTimeCode(1000.0), OneTimeCode(1000.0)
+    assert not code.redeem(code.text + "x", 1000.0)
+    assert code.redeem(code.text, 1000.0 + CODE_S - 1)
+    assert not code.redeem(code.text, 1000.0 + CODE_S - 1)
+    assert not late.redeem(late.text, 1000.0 + CODE_S)
+
+
 def test_wrong_tokens_from_one_ipv6_network() -> None:
     """A host has 2^64 IPv6 addresses to itself; they count as one."""
     attempts = LoginThrottle()
@@ -54,7 +62,7 @@ def test_wrong_tokens_from_one_ipv6_network() -> None:
 def test_a_weak_or_public_token_file_is_refused(tmp_path: Path) -> None:
     """Too short, or readable by others."""
     path = tmp_path / "token"
-    for content, mode, told in (("short\n", 0o600, "16 are needed"), (TOKEN, 0o644, "others may read")):
+    for content, mode, told in (("short\n", 0o600, "at least 16 are needed"), (TOKEN, 0o644, "other users may read")):
         path.write_text(content)
         path.chmod(mode)
         with pytest.raises(InputError, match=told):

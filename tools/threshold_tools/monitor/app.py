@@ -20,13 +20,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge.events.schema import EventKind
 from threshold_tools.monitor.fleet import MAX_NAME
 from threshold_tools.monitor.history import History
 from threshold_tools.monitor.hub import MAX_PAGES, Hub
-from threshold_tools.monitor.pages import NAV, client_address, query_number, render, request_context
+from threshold_tools.monitor.pages import KIND_TEXTS, NAV, client_address, query_number, render, request_context
 from threshold_tools.monitor.security import AuthSettings, SecurityMiddleware
-from threshold_tools.monitor.sessions import SESSION_S, LoginThrottle
+from threshold_tools.monitor.sessions import CODE_S, SESSION_S, LoginThrottle, OneTimeCode
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +47,7 @@ class MonitorContext:
     # called in the event loop when it runs
     on_start: Callable[[asyncio.AbstractEventLoop], None] = field(default=lambda _: None)
     throttle: LoginThrottle = field(default_factory=LoginThrottle)  # of wrong tokens
+    code: OneTimeCode | None = None  # of the sign-in link; None: there is no link
 
 
 def make_app(context: MonitorContext) -> Starlette:
@@ -87,7 +87,7 @@ def _context(request: Request) -> MonitorContext:
 
 
 async def _view(request: Request) -> Response:
-    return render(request, _VIEWS[request.scope["path"]], kinds=list(EventKind))
+    return render(request, _VIEWS[request.scope["path"]], kinds=KIND_TEXTS)
 
 
 async def _door(request: Request) -> Response:
@@ -147,10 +147,17 @@ async def _login(request: Request) -> Response:
         page = render(request, "sign_in.html", 429, error=f"Too many wrong tokens. Wait {wait_s:.0f} s.")
         page.headers["Retry-After"] = str(round(wait_s) + 1)
         return page
-    if not auth.signer.check_token("".join(request_context(request).form.get("token", ())).strip()):
+    form = request_context(request).form
+    token, code = ("".join(form.get(name, ())).strip() for name in ("token", "code"))
+    if code:
+        right = context.code is not None and context.code.redeem(code, time.monotonic())
+        error = f"This link has been used, or is older than {CODE_S // 60} minutes. Enter the token."
+    else:
+        right, error = auth.signer.check_token(token), "This is not the token."
+    if not right:
         throttle.add_failure(address, time.monotonic())
-        log.warning("%s: a wrong token", address)
-        return render(request, "sign_in.html", 403, error="This is not the token.")
+        log.warning("sign-in rejected: address=%s", address)
+        return render(request, "sign_in.html", 403, error=error)
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
         auth.cookie,
@@ -160,7 +167,7 @@ async def _login(request: Request) -> Response:
         samesite="strict",
         secure=auth.https,
     )
-    log.info("%s signed in", address)
+    log.info("signed in: address=%s", address)
     return answer
 
 

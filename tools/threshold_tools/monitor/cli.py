@@ -1,15 +1,15 @@
-"""One page for all doors: who is there, what happens, what is wrong, who runs which release.
+"""Web page of all doors: visitors, events, problems, health and releases.
 
-    threshold monitor                                       http://127.0.0.1:8450, the broker on this machine
-    threshold monitor --history monitor.sqlite              remembers; the broker keeps events during its absence
-    threshold monitor --people PHOTOS                       with the review of the people folder
+    threshold monitor                                       http://127.0.0.1:8450, broker on this machine
+    threshold monitor --history monitor.sqlite              stores events, also those of times when it was stopped
+    threshold monitor --people PHOTOS                       shows the photos of the people folder, and their problems
     threshold monitor --crops FACES --people PHOTOS --publish REPO --site home
-                                                            stores faces of unknown visitors, to be enrolled
-    threshold monitor --listen 0.0.0.0 --token-file TOKEN   for the network; the token lets people in
+                                                            stores faces of unknown visitors, to enrol them
+    threshold monitor --listen 0.0.0.0 --token-file TOKEN   reachable from the network, with sign-in
 
-Only this machine can look unless --listen says otherwise. With that, and wherever faces of visitors are kept, a
-token is needed: from --token-file, or made and printed. The password of the keys in REPO comes from
-THRESHOLD_KEY_PASSWORD, or is asked for.
+Without --listen only this machine can open the page. With --listen or --crops, visitors of the page sign in with a
+token: that of --token-file, or a new one that is printed. The password of the keys in REPO is read from
+THRESHOLD_KEY_PASSWORD, or asked for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from threshold_tools.monitor.listener import Listener
 from threshold_tools.monitor.people import PeopleReviewer, people_routes
 from threshold_tools.monitor.security import AuthSettings
 from threshold_tools.monitor.server import MonitorServer
-from threshold_tools.monitor.sessions import SessionSigner, read_token
+from threshold_tools.monitor.sessions import CODE_S, OneTimeCode, SessionSigner, read_token
 from threshold_tools.monitor.unknown_routes import unknown_routes
 from threshold_tools.release.keys import load_keys, password
 from threshold_tools.release.repository import Repository
@@ -58,35 +58,49 @@ log = logging.getLogger("monitor")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--config", type=Path, metavar="door.toml", help="take broker and login from here")
-    source.add_argument("--broker", default=MqttConfig().url, metavar="URL", help="(default: %(default)s)")
-    parser.add_argument("--insecure", action="store_true", help="allow plain mqtt:// to another host")
-    parser.add_argument("--site", metavar="S", help="only this site (default: all)")
-    parser.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS", help="(default: %(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="0: any that is free (default: %(default)s)")
-    parser.add_argument("--name", action="append", default=[], metavar="HOST", help="a further name of this machine")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="its first line lets people in")
-    parser.add_argument("--cert", type=Path, metavar="PEM", help="use https with this certificate")
-    parser.add_argument("--key", type=Path, metavar="PEM", help="and its private key")
-    parser.add_argument("--history", type=Path, metavar="FILE", help="remember events and health (SQLite)")
-    parser.add_argument("--keep-days", type=float, default=30.0, metavar="N", help="(default: %(default)g)")
-    parser.add_argument("--keep-rows", type=int, default=500_000, metavar="N", help="events (default: %(default)s)")
+    source.add_argument("--config", type=Path, metavar="FILE", help="door.toml with the broker and the login")
+    source.add_argument("--broker", default=MqttConfig().url, metavar="URL", help="MQTT broker (default: %(default)s)")
+    parser.add_argument("--insecure", action="store_true", help="allow unencrypted mqtt:// to another host")
+    parser.add_argument("--site", metavar="SITE", help="show only this site (default: all)")
+    parser.add_argument(
+        "--listen", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=PORT, metavar="PORT", help="0: any free port (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--name", action="append", default=[], metavar="HOST", help="another name by which browsers reach this machine"
+    )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with the token for sign-in in its first line"
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="use https with this certificate (PEM)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
+    parser.add_argument("--history", type=Path, metavar="FILE", help="store events and health in this file (SQLite)")
+    parser.add_argument(
+        "--keep-days", type=float, default=30.0, metavar="DAYS", help="store them for this long (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--keep-rows", type=int, default=500_000, metavar="ROWS", help="most events (default: %(default)s)"
+    )
     parser.add_argument(
         "--keep-health-rows",
         type=int,
         default=2_000_000,
-        metavar="N",
-        help="health readings, one a minute and door (default: %(default)s)",
+        metavar="ROWS",
+        help="most health readings, one a minute and door (default: %(default)s)",
     )
-    parser.add_argument("--people", type=Path, metavar="PHOTOS", help="review this people folder")
-    parser.add_argument("--crops", type=Path, metavar="DIR", help="keep faces of unknown visitors here, to be enrolled")
-    parser.add_argument("--keep-crops-days", type=float, default=7.0, metavar="N", help="(default: %(default)g)")
-    parser.add_argument("--publish", type=Path, metavar="REPO", help="sign and publish who is enrolled, as sync does")
+    parser.add_argument("--people", type=Path, metavar="FOLDER", help="show and check this people folder")
+    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="store faces of unknown visitors here")
+    parser.add_argument(
+        "--keep-crops-days", type=float, default=7.0, metavar="DAYS", help="and for this long (default: %(default)g)"
+    )
+    parser.add_argument("--publish", type=Path, metavar="REPO", help="publish enrolled people with this repository")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and serve until a signal.
+    """Parse the command line and run the server until a signal.
 
     Raises:
         InputError: an argument, a file or the broker's address cannot be used.
@@ -101,13 +115,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.publish and not (arguments.crops and arguments.people and arguments.site):
         parser.error("--publish needs --crops, --people and --site")
     if bool(arguments.cert) != bool(arguments.key):
-        parser.error("--cert and --key go together")
+        parser.error("--cert and --key need each other")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     given = MqttConfig(url=arguments.broker, insecure=arguments.insecure)
     mqtt = read_config(arguments.config).mqtt if arguments.config else given
-    resolve_endpoint(mqtt)  # an address that cannot be used is an error now, instead of being tried for ever
+    resolve_endpoint(mqtt)  # raises now for a malformed address, which the listener would retry forever
     if arguments.people is not None and not arguments.people.is_dir():
         raise InputError(f"{arguments.people}: no such folder")
     with contextlib.ExitStack() as stack:
@@ -132,55 +146,71 @@ def _run(arguments: argparse.Namespace, mqtt: MqttConfig, stack: contextlib.Exit
         store = stack.enter_context(FaceStore(arguments.crops, arguments.keep_crops_days))
         on_face = store.add
         enroller = UnknownEnroller(reviewer, store, history, publisher) if reviewer else None
-        routes += unknown_routes(store, enroller, history)
+        routes += unknown_routes(store, enroller, history, hub.fleet)
     session = f"monitor-{history.name}" if arguments.history else None
     listener = Listener(mqtt, Topics(arguments.site or "+", "+"), hub, history, session=session, on_face=on_face)
     stack.callback(listener.close)
-    app = make_app(MonitorContext(hub, history, auth, routes, on_start=listener.start))
+    # A token of --token-file may be meant for others, and stdout may be a log: then no link is printed.
+    code = OneTimeCode(time.monotonic()) if token or (auth.signer.required and sys.stdout.isatty()) else None
+    app = make_app(MonitorContext(hub, history, auth, routes, on_start=listener.start, code=code))
 
     def announce() -> None:
-        host, port = sock.getsockname()[:2]
-        url = f"{'https' if auth.https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
-        print(f"the fleet is at {url}" + (f" with the token {token}" if token else ""), flush=True)
+        url = _url(sock, auth.https)
+        lines = [f"The monitor is at {url}"]
+        if code:
+            lines.append(f"Sign in with this link, once, within {CODE_S // 60} minutes: {url}login#{code.text}")
+        if token:
+            lines.append(f"Later, sign in with the token: {token}")
+        print("\n".join(lines), flush=True)
 
     server = MonitorServer(app, cert=arguments.cert, key=arguments.key, on_started=announce, closing=hub.close)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)  # also before it runs, and for the signal that it raises at its end
+        signal.signal(number, server.handle_exit)  # uvicorn sets its own only while it runs
     server.run([sock])
 
 
 def _publisher(arguments: argparse.Namespace, mqtt: MqttConfig) -> GalleryPublisher:
-    """Opens the keys at the start, while somebody is there to enter the password."""
-    Repository(arguments.publish, {})  # fails if it is none
+    """Opens the keys at the start, so that the password is asked for in the terminal."""
+    Repository(arguments.publish, {})  # raises if it is not a repository
     signers = load_keys([arguments.publish / "keys"], password())
     return GalleryPublisher(arguments.publish, signers, mqtt, arguments.site)
 
 
 def _auth(arguments: argparse.Namespace) -> tuple[AuthSettings, str]:
-    """Who is let in, and the token if it was made now."""
+    """Settings of the sign-in, and the token if it was made now."""
     try:
         loopback = ipaddress.ip_address(arguments.listen).is_loopback
     except ValueError as error:
-        raise InputError(f"--listen: '{arguments.listen}' is no address such as 127.0.0.1, 0.0.0.0 or ::") from error
+        raise InputError(
+            f"--listen: '{arguments.listen}' is not an address such as 127.0.0.1, 0.0.0.0 or ::"
+        ) from error
     token, made = None, ""
     if arguments.token_file:
         token = read_token(arguments.token_file)
     elif not loopback or arguments.crops:
         token = made = secrets.token_urlsafe(24)
     if not loopback and not arguments.cert:
-        log.warning("not encrypted: others on the network can read the page and the token; use --cert and --key")
+        log.warning("not encrypted: others on the network can read the page and the token; set --cert and --key")
     own = [] if loopback else [socket.gethostname(), f"{socket.gethostname()}.local"]
     names = frozenset(name.lower() for name in [*arguments.name, *own])
     cookie = f"threshold-monitor-{arguments.port}"
     return AuthSettings(SessionSigner(token), names, loopback, cookie, bool(arguments.cert)), made
 
 
+def _url(sock: socket.socket, https: bool) -> str:
+    """Address of the page; the name of this machine stands for "all addresses"."""
+    host, port = sock.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = socket.gethostname()
+    return f"{'https' if https else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
 def _listen(address: str, port: int) -> socket.socket:
-    """A socket that accepts connections."""
+    """A listening socket."""
     ipv6 = ":" in address
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     try:
         return socket.create_server((address, port), family=family, dualstack_ipv6=ipv6)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error
-        raise InputError(f"{address} port {port}: cannot be listened on ({why}); see --port") from error
+        raise InputError(f"{address} port {port}: cannot listen there ({why}); choose another --port") from error

@@ -1,7 +1,7 @@
-"""Enrols unknown visitors: their faces go into the people folder, and the gallery to the doors.
+"""Enrols unknown visitors: moves their faces to the people folder and publishes the new gallery.
 
-The checks are those of threshold enroll, the signatures those of threshold sync publish. One enrolment runs at a time;
-the last one can be undone.
+Photos are checked as by threshold enroll, and releases are signed as by threshold sync publish. One enrolment runs at
+a time; the latest one can be undone.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """What reverts an enrolment."""
+    """Data to undo an enrolment."""
 
     photos: tuple[str, ...]  # to remove; empty: the whole person
     faces: tuple[FaceImage, ...]  # to store as unknown again
-    # thresholds of others before and after the enrolment, by person id, where they differ
+    # changed thresholds of others by person id, before and after the enrolment
     stricter_sq: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class EnrolResult:
-    """The result of an enrolment or of its undoing, or what an enrolment would do."""
+    """The result of an enrolment or its undo, or the preview of one."""
 
     person: str  # the id; "" if it failed unexpectedly
-    done: list[str] = field(default_factory=list)  # what was done, a line each, in order
-    rejected: list[str] = field(default_factory=list)  # faces that were rejected, and why
-    warnings: list[str] = field(default_factory=list)  # what the operator should know of the published gallery
-    error: str = ""  # why it stopped before its end, or ""
-    commands: Sequence[str] = ()  # what is left to be done by hand, as commands
-    undo: UndoRecord | None = None  # what reverts it; None if it cannot be undone
+    done: list[str] = field(default_factory=list)  # completed steps, a line each, in order
+    rejected: list[str] = field(default_factory=list)  # rejected faces, each with its reason
+    warnings: list[str] = field(default_factory=list)  # warnings about the published gallery
+    error: str = ""  # why it failed, or ""
+    commands: Sequence[str] = ()  # commands that the operator has to run
+    undo: UndoRecord | None = None  # None if it cannot be undone
 
 
 class UnknownEnroller:
-    """Enrols faces in its own thread."""
+    """Enrols faces in a thread of its own."""
 
     def __init__(
         self, reviewer: PeopleReviewer, store: FaceStore, history: History, publisher: GalleryPublisher | None = None
     ) -> None:
-        self.reviewer = reviewer  # of the people folder; started after every change
+        self.reviewer = reviewer  # checks the people folder after every change
         self.publisher = publisher  # publishes to the doors; None: the page shows the commands instead
-        self.result: EnrolResult | None = None  # of the latest enrolment or undoing; None before the first
+        self.result: EnrolResult | None = None  # of the latest enrolment or undo; None before the first
         self._folder = reviewer.folder
         self._store = store
         self._history = history
@@ -81,28 +81,28 @@ class UnknownEnroller:
         return self._busy.locked()
 
     def ids(self) -> list[str]:
-        """Everybody in the people folder, also those who are not enrolled."""
+        """Ids of everybody in the people folder, including people without a usable photo."""
         try:
             return [person.id for person in read_people(self._folder)]
-        except InputError:  # the review says what is wrong
+        except InputError:  # the page of people shows the error
             return []
 
     def preview(self, faces: Sequence[StoredFace], person: str) -> EnrolResult:
-        """What enrolling a person with these faces would change, if enrolment accepts all of them; changes nothing."""
+        """What an enrolment with these faces would change if all of them are accepted. Changes nothing."""
         people = self.reviewer.wait_for_result()
         if people is None:
             return EnrolResult(person, error=self.reviewer.error)
         known = person in {each.id for each in people.folder.people}
         number = counted(len(faces), "face")
-        facts = [f"{number} added to {person}, who is in the people folder" if known else f"{number} of a new person"]
+        facts = [f"{number} added to the photos of {person}" if known else f"{number} of a new person, {person}"]
         usable = [face for face in faces if not face.assessment.rejection_reason]
         if not usable:
-            return EnrolResult(person, error="enrolment rejects all of these faces")
+            return EnrolResult(person, error="none of these faces can be enrolled")
         try:
             if not known:
                 check_person_id(person)
             if self.publisher is None:
-                return EnrolResult(person, [*facts, "nothing is published; the next page shows the commands for that"])
+                return EnrolResult(person, [*facts, "nothing is published: the next page shows the commands"])
             model = read_manifest(default_folder()).models["embedder"]
             kept_sq = self.publisher.thresholds_sq(model.embedding_space_sha256)
             ids, centroids = _centroids_with(person, usable, people)
@@ -112,15 +112,14 @@ class UnknownEnroller:
         except ThresholdError as error:
             return EnrolResult(person, error=str(error))
         facts += [*describe_limits(person, limits, kept_sq), *([access] if access else [])]
-        facts.append(f"signed and published to every door of site {self.publisher.site}")
         return EnrolResult(person, facts, warnings=[warning] if warning else [])
 
     def enrol(self, faces: Sequence[StoredFace], person: str, name: str, who: str) -> bool:
-        """Start to enrol a person, or to add photos to a known one; False while another enrolment is running."""
+        """Start to enrol a person or to extend a known one; returns False while another enrolment is running."""
         return self._start(person, who, lambda result: self._enrol(result, faces, name))
 
     def undo(self, who: str) -> bool:
-        """Start to revert the latest enrolment; False if there is none, or another is running."""
+        """Start to undo the latest enrolment; returns False if there is none, or another one is running."""
         if self.result is None or (undo := self.result.undo) is None:
             return False
         return self._start(self.result.person, who, lambda result: self._revert(result, undo))
@@ -137,7 +136,7 @@ class UnknownEnroller:
                 result.error = str(error)
             except Exception:
                 log.exception("enrolment failed unexpectedly")
-                result = EnrolResult("", error="it failed unexpectedly; the monitor's log says why")
+                result = EnrolResult("", error="failed unexpectedly; see the log of the monitor")
             if result.done:
                 what = "; ".join([*result.done, *([result.error] if result.error else [])])
                 self._history.add_note(AuditNote(time.time_ns() // 1_000_000, who, f"{person}: {what}"))
@@ -163,7 +162,7 @@ class UnknownEnroller:
         images = tuple(FaceImage(Topics(*face.door.split("/")), face.path.stem, photo.content) for face, photo in moved)
         result.undo = UndoRecord(names if known else (), images)
         number = f"{len(stored)} of {counted(len(faces), 'face')} from {door_names(faces)}"
-        result.done.append(f"{'extended' if known else 'enrolled'} with {number}")
+        result.done.append(f"{number} added to the people folder")
         self._make_gallery(result, reader)
 
     def _revert(self, result: EnrolResult, undo: UndoRecord) -> None:
@@ -171,14 +170,17 @@ class UnknownEnroller:
         for face in undo.faces:
             self._store.add(face)
         self._store.regroup()
-        left = "" if undo.photos else ", the person is gone"
+        left = "" if undo.photos else f", {result.person} deleted from the people folder"
         result.done.append(f"undone: {counted(len(undo.faces), 'face')} unknown again{left}")
         self._make_gallery(result, PhotoSampler(ENROL_QUALITY), undo)
 
     def _make_gallery(self, result: EnrolResult, reader: PhotoSampler, undone: UndoRecord | None = None) -> None:
-        """Review everybody, make the gallery and publish it, unless this very person cannot be enrolled.
+        """Check all photos, make the gallery and publish it, unless this person cannot be enrolled.
 
-        `undone` is the enrolment that is being reverted; its person is gone unless it names photos.
+        Args:
+            result: receives the steps, errors and commands.
+            reader: stages for the photos.
+            undone: enrolment that is being undone; without photos, its person has been deleted.
         """
         person, commands = result.person, _commands(self._folder)
         before = None
@@ -189,10 +191,12 @@ class UnknownEnroller:
                 result.rejected += [line.removeprefix(f"{self._folder}/") for line in lines]
                 if person not in folder.kept:
                     result.error = (
-                        "not enrolled, so nothing goes to the doors: see below, and undo it or add better photos"
+                        f"{person} was not enrolled and nothing was published, because no photo is usable: "
+                        "undo, or add better photos"
                     )
                     return
-                result.done.append(f"{counted(len(folder.kept[person]), 'usable photo')} of {person}")
+                photos = next(len(each.photos) for each in folder.people if each.id == person)
+                result.done.append(f"{len(folder.kept[person])} of {counted(photos, 'photo')} of {person} usable")
             if self.publisher is None:
                 result.commands = commands
                 return
@@ -201,7 +205,7 @@ class UnknownEnroller:
         except (ThresholdError, OSError) as error:
             result.error, result.commands = f"not published: {error}", commands
             if self.publisher and before is not None and self.publisher.newest_release != before:
-                result.commands = (self.publisher.command,)  # made and signed, but not delivered
+                result.commands = (self.publisher.command,)  # signed, but not delivered
 
     def _publish(
         self,
@@ -211,11 +215,11 @@ class UnknownEnroller:
         reader: PhotoSampler,
         undone: UndoRecord | None,
     ) -> None:
-        """Make the gallery with the thresholds that the doors run now, and publish it."""
+        """Make the gallery with the thresholds that the doors use now, and publish it."""
         person = result.person
         kept_sq = publisher.thresholds_sq(reader.embedder_sha256)
         for other, (was, became) in (undone.stricter_sq if undone else {}).items():
-            if kept_sq.get(other) == became:  # nothing else has set it since
+            if kept_sq.get(other) == became:  # not changed since
                 kept_sq[other] = was
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "gallery.safetensors"
@@ -230,7 +234,7 @@ class UnknownEnroller:
 
 
 def _centroids_with(person: str, faces: Sequence[StoredFace], people: PeopleReview) -> tuple[list[str], FloatArray]:
-    """Ids and (N, D) centroids of everybody enrolled, this person's as it would be with the new faces."""
+    """Ids and (N, D) centroids of everybody enrolled, with the new faces in this person's centroid."""
     ids, centroids = list(people.limits_sq), people.centroids
     own = [photo.embedding for photo in people.folder.kept.get(person, [])]
     vector = normalize(np.sum([*own, *(face.assessment.embedding for face in faces)], axis=0))
@@ -243,7 +247,7 @@ def _centroids_with(person: str, faces: Sequence[StoredFace], people: PeopleRevi
 
 def _commands(folder: Path) -> tuple[str, ...]:
     return (
-        "# PUBLISHED.safetensors is the gallery that the doors run; without it, calibrated thresholds are lost",
+        "# PUBLISHED.safetensors: the gallery that the doors use; without it, calibrated thresholds are lost",
         f"threshold enroll {folder} --out gallery.safetensors --thresholds-from PUBLISHED.safetensors",
-        "threshold sync publish REPO --gallery gallery.safetensors --broker URL --site S",
+        "threshold sync publish REPO --gallery gallery.safetensors --broker URL --site SITE",
     )

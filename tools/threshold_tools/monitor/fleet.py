@@ -126,6 +126,10 @@ class Fleet:
         """The doors that changed after a version, by name."""
         return sorted((row for row in self._doors.values() if row.version > after_version), key=lambda row: row.door)
 
+    def doors_of(self, site: str) -> list[DoorRow]:
+        """The doors of a site, by name."""
+        return [row for row in self.doors() if row.door.startswith(f"{site}/")]
+
     def door(self, name: str) -> DoorRow | None:
         return self._doors.get(name)
 

@@ -29,7 +29,7 @@ _MAX_IDS = 20_000  # events known by id, to recognise copies
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
-    """State of the connection to the broker: "connecting", "connected" or "away", and why."""
+    """State of the connection to the broker: "connecting", "connected" or "disconnected", and why."""
 
     state: str
     why: str

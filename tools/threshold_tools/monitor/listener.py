@@ -77,13 +77,13 @@ class Listener:
     def _run(self) -> None:
         pause_s = BACKOFF_S[0]
         while not self._stop.is_set():
-            if self._hub.broker.state != "away":  # a page shows why the broker is away until it is back
+            if self._hub.broker.state != "disconnected":  # pages show the reason until the broker is back
                 self._call(self._hub.set_broker, BrokerStatus("connecting", ""))
             try:
                 self._listen()
                 pause_s = BACKOFF_S[0]
             except (BrokerError, ConfigError) as error:
-                if self._hub.broker != (status := BrokerStatus("away", str(error))):
+                if self._hub.broker != (status := BrokerStatus("disconnected", str(error))):
                     log.warning("%s; retrying", error)
                 self._call(self._hub.set_broker, status)
                 if "ended" in str(error) or "lost" in str(error):

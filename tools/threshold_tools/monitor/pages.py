@@ -1,14 +1,16 @@
-"""Renders pages from `templates/`, with autoescape."""
+"""Renders pages from `templates/`, with autoescape, and the words for kinds of events on them."""
 
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from edge.events.schema import EventKind
 from threshold_tools.monitor.security import RequestContext
 
 NAV = {
@@ -19,6 +21,27 @@ NAV = {
     "/unknown": "Unknown",
     "/people": "People",
 }  # path to name
+KIND_TEXTS = {
+    EventKind.DOOR_OPEN: "opened",
+    EventKind.DENIED: "denied",
+    EventKind.UNKNOWN: "unknown",
+    EventKind.STARTED: "started",
+    EventKind.STOPPED: "stopped",
+    EventKind.CAMERA_LOST: "camera lost",
+    EventKind.CAMERA_BACK: "camera back",
+    EventKind.CAMERA_BLIND: "camera blind",
+    EventKind.CAMERA_SEES: "camera sees again",
+    EventKind.OPEN_EXPIRED: "opening expired",
+    EventKind.OPEN_UNHEARD: "no lock listening",
+    EventKind.EVENTS_DROPPED: "events dropped",
+    EventKind.RELEASE_APPLIED: "release applied",
+    EventKind.RELEASE_REFUSED: "release rejected",
+    EventKind.STORE_FAILING: "storage failing",
+    EventKind.STORE_BACK: "storage working",
+    EventKind.STORE_REPLACED: "storage replaced",
+    EventKind.CLOCK_STEPPED: "clock changed",
+}
+_WORDS = json.dumps({"kinds": KIND_TEXTS, "reasons": {}})
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -39,8 +62,8 @@ _TEMPLATES.filters["local_time"] = local_time
 def render(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
     """A page from a template.
 
-    The request decides the current entry of the navigation and the token of forms; the value `title` is the page's
-    title and its <h1>.
+    The current entry of the navigation and the token of forms follow from the request. The value `title` is the title
+    of the page and its <h1>.
     """
     context = request_context(request)
     text = _TEMPLATES.get_template(template).render(
@@ -48,13 +71,14 @@ def render(request: Request, template: str, status: int = 200, **values: object)
         path=request.scope["path"],
         csrf=context.csrf,
         signed_in=context.signed_in,
+        words=_WORDS,
         **values,
     )
     return HTMLResponse(text, status)
 
 
 def request_context(request: Request) -> RequestContext:
-    """What `SecurityMiddleware` found out about a request."""
+    """The context that `SecurityMiddleware` has set."""
     found: RequestContext = request.state.context
     return found
 

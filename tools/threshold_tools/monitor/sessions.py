@@ -1,6 +1,7 @@
-"""The token, the sessions it opens and the tokens of forms, signed with itsdangerous. Reads no clock.
+"""The token, the code of the sign-in link, sessions and form tokens, signed with itsdangerous. Reads no clock.
 
-A session is a signed cookie: nothing is stored, a restart with the same token keeps it, and a new token ends it.
+A session is a signed cookie and is not stored: it stays valid after a restart with the same token, and a new token
+ends it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 from pathlib import Path
 
@@ -17,17 +19,18 @@ from edge.core.credentials import secret_line
 from edge.core.errors import InputError
 
 SESSION_S = 12 * 3600  # a session ends this long after signing in
+CODE_S = 600  # the sign-in link works this long after the start
 MIN_TOKEN_LENGTH = 16  # characters: 64 bits even if only hexadecimal digits are used
 MAX_FAILURES = 5  # wrong tokens from one address ...
-FAILURE_WINDOW_S = 60.0  # ... within this time; until it is over, no token from there is checked
+FAILURE_WINDOW_S = 60.0  # ... within this time: until it is over, tokens from there are rejected unchecked
 _MAX_ADDRESSES = 1000
 
 
 class SessionSigner:
-    """Signs and checks session cookies and form tokens; without a token nobody has to sign in."""
+    """Signs and checks session cookies and form tokens. Without a token, no sign-in is required."""
 
     def __init__(self, token: str | None) -> None:
-        self.required = token is not None  # whether one has to sign in
+        self.required = token is not None  # whether sign-in is required
         self._token = token
         key = secrets.token_bytes(32)
         if token is not None:
@@ -66,14 +69,30 @@ class SessionSigner:
         return self._forms if cookie else self._public_forms
 
 
+class OneTimeCode:
+    """The code of the sign-in link: valid once, for `CODE_S` from `now_s` on."""
+
+    def __init__(self, now_s: float) -> None:
+        self.text = secrets.token_urlsafe(24)
+        self._digest = _digest(self.text)
+        self._expires_s = now_s + CODE_S
+
+    def redeem(self, guess: str, now_s: float) -> bool:
+        """Whether this is the code and it is still valid, compared in constant time; True at most once."""
+        valid = hmac.compare_digest(_digest(guess), self._digest) and now_s < self._expires_s
+        if valid:
+            self._expires_s = -math.inf
+        return valid
+
+
 class LoginThrottle:
-    """Counts wrong tokens by `network_of` their address; remembers a bounded number of addresses, the latest."""
+    """Counts wrong tokens by `network_of` their address, for a bounded number of the latest addresses."""
 
     def __init__(self) -> None:
         self._failed: dict[str, list[float]] = {}
 
     def wait_s(self, address: str, now_s: float) -> float:
-        """How long this address has to wait before its next try; 0: not at all."""
+        """Time until the next try of this address, in seconds; 0: it may try now."""
         recent = self._recent(network_of(address), now_s)
         return FAILURE_WINDOW_S - (now_s - recent[0]) if len(recent) >= MAX_FAILURES else 0.0
 
@@ -81,7 +100,7 @@ class LoginThrottle:
         """Count a wrong token."""
         network = network_of(address)
         recent = [*self._recent(network, now_s), now_s][-MAX_FAILURES:]
-        self._failed.pop(network, None)  # the latest address stands last
+        self._failed.pop(network, None)  # the latest address is last
         self._failed[network] = recent
         while len(self._failed) > _MAX_ADDRESSES:
             del self._failed[next(iter(self._failed))]
@@ -91,7 +110,7 @@ class LoginThrottle:
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which one host has to itself."""
+    """The IPv4 address, or the IPv6 network of 64 bits: a host may use all addresses of its network."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -105,15 +124,15 @@ def read_token(path: Path) -> str:
     """The first line of a token file.
 
     Raises:
-        InputError: it cannot be read, is not text, is too short, or others may read it.
+        InputError: it cannot be read, is not text, is too short, or is readable by other users.
     """
     token = secret_line(str(path), "--token-file").strip()
     if path.stat().st_mode & 0o077:
-        raise InputError(f"{path}: others may read the token: chmod go= {path}")
+        raise InputError(f"{path}: other users may read the token; run  chmod go= {path}")
     if len(token) < MIN_TOKEN_LENGTH:
         raise InputError(
-            f"{path}: the token in its first line has {len(token)} characters, {MIN_TOKEN_LENGTH} are needed: "
-            f"openssl rand -hex 16 > {path}"
+            f"{path}: the token in its first line has {len(token)} characters, at least {MIN_TOKEN_LENGTH} are needed; "
+            f"run  openssl rand -hex 16 > {path}"
         )
     return token
 

@@ -15,24 +15,27 @@ from starlette.routing import BaseRoute, Route
 from edge.core.cli_support import counted
 from threshold_tools.monitor.enrol_unknown import UnknownEnroller
 from threshold_tools.monitor.face_store import FaceStore, StoredFace, door_names
-from threshold_tools.monitor.fleet import MAX_NAME
+from threshold_tools.monitor.fleet import MAX_NAME, Fleet
+from threshold_tools.monitor.gallery_publisher import GalleryPublisher
 from threshold_tools.monitor.history import AuditNote, History
 from threshold_tools.monitor.pages import client_address, local_time, render, request_context
 from threshold_tools.photos import normalize
 
-_MAX_GROUPS = 20  # shown at once, the largest
+_MAX_GROUPS = 20  # the largest are shown
 _MAX_FACES = 60  # of each group
 _MAX_REJECTED = 20  # lines
 _MAX_NOTES = 20
+_MAX_DOORS = 12  # named in a sentence
+ID_RULE = "Use letters, digits and . _ - @ +, beginning with a letter or digit, such as jane-doe."
 
 
 def unknown_routes(  # noqa: C901 handlers side by side
-    store: FaceStore, enroller: UnknownEnroller | None, history: History
+    store: FaceStore, enroller: UnknownEnroller | None, history: History, fleet: Fleet
 ) -> Sequence[BaseRoute]:
-    """The routes; without an enroller faces can be looked at and deleted."""
+    """The routes; without an enroller, faces can be viewed and deleted only."""
 
     def nearest(faces: Sequence[StoredFace]) -> str:
-        """Only a measurement: a nearest name under weak evidence must not look like an identification."""
+        """A measurement in words. It must not look like an identification, because the evidence is weak."""
         people = enroller.reviewer.result if enroller else None
         vector = normalize(np.sum([face.assessment.embedding for face in faces], axis=0))
         found = people.nearest_to(vector) if people else None
@@ -40,7 +43,7 @@ def unknown_routes(  # noqa: C901 handlers side by side
             return ""
         person, distance_sq = found
         limit_sq = people.limits_sq[person]
-        return f"Nearest enrolled person: {person}, distance {distance_sq:.2f}, accepted up to {limit_sq:.2f}."
+        return f"Nearest enrolled person: {person}, distance {distance_sq:.2f} (threshold {limit_sq:.2f})."
 
     def page(request: Request) -> Response:
         if enroller:
@@ -51,6 +54,7 @@ def unknown_routes(  # noqa: C901 handlers side by side
             store=store,
             faces=store.faces,
             ids=enroller.ids() if enroller else None,
+            id_rule=ID_RULE,
             busy=enroller is not None and enroller.busy,
             publishes=enroller is not None and enroller.publisher is not None,
             result=enroller.result if enroller else None,
@@ -76,7 +80,17 @@ def unknown_routes(  # noqa: C901 handlers side by side
                 raise HTTPException(422, "Select at least one face and enter the id of the person.")
             if action == "preview":
                 preview = await run_in_threadpool(enroller.preview, faces, person)
-                return render(request, "confirm.html", preview=preview, faces=faces, person=person, name=name)
+                publisher = None if preview.error else enroller.publisher
+                publication = _describe_publication(publisher, fleet) if publisher else ""
+                return render(
+                    request,
+                    "confirm.html",
+                    preview=preview,
+                    faces=faces,
+                    person=person,
+                    name=name,
+                    publication=publication,
+                )
             enroller.enrol(faces, person, name, who)
         return RedirectResponse("/unknown", 303)
 
@@ -91,7 +105,7 @@ def unknown_routes(  # noqa: C901 handlers side by side
         try:
             return Response(found[0].path.read_bytes(), media_type="image/jpeg")
         except (IndexError, OSError) as error:
-            raise HTTPException(404, "This face is not kept any more.") from error
+            raise HTTPException(404, "This face has been deleted.") from error
 
     return [
         Route("/unknown", page, methods=["GET"]),
@@ -103,3 +117,16 @@ def unknown_routes(  # noqa: C901 handlers side by side
 def _describe_group(faces: Sequence[StoredFace]) -> str:
     first, last = local_time(faces[-1].received_s, "%d %b"), local_time(faces[0].received_s, "%d %b")
     return f"{len(faces)} faces · {door_names(faces)} · {first if first == last else f'{first} to {last}'}"
+
+
+def _describe_publication(publisher: GalleryPublisher, fleet: Fleet) -> str:
+    """The release that an enrolment would publish, and the doors that would receive it."""
+    doors = fleet.doors_of(publisher.site)
+    what = f"Enrolling publishes release {publisher.newest_release + 1} to site {publisher.site}"
+    if not doors:
+        return f"{what}. No door of this site has reported to this monitor yet."
+    names = [row.door.partition("/")[2] for row in doors]
+    shown = ", ".join(names[:_MAX_DOORS]) + (f" and {len(names) - _MAX_DOORS} more" if len(names) > _MAX_DOORS else "")
+    offline = sum(row.status != "online" for row in doors)
+    later = f" {offline} of them not online now: updated when online again." if offline else ""
+    return f"{what}, {counted(len(doors), 'door')}: {shown}.{later}"

@@ -1,4 +1,4 @@
-// Building elements; foreign text only ever becomes text.
+// Builds elements. Text from doors only ever becomes text nodes.
 export const $ = (id) => document.getElementById(id);
 
 export function el(name, attributes = {}, ...children) {
@@ -8,17 +8,26 @@ export function el(name, attributes = {}, ...children) {
   return made;
 }
 
-// What one door says must not keep others from being shown.
+// A malformed message of one door must not stop the rows of other doors.
 export function safely(make, instead) {
   try { return make(); } catch (error) { console.warn(error); return instead(); }
 }
 
-// A long hash, cut; all of it as its title.
-export const brief = (text) => (text.length > 12 ? el("small", { class: "hash", title: text }, text.slice(0, 12)) : text);
+// The first 8 characters of a hash; the tooltip has all of it.
+export const brief = (text) => (text.length > 12 ? el("code", { class: "hash", title: text }, text.slice(0, 8)) : text);
+
+// The texts of kinds and reasons, from edge.events; a code without a text is shown as it is.
+const words = JSON.parse($("main").dataset.words);
+export const kindText = (kind) => words.kinds[kind] ?? kind;
+export function reasonText(reason, detail = "") {
+  const meaning = (words.reasons[reason] ?? [reason])[0];
+  return [meaning, detail].filter(Boolean).join(": ");
+}
+export const reasonAction = (reason) => (words.reasons[reason] ?? [])[1] ?? "";
 
 export const tag = (text, tone = "") => el("span", { class: `tag ${tone}` }, text);
 
-// A row for one of our tables; cells are strings, nodes or arrays of them.
+// A table row; each cell is a string, a node or an array of them.
 export function row(heads, cells) {
   const made = el("tr", { role: "row" });
   cells.forEach((cell, i) => {
@@ -35,7 +44,7 @@ const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", 
 const day = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
 export function when(ms) {
   const at = new Date(ms);
-  if (Number.isNaN(at.getTime())) return "no such time";
+  if (Number.isNaN(at.getTime())) return "invalid time";
   const today = at.toDateString() === new Date().toDateString();
   return el("time", { datetime: at.toISOString(), title: at.toISOString() }, (today ? "" : `${day.format(at)} `) + clock.format(at));
 }
@@ -45,5 +54,16 @@ export function doorLink(name) {
 }
 
 const TONES = { "door-open": "good", denied: "bad", unknown: "warn", "camera-lost": "bad", "camera-blind": "bad", "store-failing": "bad", "release-refused": "bad", "open-expired": "warn", "open-unheard": "warn", "events-dropped": "bad", "clock-stepped": "warn" };
-export const kindTag = (kind) => tag(kind, TONES[kind] ?? "");
-export const near = (event) => (event.distance_sq === null || event.threshold_sq === null ? "" : `${event.distance_sq.toFixed(2)} of ${event.threshold_sq.toFixed(2)}`);
+export const kindTag = (kind) => tag(kindText(kind), TONES[kind] ?? "");
+export const distance = (event) => (event.distance_sq === null || event.threshold_sq === null ? "" : `${event.distance_sq.toFixed(2)} (threshold ${event.threshold_sq.toFixed(2)})`);
+
+// Insert a child by its key, or replace it in place; the children stay sorted by their keys.
+export function placeByKey(container, made, key, old) {
+  made.dataset.key = key;
+  if (old?.dataset.key === key) { old.replaceWith(made); return; }
+  const focused = old?.contains(document.activeElement);
+  old?.remove();
+  const next = [...container.children].find((child) => child.dataset.key > key);
+  container.insertBefore(made, next ?? null);
+  if (focused) made.querySelector("a")?.focus();
+}

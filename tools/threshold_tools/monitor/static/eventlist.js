@@ -1,12 +1,12 @@
-// Events, newest first, bounded; can be paused, and says aloud no more often than every 15 s what has happened.
-import { $, doorLink, el, heads, kindTag, near, row, safely, when } from "./dom.js";
+// Events, newest first; bounded and pausable. A screen reader gets a summary at most every 15 s.
+import { $, distance, doorLink, el, heads, kindTag, kindText, reasonAction, reasonText, row, safely, when } from "./dom.js";
 
-const MOST = 200, SAY_MS = 15000;
+const MOST = 200, ANNOUNCE_MS = 15000;
 
 export function eventList(list, drawn, fits) {
   const draw = (event) => safely(() => drawn(event), () => el(list.tagName === "TBODY" ? "tr" : "li", { hidden: "" }));
-  let paused = false, waiting = [], unsaid = [], saidAt = Date.now(), frame = 0;
-  const told = () => { $("nothing").hidden = list.childElementCount > 0; };
+  let paused = false, waiting = [], unannounced = [], announcedAt = Date.now(), frame = 0;
+  const showEmpty = () => { $("nothing").hidden = list.childElementCount > 0; };
   const show = () => {
     frame = 0;
     const fresh = waiting.splice(0).filter(fits).slice(-MOST);
@@ -14,15 +14,15 @@ export function eventList(list, drawn, fits) {
     for (const event of fresh.reverse()) { const item = draw(event); item.classList.add("new"); made.append(item); }
     list.prepend(made);
     while (list.childElementCount > MOST) list.lastElementChild.remove();
-    told();
+    showEmpty();
   };
-  const say = () => {
-    if (!unsaid.length || Date.now() - saidAt < SAY_MS) return;
-    const last = unsaid.at(-1);
-    $("spoken").textContent = `${unsaid.length} new, the last: ${last.door}, ${last.kind}${last.who ? `, ${last.who}` : ""}`;
-    unsaid = []; saidAt = Date.now();
+  const announce = () => {
+    if (!unannounced.length || Date.now() - announcedAt < ANNOUNCE_MS) return;
+    const last = unannounced.at(-1);
+    $("spoken").textContent = `${unannounced.length} new, the latest: ${last.door}, ${kindText(last.kind)}${last.who ? `, ${last.who}` : ""}`;
+    unannounced = []; announcedAt = Date.now();
   };
-  setInterval(say, 3000);
+  setInterval(announce, 3000);
   const pause = $("pause");
   pause.addEventListener("click", () => {
     paused = !paused;
@@ -33,11 +33,11 @@ export function eventList(list, drawn, fits) {
     add(events, fresh) {
       if (fresh) { list.replaceChildren(); waiting = []; }
       waiting = waiting.concat(events).slice(-MOST);
-      if (!fresh) unsaid = unsaid.concat(events.filter(fits)).slice(-999);
+      if (!fresh) unannounced = unannounced.concat(events.filter(fits)).slice(-999);
       if (!paused || fresh) { if (document.hidden || fresh) show(); else if (!frame) frame = requestAnimationFrame(show); }
     },
-    reset() { list.replaceChildren(); waiting = []; unsaid = []; },
-    older(events) { for (const event of events) list.append(draw(event)); told(); },
+    reset() { list.replaceChildren(); waiting = []; unannounced = []; },
+    older(events) { for (const event of events) list.append(draw(event)); showEmpty(); },
     get oldest() { return list.lastElementChild?.dataset.n; },
   };
 }
@@ -45,10 +45,12 @@ export function eventList(list, drawn, fits) {
 export function eventRow(table) {
   const names = heads(table);
   return (event) => {
-    const who = event.who ? (event.person !== event.who ? [event.who, small(event.person)] : event.who) : "";
-    const made = row(names, [when(event.at_ms), doorLink(event.door), kindTag(event.kind), who, [event.reason, event.rule ? small(`rule ${event.rule}`) : ""], near(event)]);
+    const person = event.who ? (event.person !== event.who ? [event.who, el("small", {}, event.person)] : event.who) : "";
+    const action = reasonAction(event.reason);
+    const reason = [el("span", { title: event.reason }, reasonText(event.reason, event.detail)), action ? el("small", {}, action) : "", event.rule ? el("small", {}, `Rule ${event.rule}`) : ""];
+    const cells = { Time: when(event.at_ms), Door: doorLink(event.door), Event: kindTag(event.kind), Person: person, Reason: reason, Distance: distance(event) };
+    const made = row(names, names.map((name) => cells[name]));
     made.dataset.n = event.n;
     return made;
   };
 }
-function small(text) { const made = document.createElement("small"); made.textContent = text; return made; }

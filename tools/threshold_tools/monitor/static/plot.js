@@ -33,7 +33,7 @@ export function spark(points, label) {
   return box;
 }
 
-// series: [{name, points: [[ms, value|null]]}]; readable axes, zero at the bottom.
+// series: [{name, points: [[ms, value|null]]}]; the value axis starts at 0.
 export function plot(series, unit, from, to, label) {
   const [W, H] = innerWidth > 700 ? [640, 210] : [420, 180], L = 46, R = 8, T = 10, B = 24;
   const box = svg("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label });
@@ -44,10 +44,10 @@ export function plot(series, unit, from, to, label) {
     box.append(svg("line", { x1: L, x2: W - R, y1: y(value), y2: y(value) }));
     box.append(svg("text", { x: L - 6, y: y(value) + 4, "text-anchor": "end" }, `${+value.toPrecision(3)}${i === 4 ? ` ${unit}` : ""}`));
   }
-  const long = to - from > 36 * 3600e3;
+  const long = to - from > 36 * 3600e3, brief = to - from < 5 * 60e3;
   for (let i = 0; i <= 4; i++) {
     const at = from + ((to - from) * i) / 4, date = new Date(at);
-    const text = long ? date.toLocaleDateString([], { day: "numeric", month: "short" }) : date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+    const text = long ? date.toLocaleDateString([], { day: "numeric", month: "short" }) : date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false, ...(brief ? { second: "2-digit" } : {}) });
     box.append(svg("text", { x: x(at), y: H - 7, "text-anchor": i === 0 ? "start" : i === 4 ? "end" : "middle" }, text));
   }
   series.forEach(({ points }, i) => box.append(svg("path", { class: `s${i}`, d: path(points.filter(([at]) => at >= from), x, y) })));

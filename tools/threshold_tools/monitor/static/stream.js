@@ -1,15 +1,15 @@
-// The stream of portions; one that was broken off is taken up where it ended. Closed while nobody looks.
+// The stream of batches. After an interruption it continues where it ended; it closes while the page is hidden.
 import { $ } from "./dom.js";
 
 export const fleet = { doors: new Map(), broker: null };
 
 function limits({ unlisted, lost }) {
-  const told = [unlisted ? `${unlisted} more doors are not listed here; their events are kept and shown.` : "", lost ? `The history has lost ${lost} rows: its disk is too slow or full.` : ""].join(" ").trim();
+  const text = [unlisted ? `${unlisted} more doors are not listed; their events are kept and shown.` : "", lost ? `The history lost ${lost} rows because its disk is too slow or full.` : ""].join(" ").trim();
   const note = $("limits");
-  if (note && note.textContent !== told) { note.textContent = told; note.hidden = !told; }
+  if (note && note.textContent !== text) { note.textContent = text; note.hidden = !text; }
 }
 
-export function listen(tell) {
+export function listen(onBatch) {
   let source = null, last = "", lastAt = 0, timer = 0;
   const show = (text, bad) => {
     const link = $("link");
@@ -21,17 +21,17 @@ export function listen(tell) {
     source = new EventSource(last ? `/stream?after=${encodeURIComponent(last)}` : "/stream");
     source.onmessage = (message) => {
       last = message.lastEventId; lastAt = Date.now();
-      const portion = JSON.parse(message.data);
-      if (portion.fresh) fleet.doors.clear();
-      for (const door of portion.doors) fleet.doors.set(door.door, door);
-      if (portion.broker) fleet.broker = portion.broker;
-      limits(portion);
+      const batch = JSON.parse(message.data);
+      if (batch.fresh) fleet.doors.clear();
+      for (const door of batch.doors) fleet.doors.set(door.door, door);
+      if (batch.broker) fleet.broker = batch.broker;
+      limits(batch);
       const { state, why } = fleet.broker ?? { state: "connecting", why: "" };
-      show(state === "connected" ? "Live" : state === "away" ? `Broker away: ${why}` : "Reaching the broker …", state !== "connected");
-      tell(portion);
+      show(state === "connected" ? "Live" : state === "disconnected" ? `Broker unreachable: ${why}` : "Connecting to the broker …", state !== "connected");
+      onBatch(batch);
     };
     source.onerror = () => {
-      show("Monitor not reached, trying again …", true);
+      show("Monitor unreachable, retrying …", true);
       if (source.readyState === EventSource.CLOSED) { close(); clearTimeout(timer); timer = setTimeout(open, 3000); }
     };
   };
