@@ -68,7 +68,7 @@ def test_complete_line_in_a_pipe() -> None:
     ("record", "shown"),
     [
         (event(EventKind.DENIED), "denied           Ada Lovelace, The rule for this person is not active"),
-        (event(EventKind.UNKNOWN), "unknown          The face matches no enrolled person, distance 0.30"),
+        (event(EventKind.UNKNOWN), "unknown          The face matches no enrolled person, distance 1.00"),
         (
             OpenCommand(
                 v=1, id="x", seq=1, door="front", person=PersonRef(id="ada", name="Ada"), at=AT, expires_at=LATER
@@ -79,7 +79,7 @@ def test_complete_line_in_a_pipe() -> None:
         (a_status("front", DoorConnection.OFFLINE, Reason.STOPPED), "offline          The service of the door"),
         (a_presence("front", True), "somebody here"),
         (a_presence("front", None), "not known        the camera does not work"),
-        (a_release("front", 5), "release 5        230 people, applied"),
+        (a_release("front", 5), "release 5        230 people, A release of people"),
         (a_health("front", 3), "health           camera working, 14.3 fps, 52 °C"),
         (
             a_health("front", 3, problems=["no frame for 12 s"]),

@@ -100,7 +100,7 @@ def a_status(door: str, status: DoorConnection = DoorConnection.ONLINE, reason: 
     return Status(v=1, door=door, status=status, reason=reason, since=format_unix_ns(time.time_ns()))
 
 
-def a_release(door: str, release: int | None, *, ok: bool = True, detail: str = "applied") -> ReleaseReport:
+def a_release(door: str, release: int | None, *, ok: bool = True, detail: str | None = None) -> ReleaseReport:
     return ReleaseReport(
         v=1,
         door=door,

@@ -11,7 +11,7 @@ from collections import deque
 
 import msgspec
 
-from edge.events.reasons import reason_sentence
+from edge.events.reasons import REASON_TEXTS, reason_meaning
 from edge.events.schema import Event, GalleryRef, Health, PresenceReport, Record, ReleaseReport, Status
 
 MAX_DOORS = 2000  # listed, as many as a browser's table can take; events of any door are taken
@@ -34,10 +34,11 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     received_ms: int  # when it was received
     who: str  # name, or ""
     person: str
-    reason: str
+    reason: str  # what the reason means, with the detail
     rule: str
     distance_sq: float | None
     threshold_sq: float | None
+    action: str = ""  # what an operator does, or ""
 
 
 class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ class Fleet:
             case Event():
                 self._replace(name, last=row)
             case Status():
-                self._replace(name, status=record.status.value, reason=clean_text(reason_sentence(record.reason)))
+                self._replace(name, status=record.status.value, reason=clean_text(reason_meaning(record.reason)))
             case Health():
                 self._health(name, record, received_ms)
             case ReleaseReport():
@@ -188,7 +189,8 @@ def event_row(door: str, event: Event, received_ms: int, n: int) -> EventRow:
         received_ms=received_ms,
         who=clean_text(event.person.name, MAX_NAME) if event.person else "",
         person=clean_text(event.person.id, MAX_NAME) if event.person else "",
-        reason=clean_text(reason_sentence(event.reason, event.detail)),
+        reason=clean_text(reason_meaning(event.reason, event.detail)),
+        action=REASON_TEXTS[event.reason].action,
         rule=clean_text(event.rule or "", MAX_NAME),
         distance_sq=None if event.distance_sq is None else finite_float(event.distance_sq),
         threshold_sq=None if event.threshold_sq is None else finite_float(event.threshold_sq),
@@ -201,7 +203,7 @@ def release_row(report: ReleaseReport) -> ReleaseRow:
         release=None if report.release is None else whole_number(report.release),
         applied_ms=None if report.applied_at is None else unix_ms(report.applied_at),
         ok=report.ok,
-        reason=clean_text(reason_sentence(report.reason, report.detail)),
+        reason=clean_text(reason_meaning(report.reason, report.detail)),
         people=None if report.people is None else whole_number(report.people),
         gallery=version_of(report.gallery),
         models={

@@ -41,7 +41,7 @@ KIND_TEXTS = {
     EventKind.STORE_REPLACED: "storage replaced",
     EventKind.CLOCK_STEPPED: "clock changed",
 }
-_WORDS = json.dumps({"kinds": KIND_TEXTS, "reasons": {}})
+_KINDS = json.dumps(KIND_TEXTS)
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -71,7 +71,7 @@ def render(request: Request, template: str, status: int = 200, **values: object)
         path=request.scope["path"],
         csrf=context.csrf,
         signed_in=context.signed_in,
-        words=_WORDS,
+        event_kinds=_KINDS,
         **values,
     )
     return HTMLResponse(text, status)

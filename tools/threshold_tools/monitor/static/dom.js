@@ -16,14 +16,8 @@ export function safely(make, instead) {
 // The first 8 characters of a hash; the tooltip has all of it.
 export const brief = (text) => (text.length > 12 ? el("code", { class: "hash", title: text }, text.slice(0, 8)) : text);
 
-// The texts of kinds and reasons, from edge.events; a code without a text is shown as it is.
-const words = JSON.parse($("main").dataset.words);
-export const kindText = (kind) => words.kinds[kind] ?? kind;
-export function reasonText(reason, detail = "") {
-  const meaning = (words.reasons[reason] ?? [reason])[0];
-  return [meaning, detail].filter(Boolean).join(": ");
-}
-export const reasonAction = (reason) => (words.reasons[reason] ?? [])[1] ?? "";
+const KINDS = JSON.parse($("main").dataset.kinds);
+export const kindText = (kind) => KINDS[kind] ?? kind;
 
 export const tag = (text, tone = "") => el("span", { class: `tag ${tone}` }, text);
 

@@ -1,5 +1,5 @@
 // The tables with one row for each door: all doors, and their releases.
-import { $, brief, doorLink, el, heads, kindTag, placeByKey, reasonText, row, safely, tag, when } from "./dom.js";
+import { $, brief, doorLink, el, heads, kindTag, placeByKey, row, safely, tag, when } from "./dom.js";
 import { eventList } from "./eventlist.js";
 import { fleet, listen } from "./stream.js";
 
@@ -22,10 +22,10 @@ const cameraFails = (door) => door.status !== "offline" && !["", "working", "sta
 export function problems(door) {
   const lines = [];
   if (!door.status) lines.push("No status received");
-  else if (door.status !== "online") lines.push(reasonText(door.reason) || "Offline");
+  else if (door.status !== "online") lines.push(door.reason || "Offline");
   if (cameraFails(door) && !door.problems.some((line) => line.startsWith("camera"))) lines.push(`camera: ${door.camera}`);
   lines.push(...door.problems);
-  if (door.release?.ok === false) lines.push(`release rejected: ${reasonText(door.release.reason, door.release.detail)}`);
+  if (door.release?.ok === false) lines.push(`release rejected: ${door.release.reason}`);
   return lines;
 }
 const troubled = (door) => safely(() => problems(door).length > 0, () => true);
@@ -81,7 +81,7 @@ export function doorsView() {
   };
   for (const each of [find, trouble]) each.addEventListener("input", () => { table.filter(); showEmpty(); });
   const list = eventList($("rail"), (event) => {
-    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), event.reason ? ` · ${reasonText(event.reason, event.detail)}` : ""));
+    const made = el("li", {}, el("p", {}, when(event.at_ms), kindTag(event.kind), " ", event.who), el("p", { class: "muted" }, doorLink(event.door), event.reason ? ` · ${event.reason}` : ""));
     made.dataset.n = event.n;
     return made;
   }, () => true);
@@ -104,7 +104,7 @@ export function releasesView() {
   const table = doorTable($("releases"), (door) => {
     const { release } = door, verdict = tag(result(door), TONES[result(door)]);
     if (!release) return [doorLink(door.door), "", verdict, "", brief(door.gallery), "", ""];
-    return [doorLink(door.door), release.release === null ? "none" : `#${release.release}`, verdict, release.applied_ms === null ? "" : when(release.applied_ms), brief(release.gallery), release.people === null ? "" : String(release.people), reasonText(release.reason, release.detail)];
+    return [doorLink(door.door), release.release === null ? "none" : `#${release.release}`, verdict, release.applied_ms === null ? "" : when(release.applied_ms), brief(release.gallery), release.people === null ? "" : String(release.people), release.reason];
   }, key);
   let top = 0;
   listen((batch) => {

@@ -1,5 +1,5 @@
 // Events, newest first; bounded and pausable. A screen reader gets a summary at most every 15 s.
-import { $, distance, doorLink, el, heads, kindTag, kindText, reasonAction, reasonText, row, safely, when } from "./dom.js";
+import { $, distance, doorLink, el, heads, kindTag, kindText, row, safely, when } from "./dom.js";
 
 const MOST = 200, ANNOUNCE_MS = 15000;
 
@@ -46,8 +46,7 @@ export function eventRow(table) {
   const names = heads(table);
   return (event) => {
     const person = event.who ? (event.person !== event.who ? [event.who, el("small", {}, event.person)] : event.who) : "";
-    const action = reasonAction(event.reason);
-    const reason = [el("span", { title: event.reason }, reasonText(event.reason, event.detail)), action ? el("small", {}, action) : "", event.rule ? el("small", {}, `Rule ${event.rule}`) : ""];
+    const reason = [event.reason, event.action ? el("small", {}, event.action) : "", event.rule ? el("small", {}, `Rule ${event.rule}`) : ""];
     const cells = { Time: when(event.at_ms), Door: doorLink(event.door), Event: kindTag(event.kind), Person: person, Reason: reason, Distance: distance(event) };
     const made = row(names, names.map((name) => cells[name]));
     made.dataset.n = event.n;
