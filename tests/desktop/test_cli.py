@@ -15,7 +15,7 @@ from threshold_tools.cli import SUBCOMMANDS
 from edge import __version__
 
 TOOLS = Path(__file__).parents[2] / "tools"
-WITHOUT_TQDM = "import sys; sys.modules['tqdm'] = None; from threshold_tools.cli import main; main()"
+WITHOUT_JINJA = "import sys; sys.modules['jinja2'] = None; from threshold_tools.cli import main; main()"
 
 
 def threshold(*words: str, program: tuple[str, ...] = ("-m", "threshold_tools.cli")) -> tuple[int, str, str]:
@@ -56,8 +56,8 @@ def test_subcommand_help_names_the_command() -> None:
 
 
 def test_missing_package_is_named_with_its_extra() -> None:
-    done = threshold("enroll", "list", ".", program=("-c", WITHOUT_TQDM))
-    expected = "error: the package tqdm is missing; run: pip install 'threshold-edge[desktop]'\n"
+    done = threshold("explain", "a.jpg", program=("-c", WITHOUT_JINJA))
+    expected = "error: the package jinja2 is missing; run: pip install 'threshold-edge[desktop]'\n"
     assert done == (2, "", expected)
 
 
@@ -70,7 +70,7 @@ def test_gallery_needs_no_desktop_package(tmp_path: Path) -> None:
     people = TOOLS.parent / "edge" / "demo" / "people"
     code, _, err = threshold("enroll", str(people), "--out", str(tmp_path / "g"), "--no-cache", program=("-c", program))
     assert code == 0, err
-    assert "1 people from 2 photos" in err
+    assert "1 person from 2 photos" in err
 
 
 def test_script_runs_its_subcommand() -> None:

@@ -77,7 +77,7 @@ def test_installed_enrolment_of_the_demo_photos(environment: Path, tmp_path: Pat
         environment, tmp_path, "threshold", "enroll", "people", "--out", "gallery.safetensors", "--sheet", "s.html"
     )
     assert done.returncode == 0, done.stderr
-    assert "1 people from 2 photos" in done.stderr
+    assert "1 person from 2 photos" in done.stderr
     assert (tmp_path / "gallery.safetensors").is_file()
 
 

@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
 from edge.core.files import atomic_write
 from edge.core.records import FloatArray
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize, photos_in
+from threshold_tools.reports.terminal import track
 
 _UNIT_TOLERANCE = 1e-3
 _DAMAGE = (KeyError, ValueError, TypeError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -80,11 +80,11 @@ def embed_photos(folder: Path, *, mirror: bool = True, quality: QualityConfig = 
     sampler = PhotoSampler(quality)
     vectors = np.zeros((len(paths), sampler.dimension), np.float32)
     found = np.zeros(len(paths), bool)
-    for row, path in enumerate(tqdm(paths, desc="embed", unit=" photos", disable=None)):
+    for row, path in enumerate(track(paths, "Embedding photos")):
         try:
             photo = sampler.sample_file(path, mirror=mirror)
         except ImageError as error:
-            tqdm.write(str(error), file=sys.stderr)
+            print(error, file=sys.stderr)
             continue
         if photo.sample is not None and photo.sample.embedding is not None:
             mirrored = photo.sample.embedding if photo.mirrored is None else photo.mirrored

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from support.face_images import direction, towards
@@ -15,9 +14,10 @@ from support.rendered_portraits import EMBEDDER, Photo, two_people
 from threshold_tools.calibrate.calibration import ENROLLED_SQ, calibrate, reject_lookalikes
 from threshold_tools.calibrate.cli import main
 from threshold_tools.calibrate.rates import Attempts, ImpostorModel, attempts, is_rejected, limits
-from threshold_tools.calibrate.report import format_report
+from threshold_tools.calibrate.report import document
 from threshold_tools.calibrate.tail import SHAPE_RANGE, fit_tail
 from threshold_tools.embeddings import LabelledEmbeddings
+from threshold_tools.reports.terminal import to_text
 from threshold_tools.stats import RankedScores, Reals, clopper_pearson, rate_over_people
 from threshold_tools.thresholds import fmr_at, max_thresholds_sq, threshold_for_fmr, threshold_sq
 
@@ -173,7 +173,7 @@ class TestSupport:
         report = calibrate(gallery, tmp_path / "g2", 1000)
         (row,) = (row for row in report.rows if row.one_stranger_in == 1000)
         assert row.fpir.value == pytest.approx(1e-3, rel=0.01)
-        assert "not known" in format_report(report, tmp_path / "g2")
+        assert "not known" in to_text(document(report, tmp_path / "g2"))
         with pytest.raises(InputError, match="give --strangers with 100,000 different people"):
             calibrate(gallery, tmp_path / "g2", 1_000_000)
 
@@ -272,12 +272,13 @@ def test_the_tool_runs_as_a_script_on_photos_and_draws(tmp_path: Path, photo: Ph
     stored(tmp_path / "s.npz", made_up(400, 1))
     words = ["--gallery", "g", "--strangers", "s.npz", "--genuine", "people", "--one-stranger-in", "1000", "--out", "h"]
     assert "> " in tool(tools / "calibrate.py", *words)
-    report = json.loads(tool(tools / "calibrate.py", *words, "--json", "--plot", "p.png"))
+    report = json.loads(tool(tools / "calibrate.py", *words, "--json", "--html", "p.html"))
     assert (report["enrolled"], report["strangers"], report["genuine_photos"]) == (2, 400, 3)
     assert set(report["thresholds_sq"]) == {"biden", "obama"}
-    picture = cv2.imread(str(tmp_path / "p.png"))
-    assert picture is not None
-    assert picture.std() > 10
+    page = (tmp_path / "p.html").read_text()
+    assert page.count('<svg class="chart"') == 3
+    assert f"Threshold {report['threshold_sq']:.2f} is set: one stranger&#39;s photo in 1,000 gets in" in page
+    assert (tmp_path / "p.html").stat().st_mode & 0o077 == 0
 
 
 class TestTail:

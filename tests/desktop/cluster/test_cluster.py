@@ -154,7 +154,13 @@ class TestWhole:
     def test_the_table_tells_clusters_and_scores(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main([str(stored(tmp_path / "x.npz", [3, 1, 5]))])
         told = capsys.readouterr().out
-        for word in ("8 photos in 2 clusters, 1 alone", "1 without a face", "purity 100.00 %", "F 100.00 %", "p2 5"):
+        for word in (
+            "8 photos of about 2 people, 1 photo ungrouped.",
+            "1 photo has no face",
+            "No group mixes people",
+            "100.00 %",
+            "p2 5",
+        ):
             assert word in told
 
     def test_photos_go_in_and_a_sheet_and_the_projectors_files_come_out(
@@ -169,7 +175,14 @@ class TestWhole:
         assert report["clusters"] == [["obama/1.png", "obama/2.png"]]
         assert (report["alone"], report["without_face"]) == (["biden/1.png"], ["biden/wall.png"])
         assert html.read_text().count("data:image/jpeg") == 3
-        for path in (html, out, out / "vectors.tsv", out / "metadata.tsv", out / "sprite.png"):
+        for path in (
+            html,
+            out,
+            out / "vectors.tsv",
+            out / "metadata.tsv",
+            out / "sprite.png",
+            out / "projector_config.pbtxt",
+        ):
             assert path.stat().st_mode & 0o077 == 0, path
         assert "http" not in html.read_text().replace("http-equiv", "")
         vectors = np.loadtxt(out / "vectors.tsv", delimiter="\t")
@@ -201,7 +214,9 @@ class TestWhole:
         paths = [f"a/{number:02}.jpg" for number in range(29)] + ["b/<0>.jpg"]
         save_embeddings(tmp_path / "x.npz", LabelledEmbeddings(vectors, np.ones(30, bool), paths, EMBEDDER))
         main([str(tmp_path / "x.npz"), "--html", str(tmp_path / "o.html")])
-        assert '<ul class="sheet">\n<li class="other" title="b/&lt;0&gt;.jpg">' in (tmp_path / "o.html").read_text()
+        page = (tmp_path / "o.html").read_text()
+        assert '<ul class="faces">\n<li class="other" title="b/&lt;0&gt;.jpg">' in page
+        assert "1 group mixes people: check 1, then the labels." in page
 
     @pytest.mark.parametrize("count", [1, 2, 6922, 20_000, 1_000_000])
     def test_a_sprite_is_never_larger_than_the_projector_takes(self, count: int) -> None:

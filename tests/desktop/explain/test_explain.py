@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -19,6 +20,7 @@ from threshold_tools.explain import cli, occlusion_map, photo, report
 from threshold_tools.explain.cli import Explained
 from threshold_tools.explain.page import page
 from threshold_tools.explain.photo import PhotoAnalyzer
+from threshold_tools.reports.terminal import to_text
 
 from edge.core.config import AccessConfig, DetectorConfig, DoorConfig, QualityConfig, RecognitionConfig
 from edge.core.errors import GalleryError, ImageError, InputError
@@ -69,7 +71,7 @@ def test_an_enrolled_face_is_explained_with_the_answer_of_the_door(known: Explai
     assert found.target.id == "barack-obama"
     assert found.target.distance_sq < found.target.threshold_sq == pytest.approx(0.93)
     assert (found.answer.kind, found.answer.samples, found.answer.rule) == ("door-open", 3, "allow *")
-    assert found.verdict[0] == "One such sample would count towards barack-obama; a door asks for 3 that agree."
+    assert found.verdict[0] == "Such a sample counts for barack-obama. A door needs 3 samples that agree."
 
 
 def test_the_distance_is_the_one_that_the_door_measures(known: Explained) -> None:
@@ -92,7 +94,7 @@ def test_two_photos_are_held_against_each_other_as_if_the_second_were_enrolled(s
 
 def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path) -> None:
     found = cli.explain(small, None, gallery=GALLERY).found
-    assert found.verdict[0] == "Refused, too-small: between the eyes 12 px (at least 18 px)."
+    assert found.verdict[0] == "Rejected as too-small: distance between the eyes 12 px (needs at least 18 px)."
     assert (found.answer.kind, found.answer.counts, found.a.weight) == ("", False, 0.0)
     assert [part.name for part in found.a.parts if not part.ok] == ["size_px"]
     assert found.target.distance_sq < 0.9, "a refused sample has weight 0, but a distance"
@@ -103,7 +105,7 @@ def test_a_refused_view_names_its_gate_and_is_measured_all_the_same(small: Path)
 def test_what_the_detector_is_not_sure_of_is_no_face_to_a_door() -> None:
     config = DoorConfig(site="s", door="d", detector=DetectorConfig(min_score=0.99))
     found = hold(OBAMA, None, gallery=GALLERY, config=config).found
-    assert found.verdict[0].startswith("Refused, no-face: a face (detector) 0.8")
+    assert found.verdict[0].startswith("Rejected as no-face: detector score 0.8")
 
 
 def test_the_runner_up_and_a_person_who_is_not_the_nearest_are_measured(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_the_runner_up_and_a_person_who_is_not_the_nearest_are_measured(tmp_path
     assert found.target.name == "Ada"
     assert found.target.threshold_sq == pytest.approx(0.5)
     assert found.target.distance_sq > 1
-    assert "towards barack-obama" in found.verdict[0]
+    assert "counts for barack-obama" in found.verdict[0]
 
 
 def test_without_a_second_argument_it_is_held_against_the_nearest(tmp_path: Path) -> None:
@@ -126,14 +128,14 @@ def test_thresholds_and_demands_are_those_of_the_door() -> None:
     found = hold(OBAMA, None, gallery=GALLERY, config=strict).found
     assert found.target.threshold_sq == pytest.approx(0.0093)
     assert (found.answer.kind, found.answer.needed) == ("unknown", 5)
-    assert "the distance is beyond the threshold" in found.verdict[-1]
+    assert "the distance is above the threshold" in found.verdict[-1]
 
 
 def test_the_rules_of_the_door_decide() -> None:
     config = DoorConfig(site="s", door="d", access=AccessConfig(allow=("somebody-else",)))
     found = hold(OBAMA, None, gallery=GALLERY, config=config).found
     assert (found.answer.kind, found.answer.reason) == ("denied", "no-rule-for-this-person")
-    assert "no rule lets this person pass" in found.verdict[-1]
+    assert "no rule allows this person" in found.verdict[-1]
 
 
 def test_a_schedule_is_asked_at_the_given_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +160,7 @@ def test_of_several_faces_the_used_one_is_said(tmp_path: Path, photo: Photo) -> 
     found = hold(tmp_path / "two.png", "barack-obama", gallery=GALLERY)
     assert found.found.a.faces == 2
     assert found.found.a.box[2] < large.shape[1], "the larger face, on the left"
-    assert "2 faces, the largest and most central is used" in report.format_report(found.found)
+    assert "2 faces, the largest and most central is used" in to_text(report.document(found.found))
 
 
 def test_a_photo_without_a_face_is_told(tmp_path: Path) -> None:
@@ -279,33 +281,37 @@ def test_the_text_keeps_to_80_columns_and_says_which_way_the_scale_runs(
     known: Explained, stranger: Explained, small: Path
 ) -> None:
     for done in (known, stranger, hold(small, str(OBAMA))):
-        text = report.format_report(
-            msgspec.structs.replace(done.found, gallery="g.safetensors" if done.found.gallery else "")
-        )
-        assert max(map(len, text.splitlines())) <= 80
+        text = to_text(report.document(done.found))
         assert report.SCALE in text
-    assert "12 px*" in text
+    assert "12 px ✗" in text
+
+
+def test_headline_names_result_distance_and_threshold(known: Explained, stranger: Explained, small: Path) -> None:
+    lines = [report.verdict(each.found).headline for each in (known, stranger, hold(small, str(OBAMA)))]
+    assert re.match(r"Recognised as barack-obama: distance 0\.\d\d, threshold 0\.93 \(lower is nearer\)", lines[0])
+    assert lines[1].startswith("Different people: distance ")
+    assert lines[2].startswith("A door rejects this photo, face too small: distance ")
 
 
 def test_the_scale_shows_distance_and_threshold_in_order(known: Explained, stranger: Explained) -> None:
     for done, order in ((known, "o|"), (stranger, "|o")):
-        (bar,) = (line for line in report.format_report(done.found).splitlines() if line.startswith("  0 "))
+        (bar,) = (line for line in to_text(report.document(done.found)).splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
 def test_on_the_scale_what_is_just_within_stands_before_the_threshold(known: Explained) -> None:
     for distance, order in ((0.929, "o|"), (0.931, "|o")):
         near = msgspec.structs.replace(known.found.target, distance_sq=distance, threshold_sq=0.93)
-        text = report.format_report(msgspec.structs.replace(known.found, target=near))
+        text = to_text(report.document(msgspec.structs.replace(known.found, target=near)))
         (bar,) = (line for line in text.splitlines() if line.startswith("  0 "))
         assert [sign for sign in bar if sign in "o|"] == list(order)
 
 
 def test_how_rare_a_distance_is_keeps_to_what_the_table_knows(known: Explained, stranger: Explained) -> None:
-    assert "fewer than one in 1,000,000" in report.strangers(known.found)
-    assert "more than one in" in report.strangers(stranger.found)
+    assert "Fewer than one stranger in 1,000,000" in report.strangers(known.found)
+    assert "More than one stranger in" in report.strangers(stranger.found)
     between = msgspec.structs.replace(known.found, strangers=(0.0004, 1e-6, 1e-2))
-    assert report.strangers(between) == "Of strangers, about one in 2,500 comes as near to one given person."
+    assert report.strangers(between) == "About one stranger in 2,500 is this near to a given person."
 
 
 def test_the_page_needs_no_other_file_and_shows_what_was_seen(stranger: Explained) -> None:
@@ -324,7 +330,7 @@ def test_names_cannot_put_anything_into_the_page(known: Explained) -> None:
     near = msgspec.structs.replace(known.found.target, id=bad, name=bad)
     other = msgspec.structs.replace(near, id="other")
     found = msgspec.structs.replace(known.found, target=near, nearest=[near, other], verdict=[bad], gallery=bad)
-    assert "<script" not in page(found, known.a, None)
+    assert bad not in page(found, known.a, None)
 
 
 def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,7 +341,7 @@ def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pyt
     assert json.loads(printed.out)["embedder_sha256"] == EMBEDDER
     assert out.read_text().startswith("<!doctype html>")
     assert out.stat().st_mode & 0o077 == 0
-    assert printed.err == f"{out}: written\n"
+    assert printed.err == f"{out}: page written\n"
 
 
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:

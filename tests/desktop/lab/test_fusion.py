@@ -13,10 +13,11 @@ from support.rendered_portraits import Photo, put, two_people
 from support.tool_process import refusal_of
 from threshold_tools.lab.fusion import track_fusion
 from threshold_tools.lab.fusion.augment import KINDS, degrade
-from threshold_tools.lab.fusion.cli import TrackFusionReport, format_report, main
+from threshold_tools.lab.fusion.cli import TrackFusionReport, document, main
 from threshold_tools.lab.fusion.quality_power import measure_kinds, own_distances
 from threshold_tools.lab.fusion.samples import PLAIN, SampleSet, collect_samples
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler
+from threshold_tools.reports.terminal import to_text
 
 from edge.core.config import QualityConfig, RecognitionConfig
 from edge.core.errors import InputError
@@ -245,8 +246,16 @@ class TestTool:
             visits=track_fusion.measure_visits(looks, "mixed", lambda people: 0.5, RecognitionConfig(), seed=0)[:1],
             notes=["a note"],
         )
-        text = format_report(report)
-        for words in ("QUALITY", "VISITS", "unclear", "mask", "mixed", "note: a note"):
+        text = to_text(document(report))
+        for words in (
+            "Quality of samples",
+            "Visits",
+            "Take min_samples = ",
+            "unclear",
+            "mask",
+            "mixed",
+            "note: a note",
+        ):
             assert words in text
 
     @pytest.mark.parametrize(

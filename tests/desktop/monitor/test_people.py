@@ -44,7 +44,7 @@ def test_every_photo_is_shown_with_what_became_of_it(client: TestClient) -> None
     page = client.get("/people").text
     assert "unlike the person&#39;s other photos" in page
     assert "truncated" in page
-    assert "belongs to nobody" in page
+    assert "not in the folder of a person" in page
     assert page.count("weight ") == 3
     assert "2 of 4 usable" in page
 

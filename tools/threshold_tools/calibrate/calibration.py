@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.core.config import QualityConfig
 from edge.core.errors import InputError
-from edge.core.files import atomic_write, require_parent_dir
+from edge.core.files import require_parent_dir
 from edge.recognition.gallery import Gallery
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from edge.vision.manifest import default_folder, read_manifest
@@ -36,9 +36,9 @@ def calibrate(
     *,
     strangers_path: Path | None = None,
     genuine_path: Path | None = None,
-    plot: Path | None = None,
+    html: Path | None = None,
 ) -> CalibrationReport:
-    """Write the gallery with the thresholds for a target rate, and a plot where one is asked for.
+    """Write the gallery with the thresholds for a target rate, and a page if one is requested.
 
     Args:
         gallery_path: gallery to read.
@@ -46,13 +46,13 @@ def calibrate(
         one_stranger_in: accept at most one stranger's attempt in this many.
         strangers_path: photos or embeddings of people who are not enrolled; None: use the embedder's table.
         genuine_path: photos or embeddings of enrolled people, to measure false rejects; None: do not measure them.
-        plot: PNG to write; needs strangers.
+        html: page to write, or None.
 
     Raises:
         InputError: an input cannot be used, or the data do not support the target.
     """
     need_gallery_name(out)
-    for path in filter(None, (out, plot)):
+    for path in filter(None, (out, html)):
         require_parent_dir(path)
     model = read_manifest(default_folder()).models["embedder"]
     gallery = load_gallery(gallery_path, model.sha256, dimension=model.outputs["embedding"].shape[-1])
@@ -95,13 +95,7 @@ def calibrate(
     chosen = next(row for row in rows if row.one_stranger_in == one_stranger_in)
     thresholds = rules.thresholds_sq(chosen.threshold_sq)
     save_gallery(out, gallery.people, gallery.centroids, thresholds, model.sha256)
-    if plot is not None:
-        if impostors is None:
-            raise InputError("--plot shows the strangers: give --strangers")
-        from threshold_tools.calibrate.plot import draw  # matplotlib takes longer to import than all else
-
-        atomic_write(plot, draw(impostors, genuine.bases_sq(rules) if genuine else None, chosen))
-    return CalibrationReport(
+    report = CalibrationReport(
         one_stranger_in=one_stranger_in,
         threshold_sq=chosen.threshold_sq,
         enrolled=people,
@@ -115,6 +109,12 @@ def calibrate(
             person.id: round(float(limit), 4) for person, limit in zip(gallery.people, thresholds, strict=True)
         },
     )
+    if html is not None:
+        from threshold_tools.calibrate.page import page  # needs jinja2, a calibration does not
+        from threshold_tools.reports.page import write_page
+
+        write_page(html, page(report, out, impostors, genuine.bases_sq(rules) if genuine else None))
+    return report
 
 
 def load_faces(source: Path, embedder_sha256: str, dimension: int) -> LabelledEmbeddings:

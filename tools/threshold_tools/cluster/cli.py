@@ -22,11 +22,13 @@ from pathlib import Path
 import msgspec
 
 from edge.core.errors import InputError
-from edge.core.files import atomic_write, require_parent_dir
+from edge.core.files import require_parent_dir
 from edge.recognition.gallery import MAX_DISTANCE_SQ
 from threshold_tools.cluster.clustering import METHODS, MIN_SAMPLES, cluster_photos
 from threshold_tools.cluster.projector import export
-from threshold_tools.cluster.report import contact_sheet, format_report
+from threshold_tools.cluster.report import contact_sheet, document
+from threshold_tools.reports.page import write_page
+from threshold_tools.reports.terminal import show
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,14 +68,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
     if arguments.html is not None:
-        atomic_write(arguments.html, contact_sheet(done.report, folder).encode(), private=True)
-        print(f"{arguments.html}: written", file=sys.stderr)
+        write_page(arguments.html, contact_sheet(done.report, folder))
     if arguments.projector is not None:
         export(arguments.projector, done.vectors, done.paths, done.names, folder)
         print(
             f"{arguments.projector}: written; show it with  tensorboard --logdir {arguments.projector}", file=sys.stderr
         )
-    print(msgspec.json.encode(done.report).decode() if arguments.json else format_report(done.report))
+    if arguments.json:
+        print(msgspec.json.encode(done.report).decode())
+    else:
+        show(document(done.report))
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

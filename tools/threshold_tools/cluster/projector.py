@@ -9,13 +9,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from edge.core.errors import ImageError
 from edge.core.files import atomic_write, make_private_folder
 from edge.core.records import BgrImage, FloatArray
 from threshold_tools.cluster.report import person_of
-from threshold_tools.html import thumbnail
+from threshold_tools.reports.page import thumbnail
+from threshold_tools.reports.terminal import track
 
 _SPRITE_PX = 8192  # the projector takes no larger picture
 _PHOTO_PX = 64
@@ -47,7 +47,7 @@ def export(out: Path, vectors: FloatArray, paths: Sequence[str], clusters: Seque
     else:
         (out / "sprite.png").unlink(missing_ok=True)  # of an earlier export
     body = "".join(f"  {line}\n" for line in settings)
-    atomic_write(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode())
+    atomic_write(out / "projector_config.pbtxt", f"embeddings {{\n{body}}}\n".encode(), private=True)
 
 
 def photo_px(count: int) -> int:
@@ -59,7 +59,7 @@ def _sprite(folder: Path, paths: Sequence[str], size_px: int) -> BgrImage:
     """All photos in a square grid, row by row, each in the middle of its cell."""
     side = math.isqrt(len(paths) - 1) + 1
     sprite = np.full((side * size_px, side * size_px, 3), _GREY, np.uint8)
-    for number, path in enumerate(tqdm(paths, desc="sprite", unit=" photos", disable=None)):
+    for number, path in enumerate(track(paths, "Drawing photos")):
         try:
             small = thumbnail(folder / path, size_px)
         except ImageError:

@@ -1,18 +1,31 @@
-"""The result of clustering: the same as a record for programs, as a table for people, and as a sheet of pictures."""
+"""Result of clustering: the record that --json prints, and the report and picture sheet for people."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from threshold_tools.html import render, thumbnail_uri
+from threshold_tools.reports.document import (
+    ReportDocument,
+    ReportTable,
+    ReportVerdict,
+    TableColumn,
+    Tone,
+    count,
+    listed,
+    percent,
+)
+from threshold_tools.reports.page import render, thumbnail_uri
 
-_LISTED = 20
-_CLUSTERS = 200  # the largest are shown ...
-_PHOTOS = 24  # ... with so many photos each, so that the page stays a size that opens
+_LARGEST = "Largest groups"
+_LISTED = 20  # groups in the table
+_CLUSTERS = 200  # largest groups on the page, which keeps its size within limits
+_PHOTOS = 24  # of each group on the page
+_LOW_RECALL = 0.9  # below this the verdict names the setting that joins more photos
 _ALONE = 60
 _PHOTO_PX = 96
 
@@ -62,57 +75,125 @@ def cluster_name(cluster: Sequence[str]) -> str:
     return first + (f", {len(counts) - 3} more" if len(counts) > 3 else "")
 
 
-def summary_of(report: ClusterReport) -> str:
-    """The method with its settings, and the number of clusters, in one sentence."""
-    if report.k is not None:
-        method = f"k-means, k = {report.k:,}, seed {report.seed}"
-    else:
-        method = f"density, {report.min_samples} or more within squared distance {report.near_sq:.3f} (lower is nearer)"
+def verdict(report: ClusterReport) -> ReportVerdict:
+    """How many people there seem to be, and what to check first."""
     grouped = sum(len(cluster) for cluster in report.clusters)
-    return f"{method}: {grouped:,} photos in {len(report.clusters):,} clusters, {len(report.alone):,} alone"
+    headline = f"{count(grouped, 'photo')} of about {count(len(report.clusters), 'person', 'people')}"
+    headline += f", {count(len(report.alone), 'photo')} ungrouped." if report.alone else "."
+    advice = []
+    tone: Tone = "good" if report.clusters else "warn"
+    if not report.clusters:
+        headline = f"No two of {count(report.photos - len(report.without_face), 'photo')} seem to show the same person."
+    if report.score is not None:
+        mixed = [number for number, cluster in enumerate(report.clusters, 1) if len({*map(person_of, cluster)}) > 1]
+        if mixed:
+            tone = "warn"
+            named = listed([str(number) for number in mixed])
+            advice.append(f"{count(len(mixed), 'group mixes', 'groups mix')} people: check {named}, then the labels.")
+        else:
+            advice.append("No group mixes people.")
+        advice.append(
+            f"{100 * report.score.recall:.1f} % of the pairs of photos of one person are in the same group; "
+            f"{report.score.people:,} people are in the folders."
+        )
+        if report.score.recall < _LOW_RECALL and report.near_sq is not None:
+            advice.append(
+                f"To join more photos, raise `--near-sq` above {report.near_sq:.2f}; groups may then mix people."
+            )
+    elif report.clusters:
+        advice.append("Check each group, then enrol people from their group with `threshold enroll add`.")
+    if report.without_face:
+        advice.append(f"{count(len(report.without_face), 'photo has', 'photos have')} no face and are in no group.")
+    return ReportVerdict(tone, headline, advice)
 
 
-def format_report(report: ClusterReport) -> str:
-    """The report as a table for people."""
-    lines = [
-        f"{report.source}: {report.photos:,} photos, {len(report.without_face):,} without a face, which are in no "
-        f"cluster; embedder {report.embedder_sha256[:12]}",
-        summary_of(report),
+def document(report: ClusterReport) -> ReportDocument:
+    """The clusters for people."""
+    if report.k is not None:
+        method = f"k-means with {count(report.k, 'group')}, seed {report.seed}"
+    else:
+        method = (
+            f"density: {report.min_samples} or more photos within squared distance {report.near_sq:.3f} "
+            "(lower is nearer)"
+        )
+    facts = [("photos", f"{report.photos:,}"), ("groups", f"{len(report.clusters):,}")]
+    facts += [("ungrouped", f"{len(report.alone):,}"), ("without a face", f"{len(report.without_face):,}")]
+    score = report.score
+    tables = [] if score is None else [_score_table(score)]
+    return ReportDocument(
+        title=f"Groups of {Path(report.source).name}",
+        source=f"{method}; embedder {report.embedder_sha256[:12]}",
+        verdict=verdict(report),
+        facts=facts,
+        tables=[*tables, _groups_table(report)],
+    )
+
+
+def _score_table(score: ClusterScore) -> ReportTable:
+    columns = [
+        TableColumn("People", "people that the folders name"),
+        TableColumn("Purity", "share of photos that show the most frequent person of their group"),
+        TableColumn("Purity, groups of 2 or more", "the same without ungrouped photos"),
+        TableColumn("Precision", "share of the pairs in one group that show one person"),
+        TableColumn("Recall", "share of the pairs of one person that are in one group"),
+        TableColumn("F", "harmonic mean of precision and recall"),
     ]
-    if (score := report.score) is not None:
-        company = "-" if score.purity_in_company is None else f"{100 * score.purity_in_company:.2f} %"
-        lines += [
-            f"against the {score.people:,} people whom the folders name: purity {100 * score.purity:.2f} %, in "
-            f"clusters of two or more {company}",
-            f"  pairs: precision {100 * score.precision:.2f} %, recall {100 * score.recall:.2f} %, "
-            f"F {100 * score.f:.2f} %",
-        ]
-    lines += ["", "  cluster  photos  who" if report.score is not None else "  cluster  photos  first"]
-    for number, cluster in enumerate(report.clusters[:_LISTED], 1):
-        lines.append(f"  {number:>7}  {len(cluster):>6,}  {cluster_name(cluster) or cluster[0]}")
-    if len(report.clusters) > _LISTED:
-        lines.append(f"  and {len(report.clusters) - _LISTED:,} smaller ones; all are in --json")
-    return "\n".join(lines)
+    shares = (score.purity, score.purity_in_company, score.precision, score.recall, score.f)
+    row = [f"{score.people:,}", *(percent(share) for share in shares)]
+    return ReportTable("Agreement with the folders", columns, [row])
+
+
+def _groups_table(report: ClusterReport) -> ReportTable:
+    columns = [TableColumn("Group"), TableColumn("Photos")]
+    columns.append(TableColumn("People" if report.score is not None else "First photo", text=True))
+    rows = [
+        [f"{number}", f"{len(cluster):,}", cluster_name(cluster) or cluster[0]]
+        for number, cluster in enumerate(report.clusters[:_LISTED], 1)
+    ]
+    left = len(report.clusters) - len(rows)
+    return ReportTable(
+        _LARGEST, columns, rows, f"{count(left, 'smaller group is', 'smaller groups are')} in --json." if left else ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PictureGroup:
+    """One group on the page."""
+
+    heading: str
+    details: str
+    pictures: list[Picture]
 
 
 def contact_sheet(report: ClusterReport, folder: Path | None) -> str:
-    """The clusters as one HTML file that needs no other; without the folder of the photos they are named, not shown."""
-    sections = [
-        (f"cluster {number}: {len(cluster):,} photos", cluster_name(cluster), _pictures(cluster, folder))
+    """The groups as one HTML file; without the folder of the photos, they are named and not shown."""
+    groups = [
+        PictureGroup(f"Group {number}", _details(cluster), _pictures(cluster, folder))
         for number, cluster in enumerate(report.clusters[:_CLUSTERS], 1)
     ]
     if report.alone:
         shown = report.alone[:_ALONE]
         pictures = [(path, thumbnail_uri(folder / path, _PHOTO_PX) if folder else "", False) for path in shown]
-        sections.append((f"alone: {len(report.alone):,} photos", f"the first {len(shown)}", pictures))
+        details = count(len(report.alone), "photo")
+        details += f", the first {len(shown)} are shown" if len(shown) < len(report.alone) else ""
+        groups.append(PictureGroup("Ungrouped", details, pictures))
+    told = document(report)
+    told = replace(told, tables=[table for table in told.tables if table.title != _LARGEST])  # the page shows them
     return render(
         "cluster.html",
-        title=f"Clusters of {Path(report.source).name}",
-        report=report,
-        summary=summary_of(report),
-        sections=sections,
+        title=told.title,
+        kind="groups of faces",
+        document=told,
+        charts=[],
+        groups=groups,
+        labelled=report.score is not None,
         hidden=len(report.clusters) - _CLUSTERS,
     )
+
+
+def _details(cluster: Sequence[str]) -> str:
+    name = cluster_name(cluster)
+    return count(len(cluster), "photo") + (f": {name}" if name else "")
 
 
 def _pictures(cluster: Sequence[str], folder: Path | None) -> list[Picture]:

@@ -22,7 +22,7 @@ from threshold_tools.photos import PhotoSampler
 
 FILE = ".enrol-cache.sqlite"
 _COMMIT_EVERY = 32  # photos, so that an interrupted run loses no more of its work
-_FORMAT = 2  # of PhotoAssessment and of how it is made: raise it when either changes
+_FORMAT = 3  # of PhotoAssessment and of how it is made: raise it when either changes
 
 
 class PhotoCache:

@@ -31,7 +31,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.files import atomic_write, require_parent_dir
@@ -40,13 +39,14 @@ from threshold_tools.enroll.folder import PersonProfile, empty_folders, find_per
 from threshold_tools.enroll.gallery_builder import make_gallery, need_gallery_name, thresholds_of
 from threshold_tools.enroll.operations import Picture, add, cut_frame, read_pictures, remove
 from threshold_tools.enroll.photo_quality import ENROL_QUALITY
-from threshold_tools.enroll.review import NO_PHOTO, ONE_STRANGER_IN, FolderReview, contact_sheet, review
+from threshold_tools.enroll.review import NO_PHOTO, ONE_STRANGER_IN, FolderReview, review
 from threshold_tools.photos import PhotoSampler
+from threshold_tools.reports.document import count
 from threshold_tools.thresholds import smallest_supported_rate
 
 _NEXT = (
-    "now make the gallery again (after calibration: calibrate again, or use --thresholds-from) and publish it, "
-    "so that the doors follow"
+    "next: make the gallery again (if it was calibrated: calibrate again, or use --thresholds-from) and publish it "
+    "to the doors"
 )
 
 
@@ -169,19 +169,21 @@ def _make_gallery(arguments: argparse.Namespace) -> None:
     if kept_sq:
         added = sum(person not in kept_sq for person in reviewed.kept)
         if added:
-            _print(f"{added} new: their distance to strangers is measured by the next  threshold calibrate")
+            people = count(added, "new person", "new people")
+            _print(f"{people}: the next  threshold calibrate  measures how similar strangers look to them")
         return
     supported = 1 / smallest_supported_rate(reader.impostors, len(reviewed.kept))
+    people = count(len(reviewed.kept), "person", "people")
     if target > supported * (1 + 1e-9):
         _print(
-            f"warning: thresholds are set for one stranger in {supported:,.0f}; the embedder's table supports no more "
-            f"for {len(reviewed.kept):,} people; for one in {target:,.0f} use  threshold calibrate --strangers"
+            f"warning: thresholds are set for one stranger in {supported:,.0f}, the most that the embedder's table "
+            f"supports for {people}; for one in {target:,.0f} use  threshold calibrate --strangers"
         )
 
 
 def _print(text: str) -> None:
-    """Print a line to standard error; a progress bar stays whole."""
-    tqdm.write(text, file=sys.stderr)
+    """Print a line to standard error."""
+    print(text, file=sys.stderr)
 
 
 def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> None:
@@ -190,10 +192,12 @@ def _print_review(reviewed: FolderReview, folder: Path, sheet: Path | None) -> N
         _print(line)
     if reviewed.cache_problem:
         _print(f"cache: {reviewed.cache_problem}")
-    _print(f"{folder}: {reviewed.embedded} photos looked at, {reviewed.cached} known from before")
+    _print(f"{folder}: {count(reviewed.embedded, 'photo')} processed, {reviewed.cached:,} from the cache")
     if sheet is not None:
-        atomic_write(sheet, contact_sheet(reviewed, f"Enrolment of {folder.resolve().name}").encode(), private=True)
-        _print(f"{sheet}: contact sheet")
+        from threshold_tools.enroll.sheet import contact_sheet  # needs jinja2, a gallery does not
+        from threshold_tools.reports.page import write_page
+
+        write_page(sheet, contact_sheet(reviewed, f"Enrolment of {folder.resolve().name}"))
 
 
 def _review_one(folder: Path, person_id: str, reader: PhotoSampler, use_cache: bool) -> None:
@@ -203,7 +207,7 @@ def _review_one(folder: Path, person_id: str, reader: PhotoSampler, use_cache: b
     for line in reviewed.lines_of(person):
         _print(line)
     kept = len(reviewed.kept.get(person_id, []))
-    _print(f"{person_id}: {kept} of {len(person.photos)} photos can serve; {_NEXT}")
+    _print(f"{person_id}: {kept} of {count(len(person.photos), 'photo')} usable; {_NEXT}")
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -244,7 +248,8 @@ def _store(
 
 def _remove(arguments: argparse.Namespace) -> None:
     deleted = remove(arguments.folder, arguments.person, arguments.photo)
-    what = f"{len(deleted)} photos" if arguments.photo else f"the person and {len(deleted)} photos"
+    photos = count(len(deleted), "photo")
+    what = photos if arguments.photo else f"the person and {photos}"
     _print(f"{arguments.person}: {what} deleted; {_NEXT}")
 
 
@@ -286,7 +291,8 @@ def _review(arguments: argparse.Namespace) -> None:
     reviewed = review(arguments.folder, PhotoSampler(ENROL_QUALITY), use_cache=not arguments.no_cache)
     _print_review(reviewed, arguments.folder, arguments.sheet)
     photos = sum(len(photos) for photos in reviewed.kept.values())
-    _print(f"{len(reviewed.kept)} of {len(reviewed.people)} people can be enrolled from {photos} photos")
+    people = count(len(reviewed.people), "person", "people")
+    _print(f"{len(reviewed.kept)} of {people} can be enrolled, from {count(photos, 'photo')}")
 
 
 _ACTIONS = {"add": _add, "frames": _frames, "remove": _remove, "list": _list, "review": _review, "policy": _policy}

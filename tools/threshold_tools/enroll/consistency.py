@@ -84,7 +84,7 @@ def _drop_copies(photos: Sequence[UsablePhoto], rejections: Rejections) -> list[
         if twin is not None:
             rejections.photos[photo.path] = f"the same photo as {twin.path.name}, byte for byte"
         elif likeness is not None:
-            rejections.photos[photo.path] = f"the same picture as {likeness.path.name}"
+            rejections.photos[photo.path] = f"nearly identical to {likeness.path.name}; use a photo from another moment"
         else:
             kept.append(photo)
     return [photo for photo in photos if photo in kept]
@@ -102,7 +102,7 @@ def _drop_strangers(
             return photos
         reason = f"unlike the person's other photos (distance {distances[worst]:.2f}, at most {limit_sq:.2f})"
         if len(photos) == 2:
-            rejections.people[person] = f"two photos that show different people, {reason}; add a third"
+            rejections.people[person] = f"its two photos show different people, {reason}; add a third photo"
             return []
         rejections.photos[photos[worst].path] = reason
         del photos[worst]
@@ -123,7 +123,7 @@ def _drop_mislabelled(people: Group, limit_sq: float, rejections: Rejections) ->
             rest = _others(photos, photo)
             other, other_sq = next(nearest)
             if rest and other_sq <= min(limit_sq, distance_sq(photo.embedding, centroid(rest))):
-                rejections.photos[photo.path] = f"like another person, {ids[other]} (distance {other_sq:.2f})"
+                rejections.photos[photo.path] = f"looks like another person, {ids[other]} (distance {other_sq:.2f})"
             else:
                 stay.append(photo)
         if stay:
@@ -150,7 +150,7 @@ def _drop_same_person(people: Group, limit_sq: float, rejections: Rejections) ->
         copies = [photo.path.name for photo in people[person] if photo.key in files]
         shared = f", and {copies[0]} is the same file" if copies else ""
         rejections.people[person] = (
-            f"like another person, {twin} (distance {other_sq:.2f}{shared}): the same under two ids?"
+            f"looks like {twin} (distance {other_sq:.2f}{shared}): the same person under two ids?"
         )
     return {ids[row]: people[ids[row]] for row in kept_rows}
 

@@ -12,6 +12,7 @@ from edge.core.records import FloatArray, Person
 from edge.recognition.gallery_file import load_gallery, save_gallery
 from threshold_tools.enroll.consistency import centroid
 from threshold_tools.enroll.review import FolderReview
+from threshold_tools.reports.document import count
 from threshold_tools.thresholds import max_thresholds_sq
 
 _GALLERY_SUFFIX = ".safetensors"
@@ -29,20 +30,24 @@ def make_gallery(
         InputError: nobody can be enrolled.
     """
     if not reviewed.kept:
-        raise InputError(f"{out}: not written, for nobody could be enrolled; every photo was refused")
+        raise InputError(f"{out}: not written, because no person could be enrolled; every photo was rejected")
     centroids = np.stack([centroid(photos) for photos in reviewed.kept.values()])
     limits = limits_sq(list(reviewed.kept), centroids, reviewed.base_sq, kept_sq)
     names = {person.id: person.name for person in reviewed.people}
     people = [Person(person_id, names[person_id]) for person_id in reviewed.kept]
     save_gallery(out, people, centroids, limits, embedder_sha256)
     photos = sum(len(photos) for photos in reviewed.kept.values())
-    text = f"{out}: {len(people)} people from {photos} photos, {reviewed.rejections.count} problems; threshold_sq "
+    text = (
+        f"{out}: {count(len(people), 'person', 'people')} from {count(photos, 'photo')}, "
+        f"{count(reviewed.rejections.count, 'problem')}; threshold_sq "
+    )
     if kept_sq:
         new = newcomer_sq(reviewed.base_sq, kept_sq)
         kept = sum(person in kept_sq for person in reviewed.kept)
         return f"{text}kept for {kept}, at most {new:.2f} for {len(people) - kept} new (lower is stricter)"
     stricter = int((limits < reviewed.base_sq).sum())
-    return f"{text}{reviewed.base_sq:.2f} (lower is stricter), stricter still for {stricter} with a look-alike"
+    capped = f", stricter for {count(stricter, 'person', 'people')} with a look-alike" if stricter else ""
+    return f"{text}{reviewed.base_sq:.2f} (lower is stricter){capped}"
 
 
 def thresholds_of(gallery: Path, embedder_sha256: str) -> dict[str, float]:

@@ -43,10 +43,10 @@ def assess_photo(reader: PhotoSampler, pixels: BgrImage) -> PhotoAssessment:
     quality_text = ""
     if sample is not None:
         quality = sample.quality
-        quality_text = f"eyes {quality.size_px:.0f} px, sharpness {quality.sharpness:.0f}"
+        quality_text = f"eyes {quality.size_px:.0f} px apart, sharpness {quality.sharpness:.0f}"
         if sample.landmarks is not None:
-            quality_text += f", strength {quality.embedding_norm:.2f}" if quality.embedding_norm else ""
-            quality_text += f", yaw {quality.yaw_deg:+.0f}, pitch {quality.pitch_deg:+.0f}"
+            quality_text += f", clarity {quality.embedding_norm:.2f}" if quality.embedding_norm else ""
+            quality_text += f", turned {quality.yaw_deg:+.0f}°, up/down {quality.pitch_deg:+.0f}°"
     if reason or sample is None or sample.embedding is None or shown.mirrored is None:
         return PhotoAssessment(reason or "no face", b"", 0.0, b"", thumbnail, quality_text)
     vector = normalize(sample.embedding + shown.mirrored).astype("<f4").tobytes()
@@ -68,16 +68,16 @@ def rejection_reason(shown: PhotoSample) -> str:
     quality = shown.sample.quality
     return {
         "": "",
-        "no-face": "no face (the mesh finds none where the detector saw one)",
+        "no-face": "no clear face (detected, but its landmarks are not found)",
         "too-small": f"too small (eyes {quality.size_px:.0f} px apart, need {ENROL_QUALITY.min_size_px:.0f})",
         "blurred": f"blurred (sharpness {quality.sharpness:.0f}, need {ENROL_QUALITY.min_sharpness:.0f})",
-        "turned-away": f"turned away (yaw {quality.yaw_deg:+.0f} degrees)",
+        "turned-away": f"turned away ({abs(quality.yaw_deg):.0f}°, at most {ENROL_QUALITY.max_yaw_deg:.0f}°)",
         "too-dark": f"too dark (mean grey level {quality.brightness:.0f}, need {ENROL_QUALITY.min_brightness:.0f})",
-        "too-bright": f"too bright ({quality.glare:.0%} of the face is white)",
+        "too-bright": f"too bright ({100 * quality.glare:.0f} % of the face is white)",
         "unclear": (
-            f"unclear (strength {quality.embedding_norm:.2f}, need {ENROL_QUALITY.min_norm:g}): covered, smeared?"
+            f"unclear (clarity {quality.embedding_norm:.2f}, need {ENROL_QUALITY.min_norm:g}): is the face covered?"
         ),
-        "tilted": f"looking up or down (pitch {quality.pitch_deg:+.0f} degrees)",
+        "tilted": f"looking up or down ({abs(quality.pitch_deg):.0f}°, at most {ENROL_QUALITY.max_pitch_deg:.0f}°)",
     }[quality.refusal]
 
 

@@ -1,12 +1,10 @@
-"""Review of a people folder: every photo assessed, all photos and people compared; and its contact sheet."""
+"""Review of a people folder: assesses every photo, and compares all photos and people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from edge.core.errors import ImageError, InputError
 from edge.vision.images import read_image
@@ -22,9 +20,10 @@ from threshold_tools.enroll.consistency import (
 from threshold_tools.enroll.folder import PersonFolder, empty_folders, loose_files, read_people, unreadable_files
 from threshold_tools.enroll.photo_quality import PhotoAssessment, assess_photo
 from threshold_tools.photos import PhotoSampler
+from threshold_tools.reports.terminal import track
 from threshold_tools.thresholds import LOOKALIKE_SHARE, threshold_for_fmr, threshold_sq
 
-NO_PHOTO = "no photo in this folder; nobody is enrolled from it"
+NO_PHOTO = "this folder contains no photo; nobody is enrolled from it"
 ONE_STRANGER_IN = 1000.0  # default target: at most one stranger in this many is accepted
 
 
@@ -56,12 +55,12 @@ class FolderReview:
             if path in self.rejections.photos:
                 yield f"{path}: {self.rejections.photos[path]}"
         if not person.photos:
-            return  # the line of the empty folder says it
+            return  # the empty folder is reported already
         for reasons in (self.rejections.people, self.rejections.notes):
             if person.id in reasons:
                 yield f"{person.id}: {reasons[person.id]}"
         if person.id not in self.kept and person.id not in self.rejections.people:
-            yield f"{person.id}: not enrolled, no photo could serve"
+            yield f"{person.id}: not enrolled, no usable photo"
 
 
 def review(
@@ -75,9 +74,9 @@ def review(
     people = read_people(folder)
     rejections = Rejections()
     for path in loose_files(folder):
-        rejections.photos[path] = "belongs to nobody; put it into a folder named after the person"
+        rejections.photos[path] = "not in the folder of a person; move it into a folder with the name of the person"
     for path in unreadable_files(folder):
-        rejections.photos[path] = f"{path.suffix[1:].upper()} is not read; save it as JPEG or PNG"
+        rejections.photos[path] = f"{path.suffix[1:].upper()} is not supported; save it as JPEG or PNG"
     paths = [path for person in people for path in person.photos]
     if not paths and not rejections.photos:
         raise InputError(f"{folder}: no photo in it; make one folder of photos per person")
@@ -110,7 +109,7 @@ def _assess_all(
     keys: dict[Path, str] = {}
     assessments: dict[Path, PhotoAssessment] = {}
     embedded = 0
-    for path in tqdm(paths, desc="enrol", unit=" photos", disable=None):
+    for path in track(paths, "Checking photos"):
         try:
             key = photo_key(path.read_bytes())
             assessment = cache.get(key)
@@ -126,49 +125,3 @@ def _assess_all(
             continue
         keys[path], assessments[path] = key, assessment
     return keys, assessments, embedded
-
-
-def contact_sheet(reviewed: FolderReview, title: str) -> str:
-    """Every photo of every person, accepted or rejected and why, as one HTML file that needs no other."""
-    from threshold_tools.html import render  # needs jinja2, a gallery does not
-
-    known = {photo for person in reviewed.people for photo in person.photos}
-    stray = [_sheet_photo(reviewed, path, path.name, "") for path in reviewed.rejections.photos if path not in known]
-    loose = {"name": "not in a folder of a person", "details": [], "note": "", "fine": False, "photos": stray}
-    return render(
-        "enroll.html",
-        title=title,
-        kept=len(reviewed.kept),
-        people=len(reviewed.people),
-        photos=sum(len(kept) for kept in reviewed.kept.values()),
-        rejected=reviewed.rejections.count,
-        sections=[loose] * bool(stray) + [_sheet_section(reviewed, person) for person in reviewed.people],
-    )
-
-
-def _sheet_section(reviewed: FolderReview, person: PersonFolder) -> dict[str, object]:
-    """One person; `fine`: everything was accepted."""
-    weights = {photo.path: f"weight {photo.weight:.2f}" for photo in reviewed.kept.get(person.id, [])}
-    note = reviewed.rejections.people.get(person.id) or reviewed.rejections.notes.get(person.id) or ""
-    details = [f"id {person.id}"] if person.name != person.id else []
-    details += [", ".join(person.groups)] if person.groups else []
-    details += [f"from {person.valid_from}"] if person.valid_from else []
-    details += [f"until {person.valid_until}"] if person.valid_until else []
-    details.append(f"{len(weights)} of {len(person.photos)} photos" if weights else "not enrolled")
-    photos = [
-        _sheet_photo(reviewed, path, path.relative_to(person.folder).as_posix(), weights.get(path, ""))
-        for path in person.photos
-    ]
-    fine = not note and len(weights) == len(person.photos)
-    return {"name": person.name, "details": details, "note": note, "fine": fine, "photos": photos}
-
-
-def _sheet_photo(reviewed: FolderReview, path: Path, name: str, weight: str) -> dict[str, object]:
-    """One photo; `weight` is "" for one that was not accepted."""
-    from threshold_tools.html import data_uri
-
-    assessment = reviewed.assessments.get(path)
-    uri = data_uri(assessment.thumbnail) if assessment is not None and assessment.thumbnail else ""
-    reason = weight or reviewed.rejections.photos.get(path, "the person is not enrolled")
-    quality = assessment.quality_text if assessment else ""
-    return {"name": name, "uri": uri, "accepted": bool(weight), "reason": reason, "quality": quality}

@@ -16,7 +16,6 @@ Distances are squared Euclidean distances of unit vectors, 0 to 4: lower is near
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,15 @@ import msgspec
 import numpy as np
 
 from edge.core.errors import InputError
-from edge.core.files import atomic_write, require_parent_dir
+from edge.core.files import require_parent_dir
 from threshold_tools.embeddings import LabelledEmbeddings, load_or_embed
 from threshold_tools.evaluate import open_set_identification, verification
 from threshold_tools.evaluate.by_group import measure_group, read_groups
 from threshold_tools.evaluate.closed_set_identification import CLOSED_PHOTOS, SPLITS, closed_set
 from threshold_tools.evaluate.cross_validation import ten_fold
-from threshold_tools.evaluate.report import Acquisition, EvaluationReport, format_report
+from threshold_tools.evaluate.report import Acquisition, EvaluationReport
+from threshold_tools.evaluate.tables import document
+from threshold_tools.reports.terminal import show
 
 PROTOCOLS = ("verification", "closed-set", "open-set")
 GROUP_FMRS = (1e-3, 1e-4)
@@ -155,9 +156,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         times=arguments.times,
     )
     if arguments.html is not None:
-        from threshold_tools.evaluate.page import page  # matplotlib takes longer to import than all else
+        from threshold_tools.evaluate.page import page  # needs jinja2
+        from threshold_tools.reports.page import write_page
 
         folder = arguments.photos or (arguments.source if arguments.source.is_dir() else None)
-        atomic_write(arguments.html, page(done.report, done.photos, done.swept, folder).encode(), private=True)
-        print(f"{arguments.html}: written", file=sys.stderr)
-    print(msgspec.json.encode(done.report).decode() if arguments.json else format_report(done.report))
+        write_page(arguments.html, page(done.report, done.photos, done.swept, folder))
+    if arguments.json:
+        print(msgspec.json.encode(done.report).decode())
+    else:
+        show(document(done.report))

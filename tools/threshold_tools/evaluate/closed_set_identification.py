@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from threshold_tools.classifiers import CLASSIFIERS, UNKNOWN, ClassifierSpec, Predictions, time_classifier
 from threshold_tools.embeddings import LabelledEmbeddings
 from threshold_tools.evaluate.report import ClassifierRates, ClosedSet, MeanWithSpread, Misidentification
+from threshold_tools.reports.terminal import progress
 from threshold_tools.stats import RankedScores, Reals
 
 CLOSED_PHOTOS = 10  # people with fewer take no part in the closed set: they are its strangers
@@ -50,14 +50,14 @@ def closed_set(photos: LabelledEmbeddings, seed: int, *, splits: int = SPLITS, t
     timed = photos.vectors[first.enrolled], photos.people[first.enrolled], photos.vectors[first.probes]
     named: list[tuple[_Split, Predictions]] = []
     classifiers = []
-    with tqdm(total=len(CLASSIFIERS) * splits, desc="closed set", unit=" trainings", disable=None) as bar:
+    with progress(len(CLASSIFIERS) * splits, "Closed set") as advance:
         for spec in CLASSIFIERS:
             rates = np.full((splits, 5), np.nan)
             for number, split in enumerate(drawn):
                 answers, rates[number] = _try(photos, spec, split)
                 if spec is CLASSIFIERS[0]:
                     named.append((split, answers))
-                bar.update()
+                advance()
             classifiers.append(_rates(spec, rates, time_classifier(spec, *timed) if times else (None, None, None)))
     return ClosedSet(
         people=len(groups),

@@ -1,169 +1,182 @@
-"""The report as one HTML file that needs no other: figures, plots and the worst errors as pictures."""
+"""The evaluation as one HTML file: figures, plots and the worst errors as pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.special import ndtri
 
 from threshold_tools.embeddings import LabelledEmbeddings
-from threshold_tools.evaluate.report import (
-    MISIDENTIFIED,
-    EvaluationReport,
-    OpenSet,
-    TarAtFar,
-    VerificationResult,
-    format_report,
-    interval,
-    percent,
-    spread,
-)
+from threshold_tools.evaluate.report import ClosedSet, EvaluationReport, OpenSet, TarAtFar, VerificationResult
+from threshold_tools.evaluate.tables import MISIDENTIFIED, document
 from threshold_tools.evaluate.verification import BINS, Sweep
-from threshold_tools.html import data_uri, render, thumbnail_uri
-from threshold_tools.plots import ENROLLED, GRID, LINE, STRANGERS, new_figure, to_svg
+from threshold_tools.reports.charts import Chart, ChartAxis
+from threshold_tools.reports.page import render, thumbnail_uri
 
 _SHOWN_FMRS = (1e-3, 1e-4, 1e-5)
 _PROJECTED = 10  # people; a map of more has too few colours
-_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5)
-_LABELS = ("0.0001", "0.001", "0.01", "0.1", "1", "5", "20", "50")
+_PROJECTED_PHOTOS = 60  # of one person
+_TICKS = ((1e-5, "0.001"), (1e-4, "0.01"), (1e-3, "0.1"), (1e-2, "1"), (0.05, "5"), (0.2, "20"), (0.5, "50"))
+_LOWEST, _TOP = 5e-7, 0.6  # rates at the ends of a DET plot
+_MERGED = 4  # bins of the sweep in one of the plot
+_THUMB_PX = 256
+_SAME, _OTHER = 1, 2  # colours of pairs of one person, and of two
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoPairs:
+    """Pairs of photos under a heading: caption, two paths, two data URIs ("" for a photo that is not shown)."""
+
+    heading: str
+    pairs: Sequence[tuple[str, Sequence[str], Sequence[str]]]
 
 
 def page(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | None, folder: Path | None) -> str:
-    """The page; without the folder that the photos lie in, the worst errors are named, not shown."""
+    """The page; without the folder of the photos, the worst errors are named and not shown."""
+    told = document(report)
     return render(
         "evaluate.html",
-        title=f"Evaluation of {Path(report.source).name}",
-        report=report,
-        plots=[(name, data_uri(svg.encode(), "image/svg+xml")) for name, svg in _plots(report, photos, swept)],
-        photos=photos,
-        swept=swept,
-        folder=folder,
-        thumbnail_uri=thumbnail_uri,
-        misidentified=MISIDENTIFIED,
-        text=format_report(report),
-        percent=percent,
-        spread=spread,
-        interval=interval,
+        title=told.title,
+        kind="evaluation",
+        document=told,
+        charts=_charts(report, photos, swept),
+        worst=_worst(report.closed_set, photos, swept, folder),
+        shown=folder is not None,
     )
 
 
-def _plots(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | None) -> list[tuple[str, str]]:
-    """Names and SVGs."""
-    plots = []
+def _worst(
+    closed: ClosedSet | None, photos: LabelledEmbeddings, swept: Sweep | None, folder: Path | None
+) -> list[PhotoPairs]:
+    """The worst errors of each kind."""
+
+    def pair(caption: str, *paths: str) -> tuple[str, Sequence[str], Sequence[str]]:
+        return caption, paths, [thumbnail_uri(folder / path, _THUMB_PX) if folder else "" for path in paths]
+
+    found = []
+    if closed and closed.misnamed:
+        pairs = [
+            pair(f"named {each.named}, distance {each.distance_sq:.2f}", each.path, each.nearest_path)
+            for each in closed.misnamed[:MISIDENTIFIED]
+        ]
+        found.append(PhotoPairs("Misnamed photos, each with the nearest photo of the wrong person", pairs))
+    for heading, worst in (
+        ("Most similar photos of two people", swept.false_matches if swept else []),
+        ("Least similar photos of one person", swept.false_non_matches if swept else []),
+    ):
+        pairs = [
+            pair(f"distance {distance_sq:.2f}", photos.paths[first], photos.paths[second])
+            for distance_sq, first, second in worst
+        ]
+        if pairs:
+            found.append(PhotoPairs(heading, pairs))
+    return found
+
+
+def _charts(report: EvaluationReport, photos: LabelledEmbeddings, swept: Sweep | None) -> list[Chart]:
+    charts = []
+    if report.open_set:
+        charts += [_open_set(report.open_set, tracks=tracks) for tracks in (True, False)]
     if report.all_pairs and swept:
         rows = [row for row in report.all_pairs.at if row.fmr in _SHOWN_FMRS]
-        plots += [("DET", _det(report.all_pairs)), ("distances", _histograms(swept, rows))]
-    if report.open_set:
-        plots.append(("open set", _open_sets(report.open_set)))
+        charts += [_histogram(swept, rows, logarithmic=False), _histogram(swept, rows, logarithmic=True)]
+        charts.append(_det(report.all_pairs))
     projected = _projection(photos)
-    if projected:
-        plots.append(("projection", projected))
-    return plots
+    return [*charts, projected] if projected else charts
 
 
-def _det(pairs: VerificationResult) -> str:
+def _det(pairs: VerificationResult) -> Chart:
     """The DET curve on normal-deviate axes (Martin et al. 1997): normally distributed scores make a straight line."""
-    figure = new_figure(6.5, 6)
-    axes = figure.subplots()
-    lowest = (max(0.5 / pairs.non_mated, _TICKS[0] / 2), max(0.5 / pairs.mated, _TICKS[0] / 2))
-    shown = np.array([point for point in pairs.det if point[0] >= lowest[0] and point[1] >= lowest[1]])
-    if len(shown):
-        axes.plot(ndtri(np.clip(shown[:, 0], 0, 0.6)), ndtri(np.clip(shown[:, 1], 0, 0.6)), color=ENROLLED)
+    lowest = [max(0.5 / count, _LOWEST) for count in (pairs.non_mated, pairs.mated)]
+    x, y = (
+        ChartAxis(label, low, _TOP, [tick for tick in _TICKS if tick[0] >= low], lambda value: float(ndtri(value)))
+        for label, low in zip(("FMR, % of pairs of two people", "FNMR, % of pairs of one person"), lowest, strict=True)
+    )
+    chart = Chart("False matches against false non-matches", x, y, "DET curve over all pairs; dots show thresholds.")
+    shown = [(x, y) for x, y in pairs.det if lowest[0] <= x <= _TOP and lowest[1] <= y <= _TOP]
+    chart.line(shown, _SAME, tip=lambda x, y: f"FMR {100 * x:.2g} %, FNMR {100 * y:.2g} %")
     for row in pairs.at:
         if 1 - row.tar >= lowest[1]:
-            axes.plot(ndtri(row.fmr), ndtri(1 - row.tar), "o", color=STRANGERS, markersize=5)
-            text = f"{row.threshold_sq:.2f}"
-            axes.annotate(text, (ndtri(row.fmr), ndtri(1 - row.tar)), xytext=(6, 4), textcoords="offset points")
-    ends = ndtri([_TICKS[0] / 2, 0.6])
-    axes.plot(ends, ends, color="#aaaaaa", linewidth=0.8, linestyle=":")
-    for which in (axes.xaxis, axes.yaxis):
-        which.set_ticks(ndtri(_TICKS).tolist(), list(_LABELS))
-    axes.set_xlim(ndtri(lowest[0]), ndtri(0.6))
-    axes.set_ylim(ndtri(lowest[1]), ndtri(0.6))
-    axes.grid(color=GRID)
-    axes.set_xlabel("FMR, % of pairs of two people that match")
-    axes.set_ylabel("FNMR, % of pairs of one person that do not")
-    axes.set_title("DET over all pairs; numbers are threshold_sq")
-    return to_svg(figure, "det")
+            text = f"threshold {row.threshold_sq:.2f}: FMR {100 * row.fmr:.2g} %, FNMR {100 * (1 - row.tar):.2g} %"
+            chart.dots([(row.fmr, 1 - row.tar, text)], _OTHER, size=4.5)
+            chart.text_at((row.fmr, 1 - row.tar), f"{row.threshold_sq:.2f}")
+    return chart
 
 
-def _histograms(swept: Sweep, rows: Sequence[TarAtFar]) -> str:
+def _histogram(swept: Sweep, rows: Sequence[TarAtFar], *, logarithmic: bool) -> Chart:
     """How far pairs of one person and of two are apart, with the thresholds at some FMRs."""
-    figure = new_figure(6.5, 6)
-    above, under = figure.subplots(2, 1, sharex=True)
-    for axes in (above, under):
-        stairs = partial(axes.stairs, edges=BINS, alpha=0.6, fill=True)
-        stairs(swept.genuine_bins / len(swept.genuine_sq), color=ENROLLED, label="one person")
-        stairs(swept.impostor_bins / swept.impostor_count, color=STRANGERS, label="two people")
-        for row in rows:
-            axes.axvline(row.threshold_sq, color=LINE, linewidth=0.8)
-            if axes is above:
-                place = (row.threshold_sq, 1.0)
-                text = f"FMR {row.fmr:.0e}"
-                axes.annotate(
-                    text, place, (-3, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
-                    rotation=90, ha="right", va="top", fontsize=8,
-                )  # fmt: skip
-    above.set_title("Distances of all pairs, and thresholds at some FMRs")
-    above.set_ylabel("share of pairs")
-    under.set_ylabel("the same, logarithmic")
-    under.set_yscale("log")
-    seen = np.flatnonzero(swept.impostor_bins + swept.genuine_bins)
-    under.set_xlim(0, float(BINS[seen[-1] + 1]))
-    under.set_xlabel("squared distance, 0 to 4; lower is nearer")
-    above.legend(loc="center right")
-    return to_svg(figure, "histograms")
+    same = 100 * swept.genuine_bins.reshape(-1, _MERGED).sum(axis=1) / len(swept.genuine_sq)
+    other = 100 * swept.impostor_bins.reshape(-1, _MERGED).sum(axis=1) / swept.impostor_count
+    edges = BINS[::_MERGED]
+    high = 0.5 * float(np.ceil(2 * edges[np.flatnonzero(same + other)[-1] + 1]))
+    top = 1.1 * float(max(same.max(), other.max()))
+    least = float(min(each[each > 0].min() for each in (same, other)))
+    vertical = (
+        ChartAxis.logarithmic("% of pairs, logarithmic", 10 ** float(np.floor(np.log10(least))), 100)
+        if logarithmic
+        else ChartAxis.linear("% of pairs", 0, top, 2 if top < 9 else 5)
+    )
+    title, note = (
+        ("Rare pairs", "The same on a logarithmic scale, which shows the overlap.")
+        if logarithmic
+        else ("Distances of all pairs", "Pairs left of a line are taken for one person, at the FMR on the line.")
+    )
+    chart = Chart(title, ChartAxis.linear("squared distance, lower is nearer", 0, high, 0.5), vertical, note)
+    last = int(np.searchsorted(edges, high - 1e-9))
+    series = [(other[:last].tolist(), _OTHER, "two people"), (same[:last].tolist(), _SAME, "one person")]
+    chart.bars(edges[: last + 1].tolist(), series, " %")
+    for level, row in enumerate(sorted(rows, key=lambda row: row.threshold_sq)):
+        chart.limit(x=row.threshold_sq, text=f"FMR {100 * row.fmr:g} %", level=level)
+    return chart
 
 
-def _open_sets(sets: Sequence[OpenSet]) -> str:
-    """FNIR by the number of enrolled photos, for each FPIR, single photos and tracks."""
-    figure = new_figure(13, 4.2)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, fused in zip(panels, (False, True), strict=True):
-        fpirs = sorted({row.fpir for each in sets for row in (each.fused if fused else each.single)}, reverse=True)
-        for number, fpir in enumerate(fpirs):
-            points = [
-                (place + (number - 1) * 0.08, row.fnir)
-                for place, each in enumerate(sets)
-                for row in (each.fused if fused else each.single)
-                if row.fpir == fpir
-            ]
-            values = 100 * np.array([[rate.value, rate.low, rate.high] for _, rate in points])
-            spans = np.abs(values[:, 1:] - values[:, :1]).T
-            axes.errorbar([x for x, _ in points], values[:, 0], spans, fmt="o", capsize=3, label=f"FPIR {fpir:.0e}")
-        axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(-0.02, 120)
-        axes.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
-        axes.set_xticks(range(len(sets)), [str(each.images) for each in sets])
-        axes.set_xlim(-0.5, len(sets) - 0.5)
-        axes.grid(axis="y", color=GRID)
-        axes.set_xlabel("photos enrolled of each person")
-        axes.set_title("tracks of 3 photos, fused" if fused else "single photos")
-        if fpirs:
-            axes.legend()
-    panels[0].set_ylabel("FNIR, %, and 95 % interval")
-    return to_svg(figure, "open")
+def _open_set(sets: Sequence[OpenSet], *, tracks: bool) -> Chart:
+    """FNIR with its interval by the number of enrolled photos, for each FPIR."""
+    places = ChartAxis(
+        "photos enrolled of each person", -0.5, len(sets) - 0.5,
+        [(float(place), str(each.images)) for place, each in enumerate(sets)],
+    )  # fmt: skip
+    chart = Chart(
+        "Visits refused (tracks of 3 photos)" if tracks else "Single photos refused",
+        places,
+        ChartAxis.percent_from_zero("FNIR, %, with 95 % interval"),
+        "Share of enrolled people's searches that fail, by the share of strangers that get in.",
+    )
+    rates = [each.fused if tracks else each.single for each in sets]
+    fpirs = sorted({row.fpir for some in rates for row in some}, reverse=True)
+    for number, fpir in enumerate(fpirs):
+        points = [
+            (place + (number - 1) * 0.12, row) for place, some in enumerate(rates) for row in some if row.fpir == fpir
+        ]
+        colour = number + 1
+        chart.spans(((x, 100 * row.fnir.low, 100 * row.fnir.high) for x, row in points), colour)
+        texts = [
+            (x, 100 * row.fnir.value, f"threshold {row.threshold_sq:.2f}: FNIR {100 * row.fnir.value:.2g} %")
+            for x, row in points
+        ]
+        chart.dots(texts, colour, f"one stranger in {1 / fpir:,.0f} gets in", size=4.5)
+    return chart
 
 
-def _projection(photos: LabelledEmbeddings) -> str | None:
+def _projection(photos: LabelledEmbeddings) -> Chart | None:
     """The most photographed people in the plane in which their vectors spread most; None of fewer than three."""
     found = np.bincount(photos.people, photos.found, len(photos.names)).astype(np.int64)
     chosen = [int(person) for person in np.argsort(-found, kind="stable")[:_PROJECTED] if found[person] > 1]
     if len(chosen) < 3:
         return None
-    rows = [np.flatnonzero((photos.people == person) & photos.found)[:60] for person in chosen]
+    rows = [np.flatnonzero((photos.people == person) & photos.found)[:_PROJECTED_PHOTOS] for person in chosen]
     centres = np.stack([photos.vectors[own].mean(axis=0) for own in rows])
     middle = centres.mean(axis=0)
     plane = np.linalg.svd(centres - middle, full_matrices=False)[2][:2]
-    figure = new_figure(6.5, 6)
-    axes = figure.subplots()
-    for number, (person, own) in enumerate(zip(chosen, rows, strict=True)):
-        flat = (photos.vectors[own] - middle) @ plane.T
-        axes.plot(flat[:, 0], flat[:, 1], ".", color=f"C{number}", label=photos.names[person].replace("_", " "))
-    axes.set_title("The most photographed people, projected onto a plane")
-    axes.set_aspect("equal", "datalim")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return to_svg(figure, "projection")
+    flat = [(photos.vectors[own] - middle) @ plane.T for own in rows]
+    reach = 1.1 * float(max(np.abs(each).max() for each in flat))
+    axes = (ChartAxis("", -reach, reach, []), ChartAxis("", -reach, reach, []))
+    chart = Chart("Map of the most photographed people", *axes, "Photos of one person should form one group.")
+    for number, (person, own, points) in enumerate(zip(chosen, rows, flat, strict=True)):
+        name = photos.names[person].replace("_", " ")
+        texts = [(*point, photos.paths[row]) for point, row in zip(points.tolist(), own.tolist(), strict=True)]
+        chart.dots(texts, number + 1, name)
+    return chart

@@ -1,16 +1,12 @@
-"""The results of an evaluation: the records that --json prints, and tables for people."""
+"""Records of an evaluation, which --json prints."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
 
-from threshold_tools.html import render
 from threshold_tools.stats import Rate, Reals
-
-MISIDENTIFIED = 12  # photos shown; --json has all
 
 
 class Acquisition(msgspec.Struct, frozen=True):
@@ -191,25 +187,3 @@ class EvaluationReport(msgspec.Struct, frozen=True):
 def ratio(part: int, whole: int) -> float | None:
     """A share, or None of nothing."""
     return part / whole if whole else None
-
-
-def format_report(report: EvaluationReport) -> str:
-    """The report as tables for people."""
-    return render(
-        "evaluate.txt", report=report, percent=percent, spread=spread, interval=interval, misidentified=MISIDENTIFIED
-    ).rstrip()
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """A share in percent."""
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
-
-
-def spread(value: MeanWithSpread | None) -> str:
-    """A mean and its standard deviation, in percent."""
-    return "-" if value is None else f"{percent(value.mean)} ± {100 * value.spread:.2f}"
-
-
-def interval(rate: Rate, digits: int = 2) -> str:
-    """A rate and its interval."""
-    return f"{percent(rate.value, digits)} ({100 * rate.low:.{digits}f} to {100 * rate.high:.{digits}f})"

@@ -12,7 +12,6 @@ Nothing is sent anywhere, and nothing is stored except the page that --out asks 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,13 @@ from edge.access.policy_file import load_configured_rules
 from edge.core.cli_support import parse_time_ns
 from edge.core.config import AccessConfig, DoorConfig, read_config
 from edge.core.errors import InputError
-from edge.core.files import atomic_write, require_parent_dir
+from edge.core.files import require_parent_dir
 from edge.core.records import FloatArray
 from edge.recognition.gallery_file import load_gallery
 from threshold_tools.explain.occlusion_map import occlusion_map
 from threshold_tools.explain.page import page
 from threshold_tools.explain.photo import ExplainedPhoto, PhotoAnalyzer
-from threshold_tools.explain.report import Explanation, PhotoReport, format_report, sentences
+from threshold_tools.explain.report import Explanation, PhotoReport, document, sentences
 from threshold_tools.explain.simulated_visit import (
     SimulatedDoor,
     distance_to,
@@ -39,6 +38,8 @@ from threshold_tools.explain.simulated_visit import (
     simulate_visit,
 )
 from threshold_tools.photos import SUFFIXES
+from threshold_tools.reports.page import write_page
+from threshold_tools.reports.terminal import show
 from threshold_tools.thresholds import fmr_at
 
 
@@ -152,9 +153,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = _config(arguments.config, arguments.policy, arguments.door)
     done = explain(arguments.photo, arguments.other, gallery=arguments.gallery, config=config, wall_ns=arguments.at)
     if arguments.out is not None:
-        atomic_write(arguments.out, page(done.found, done.a, done.b).encode(), private=True)
-        print(f"{arguments.out}: written", file=sys.stderr)
-    print(msgspec.json.encode(done.found).decode() if arguments.json else format_report(done.found))
+        write_page(arguments.out, page(done.found, done.a, done.b))
+    if arguments.json:
+        print(msgspec.json.encode(done.found).decode())
+    else:
+        show(document(done.found))
 
 
 def _config(path: Path | None, policy: Path | None, door: str | None) -> DoorConfig:

@@ -1,4 +1,4 @@
-"""The explanation as one HTML file that needs no other: boxes, mesh, the aligned face and what matters in it."""
+"""The explanation as one HTML file: boxes, landmarks, the aligned face and the parts that matter in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.core.records import AccessOutcome, BgrImage
+from edge.core.records import BgrImage
 from threshold_tools.enroll.photo_quality import crop as cut
 from threshold_tools.explain.photo import ExplainedPhoto
 from threshold_tools.explain.report import (
@@ -15,13 +15,12 @@ from threshold_tools.explain.report import (
     Explanation,
     OcclusionMap,
     PhotoReport,
-    format_part,
+    document,
     region_lines,
     strangers,
 )
-from threshold_tools.html import picture_uri, render
+from threshold_tools.reports.page import picture_uri, render
 
-_TONES = {str(AccessOutcome.DOOR_OPEN): "good", str(AccessOutcome.DENIED): "bad", "": "bad"}
 _USED, _OTHER, _MESH = (60, 200, 80), (190, 190, 190), (230, 200, 90)  # BGR
 _POINTS = ((60, 60, 230), (60, 60, 230), (40, 170, 250), (200, 80, 220), (200, 80, 220))
 _TOGETHER, _APART = np.array((200, 110, 20), np.float32), np.array((20, 90, 240), np.float32)  # BGR: blue, orange
@@ -34,19 +33,22 @@ _FLOOR = 0.02  # changes of the distance smaller than this are noise and stay pa
 
 def page(found: Explanation, a: ExplainedPhoto, b: ExplainedPhoto | None) -> str:
     """The page."""
-    photos = [_photo("A", "comes to the door", found.a, a)]
+    photos = [_photo("A", "the visitor", found.a, a)]
     if b is not None and found.b is not None:
-        aside = f"; {found.gallery} aside" if found.gallery else ""
-        photos.append(_photo("B", f"compared with A as if it were enrolled{aside}", found.b, b))
+        aside = f" and {Path(found.gallery).name} is not used" if found.gallery else ""
+        photos.append(_photo("B", f"compared as if this person were enrolled{aside}", found.b, b))
+    told = document(found)
     return render(
         "explain.html",
-        title=f"{Path(found.a.photo).name} and {Path(found.b.photo).name if found.b else found.target.name}",
+        title=told.title,
+        kind="explanation",
+        document=told,
         found=found,
-        verdict=_TONES.get(found.answer.kind, ""),
+        gallery=Path(found.gallery).name,
         photos=photos,
         scale=SCALE,
         strangers=strangers(found),
-        format_part=format_part,
+        charts=[],
     )
 
 
@@ -54,14 +56,14 @@ def _photo(
     letter: str, role: str, shown: PhotoReport, photo: ExplainedPhoto
 ) -> tuple[str, str, PhotoReport, list[tuple[str, str]], list[str]]:
     """What the template shows of a photo: letter, role, report, pictures with captions, lines about regions."""
-    faces = "one face" if shown.faces == 1 else f"{shown.faces} faces; the largest, most central one is used (green)"
+    faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the green one is used"
     pictures = [
         (_full_photo(photo), f"{shown.width_px}x{shown.height_px} px, {faces}"),
-        (_face_crop(photo), "box, mesh and the five points"),
-        (_aligned(photo), "aligned: what the embedder gets"),
+        (_face_crop(photo), "landmarks, and the five points for alignment"),
+        (_aligned(photo), "aligned face, the input of the embedder"),
     ]
     if shown.occlusion is not None:
-        pictures.append((_heatmap(photo, shown.occlusion), "what drives the distance"))
+        pictures.append((_heatmap(photo, shown.occlusion), "blue: similar in both, orange: different"))
     return letter, role, shown, [(picture_uri(picture), caption) for picture, caption in pictures], region_lines(shown)
 
 
@@ -97,7 +99,7 @@ def _aligned(photo: ExplainedPhoto) -> BgrImage:
 
 
 def _heatmap(photo: ExplainedPhoto, occlusion: OcclusionMap) -> BgrImage:
-    """The aligned face, blue where it brings the two together, orange where it keeps them apart."""
+    """The aligned face: blue where covering it raises the distance, orange where covering it lowers the distance."""
     size = photo.crop.shape[1], photo.crop.shape[0]
     grid = cv2.resize(np.array(occlusion.grid, np.float32), size, interpolation=cv2.INTER_CUBIC)
     share = np.clip(grid / max(float(np.abs(grid).max()), _FLOOR), -1, 1)[..., None]

@@ -22,15 +22,15 @@ from threshold_tools.explain.report import PhotoReport, QualityPart, unit
 from threshold_tools.photos import ANY_QUALITY, PhotoSampler, normalize
 
 _LABELS = {
-    "score": "a face (detector)",
-    "presence": "a face (mesh)",
-    "size_px": "between the eyes",
+    "score": "detector score",
+    "presence": "landmark score",
+    "size_px": "distance between the eyes",
     "yaw_deg": "turned to the side",
     "pitch_deg": "looking up or down",
-    "roll_deg": "tilted",
-    "brightness": "grey level of the face",
-    "glare": "white with glare",
-    "embedding_norm": "clear to the embedder",
+    "roll_deg": "tilted sideways",
+    "brightness": "brightness (grey level)",
+    "glare": "white pixels (glare)",
+    "embedding_norm": "clarity (embedding norm)",
 }
 _UNKNOWN_AT_0 = frozenset({"embedding_norm"})
 _NO_PART = frozenset({"weight", "refusal"})

@@ -1,27 +1,40 @@
-"""An explanation as data, which JSON, the text and the page are made of, and as text for a terminal of 80 columns."""
+"""An explanation: the record that --json prints, and the report for people."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from edge.core.records import AccessOutcome
 from edge.recognition.gallery import MAX_DISTANCE_SQ
-from threshold_tools.html import render
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, Tone
 
 SCALE = "Lower is nearer; a lower threshold is stricter."
 _BAR = 65
 _SMALLEST = 0.005  # smaller ones are printed as 0.00
 _REASONS = {
-    "within-threshold": "the distance is within the threshold",
-    "beyond-threshold": "the distance is beyond the threshold",
-    "too-few-agree": "too few of its samples agree on one person",
-    "runner-up-too-near": "the runner-up is too near to tell the two apart",
+    "within-threshold": "the distance is below the threshold",
+    "beyond-threshold": "the distance is above the threshold",
+    "too-few-agree": "too few samples agree on one person",
+    "runner-up-too-near": "another enrolled person is almost as near",
     "too-few-samples": "there are too few samples",
-    "outside-schedule": "the rule's schedule does not hold now",
-    "not-yet-valid": "the person is not yet valid",
-    "no-longer-valid": "the person is no longer valid",
-    "no-rule-for-this-person": "no rule lets this person pass",
-    "clock-not-set": "its rule depends on the time, and none is given (--at)",
+    "outside-schedule": "the rule does not allow this time",
+    "not-yet-valid": "the person's validity has not begun",
+    "no-longer-valid": "the person's validity has ended",
+    "no-rule-for-this-person": "no rule allows this person",
+    "clock-not-set": "the rule depends on the time; give one with --at",
+}
+_REFUSALS = {
+    "no-face": "no clear face",
+    "too-small": "face too small",
+    "blurred": "blurred",
+    "turned-away": "turned away",
+    "tilted": "looking up or down",
+    "too-dark": "too dark",
+    "too-bright": "too bright",
+    "unclear": "face unclear or covered",
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -114,36 +127,57 @@ def unit(name: str) -> str:
 
 
 def sentences(a: PhotoReport, answer: SimulatedDecision, first: NearestPerson, alone: bool) -> list[str]:
-    """The verdict on photo `a`, a sentence each; `alone`: the nearest person, `first`, is the other photo."""
+    """What a door does with photo `a`, a sentence each; `alone`: the nearest person, `first`, is the other photo."""
     if a.refusal:
-        parts = ", ".join(f"{part.label} {format_part(part)} ({part.gate})" for part in a.parts if not part.ok)
+        parts = ", ".join(f"{part.label} {format_part(part)} (needs {part.gate})" for part in a.parts if not part.ok)
         why = f": {parts}" if parts else ""
-        return [f"Refused, {a.refusal}{why}.", "A door takes no sample from this view and waits for a better one."]
+        return [f"Rejected as {a.refusal}{why}.", "A door takes no sample from this view and waits for a better one."]
     if answer.counts:
-        said = [f"One such sample would count towards {first.name}; a door asks for {answer.needed} that agree."]
+        found = [f"Such a sample counts for {first.name}. A door needs {answer.needed} samples that agree."]
     else:
-        said = [f"Such a sample counts towards nobody: even {first.name}, the nearest, is too far."]
+        found = [f"Such a sample counts for no one: {first.name} is the nearest, but too far."]
     why = _REASONS.get(answer.reason, answer.reason)
     number = _NUMBERS[answer.samples] if answer.samples < len(_NUMBERS) else answer.samples
     samples = f"{number} such sample" + ("" if answer.samples == 1 else "s")
     if not answer.kind:
-        said.append(f"It never comes to an answer: {why}.")
+        found.append(f"The door never decides, because {why}.")
     elif answer.kind == AccessOutcome.DOOR_OPEN:
         rule = "" if alone else f" by rule {answer.rule}"
-        said.append(f"After {samples}: {answer.kind}{rule}, because {why}.")
+        found.append(f"After {samples} the door opens ({answer.kind}){rule}, because {why}.")
     elif answer.kind == AccessOutcome.DENIED:
-        said.append(f"After {samples}: recognised and {answer.kind}, because {why} (rule {answer.rule}).")
+        found.append(f"After {samples} the person is recognised and {answer.kind}, because {why} (rule {answer.rule}).")
     else:
-        said.append(f"After {samples}: {answer.kind}, because {why}.")
-    return said
+        found.append(f"After {samples} the visitor is {answer.kind}, because {why}.")
+    return found
+
+
+def verdict(found: Explanation) -> ReportVerdict:
+    """The result in one line, same person or not, and what a door does."""
+    target, answer = found.target, found.answer
+    near = target.distance_sq <= target.threshold_sq
+    if found.a.refusal:
+        result = f"A door rejects this photo, {_REFUSALS.get(found.a.refusal, found.a.refusal)}"
+    elif found.b is not None:
+        result = "Same person" if near else "Different people"
+    elif not near:
+        result = f"Not recognised as {target.name}"
+    elif answer.kind == AccessOutcome.DOOR_OPEN:
+        result = f"Recognised as {target.name}"
+    elif answer.kind == AccessOutcome.DENIED:
+        result = f"Recognised as {target.name}, but not allowed to pass"
+    else:
+        result = f"Similar to {target.name}, but not recognised"
+    tone: Tone = "warn" if found.a.refusal else "good" if near and answer.kind == AccessOutcome.DOOR_OPEN else "bad"
+    numbers = f"distance {target.distance_sq:.2f}, threshold {target.threshold_sq:.2f} (lower is nearer)"
+    return ReportVerdict(tone, f"{result}: {numbers}", found.verdict)
 
 
 def strangers(found: Explanation) -> str:
     """How rare so small a distance is between strangers."""
     share, least, most = found.strangers
     within = 1 + 1e-9  # the share comes from a logarithm
-    bound = "fewer than " if share <= least * within else "more than " if share * within >= most else "about "
-    return f"Of strangers, {bound}one in {float(f'{1 / share:.2g}'):,.0f} comes as near to one given person."
+    bound = "fewer than" if share <= least * within else "more than" if share * within >= most else "about"
+    return f"{bound.capitalize()} one stranger in {float(f'{1 / share:.2g}'):,.0f} is this near to a given person."
 
 
 def region_lines(shown: PhotoReport) -> list[str]:
@@ -153,22 +187,64 @@ def region_lines(shown: PhotoReport) -> list[str]:
     ranked = list(shown.occlusion.regions.items())
     near = [f"{name} {value:+.2f}" for name, value in ranked if value >= _SMALLEST][:3]
     apart = [f"{name} {value:+.2f}" for name, value in ranked if value <= -_SMALLEST][:3]
-    lines = [f"brings them together: {', '.join(near)}"] if near else []
-    lines += [f"keeps them apart: {', '.join(apart)}"] if apart else []
-    return lines or ["by very little, wherever it is"]
+    lines = [f"similar in both: {', '.join(near)} (covering it raises the distance)"] if near else []
+    lines += [f"different: {', '.join(apart)} (covering it lowers the distance)"] if apart else []
+    return lines or ["no part matters much: covering it changes the distance by less than 0.005"]
 
 
-def format_report(found: Explanation) -> str:
-    """The explanation as text."""
-    return render(
-        "explain.txt",
-        found=found,
-        bar=_bar(found.target),
-        scale=SCALE,
-        strangers=strangers(found),
-        format_part=format_part,
-        region_lines=region_lines,
-    ).rstrip()
+def document(found: Explanation) -> ReportDocument:
+    """The explanation for people."""
+    columns = [each for each in (found.a, found.b) if each]
+    notes = [
+        f"{'A' if each is found.a else 'B'}, parts of the face: {line}"
+        for each in columns if each.occlusion for line in region_lines(each)
+    ]  # fmt: skip
+    tables = [_quality_table(columns)]
+    if found.nearest:
+        rows = [[each.name, each.id, f"{each.distance_sq:.2f}", f"{each.threshold_sq:.2f}"] for each in found.nearest]
+        heads = [TableColumn("Name", text=True), TableColumn("ID", text=True)]
+        heads += [
+            TableColumn("Distance", "squared distance between the faces, 0 to 4; lower is nearer"),
+            TableColumn("Threshold", "largest distance that is accepted; lower is stricter"),
+        ]
+        tables.append(ReportTable(f"Nearest people in {Path(found.gallery).name}", heads, rows))
+    other = Path(found.b.photo).name if found.b else found.target.name
+    return ReportDocument(
+        title=f"{Path(found.a.photo).name} and {other}",
+        source="; ".join([_described("A", found.a), *([_described("B", found.b)] if found.b else [])])
+        + f"; embedder {found.embedder_sha256[:12]}",
+        verdict=verdict(found),
+        facts=[
+            ("distance", f"{found.target.distance_sq:.2f}"),
+            ("threshold", f"{found.target.threshold_sq:.2f}"),
+            ("samples until a decision", f"{found.answer.samples}" if found.answer.kind else "never"),
+            ("weight of A as evidence", f"{found.a.weight:.2f}"),
+        ],
+        tables=tables,
+        notes=[strangers(found), *notes],
+        sketch=f"{_bar(found.target)}\n  o distance, | threshold. {SCALE}",
+    )
+
+
+def _quality_table(columns: Sequence[PhotoReport]) -> ReportTable:
+    heads = [TableColumn("Property", text=True), *(TableColumn("AB"[number]) for number in range(len(columns)))]
+    heads += [
+        TableColumn("A door needs", "limits in [quality] and [detector] of door.toml"),
+        TableColumn("Full weight from", "from this value on, the property does not reduce the weight of a sample"),
+    ]
+    rows = []
+    for number, part in enumerate(columns[0].parts):
+        values = [each.parts[number] for each in columns]
+        cells = [format_part(each) + ((" ✓" if each.ok else " ✗") if each.gate else "") for each in values]
+        rows.append([part.label, *cells, part.gate or "-", "-" if part.full is None else f"{part.full:g}"])
+    rows.append(["weight as evidence", *(f"{each.weight:.2f}" for each in columns), "above 0", "-"])
+    rows.append(["at a door", *(_REFUSALS.get(each.refusal, each.refusal) or "accepted" for each in columns), "-", "-"])
+    return ReportTable("Quality of the view", heads, rows)
+
+
+def _described(letter: str, shown: PhotoReport) -> str:
+    faces = "one face" if shown.faces == 1 else f"{shown.faces} faces, the largest and most central is used"
+    return f"{letter}: {Path(shown.photo).name}, {shown.width_px}x{shown.height_px} px, {faces}"
 
 
 def _bar(target: NearestPerson) -> str:

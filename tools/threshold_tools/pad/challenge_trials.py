@@ -9,7 +9,6 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from edge.core.config import DetectorConfig, LivenessConfig, TrackerConfig
 from edge.core.records import BgrImage, Face, FloatArray, Frame, Landmarks
@@ -33,6 +32,7 @@ from threshold_tools.pad.presenters import (
     draw_movement,
 )
 from threshold_tools.pad.rendering import RenderedHead, add_spectacles, fit_portrait
+from threshold_tools.reports.terminal import progress
 from threshold_tools.stats import clopper_pearson
 
 GENUINE = ("genuine", "genuine-slow", "genuine-far", "genuine-glasses")
@@ -94,9 +94,11 @@ def measure_species(
 ) -> SpeciesTrials:
     """How often a species passes; the portraits take turns. See `try_species`."""
     reasons: Counter[str] = Counter()
-    for number in tqdm(range(tries), desc=species, disable=None, leave=False):
-        portrait = portraits[number % len(portraits)]
-        reasons[try_species(portrait, species, (seed, number), vision, steps=steps, sample_s=sample_s)] += 1
+    with progress(tries, species) as advance:
+        for number in range(tries):
+            portrait = portraits[number % len(portraits)]
+            reasons[try_species(portrait, species, (seed, number), vision, steps=steps, sample_s=sample_s)] += 1
+            advance()
     passed = reasons["passed"]
     interval = clopper_pearson(passed / tries, tries)
     return SpeciesTrials(species, tries, passed, interval.low, interval.high, dict(reasons.most_common()))

@@ -20,8 +20,11 @@ from threshold_tools.evaluate.by_group import read_group_file
 from threshold_tools.pad import attack_clips, challenge_trials
 from threshold_tools.pad.attack_clips import draw_photos, make_clips
 from threshold_tools.pad.clip_evaluation import evaluate_clip, find_clips
-from threshold_tools.pad.report import measure, page, show
+from threshold_tools.pad.report import document, measure, page
 from threshold_tools.photos import photos_in
+from threshold_tools.reports.document import count
+from threshold_tools.reports.page import write_page
+from threshold_tools.reports.terminal import show, track
 
 MAX_STEPS = 5  # of challenge_steps in door.toml
 _DEVELOPMENT = "seven development clips and simulated photos of others (docs/lab/liveness.md)"
@@ -78,17 +81,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     clips = find_clips(options.source)
     vision = load_vision(ModelsConfig(detector="near"), DetectorConfig(), QualityConfig())
     report = measure(
-        [evaluate_clip(clip, vision, limit) for clip in clips],
+        [evaluate_clip(clip, vision, limit) for clip in track(clips, "Evaluating clips")],
         source=str(options.source),
         limit=limit,
         chosen_on=options.chosen_on or _DEVELOPMENT,
         groups=groups,
     )
     if options.json:
-        atomic_write(options.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        atomic_write(options.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", private=True)
     if options.html:
-        atomic_write(options.html, page(report).encode())
-    sys.stdout.write(show(report))
+        write_page(options.html, page(report))
+    show(document(report))
 
 
 def _add_challenge(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +156,7 @@ def _clips(options: argparse.Namespace) -> None:
         seconds=options.seconds,
         photos=photos,
     )
-    sys.stdout.write(f"{made} simulated attacks in {options.out}\n")
+    print(f"{count(made, 'simulated attack')} in {options.out}")
 
 
 def _add_number(

@@ -7,14 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from edge.liveness.cues.weights import CUE_WEIGHTS
-from threshold_tools.html import data_uri, render
 from threshold_tools.pad.clip_evaluation import GENUINE, SIMULATED, ClipResult
-from threshold_tools.plots import GRID, new_figure, to_svg
+from threshold_tools.reports.charts import COLOURS, Chart, ChartAxis, Tip
+from threshold_tools.reports.document import (
+    ReportDocument,
+    ReportTable,
+    ReportVerdict,
+    TableColumn,
+    Tone,
+    count,
+    percent,
+)
+from threshold_tools.reports.page import render
 from threshold_tools.stats import RateWithInterval, auc, det_curve, wilson
 
-AT_THE_DOOR = "at the decision of the door; clips that end before it left out"
+AT_THE_DOOR = "at the decision of the door, without clips that end before it"
 AT_THE_END = "at the end of the clip"
-WINDOWS = "by windows of 1.5 s, one begun every half second"
+WINDOWS = "in windows of 1.5 s that begin every half second"
+_FEW_CLIPS = 100  # genuine clips; below this the verdict warns
+_HIGH_RATE = 0.1  # errors of either kind; above this the verdict is bad
+_MEASURE = (
+    "BPCER: share of genuine clips refused. APCER: share of attacks that pass. ACER: mean of BPCER and the worst APCER "
+    "(ISO/IEC 30107-3)"
+)
+_RATE_COLUMNS = (
+    TableColumn("Rate"),
+    TableColumn("95 % interval", "range that contains the true rate with a probability of 95 % (Wilson)"),
+    TableColumn("Errors"),
+)
 _SCORES: dict[str, Callable[[ClipResult], list[float]]] = {
     AT_THE_DOOR: lambda result: [] if result.first_decision is None else [result.first_decision],
     AT_THE_END: lambda result: [] if result.final is None else [result.final],
@@ -134,37 +154,84 @@ def _cue(by_species: Mapping[str, Sequence[ClipResult]], name: str, weight: floa
     return CueReport(name, weight, rates)
 
 
-def show(report: PadReport) -> str:
-    """The report as text."""
-    lines = [f"Clips in {report.source}: an attack from score {report.limit:.2f} on"]
-    lines.append(f"operating point chosen on: {report.chosen_on}")
-    for point in report.at:
-        lines.append(f"\n{point.judged}")
-        lines.append(_rate_line("BPCER, genuine", point.bpcer, point.unjudged))
-        by_origin = sorted(point.species, key=lambda kind: kind.simulated)
-        lines += [_rate_line(f"APCER, {kind.name}", kind.apcer, kind.unjudged) for kind in by_origin]
-        for name, value in (("real", point.acer_real), ("simulated", point.acer_simulated)):
-            if value is not None:
-                lines.append(f"  {'ACER, worst ' + name + ' species':34s} {100 * value:6.2f} %")
-    lines += ["", *_show_cues(report.cues)]
-    lines += [_rate_line(f"BPCER, group {group}", share) for group, share in report.groups.items()]
-    lines.append(f"\nliveness added {100 * report.cost_share:.1f} % to the CPU time of sampled frames")
-    return "\n".join(lines) + "\n"
+def verdict(report: PadReport) -> ReportVerdict:
+    """How many genuine visitors are refused and how many attacks pass, by the judgement at the end of the clip."""
+    at = next(each for each in report.at if each.judged == AT_THE_END)
+    judged = [kind for kind in at.species if kind.apcer]
+    filmed = [kind for kind in judged if not kind.simulated]
+    worst = max(filmed or judged, key=lambda kind: kind.apcer.value if kind.apcer else 0.0, default=None)
+    refused = f"{_short(at.bpcer)} of genuine clips are refused" if at.bpcer else "no genuine clip is judged"
+    passed = "no attack is judged"
+    if worst and worst.apcer:
+        passed = f"{_short(worst.apcer)} of the most successful attack ({worst.name}) pass"
+    advice = [f"Measured at the end of each clip; the limit was chosen on {report.chosen_on}."]
+    if not filmed:
+        advice.append("All attacks are simulated. Film real ones before you rely on liveness.")
+    if at.bpcer and at.bpcer.cases < _FEW_CLIPS:
+        advice.append(f"Only {count(at.bpcer.cases, 'genuine clip')}: the intervals are wide.")
+    advice.append(f"A higher limit refuses fewer visitors and lets more attacks pass. Now {report.limit:.2f}.")
+    rates = (at.bpcer, worst.apcer if worst else None)
+    tone: Tone = "warn" if not filmed or any(rate is None for rate in rates) else "good"
+    if any(rate is not None and rate.value > _HIGH_RATE for rate in rates):
+        tone = "bad"
+    return ReportVerdict(tone, f"At limit {report.limit:.2f}, {refused} and {passed}.", advice)
 
 
-def _rate_line(name: str, rate: RateWithInterval | None, unjudged: int = 0) -> str:
-    shown = "     -" if rate is None else str(rate)
-    return f"  {name:34s} {shown}{f', {unjudged} never judged' if unjudged else ''}"
+def document(report: PadReport) -> ReportDocument:
+    """The report for people."""
+    tables = [_judgement_table(at) for at in report.at]
+    if report.groups:
+        rows = [[group, *_rate_cells(share)] for group, share in report.groups.items()]
+        heads = [TableColumn("Group", text=True), *_RATE_COLUMNS]
+        tables.append(
+            ReportTable("Genuine clips refused, by group", heads, rows, AT_THE_END[0].upper() + AT_THE_END[1:])
+        )
+    genuine = report.at[0].bpcer
+    return ReportDocument(
+        title="Presentation attack detection",
+        source=f"clips in {report.source}; a score of {report.limit:.2f} or more is an attack",
+        verdict=verdict(report),
+        facts=[
+            ("limit", f"{report.limit:.2f}"),
+            ("genuine clips judged", f"{genuine.cases:,}" if genuine else "0"),
+            ("kinds of attack", f"{len(report.at[0].species):,}"),
+            ("CPU time added by liveness", percent(report.cost_share, 1)),
+        ],
+        tables=[*tables, _cue_table(report.cues)],
+    )
 
 
-def _show_cues(cues: Sequence[CueReport]) -> list[str]:
-    """A row for each kind of clip, a column for each cue."""
-    lines = ["each cue alone, by windows: AUC (0.5 separates nothing, 0 and 1 all), windows in which it has a value"]
-    lines.append(f"  {'':28s}" + "".join(f"{cue.name:>16s}" for cue in cues))
-    lines.append(f"  {'weight':28s}" + "".join(f"{cue.weight:16.4g}" for cue in cues))
-    for row, rates in enumerate(cues[0].of):
-        lines.append(f"  {rates.species:28s}" + "".join(f"{_cell(cue.of[row]):>16s}" for cue in cues))
-    return lines
+def _judgement_table(at: JudgementRates) -> ReportTable:
+    heads = [TableColumn("Clips", text=True), TableColumn("Measure", _MEASURE, text=True), *_RATE_COLUMNS]
+    heads.append(TableColumn("Not judged", "clips that never had enough samples; no door opens for them"))
+    rows = [["genuine", "BPCER", *_rate_cells(at.bpcer), f"{at.unjudged:,}"]]
+    for kind in sorted(at.species, key=lambda kind: kind.simulated):
+        rows.append([kind.name, "APCER", *_rate_cells(kind.apcer), f"{kind.unjudged:,}"])
+    for name, value in (("worst filmed attack", at.acer_real), ("worst simulated attack", at.acer_simulated)):
+        if value is not None:
+            rows.append([name, "ACER", percent(value), "-", "-", "-"])
+    return ReportTable(f"Errors {at.judged}", heads, rows)
+
+
+def _rate_cells(rate: RateWithInterval | None) -> list[str]:
+    if rate is None:
+        return ["-", "-", "-"]
+    return [percent(rate.value), f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %", f"{rate.errors} of {rate.cases}"]
+
+
+def _cue_table(cues: Sequence[CueReport]) -> ReportTable:
+    """A row for each cue, a column for each kind of clip."""
+    heads = [
+        TableColumn("Cue", "one measured sign of life or of an attack", text=True),
+        TableColumn("Weight", "share of the cue in the score; 0: measured only"),
+    ]
+    heads += [TableColumn(rates.species) for rates in cues[0].of]
+    rows = [[cue.name, f"{cue.weight:.4g}", *(_cell(rates) for rates in cue.of)] for cue in cues]
+    note = (
+        "Area under the ROC curve of each cue alone (0.5 separates nothing, 0 or 1 everything), and the windows of "
+        "1.5 s in which the cue has a value."
+    )
+    return ReportTable("Each cue alone", heads, rows, note)
 
 
 def _cell(rates: CueRates) -> str:
@@ -172,24 +239,27 @@ def _cell(rates: CueRates) -> str:
     return f"{area}{rates.spoke}/{rates.windows}"
 
 
+def _short(rate: RateWithInterval) -> str:
+    return f"{100 * rate.value:.2g} %" if rate.value < 0.1 else f"{100 * rate.value:.3g} %"
+
+
 def page(report: PadReport) -> str:
-    """The report as one HTML page that needs no other file."""
-    plot = data_uri(_plot(report).encode(), "image/svg+xml")
-    return render("pad.html", title="Presentation attacks", plot=plot, text=show(report))
+    """The report as one HTML page."""
+    told = document(report)
+    charts = [_curves(report)] if any(report.det.values()) else []
+    return render("report.html", title=told.title, kind="liveness", document=told, charts=charts)
 
 
-def _plot(report: PadReport) -> str:
-    """DET curves as SVG."""
-    figure = new_figure(6.5, 5)
-    axes = figure.subplots()
-    for kind, points in report.det.items():
-        axes.step([100 * bpcer for _, bpcer, _ in points], [100 * apcer for *_, apcer in points], label=kind)
-    axes.set(xlabel="BPCER, %", ylabel="APCER, %")
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set(xlim=(0, 100), ylim=(0, 100))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-    axes.grid(color=GRID)
-    axes.legend(fontsize=8)
-    return to_svg(figure, "pad")
+def _curves(report: PadReport) -> Chart:
+    """DET curves: attacks that pass against genuine clips refused."""
+    x = ChartAxis.percent_from_zero("BPCER, % refused", linear_to=1.0)
+    y = ChartAxis.percent_from_zero("APCER, % passed", linear_to=1.0)
+    chart = Chart("Attacks passed against visitors refused", x, y, "DET curve of each kind of attack, over all limits.")
+    for number, (kind, points) in enumerate(report.det.items()):
+        shown = [(100 * bpcer, 100 * apcer) for _, bpcer, apcer in reversed(points)]
+        chart.steps(shown, number % COLOURS + 1, kind, tip=_pointed_at(kind))
+    return chart
+
+
+def _pointed_at(kind: str) -> Tip:
+    return lambda bpcer, apcer: f"{kind}: {bpcer:.2g} % refused, {apcer:.2g} % passed"

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from rich.table import Table
-from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.records import FloatArray
@@ -19,6 +18,7 @@ from threshold_tools.evaluate.verification import sweep
 from threshold_tools.photos import CANDIDATE, normalize
 from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import Cropper
+from threshold_tools.reports.terminal import track
 
 FLOAT = "all float"
 FMRS = (1e-3, 1e-4, 1e-5)
@@ -69,7 +69,7 @@ def embed(
     forms = {"float": floats, "int8": integers}
     croppers = {form: Cropper(models, CANDIDATE) for form, models in forms.items()}
     rows: dict[str, dict[int, FloatArray]] = {chain: {} for chain in _CHAINS.values()}
-    for number, path in enumerate(tqdm(paths, desc="chains", disable=None, leave=False)):
+    for number, path in enumerate(track(paths, "Comparing chains")):
         image = read_image(path)
         crops = {form: cropper.crop(image) for form, cropper in croppers.items()}
         for (first, last), chain in _CHAINS.items():

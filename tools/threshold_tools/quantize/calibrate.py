@@ -8,7 +8,6 @@ from statistics import NormalDist
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from edge.core.errors import InputError
 from edge.core.records import BgrImage, FloatArray
@@ -21,6 +20,7 @@ from threshold_tools.quantize.int8 import Ranges
 from threshold_tools.quantize.recipe import RECIPES, CalibrationData, Recipe
 from threshold_tools.quantize.runner import ModelRunner, float_runner
 from threshold_tools.quantize.stages import Cropper
+from threshold_tools.reports.terminal import track
 
 HEADROOM = 0.3  # 0: a tensor's range is the mean over the pictures of its extremes; 1: the extremes of all
 _RATES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -42,7 +42,7 @@ def measure(recipe: Recipe, original: bytes, images: list[BgrImage], source: str
     watching = float_runner(graph, recipe.image_range, watch=True)
     magnitudes: dict[str, Array] = {}
     seen: dict[str, list[Array]] = {role: [] for role in recipe.centred}
-    for image in tqdm(images, desc=f"{recipe.name}: channels", disable=None, leave=False):
+    for image in track(images, f"{recipe.name}: channels"):
         for tensor, values in watching(image).items():
             largest = np.abs(values.reshape(-1, values.shape[-1])).max(axis=0)
             magnitudes[tensor] = np.maximum(magnitudes.get(tensor, largest), largest)
@@ -65,7 +65,7 @@ def _corrections(
     floating = recipe.float_runner(original)
     integer = ModelRunner(recipe.make_int8(original, measured))
     differences: dict[str, list[Array]] = {role: [] for role in recipe.corrected}
-    for image in tqdm(images, desc=f"{recipe.name}: corrections", disable=None, leave=False):
+    for image in track(images, f"{recipe.name}: corrections"):
         expected, found = floating(image), integer(image)
         for role, rows in differences.items():
             rows.append((expected[role] - found[role]).ravel())
@@ -76,7 +76,7 @@ def _ranges(recipe: Recipe, graph: Graph, images: list[BgrImage]) -> Ranges:
     """Between the mean of each picture's extremes and the extremes of all, by `HEADROOM`."""
     watching = float_runner(graph, recipe.image_range, watch=True)
     extremes: dict[str, list[tuple[float, float]]] = {}
-    for image in tqdm(images, desc=f"{recipe.name}: ranges", disable=None, leave=False):
+    for image in track(images, f"{recipe.name}: ranges"):
         for tensor, values in watching(image).items():
             extremes.setdefault(tensor, []).append((float(values.min()), float(values.max())))
     tail = {node.output for node in graph.nodes[len(graph.nodes) - recipe.whole_tail :]}
@@ -113,7 +113,7 @@ def with_impostors(
     others = {n: ModelRunner((folder / RECIPES[n].file).read_bytes()) for n in ("detector-far", "landmarks")}
     cropper = Cropper({**others, "embedder": runner})
     crops: dict[str, list[BgrImage]] = {}
-    for path in tqdm(paths, desc="strangers: faces", disable=None, leave=False):
+    for path in track(paths, "Strangers: faces"):
         crop = cropper.crop(read_image(path))
         if crop is not None:
             crops.setdefault(path.relative_to(faces).parts[0], []).append(crop.face)
@@ -125,7 +125,7 @@ def with_impostors(
         return normalize(vector)
 
     probes, owners, centroids = [], [], []
-    for number, of_person in enumerate(tqdm(crops.values(), desc="strangers: vectors", disable=None, leave=False)):
+    for number, of_person in enumerate(track(crops.values(), "Strangers: vectors")):
         straight = [embed(face) for face in of_person]
         mirrored = [embed(np.ascontiguousarray(face[:, ::-1])) for face in of_person[:_ENROLLED]]
         centroids.append(normalize(np.sum(straight[:_ENROLLED] + mirrored, axis=0)))

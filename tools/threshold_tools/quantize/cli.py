@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 import edge
 from edge.core.errors import InputError
@@ -24,6 +23,7 @@ from threshold_tools.quantize.fetch import cache_folder, fetch_original
 from threshold_tools.quantize.recipe import RECIPES, CalibrationData, Recipe, read_calibration, write_calibration
 from threshold_tools.quantize.runner import ModelRunner
 from threshold_tools.quantize.stages import TEMPLATE_PX, model_inputs, scenes
+from threshold_tools.reports.terminal import track
 
 CALIBRATION_PICTURES = 240  # each model is measured on; more changed nothing
 SCENES = 300  # scenes a detector is compared on
@@ -184,7 +184,7 @@ def write_models(chosen: Mapping[str, Recipe], folder: Path, images: Path | None
             seen = list(scenes(paths, SCENES, seed=1))
         else:
             seen = list(model_inputs(recipe, paths, floats, CROPS))
-        compared = tqdm(seen, desc=f"{name}: comparing", disable=None, leave=False)
+        compared = track(seen, f"{name}: comparing")
         report = {
             "images": f"{len(paths)} {'photos' if images else 'bundled portraits'}",
             **comparison.compare(recipe, floats[name], ModelRunner(content), compared),

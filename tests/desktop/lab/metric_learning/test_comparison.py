@@ -12,7 +12,8 @@ from support.rendered_portraits import EMBEDDER
 from threshold_tools.evaluate import verification
 from threshold_tools.lab.metric_learning.cli import main
 from threshold_tools.lab.metric_learning.head import apply_head, read_head
-from threshold_tools.lab.metric_learning.report import LOSSES, AdaptationReport, TrainingConfig, format_report
+from threshold_tools.lab.metric_learning.report import LOSSES, AdaptationReport, TrainingConfig, document
+from threshold_tools.reports.terminal import to_text
 
 from edge.core.errors import InputError
 from edge.demo.run_demo import FOLDER
@@ -32,7 +33,7 @@ class TestAdapt:
         report, _ = adapt(half_noise(), "made up", losses=[name], config=QUICK)
         (tried,) = report.splits[0].tried
         course = [check.loss for check in tried.checks if check.loss is not None]
-        assert tried.verdict == "helps", format_report(report)
+        assert tried.verdict == "helps", to_text(document(report))
         assert all(gain.value > 0 for gain in tried.gains)
         if name != "triplet-semihard":  # its triplets are chosen again to be as hard as before
             assert course[-1] < course[0]
@@ -41,14 +42,14 @@ class TestAdapt:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         photos = half_noise()
-        source, out, plot = stored(tmp_path / "x.npz", photos), tmp_path / "h", tmp_path / "p.png"
-        words = [str(source), "--loss", "contrastive", "--out", str(out), "--plot", str(plot), "--json"]
+        source, out, plot = stored(tmp_path / "x.npz", photos), tmp_path / "h", tmp_path / "p.html"
+        words = [str(source), "--loss", "contrastive", "--out", str(out), "--html", str(plot), "--json"]
         assert main([*words, *self.QUICK_WORDS]) == 0
         report = decode(capsys.readouterr().out, type=AdaptationReport)
         assert (report.helps, report.chosen, report.written) == (True, "contrastive", str(out))
         head = read_head(out)
         assert (head.origin.embedder_sha256, head.origin.people) == (EMBEDDER, 100)
-        assert plot.read_bytes().startswith(b"\x89PNG")
+        assert plot.read_text().count('<svg class="chart"') == 2
         before = verification.sweep(split_people(photos, 0).held_out)
         after = verification.sweep(apply_head(head.matrix, split_people(photos, 0).held_out))
         assert before is not None
@@ -87,7 +88,7 @@ class TestAdapt:
     def test_two_splits_of_people_who_profit_make_a_head(self) -> None:
         report, head = adapt(half_noise(), "made up", losses=["contrastive"], config=QUICK, splits=2)
         assert report.helps
-        assert "MEAN GAIN over 2 splits" in format_report(report)
+        assert "Mean gain over 2 splits" in to_text(document(report))
         assert head is not None
         assert head.origin.seed == 0
 
@@ -97,7 +98,7 @@ class TestAdapt:
         assert head is None
         assert [one.verdict for one in report.splits[0].tried] == ["collapsed"]
         assert "collapsed: " in capsys.readouterr().err
-        assert "collapsed: " in format_report(report)
+        assert " collapsed: " in to_text(document(report))
 
     def test_a_folder_of_too_few_people_is_refused(self) -> None:
         with pytest.raises(InputError, match="people have two photos"):

@@ -19,11 +19,19 @@ import msgspec
 
 from edge.core.config import DoorConfig, read_config
 from edge.core.errors import InputError
-from threshold_tools.evaluate.report import interval, percent
-from threshold_tools.html import render
 from threshold_tools.lab.fusion.quality_power import KindResult, measure_kinds
 from threshold_tools.lab.fusion.samples import collect_samples
 from threshold_tools.lab.fusion.track_fusion import KINDS_OF_TRACKS, VisitResult, measure_visits
+from threshold_tools.reports.document import (
+    ReportDocument,
+    ReportTable,
+    ReportVerdict,
+    TableColumn,
+    count,
+    interval,
+    percent,
+)
+from threshold_tools.reports.terminal import show
 from threshold_tools.thresholds import threshold_for_fmr, threshold_sq
 
 FMR = 1e-4  # of the distance beyond which a single sample is a false non-match
@@ -45,9 +53,89 @@ class TrackFusionReport(msgspec.Struct, frozen=True):
     notes: Sequence[str]
 
 
-def format_report(report: TrackFusionReport) -> str:
-    """The report as tables for people."""
-    return render("track_fusion.txt", report=report, percent=percent, interval=interval).rstrip()
+def document(report: TrackFusionReport) -> ReportDocument:
+    """The report for people."""
+    tables = []
+    if report.kinds:
+        tables.append(_kinds_table(report))
+    if report.visits:
+        tables.append(_visits_table(report.visits))
+    return ReportDocument(
+        title=f"Samples of {Path(report.source).name}",
+        source=f"{count(report.samples, 'sample')} of {count(report.people, 'person', 'people')}, "
+        f"{count(report.copies, 'degraded copy', 'degraded copies')} of each photo, embedder "
+        f"{report.embedder_sha256[:12]}, seed {report.seed}",
+        verdict=_verdict(report),
+        tables=tables,
+        notes=report.notes,
+    )
+
+
+def _verdict(report: TrackFusionReport) -> ReportVerdict:
+    """The number of samples to require: the smallest whose false accepts are within the target, else the largest."""
+    if not report.visits:
+        return ReportVerdict("bad", "Too few people or photos to simulate visits.", ["The notes name what is missing."])
+    tracks_of = report.visits[0].tracks_of
+    rows = sorted((each for each in report.visits if each.tracks_of == tracks_of), key=lambda each: each.min_samples)
+    best = next((each for each in rows if each.false_accepts.value <= 1 / ONE_STRANGER_IN), rows[-1])
+    return ReportVerdict(
+        "good" if best.false_accepts.value <= 1 / ONE_STRANGER_IN else "warn",
+        f"Take min_samples = {best.min_samples}: {percent(best.recognised.value)} of visits are recognised, "
+        f"{percent(best.false_accepts.value, 3)} of strangers are accepted.",
+        [f"Visits are tracks of {tracks_of} with up to {best.samples} samples."],
+    )
+
+
+def _kinds_table(report: TrackFusionReport) -> ReportTable:
+    heads = [
+        TableColumn("Degradation", text=True),
+        TableColumn("Samples"),
+        TableColumn("No face"),
+        TableColumn("Rejected", "share of the samples that the quality limits of a door reject"),
+        TableColumn("Distance", "median squared distance to the person's other photos; lower is nearer"),
+        TableColumn("FNMR", "false non-match rate: share of samples beyond the threshold"),
+        TableColumn("FNMR of accepted", "the same for the samples that a door accepts"),
+        TableColumn("Rejected as", text=True),
+    ]
+    rows = []
+    for each in report.kinds:
+        rejected = sum(each.refused.values()) / max(each.tried - each.no_face, 1)
+        reasons = ", ".join(f"{reason} {number}" for reason, number in list(each.refused.items())[:3])
+        distance = "-" if each.distance_sq is None else f"{each.distance_sq:.2f}"
+        cells = [each.kind, f"{each.tried:,}", f"{each.no_face:,}", percent(rejected), distance]
+        rows.append([*cells, percent(each.fnmr), percent(each.fnmr_accepted), reasons])
+    note = f"Samples against the centroid of the person's other photos; threshold {report.threshold_sq:.2f}."
+    return ReportTable("Quality of samples", heads, rows, note)
+
+
+def _visits_table(visits: Sequence[VisitResult]) -> ReportTable:
+    heads = [
+        TableColumn("Tracks of", "mixed, photos: different photos of a person; copies: one photo, degraded", text=True),
+        TableColumn("Samples", "largest number of samples in a visit"),
+        TableColumn("min_samples", "number of samples that must agree, [recognition] min_samples"),
+        TableColumn("Visits"),
+        TableColumn("Recognised"),
+        TableColumn("As another", "share of visits that are recognised as another person"),
+        TableColumn("Samples taken", "mean number of samples until the decision"),
+        TableColumn("Visits of strangers"),
+        TableColumn("Strangers accepted"),
+    ]
+    rows = [
+        [
+            each.tracks_of,
+            f"{each.samples}",
+            f"{each.min_samples}",
+            f"{each.visits:,}",
+            interval(each.recognised),
+            percent(each.misidentified, 3),
+            f"{each.samples_taken:.1f}",
+            f"{each.stranger_visits:,}",
+            interval(each.false_accepts, 3),
+        ]
+        for each in visits
+    ]
+    note = "The rule of a door, sample by sample, with 95 % intervals over people."
+    return ReportTable("Visits", heads, rows, note)
 
 
 def measure(source: Path, config: DoorConfig, *, copies: int, most: int, seed: int) -> TrackFusionReport:
@@ -103,4 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--seed and --copies must not be negative, --most at least 1")
     config = read_config(arguments.config) if arguments.config else DoorConfig(site="any", door="any")
     report = measure(arguments.source, config, copies=arguments.copies, most=arguments.most, seed=arguments.seed)
-    print(msgspec.json.encode(report).decode() if arguments.json else format_report(report))
+    if arguments.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        show(document(report))

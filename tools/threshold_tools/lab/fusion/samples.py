@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edge.core.config import QualityConfig
 from edge.core.errors import ImageError, InputError
@@ -21,6 +20,7 @@ from edge.vision.images import read_image
 from edge.vision.quality import apply_limits
 from threshold_tools.lab.fusion.augment import KINDS, degrade
 from threshold_tools.photos import ANY_QUALITY, PhotoSample, PhotoSampler, normalize, photos_in
+from threshold_tools.reports.terminal import progress
 
 PLAIN = "plain"
 
@@ -76,7 +76,7 @@ def collect_samples(
     tried: Counter[str] = Counter()
     photos = itertools.count()
     total = sum(min(len(paths), most) for paths in by_person.values())
-    with tqdm(total=total, desc="sample", unit=" photos", disable=None) as progress:
+    with progress(total, "Sampling photos") as advance:
         for number, name in enumerate(names):
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             for place in sorted(rng.permutation(len(by_person[name]))[:most].tolist()):
@@ -91,7 +91,7 @@ def collect_samples(
                     enrolled.append(np.zeros_like(vector) if mirrored is None else normalize(vector + mirrored))
                     quality.append(apply_limits(sample.quality, sample.landmarks.presence, config))
                     marks.append((number, photo, kind))
-                progress.update()
+                advance()
     if not marks:
         raise InputError(f"{folder}: not one face in the photos of its folders; nothing can be measured")
     people, photo_of, kinds = (np.array(column) for column in zip(*marks, strict=True))
@@ -108,7 +108,7 @@ def _sample_copies(
     try:
         pixels = read_image(path)
     except ImageError as error:
-        tqdm.write(str(error), file=sys.stderr)
+        print(error, file=sys.stderr)
         return
     plain = sampler.sample(pixels, mirror=True)
     kinds = rng.permutation(np.array(KINDS))[:copies].tolist()

@@ -24,10 +24,11 @@ from pathlib import Path
 import msgspec
 
 from edge.core.errors import InputError
-from edge.core.files import atomic_write
 from threshold_tools.embeddings import load_or_embed
 from threshold_tools.lab.metric_learning.head import apply_head_to_npz, save_head
-from threshold_tools.lab.metric_learning.report import LOSSES, TrainingConfig, draw_training, format_report
+from threshold_tools.lab.metric_learning.report import LOSSES, TrainingConfig, document, page
+from threshold_tools.reports.page import write_page
+from threshold_tools.reports.terminal import show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=usual.rate, help=f"step size of Adam (default: {usual.rate:g})")
     parser.add_argument("--pull", type=float, default=usual.pull, help=f"to the identity (default: {usual.pull:g})")
     parser.add_argument("--out", type=Path, metavar="H", help="write the head (.safetensors), if it helps")
-    parser.add_argument("--plot", type=Path, metavar="P.png", help="plot how training went")
+    parser.add_argument(
+        "--html", type=Path, metavar="PAGE", help="write a page with the rates and plots of the training"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--apply", type=Path, metavar="H", help="do not train: write X.npz behind this head to --out")
     arguments = parser.parse_args(argv)
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--splits and --steps must be 1 or more")
     if not (0 < arguments.rate < math.inf and 0 <= arguments.pull < math.inf):
         parser.error("--rate must be above 0, and --pull not negative")
-    for path in (arguments.out, arguments.plot):
+    for path in (arguments.out, arguments.html):
         if path is not None and not path.resolve().parent.is_dir():
             raise InputError(f"{path.parent}: no such folder")
     if arguments.apply is not None:
@@ -78,14 +81,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=arguments.seed,
         splits=arguments.splits,
     )
-    if arguments.plot is not None:
-        atomic_write(arguments.plot, draw_training(report.splits))
-        print(f"{arguments.plot}: written", file=sys.stderr)
     if arguments.out is not None and report.helps and head is not None:
         save_head(arguments.out, head)
         report = msgspec.structs.replace(report, written=str(arguments.out))
         print(f"{arguments.out}: written; distances behind it need thresholds of their own", file=sys.stderr)
-    print(msgspec.json.encode(report).decode() if arguments.json else format_report(report))
+    if arguments.html is not None:
+        write_page(arguments.html, page(report))
+    if arguments.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        show(document(report))
     if arguments.out is not None and report.written is None:
         print(f"{arguments.out}: not written, because no head helps", file=sys.stderr)
         return 1

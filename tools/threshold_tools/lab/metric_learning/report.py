@@ -1,15 +1,18 @@
-"""Settings of an adaptation, and its result as a record for programs, as tables and as a plot for people."""
+"""Settings of an adaptation, the record that --json prints, and the report for people."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from threshold_tools.html import render
-from threshold_tools.plots import REFERENCE, new_figure, to_png
+from threshold_tools.reports.charts import Chart, ChartAxis, Tip
+from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, count, percent
+from threshold_tools.reports.page import render
 
 LOSSES = ("contrastive", "triplet-random", "triplet-hard", "triplet-semihard", "arcface")
 Verdict = Literal["helps", "hurts", "no difference", "no better on validation", "collapsed"]
@@ -98,9 +101,74 @@ class AdaptationReport(msgspec.Struct, frozen=True):
     written: str | None = None
 
 
-def format_report(report: AdaptationReport) -> str:
-    """The report as tables for people."""
-    return render("adapt.txt", report=report, points=_points).rstrip()
+def document(report: AdaptationReport) -> ReportDocument:
+    """The report for people."""
+    tables = [_split_table(part) for part in report.splits]
+    if len(report.splits) > 1:
+        tables.append(_mean_table(report.splits))
+    collapsed = [
+        f"{each.loss} collapsed: {each.ended}" for part in report.splits for each in part.tried
+        if each.verdict == "collapsed"
+    ]  # fmt: skip
+    next_step = (
+        "Distances behind the head need thresholds of their own: embed, enrol and calibrate again."
+        if report.helps
+        else "Keep the embedder as it is."
+    )
+    return ReportDocument(
+        title=f"Head for the vectors of {Path(report.source).name}",
+        source=f"{count(report.photos, 'photo')}, {report.failures:,} without a face left out, embedder "
+        f"{report.embedder_sha256[:12]}",
+        verdict=ReportVerdict("good" if report.helps else "warn", report.conclusion, [next_step]),
+        tables=tables,
+        notes=collapsed,
+    )
+
+
+def page(report: AdaptationReport) -> str:
+    """The report as one HTML page, with plots of the training."""
+    told = document(report)
+    charts = [_losses(report.splits), _validation(report.splits)]
+    return render("report.html", title=told.title, kind="metric learning", document=told, charts=charts)
+
+
+def _split_table(part: SplitResult) -> ReportTable:
+    rates = [gain.rate for gain in part.tried[0].gains]
+    heads = [
+        TableColumn("Loss", text=True),
+        TableColumn("Best step", "number of batches after which the kept head was measured"),
+        TableColumn("Validation", "gain on the validation people, in percentage points"),
+        *(TableColumn(rate) for rate in rates),
+        TableColumn("Verdict", text=True),
+    ]
+    rows = [["no head", "", "", *(percent(gain.without) for gain in part.tried[0].gains), ""]]
+    for each in part.tried:
+        gains = [f"{_points(gain.value)} ({_points(gain.low)} to {_points(gain.high)})" for gain in each.gains]
+        gains += [""] * (len(rates) - len(gains))
+        rows.append([each.loss, f"{each.best_step}", _points(each.validation_gain), *gains, each.verdict])
+    note = (
+        f"Trained on {_size(part.train)}; stopped by {_size(part.validation)}; measured on {_size(part.held_out)}. "
+        "Gains in percentage points on people who were not used in training; positive is better. Intervals: 95 % for "
+        "all rates of a row together."
+    )
+    return ReportTable(f"Split with seed {part.seed}", heads, rows, note)
+
+
+def _mean_table(splits: Sequence[SplitResult]) -> ReportTable:
+    rates = [gain.rate for gain in splits[0].tried[0].gains]
+    rows = []
+    for number, first in enumerate(splits[0].tried):
+        cells = [first.loss]
+        for column in range(min(len(part.tried[number].gains) for part in splits)):
+            values = [part.tried[number].gains[column].value for part in splits]
+            cells.append(f"{_points(sum(values) / len(values))} ({_points(min(values))} to {_points(max(values))})")
+        rows.append(cells + [""] * (len(rates) + 1 - len(cells)))
+    heads = [TableColumn("Loss", text=True), *(TableColumn(rate) for rate in rates)]
+    return ReportTable(f"Mean gain over {len(splits)} splits", heads, rows, "In brackets: lowest and highest.")
+
+
+def _size(part: PeopleCount) -> str:
+    return f"{count(part.people, 'person', 'people')} ({count(part.photos, 'photo')})"
 
 
 def _points(share: float) -> str:
@@ -108,30 +176,51 @@ def _points(share: float) -> str:
     return f"{round(100 * share, 2) + 0.0:+.2f}"
 
 
-def draw_training(splits: Sequence[SplitResult]) -> bytes:
-    """The picture as PNG; a line for each loss and split, a colour for each loss."""
-    figure = new_figure(9, 9)
-    above, below = figure.subplots(2, 1, sharex=True)
-    for first, part in enumerate(splits):
-        for number, each in enumerate(part.tried):
-            label = "" if first else each.loss
-            colour = f"C{number}"
-            trained = [
-                (check.step, check.loss / each.collapsed_loss) for check in each.checks if check.loss is not None
-            ]
-            above.plot([step for step, _ in trained], [loss for _, loss in trained], color=colour, label=label)
-            start = each.checks[0].validation
-            gained = [100 * (check.validation - start) for check in each.checks]
-            below.plot([check.step for check in each.checks], gained, color=colour, label=label)
-            if each.best_step:
-                below.plot(each.best_step, 100 * each.validation_gain, "o", color=colour)
-    above.axhline(1, color=REFERENCE, linewidth=0.8, linestyle="--")
-    above.set_yscale("log")
-    above.set_ylabel("loss, 1 where all vectors are alike")
-    above.set_title("Training of a head on frozen vectors")
-    above.legend()
-    below.axhline(0, color=REFERENCE, linewidth=0.8, label="no head")
-    below.set_ylabel("gain on validation people, points; a dot is the head kept")
-    below.set_xlabel("batches")
-    below.legend()
-    return to_png(figure)
+def _losses(splits: Sequence[SplitResult]) -> Chart:
+    """Loss by batch; a line for each loss and split, a colour for each loss."""
+    courses = [
+        (
+            number,
+            each.loss,
+            [(float(check.step), check.loss / each.collapsed_loss) for check in each.checks if check.loss],
+        )
+        for part in splits
+        for number, each in enumerate(part.tried)
+    ]
+    values = [value for *_, course in courses for _, value in course] or [1.0]
+    low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(*values, 2.0)))
+    steps = _batches(splits)
+    chart = Chart("Loss", steps, ChartAxis.logarithmic("loss, 1: all vectors alike", low, high), "While training.")
+    return _drawn(chart, courses, lambda step, value: f"step {step:.0f}: loss {value:.3g}")
+
+
+def _validation(splits: Sequence[SplitResult]) -> Chart:
+    """Gain on the validation people by batch."""
+    courses = [
+        (
+            number,
+            each.loss,
+            [(float(check.step), 100 * (check.validation - each.checks[0].validation)) for check in each.checks],
+        )
+        for part in splits
+        for number, each in enumerate(part.tried)
+    ]
+    values = [value for *_, course in courses for _, value in course] or [0.0]
+    reach = max(0.1, 1.1 * max(abs(value) for value in values))
+    step = 10 ** math.floor(math.log10(reach))
+    vertical = ChartAxis.linear("gain, percentage points", -reach, reach, step if reach / step < 5 else 2 * step)
+    chart = Chart("Gain on validation people", _batches(splits), vertical, "A gain of 0 is no head.")
+    return _drawn(chart, courses, lambda step, value: f"step {step:.0f}: {value:+.2f} points")
+
+
+def _batches(splits: Sequence[SplitResult]) -> ChartAxis:
+    last = max(check.step for part in splits for each in part.tried for check in each.checks) or 1
+    return ChartAxis.linear("batches", 0, last, 10 ** math.floor(math.log10(last)))
+
+
+def _drawn(chart: Chart, courses: Sequence[tuple[int, str, list[tuple[float, float]]]], tip: Tip) -> Chart:
+    shown: set[str] = set()
+    for number, loss, course in courses:
+        chart.line(course, number + 1, "" if loss in shown else loss, tip=tip)
+        shown.add(loss)
+    return chart

@@ -1,0 +1,1 @@
+"""Reports of the desktop tools: one description of verdict and tables, shown on a terminal and as an HTML page."""
