@@ -157,8 +157,8 @@ def name_tensors(graph: Graph) -> None:
 
 # PReLU, which neither the quantizer nor XNNPACK's int8 path has: folded for what follows, or made of what both have.
 # Doors run it in float32 between int8 convolutions, see `recipe.Recipe.floating`; what must be integer throughout, for
-# an Edge TPU, takes `prelu_as_max`, or `prelu_as_add` where slopes are above 1. docs/lab/quantization.md lists the others
-# and their times.
+# an Edge TPU, takes `prelu_as_max`, or `prelu_as_add` where slopes are above 1. docs/lab/quantization.md lists the
+# others and their times.
 
 
 def merge_prelus(graph: Graph) -> None:
