@@ -138,6 +138,11 @@ def test_replay_picture_is_animated_and_small() -> None:
         assert getattr(opened, "n_frames", 1) > 30
 
 
+def test_monitor_has_the_logo_of_the_site() -> None:
+    icon = ROOT / "tools/threshold_tools/monitor/static/icon.svg"
+    assert icon.read_bytes() == (ROOT / "docs/pictures/logo.svg").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("origin", "address"),
     [
