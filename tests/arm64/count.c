@@ -1,5 +1,5 @@
-/* Counts the instructions that a program under qemu executes, and says so when it ends. The few lines of qemu's plugin
- * interface, version 1, that it takes are declared here, since Debian ships no header for it:
+/* qemu plugin: counts the executed instructions of a program and prints the number at its end. The used parts of qemu's
+ * plugin interface, version 1, are declared here, because Debian has no package with the header:
  * https://www.qemu.org/docs/master/devel/tcg-plugins.html */
 #include <inttypes.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ extern void qemu_plugin_outs(const char *);
 
 int qemu_plugin_version = 1;
 
-static uint64_t executed; /* threads add to it without a lock: exact for one thread, a lower bound for several */
+static uint64_t executed; /* not locked: exact for one thread, a lower bound for several */
 
 static void translated(plugin_id id, struct qemu_plugin_tb *block) {
     (void)id;

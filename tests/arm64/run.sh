@@ -3,34 +3,34 @@
 #
 #   run.sh                    the golden events of the bundled clip, then the tests named below
 #   run.sh tests/test_x.py …  the golden events, then these tests (arguments of pytest)
-#   run.sh --enter CMD …      a command of your own inside, /opt/threshold/venv/bin first on its PATH
-#   run.sh --count CMD …      the same, and how many arm64 instructions it took; needs gcc and Debian's qemu-user
+#   run.sh --enter CMD …      another command inside, with /opt/threshold/venv/bin first on its PATH
+#   run.sh --count CMD …      the same, and count its arm64 instructions; needs gcc and Debian's qemu-user
 #   run.sh --clean            remove what was built
 #
-# A Debian root is made by debootstrap, entered by chroot and run by qemu's user emulation; the project and what it
-# depends on come from wheels only. All of it is kept in $XDG_CACHE_HOME/threshold/arm64, so a second run is short and
-# an interrupted one goes on where it was. Mounts are made in a namespace of their own and vanish with it. Where the
-# kernel does not know what to do with arm64 programs yet, it is told for the time of the run.
+# debootstrap makes a Debian root, chroot enters it, and qemu's user emulation runs it. The project and its dependencies
+# are installed from wheels only. Everything is kept in $XDG_CACHE_HOME/threshold/arm64, so a second run is short and an
+# interrupted one is resumed. Mounts are in a separate namespace and disappear with it. If the kernel has no handler for
+# arm64 programs, one is registered during the run.
 #
-# SUITE=trixie in the environment takes Debian trixie (Python 3.13), without the constraints of bookworm; PYTHON is the
-# host's Python that builds the wheel. Exit codes: 0 done, 1 something failed, 2 something is missing.
+# SUITE=trixie in the environment uses Debian trixie (Python 3.13), without the constraints of bookworm. PYTHON is the
+# host's Python that builds the wheel. Exit codes: 0 done, 1 failed, 2 a requirement is missing.
 set -euo pipefail
 
 SUITE=${SUITE:-bookworm}
-QEMU_CPU=${QEMU_CPU:-cortex-a72} # of a Raspberry Pi 4
+QEMU_CPU=${QEMU_CPU:-cortex-a72} # processor of a Raspberry Pi 4
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/threshold/arm64
 ROOT=$CACHE/$SUITE
 HOME_INSIDE=/opt/threshold
-# What runs inside beside the golden events: everything from the models to the access rules, what is kept on disk, the
-# events and the signed releases. Left to the host: the desktop tools, the connections, the daemon, and the other
-# replays, which take minutes each under emulation.
+# Tests that run inside, in addition to the golden events: from the models to the access rules, storage, events and signed
+# releases. Only on the host: desktop tools, connections, the daemon, and the other replays, which take minutes each
+# under emulation.
 TESTS=(tests/{vision/test_stages,vision/test_tracker,vision/test_motion,events/test_schema,updates/test_{boot,store,tuf_client,updater,worker}}.py tests/{core,recognition,access,outbox})
 TEST_PACKAGES=(pytest hypothesis amqtt)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 BINFMT=/proc/sys/fs/binfmt_misc
 PATH=$PATH:/usr/sbin:/sbin
-# How an arm64 program begins, and which bits of it count: e_ident, e_type (EXEC or DYN), e_machine (183).
+# First bytes of an arm64 program, and the mask of the bits that are compared: e_ident, e_type (EXEC or DYN), e_machine (183).
 ELF='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 ELF_MASK='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 
@@ -47,24 +47,24 @@ check_tools() {
     [[ $1 != --count ]] || { need gcc gcc; need qemu-aarch64 qemu-user; }
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || { missing+=("a $PYTHON with venv"); packages+=(python3-venv); }
     ((${#missing[@]} == 0)) || stop 2 "missing: ${missing[*]}; run  apt-get install ${packages[*]}"
-    ((EUID == 0)) || stop 2 "a Debian root is built and entered as root; run  sudo make test-arm64"
+    ((EUID == 0)) || stop 2 "needs root; run  sudo make test-arm64"
 }
 
 know_arm64() {
     [[ $(uname -m) != aarch64 ]] || return 0
     [[ -e $BINFMT/register ]] || mount -t binfmt_misc binfmt_misc "$BINFMT" 2>/dev/null ||
-        stop 2 "the kernel has no binfmt_misc, or this container may not mount it; run on a machine that has it"
+        stop 2 "binfmt_misc is missing or cannot be mounted here; run on a machine that has it"
     ! grep -qs '^flags:.*F' "$BINFMT/qemu-aarch64" || return 0
     trap '{ echo -1 >"$BINFMT/threshold-aarch64"; } 2>/dev/null || :' EXIT
-    [[ ! -e $BINFMT/threshold-aarch64 ]] || return 0 # left by a run that was killed
-    # F: the interpreter is opened now, so that it need not exist inside the root.
+    [[ ! -e $BINFMT/threshold-aarch64 ]] || return 0 # registered by a run that was killed
+    # F: the kernel opens the interpreter now, so it does not have to exist inside the root.
     printf ':threshold-aarch64:M::%s:%s:%s:OCF' "$ELF" "$ELF_MASK" "$(command -v qemu-aarch64-static)" \
-        >"$BINFMT/register" || stop 2 "$BINFMT/register cannot be written; run on a machine where root may"
+        >"$BINFMT/register" || stop 2 "$BINFMT/register cannot be written; run on a machine where root can write it"
 }
 
 build_root() {
     [[ ! -e $ROOT/.complete ]] || return 0
-    say "Debian $SUITE for arm64 goes to $ROOT; this takes some minutes"
+    say "making Debian $SUITE for arm64 in $ROOT; this takes some minutes"
     rm -rf --one-file-system "$ROOT"
     mkdir -p "$CACHE/debs"
     debootstrap --foreign --arch=arm64 --variant=minbase --include=ca-certificates,python3,python3-venv \
@@ -77,8 +77,8 @@ build_root() {
     touch "$ROOT/.complete"
 }
 
-# What XNNPACK's look at the processor finds, instead of the host's: the one of a Raspberry Pi 4. Where it finds none,
-# XNNPACK stays away without a word.
+# Show XNNPACK the processor of a Raspberry Pi 4 instead of the host's. If it finds no processor description, XNNPACK is
+# disabled silently.
 pretend_processor() {
     local processor
     mkdir -p "$ROOT/sys/devices/system/cpu"
@@ -100,7 +100,7 @@ mount_inside() {
     mount --bind "$CACHE/wheel" "$ROOT/wheels"
     mount --bind "$CACHE/pip" "$ROOT/root/.cache/pip"
     cp --dereference /etc/resolv.conf "$ROOT/etc/resolv.conf"
-    cp --dereference /etc/ssl/certs/ca-certificates.crt "$ROOT/etc/ssl/certs/host.crt" # with authorities of this site
+    cp --dereference /etc/ssl/certs/ca-certificates.crt "$ROOT/etc/ssl/certs/host.crt" # including local certificate authorities
 }
 
 enter() {
@@ -145,28 +145,28 @@ archive = zipfile.ZipFile(sys.argv[1])
 print(*[line for line in archive.read(name).decode().splitlines() if line.startswith("Requires")], sep="\n")' "$1"
 }
 
-# Without it TFLite's own kernels run, which round differently, and nobody says so.
+# Fail if XNNPACK is not in use: TFLite's own kernels would run silently, and they round differently.
 check_xnnpack() {
     enter python -c 'from ai_edge_litert.interpreter import Interpreter
 from edge.vision.manifest import default_folder
 Interpreter(str(default_folder() / "embedder.tflite")).allocate_tensors()' 2>&1 | grep -q "Created.*XNNPACK" ||
-        stop 1 "XNNPACK does not take the models here, so this would say nothing about a board"
+        stop 1 "XNNPACK does not run the models here, so the results would not apply to a board"
 }
 
 golden_events() {
     local demo
     demo=$(enter python -c 'from edge.demo.run_demo import FOLDER; print(FOLDER)')
     enter edge replay "$demo/door.mp4" --gallery "$demo/gallery.safetensors" --expect "$demo/expected.jsonl" --json \
-        >"$CACHE/$SUITE.jsonl" || stop 1 "the golden events do not come out on arm64"
+        >"$CACHE/$SUITE.jsonl" || stop 1 "the events on arm64 differ from edge/demo/expected.jsonl"
     if diff edge/demo/expected.jsonl "$CACHE/$SUITE.jsonl" >&2; then
-        say "the golden events come out, the same bytes as on the host"
+        say "golden events: the same bytes as committed"
     else
-        say "the golden events come out, with other figures: < as committed, > on arm64"
+        say "golden events: the same, with other figures: < as committed, > on arm64"
     fi
 }
 
-# Debian's static qemu takes no plugin, its dynamic one does; the host's libraries have folders of their own beside
-# those of arm64, so both fit into one root.
+# Only Debian's dynamic qemu supports plugins. The host's libraries are in other folders than those of arm64, so both fit
+# into one root.
 count() {
     local library program
     library=/lib/$(gcc -print-multiarch)
@@ -190,7 +190,7 @@ main() {
         *)
             check_xnnpack
             golden_events
-            # The profile is one that holds no example to a time.
+            # This profile sets no deadline for an example.
             enter python -m pytest -p no:cacheprovider --hypothesis-profile=ci "${@:-${TESTS[@]}}"
             ;;
     esac
@@ -205,12 +205,12 @@ elif [[ ${1:-} == --help ]]; then
 elif [[ ${ARM64_INSIDE:-} == yes ]]; then
     know_arm64
     trap 'exit 1' INT TERM
-    main "$@" <&0 & # in the background, for a signal to be heard at once; with this process all others end
+    main "$@" <&0 & # in the background, so that signals are handled immediately; all other processes end with this one
     wait $!
 else
     check_tools "${1:-}"
     mkdir -p "$CACHE"
-    exec 9>/run/lock/threshold-arm64 # one at a time on a machine, since its kernel is told of arm64
+    exec 9>/run/lock/threshold-arm64 # one run at a time: the kernel's handler is shared
     flock --nonblock 9 || stop 1 "another run is under way on this machine"
     build_wheel
     export PYTHON

@@ -6,11 +6,11 @@
 #   run.sh --clean    remove what was built
 #
 # "Bare" is a minimal Debian root with python3, python3-venv, make and git, and nothing else: no broker, no compiler, no
-# browser. The root is made by debootstrap, entered by chroot, and kept in $XDG_CACHE_HOME/threshold/bare; the clone and
-# its environment are made from scratch each time. Mounts are made in a namespace of their own and vanish with it.
+# browser. debootstrap makes the root, chroot enters it, and it is kept in $XDG_CACHE_HOME/threshold/bare. The clone and its
+# environment are made from scratch each time. Mounts are in a separate namespace and disappear with it.
 #
-# SUITE in the environment: trixie (Python 3.13, the default) or bookworm (Python 3.11). Exit codes: 77 no such root can be
-# made or entered here, else that of the command.
+# SUITE in the environment: trixie (Python 3.13, the default) or bookworm (Python 3.11). Exit codes: 77 the root cannot be
+# made or entered on this machine, else that of the command.
 set -euo pipefail
 
 SUITE=${SUITE:-trixie}
@@ -28,12 +28,12 @@ if [ "${1:-}" = --clean ]; then
     rm -rf --one-file-system "$CACHE"
     exit
 fi
-[ "$(id -u)" = 0 ] || stop 77 "a Debian root is built and entered as root; run  sudo make test-bare"
+[ "$(id -u)" = 0 ] || stop 77 "needs root; run  sudo make test-bare"
 for program in debootstrap unshare chroot git; do
     command -v "$program" >/dev/null || stop 77 "missing: $program; run  apt-get install debootstrap util-linux coreutils git"
 done
 
-unshare --mount true 2>/dev/null || stop 77 "this container allows no mount namespaces"
+unshare --mount true 2>/dev/null || stop 77 "mount namespaces are not allowed here; run on a machine that allows them"
 if [ ! -e "$ROOT.ready" ]; then
     rm -rf --one-file-system "$ROOT"
     mkdir -p "$CACHE"
@@ -43,11 +43,11 @@ if [ ! -e "$ROOT.ready" ]; then
     touch "$ROOT.ready"
 fi
 cp -L /etc/resolv.conf /etc/hosts "$ROOT/etc/"
-[ -z "${PIP_CERT:-}" ] || install -D -m 644 "$PIP_CERT" "$ROOT$PIP_CERT" # a network with an authority of its own
+[ -z "${PIP_CERT:-}" ] || install -D -m 644 "$PIP_CERT" "$ROOT$PIP_CERT" # for a network with its own certificate authority
 
 rm -rf --one-file-system "${ROOT:?}$HOME_INSIDE"
 mkdir -p "$ROOT$HOME_INSIDE" "$ROOT/var/cache/pip"
-git -c safe.directory='*' bundle create --quiet "$ROOT.bundle" HEAD # root may not clone what another user owns
+git -c safe.directory='*' bundle create --quiet "$ROOT.bundle" HEAD # root cannot clone a repository of another user
 git clone --quiet "$ROOT.bundle" "$ROOT$HOME_INSIDE/threshold"
 chroot "$ROOT" chown -R "$USER_INSIDE:" "$HOME_INSIDE" /var/cache/pip
 
@@ -55,7 +55,7 @@ environment=(HOME="$HOME_INSIDE" USER="$USER_INSIDE" LANG=C.UTF-8 PATH=/usr/loca
 [ -z "${PIP_CERT:-}" ] || environment+=(PIP_CERT="$PIP_CERT")
 [ "$#" -gt 0 ] || set -- sh -c 'make demo && make test'
 export ROOT USER_INSIDE HOME_INSIDE
-# The script inside the namespace is in single quotes on purpose: it reads the variables exported above.
+# Single quotes on purpose: the script inside the namespace reads the variables exported above.
 # shellcheck disable=SC2016
 exec unshare --mount --propagation private bash -euc '
     mount -t proc proc "$ROOT/proc"

@@ -1,4 +1,4 @@
-"""A network camera at a port of this machine, before which the enrolled person of the demo walks up again and again."""
+"""Network camera on a local port; it repeats the demo's enrolled person."""
 
 from __future__ import annotations
 

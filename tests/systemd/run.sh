@@ -1,13 +1,13 @@
 #!/bin/bash
-# Runs systemd/edge.service under a real systemd, in namespaces of its own: a door in its whole sandbox before a network
-# camera and a broker, with a credential, killed by its watchdog when it hangs.
+# Runs systemd/edge.service under a real systemd in separate namespaces: a sandboxed door with a network camera, a broker
+# and a credential, which its watchdog kills when it hangs.
 #
-#   tests/systemd/run.sh [PYTHON]      the environment with Threshold's packages (default: .venv/bin/python)
+#   tests/systemd/run.sh [PYTHON]      Python of the environment with Threshold's packages (default: .venv/bin/python)
 #
-# Needs root, util-linux, Mosquitto, and a kernel that mounts cgroup version 1's name=systemd or version 2. Nothing of
-# this machine is changed: /etc, /opt, /var and /run are overlays that end with it. Exit codes: 0 all is well,
-# 1 something is not, 2 it cannot be tried here.
-# shellcheck disable=SC2016,SC2317,SC2329  # functions called by trap and by name; words for the inner shell
+# Needs root, util-linux, Mosquitto, and a kernel that mounts cgroup version 1's name=systemd or version 2. This machine is
+# not changed: /etc, /opt, /var and /run are overlays that are removed at the end. Exit codes: 0 passed, 1 failed, 2 not
+# possible on this machine.
+# shellcheck disable=SC2016,SC2317,SC2329  # functions called by trap and by name; variables of the inner shell
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 REPO=$(cd "$HERE/../.." && pwd)
@@ -15,7 +15,7 @@ PYTHON=${1:-$REPO/.venv/bin/python}
 say() { echo "$*" >&2; }
 
 if [[ ${INSIDE:-} != yes ]]; then
-    [[ $EUID == 0 ]] || { say "it takes root to start a systemd"; exit 2; }
+    [[ $EUID == 0 ]] || { say "starting systemd needs root; run it with sudo"; exit 2; }
     for tool in unshare nsenter mosquitto /lib/systemd/systemd; do
         command -v "$tool" > /dev/null || { say "$tool is not installed"; exit 2; }
     done
@@ -25,7 +25,7 @@ if [[ ${INSIDE:-} != yes ]]; then
     GROUP=$GROUP/threshold-test-$$
     WORK=$(mktemp -d)
     mkdir "$GROUP"
-        finish() {
+    finish() {
         kill -KILL "${INIT:-}" "${CAMERA:-}" "${BROKER:-}" 2> /dev/null || true
         wait 2> /dev/null || true
         find "$GROUP" -depth -type d -exec rmdir {} + 2> /dev/null || true
@@ -48,12 +48,12 @@ if [[ ${INSIDE:-} != yes ]]; then
         kill -0 "$OUTER" 2> /dev/null || break
         sleep 0.1
     done
-    [[ -n ${INIT:-} ]] || { say "no systemd could be started here: $(tail -1 "$WORK/init.log")"; exit 2; }
+    [[ -n ${INIT:-} ]] || { say "systemd cannot be started here: $(tail -1 "$WORK/init.log")"; exit 2; }
     inside() { nsenter -t "$INIT" -m -p -C env SYSTEMD_UNIT_PATH=/run/units "$@"; }
-    logged() { # the journal's lines with a pattern, and with the fields that follow
+    logged() { # PATTERN [FIELD=VALUE…]: journal lines with this pattern and these fields
         inside bash -c 'journalctl --directory="$(echo /run/log/journal/*)" --output=cat "$@"' - "${@:2}" | grep "$1"
     }
-    expect() { # what, command…
+    expect() { # DESCRIPTION COMMAND…: wait until the command succeeds
         local what=$1
         shift
         for _ in $(seq 120); do
@@ -64,32 +64,32 @@ if [[ ${INSIDE:-} != yes ]]; then
         logged . >&2 || true
         exit 1
     }
-    synchronised() { # the health that the broker keeps names no problem with the clock
+    synchronised() { # the retained health report has no problem with the clock
         local health
         health=$(PYTHONPATH=$REPO timeout 15 "$PYTHON" -m edge events --broker mqtt://127.0.0.1:18830 \
             --channels health --json | grep -m1 problems) && [[ $health != *"clock is not"* ]]
     }
     twice() { (($(logged "$1" | wc -l) >= 2)); }
     shown() { inside systemctl show edge --property="$1" --value; }
-    expect "the service says that it is ready" inside systemctl is-active edge
-    expect "it connects to the broker, with a password only root may read" logged "connected to mqtt"
-    expect "it recognises somebody on a network camera, with its whole sandbox on" logged door-open
-    expect "which the journal has with its fields" logged door-open THRESHOLD_EVENT=door-open THRESHOLD_DOOR=front
-    expect "timesyncd is believed that the clock is set, as the kernel may not be asked" synchronised
+    expect "the service is active" inside systemctl is-active edge
+    expect "the door connects to the broker with a password that only root can read" logged "connected to mqtt"
+    expect "the sandboxed door recognises a person on a network camera" logged door-open
+    expect "the journal has this event with its fields" logged door-open THRESHOLD_EVENT=door-open THRESHOLD_DOOR=front
+    expect "the clock counts as set because timesyncd reports it" synchronised
     FIRST=$(shown MainPID)
     for limit in Seccomp:.2 NoNewPrivs:.1 CapEff:.0000000000000000; do
         expect "$limit" inside grep -Eq "^${limit}" "/proc/$FIRST/status"
     done
     inside kill -STOP "$FIRST"
-    expect "hanging, it is killed by its watchdog" inside bash -c "! kill -0 $FIRST"
-    expect "and started again" inside bash -c 'systemctl show edge -p NRestarts | grep =1 && systemctl is-active edge'
-    expect "to recognise again" twice door-open
+    expect "the watchdog kills the hanging door" inside bash -c "! kill -0 $FIRST"
+    expect "the door is restarted" inside bash -c 'systemctl show edge -p NRestarts | grep =1 && systemctl is-active edge'
+    expect "the restarted door recognises the person" twice door-open
     inside systemctl stop edge
-    expect "it stops when asked, with exit code 0" inside bash -c 'systemctl show edge -p ExecMainStatus | grep =0$'
+    expect "the door stops with exit code 0" inside bash -c 'systemctl show edge -p ExecMainStatus | grep =0$'
     exit 0
 fi
 
-# Inside: a machine with nothing but the door.
+# Inside the namespaces: a machine that runs only the door.
 mount --make-rprivate /
 REPO_COPY=/opt/threshold/source
 mount -t tmpfs tmpfs /run
@@ -145,6 +145,6 @@ for _ in $(seq 100); do
     [[ -S /run/systemd/journal/stdout ]] && break
     sleep 0.05
 done
-mount --make-rshared / # credentials are mounted in a child and must be seen here
+mount --make-rshared / # credentials are mounted in a child namespace and must be visible here
 export container=other SYSTEMD_UNIT_PATH=/run/units
 exec /lib/systemd/systemd --system --unit=test.target --log-target=console --show-status=no
