@@ -29,6 +29,7 @@ _TAG = re.compile(r"<(script|style)\b.*?</\1>|\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<[
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)(\{[^}]*\})?")
 _FENCE = re.compile(r"^( *)```.*?^\1```", re.S | re.M)
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')*]*\s+(?=[A-Z(`\"*])|\n(?= +\w[\w, ]*: )")  # or the next argument
+_COMMENT_OR_TEXT = re.compile(r"#|//|/\*|^\s*\*|\"[^\"]* [^\"]*\"")  # in files that are neither Python nor Markdown
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _DIRECTIVE = re.compile(r"type:|noqa|pragma|fmt:|mypy:|ruff:|!|language:")
 
@@ -100,7 +101,7 @@ def prose_of(path: Path) -> Iterator[Prose]:
         yield Prose(1, _blank(_TAG, text), False)
     else:
         for number, line in enumerate(text.splitlines(), 1):
-            if path.suffix == ".txt" or "#" in line:
+            if path.suffix == ".txt" or _COMMENT_OR_TEXT.search(line):
                 yield Prose(number, line, False)
 
 
@@ -152,6 +153,7 @@ def files() -> list[Path]:
     """Every file of the repository that holds prose."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     suffixes = {".md", ".py", ".html", ".txt", ".toml", ".service", ".conf", ".template", ".yml"}
+    suffixes |= {".acl", ".c", ".css", ".js", ".mjs", ".sh"}
     own = {RULES, ROOT / "CHANGELOG.md"}
     return [
         path

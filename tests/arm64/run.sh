@@ -34,8 +34,8 @@ PATH=$PATH:/usr/sbin:/sbin
 ELF='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 ELF_MASK='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 
-say() { printf '%s\n' "arm64: $*" >&2; }
-stop() { say "$2"; exit "$1"; }
+note() { printf '%s\n' "arm64: $*" >&2; }
+stop() { note "$2"; exit "$1"; }
 
 check_tools() {
     local missing=() packages=()
@@ -64,7 +64,7 @@ know_arm64() {
 
 build_root() {
     [[ ! -e $ROOT/.complete ]] || return 0
-    say "making Debian $SUITE for arm64 in $ROOT; this takes some minutes"
+    note "making Debian $SUITE for arm64 in $ROOT; this takes some minutes"
     rm -rf --one-file-system "$ROOT"
     mkdir -p "$CACHE/debs"
     debootstrap --foreign --arch=arm64 --variant=minbase --include=ca-certificates,python3,python3-venv \
@@ -128,7 +128,7 @@ install_project() {
     if [[ $(cat "$ROOT$HOME_INSIDE/installed" 2>/dev/null) == "$key" ]]; then
         enter pip install --quiet --no-deps --force-reinstall "/wheels/$wheel"
     else
-        say "installing from wheels only"
+        note "installing from wheels only"
         rm -rf "$ROOT$HOME_INSIDE"/{venv,installed}
         enter python3 -m venv venv
         enter pip install --quiet --only-binary :all: "${constraints[@]}" "/wheels/$wheel" "${TEST_PACKAGES[@]}" ||
@@ -159,9 +159,9 @@ golden_events() {
     enter edge replay "$demo/door.mp4" --gallery "$demo/gallery.safetensors" --expect "$demo/expected.jsonl" --json \
         >"$CACHE/$SUITE.jsonl" || stop 1 "the events on arm64 differ from edge/demo/expected.jsonl"
     if diff edge/demo/expected.jsonl "$CACHE/$SUITE.jsonl" >&2; then
-        say "golden events: the same bytes as committed"
+        note "golden events: the same bytes as committed"
     else
-        say "golden events: the same, with other figures: < as committed, > on arm64"
+        note "golden events: the same, with other figures: < as committed, > on arm64"
     fi
 }
 

@@ -12,14 +12,14 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 REPO=$(cd "$HERE/../.." && pwd)
 PYTHON=${1:-$REPO/.venv/bin/python}
-say() { echo "$*" >&2; }
+note() { echo "$*" >&2; }
 
 if [[ ${INSIDE:-} != yes ]]; then
-    [[ $EUID == 0 ]] || { say "starting systemd needs root; run it with sudo"; exit 2; }
+    [[ $EUID == 0 ]] || { note "starting systemd needs root; run it with sudo"; exit 2; }
     for tool in unshare nsenter mosquitto /lib/systemd/systemd; do
-        command -v "$tool" > /dev/null || { say "$tool is not installed"; exit 2; }
+        command -v "$tool" > /dev/null || { note "$tool is not installed"; exit 2; }
     done
-    "$PYTHON" -c "import ai_edge_litert, cv2" || { say "$PYTHON lacks Threshold's packages"; exit 2; }
+    "$PYTHON" -c "import ai_edge_litert, cv2" || { note "$PYTHON lacks Threshold's packages"; exit 2; }
     GROUP=/sys/fs/cgroup/systemd
     [[ -d $GROUP ]] || GROUP=/sys/fs/cgroup
     GROUP=$GROUP/threshold-test-$$
@@ -48,7 +48,7 @@ if [[ ${INSIDE:-} != yes ]]; then
         kill -0 "$OUTER" 2> /dev/null || break
         sleep 0.1
     done
-    [[ -n ${INIT:-} ]] || { say "systemd cannot be started here: $(tail -1 "$WORK/init.log")"; exit 2; }
+    [[ -n ${INIT:-} ]] || { note "systemd cannot be started here: $(tail -1 "$WORK/init.log")"; exit 2; }
     inside() { nsenter -t "$INIT" -m -p -C env SYSTEMD_UNIT_PATH=/run/units "$@"; }
     logged() { # PATTERN [FIELD=VALUE…]: journal lines with this pattern and these fields
         inside bash -c 'journalctl --directory="$(echo /run/log/journal/*)" --output=cat "$@"' - "${@:2}" | grep "$1"
@@ -57,10 +57,10 @@ if [[ ${INSIDE:-} != yes ]]; then
         local what=$1
         shift
         for _ in $(seq 120); do
-            if "$@" > /dev/null 2>&1; then say "ok    $what"; return; fi
+            if "$@" > /dev/null 2>&1; then note "ok    $what"; return; fi
             sleep 0.5
         done
-        say "FAIL  $what"
+        note "FAIL  $what"
         logged . >&2 || true
         exit 1
     }
