@@ -197,6 +197,7 @@ def _compare(path: Path, expected: list[ReplayEvent], found: list[ReplayEvent]) 
 
 
 def _readable(line: ReplayEvent, terminal: Terminal) -> str:
+    from edge.events.reasons import reason_meaning
     from edge.replay.explain import distance_text
 
     style = _STYLES[line.kind]
@@ -204,5 +205,5 @@ def _readable(line: ReplayEvent, terminal: Terminal) -> str:
     kind = terminal.styled(f"{line.kind.replace('-', ' '):9}", style)
     why = f"{distance_text(line)}, {counted(line.samples, 'sample')}"
     if line.kind == "denied":
-        why = f"{line.reason.replace('-', ' ')}, {why}"
+        why = f"{reason_meaning(line.reason)}, {why}"
     return f"{line.t:7.2f} s  {terminal.symbol(style)} {kind}  {who:16}  {why}"

@@ -17,6 +17,7 @@ from edge.core.records import (
     Sample,
     Track,
 )
+from edge.events.reasons import reason_meaning
 from edge.liveness.prompts import ChallengeState
 from edge.pipeline import Pipeline
 from edge.recognition.aggregator import TrackProgress
@@ -179,5 +180,5 @@ def _announcement(decision: Decision) -> str:
     name = person.name or person.id
     if decision.kind is AccessOutcome.DOOR_OPEN:
         return f"door opens for {name}"
-    why = (decision.reason or decision.verdict.reason).replace("-", " ")
-    return f"{name} is denied: {why}"
+    meaning = reason_meaning(decision.reason or decision.verdict.reason)
+    return f"{name} is denied: {meaning[:1].lower()}{meaning[1:]}"

@@ -12,6 +12,7 @@ from msgspec import field
 
 from edge.core.cli_support import counted
 from edge.core.records import LivenessResult
+from edge.events.reasons import reason_meaning
 from edge.liveness.cues.weights import CUE_WEIGHTS
 from edge.liveness.prompts import ChallengePrompt, ChallengeState
 from edge.recognition.gallery import MAX_DISTANCE_SQ
@@ -164,7 +165,8 @@ def _visitor_text(visitor: VisitorTrace) -> str:
     for answer in visitor.answers:
         who = f" {answer.person.id}" if answer.person else ""
         lines += [
-            f"  {answer.t:.2f} s: {_words(answer.kind)}{who}: {_words(answer.reason)}; rule: {answer.rule}",
+            f"  {answer.t:.2f} s: {_words(answer.kind)}{who}",
+            f"      {reason_meaning(answer.reason)} (rule: {answer.rule})",
             f"      {distance_text(answer)}, {counted(answer.samples, 'sample')},"
             f" {answer.t - visitor.first_s:.2f} s after first seen",
         ]
