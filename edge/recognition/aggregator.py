@@ -1,15 +1,15 @@
-"""Many frames to one verdict: evidence of a track is fused until it names somebody, or is enough to say unknown.
+"""Aggregates the samples of each track into a verdict: recognised, unknown, or undecided so far.
 
-A track gathers samples. The quality-weighted mean of their embeddings is its fused embedding, and one distance from
-that to the gallery decides: a name needs `min_samples` samples that agree on it, a fused distance within the person's
-threshold, and a runner-up that is clearly farther. `unknown` needs evidence too: `unknown_samples`, or a visitor who
-left after at least `min_samples`.
+The fused embedding of a track is the quality-weighted mean of its samples. A person is recognised if `min_samples`
+samples agree on them, the distance of the fused embedding is within their threshold, and the runner-up is clearly
+farther. `unknown` requires `unknown_samples`, or at least `min_samples` from a visitor who has left.
 
-A sample that contradicts what the track has shown so far is kept apart as doubt. Two of one face in a row mean that the
-track now follows somebody else: its evidence is dropped, its verdict withdrawn, and the doubt becomes the new evidence.
+A sample of another face than the earlier ones of the track is kept apart as doubt. After two such samples in a row of
+one face, the track has switched to another person: its evidence and verdict are dropped, and the doubt becomes the new
+evidence.
 
-A visitor who stays unknown is weighed again with every further `unknown_samples`. Who fails repeatedly has to wait, and
-then to show more: see `edge.recognition.lockout`.
+A visitor who stays unknown is judged again after every further `unknown_samples`. A visitor who fails repeatedly is
+paused and then needs more samples and a stricter threshold: see `edge.recognition.lockout`.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _LOCKOUT = LockoutConfig()
 
 @dataclass(slots=True)
 class _TrackState:
-    """What is known of one track."""
+    """Evidence and verdict of one track."""
 
     evidence: Fusion = field(default_factory=Fusion)
     doubt: Fusion = field(default_factory=Fusion)
     verdict: Verdict | None = None
-    reported: bool = False  # the verdict was news, and was not taken back since
+    reported: bool = False  # the verdict was reported and not withdrawn since
     looked_ns: int | None = None
-    paused: bool = False  # its failures have brought a pause
+    paused: bool = False  # paused after repeated failures
 
     def shows(self, verdict: Verdict) -> bool:
-        """Whether the name of a verdict stands here."""
+        """Whether this track has the finding and the person of a verdict."""
         own = self.verdict
         return own is not None and own.finding is verdict.finding and own.match.person == verdict.match.person
 
 
 @dataclass(frozen=True, slots=True)
 class TrackProgress:
-    """How far a track's evidence has come, to look at; `match` is None before the first sample."""
+    """Evidence of a track so far; `match` is None before the first sample."""
 
     samples: int
     match: Match | None
@@ -60,15 +60,15 @@ class TrackProgress:
 
 
 class IdentityAggregator:
-    """Gathers the samples of every track and says when they suffice; pure, time comes with the tracks."""
+    """Collects the samples of every track and decides on verdicts; pure, the time is an argument."""
 
     def __init__(
         self, gallery: Gallery, config: RecognitionConfig, lockout: LockoutConfig = _LOCKOUT, *, proven: bool = True
     ) -> None:
         self.gallery = gallery
-        # A name counts as a success; False: only after `count_success`, because a photo is recognised, too.
+        # If False, a recognised face counts as a success only after `count_success`: a photo is recognised, too.
         self.counts_names_as_success = proven
-        self.refusals: Counter[str] = Counter()  # samples refused, by reason
+        self.refusals: Counter[str] = Counter()  # refused samples by reason
         self._config = config
         self._strict = _lockout_limits(config, lockout)
         self._lockout_config = lockout
@@ -77,11 +77,11 @@ class IdentityAggregator:
         self._cooldown = Cooldown(config)
 
     def replace_gallery(self, gallery: Gallery, config: RecognitionConfig) -> None:
-        """Judge by another gallery and demands from now on.
+        """Use another gallery and configuration from now on.
 
-        The evidence of every track is dropped and gathered again, a third of a second's work, so that nothing measured
-        against the old gallery can open the door. Who was announced and who failed stay remembered, strangers only
-        while the embedder is the same, for vectors of two embedders cannot be compared.
+        The evidence of every track is dropped and collected again within about 0.3 s, so that no measurement against
+        the old gallery can open the door. Cooldowns and failures are kept. Those of strangers are dropped if the
+        embedder changes, because vectors of two embedders cannot be compared.
         """
         if gallery.info.embedder_sha256 != self.gallery.info.embedder_sha256:
             self._lockout = Lockout(self._lockout_config, config.same_stranger_sq)
@@ -92,19 +92,19 @@ class IdentityAggregator:
         self._states.clear()
 
     def count_success(self, verdict: Verdict, others: Set[int]) -> None:
-        """A name that has proved to be more than a picture; `others` are the ids of the other tracks present."""
+        """Count a recognised visitor who has shown liveness; `others`: ids of the other tracks present."""
         self._lockout.record_success(verdict, others)
 
     def count_failure(self, verdict: Verdict, others: Set[int]) -> None:
-        """Count a presentation attack that posed as the person of this verdict, and `discredit` it."""
+        """Count a presentation attack with the face of this verdict's person, and `discredit` the verdict."""
         self._lockout.record_failure(verdict, others)
         self.discredit(verdict)
 
     def discredit(self, verdict: Verdict) -> None:
-        """Take back a name without proof of life, so that it cannot keep the person of that name out.
+        """Withdraw a recognition without liveness, so that it does not keep out the real person.
 
-        The name still stands on its own track, but the cooldown forgets it, and other tracks whose verdict was no news
-        because of it are judged again.
+        The verdict stays on its own track, but its cooldown ends, and other tracks whose verdict was not reported
+        because of that cooldown are judged again.
         """
         for track_id, state in list(self._states.items()):
             if state.shows(verdict):
@@ -115,24 +115,24 @@ class IdentityAggregator:
         self._cooldown.forget(verdict)
 
     def impersonated(self, verdict: Verdict) -> bool:
-        """Whether repeated attacks have posed as the person of this verdict: life has to be shown twice."""
+        """Whether the person of this verdict was attacked repeatedly, so that liveness is required twice."""
         person = verdict.match.person
         return person is not None and self._lockout.impersonated(person.id, verdict.decided_ns)
 
     def verdict_of(self, track: Track) -> Verdict | None:
-        """The verdict on a track, unless it was withdrawn."""
+        """Present verdict of a track, or None."""
         state = self._states.get(track.id)
         return None if state is None else state.verdict
 
     def is_contested(self, track: Track) -> bool:
-        """Whether the last look that counted shows another face than those before."""
+        """Whether the last usable sample shows another face than the earlier ones."""
         state = self._states.get(track.id)
         return state is not None and state.doubt.samples > 0
 
     def reset(self, verdict: Verdict) -> None:
-        """Forget a name, and the evidence behind it where it still stands: the next one about this person is news.
+        """Withdraw a verdict and drop the evidence of its track, so that the person is reported again.
 
-        Other tracks on which the name stands are judged again, too, unless their own verdict was news.
+        Other tracks with the same person are judged again, too, unless their own verdict was reported.
         """
         self.discredit(verdict)
         state = self._states.get(verdict.track.id)
@@ -140,11 +140,11 @@ class IdentityAggregator:
             del self._states[verdict.track.id]
 
     def tracks_due(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
-        """The tracks whose next look is due: often while undecided or in doubt, seldom after the verdict."""
+        """Tracks whose next sample is due: frequently while undecided or in doubt, rarely after the verdict."""
         return [track for track in tracks if not track.lost and self._due(self._state(track), t_ns)]
 
     def add_sample(self, track: Track, sample: Sample, t_ns: int) -> None:
-        """Take one sample of a track as evidence, or count why it was refused."""
+        """Add one sample to the evidence of a track, or count its refusal."""
         state = self._state(track)
         state.looked_ns = t_ns
         if sample.embedding is None:
@@ -163,7 +163,7 @@ class IdentityAggregator:
             self._states[track.id] = _TrackState(evidence=state.doubt, looked_ns=t_ns)
 
     def take_verdicts(self, tracks: Sequence[Track], t_ns: int) -> list[Verdict]:
-        """The verdicts that fall now and are news; each track has one, unless its identity changes."""
+        """Decide now, and return the verdicts to report: one per track, unless its identity changes."""
         verdicts = []
         present = {track.id for track in tracks if not track.lost}
         for track in tracks:
@@ -172,7 +172,7 @@ class IdentityAggregator:
                 others = present - {track.id}
                 verdict = self._evaluate(track, state.evidence, others, t_ns)
                 state.paused = verdict.reason is UndecidedReason.PAUSED
-                if state.paused:  # still here, which is no news after the pause
+                if state.paused:  # a visitor who stays is not reported again after the pause
                     self._cooldown.mark_seen(replace(verdict, finding=Identification.UNKNOWN), t_ns)
                 if verdict.finding is not Identification.UNDECIDED:
                     news = self._announce(verdict, state.verdict, others)
@@ -185,11 +185,11 @@ class IdentityAggregator:
         return verdicts
 
     def sample_count(self, track: Track) -> int:
-        """How many samples of a track agree so far."""
+        """Number of samples in the evidence of a track."""
         return self._state(track).evidence.samples
 
     def snapshot(self, track: Track) -> TrackProgress:
-        """How far the evidence of a track has come."""
+        """Evidence of a track so far."""
         state = self._states.get(track.id, _TrackState())
         match = self._match(state.evidence.fused) if state.evidence.samples else None
         return TrackProgress(state.evidence.samples, match, state.verdict)
@@ -205,16 +205,16 @@ class IdentityAggregator:
         return t_ns - state.looked_ns >= pause_s * 1e9
 
     def _unknown_again_due(self, state: _TrackState, last: Verdict) -> bool:
-        """Whether a visitor who stays unknown has shown as much again as made them unknown."""
+        """Whether an unknown visitor has given another `unknown_samples` samples since the last verdict."""
         more = state.evidence.samples - last.samples
         return last.finding is Identification.UNKNOWN and more >= self._config.unknown_samples
 
     def _counts_as_seen(self, state: _TrackState, verdict: Verdict) -> bool:
-        """Whether this track keeps the cooldown of its visitor running; a name that may be a picture's does not."""
+        """Whether this track extends the cooldown of its visitor; a recognition that may be of a photo does not."""
         return self.counts_names_as_success or state.reported or verdict.finding is Identification.UNKNOWN
 
     def _announce(self, verdict: Verdict, last: Verdict | None, others: Set[int]) -> list[Verdict]:
-        """The verdict if it is worth telling; failures and successes are counted, told or not."""
+        """The verdict if it is to be reported; failures and successes are counted in any case."""
         news = (last is None or last.finding is not verdict.finding) and self._cooldown.should_announce(
             verdict, verdict.decided_ns
         )
@@ -226,7 +226,7 @@ class IdentityAggregator:
         return [verdict] if news else []
 
     def _match(self, embedding: FloatArray, config: RecognitionConfig | None = None) -> Match:
-        """The gallery's answer, under this door's threshold."""
+        """Nearest person of the gallery, with the threshold of this door."""
         config = config or self._config
         match = self.gallery.nearest(embedding)
         if match.person is None:
@@ -236,7 +236,7 @@ class IdentityAggregator:
         return Match(match.person, match.distance_sq, limit_sq, match.runner_up_sq)
 
     def _is_consistent(self, state: _TrackState, embedding: FloatArray, match: Match) -> bool:
-        """Whether a sample shows the face that the track has shown so far, and does not belie an `unknown`."""
+        """Whether a sample shows the face of the track, and does not contradict a verdict `unknown`."""
         if not state.evidence.samples:
             return True
         if not self._one_face(state.evidence, embedding):
@@ -248,7 +248,7 @@ class IdentityAggregator:
         return float(2 - 2 * (evidence.fused @ embedding)) <= self._config.track_consistency_sq
 
     def _evaluate(self, track: Track, evidence: Fusion, others: Set[int], t_ns: int) -> Verdict:
-        """The whole rule, on the evidence as it stands, under the demands that this visitor has earned."""
+        """Apply the thresholds, and the restriction of a visitor who has failed repeatedly."""
         if not evidence.samples:
             match = Match(None, MAX_DISTANCE_SQ, 0.0, MAX_DISTANCE_SQ)
             nothing, reason = np.zeros(0, np.float32), UndecidedReason.NO_SAMPLE
@@ -288,7 +288,7 @@ def _classify(
 
 
 def _lockout_limits(config: RecognitionConfig, lockout: LockoutConfig) -> RecognitionConfig:
-    """What a visitor has to show after repeated failures."""
+    """Limits for a visitor after repeated failures."""
     return msgspec.structs.replace(
         config,
         threshold_factor=config.threshold_factor * lockout.threshold_factor,

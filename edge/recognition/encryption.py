@@ -1,8 +1,8 @@
-"""A gallery encrypted on the disk: without the key, a stolen card shows nothing and nothing can be added.
+"""Encrypts galleries on disk: without the key, a stolen card can be neither read nor modified.
 
-The file is a mark, the first bytes of a digest that tells keys apart, a nonce, and the gallery under ChaCha20-Poly1305
-(RFC 8439), which is fast also on boards without instructions for AES; what stands before it is authenticated, too. It
-is opened into memory as a whole, so it must be small enough not to be memory-mapped.
+The file has a magic number, the first bytes of a digest that identifies the key, a nonce, and the gallery encrypted
+with ChaCha20-Poly1305 (RFC 8439), which is fast also on boards without AES instructions. Magic number and key digest
+are authenticated, too. The file is decrypted into memory, so it must be small enough not to be memory-mapped.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from edge.core.errors import ConfigError, GalleryError
 from edge.core.files import atomic_write, overwrite
 
 MAGIC = b"threshold-sealed"
-MAX_BYTES = 64 * 1024 * 1024  # bytes of a gallery; a larger one is memory-mapped, which ciphertext cannot be
+MAX_BYTES = 64 * 1024 * 1024  # largest gallery; a larger one is memory-mapped, which is impossible if encrypted
 _KEY_BYTES = 32
-_NAME_BYTES = 8  # of the digest that names a key
+_NAME_BYTES = 8  # of the digest that identifies a key
 _NONCE_BYTES = 12
 _HEAD = len(MAGIC) + _NAME_BYTES
-_NAMED = b"threshold gallery key\0"  # so that this digest of a key serves nothing else
+_NAMED = b"threshold gallery key\0"  # domain separation of this digest
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryKey:
-    """A secret of 32 bytes; never shown, also not by repr."""
+    """A secret of 32 bytes; `repr` does not show it."""
 
     secret: bytes = field(repr=False)
 
     @property
     def name(self) -> bytes:
-        """8 bytes that tell this key from others and give nothing of it away."""
+        """8 bytes that identify this key and reveal nothing of it."""
         return hashlib.sha256(_NAMED + self.secret).digest()[:_NAME_BYTES]
 
 
 def read_key(named: str, setting: str = "gallery_key") -> GalleryKey | None:
-    """The key that a setting names by path or credential:NAME; None where it names none.
+    """Read the key of a setting, a path or credential:NAME; None if the setting is empty.
 
     Raises:
-        ConfigError: it cannot be read, or its first line is not 64 hexadecimal digits.
+        ConfigError: the key cannot be read, or its first line is not 64 hexadecimal digits.
     """
     if not named:
         return None
@@ -54,28 +54,28 @@ def read_key(named: str, setting: str = "gallery_key") -> GalleryKey | None:
         secret = b""
     if len(secret) != _KEY_BYTES:
         raise ConfigError(
-            f"{setting}: {named} holds no key of 64 hexadecimal digits; make one with  openssl rand -hex 32"
+            f"{setting}: {named} has no key of 64 hexadecimal digits; make one with  openssl rand -hex 32"
         )
     return GalleryKey(secret)
 
 
 def is_encrypted(head: bytes) -> bool:
-    """Whether a file that begins so is an encrypted gallery."""
+    """Whether a file with these first bytes is an encrypted gallery."""
     return head.startswith(MAGIC)
 
 
 def encrypt(content: bytes, key: GalleryKey, where: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Encrypt the content of the gallery file at `where`; every call gives other bytes.
+    """Encrypt the content of the gallery file at `where`; the result differs at every call.
 
     Raises:
-        GalleryError: it is too large.
+        GalleryError: the gallery is too large.
     """
-    # Imported here: a door without a key does not wait for it.
+    # Imported here, so that a door without a key starts faster.
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     if len(content) > max_bytes:
         raise GalleryError(
-            f"{where}: {len(content) >> 20} MiB are memory-mapped and cannot be encrypted (at most "
+            f"{where}: {len(content) >> 20} MiB; so large a gallery is memory-mapped and cannot be encrypted (limit: "
             f"{max_bytes >> 20} MiB); encrypt the disk instead"
         )
     head, nonce = MAGIC + key.name, secrets.token_bytes(_NONCE_BYTES)
@@ -83,10 +83,10 @@ def encrypt(content: bytes, key: GalleryKey, where: Path, max_bytes: int = MAX_B
 
 
 def decrypt(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
-    """The plain gallery file in an encrypted one.
+    """Decrypt the content of an encrypted gallery file; errors name `where`.
 
     Raises:
-        GalleryError: there is no key, it is another one, or the file was altered.
+        GalleryError: the key is missing or another one, or the file was modified.
     """
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -98,28 +98,28 @@ def decrypt(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
         raise GalleryError(f"{where}: encrypted with another key than gallery_key; restore that key or enrol again")
     try:
         return ChaCha20Poly1305(key.secret).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
-    except (InvalidTag, ValueError) as error:  # ValueError: cut short
-        raise GalleryError(f"{where}: encrypted and damaged or altered since; restore a copy or enrol again") from error
+    except (InvalidTag, ValueError) as error:  # ValueError: truncated
+        raise GalleryError(f"{where}: encrypted, and damaged or modified; restore a copy or enrol again") from error
 
 
 def can_decrypt(path: Path, key: GalleryKey | None) -> bool:
-    """Whether a file was encrypted with this key, or is plain and there is none; its content may still be damaged."""
+    """Whether a file was encrypted with this key, or is plain if there is no key; the content is not checked."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     return head == MAGIC + key.name if key else not is_encrypted(head)
 
 
 def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> bytes:
-    """The gallery in a file; with a key the file must be encrypted, so that only holders of the key put one there.
+    """Plain content of a gallery file. With a key, the file must be encrypted, so that only key holders can replace it.
 
     Raises:
-        GalleryError: it is not as the key says.
+        GalleryError: the file is plain although there is a key, or cannot be decrypted.
     """
     if is_encrypted(content):
         return decrypt(content, key, where)
     if key is not None:
         raise GalleryError(
-            f"{where}: not encrypted, though gallery_key is set; run  edge gallery encrypt --config door.toml"
+            f"{where}: not encrypted, although gallery_key is set; run  edge gallery encrypt --config door.toml"
         )
     return content
 
@@ -127,7 +127,7 @@ def decrypt_if_needed(content: bytes, key: GalleryKey | None, where: Path) -> by
 def reencrypt(paths: list[Path], key: GalleryKey, *, undo: bool = False) -> list[Path]:
     """Encrypt galleries in place, or decrypt them; returns those that changed.
 
-    The old content is overwritten, as far as the file system does that in place. The owner stays.
+    The old content is overwritten, if the file system writes in place. The owner is kept.
 
     Raises:
         GalleryError: a gallery cannot be read, was encrypted with another key, or is too large.

@@ -1,4 +1,4 @@
-"""Several samples of one face fused into one embedding, and which names they agree on."""
+"""Fuses samples of one face into one embedding and counts the person that each sample votes for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from edge.core.records import FloatArray, Match, Quality
 
 @dataclass(slots=True)
 class Fusion:
-    """Samples that seem to show one face."""
+    """Fused samples of one face."""
 
-    sum: FloatArray | None = None  # (D,) float32, of quality times embedding; None before the first sample
-    samples: int = 0  # how many were added
-    quality: float = 0.0  # the sum of their qualities
+    sum: FloatArray | None = None  # (D,) float32, sum of weight times embedding; None before the first sample
+    samples: int = 0  # number of added samples
+    quality: float = 0.0  # sum of their weights
     votes: Counter[str] = field(default_factory=Counter)  # agreeing samples by person id
 
     def add(self, embedding: FloatArray, quality: Quality, match: Match, vote_slack_sq: float) -> None:
-        """Take one sample; it votes for a name within `vote_slack_sq` beyond that person's threshold."""
+        """Add one sample; it votes for its nearest person if within that threshold plus `vote_slack_sq`."""
         weighted = embedding * np.float32(quality.weight)
         self.sum = weighted if self.sum is None else self.sum + weighted
         self.samples += 1
@@ -31,6 +31,6 @@ class Fusion:
 
     @property
     def fused(self) -> FloatArray:
-        """The (D,) unit vector in the direction of the weighted sum."""
+        """Fused embedding, (D,) unit vector."""
         assert self.sum is not None
         return self.sum / max(math.hypot(*self.sum.tolist()), 1e-12)

@@ -1,4 +1,4 @@
-"""Who is enrolled: one centroid and one threshold per person, and the search for the nearest two."""
+"""Enrolled people, with one centroid and one threshold each, and the search for the two nearest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DISTANCE_SQ = 4.0  # squared distance of opposite unit vectors
 
 @dataclass(frozen=True, slots=True)
 class GalleryInfo:
-    """What a gallery says of itself: `version` is the sha256 of the file, `embedder_sha256` the model it belongs to."""
+    """Metadata of a gallery: `version` is the sha256 of the file, `embedder_sha256` that of its embedder."""
 
     version: str
     embedder_sha256: str
@@ -23,7 +23,7 @@ class GalleryInfo:
 
 
 class Gallery:
-    """Centroids to measure against; immutable."""
+    """Searchable centroids; immutable."""
 
     def __init__(
         self,
@@ -40,20 +40,20 @@ class Gallery:
         """
         tuning = tuning or IndexTuning()
         self.people = people  # everybody enrolled, in row order
-        self.info = info  # what the gallery says of itself
+        self.info = info  # metadata of the file
         self.centroids = np.ascontiguousarray(centroids, np.float32)  # (N, D) float32, unit rows
         self.thresholds_sq = thresholds_sq  # (N,) float32, 0..4, lower is stricter
         self._index = build_index(self.centroids, tuning) if len(self.centroids) >= tuning.min_rows else None
 
     @property
     def index_bytes(self) -> int:
-        """Memory of a large gallery's index beside its vectors; 0 for a small one."""
+        """Memory of the index of a large gallery, without its vectors; 0 for a small one."""
         return sum(block.nbytes for block in self._index.blocks) if self._index else 0
 
     def nearest(self, embedding: FloatArray) -> Match:
-        """Measure one (D,) unit embedding against everybody: |a - b|^2 = 2 - 2 a.b on unit vectors.
+        """Find the person nearest to a (D,) unit embedding: |a - b|^2 = 2 - 2 a.b on unit vectors.
 
-        In a large gallery the index excludes most rows first; the answer is the same.
+        In a large gallery the index excludes most rows first; the result is the same.
         """
         if not self.people:
             return Match(None, MAX_DISTANCE_SQ, 0.0, MAX_DISTANCE_SQ)
@@ -65,13 +65,13 @@ class Gallery:
 
 
 def empty_gallery(dimension: int, embedder_sha256: str) -> Gallery:
-    """A gallery of that embedder in which nobody is enrolled."""
+    """A gallery without people, for this embedder."""
     nothing = np.zeros((0, dimension), np.float32)
     return Gallery([], nothing, np.zeros(0, np.float32), GalleryInfo("", embedder_sha256, 0))
 
 
 def _nearest_two(rows: FloatArray, embedding: FloatArray) -> tuple[int, float, float]:
-    """The row most like an embedding, its cosine similarity, and that of the next; -1 where there is none."""
+    """Row with the largest cosine similarity, that similarity, and the second largest; -1 if there is none."""
     likeness = rows.dot(embedding)  # a microsecond less than @ takes
     first = int(likeness.argmax())
     best = likeness.item(first)
@@ -80,5 +80,5 @@ def _nearest_two(rows: FloatArray, embedding: FloatArray) -> tuple[int, float, f
 
 
 def _squared_distance(likeness: float) -> float:
-    """From cosine similarity to squared distance, kept in 0..4 against rounding."""
+    """Squared distance from cosine similarity, clipped to 0..4 against rounding."""
     return min(max(2 - 2 * likeness, 0.0), MAX_DISTANCE_SQ)

@@ -1,10 +1,10 @@
-"""A gallery file in pieces that stay the same when other people come and go, and the same file put together again.
+"""Splits a gallery file into pieces that stay equal when other people are added or removed, and assembles them.
 
-Rows keep their order, and a new piece starts where the crc32 of a person's id is divisible by `rows`, so inserting or
-removing somebody changes the one piece around them (content-defined cuts, as in LBFS, Muthitacharoen et al. 2001, at
-the grain of a person). Ids, names and centroids travel together. Every other column, such as the thresholds, which
-all move a little with the gallery's size, travels apart and compressed. `assemble` gives back the very bytes of the
-file, whichever version of safetensors wrote it, because the header travels as it is.
+Rows keep their order, and a piece begins where the crc32 of a person's id is divisible by `rows`. So adding or removing
+a person changes only the piece around that row (content-defined chunking as in LBFS, Muthitacharoen et al. 2001).
+Pieces hold ids, names and centroids. All other columns, such as the thresholds, which all change a little with the size
+of the gallery, are in compressed pieces of their own. The header is a piece, too, so `assemble` restores the bytes of
+the file whatever version of safetensors wrote it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_HEADER = 64 * 1024
 
 
 class TensorEntry(msgspec.Struct, frozen=True):
-    """One entry of a safetensors header; offsets from the header's end."""
+    """One entry of a safetensors header; offsets are relative to the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,13 +42,13 @@ class TensorEntry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the columns lie in the data part of a safetensors file."""
+    """Positions of the columns in the data part of a safetensors file."""
 
     tensors: dict[str, TensorEntry]
 
     @property
     def others(self) -> list[tuple[int, int]]:
-        """Offsets of the columns that do not travel with the rows, in the order of the file."""
+        """Offsets of the columns that are not in the pieces of rows, in the order of the file."""
         return sorted(each.data_offsets for name, each in self.tensors.items() if name not in _ROW_COLUMNS)
 
     @property
@@ -57,11 +57,15 @@ class _Layout:
 
 
 def rows_per_chunk(people: int, before: int = 0) -> int:
-    """How many rows a piece should hold on average, a power of two.
+    """Average number of rows per piece, a power of two.
 
-    A newcomer costs about two pieces of 800 bytes a row, and the list of pieces 75 bytes each, so the sum is least
-    near the root of people / 20. `before` is kept while it is within a factor of four: changing it changes every piece.
-    A list that becomes too long all the same is for the caller to see, and to cut again without `before`.
+    A new person changes about two pieces of 800 bytes per row, and each piece needs 75 bytes in the list of pieces, so
+    the sum is smallest near the root of people / 20.
+
+    Args:
+        people: number of people.
+        before: previous value; it is kept while it is within a factor of four, because a new value changes every
+            piece. If the list of pieces becomes too long, the caller splits again without it. 0: none.
     """
     best = 1 << max(round(np.log2(max(people / 20, 1)) / 2), 2)
     best = min(best, 128)
@@ -69,11 +73,11 @@ def rows_per_chunk(people: int, before: int = 0) -> int:
 
 
 def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
-    """Cut a gallery file; deterministic.
+    """Split a gallery file; deterministic.
 
     Args:
         rows: average number of people in a piece.
-        piece_bytes: the most that one piece of people may have.
+        piece_bytes: size limit of a piece of people.
 
     Raises:
         ValueError: not a gallery.
@@ -95,13 +99,13 @@ def split(content: bytes, rows: int, piece_bytes: int) -> list[bytes]:
 
 
 def assemble(pieces: Sequence[bytes], length: int) -> bytes:
-    """Put the pieces of `split`, in their order, together again to a file of `length` bytes.
+    """Assemble the pieces of `split`, in order, to a file of `length` bytes.
 
     Raises:
-        ValueError: they do not make such a file.
+        ValueError: the pieces do not form such a file.
     """
     if not pieces or pieces[0][:1] != b"H":
-        raise ValueError("the first piece is no header")
+        raise ValueError("the first piece is not a header")
     header = pieces[0][1:]
     head, plan = _plan(header)
     if head != len(header) or head + plan.total != length:
@@ -122,7 +126,7 @@ def assemble(pieces: Sequence[bytes], length: int) -> bytes:
         lengths.append(text_lengths)
         texts.append(text)
         if at + len(vectors) > limit:
-            raise ValueError("more rows than the header says")
+            raise ValueError("more rows than in the header")
         data[at : at + len(vectors)] = vectors
         at += len(vectors)
     ends = np.cumsum(np.concatenate(lengths) if lengths else np.zeros(0, "<u2"), dtype="<u8").tobytes()
@@ -141,7 +145,7 @@ def assemble(pieces: Sequence[bytes], length: int) -> bytes:
 
 
 def _plan(content: bytes) -> tuple[int, _Layout]:
-    """Length of the header with its own length, and what it says."""
+    """Length of the header including its length field, and the layout in it."""
     if len(content) < _LENGTH.size:
         raise ValueError("no header")
     size = _LENGTH.unpack_from(content)[0]
@@ -193,37 +197,37 @@ def _chunk_rows(texts: list[bytes], width: int, rows: int, piece_bytes: int) -> 
 def _split_row_chunk(piece: bytes, width: int) -> tuple[NDArray[np.uint16], bytes, bytes]:
     """Text lengths, texts and vectors of one piece of people; `width` is the bytes of a vector."""
     if piece[:1] != b"R" or len(piece) < 5:
-        raise ValueError("a piece of an unknown kind")
+        raise ValueError("unknown kind of piece")
     count = struct.unpack_from("<I", piece, 1)[0]
     if len(piece) < 5 + count * (2 + width):
-        raise ValueError("a piece that is too short")
+        raise ValueError("a piece is too short")
     lengths = np.frombuffer(piece, "<u2", count, 5)
     at = 5 + 2 * count
     end = at + int(lengths.sum(dtype=np.int64))
     if len(piece) != end + count * width:
-        raise ValueError("a piece of the wrong length")
+        raise ValueError("a piece has a wrong length")
     return lengths, piece[at:end], piece[end:]
 
 
 def _decompress(packed: bytes) -> bytes:
-    """Decompress at most what `split` compresses at once."""
+    """Decompress at most one part of a column."""
     inflater = zlib.decompressobj()
     try:
         part = inflater.decompress(packed, _COLUMN_PART)
     except zlib.error as error:
         raise ValueError(f"a column cannot be decompressed: {error}") from error
     if not inflater.eof or inflater.unused_data:
-        raise ValueError("a column that is too long")
+        raise ValueError("a column is too long")
     return part
 
 
 def keep_only_people_in(old: bytes, new: bytes) -> bytes:
-    """The old gallery with only those people whom the new one still holds, and unchanged.
+    """The old gallery reduced to people whose entries are identical in the new one.
 
-    Where the two were made by different embedders no vectors can be compared, and the id alone counts.
+    If the embedders differ, vectors cannot be compared, and only the ids are.
 
     Raises:
-        ValueError: one of them is no gallery.
+        ValueError: one of them is not a gallery.
     """
     known, lines = _lines(new), _lines(old)
     if _metadata(old) != _metadata(new):
@@ -236,10 +240,10 @@ def keep_only_people_in(old: bytes, new: bytes) -> bytes:
 
 
 def person_ids(content: bytes) -> set[str]:
-    """The ids of everybody in a gallery.
+    """The ids of all people in a gallery.
 
     Raises:
-        ValueError: it is no gallery.
+        ValueError: not a gallery.
     """
     return {id_.decode() for id_, _ in _lines(content)}
 
@@ -261,7 +265,7 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _select_rows(content: bytes, rows: list[int]) -> bytes:
-    """A gallery of some rows of another."""
+    """A gallery with only some rows of another one."""
     head, plan = _plan(content)
     data = memoryview(content)[head:]
     texts, _ = _rows(data, plan)
@@ -271,8 +275,8 @@ def _select_rows(content: bytes, rows: list[int]) -> bytes:
         tensors: dict[str, NDArray[Any]] = {
             name: array[rows] for name, array in columns.items() if name not in ("people", "ends")
         }
-    except (SafetensorError, KeyError, IndexError, TypeError) as error:  # KeyError: of a kind that numpy does not know
-        raise ValueError(f"a column that is none: {error}") from error
+    except (SafetensorError, KeyError, IndexError, TypeError) as error:  # KeyError: a type that numpy does not have
+        raise ValueError(f"a column cannot be read: {error}") from error
     tensors["people"] = np.frombuffer(b"".join(chosen), np.uint8)
     tensors["ends"] = np.cumsum([len(text) for text in chosen], dtype=np.uint64)
     return save(tensors, _metadata(content))

@@ -1,7 +1,8 @@
 """The gallery file: safetensors, bound to its embedder, checked when it is loaded.
 
-It holds `centroids` (N, D) float32 unit rows, `thresholds_sq` (N,) float32, and the people as UTF-8 text in one byte
-tensor `people` cut by `ends` (N,) uint64: a tab between id and name. Nothing in it can execute.
+It has `centroids` (N, D) float32 unit rows, `thresholds_sq` (N,) float32, and the people as UTF-8 text in one byte
+tensor `people`, where `ends` (N,) uint64 are the ends of the entries: id, tab, name. The format contains no executable
+code.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from edge.recognition.gallery import MAX_DISTANCE_SQ, Gallery, GalleryInfo
 from edge.recognition.gallery_chunks import TensorEntry
 from edge.recognition.shortlist import unit_lengths_sq
 
-HEADER = "threshold-gallery"  # the one metadata key, as JSON: with several, safetensors orders them by chance
+HEADER = "threshold-gallery"  # the only metadata key, with JSON: safetensors writes several keys in random order
 VERSION = 1
 MMAP_MIN_BYTES = 64 * 1024 * 1024  # about 80,000 people
-_SAMPLED = 4096  # rows of a mapped gallery that are looked at when it is opened
+_SAMPLED = 4096  # rows of a memory-mapped gallery that are checked when it is opened
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -44,19 +45,21 @@ def load_gallery(
     dimension: int | None = None,
     mmap_min_bytes: int = MMAP_MIN_BYTES,
 ) -> Gallery:
-    """Read a gallery and check all of it; with a key it must be encrypted, and its version is that of the plain file.
+    """Load a gallery and check all of it; with a key it must be encrypted, and its version is that of the plain file.
 
     A file larger than `mmap_min_bytes` is memory-mapped: its vectors are read once to build the index and then only
-    where somebody might be nearest, its people when they are named; duplicate people are not looked for. The file
-    must not be written to while it is in use; replacing it is fine.
+    for candidates, its people when they are needed; duplicate people are not detected. The file must not be modified
+    while it is in use; replacing it is fine.
 
     Args:
-        embedder_sha256: the embedder whose vectors are measured against it.
+        path: gallery file.
+        embedder_sha256: hash of the embedder in use.
         key: key of an encrypted gallery; None: the file must be plain.
-        dimension: length of the embedder's vectors, which the gallery's must have; None: nothing is measured.
+        dimension: required length of the vectors; None: any.
+        mmap_min_bytes: size above which the file is memory-mapped.
 
     Raises:
-        GalleryError: it is missing, truncated, malformed, encrypted otherwise, or was made by another embedder.
+        GalleryError: the file is missing, truncated, malformed, encrypted with another key, or of another embedder.
     """
     info, (people, centroids, thresholds_sq) = _read_file(path, key, mmap_min_bytes)
     if info.embedder_sha256 != embedder_sha256:
@@ -67,7 +70,7 @@ def load_gallery(
     length = centroids.shape[1]
     if dimension is not None and length != dimension:
         raise GalleryError(
-            f"{path}: vectors of {length} numbers, the embedder makes {dimension}; make it again with threshold enroll"
+            f"{path}: vectors of {length} numbers, the embedder has {dimension}; make it again with threshold enroll"
         )
     try:
         return Gallery(people, centroids, thresholds_sq, info)
@@ -76,10 +79,10 @@ def load_gallery(
 
 
 def read_info(path: Path) -> GalleryInfo:
-    """What a gallery says of itself, whichever embedder made it; all of it is checked as by `load_gallery`.
+    """Metadata of a gallery of any embedder; all of the file is checked as by `load_gallery`.
 
     Raises:
-        GalleryError: it is missing, truncated or malformed.
+        GalleryError: the file is missing, truncated or malformed.
     """
     return _read_file(path, None, MMAP_MIN_BYTES)[0]
 
@@ -106,9 +109,9 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
     try:
         header = msgspec.json.decode(text, type=_Header)
     except DECODE_ERRORS as error:
-        raise GalleryError(f"{path}: a safetensors file, but no gallery; make one with threshold enroll") from error
+        raise GalleryError(f"{path}: a safetensors file, but not a gallery; make one with threshold enroll") from error
     if header.version != VERSION:
-        raise GalleryError(f"{path}: gallery version {header.version}, this program reads version {VERSION}")
+        raise GalleryError(f"{path}: gallery version {header.version}; this program reads version {VERSION}")
     try:
         tensors = _tensors(content, names)
         rows = _checked(tensors, mapped)
@@ -119,13 +122,13 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
 
 
 def _parse_header(path: Path) -> tuple[str, list[str]]:
-    """What a file's header says of itself, and its tensors; the layout is checked."""
+    """Metadata and tensor names from the header of a file; checks the layout."""
     with safe_open(path, framework="numpy") as opened:
         return (opened.metadata() or {}).get(HEADER, ""), list(opened.keys())
 
 
 def _parse_header_bytes(content: bytes) -> tuple[str, list[str]]:
-    """The same of a file in memory."""
+    """Like `_parse_header`, for a file in memory."""
     names = [name for name, _ in deserialize(content)]  # type: ignore[no-untyped-call]
     head = content[8 : 8 + int.from_bytes(content[:8], "little")]
     fields = msgspec.json.decode(head, type=dict[str, msgspec.Raw])
@@ -136,7 +139,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"
 
 
 def _tensors(content: NDArray[np.uint8], names: list[str]) -> dict[str, NDArray[Any]]:
-    """The tensors as views of the file, whose layout was checked."""
+    """The tensors as views of a file whose layout was checked."""
     head = 8 + int(content[:8].view("<u8")[0])
     header = msgspec.json.decode(content[8:head].tobytes(), type=dict[str, msgspec.Raw])
     tensors = {}
@@ -149,7 +152,7 @@ def _tensors(content: NDArray[np.uint8], names: list[str]) -> dict[str, NDArray[
 
 
 def _content_digest(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]) -> str:
-    """A version for a mapped gallery: of everything but the vectors, and of a share of those."""
+    """Version of a memory-mapped gallery: digest of everything except the vectors, and of a share of those."""
     digest = hashlib.sha256(len(content).to_bytes(8, "little"))
     for name in sorted(tensors.keys() - {"centroids"}):
         digest.update(np.ascontiguousarray(tensors[name]).data)
@@ -159,7 +162,7 @@ def _content_digest(content: NDArray[np.uint8], tensors: dict[str, NDArray[Any]]
 
 
 class _PeopleRecord(Sequence[Person]):
-    """People decoded when they are asked for."""
+    """People, decoded on access."""
 
     def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
         self._text = text
@@ -183,13 +186,13 @@ class _PeopleRecord(Sequence[Person]):
 def save_gallery(
     path: Path, people: Sequence[Person], centroids: FloatArray, thresholds_sq: FloatArray, embedder: str
 ) -> None:
-    """Write a gallery durably, for its owner alone; a reader sees the old file or the whole new one.
+    """Write a gallery durably, readable by its owner only; a reader sees the old file or the complete new one.
 
     Args:
         people: N people with distinct ids; no tabs or line breaks in ids and names.
         centroids: (N, D) float32 unit rows.
         thresholds_sq: (N,) float32.
-        embedder: sha256 of the embedder's model file.
+        embedder: sha256 of the model file of the embedder.
     """
     texts = [f"{person.id}\t{person.name}".encode() for person in people]
     tensors: dict[str, NDArray[Any]] = {
@@ -218,7 +221,7 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Rows:
     else:
         people, sample = list(people), centroids
         if len({person.id for person in people}) != len(people):
-            raise ValueError("a person stands in it twice")
+            raise ValueError("a person is in it twice")
     unit_lengths_sq(sample)
     if not np.all((thresholds_sq >= 0) & (thresholds_sq <= MAX_DISTANCE_SQ)):
         raise ValueError("a threshold is outside 0..4")
@@ -226,7 +229,7 @@ def _checked(tensors: dict[str, NDArray[Any]], mapped: bool) -> _Rows:
 
 
 def _check_people(text: NDArray[np.uint8], ends: NDArray[np.uint64]) -> None:
-    """Make sure, without decoding one by one, of what `_person` asks for: it must not fail at the door."""
+    """Check the entries in one pass, so that `_person` cannot fail at the door."""
     text.tobytes().decode()
     starts = np.concatenate([np.zeros(min(len(ends), 1), np.uint64), ends[:-1]])
     tabs = np.append(np.flatnonzero(text == ord("\t")), len(text)).astype(np.uint64)

@@ -1,23 +1,26 @@
-"""Repeated failures: a pause and stricter demands for the visitor who failed, and for nobody else.
+"""Lockout after repeated failures: a pause and stricter limits for the visitor who failed, and only for them.
 
-Two kinds of failure are counted apart, because only one of them tells who failed.
+Two kinds of failure are counted separately, because only the first identifies who failed.
 
-A face that nobody is enrolled with fails with evidence enough for an `unknown`, reported or not. A visitor who stays
-fails again with each `unknown_samples` looks that still name nobody, and a track whose evidence is reset fails again.
-A visitor who leaves before the verdict has not tried. Recognition is a success, also where the access rules deny entry.
-After `max_failures` in a row (5, as NIST SP 800-63B-4 asks of biometrics) nothing opens to this visitor for `lockout_s`
-(30 s); then `extra_samples` and `threshold_factor` apply until a success, and each further failure brings the next
-pause. An `unknown` within a pause is reported as usual; it neither counts nor prolongs the pause. A name within a pause
-is withheld. The first pause of a visitor is reported whatever the cooldown is; the others are not.
+A face that is not enrolled fails with every verdict `unknown`, reported or not. A visitor who stays fails again after
+each `unknown_samples` samples without recognition, and a track whose evidence is reset fails again. A visitor who
+leaves before the verdict does not fail. Recognition is a success, also if the access rules deny entry. After
+`max_failures` in a row (5, as in NIST SP 800-63B-4 for biometrics) the door does not open to this visitor for
+`lockout_s` (30 s). Then `extra_samples` and `threshold_factor` apply until a success, and each further failure starts
+the next pause. An `unknown` during a pause is reported as usual; it neither counts as a failure nor extends the pause.
+A recognition during a pause is withheld. The first pause of a visitor is reported even during the cooldown; later ones
+are not.
 
-The same visitor is the remembered one with the nearest fused embedding, within `same_stranger_sq`. Two rules keep a
-stranger from locking out a person who resembles them: a track is never taken for a visitor whose own track is present
-beside it, and a face within a person's threshold that is nearer to that person than to the visitor is the person's.
+Two verdicts belong to the same visitor if the remembered visitor has the nearest fused embedding within
+`same_stranger_sq`. Two rules prevent a stranger from locking out a similar person. A track is never assigned to a
+visitor whose own track is present, too. A face within a person's threshold that is nearer to that person than to the
+visitor is assigned to the person.
 
-A presentation attack shows an enrolled person's face, so neither name nor embedding tells the attacker from that
-person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are counted by the name
-that they pose as, and withhold no name: from `max_failures` in a row on, a visitor recognised by that name has to show
-life twice (`edge.liveness.gate`) until a success, or until nobody has posed as them for `forget_after_s`.
+A presentation attack shows the face of an enrolled person, so name and embedding do not distinguish the attacker from
+that person. A pause would lock the person out for as long as somebody shows photos of them. Attacks are therefore
+counted by the person shown, and recognition is not withheld: after `max_failures` in a row, a visitor recognised as
+that person must show liveness twice (`edge.liveness.gate`) until a success, or until there was no attack for
+`forget_after_s`.
 """
 
 from __future__ import annotations
@@ -31,16 +34,16 @@ from edge.core.records import FloatArray, Identification, Verdict
 
 
 class Restriction(StrEnum):
-    """What a visitor has to show."""
+    """Restriction of a visitor."""
 
     USUAL = "usual"
     STRICT = "strict"
-    PAUSED = "paused"  # nothing that they show will do
+    PAUSED = "paused"  # not recognised for now
 
 
 @dataclass(slots=True, eq=False)
 class _VisitorRecord:
-    embedding: FloatArray  # as it failed last
+    embedding: FloatArray  # of the last failure
     track: int
     seen_ns: int
     failures: int = 0
@@ -49,26 +52,26 @@ class _VisitorRecord:
 
 @dataclass(slots=True)
 class _ImpersonationRecord:
-    """Presentation attacks that showed one person's face, in a row."""
+    """Presentation attacks in a row with the face of one person."""
 
     count: int
     last_ns: int
 
 
 class Lockout:
-    """Remembers who failed, in memory only, a bounded number for a bounded time; pure, time comes with the verdicts."""
+    """Failures of visitors, in memory only, bounded in number and time; pure, the time comes with the verdicts."""
 
     def __init__(self, config: LockoutConfig, same_stranger_sq: float) -> None:
         self._config = config
-        self._same_visitor_sq = same_stranger_sq  # within this, two fused embeddings show one visitor
+        self._same_visitor_sq = same_stranger_sq  # largest squared distance of two fused embeddings of one visitor
         self._visitors: list[_VisitorRecord] = []
-        self._posed: dict[str, _ImpersonationRecord] = {}  # by the id of the person shown
+        self._posed: dict[str, _ImpersonationRecord] = {}  # by id of the person shown
 
     def __len__(self) -> int:
         return len(self._visitors) + len(self._posed)
 
     def restriction_for(self, verdict: Verdict, others: Set[int]) -> Restriction:
-        """What a visitor has to show now; `others` are the ids of the other tracks present."""
+        """Present restriction of a visitor; `others`: ids of the other tracks present."""
         visitor = self._find(verdict, others)
         if visitor is None:
             return Restriction.USUAL
@@ -78,7 +81,7 @@ class Lockout:
         return Restriction.PAUSED if verdict.decided_ns < visitor.paused_until_ns else Restriction.STRICT
 
     def record_failure(self, verdict: Verdict, others: Set[int]) -> bool:
-        """Count an `unknown`, or a presentation attack under a name; returns whether a visitor's first pause begins."""
+        """Count an `unknown` or a presentation attack; returns whether the first pause of a visitor begins."""
         if verdict.finding is Identification.RECOGNISED and verdict.match.person is not None:
             self._attacked(verdict.match.person.id, verdict.decided_ns)
             return False
@@ -97,13 +100,13 @@ class Lockout:
         return visitor.failures == self._config.max_failures
 
     def impersonated(self, person_id: str, t_ns: int) -> bool:
-        """Whether attacks in a row have posed as this person, so that life has to be shown twice."""
+        """Whether this person was attacked `max_failures` times in a row, so that liveness is required twice."""
         self._forget_posed(t_ns)
         posed = self._posed.get(person_id)
         return posed is not None and posed.count >= self._config.max_failures
 
     def record_success(self, verdict: Verdict, others: Set[int]) -> None:
-        """Reset the failures of this visitor and the count of attacks on that name."""
+        """Reset the failures of this visitor and the attacks on the recognised person."""
         visitor = self._find(verdict, others)
         if visitor is not None:
             self._visitors.remove(visitor)
@@ -111,7 +114,7 @@ class Lockout:
             self._posed.pop(verdict.match.person.id, None)
 
     def _find(self, verdict: Verdict, others: Set[int]) -> _VisitorRecord | None:
-        """The visitor whom a track shows, among those remembered."""
+        """The remembered visitor to whom a track belongs, or None."""
         horizon_ns = self._config.forget_after_s * 1e9
         self._visitors = [one for one in self._visitors if verdict.decided_ns - one.seen_ns < horizon_ns]
         candidates = [one for one in self._visitors if one.track not in others]
@@ -128,7 +131,7 @@ class Lockout:
         self._forget_posed(t_ns)
         posed = self._posed.pop(person_id, None)
         if posed is None and len(self._posed) >= self._config.max_visitors:
-            del self._posed[next(iter(self._posed))]  # the one whose last attack is longest ago
+            del self._posed[next(iter(self._posed))]  # the person whose last attack is oldest
         self._posed[person_id] = _ImpersonationRecord(1 if posed is None else posed.count + 1, t_ns)
 
     def _forget_posed(self, t_ns: int) -> None:

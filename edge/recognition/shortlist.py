@@ -1,9 +1,8 @@
-"""Which rows of a large matrix can be the nearest two, told for certain from an eighth of its bytes or so.
+"""Index for exact search: finds candidates for the two nearest rows of a large matrix from about 1/8 of its bytes.
 
-A row is kept as its code: turned into the few directions in which rows differ at all, and rounded to a byte a number.
-By the triangle inequality the distance to a code is that to the row, give or take the rounding. A row that is farther
-than the second nearest, even if all errors were in their favour, cannot be among the nearest two; the few who are left
-are to be measured exactly.
+The code of a row is its projection onto the few directions in which rows differ, rounded to one byte per number. By the
+triangle inequality, the distance to a code differs from that to the row at most by the rounding error. A row that is
+farther than the second nearest even with the most favourable errors is excluded; the caller measures the rest exactly.
 """
 
 from __future__ import annotations
@@ -17,45 +16,45 @@ from numpy.typing import NDArray
 from edge.core.records import FloatArray
 
 UNIT_TOLERANCE = 1e-3  # of a squared length
-_PART = 1024  # rows coded at once, in little memory
-_TOO_MANY = 8  # one row in so many is too long a shortlist
-_SAMPLED = 2048  # rows by which the directions are chosen
-_COMPUTED_SQ, _COMPUTED = 2e-6, 1.01  # what float32 arithmetic may add to a squared error, and to an error
+_PART = 1024  # rows encoded per step, which limits memory
+_TOO_MANY = 8  # a shortlist of more than 1/8 of the rows is not worth it
+_SAMPLED = 2048  # rows from which the directions are computed
+_COMPUTED_SQ, _COMPUTED = 2e-6, 1.01  # bounds of the float32 error, added to a squared error and multiplied
 
 
 @dataclass(frozen=True, slots=True)
 class IndexTuning:
-    """Sizes of an index; the answers are the same whatever they are."""
+    """Sizes of an index; results do not depend on them."""
 
-    min_rows: int = 8192  # smaller galleries have no index: 6 MB of vectors already leave a small board's caches
-    block_rows: int = 8192  # rows of a block, about
-    shortlist_rows: int = 32  # rows kept of a block; where more could matter, the whole block is measured
-    lanes: int = 16  # directions are kept in multiples of this many, as SIMD registers hold bytes
-    # Squared length that the directions left out may hold, about what rounding to bytes costs
+    min_rows: int = 8192  # smaller galleries have no index; 8192 rows are 6 MB, more than the caches of a small board
+    block_rows: int = 8192  # approximate rows of a block
+    shortlist_rows: int = 32  # candidates per block; with more of them the whole block is measured
+    lanes: int = 16  # the number of directions is a multiple of this: bytes of a SIMD register
+    # Largest squared length in the omitted directions, about the error of rounding to bytes
     max_residual: float = 3e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizedIndex:
-    """The rows of a matrix in bytes."""
+    """Rows of a matrix, encoded in bytes."""
 
-    basis: FloatArray  # (D, W) float32, orthonormal columns: the directions that are kept
-    step: float  # what one unit of a byte is worth
-    blocks: list[NDArray[np.uint8]]  # consecutive rows, each (n, W) uint8; 128 stands for 0
-    starts: NDArray[np.int64]  # (blocks, 1) int64, the first row of each
-    error: float  # the largest distance between a row, in the directions that are kept, and what its code stands for
-    spread: float  # the largest squared length of a row less the smallest, in the directions that are kept
-    left_out: float  # the largest length of a row in those that are not
-    shortlist_rows: int  # rows kept of a block
+    basis: FloatArray  # (D, W) float32, orthonormal columns: the used directions
+    step: float  # length of one unit of a byte
+    blocks: list[NDArray[np.uint8]]  # consecutive rows, each (n, W) uint8; 128 encodes 0
+    starts: NDArray[np.int64]  # (blocks, 1) int64, first row of each block
+    error: float  # largest distance between a projected row and its decoded code
+    spread: float  # largest minus smallest squared length of the projected rows
+    left_out: float  # largest length of a row in the omitted directions
+    shortlist_rows: int  # candidates per block
 
     def shortlist(self, probe: FloatArray) -> NDArray[np.int64] | None:
-        """Rows among which the two of largest dot product with a (D,) float32 probe are for certain.
+        """Rows that certainly include the two with the largest dot product with a (D,) float32 probe.
 
-        2 x.q = |k|^2 + |p|^2 - |k - p|^2 + 2 (x - k).(q - p), where k and p are what is kept of a row x and of the
+        2 x.q = |k|^2 + |p|^2 - |k - p|^2 + 2 (x - k).(q - p), where k and p are the projections of a row x and of the
         probe q: |k|^2 differs from row to row by `spread` at most, and the last product is within `left_out` |q - p|.
 
         Returns:
-            Two rows at least, ascending, or None when there are too many to be worth it.
+            At least two rows, ascending, or None if they are too many.
         """
         kept = probe @ self.basis
         code, rounded_sq = _round(kept[None], self.step)
@@ -69,11 +68,11 @@ class QuantizedIndex:
             )
         second = self.step * float(np.partition(coarse_sq, 1, axis=None)[1]) ** 0.5 + error
         reach = (second**2 + self.spread + 4 * self.left_out * missed) ** 0.5 + error
-        possible = ~(coarse_sq > (reach / self.step) ** 2)  # of a probe that is not a number, everybody
+        possible = ~(coarse_sq > (reach / self.step) ** 2)  # all rows if the probe is not a number
         return self._rows(possible, (rows + self.starts)[possible])
 
     def _rows(self, possible: NDArray[np.bool_], chosen: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """The rows chosen, and all of those blocks whose list may be too short."""
+        """The candidates, and all rows of blocks with more candidates than `shortlist_rows`."""
         overflowing = np.flatnonzero(possible[:, -1])
         if not len(overflowing):
             return np.sort(chosen)
@@ -86,10 +85,10 @@ class QuantizedIndex:
 
 
 def build_index(rows: FloatArray, tuning: IndexTuning) -> QuantizedIndex:
-    """Code (N, D) float32 unit rows, N > 1; reads all of them twice.
+    """Encode (N, D) float32 unit rows, N > 1; reads all of them twice.
 
     Raises:
-        ValueError: one is not of unit length.
+        ValueError: a row is not of unit length.
     """
     basis = _directions(rows[:: max(len(rows) // _SAMPLED, 1)], tuning)
     codes = np.empty((len(rows), basis.shape[1]), np.uint8)
@@ -112,18 +111,18 @@ def unit_lengths_sq(rows: FloatArray) -> FloatArray:
     """Squared lengths of (N, D) float32 rows.
 
     Raises:
-        ValueError: one is not of unit length.
+        ValueError: a row is not of unit length.
     """
     lengths_sq: FloatArray = np.einsum("ij,ij->i", rows, rows)
-    if not np.all(np.abs(lengths_sq - 1) < UNIT_TOLERANCE):  # not-a-number fails this, too
+    if not np.all(np.abs(lengths_sq - 1) < UNIT_TOLERANCE):  # also raises for not-a-number
         raise ValueError("a centroid is not of unit length")
     return lengths_sq
 
 
 def _directions(sample: FloatArray, tuning: IndexTuning) -> FloatArray:
-    """(D, W) orthonormal columns that span all but `max_residual` of a sample: its principal directions, mixed evenly.
+    """(D, W) orthonormal columns that span a sample except for `max_residual`: its principal directions, mixed.
 
-    Mixed by a cosine transform, because the step of a byte has to suit the largest number of all.
+    A cosine transform mixes them, so that their numbers have similar ranges and fit one step size.
     """
     sizes, directions = np.linalg.eigh(sample.T @ sample / len(sample))
     left_out = np.cumsum(sizes)  # from the smallest on
@@ -134,7 +133,7 @@ def _directions(sample: FloatArray, tuning: IndexTuning) -> FloatArray:
 
 
 def _round(kept: FloatArray, step: float) -> tuple[NDArray[np.uint8], FloatArray]:
-    """(N, W) numbers in bytes, and the (N,) squared distances between the numbers and what their bytes stand for."""
+    """Encode (N, W) numbers in bytes; also returns the (N,) squared distances to the decoded numbers."""
     codes = cv2.addWeighted(kept, 1 / step, kept, 0, 128, dtype=cv2.CV_8U)
     rounded = cv2.addWeighted(kept, 1 / step, codes, -1, 128, dtype=cv2.CV_32F)
     return np.asarray(codes, np.uint8), np.einsum("ij,ij->i", rounded, rounded) * np.float32(step**2)

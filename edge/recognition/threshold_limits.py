@@ -1,7 +1,7 @@
-"""Settings of [recognition] far looser than what enrolment and calibration set: such a door may open to anybody.
+"""Detects settings of [recognition] that are much looser than those of enrolment and calibration.
 
-The scale is the table of impostor distances that ships with the embedder. Tools never set a threshold beyond its
-distance for a false match rate of 1 in 10,000; beyond its loosest row every hundredth stranger matches each person.
+They are compared with the table of impostor distances of the embedder. Tools never set a threshold above its distance
+for a false match rate of 1 in 10,000; above its loosest row, one stranger in 100 matches each person.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from edge.core.config import RecognitionConfig
 from edge.vision.manifest import OperatingPoint
 
-CALIBRATED_FMR = 1e-4  # of one stranger against one person; NIST SP 800-63B-4 asks for this or better
-_LEAST_SAMPLES = 2  # a single picture is no agreement
+CALIBRATED_FMR = 1e-4  # one stranger against one person; NIST SP 800-63B-4 requires this or better
+_LEAST_SAMPLES = 2  # a single sample is not enough
 
 
 @dataclass(frozen=True, slots=True)
 class LooseSetting:
     """A setting that is too loose."""
 
-    detail: str  # which, and what it leads to
-    open: bool  # strangers match as a rule, not by chance
+    detail: str  # the setting and its effect
+    open: bool  # strangers match regularly
 
 
 def loose_settings(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -> list[LooseSetting]:
-    """What is too loose in a door's [recognition]; without the embedder's table distances cannot be judged."""
+    """Settings of [recognition] that are too loose; distances are checked only with a table of the embedder."""
     found = list(_distances(config, impostors)) if impostors else []
     if config.min_samples < _LEAST_SAMPLES:
-        found.append(LooseSetting(f"min_samples = {config.min_samples}: a single picture decides", open=False))
+        found.append(LooseSetting(f"min_samples = {config.min_samples}: a single sample decides", open=False))
     if config.margin_sq <= 0:
-        found.append(LooseSetting("margin_sq = 0: of two people who look alike, the nearer one passes", open=False))
+        found.append(LooseSetting("margin_sq = 0: of two similar people, the nearer one passes", open=False))
     return found
 
 
@@ -48,7 +48,7 @@ def _distances(config: RecognitionConfig, impostors: Sequence[OperatingPoint]) -
         rate = f"up to 1 in {1 / reached.fmr:,.0f}" if reached else f"more than 1 in {1 / loosest.fmr:,.0f}"
         detail = (
             f"{key} = {value:g}: thresholds of up to {limit_sq:.2f}, calibrated ones are at most "
-            f"{calibrated.distance_sq:.2f}; {rate} strangers match each person enrolled"
+            f"{calibrated.distance_sq:.2f}; {rate} strangers match each enrolled person"
         )
         found.append(LooseSetting(detail, open=limit_sq > loosest.distance_sq))
     elif limit_sq + config.vote_slack_sq > loosest.distance_sq:

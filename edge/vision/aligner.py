@@ -1,4 +1,4 @@
-"""Every face to the same place: five points mapped onto the embedder's template by a similarity transform."""
+"""Aligns faces: a similarity transform maps five points onto the template of the embedder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Aligner:
     def __init__(self, template_px: tuple[tuple[float, float], ...], into: BgrImage) -> None:
         """
         Args:
-            template_px: the five points in the embedder's input, pixels.
-            into: (H, W, 3) uint8, the embedder's own input picture: alignment writes there and nowhere else.
+            template_px: the five points in the input of the embedder, pixels.
+            into: (H, W, 3) uint8, input picture of the embedder; aligned faces are written there.
         """
         self._template = template_px
         self._into = into
 
     def align(self, frame: Frame, landmarks: Landmarks, *, mirrored: bool = False) -> BgrImage:
-        """Write the aligned face, or its mirror image; returns the picture it was given, lent until the next call."""
+        """Write the aligned face, or its mirror image, into `into` and return it; valid until the next call."""
         matrix = similarity(landmarks.five_px.tolist(), self._template)
         size = self._into.shape[1], self._into.shape[0]
         if mirrored:
@@ -38,9 +38,9 @@ class Aligner:
 def similarity(source: Sequence[Sequence[float]], target: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """The least-squares similarity (rotation, scale, shift; no mirror) from N `source` to N `target` points (x, y).
 
-    Closed form in the plane: with centred points as complex numbers p and q, a = sum(conj(p) q) / sum(|p|^2) turns
-    and scales p onto q (Umeyama 1991, specialised to two dimensions). Sums of centred products are sums of products
-    less the number of points times the product of the means.
+    Closed form in the plane: with centred points as complex numbers p and q, a = sum(conj(p) q) / sum(|p|^2) rotates
+    and scales p onto q (Umeyama 1991, specialised to two dimensions). A sum of centred products is the sum of the
+    products minus the number of points times the product of the means.
 
     Returns:
         (2, 3) float64 matrix M with target = M @ [x, y, 1].

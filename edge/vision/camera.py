@@ -1,4 +1,4 @@
-"""Every kind of camera behind one small interface: Pi camera, V4L2, network stream, clip, folder of stills."""
+"""One interface for all cameras: Pi camera, V4L2, network stream, clip, folder of stills."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _KINDS = "picamera2, /dev/videoN, an rtsp:// or http:// address, a video file, o
 
 
 class Camera(Protocol):
-    """A source of frames. Leaving the context, or `close`, lets go of it; closing twice is harmless.
+    """Source of frames. Leaving the context, or `close`, releases it; `close` can be called again.
 
     Attributes:
-        name: as it may be shown and logged; without a password.
+        name: name for logs and messages, without a password.
         live: frame times are on the monotonic clock; otherwise they are clip time, from 0.
-        recorded: a clip or stills, which may well show one picture for long; a real camera that does is frozen.
-        dropped: frames that were never given out, so far.
+        recorded: a clip or stills. It may show one picture for a long time; a real camera that does so is frozen.
+        dropped: number of frames so far that were never delivered.
     """
 
     @property
@@ -43,7 +43,7 @@ class Camera(Protocol):
     def dropped(self) -> int: ...
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames; a recorded source ends, a live one raises CameraLost when it fails."""
+        """Iterate over the frames; a recorded source ends, a live one raises CameraLostError when it fails."""
         ...
 
     def __enter__(self) -> Camera: ...
@@ -56,10 +56,10 @@ class Camera(Protocol):
 
 
 def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
-    """Open what `config.source` names; with `realtime` a clip or folder of stills plays at its own pace, as if live.
+    """Open the source `config.source`; with `realtime` a clip or folder of stills plays at its own pace, as if live.
 
     Raises:
-        CameraError: there is no such source, or it cannot be opened; the message says what there is.
+        CameraError: the source does not exist or cannot be opened; the message names those that exist.
     """
     source = source_of(config.source)
     match source.kind:
@@ -78,7 +78,7 @@ def open_camera(config: CameraConfig, *, realtime: bool = False) -> Camera:
 
 
 class CameraOpener:
-    """Opens a camera in a thread while the door loads its models; leaving the context closes one not taken."""
+    """Opens a camera in a thread while the door loads its models; leaving the context closes it unless it was taken."""
 
     def __init__(self, config: CameraConfig, *, realtime: bool = False) -> None:
         self._config = config
@@ -89,7 +89,7 @@ class CameraOpener:
         self._thread.start()
 
     def result(self) -> Camera:
-        """Wait for the camera; it is the caller's to close from now on. To be called once.
+        """Wait for the camera and return it; the caller closes it. Call this once.
 
         Raises:
             CameraError: as `open_camera`.
@@ -112,15 +112,15 @@ class CameraOpener:
     def _open(self) -> None:
         try:
             self._camera = open_camera(self._config, realtime=self._realtime)
-        except Exception as error:  # raised where somebody waits for the camera
+        except Exception as error:  # raised again by `result`
             self._error = error
 
 
 def is_recorded(source: str) -> bool:
-    """Whether a source names a clip or a folder of stills; any other may be away now and come back."""
+    """Whether a source names a clip or a folder of stills; other cameras may be disconnected now and return later."""
     return source_of(source).kind is SourceKind.RECORDING
 
 
 def redact_url(source: str) -> str:
-    """The label of a source, which may be logged, published and shown."""
+    """The label of a source: without secrets, for logs, events and pages."""
     return source_of(source).label

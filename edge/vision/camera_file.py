@@ -1,4 +1,4 @@
-"""Recorded cameras: a video file and a folder of stills, which give every frame, in their own time or at its pace."""
+"""Recorded cameras: a video file or a folder of stills. They deliver every frame, immediately or in real time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FALLBACK_FPS = 25.0
 
 
 class PlaybackClock:
-    """Maps clip time to frame time: the same, or for a realtime source the monotonic clock, waited for."""
+    """Maps clip time to frame time: equal to it, or in real time on the monotonic clock."""
 
     def __init__(self, realtime: bool) -> None:
         self._realtime = realtime
@@ -36,7 +36,7 @@ class PlaybackClock:
         return self._over.is_set()
 
     def wait_until(self, clip_ns: int) -> int:
-        """Wait until `clip_ns` has come; returns the frame's `t_ns`."""
+        """In real time, wait until `clip_ns` is reached; returns the time of the frame."""
         if not self._realtime:
             return clip_ns
         if self._start_ns is None:
@@ -52,8 +52,8 @@ class PlaybackClock:
 class VideoFileCamera:
     """A video file as a camera.
 
-    Frame time is the container's time stamp of the frame, strictly rising. With `realtime` the frames come at that
-    pace, on the monotonic clock; none is dropped however slowly they are taken. Pixels are lent until the next frame.
+    The time of a frame is its time stamp in the container; times strictly increase. With `realtime` the frames are
+    delivered at that pace, on the monotonic clock; a slow reader loses none. Pixels are valid until the next frame.
     """
 
     recorded = True
@@ -62,7 +62,7 @@ class VideoFileCamera:
     def __init__(self, path: Path, *, realtime: bool = False, rotate_deg: int = 0) -> None:
         """
         Raises:
-            CameraError: no such file, or not one frame of it can be decoded.
+            CameraError: the file does not exist, or none of its frames can be decoded.
         """
         silence_opencv()
         self.name = str(path)
@@ -82,7 +82,7 @@ class VideoFileCamera:
         self._fps = fps if 0 < fps <= 1000 else _FALLBACK_FPS  # NaN too fails the comparison
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames to the end of the clip; a clip can be watched once."""
+        """Iterate over all frames of the clip, once."""
         pixels, turned, seq, clip_ns = self._first, None, 0, self._first_ns
         while not self._pace.is_done:
             t_ns = self._pace.wait_until(clip_ns)
@@ -108,27 +108,27 @@ class VideoFileCamera:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; harmless when called again."""
+        """Close the file; can be called again."""
         self._pace.finish()
         with self._using:
             self._capture.release()
 
     def _next_ns(self, previous_ns: int) -> int:
-        """Clip time of the frame just read; one frame interval on where the container's stamp does not rise."""
+        """Clip time of the frame just read; the previous one plus a frame interval if its stamp does not rise."""
         stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         return stamp_ns if stamp_ns > previous_ns else previous_ns + round(1e9 / self._fps)
 
     def _report_end(self, read: int) -> None:
-        """Warn of a clip that ends well before its header says; a few frames are ordinary rounding."""
+        """Log a warning if a clip is much shorter than its header states; a few missing frames are normal rounding."""
         announced = round(max(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
         if announced - read > max(2, announced // 50):
             log.warning("%s: truncated or damaged: it ends after frame %d of %d", self.name, read, announced)
 
 
 def _inspect(path: Path) -> None:
-    """Refuse what FFmpeg would report badly, or, as it does with text, play as a film of letters."""
+    """Reject files for which FFmpeg has no clear error, and text, which FFmpeg plays as a video of letters."""
     if not path.is_file():
-        raise CameraError(f"{path}: no such clip")
+        raise CameraError(f"{path}: no such file")
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -141,9 +141,9 @@ def _inspect(path: Path) -> None:
 
 
 class ImageFolderCamera:
-    """A folder of JPEG and PNG pictures as a camera, in order of their names, `fps` a second.
+    """A folder of JPEG and PNG pictures as a camera, in order of their names, `fps` per second.
 
-    A picture that cannot be decoded is skipped with a warning and counts as dropped; its time passes all the same.
+    A picture that cannot be decoded is skipped with a warning and counts as dropped; its time slot stays empty.
     """
 
     recorded = True
@@ -151,7 +151,7 @@ class ImageFolderCamera:
     def __init__(self, folder: Path, fps: float, *, realtime: bool = False, rotate_deg: int = 0) -> None:
         """
         Raises:
-            CameraError: no such folder, or it holds no picture.
+            CameraError: the folder does not exist or has no pictures.
         """
         self.name = str(folder)
         self.live = realtime
@@ -169,10 +169,10 @@ class ImageFolderCamera:
             raise CameraError(f"{folder}: no .jpg or .png picture in this folder")
 
     def __iter__(self) -> Iterator[Frame]:
-        """The pictures in order.
+        """Iterate over the pictures in order.
 
         Raises:
-            CameraError: at the end, when not one of them could be decoded.
+            CameraError: at the end, if none of them could be decoded.
         """
         for seq, path in enumerate(self._paths):
             try:
@@ -195,5 +195,5 @@ class ImageFolderCamera:
         self.close()
 
     def close(self) -> None:
-        """Stop giving frames; harmless when called again."""
+        """End the iteration; can be called again."""
         self._pace.finish()

@@ -1,7 +1,7 @@
-"""Whether a camera that gives frames also sees: frozen, black, flooded with light, or covered.
+"""Detects cameras that deliver unusable frames: frozen, black, overexposed or covered.
 
-A copy of the frame before is no evidence of anything, so it is recognised at once; the rest needs seconds to be
-believed and seconds to be over. Nothing here decides who may pass.
+A frame equal to the previous one is recognised immediately. Faults are reported, and cleared, only after some seconds.
+Camera health does not affect access decisions.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from edge.core.config import CameraHealthConfig
 from edge.core.records import BgrImage, FloatArray, Frame
 
 _GREEN = 1
-_PROBE_POINTS = 20  # points compared along the shorter side before the whole picture is
-_CLASSIFY_EVERY_NS = 500_000_000  # the patches are looked at once in so long
-_STRIDE = 8  # every eighth pixel flows into the patches
-_PATCH_GRID = (16, 12)  # columns, rows: large enough that noise averages out of them, small enough for a door frame
-_WHITE = 245.0  # mean grey level of a patch that is all but white
-_HYSTERESIS = 1.5  # what counts as blind already must become better by this factor to count as seeing
+_PROBE_POINTS = 20  # sampled points along the shorter side; only if all are equal is the whole picture compared
+_CLASSIFY_EVERY_NS = 500_000_000  # interval of fault classification
+_STRIDE = 8  # patches average every eighth pixel
+_PATCH_GRID = (16, 12)  # columns, rows; patches average out noise and still resolve a door frame
+_WHITE = 245.0  # mean grey level from which a patch counts as white
+_HYSTERESIS = 1.5  # a fault clears only when the value is better than its limit by this factor
 
 
 class ImageFault(StrEnum):
-    """Why a camera that gives frames is of no use."""
+    """Fault that makes the frames of a camera unusable."""
 
     BLACK = "black"
     OVEREXPOSED = "flooded"
@@ -33,42 +33,42 @@ class ImageFault(StrEnum):
 
 
 FAULT_HINTS = {
-    ImageFault.BLACK: "nothing in the picture is brighter than black; is there light, is the lens free?",
-    ImageFault.OVEREXPOSED: "nearly all of the picture is white; does a lamp or the sun shine into it?",
-    ImageFault.COVERED: "there is no detail in the picture; is the lens covered, fogged or far out of focus?",
-    ImageFault.FROZEN: "it gives the same picture for ever; it is opened anew",
+    ImageFault.BLACK: "the picture is black; switch on a light, or uncover the lens",
+    ImageFault.OVEREXPOSED: "nearly all of the picture is white; shield the lens from the lamp or the sun",
+    ImageFault.COVERED: "the picture has no detail; uncover, clean or focus the lens",
+    ImageFault.FROZEN: "the camera repeats the same picture; it is reopened",
 }
 
 
 class CameraHealth:
-    """Watches the frames of one camera, also after it was reopened; not thread-safe."""
+    """Checks the frames of one camera, also after it was reopened; not thread-safe."""
 
     def __init__(self, config: CameraHealthConfig) -> None:
-        # Why it sees nothing, or None; believed after `blind_after_s`, over after `recovered_after_s`
+        # Fault of the camera, or None; set after `blind_after_s`, cleared after `recovered_after_s`
         self.blind: ImageFault | None = None
         self._config = config
         self._spots = b""
         self._kept: BgrImage = np.empty((0, 0, 3), np.uint8)
         self._holds = False  # whether `_kept` is the last frame
-        self._looks: ImageFault | None = None  # what the patches say
+        self._looks: ImageFault | None = None  # fault of the last classified frame
         self._judged_ns: int | None = None
-        self._changed_ns = 0  # the last time that a frame differed from the one before
-        self._turned_ns = 0  # the last time that the answer was the opposite
+        self._changed_ns = 0  # time of the last frame that differed from the previous one
+        self._turned_ns = 0  # time of the last frame that agreed with `blind`
         self._opened_ns = 0
         self._seq = -1
         self._now_ns = 0
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the camera should be reopened: frozen ever since it was opened, or for `frozen_after_s` again."""
+        """Whether the camera should be reopened: frozen since it was opened, or for another `frozen_after_s`."""
         rested_ns = self._now_ns - max(self._changed_ns, self._opened_ns)
         return self.blind is ImageFault.FROZEN and rested_ns >= self._config.frozen_after_s * 1e9
 
     def update(self, frame: Frame) -> bool:
-        """Take one frame of a real camera; returns whether it is a new picture.
+        """Check one frame of a real camera; returns whether it is a new picture.
 
-        Not new is what equals the frame before in every byte, as no sensor gives it twice unless all is black, white
-        or smoothed away; and the very first one, since a camera may be frozen from the start.
+        A frame is not new if every byte equals the previous frame: sensor noise makes that impossible unless the
+        picture is black, white or smoothed. The first frame is not new either: a camera may be frozen from the start.
         """
         if self._seq < 0:
             self._changed_ns = self._turned_ns = frame.captured_ns
@@ -93,7 +93,7 @@ class CameraHealth:
             return not first
         if self._holds and self._kept.shape == pixels.shape and cv2.norm(pixels, self._kept, cv2.NORM_INF) == 0:
             return False
-        # The spots alone cannot tell a copy from a small change far away: the first such frame counts as a copy.
+        # The sampled points miss small changes between them, so the first such frame counts as a copy.
         new = self._holds
         if self._kept.shape != pixels.shape:
             self._kept = np.empty_like(pixels)
@@ -103,7 +103,7 @@ class CameraHealth:
 
     def _debounce(self, t_ns: int) -> None:
         reason = self._looks
-        clipped = reason in (ImageFault.BLACK, ImageFault.OVEREXPOSED)  # there a healthy camera may give equal frames
+        clipped = reason in (ImageFault.BLACK, ImageFault.OVEREXPOSED)  # a healthy camera may repeat such frames
         frozen = t_ns - self._changed_ns >= self._config.frozen_after_s * 1e9
         if frozen and not clipped:
             reason = ImageFault.FROZEN
@@ -118,14 +118,14 @@ class CameraHealth:
 
 
 def patch_means(pixels: BgrImage) -> FloatArray:
-    """(12, 16) float32, 0..255: mean green levels of the patches of a (H, W, 3) uint8 BGR picture."""
+    """Mean green levels of the patches of a (H, W, 3) uint8 BGR picture: (12, 16) float32, 0..255."""
     sparse = np.ascontiguousarray(pixels[::_STRIDE, ::_STRIDE, _GREEN])
     levels = cv2.resize(sparse.astype(np.float32), _PATCH_GRID, interpolation=cv2.INTER_AREA)
     return np.asarray(levels, np.float32)
 
 
 def classify_fault(levels: FloatArray, config: CameraHealthConfig, slack: float = 1.0) -> ImageFault | None:
-    """Why the patches of one picture show nothing, or None; with `slack` above 1 they must be better by this factor."""
+    """Fault of a picture by its patches, or None; with `slack` above 1 the limits are stricter by this factor."""
     if levels.max() <= config.black_max_level * slack:
         return ImageFault.BLACK
     if np.count_nonzero(levels >= _WHITE) > config.overexposed_share / slack * levels.size:
@@ -134,10 +134,10 @@ def classify_fault(levels: FloatArray, config: CameraHealthConfig, slack: float 
 
 
 def contrast(levels: FloatArray) -> float:
-    """Mean curvature of the patches as a share of their mean level, 0 for an even or evenly shaded picture.
+    """Mean curvature of the patches as a share of their mean level; 0 for a uniform picture or an even gradient.
 
-    A share, so that it stays when the light goes: scenes give 0.2 and more by day and by night, a hand or a cloth
-    before the lens below 0.05.
+    The share does not depend on the light: scenes have 0.2 and more by day and by night, a hand or a cloth over the
+    lens less than 0.05.
     """
     curved = cv2.Laplacian(levels, cv2.CV_32F)[1:-1, 1:-1]
     return float(np.abs(curved).mean() / max(float(levels.mean()), 1.0))

@@ -1,4 +1,4 @@
-"""Live cameras: a thread reads the device as fast as it delivers, and the caller gets the newest frame."""
+"""Live cameras: a thread reads the device as fast as it delivers, and the caller receives the newest frame."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edge.core.records import BgrImage, Frame
 
 log = logging.getLogger(__name__)
 
-_MAX_TIMESTAMP_AGE_NS = 1_000_000_000  # a driver's stamp older than this is not one of this frame
+_MAX_TIMESTAMP_AGE_NS = 1_000_000_000  # an older time stamp of a driver does not belong to this frame
 
 
 class CaptureDevice(Protocol):
-    """What a live camera reads from. All calls but `interrupt` come from one thread, the last of them `close`."""
+    """Device of a live camera. All calls except `interrupt` come from one thread; the last of them is `close`."""
 
     def read(self, into: BgrImage | None) -> tuple[BgrImage, int]:
         """Wait for the next frame.
@@ -29,22 +29,22 @@ class CaptureDevice(Protocol):
             The pixels, (H, W, 3) uint8 BGR, and the monotonic capture time in nanoseconds.
 
         Raises:
-            CameraLost: there will be no more frames.
+            CameraLostError: there will be no more frames.
         """
         ...
 
     def interrupt(self) -> None:
-        """Make a stuck `read` return, if that is possible; called from another thread."""
+        """Make a blocked `read` return, if possible; called from another thread."""
         ...
 
     def close(self) -> None: ...
 
 
 class LatestFrameSlot:
-    """Holds the newest frame and counts those that nobody fetched.
+    """Holds the newest frame and counts the frames that were replaced before they were fetched.
 
-    Three buffers go round: one being filled, one waiting, one lent. So the lent pixels stay untouched until the next
-    frame is taken, and nothing is allocated once all three exist.
+    Three buffers rotate: one is being filled, one waits, one is in use by the caller. The caller's pixels stay
+    unchanged until it fetches the next frame, and nothing is allocated once all three exist.
     """
 
     def __init__(self) -> None:
@@ -60,11 +60,11 @@ class LatestFrameSlot:
         self._failure: Exception | None = None
 
     def borrow_buffer(self) -> BgrImage | None:
-        """The buffer to fill next, None while there is none yet; for the one filling thread."""
+        """Buffer to fill next, or None if there is none yet; only for the thread that fills."""
         return self._spare
 
     def store(self, pixels: BgrImage, t_ns: int) -> None:
-        """Offer a filled buffer; the frame that it overtakes is dropped."""
+        """Store a filled buffer as the newest frame; a waiting frame is dropped."""
         with self._changed:
             self.dropped += self._fresh
             self._spare, self._waiting = self._waiting, pixels
@@ -74,23 +74,23 @@ class LatestFrameSlot:
             self._changed.notify_all()
 
     def set_error(self, error: Exception) -> None:
-        """No more frames will come, and why."""
+        """Record why no more frames will come."""
         with self._changed:
             self._failure = error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the waiting."""
+        """Make `wait` return None from now on."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> Frame | None:
-        """The newest frame, waited for; None when closed.
+        """Wait for a new frame and return it; None when closed.
 
         Raises:
-            TimeoutError: none came in time.
-            Exception: what `set_error` was told, once the last frame has been taken.
+            TimeoutError: no frame arrived in time.
+            Exception: error of `set_error`, after the last frame was fetched.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._fresh or self._failure or self.closed, timeout_s)
@@ -106,7 +106,7 @@ class LatestFrameSlot:
 
 
 class LiveCamera:
-    """A device behind a reader thread. Iterating gives the newest frame, each once, and waits if there is none."""
+    """Device with a reader thread. Iteration returns the newest frame, each once, and waits if there is none."""
 
     live = True
     recorded = False
@@ -114,9 +114,9 @@ class LiveCamera:
     def __init__(self, name: str, device: CaptureDevice, lost_after_s: float, *, close_timeout_s: float = 1.0) -> None:
         """
         Args:
-            device: read by a thread until it fails or `close` is called.
+            device: device that a thread reads until it fails or `close` is called.
             lost_after_s: the camera is lost after this long without a frame.
-            close_timeout_s: how long `close` waits for a read under way, and again after interrupting it.
+            close_timeout_s: time that `close` waits for a running read, and again after interrupting it.
         """
         self.name = name
         self._close_timeout_s = close_timeout_s
@@ -128,14 +128,14 @@ class LiveCamera:
 
     @property
     def dropped(self) -> int:
-        """Frames that were overtaken by a newer one before anybody asked."""
+        """Number of frames that a newer one replaced before they were fetched."""
         return self._mailbox.dropped
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames until `close`.
+        """Iterate over frames until `close`.
 
         Raises:
-            CameraLost: the device failed, or gave no frame for `lost_after_s`.
+            CameraLostError: the device failed, or delivered no frame for `lost_after_s`.
         """
         while True:
             try:
@@ -155,7 +155,7 @@ class LiveCamera:
         self.close()
 
     def close(self) -> None:
-        """Let go of the device, within seconds even if it is stuck; harmless when called again."""
+        """Release the device, within seconds even if it is stuck; can be called again."""
         if self._mailbox.closed:
             return
         self._mailbox.close()
@@ -164,19 +164,19 @@ class LiveCamera:
             self._device.interrupt()
             self._thread.join(self._close_timeout_s)
         if self._thread.is_alive():
-            log.warning("%s: the driver does not return; it is left behind until this program ends", self.name)
+            log.warning("%s: the driver does not return; its thread stays until this program ends", self.name)
 
     def _read(self) -> None:
         try:
             while not self._mailbox.closed:
                 self._mailbox.store(*self._device.read(self._mailbox.borrow_buffer()))
-        except Exception as error:  # it is raised again where the frames are taken
+        except Exception as error:  # raised again by the iteration
             self._mailbox.set_error(error)
         finally:
             self._device.close()
 
 
 def capture_time_ns(stamps_ns: tuple[int, ...]) -> int:
-    """The first monotonic time stamp of a driver that can be of a frame that just arrived, else the present."""
+    """The first monotonic time stamp that is plausible for a frame that just arrived, else the present time."""
     now_ns = time.monotonic_ns()
     return next((stamp for stamp in stamps_ns if 0 <= now_ns - stamp < _MAX_TIMESTAMP_AGE_NS), now_ns)

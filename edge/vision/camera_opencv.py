@@ -18,7 +18,14 @@ _OPEN_TIMEOUT_MS = 5000
 
 
 class OpenCvDevice:
-    """An opened cv2.VideoCapture; `driver_stamps` where its position is the driver's monotonic capture time."""
+    """An opened cv2.VideoCapture.
+
+    Args:
+        name: name for messages.
+        capture: opened capture.
+        rotate_deg: clockwise rotation of the pictures.
+        driver_stamps: whether the position of the capture is the monotonic capture time of the driver.
+    """
 
     def __init__(self, name: str, capture: cv2.VideoCapture, *, rotate_deg: int, driver_stamps: bool) -> None:
         self._name = name
@@ -41,7 +48,7 @@ class OpenCvDevice:
         return pixels, t_ns
 
     def interrupt(self) -> None:
-        """Nothing to do: the read time-out given at opening ends a stuck read, and a release from outside may crash."""
+        """Do nothing: the read timeout ends a blocked read, and a release from another thread may crash."""
 
     def close(self) -> None:
         self._capture.release()
@@ -50,11 +57,11 @@ class OpenCvDevice:
 def open_v4l2(config: CameraConfig) -> LiveCamera:
     """Open a V4L2 device such as /dev/video0.
 
-    uvcvideo and most other drivers stamp each buffer on the monotonic clock, and OpenCV hands that on; a stamp that is
-    not of the last second is replaced by the moment of the read.
+    uvcvideo and most other drivers stamp each buffer on the monotonic clock, and OpenCV returns that time; a time
+    stamp that is not within the last second is replaced by the time of the read.
 
     Raises:
-        CameraError: no such device, it is in use, or it is not a camera.
+        CameraError: the device does not exist, is in use, or is not a camera.
     """
     silence_opencv()
     name = source_of(config.source).label
@@ -77,10 +84,10 @@ def open_v4l2(config: CameraConfig) -> LiveCamera:
 def open_stream(config: CameraConfig) -> LiveCamera:
     """Open an RTSP or HTTP stream; RTSP over TCP.
 
-    A network stream's own stamps are on the sender's clock, so a frame's time is the moment it was decoded.
+    The time stamps of a network stream are on the clock of the sender, so the time of a frame is that of its decoding.
 
     Raises:
-        CameraError: it cannot be reached, refuses us, or is not a video stream.
+        CameraError: the address cannot be reached, refuses the login, or is not a video stream.
     """
     silence_opencv()
     name = source_of(config.source).label
@@ -90,7 +97,7 @@ def open_stream(config: CameraConfig) -> LiveCamera:
     if not capture.isOpened():
         capture.release()
         raise CameraError(
-            f"{name}: no video stream there; check address, user and password, and that it plays elsewhere"
+            f"{name}: no video stream at this address; check address, user and password, and try it with ffplay"
         )
     device = OpenCvDevice(name, capture, rotate_deg=config.rotate_deg, driver_stamps=False)
     return LiveCamera(name, device, config.lost_after_s)
@@ -98,4 +105,4 @@ def open_stream(config: CameraConfig) -> LiveCamera:
 
 def _available_devices() -> str:
     devices = sorted(str(path) for path in Path("/dev").glob("video*"))
-    return f"there are {', '.join(devices)}" if devices else "there is no /dev/video* on this machine"
+    return f"found: {', '.join(devices)}" if devices else "this machine has no /dev/video*"

@@ -1,4 +1,4 @@
-"""The Raspberry Pi's own camera through picamera2, which comes with the operating system, not from PyPI."""
+"""Raspberry Pi camera through picamera2, which is a package of the operating system, not of PyPI."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edge.vision.camera_live import LiveCamera, capture_time_ns
 from edge.vision.camera_source import source_of
 from edge.vision.opencv import rotate
 
-_BUFFERS = 4  # one filling, one at rest, two for a slow moment
-_INSTALL = "sudo apt install python3-picamera2, and make the environment with  python3 -m venv --system-site-packages"
+_BUFFERS = 4  # one being filled, one waiting, two in reserve
+_INSTALL = "sudo apt install python3-picamera2, and create the environment with  python3 -m venv --system-site-packages"
 
 
 class PiDevice:
-    """One started Picamera2; frames are copied out of the driver's buffer, which goes back at once."""
+    """A started Picamera2; frames are copied from the buffer of the driver, which is returned immediately."""
 
     def __init__(self, name: str, camera: Any, mapped_array: Any, rotate_deg: int) -> None:
         self._name = name
@@ -46,7 +46,7 @@ class PiDevice:
         return pixels, capture_time_ns(_on_monotonic_clock(stamp_ns))
 
     def interrupt(self) -> None:
-        """Cancel the waiting capture, where this picamera2 is new enough to know how."""
+        """Cancel the waiting capture, if this picamera2 is new enough to support it."""
         cancel = getattr(self._camera, "cancel_all_and_flush", None)
         if cancel is not None:
             cancel()
@@ -67,10 +67,10 @@ class PiDevice:
 def open_picamera(config: CameraConfig) -> LiveCamera:
     """Open `picamera2`, or `picamera2:1` for the second camera, and so on.
 
-    Half a turn is done by the sensor, a quarter turn here.
+    The sensor rotates by 180 degrees, this module by 90 and 270.
 
     Raises:
-        CameraError: picamera2 is not installed, there is no such camera, or it is in use.
+        CameraError: picamera2 is not installed, or the camera does not exist or is in use.
     """
     picamera2, libcamera = _import_picamera2()
     name = source_of(config.source).label
@@ -110,14 +110,14 @@ def _import_picamera2() -> tuple[Any, Any]:
 
 def _available(picamera2: Any) -> str:
     models = [str(info.get("Model", "?")) for info in picamera2.Picamera2.global_camera_info()]
-    return f"cameras found: {', '.join(models)}" if models else "no camera found, check its ribbon cable"
+    return f"cameras found: {', '.join(models)}" if models else "no camera found; check its ribbon cable"
 
 
 def _on_monotonic_clock(stamp_ns: int) -> tuple[int, ...]:
-    """A sensor's time stamp on the monotonic clock, by either reading.
+    """Time stamp of a sensor on the monotonic clock, in both interpretations.
 
-    libcamera documents SensorTimestamp as CLOCK_BOOTTIME, yet the kernel's buffers that it comes from are stamped with
-    CLOCK_MONOTONIC. The two differ only on a machine that has slept, and then the wrong reading is implausible.
+    libcamera documents SensorTimestamp as CLOCK_BOOTTIME, but the kernel stamps its buffers with CLOCK_MONOTONIC. The
+    two differ only on a machine that was suspended, and then the wrong interpretation is implausible.
     """
     asleep_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
     return stamp_ns, stamp_ns - asleep_ns

@@ -1,7 +1,7 @@
-"""What `[camera] source` names, and the label under which logs, events and reports show it.
+"""Parses `[camera] source` and makes its label for logs, events and reports.
 
-The text of a source may hold a password in many forms. So the label is built from parts that are on an allow-list:
-scheme, host and port of a stream; nothing else of it is ever shown.
+A source may contain a password in many forms, so the label has only parts on an allow-list: scheme, host and port of a
+stream. Nothing else of a stream address is ever shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _STREAMS = ("rtsp", "rtsps", "http", "https")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#\\]*")
 _PUBLIC_PATH = re.compile(r"[a-z0-9/._-]*", re.ASCII | re.IGNORECASE)
-_ADDRESS_SIGNS = frozenset(":@?&=%")  # what addresses and logins are written with, and names of files rarely
+_ADDRESS_SIGNS = frozenset(":@?&=%")  # frequent in addresses and logins, rare in file names
 
 
 class SourceKind(StrEnum):
@@ -30,19 +30,19 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraSource:
-    """A camera source, taken apart once. As text it is its label."""
+    """A parsed camera source; `str` gives its label."""
 
     kind: SourceKind  # how it is opened
-    label: str  # what may be logged, published and shown; holds no password, whatever the address looks like
-    secret: bool  # whether the address holds anything beyond scheme, host, port and a plain path, such as a login
-    address: str = field(repr=False)  # as configured; for opening the camera only, never for a message
+    label: str  # for logs, events and pages; never contains a password, also of a malformed address
+    secret: bool  # whether the address has more than scheme, host, port and a plain path, such as a login
+    address: str = field(repr=False)  # as configured; only for opening the camera, never for messages
 
     def __str__(self) -> str:
         return self.label
 
 
 def source_of(text: str) -> CameraSource:
-    """Take a `[camera] source` apart: picamera2[:N], a device below /dev, a stream, or a clip or folder of stills."""
+    """Parse a `[camera] source`: picamera2[:N], a device in /dev, a stream, or a clip or folder of stills."""
     if f"{text}:".startswith("picamera2:"):
         number = text.partition(":")[2]
         label = f"picamera2:{number}" if number.isascii() and number.isdecimal() else "picamera2"
@@ -54,15 +54,15 @@ def source_of(text: str) -> CameraSource:
         return _stream(text, scheme.lower(), rest)
     # A misspelt address must not be shown as the name of a missing file.
     misspelt = bool(_ADDRESS_SIGNS & set(text)) and not os.path.exists(os.path.expanduser(text))
-    label = "a source that is neither a known kind of address nor a file" if misspelt else text
+    label = "the source (neither a known kind of address nor a file)" if misspelt else text
     return CameraSource(SourceKind.RECORDING, label, secret=misspelt, address=text)
 
 
 def _stream(text: str, scheme: str, rest: str) -> CameraSource:
-    """An address whose host is shown only where every program would read the same host.
+    """Parse an address; its host is shown only if every program parses the same host.
 
-    A "/", "?" or "#" within a password ends the authority, so what looks like the host may be a part of the login
-    then. An "@" behind it gives such an address away.
+    A "/", "?" or "#" within a password ends the authority, so the apparent host may be a part of the login. An "@"
+    after the authority reveals such an address.
     """
     found = _AUTHORITY.match(rest)
     authority = found.group() if found else ""

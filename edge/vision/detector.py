@@ -1,8 +1,8 @@
-"""BlazeFace: where are the faces?
+"""BlazeFace face detector.
 
-The network answers on a grid of anchors; this module places the picture into its square input, decodes the anchors
-that pass the score, and blends overlapping answers (Bazarevsky et al. 2019, "BlazeFace", section 3.3: blending
-instead of suppression keeps boxes from jittering).
+The network has outputs for a grid of anchors. This module resizes the picture into the square input, decodes the
+anchors above the minimum score, and blends overlapping boxes (Bazarevsky et al. 2019, "BlazeFace", section 3.3:
+blending instead of suppression keeps boxes from jittering).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from edge.vision.tflite import LoadedModel
 _SURROUNDINGS = 2.0  # side of the square around a known face, in longer sides of its box
 _Corners = tuple[float, float, float, float, float]  # left, top, right, bottom, area
 _RawBox = Sequence[float]  # x and y of centre and size of the box, then of six keypoints
-_LARGEST = 5  # times: a picture larger than the input by more is halved first
-_PADDING_GREY = 128  # what lies beyond the picture; the networks were trained with zero at mid grey
+_LARGEST = 5  # largest ratio of picture to input side; larger pictures are halved first
+_PADDING_GREY = 128  # around the picture; the networks were trained with zero at mid grey
 
 
 class Detector:
@@ -41,15 +41,15 @@ class Detector:
         self._canvas: _Letterbox | None = None
 
     def detect(self, frame: Frame) -> list[Face]:
-        """Faces anywhere in a frame, largest first, at most `max_faces`."""
+        """Find faces anywhere in a frame, largest first, at most `max_faces`."""
         return self._faces(self._draw(frame.pixels))
 
     def detect_around(self, frame: Frame, face: Face) -> list[Face]:
-        """Faces near one that was there a moment ago, as `detect`, at a scale at which it cannot be missed."""
+        """Find faces around a recent detection, like `detect`, at a scale at which that face is large."""
         return self._faces(self._draw_around(frame.pixels, face))
 
     def _faces(self, place: _LetterboxTransform) -> list[Face]:
-        """Run the model on what was drawn at `place`."""
+        """Run the model on its input, which was drawn at `place`."""
         self._model()
         answers, scores = self._answers()
         blended = _blend_overlapping(answers, scores, self._config.nms_iou)
@@ -58,7 +58,7 @@ class Detector:
         return faces[: self._config.max_faces]
 
     def _draw(self, pixels: BgrImage) -> _LetterboxTransform:
-        """Shrink the whole picture into the middle of the input."""
+        """Resize the whole picture into the middle of the input."""
         if self._canvas is None or self._canvas.shape != pixels.shape:
             self._model.pixels.fill(_PADDING_GREY)
             self._canvas = _Letterbox(pixels.shape, self._model.pixels)
@@ -66,19 +66,19 @@ class Detector:
         return self._canvas.place
 
     def _draw_around(self, pixels: BgrImage, face: Face) -> _LetterboxTransform:
-        """Fill the input with a square around a face, moved inwards at the picture's edge."""
+        """Fill the input with a square around a face, moved inwards at the edge of the picture."""
         height, width = pixels.shape[:2]
         side = max(1, min(round(_SURROUNDINGS * max(face.box.width, face.box.height)), height, width))
         x, y = face.box.centre
         left = min(max(round(x - side / 2), 0), width - side)
         top = min(max(round(y - side / 2), 0), height - side)
         _resize(pixels[top : top + side, left : left + side], self._model.pixels, cv2.INTER_LINEAR)
-        self._canvas = None  # its grey border is gone
+        self._canvas = None  # its grey border was overwritten
         scale = self._model.pixels.shape[0] / side
         return _LetterboxTransform(scale, 0.5 * scale - 0.5 - left * scale, 0.5 * scale - 0.5 - top * scale)
 
     def _answers(self) -> tuple[list[_RawBox], list[float]]:
-        """Answers of the anchors above the score, in input pixels, and their scores."""
+        """Boxes of the anchors above the minimum score, in input pixels, and their scores."""
         answers: list[_RawBox] = []
         scores: list[float] = []
         for score, box, centres in self._anchors:
@@ -91,14 +91,14 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class _LetterboxTransform:
-    """Where the frame lies in the input: input = frame * scale + (left, top), between pixel centres."""
+    """Position of the frame in the input: input = frame * scale + (left, top), between pixel centres."""
 
     scale: float
     left: float
     top: float
 
     def to_frame(self, answer: _RawBox, score: float) -> Face:
-        """An answer in input pixels as a face in frame pixels."""
+        """Convert a box in input pixels to a face in frame pixels."""
         scale, left, top = self.scale, self.left, self.top
         centre, size, *points = zip(answer[::2], answer[1::2], strict=True)
         x, y = (centre[0] - left) / scale, (centre[1] - top) / scale
@@ -108,11 +108,11 @@ class _LetterboxTransform:
 
 
 class _Letterbox:
-    """Where frames of one shape go in the square input, and the buffers on the way there.
+    """Position of frames of one shape in the square input, and the buffers for resizing.
 
-    A picture is halved by exact 2x2 means while it is more than five times too large, then resized bilinearly, in a
-    fraction of the time of a general area resize. Up to five times, the aliasing costs no face: of 494 noisy scenes of
-    640x480 the near model found a face in 466 so, and in 463 with another halving.
+    A picture is halved by exact 2x2 means while its side is more than five times that of the input, then resized
+    bilinearly, which takes a fraction of the time of an area resize. Up to five times, aliasing loses no face: in 494
+    noisy scenes of 640x480 the near model found a face in 466, and in 463 with another halving.
     """
 
     def __init__(self, shape: tuple[int, ...], target: BgrImage) -> None:
@@ -122,7 +122,7 @@ class _Letterbox:
         scale = side / max(height, width)
         inside = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (side - inside[0]) // 2, (side - inside[1]) // 2
-        # Where frames lie in the input. The centre of frame pixel x lies at x + 0.5 from the edge, and so in the input.
+        # The centre of pixel x is at x + 0.5 from the edge, in the frame and in the input.
         self.place = _LetterboxTransform(scale, left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5)
         self._inside = target[top : top + inside[1], left : left + inside[0]]
         self._halves: list[BgrImage] = []
@@ -145,7 +145,7 @@ def _resize(source: BgrImage, target: BgrImage, interpolation: int) -> None:
 
 
 def most_prominent_face(faces: list[Face], width_px: int, height_px: int) -> Face | None:
-    """The subject of a portrait: large and central. Area minus twice the squared distance from the picture's centre."""
+    """The subject of a portrait: the face with the largest area minus twice its squared distance from the centre."""
 
     def weight(face: Face) -> float:
         x, y = face.box.centre
@@ -155,9 +155,9 @@ def most_prominent_face(faces: list[Face], width_px: int, height_px: int) -> Fac
 
 
 def _anchor_centres(layer: AnchorLayer, size_px: int) -> FloatArray:
-    """What answers are relative to, for one SSD grid, row by row: (cells * cells * per_cell, 16) float32, input pixels.
+    """Offsets of the boxes of one SSD grid, row by row: (cells * cells * per_cell, 16) float32, input pixels.
 
-    The anchor's centre for the box's centre and for every keypoint; 0 for the box's size.
+    The offset of the centre of a box and of every keypoint is the centre of the anchor; that of the size is 0.
     """
     step = size_px / layer.cells
     along = (np.arange(layer.cells, dtype=np.float32) + 0.5) * np.float32(step) - 0.5
@@ -168,9 +168,9 @@ def _anchor_centres(layer: AnchorLayer, size_px: int) -> FloatArray:
 
 
 def _blend_overlapping(answers: list[_RawBox], scores: list[float], nms_iou: float) -> list[tuple[_RawBox, float]]:
-    """Merge answers that overlap the best remaining one by more than `nms_iou`, weighted by score.
+    """Merge boxes that overlap the best remaining one by more than `nms_iou`, weighted by score.
 
-    A face brings a dozen answers: too few for numpy, whose code a model has driven out of the cache each time.
+    Plain Python: a face has about twelve boxes, too few for numpy, whose code each model run evicts from the cache.
     """
     merged: list[tuple[_RawBox, float]] = []
     boxes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2, w * h) for x, y, w, h, *_ in answers]
@@ -188,7 +188,7 @@ def _blend_overlapping(answers: list[_RawBox], scores: list[float], nms_iou: flo
 
 
 def _iou(one: _Corners, other: _Corners) -> float:
-    """As `Box.iou`, in half of its time and without its objects."""
+    """Like `Box.iou`, in half the time and without objects."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = width * height

@@ -1,4 +1,4 @@
-"""An aligned face to a vector: near for the same person, far for others (Schroff et al. 2015, "FaceNet")."""
+"""Embeds aligned faces: vectors of one person are near, those of others far (Schroff et al. 2015, "FaceNet")."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ class Embedder:
     def __init__(self, model: TfliteModel) -> None:
         self._model = model
         self._typical_length = model.contract.typical_length
-        # Of the last answer: the length of the raw vector, in the model's typical lengths; 0 where the manifest knows
-        # none. A network trained with a softmax loss answers the shorter the less it sees of a face: covered, smeared,
-        # dark (Meng et al. 2021, "MagFace", train for it; here it comes by itself, and free).
+        # Length of the last raw vector divided by the typical length of the model; 0 if the manifest has none. A
+        # network trained with a softmax loss gives shorter vectors for covered, blurred or dark faces (Meng et al.
+        # 2021, "MagFace", train for this; here it needs no training and no extra time).
         self.strength = 0.0
         self.dimension = model.contract.outputs["embedding"].shape[-1]  # length of the embeddings
-        # Of the model file, or of the one it was compiled from: what vectors are bound to
+        # Hash of the model file, or of the model it was compiled from; galleries are bound to it
         self.sha256 = model.contract.embedding_space_sha256
-        self.impostors = model.contract.impostors  # conservative table for thresholds, falling in fmr
+        self.impostors = model.contract.impostors  # conservative table for thresholds, in order of falling fmr
 
     @property
     def pixels(self) -> BgrImage:
-        """(H, W, 3) uint8 BGR: the input picture."""
+        """Input picture, (H, W, 3) uint8 BGR."""
         return self._model.pixels
 
     def embed(self) -> FloatArray:
-        """The (dimension,) float32 unit vector of the face in `pixels`."""
+        """Embed the face in `pixels`: (dimension,) float32 unit vector."""
         self._model()
         vector = self._model.read("embedding")
         length = max(math.hypot(*vector.tolist()), 1e-12)

@@ -1,7 +1,7 @@
 """The 468-point face mesh (Kartynnik et al. 2019, "Real-time Facial Surface Geometry from Monocular Video").
 
-The detector's keypoints give an upright square around the face; the network places the mesh in it; the mesh gives the
-five points of alignment, far steadier than the detector's, and the head pose.
+The keypoints of the detector define an upright square around the face, in which the network locates the mesh. The mesh
+gives the five points for alignment, which are much steadier than those of the detector, and the head pose.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from edge.core.records import BgrImage, Box, Face, FloatArray, Frame, Landmarks
 from edge.vision.tflite import LoadedModel
 
-_SIDE = 1.5  # of the square around the face, in longer sides of the box; MediaPipe's face_landmark graph
-_UPRIGHT = math.radians(5)  # a face that leans less is not turned: over 20 draws of ten folds it made no difference
+_SIDE = 1.5  # side of the square around the face, in longer sides of the box; as in MediaPipe's face_landmark graph
+_UPRIGHT = math.radians(5)  # faces with less roll are not rotated: no difference over 20 draws of ten folds
 _RIGHT_EYE, _LEFT_EYE = 0, 1  # detector keypoints
-_ABOVE = 0.05  # of the longer side of the box: so much higher looks upwards are read best
+_ABOVE = 0.05  # upward shift, in longer sides of the box, at which upward pitch is measured best
 # Right eye, left eye, each the mean of four mesh points; nose tip, right and left mouth corner.
 _FIVE = np.array([33, 133, 159, 145, 362, 263, 386, 374, 1, 61, 291])
 _EYE_CORNERS = (33, 263)
@@ -26,13 +26,13 @@ _FOREHEAD, _CHIN = 10, 152
 
 
 class FaceMesh:
-    """Places 468 points on a detected face; not thread-safe."""
+    """Locates 468 points of a detected face; not thread-safe."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
 
     def locate(self, frame: Frame, face: Face) -> Landmarks:
-        """The mesh of one face, in frame pixels."""
+        """Locate the mesh of one face, in frame pixels."""
         turn, shift = self._draw(frame.pixels, face)
         self._model()
         points = self._model.read("points").reshape(468, 3)
@@ -45,9 +45,9 @@ class FaceMesh:
         return Landmarks(points, five_points(points), presence)
 
     def _draw(self, pixels: BgrImage, face: Face) -> tuple[FloatArray | float, FloatArray]:
-        """Draw the square around a face into the input; the way back is frame = input @ turn + shift, see `_crop`.
+        """Draw the square around a face into the input; its inverse is frame = input @ turn + shift, see `_crop`.
 
-        A turn that only scales is a number. Most faces are upright and within the picture: they are cut out and
+        A turn that only scales is a number. Most faces are upright and within the picture; they are cropped and
         resized, in a third of the time of a warp.
         """
         into = self._model.pixels
@@ -70,11 +70,11 @@ class FaceMesh:
 
 
 def eye_centred(face: Face) -> Face:
-    """The same face with its box where the mesh reads turns best: across, about the eyes; and a little higher.
+    """The face with its box moved to where the mesh measures yaw best: centred on the eyes, and a little higher.
 
-    The near detector's box is about all of a turned head, and the mesh takes what is in the middle for frontal: of 38
-    people of LFW turned by 28 degrees as in the simulated turns of `pad`, one in ten is read as turned by less than 12,
-    and so aimed by less than 22.
+    The near detector's box contains a whole turned head, and the mesh takes the middle of the box for frontal. Of 38
+    people of LFW with a simulated yaw of 28 degrees (as in `pad`), one in ten is measured as less than 12 degrees, and
+    with this box as less than 22.
     """
     right, left = face.keypoints_px[[_RIGHT_EYE, _LEFT_EYE]].tolist()
     roll, (x, y) = _roll_deg(face), face.box.centre
@@ -89,8 +89,8 @@ def eye_centred(face: Face) -> Face:
 def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
     """Yaw, pitch and roll in degrees, as `records.Quality` defines them.
 
-    From two axes of the mesh: the outer eye corners, and forehead to chin. The chin's own lean stays in:
-    over the photos of Labeled Faces in the Wild the median pitch is -5.5 degrees.
+    They are the angles of two axes of the mesh: the outer eye corners, and forehead to chin. The slope of the chin is
+    not corrected: the median pitch over the photos of Labeled Faces in the Wild is -5.5 degrees.
     """
     x, y, z = _angle_between(landmarks.points_px, *_EYE_CORNERS)
     yaw = math.atan2(z, math.hypot(x, y))
@@ -101,22 +101,24 @@ def pose_deg(landmarks: Landmarks) -> tuple[float, float, float]:
 
 
 def _angle_between(points: FloatArray, start: int, end: int) -> tuple[float, float, float]:
-    """From one point to another."""
+    """Vector from one point of a mesh to another."""
     (x, y, z), (to_x, to_y, to_z) = points[start].tolist(), points[end].tolist()
     return to_x - x, to_y - y, to_z - z
 
 
 def five_points(points: FloatArray) -> FloatArray:
-    """The five points of alignment, (5, 2), of the points of a mesh, (468, 2 or 3)."""
+    """The five points for alignment, (5, 2), from the points of a mesh, (468, 2 or 3)."""
     rows = points[_FIVE, :2].tolist()
     eyes = [[sum(column) / 4 for column in zip(*rows[first : first + 4], strict=True)] for first in (0, 4)]
     return np.array([*eyes, *rows[8:]], np.float32)
 
 
 def _crop(face: Face, size_px: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """A square around the face, turned upright: (2, 3) float32, from frame to input, and the way back.
+    """Transform that rotates a square around the face upright, and its inverse.
 
-    The way back is, for rows (x, y, z), (3, 3) and (3,) float32 with frame = input @ turn + shift.
+    Returns:
+        (2, 3) float32 from frame to input; then (3, 3) and (3,) float32 with frame = input @ turn + shift for rows
+        (x, y, z).
     """
     angle = _roll_deg(face)
     scale = _SIDE * max(face.box.width, face.box.height, 1.0) / size_px
@@ -132,6 +134,6 @@ def _crop(face: Face, size_px: int) -> tuple[FloatArray, FloatArray, FloatArray]
 
 
 def _roll_deg(face: Face) -> float:
-    """Of the line between the detector's eyes, radians; positive where the person's left eye is lower."""
+    """Angle in radians of the line between the detector's eyes; positive if the person's left eye is lower."""
     (right_x, right_y), (left_x, left_y) = face.keypoints_px[[_RIGHT_EYE, _LEFT_EYE]].tolist()
     return math.atan2(left_y - right_y, left_x - right_x)

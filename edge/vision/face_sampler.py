@@ -1,4 +1,4 @@
-"""One face in one frame to one sample: mesh, alignment, quality, embedding, each only when the one before allows it."""
+"""Samples one face of one frame: mesh, alignment, quality, embedding; a refusal skips the remaining steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge.vision.tflite import TfliteModel
 
 
 class FaceSampler:
-    """Turns a detected face into evidence; not thread-safe."""
+    """Turns a detected face into a sample; not thread-safe."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class FaceSampler:
         self._embed = meter("embed", embedder.embed)
 
     def sample(self, frame: Frame, face: Face, *, mirrored: bool = False) -> Sample:
-        """Look at one face, or at its mirror image. A refused one has no embedding and says why in its quality."""
+        """Sample one face, or its mirror image; a refused sample has no embedding but `quality.refusal`."""
         tiny = too_small(face.keypoints_px, self._config)
         if tiny is not None:
             return Sample(None, tiny, None)
@@ -50,14 +50,14 @@ class FaceSampler:
         return Sample(None if quality.refusal else embedding, quality, landmarks)
 
     def embed_mirrored(self, frame: Frame, landmarks: Landmarks) -> FloatArray:
-        """The (D,) unit embedding of the mirror image of a face whose landmarks are known, whatever its quality."""
+        """Embed the mirror image of a face with known landmarks, regardless of its quality: (D,) unit vector."""
         self._align(frame, landmarks, mirrored=True)
         return self._embed()
 
 
 @dataclass(frozen=True, slots=True)
 class VisionStages:
-    """The stages that hold models, loaded, and which runtime executes them."""
+    """The stages with their loaded models."""
 
     detector: CascadeDetector
     reader: FaceSampler
@@ -70,7 +70,7 @@ def load_vision(
     """Load detectors, mesh and embedder.
 
     Raises:
-        ModelError: a model, the runtime or the delegate is missing, damaged or does not fit.
+        ModelError: a model, the runtime or the delegate is missing, damaged or incompatible.
     """
     searching = TfliteModel(f"detector-{models.detector}", models)
     closing_in = (

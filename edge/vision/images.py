@@ -1,4 +1,4 @@
-"""Photos on disk to pixels, with everything refused that OpenCV would turn into a grey or half a picture."""
+"""Reads photos; rejects damaged files that OpenCV would decode to a grey or incomplete picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.vision.opencv import silence_opencv
 
 MAX_PIXELS = 100_000_000
 MAX_SNAPSHOT_PIXELS = 1024 * 1024
-MAX_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and each is a pass over all of it
+MAX_SCANS = 64  # of a JPEG; libjpeg writes ten for a progressive picture, and decodes the whole picture for each
 MAX_SNAPSHOT_SCANS = 20
 _JPEG, _SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
@@ -24,10 +24,10 @@ def read_image(path: Path) -> BgrImage:
     """Read a JPEG, PNG, BMP or WebP file.
 
     Returns:
-        (H, W, 3) uint8 BGR, turned as its EXIF orientation says; grey, CMYK, alpha and 16-bit are converted.
+        (H, W, 3) uint8 BGR, rotated by its EXIF orientation; grey, CMYK, alpha and 16-bit are converted.
 
     Raises:
-        ImageError: it cannot be read, is empty, truncated, not such an image, or has more than 100 megapixels or
+        ImageError: the file cannot be read, is empty, truncated, of another format, or has more than 100 megapixels or
             `MAX_SCANS`.
     """
     try:
@@ -38,18 +38,18 @@ def read_image(path: Path) -> BgrImage:
 
 
 def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most_scans: int = MAX_SCANS) -> BgrImage:
-    """As `read_image`, of a file's content; `path` is what it is called in errors.
+    """Decode the content of a file, like `read_image`; errors name `path`.
 
     Raises:
-        ImageError: it is empty, truncated, not such an image, or has more than `most_pixels` or `most_scans`.
+        ImageError: the content is empty, truncated, of another format, or has more than `most_pixels` or `most_scans`.
     """
     silence_opencv()
     if not content:
         raise ImageError(f"{path}: an empty file (0 bytes)")
-    # One more scan for each thumbnail; in a picture's own data these two bytes never follow each other.
+    # A thumbnail counts as one more scan. These two bytes never occur in the data of a picture.
     scans = content.count(_SCAN) if content.startswith(_JPEG) else 0
     if scans > most_scans:
-        raise ImageError(f"{path}: {scans} scans are too many; at most {most_scans}")
+        raise ImageError(f"{path}: {scans} scans; at most {most_scans} are allowed")
     try:
         size = _image_size(content)
     except (struct.error, IndexError) as error:
@@ -70,12 +70,12 @@ def decode_image(content: bytes, path: Path, most_pixels: int = MAX_PIXELS, most
 
 
 def decode_snapshot(content: bytes, path: Path) -> BgrImage:
-    """Decode a picture that came over the network, as `read_image`: a JPEG whose header promises little work.
+    """Decode a JPEG that was received over the network, like `read_image`.
 
     Any client that may publish chooses these bytes, so size and number of scans are limited before decoding.
 
     Raises:
-        ImageError: it is no JPEG, has more than `MAX_SNAPSHOT_PIXELS` or `MAX_SNAPSHOT_SCANS`, or is damaged.
+        ImageError: not a JPEG, more than `MAX_SNAPSHOT_PIXELS` or `MAX_SNAPSHOT_SCANS`, or damaged.
     """
     if not content.startswith(_JPEG):
         raise ImageError(f"{path}: not a JPEG image")
@@ -84,11 +84,11 @@ def decode_snapshot(content: bytes, path: Path) -> BgrImage:
 
 def _check_size(path: Path, size: tuple[int, int], most_pixels: int) -> None:
     if size[0] * size[1] > most_pixels:
-        raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; at most {most_pixels / 1e6:g} megapixels")
+        raise ImageError(f"{path}: {size[0]}x{size[1]} px is too large; the limit is {most_pixels / 1e6:g} megapixels")
 
 
 def _image_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height by the header; None: of another kind. Damage raises IndexError, struct.error or ValueError."""
+    """Width and height from the header; None: another format. Damage raises IndexError, struct.error or ValueError."""
     if content.startswith(_JPEG):
         return _inspect_jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -98,13 +98,13 @@ def _image_size(content: bytes) -> tuple[int, int] | None:
         return abs(width), abs(height)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         if len(content) < struct.unpack_from("<I", content, 4)[0] + 8:
-            raise IndexError("shorter than its RIFF header says")
+            raise IndexError("shorter than the length in its RIFF header")
         return _inspect_webp(content)
     return None
 
 
 def _inspect_webp(content: bytes) -> tuple[int, int]:
-    """The size in the first chunk (RFC 9649): of the canvas, of a lossless or of a lossy picture."""
+    """Width and height from the first chunk (RFC 9649): canvas, lossless or lossy picture."""
     kind, data = content[12:16], content[20:30]
     if kind == b"VP8X" and len(data) == 10:
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
@@ -114,11 +114,11 @@ def _inspect_webp(content: bytes) -> tuple[int, int]:
     if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 6)
         return width & 0x3FFF, height & 0x3FFF
-    raise ValueError("no picture in it")
+    raise ValueError("no picture data")
 
 
 def _inspect_png(content: bytes) -> tuple[int, int]:
-    """Walk the chunks (ISO/IEC 15948) to the last; their checksums find damage that some libpng tell only to stderr."""
+    """Check all chunks (ISO/IEC 15948); their checksums find damage that some libpng report only on stderr."""
     size: tuple[int, int] = struct.unpack_from(">II", content, 16)
     at, kind, has_rows = 8, b"", False
     while kind != b"IEND":
@@ -126,18 +126,18 @@ def _inspect_png(content: bytes) -> tuple[int, int]:
         kind = content[at + 4 : at + 8]
         (checksum,) = struct.unpack_from(">I", content, at + 8 + length)
         if zlib.crc32(memoryview(content)[at + 4 : at + 8 + length]) != checksum:
-            raise ValueError("a wrong checksum")
+            raise ValueError("wrong checksum")
         has_rows |= kind == b"IDAT"
         at += 12 + length
     if not has_rows:
-        raise ValueError("no picture in it")
+        raise ValueError("no picture data")
     return size
 
 
 def _inspect_jpeg(content: bytes) -> tuple[int, int]:
-    """Walk the segments (ITU-T T.81, annex B) up to the picture's data, which must end with an end marker.
+    """Check the segments (ITU-T T.81, annex B) up to the data of the picture, which must end with an end marker.
 
-    A thumbnail inside a segment has an end marker too, so searching the whole file would not do.
+    A thumbnail inside a segment has an end marker, too, so a search of the whole file is not enough.
     """
     at, size = 2, (0, 0)
     while True:

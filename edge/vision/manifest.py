@@ -1,7 +1,7 @@
-"""What the model files are: `models/manifest.json`, read by the device and written by `threshold quantize`.
+"""Manifest of the model files, `models/manifest.json`: written by `threshold quantize`, read by the door.
 
-Everything the code must know about a model stands here, so that a model can be replaced without touching code:
-its file and sha256, where it came from, what it takes and gives, and what quantization cost it.
+It has everything the code needs to know about a model, so that a model can be replaced without changing code: file and
+sha256, origin, inputs and outputs, and the loss by quantization.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from edge.core.errors import DECODE_ERRORS, ModelError
 
 
 class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the float model came from."""
+    """Origin of the float model."""
 
     registry: str  # "pypi" or "npm"
     package: str
     version: str
-    archive_sha256: str  # of the package file as the registry serves it
+    archive_sha256: str  # of the package file in the registry
     file: str  # path inside the package
     file_sha256: str
     licence_package: str
@@ -66,19 +66,19 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # the input relative to the anchor centre, scores as logits. Landmarks: `points` (1404 values, x y z in pixels of
     # the input) and `presence` (one logit). Embedder: `embedding` (D values, not normalised).
     outputs: dict[str, Tensor]
-    report: dict[str, float | str]  # what quantization cost, as measured by threshold quantize; free form, for people
+    report: dict[str, float | str]  # loss by quantization, measured by threshold quantize; free form, for people
     anchors: tuple[AnchorLayer, ...] = ()  # detector only, one entry per pair of outputs
-    # Embedder only, the five points (right eye, left eye, nose tip, right and left mouth corner; the person's own right
-    # and left) that alignment maps a face to, pixels of the input, pixel centres at integers
+    # Embedder only: points to which alignment maps a face (right eye, left eye, nose tip, right and left mouth corner;
+    # right and left are the person's own), pixels of the input, pixel centres at integers
     template_px: tuple[tuple[float, float], ...] = ()
-    impostors: tuple[OperatingPoint, ...] = ()  # embedder only, a conservative table for thresholds, falling in fmr
-    # Embedder only, the median length of its raw vector over ordinary photos; 0: not known
+    impostors: tuple[OperatingPoint, ...] = ()  # embedder only: conservative table for thresholds, falling fmr
+    # Embedder only: median length of its raw vector over ordinary photos; 0: not known
     typical_length: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     compiled_from: str = ""  # sha256 of the model that this one was compiled from for an accelerator, or ""
 
     @property
     def embedding_space_sha256(self) -> str:
-        """What vectors and galleries are bound to; a compiled embedder gives the vectors of the one it is made from."""
+        """Hash to which vectors and galleries are bound; a compiled embedder has that of its source model."""
         return self.compiled_from or self.sha256
 
     @property
@@ -95,7 +95,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def default_folder() -> Path:
-    """The models that came with this installation: inside the package in a wheel, beside it in a checkout."""
+    """Folder of the installed models: inside the package in a wheel, next to it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "models"
     return inside if inside.is_dir() else package.parent / "models"
@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read `folder`/manifest.json.
 
     Raises:
-        ModelError: it is missing or malformed.
+        ModelError: the file is missing or malformed.
     """
     path = folder / "manifest.json"
     try:
@@ -115,19 +115,21 @@ def read_manifest(folder: Path) -> Manifest:
     except DECODE_ERRORS as error:
         raise ModelError(f"{path}: malformed manifest ({error}); reinstall the models") from error
     if manifest.version != 1:
-        raise ModelError(f"{path}: manifest version {manifest.version}, this program reads version 1")
+        raise ModelError(
+            f"{path}: manifest version {manifest.version}; this program reads version 1; reinstall the models"
+        )
     return manifest
 
 
 def read_model(folder: Path, name: str) -> tuple[Model, bytes]:
-    """The contract and the verified bytes of one model.
+    """Read the contract and the verified bytes of one model.
 
     Raises:
-        ModelError: unknown name, missing file, or bytes that are not the ones the manifest names.
+        ModelError: unknown name, missing file, or a file with another sha256 than in the manifest.
     """
     models = read_manifest(folder).models
     if name not in models:
-        raise ModelError(f"{folder}: no model named '{name}'; there are {', '.join(sorted(models))}")
+        raise ModelError(f"{folder}: no model '{name}'; the manifest has {', '.join(sorted(models))}")
     model = models[name]
     path = folder / model.file
     try:
@@ -135,5 +137,5 @@ def read_model(folder: Path, name: str) -> tuple[Model, bytes]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); reinstall the models") from error
     if hashlib.sha256(content).hexdigest() != model.sha256:
-        raise ModelError(f"{path}: damaged, its sha256 is not the manifest's; reinstall the models")
+        raise ModelError(f"{path}: damaged: its sha256 differs from the manifest; reinstall the models")
     return model, content

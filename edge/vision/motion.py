@@ -1,6 +1,6 @@
-"""The cheap question before the dear one: has anything moved?
+"""Cheap motion test that gates the detector.
 
-Every eighth pixel of the green channel, blurred against noise, is compared with a slowly following background.
+Every eighth pixel of the green channel, blurred against noise, is compared with a slowly adapting background.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from edge.core.config import MotionConfig
 from edge.core.records import BgrImage, FloatArray, Frame
 
 _STRIDE = 8
-_BACKGROUND_RATE = 0.1  # share of each frame that flows into the background
+_BACKGROUND_RATE = 0.1  # weight of each frame in the running average of the background
 _GREEN = 1
 
 
 class MotionDetector:
-    """Says when the detector is worth its time; not thread-safe."""
+    """Decides which frames the detector processes; not thread-safe."""
 
     def __init__(self, config: MotionConfig) -> None:
         self._config = config
@@ -26,7 +26,7 @@ class MotionDetector:
         self._looked_ns = 0
 
     def has_motion(self, frame: Frame) -> bool:
-        """Whether to look at this frame: something moves, moved within `keep_awake_s`, or a patrol is due."""
+        """Whether to process this frame: motion now or within `keep_awake_s`, or `idle_scan_every_s` is over."""
         if not self._config.enabled:
             return True
         if self._pixels_changed(np.ascontiguousarray(frame.pixels[::_STRIDE, ::_STRIDE, _GREEN])):

@@ -1,4 +1,4 @@
-"""OpenCV's files and streams, used silently: every failure is reported once, in our own words."""
+"""Shared use of OpenCV: silenced logs, because callers report every failure themselves, and rotation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROTATE_CODES = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 
 @cache
 def silence_opencv() -> None:
-    """Keep OpenCV and FFmpeg from writing to stderr; what the user has put into the environment stays."""
+    """Keep OpenCV and FFmpeg from writing to stderr; environment variables of the user are kept."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -29,7 +29,7 @@ def silence_opencv() -> None:
 
 
 def rotate(pixels: BgrImage, degrees: int, out: BgrImage | None = None) -> BgrImage:
-    """Turn a (H, W, 3) picture clockwise by 0 (at no cost), 90, 180 or 270 degrees, into `out` where its shape fits."""
+    """Rotate a (H, W, 3) picture clockwise by 0 (no copy), 90, 180 or 270 degrees, into `out` if its shape fits."""
     if not degrees:
         return pixels
     return np.asarray(cv2.rotate(pixels, _ROTATE_CODES[degrees], dst=out), np.uint8)

@@ -1,8 +1,8 @@
-"""How much a sample may weigh as evidence, and which samples may not count at all.
+"""Quality of samples: refusal of unusable ones, and the weight of the others.
 
-What can be seen before the embedder runs can only refuse. The weight comes from the strength of the embedder's answer
-alone: it predicts the distance to the person's centroid better than everything else together, and size, pose and
-sharpness as further factors make fusion no better (docs/lab/index.md).
+Measurements before embedding can only refuse a sample. The weight is computed from the embedding norm alone: it
+predicts the distance to the person's centroid better than all other measurements together, and size, pose and sharpness
+as further factors do not improve fusion (docs/lab/index.md).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from edge.core.config import QualityConfig
 from edge.core.records import BgrImage, FloatArray, Landmarks, Quality
 from edge.vision.face_mesh import pose_deg
 
-# The detector's eyes are less exact than the mesh's: refuse early only what is clearly too small.
+# The eyes of the detector are less exact than those of the mesh: only clearly too small faces are refused early.
 _SOFT_LIMIT_FACTOR = 0.7
-_LEAST = 0.05  # a sample that is not refused always weighs a little
-_NORM_FLOOR = 0.43  # at this strength an answer says next to nothing: below 0.5, 99 of 100 are beyond the threshold
+_LEAST = 0.05  # smallest weight of a sample that is not refused
+_NORM_FLOOR = 0.43  # norm with almost no information: below 0.5, 99 of 100 samples are beyond the threshold
 _WHITE = 244.0  # grey level above which a pixel has no detail left
 
 
 def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig) -> Quality:
-    """What one aligned face shows, and whether it is worth embedding; its weight is 1 unless it is refused.
+    """Measure one aligned face; the weight is 1, or 0 if the sample is refused.
 
     Args:
-        landmarks: its mesh, frame pixels.
+        landmarks: mesh of the face, frame pixels.
         crop: (112, 112, 3) uint8 BGR, aligned.
     """
     grey = np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -41,10 +41,12 @@ def measure_quality(landmarks: Landmarks, crop: BgrImage, config: QualityConfig)
 
 
 def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -> Quality:
-    """The same once the embedder has answered: its weight, or its refusal as "unclear".
+    """Add the embedding norm: sets the weight, or refuses the sample as "unclear".
 
-    The weight grows with the square of the strength (in the embedder's typical lengths) beyond the one that says
-    nothing, up to 1 at `full_weight_norm`. A strength of 0 is not known: the sample keeps its weight then.
+    The weight grows with the square of the norm above `_NORM_FLOOR`, up to 1 at `full_weight_norm`.
+
+    Args:
+        strength: embedding norm in typical lengths of the embedder; 0: unknown, the weight stays.
     """
     if not strength:
         return seen
@@ -55,7 +57,7 @@ def with_embedding_norm(seen: Quality, strength: float, config: QualityConfig) -
 
 
 def apply_limits(measured: Quality, presence: float, config: QualityConfig) -> Quality:
-    """What was measured under one configuration as another one would have judged it."""
+    """Apply the limits of another configuration to a measured quality."""
     plain = replace(measured, weight=1.0, refusal="")
     refusal = _refusal(presence, plain, config)
     if refusal:
@@ -64,7 +66,7 @@ def apply_limits(measured: Quality, presence: float, config: QualityConfig) -> Q
 
 
 def too_small(keypoints_px: FloatArray, config: QualityConfig) -> Quality | None:
-    """A refusal from the detector's keypoints alone, so that a tiny face costs no more; None if it is large enough."""
+    """Refusal of a tiny face by the keypoints of the detector, before the mesh runs; None if it is large enough."""
     size_px = _eye_distance(keypoints_px)
     if size_px >= _SOFT_LIMIT_FACTOR * config.min_size_px:
         return None
@@ -72,7 +74,7 @@ def too_small(keypoints_px: FloatArray, config: QualityConfig) -> Quality | None
 
 
 def _refusal(presence: float, seen: Quality, config: QualityConfig) -> str:
-    """The first condition that fails, or ""."""
+    """Reason of the first condition that fails, or ""."""
     conditions = (
         ("too-dark", seen.brightness >= config.min_brightness),
         ("too-bright", seen.glare <= config.max_glare),
@@ -86,7 +88,7 @@ def _refusal(presence: float, seen: Quality, config: QualityConfig) -> str:
 
 
 def _exposure(grey: BgrImage) -> tuple[float, float]:
-    """Mean grey level of the face, forehead to chin, and the share of it that is all but white."""
+    """Mean grey level of the face, forehead to chin, and its share of nearly white pixels."""
     height, width = grey.shape[:2]
     face = grey[height // 4 : height - height // 14, width * 3 // 14 : -width * 3 // 14]
     _, white = cv2.threshold(face, _WHITE, 1, cv2.THRESH_BINARY)
@@ -103,5 +105,5 @@ def _sharpness(grey: BgrImage) -> float:
 
 
 def _eye_distance(points_px: FloatArray) -> float:
-    """Of points that begin with the two eyes."""
+    """Distance of the first two points, the eyes."""
     return math.dist(points_px[0].tolist(), points_px[1].tolist())

@@ -20,19 +20,19 @@ _KEPT = 512  # latest runs of each stage
 
 
 class StageTimer(Protocol):
-    """Wraps the verb of a stage; the wrapped verb must behave exactly as the bare one."""
+    """Wraps the function of a stage; the wrapper must behave exactly like the function."""
 
     def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]: ...
 
 
 def no_timing(stage: str, verb: Callable[P, R]) -> Callable[P, R]:
-    """The meter that measures nothing and costs nothing."""
+    """A timer without measurement: returns the function itself."""
     return verb
 
 
 @dataclass(frozen=True, slots=True)
 class StageSummary:
-    """What one stage took over its latest runs."""
+    """Times of the latest runs of one stage."""
 
     runs: int
     median_ms: float
@@ -40,11 +40,11 @@ class StageSummary:
 
 
 class TimingRecorder:
-    """A `StageTimer` that keeps the latest `kept` times of every stage; None keeps all."""
+    """A `StageTimer` that keeps the latest `kept` times of every stage; None: all."""
 
     def __init__(self, kept: int | None = _KEPT) -> None:
         self._kept = kept
-        self.laps_ns: dict[str, deque[int]] = {}  # those times, oldest first, nanoseconds
+        self.laps_ns: dict[str, deque[int]] = {}  # times by stage, oldest first, nanoseconds
 
     def __call__(self, stage: str, verb: Callable[P, R]) -> Callable[P, R]:
         laps = self.laps_ns.setdefault(stage, deque(maxlen=self._kept))
@@ -68,6 +68,6 @@ class TimingRecorder:
         return summaries
 
     def clear(self) -> None:
-        """Forget all laps."""
+        """Delete all times."""
         for laps in self.laps_ns.values():
             laps.clear()

@@ -1,7 +1,7 @@
-"""The one place that knows the TFLite runtime: ai-edge-litert, or its forerunner tflite-runtime.
+"""Runs models on the TFLite runtime: ai-edge-litert, or its predecessor tflite-runtime.
 
-A model takes pixels as the camera gives them (uint8, BGR). Its int8 input tensor is the same bytes with the top bit
-flipped, so preparing it is one pass over the picture and no arithmetic.
+A model takes pixels as the camera delivers them (uint8, BGR). Its int8 input tensor has the same bytes with the top bit
+flipped, so one pass over the picture without arithmetic prepares it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge.vision import manifest
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 _EDGETPU_LIBRARY = "libedgetpu.so.1"
-EDGETPU_OP = b"edgetpu-custom-op"  # what edgetpu_compiler leaves in place of what it mapped
+EDGETPU_OP = b"edgetpu-custom-op"  # operation by which edgetpu_compiler replaces the mapped ones
 _TOP_BIT = np.uint8(0x80)
 
 
@@ -41,21 +41,21 @@ class ModelContract(Protocol):
 
 
 class LoadedModel(Protocol):
-    """What the stages use of a `TfliteModel`, so that measurements can run them on models of their own."""
+    """The part of `TfliteModel` that the stages use, so that measurements can use models of their own."""
 
     @property
     def contract(self) -> ModelContract:
-        """Its input and its grids."""
+        """Input and anchor grids of the model."""
 
     @property
     def pixels(self) -> BgrImage:
-        """(H, W, 3) uint8 BGR, the input picture; ours to write into between calls."""
+        """Input picture, (H, W, 3) uint8 BGR; the caller writes into it between calls."""
 
     def __call__(self) -> None:
         """Run the model on `pixels`."""
 
     def read(self, role: str, rows: NDArray[np.intp] | slice = ...) -> FloatArray:
-        """A copy of one output as real values, float32, without the batch axis, only the chosen rows."""
+        """Copy one output as float32 real values, without the batch axis; only `rows` of the second axis."""
 
     def quantized_floor(self, role: str, real: float) -> NDArray[np.intp]:
         """Indices on the second axis where a (1, N, 1) output is at least `real`."""
@@ -71,10 +71,10 @@ class _Interpreter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What the network has answered, in its own memory."""
+    """An output tensor in the memory of the interpreter."""
 
     stored: NDArray[Any]  # float32, or the bytes of int8
-    reals: FloatArray | None  # (256,) float32: what each byte means; None where it is float32
+    reals: FloatArray | None  # (256,) float32: real value of each byte; None for float32
 
     @classmethod
     def of(cls, tensor: manifest.Tensor, stored: NDArray[Any]) -> _Output:
@@ -89,8 +89,8 @@ class TfliteModel:
     """One loaded model: write `pixels`, call it, read its outputs by role.
 
     Attributes:
-        contract: the model's entry in the manifest.
-        pixels: (H, W, 3) uint8 BGR, the input picture; ours to write into between calls.
+        contract: entry of the model in the manifest.
+        pixels: input picture, (H, W, 3) uint8 BGR; the caller writes into it between calls.
         runtime: name of the runtime that executes it.
     """
 
@@ -98,7 +98,7 @@ class TfliteModel:
         """Load and warm up the model called `name` in the manifest.
 
         Raises:
-            ModelError: the model, the runtime or the delegate is missing, damaged or does not fit the manifest.
+            ModelError: the model, the runtime or the delegate is missing, damaged or differs from the manifest.
         """
         folder = Path(config.folder) if config.folder else manifest.default_folder()
         self.contract, content = manifest.read_model(folder, name)
@@ -115,11 +115,11 @@ class TfliteModel:
         self._interpreter.invoke()
 
     def invoke(self) -> None:
-        """Run the bare network on what its tensor holds: the floor under every measurement."""
+        """Run the network on the present content of its input tensor, for measurements."""
         self._interpreter.invoke()
 
     def read(self, role: str, rows: NDArray[np.intp] | slice = slice(None)) -> FloatArray:
-        """A copy of one output as float32 real values, without the batch axis; only `rows` of the second axis."""
+        """Copy one output as float32 real values, without the batch axis; only `rows` of the second axis."""
         output = self._outputs[role]
         stored = output.stored[0, rows]
         return np.array(stored, np.float32) if output.reals is None else output.reals[stored]
@@ -131,10 +131,10 @@ class TfliteModel:
         return (values >= real).nonzero()[0]
 
     def _owned_copy(self, index: int) -> NDArray[Any]:
-        """A tensor's memory as an array for good.
+        """The memory of a tensor as an array that can be kept.
 
-        It stays where it is: shapes are fixed, and `allocate_tensors` is never called again. Asking the interpreter
-        each time costs more than the reading; an array of its own would make `invoke` refuse as long as it lives.
+        The memory does not move: shapes are fixed, and `allocate_tensors` is never called again. Asking the
+        interpreter each time takes longer than reading; `invoke` refuses to run while one of its own arrays exists.
         """
         view = self._interpreter.tensor(index)()
         memory = (ctypes.c_byte * view.nbytes).from_address(view.ctypes.data)
@@ -142,9 +142,9 @@ class TfliteModel:
 
     @property
     def delegated(self) -> int | None:
-        """How many parts of the network something faster than the runtime's own kernels executes, XNNPACK by default.
+        """Number of graph partitions that a delegate executes, XNNPACK by default, instead of the runtime's kernels.
 
-        None where the runtime does not tell: neither documents a way to ask.
+        None if the runtime does not provide it: neither runtime documents a way to ask.
         """
         operations = getattr(self._interpreter, "_get_ops_details", None)
         return None if operations is None else sum(each["op_name"] == "DELEGATE" for each in operations())
@@ -153,7 +153,9 @@ class TfliteModel:
         details = self._interpreter.get_input_details()
         wanted = self.contract.input
         if len(details) != 1 or tuple(details[0]["shape"]) != wanted.shape or details[0]["dtype"] is not np.int8:
-            raise ModelError(f"{self.contract.file}: input is not the int8 {wanted.shape} its manifest promises")
+            raise ModelError(
+                f"{self.contract.file}: its input is not int8 {wanted.shape} as in the manifest; reinstall the models"
+            )
         return int(details[0]["index"])
 
     def _checked(self) -> Iterator[tuple[str, manifest.Tensor, int]]:
@@ -167,7 +169,7 @@ class TfliteModel:
 
 
 def _import_runtime(wanted: str) -> tuple[str, Any]:
-    """The name and module of the runtime: the wanted one, or the first that is installed."""
+    """Name and module of the configured runtime, or of the first installed one."""
     names = list(_RUNTIMES) if wanted == "auto" else [wanted]
     for name in names:
         try:
@@ -179,27 +181,27 @@ def _import_runtime(wanted: str) -> tuple[str, Any]:
 
 def _interpreter(module: Any, content: bytes, config: ModelsConfig, where: str) -> _Interpreter:
     delegates = _delegates(module, content, config, where)
-    with captured_stderr() as said:
+    with captured_stderr() as stderr_text:
         try:
             interpreter: _Interpreter = module.Interpreter(
                 model_content=content, num_threads=config.threads, experimental_delegates=delegates
             )
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{where}: the runtime refuses it ({error} {said()})".replace("\n", " ")) from error
+            raise ModelError(f"{where}: the runtime refuses it ({error} {stderr_text()})".replace("\n", " ")) from error
     return interpreter
 
 
 def _delegates(module: Any, content: bytes, config: ModelsConfig, where: str) -> list[Any] | None:
     if config.delegate == "none":
         return None
-    if EDGETPU_OP not in content:  # the delegate would leave all of it to the CPU, and say nothing
+    if EDGETPU_OP not in content:  # the delegate would leave the whole model to the CPU without an error
         raise ModelError(
             f"{where}: not compiled for the Edge TPU, all of it would run on the CPU; compile it with "
             'threshold quantize --edgetpu and name that folder in [models] folder, or set [models] delegate = "none"'
         )
     try:
-        ctypes.CDLL(_EDGETPU_LIBRARY)  # the runtime's own attempt would leave a half-made object that complains later
+        ctypes.CDLL(_EDGETPU_LIBRARY)  # a failed attempt of the runtime leaves an object whose destructor prints errors
         return [module.load_delegate(_EDGETPU_LIBRARY)]
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -1,7 +1,7 @@
-"""Faces to tracks: which face is the one of the frame before?
+"""Tracks faces from frame to frame.
 
-A track is born with its first face, continued by the face that overlaps its last box most (or, at low frame rates,
-lies nearest to it), and ends when it has not been seen for `lost_after_s`. Age counts in time, not in frames.
+A track begins with its first face and continues with the face that overlaps its last box most (or, at low frame rates,
+is nearest to it). It ends when it was not seen for `lost_after_s`. Age is time, not a number of frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edge.core.records import Face, Track
 
 
 class Tracker:
-    """Follows faces; every track handed out is a frozen snapshot."""
+    """Tracks faces; every returned track is a frozen snapshot."""
 
     def __init__(self, config: TrackerConfig) -> None:
         self._config = config
@@ -24,19 +24,19 @@ class Tracker:
 
     @property
     def has_tracks(self) -> bool:
-        """Whether anybody is being followed."""
+        """Whether there is any track."""
         return bool(self._tracks)
 
     @property
     def faces(self) -> list[Face]:
-        """Whom it follows, as they were last seen."""
+        """Last detection of every track."""
         return [track.face for track in self._tracks]
 
     def update(self, faces: list[Face], t_ns: int) -> list[Track]:
         """Continue the tracks with the faces of one frame.
 
         Returns:
-            the tracks seen in this frame, then those that have just ended, marked `lost`.
+            tracks seen in this frame, then tracks that ended, marked `lost`.
         """
         pairs = self._match(faces)
         seen = [
@@ -54,13 +54,13 @@ class Tracker:
         return seen + born + ended
 
     def finish(self) -> list[Track]:
-        """End every track: the source has no more frames."""
+        """End all tracks, because the source has no more frames."""
         ended = [replace(track, lost=True) for track in self._tracks]
         self._tracks = []
         return ended
 
     def _match(self, faces: list[Face]) -> list[tuple[int, int]]:
-        """Greedy assignment of tracks to faces, best likeness first."""
+        """Greedy assignment of tracks to faces, best score first."""
         likeness = [
             (_match_score(track.face, face, self._config), i, j)
             for i, track in enumerate(self._tracks)
@@ -79,7 +79,7 @@ class Tracker:
 
 
 def _match_score(old: Face, new: Face, config: TrackerConfig) -> float:
-    """How well `new` continues `old`: 1 + IoU if they overlap enough, below 1 if only the centres are near, else 0."""
+    """Score of `new` as continuation of `old`: 1 + IoU if they overlap enough, below 1 if centres are near, or 0."""
     overlap = old.box.iou(new.box)
     if overlap >= config.min_iou:
         return 1 + overlap

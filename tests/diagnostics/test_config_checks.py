@@ -149,11 +149,11 @@ def test_lock_pin_pulled_wrongly_at_start(
             State.FAIL,
             "4: thresholds of up to 4.00, calibrated ones are at most 0.93",
         ),
-        ({"threshold_sq": 1.0}, State.WARN, "up to 1 in 1,000 strangers match each person"),
+        ({"threshold_sq": 1.0}, State.WARN, "up to 1 in 1,000 strangers match each enrolled person"),
         ({"threshold_factor": 2.0}, State.FAIL, "threshold_factor = 2: thresholds of up to 1.86"),
         ({"threshold_factor": 1.1}, State.WARN, "threshold_factor = 1.1: thresholds of up to 1.02"),
         ({"threshold_sq": 0.9, "vote_slack_sq": 4.0}, State.WARN, "vote_slack_sq = 4"),
-        ({"min_samples": 1}, State.WARN, "min_samples = 1: a single picture decides"),
+        ({"min_samples": 1}, State.WARN, "min_samples = 1: a single sample decides"),
         ({"margin_sq": 0.0}, State.WARN, "margin_sq = 0"),
     ],
 )
@@ -175,7 +175,7 @@ def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCap
     Daemon(read_config(path))
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told[0].startswith("[recognition] threshold_sq = 4: thresholds of up to 4.00")
-    assert told[1] == "[recognition] min_samples = 1: a single picture decides"
+    assert told[1] == "[recognition] min_samples = 1: a single sample decides"
 
 
 def test_conflicting_settings() -> None:

@@ -160,7 +160,7 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
     embedder = vision.reader.embedder
     path = gallery_of_length(tmp_path / GALLERY_FILE, embedder.sha256, length)
     config = msgspec.structs.replace(quick(), gallery=str(path))
-    told = f"{path}: vectors of {length} numbers, the embedder makes {embedder.dimension}; make it again"
+    told = f"{path}: vectors of {length} numbers, the embedder has {embedder.dimension}; make it again"
     with pytest.raises(GalleryError, match=told):
         Daemon(config)
     with pytest.raises(GalleryError, match=told):
@@ -204,7 +204,7 @@ def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, visi
     with hearing(mqtt) as heard, running(Daemon(config)):
         desk.release_files({GALLERY_FILE: wrong}, 3, now=datetime.now(UTC), embedder=embedder)
         wait_until(lambda: bool(reports(heard)) and "release 1" in (reports(heard)[-1].detail or ""), "refused")
-        assert "vectors of 128 numbers, the embedder makes 192" in (reports(heard)[-1].detail or "")
+        assert "vectors of 128 numbers, the embedder has 192" in (reports(heard)[-1].detail or "")
         desk.release_files({GALLERY_FILE: GALLERY.read_bytes()}, 1, now=datetime.now(UTC), embedder=embedder)
         wait_until(lambda: reports(heard)[-1].release == 2, "release 2")
     assert kinds(heard).count(EventKind.RELEASE_REFUSED) == 1

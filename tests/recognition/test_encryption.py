@@ -65,7 +65,7 @@ def test_altered_or_truncated_file_is_rejected(plain: Path) -> None:
     [
         (KEY, None, "encrypted, and no key is given; set gallery_key"),
         (KEY, OTHER, "encrypted with another key"),
-        (None, KEY, "not encrypted, though gallery_key is set; run  edge gallery encrypt"),
+        (None, KEY, "not encrypted, although gallery_key is set; run  edge gallery encrypt"),
     ],
 )
 def test_gallery_without_its_key_is_rejected(

@@ -69,7 +69,7 @@ def test_gallery_of_another_vector_length(tmp_path: Path) -> None:
     """Refused when it is loaded, also an empty one, and not at the first face."""
     for count in (0, 3):
         path = saved(tmp_path / "g", crowd(count))
-        with pytest.raises(GalleryError, match=f"g: vectors of {DIMENSION} numbers, the embedder makes 128; make it"):
+        with pytest.raises(GalleryError, match=f"g: vectors of {DIMENSION} numbers, the embedder has 128; make it"):
             load_gallery(path, EMBEDDER, dimension=128)
         assert load_gallery(path, EMBEDDER, dimension=DIMENSION).info.people == count
 
@@ -119,7 +119,7 @@ def test_a_person_may_stand_in_it_once_only(tmp_path: Path) -> None:
 
 def test_another_safetensors_file_is_no_gallery(tmp_path: Path) -> None:
     save_file({"x": np.zeros(3, np.float32)}, tmp_path / "g")
-    with pytest.raises(GalleryError, match="a safetensors file, but no gallery"):
+    with pytest.raises(GalleryError, match="a safetensors file, but not a gallery"):
         load_gallery(tmp_path / "g", EMBEDDER)
 
 

@@ -86,7 +86,7 @@ def test_a_frozen_camera_is_told_of_opened_anew_and_sees_again(
         webcam.show(*scene)
         wait_until(in_state(daemon, "working"), "it sees again")
     assert [event.kind for event in told(tmp_path)] == ["started", "camera-blind", "camera-sees", "stopped"]
-    assert told(tmp_path)[1].reason.startswith("frozen: ")
+    assert told(tmp_path)[1].reason == "image-frozen"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert sum("blind" in message for message in warnings) == 1
 

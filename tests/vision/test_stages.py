@@ -382,7 +382,7 @@ class TestModelFiles:
         for key in ("file", "sha256"):
             entries["models"]["embedder"][key] = entries["models"]["detector-far"][key]
         (copy / "manifest.json").write_text(json.dumps(entries))
-        with pytest.raises(ModelError, match="input is not the int8"):
+        with pytest.raises(ModelError, match="its input is not int8"):
             self.load(copy)
 
     def test_a_file_that_is_no_model_is_refused(self, copy: Path) -> None:
@@ -394,7 +394,7 @@ class TestModelFiles:
             self.load(copy)
 
     def test_an_unknown_name_lists_the_known_ones(self) -> None:
-        with pytest.raises(ModelError, match="no model named 'nose'; there are detector-far, detector-near"):
+        with pytest.raises(ModelError, match="no model 'nose'; the manifest has detector-far, detector-near"):
             TfliteModel("nose", ModelsConfig())
 
     def test_a_missing_accelerator_is_said_and_never_replaced_silently(self, copy: Path) -> None:
