@@ -18,6 +18,8 @@ _ORIGIN = re.compile(
     r"(?:https://(?:[^@/]*@)?|(?:ssh://)?git@)(?P<host>[\w.-]+\.\w+)[:/](?P<path>[\w./-]+?)(?:\.git)?/?"
 )
 
+_EXPLANATION = "REPOSITORY is the address of the project's repository."
+
 
 def web_address(origin: str) -> str:
     """Return the https address of a Git remote without a login in it, or "" for one that is not on a web host.
@@ -45,5 +47,7 @@ def on_config(config: Any) -> Any:
 def on_page_markdown(markdown: str, *, config: Any, **_: object) -> str:
     """Fill in the version and, where it is known, the address to clone."""
     if config.repo_url:
-        markdown = markdown.replace("git clone REPOSITORY", f"git clone {config.repo_url}.git")
+        markdown = markdown.replace("git clone REPOSITORY", f"git clone {config.repo_url}.git").replace(
+            _EXPLANATION, ""
+        )
     return markdown.replace("{version}", __version__)

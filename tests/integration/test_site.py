@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,18 +37,22 @@ class _QuietHandler(SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+def build_site(folder: Path, environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"} | environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    build_site(folder, {})
     return folder
 
 
@@ -86,6 +90,17 @@ def test_home_page_shows_version_and_pictures(site: Path) -> None:
     for picture in ("replay.webp", "open.jpg", "monitor.png", "stages.svg", "logo.svg"):
         assert f"pictures/{picture}" in home
         assert (site / "pictures" / picture).exists()
+
+
+@pytest.mark.slow
+def test_site_of_a_clone_links_to_its_origin(tmp_path: Path) -> None:
+    """The home page shows the address to clone, and no placeholder for it."""
+    origin = {"GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": "git@host.example:owner/name.git"}
+    build_site(tmp_path, origin | {"GIT_CONFIG_COUNT": "1"})
+    home = (tmp_path / "index.html").read_text()
+    assert "git clone https://host.example/owner/name.git" in home
+    assert 'href="https://host.example/owner/name"' in home
+    assert "REPOSITORY" not in home
 
 
 @pytest.mark.slow
