@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,7 +37,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-def build_site(folder: Path, environment: Mapping[str, str]) -> None:
+def build_site(folder: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
