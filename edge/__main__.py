@@ -1,4 +1,4 @@
-"""`python -m edge` is `edge`."""
+"""Runs `edge` as `python -m edge`."""
 
 from edge.cli.main import main
 

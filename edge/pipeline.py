@@ -1,6 +1,6 @@
 """Processes one frame and returns the decisions it completes.
 
-Nothing here reads a clock, a file or the network. The daemon and the replay of a clip run the same loop.
+This module reads no clock, file or network. The daemon and the replay of a clip run the same loop.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from edge.vision.tracker import Tracker
 class Pipeline:
     """Motion, detector, tracker, samples, verdict, liveness and access rules, in this order; not thread-safe.
 
-    Its attributes are read only: tracks and samples (by track id) of the last step, evidence and liveness of every
-    track. The liveness gate is inactive while no rule requires liveness.
+    The public attributes are read-only: tracks and samples (by track id) of the last step, the aggregator and the
+    liveness gate. The gate is inactive while no rule requires liveness.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Pipeline:
             vision: loaded models, which have the timer already.
             gallery: enrolled people, made by the embedder in `vision`.
             timer: times the stages bound here.
-            rules: access rules; None: those of [access] allow.
-            random_number: draws the movements of challenges, each call a number of [0, 1); required for liveness.
+            rules: access rules; None: [access] allow of the configuration.
+            random_number: returns a number in [0, 1) to choose the movements of challenges; required for liveness.
 
         Raises:
             ConfigError: [access] names a policy and no rules are given, or liveness is required without
@@ -69,7 +69,7 @@ class Pipeline:
         self._apply_liveness()
         self._tracker = Tracker(config.tracker)
         self._last_scan_ns = 0
-        self._denied_person_ids: set[str] = set()  # people whose last decision was a denial
+        self._denied_person_ids: set[str] = set()  # people whose latest decision was a denial
         self._retries = Retries(config.mqtt.open_max_age_s)
         self._has_motion = timer("motion", MotionDetector(config.motion).has_motion)
         self._detect = timer("detect", vision.detector.detect)
@@ -92,7 +92,7 @@ class Pipeline:
         self._last_scan_ns = frame.captured_ns
         self.tracks = self._tracker.update(self._detect(frame, self._tracker.faces), frame.captured_ns)
         for track in self._tracks_to_sample(frame.captured_ns):
-            # Frames of one visit are similar; an embedding of the mirror image errs differently, at no cost.
+            # Frames of one visit are similar. Embeddings of mirror images have other errors, at no cost.
             mirrored = self.aggregator.sample_count(track) % 2 == 1
             self.samples[track.id] = self._sample(frame, self.liveness_gate.face_to_read(track), mirrored=mirrored)
             self.aggregator.add_sample(track, self.samples[track.id], frame.captured_ns)
@@ -101,12 +101,12 @@ class Pipeline:
         return self._decide(frame.captured_ns, wall_minus_monotonic_ns)
 
     def swap_models(self, vision: VisionStages, gallery: Gallery, rules: AccessRules) -> None:
-        """Use other models, people and rules from the next frame on; tracks continue, their evidence is dropped.
+        """Use other models, people and rules from the next frame on; tracks continue without their evidence.
 
-        Visitors whose open command was held back are recognised again within a few samples, under the new rules.
+        Visitors whose decision was pending are recognised again within a few samples, under the new rules.
 
         Raises:
-            ConfigError: the new rules require liveness and there is no `random_number`; nothing has changed then.
+            ConfigError: the new rules require liveness without `random_number`; nothing is changed.
         """
         self._policy = self._make_policy(rules)
         self.liveness_gate.reset()
@@ -116,15 +116,15 @@ class Pipeline:
         self._sample = vision.reader.sample
 
     def flush(self, t_ns: int, wall_minus_monotonic_ns: int | None = None) -> list[Decision]:
-        """End all tracks, because the source has ended; returns the decisions that this completes."""
+        """End all tracks at the end of the source; returns the decisions that this completes."""
         self.tracks = self._tracker.finish()
         return self._decide(t_ns, wall_minus_monotonic_ns)
 
     def open_failed(self, person_id: str) -> None:
-        """Judge this person again, because the last open command for them expired or could not be recorded.
+        """Recognise this person again, because their last open command expired or could not be stored.
 
-        That happens while they stand there, or when they return, once the command would have expired
-        (`[mqtt] open_max_age_s` after its frame). Required liveness must be shown again, too.
+        This happens after the command would have expired (`[mqtt] open_max_age_s` after its frame), if the person is
+        still present, or when they return. Required liveness must be shown again, too.
         """
         self._retries.record_failure(person_id)
 
@@ -139,17 +139,17 @@ class Pipeline:
         return policy
 
     def _apply_liveness(self) -> None:
-        """Where no rule requires liveness, the gate is inactive and a recognised face counts as a success."""
+        """Activate the gate if a rule requires liveness; without it a recognised face counts as a success."""
         self.liveness_gate.active = self._policy.liveness is not LivenessMode.OFF
         self.aggregator.counts_names_as_success = not self.liveness_gate.active
 
     def _tracks_to_sample(self, t_ns: int) -> list[Track]:
-        """Tracks of which the aggregator or the liveness gate needs a sample now."""
+        """Tracks for which the aggregator or the liveness gate needs a sample now."""
         due = self.aggregator.tracks_due(self.tracks, t_ns)
         return due + [track for track in self.liveness_gate.tracks_due(self.tracks, t_ns) if track not in due]
 
     def _still_scan_due(self, t_ns: int) -> bool:
-        """Whether people who stand perfectly still must be detected again although nothing moves."""
+        """Whether the detector must run without motion, for visitors who do not move."""
         still_ns = t_ns - self._last_scan_ns
         return still_ns >= self._config.motion.still_scan_every_s * 1e9 or bool(self._tracks_to_sample(t_ns))
 
@@ -181,9 +181,9 @@ class Pipeline:
             self._retries.record_open(decision.verdict)
 
     def _retry_denied_people(self, t_ns: int, wall_ns: int | None) -> None:
-        """Re-sample people who were denied by a rule and would be allowed now, so that they need not leave and return.
+        """Re-sample people who were denied by a rule and would be allowed now, so that they do not have to return.
 
-        The old verdict opens nothing, for it may be old; the aggregator starts again.
+        The old verdict does not open the door, because it may be outdated; the aggregator is reset.
         """
         for track in self.tracks:
             verdict = None if track.lost else self.aggregator.snapshot(track).verdict

@@ -1,1 +1,1 @@
-"""The commands of `edge`; `add` of a module builds its parsers."""
+"""Commands of `edge`; the function `add` of each module adds its parsers."""

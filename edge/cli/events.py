@@ -1,4 +1,4 @@
-"""`edge events`: subscribe to doors and print what they publish."""
+"""`edge events`: subscribes to doors and prints their messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPTIONS = {
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    command = add_command(commands, "events", _events, "subscribe to doors and print what they publish")
+    command = add_command(commands, "events", _events, "subscribe to doors and print their messages")
     source = command.add_mutually_exclusive_group()
     source.add_argument(
         "--config", type=Path, metavar="FILE", help="door.toml with the broker and login (default: as for edge check)"

@@ -1,4 +1,4 @@
-"""`edge run`: run the door until SIGTERM."""
+"""`edge run`: runs the door until SIGTERM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _run(arguments: argparse.Namespace) -> int:
     set_door_fields(config.site, config.door)
     if found := world_accessible_paths(config):
         paths = " ".join(map(str, found))
-        log.warning("others may read or write %s: chmod go= %s", paths, paths)
+        log.warning("other users can read or write %s: run  chmod go= %s", paths, paths)
     if clear := unencrypted_snapshots(config):
         log.warning("%s", clear)
     stop = threading.Event()
@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     from edge.vision.camera import CameraOpener
 
-    with CameraOpener(config.camera, realtime=True) as opening:  # meanwhile come the other imports and the models
+    with CameraOpener(config.camera, realtime=True) as opening:  # the camera opens while modules and models are loaded
         from edge.runtime.daemon import Daemon
 
         Daemon(config, opening).run(stop)

@@ -1,4 +1,4 @@
-"""Time for everything that runs: monotonic and wall clock, whether the wall clock is set, and waiting."""
+"""Monotonic clock, wall clock, whether the wall clock is synchronised, and waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zero asks and changes nothing
+_TIMEX_BYTES = 256  # larger than struct timex on every Linux; all zeros read the state and change nothing
 _SYSCALL_DENIED = -1
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")  # see systemd-timesyncd.service(8)
 _TIMEDATECTL = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
@@ -20,10 +20,10 @@ _CHECK_EVERY_NS = 1_000_000_000
 
 
 class Clock(Protocol):
-    """Time as a running door reads it; inject a simulated one in tests and soak runs."""
+    """Time source of a door; tests and soak runs use a simulated one."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds since an arbitrary start; never goes back."""
+        """Nanoseconds since an arbitrary start; never decreases."""
         ...
 
     def unix_ns(self) -> int:
@@ -31,7 +31,7 @@ class Clock(Protocol):
         ...
 
     def is_synced(self) -> bool:
-        """Whether a time service keeps the wall clock."""
+        """Whether a time service synchronises the wall clock."""
         ...
 
     def wait(self, waitable: threading.Event | threading.Condition, timeout_s: float | None) -> bool:
@@ -58,9 +58,9 @@ class SystemClock:
         return time.time_ns()
 
     def is_synced(self) -> bool:
-        """Whether a time service keeps the clock, as the kernel knows it (adjtimex(2)); False if nobody can tell.
+        """Whether the kernel reports a synchronised clock (adjtimex(2)); False if that is not known.
 
-        A sandbox that protects the clock forbids even this question; then the time service and systemd are asked.
+        A sandbox that protects the clock forbids this call; then the answer comes from the time service and systemd.
         """
         try:
             state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
@@ -74,7 +74,7 @@ class SystemClock:
         return waitable.wait(timeout_s)
 
     def _ask_timedatectl(self) -> bool:
-        """Whether systemd calls the clock synchronised; asked at most every 30 s."""
+        """Whether timedatectl reports a synchronised clock; runs it at most every 30 s."""
         period = time.monotonic_ns() // _TIMEDATECTL_EVERY_NS
         if self._timedatectl is None or self._timedatectl[0] != period:
             try:
@@ -89,15 +89,19 @@ SYSTEM_CLOCK = SystemClock()
 
 
 class WallClock:
-    """The wall clock once it can be trusted: from the start, or from the moment when a time service has set it.
+    """Wall clock, available once it can be trusted: from the start, or after a time service has set it.
 
-    Once set it counts as set: a crystal loses seconds a day, while a network may be away for longer than the kernel
-    goes on calling the clock synchronised (about nine hours).
+    Once set, it remains trusted: a crystal drifts by seconds a day, and a network can be down for longer than the
+    kernel reports the clock as synchronised (about nine hours).
+
+    Args:
+        clock: time source.
+        trusted: whether the clock is right from the start, because a battery keeps it.
     """
 
     def __init__(self, clock: Clock, *, trusted: bool) -> None:
         self.clock = clock
-        self._set = trusted  # right from the start, as a battery keeps it
+        self._set = trusted
         self._checked_ns: int | None = None
         self._offset_ns: int | None = None
 

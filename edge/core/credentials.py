@@ -1,4 +1,4 @@
-"""Secret files of the service: named by path, or passed by systemd as credentials."""
+"""Secret files of the service: given by path, or passed by systemd as credentials."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ FOLDER_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 def secret_file(named: str, setting: str) -> Path:
-    """The file that a setting names; `credential:NAME` is passed by LoadCredential=NAME:… in the unit.
+    """Path of the file in a setting; `credential:NAME` is a file that LoadCredential=NAME:… of the unit passes.
 
-    Errors name the setting, such as "[mqtt] password_file".
+    Args:
+        named: value of the setting.
+        setting: its name for errors, such as "[mqtt] password_file".
 
     Raises:
         ConfigError: there is no such credential, or the file cannot be read.
@@ -29,7 +31,7 @@ def secret_file(named: str, setting: str) -> Path:
 
 
 def secret_line(named: str, setting: str) -> str:
-    """The first line of a secret file: a password or a user name.
+    """The first line of a secret file, such as a password or a user name; arguments as of `secret_file`.
 
     Raises:
         ConfigError: it cannot be read, or the line is empty.
@@ -42,17 +44,17 @@ def secret_line(named: str, setting: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{setting}: {named} is not UTF-8 text (byte {error.start})") from error
     if not lines or not lines[0]:
-        raise ConfigError(f"{setting}: the first line of {named} is empty; put the secret there")
+        raise ConfigError(f"{setting}: the first line of {named} is empty; write the secret there")
     return lines[0]
 
 
 def _credential(name: str, setting: str) -> Path:
     folder = os.environ.get(FOLDER_VARIABLE, "")
     if not name or "/" in name or name in (".", ".."):
-        raise ConfigError(f"{setting}: '{PREFIX}{name}' names no credential; a plain name must follow the colon")
+        raise ConfigError(f"{setting}: '{PREFIX}{name}' is not a credential; write a plain name after the colon")
     if not folder:
         raise ConfigError(
             f"{setting}: no credentials were passed for {PREFIX}{name} ({FOLDER_VARIABLE} is not set); "
-            f"put LoadCredential={name}:/path/of/the/file into the unit, or start it by systemd-run with the same"
+            f"add LoadCredential={name}:/path/of/the/file to the unit, or use systemd-run with this property"
         )
     return Path(folder) / name

@@ -1,37 +1,37 @@
-"""Every error that Threshold raises on purpose.
+"""Exceptions of Threshold.
 
-A `ThresholdError` ends a command with exit code 1: something failed that should have worked. An `InputError` ends it
-with 2: what the user gave cannot be used.
+A `ThresholdError` ends a command with exit code 1: an operation failed. An `InputError` ends it with 2: a file, setting
+or argument of the user cannot be used.
 
-A message says what was wrong, where, and what to do about it, in one line. Foreign exceptions are translated where they
-enter, with ``from``.
+A message is one line: what is wrong, where, and what to do. Exceptions of libraries are translated where they are
+raised, with ``from``.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-# What msgspec raises on bytes from outside: besides its own errors UnicodeDecodeError for invalid UTF-8, and
-# RecursionError for deep nesting.
+# Errors of msgspec on bytes from outside: its own, UnicodeDecodeError for invalid UTF-8, and RecursionError for deep
+# nesting.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ThresholdError(Exception):
-    """The root: catch this to catch everything Threshold raises on purpose."""
+    """Base class of all exceptions of Threshold."""
 
     exit_code = 1
 
 
 class BrokerError(ThresholdError, ConnectionError):
-    """The MQTT broker cannot be reached or has gone."""
+    """The MQTT broker cannot be reached, or the connection is lost."""
 
 
 class BrokerRefusedError(BrokerError):
-    """The broker answers and rejects us: login, rights or identity. Trying again soon is useless."""
+    """The broker rejects the login, the rights or the identity of this client; retrying soon does not help."""
 
 
 class CameraLostError(ThresholdError, OSError):
-    """A camera that worked has stopped giving frames."""
+    """A camera that worked gives no more frames."""
 
 
 class ExpectationError(ThresholdError):
@@ -47,25 +47,25 @@ class OutboxError(ThresholdError, OSError):
 
 
 class SourceError(ThresholdError, ConnectionError):
-    """A repository of releases cannot be reached, is too slow, or gives something other than files."""
+    """A repository of releases cannot be reached, is too slow, or answers with something other than files."""
 
 
 class InputError(ThresholdError, ValueError):
-    """What the user gave cannot be used: a file, a setting, an argument."""
+    """A file, setting or argument of the user cannot be used."""
 
     exit_code = 2
 
 
 class CameraError(InputError):
-    """No such camera, clip or folder, or it cannot be opened."""
+    """A camera, clip or folder does not exist or cannot be opened."""
 
 
 class ConfigError(InputError):
-    """door.toml is missing, malformed or contradicts itself."""
+    """door.toml is missing, malformed or contradictory."""
 
 
 class GalleryError(InputError):
-    """A gallery is damaged, or was made by another embedder."""
+    """A gallery is missing, damaged, or was made by another embedder."""
 
 
 class ImageError(InputError):
@@ -73,11 +73,11 @@ class ImageError(InputError):
 
 
 class ModelError(InputError):
-    """A model is missing, damaged, or does not fit its manifest."""
+    """A model is missing, damaged, or does not match its manifest."""
 
 
 class ReleaseError(InputError):
-    """A release, its repository or its keys cannot be used; the door continues with its current one."""
+    """A release, its repository or its keys cannot be used; the door keeps its current release."""
 
 
 class ReleaseExpiredError(ReleaseError):

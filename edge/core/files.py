@@ -1,4 +1,4 @@
-"""Durable, private and deleted files on a disk that may lose power at any moment."""
+"""Durable writes, private files and secure deletion; safe against power cuts."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _ZEROS = bytes(65536)
 
 
 def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Replace `path` durably: a reader sees the old content or all of the new one, also after a power cut.
+    """Replace a file durably: readers see the old content or all of the new content, also after a power cut.
 
     Args:
         path: the file.
         content: its whole content.
-        private: readable by its owner only, from the first byte on; otherwise the umask decides.
+        private: whether only the owner can read it, from the first byte on; else the umask applies.
 
     Raises:
-        OSError: the folder is missing, full or not writable, or `path` is a device, a socket or the like, which a file
-            must not replace; the old content is untouched.
+        OSError: the folder is missing, full or not writable, or `path` is a device, a socket or another special file;
+            the old content is unchanged.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a folder is refused by the system itself
+    if path.exists() and not (path.is_file() or path.is_dir()):  # for a folder the system call fails
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    mode = 0o600 if private else 0o666  # less the umask
+    mode = 0o600 if private else 0o666  # reduced by the umask
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    except OSError as error:  # names the temporary file, which means nothing to the caller
+    except OSError as error:  # it names the temporary file, which the caller does not know
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -45,7 +45,7 @@ def atomic_write(path: Path, content: bytes, *, private: bool = False) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
-        if isinstance(error, OSError):  # a failed write does not name the file
+        if isinstance(error, OSError):  # an error of write has no file name
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     fsync_dir(path.parent)
@@ -61,7 +61,7 @@ def fsync_dir(folder: Path) -> None:
 
 
 def overwrite(file: BinaryIO) -> None:
-    """Replace the content of an open file by zeros, durably; a best effort on flash memory, which moves its blocks."""
+    """Overwrite an open file with zeros, durably; best effort on flash memory, which remaps blocks."""
     left = os.fstat(file.fileno()).st_size
     file.seek(0)
     while left > 0:
@@ -71,7 +71,7 @@ def overwrite(file: BinaryIO) -> None:
 
 
 def secure_delete(path: Path) -> None:
-    """Overwrite and delete a file, or all files of a folder; nothing if it does not exist."""
+    """Overwrite and delete a file, or a folder with its files; does nothing if it does not exist."""
     if path.is_dir() and not path.is_symlink():
         for child in list(path.iterdir()):
             secure_delete(child)
@@ -87,9 +87,9 @@ def secure_delete(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Create a folder and its missing parents, readable by their owner only (0700); existing folders keep their mode.
+    """Create a folder and its missing parents with mode 0700; existing folders keep their mode.
 
-    For folders that hold faces or templates. Files in them: `atomic_write(..., private=True)`.
+    Use it for folders of faces or templates, and `atomic_write(..., private=True)` for their files.
 
     Raises:
         OSError: a folder cannot be created, or `path` is a file.
@@ -99,9 +99,9 @@ def make_private_folder(path: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make a file readable by its owner only (0600) before a library writes to it by name (SQLite, a video writer).
+    """Set the mode of a file to 0600 before a library writes to it by name (SQLite, a video writer).
 
-    A missing file is created empty; the content of an existing one is kept. Devices and pipes are left as they are.
+    A missing file is created empty; the content of an existing file is kept. Devices and pipes are not changed.
 
     Raises:
         OSError: the file cannot be created, or belongs to another user.
@@ -128,7 +128,7 @@ def require_parent_dir(path: Path) -> None:
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[Any]:
-    """Keep what C code writes to standard error off the screen; yields a function that returns it."""
+    """Capture standard error of C code; yields a function that returns the captured text."""
     sys.stderr.flush()
     with os.fdopen(os.memfd_create("stderr"), "w+b") as kept:
         saved = os.dup(2)

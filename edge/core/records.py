@@ -1,7 +1,7 @@
-"""Records that the rooms of a door share, in the order in which they arise.
+"""Records that the packages of a door share, in the order of the pipeline.
 
-All are frozen: a record describes one moment. Frame pixels are the frame of reference of every ``_px`` field: origin at
-the centre of the top left pixel, x to the right, y down. Fields ending in ``_ns`` are monotonic capture time in
+Records are immutable. Fields ending in ``_px`` are in frame pixels: origin at the centre of the top left pixel, x to
+the right, y down. Fields ending in ``_ns`` are monotonic capture time in
 nanoseconds (clip time in a replay). A distance is a squared Euclidean distance between unit vectors, 0 (same) to 4
 (opposite): lower is nearer, and a lower threshold is stricter.
 """
@@ -25,14 +25,14 @@ FloatArray = NDArray[np.float32]
 class Frame:
     """One camera frame."""
 
-    pixels: BgrImage  # (H, W, 3) uint8, BGR. Lent: valid until the source is asked for the next frame; copy to keep.
-    seq: int  # number of this frame since the source was opened, dropped frames included; starts at 0
+    pixels: BgrImage  # (H, W, 3) uint8, BGR; valid until the next frame is requested, so copy to keep
+    seq: int  # number of the frame since the source was opened, including dropped frames; starts at 0
     captured_ns: int  # capture time
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An upright rectangle in frame pixels; it may reach beyond the frame."""
+    """Axis-aligned rectangle in frame pixels; it may extend beyond the frame."""
 
     left: float
     top: float
@@ -78,19 +78,19 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """A face followed over time: a snapshot at one frame."""
+    """Snapshot of a tracked face at one frame."""
 
-    id: int  # unique within one tracker, rising from 1
+    id: int  # unique within one tracker, increasing from 1
     face: Face  # the latest detection
-    first_ns: int  # when it was first seen
-    last_ns: int  # when it was last seen
-    hits: int  # frames in which it was seen
-    lost: bool = False  # it has just ended; this is the last snapshot of it
+    first_ns: int  # time of the first detection
+    last_ns: int  # time of the latest detection
+    hits: int  # number of frames with a detection
+    lost: bool = False  # whether the track has ended; this is its last snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Landmarks:
-    """The dense mesh of one face."""
+    """Dense landmark mesh of one face."""
 
     # (468, 3) float32, MediaPipe face mesh order; x and y in frame pixels, z in the same unit, negative towards the
     # camera, 0 at the head's centre
@@ -98,12 +98,12 @@ class Landmarks:
     # (5, 2) float32, frame pixels: right eye, left eye, nose tip, right and left mouth corner; right and left are the
     # person's own
     five_px: FloatArray
-    presence: float  # 0..1, confidence that there is a face at all
+    presence: float  # 0..1, confidence that this is a face
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How well one sample shows a face.
+    """Quality of one sample of a face.
 
     Head pose: 0 is frontal; yaw is positive when the head turns to its own left, pitch when it looks up, roll when it
     tilts to its own right.
@@ -115,27 +115,27 @@ class Quality:
     pitch_deg: float
     roll_deg: float
     sharpness: float  # variance of the Laplacian of the aligned grey crop, grey levels squared
-    refusal: str = ""  # why the sample must not be used, or ""
+    refusal: str = ""  # reason code if the sample must not be used, or ""
     brightness: float = 0.0  # mean grey level of the face, 0..255
     glare: float = 0.0  # share of the face that is nearly white, 0..1
-    # length of the embedder's raw vector in its typical lengths: around 1 for an ordinary photo, less the more is
-    # covered, smeared, dark or glaring; 0 where it was not measured
+    # norm of the raw embedding divided by its typical value: about 1 for an ordinary photo, lower for covered, blurred,
+    # dark or overexposed faces; 0: not measured
     embedding_norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One sample of one face from one frame."""
+    """Sample of one face from one frame."""
 
-    # (D,) float32, unit length; D is 192 for the shipped embedder. None when the quality refuses it.
+    # (D,) float32, unit length; D is 192 for the bundled embedder. None: rejected by its quality
     embedding: FloatArray | None
-    quality: Quality  # quality and weight of the sample
-    landmarks: Landmarks | None  # the mesh, or None when the face was rejected before it was located
+    quality: Quality  # quality and weight
+    landmarks: Landmarks | None  # the mesh; None: rejected before the landmarks were computed
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An enrolled person: ``id`` is for rules and machines, ``name`` for people."""
+    """Enrolled person: `id` is for rules and machines, `name` for people."""
 
     id: str
     name: str
@@ -143,16 +143,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A measurement against the gallery, not a decision."""
+    """Distances to the gallery; a measurement, not a decision."""
 
-    person: Person | None  # the nearest enrolled person, or None when the gallery is empty
-    distance_sq: float  # squared distance to that person's centroid; lower is nearer; 4 when the gallery is empty
-    threshold_sq: float  # the distance at or below which this person is accepted; lower is stricter
-    runner_up_sq: float  # squared distance to the nearest other person; 4 where there is none
+    person: Person | None  # nearest enrolled person; None: the gallery is empty
+    distance_sq: float  # squared distance to the centroid of that person; lower is nearer; 4: the gallery is empty
+    threshold_sq: float  # largest distance at which this person is accepted; lower is stricter
+    runner_up_sq: float  # squared distance to the second nearest person; 4: there is none
 
 
 class Identification(StrEnum):
-    """Identity of a track according to its evidence so far."""
+    """Identity of a track by its evidence so far."""
 
     RECOGNISED = "recognised"
     UNKNOWN = "unknown"
@@ -161,17 +161,17 @@ class Identification(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """Who a track is, from the evidence of several frames."""
+    """Identity of a track, from the evidence of several frames."""
 
     finding: Identification  # recognised, unknown or undecided
     track: Track  # the track at the time of the verdict
-    # the fused embedding against the gallery. For an unknown it still names the nearest person: a measurement for
-    # calibration, which must not be reported as an identification.
+    # match of the fused embedding. For an unknown visitor it still contains the nearest person: a measurement for
+    # calibration, which must not be reported as an identification
     match: Match
-    embedding: FloatArray  # (D,) float32, unit length: the fused samples. It stays on the device.
+    embedding: FloatArray  # (D,) float32, unit length: the fused samples; never published
     samples: int  # number of fused samples
     quality: float  # mean quality of the samples, 0..1
-    reason: Reason | UndecidedReason  # the condition that decided
+    reason: Reason | UndecidedReason  # condition that decided
     decided_ns: int  # time of the verdict
 
 
@@ -192,7 +192,7 @@ class LivenessMode(StrEnum):
 
 
 def strictest_mode(modes: Iterable[LivenessMode]) -> LivenessMode:
-    """The strictest of them; OFF if there are none."""
+    """The strictest of the modes; OFF if there are none."""
     return max(modes, key=list(LivenessMode).index, default=LivenessMode.OFF)
 
 
@@ -200,20 +200,20 @@ def strictest_mode(modes: Iterable[LivenessMode]) -> LivenessMode:
 class LivenessResult:
     """Liveness of a visitor."""
 
-    score: float | None  # 0 (genuine) to 1 (attack), from passive cues; None: not observed long enough
-    cues: tuple[tuple[str, float], ...]  # the measured cues behind the score, by name
+    score: float | None  # 0 (genuine) to 1 (attack), from passive cues; None: observed too briefly
+    cues: tuple[tuple[str, float], ...]  # measured cues of the score, by name
     challenge: str = ""  # "passed", the reason of a failure, or "" without a challenge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """A verdict after the access rules."""
+    """Verdict with the outcome of the access rules."""
 
     kind: AccessOutcome  # the outcome
-    rule: str  # the access rule that decided
-    verdict: Verdict  # the evidence behind it
-    t_ns: int  # capture time of the frame that completed it
-    reason: Reason | None = None  # why that rule denies access; None: the verdict is the reason
-    # liveness required before the door opens; OFF also where nothing would open
+    rule: str  # access rule that decided
+    verdict: Verdict  # evidence of the decision
+    t_ns: int  # capture time of the last frame of the evidence
+    reason: Reason | None = None  # reason for which the rule denies access; None: the verdict is the reason
+    # liveness required before the door opens; OFF also if it would not open
     required_liveness: LivenessMode = LivenessMode.OFF
-    liveness: LivenessResult | None = None  # liveness of the visitor; None where none was required
+    liveness: LivenessResult | None = None  # liveness of the visitor; None: not required

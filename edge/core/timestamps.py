@@ -1,4 +1,4 @@
-"""Timestamps as text, as in events, reports, logs and files."""
+"""Timestamps as text."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def format_unix_ns(unix_ns: int) -> str:
 
 
 def format_datetime(when: datetime) -> str:
-    """UTC in RFC 3339 with milliseconds and Z, of a time with a zone."""
+    """UTC in RFC 3339 with milliseconds and Z; `when` is an aware datetime."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"

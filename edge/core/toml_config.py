@@ -1,7 +1,7 @@
-"""TOML to typed tables: an unknown key is an error that names the nearest known one, and every error is one line.
+"""Converts TOML to typed tables; every error is one line with the key, the allowed values and what to write.
 
-An error names the key, its value, the allowed values and what to write. The value is quoted only if it is a number, a
-truth value, or one where a name of a list is expected: any other text may hold a password.
+An unknown key is an error that names the most similar key. The wrong value is shown only if it is a number, a boolean,
+or text where one of a few words is expected: any other text may contain a password.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: it cannot be read or is not TOML.
+        ConfigError: the file cannot be read or is not TOML.
     """
     try:
         text = path.read_bytes().decode()
@@ -66,14 +66,14 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
     try:
         return tomllib.loads(text, parse_float=_parse_finite_float)
-    except ValueError as error:  # besides TOMLDecodeError, for a number of thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
 
 
 def _parse_finite_float(text: str) -> float:
-    """Reject infinity here; values with a range reject nan themselves, with their place."""
+    """Reject infinity; nan is rejected later by the range of its key, with the place in the file."""
     value = float(text)
     if math.isinf(value):
         raise ValueError(f"{text} must be a finite number")
@@ -84,9 +84,9 @@ def convert(value: object, kind: type[T], place: str = "") -> T:
     """Convert a value read from TOML to its type.
 
     Args:
-        value: as read.
+        value: value from `load_toml`.
         kind: required type.
-        place: its place in the file, "" for the whole file.
+        place: place in the file for errors; "" for the whole file.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or range.
@@ -100,7 +100,7 @@ def convert(value: object, kind: type[T], place: str = "") -> T:
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A hint for an unknown name: the nearest known one, else `otherwise`, or all known names."""
+    """Hint for an unknown name: the most similar known one, else `otherwise`, else all known names."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
@@ -109,7 +109,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: str) -> str:
-    """Describe an error of `msgspec.convert`, and where it is, in one line; arguments as of `convert`."""
+    """Describe an error of `msgspec.convert` and its place in one line; other arguments as of `convert`."""
     what, _, path = str(error).partition(" - at ")
     path = path.strip("`").removeprefix("$")
     where = (place + path).lstrip(".")
@@ -128,7 +128,7 @@ def _describe(error: msgspec.ValidationError, kind: Any, value: object, place: s
 
 
 def _walk(wanted: inspect.Type, value: Any, path: str) -> tuple[inspect.Type, Any, bool]:
-    """The type and the value at a path, and whether the value could be followed there."""
+    """The type and the value at a path, and whether the value exists there."""
     found = True
     for name, index, _ in _STEP.findall(path):
         inner: inspect.Type | None = None
@@ -152,7 +152,7 @@ def _walk(wanted: inspect.Type, value: Any, path: str) -> tuple[inspect.Type, An
 
 
 def _plain(wanted: inspect.Type) -> list[inspect.Type]:
-    """The alternatives of a type, without None and without metadata."""
+    """Alternatives of a type, without None and metadata."""
     if isinstance(wanted, inspect.Metadata):
         return _plain(wanted.type)
     if isinstance(wanted, inspect.UnionType):
@@ -161,7 +161,7 @@ def _plain(wanted: inspect.Type) -> list[inspect.Type]:
 
 
 def _problem(wanted: inspect.Type, value: Any, *, mismatch: bool) -> str:
-    """Why a value is invalid, "" if that is not known; `mismatch`: it is of the wrong type."""
+    """Problem of a value, "" if it is not known; `mismatch`: the value has the wrong type."""
     kinds = _plain(wanted)
     if mismatch:
         expected = " or ".join(dict.fromkeys(_noun(kind) for kind in kinds))
@@ -203,7 +203,7 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
 
 
 def _choices(kind: inspect.Type) -> tuple[object, ...]:
-    """The values that an enumeration or a Literal allows."""
+    """Allowed values of an enumeration or a Literal."""
     if isinstance(kind, inspect.EnumType):
         return tuple(each.value for each in kind.cls)
     return kind.values if isinstance(kind, inspect.LiteralType) else ()
@@ -225,7 +225,7 @@ def _remedy(kinds: list[inspect.Type], value: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    """The value in TOML, if it cannot be a secret."""
+    """The value as " = TOML", or "" if it can be a secret."""
     short = isinstance(value, str) and (_NUMBER.fullmatch(value) or value in ("true", "false"))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f" = {value}"

@@ -1,4 +1,4 @@
-"""UUID version 7: ids that sort by the time they were made (RFC 9562, section 5.7)."""
+"""UUID version 7: ids that sort by time (RFC 9562, section 5.7)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ RANDOM_TAIL_BITS = 74  # rand_a (12) and rand_b (62), read as one number
 
 
 def uuid7(unix_ms: int, tail: int) -> uuid.UUID:
-    """Lay out one UUIDv7: 48 bits of time (milliseconds since 1970 UTC), version, variant, and a tail of 74 bits.
+    """Make a UUIDv7 of 48 bits of time (milliseconds since 1970 UTC), version, variant and a tail of 74 bits.
 
     Raises:
-        ValueError: a part does not fit.
+        ValueError: the time or the tail is out of range.
     """
     if not 0 <= unix_ms < 1 << 48 or not 0 <= tail < 1 << RANDOM_TAIL_BITS:
-        raise ValueError(f"a UUIDv7 holds 48 bits of time and 74 others, not {unix_ms} and {tail}")
+        raise ValueError(f"a UUIDv7 has 48 bits of time and a tail of 74 bits; {unix_ms} or {tail} is out of range")
     rand_a, rand_b = tail >> 62, tail & ((1 << 62) - 1)
     return uuid.UUID(int=unix_ms << 80 | 7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
 
 
 class Uuid7Source:
-    """Makes UUIDv7s that rise strictly, also within one millisecond and when the clock steps back.
+    """Makes strictly increasing UUIDv7s, also within one millisecond and when the clock steps back; thread-safe.
 
-    Within one millisecond the tail grows by a random step (RFC 9562, section 6.2, method 2), so that ids stay hard to
-    guess. Safe to use from several threads.
+    Within one millisecond the tail grows by a random step (RFC 9562, section 6.2, method 2), so that ids remain hard to
+    guess.
     """
 
     def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
@@ -37,7 +37,7 @@ class Uuid7Source:
         self._tail = 0
 
     def new(self, unix_ms: int) -> str:
-        """The next id, in its usual 36 characters; `unix_ms` is the wall clock in milliseconds since 1970 UTC."""
+        """The next id as 36 characters; `unix_ms` is the wall clock in milliseconds since 1970 UTC."""
         with self._lock:
             if unix_ms > self._last_ms:
                 self._last_ms, self._tail = unix_ms, self._new_tail()

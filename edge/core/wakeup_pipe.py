@@ -21,7 +21,7 @@ class WakeupPipe:
     def notify(self) -> None:
         """End the current wait, or the next one."""
         if self._pair is not None:
-            with contextlib.suppress(OSError):  # full: a wake-up is pending already; just closed: nobody waits
+            with contextlib.suppress(OSError):  # the buffer is full of wake-ups, or the pipe was closed
                 self._pair[1].send(b"\0")
 
     def wait(self, timeout_s: float) -> None:

@@ -339,8 +339,8 @@ def test_user_and_password_come_from_credentials_and_are_never_logged(
     [
         ("credential:mqtt-password", None, r"CREDENTIALS_DIRECTORY is not set.*LoadCredential=mqtt-password:"),
         ("credential:absent", "", r"credential:absent cannot be read.*LoadCredential=absent"),
-        ("credential:../passwd", "", "names no credential"),
-        ("credential:", "", "names no credential"),
+        ("credential:../passwd", "", "is not a credential"),
+        ("credential:", "", "is not a credential"),
     ],
 )
 def test_a_credential_that_is_not_there_is_a_clear_error(

@@ -87,7 +87,7 @@ def test_door_started_by_hand_writes_private_files_and_warns(tmp_path: Path) -> 
     gallery.chmod(0o640)
     key_file(tmp_path)
     told = run_door(tmp_path, write_config(tmp_path, '[mqtt]\nurl = "mqtt://127.0.0.1:9"\n'))
-    assert told.count(f"others may read or write {gallery}: chmod go= {gallery}\n") == 1
+    assert told.count(f"other users can read or write {gallery}: run  chmod go= {gallery}\n") == 1
     state = tmp_path / "state"
     assert mode(state) == 0o700
     written = sorted(path for path in state.iterdir())
