@@ -116,7 +116,7 @@ class Pipeline:
         self._sample = vision.reader.sample
 
     def flush(self, t_ns: int, wall_minus_monotonic_ns: int | None = None) -> list[Decision]:
-        """End all tracks at the end of the source; returns the decisions that this completes."""
+        """End all tracks when the source has ended; returns the decisions that this completes."""
         self.tracks = self._tracker.finish()
         return self._decide(t_ns, wall_minus_monotonic_ns)
 

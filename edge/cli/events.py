@@ -27,6 +27,7 @@ _OPTIONS = {
     "[mqtt] url": "--broker",
     "[mqtt] cert_file and key_file": "--config with cert_file and key_file",
     "[mqtt] cert_file": "--config with cert_file",
+    "set insecure = true (on a command line: --insecure)": "add --insecure",
     "set insecure = true beside it (on a command line: --insecure)": "add --insecure",
     "[mqtt] ": "",
     "password_file": "--password-file",

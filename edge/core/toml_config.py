@@ -1,7 +1,7 @@
 """Converts TOML to typed tables; every error is one line with the key, the allowed values and what to write.
 
 An unknown key is an error that names the most similar key. The wrong value is shown only if it is a number, a boolean,
-or text where one of a few words is expected: any other text may contain a password.
+or text where only certain words are allowed: any other text may contain a password.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The daemon of one door and the parts around its pipeline."""
+"""The daemon of one door, and the components around its pipeline."""

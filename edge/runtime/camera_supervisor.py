@@ -32,18 +32,20 @@ _REASONS = {
 
 
 class CameraSupervisor:
-    """Opens the camera as often as needed, and detects frames that show nothing new; not thread-safe."""
+    """Opens the camera as often as needed, and detects blind and frozen frames; not thread-safe."""
 
     def __init__(
         self,
         config: DoorConfig,
         record_event: Callable[[EventKind, Reason, str], None],  # stores a system event
-        opener: CameraOpener | None = None,  # the camera, if it is being opened already
-        open_camera: OpenCamera = open_camera,  # opens the camera whenever it is needed
+        opener: CameraOpener | None = None,  # camera that is being opened already
+        open_camera: OpenCamera = open_camera,  # opens the camera after that
     ) -> None:
         self.name = redact_url(config.camera.source)  # without passwords
         self.state = CameraState.STARTING
-        self.waits = not is_recorded(config.camera.source)  # a missing camera is waited for, a clip or folder is not
+        self.waits = not is_recorded(
+            config.camera.source
+        )  # whether to wait for a missing camera; not for a clip or folder
         self._config = config.camera
         self._record_event = record_event
         self._opener = opener
@@ -52,11 +54,11 @@ class CameraSupervisor:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the camera has given the same picture for so long that it should be reopened."""
+        """Whether the camera has repeated one picture for too long and must be reopened."""
         return self._health.is_frozen
 
     def open(self) -> Camera | None:
-        """Open the camera; None when it is missing, which is recorded once and may be tried again.
+        """Open the camera; None: it is missing, which is recorded once. Call again to retry.
 
         Raises:
             CameraError: a clip or image folder cannot be opened.
@@ -84,7 +86,7 @@ class CameraSupervisor:
         self._record_event(EventKind.CAMERA_LOST, Reason.NO_FRAMES if worked else Reason.CAMERA_NOT_OPENED, str(error))
 
     def update(self, frame: Frame, camera: Camera) -> bool:
-        """Check one frame; returns whether it should be processed: copies from a frozen camera should not."""
+        """Check one frame; returns whether to process it, which is False for copies from a frozen camera."""
         was = self._health.blind
         is_new = camera.recorded or self._health.update(frame)
         blind = self._health.blind

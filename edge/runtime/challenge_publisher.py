@@ -13,14 +13,16 @@ from edge.liveness.prompts import ChallengePrompt, ChallengeState
 
 log = logging.getLogger(__name__)
 
-_RESULT_VALID_NS = 5_000_000_000  # the result of a challenge is published for this long
+_RESULT_VALID_NS = 5_000_000_000  # the message with the result of a challenge expires after this time
 
 
 class ChallengePublisher:
-    """Publishes the prompts of one door; all messages of one challenge have the same id.
+    """Publishes the prompts of one door; all messages of a challenge have the same id.
 
     Args:
-        publish: sends a message that expires at a monotonic time, nanoseconds.
+        door: name of the door.
+        publish: publishes a message that expires at a monotonic time, nanoseconds.
+        clock: time source.
     """
 
     def __init__(self, door: str, publish: Callable[[Challenge, int], None], clock: Clock) -> None:
@@ -31,7 +33,7 @@ class ChallengePublisher:
         self._current = (0, "")  # number and id of the latest challenge
 
     def publish(self, prompts: Iterable[ChallengePrompt]) -> None:
-        """Publish prompts; usually none."""
+        """Publish prompts, usually none."""
         for prompt in prompts:
             if self._current[0] != prompt.challenge_id:
                 self._current = (prompt.challenge_id, self._ids.new(self._clock.unix_ns() // 1_000_000))

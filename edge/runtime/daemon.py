@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CAMERA_BACKOFF_S = (0.5, 15.0)  # pauses between attempts to open a lost camera: the first, the longest
-_system_random = random.SystemRandom().random  # nobody may predict the movements of a challenge
+_CAMERA_BACKOFF_S = (0.5, 15.0)  # first and longest pause between attempts to open a lost camera
+_system_random = random.SystemRandom().random  # the movements of a challenge must not be predictable
 
 
 class Daemon:
@@ -70,14 +70,14 @@ class Daemon:
         """
         Args:
             config: door configuration.
-            opener: the camera, if it is being opened already.
-            clock: time source of everything but sockets.
-            random_number: draws the movements of challenges, each call a number of [0, 1).
-            bundle: loaded models, gallery and rules; None: those of the newest release, else those of door.toml.
-            open_camera, make_outbox, make_publisher: replace these parts in a test.
+            opener: camera that is being opened already.
+            clock: time source, except for sockets.
+            random_number: returns a number in [0, 1) to choose the movements of challenges.
+            bundle: loaded models, gallery and rules; None: load the newest release, else door.toml.
+            open_camera, make_outbox, make_publisher: replace these components in a test.
 
         Raises:
-            ModelError, GalleryError, ConfigError, OutboxError, LockError: a part of the door is missing or damaged.
+            ModelError, GalleryError, ConfigError, OutboxError, LockError: a component cannot be loaded or opened.
         """
         self._config = config
         self._clock = clock
@@ -90,7 +90,7 @@ class Daemon:
         for lax in loose_settings(config.recognition, vision.reader.embedder.impostors):
             log.warning("[recognition] %s", lax.detail)
         self._recorder = EventRecorder(config, self._event_context, self._wall_clock, make_outbox)
-        self._failed_open_ids: deque[str] = deque()  # people whose open command failed; filled from any thread
+        self._failed_open_ids: deque[str] = deque()  # ids of people whose open command failed; appended from any thread
         self._publisher = make_publisher(
             config.mqtt,
             Topics(config.site, config.door),
@@ -154,10 +154,10 @@ class Daemon:
         return self._bundle
 
     def run(self, stop: threading.Event) -> None:
-        """Guard the door until `stop` is set or a recorded source ends.
+        """Run the door until `stop` is set or a recorded source ends.
 
         Raises:
-            CameraError: a clip or image folder cannot be opened; a live camera is waited for.
+            CameraError: a clip or image folder cannot be opened; a live camera is retried instead.
         """
         absent = contextlib.nullcontext()
         with self._recorder.outbox, self._lock or absent, self._exporter or absent:
@@ -182,7 +182,7 @@ class Daemon:
                     self._recorder.record_event(EventKind.STOPPED, reason)
 
     def _open_camera_at_start(self) -> Camera | None:
-        """Open the camera; None when it is to be waited for. A missing camera does not count against a new release."""
+        """Open the camera; None: it is missing, retry later. A missing camera does not count against a new release."""
         camera = None
         try:
             camera = self._supervisor.open()
@@ -192,7 +192,7 @@ class Daemon:
                 self._releases.worker.forgive_start()
 
     def _process_frames(self, camera: Camera, stop: threading.Event) -> Camera | None:
-        """Process one opened camera until it ends; returns its successor if it had to be reopened, else None."""
+        """Process an open camera until it ends; returns the reopened camera, or None at the end."""
         try:
             with camera:
                 for frame in camera:
@@ -217,7 +217,7 @@ class Daemon:
             ended = False
         finally:
             self._health.dropped += camera.dropped
-        # These decisions rest on the last frame: an open command that is too old for it expires and is reported.
+        # These decisions are based on the last useful frame: an open command that is too old expires and is reported.
         for decision in self._pipeline.flush(self._last_useful_frame_ns, self._wall_clock.wall_minus_monotonic_ns()):
             self._handle_decision(decision)
         self._occupancy.update((), self._supervisor.state)
@@ -226,7 +226,7 @@ class Daemon:
         return None if ended else self._wait_for_camera(stop)
 
     def _wait_for_camera(self, stop: threading.Event) -> Camera | None:
-        """Open the camera again and again; None when stopped.
+        """Retry to open the camera; None: stopped.
 
         If the camera has worked before, stop feeding the watchdog so that systemd restarts us when its driver hangs.
         While it has never worked, keep feeding it.
@@ -250,9 +250,9 @@ class Daemon:
         self._health.report_if_due(self._bundle, camera)
 
     def _handle_decision(self, decision: Decision) -> None:
-        """Store the event, then act on it: it is on disk before the lock opens or anything is published.
+        """Store the event, then act on it: the event is on disk before the lock opens and before it is published.
 
-        A door with a lock of its own publishes no open command.
+        A door with [lock] publishes no open command.
         """
         recorded = self._recorder.record_decision(decision)
         if recorded is None:
@@ -268,7 +268,7 @@ class Daemon:
             self._publisher.snapshot(Snapshot(event.id, event.seq, jpeg, expires_ns))
 
     def _open_expired(self, message: OpenCommand, reason: Reason, detail: str) -> None:
-        """Record an open command that had no effect, and have the person judged again; called from any thread."""
+        """Record an open command that had no effect, and recognise the person again; called from any thread."""
         self._recorder.open_expired(message, reason, detail)
         self._failed_open_ids.append(message.person.id)
 

@@ -1,8 +1,8 @@
-"""The lock behind a relay on a pin of this board: unlocked for a moment, and locked again whatever fails.
+"""Door lock on a relay at a GPIO pin: opens for a pulse, and locks again after any failure.
 
-The only module that imports gpiozero. One thread alone switches the pin on and, in its `finally`, off again: what
-keeps it from switching off also keeps it from ever having switched on. A timer made for each open command could fail
-to be made once the relay is on, and gpiozero's own `blink` leaves the pin on when a write within it fails.
+Only this module imports gpiozero. A single thread switches the pin on and, in `finally`, off again, so no failure
+between the two leaves the door open. A timer for each open command could fail to start while the relay is on, and
+`blink` of gpiozero leaves the pin on if one of its writes fails.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from edge.vision.camera import is_recorded, redact_url
 log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
-_RETRY_S = 1.0  # pause before a relay that could not be switched is locked again
-_INSTALL_HINT = "install both:  sudo apt install python3-gpiozero python3-lgpio, or  pip install gpiozero lgpio"
+_RETRY_S = 1.0  # pause before the next attempt to lock after a failure
+_INSTALL_HINT = "run  sudo apt install python3-gpiozero python3-lgpio, or  pip install gpiozero lgpio"
 
 
 class Relay(Protocol):
-    """What is used of gpiozero's OutputDevice."""
+    """Methods of gpiozero's OutputDevice that are used."""
 
     def on(self) -> None: ...
 
@@ -40,16 +40,17 @@ class Relay(Protocol):
 
 
 class Lock:
-    """Opens one door. Making it claims the pin and locks; `start`, or `with`, lets it open.
+    """Lock of one door. The constructor claims the pin and locks; `start` or a `with` block enables opening.
 
     Args:
         config: the relay.
-        max_age_s: an open command older than this after capture is dropped.
-        on_missed: called from the lock's own thread with an open command that had no effect, the reason and its detail.
+        max_age_s: longest age of an open command after the capture of its frame; older commands are dropped.
+        on_missed: called from the thread of the lock with an open command that had no effect, reason and detail.
+        clock: time source.
 
     Raises:
         ConfigError: gpiozero is not installed.
-        LockError: the pin cannot be had.
+        LockError: the pin is not available.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Lock:
         self._waiting: deque[PendingOpen] = deque()
         self._late: list[PendingOpen] = []
         self._closing = False
-        self.state = LockState.LOCKED  # current state of the relay; set by the lock's own thread
+        self.state = LockState.LOCKED  # current state of the relay; set by the thread of the lock
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="lock", daemon=True)
 
@@ -78,22 +79,22 @@ class Lock:
         return self._problem
 
     def start(self) -> None:
-        """Start the thread that switches the relay; returns at once."""
+        """Start the thread that switches the relay."""
         self._thread.start()
 
     def open(self, message: OpenCommand, captured_ns: int) -> None:
-        """Unlock unless the command is too old when the lock's thread takes it. Returns at once.
+        """Queue an open command; it is dropped if it is too old when the thread of the lock takes it. Does not block.
 
         Args:
-            message: the open command; its event is stored.
-            captured_ns: monotonic capture time of the frame that decided.
+            message: open command; its event is already stored.
+            captured_ns: monotonic capture time of the last frame of the decision.
         """
         with self._changed:
             self._waiting.append(PendingOpen(message, captured_ns + self._max_age_ns))
             self._changed.notify()
 
     def close(self) -> None:
-        """Lock and release the pin. Closing twice does nothing."""
+        """Lock, and release the pin. Idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -108,7 +109,7 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # In the lock's thread
+    # In the thread of the lock
 
     def _run(self) -> None:
         while not self._closing:
@@ -120,26 +121,26 @@ class Lock:
                 elif failed:
                     self._relay.off()
                     self.state = LockState.LOCKED
-            except Exception as error:  # errors of lgpio have no common root
+            except Exception as error:  # errors of lgpio have no common base class
                 self._fail(error, fresh)
             self._report_missed(self._late, Reason.LOCK_TOO_LATE)
         self._report_missed(self._waiting, Reason.DOOR_STOPPING)
 
     def _fail(self, error: Exception, fresh: list[PendingOpen]) -> None:
-        log.log(logging.DEBUG if self._problem else logging.ERROR, "the relay of the lock: %s", error)
-        self.state, self._problem = LockState.FAILED, f"the relay of the lock could not be switched ({error})"
+        log.log(logging.DEBUG if self._problem else logging.ERROR, "cannot switch the relay of the lock: %s", error)
+        self.state, self._problem = LockState.FAILED, f"cannot switch the relay of the lock ({error})"
         self._report_missed(fresh, Reason.RELAY_FAILED, str(error))
 
     def _report_missed(
         self, requests: deque[PendingOpen] | list[PendingOpen], reason: Reason, detail: str = ""
     ) -> None:
-        """Report requests that did not open. This may wait for the disk, so never do it while the door is open."""
+        """Report requests that did not open the door. It may wait for the disk: call it while the door is locked."""
         for request in requests:
             self._on_missed(request.command, reason, detail)
         requests.clear()
 
     def _hold_open(self) -> None:
-        """Switch on, hold until one pulse after the latest request that arrives meanwhile, and switch off."""
+        """Open, hold until one pulse after the latest request, and lock."""
         try:
             self._relay.on()
             self.state, self._problem = LockState.OPEN, ""
@@ -152,14 +153,14 @@ class Lock:
             self.state = LockState.LOCKED
 
     def _wait(self, timeout_s: float | None) -> bool:
-        """Wait for a request, the timeout or the end; returns whether a request waits."""
+        """Wait for a request, the timeout or `close`; returns whether there is a request."""
         with self._changed:
             if not self._waiting and not self._closing:
                 self._clock.wait(self._changed, timeout_s)
             return bool(self._waiting) and not self._closing
 
     def _next_request(self) -> list[PendingOpen]:
-        """Take the requests that wait; returns the fresh ones and keeps the others to report."""
+        """Take all requests; returns those that have not expired, and keeps the others to report."""
         with self._changed:
             waiting = list(self._waiting)
             self._waiting.clear()
@@ -171,30 +172,30 @@ class Lock:
 def make_lock(
     config: DoorConfig, on_missed: Callable[[OpenCommand, Reason, str], None], clock: Clock = SYSTEM_CLOCK
 ) -> Lock | None:
-    """The door's own lock, if it has one; see `Lock`.
+    """The lock of a door with [lock], else None; see `Lock`.
 
     Raises:
-        ConfigError: a recording would open it, or gpiozero is not installed.
-        LockError: the pin cannot be had.
+        ConfigError: the camera is a recording, or gpiozero is not installed.
+        LockError: the pin is not available.
     """
     if config.lock is None:
         return None
     if is_recorded(config.camera.source):
         raise ConfigError(
-            f"[lock]: {redact_url(config.camera.source)} is a recording, and a recording opens no door; "
-            "take the table out, or set [camera] source to a camera"
+            f"[lock]: {redact_url(config.camera.source)} is a recording, and a recording never opens the door; "
+            "remove [lock], or set [camera] source to a camera"
         )
     return Lock(config.lock, max_age_s=config.mqtt.open_max_age_s, on_missed=on_missed, clock=clock)
 
 
 def open_relay(config: LockConfig) -> Relay:
-    """Claim the pin and lock; no other program can claim it until the relay is closed.
+    """Claim the pin and lock; no other program can claim the pin until the relay is closed.
 
     Raises:
         ConfigError: gpiozero is not installed.
-        LockError: there is no such pin, somebody else has it, or this user may not use it.
+        LockError: the pin does not exist, another program uses it, or this user has no permission.
     """
-    os.environ.setdefault("GPIOZERO_PIN_FACTORY", "lgpio")  # or gpiozero tries one factory after the other
+    os.environ.setdefault("GPIOZERO_PIN_FACTORY", "lgpio")  # else gpiozero tries several factories
     try:
         from gpiozero import OutputDevice
     except ImportError as error:
@@ -203,9 +204,9 @@ def open_relay(config: LockConfig) -> Relay:
         relay: Relay = OutputDevice(config.pin, active_high=config.active_high, initial_value=False)
     except ModuleNotFoundError as error:
         raise ConfigError(f"[lock]: {error.name} cannot be imported; {_INSTALL_HINT}") from error
-    except Exception as error:  # errors of lgpio have no common root
+    except Exception as error:  # errors of lgpio have no common base class
         raise LockError(
-            f"[lock] pin {config.pin}: cannot be had ({error}); is this a Raspberry Pi, is this user in group 'gpio', "
-            "does another program, or a running door, hold the pin?"
+            f"[lock] pin {config.pin}: not available ({error}); needs a Raspberry Pi, a user in group 'gpio', and "
+            "a pin that no other program or running door uses"
         ) from error
     return relay

@@ -1,4 +1,4 @@
-"""Makes events of decisions and system events, and stores them before anybody acts on them."""
+"""Stores decisions and system events as events, before the door acts on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.core.cli_support import counted
 from edge.core.clock import WallClock, wall_minus_monotonic_ns
 from edge.core.config import DoorConfig
 from edge.core.errors import OutboxError
@@ -25,7 +26,7 @@ from edge.runtime.journal import event_fields
 log = logging.getLogger(__name__)
 
 _MAINTAIN_EVERY_NS = 1_000_000_000  # the store and the clock are checked at most this often
-_CLOCK_JUMP_NS = 2_000_000_000  # a wall clock that moved this much against the monotonic one was set
+_CLOCK_JUMP_NS = 2_000_000_000  # larger changes of wall clock minus monotonic clock mean that the clock was set
 _WARNINGS = {
     EventKind.CAMERA_LOST,
     EventKind.CAMERA_BLIND,
@@ -37,15 +38,15 @@ _WARNINGS = {
 
 
 class EventRecorder:
-    """The events of one door. Only the constructor can fail: a store that fails later stops nothing but open commands.
+    """Records the events of one door. Only the constructor fails; if the store fails later, only open commands stop.
 
     Args:
-        event_context: facts about the door that every event carries; called from several threads.
-        wall_clock: wall clock, None while it cannot be trusted; its time source is used for everything else.
+        event_context: returns the fields that all events of the door share; called from several threads.
+        wall_clock: wall clock of the store; its time source is used for everything else.
         make_outbox: constructor of the event store, `outbox`.
 
     Raises:
-        OutboxError: the store cannot be used at all.
+        OutboxError: the event store cannot be opened.
     """
 
     def __init__(
@@ -76,8 +77,7 @@ class EventRecorder:
         """Store a decision as an event.
 
         Returns:
-            The event as it is stored, and the open command that follows from it, if any; None if the store fails, and
-            then nothing opens.
+            The stored event, and its open command, if any. None: the store failed, so the door must not open.
         """
         at_ns = decision.t_ns + wall_minus_monotonic_ns(self._clock)
         event = access_event(decision, id=self._new_id(), at_ns=at_ns, door=self._event_context())
@@ -95,24 +95,24 @@ class EventRecorder:
         return event, make_open_command(event, expires_ns=at_ns + self._open_max_age_ns)
 
     def record_event(self, kind: EventKind, reason: Reason, detail: str = "") -> None:
-        """Store and log a system event; while the disk accepts nothing, it is stored later."""
+        """Log and store a system event; if the disk fails, it is stored later."""
         event = self._make_system_event(kind, reason, detail)
         level = logging.WARNING if kind in _WARNINGS else logging.INFO
         log.log(level, "%s reason=%s%s", kind, reason, detail and f": {detail}", extra=event_fields(kind, event.id))
         self._append_quietly(event)
 
     def open_expired(self, message: OpenCommand, reason: Reason, detail: str = "") -> None:
-        """Record that an open command may not have arrived in time."""
+        """Record that an open command may have arrived too late."""
         more = f": {detail}" if detail else ""
         self.record_event(EventKind.OPEN_EXPIRED, reason, f"{message.person.id}, seq {message.seq}{more}")
 
     def open_unheard(self, message: OpenCommand) -> None:
-        """Record that nobody received an open command."""
+        """Record that no lock subscribes to the open commands."""
         detail = f"{message.person.id}, seq {message.seq}"
         self.record_event(EventKind.OPEN_UNHEARD, Reason.NO_LOCK_SUBSCRIBED, detail)
 
     def maintain(self) -> None:
-        """Maintain the store, and record when the wall clock was set. Cheap; call it with every frame."""
+        """Maintain the store, and record when the wall clock was set. Cheap; call it for every frame."""
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._maintained_ns < _MAINTAIN_EVERY_NS:
             return
@@ -134,12 +134,12 @@ class EventRecorder:
             return dict(self._counts)
 
     def problems(self) -> list[str]:
-        """Current problems of the store, a line each."""
+        """Current problems of the store, one line each."""
         problems = [self.outbox.problem()] if self.outbox.problem() else []
         if held := self.outbox.unsaved_count():
-            problems.append(f"{held} events are only in memory: the disk does not take them")
+            problems.append(f"{counted(held, 'event')} only in memory, because the disk does not accept writes")
         if dropped := self.outbox.dropped():
-            problems.append(f"{dropped} events were lost: more than the event store holds, or older")
+            problems.append(f"{counted(dropped, 'event')} lost: the event store was full, or they were too old")
         return problems
 
     def _append_quietly(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Protects faces on the board: no core dumps, no readable process memory, no files that other users may read."""
+"""Protects faces on the board: no core dumps, no readable process memory, no files for other users."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def harden_process() -> None:
-    """Make this process write files for its user only, leave no core dump, and hide its memory from other programs.
+    """Make files of this process private, disable core dumps, and hide its memory from other programs of this user.
 
-    Root still can read it. The unit does the same; this is for a door that is started by hand.
+    Root can still read the memory. The systemd unit sets the same; this protects a door that is started manually.
     """
     os.umask(0o077)
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError) as error:  # forbidden in a sandbox, which sets LimitCORE=0 itself
-        log.debug("the limit of core dumps stays as it is (%s)", error)
+    except (OSError, ValueError) as error:  # forbidden in the sandbox of the unit, which sets LimitCORE=0
+        log.debug("cannot limit core dumps (%s)", error)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
-        log.debug("this system does not let a process refuse to be dumped (errno %d)", ctypes.get_errno())
+        log.debug("cannot make the process undumpable (errno %d)", ctypes.get_errno())
 
 
 def world_accessible_paths(config: DoorConfig) -> list[Path]:
-    """Files and folders of a door that other users may read or write; the remedy is chmod go=.
+    """Files and folders of a door that other users can read or write; the remedy is chmod go=.
 
-    Files in a closed state folder are out of reach, whatever their own mode.
+    Files in a private state folder are not listed, because other users cannot reach them.
     """
     state, mqtt = Path(config.state_folder), config.mqtt
     keys = [mqtt.password_file, mqtt.key_file, mqtt.signing_key, config.gallery_key]
@@ -47,7 +47,7 @@ def world_accessible_paths(config: DoorConfig) -> list[Path]:
 
 
 def unencrypted_snapshots(config: DoorConfig) -> str:
-    """Warning that pictures of faces are sent to the broker unencrypted, one line; "" if they are not."""
+    """Warning that pictures of faces are sent unencrypted, one line; "" if they are not."""
     if not config.snapshots.kinds or not config.mqtt.insecure:
         return ""
     return f"[snapshots] sends pictures of faces unencrypted to {config.mqtt.url}"
@@ -56,5 +56,5 @@ def unencrypted_snapshots(config: DoorConfig) -> str:
 def _open_to_others(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & _OTHERS)
-    except OSError:  # missing or not ours: reported elsewhere
+    except OSError:  # missing or of another user: reported elsewhere
         return False

@@ -1,4 +1,4 @@
-"""Health report of a door, published regularly and exported to Prometheus; and the report on its release."""
+"""Health report of a door, published regularly and exported to Prometheus, and the report on its release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.runtime.prometheus_server import Exporter
     from edge.updates.store import ReleaseStatus
 
-_SETTLE_NS = 500_000_000  # earliest report after the last one when the lock has moved; a frame rate needs some frames
+_SETTLE_NS = 500_000_000  # shortest time between reports when the lock changes; a frame rate needs some frames
 
 
 class HealthReporter:
@@ -43,7 +43,7 @@ class HealthReporter:
         timings: TimingRecorder,
     ) -> None:
         self.frames = 0  # number of frames received so far
-        self.dropped = 0  # number of frames that closed cameras have skipped
+        self.dropped = 0  # number of frames skipped by closed cameras
         self._door = config.door
         self._every_ns = config.mqtt.health_every_s * 1e9
         self._clock = clock
@@ -55,15 +55,18 @@ class HealthReporter:
         self._exporter = exporter
         self._timings = timings
         self._started_ns = self._clock.monotonic_ns()
-        self._reported: tuple[int, int] = (self._started_ns, 0)  # time of the last report, and frames until then
+        self._reported: tuple[int, int] = (
+            self._started_ns,
+            0,
+        )  # time of the latest report, and number of frames until then
         self._reported_lock = lock.state if lock else None
 
     def report_if_due(self, bundle: RuntimeBundle, camera: Camera | None) -> None:
-        """Publish a report if it is due or the lock has moved.
+        """Publish a report if it is due or the state of the lock has changed.
 
         Args:
             bundle: models, gallery and rules in use.
-            camera: the open camera, if any.
+            camera: open camera, if any.
         """
         now_ns = self._clock.monotonic_ns()
         last_ns, frames = self._reported
@@ -119,13 +122,13 @@ class HealthReporter:
 
 
 def gallery_ref(bundle: RuntimeBundle) -> GalleryRef | None:
-    """Reference to the gallery in use; None where nobody is enrolled yet."""
+    """Reference to the gallery in use; None: nobody is enrolled yet."""
     version = bundle.gallery.info.version
     return GalleryRef(version=version) if version else None
 
 
 def release_report(door: str, status: ReleaseStatus, bundle: RuntimeBundle) -> ReleaseReport:
-    """The retained report on a door's release."""
+    """Report on the release of a door."""
     return ReleaseReport(
         v=VERSION,
         door=door,

@@ -1,6 +1,6 @@
-"""Log lines with fields for systemd's journal, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
+"""Log handler for systemd's journal with fields, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-A service's standard error goes to the journal too, but as bare lines.
+Standard error of a service also goes to the journal, but without fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "threshold"  # journalctl -t threshold
-_SEND_TIMEOUT_S = 0.2  # a door does not wait for its log
+_SEND_TIMEOUT_S = 0.2  # the door must not wait for its log
 _MEMFD_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _RESERVED = re.compile(r"threshold_[a-z0-9_]+")  # attributes of a log record that become fields
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
@@ -35,7 +35,7 @@ def stream_is_journal(stream: int = 2, environ: Mapping[str, str] = os.environ) 
 
 
 def event_fields(kind: str, event_id: str) -> dict[str, str]:
-    """`extra` of the log line of an event: THRESHOLD_EVENT and THRESHOLD_EVENT_ID in the journal."""
+    """`extra` for the log line of an event; becomes THRESHOLD_EVENT and THRESHOLD_EVENT_ID in the journal."""
     return {"threshold_event": kind, "threshold_event_id": event_id}
 
 
@@ -47,9 +47,9 @@ def set_door_fields(site: str, door: str) -> None:
 
 
 class JournalHandler(logging.Handler):
-    """Sends each log record as one entry; if the journal does not take it, the line goes to standard error.
+    """Sends each log record as one entry; if the journal rejects it, the line goes to standard error.
 
-    Attributes of a record that begin with "threshold_" become fields of the entry, in capitals.
+    Attributes of a record that begin with "threshold_" become upper-case fields of the entry.
 
     Args:
         path: socket of the journal.
@@ -57,13 +57,13 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, path: Path = SOCKET) -> None:
         super().__init__()
-        self.about: dict[str, str] = {}  # fields that every entry carries, such as THRESHOLD_DOOR
+        self.about: dict[str, str] = {}  # fields of every entry, such as THRESHOLD_DOOR
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(_SEND_TIMEOUT_S)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it. Never fails the caller."""
+        """Send a record; never raises."""
         try:
             self._send(_entry(self._fields(record)))
         except OSError:
@@ -114,7 +114,7 @@ def _entry(fields: Mapping[str, str]) -> bytes:
 
 
 def _field(name: str, value: bytes) -> bytes:
-    """NAME=value, or with the length before it where the value holds a line break."""
+    """NAME=value, or NAME, length and value if the value contains a line break."""
     if b"\n" not in value:
         return name.encode() + b"=" + value + b"\n"
     return name.encode() + b"\n" + len(value).to_bytes(8, "little") + value + b"\n"

@@ -1,4 +1,4 @@
-"""Publishes whether somebody stands at the door on `…/presence`, when it changes."""
+"""Publishes on `…/presence` whether somebody is at the door, when this changes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from edge.core.records import Track
 from edge.core.timestamps import format_unix_ns
 from edge.events.schema import VERSION, CameraState, PresenceReport
 
-_MIN_HITS = 3  # frames: a track seen in fewer may be no face at all
+_MIN_HITS = 3  # detections; a track with fewer may not be a face
 
 
 class OccupancyReporter:
-    """Occupancy of one door; the constructor publishes "not known".
+    """Reports the occupancy of one door; the constructor publishes "not known".
 
     Args:
-        publish: sends a report.
+        door: name of the door.
+        publish: publishes a report.
+        clock: time source.
     """
 
     def __init__(self, door: str, publish: Callable[[PresenceReport], None], clock: Clock) -> None:
@@ -27,7 +29,7 @@ class OccupancyReporter:
         self._report()
 
     def update(self, tracks: Sequence[Track], camera: CameraState) -> None:
-        """Take the tracks after one step; while the camera does not work, the occupancy is not known."""
+        """Update from the tracks of one step; the occupancy is unknown while the camera does not work."""
         somebody: bool | None = None
         if camera is CameraState.WORKING:
             somebody = any(track.hits >= _MIN_HITS for track in tracks if not track.lost)

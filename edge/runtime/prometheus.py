@@ -1,4 +1,4 @@
-"""Prometheus metrics of a door: its health report and its events by kind. No person is named."""
+"""Prometheus metrics of a door: its health report and its events by kind, without names of people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.events.schema import CameraState, EventKind, Health, LockState
 
 
 class DoorCollector(Collector):
-    """The latest metrics of a door and its process as text. One thread may write while another reads."""
+    """Latest metrics of a door and its process. One thread may update while another reads."""
 
     def __init__(self, site: str) -> None:
         self._site = site
@@ -26,7 +26,7 @@ class DoorCollector(Collector):
         ProcessCollector(registry=self._registry)
 
     def update(self, health: Health, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Use new values.
+        """Replace the values.
 
         Args:
             health: latest health report.
@@ -36,7 +36,7 @@ class DoorCollector(Collector):
         self._latest = (health, connected, events)
 
     def text(self, accept: str) -> tuple[str, bytes]:
-        """Content type and text for the Accept header of an HTTP client."""
+        """Content type and text of the metrics for the Accept header of an HTTP client."""
         encode, kind = choose_encoder(accept)
         return kind, encode(self._registry)
 
@@ -46,28 +46,26 @@ class DoorCollector(Collector):
 
 
 def build_metrics(site: str, health: Health, connected: bool, events: Mapping[EventKind, int]) -> Iterator[Metric]:
-    """Metric families with base units and names by the conventions of Prometheus."""
+    """Metric families, with names and base units by the conventions of Prometheus."""
     gallery = health.gallery.version if health.gallery else ""
     about = {"site": site, "door": health.door, "version": __version__, "gallery": gallery}
-    yield InfoMetricFamily("threshold_door", "What runs where", about)
+    yield InfoMetricFamily("threshold_door", "Site, door, version and gallery", about)
     models = InfoMetricFamily("threshold_model", "Models in use", labels=["model"])
     for model, sha256 in health.models.items():
         models.add_metric([model], {"sha256": sha256})
     yield models
 
     measured_s = datetime.fromisoformat(health.at).timestamp()
-    yield _gauge("threshold_health_timestamp_seconds", "When these figures were taken, Unix time", measured_s)
-    yield _gauge("threshold_uptime_seconds", "Since the door began to watch", health.uptime_s)
-    yield _gauge(
-        "threshold_problems", "Things that somebody should look at; the health topic names them", len(health.problems)
-    )
-    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is there", connected)
+    yield _gauge("threshold_health_timestamp_seconds", "Time of these values, Unix time", measured_s)
+    yield _gauge("threshold_uptime_seconds", "Time since the door started", health.uptime_s)
+    yield _gauge("threshold_problems", "Number of current problems; the health topic lists them", len(health.problems))
+    yield _gauge("threshold_broker_connected", "1 while the MQTT broker is connected", connected)
     yield _gauge("threshold_outbox_events", "Events that the broker has not acknowledged", health.outbox_depth)
-    yield _state("threshold_camera_state", "1 for what the camera is doing", CameraState, health.camera)
+    yield _state("threshold_camera_state", "1 for the current state of the camera", CameraState, health.camera)
     if health.lock is not None:
-        yield _state("threshold_lock_state", "1 for how the door's own relay stands", LockState, health.lock)
+        yield _state("threshold_lock_state", "1 for the current state of the relay", LockState, health.lock)
     if health.temperature_c is not None:
-        yield _gauge("threshold_temperature_celsius", "Of the processor", health.temperature_c)
+        yield _gauge("threshold_temperature_celsius", "Temperature of the processor", health.temperature_c)
     for name, share in (("median", "Median"), ("p95", "95th percentile")):
         yield _labelled_counter(
             GaugeMetricFamily(f"threshold_stage_{name}_seconds", f"{share} of a stage, last report", labels=["stage"]),
@@ -76,20 +74,20 @@ def build_metrics(site: str, health: Health, connected: bool, events: Mapping[Ev
 
     yield CounterMetricFamily("threshold_frames", "Frames processed", health.frames)
     yield CounterMetricFamily(
-        "threshold_frames_dropped", "Frames skipped because a newer one was there", health.dropped
+        "threshold_frames_dropped", "Frames skipped because a newer one was available", health.dropped
     )
     yield _labelled_counter(
         CounterMetricFamily(
-            "threshold_samples_rejected", "Looks at a face that could not serve", labels=["stage", "reason"]
+            "threshold_samples_rejected", "Samples of faces that were rejected", labels=["stage", "reason"]
         ),
         (((stage, why), count) for stage, reasons in health.rejects.items() for why, count in reasons.items()),
     )
     yield _labelled_counter(
-        CounterMetricFamily("threshold_liveness_outcomes", "How being alive was shown, or not", labels=["outcome"]),
+        CounterMetricFamily("threshold_liveness_outcomes", "Outcomes of liveness checks", labels=["outcome"]),
         (((outcome,), count) for outcome, count in health.liveness.items()),
     )
     yield _labelled_counter(
-        CounterMetricFamily("threshold_events", "Events put on record since the start", labels=["kind"]),
+        CounterMetricFamily("threshold_events", "Events stored since the start", labels=["kind"]),
         (((kind,), events.get(kind, 0)) for kind in EventKind),
     )
 

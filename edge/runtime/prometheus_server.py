@@ -1,7 +1,7 @@
 """HTTP server for Prometheus; the door never waits for a client.
 
-Every request has a total deadline, and at most eight connections are open: a further one closes the oldest. So slow
-clients, however many, neither block others nor use up threads.
+Every request has a total deadline, and at most eight connections are open: another one closes the oldest. Therefore
+slow clients neither block others nor exhaust threads.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CLIENT_TIMEOUT_S = 2.0  # for a whole request and its answer
+_CLIENT_TIMEOUT_S = 2.0  # for a request with its response
 _CONNECTIONS = 8
-_STOP_S = 0.5  # until the server notices that it has to stop
-_CLOSE_TIMEOUT_S = 1.0  # longest wait of the door for that
+_STOP_S = 0.5  # interval at which the server checks whether to stop
+_CLOSE_TIMEOUT_S = 1.0  # longest time that the door waits for the server to stop
 
 
 class Exporter:
-    """Serves the latest metrics as http://…/metrics; listens after `start`, or in a `with` block.
+    """HTTP server of the latest metrics at /metrics; listens after `start`, or in a `with` block.
 
-    A port in use does not stop the door: it is logged once, is one of the problems in the health report, and is tried
-    again with every update.
+    If the port is in use, the door continues: the problem is logged once, is in the health report, and every update
+    retries.
 
     Args:
         config: address and port.
-        deadline_s: time for a whole request and its answer; then the connection is closed.
+        deadline_s: time limit of a request with its response; then the connection is closed.
 
     Raises:
-        ConfigError: `listen` is no address, or prometheus-client is not installed.
+        ConfigError: `listen` is not an IP address, or prometheus-client is not installed.
     """
 
     def __init__(self, config: MetricsConfig, site: str, deadline_s: float = _CLIENT_TIMEOUT_S) -> None:
         try:
             self._family = socket.AF_INET6 if ipaddress.ip_address(config.listen).version == 6 else socket.AF_INET
         except ValueError as error:
-            raise ConfigError(f'[metrics] listen: "{config.listen}" is no IP address, such as 127.0.0.1') from error
+            raise ConfigError(f'[metrics] listen: "{config.listen}" is not an IP address such as 127.0.0.1') from error
         try:
             from edge.runtime.prometheus import DoorCollector
         except ImportError as error:
@@ -60,7 +60,7 @@ class Exporter:
                 f"[metrics]: prometheus-client cannot be imported ({error}); "
                 "install it with  pip install prometheus-client"
             ) from error
-        self.port = config.port  # port that it listens on
+        self.port = config.port  # TCP port
         self._address = (config.listen, config.port)
         self._collector = DoorCollector(site)
         self._deadline_s = deadline_s
@@ -68,17 +68,17 @@ class Exporter:
         self._problem = ""
 
     def problem(self) -> str:
-        """Why nothing can be fetched, or ""."""
+        """Current problem of the server, or ""."""
         return self._problem
 
     def update(self, health: Health, *, connected: bool, events: Mapping[EventKind, int]) -> None:
-        """Serve these values from now on, see `edge.runtime.prometheus.DoorCollector.update`. Returns at once."""
+        """Replace the values, see `edge.runtime.prometheus.DoorCollector.update`. Does not block."""
         self._collector.update(health, connected, events)
         if self._server is None:
             self.start()
 
     def start(self) -> None:
-        """Start to listen, unless the port is in use."""
+        """Start listening, unless the port is in use."""
         host, port = self._address
         try:
             server = _Server(self._address, self._family, self._collector.text, self._deadline_s)
@@ -92,7 +92,7 @@ class Exporter:
         threading.Thread(target=server.serve_forever, args=(_STOP_S,), name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Stop listening and close all connections, without waiting for slow clients. Closing twice does nothing."""
+        """Stop listening and close all connections, without waiting for slow clients. Idempotent."""
         server, self._server = self._server, None
         if server is not None:
             ending = threading.Thread(target=server.end, name="metrics-end", daemon=True)
@@ -108,7 +108,7 @@ class Exporter:
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """One thread for each connection. http.server.HTTPServer would query the name server."""
+    """One thread for each connection. Not http.server.HTTPServer, which queries the name server."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -125,11 +125,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.answer = answer
         self.deadline_s = deadline_s
         self._changing = threading.Lock()
-        self._connections: list[socket.socket] = []  # the oldest first
+        self._connections: list[socket.socket] = []  # oldest first
         super().__init__(address, _MetricsHandler)
 
     def end(self) -> None:
-        """Stop serving, close the connections, and free the port."""
+        """Stop the server, close the connections, and free the port."""
         self.shutdown()
         self.server_close()
         with self._changing:
@@ -150,17 +150,17 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 self._connections.remove(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        log.debug("metrics: a client has gone, or its request failed", exc_info=True)
+        log.debug("metrics: the client disconnected, or its request failed", exc_info=True)
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """Interrupt the thread that reads from a connection; that thread closes it."""
-    with contextlib.suppress(OSError):  # the client was faster
+    """Interrupt the thread that reads from a connection; the thread then closes it."""
+    with contextlib.suppress(OSError):  # the client has disconnected already
         connection.shutdown(socket.SHUT_RDWR)
 
 
 class _DeadlineStream(io.RawIOBase):
-    """A connection whose reads and writes together raise TimeoutError at a deadline."""
+    """Connection whose reads and writes raise TimeoutError after a common deadline."""
 
     def __init__(self, connection: socket.socket, deadline_s: float) -> None:
         self._connection = connection
@@ -178,7 +178,7 @@ class _DeadlineStream(io.RawIOBase):
 
     def write(self, content: ReadableBuffer) -> int:
         self._limit()
-        self._connection.sendall(content)  # its time-out is for all of it
+        self._connection.sendall(content)  # the timeout is for the whole content
         return memoryview(content).nbytes
 
     def _limit(self) -> None:

@@ -1,4 +1,4 @@
-"""Releases of a running door: the bundle to start with, and new ones as they arrive."""
+"""Releases of a running door: loads one at the start, and activates new ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge.core.cli_support import counted
 from edge.core.clock import SYSTEM_CLOCK, Clock
 from edge.core.config import DoorConfig, ReleaseConfig
 from edge.core.errors import ConfigError, InputError, ReleaseError, ThresholdError
@@ -34,16 +35,18 @@ _MIB = 1024 * 1024
 
 
 class ReleaseManager:
-    """The releases of one door; the constructor loads the bundle to start with.
+    """Releases of one door; the constructor loads the first bundle.
 
     Args:
-        release: its [release] table.
+        config: door configuration.
+        release: the [release] table.
         on_status: called from the update thread when a release was applied or refused.
-        timer: times the pipeline's stages.
+        timer: times the stages of the pipeline.
+        clock: time source.
 
     Raises:
         ReleaseError: no root metadata is trusted yet.
-        ModelError, GalleryError, ConfigError: there is no release yet, and what door.toml names cannot be used either.
+        ModelError, GalleryError, ConfigError: there is no release yet, and door.toml cannot be loaded either.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class ReleaseManager:
         )
 
     def activate_ready(self, use: Callable[[RuntimeBundle], None]) -> None:
-        """Activate a new release if one is ready: `use` is called with its bundle. Cheap; call it with every frame."""
+        """Activate a new release if one is ready, by calling `use` with its bundle. Cheap; call it for every frame."""
         bundle = self.worker.staged
         if bundle is not None:
             use(bundle)
@@ -84,7 +87,7 @@ class ReleaseManager:
             self.worker.confirm_activated()
 
     def _load_boot_bundle(self) -> RuntimeBundle:
-        """Load the newest release that works, else what door.toml names."""
+        """Load the newest release that works, else the models, gallery and rules of door.toml."""
         current = select_boot_release(self._store)
         while current is not None:
             try:
@@ -98,7 +101,7 @@ class ReleaseManager:
         return load_release(self._config, offer.path, installed, self._timer)
 
     def _now(self) -> datetime:
-        """Wall clock; while no time service has set it, at least the time when the current release was made."""
+        """Wall clock; while it is not synchronised, at least the creation time of the current release."""
         now_s = self._clock.unix_ns() / 1e9
         current = self._store.current()
         if not self._clock.is_synced() and current is not None:
@@ -106,34 +109,32 @@ class ReleaseManager:
         return datetime.fromtimestamp(now_s, UTC)
 
     def _obsolete_gallery(self) -> tuple[Path, ...]:
-        """The gallery that the door was installed with: after the first release it would only keep removed people."""
+        """The gallery of door.toml, which is deleted after the first release because it may contain removed people."""
         gallery, state = Path(self._config.gallery).resolve(), Path(self._config.state_folder).resolve()
         if state in gallery.parents:
             return (gallery,)
         if gallery.exists():
-            log.warning("%s lies outside %s and is kept: remove it once releases have arrived", gallery, state)
+            log.warning("%s is not in %s, so it is kept: delete it when the first release has arrived", gallery, state)
         return ()
 
 
 def _store(config: DoorConfig) -> ReleaseStore:
-    """The releases on this disk.
+    """The release store of a door.
 
     Raises:
-        ConfigError: the gallery key cannot be read, or no gallery was encrypted with it. Rolling back would not help.
+        ConfigError: the gallery key cannot be read, or no gallery is encrypted with it; a rollback would not help.
     """
     key = read_key(config.gallery_key)
     store = ReleaseStore(Path(config.state_folder), key)
     found = list(store.galleries())
     if found and not any(can_decrypt(path, key) for path in found):
         wrong = "is not encrypted with this key; restore the key, or run  edge gallery encrypt"
-        raise ConfigError(f"gallery_key: {found[-1]} {wrong if key else 'is encrypted; name its key'}")
+        raise ConfigError(f"gallery_key: {found[-1]} {wrong if key else 'is encrypted; set gallery_key'}")
     return store
 
 
 def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, str]:
-    """The release that this door starts with, and a warning about its thresholds or "", for `edge check`.
-
-    Changes nothing.
+    """Current release of a door, and a warning about its thresholds or "". Read-only, for `edge check`.
 
     Raises:
         ReleaseError: no root is trusted, no release has arrived, or the newest one was rolled back.
@@ -143,21 +144,22 @@ def describe_status(config: DoorConfig, installed: VisionStages) -> tuple[str, s
     root = read_root(store.root())
     current = store.current()
     if current is None:
-        raise ReleaseError(f"{store.folder}: no release has arrived yet; trusting root version {root.version}")
+        raise ReleaseError(f"{store.folder}: no release has arrived yet; root version {root.version} is trusted")
     if current.failure:
         raise ReleaseError(current.failure)
     store.check(current.folder)
     bundle = load_release(config, store.release_dir(current.folder), installed)
-    back = f", back to {current.previous_release} if it fails" if current.previous else ""
-    detail = f"release {current.release}: {bundle.gallery.info.people} people, applied {current.applied_at}{back}"
+    back = f"; release {current.previous_release} is kept for rollback" if current.previous else ""
+    people = counted(bundle.gallery.info.people, "person", "people")
+    detail = f"release {current.release}: {people}, applied {current.applied_at}{back}"
     return detail, lax_thresholds(bundle.gallery, bundle.vision.reader.embedder)
 
 
 def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[RuntimeBundle, str]:
-    """What this door runs, and the release that has its access rules or "", for `edge check`; changes nothing.
+    """The bundle that a door uses, and the release that contains its rules or "". Read-only, for `edge check`.
 
     Raises:
-        ModelError, GalleryError, ConfigError: the release, or what door.toml names, does not load.
+        ModelError, GalleryError, ConfigError: the release or door.toml cannot be loaded.
     """
     store = _store(config)
     current = store.current() if config.release else None
@@ -169,7 +171,7 @@ def load_active_bundle(config: DoorConfig, installed: VisionStages) -> tuple[Run
 
 
 def all_gallery_files(config: DoorConfig) -> list[Path]:
-    """Every gallery on this door's disk: the one of door.toml and those of releases.
+    """All galleries of a door: of door.toml and of releases.
 
     Raises:
         InputError: there is none.
@@ -177,21 +179,21 @@ def all_gallery_files(config: DoorConfig) -> list[Path]:
     named = Path(config.gallery)
     found = [*([named] if named.exists() else []), *ReleaseStore(Path(config.state_folder)).galleries()]
     if not found:
-        raise InputError(f"{named}: no gallery is there, nor in a release under {config.state_folder}")
+        raise InputError(f"{named}: no such gallery, and no release in {config.state_folder}")
     return found
 
 
 def release_expiry(config: DoorConfig) -> dict[str, datetime]:
-    """Expiry of the trusted metadata by role, see `metadata_expiry`; for `edge check`."""
+    """Expiry of the trusted metadata by role, see `metadata_expiry`."""
     store = _store(config)
     return metadata_expiry(store.metadata, store.root())
 
 
 def install_root(config: DoorConfig, path: Path) -> str:
-    """Trust the root metadata in a file from now on; returns a message for the installer.
+    """Trust the root metadata in a file; returns a message for the installer.
 
     Raises:
-        ReleaseError: the file is no root metadata.
+        ReleaseError: the file cannot be read or is not root metadata.
     """
     try:
         content = path.read_bytes()
@@ -205,11 +207,11 @@ def install_root(config: DoorConfig, path: Path) -> str:
     _match_owner(state)
     trusted = f"root version {root.version}, {root.threshold} of {root.keys} keys, until {root.expires:%Y-%m-%d}"
     message = f"trusted: {trusted}; restart the door if it runs"
-    return message if config.release else f"{message}; the door takes releases once door.toml has a table [release]"
+    return message if config.release else f"{message}; add a table [release] to door.toml to receive releases"
 
 
 def _match_owner(state: Path) -> None:
-    """Give the files in the state folder its owner, also if an installer ran this as root."""
+    """If root runs this, give the files in the state folder to the owner of the folder."""
     owner = state.stat()
     if os.getuid() == 0 and owner.st_uid != 0:
         for path in [state / "release", *(state / "release").rglob("*")]:

@@ -1,4 +1,4 @@
-"""Models, gallery and access rules of a running door, loaded and tested together; a release can replace them."""
+"""Models, gallery and access rules that a door uses, loaded and tested together."""
 
 from __future__ import annotations
 
@@ -25,32 +25,38 @@ from edge.vision.stage_timing import StageTimer, no_timing
 log = logging.getLogger(__name__)
 
 _UNIT_TOLERANCE = 1e-3
-_MAX_SELF_DISTANCE_SQ = 1e-3  # a person's own vector is within this of its own row, whatever the rounding
+_MAX_SELF_DISTANCE_SQ = 1e-3  # distance of a vector to itself in the gallery, from rounding
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeBundle:
-    """Models, gallery and rules that belong together; `models` is name to the first digits of the model's sha256."""
+    """Models, gallery and access rules that a door uses together."""
 
     vision: VisionStages
     gallery: Gallery
     rules: AccessRules
-    own_models: bool
+    own_models: bool  # whether the models are from the release
 
     @property
     def models(self) -> tuple[tuple[str, str], ...]:
+        """Name of each model, and the first digits of its sha256."""
         return tuple((Path(model.contract.file).stem, model.contract.sha256[:12]) for model in self.vision.models)
 
 
 def load_configured(
     config: DoorConfig, timer: StageTimer = no_timing, installed: VisionStages | None = None
 ) -> RuntimeBundle:
-    """Load what door.toml names; a door that waits for its first release may have no gallery, and recognises nobody.
+    """Load the models, gallery and rules of door.toml.
 
-    `timer` times the stages of models that are loaded here; `installed` are models that are loaded already.
+    Without a gallery, a door with [release] recognises nobody until its first release arrives.
+
+    Args:
+        config: door configuration.
+        timer: times the stages of models that are loaded here.
+        installed: models that are loaded already.
 
     Raises:
-        ModelError, GalleryError, ConfigError: something is missing or damaged.
+        ModelError, GalleryError, ConfigError: a part is missing or damaged.
     """
     vision = installed or load_vision(config.models, config.detector, config.quality, timer)
     embedder = vision.reader.embedder
@@ -60,7 +66,7 @@ def load_configured(
     except GalleryError as error:
         if config.release is None:
             raise
-        log.warning("%s; this door recognises nobody until a release arrives", error)
+        log.warning("%s; the door recognises nobody until a release arrives", error)
         gallery = empty_gallery(embedder.dimension, embedder.sha256)
     _warn_of_thresholds(gallery, vision, config.gallery)
     return RuntimeBundle(vision, gallery, load_configured_rules(config.access), own_models=False)
@@ -69,10 +75,10 @@ def load_configured(
 def load_release(
     config: DoorConfig, folder: Path, installed: VisionStages | None, timer: StageTimer = no_timing
 ) -> RuntimeBundle:
-    """Load and test the release in a folder; other arguments as of `load_configured`.
+    """Load and test the release in `folder`; other arguments as of `load_configured`.
 
     Raises:
-        ModelError, GalleryError, ConfigError: something is damaged, does not fit, or fails its test.
+        ModelError, GalleryError, ConfigError: a part is damaged, does not match, or fails its self-test.
     """
     own_models = (folder / MODELS).is_dir()
     if own_models:
@@ -91,9 +97,9 @@ def load_release(
 
 
 def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
-    """Warning about a gallery whose thresholds accept nearly anybody, one line; "" if none does.
+    """Warning about thresholds that accept many strangers, one line; "" if there are none.
 
-    Such a threshold is beyond the largest one of the embedder's table, which one stranger in a hundred passes.
+    Such a threshold is above the largest distance of the embedder's table, at which 1 in 100 strangers is accepted.
     """
     if not embedder.impostors:
         return ""
@@ -103,7 +109,7 @@ def lax_thresholds(gallery: Gallery, embedder: Embedder) -> str:
         return ""
     return (
         f"{lax} of {len(gallery.people)} people have a threshold above {worst.distance_sq:g}: "
-        f"more than one stranger in {1 / worst.fmr:.0f} passes as each of them"
+        f"more than 1 in {1 / worst.fmr:.0f} strangers is accepted as each of them"
     )
 
 
@@ -122,17 +128,19 @@ def _warn_of_thresholds(gallery: Gallery, vision: VisionStages, where: str | Pat
 
 
 def _test_models(vision: VisionStages) -> None:
-    """Warm up, and check that the embedder returns the same unit vector twice."""
+    """Run the embedder twice and check that it returns the same unit vector."""
     embedder = vision.reader.embedder
     embedder.pixels[:] = np.random.default_rng(0).integers(0, 255, embedder.pixels.shape, np.uint8)
     first, again = embedder.embed(), embedder.embed()
     if not abs(float(np.linalg.norm(first)) - 1) < _UNIT_TOLERANCE or not np.array_equal(first, again):
-        raise ModelError("self-test failed: the embedder returns no steady unit vector")
+        raise ModelError("self-test failed: the embedder does not return the same unit vector twice")
 
 
 def _test_gallery(gallery: Gallery, folder: Path) -> None:
-    """Check that the first, the middle and the last person are found by their own vectors."""
+    """Check that the first, middle and last person are found by their own vectors."""
     count = len(gallery.people)
     for row in {0, count // 2, count - 1} if count else set():
         if gallery.nearest(gallery.centroids[row]).distance_sq > _MAX_SELF_DISTANCE_SQ:
-            raise GalleryError(f"{folder}: self-test failed: {gallery.people[row].id} is not found by their own vector")
+            raise GalleryError(
+                f"{folder}: self-test failed: the vector of {gallery.people[row].id} does not match that person"
+            )

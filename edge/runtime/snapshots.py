@@ -1,7 +1,7 @@
-"""Keeps the best face crop of each visitor in memory, to publish a picture with an event if [snapshots] asks for it.
+"""Keeps the best face crop of each visitor in memory, to publish a picture with an event if [snapshots] is on.
 
-A crop is made from the lent frame when a sample is taken, and replaced by a better one. At most one crop is kept for
-each visitor, and it is dropped when the visitor leaves. Nothing here affects decisions.
+A crop is copied from the frame of a sample, and replaced by a better one. Each visitor has at most one crop, which is
+dropped when the visitor leaves. This does not affect decisions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.core.records import BgrImage, Box, Decision, FloatArray, Frame, Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FaceCrop:
-    """A copy of the pixels, and the embedding of the sample that they show: (D,) float32, unit length."""
+    """Copied pixels, and the embedding of their sample: (D,) float32, unit length."""
 
     pixels: BgrImage
     quality: float
@@ -26,7 +26,7 @@ class _FaceCrop:
 
 
 class SnapshotBuffer:
-    """The face crops of one door; does nothing if no kind of event has a picture."""
+    """Face crops of one door; does nothing if [snapshots] is off."""
 
     def __init__(self, config: SnapshotsConfig, track_consistency_sq: float) -> None:
         self._config = config
@@ -34,11 +34,11 @@ class SnapshotBuffer:
         self._crops: dict[int, _FaceCrop] = {}
 
     def update(self, frame: Frame, tracks: Sequence[Track], samples: Mapping[int, Sample]) -> None:
-        """Keep better crops from one step, while its frame is lent.
+        """Keep better crops from one step; call it before the next frame is requested.
 
         Args:
-            frame: the frame that the samples were taken from.
-            tracks: all tracks of this step; crops of other tracks are dropped.
+            frame: frame of the samples.
+            tracks: tracks of this step; crops of other tracks are dropped.
             samples: samples by track id.
         """
         if not self._config.kinds:
@@ -59,9 +59,9 @@ class SnapshotBuffer:
                 self._crops[track.id] = _FaceCrop(pixels, sample.quality.weight, sample.embedding)
 
     def pop(self, decision: Decision) -> bytes | None:
-        """The JPEG file of a decision; None if its kind has no picture, or no crop shows that visitor.
+        """JPEG file for a decision; None: its kind has no picture, or there is no crop of this visitor.
 
-        A track can switch from one visitor to another: the crop must be near the face that was decided on.
+        A track can switch to another visitor, so the crop must be similar to the face of the decision.
         """
         verdict = decision.verdict
         kept = self._crops.get(verdict.track.id)
@@ -80,13 +80,14 @@ class SnapshotBuffer:
 
 
 def crop(pixels: BgrImage, box: Box, margin: float, max_px: int) -> BgrImage:
-    """Copy a face with a margin, cut at the frame's edges; cheap, because the pipeline waits.
+    """Copy a face with a margin, clipped to the frame; fast, because the pipeline waits.
 
     Args:
         pixels: (H, W, 3) uint8, BGR.
-        box: the face, frame pixels; its centre is within the frame.
-        margin: added on each side, a share of the box's longer side.
-        max_px: if a side is at least twice as long, pixels are skipped until it is less than four times as long.
+        box: box of the face, frame pixels; its centre is within the frame.
+        margin: margin on each side, as a share of the longer side of the box.
+        max_px: longest side of the final picture. Pixels are skipped if a side is at least twice as long, until it is
+            less than four times as long.
 
     Returns:
         (h, w, 3) uint8, BGR, a copy.

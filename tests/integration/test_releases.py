@@ -180,7 +180,7 @@ def test_gallery_thresholds_that_let_strangers_pass(
     path = tmp_path / GALLERY_FILE
     save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), embedder.sha256)
     config = msgspec.structs.replace(quick(), gallery=str(path))
-    told = "1 of 1 people have a threshold above 1.29: more than one stranger in 100 passes as each of them"
+    told = "1 of 1 people have a threshold above 1.29: more than 1 in 100 strangers is accepted as each of them"
     (finding,) = check_people(config, vision)
     assert (finding.state, finding.detail) == (State.WARN, f"{path}: {told}")
     load_configured(config)

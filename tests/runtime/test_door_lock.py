@@ -157,7 +157,7 @@ def test_failing_relay_is_reported_and_locked_again(pin: MockPin, caplog: pytest
         pin.function = "input"  # somebody else has changed it: gpiozero refuses to write
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: bool(missed), "told")
-        assert "could not be switched" in one.problem()
+        assert "cannot switch the relay" in one.problem()
         assert "the relay of the lock: " in caplog.text
         assert one.state is LockState.FAILED
         pin.function = "output"
@@ -168,7 +168,7 @@ def test_failing_relay_is_reported_and_locked_again(pin: MockPin, caplog: pytest
 
 
 def test_pin_in_use_or_missing(pin: MockPin) -> None:
-    with lock([]), pytest.raises(LockError, match=r"pin 17: cannot be had .*another program"):
+    with lock([]), pytest.raises(LockError, match=r"pin 17: not available .*other program"):
         open_relay(LockConfig(pin=PIN))
 
 
@@ -260,7 +260,7 @@ def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monk
 
 def test_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
     config = door_config(tmp_path, CLIP, MqttConfig(), lock=LockConfig(pin=PIN))
-    with pytest.raises(ConfigError, match="a recording opens no door"):
+    with pytest.raises(ConfigError, match="a recording never opens the door"):
         Daemon(config)
     assert pin.function == "input"
 

@@ -272,7 +272,7 @@ def test_port_in_use_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture
 
 
 def test_invalid_address_is_rejected_at_start() -> None:
-    with pytest.raises(ConfigError, match="is no IP address"):
+    with pytest.raises(ConfigError, match="is not an IP address"):
         Exporter(MetricsConfig(listen="localhost"), "home")
 
 

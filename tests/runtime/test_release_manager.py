@@ -94,7 +94,7 @@ def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
         assert releases.bundle.gallery.info.people == 1
     finding = next(check_people(site.config, vision))
     assert finding.state is State.OK
-    assert finding.detail == "release 2: 1 people, applied 2026-11-22T12:00:00.000Z, back to 1 if it fails"
+    assert finding.detail == "release 2: 1 person, applied 2026-11-22T12:00:00.000Z; release 1 is kept for rollback"
 
 
 def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: VisionStages, tmp_path: Path) -> None:
