@@ -1,4 +1,4 @@
-"""Command line of the benchmarks that measure doors: one report each, as `edge bench` prints it."""
+"""Command line of the benchmarks of doors; each prints a report like `edge bench`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `edge` does; read when numpy is first imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in `edge`; numpy reads it when it is imported
 
 from edge.bench.report import Report
 from edge.cli.bench import add_options, report_benchmark
@@ -17,9 +17,9 @@ def run_benchmark(description: str | None, repeats: int, measure: Callable[[Mode
     """Parse the command line, measure and print.
 
     Args:
-        description: for --help.
+        description: text for --help.
         repeats: default number of runs.
-        measure: given the models and the number of runs, measures.
+        measure: function of models and number of runs that returns the report.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, repeats)

@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Run other programs that recognise faces beside ours, on the same pictures: how fast, and how well?
+"""Compare the speed and the error rates of face recognition programs on the same pictures.
 
-All find the main face of a picture and make its vector, in turn, with one thread each:
+Each program finds the main face of a picture and computes its vector. The programs run one after another, with one
+thread each:
 
-  threshold  as a door that has rested sees somebody who is near (first sight), as it searches for those far away, too,
-             twice a second while something moves (far search), as it sees somebody it follows (followed), or with
-             detector = "near" (near detector)
+  threshold  first sight: the door was idle and a visitor is near
+             far search: the whole frame, as twice a second while something moves
+             followed: a visitor who is tracked
+             near detector: with detector = "near"
   dlib       as the package face_recognition uses it, without and with doubling the picture
-  OpenCV     4: a Haar cascade and local binary patterns; its networks' weights are in no package
+  OpenCV     version 4: a Haar cascade and local binary patterns; no package contains the weights of its networks
 
-Ratios are medians of quotients within a round, so a machine that is busy with something else slows all. With a folder
-of people the error rates come from the same photos for all; what a program finds no face in counts as an error, and
-the rates without those stand in brackets. Programs that are not installed are left out with the command that installs
-them (pip install -e '.[peers]'). mediapipe makes no vectors; insightface, deepface and facenet-pytorch fetch weights
-when they run, and take no part.
+Ratios are medians of quotients within a round, so other load on the machine affects all programs alike. With a folder
+of people, all programs get the same photos; a photo in which a program finds no face counts as an error, and the rates
+without such photos are in brackets. A program that is not installed is left out, with the command that installs it
+(pip install -e '.[peers]'). mediapipe computes no vectors; insightface, deepface and facenet-pytorch download weights
+at run time, so they are not compared.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ ROUNDS, PHOTOS = 30, 800
 
 
 def entries() -> list[BaselineSpec]:
-    """Every program that may take part, ours first."""
+    """Return every known program, Threshold first."""
     return [*ours.entries(), *with_dlib.entries(), *with_opencv.entries()]
 
 
@@ -62,12 +64,12 @@ def compare(
     """Measure all installed programs.
 
     Args:
-        known: programs; those not installed are left out.
-        picture: to measure the speed on; None: a frame of the bundled clip.
-        folder: of people, to measure the accuracy on; None: it is not measured.
-        rounds: laps of each program.
-        limit: photos to draw from the folder.
-        seed: of what is drawn.
+        known: programs; programs that are not installed are left out.
+        picture: picture for the speed; None: a frame of the bundled clip.
+        folder: one folder of photos per person, for the accuracy; None: the accuracy is not measured.
+        rounds: timed runs of each program.
+        limit: largest number of photos from the folder.
+        seed: seed of the random draw.
 
     Raises:
         InputError: picture or folder cannot be used.
@@ -78,7 +80,7 @@ def compare(
     here = [entry for entry in known if not missing[entry.name]]
     peers = {entry.name: entry.load() for entry in here}
     if any(entry.ours and peers[entry.name].detect_and_embed(pixels) is None for entry in here):
-        raise InputError(f"{picture}: we find no face in it, so there is nothing to compare with; take another")
+        raise InputError(f"{picture}: Threshold finds no face in it; choose another picture")
     rates: list[Accuracy] = []
     people = read = 0
     with one_thread():
@@ -130,13 +132,19 @@ def main(words: Sequence[str] | None = None, known: Sequence[BaselineSpec] | Non
     """Parse the command line and compare the known programs, by default all `entries`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="one folder of photos for each person")
-    parser.add_argument("--picture", type=Path, metavar="X.jpg", help="to measure the speed on (default: of our clip)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"laps of each (default: {ROUNDS})")
-    parser.add_argument("--limit", type=int, default=PHOTOS, metavar="N", help=f"photos to draw (default: {PHOTOS})")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument(
+        "--picture", type=Path, metavar="X.jpg", help="picture for the speed (default: of the bundled clip)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, metavar="N", help=f"timed runs of each program (default: {ROUNDS})"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=PHOTOS, metavar="N", help=f"largest number of photos (default: {PHOTOS})"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    form.add_argument("--markdown", action="store_true", help="print a table for a README")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     arguments = parser.parse_args(words)
     if min(arguments.rounds, arguments.limit) < 1:
         parser.error("--rounds and --limit must be 1 or more")

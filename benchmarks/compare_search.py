@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Search galleries of made-up people beside other programs that answer the same question.
+"""Compare the time of nearest-neighbour searches in galleries of synthetic people.
 
-Who is nearest to one face, and who is next? Asked one probe at a time, of all enrolled, in turn:
+Each program finds the two nearest people for one probe at a time, among all enrolled people:
 
-  threshold  edge's own Gallery.nearest
-  numpy      the bare float32 matrix-vector product, the least that measuring everybody takes; names nobody
+  threshold  Gallery.nearest of edge
+  numpy      only the float32 matrix-vector product, the lower bound of an exact search; returns no person
   faiss      faiss-cpu's IndexFlatL2
   usearch    usearch's exact search
 
-First with one thread each, then with as many as each likes by default. Ratios are medians of quotients of neighbouring
-laps, so a machine that is busy with something else slows both. Peers that are not installed are left out:
-pip install -e '.[peers]'.
+First with one thread each, then with the default number of threads. Ratios are medians of quotients of neighbouring
+runs, so other load on the machine affects both. Peers that are not installed are left out: pip install -e '.[peers]'.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ from edge.recognition.gallery import Gallery
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 PEERS = {"faiss": "faiss", "usearch": "usearch"}  # name, module
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_SAME_SQ = 1e-5  # squared distances computed in another order differ by less
-_SEARCHED = 2  # the nearest and the next
+_SAME_SQ = 1e-5  # squared distances that are summed in another order differ by less
+_SEARCHED = 2  # the nearest and the second-nearest person
 
 
 class Standing(msgspec.Struct, frozen=True):
     """One program at one size.
 
     Attributes:
-        median_us: of one search.
-        of_ours: median of its time / ours: above 1 is slower than we are.
-        agreed: share of the probes for which it names the distances that we name; None where it names none.
+        median_us: median time of one search.
+        of_ours: median of its time / Threshold's time; above 1 is slower than Threshold.
+        agreed: share of the probes with the same distances as Threshold; None if the program returns no distances.
     """
 
     median_us: float
@@ -61,9 +60,9 @@ class Size(msgspec.Struct, frozen=True):
     """All programs at one size of gallery.
 
     Attributes:
-        prepare_ms: to prepare our search, once.
-        index_mb: memory that it then takes beside the vectors, 10^6 bytes.
-        laps: timed searches of each program.
+        prepare_ms: time to prepare Threshold's search, once.
+        index_mb: memory of Threshold's index, without the vectors, 10^6 bytes.
+        laps: number of timed searches of each program.
     """
 
     people: int
@@ -74,14 +73,14 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """All sizes under one choice of threads: "1" or "default"."""
+    """Results of all sizes with one choice of threads: "1" or "default"."""
 
     threads: str
     sizes: list[Size]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What --json prints: where the people come from, the peers' versions, and what was measured."""
+    """Output of --json: source of the people, versions of the peers, and results."""
 
     crowd: str
     versions: dict[str, str]
@@ -90,7 +89,7 @@ class Report(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program: how it searches (a probe, or a batch of one), and the two squared distances in its answer."""
+    """A program: its search function (for a probe or a batch of one) and the two squared distances of its answer."""
 
     search: Callable[[FloatArray], Any]
     distances_sq: Callable[[Any], Sequence[float]] | None
@@ -98,7 +97,7 @@ class Contender:
 
 
 def contenders(gallery: Gallery, rows: FloatArray, one_thread: bool) -> dict[str, Contender]:
-    """Everything installed, ready to search (N, D) unit rows, of which our gallery is made; ours first."""
+    """Return the installed programs, ready to search (N, D) unit rows, Threshold first."""
     found = {
         "threshold": Contender(gallery.nearest, lambda match: (match.distance_sq, match.runner_up_sq)),
         "numpy": Contender(lambda probe: rows @ probe, None),
@@ -122,13 +121,13 @@ def contenders(gallery: Gallery, rows: FloatArray, one_thread: bool) -> dict[str
 def compare(
     counts: Sequence[int], make: Callable[[int], FloatArray], *, budget_s: float, one_thread: bool
 ) -> list[Size]:
-    """Measure every program at every size, in this process and under its environment.
+    """Measure every program at every size in this process.
 
     Args:
-        counts: sizes of gallery.
-        make: (count, D) unit rows.
-        budget_s: about how long to measure each size.
-        one_thread: whether the environment says so.
+        counts: sizes of the gallery.
+        make: function that returns (count, D) unit rows.
+        budget_s: approximate time for each size.
+        one_thread: whether this process is limited to one thread.
     """
     return [_size(make(count), budget_s, one_thread) for count in counts]
 
@@ -165,7 +164,7 @@ def _repeated(search: Callable[[FloatArray], Any], probes: Sequence[FloatArray])
 
 
 def like(vectors: FloatArray, count: int, seed: int = 0) -> FloatArray:
-    """(count, D) unit rows of made-up people, drawn from the normal distribution that fits (N, D) real vectors."""
+    """Return (count, D) unit rows drawn from the normal distribution that fits (N, D) real vectors."""
     random = np.random.default_rng(seed)
     sizes, directions = np.linalg.eigh(np.cov(vectors.T))
     basis = (directions * np.sqrt(np.maximum(sizes, 0))).T.astype(np.float32)
@@ -175,7 +174,7 @@ def like(vectors: FloatArray, count: int, seed: int = 0) -> FloatArray:
 
 
 def show(report: Report) -> str:
-    """The report for people."""
+    """Return the report as text."""
     named = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     lines = [f"{report.crowd}; {named}; median µs of one search (times ours)"]
     for comparison in report.comparisons:
@@ -196,11 +195,17 @@ def show(report: Report) -> str:
         for name, each in size.standings.items()
         if each.agreed is not None and each.agreed < 1
     ]
-    return "\n".join([*lines, "", "all name the same distances" if not worst else f"not the same: {'; '.join(worst)}"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "all programs return the same distances" if not worst else f"different distances: {'; '.join(worst)}",
+        ]
+    )
 
 
 def versions() -> dict[str, str]:
-    """Of numpy and the peers that are installed."""
+    """Return the versions of numpy and of the installed peers."""
     found = {"numpy": np.__version__}
     for name, module in PEERS.items():
         if importlib.util.find_spec(module):
@@ -211,19 +216,19 @@ def versions() -> dict[str, str]:
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, nargs="+", metavar="N", default=COUNTS, help="sizes of gallery")
+    parser.add_argument("--people", type=int, nargs="+", metavar="N", default=COUNTS, help="sizes of the gallery")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--vectors", type=Path, metavar="X.npz", help="make people up like these (threshold embed)")
+    source.add_argument("--vectors", type=Path, metavar="X.npz", help="draw people like these (threshold embed)")
     source.add_argument(
         "--directions",
         type=int,
         default=DIRECTIONS,
         metavar="D",
-        help=f"of {DIMENSION}, in which people differ (default: {DIRECTIONS}, as the embedder's do)",
+        help=f"directions, of {DIMENSION}, in which people differ (default: {DIRECTIONS}, as for the embedder)",
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="to measure each size for (default: 5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="time for each size (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--inside", choices=("1", "default"), help=argparse.SUPPRESS)  # the child, threads set
+    parser.add_argument("--inside", choices=("1", "default"), help=argparse.SUPPRESS)  # for the child process
     arguments = parser.parse_args(words)
     if min(arguments.people) < _SEARCHED:
         parser.error(f"--people must be {_SEARCHED} or more")
@@ -236,9 +241,9 @@ def main(words: Sequence[str] | None = None) -> None:
         faces = stored.vectors[stored.found]
         if len(faces) <= DIMENSION:
             raise InputError(
-                f"{arguments.vectors}: {len(faces)} faces; more than {DIMENSION} are needed to be like them"
+                f"{arguments.vectors}: {len(faces)} faces; more than {DIMENSION} are needed to fit a distribution"
             )
-        made = f"people like those of {arguments.vectors.name}"
+        made = f"people like those in {arguments.vectors.name}"
         make: Callable[[int], FloatArray] = lambda count: like(faces, count)  # noqa: E731
     else:
         made = f"people in {arguments.directions} of {DIMENSION} directions"
@@ -255,7 +260,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _apart(words: list[str], threads: str) -> Comparison:
-    """Measure in a process of its own, because numpy chooses its threads when it is loaded."""
+    """Measure in a separate process, because numpy reads the number of threads when it is loaded."""
     environment = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
     environment |= ONE_THREAD if threads == "1" else {}
     command = [sys.executable, __file__, *words, "--inside", threads]

@@ -1,7 +1,7 @@
-"""What a door costs while it stands there: processor time an hour for three scenes, at the configured frame rate.
+"""Measure the processor time of a door per hour, for three scenes at the configured frame rate.
 
-The scenes go through the pipeline at the pace of the frames' own clock, without waiting. The camera is not counted: its
-driver's share differs from one camera to the next.
+The scenes go through the pipeline without waiting; time comes from the frames. The camera is not counted, because the
+share of its driver differs between cameras.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from edge.pipeline import Pipeline
 from edge.recognition.gallery_file import load_gallery
 from edge.vision.face_sampler import VisionStages, load_vision
 
-_BLOCK_S = 4  # holds two patrols of an empty scene, and one visit to a busy one
-_VISIT_S = 3  # of the block; the rest of it something moves and nobody is there
+_BLOCK_S = 4  # two scans of an idle scene, and one visit in a busy scene
+_VISIT_S = 3  # of the block; in the rest something moves and no visitor is present
 _HOUR_S = 3600
 
 
 def measure(models: ModelsConfig, blocks: int) -> list[Measurement]:
-    """CPU seconds an hour: an empty still scene, a still face, and one visit of two people after the other.
+    """Return CPU seconds per hour: an empty still scene, a still face, and repeated visits of two people.
 
     Args:
-        models: to load.
-        blocks: of four seconds each, per scene.
+        models: models to load.
+        blocks: number of blocks of four seconds per scene.
     """
     door = DoorConfig(site="bench", door="bench", models=models)
     vision = load_vision(models, door.detector, door.quality)
@@ -60,7 +60,7 @@ def _seconds_an_hour(door: DoorConfig, vision: VisionStages, pictures: Sequence[
         for frame in islice(frames, _BLOCK_S * FPS):
             pipeline.step(frame)
 
-    block()  # the first verdict has fallen, or the scene has come to rest
+    block()  # untimed: until the first verdict, or until the scene is still
     return [time_once(block).cpu_ns / 1e9 / _BLOCK_S * _HOUR_S for _ in range(blocks)]
 
 

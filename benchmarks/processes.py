@@ -1,4 +1,4 @@
-"""A door as a service runs it: `edge run` in a process of its own, a broker beside it, and a subscriber here."""
+"""Runs a door like a service: `edge run` and a broker in processes of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TICK_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker that runs: how to reach it, and what it is."""
+    """A running broker: its address and its name."""
 
     mqtt: MqttConfig
     name: str
@@ -41,11 +41,11 @@ class Broker:
 
 @contextmanager
 def broker() -> Iterator[Broker]:
-    """Mosquitto where it is installed, else the embedded one; on this host only.
+    """Start Mosquitto if it is installed, else the embedded broker; on this host only.
 
     Raises:
         InputError: neither is installed.
-        BrokerError: it does not start.
+        BrokerError: the broker does not start.
     """
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path=_MOSQUITTO_FOLDERS)
     if program is None:
@@ -66,12 +66,12 @@ def broker() -> Iterator[Broker]:
 
 @dataclass(slots=True)
 class Door:
-    """A door that runs.
+    """A running door.
 
     Attributes:
-        process: of `edge run`.
-        began_ns: wall clock when it was started.
-        lines: what it has logged so far, each with the monotonic time when it was read.
+        process: process of `edge run`.
+        began_ns: monotonic time of its start.
+        lines: its log lines so far, each with the monotonic time when it was read.
     """
 
     process: subprocess.Popen[str]
@@ -79,22 +79,22 @@ class Door:
     lines: list[tuple[int, str]] = field(default_factory=list)
 
     def memory_mb(self) -> tuple[float, float]:
-        """Resident memory and its peak, 10^6 bytes."""
+        """Return resident memory and its peak, 10^6 bytes."""
         return memory_mb(self.process.pid)
 
     def cpu_ms(self) -> float:
-        """Processor time of all its threads so far (proc_pid_schedstat: nanoseconds on a processor)."""
+        """Return the processor time of all its threads so far (proc_pid_schedstat, in nanoseconds)."""
         threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
 
 
 @contextmanager
 def door(config: DoorConfig, folder: Path) -> Iterator[Door]:
-    """Run a door; leaving the context ends it.
+    """Run a door until the context ends.
 
     Args:
-        config: what goes into door.toml, as far as it differs from the defaults.
-        folder: for door.toml.
+        config: door configuration; door.toml gets the values that differ from the defaults.
+        folder: folder of door.toml.
     """
     path = folder / "door.toml"
     path.write_text(to_toml(config))
@@ -120,28 +120,28 @@ def door(config: DoorConfig, folder: Path) -> Iterator[Door]:
 
 
 def failure(running: Door) -> BrokerError:
-    """Why a door that was to run for us has ended."""
-    last = running.lines[-1][1] if running.lines else "it said nothing"
+    """Return the error for a door that ended too early."""
+    last = running.lines[-1][1] if running.lines else "no log line"
     return BrokerError(f"the door under measurement ended too early: {last}")
 
 
 def write_clip(path: Path, pictures: Sequence[BgrImage]) -> None:
-    """A film at `FPS`.
+    """Write a clip at `FPS`.
 
     Raises:
-        ThresholdError: this OpenCV cannot write one.
+        ThresholdError: this OpenCV cannot write the clip.
     """
     height, width = pictures[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (width, height))
     if not writer.isOpened():
-        raise ThresholdError(f"{path}: this OpenCV cannot write a film")
+        raise ThresholdError(f"{path}: this OpenCV cannot write the clip")
     for picture in pictures:
         writer.write(picture)
     writer.release()
 
 
 def write_stills(folder: Path, pictures: Sequence[BgrImage]) -> None:
-    """A folder of stills, as light on the door as a camera that gives JPEG; equal pictures are stored once."""
+    """Write a folder of JPEG stills, whose decoding costs the same as a JPEG camera; equal pictures are stored once."""
     folder.mkdir()
     stored: dict[int, Path] = {}
     for number, picture in enumerate(pictures):

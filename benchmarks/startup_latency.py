@@ -1,4 +1,4 @@
-"""How soon a door answers somebody who already stands there, and what the time until then goes into."""
+"""Measure the time from the start of a door to its first verdict on a waiting visitor, and its causes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _WHERE = Topics("bench", "start")
 
 
 def measure(models: ModelsConfig, starts: int, broker: Broker) -> list[Measurement]:
-    """Causes one after the other, each in a fresh process; then whole doors.
+    """Measure each cause, one after another in fresh processes, and then whole doors.
 
     Args:
-        models: to load.
-        starts: how often.
-        broker: for the whole door.
+        models: models to load.
+        starts: number of starts.
+        broker: broker of the whole door.
 
     Raises:
         BrokerError: a door ended before its verdict.
@@ -73,7 +73,7 @@ class _Run(msgspec.Struct, frozen=True):
 
 
 def _causes(clip: Path, models: ModelsConfig, starts: int) -> list[Measurement]:
-    """One cause after the other, as if nothing ran side by side."""
+    """Measure one cause after another, without parallel work."""
     interpreter = [
         time_once(partial(subprocess.run, [sys.executable, "-c", "pass"], check=True)) for _ in range(starts)
     ]
@@ -118,7 +118,7 @@ def _first_verdict(config: DoorConfig, folder: Path, broker: Broker) -> _Run:
 
 
 def _logged_ms(running: Door) -> float:
-    """When the door wrote that it opens; it has by now."""
+    """Return when the door logged its opening, in ms after its start."""
     deadline_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
     while time.monotonic_ns() < deadline_ns:
         for read_ns, line in list(running.lines):

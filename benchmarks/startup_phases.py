@@ -1,6 +1,6 @@
-"""A door's start, one cause after the other, in a fresh process; run by startup_latency.py.
+"""Time the causes of a door's start in a fresh process; startup_latency.py runs it.
 
-Prints a JSON array. It imports nothing before its time, so that each cause bears its own cost.
+Prints a JSON array. Imports are late, so that each cause includes the cost of its imports.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import time
 
 _WALL_NS, _CPU_NS = time.perf_counter_ns(), time.process_time_ns()
 
-import msgspec  # noqa: E402  timed with the imports
+import msgspec  # noqa: E402  part of the timed imports
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One cause: wall time, and processor time of the process, nanoseconds."""
+    """One cause: wall time and processor time of the process, nanoseconds."""
 
     name: str
     wall_ns: int
@@ -22,11 +22,11 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 def main(clip: str, gallery: str, models: str) -> list[Phase]:
-    """Do what a door does until its first frame.
+    """Do the work of a door until its first frame, and time each part.
 
     Args:
-        clip: of the camera.
-        gallery: who is enrolled.
+        clip: clip of the camera.
+        gallery: path of the gallery.
         models: `ModelsConfig` as JSON.
     """
     wall_ns, cpu_ns = _WALL_NS, _CPU_NS

@@ -1,4 +1,4 @@
-"""Galleries of made-up people, and searches that are timed in turn."""
+"""Galleries of synthetic people, and interleaved timing of searches."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from edge.core.records import FloatArray, Person
 from edge.recognition.gallery import Gallery, GalleryInfo
 
 DIMENSION = 192
-DIRECTIONS = 96  # which hold 99.98 % of the squared length of the faces of LFW, as the installed embedder sees them
-_BEYOND = 0.014  # length of what lies in the others
-_NOISE = 0.6  # of a probe against a person's vector: squared distances around 0.3
+DIRECTIONS = 96  # contain 99.98 % of the squared length of LFW faces, with the installed embedder
+_BEYOND = 0.014  # length of the part in the other directions
+_NOISE = 0.6  # between a probe and a person's vector: squared distances around 0.3
 _MIXED = 8  # people in a stranger
 _PROBES = 64
 _BLOCK = 50_000
 
 
 def crowd(count: int, directions: int = DIRECTIONS, seed: int = 0) -> FloatArray:
-    """(count, D) float32 unit rows of made-up people, spread over some of the D directions as faces are."""
+    """Return (count, D) float32 unit rows of synthetic people, spread over some of the D directions like faces."""
     random = np.random.default_rng(seed)
     basis = np.linalg.qr(random.normal(size=(DIMENSION, directions)))[0].T.astype(np.float32)
     rows = np.empty((count, DIMENSION), np.float32)
@@ -35,7 +35,7 @@ def crowd(count: int, directions: int = DIRECTIONS, seed: int = 0) -> FloatArray
 
 
 def probes_of(rows: FloatArray, seed: int = 1) -> list[FloatArray]:
-    """(D,) unit vectors, by turns near somebody and of a stranger who mixes several others."""
+    """Return (D,) unit vectors, alternately near a person and a mixture of several people (a stranger)."""
     random = np.random.default_rng(seed)
     chosen = rows[random.integers(len(rows), size=(_MIXED, _PROBES))]
     probes = chosen[0] + np.float32(_NOISE) * chosen[1]
@@ -44,7 +44,7 @@ def probes_of(rows: FloatArray, seed: int = 1) -> list[FloatArray]:
 
 
 def gallery_of(rows: FloatArray) -> Gallery:
-    """A gallery of nameless people."""
+    """Return a gallery of these people without names."""
     count = len(rows)
     return Gallery([Person("p", "P")] * count, rows, np.ones(count, np.float32), GalleryInfo("", "", count))
 
@@ -52,9 +52,9 @@ def gallery_of(rows: FloatArray) -> Gallery:
 def time_interleaved(
     runs: Sequence[Callable[[int], object]], budget_s: float, least: int = 15, most: int = 2000
 ) -> list[list[int]]:
-    """Laps of several runs that take turns, in nanoseconds; each receives the number of the lap.
+    """Time several functions alternately, in nanoseconds; each gets the number of the lap.
 
-    Before each lap a run goes once untimed, so that none finds its data in the cache, or gone, thanks to another.
+    Each function runs once untimed before each timed run, so that all find the cache in the same state.
     """
     began = time.perf_counter()
     for run in runs:
@@ -71,5 +71,5 @@ def time_interleaved(
 
 
 def quotient(laps: Sequence[int], others: Sequence[int]) -> float:
-    """Median of the quotients of laps that were run in turn."""
+    """Return the median of the quotients of interleaved laps."""
     return float(np.median(np.asarray(laps) / np.asarray(others)))

@@ -1,8 +1,7 @@
-"""A door with ten thousand people, and one visit after the other: how long until a subscriber hears, and what it holds.
+"""Measure the latency of events and the memory of a door with 10,000 people.
 
-Time runs from the capture of the frame that tipped the verdict, as the event itself gives it, to the moment when a
-subscriber in another process has decoded the event; the event's time is cut to milliseconds, so that latency reads up
-to one millisecond too long.
+Latency begins with the capture of the frame that completed the verdict (the event's `at`). It ends when a subscriber
+in another process has decoded the event. `at` is cut to milliseconds, so the latency may be up to 1 ms too long.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from edge.vision.tflite import TfliteModel
 
 _PRESENT, _ABSENT = 8, 4  # frames of a visit and of the pause after it
 _PEOPLE = 10_000
-_PATIENCE_S = 30.0  # beyond the length of the film
+_PATIENCE_S = 30.0  # added to the length of the clip
 _WHERE = Topics("bench", "run")
 
 
 def measure(models: ModelsConfig, visits: int, broker: Broker) -> list[Measurement]:
-    """Latency of events and memory of the door.
+    """Return the latency of events and the memory of the door.
 
     Args:
-        models: to run.
-        visits: of one enrolled person.
-        broker: to publish to.
+        models: models to run.
+        visits: number of visits of one enrolled person.
+        broker: broker of the door.
 
     Raises:
         BrokerError: the door ended, or did not answer each visit with one opening.
@@ -52,7 +51,7 @@ def measure(models: ModelsConfig, visits: int, broker: Broker) -> list[Measureme
         config = _prepare(folder, models, visits, broker)
         delay_ms = _delay_ms(config)
         latencies: list[float] = []
-        inside: list[float] = []  # until the event was handed to the network
+        inside: list[float] = []  # until the event is passed to the network
         with Subscriber(broker.mqtt, _WHERE, [Channel.EVENTS]) as subscriber, door(config, folder) as running:
             memory = running.memory_mb()
             for message in subscriber.messages(visits * (_PRESENT + _ABSENT) / FPS + _PATIENCE_S):
@@ -78,7 +77,7 @@ def measure(models: ModelsConfig, visits: int, broker: Broker) -> list[Measureme
 
 
 def _prepare(folder: Path, models: ModelsConfig, visits: int, broker: Broker) -> DoorConfig:
-    """Write stills and gallery."""
+    """Write stills and gallery; return the door's configuration."""
     config = DoorConfig(
         site=_WHERE.site,
         door=_WHERE.door,
@@ -103,16 +102,16 @@ def _prepare(folder: Path, models: ModelsConfig, visits: int, broker: Broker) ->
 
 
 def _delay_ms(config: DoorConfig) -> float:
-    """From the first frame of a visit to the one that tips the verdict: in frame time, the same for each."""
+    """Return the frame time from the first frame of a visit to the frame that completes the verdict."""
     clip, gallery = Path(config.camera.source), Path(config.gallery)
     first = next(replay(config, clip, gallery), None)
     if first is None:
-        raise ThresholdError(f"{clip}: nobody is recognised in the visits")
+        raise ThresholdError(f"{clip}: no visitor is recognised")
     return first.t * 1e3 - _ABSENT * FRAME_NS / 1e6
 
 
 def _memory(running: Door, known: tuple[float, float]) -> tuple[float, float]:
-    """What the door holds now, or what it held last if it has just ended."""
+    """Return the current memory of the door, or the last known one if the door has ended."""
     try:
         return running.memory_mb()
     except (OSError, KeyError):
@@ -126,7 +125,7 @@ def _milliseconds(at: str) -> float:
 def _unexpected(running: Door, visits: int, openings: int) -> BrokerError:
     if running.process.returncode:
         return failure(running)
-    return BrokerError(f"the door under measurement opened {openings} times at {visits} visits; is it too slow?")
+    return BrokerError(f"the door under measurement opened {openings} times in {visits} visits; is it too slow?")
 
 
 def _report(models: ModelsConfig, visits: int) -> Report:

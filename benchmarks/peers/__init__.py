@@ -1,1 +1,1 @@
-"""Other programs that find and recognise faces, each behind the same verb, to be measured beside ours."""
+"""Face recognition programs behind one interface, for comparison with Threshold."""

@@ -1,4 +1,4 @@
-"""Error rates of several programs on one and the same photos, by the protocols of threshold evaluate."""
+"""Error rates of several programs on the same photos, by the protocols of threshold evaluate."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from peers.peer import Baseline
 from peers.report import Accuracy, Tar
 
 FMRS = (1e-3, 1e-4)
-MOST = 5  # photos of one person: the much photographed do not prevail
+MOST = 5  # photos of one person, so that people with many photos do not dominate
 _SPHERE = 0.2  # length of the longest vector on the unit sphere; see `normalize`
 _UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """What one program made of the photos.
+    """Vectors of the photos from one program.
 
     Attributes:
-        photos: unit vectors whose distances are in the order of the program's own.
-        cpu_ms: median of a photo.
+        photos: unit vectors whose distances have the order of the program's own distances.
+        cpu_ms: median processor time of one photo.
     """
 
     photos: LabelledEmbeddings
@@ -42,16 +42,16 @@ class Embedded:
 
 
 def draw(folder: Path, limit: int, seed: int) -> list[Path]:
-    """At most `limit` photos of people drawn at random, five of each at most, people with several photos first.
+    """Draw at most `limit` photos, at most five per person; people with several photos come first.
 
     Raises:
-        InputError: no such folder, no photo in it, or it is not one folder for each person.
+        InputError: the folder is missing, contains no photo, or does not contain one folder per person.
     """
     of: dict[str, list[Path]] = {}
     for path in photos_in(folder):
         inside = path.relative_to(folder).parts
         if len(inside) == 1:
-            raise InputError(f"{path}: lies in no person's folder; photos are wanted as {folder}/<person>/*.jpg")
+            raise InputError(f"{path}: not in the folder of a person; expected {folder}/<person>/*.jpg")
         of.setdefault(inside[0], []).append(path)
     rng = np.random.default_rng(seed)
     people = [list(of)[place] for place in rng.permutation(len(of))]
@@ -63,10 +63,10 @@ def draw(folder: Path, limit: int, seed: int) -> list[Path]:
 
 
 def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) -> dict[str, Embedded]:
-    """Give every photo to every program; an unreadable photo is reported and left out.
+    """Embed every photo with every program; an unreadable photo is reported and left out.
 
     Raises:
-        InputError: not one photo can be read.
+        InputError: no photo can be read.
     """
     names: list[str] = []
     vectors: dict[str, list[FloatArray | None]] = {name: [] for name in peers}
@@ -83,7 +83,7 @@ def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) ->
             vectors[name].append(peer.detect_and_embed(pixels))
             laps[name].append(time.process_time_ns() - began_ns)
     if not names:
-        raise InputError(f"{folder}: not one photo can be read")
+        raise InputError(f"{folder}: no photo can be read")
     return {
         name: Embedded(_photos(vectors[name], names, name), round(float(np.median(laps[name])) / 1e6, 2))
         for name in peers
@@ -91,7 +91,7 @@ def embed(peers: Mapping[str, Baseline], folder: Path, paths: Sequence[Path]) ->
 
 
 def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
-    """The rates of one program; those that the photos are too few for are left out."""
+    """Return the error rates of one program; rates that need more photos are left out."""
     photos = embedded.photos
     folds = ten_fold(photos, None, seed) if photos.found.any() else None
     swept = verification.sweep(photos)
@@ -109,14 +109,14 @@ def measure(name: str, embedded: Embedded, seed: int) -> Accuracy:
 
 
 def normalize(vectors: FloatArray, found: NDArray[np.bool_]) -> FloatArray:
-    """Rows of any length as unit rows in the order of their Euclidean distances, for what reckons with unit vectors.
+    """Map rows of any length to unit rows whose Euclidean distances have the same order.
 
-    A cap of a sphere is nearly flat: rows v become (sv, sqrt(1 - |sv|^2)), s so small that the last component differs
-    by less than matters. Rows that are of unit length already stay as they are; those not found are zeros.
+    A small cap of a sphere is nearly flat: rows v become (sv, sqrt(1 - |sv|^2)) with a small s, so that the last
+    component hardly differs. Rows that have unit length are unchanged; rows that are not found are zeros.
 
     Args:
         vectors: (N, D) float32.
-        found: (N,) which rows count.
+        found: (N,) bool, rows with a face.
 
     Returns:
         (N, D) or (N, D + 1) float32.

@@ -1,4 +1,4 @@
-"""Threshold in the ways in which a door runs it; with one thread, and whatever the face's quality."""
+"""Threshold in the modes of a door, with one thread and without quality limits."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _REST_NS = 60_000_000_000
 
 
 class NearDetector:
-    """Somebody new at a door that has rested: the near detector looks, the far one if it finds nobody near."""
+    """A new visitor at an idle door: near detector, then the far detector if no face is near."""
 
     def __init__(self) -> None:
         self._vision = _vision("far", far_scan_every_s=DetectorConfig().far_scan_every_s)
         self._t_ns = 0
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Baseline`."""
+        """Implement `Baseline`."""
         self._t_ns += _REST_NS
         return _read(self._vision, pixels, self._vision.detector.detect(Frame(pixels, 0, self._t_ns)))
 
 
 class FarDetector:
-    """The whole frame is searched by one detector, then mesh and embedder."""
+    """One detector searches the whole frame; then landmarks and embedder run."""
 
     def __init__(self, detector: Literal["far", "near"]) -> None:
         self._vision = _vision(detector, far_scan_every_s=0)
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Baseline`."""
+        """Implement `Baseline`."""
         return _read(self._vision, pixels, self._vision.detector.detect(Frame(pixels, 0, 0)))
 
 
 class TrackedFace:
-    """Somebody who was there a frame ago: a close look, then mesh and embedder, every second time of the mirror image.
+    """A visitor who is tracked: close search, landmarks and embedder; every second sample is the mirror image.
 
-    For one picture again and again: there the face is always where it was.
+    Only for one picture that is repeated, because the face must not move.
     """
 
     def __init__(self) -> None:
@@ -54,32 +54,32 @@ class TrackedFace:
         self._mirrored = True
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Baseline`."""
+        """Implement `Baseline`."""
         self._known = self._vision.detector.detect(Frame(pixels, 0, 0), self._known)
         self._mirrored = not self._mirrored
         return _read(self._vision, pixels, self._known, mirrored=self._mirrored)
 
 
 def entries() -> list[BaselineSpec]:
-    """Our ways."""
+    """Return the modes of Threshold."""
     return [
         BaselineSpec(
             FIRST_SIGHT,
-            "somebody near after a rest: a look by the near detector, mesh, embedder",
+            "visitor near an idle door: near detector, landmarks, embedder",
             NearDetector,
             lambda: "",
             ours=True,
         ),
         BaselineSpec(
             SEARCHED,
-            "the whole frame searched by the far detector, mesh, embedder",
+            "far detector on the whole frame, landmarks, embedder",
             lambda: FarDetector("far"),
             lambda: "",
             ours=True,
         ),
         BaselineSpec(
             FOLLOWED,
-            "a close look by the near detector, mesh, embedder",
+            "near detector around the face, landmarks, embedder",
             TrackedFace,
             lambda: "",
             ours=True,
@@ -87,7 +87,7 @@ def entries() -> list[BaselineSpec]:
         ),
         BaselineSpec(
             NEAR,
-            "the whole frame searched by the near detector, mesh, embedder",
+            "near detector on the whole frame, landmarks, embedder",
             lambda: FarDetector("near"),
             lambda: "",
             ours=True,

@@ -1,4 +1,4 @@
-"""What every program in the comparison is: one verb, a name, and a word on how to get it."""
+"""Interface of the compared programs."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _NO_POINTS = np.zeros((6, 2), np.float32)
 
 
 class Baseline(Protocol):
-    """A loaded program."""
+    """A program that is ready to run."""
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """The vector of a picture's main face, or None where no face is found.
+        """Return the vector of the main face, or None if no face is found.
 
         Args:
-            pixels: (H, W, 3) uint8 BGR, as cameras give them.
+            pixels: (H, W, 3) uint8 BGR.
 
         Returns:
-            (D,) float32; the smaller the Euclidean distance of two, the likelier one person.
+            (D,) float32. A smaller Euclidean distance means that two faces are more likely of one person.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineSpec:
-    """A program that may take part.
+    """Description of a program.
 
     Attributes:
-        name: short, for the head of a row.
-        made_of: its stages.
-        load: makes it ready.
-        missing: how to install what it lacks, or "".
-        ours: whether others are divided by it.
-        photos: whether single photos can be given to it; otherwise only the same frame again and again.
+        name: short name, the head of a row.
+        made_of: stages of the program.
+        load: function that loads the program.
+        missing: function that returns the command to install missing packages, or "".
+        ours: whether the program is Threshold, by whose time other times are divided.
+        photos: whether the program accepts single photos; otherwise only one repeated frame.
     """
 
     name: str
@@ -51,12 +51,12 @@ class BaselineSpec:
 
 
 def missing_packages(modules: Sequence[str], how: str) -> str:
-    """`how` when one of the modules is not installed, else ""."""
+    """Return `how` if one of the modules is not installed, else ""."""
     return "" if all(importlib.util.find_spec(module) for module in modules) else how
 
 
 def main_box(boxes: Iterable[Box], pixels: BgrImage) -> int | None:
-    """Which of the boxes is the main face, by the rule that our own photos go by; None where there is none."""
+    """Return the index of the main face by the rule for enrolment photos, or None if there is no box."""
     faces = [Face(box, _NO_POINTS, 1.0) for box in boxes]
     best = most_prominent_face(faces, pixels.shape[1], pixels.shape[0])
     return None if best is None else next(place for place, face in enumerate(faces) if face is best)

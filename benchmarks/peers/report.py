@@ -1,4 +1,4 @@
-"""What the comparison of programs says: as JSON, as a table, and as Markdown."""
+"""Report of the comparison of programs: JSON, text and Markdown."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import msgspec
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """One program on the one picture.
+    """Speed of one program on one picture.
 
     Attributes:
-        found: whether it found the face; otherwise it has embedded nothing, and its times are those of a search.
-        wall_ms, cpu_ms: medians, by the clock and by the processor.
-        wall_of, cpu_of: median of its time / that of each of our ways, in the same round: above 1 is slower than we.
+        found: whether the program found the face; otherwise the times are of the search only.
+        wall_ms, cpu_ms: median wall time and processor time.
+        wall_of, cpu_of: median of its time / the time of each mode of Threshold in the same round; above 1 is slower.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 class Tar(msgspec.Struct, frozen=True):
-    """True accept rate over all pairs of photos at a false match rate, without and with photos without a face."""
+    """True accept rate at a false match rate, over all pairs; photos without a face left out or as errors."""
 
     fmr: float
     tar: float
@@ -33,15 +33,15 @@ class Tar(msgspec.Struct, frozen=True):
 
 
 class Accuracy(msgspec.Struct, frozen=True):
-    """One program on the photos; None, or no row, where they are too few.
+    """Accuracy of one program; a rate that needs more photos is None or missing.
 
     Attributes:
-        cpu_ms: median of a photo.
-        failures: photos without a face.
-        ten_fold, ten_fold_with_failures: share of the drawn pairs judged rightly, the failures left out or as errors.
-        eer_with_failures: over all pairs.
-        mated: pairs of one person, those with a failure included.
-        tar: from lax to strict.
+        cpu_ms: median processor time of one photo.
+        failures: number of photos without a face.
+        ten_fold, ten_fold_with_failures: share of correct decisions on drawn pairs, failures left out or as errors.
+        eer_with_failures: equal error rate over all pairs.
+        mated: number of pairs of one person, including failures.
+        tar: true accept rates, from lax to strict.
     """
 
     name: str
@@ -55,16 +55,16 @@ class Accuracy(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What --json prints.
+    """Output of --json.
 
     Attributes:
-        machine: processor's kind, Python's version.
-        versions: of the packages that were compared.
-        made_of: the stages of each program.
-        left_out: programs that are not installed, and how to.
-        picture: name and size.
-        rounds: laps of each program.
-        people, photos: drawn for the accuracy; 0 without.
+        machine: kind of processor, version of Python.
+        versions: versions of the compared packages.
+        made_of: stages of each program.
+        left_out: programs that are not installed, with the command to install them.
+        picture: name and size of the picture.
+        rounds: timed runs of each program.
+        people, photos: numbers drawn for the accuracy; 0 if it is not measured.
     """
 
     machine: str
@@ -80,14 +80,14 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def show(report: Report) -> str:
-    """The report for people."""
+    """Return the report as text."""
     named = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     width = max(len(each.name) for each in report.speed) + 2
     ours = list(report.speed[0].wall_of)
     lines = [
         f"{report.machine}; {named}",
-        f"{report.picture}, {report.rounds} rounds in turn, one thread each; medians in ms by the clock (and by the "
-        "processor), and times ours",
+        f"{report.picture}, {report.rounds} rounds, one thread each; median wall time (processor time) in ms, and "
+        "relative to each mode of Threshold",
         "",
         f"{'':{width}}{'ms':>24}" + "".join(f"{'x ' + _short(name):>24}" for name in ours),
     ]
@@ -104,7 +104,7 @@ def show(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The report as a table for a README."""
+    """Return the report as a Markdown table."""
     ours = list(report.speed[0].wall_of)
     fmrs = _fmrs(report.accuracy)
     heads = ["one thread each, same picture", "detect + embed", *(f"÷ {_short(name)}" for name in ours)]
@@ -126,7 +126,7 @@ def _rates(report: Report, width: int) -> list[str]:
     heads = ["no face", "10-fold", *(f"TAR at {_one_in(fmr)}" for fmr in fmrs)]
     lines = [
         f"{report.photos:,} photos of {report.people:,} people, {report.accuracy[0].mated:,} pairs of one person; "
-        "rates with photos without a face as errors (without them)",
+        "a photo without a face counts as an error (in brackets: left out)",
         "",
         f"{'':{width}}{'CPU ms a photo':>24}" + "".join(f"{head:>24}" for head in heads),
     ]

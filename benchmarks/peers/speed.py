@@ -1,4 +1,4 @@
-"""Times of several programs on one picture: in turn, with one thread each, by the clock and by the processor."""
+"""Wall time and processor time of several programs on one picture, with one thread each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from peers.peer import Baseline
 
 @dataclass(slots=True)
 class Timings:
-    """One entry for each round.
+    """Times of one program, one entry per round.
 
     Attributes:
-        found: whether the program found a face; otherwise it embedded nothing.
-        wall_ns: by the clock.
-        cpu_ns: of the whole process, so that no thread of a program's own goes unseen.
+        found: whether the program found a face in every round.
+        wall_ns: wall times.
+        cpu_ns: processor times of the whole process, including all threads.
     """
 
     found: bool = True
@@ -31,9 +31,9 @@ class Timings:
 
 
 def time_baselines(peers: Mapping[str, Baseline], pixels: BgrImage, rounds: int) -> dict[str, Timings]:
-    """Laps of all programs, which take turns, so that a machine busy with something else slows all alike.
+    """Time all programs in rounds, so that other load on the machine affects them alike.
 
-    Before each lap a program runs once untimed: none finds its data gone from the cache thanks to another.
+    Each program runs once untimed before each timed run, so that its data is in the cache.
     """
     laps = {name: Timings() for name in peers}
     for _ in tqdm(range(rounds), desc="speed", unit=" rounds", disable=None):
@@ -49,7 +49,7 @@ def time_baselines(peers: Mapping[str, Baseline], pixels: BgrImage, rounds: int)
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """OpenCV, BLAS and OpenMP, as far as loaded by now, with one thread."""
+    """Limit OpenCV and the loaded BLAS and OpenMP libraries to one thread."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

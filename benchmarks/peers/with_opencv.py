@@ -1,4 +1,4 @@
-"""What OpenCV 4 ships whole: a Haar cascade and local binary patterns; of YuNet and SFace no package has weights."""
+"""OpenCV 4 with a Haar cascade and local binary patterns; no package contains the weights of YuNet and SFace."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from edge.core.records import BgrImage, Box, FloatArray
 from peers.peer import BaselineSpec, main_box
 
 _CASCADE = "haarcascade_frontalface_default.xml"
-_STEP, _NEIGHBOURS = 1.1, 5  # of OpenCV's tutorials
+_STEP, _NEIGHBOURS = 1.1, 5  # from OpenCV's tutorials
 _SIDE_PX = 100
 
 
 class HaarAndPatterns:
     """Histograms of local binary patterns in 8 x 8 cells, (16384,), of unit length.
 
-    Square roots of the histograms are compared, so that the Euclidean distance is Hellinger's, which follows the
-    chi-squared distance of OpenCV's own recogniser for small differences.
+    The square roots of the histograms are compared, so the Euclidean distance is the Hellinger distance. For small
+    differences it follows the chi-squared distance of OpenCV's recogniser.
     """
 
     def __init__(self) -> None:
-        # Neither name is in OpenCV 5, nor in its stubs.
+        # OpenCV 5 and its stubs have neither name.
         module = importlib.import_module("cv2")
         self._cascade = module.CascadeClassifier(str(_cascade_file()))
         self._patterns = module.face.LBPHFaceRecognizer_create()
 
     def detect_and_embed(self, pixels: BgrImage) -> FloatArray | None:
-        """As `Baseline`."""
+        """Implement `Baseline`."""
         grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
         places = [[int(side) for side in each] for each in self._cascade.detectMultiScale(grey, _STEP, _NEIGHBOURS)]
         main = main_box((Box(x, y, x + width, y + height) for x, y, width, height in places), pixels)
@@ -44,7 +44,7 @@ class HaarAndPatterns:
 
 
 def entries() -> list[BaselineSpec]:
-    """The one."""
+    """Return the one program."""
     return [BaselineSpec("OpenCV, Haar + LBPH", "Haar cascade, local binary patterns", HaarAndPatterns, _missing)]
 
 

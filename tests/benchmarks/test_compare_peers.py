@@ -1,4 +1,4 @@
-"""The comparison with other programs: that each does its work, that rates and ratios are right, how it is told."""
+"""Comparison with other programs: results, rates, ratios and reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GREY = np.full((240, 320, 3), 128, np.uint8)
 
 @dataclass(slots=True)
 class ByColour:
-    """A program that knows people by the brightness of the first pixel, and sees nobody in black."""
+    """A program that recognises people by the brightness of the first pixel and finds no face in black."""
 
     diary: list[str] = field(default_factory=list)
     name: str = ""
@@ -58,7 +58,7 @@ def crowd(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
 def test_each_program_finds_faces_and_tells_people_apart(entry: BaselineSpec, photo: Photo) -> None:
-    """Patterns are left out of the second half: they know the light, not the person."""
+    """OpenCV's patterns are left out of the second half: they depend on light more than on the person."""
     if entry.missing():
         pytest.skip(f"not installed: {entry.missing()}")
     peer = entry.load()
@@ -77,7 +77,7 @@ def test_each_program_finds_faces_and_tells_people_apart(entry: BaselineSpec, ph
 
 
 def test_followed_face_stays_the_same_person(photo: Photo) -> None:
-    """Looks are by turns of the face and of its mirror image."""
+    """Samples alternate between the face and its mirror image."""
     followed = ours.TrackedFace()
     looks = [followed.detect_and_embed(photo("obama2")) for _ in range(6)]
     face, mirrored, again = looks[-3:]
@@ -102,7 +102,7 @@ def test_programs_take_turns_after_a_warm_up() -> None:
     assert min(laps["a"].wall_ns) > 0
 
 
-def test_a_program_that_finds_no_face_is_told() -> None:
+def test_program_that_finds_no_face() -> None:
     assert time_baselines({"a": ByColour()}, GREY, 2)["a"].found
     assert not time_baselines({"a": ByColour()}, np.zeros_like(GREY), 2)["a"].found
 
@@ -135,7 +135,7 @@ def test_dlibs_weights_are_asked_for_by_name() -> None:
 
 
 def test_all_are_measured_on_the_same_photos(crowd: Path) -> None:
-    """The black photo is a failure of everybody: two of its person's three pairs are lost, and 88 of 90 are right."""
+    """The black photo is a failure for all: two of its person's three pairs are lost, and 88 of 90 are right."""
     report = compare([stand_in(FIRST, ours=True), stand_in(SECOND)], crowd / "p01" / "0.png", crowd, rounds=1)
     assert (report.people, report.photos) == (30, 90)
     assert [each.name for each in report.accuracy] == [FIRST, SECOND]
@@ -172,7 +172,7 @@ def test_drawn_photos_are_reproducible(tmp_path: Path) -> None:
 
 def test_photos_outside_a_persons_folder_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "1.png", GREY)
-    with pytest.raises(InputError, match=r"wanted as .*/<person>/\*.jpg"):
+    with pytest.raises(InputError, match=r"expected .*/<person>/\*.jpg"):
         draw(tmp_path, 10, 0)
 
 
@@ -210,8 +210,8 @@ def test_the_main_face_is_large_and_central() -> None:
 
 
 @pytest.fixture
-def told() -> Report:
-    """A report of one program of ours and one that is three times slower."""
+def report() -> Report:
+    """A report of Threshold and of a program that is three times slower."""
     return Report(
         machine="x86_64",
         versions={"threshold": "1", "dlib-bin": "20"},
@@ -229,26 +229,26 @@ def told() -> Report:
     )
 
 
-def test_table_has_both_clocks_and_missing_programs(told: Report) -> None:
-    lines = show(told).splitlines()
+def test_table_has_both_clocks_and_missing_programs(report: Report) -> None:
+    lines = show(report).splitlines()
     (theirs,) = (line for line in lines if line.startswith(f"{SECOND}  ") and "no face" in line)
     assert "30.00 (27.00)" in theirs
     assert "3.01 (3.02)" in theirs
-    assert "1,200 photos of 30 people, 90 pairs of one person" in show(told)
+    assert "1,200 photos of 30 people, 90 pairs of one person" in show(report)
     assert any("98.00% (99.00%)" in line and "96.00% (97.00%)" in line for line in lines)
     assert lines[-1] == "third: left out; pip install third"
 
 
-def test_the_markdown_has_a_cell_for_every_head(told: Report) -> None:
-    head, rule, first, second = (line.strip("| ").split(" | ") for line in markdown(told).splitlines())
+def test_the_markdown_has_a_cell_for_every_head(report: Report) -> None:
+    head, rule, first, second = (line.strip("| ").split(" | ") for line in markdown(report).splitlines())
     assert head[2:] == ["÷ first", "no face, of 1,200", "10-fold", "TAR at FMR 1 in 1,000"]
     assert len(rule) == len(head)
     assert first == [f"{FIRST}: mesh, embedder", "10.0 ms", "1.0", "-", "-", "-"]
     assert second[1:] == ["30.0 ms, no face", "3.0", "2", "98.00% (99.00%)", "96.00% (97.00%)"]
 
 
-def test_markdown_without_photos_has_no_rates(told: Report) -> None:
-    assert "TAR" not in markdown(msgspec.structs.replace(told, accuracy=[]))
+def test_markdown_without_photos_has_no_rates(report: Report) -> None:
+    assert "TAR" not in markdown(msgspec.structs.replace(report, accuracy=[]))
 
 
 def test_all_run_on_the_bundled_clip(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,7 +268,7 @@ def test_another_picture_can_be_given(tmp_path: Path, photo: Photo, capsys: pyte
     assert out.startswith("| one thread each, same picture | detect + embed | ÷ first sight |")
     assert f"{SECOND}: left out; pip install x" in err
     put(tmp_path / "wall.png", GREY)
-    with pytest.raises(InputError, match=r"wall.png: we find no face in it"):
+    with pytest.raises(InputError, match=r"wall.png: Threshold finds no face in it"):
         main(["--picture", str(tmp_path / "wall.png"), "--rounds", "1"], known)
 
 

@@ -1,4 +1,4 @@
-"""The comparison of searches: that all answer the same question, and how it is told."""
+"""Comparison of searches: equal results and the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEERS = [name for name in ("faiss", "usearch") if importlib.util.find_spec(name)
 
 
 def test_all_programs_name_the_same_distances() -> None:
-    """Below and above the size from which on ours has codes."""
+    """Gallery sizes below and above the limit for codes in Threshold's index."""
     sizes = compare([300, 9000], crowd, budget_s=0.01, one_thread=True)
     assert [size.people for size in sizes] == [300, 9000]
     assert [size.index_mb for size in sizes] == [0.0, pytest.approx(9000 * 96 / 1e6, abs=0.06)]
@@ -42,7 +42,7 @@ def test_a_program_that_errs_is_named() -> None:
     size = Size(1000, 1.5, 0.1, 9, {"threshold": ours, "other": theirs})
     shown = show(Report("people", {"numpy": "2"}, [Comparison("1", [size]), Comparison("default", [size])]))
     assert "1,000         10 ( 1.00)          25 ( 2.50)" in shown
-    assert "not the same: other at 1,000: 75.0%" in shown
+    assert "different distances: other at 1,000: 75.0%" in shown
 
 
 def test_people_can_be_made_up_like_real_ones() -> None:

@@ -1,4 +1,4 @@
-"""A door's start, by cause."""
+"""Start of a door, by cause."""
 
 from __future__ import annotations
 

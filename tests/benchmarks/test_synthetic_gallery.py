@@ -1,4 +1,4 @@
-"""Made-up galleries, and runs that are timed in turn."""
+"""Synthetic galleries and interleaved timing."""
 
 from __future__ import annotations
 
