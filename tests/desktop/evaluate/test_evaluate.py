@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from support.face_images import DIMENSION
@@ -18,9 +19,11 @@ from threshold_tools.evaluate import cross_validation, open_set_identification, 
 from threshold_tools.evaluate.cli import evaluate, main
 from threshold_tools.evaluate.closed_set_identification import closed_set
 from threshold_tools.evaluate.page import page
-from threshold_tools.evaluate.report import MeanWithSpread
+from threshold_tools.evaluate.recommendation import verdict
+from threshold_tools.evaluate.report import FnirAtFpir, MeanWithSpread
 from threshold_tools.evaluate.tables import document
 from threshold_tools.reports.terminal import to_text
+from threshold_tools.stats import Rate
 
 from edge.core.errors import InputError
 
@@ -40,6 +43,10 @@ def crowd(counts: list[int], noise: float, seed: int = 1, *, lost: float = 0.0) 
     vectors[~found] = 0
     paths = [f"p{who:03d}/p{who:03d}_{n + 1:04d}.jpg" for who, count in enumerate(counts) for n in range(count)]
     return LabelledEmbeddings(vectors, found, paths, EMBEDDER)
+
+
+def rates_at(fpir: float, threshold_sq: float, fnir: Rate) -> FnirAtFpir:
+    return FnirAtFpir(fpir, threshold_sq, 1.0, fnir, fnir, fnir.value)
 
 
 def stored(path: Path, photos: LabelledEmbeddings) -> Path:
@@ -493,9 +500,22 @@ class TestWhole:
         photos = crowd([2] * 40 + [12] * 12, 0.3)
         report = evaluate(stored(tmp_path / "x.npz", photos), wanted=["open-set"]).report
         (three,) = (each for each in report.open_set if each.images == 3)
-        best = min(three.fused, key=lambda row: row.fpir)
-        told = to_text(document(report)).splitlines()[0]
-        assert told.startswith(f"Take threshold {best.threshold_sq:.2f}: one stranger in {1 / best.fpir:.0f} gets in, ")
+        strict, lax = rates_at(1e-3, 0.8, Rate(0.006, 0.0, 0.02)), three.fused[0]
+        known = msgspec.structs.replace(report, open_set=[msgspec.structs.replace(three, fused=[lax, strict])])
+        expected = (
+            "Take threshold 0.80: one stranger in 1,000 gets in, 0.6 % of the visits of enrolled people are refused."
+        )
+        assert to_text(document(known)).splitlines()[0] == expected
+
+    def test_threshold_with_a_wide_interval_is_not_recommended(self, tmp_path: Path) -> None:
+        """One photo under a wrong name makes the strictest threshold useless; its interval shows that."""
+        report = evaluate(stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3)), wanted=["open-set"]).report
+        (three,) = (each for each in report.open_set if each.images == 3)
+        strict = rates_at(1e-3, 0.47, Rate(0.01, 0.0, 0.65))
+        lax = rates_at(1e-2, 0.85, Rate(0.0, 0.0, 0.012))
+        found = verdict(msgspec.structs.replace(report, open_set=[msgspec.structs.replace(three, fused=[lax, strict])]))
+        assert (found.tone, found.headline[:20]) == ("warn", "Take threshold 0.85:")
+        assert "threshold 0.47 refuses between 0 and 65 %" in found.advice[1]
 
     def test_without_failures_no_column_repeats_them(self, tmp_path: Path) -> None:
         report = evaluate(stored(tmp_path / "x.npz", crowd([2] * 40 + [12] * 12, 0.3)), splits=2).report

@@ -1,4 +1,4 @@
-"""The evaluation for people: recommended threshold, key figures and tables."""
+"""The evaluation for people: key figures and tables."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from threshold_tools.evaluate.recommendation import short_percent, verdict
 from threshold_tools.evaluate.report import (
     ClosedSet,
     EvaluationReport,
-    FnirAtFpir,
     GroupReport,
     MeanWithSpread,
     OpenSet,
     TenFoldResult,
     VerificationResult,
 )
-from threshold_tools.reports.document import ReportDocument, ReportTable, ReportVerdict, TableColumn, count, percent
+from threshold_tools.reports.document import ReportDocument, ReportTable, TableColumn, count, percent
 from threshold_tools.stats import Rate
 
 MISIDENTIFIED = 12  # photos shown; --json has all
-_ENROLLED = 3  # photos enrolled of each person, for the recommendation
-_GOOD_FPIR = 1e-3  # a threshold for a laxer target is a warning
-_GOOD_FNIR = 0.05
 _THRESHOLD = TableColumn("Threshold", "largest accepted squared distance, 0 to 4; lower is stricter")
 _WITH_FAILURES = "counting photos in which no face was found as errors"
 
@@ -54,72 +51,10 @@ def document(report: EvaluationReport) -> ReportDocument:
     )
 
 
-def verdict(report: EvaluationReport) -> ReportVerdict:
-    """The threshold to take, from the open set if there is one, else from all pairs."""
-    measured = next((each for each in report.open_set if each.images == _ENROLLED), None)
-    measured = measured or next(iter(report.open_set), None)
-    rates = (measured.fused or measured.single) if measured else []
-    if measured and rates:
-        return _open_set_verdict(measured, rates)
-    pairs = report.all_pairs
-    if pairs and pairs.at:
-        row = min(pairs.at, key=lambda each: each.fmr)
-        return ReportVerdict(
-            "warn",
-            f"Threshold {row.threshold_sq:.2f}: one in {1 / row.fmr:,.0f} pairs of two people is taken for one person, "
-            f"{_short(1 - row.tar)} of pairs of one person are not recognised.",
-            ["This compares single photos. For the threshold of a door, measure the open set with more people."],
-        )
-    closed = report.closed_set
-    if closed:
-        door = closed.classifiers[0]
-        return ReportVerdict(
-            "warn",
-            f"{_short(door.accuracy.mean)} of photos get the right name among {closed.people:,} people.",
-            ["All people are enrolled here, so this gives no threshold against strangers."],
-        )
-    return ReportVerdict("bad", "Too few people or photos to measure error rates.", ["The notes name what is missing."])
-
-
-def _open_set_verdict(measured: OpenSet, rates: Sequence[FnirAtFpir]) -> ReportVerdict:
-    """The strictest threshold that the strangers support."""
-    best = min(rates, key=lambda row: row.fpir)
-    visits = "visits" if measured.fused else "photos"
-    headline = (
-        f"Take threshold {best.threshold_sq:.2f}: one stranger in {1 / best.fpir:,.0f} gets in, "
-        f"{_short(best.fnir.value) if best.fnir.value else 'none'} of the {visits} of enrolled people are refused."
-    )
-    basis = f"{count(measured.images, 'photo')} enrolled of each of {count(measured.enrolled, 'person', 'people')}"
-    visit = "; a visit is 3 photos" if measured.fused else ""
-    advice = [
-        f"Measured with {basis} and {count(measured.strangers, 'stranger')}{visit}. Between "
-        f"{100 * best.fnir.low:.2g} and {100 * best.fnir.high:.2g} % of {visits} are refused (95 % interval).",
-    ]
-    laxer = [row for row in rates if row.fpir > best.fpir]
-    if laxer:
-        other = min(laxer, key=lambda row: row.fpir)
-        advice.append(
-            f"With threshold {other.threshold_sq:.2f}, one stranger in {1 / other.fpir:,.0f} gets in and "
-            f"{_short(other.fnir.value) if other.fnir.value else 'none'} are refused."
-        )
-    needed, searches = round(1 / _GOOD_FPIR), measured.stranger_tracks if measured.fused else measured.stranger_searches
-    if searches < needed:
-        advice.append(
-            f"To measure one stranger in {needed:,}, give {needed:,} {visits} of strangers; here are {searches:,}."
-        )
-    number = f"{1 / best.fpir:.0f}"
-    advice.append(
-        f"Set it for your gallery with `threshold calibrate --one-stranger-in {number}`, which also finds a threshold "
-        "for each person."
-    )
-    good = best.fpir <= _GOOD_FPIR * (1 + 1e-9) and best.fnir.value <= _GOOD_FNIR
-    return ReportVerdict("good" if good else "warn", headline, advice)
-
-
 def _facts(report: EvaluationReport) -> list[tuple[str, str]]:
     acquired = report.acquisition
     facts = [("people", f"{acquired.people:,}"), ("photos", f"{acquired.photos:,}")]
-    facts.append(("photos without a face", f"{acquired.failures:,} ({_short(acquired.rate)})"))
+    facts.append(("photos without a face", f"{acquired.failures:,} ({short_percent(acquired.rate)})"))
     if acquired.people_without_a_face:
         facts.append(("people without a usable photo", f"{acquired.people_without_a_face:,}"))
     if report.closed_set:
@@ -282,7 +217,3 @@ def _interval(rate: Rate) -> str:
 def _share(rate: float) -> str:
     """A small rate in percent, without trailing zeros."""
     return f"{100 * rate:.4f}".rstrip("0").rstrip(".") + " %"
-
-
-def _short(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
