@@ -1,10 +1,10 @@
-"""The active challenge: the visitor is asked to move the head, and has to do just that, in time.
+"""Active challenge: the visitor is asked for head movements and has to make exactly these in time.
 
-The movements, and the wait before each, are drawn at random for each challenge, so a recording cannot match them. A
-movement is measured from depth, so a picture cannot make it (`edge.liveness.head_pose`). Each step: the head is
-straight and still for a random time; one movement is asked; it is made, held for three looks, and taken back, and never
-jumps on the way. Only looks that show the face that was recognised count, before, during and after. Anything else that
-looks like a movement fails. Pure: time comes with the samples, and the source of random numbers is an argument.
+The movements, and the pause before each, are random for each challenge, so a recording cannot match them. A movement is
+measured by depth, so a picture cannot make it (`edge.liveness.head_pose`). In each step the head is straight and still
+for a random time; one movement is requested; the visitor makes it, holds it for three samples, and returns, without
+jumps. Before, during and after the movement, only samples that show the recognised face count. Any other movement fails
+the challenge. Pure: the time comes with the samples, and the source of random numbers is an argument.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from edge.core.records import FloatArray, Quality, Sample
 from edge.liveness.head_pose import HeadTurn, RestPose
 from edge.liveness.prompts import ChallengeFailure, ChallengeMovement, ChallengePrompt, ChallengeState
 
-Chance = Callable[[], float]  # each call draws a number of [0, 1)
+Chance = Callable[[], float]  # each call returns a random number in [0, 1)
 
-_WRONG_SHARE = 0.7  # of an amplitude, in a direction that was not asked
-_BACK_SHARE = 0.5  # of an amplitude, within which the head is straight again
-# Of the whole movement, between two looks: heads that take 0.45 s each way show at most 0.6 at ten looks a second, and
-# pictures shown in turn all of it.
+_WRONG_SHARE = 0.7  # of an amplitude; more in a direction that was not requested is a wrong movement
+_BACK_SHARE = 0.5  # of an amplitude; below it the head is straight again
+# Largest share of the whole movement between two samples: heads that take 0.45 s per direction reach 0.6 at ten samples
+# per second, and alternating pictures reach 1.
 _MAX_JUMP = 0.7
-_HOLD_FRAMES = 3  # looks
-_MAX_MISSES = 2  # looks at a movement that was not asked
-_SETTLED = 3  # looks; their mean is where the head is now
-_AT_REST = 8  # looks, whose mean movements are measured against
-_DRIFT_SHARE = 0.25  # of an amplitude, from those to these: about 20 degrees a second; more is no stillness
-_PAUSE_S = (1.0, 2.0)  # straight and still before a movement is asked, between these
-_REACTION_S = 0.3  # nobody is so far on the way sooner
-_BLIND_S = 1.0  # longest time between two looks
-# Squared distance of a look to the face that was recognised; lower is nearer. Of 100 photos of LFW turned by 18 to 40
-# degrees, 99 are within 0.9 of the mean of three frontal ones of that person, and of 15 that look up, 13 within 1.2.
+_HOLD_FRAMES = 3  # samples
+_MAX_MISSES = 2  # samples of a wrong movement
+_SETTLED = 3  # samples; their mean is the present pose
+_AT_REST = 8  # samples; movements are measured against their mean
+_DRIFT_SHARE = 0.25  # of an amplitude; largest drift of a still head, about 20 degrees per second
+_PAUSE_S = (1.0, 2.0)  # range of the time that the head is straight and still before a movement is requested
+_REACTION_S = 0.3  # shortest plausible reaction time
+_BLIND_S = 1.0  # longest time between two samples
+# Squared distance of a sample to the recognised face; lower is nearer. Of 100 photos of LFW turned by 18 to 40 degrees,
+# 99 are within 0.9 of the mean of three frontal ones of that person, and of 15 that look up, 13 are within 1.2.
 _SAME_STRAIGHT_SQ, SAME_MOVED_SQ = 0.9, 1.2
-# Nobody can tell whose face is turned so far; a far one becomes too small to tell by turning. That it is the same head
-# follows from its size and place, and from looks on the way that do tell: without those the movement is not counted.
+# Faces turned this far cannot be identified, and a distant face becomes too small by turning. Size and place, and
+# identified samples during the movement, show that it is the same head; without those the movement does not count.
 _UNMEASURABLE = frozenset({"turned-away", "too-small"})
-_KNOWN_SHARE = 0.5  # of the amplitude; turned so far, or farther, the face has to be told before it cannot be
+_KNOWN_SHARE = 0.5  # of the amplitude; the face must be identified at least once from here on
 
 
 class MovementChallenge:
@@ -49,13 +49,15 @@ class MovementChallenge:
     ) -> None:
         """
         Args:
-            number: to tell it by.
-            chance: draws what is asked and when.
-            embedding: (D,) float32, unit length: the face that was recognised.
-            track_id: whom it is about, for those who are told.
+            config: liveness configuration.
+            number: number of the challenge.
+            chance: source of random numbers for movements and pauses.
+            embedding: recognised face, (D,) float32, unit length.
+            t_ns: time of the beginning.
+            track_id: track for the prompts.
         """
-        self.state: ChallengeState | None = None  # where it stands; None while a straight, still head is waited for
-        self.reason = ChallengeFailure.NONE  # why it failed
+        self.state: ChallengeState | None = None  # None while waiting for a straight, still head
+        self.reason = ChallengeFailure.NONE  # why the challenge failed
         self._number, self._track_id = number, track_id
         self._timeout_ns = round(config.challenge_step_timeout_s * 1e9)
         self._choice = [ChallengeMovement(ask) for ask in config.challenge_movements]
@@ -64,7 +66,7 @@ class MovementChallenge:
         self._embedding = embedding
         self._step = 0
         self._prompts: list[ChallengePrompt] = []
-        self._rest: RestPose | None = None  # what movements are measured against, once one was asked
+        self._rest: RestPose | None = None  # reference of movements, after the first request
         self._seen_ns = t_ns
         self._wait_for_rest(t_ns)
 
@@ -74,16 +76,16 @@ class MovementChallenge:
 
     @property
     def was_prompted(self) -> bool:
-        """Whether a movement was asked: the visitor knows what it is about."""
+        """Whether a movement was requested, so that the visitor knows of the challenge."""
         return self._step > 0
 
     def drain_prompts(self) -> list[ChallengePrompt]:
-        """What the visitor is to be told since the last call."""
+        """Prompts for the visitor since the last call."""
         prompts, self._prompts = self._prompts, []
         return prompts
 
     def observe(self, sample: Sample, t_ns: int) -> None:
-        """Take one look; a sample without a face's landmarks tells nothing."""
+        """Process one sample; a sample without landmarks is ignored."""
         self.pass_time(t_ns)
         if self.is_over or sample.landmarks is None or sample.quality.refusal == "no-face":
             return
@@ -95,7 +97,7 @@ class MovementChallenge:
         self._seen_ns = t_ns
 
     def pass_time(self, t_ns: int) -> None:
-        """Fail what took too long, or was out of sight, without a look."""
+        """Fail the challenge if a deadline has passed or there was no sample for too long."""
         if self.is_over:
             return
         if t_ns > self._expires_ns:
@@ -105,7 +107,7 @@ class MovementChallenge:
             self.fail(ChallengeFailure.OUT_OF_SIGHT, t_ns)
 
     def fail(self, reason: ChallengeFailure, t_ns: int) -> None:
-        """It cannot be passed any more, unless it is over."""
+        """Fail the challenge, unless it is over."""
         if not self.is_over:
             self.state, self.reason = ChallengeState.FAILED, reason
             self._emit_prompt(t_ns, t_ns)
@@ -114,7 +116,7 @@ class MovementChallenge:
         return asks[int(self._chance() * len(asks))]
 
     def _wait_for_rest(self, t_ns: int) -> None:
-        """Wait for a straight, still head, for a while that nobody can foretell."""
+        """Wait for a straight, still head, for a random time."""
         least_s, most_s = _PAUSE_S
         self.state = None
         self._pause_ns = round((least_s + (most_s - least_s) * self._chance()) * 1e9)
@@ -122,9 +124,9 @@ class MovementChallenge:
         self._looks: deque[tuple[FloatArray, Quality]] = deque(maxlen=_AT_REST)
 
     def _wait(self, sample: Sample, look: tuple[FloatArray, Quality], t_ns: int) -> None:
-        """One look while nothing is asked."""
+        """Process one sample while no movement is requested."""
         if sample.embedding is None and t_ns - self._seen_ns <= _BLIND_S * 1e9:
-            return  # it tells nothing
+            return  # an unusable sample
         if t_ns - self._seen_ns > _BLIND_S * 1e9:
             self._looks.clear()
         self._looks.append(look)
@@ -149,19 +151,19 @@ class MovementChallenge:
         self._step += 1
         self._asked_ns, self._expires_ns = t_ns, t_ns + self._timeout_ns
         self._held = self._wrong = 0
-        self._known = False  # the face was told while the head was turned
+        self._known = False  # the face was identified while the head was turned
         self._share = self._reach = self._leap = 0.0
         self._emit_prompt(t_ns, self._expires_ns)
 
     def _check_movement(self, sample: Sample, turn: HeadTurn, t_ns: int) -> None:
-        """One look while a movement is asked."""
+        """Process one sample while a movement is requested."""
         ask = self._asks[self._step - 1]
         share = turn.share(ask)
         same = self._is_same_face(sample, SAME_MOVED_SQ)
         if sample.embedding is not None and not same and self._held < _HOLD_FRAMES:
-            self._held = 0  # another face, or a look that errs: it is not held in a row
+            self._held = 0  # another face, or a wrong measurement: the hold is interrupted
         if not turn.in_place or not (same or (self._known and sample.quality.refusal in _UNMEASURABLE)):
-            return  # perhaps another head
+            return  # possibly another head
         self._known = self._known or share >= _KNOWN_SHARE
         self._leap, self._share = max(self._leap, abs(share - self._share)), share
         self._reach = max(self._reach, share)
@@ -177,7 +179,7 @@ class MovementChallenge:
             self._complete_step(t_ns)
 
     def _complete_step(self, t_ns: int) -> None:
-        """A movement was made and taken back."""
+        """Finish a movement that was made and reversed."""
         if self._leap > _MAX_JUMP * self._reach:
             self.fail(ChallengeFailure.JUMPED, t_ns)
         elif self._step < len(self._asks):
@@ -197,15 +199,16 @@ class MovementChallenge:
 
 
 def same_face(sample: Sample, embedding: FloatArray, within_sq: float) -> bool:
-    """Whether a look shows the face that was recognised; one that may not count as evidence shows nothing.
+    """Whether a sample shows the recognised face; False for a refused sample.
 
     Args:
-        embedding: (D,) float32, unit length: the face that was recognised.
+        sample: sample to compare.
+        embedding: recognised face, (D,) float32, unit length.
         within_sq: largest squared distance; lower is stricter.
     """
     return sample.embedding is not None and apart_sq(sample.embedding, embedding) <= within_sq
 
 
 def apart_sq(one: FloatArray, other: FloatArray) -> float:
-    """The squared distance of two embeddings, (D,) float32 of unit length: 0 (same) to 4."""
+    """Squared distance of two embeddings, (D,) float32 of unit length: 0 (same) to 4."""
     return 2 - 2 * float(one @ other)

@@ -1,15 +1,16 @@
-"""Holds back a decision that would open the door until the recognised visitor has shown to be alive.
+"""Holds decisions that would open the door until the recognised visitor has shown liveness.
 
-Watching (`edge.liveness.passive`) costs a visitor nothing; a challenge (`edge.liveness.challenge`) asks for movements.
-Visitors who show too little are denied, and looked at again after a while. Strangers and denied people are not tested.
+Passive watching (`edge.liveness.passive`) requires no action of the visitor; a challenge (`edge.liveness.challenge`)
+requests movements. Visitors who show too little are denied and sampled again after some time. Strangers and denied
+people are not tested.
 
-Evidence of life belongs to one face. Visitors are watched from their first look on, but when they are recognised every
-look that counts has to show the recognised face, else watching begins again. From then on only such looks count. One
-look at another face clears what was shown, and so does every verdict that is not held. A photo and a living face that
-take turns before one camera therefore open nothing.
+Evidence of liveness belongs to one face. Visitors are watched from their first sample on, but when they are recognised,
+every usable sample so far must show the recognised face; otherwise watching starts again. From then on only such
+samples count. A sample of another face clears the evidence, and so does every verdict that is not held. A photo and a
+living face that alternate in front of one camera therefore do not open the door.
 
-After repeated attacks that posed as one person, a visitor recognised as that person has to show life twice: in two
-separate times of watching, or two challenges. Nobody is locked out; see `edge.recognition.lockout`.
+After repeated attacks with the face of one person, a visitor recognised as that person must show liveness twice: in two
+separate periods of watching, or in two challenges. The person is not locked out; see `edge.recognition.lockout`.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from edge.liveness.prompts import ChallengeFailure, ChallengePrompt, ChallengeSt
 from edge.recognition.aggregator import IdentityAggregator
 from edge.vision.face_mesh import eye_centred
 
-RULE = "liveness"  # the rule of its denials
+RULE = "liveness"  # rule of denials by this gate
 
 DecideFn = Callable[[Verdict], Decision]
 
 
 class LivenessGate:
-    """Holds back what would open until liveness is shown; pure, time comes with the tracks, chance is handed in."""
+    """Holds openings until liveness is shown; pure, time and source of random numbers are arguments."""
 
     def __init__(
         self,
@@ -61,37 +62,37 @@ class LivenessGate:
     ) -> None:
         """
         Args:
-            aggregator: gives the names; where liveness is required, it must not count a name as a success.
-            chance: draws which movements are asked and when; each call returns a number in [0, 1). None where no rule
-                requires a challenge.
+            config: liveness configuration.
+            aggregator: source of verdicts. If liveness is required, its `counts_names_as_success` must be False.
+            chance: source of random numbers for challenges; None if no rule requires a challenge.
             look_every_s: shortest interval between two samples of a track.
         """
-        self.active = True  # whether any rule asks for liveness; where none does, nobody is watched and nothing is held
-        self.counts: Counter[str] = Counter()  # how it ended, by reason, since the start; "shown" for those who passed
+        self.active = True  # whether any rule requires liveness; if not, visitors are not watched and nothing is held
+        self.counts: Counter[str] = Counter()  # results since the start, by reason; "shown" for a pass
         self._config = config
         self._aggregator = aggregator
         self._chance = chance
         self._look_every_ns = look_every_s * 1e9
         self._passive = passive or PassiveLiveness(config=config)
         self._make_challenge = make_challenge
-        self._ahead: dict[int, list[FloatArray]] = {}  # by track, of the looks at it that count, while it has no name
+        self._ahead: dict[int, list[FloatArray]] = {}  # embeddings before the verdict, by track
         self._held: dict[int, PendingDecision] = {}
-        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, and when to sample it again
+        self._denied: dict[int, tuple[Verdict, int]] = {}  # by track, with the time to sample it again
         self._prompts: list[ChallengePrompt] = []
         self._challenges = 0
 
     def drain_prompts(self) -> list[ChallengePrompt]:
-        """What visitors are to be told since the last call."""
+        """Prompts for visitors since the last call."""
         prompts, self._prompts = self._prompts, []
         return prompts
 
     def result_for(self, track_id: int) -> LivenessResult | None:
-        """What a track has shown so far, to look at; None before it was watched, and once it is answered."""
+        """Liveness of a track so far; None before it is watched and after its decision."""
         evidence, held = self._passive.evaluate(track_id), self._held.get(track_id)
         return liveness_result(held, evidence) if held or evidence.looks else None
 
     def tracks_due(self, tracks: Sequence[Track], t_ns: int) -> list[Track]:
-        """The tracks that are held and whose next look is due, twice as often during a challenge: heads turn fast."""
+        """Held tracks whose next sample is due, at twice the rate during a challenge because heads turn fast."""
         return [
             track
             for track in tracks
@@ -101,12 +102,12 @@ class LivenessGate:
         ]
 
     def face_to_read(self, track: Track) -> Face:
-        """Where a track is to be looked at: during a challenge, where turns are read best."""
+        """The face to sample; during a challenge its box is moved to where turns are measured best."""
         held = self._held.get(track.id)
         return eye_centred(track.face) if held and held.challenge else track.face
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
-        """Take one look, after the aggregator has taken it."""
+        """Process one sample, after the aggregator has processed it."""
         held = self._held.get(track.id)
         if held is None:
             self._watch_ahead(track, frame, sample, t_ns)
@@ -115,7 +116,7 @@ class LivenessGate:
         held.sure = same_face(sample, held.decision.verdict.embedding, SAME_MOVED_SQ)
         if held.sure:
             self._passive.observe(track, frame, sample, t_ns)
-        elif sample.embedding is not None:  # another face: what was shown so far may have been its life
+        elif sample.embedding is not None:  # another face: the evidence so far may be of that face
             self._passive.forget(track.id)
             held.shows = 0
         if held.challenge is not None:
@@ -124,11 +125,13 @@ class LivenessGate:
     def filter_decisions(
         self, decisions: Sequence[Decision], tracks: Sequence[Track], t_ns: int, decide: DecideFn
     ) -> list[Decision]:
-        """What the door answers now: decisions that need no liveness, and those that were held and are settled.
+        """Return the decisions that require no liveness, and held ones that are settled; hold the others.
 
         Args:
-            tracks: all of this frame, those just lost included.
-            decide: what the access rules say of a verdict now.
+            decisions: decisions of this frame.
+            tracks: all tracks of this frame, including those just lost.
+            t_ns: time of the frame.
+            decide: applies the present access rules to a verdict.
         """
         present = {track.id for track in tracks if not track.lost}
         answers = []
@@ -150,7 +153,7 @@ class LivenessGate:
         return answers
 
     def reset(self) -> None:
-        """Drop everything shown or held when models, people or rules change; held visitors are recognised again."""
+        """Drop all evidence and held decisions, because models, people or rules change."""
         for track_id, held in list(self._held.items()):
             self._reject(held, ChallengeFailure.INTERRUPTED, held.looked_ns)
             self._drop(track_id)
@@ -161,7 +164,7 @@ class LivenessGate:
         self._ahead.clear()
 
     def _watch_ahead(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
-        """Take one look at a track that may be recognised: most visitors have then shown some life already."""
+        """Process a sample before the verdict, so that most visitors have shown liveness when they are recognised."""
         if self._aggregator.verdict_of(track) is not None or self._aggregator.is_contested(track):
             self._forget(track.id)
         elif sample.embedding is not None:
@@ -169,7 +172,7 @@ class LivenessGate:
             self._ahead.setdefault(track.id, []).append(sample.embedding)
 
     def _hold(self, decision: Decision, t_ns: int) -> None:
-        """Let a decision wait for the life of the face that was recognised; that of any other is dropped."""
+        """Hold a decision until its face has shown liveness; evidence of another face is dropped."""
         verdict = decision.verdict
         self._held[verdict.track.id] = PendingDecision(decision, t_ns, t_ns)
         looks = self._ahead.pop(verdict.track.id, [])
@@ -181,7 +184,7 @@ class LivenessGate:
         self._ahead.pop(track_id, None)
 
     def _resolve(self, track: Track, t_ns: int, decide: DecideFn, others: set[int]) -> list[Decision]:
-        """The answer to a track that is held, once there is one."""
+        """The decision of a held track if it is settled; else an empty list."""
         held = self._held[track.id]
         evidence = self._passive.evaluate(track.id)
         verdict = replace(held.decision.verdict, track=track, decided_ns=t_ns)
@@ -210,7 +213,7 @@ class LivenessGate:
                 held.decision, kind=AccessOutcome.DENIED, rule=RULE, verdict=verdict, t_ns=t_ns, reason=outcome
             )
             self._denied[track.id] = (verdict, t_ns if gone else t_ns + round(self._config.retry_s * 1e9))
-            # Who knows what is asked, and gives up, has failed: nobody may try until the question suits a recording.
+            # Leaving after the request is a failure; otherwise one could retry until the request fits a recording.
             if outcome == Reason.PRESENTATION_ATTACK or (held.challenge and held.challenge.was_prompted):
                 self._aggregator.count_failure(verdict, others)
             else:
@@ -220,7 +223,7 @@ class LivenessGate:
         return [replace(decision, liveness=shown)]
 
     def _outcome(self, track: Track, held: PendingDecision, evidence: LivenessEvidence, t_ns: int) -> Outcome:
-        """Why it does not open, PASSES, or None while that is open."""
+        """Reason why the door stays closed, PASSES, or None while undecided."""
         config, late = self._config, t_ns - held.since_ns >= self._config.timeout_s * 1e9
         attack = evidence.enough and evidence.score >= config.attack_score
         if held.challenge is not None:
@@ -243,10 +246,10 @@ class LivenessGate:
         return Reason.LIVENESS_NOT_SHOWN if late else None
 
     def _challenge(self, track: Track, held: PendingDecision, t_ns: int) -> None:
-        """Begin a challenge, one at a time, as a door has one screen."""
+        """Begin a challenge, unless another one is running: a door has one screen."""
         if any(other.challenge is not None for other in self._held.values()):
             return
-        assert self._chance is not None, "a challenge is asked for, and there is nothing to draw it by"
+        assert self._chance is not None, "challenges need a source of random numbers"
         self._challenges += 1
         embedding = held.decision.verdict.embedding
         held.challenge = self._make_challenge(self._config, self._challenges, self._chance, embedding, t_ns, track.id)

@@ -1,7 +1,7 @@
-"""Liveness of each track: its looks in runs of a second or so, each run compared with its first look.
+"""Passive liveness of each track: samples in runs of about a second, each compared with the first sample of its run.
 
-One run that shows life is enough; a picture is told by showing none for long, or by a sign of its own. What a run shows
-is judged by one small rule, `edge.liveness.cues.weights.CUE_WEIGHTS`.
+One run with signs of life is enough. A picture is detected by their absence for a longer time, or by a sign of its own.
+`edge.liveness.cues.weights.CUE_WEIGHTS` combines the cues of a run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from edge.liveness.cues.planar import extract_patch
 from edge.liveness.cues.weights import NO_EVIDENCE, LivenessEvidence, Values, attack_score, combine
 from edge.liveness.window import ObservationWindow
 
-WINDOW_S = 1.5  # a run ends after so long, and the next begins: over longer ones a photo moved far looks alive
-MAX_TRACKS = 16  # remembered at once; beyond, the one longest unseen is forgotten
-_MAX_MISSED_LOOKS = 3  # looks in a row that cannot be compared: it is the first look of the run that has slipped
+WINDOW_S = 1.5  # length of a run; over longer ones a photo that is moved far would seem alive
+MAX_TRACKS = 16  # beyond this number the track that was not seen for the longest time is dropped
+_MAX_MISSED_LOOKS = 3  # incomparable samples in a row, after which the reference of the run is considered wrong
 
 
 @dataclass(slots=True)
 class _TrackWindows:
-    """A track: the run that goes on and the most that it showed; what the run before showed; since when, how often."""
+    """A track: the present run with its best cue values so far, those of the previous run, beginning and samples."""
 
     run: ObservationWindow
     first_ns: int
@@ -32,7 +32,7 @@ class _TrackWindows:
 
 
 class PassiveLiveness:
-    """Collects evidence by track; not thread-safe. Time comes with the samples."""
+    """Collects evidence by track; not thread-safe. The time comes with the samples."""
 
     def __init__(self, *, config: LivenessConfig) -> None:
         self._config = config
@@ -40,7 +40,7 @@ class PassiveLiveness:
         self._tracks: dict[int, _TrackWindows] = {}
 
     def observe(self, track: Track, frame: Frame, sample: Sample, t_ns: int) -> None:
-        """Take one look; call it for sampled frames only. A sample without landmarks tells nothing."""
+        """Process one sample; one without landmarks is ignored."""
         look = extract_patch(frame, sample.landmarks) if sample.landmarks is not None else None
         if look is None or sample.landmarks is None:
             return
@@ -63,19 +63,19 @@ class PassiveLiveness:
             del self._tracks[next(iter(self._tracks))]
 
     def evaluate(self, track_id: int) -> LivenessEvidence:
-        """What is known of a track: of this run and the one before the most life, and the strongest signs of a picture.
+        """Evidence of a track: the strongest signs of life and of a picture in this run and the previous one.
 
-        A track that was never seen, or is forgotten, has NOTHING.
+        A track that was never seen, or was dropped, has NO_EVIDENCE.
         """
         seen = self._tracks.get(track_id)
         return NO_EVIDENCE if seen is None else seen.now
 
     def forget(self, track_id: int) -> None:
-        """The track is over, or another face has taken its place."""
+        """Drop a track that has ended or now shows another face."""
         self._tracks.pop(track_id, None)
 
     def clear(self) -> None:
-        """Forget all tracks."""
+        """Drop all tracks."""
         self._tracks.clear()
 
     def _evidence(self, seen: _TrackWindows) -> LivenessEvidence:

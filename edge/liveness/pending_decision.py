@@ -1,4 +1,4 @@
-"""A decision to open that waits for liveness, and what was shown for it so far."""
+"""A decision to open that waits for liveness, with the evidence so far."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from edge.liveness.challenge import MovementChallenge
 from edge.liveness.cues.weights import LivenessEvidence
 
 PASSES: Literal[""] = ""
-Outcome: TypeAlias = Reason | Literal[""] | None  # why it does not open, PASSES, or None while that is open
+Outcome: TypeAlias = Reason | Literal[""] | None  # why the door stays closed, PASSES, or None while undecided
 
 
 @dataclass(slots=True, eq=False)
 class PendingDecision:
     """A decision to open that waits for liveness."""
 
-    decision: Decision  # as the access rules made it; its required liveness may become stricter
-    since_ns: int  # when watching for it began
-    looked_ns: int  # the last sample of its track
-    sure: bool = False  # the last sample shows the face that was recognised
-    challenge: MovementChallenge | None = None  # the challenge under way, or None
-    shows: int = 0  # how often life was shown so far; the last one opens
+    decision: Decision  # from the access rules; its required liveness may become stricter
+    since_ns: int  # when watching began
+    looked_ns: int  # time of the last sample of its track
+    sure: bool = False  # the last sample shows the recognised face
+    challenge: MovementChallenge | None = None  # running challenge, or None
+    shows: int = 0  # how often liveness was shown so far, if it is required twice
 
     def confirmed(self, late: bool) -> Outcome:
         """`PASSES` if the last sample shows the recognised face; else None, or the reason when it is too late."""
@@ -32,7 +32,7 @@ class PendingDecision:
         return Reason.LIVENESS_NOT_SHOWN if late else None
 
     def tighten(self, required: LivenessMode) -> bool:
-        """Require a stricter mode if the rules do by now; returns whether they do."""
+        """Require a stricter mode if the present rules do; returns whether they do."""
         if strictest_mode((required, self.decision.required_liveness)) is self.decision.required_liveness:
             return False
         self.decision = replace(self.decision, required_liveness=required)
@@ -40,7 +40,7 @@ class PendingDecision:
 
 
 def liveness_result(pending: PendingDecision | None, evidence: LivenessEvidence) -> LivenessResult:
-    """The liveness that an event or a report shows of a track."""
+    """Liveness of a track for events and reports."""
     challenge = pending.challenge if pending else None
     return LivenessResult(
         score=evidence.score if evidence.enough else None,

@@ -1,4 +1,4 @@
-"""Prompts of a liveness challenge: what a visitor is asked to do, and the result."""
+"""Prompts of a liveness challenge: requested movements, and the result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ChallengeMovement(StrEnum):
-    """What a challenge can ask for; left and right as the visitor sees them."""  # part of the contract documents
+    """Movements of challenges; left and right as the visitor sees them."""  # part of the contract documents
 
     TURN_LEFT = "turn-left"
     TURN_RIGHT = "turn-right"
@@ -23,7 +23,7 @@ class ChallengeState(StrEnum):
 
 
 class ChallengeFailure(StrEnum):
-    """Why a challenge failed; empty while it has not."""  # part of the contract documents
+    """Reason why a challenge failed; empty if it has not."""  # part of the contract documents
 
     NONE = ""
     TOO_LATE = "too-late"
@@ -45,9 +45,9 @@ class ChallengePrompt:
     challenge_id: int  # number of the challenge, rising from 1
     track: int  # id of the track
     state: ChallengeState  # a movement is asked for, or the challenge has ended
-    movement: ChallengeMovement | None  # the movement; None: the challenge failed before it asked for any
+    movement: ChallengeMovement | None  # the movement; None: the challenge failed before the first request
     step: int  # step and steps: number of the movement and of all movements; step is 0 before the first
     steps: int
     reason: ChallengeFailure  # why the challenge failed
     t_ns: int  # time of the message
-    expires_ns: int  # deadline of the movement; `t_ns` at the end of the challenge
+    expires_ns: int  # deadline of the movement; `t_ns` when the challenge is over

@@ -1,4 +1,4 @@
-"""One run: the looks of a second or so at one face, each compared with the first."""
+"""One run: samples of one face over about a second, each compared with the first."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from edge.liveness.cues.planar import FacePatch, PlanarReference, PlanarResidual
 from edge.liveness.cues.recapture import flicker_energy, moire_energy
 from edge.liveness.cues.weights import Values
 
-MIN_FRAMES = 6  # in a run, the first included, for it to mean anything
-_SCALE = 1.15  # largest quotient of eye distances of two looks that are compared; more is a mesh that has slipped
-_STRANGE = 0.15  # unexplained share from which on a look was not registered; heads that turn reach 0.08
-_MISREGISTERED = 0.25  # of those compared, so many that cannot be: the mesh is not to be trusted
+MIN_FRAMES = 6  # samples in a run, including the first, below which there are no cue values
+_SCALE = 1.15  # largest ratio of the eye distances of two samples; more means that a mesh is wrong
+_STRANGE = 0.15  # unexplained share above which registration has failed; heads that turn reach 0.08
+_MISREGISTERED = 0.25  # failed relative to compared samples, above which the mesh is not reliable
 
 
 class ObservationWindow:
-    """Looks compared with one reference."""
+    """Samples that are compared with one reference."""
 
     def __init__(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> None:
-        self.first_ns = self.last_ns = t_ns  # the reference, and the last look that could be compared
-        self.looks = 1  # the reference, and those that could be compared
-        self.misses = 0  # looks in a row that could not be
+        self.first_ns = self.last_ns = t_ns  # time of the reference and of the last comparable sample
+        self.looks = 1  # number of comparable samples, including the reference
+        self.misses = 0  # incomparable samples in a row
         self._missed = 0
         self._size_px = sample.quality.size_px
         self._reference = PlanarReference(look)
@@ -36,7 +36,7 @@ class ObservationWindow:
         self._note(look, frame, landmarks)
 
     def add(self, look: FacePatch, frame: Frame, sample: Sample, landmarks: Landmarks, t_ns: int) -> bool:
-        """Take a later look; False: it cannot be compared, the mesh has slipped."""
+        """Add a later sample; False: it cannot be compared, because the mesh is wrong."""
         alike = 1 / _SCALE < sample.quality.size_px / max(self._size_px, 1e-6) < _SCALE
         residual = self._reference.residual(look) if alike else None
         if residual is None or residual.unexplained > _STRANGE:
@@ -53,7 +53,7 @@ class ObservationWindow:
         return True
 
     def cue_values(self, min_ns: float) -> Values | None:
-        """Its cues; None while it lasts less than `min_ns`, has few looks, or the mesh is not to be trusted."""
+        """Cue values; None if the run is shorter than `min_ns`, has too few samples, or the mesh is not reliable."""
         slipped = self._missed > len(self._residuals) * _MISREGISTERED
         if self.last_ns - self.first_ns < min_ns or self.looks < MIN_FRAMES or slipped:
             return None
@@ -67,9 +67,9 @@ class ObservationWindow:
         }
 
     def _note(self, look: FacePatch, frame: Frame, landmarks: Landmarks) -> FloatArray | None:
-        """Take down what one look tells by itself; returns what is around the face."""
+        """Record the measurements of a single sample; returns the surroundings of the face."""
         self._openings.append(mouth_openness(landmarks))
-        # A pattern is there from the first, and looking for it costs.
+        # A moire pattern is present from the first sample, and the search takes time.
         pattern = moire_energy(frame, landmarks) if len(self._stripes) < MIN_FRAMES else None
         if pattern is not None:
             self._stripes.append(pattern)

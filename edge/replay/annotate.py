@@ -124,7 +124,7 @@ class Annotator:
         return _COLOURS[outcome] if outcome else _GREY
 
     def _outcome(self, progress: TrackProgress) -> AccessOutcome | None:
-        """What the door has decided about a visitor; None while it has not."""
+        """Decision of the door about a visitor, or None."""
         if progress.verdict is None or progress.verdict.finding is Identification.UNDECIDED:
             return None
         if progress.verdict.finding is Identification.UNKNOWN:

@@ -80,7 +80,7 @@ class PromptLog:
 
 
 def describe(prompt: ChallengePrompt) -> str:
-    """Describe a prompt in a few words."""
+    """Short description of a prompt."""
     if prompt.state is ChallengeState.ASKED:
         until_s = prompt.expires_ns / 1e9
         return f"{_words(str(prompt.movement))}, step {prompt.step} of {prompt.steps}, until {until_s:.2f} s"
@@ -136,7 +136,7 @@ class Explainer:
         self.visitors[answer.track].answers.append(answer)
 
     def why_nothing(self, min_samples: int) -> str:
-        """Why there was no decision at all, for people; a decision needs at least `min_samples` usable samples."""
+        """Reason for a replay without decisions, for people; a decision needs `min_samples` usable samples."""
         samples = sum(len(visitor.looks) for visitor in self.visitors.values())
         refused = sum((visitor.refused for visitor in self.visitors.values()), Counter[str]())
         if not self.visitors:

@@ -1,8 +1,8 @@
-"""Does what is around a face move along with it? A picture's own background, its edge, a bezel and a hand do.
+"""Cue: whether the surroundings of a face move with it, like the background, edge or bezel of a picture, or a hand.
 
-What stands behind a person stands still, or moves by itself. Two explanations of each look are held side by side: the
-surroundings of the run's first look are still there, or they have moved as the face has. Where nothing is to be seen
-around a face, or it hardly moved, both explain the same, and there is nothing to say.
+The background of a person is still, or moves independently. Two predictions are compared with each sample: the
+surroundings in the first sample of the run are unchanged, or they have moved like the face. If there is no detail
+around the face, or the face hardly moved, both predictions are equal, and the cue has no value.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from edge.core.records import FloatArray, Frame, Landmarks
 from edge.liveness.cues.planar import Reals
 from edge.vision.aligner import similarity
 
-_CELLS = 8  # to the eyes' distance
-_EXTENT = ((-5.0, 5.0), (-4.5, 1.7))  # what is looked at, across and down, eye distances; shoulders are below
-_HEAD = (2.7, 3.2)  # half axes of the ellipse that head, hair and a hat may fill, around the eyes' middle
+_CELLS = 8  # per eye distance
+_EXTENT = ((-5.0, 5.0), (-4.5, 1.7))  # measured area, horizontal and vertical, in eye distances; without shoulders
+_HEAD = (2.7, 3.2)  # half axes of the ellipse of head, hair and hat around the middle of the eyes
 _BLUR = 0.8  # cells
-_ROWS = 2  # of pixels that are read of a cell at least; the others are left out
-_STILL = 0.01  # of the eyes' distance; a face that has moved less everywhere has not moved
-_FEW_CELLS = 40  # fewer tell nothing
+_ROWS = 2  # smallest number of pixel rows that are read per cell
+_STILL = 0.01  # in eye distances; below it a face has not moved
+_FEW_CELLS = 40  # with fewer cells there is no value
 _FEW_LOOKS = 4
-_MIN_EVIDENCE = 4.0  # grey levels squared; less change expected of moving along may be noise or compression
-_NOISE = 0.25  # grey levels squared, what noise leaves of the best explanation
+_MIN_EVIDENCE = 4.0  # grey levels squared; a smaller predicted change may be noise or compression
+_NOISE = 0.25  # grey levels squared, residual of the best prediction by noise
 
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """How one look's surroundings differ from what was expected of them, means over cells, grey levels squared."""
+    """Difference of the surroundings from the predictions: means over cells, grey levels squared."""
 
-    still: float  # from surroundings that stand still
-    along: float  # from surroundings that have moved as the face has
-    expected: float  # of moving along, from standing still
+    still: float  # from unchanged surroundings
+    along: float  # from surroundings that move with the face
+    expected: float  # between the two predictions
 
 
 def background_follows_face(changes: Sequence[CellChange]) -> float | None:
-    """How many times better moving along explains the surroundings than standing still, median look.
+    """Ratio of the errors of "unchanged" to "moves with the face", median over the samples; above 1 they move along.
 
-    By root mean squares; above 1 they move along. None where too few looks can tell.
+    Errors are root mean squares. None if there are too few usable samples.
     """
     telling = [each for each in changes if each.expected >= _MIN_EVIDENCE]
     if len(telling) < _FEW_LOOKS:
@@ -52,7 +52,7 @@ def background_follows_face(changes: Sequence[CellChange]) -> float | None:
 
 
 class BackgroundMotion:
-    """What is around a face in the first look of a run, as a grid of cells that stays where it is."""
+    """Surroundings of a face in the first sample of a run, as a fixed grid of cells."""
 
     def __init__(self, frame: Frame, landmarks: Landmarks) -> None:
         five = landmarks.five_px.astype(np.float64)
@@ -66,7 +66,7 @@ class BackgroundMotion:
             _span(centre, reach, self._cell_px, length)
             for centre, reach, length in zip(middle, _EXTENT, (self._shape[1], self._shape[0]), strict=True)
         )
-        corner = (self._cell_px - 1) / 2  # the first cell's centre, from its first pixel's
+        corner = (self._cell_px - 1) / 2  # centre of the first cell relative to its first pixel
         self._to_frame = np.array(
             [[self._cell_px, 0, self._left + corner], [0, self._cell_px, self._top + corner], [0, 0, 1]]
         )
@@ -79,9 +79,9 @@ class BackgroundMotion:
         self._first = self.add_frame(frame)
 
     def add_frame(self, frame: Frame) -> FloatArray | None:
-        """The cells of a frame of the same camera, (down, across) float32 mean grey levels; None where too few show.
+        """Cells of a frame of the same camera, (down, across) float32 mean grey levels; None if there are too few.
 
-        They are a little blurred, so that a motion of less than a cell shows.
+        They are slightly blurred, so that motion of less than a cell is measurable.
         """
         if self._few or frame.pixels.shape != self._shape:
             return None
@@ -92,15 +92,15 @@ class BackgroundMotion:
         return np.asarray(cv2.GaussianBlur(small, (0, 0), _BLUR), np.float32)
 
     def brightness(self, seen: FloatArray) -> float:
-        """Mean grey level around the face of what `add_frame` returned."""
+        """Mean grey level around the face, from cells of `add_frame`."""
         return float(seen[self._around > 0].mean())
 
     def compare(self, seen: FloatArray, moved: Reals) -> CellChange | None:
-        """Hold what is seen beside the first look; None where the face has hardly moved, or too little is around it.
+        """Compare a later frame with the predictions; None if the face hardly moved or too few cells are visible.
 
         Args:
-            seen: what `add_frame` returned of a later frame.
-            moved: (3, 3), the homography by which the face has moved since, frame pixels.
+            seen: cells of `add_frame` of the later frame.
+            moved: (3, 3), homography of the face since the first sample, frame pixels.
         """
         if self._first is None:
             return None
@@ -108,7 +108,7 @@ class BackgroundMotion:
         if w.min() <= 0 or np.hypot(x / w - self._five[0], y / w - self._five[1]).max() < self._still_px:
             return None
         similar = similarity(self._five[:2].T.tolist(), np.stack([x / w, y / w], axis=1).tolist())
-        # Far from the face, a homography is exact for what is flat, and a similarity steadier for what nearly is.
+        # Far from the face, a homography is exact for flat objects, and a similarity is steadier for nearly flat ones.
         steady, exact = (self._from_frame @ each @ self._to_frame for each in (np.vstack([similar, [0, 0, 1]]), moved))
         size = (self._across, self._down)
         arrived = cv2.warpAffine(self._around, steady[:2], size, flags=cv2.INTER_NEAREST)
@@ -134,7 +134,7 @@ def _span(middle_px: float, reach: tuple[float, float], cell_px: int, length_px:
 
 
 def _remove_lighting(apart: FloatArray, first: FloatArray) -> FloatArray:
-    """A difference, without what light that changes everywhere alike makes of `first`, whose mean is 0."""
+    """A difference without the effect of a uniform change of light on `first`, whose mean is 0."""
     rest = apart - apart.mean()
     return np.asarray(rest - first * (float(rest @ first) / max(float(first @ first), 1e-6)), np.float32)
 

@@ -1,9 +1,9 @@
-"""Is it one flat thing? Two looks at a flat picture differ by a homography, by light and by focus, and by nothing else.
+"""Cue: whether a face is flat. Two views of a flat picture differ only by a homography, light and focus.
 
-A look is brought onto a reference look by inverse compositional registration (Baker and Matthews 2004), coarse to
-fine; what is left is cleared of all that a flat picture could still do: the eight directions of a homography, light
-that changes over the face, contrast, and blur. A living face leaves more: it speaks, blinks and turns in depth. It does
-so in places, at the mouth and the eyes, whereas noise and what registration misses are spread over all of the face.
+A view is registered to a reference view by inverse compositional registration (Baker and Matthews 2004), coarse to
+fine. From the residual, all effects of a flat picture are removed: the eight directions of a homography, light that
+changes over the face, contrast, and blur. A living face leaves a larger residual: it speaks, blinks and turns in depth.
+This residual is local, at the mouth and the eyes, whereas noise and registration errors are spread over the whole face.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ from edge.vision.aligner import similarity
 
 Reals = NDArray[np.float64]
 
-SIDE_PX = 64  # of the patch
-# The five points: 20 between the eyes.
+SIDE_PX = 64  # side of the patch
+# Positions of the five points in the patch; the eyes are 20 apart.
 _TEMPLATE = ((21.75, 21.75), (41.75, 21.75), (31.75, 32.75), (23.75, 43.75), (39.75, 43.75))
-_FACE = (31.5, 35.0, 20.0, 25.0)  # the ellipse looked at: centre x, y and half axes, patch pixels
-_SHARPER = 1.25  # patch pixels are drawn from at most so many source pixels a side: coarser ones are averaged first
-_LEVELS = ((2.5, 8, 3e-3), (1.0, 12, 1e-3))  # blur in patch pixels, most steps, a step so small ends it (of 32 pixels)
-_FAR = 40.0  # a homography farther from the identity has lost the face
+_FACE = (31.5, 35.0, 20.0, 25.0)  # measured ellipse: centre x, y and half axes, patch pixels
+_SHARPER = 1.25  # largest number of source pixels per patch pixel and axis; a larger picture is reduced first
+_LEVELS = (
+    (2.5, 8, 3e-3),
+    (1.0, 12, 1e-3),
+)  # blur in pixels, most steps, smallest step (of 32 pixels)
+_FAR = 40.0  # largest distance of a homography from the identity
 _MOVES = 8
 _WHITE = 246  # grey level; a pixel this bright may be clipped
-_GROW_PX = 7  # around it, what blur has touched
-_MIN_VALID_PIXELS = 0.02  # share of white in a pixel from which on it is left out
-_MIN_OVERLAP = 0.4  # share of the face that must be left
-_PLACE_PX = 5  # side of the place over which what is left is averaged
-_BORDER_PX = 0.8  # of the ellipse's area: beyond, hair and what stands behind come in
-_PEAK = 0.98  # quantile over the face that counts as its liveliest place
-_NOISE = 2.0  # times the median place: what even noise leaves there; averaged over 5 x 5 pixels it is 1.8
+_GROW_PX = 7  # size of the area around it that blur affects
+_MIN_VALID_PIXELS = 0.02  # share of clipped pixels in a pixel from which it is ignored
+_MIN_OVERLAP = 0.4  # smallest valid share of the face
+_PLACE_PX = 5  # side of the square over which the residual is averaged
+_BORDER_PX = 0.8  # inner share of the ellipse, without hair and background
+_PEAK = 0.98  # quantile over the face that counts as its largest motion
+_NOISE = 2.0  # peak of uniform noise relative to the median; averaged over 5 x 5 pixels it is 1.8
 
 _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
 _ELLIPSE = (((_X - _FACE[0]) / _FACE[2]) ** 2 + ((_Y - _FACE[1]) / _FACE[3]) ** 2).ravel()
@@ -55,13 +58,13 @@ class FacePatch:
     """A face at a fixed size."""
 
     grey: FloatArray  # (64, 64) float32, grey levels
-    # (64, 64) bool: neither white nor beyond the frame, nor next to that; only this tells how the face moved
+    # (64, 64) bool: valid pixels, which are neither clipped nor outside the frame, nor next to such pixels
     clear: NDArray[np.bool_]
     to_patch: Reals  # (2, 3) float64, from frame pixels to those of `grey`
 
 
 def extract_patch(frame: Frame, landmarks: Landmarks) -> FacePatch | None:
-    """The face of a frame; None where it is outside."""
+    """Cut the face out of a frame; None if it is outside."""
     to_patch = similarity(landmarks.five_px.tolist(), _TEMPLATE)
     corners = np.array([[0, SIDE_PX, 0, SIDE_PX], [0, 0, SIDE_PX, SIDE_PX], [1, 1, 1, 1]], np.float64)
     reach = cv2.invertAffineTransform(to_patch) @ corners
@@ -94,15 +97,15 @@ def brightness(look: FacePatch) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanarResidual:
-    """What no flat picture explains of a look."""
+    """Difference of a view from all flat pictures."""
 
-    left: FloatArray  # (N,) float32, grey levels over the face, NaN where a look is not clear
-    unexplained: float  # its energy, as a share of the look's contrast
-    moved: Reals  # (3, 3) float64, the homography by which the face has moved since the reference, frame pixels
+    left: FloatArray  # (N,) float32, grey levels over the face, NaN at invalid pixels
+    unexplained: float  # energy of `left` as a share of the contrast of the view
+    moved: Reals  # (3, 3) float64, homography of the face since the reference, frame pixels
 
 
 class PlanarReference:
-    """One look, ready to have others registered to it."""
+    """Reference view to which other views are registered."""
 
     def __init__(self, look: FacePatch) -> None:
         self._good = look.clear.ravel()[_FACE_MASK]
@@ -122,11 +125,11 @@ class PlanarReference:
         blur = cv2.Laplacian(blurred, cv2.CV_32F).ravel()[_FACE_MASK]
         columns = np.column_stack([columns, blur, _U * _U, _U * _V, _V * _V, seen * _U, seen * _V])
         self._flat = np.linalg.qr(columns / (np.linalg.norm(columns, axis=0) + 1e-6))[0].astype(np.float32)
-        # Root mean square of its grey gradient, levels per patch pixel
+        # Root mean square of the grey gradient, levels per patch pixel
         self.gradient = float(np.sqrt(np.mean(gx * gx + gy * gy)))
 
     def residual(self, look: FacePatch) -> PlanarResidual | None:
-        """What is left of a look; None where registration fails or too little is clear."""
+        """Register a view and return its residual; None if registration fails or too few pixels are valid."""
         homography = _STILL
         burnt = (~look.clear).astype(np.float32)
         good = self._good & look.clear.ravel()[_FACE_MASK]
@@ -145,7 +148,7 @@ class PlanarReference:
                     return None
                 homography = homography @ (_FROM_UNIT @ back @ _TO_UNIT)
                 homography /= homography[2, 2]
-                if not np.abs(homography - _STILL).max() <= _FAR:  # nor where it is no number
+                if not np.abs(homography - _STILL).max() <= _FAR:  # also false for NaN
                     return None
                 if np.abs(step).max() < small:
                     break
@@ -169,9 +172,9 @@ def _square(affine: Reals) -> Reals:
 
 
 def _solver(columns: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
-    """(8, N): the move that explains differences best along with light, from good places alone.
+    """(8, N): matrix that gives the motion which best explains differences at valid pixels, together with light.
 
-    `columns`, (N, 12), are what each of the eight moves and each light does, in grey levels.
+    `columns`, (N, 12), are the effects of the eight motions and four light changes, in grey levels.
     """
     kept = np.where(good[:, None], columns, np.float32(0))
     lengths = np.linalg.norm(kept, axis=0) + 1e-6
@@ -181,16 +184,15 @@ def _solver(columns: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
 
 
 def local_motion(residuals: Sequence[PlanarResidual], gradient: float) -> float:
-    """How far the liveliest place of a face moves against the rest of it, in patch pixels (20 between the eyes).
+    """Largest motion of a part of a face relative to the rest, in patch pixels (the eyes are 20 apart).
 
-    The look that differs most is left out: registration may have failed there. What the others leave is averaged over
-    the looks and over places of 5 x 5 pixels; of the liveliest place counts what it has beyond the noise that the
-    median place shows. Its root, divided by the gradient, is about the motion it amounts to; 0 where too little of the
-    face could be compared.
+    The view that differs most is excluded, because its registration may have failed. The residuals of the others are
+    averaged over views and over squares of 5 x 5 pixels. The peak minus the noise, which is estimated by the median, is
+    an energy; its root divided by the gradient is about the motion. 0 if too little of the face could be compared.
 
     Args:
-        residuals: of each look but the reference, whose own is 0; two at least.
-        gradient: of the reference.
+        residuals: residuals of at least two views; that of the reference is 0 and not included.
+        gradient: gradient of the reference.
     """
     looks = np.stack([np.zeros_like(residuals[0].left), *(each.left for each in residuals)])
     good = np.asarray(np.isfinite(looks).all(axis=0), np.bool_)
@@ -208,7 +210,7 @@ def local_motion(residuals: Sequence[PlanarResidual], gradient: float) -> float:
 
 
 def _averaged(over_face: FloatArray) -> FloatArray:
-    """(N,) over the face, averaged over places; beyond the face counts as 0."""
+    """(N,) values over the face, averaged over squares; pixels outside the face count as 0."""
     whole = np.zeros(SIDE_PX * SIDE_PX, np.float32)
     whole[_FACE_MASK] = over_face
     return np.asarray(cv2.blur(whole.reshape(SIDE_PX, SIDE_PX), (_PLACE_PX, _PLACE_PX)), np.float32).ravel()[_FACE_MASK]

@@ -1,4 +1,4 @@
-"""Traces of a picture that is filmed again: the pattern that two grids of pixels make, and the flicker of a screen."""
+"""Cues of a recaptured picture: moire patterns of two pixel grids, and the flicker of a screen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from edge.core.records import Frame, Landmarks
 
-_SIDE_PX = 64  # of the square around the face's middle, at the frame's own resolution
-_BAND = (8, 31)  # cycles in the square: below are the features of a face, above is the end
-_NEAR, _AROUND = 3, 11  # cycles: a peak is a mean over the first square against one over the second
-_FLOOR = np.float32(0.5)  # grey levels squared; below is no signal
+_SIDE_PX = 64  # side of the square around the middle of the face, frame pixels
+_BAND = (8, 31)  # cycles per square: above the features of a face, below the Nyquist limit
+_NEAR, _AROUND = 3, 11  # cycles: sides of the squares whose means are compared for a peak
+_FLOOR = np.float32(0.5)  # grey levels squared; noise floor
 _SMOOTH = 6.0  # sum of the squares of (1, -2, 1)
 
 _WINDOW = np.outer(np.hanning(_SIDE_PX), np.hanning(_SIDE_PX)).astype(np.float32)
@@ -22,10 +22,10 @@ _LOOKED_AT = (np.hypot(_U, _V) > _BAND[0]) & (np.hypot(_U, _V) < _BAND[1])
 
 
 def moire_energy(frame: Frame, landmarks: Landmarks) -> float | None:
-    """How far the strongest fine pattern of a face stands out of its spectrum; None at the frame's edge.
+    """Height of the strongest fine pattern in the spectrum of a face; None at the edge of the frame.
 
-    The highest peak of the logarithm of the power, above the mean of the frequencies around it: 1 to 2 where there is
-    no pattern.
+    It is the highest peak of the logarithm of the power above the mean of the surrounding frequencies: 1 to 2 without a
+    pattern.
     """
     x, y = landmarks.five_px.mean(axis=0)
     left, top = round(float(x)) - _SIDE_PX // 2, round(float(y)) - _SIDE_PX // 2
@@ -43,13 +43,13 @@ def moire_energy(frame: Frame, landmarks: Landmarks) -> float | None:
 
 
 def flicker_energy(light: Sequence[tuple[float, float]]) -> float:
-    """How unsteadily a face is lit against what is around it.
+    """Brightness variation of a face relative to its surroundings.
 
     Args:
-        light: mean grey levels of the face and of its surroundings, look by look; three looks at least.
+        light: mean grey levels of the face and of its surroundings for each sample; at least three samples.
 
     Returns:
-        Root mean square of what a steady change leaves from look to look, as a share of the brightness.
+        Root mean square deviation from a steady change between samples, as a share of the brightness.
     """
     face, around = np.log(np.add(light, 1.0)).T
     return float(np.sqrt(np.mean(np.diff(face - around, n=2) ** 2) / _SMOOTH))

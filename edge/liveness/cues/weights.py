@@ -1,8 +1,8 @@
-"""What a track has shown of being alive: its cues, and the rule that makes one score of them, in one table.
+"""Combines the cues of a track into one attack score, by a table of weights.
 
-Score = 1 / (1 + exp(-sum of parts)), and a part is weight x ln(value / middle). Cues of negative weight are signs of
-life: little of them speaks for a picture. Cues of positive weight are signs of a picture: the want of them speaks for
-nobody, so their part is never negative. A cue without a value adds 0. docs/lab/liveness.md describes the fit.
+Score = 1 / (1 + exp(-sum of parts)); a part is weight x ln(value / middle). Cues with a negative weight are signs of
+life; their absence indicates a picture. Cues with a positive weight are signs of a picture; their absence is not
+evidence of life, so their part is clipped at 0. A cue without a value adds 0. docs/lab/liveness.md describes the fit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Values = Mapping[str, float | None]  # by cue; None: it has nothing to say
+Values = Mapping[str, float | None]  # by cue; None: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,10 @@ class Cue:
     """One measurement of a track."""
 
     name: str  # short and stable, such as "local-motion"
-    value: float | None  # as measured, in the unit that `why` names; None: it has nothing to say, or nothing yet
-    score: float | None  # 0 (genuine) to 1 (attack) by this cue alone; None where there is no value, or no weight
-    weight: float  # its coefficient in the fused score; 0: it is shown only
-    why: str  # what the value is, and its unit, in a few words
+    value: float | None  # measured value, in the unit of `why`; None: not measured
+    score: float | None  # 0 (genuine) to 1 (attack) by this cue alone; None without value or weight
+    weight: float  # coefficient in the attack score; 0: for display only
+    why: str  # meaning and unit of the value
 
     def __str__(self) -> str:
         told = "-" if self.score is None else f"{self.score:.2f}"
@@ -32,21 +32,21 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class LivenessEvidence:
-    """All that is known of a track's liveness so far."""
+    """Liveness evidence of a track so far."""
 
-    score: float  # 0 (genuine) to 1 (attack): higher is more like an attack; 0.5 while nothing is known
-    cues: tuple[Cue, ...]  # what the score was made of
-    enough: bool  # it has been watched long enough for the score to mean something
-    looks: int  # how many looks it rests on
-    watched_s: float  # seconds from the first look to the last
+    score: float  # 0 (genuine) to 1 (attack); 0.5 without evidence
+    cues: tuple[Cue, ...]  # cues of the score
+    enough: bool  # watched long enough for a reliable score
+    looks: int  # number of samples
+    watched_s: float  # seconds from the first sample to the last
 
     @property
     def as_cues(self) -> tuple[tuple[str, float], ...]:
-        """What was measured by name, without the cues that have nothing to say."""
+        """Measured values by name, without cues that have none."""
         return tuple((cue.name, cue.value) for cue in self.cues if cue.value is not None)
 
     def __str__(self) -> str:
-        head = f"attack {self.score:.2f} after {self.looks} looks in {self.watched_s:.1f} s"
+        head = f"attack {self.score:.2f} after {self.looks} samples in {self.watched_s:.1f} s"
         return "; ".join([head if self.enough else f"{head} (not enough)", *map(str, self.cues)])
 
 
@@ -55,15 +55,15 @@ NO_EVIDENCE = LivenessEvidence(0.5, (), False, 0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class CueWeight:
-    """What one cue is worth."""
+    """Meaning and weight of one cue."""
 
-    why: str  # what the value is, and its unit, in a few words
-    weight: float = 0.0  # of its logarithm in the exponent; 0: it is shown only
-    middle: float = 1.0  # the value that speaks for neither
-    least: float = 1e-6  # what is smaller counts as this
+    why: str  # meaning and unit of the value
+    weight: float = 0.0  # weight of the logarithm in the exponent; 0: for display only
+    middle: float = 1.0  # neutral value
+    least: float = 1e-6  # smaller values count as this one
 
     def log_odds(self, value: float | None) -> float:
-        """What a value adds to the exponent; above 0: more like an attack."""
+        """Part of a value in the exponent; above 0: more like an attack."""
         if value is None:
             return 0.0
         part = self.weight * math.log(max(value, self.least) / self.middle)
@@ -71,7 +71,7 @@ class CueWeight:
 
     @property
     def is_sign_of_life(self) -> bool:
-        """Whether it is a sign of life, not of a picture."""
+        """Whether the cue is a sign of life, not of a picture."""
         return self.weight < 0
 
 
@@ -86,12 +86,12 @@ CUE_WEIGHTS = {
 
 
 def life_score(values: Values) -> float:
-    """The parts of the signs of life together; lower is livelier."""
+    """Sum of the parts of the signs of life; lower is more alive."""
     return sum(rule.log_odds(values[name]) for name, rule in CUE_WEIGHTS.items() if rule.is_sign_of_life)
 
 
 def combine(one: Values, other: Values | None) -> Values:
-    """Of two sets of measurements the livelier one's signs of life, and of every other cue the larger."""
+    """Combine two sets of values: signs of life of the set with more of them, and the larger value of other cues."""
     if other is None:
         return one
     livelier = min((one, other), key=life_score)
@@ -102,7 +102,7 @@ def combine(one: Values, other: Values | None) -> Values:
 
 
 def attack_score(values: Values) -> tuple[float, tuple[Cue, ...]]:
-    """The score of measurements, 0 (genuine) to 1 (attack), and each as a cue with what it says by itself."""
+    """Attack score of measured values, 0 (genuine) to 1 (attack), and the cues with their own scores."""
     total, cues = 0.0, []
     for name, rule in CUE_WEIGHTS.items():
         value, part = values[name], rule.log_odds(values[name])
