@@ -1,4 +1,4 @@
-"""The pipeline: frames in, decisions out. Fake vision where the stages are not the subject, else the real models."""
+"""Pipeline: frames in, decisions out; with fake vision, or the real models where they matter."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CountingVision(FakeVision):
 
 
 class Door:
-    """A pipeline with fake vision, and frames of people by number, ten a second."""
+    """Pipeline with fake vision, and frames of people by number at 10 fps."""
 
     def __init__(self, rules: AccessRules | None = None, *, motion: bool = False) -> None:
         self.vision = CountingVision()
@@ -80,7 +80,7 @@ class Door:
         return self.frames * S // FPS
 
     def show(self, who: int, seconds: float) -> list[Decision]:
-        """Show somebody for this long; returns the decisions."""
+        """Show a person for this time; returns the decisions."""
         decisions = []
         for _ in range(round(seconds * FPS)):
             pixels = np.full((96, 128, 3), 128, np.uint8)
@@ -98,7 +98,7 @@ def kinds(decisions: list[Decision]) -> list[str]:
 
 
 def test_recognised_person_opens_once() -> None:
-    """After `min_samples` agreeing samples, with the evidence in the decision."""
+    """After `min_samples` agreeing samples; the decision contains the evidence."""
     door = Door()
     (decision,) = door.show(ADA, 2)
     assert (decision.kind, decision.verdict.samples) == (AccessOutcome.DOOR_OPEN, 3)
@@ -143,7 +143,7 @@ def test_still_scene_is_not_searched() -> None:
 
 
 def test_flush_decides_on_people_who_are_still_there() -> None:
-    """A stranger who was seen only three times is unknown once the source has ended, not before."""
+    """A stranger with only three samples is unknown when the source has ended, not before."""
     door = Door()
     assert door.show(STRANGER, 0.3) == []
     assert kinds(door.pipeline.flush(door.t_ns)) == ["unknown"]
@@ -154,7 +154,7 @@ def test_flush_decides_on_people_who_are_still_there() -> None:
 
 
 def test_denied_person_opens_when_the_time_window_begins(tmp_path: Path) -> None:
-    """They need not leave and return; while the wall clock is not set, a rule with times lets nobody in."""
+    """They do not have to return; while the wall clock is not set, a rule with times lets nobody in."""
     (tmp_path / "policy.toml").write_text(NIGHT)
     door = Door(parse_policy(tmp_path / "policy.toml"))
     (denied,) = door.show(ADA, 2)
@@ -167,7 +167,7 @@ def test_denied_person_opens_when_the_time_window_begins(tmp_path: Path) -> None
 
 
 def test_failed_open_is_decided_again_once_it_would_have_expired() -> None:
-    """For the person named only, and once; `[mqtt] open_max_age_s` is 3 s."""
+    """Only for the named person, and once; `[mqtt] open_max_age_s` is 3 s."""
     door = Door()
     (first,) = door.show(ADA, 1)
     door.pipeline.open_failed("bert")
@@ -178,7 +178,7 @@ def test_failed_open_is_decided_again_once_it_would_have_expired() -> None:
     assert second.t_ns - first.t_ns >= 3 * S
 
 
-# Other models, people and rules: a release between two frames
+# Swapped models, people and rules: a release between two frames
 
 
 def test_swap_to_rules_that_deny() -> None:
@@ -189,7 +189,7 @@ def test_swap_to_rules_that_deny() -> None:
 
 
 def frames(count: int) -> list[Frame]:
-    """The first frames of the bundled clip, in which the enrolled person walks up."""
+    """The first frames of the bundled clip, in which the enrolled person approaches."""
     source = cv2.VideoCapture(str(CLIP))
     read = [source.read()[1] for _ in range(count)]
     source.release()
@@ -216,7 +216,7 @@ def opened(decisions: list[Decision]) -> bool:
 
 
 def test_evidence_of_a_removed_person_opens_nothing(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
-    """The swap one frame before the door would have opened; the same frames open it without the swap."""
+    """The swap happens one frame before the opening; without it the same frames open the door."""
     plain = Pipeline(quick(), vision, gallery)
     first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
     swapped = Pipeline(quick(), vision, gallery)
@@ -228,7 +228,7 @@ def test_evidence_of_a_removed_person_opens_nothing(vision: VisionStages, galler
 
 
 def test_person_who_stays_enrolled_is_announced_once(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
-    """A swap before the verdict delays it by the samples it needs; one after it announces nothing again."""
+    """A swap before the verdict delays it by the required samples; a later one causes no second report."""
     plain = Pipeline(quick(), vision, gallery)
     first = next(seq for seq, frame in enumerate(clip) if opened(plain.step(frame)))
     swapped = Pipeline(quick(), vision, gallery)
@@ -241,7 +241,7 @@ def test_person_who_stays_enrolled_is_announced_once(vision: VisionStages, galle
 
 
 def test_sample_count_of_new_rules(vision: VisionStages, gallery: Gallery, clip: list[Frame]) -> None:
-    """Rules that require more samples hold from the next frame on."""
+    """Rules that require more samples apply from the next frame on."""
     pipeline = Pipeline(quick(), vision, gallery)
     rules = AccessRules(doors=(("front", DoorRules("doors.front", (AllowRule("all", ("*",)),), min_samples=9)),))
     pipeline.swap_models(vision, gallery, rules)

@@ -1,4 +1,4 @@
-"""Models, stages and steps: what is measured. No time is asserted."""
+"""Measurements of models, stages and steps; no time is asserted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_model_and_scene_is_measured() -> None:
 
 
 def test_models_used_by_a_step_are_detected(watching: VisionStages) -> None:
-    """A search is the far detector's work, a close look the near one's, and nobody reads an empty scene."""
+    """The far detector searches, the near one follows, and an empty scene has no landmarks and embeddings."""
     shown = scenes(ONE_THREAD)
     ran = [
         turn.ran

@@ -1,4 +1,4 @@
-"""The report of `edge bench`: medians with intervals, ratios, reading, comparison and tables."""
+"""Report of `edge bench`: medians with intervals, ratios, reading, comparison and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenes that benchmarks show the door."""
+"""Scenes of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them: results, exit codes, and one clear line for every mistake."""
+"""Commands as a user types them: results, exit codes, and one clear line for every mistake."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def edge(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
     os.umask(mask)
     yield run
-    os.umask(mask)  # `edge run` takes all rights from others
+    os.umask(mask)  # `edge run` sets the umask to 077
 
 
 def test_replay_prints_one_json_object_per_decision(edge: Edge) -> None:
@@ -58,7 +58,7 @@ def test_replay_prints_one_json_object_per_decision(edge: Edge) -> None:
     assert events[1]["person"] is None
 
 
-def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Path) -> None:
+def test_replay_compared_with_expected_events(edge: Edge, tmp_path: Path) -> None:
     assert (
         "expected.jsonl: 2 events as expected"
         in edge("replay", CLIP, "--gallery", GALLERY, "--expect", FOLDER / "expected.jsonl").err
@@ -72,7 +72,7 @@ def test_replay_as_expected_says_so_and_otherwise_fails(edge: Edge, tmp_path: Pa
 
 
 def test_reason_for_a_clip_without_events(edge: Edge, tmp_path: Path) -> None:
-    """No face at all, faces that were too small, and a visit that was too short are told apart."""
+    """The reasons differ for no face, faces that are too small, and a visit that is too short."""
     config = tmp_path / "door.toml"
     config.write_text('site = "a"\ndoor = "b"\n[quality]\nmin_size_px = 40\n')
     portrait = read_image(next((FOLDER / "people" / "barack-obama").glob("*.jpg")))
@@ -175,7 +175,7 @@ def test_usage_errors_are_one_line_with_exit_code_2(
 def test_door_toml_of_this_folder_is_the_default(
     edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    """Without a configuration one line says where it was expected; else ./door.toml is read."""
+    """Without a configuration, one line names the expected files; else ./door.toml is read."""
     monkeypatch.chdir(tmp_path)
     result = edge(*command)
     assert (result.code, result.out) == (2, "")
@@ -189,7 +189,7 @@ def test_door_toml_of_this_folder_is_the_default(
     assert "door.toml: site = 5: expected text, got a number; put it in quotes" in words
 
 
-def test_events_knows_every_channel(edge: Edge) -> None:
+def test_channels_of_edge_events(edge: Edge) -> None:
     assert edge("events", "--channels", *Channel, "--help").code == 0
 
 
@@ -201,7 +201,7 @@ def test_events_without_a_broker_exits_with_1(edge: Edge) -> None:
 
 @pytest.mark.skipif(DEFAULT_CONFIGS[0].exists(), reason="this machine has a door")
 def test_events_of_the_broker_in_door_toml(edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """./door.toml names the broker unless an option does."""
+    """The broker of ./door.toml is used unless an option names one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "door.toml").write_text('site = "a"\ndoor = "b"\n[mqtt]\nurl = "mqtt://127.0.0.1:1"\n')
     assert "mqtt://127.0.0.1:1: cannot be reached" in edge("events").err
@@ -209,14 +209,14 @@ def test_events_of_the_broker_in_door_toml(edge: Edge, tmp_path: Path, monkeypat
 
 
 def test_events_login_given_twice(edge: Edge, tmp_path: Path) -> None:
-    """A login on the command line contradicts one in door.toml."""
+    """A login on the command line conflicts with the login in door.toml."""
     result = edge("events", "--config", tmp_path / "door.toml", "--username", "front")
     assert result.code == 2
     assert "--username: --config has the login of the broker already" in result.err
 
 
 def test_events_errors_without_a_door_toml(edge: Edge) -> None:
-    """They name options, not keys of a file that is not there."""
+    """Errors name options instead of keys of door.toml."""
     for url, told in (("mqtt://elsewhere", "add --insecure"), ("http://x", "--broker: 'http://x' is not of the form")):
         result = edge("events", "--broker", url)
         assert result.code == 2
@@ -225,12 +225,12 @@ def test_events_errors_without_a_door_toml(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "run", "replay", "demo", "check", "bench", "events"])
-def test_every_command_explains_itself(edge: Edge, command: str) -> None:
+def test_help_of_every_command(edge: Edge, command: str) -> None:
     result = edge(*command.split(), "--help")
     assert result.code == 0
     assert "usage: edge" in result.out
 
 
-def test_a_door_without_releases_does_not_import_what_verifies_them() -> None:
+def test_tuf_is_imported_only_for_releases() -> None:
     code = "import edge.cli.main, edge.runtime.daemon, sys; sys.exit('tuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

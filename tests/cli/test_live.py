@@ -1,4 +1,4 @@
-"""`edge events --live`: what a terminal shows, and what is said where there is none."""
+"""`edge events --live` on a terminal, and its error without one."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from edge.events.topics import Channel, Topics
 from edge.mqtt.subscriber import Message
 
 
-def heard(door: str, record: Record) -> Message:
-    """A message as a subscriber gives it; the board looks at the record alone."""
+def received(door: str, record: Record) -> Message:
+    """Message as a subscriber returns it; the view uses only the record."""
     topics = Topics("works", door)
     return Message(topics.topic_for(Channel.EVENTS), topics, Channel.EVENTS, encode(record), record, "", False)
 
 
-def drawn(board: LiveView, width: int = 80, height: int = 24) -> list[str]:
+def drawn(view: LiveView, width: int = 80, height: int = 24) -> list[str]:
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
     with console.capture() as caught:
-        console.print(board, height=height)
+        console.print(view, height=height)
     return [line.rstrip() for line in caught.get().splitlines()]
 
 
-def fill(board: LiveView, count: int) -> None:
+def fill(view: LiveView, count: int) -> None:
     for i in range(count):
-        board.update(heard(f"gate-{i:03}", a_status(f"gate-{i:03}")))
-        board.update(heard(f"gate-{i:03}", a_health(f"gate-{i:03}", i)))
-        board.update(heard(f"gate-{i:03}", an_event(f"gate-{i:03}", i)))
+        view.update(received(f"gate-{i:03}", a_status(f"gate-{i:03}")))
+        view.update(received(f"gate-{i:03}", a_health(f"gate-{i:03}", i)))
+        view.update(received(f"gate-{i:03}", an_event(f"gate-{i:03}", i)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 10)])
 def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
-    board = LiveView()
-    fill(board, 100)
-    lines = drawn(board, width, height)
+    view = LiveView()
+    fill(view, 100)
+    lines = drawn(view, width, height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert lines[0].startswith("100 doors, 100 online")
@@ -52,31 +52,31 @@ def test_any_number_of_doors_fits_the_terminal(width: int, height: int) -> None:
 
 
 def test_doors_with_problems_come_first() -> None:
-    board = LiveView()
-    fill(board, 30)
-    board.update(heard("zoo", a_status("zoo", DoorConnection.OFFLINE, Reason.CONNECTION_LOST)))
-    lines = drawn(board, 120)
+    view = LiveView()
+    fill(view, 30)
+    view.update(received("zoo", a_status("zoo", DoorConnection.OFFLINE, Reason.CONNECTION_LOST)))
+    lines = drawn(view, 120)
     assert lines[0].endswith("1 with problems")
     assert lines[2].startswith("works/zoo")
     assert "offline: The broker lost" in lines[2]
 
 
-def test_events_stand_newest_first_with_who_and_why() -> None:
-    board = LiveView()
-    board.update(heard("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
-    board.update(heard("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
-    first, second = drawn(board, 120)[-2:]
+def test_newest_events_first_with_person_and_reason() -> None:
+    view = LiveView()
+    view.update(received("lab", an_event("lab", 0, kind=EventKind.DOOR_OPEN, name="Ada Lovelace")))
+    view.update(received("lab", an_event("lab", 1, kind=EventKind.UNKNOWN)))
+    first, second = drawn(view, 120)[-2:]
     assert "! unknown" in first
     assert "✓ door open Ada Lovelace" in second
     assert "The face matches no enrolled" in first
 
 
-def test_nothing_that_a_door_says_steers_the_terminal_or_the_drawing() -> None:
-    board = LiveView()
-    board.update(
-        heard("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", detail="\x07\u202e[red]"))
+def test_control_characters_of_doors_are_escaped() -> None:
+    view = LiveView()
+    view.update(
+        received("lab", an_event("lab", 0, kind=EventKind.DENIED, name="\x1b[31m[bold]", detail="\x07\u202e[red]"))
     )
-    text = "\n".join(drawn(board, 120))
+    text = "\n".join(drawn(view, 120))
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
     assert "[bold]" in text
     assert "[red]" in text
@@ -86,9 +86,9 @@ def test_live_without_terminal_or_rich_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["edge", "events", "--live"])
-    for told in ("leave it out for a file or another program", "needs rich; run  pip install rich"):
+    for message in ("leave it out for a file or another program", "needs rich; run  pip install rich"):
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)

@@ -23,7 +23,7 @@ from edge.updates.release_format import GALLERY as GALLERY_FILE
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A plain gallery of twenty people."""
+    """Unencrypted gallery of twenty people."""
     path = tmp_path / "gallery.safetensors"
     path.write_bytes(gallery_bytes(range(20)))
     return path

@@ -1,4 +1,4 @@
-"""Clock: whether it is synchronised, also in a sandbox that forbids the system call, and the trusted wall clock."""
+"""Clock: synchronisation, also in a sandbox that forbids the system call, and the trusted wall clock."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ needs_seccomp = pytest.mark.skipif(platform.machine() not in FORBIDDEN, reason="
 
 
 def asked(folder: Path) -> str:
-    """What a door in the sandbox believes, with programs of `folder` alone."""
+    """Whether a door in the sandbox finds the clock synchronised, with only the programs of `folder`."""
     numbers = [str(number) for number in FORBIDDEN[platform.machine()]]
     command = [sys.executable, "-c", ASK_SHUT_IN, str(folder / "synchronized"), *numbers]
     environment = {**os.environ, "PATH": str(folder)}
@@ -84,7 +84,7 @@ def test_wall_clock_is_unknown_until_synchronised() -> None:
 
 
 def test_wall_clock_once_set_stays_set() -> None:
-    """A network may be away for longer than the kernel goes on calling the clock synchronised."""
+    """A network can be down for longer than the kernel reports the clock as synchronised."""
     clock = ManualClock(synced=True)
     wall = WallClock(clock, trusted=False)
     assert wall.wall_minus_monotonic_ns() is not None

@@ -1,4 +1,4 @@
-"""door.toml: what is accepted, and what a mistake is answered with."""
+"""door.toml: valid content, and errors for invalid content."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_error_names_place_and_remedy(tmp_path: Path, text: str, told: str) -> N
 
 @pytest.mark.parametrize("key", ["[camera]\nsource", "[mqtt]\nurl", "[models]\nthreads", "[motion]\nenabled"])
 def test_errors_quote_no_longer_text(tmp_path: Path, key: str) -> None:
-    """A text in the wrong place may be a password, so the message does not repeat it."""
+    """Text in the wrong place may be a password, so the message does not repeat it."""
     for value in ('["u:S3cr3t@host"]', '{ S3cr3t = 1, b = "S3cr3t" }', "'u:S3cr3t@host'"):
         if (key, value) == ("[camera]\nsource", "'u:S3cr3t@host'"):
-            continue  # any text is a source, as far as the file goes
+            continue  # any text is a valid source
         path = written(tmp_path, f"{LEAST}{key} = {value}")
         with pytest.raises(ConfigError) as caught:
             read_config(path)

@@ -1,4 +1,4 @@
-"""Files are replaced as a whole, private from the first byte, and overwritten before they are deleted."""
+"""Atomic writes, private files, and secure deletion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_failed_write_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
-    """As root, a result written to /dev/null would otherwise take its place, for everybody."""
+    """Otherwise root could replace /dev/null with a result."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(OSError, match="not a regular file") as caught:
@@ -48,7 +48,7 @@ def test_umask_decides_who_may_read(tmp_path: Path) -> None:
 
 
 def test_private_folders_and_files_under_a_lax_umask(tmp_path: Path) -> None:
-    """Created folders are 0700 and files 0600; a folder that was there keeps its mode, a file its content."""
+    """New folders have mode 0700 and files 0600; existing folders keep their mode, and files their content."""
     before = os.umask(0o000)
     try:
         tmp_path.chmod(0o755)
@@ -67,7 +67,7 @@ def test_private_folders_and_files_under_a_lax_umask(tmp_path: Path) -> None:
 
 
 def test_deleted_file_is_overwritten_first(tmp_path: Path) -> None:
-    """Its bytes are gone where they lay, not only its name."""
+    """The content on disk is overwritten, not only the name removed."""
     folder, kept = tmp_path / "release", tmp_path / "where the blocks are"
     folder.mkdir()
     (folder / "gallery").write_bytes(b"\x55" * 160_000)

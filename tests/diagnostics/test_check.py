@@ -1,4 +1,4 @@
-"""`edge check` as a whole."""
+"""The complete `edge check`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge.diagnostics.report import State
     ],
 )
 def test_remedies_for_a_missing_camera(tmp_path: Path, source: str, remedy: str) -> None:
-    """Each kind of camera has a remedy of its own."""
+    """Each kind of camera has a different remedy."""
     path = a_door(tmp_path, "")
     path.write_text(path.read_text().replace(f"{tmp_path}/none.mp4", source))
     assert one(check(path), "camera").remedy.startswith(remedy)
@@ -52,7 +52,7 @@ def test_every_problem_with_remedy_in_80_columns(tmp_path: Path) -> None:
     assert all(each["remedy"] for each in found.values() if each["state"] != "ok")
     shown = edge_check(path)
     assert shown.returncode == 1
-    words = [word for word in shown.stdout.split() if len(word) > 60]  # a path cannot be broken
+    words = [word for word in shown.stdout.split() if len(word) > 60]  # a path is not wrapped
     assert all(len(line) <= 80 or any(word in line for word in words) for line in shown.stdout.splitlines())
     assert re.fullmatch(r"✗ \d+ errors, \d+ warnings?", shown.stdout.splitlines()[-1])
 

@@ -46,14 +46,14 @@ from edge.vision.face_sampler import VisionStages, load_vision
 def test_models_and_their_runtime(vision: VisionStages, tmp_path: Path) -> None:
     runtime = one(check_models(PLAIN, vision), "runtime")
     assert "ai-edge-litert" in runtime.detail or "tflite-runtime" in runtime.detail
-    slow = itertools.count(step=0.05).__next__  # 50 ms a model, and 15 frames a second
+    slow = itertools.count(step=0.05).__next__  # 50 ms for each model, at 15 frames per second
     assert "too slow for 15 frames per second" in one(check_models(PLAIN, vision, slow), "runtime").detail
     with pytest.raises(ModelError):
         load_vision(ModelsConfig(folder=str(tmp_path)), PLAIN.detector, PLAIN.quality)
 
 
 def test_model_without_delegate_is_counted(vision: VisionStages) -> None:
-    """XNNPACK is really used: the runtime's own list of operations says so for every model."""
+    """The runtime's list of operations shows XNNPACK for every model."""
     assert all(model.delegated for model in vision.models if model.runtime == "ai-edge-litert")
 
 
@@ -88,15 +88,15 @@ def access(door_toml: Path) -> CheckResult:
         ),
     ],
 )
-def test_access_rules_held_against_the_gallery(tmp_path: Path, rules: str, state: State, told: str) -> None:
-    """Rules that let nobody pass are an error, and a rule that names nobody in the gallery is a warning."""
+def test_access_rules_compared_with_the_gallery(tmp_path: Path, rules: str, state: State, told: str) -> None:
+    """Rules that let nobody pass are an error; a rule that matches nobody in the gallery is a warning."""
     found = access(a_door(tmp_path, rules))
     assert found.state is state
     assert told in found.detail
 
 
 def test_access_rules_without_a_gallery(tmp_path: Path) -> None:
-    """They are still read, and what is wrong with them is told."""
+    """The rules are still read, and their errors are reported."""
     assert "1 rule" in access(a_door(tmp_path, "", tmp_path / "none")).detail
     write(tmp_path / "policy.toml", "[doors.b]\nallow = [{ groups = ['staff'] }]\n")
     found = access(a_door(tmp_path, f"[access]\npolicy = '{tmp_path}/policy.toml'\n", tmp_path / "none"))
@@ -104,7 +104,7 @@ def test_access_rules_without_a_gallery(tmp_path: Path) -> None:
 
 
 def test_access_rules_of_the_release_in_force(tmp_path: Path, vision: VisionStages) -> None:
-    """A release that brings rules replaces those of door.toml: check reports the former, and what they come to."""
+    """Rules of a release replace those of door.toml, and `edge check` reports them."""
     door_toml = a_door(tmp_path, "[access]\nallow = ['*']\n[release]\n")
     desk, embedder = ReleaseSigner(tmp_path / "desk"), vision.reader.embedder.sha256
 
@@ -160,7 +160,7 @@ def test_lock_pin_pulled_wrongly_at_start(
 def test_verdict_settings_looser_than_calibration(
     vision: VisionStages, changes: dict[str, float], state: State | None, told: str
 ) -> None:
-    """By the embedder's own table: beyond any calibrated threshold is a warning, beyond the table an error."""
+    """Above any calibrated threshold is a warning; above the table of the embedder is an error."""
     config = msgspec.structs.replace(PLAIN, recognition=RecognitionConfig(**changes))  # type: ignore[arg-type]
     found = list(check_recognition(config, vision.reader.embedder.impostors))
     assert [finding.state for finding in found] == ([state] if state else [])
@@ -168,7 +168,7 @@ def test_verdict_settings_looser_than_calibration(
 
 
 def test_loose_thresholds_in_check_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A door.toml that opens to anybody is an error of `edge check`, and a warning in the log of a door that starts."""
+    """Thresholds that admit strangers are an error of `edge check` and a warning in the log."""
     path = a_door(tmp_path, "[recognition]\nthreshold_sq = 4.0\nmin_samples = 1\n")
     states = [finding.state for finding in check(path) if finding.what == "verdict"]
     assert states == [State.FAIL, State.WARN]

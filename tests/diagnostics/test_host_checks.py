@@ -1,4 +1,4 @@
-"""Checks of the board, its disk, its clock and who may read the door's files."""
+"""Checks of board, disk, clock and file permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEMINFO = "MemTotal: {total} kB\nMemAvailable: {free} kB\n"
 
 @pytest.fixture
 def sys_folder(tmp_path: Path) -> Path:
-    """A /sys and a /proc of a board in good health."""
+    """Folders /sys and /proc of a board without problems."""
     write(tmp_path / "proc/meminfo", MEMINFO.format(total=1_000_000, free=600_000))
     write(tmp_path / "sys/class/thermal/thermal_zone0/temp", "48000\n")
     write(tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
@@ -131,7 +131,7 @@ allow = [{ people = ["ada"], schedule = "day" }, { people = ["bob"] }]
 
 
 def test_clock_not_set(tmp_path: Path) -> None:
-    """An error where rules with times let nobody in, or expiry cannot be checked; else a warning."""
+    """An error if rules with times let nobody in or expiry cannot be checked; else a warning."""
     clock = ManualClock(synced=False)
     always, timed = allow_list(["*"]), parse_policy(write(tmp_path / "policy.toml", TIMED))
     assert check_clock(PLAIN, always, clock).state is State.WARN

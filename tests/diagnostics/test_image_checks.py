@@ -1,4 +1,4 @@
-"""Checks of what the camera sees."""
+"""Checks of the camera image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge.vision.face_sampler import VisionStages, load_vision
 
 
 def scene(change: object = None, noise: float = 0.0) -> CameraSample:
-    """Some frames of the bundled clip, each changed."""
+    """Frames of the bundled clip, changed by a function."""
     with VideoFileCamera(CLIP) as clip:
         frames = [
             Frame(frame.pixels.copy(), frame.seq, frame.captured_ns) for frame, _ in zip(clip, range(30), strict=False)
@@ -54,7 +54,7 @@ def test_bad_light(change: object, state: State, told: str) -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 5.0])
 def test_lens_out_of_focus_also_under_noise(noise: float) -> None:
-    """By what the blur takes away, and not by the noise that a sensor adds after it."""
+    """Blur is detected although the sensor adds noise after it."""
     sharp = scene(noise=noise)
     blurred = scene(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 5), noise=noise)
     assert one(check_image(PLAIN, sharp), "focus").state is State.OK
@@ -96,6 +96,6 @@ def test_face_too_far_away_with_both_distances() -> None:
     [(2, "remove the lens cap"), (120, "uncover, clean and focus the lens"), (255, "turn the lamp")],
 )
 def test_remedies_for_a_blind_camera(level: int, remedy: str) -> None:
-    """A covered lens needs no light."""
+    """The remedy for a covered lens is not more light."""
     found = one(check_image(PLAIN, scene(lambda pixels: np.full_like(pixels, level))), "exposure")
     assert (found.state, found.remedy.startswith(remedy)) == (State.FAIL, True)

@@ -45,7 +45,7 @@ def test_certificates_with_names_and_expiry(site: Path, tmp_path: Path) -> None:
         assert check_broker(config.mqtt).state is State.OK
         now = datetime.now(UTC)
         shown = list(check_certificates(config, now))
-        assert [finding.state for finding in shown] == [State.OK] * 3  # the broker's, ours, the authority's
+        assert [finding.state for finding in shown] == [State.OK] * 3  # broker, door, authority
         assert "issued for localhost" in shown[0].detail
         late = list(check_certificates(config, now + timedelta(days=20_000)))
         assert [finding.state for finding in late] == [State.FAIL] * 3
@@ -84,7 +84,7 @@ def test_metrics_port_taken_or_open_to_all() -> None:
 
 @needs_mosquitto
 def test_remedy_for_a_refused_login(tmp_path: Path) -> None:
-    """A wrong password is no reason to install a broker."""
+    """The remedy for a wrong password is not to install a broker."""
     subprocess.run(
         [MOSQUITTO_PASSWD, "-b", "-c", tmp_path / "users", "front", "open sesame"], check=True, capture_output=True
     )

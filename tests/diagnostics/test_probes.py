@@ -1,4 +1,4 @@
-"""Cameras are found and sampled."""
+"""Camera candidates and samples."""
 
 from __future__ import annotations
 

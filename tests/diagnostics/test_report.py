@@ -1,4 +1,4 @@
-"""How a terminal, a pipe and a file show the results of checks."""
+"""Output of check results on a terminal and in a pipe."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def setup(folder: Path, *options: str, words: str = "") -> subprocess.CompletedP
 
 
 class Terminal:
-    """`edge setup` on a terminal of its own, as somebody sees it and types."""
+    """`edge setup` on a pseudo-terminal."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         ours, theirs = pty.openpty()
@@ -65,15 +65,15 @@ class Terminal:
         os.close(theirs)
 
     def read_until(self, text: str) -> None:
-        """Read on until a text has come since the last answer."""
+        """Read until a text appears after the last answer."""
         end = time.monotonic() + DEADLINE_S
         while text not in self.seen:
-            assert time.monotonic() < end, f"'{text}' does not come; seen: {self.seen}"
+            assert time.monotonic() < end, f"no '{text}' in: {self.seen}"
             if select.select([self._ours], [], [], 1.0)[0]:
                 try:
                     self.seen += os.read(self._ours, 4096).decode()
-                except OSError as error:  # Linux's way to say that the other end has closed
-                    raise AssertionError(f"'{text}' does not come; seen: {self.seen}") from error
+                except OSError as error:  # on Linux: the other end is closed
+                    raise AssertionError(f"no '{text}' in: {self.seen}") from error
 
     def answer(self, question: str, words: str) -> None:
         self.read_until(question)
@@ -88,7 +88,7 @@ class Terminal:
         return self._process.wait(DEADLINE_S)
 
     def hang_up(self) -> None:
-        """Ctrl-D."""
+        """Press Ctrl-D."""
         os.write(self._ours, b"\x04")
 
     def interrupt(self) -> None:
@@ -151,7 +151,7 @@ def test_unreachable_camera_is_kept_only_after_confirmation(tmp_path: Path) -> N
 
 
 def test_broken_picamera2_is_not_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """picamera2 that is installed but cannot be imported, as in a virtual environment of another Python."""
+    """picamera2 is installed but cannot be imported, as in a virtual environment of another Python."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "picamera2.py").write_text("raise ImportError('no libcamera')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/modules:{os.environ.get('PYTHONPATH', '')}")
@@ -298,7 +298,7 @@ def test_private_file_for_a_camera_with_a_password(tmp_path: Path) -> None:
 
 
 def test_written_configuration_is_read_back(tmp_path: Path) -> None:
-    """Also quotes, backslashes and umlauts; and what is as the default stands nowhere."""
+    """Also quotes, backslashes and umlauts; defaults are not written."""
     config = DoorConfig(site="s", door="d")
     for key, value in (("gallery", 'C:\\"ü".safetensors'), ("mqtt.insecure", True), ("camera.fps", 12.5)):
         config = with_value(config, key, value)

@@ -1,4 +1,4 @@
-"""CameraSupervisor: one event for each change of the camera's state."""
+"""CameraSupervisor: one event for each change of the camera state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOISE = np.random.default_rng(0).integers(60, 200, (8, 96, 128, 3)).astype(np.ui
 
 
 class StubCamera:
-    """An opened live camera; its frames are made by the test."""
+    """Open live camera; the test makes its frames."""
 
     name = "stub"
     live = True
@@ -42,7 +42,7 @@ class StubCamera:
 
 
 class Driver:
-    """Opens the camera while it is plugged in, and keeps the recorded events."""
+    """Opens the camera while it is plugged in, and stores the recorded events."""
 
     def __init__(self, source: str = "/dev/video0") -> None:
         self.plugged = True
@@ -64,7 +64,7 @@ class Driver:
         return StubCamera()
 
     def show(self, seconds: float, *, black: bool = False, frozen: bool = False) -> bool:
-        """Show pictures at 10 fps; returns whether the last frame is worth processing."""
+        """Show pictures at 10 fps; returns whether to process the last frame."""
         useful = False
         for _ in range(round(seconds * 10)):
             pixels = NOISE[0 if frozen else self.frames % len(NOISE)] // (16 if black else 1)
@@ -119,7 +119,7 @@ def test_blind_camera_and_its_recovery() -> None:
 
 
 def test_frozen_camera_is_to_be_reopened() -> None:
-    """Copies of one picture are not worth processing."""
+    """Copies of one picture are not processed."""
     door = Driver()
     assert door.show(1)
     assert not door.show(3, frozen=True)

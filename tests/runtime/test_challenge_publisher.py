@@ -1,4 +1,4 @@
-"""ChallengePublisher: prompts become messages with the wall-clock time of their deadline."""
+"""ChallengePublisher: messages of prompts with deadlines in wall-clock time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prompt(challenge_id: int, state: ChallengeState, t_s: int) -> ChallengePromp
 
 
 def test_messages_of_one_challenge_share_an_id_and_expire() -> None:
-    """A prompt at its deadline, a result five seconds after it."""
+    """A prompt expires at its deadline, a result after five seconds."""
     sent: list[tuple[Challenge, int]] = []
     clock = ManualClock(unix_s=1_900_000_000, monotonic_s=1000)
     publisher = ChallengePublisher("front", lambda message, expires_ns: sent.append((message, expires_ns)), clock)

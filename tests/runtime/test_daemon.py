@@ -1,4 +1,4 @@
-"""The whole door in one process: clip in, events over a real broker out, and what happens when a part fails."""
+"""A complete door in one process, with a clip as camera and a real broker, also when a component fails."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ from edge.vision.camera_file import VideoFileCamera
 
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The second and a half of the bundled clip in which the enrolled person walks up, at three times the pace."""
+    """The 1.5 s of the bundled clip in which the enrolled person approaches, at triple speed."""
     return fast_clip(tmp_path_factory.mktemp("clip") / "short.avi", 15, 30)
 
 
 def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2, open_max_age_s=60.0)  # however busy it is
+    mqtt = msgspec.structs.replace(
+        config_for(broker), health_every_s=0.2, open_max_age_s=60.0
+    )  # also on a busy machine
     with listening(config_for(broker)) as heard:
         Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
         wait_until(lambda: len(records(heard, Status)) == 2, "online and offline")
@@ -77,7 +79,7 @@ def test_visitor_opens_the_door_once(broker: AnyBroker, tmp_path: Path, short_cl
 
 
 def test_presence_is_published_without_identity(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    """First not somebody, then somebody, and nobody once the source has ended; the introduction is kept."""
+    """It changes to somebody, and back when the source has ended; the discovery message is retained."""
     config = door_config(tmp_path / "state", short_clip, config_for(broker), home_assistant=HomeAssistantConfig())
     made = make_discovery_message(config)
     assert made
@@ -107,7 +109,7 @@ def test_denied_person_is_named_and_nothing_opens(broker: AnyBroker, tmp_path: P
 
 @needs_mosquitto
 def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody subscribes to `open`: an event, a warning and a problem say so."""
+    """Nobody subscribes to `open`: there is an event, a warning and a problem."""
     stop = threading.Event()
     with (
         Mosquitto(tmp_path) as broker,
@@ -134,7 +136,7 @@ def test_opening_without_a_lock_is_reported(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_events_are_queued_without_a_broker(tmp_path: Path, short_clip: Path) -> None:
-    """Nothing opens, that is recorded, and every event waits on disk for the broker."""
+    """The door does not open, this is recorded, and all events are stored for the broker."""
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}")
     Daemon(door_config(tmp_path, short_clip, mqtt)).run(threading.Event())
     assert sorted(event.kind for event in stored_events(tmp_path)) == [
@@ -177,7 +179,7 @@ def test_watchdog_is_fed_by_processed_frames(tmp_path: Path, short_clip: Path, m
 
 
 def test_challenge_movements_drawn_from_random_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Those of the operating system by default, so that no start makes a challenge predictable."""
+    """By default the operating system draws them, so that they are not predictable."""
     caplog.set_level(logging.INFO)
     default = inspect.signature(Daemon).parameters["random_number"].default
     assert isinstance(default.__self__, random.SystemRandom)
@@ -189,7 +191,7 @@ def test_challenge_movements_drawn_from_random_numbers(tmp_path: Path, caplog: p
 
 
 def test_faces_forgotten_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """While the camera is away no picture of a visitor stays in memory."""
+    """No picture of a visitor is kept in memory while the camera is lost."""
     caplog.set_level(logging.INFO)
 
     def crops() -> int:
@@ -206,14 +208,14 @@ def test_faces_forgotten_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptu
         wait_until(lambda: "door-open" in caplog.text, "a visitor is seen, and a picture kept", 20)
         stream.unplug()
         wait_until(lambda: daemon.camera_state == "lost", "the loss is noticed")
-        # Not before: while a model runs, nobody may hold what it works on.
+        # Not earlier: a running model must not be referenced elsewhere.
         wait_until(lambda: crops() <= before, "it is forgotten")
 
 
 def test_watchdog_while_the_camera_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fed until the first frame, not while a camera that has worked is away: a wedged driver ends in a restart."""
+    """Reset until the first frame, but not while a camera that worked is lost: a hanging driver leads to a restart."""
     caplog.set_level(logging.DEBUG, "edge.runtime.camera_supervisor")
     stream = Webcam(visitor_frames(30, 45))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -275,7 +277,7 @@ def test_door_with_a_missing_part_does_not_start(tmp_path: Path, short_clip: Pat
 
 
 def test_damaged_event_store_is_replaced_and_reported(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    """What was no store any more is kept beside it, and the door opens as ever."""
+    """The damaged store is kept under another name, and the door opens as usual."""
     state = tmp_path / "state"
     state.mkdir()
     (state / "outbox.sqlite").write_bytes(b"this is no database" * 1000)
@@ -290,7 +292,7 @@ def test_damaged_event_store_is_replaced_and_reported(broker: AnyBroker, tmp_pat
 
 
 def test_only_retained_topics_are_remembered(broker: AnyBroker, tmp_path: Path, short_clip: Path) -> None:
-    """Whoever subscribes later finds status, health and presence, but no event and no opening."""
+    """Later subscribers receive status, health and presence, but no event and no open command."""
     mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.1)
     Daemon(door_config(tmp_path / "state", short_clip, mqtt)).run(threading.Event())
     with Subscriber(config_for(broker), Topics("+", "+")) as late:

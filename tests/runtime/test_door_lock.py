@@ -1,4 +1,4 @@
-"""The relay that opens the door without a broker, on gpiozero's own mock pins, which refuse what real ones refuse."""
+"""Lock on a relay, with the mock pins of gpiozero, which fail as real pins do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MESSAGE = OpenCommand(
 
 
 class Witness(MockPin):  # type: ignore[misc]
-    """A mock pin that calls somebody just before it is switched on."""
+    """Mock pin that calls a function before it is switched on."""
 
     call: Callable[[], object] = staticmethod(lambda: None)
 
@@ -93,7 +93,7 @@ def test_second_open_prolongs_the_first(pin: MockPin) -> None:
 
 
 def test_pulse_counts_from_the_last_open(pin: MockPin) -> None:
-    """A second opening does not add its pulse to the first: the relay is off before a longer pulse that began later."""
+    """Pulses are not added: the relay switches off one pulse after the second open command."""
     other = Device.pin_factory.pin(PIN + 1)
     longer = Lock(LockConfig(pin=PIN + 1, pulse_s=1.5), max_age_s=3.0, on_missed=lambda *_: None)
     with lock([], pulse_s=1.0) as one, longer:
@@ -107,13 +107,13 @@ def test_pulse_counts_from_the_last_open(pin: MockPin) -> None:
 
 
 def test_open_that_waits_while_the_lock_stops(pin: MockPin) -> None:
-    """It opens nothing, and is reported."""
+    """The door stays locked, and the command is reported."""
     missed: list[str] = []
     closing: list[threading.Thread] = []
 
     def on_missed(_: OpenCommand, reason: Reason, __: str) -> None:
         missed.append(reason)
-        if not closing:  # the lock's thread is here, so what comes now waits
+        if not closing:  # the thread of the lock is here, so the next command waits
             one.open(MESSAGE, time.monotonic_ns())
             closing.append(threading.Thread(target=one.close))
             closing[0].start()
@@ -129,7 +129,7 @@ def test_open_that_waits_while_the_lock_stops(pin: MockPin) -> None:
 
 
 def in_call(thread: threading.Thread, name: str) -> bool:
-    """Whether a thread is within a function of this name."""
+    """Whether a thread is in a function of this name."""
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is not None and any(call.name == name for call in traceback.extract_stack(frame))
 
@@ -154,14 +154,14 @@ def test_late_open_is_reported_and_opens_nothing(pin: MockPin) -> None:
 def test_failing_relay_is_reported_and_locked_again(pin: MockPin, caplog: pytest.LogCaptureFixture) -> None:
     missed: list[str] = []
     with lock(missed, pulse_s=0.1) as one:
-        pin.function = "input"  # somebody else has changed it: gpiozero refuses to write
+        pin.function = "input"  # another program has changed the pin, so gpiozero refuses to write
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: bool(missed), "told")
         assert "cannot switch the relay" in one.problem()
         assert "the relay of the lock: " in caplog.text
         assert one.state is LockState.FAILED
         pin.function = "output"
-        pin.state = True  # and left on
+        pin.state = True  # still on
         wait_until(lambda: not pin.state, "locked")
         one.open(MESSAGE, time.monotonic_ns())
         wait_until(lambda: not one.problem(), "it works again")
@@ -173,7 +173,7 @@ def test_pin_in_use_or_missing(pin: MockPin) -> None:
 
 
 def test_board_without_pins(tmp_path: Path) -> None:
-    """As on this machine, where no lgpio is installed or there is no GPIO."""
+    """lgpio is not installed, or the board has no GPIO."""
     code = (
         "from edge.runtime.door_lock import open_relay; from edge.core.config import LockConfig; "
         "open_relay(LockConfig(pin=17))"
@@ -214,7 +214,7 @@ def test_lock_opens_after_the_event_is_stored(
 
 
 def _stored_kinds(state: Path) -> list[str]:
-    """What is on the disk while the door has its store open: of a copy, as a power cut would leave it."""
+    """Kinds of events on disk while the door has its store open, from a copy as after a power cut."""
     shutil.rmtree(copy := state.with_name("copy"), ignore_errors=True)
     shutil.copytree(state, copy)
     return [event.kind for event in stored_events(copy)]
@@ -228,13 +228,13 @@ def test_door_with_a_lock_publishes_no_open_command(tmp_path: Path, webcam: Webc
             webcam.show(*visitor_frames())
             wait_until(lambda: "door-open" in [event.kind for event in records(heard, Event)], "told", 30)
             wait_until(lambda: True in levels(pin), "open")
-        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all is told")
+        wait_until(lambda: "stopped" in [event.kind for event in records(heard, Event)], "all events arrive")
     assert records(heard, OpenCommand) == []
 
 
 @needs_mosquitto
 def test_lock_state_is_reported_at_once(tmp_path: Path, webcam: Webcam, pin: MockPin) -> None:
-    """Or an opening of a few seconds would fall between two reports."""
+    """Otherwise an opening of a few seconds could be missed between two reports."""
     with make_broker("mosquitto", tmp_path) as broker, listening(config_for(broker)) as heard:
         seldom = msgspec.structs.replace(config_for(broker), health_every_s=3600.0)
         with running(at_the_door(tmp_path, webcam, seldom, lock=LockConfig(pin=PIN, pulse_s=1.0))):
@@ -243,7 +243,7 @@ def test_lock_state_is_reported_at_once(tmp_path: Path, webcam: Webcam, pin: Moc
 
 
 def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frame that reached the door late opens nothing, however quickly it was decided on."""
+    """A late frame does not open the door, although the decision was quick."""
     sensor = picamera2_standin.Sensor()
     picamera2_standin.install(monkeypatch, sensor)
     mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", open_max_age_s=0.05)
@@ -251,7 +251,7 @@ def test_age_of_an_open_counts_from_its_frame(tmp_path: Path, pin: MockPin, monk
     with running(daemon), VideoFileCamera(CLIP) as clip:
         for number, frame in enumerate(itertools.islice(clip, 45), start=1):
             sensor.show(frame.pixels, age_ns=100_000_000)
-            wait_until(lambda number=number: daemon.frames == number, "the frame is looked at")  # type: ignore[misc]
+            wait_until(lambda number=number: daemon.frames == number, "the frame is processed")  # type: ignore[misc]
     events = [event for event in stored_events(tmp_path) if event.kind in (EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED)]
     assert [event.kind for event in events[:2]] == [EventKind.DOOR_OPEN, EventKind.OPEN_EXPIRED]
     assert events[1].reason is Reason.LOCK_TOO_LATE
@@ -266,7 +266,7 @@ def test_recording_opens_no_lock(tmp_path: Path, pin: MockPin) -> None:
 
 
 def test_edge_lock_command_locks_and_tries_the_wiring(tmp_path: Path) -> None:
-    """The unit's ExecStopPost; a kernel may leave a pin as it was when its owner died."""
+    """This is ExecStopPost of the unit: a pin may keep its state when its process dies."""
     path = tmp_path / "door.toml"
     path.write_text('site = "a"\ndoor = "b"\n[lock]\npin = 17\npulse_s = 0.1\n')
     environment = os.environ | {"GPIOZERO_PIN_FACTORY": "mock"}
@@ -279,7 +279,7 @@ def test_edge_lock_command_locks_and_tries_the_wiring(tmp_path: Path) -> None:
     assert "pin 17: open for 0.1 s, locked again" in run("--pulse").stdout
     path.write_text('site = "a"\ndoor = "b"\n')
     assert "no table [lock]" in run("--pulse").stderr
-    assert run().returncode == 0  # the unit's line stays harmless when the table is taken out
+    assert run().returncode == 0  # succeeds without the table, so that the unit needs no change
 
 
 def test_ctrl_c_during_the_wiring_test_locks(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Releases of a door whose galleries are encrypted."""
+"""Releases of a door with encrypted galleries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from edge.vision.face_sampler import VisionStages
 
 
 def test_release_is_encrypted_on_disk(tmp_path: Path) -> None:
-    """And the next release takes unchanged chunks from it, decrypted: the repository has them no more."""
+    """The next release reuses its unchanged chunks, which the repository does not have any more."""
     signer = ReleaseSigner(tmp_path / "signer")
     store, updater = encrypted_store(tmp_path, signer)
     signer.release(range(20))
@@ -51,7 +51,7 @@ def test_release_is_encrypted_on_disk(tmp_path: Path) -> None:
 
 
 def door_with_releases(folder: Path, signer: ReleaseSigner, key: GalleryKey | None = KEY) -> DoorConfig:
-    """A door on the signer's folder that has trusted its root."""
+    """Door that trusts the root of the signer's folder."""
     config = DoorConfig(
         site="home",
         door="front",
@@ -92,7 +92,7 @@ def test_door_with_a_key_restarts_with_its_release(tmp_path: Path, vision: Visio
 def test_wrong_key_stops_the_door_without_rollback(
     tmp_path: Path, vision: VisionStages, wrong: GalleryKey | None
 ) -> None:
-    """Once the key is back, the release runs as before."""
+    """With the right key, the release runs again."""
     signer = ReleaseSigner(tmp_path / "signer")
     config = door_with_releases(tmp_path, signer)
     signer.release_files(

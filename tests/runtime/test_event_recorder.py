@@ -1,4 +1,4 @@
-"""EventRecorder: events are stored before anybody acts on them, with the right time."""
+"""EventRecorder: events are stored before actions, with the right time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW_S = 1_900_000_000
 
 
 class FailingOutbox(Outbox):
-    """Refuses events of decisions, as a full disk does; keeps everything else."""
+    """Rejects events of decisions, as a full disk does; stores all others."""
 
     def append(self, event: Event) -> int:
         if event.kind in (EventKind.DOOR_OPEN, EventKind.DENIED):
@@ -65,7 +65,7 @@ def unix_s(text: str) -> float:
 
 
 def test_open_decision_is_stored_and_gives_an_open_command(recorder: EventRecorder, clock: ManualClock) -> None:
-    """Both carry the capture time of the frame, and the command its expiry `open_max_age_s` after it."""
+    """Both have the capture time of the frame; the command expires `open_max_age_s` later."""
     recorded = recorder.record_decision(a_decision(t_ns=clock.monotonic_ns() - 10**9))
     assert recorded is not None
     event, command = recorded
@@ -86,7 +86,7 @@ def test_denied_decision_gives_no_open_command(recorder: EventRecorder, clock: M
 
 
 def test_decision_that_cannot_be_stored_opens_nothing(tmp_path: Path, clock: ManualClock) -> None:
-    """An open that was lost is an event of its own; a denial is not."""
+    """A lost open command is recorded as an event; a lost denial is not."""
     recorder = make_recorder(tmp_path, clock, FailingOutbox)
     with recorder.outbox:
         assert recorder.record_decision(a_decision(AccessOutcome.DENIED, clock.monotonic_ns())) is None
@@ -96,7 +96,7 @@ def test_decision_that_cannot_be_stored_opens_nothing(tmp_path: Path, clock: Man
 
 
 def test_wall_clock_step_is_recorded(recorder: EventRecorder, clock: ManualClock) -> None:
-    """Once, with direction and size; a drift of less than two seconds is none."""
+    """Once, with direction and size; a drift of less than two seconds is not recorded."""
     for seconds in (0.5, 3600.0, -60.0):
         clock.step_wall(seconds)
         clock.advance(1)

@@ -1,4 +1,4 @@
-"""Files and memory of a door: readable by its own user only."""
+"""Files and memory of a door are private."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_releases_are_private(tmp_path: Path) -> None:
 
 
 def run_door(folder: Path, config: Path, *words: str) -> str:
-    """Run a door on the clip to its end, started as by hand under a careless umask; what it said."""
+    """Run a door on the clip to its end with umask 0; returns its log."""
     command = [sys.executable, "-m", "edge", *words, "run", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, umask=0, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
@@ -81,7 +81,7 @@ def run_door(folder: Path, config: Path, *words: str) -> str:
 
 
 def test_door_started_by_hand_writes_private_files_and_warns(tmp_path: Path) -> None:
-    """A careless umask is no excuse; what others have written stands in the log once, with the remedy."""
+    """Files are private although the umask is 0; accessible files are logged once with the remedy."""
     gallery = tmp_path / "gallery.safetensors"
     gallery.write_bytes(encrypt(GALLERY.read_bytes(), KEY, WHERE))
     gallery.chmod(0o640)
@@ -126,7 +126,7 @@ def test_files_in_a_closed_folder_are_out_of_reach(tmp_path: Path) -> None:
 
 
 def test_crash_leaves_no_core_dump(tmp_path: Path) -> None:
-    """Though its user would have allowed one; the unit says so a second time."""
+    """The limit of the user allows core dumps; the unit also forbids them."""
     code = (
         "import os, edge.runtime.hardening as p; p.harden_process(); "
         "print(open('/proc/self/limits').read(), flush=True); os.abort()"
@@ -140,7 +140,7 @@ def test_crash_leaves_no_core_dump(tmp_path: Path) -> None:
 
 
 def test_process_memory_is_hidden() -> None:
-    """PR_GET_DUMPABLE, prctl(2): 0 forbids cores and ptrace by whoever is not root."""
+    """PR_GET_DUMPABLE, prctl(2): 0 forbids core dumps, and ptrace by users other than root."""
     code = (
         "import ctypes, edge.runtime.hardening as p; p.harden_process(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )

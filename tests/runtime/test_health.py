@@ -1,4 +1,4 @@
-"""HealthReporter: a report at a fixed interval, with the state of every part."""
+"""HealthReporter: a report at a fixed interval, with the state of every component."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edge.vision.stage_timing import TimingRecorder
 
 
 class CollectingPublisher(Publisher):
-    """Keeps health reports; is never connected."""
+    """Stores health reports; is never connected."""
 
     def __init__(self, *arguments: object, **named: object) -> None:
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ class CollectingPublisher(Publisher):
 
 
 class Door:
-    """A HealthReporter and its parts; a report is due every ten seconds."""
+    """HealthReporter and its components; a report is due every ten seconds."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
@@ -68,7 +68,7 @@ class Door:
         )
 
     def run(self, seconds: int) -> list[Health]:
-        """Five frames a second; returns the reports."""
+        """Show five frames per second; returns the reports."""
         before = len(self.publisher.reports)
         for _ in range(seconds * 5):
             self.reporter.frames += 1
@@ -108,7 +108,7 @@ def test_dropped_frames_of_closed_cameras(door: Door) -> None:
 
 
 def test_problems_are_named(door: Door) -> None:
-    """The broker is away from the start; then camera and clock fail."""
+    """The broker is missing from the start; then camera and clock fail."""
     assert door.run(11)[0].problems == ("not connected to the broker",)
     door.supervisor.mark_lost(CameraLostError("no frame"))
     door.clock.synced = False

@@ -1,4 +1,4 @@
-"""Log lines in systemd's journal: what an entry holds, how a large one travels, what becomes of one nobody takes."""
+"""Log lines in systemd's journal: fields, large entries, and entries that the journal rejects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ handler = JournalHandler()
 logging.basicConfig(handlers=[handler], level=logging.DEBUG, format="%(message)s")
 set_door_fields("home", "front")
 log = logging.getLogger("edge.test")
-log.warning("camera-lost: %s", "it is gone", extra=event_fields("camera-lost", "an-id"))
+log.warning("camera-lost: %s", "no frame for 5 s", extra=event_fields("camera-lost", "an-id"))
 log.info("two" + chr(10) + "lines")
 log.error("large " + "x" * 1_000_000)
 log.debug("the-end")
@@ -39,7 +39,7 @@ log.debug("the-end")
 
 
 class Journal:
-    """A socket where systemd's would be."""
+    """Socket in place of the journal's socket."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,7 +49,7 @@ class Journal:
         self.by_file = 0
 
     def entry(self) -> dict[str, str]:
-        """The next entry, taken apart as the protocol says."""
+        """The next entry, decoded by the protocol."""
         data, files, _, _ = socket.recv_fds(self._socket, 1 << 20, 1)
         if files:
             self.by_file += 1
@@ -79,7 +79,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def log(journal: Journal) -> Iterator[logging.Logger]:
-    """A logger of its own that leads to that journal and nowhere else."""
+    """Logger that writes only to that journal."""
     handler = JournalHandler(journal.path)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.Logger("edge.test")
@@ -114,7 +114,7 @@ def test_levels_become_priorities(journal: Journal, log: logging.Logger, level: 
 
 
 def test_line_breaks_stay_within_their_field(journal: Journal, log: logging.Logger) -> None:
-    """Or somebody could write fields of his own by a name with a line break."""
+    """Otherwise a name with a line break could add fields."""
     log.info("one\nPRIORITY=0\n\ntwo")
     entry = journal.entry()
     assert (entry["MESSAGE"], entry["PRIORITY"]) == ("one\nPRIORITY=0\n\ntwo", "6")
@@ -145,7 +145,7 @@ def test_standard_error_without_a_journal(
 def test_blocked_journal_does_not_block_the_door(
     journal: Journal, log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its queue is full; lines go to standard error until it takes them again."""
+    """The queue of the journal is full, so lines go to standard error until it accepts entries again."""
     while not capsys.readouterr().err:
         log.info("more")
     assert journal.entry()["MESSAGE"] == "more"
@@ -154,7 +154,7 @@ def test_blocked_journal_does_not_block_the_door(
 
 
 def test_journal_is_recognised_by_standard_error(tmp_path: Path) -> None:
-    """JOURNAL_STREAM is inherited, also by those whose standard error was led elsewhere."""
+    """Processes with another standard error also inherit JOURNAL_STREAM."""
     with (tmp_path / "log").open("w") as file:
         found = os.fstat(file.fileno())
         right = f"{found.st_dev}:{found.st_ino}"
@@ -172,7 +172,7 @@ def file_that_is_closed() -> int:
 
 
 def run_door(tmp_path: Path, journal: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A whole door whose standard error is a file."""
+    """Complete door whose standard error is a file."""
     config = write_config(tmp_path, f"mqtt://127.0.0.1:{free_port()}", str(CLIP))
     program = (
         "import sys, pathlib, edge.runtime.journal\n"
@@ -204,7 +204,7 @@ def test_door_and_event_fields_under_systemd(tmp_path: Path, journal: Journal) -
 
 
 def test_lines_carry_their_time_without_a_journal(tmp_path: Path, journal: Journal) -> None:
-    """Also where it has inherited a JOURNAL_STREAM that is not its own."""
+    """Also with an inherited JOURNAL_STREAM of another process."""
     door = run_door(tmp_path, journal.path, {"JOURNAL_STREAM": "1:1"})
     words = tmp_path / "stderr"
     wait_until(lambda: "started reason=service-started: camera" in words.read_text(), "the door has started", 30)
@@ -227,7 +227,7 @@ def test_real_journal_keeps_every_field() -> None:
     if done.returncode == 2:
         pytest.skip(done.stderr.strip())
     lost, lines, large, end = (json.loads(line) for line in done.stdout.splitlines())
-    assert (lost["MESSAGE"], lost["PRIORITY"]) == ("camera-lost: it is gone", "4")
+    assert (lost["MESSAGE"], lost["PRIORITY"]) == ("camera-lost: no frame for 5 s", "4")
     assert (lost["THRESHOLD_EVENT"], lost["THRESHOLD_EVENT_ID"]) == ("camera-lost", "an-id")
     assert (lost["THRESHOLD_SITE"], lost["THRESHOLD_DOOR"]) == ("home", "front")
     assert lines["MESSAGE"] == "two\nlines"

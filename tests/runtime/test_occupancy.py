@@ -1,4 +1,4 @@
-"""OccupancyReporter: whether somebody stands at the door, reported when it changes."""
+"""OccupancyReporter: whether somebody is at the door, reported when it changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def a_track(hits: int, *, lost: bool = False) -> Track:
 
 
 def test_occupancy_is_reported_when_it_changes() -> None:
-    """A track counts from its third frame on; a camera that does not work sees neither somebody nor nobody."""
+    """A track counts from its third frame on; without a working camera the occupancy is unknown."""
     reports: list[PresenceReport] = []
     occupancy = OccupancyReporter("front", reports.append, ManualClock(unix_s=1_900_000_000))
     steps: list[tuple[list[Track], CameraState]] = [

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, fetched by HTTP from real doors; and the dashboard and the alerts that are made of them."""
+"""Prometheus metrics, fetched by HTTP from real doors; and the dashboard and alerts that use them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Answer:
     text: str
 
     def values(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """By name and label values, these in the order of the labels' names."""
+        """Values by name and label values, in the order of label names."""
         samples = [sample for family in parsed(self.text) for sample in family.samples]
         return {(sample.name, tuple(sample.labels.values())): sample.value for sample in samples}
 
@@ -66,7 +66,7 @@ def exporter() -> Iterator[Exporter]:
 
 @pytest.fixture(scope="module")
 def scrape(tmp_path_factory: pytest.TempPathFactory) -> Answer:
-    """What a real door says after it has let somebody in: on the bundled clip, over a real broker."""
+    """Metrics of a real door after an opening, with the bundled clip and a real broker."""
     folder = tmp_path_factory.mktemp("door")
     port = free_port()
     with Mosquitto(folder) as broker:
@@ -104,7 +104,7 @@ def test_metrics_of_a_real_door(scrape: Answer) -> None:
 
 @needs_mosquitto
 def test_metrics_name_no_person(scrape: Answer) -> None:
-    """The door has just let somebody in, whose id is barack-obama."""
+    """The door has just opened for the id barack-obama."""
     assert "obama" not in scrape.text.lower()
     labels = {label for family in parsed(scrape.text) for sample in family.samples for label in sample.labels}
     assert labels <= {"door", "gallery", "kind", "model", "reason", "sha256", "site", "stage", "state", "version"}
@@ -112,7 +112,7 @@ def test_metrics_name_no_person(scrape: Answer) -> None:
 
 @needs_mosquitto
 def test_metric_names_follow_the_conventions(scrape: Answer) -> None:
-    """A prefix, base units, _total on counters and only there, a text that says what it is."""
+    """Prefix, base units, _total on counters only, and a help text."""
     for family in parsed(scrape.text):
         assert re.fullmatch(r"(threshold|process)_[a-z0-9_]+", family.name)
         assert not re.search(r"_(ms|milliseconds|mb|percent|fahrenheit)(_|$)", family.name)
@@ -123,7 +123,7 @@ def test_metric_names_follow_the_conventions(scrape: Answer) -> None:
 
 @needs_mosquitto
 def test_dashboard_uses_known_metrics(scrape: Answer, exporter: Exporter) -> None:
-    """A lock, a temperature and challenges are not at hand here: those names are from a door that has them."""
+    """Metrics of lock, temperature and challenges come from a report that contains them."""
     told = {name for name, _ in scrape.values()} | {name for name, _ in everything(exporter).values()}
     dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
@@ -148,11 +148,11 @@ def test_page_names_every_metric(scrape: Answer, exporter: Exporter) -> None:
     assert named == {name for name in told if name.startswith("threshold_")}
 
 
-# The figures
+# The metrics
 
 
 def everything(exporter: Exporter) -> Answer:
-    """Of a door with all that a door can have."""
+    """Metrics of a door with every optional component."""
     health = msgspec.structs.replace(HEALTH, lock=LockState.OPEN, problems=("one", "two"))
     exporter.update(health, connected=False, events={EventKind.UNKNOWN: 7})
     return fetch(exporter.port)
@@ -210,7 +210,7 @@ def connected(port: int, said: bytes = b"") -> socket.socket:
 
 
 def test_silent_clients_do_not_block_others(exporter: Exporter) -> None:
-    """Clients that say nothing, or nonsense, keep nobody else waiting."""
+    """Clients that send nothing or nonsense do not delay others."""
     nonsense = (b"", b"\xff\x00 nonsense", b"GET /metrics HTTP/1.0\r\nX: " + b"x" * 10_000)
     silent = [connected(exporter.port, nonsense[number % 3]) for number in range(20)]
     assert [fetch(exporter.port).status for _ in range(3)] == [200] * 3
@@ -219,7 +219,7 @@ def test_silent_clients_do_not_block_others(exporter: Exporter) -> None:
 
 
 def test_bounded_number_of_connections() -> None:
-    """Eight clients are waited for at a time; each further one costs the oldest its connection."""
+    """At most eight connections are open; another one closes the oldest."""
     port = free_port()
     with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
         silent = [connected(port) for _ in range(20)]
@@ -229,7 +229,7 @@ def test_bounded_number_of_connections() -> None:
 
 
 def test_total_deadline_of_a_request() -> None:
-    """A client that sends a byte now and then is hung up on, however short its pauses are."""
+    """A client that sends single bytes is disconnected, also with short pauses."""
     port = free_port()
     with Exporter(MetricsConfig(port=port), "home", deadline_s=0.2), connected(port, b"G") as slow:
         slow.settimeout(0.02)
@@ -245,7 +245,7 @@ def test_total_deadline_of_a_request() -> None:
 
 
 def test_stop_with_a_hanging_client() -> None:
-    """A door that stops hangs up on a client that is in the middle of its request."""
+    """A door that stops disconnects a client in the middle of a request."""
     port = free_port()
     with Exporter(MetricsConfig(port=port), "home", deadline_s=3600.0):
         hanging = connected(port, b"GET /metrics")

@@ -1,4 +1,4 @@
-"""Releases at a door's own loader, without a camera: exchange between frames, and clocks that are not set."""
+"""ReleaseManager without a camera: activation between frames, and clocks that are not set."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from edge.vision.face_sampler import VisionStages
 
 
 def at(now: datetime, *, synced: bool = True) -> ManualClock:
-    """A clock whose wall time is this."""
+    """Clock with this wall time."""
     return ManualClock(unix_s=now.timestamp(), synced=synced)
 
 
 class Site:
-    """A desk, and the folder and configuration of one door that takes its releases."""
+    """Signer, and the folder and configuration of one door with its releases."""
 
     def __init__(self, folder: Path, embedder: str) -> None:
         self.embedder = embedder
@@ -54,7 +54,7 @@ class Site:
 
     @contextmanager
     def door(self, clock: ManualClock) -> Iterator[ReleaseManager]:
-        """A door that runs, and looks between its frames whether a release is ready."""
+        """Running door that checks between frames for a ready release."""
         assert self.config.release
         releases = ReleaseManager(self.config, self.config.release, self.news.append, clock=clock)
         over = threading.Event()
@@ -75,7 +75,7 @@ class Site:
 
     @property
     def detail(self) -> str:
-        """What was reported last."""
+        """Detail of the latest report."""
         return self.news[-1].status.detail if self.news else ""
 
 
@@ -85,7 +85,7 @@ def site(tmp_path: Path, vision: VisionStages) -> Site:
 
 
 def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
-    """`edge check` names the release, its people, and the one to go back to."""
+    """`edge check` names the release, its people, and the release for rollback."""
     site.release()
     with site.door(at(NOW)) as releases:
         wait_until(lambda: site.detail == "release 1: 1 person", "release 1")
@@ -98,7 +98,7 @@ def test_release_shown_by_check(site: Site, vision: VisionStages) -> None:
 
 
 def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: VisionStages, tmp_path: Path) -> None:
-    """It runs, as its signers wish, and `edge check` warns of it."""
+    """The release runs, because it is signed, and `edge check` warns."""
     enrolled = load_gallery(GALLERY, site.embedder)
     path = tmp_path / "lax"
     save_gallery(path, enrolled.people, enrolled.centroids, np.full(1, 1.3, np.float32), site.embedder)
@@ -111,7 +111,7 @@ def test_release_with_thresholds_that_let_strangers_pass(site: Site, vision: Vis
 
 
 def test_release_that_could_not_be_adopted(site: Site) -> None:
-    """It is not taken for running: the next frame tries again, and only then is it reported."""
+    """It does not count as active: the next frame retries, and only then it is reported."""
     site.release()
     reported: list[bool] = []
 
@@ -133,7 +133,7 @@ def test_release_that_could_not_be_adopted(site: Site) -> None:
 
 
 def test_clock_set_while_the_door_runs(site: Site) -> None:
-    """What was refused by a clock that was not set is looked at again at once when it is."""
+    """A release that was refused because of the unset clock is checked again when the clock is set."""
     clock = at(later(100), synced=False)
     site.release()
     with site.door(clock):
@@ -144,9 +144,9 @@ def test_clock_set_while_the_door_runs(site: Site) -> None:
 
 
 def test_clock_at_1970(site: Site) -> None:
-    """A door knows that it is at least as late as its release: what had expired by then is refused.
+    """The clock is at least the creation time of the release: metadata that had expired by then is refused.
 
-    A time service knows better: by its clock the same signatures are good.
+    With a synchronised clock the same signatures are valid.
     """
     clock = at(later(-20_000), synced=False)
     site.release(now_days=10)

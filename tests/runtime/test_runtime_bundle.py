@@ -1,4 +1,4 @@
-"""Models, gallery and rules are loaded and tested together."""
+"""Loading and self-test of models, gallery and rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config_of(folder: Path) -> DoorConfig:
 
 
 def write_gallery(path: Path, vision: VisionStages, people: dict[str, int], threshold_sq: float = 0.9) -> bytes:
-    """A gallery of made-up people: id to the seed of the vector."""
+    """Gallery of artificial people; `people` maps ids to seeds of vectors."""
     drawn = np.stack([np.random.default_rng(seed).normal(size=192) for seed in people.values()])
     vectors = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     limits = np.full(len(people), threshold_sq, np.float32)
@@ -49,7 +49,7 @@ def test_missing_gallery_is_an_error_unless_a_release_is_awaited(tmp_path: Path,
 
 
 def test_release_with_its_own_rules(tmp_path: Path, vision: VisionStages) -> None:
-    """Without models of its own it uses the installed ones; without rules those of door.toml."""
+    """A release without models uses the installed ones; without rules, those of door.toml."""
     write_gallery(tmp_path / GALLERY_FILE, vision, {"ada": 1, "bert": 2})
     plain = load_release(config_of(tmp_path), tmp_path, vision)
     assert (plain.vision, plain.gallery.info.people, plain.own_models) == (vision, 2, False)
@@ -74,7 +74,7 @@ def test_thresholds_that_accept_nearly_anybody(
 
 
 def test_old_gallery_is_reduced_to_people_still_enrolled(tmp_path: Path, vision: VisionStages) -> None:
-    """Removed people go, and so do those whose entry has changed."""
+    """Removed people and people with changed entries are left out."""
     old = write_gallery(tmp_path / "old", vision, {"ada": 1, "bert": 2, "carl": 3})
     new = write_gallery(tmp_path / "new", vision, {"ada": 1, "bert": 9, "dora": 4})
     kept = filter_to_still_enrolled(old, new)

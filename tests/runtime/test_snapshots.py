@@ -1,4 +1,4 @@
-"""Pictures of faces beside their events: whose, of which events, in which way, and where they are not."""
+"""Pictures of faces with events: of which visitors and events, and where they are not stored."""
 
 from __future__ import annotations
 
@@ -76,25 +76,25 @@ def a_decision(embedding: FloatArray, kind: AccessOutcome = AccessOutcome.UNKNOW
 
 
 def grey(jpeg: bytes | None) -> int:
-    """The mean level of a picture of one colour."""
+    """Mean grey level of a picture of one colour."""
     assert jpeg is not None
     return round(float(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)).mean()))
 
 
 def look(album: SnapshotBuffer, level: int, quality: float, embedding: FloatArray | None = ADA, id_: int = 1) -> None:
-    """One step with one track before a wall of one grey."""
+    """One step with one track on a grey background."""
     track = a_track(id_)
     album.update(Frame(np.full_like(ROOM, level), 0, 0), [track], {id_: a_sample(embedding, quality)})
 
 
-# The album
+# SnapshotBuffer
 
 
 def test_best_crop_is_kept() -> None:
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     for level, quality in ((10, 0.2), (200, 0.9), (50, 0.5)):
         look(album, level, quality)
-    look(album, 90, 1.0, embedding=None)  # a sample that was refused
+    look(album, 90, 1.0, embedding=None)  # a rejected sample
     assert grey(album.pop(a_decision(ADA))) == 200
 
 
@@ -107,7 +107,7 @@ def test_crop_is_a_copy_of_the_lent_frame() -> None:
 
 
 def test_switched_track_never_shows_the_first_visitor() -> None:
-    """The newcomer replaces the crop at once; before that there is none rather than a wrong one."""
+    """The new visitor replaces the crop immediately; before that there is no crop instead of a wrong one."""
     album = SnapshotBuffer(ON, SAME_FACE_SQ)
     look(album, 200, 0.9, ADA)
     assert album.pop(a_decision(BOB)) is None
@@ -153,19 +153,19 @@ def test_crop_holds_the_face_and_its_margin() -> None:
     assert crop(ROOM, Box(-40, -40, 40, 40), 0.0, 1024).shape == (41, 41, 3)
 
 
-# On its way
+# Publishing
 
 
 def a_snapshot(seq: int, expires_ns: int = 100) -> Snapshot:
     return Snapshot(f"id-{seq}", seq, JPEG, expires_ns)
 
 
-# A door
+# A complete door
 
 
 @contextmanager
 def listening(mqtt: MqttConfig) -> Iterator[tuple[list[Message], list[tuple[str, bytes]]]]:
-    """Every message, and every picture with the event's id; a picture only counts if its event came before it."""
+    """Messages, and pictures with the id of their event; a picture counts only after its event."""
     heard: list[Message] = []
     pictures: list[tuple[str, bytes]] = []
 
@@ -190,14 +190,14 @@ def listening(mqtt: MqttConfig) -> Iterator[tuple[list[Message], list[tuple[str,
 
 @pytest.fixture(scope="session")
 def strangers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The part of the bundled clip in which somebody comes who is not enrolled, at three times the pace."""
+    """The part of the bundled clip with an unknown visitor, at triple speed."""
     return fast_clip(tmp_path_factory.mktemp("clip") / "stranger.avi", 68, 45)
 
 
 def test_snapshot_follows_its_event_and_is_nowhere_else(
     broker: AnyBroker, tmp_path: Path, strangers_clip: Path, vision: VisionStages
 ) -> None:
-    """The picture shows one face that the detector finds; the broker keeps no copy and the door's disk has none."""
+    """The picture shows one face; neither the broker nor the disk of the door has a copy."""
     state = tmp_path / "state"
     with listening(config_for(broker)) as (heard, pictures):
         Daemon(door_config(state, strangers_clip, config_for(broker), snapshots=ON)).run(threading.Event())
@@ -220,7 +220,7 @@ def test_snapshot_follows_its_event_and_is_nowhere_else(
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_broker_keeps_no_snapshot(tmp_path: Path, protocol: str) -> None:
-    """The event waits for its session, the picture does not."""
+    """The broker keeps the event for the session, but not the picture."""
     pictures: list[str] = []
     with Mosquitto(tmp_path) as broker, FleetPublisher(config_for(broker), site="test") as fleet:
         mqtt = config_for(broker, protocol=protocol)

@@ -1,4 +1,4 @@
-"""Temperature and memory of the board."""
+"""Temperature of the board, and memory of a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service: how it is shut in, what its watchdog catches, and that its clock may do what it likes."""
+"""The service: sandbox, watchdog and clock changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from edge.mqtt.subscriber import Subscriber
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "edge.service"
 LOCK = ROOT / "systemd" / "edge.service.d" / "lock.conf"
-WATCHDOG_S = 2.5  # the door feeds it once a second
+WATCHDOG_S = 2.5  # the door resets it once a second
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
 
@@ -47,7 +47,7 @@ def test_exposure_of_the_service_is_at_most_1_5() -> None:
 
 @needs_systemd
 def test_lock_drop_in_adds_only_the_pins(tmp_path: Path) -> None:
-    """No more exposure, and after every end the pin is told to lock."""
+    """It adds no other access, and locks the pin after every stop."""
     unit = tmp_path / "edge.service"
     shutil.copy(UNIT, unit)
     shutil.copytree(LOCK.parent, tmp_path / LOCK.parent.name)
@@ -74,7 +74,7 @@ def test_commented_lines_of_the_unit_are_valid(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_sandbox_allows_the_journal() -> None:
-    """A datagram to its socket, and a sealed file in memory for what is too large for one (edge/runtime/journal.py)."""
+    """A datagram to its socket, and a sealed memory file for large entries (edge/runtime/journal.py)."""
     unit = UNIT.read_text()
     assert re.search(r"^RestrictAddressFamilies=.*\bAF_UNIX\b", unit, re.M)
     assert re.findall(r"^SystemCallFilter=(.*)$", unit, re.M) == ["@system-service", "~@privileged @resources"]
@@ -83,14 +83,14 @@ def test_sandbox_allows_the_journal() -> None:
 
 
 def calls(*groups: str) -> set[str]:
-    """The system calls in these groups and in those within them."""
+    """System calls of these groups and their subgroups."""
     words = {line.strip() for line in analysed("syscall-filter", *groups).stdout.splitlines()} - set(groups)
     inner = {word for word in words if word.startswith("@")}
     return words | (calls(*inner) if inner else set())
 
 
 def test_unit_documents_every_exit_code() -> None:
-    """0, 1 and 2; and what is never started again is what a restart would not mend."""
+    """0, 1 and 2; only permanent errors prevent a restart."""
     text = UNIT.read_text()
     assert re.findall(r"^#   (\d) ", text, flags=re.MULTILINE) == ["0", "1", "2"]
     assert "RestartPreventExitStatus=2\n" in text
@@ -98,7 +98,7 @@ def test_unit_documents_every_exit_code() -> None:
 
 @pytest.mark.slow
 def test_door_in_its_sandbox_under_a_real_systemd() -> None:
-    """Network camera, broker, credential and watchdog; needs root and a kernel that lets a systemd start."""
+    """With network camera, broker, credential and watchdog; needs root and a kernel that can start systemd."""
     done = subprocess.run(
         [ROOT / "tests" / "systemd" / "run.sh", sys.executable], capture_output=True, text=True, check=False
     )
@@ -108,7 +108,7 @@ def test_door_in_its_sandbox_under_a_real_systemd() -> None:
 
 
 def test_start_waits_for_no_network_and_no_time_server() -> None:
-    """It waits for no target that waits for either: such a wait may last for ever."""
+    """No target of the unit waits for them, because such a wait may never end."""
     after = re.findall(r"^(?:After|Wants|Requires|BindsTo)=(.*)$", UNIT.read_text(), flags=re.MULTILINE)
     assert after == ["network.target time-set.target"]
 
@@ -122,12 +122,12 @@ def stop_all(pid: int) -> None:
 
 
 def stop_the_pipeline(pid: int) -> None:
-    """Only the thread that carries frames through the pipeline hangs; camera and publisher go on."""
+    """Only the thread of the pipeline hangs; camera and publisher continue."""
     seize, interrupt = 0x4206, 0x4207
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(seize, pid, None, None) or libc.ptrace(interrupt, pid, None, None):
         pytest.skip(f"no thread may be stopped here: {os.strerror(ctypes.get_errno())}")
-    os.waitpid(pid, 0)  # that it has stopped; what is waited for later is its end
+    os.waitpid(pid, 0)  # wait until it has stopped; its end is awaited later
 
 
 def written(folder: Path, source: str | Path, port: int = 0) -> Path:
@@ -176,7 +176,7 @@ def test_hanging_door_is_restarted_and_loses_no_event(
 
 
 def test_working_door_is_never_restarted(tmp_path: Path, webcam: Webcam) -> None:
-    """Beside the tests above: without a hang the same watchdog goes on being fed."""
+    """Without a hang the same watchdog is reset all the time."""
     webcam.plug()
     with Service(tmp_path, written(tmp_path, webcam.url)) as service:
         for _ in range(4):
@@ -193,7 +193,7 @@ needs_faketime = pytest.mark.skipif(_FAKETIME is None, reason="faketime is not i
 @needs_faketime
 @pytest.mark.parametrize("hours", [2, -2])
 def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webcam, hours: int) -> None:
-    """Set before a visitor comes: the opening goes out at once, on the new time, and holds for as long as ever."""
+    """The clock is set before a visit: the open command has the new time and the usual expiry."""
     offset = tmp_path / "offset"
     offset.write_text("+0")
     environment = {
@@ -217,7 +217,7 @@ def test_times_are_right_when_the_wall_clock_is_set(tmp_path: Path, webcam: Webc
     assert [event.kind for event in (stepped, opened, stopped)] == ["clock-stepped", "door-open", "stopped"]
     for event in (stepped, opened, stopped):
         assert seconds(event.at) - seconds(started.at) == pytest.approx(hours * 3600, abs=60)
-    assert 0 <= seconds(stopped.at) - seconds(opened.at) < 30  # taken from one clock, although that clock went back
+    assert 0 <= seconds(stopped.at) - seconds(opened.at) < 30  # from one clock, although it was set back
     assert opening.at == opened.at
     assert seconds(opening.expires_at) - seconds(opening.at) == pytest.approx(3.0, abs=0.002)
 

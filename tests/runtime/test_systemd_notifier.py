@@ -1,4 +1,4 @@
-"""SystemdNotifier: messages to systemd, and the watchdog at most once a second."""
+"""SystemdNotifier: messages to systemd, at most one a second to the watchdog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.runtime.systemd import SystemdNotifier
 
 @pytest.fixture
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """The socket on which systemd receives."""
+    """Socket of systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         receiver.setblocking(False)
