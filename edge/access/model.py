@@ -1,4 +1,4 @@
-"""Who may pass where and when, as data: what a policy file, or a list of names, comes to."""
+"""Access rules as data, read from a policy file or a list of names."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from edge.core.records import LivenessMode
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """One way through a door."""
+    """A rule that lets people pass a door."""
 
     id: str  # its place in policy.toml, such as "doors.front.allow[0]"
-    people: tuple[str, ...]  # patterns of person ids, those of the groups included
+    people: tuple[str, ...]  # patterns of person ids, members of groups included
     schedule: Schedule | None = None  # when; None: always
-    liveness: LivenessMode = LivenessMode.OFF  # what has to be shown by whom this rule lets pass
+    liveness: LivenessMode = LivenessMode.OFF  # liveness that the rule requires
 
 
 @dataclass(frozen=True, slots=True)
 class DoorRules:
-    """What holds at one door."""
+    """Rules of one door."""
 
     id: str  # its place in policy.toml, such as "doors.front"
-    allow: tuple[AllowRule, ...] = ()  # any one of them suffices
+    allow: tuple[AllowRule, ...] = ()  # one that allows is enough
     threshold_factor: float = 1.0  # multiplies every threshold; below 1 is stricter
-    min_samples: int | None = None  # agreeing samples for a name; None: as door.toml says
-    liveness: LivenessMode = LivenessMode.OFF  # what has to be shown by everybody
+    min_samples: int | None = None  # agreeing samples for a name; None: as in door.toml
+    liveness: LivenessMode = LivenessMode.OFF  # liveness that everybody must show
 
 
 @dataclass(frozen=True, slots=True)
 class PersonRules:
-    """What holds for a person, or for all whose id fits a pattern, at every door."""
+    """Validity of a person, or of all people whose id matches a pattern, at every door."""
 
     id: str
     person: str
@@ -44,27 +44,27 @@ class PersonRules:
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """A whole policy; empty, it lets nobody pass."""
+    """A complete policy; an empty one lets nobody pass."""
 
     doors: tuple[tuple[str, DoorRules], ...] = ()  # by name or pattern, in the order of the file
-    people: tuple[PersonRules, ...] = ()  # all that fit a person must hold
-    calendar: Calendar = field(default_factory=Calendar)  # of the place
+    people: tuple[PersonRules, ...] = ()  # all entries that match a person must hold
+    calendar: Calendar = field(default_factory=Calendar)  # at the doors
 
     def door(self, name: str) -> DoorRules:
-        """The rules of one door: the table of exactly this name, else the first whose pattern fits, else none."""
+        """Rules of one door: the table with its exact name, else the first matching pattern, else no rules."""
         fitting = [rules for pattern, rules in self.doors if pattern == name]
         fitting += [rules for pattern, rules in self.doors if fnmatchcase(name, pattern)]
         return fitting[0] if fitting else DoorRules("no-table-for-this-door")
 
 
 def default_rules(access: AccessConfig) -> AccessRules:
-    """The rules of a door without a policy.
+    """Rules of a door without a policy file.
 
     Raises:
         ConfigError: [access] names a policy.
     """
     if access.policy:
-        raise ConfigError(f"[access]: the policy {access.policy} has not been read")
+        raise ConfigError(f"[access] policy: {access.policy} has not been read")
     return allow_list(("*",) if access.allow is None else access.allow)
 
 

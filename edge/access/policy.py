@@ -1,4 +1,4 @@
-"""May they pass? The access rules of one door, applied to a verdict; who is not allowed by a rule is denied."""
+"""Applies the access rules of one door to a verdict. A person whom no rule admits is denied."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edge.core.records import AccessOutcome, Decision, Identification, LivenessM
 
 
 class Policy:
-    """The rules of one door; pure: the moment is an argument."""
+    """Access rules of one door. Pure: the time is an argument."""
 
     def __init__(self, rules: AccessRules, door: str, liveness: LivenessMode = LivenessMode.OFF) -> None:
         self._door = rules.door(door)
-        # door.toml asks this of everybody; the rules may ask for more, never for less.
+        # Everybody needs the mode of door.toml; the rules can only require a stricter one.
         self._liveness = strictest_mode((liveness, self._door.liveness))
         self._allow_rules = [(rule, _Names(rule.people)) for rule in self._door.allow]
         self._calendar = rules.calendar
@@ -26,7 +26,7 @@ class Policy:
         self._shared_limits = [limits for limits in rules.people if _is_pattern(limits.person)]
 
     def apply_to(self, verdict: RecognitionConfig) -> RecognitionConfig:
-        """What this door asks of a verdict: its own factor on top of that of door.toml, and its own `min_samples`."""
+        """Settings of a verdict at this door: its factor multiplies that of door.toml, its `min_samples` goes first."""
         return msgspec.structs.replace(
             verdict,
             threshold_factor=verdict.threshold_factor * self._door.threshold_factor,
@@ -35,25 +35,25 @@ class Policy:
 
     @property
     def liveness(self) -> LivenessMode:
-        """The most that this door ever asks to be shown of being alive."""
+        """Strictest liveness that this door ever requires."""
         return strictest_mode((self._liveness, *(rule.liveness for rule in self._door.allow)))
 
     def names(self, person: str) -> bool:
-        """Whether any rule at this door is for this person, whatever the time; without one the door denies them."""
+        """Whether any rule of this door names this person, at whatever time."""
         return any(names.matches(person) for _, names in self._allow_rules)
 
     def people_per_rule(self, people: Iterable[str]) -> dict[str, int]:
-        """How many of these people each rule of the door is for, by the rule's id, whatever the time."""
+        """Number of these people whom each rule of the door names, by rule id, at whatever time."""
         ids = list(people)
         return {rule.id: sum(names.matches(person) for person in ids) for rule, names in self._allow_rules}
 
     def decide(self, verdict: Verdict, t_ns: int, wall_ns: int | None = None) -> Decision:
-        """Turn a verdict that is recognised or unknown into the door's answer.
+        """Turn a verdict, recognised or unknown, into a decision.
 
         Args:
-            t_ns: capture time of the frame that tipped it.
-            wall_ns: the same moment in nanoseconds since 1970 UTC, or None while the clock is not set: what depends
-                on it is denied then.
+            t_ns: capture time of the deciding frame.
+            wall_ns: the same time in nanoseconds since 1970 UTC; None while the clock is not set, and then rules that
+                depend on the time deny.
         """
         if verdict.finding is not Identification.RECOGNISED or verdict.match.person is None:
             return Decision(AccessOutcome.UNKNOWN, "nobody-enrolled-is-near", verdict, t_ns)
@@ -66,27 +66,27 @@ class Policy:
         )
 
     def _first_matching_rule(self, person: str, wall_ns: int | None) -> tuple[str, Reason | None]:
-        """The rule that decides, and why it refuses or None: any rule that allows will do, else the first that fits."""
-        fitting = [rule for rule, names in self._allow_rules if names.matches(person)]
-        if not fitting:
+        """The deciding rule and its reason to deny, if any: the first rule that allows, else the first that matches."""
+        matching = [rule for rule, names in self._allow_rules if names.matches(person)]
+        if not matching:
             return self._door.id, Reason.NO_RULE
         for limits in self._limits_for(person):
             refusal = self._outside_validity(limits, wall_ns)
             if refusal:
                 return limits.id, refusal
-        refusals = [self._refusal(rule, wall_ns) for rule in fitting]
+        refusals = [self._refusal(rule, wall_ns) for rule in matching]
         deciding = refusals.index(None) if None in refusals else 0
-        return fitting[deciding].id, refusals[deciding]
+        return matching[deciding].id, refusals[deciding]
 
     def _required_liveness(self, person: str, wall_ns: int | None) -> LivenessMode:
-        """The strictest that the rules which let this person pass now ask for, and those that may, the clock unset."""
+        """Strictest liveness of the rules that admit this person now, or could while the clock is not set."""
         holding = [rule for rule, names in self._allow_rules if names.matches(person)]
         if wall_ns is not None:
             holding = [rule for rule in holding if not self._refusal(rule, wall_ns)]
         return strictest_mode((self._liveness, *(rule.liveness for rule in holding)))
 
     def _limits_for(self, person: str) -> list[PersonRules]:
-        """All that hold for a person, the table of their own first."""
+        """Validity entries of a person, their own table first."""
         own = [self._own_limits[person]] if person in self._own_limits else []
         return own + [limits for limits in self._shared_limits if fnmatchcase(person, limits.person)]
 
@@ -105,7 +105,7 @@ class Policy:
 
 
 class _Names:
-    """Ids and patterns; ten thousand ids are looked up as fast as one."""
+    """A set of ids and patterns, with constant lookup time for ids."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._ids = frozenset(names)

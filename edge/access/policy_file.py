@@ -1,6 +1,6 @@
-"""policy.toml, checked once when it is read: an unknown key or name, a time or a zone that is none, is one clear line.
+"""Reads and checks policy.toml. Every mistake is reported in one line with its place.
 
-A door without a table, and a person without a rule at that door, are denied: there is nothing to forget.
+A door without a table denies everybody, and a person without a rule is denied.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CLOSED = "none"
 
 
 def load_configured_rules(access: AccessConfig) -> AccessRules:
-    """The rules that door.toml's [access] asks for: a policy file, or its list of who may pass.
+    """Access rules of [access] in door.toml: from a policy file, or from its list of people.
 
     Raises:
         ConfigError: the policy cannot be used, or [access] contradicts itself.
@@ -45,7 +45,7 @@ def load_configured_rules(access: AccessConfig) -> AccessRules:
     if not access.policy:
         return default_rules(access)
     if access.allow is not None:
-        raise ConfigError("[access]: 'allow' and 'policy' contradict each other; say in the policy who may pass")
+        raise ConfigError("[access]: 'allow' and 'policy' exclude each other; name the people in the policy only")
     return parse_policy(Path(access.policy))
 
 
@@ -53,20 +53,20 @@ def parse_policy(path: Path) -> AccessRules:
     """Read and check policy.toml.
 
     Raises:
-        ConfigError: it cannot be read, is not TOML, or says something that is wrong, unknown or contradictory.
+        ConfigError: the file cannot be read, is not TOML, or has an unknown, wrong or contradictory entry.
     """
     tables = load_toml(path)
     try:
         return _rules(convert(tables, _Policy))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except RecursionError as error:  # a complaint that quotes it fails likewise
+    except RecursionError as error:  # so does an error message that quotes the value
         raise ConfigError(f"{path}: nested too deeply") from error
 
 
 class _Holiday(StrictStruct, frozen=True):
     date: Any  # a date, "2026-12-25", or "12-25" for every year
-    like: str = _CLOSED  # a weekday: the day counts as one; "none": no window begins on it
+    like: str = _CLOSED  # weekday that the day counts as; "none": no window begins on it
     name: str = ""  # for people
 
 
@@ -138,7 +138,7 @@ def _holiday(table: _Holiday, place: str) -> tuple[date | tuple[int, int], int |
         if not isinstance(day, date) or isinstance(day, datetime):
             raise ValueError(day)
     except ValueError as error:
-        raise ConfigError(f'{place}.date: {day} is no day such as 2026-12-25, or "12-25" for all years') from error
+        raise ConfigError(f'{place}.date: {day} is no date; write 2026-12-25, or "12-25" for every year') from error
     return day, like
 
 
@@ -153,7 +153,7 @@ def _schedule(rows: object, place: str) -> Schedule:
             continue
         for day in _weekdays(key, place):
             if week[day] is not None:
-                raise ConfigError(f"{place}: '{DAYS[day]}' is said twice, the second time by '{key}'")
+                raise ConfigError(f"{place}: '{DAYS[day]}' is given twice, the second time by '{key}'; remove one")
             week[day] = spans
     return Schedule(tuple(spans or () for spans in week), holidays)
 
@@ -163,7 +163,7 @@ def _weekdays(key: str, place: str) -> list[int]:
         return weekdays(key)
     except ValueError as error:
         hint = did_you_mean(str(error), [*DAYS, _HOLIDAYS])
-        raise ConfigError(f"[{place}]: unknown day '{key}'; {hint} Ranges such as mon-fri are days, too") from error
+        raise ConfigError(f"[{place}]: unknown day '{key}'; {hint} Ranges such as mon-fri are allowed, too") from error
 
 
 def _window(text: str, place: str) -> TimeWindow:
@@ -178,12 +178,12 @@ def _person(name: str, table: _Person, zone: tzinfo) -> PersonRules:
     start = _parse_datetime(table.valid_from, f"{place}.valid_from", zone, late=True)
     end = _parse_datetime(table.valid_until, f"{place}.valid_until", zone, late=False)
     if start is not None and end is not None and _check_order(start, end, zone):
-        raise ConfigError(f"{place}: valid_until lies before valid_from")
+        raise ConfigError(f"{place}: valid_until is before valid_from")
     return PersonRules(place, name, Validity(start, end))
 
 
 def _parse_datetime(value: Any, place: str, zone: tzinfo, *, late: bool) -> LocalTime | None:
-    """A date or datetime; where the clock leaves two readings, the one that lets pass for a shorter time."""
+    """A date or datetime. If a daylight-saving change makes it ambiguous: the reading with the shorter validity."""
     if value is None:
         return None
     try:
@@ -194,12 +194,12 @@ def _parse_datetime(value: Any, place: str, zone: tzinfo, *, late: bool) -> Loca
         return resolve_dst(value, zone, late=late)
     except (ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{place}: {value} is neither a day (2026-12-31) nor a moment (2026-12-31T18:00:00)"
+            f"{place}: {value} is neither a date (2026-12-31) nor a date with a time (2026-12-31T18:00:00)"
         ) from error
 
 
 def _check_order(start: LocalTime, end: LocalTime, zone: tzinfo) -> bool:
-    """Whether nothing lies between two moments."""
+    """Whether the end is not after the start."""
     if isinstance(start, datetime) and isinstance(end, datetime):
         return start >= end
     first, last = (one.astimezone(zone).date() if isinstance(one, datetime) else one for one in (start, end))
@@ -214,7 +214,7 @@ def _door(
         id_ = f"{place}.allow[{index}]"
         people = (*allow.people, *_expand_groups(allow.groups, groups, id_))
         if not allow.people and not allow.groups:
-            raise ConfigError(f'{id_}: names neither people nor groups; people = ["*"] is everybody enrolled')
+            raise ConfigError(f'{id_}: names neither people nor groups; write people = ["*"] for everybody')
         if allow.schedule is not None and allow.schedule not in schedules:
             raise ConfigError(
                 f"{id_}.schedule: no schedule '{allow.schedule}'; {did_you_mean(allow.schedule, schedules)}"

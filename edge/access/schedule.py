@@ -1,9 +1,8 @@
-"""When: weekly windows, holidays and dates of validity, by the clock on the wall at the door; pure.
+"""Weekly time windows, holidays and validity dates, in local time at the door. Pure.
 
-A window is a span of local wall-clock time. In the hour that spring skips the clock never stands, so nothing opens by
-it; in the hour that autumn doubles the clock stands twice, and a window holds both times. A window that ends at or
-before its start reaches into the next day and belongs to the day on which it begins, also when the next day is a
-holiday.
+A window is a span of local wall-clock time. The hour that a daylight-saving change skips never occurs, so it opens
+nothing; the hour that it repeats occurs twice, and a window covers both. A window whose end is not after its start
+ends on the next day. It belongs to the day on which it begins, even if the next day is a holiday.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class TimeWindow:
-    """Minutes since midnight: `start_min` is inside, `end_min` is not; beyond 1440 it reaches into the next day."""
+    """Span in minutes since midnight, without `end_min` itself; above 1440 it ends on the next day."""
 
     start_min: int
     end_min: int
@@ -34,25 +33,25 @@ class TimeWindow:
 class Schedule:
     """A week of windows."""
 
-    week: tuple[tuple[TimeWindow, ...], ...]  # the windows of each day, Monday first
-    holidays: tuple[TimeWindow, ...] | None = None  # those of a holiday; None: as the calendar says of that day
+    week: tuple[tuple[TimeWindow, ...], ...]  # windows of each day, Monday first
+    holidays: tuple[TimeWindow, ...] | None = None  # windows of holidays; None: as the calendar treats the day
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The clock and the calendar at the door."""
+    """Time zone and holidays at the door."""
 
-    zone: tzinfo = UTC  # of the door, with its daylight-saving changes
-    # From a date, or from a (month, day) of every year, to the weekday that it counts as (0 is Monday), or None: no
-    # window begins on it. A date goes before a (month, day).
+    zone: tzinfo = UTC  # time zone, with its daylight-saving changes
+    # Holidays, by date or by (month, day) of every year. The value is the weekday that the day counts as (0 is Monday);
+    # None: no window begins on it. A date takes precedence over a (month, day).
     holidays: Mapping[date | tuple[int, int], int | None] = field(default_factory=dict)
 
     def local(self, wall_ns: int) -> datetime:
-        """What the clock at the door shows at a moment given in nanoseconds since 1970 UTC."""
+        """Local time at the door; `wall_ns` is in nanoseconds since 1970 UTC."""
         return (_EPOCH + timedelta(microseconds=wall_ns // 1000)).astimezone(self.zone)
 
     def covers(self, schedule: Schedule, local: datetime) -> bool:
-        """Whether a window of the schedule holds this moment."""
+        """Whether a window of the schedule contains this time."""
         minute, today = local.hour * 60 + local.minute, local.date()
         return any(one.start_min <= minute < one.end_min for one in self.windows(schedule, today)) or any(
             minute < one.end_min - _DAY_MIN for one in self.windows(schedule, today - timedelta(days=1))
@@ -71,13 +70,13 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when until when. A date counts as a whole day, also as `end`; a datetime is included as `start` only."""
+    """Validity period. A date means the whole day, also as `end`; a datetime belongs to the period only as `start`."""
 
     start: LocalTime | None = None
     end: LocalTime | None = None
 
     def refusal_reason(self, local: datetime) -> Reason | None:
-        """Why it does not hold at this moment; None: it holds."""
+        """The reason to deny at this time; None: valid."""
         start, end = self.start, self.end
         if start is not None and (local < start if isinstance(start, datetime) else local.date() < start):
             return Reason.NOT_YET_VALID
@@ -87,9 +86,10 @@ class Validity:
 
 
 def resolve_dst(moment: LocalTime, zone: tzinfo, *, late: bool) -> LocalTime:
-    """A moment as it is compared: a date stays, and a datetime without offset is local time at the door.
+    """Resolve a datetime without offset as local time at the door; a date stays as it is.
 
-    Where a daylight-saving change leaves two readings, `late` tells which is meant.
+    Args:
+        late: the reading to take if a daylight-saving change makes the time ambiguous.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is not None:
         return moment
@@ -101,17 +101,17 @@ def make_window(text: str) -> TimeWindow:
     """Read "07:00-19:00"; "22:00-06:00" reaches into the next day, and "24:00" is the end of the day.
 
     Raises:
-        ValueError: it is no such span, or an empty one.
+        ValueError: not such a span, or an empty one.
     """
     found = _WINDOW.fullmatch(text)
     if found is None:
-        raise ValueError(f"'{text}' is no span of time such as \"07:00-19:00\"")
+        raise ValueError(f"'{text}' is not a time span; write it as \"07:00-19:00\"")
     hour, minute, end_hour, end_minute = map(int, found.groups())
     start, end = hour * 60 + minute, end_hour * 60 + end_minute
     if minute > 59 or end_minute > 59 or start >= _DAY_MIN or end > _DAY_MIN:
-        raise ValueError(f"'{text}' has a time that no clock shows; they go from 00:00 to 23:59, an end to 24:00")
+        raise ValueError(f"'{text}' has an impossible time; times are 00:00 to 23:59, and an end may be 24:00")
     if start == end:
-        raise ValueError(f"'{text}' is empty; a whole day is \"00:00-24:00\"")
+        raise ValueError(f"'{text}' is empty; write \"00:00-24:00\" for a whole day")
     return TimeWindow(start, end if end > start else end + _DAY_MIN)
 
 
@@ -119,7 +119,7 @@ def weekdays(text: str) -> list[int]:
     """Read "mon", "mon-fri", "sat-mon" or "tue,thu"; 0 is Monday.
 
     Raises:
-        ValueError: with the part that is no day.
+        ValueError: a part is no day; its text is that part.
     """
     days: list[int] = []
     for part in text.split(","):

@@ -28,7 +28,6 @@ _OPTIONS = {
     "[mqtt] cert_file and key_file": "--config with cert_file and key_file",
     "[mqtt] cert_file": "--config with cert_file",
     "set insecure = true (on a command line: --insecure)": "add --insecure",
-    "set insecure = true beside it (on a command line: --insecure)": "add --insecure",
     "[mqtt] ": "",
     "password_file": "--password-file",
     "username": "--username",

@@ -1,7 +1,4 @@
-"""Makes the messages of the contract: events of decisions and of the door, open commands, status and challenges.
-
-Pure: ids and times are arguments.
-"""
+"""Makes events, open commands, status messages and challenges. Pure: ids and times are arguments."""
 
 from __future__ import annotations
 
@@ -42,11 +39,11 @@ class EventContext:
 
 
 def access_event(decision: Decision, *, id: str, at_ns: int, door: EventContext) -> Event:
-    """The event of one decision. Only a recognised person is named: never the nearest person of an unknown visitor.
+    """The event of a decision. It names only a recognised person, never the person nearest to an unknown visitor.
 
     Args:
         id: a fresh UUIDv7.
-        at_ns: wall-clock capture time of the frame that decided, nanoseconds since 1970 UTC.
+        at_ns: capture time of the deciding frame, wall clock, nanoseconds since 1970 UTC.
     """
     verdict, match = decision.verdict, decision.verdict.match
     identified = verdict.finding is Identification.RECOGNISED and decision.kind is not AccessOutcome.UNKNOWN
@@ -77,28 +74,28 @@ def system_event(
     door: EventContext,
     dropped: int | None = None,
 ) -> Event:
-    """An event about the door itself.
+    """A system event of the door.
 
     Args:
         kind: any but the three access kinds.
         reason: code, one of those of this kind in `edge.events.reasons.REASONS_BY_KIND`.
-        detail: what the reason does not say, such as an error message, for people.
+        detail: words for people that the reason does not contain, such as an error message.
         id: a fresh UUIDv7.
-        at_ns: when, nanoseconds since 1970 UTC.
-        dropped: for events-dropped: number of lost events.
+        at_ns: time of the event, nanoseconds since 1970 UTC.
+        dropped: number of lost events; for events-dropped only.
 
     Raises:
         ValueError: `kind` is an access kind, or the reason is not one of this kind.
     """
     if kind in ACCESS_KINDS:
-        raise ValueError(f"{kind} is an access event: make it from a decision")
+        raise ValueError(f"{kind} is an access event; make it from a decision")
     if reason not in REASONS_BY_KIND[kind]:
         raise ValueError(f"'{reason}' is no reason of a {kind} event")
     return msgspec.structs.replace(_event(kind, reason, id, at_ns, door), dropped=dropped, detail=detail or None)
 
 
 def _event(kind: EventKind, reason: Reason, id: str, at_ns: int, door: EventContext) -> Event:
-    """The fields that every event has; all others are null."""
+    """An event with the fields that every event has; all others are null."""
     return Event(
         v=VERSION,
         id=id,
@@ -124,10 +121,10 @@ def _event(kind: EventKind, reason: Reason, id: str, at_ns: int, door: EventCont
 
 
 def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
-    """The open command of a stored door-open event; valid until `expires_ns`, nanoseconds since 1970 UTC.
+    """The open command of a stored door-open event, valid until `expires_ns`, nanoseconds since 1970 UTC.
 
     Raises:
-        ValueError: the event is no door-open event, or names nobody.
+        ValueError: not a door-open event, or one without a person.
     """
     if event.kind is not EventKind.DOOR_OPEN or event.person is None:
         raise ValueError(f"only a door-open event with a person opens a door, not {event.kind}")
@@ -143,18 +140,18 @@ def make_open_command(event: Event, *, expires_ns: int) -> OpenCommand:
 
 
 def make_status(door: str, connection: DoorConnection, reason: Reason, *, since_ns: int | None) -> Status:
-    """The status message of a door, also its last will.
+    """The status message of a door, also for its last will.
 
     Args:
         reason: code, one of `edge.events.reasons.STATUS_REASONS`.
-        since_ns: wall clock, nanoseconds since 1970 UTC; None: only the broker will know.
+        since_ns: start of the status, nanoseconds since 1970 UTC; None in a last will, whose time is unknown.
     """
     since = None if since_ns is None else format_unix_ns(since_ns)
     return Status(v=VERSION, door=door, status=connection, reason=reason, since=since)
 
 
 def make_challenge(prompt: ChallengePrompt, *, id: str, door: str, offset_ns: int) -> Challenge:
-    """The message of a prompt to a visitor.
+    """The challenge message of a prompt to a visitor.
 
     Args:
         id: id of the challenge, a UUIDv7.

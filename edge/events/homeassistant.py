@@ -1,6 +1,6 @@
-"""Home Assistant discovery: one MQTT device discovery message, made from door.toml alone, and when to send it again.
+"""Home Assistant discovery: the MQTT device discovery message of a door, and when to send it again.
 
-The keys are Home Assistant's own ("device discovery payload"), in full; `tests/home_assistant/` runs them in its core.
+The message follows from door.toml alone. `tests/home_assistant/` runs it in the core of Home Assistant.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from edge.events.topics import Topics
 
 log = logging.getLogger(__name__)
 
-ANNOUNCE_JITTER_S = (0.5, 5.0)  # between Home Assistant's birth and our answer: a hundred doors, not all at once
-BIRTH = b"online"  # what Home Assistant publishes on its birth topic when it has started
+ANNOUNCE_JITTER_S = (0.5, 5.0)  # from birth message to answer; random, so that doors do not answer together
+BIRTH = b"online"  # published by Home Assistant on its birth topic after its start
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryMessage:
-    """A door's discovery message, to be retained, and when Home Assistant wants it again."""
+    """The retained discovery message of a door, and the topic that asks for it again."""
 
-    topic: str  # where it is published
+    topic: str
     payload: bytes  # JSON; empty: remove the device
-    birth_topic: str  # where Home Assistant publishes that it has started; "": nowhere
-    jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S  # shortest and longest wait before the answer to that
+    birth_topic: str  # topic of the birth message of Home Assistant; "": none
+    jitter_s: tuple[float, float] = ANNOUNCE_JITTER_S  # shortest and longest wait before the answer
 
 
 class HomeAssistantBirthListener:
-    """Notices when Home Assistant has started; does nothing without a discovery message or a birth topic."""
+    """Detects the start of Home Assistant; does nothing without a discovery message or a birth topic."""
 
     def __init__(
         self, discovery: DiscoveryMessage | None, uniform: Callable[[float, float], float] = random.uniform
@@ -48,10 +48,13 @@ class HomeAssistantBirthListener:
         self._refused = False
 
     def listen(self, subscribe: Callable[[list[str], int], None]) -> None:
-        """Subscribe on a new connection; if the broker refuses, only the repetition is lost.
+        """Subscribe on a new connection. If the broker refuses, discovery is only not repeated.
 
         Args:
-            subscribe: subscribes to topics with a QoS; its BrokerError, of a connection that has ended, is passed on.
+            subscribe: subscribes to topics with a QoS.
+
+        Raises:
+            BrokerError: the connection has ended.
         """
         self._due_ns = None
         if not self._topic:
@@ -61,20 +64,20 @@ class HomeAssistantBirthListener:
             self._refused = False
         except BrokerRefusedError as error:
             level = logging.DEBUG if self._refused else logging.WARNING
-            log.log(level, "%s; when Home Assistant starts, nothing is sent again", error)
+            log.log(level, "Home Assistant birth topic refused: %s; discovery is not repeated after its restart", error)
             self._refused = True
 
     def on_message(self, topic: str, payload: bytes, *, retained: bool, now_ns: int) -> None:
-        """Process a message. A retained birth message is ignored: everything has just been sent."""
+        """Process a message; a retained birth message is ignored, because discovery has just been sent."""
         if topic == self._topic and payload == BIRTH and not retained and self._due_ns is None:
             self._due_ns = now_ns + round(self._uniform(*self._jitter_s) * 1e9)
 
     def due_in_ns(self, now_ns: int) -> int | None:
-        """How long until it is time to answer; None if there is nothing to answer."""
+        """Time until the answer is due; None: no answer is due."""
         return None if self._due_ns is None else self._due_ns - now_ns
 
     def pop_due(self, now_ns: int) -> bool:
-        """Whether it is time now; once for each birth."""
+        """Whether the answer is due; True once for each birth message."""
         if self._due_ns is None or self._due_ns > now_ns:
             return False
         self._due_ns = None
@@ -82,7 +85,7 @@ class HomeAssistantBirthListener:
 
 
 def make_discovery_message(config: DoorConfig) -> DiscoveryMessage | None:
-    """A door's discovery message: None without [home_assistant], an empty payload if that is turned off."""
+    """The discovery message of a door; None without [home_assistant], an empty payload if `enabled` is false."""
     table = config.home_assistant
     if table is None:
         return None
@@ -92,7 +95,7 @@ def make_discovery_message(config: DoorConfig) -> DiscoveryMessage | None:
 
 
 def device_id(site: str, door: str) -> str:
-    """A door's unique id in Home Assistant's topics, of letters, digits, "_" and "-".
+    """Unique id of a door in topics of Home Assistant: letters, digits, "_" and "-".
 
     Example: device_id("home", "front.1") is "threshold__home__front_2e1".
     """
@@ -101,7 +104,7 @@ def device_id(site: str, door: str) -> str:
 
 
 def _discovery(config: DoorConfig) -> dict[str, object]:
-    """Everything that Home Assistant shows of a door; entities that this door lacks are named to be removed."""
+    """The discovery payload. Entities that this door lacks are listed without content, which removes them."""
     table = config.home_assistant
     topics = Topics(config.site, config.door)
     name = (table.name if table else "") or re.sub(r"[-_.]+", " ", config.door).strip().capitalize()
@@ -116,7 +119,7 @@ def _discovery(config: DoorConfig) -> dict[str, object]:
 
 
 def _with_ids(entity: Entity, device: str, topics: Topics, key: str) -> Entity:
-    """With its unique id, which must never change, and the entity id that Home Assistant starts with."""
+    """The entity with its unique id, which must never change, and its first entity id."""
     if entity == Entity(platform=entity.platform):
         return entity
     suggested = re.sub(r"[^a-z0-9]+", "_", f"{topics.site}_{topics.door}_{key}".lower()).strip("_")

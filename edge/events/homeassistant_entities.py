@@ -1,6 +1,6 @@
-"""Home Assistant entities of a door, and the templates that read our records.
+"""Home Assistant entities of a door, with the templates that read its messages. Pure.
 
-Pure. The keys are those of Home Assistant's MQTT platforms. The templates tolerate fields that are null or missing.
+The keys are those of the MQTT platforms of Home Assistant. The templates tolerate null and missing fields.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from edge.events.reasons import REASONS_BY_KIND, reason_sentence
 from edge.events.schema import ACCESS_KINDS, CameraState, DoorConnection, EventKind, LockState
 from edge.events.topics import Channel, Topics
 
-MAX_STATE_CHARS = 255  # characters, of any state and of an update's summary
+MAX_STATE_CHARS = 255  # longest state, and longest summary of an update
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
-    """The topic that says whether an entity is available."""
+    """Topic and template for the availability of an entity."""
 
     topic: str
     value_template: str
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entity in Home Assistant's terms; with `platform` alone it is removed if it was there."""
+    """An entity in the terms of Home Assistant; with `platform` alone, Home Assistant removes it."""
 
     platform: str
     unique_id: str = ""
@@ -39,7 +39,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state_class: str = ""
     unit_of_measurement: str = ""
     suggested_display_precision: int | None = None
-    availability: tuple[Availability, ...] | None = None  # None: the device's
+    availability: tuple[Availability, ...] | None = None  # None: as the device
     qos: int = 0
     state_topic: str = ""
     value_template: str = ""
@@ -55,7 +55,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entities_of(config: DoorConfig) -> dict[str, Entity]:
-    """The entities of a door, each by a key that must never change; entities that the door lacks are to be removed."""
+    """Entities of a door, by keys that must never change; those that the door lacks have only a platform."""
     topics = Topics(config.site, config.door)
     release = Entity(
         platform="update",
@@ -80,7 +80,7 @@ def entities_of(config: DoorConfig) -> dict[str, Entity]:
 
 
 def availability_of(topics: Topics) -> Availability:
-    """The door's status, which the broker itself sets to offline when the door vanishes."""
+    """Availability by the status of the door; its last will sets it to offline."""
     return Availability(topic=topics.topic_for(Channel.STATUS), value_template=_STATUS)
 
 
@@ -89,7 +89,7 @@ _SYSTEM_KINDS = tuple(sorted(set(EventKind) - ACCESS_KINDS))
 
 
 def _value_template(field: str) -> str:
-    """A field of the message; "None", which is an unknown state, if it is null or missing."""
+    """Template of a field; "None", an unknown state, if the field is null or missing."""
     return f"{{{{ value_json.{field} | default(none) }}}}"
 
 
@@ -107,7 +107,7 @@ def _event_template(kinds: tuple[EventKind, ...], fields: dict[str, str]) -> str
 
 
 def _field(path: str) -> str:
-    """Within an expression: a field, or none; also if its parent is null or missing."""
+    """Expression of a field; none if the field or its parent is null or missing."""
     parent, _, child = path.rpartition(".")
     return (
         f"((value_json.{parent} | default({{}}, true)).{child} | default(none))"
@@ -118,7 +118,7 @@ def _field(path: str) -> str:
 
 _EVENT_FIELDS = {name: _field(name) for name in ("id", "seq", "at", "reason", "detail")}
 _ACCESS_FIELDS = {"person": _field("person.name"), "person_id": _field("person.id"), "rule": _field("rule")}
-_LAST_PERSON = (  # unidentified visitors and system events leave the state as it was
+_LAST_PERSON = (  # other events keep the state
     "{% set name = " + _field("person.name") + " %}"
     "{{ name[:" + str(MAX_STATE_CHARS) + "] if name "
     "else this.state if this.state not in ['unknown', 'unavailable'] else none }}"
@@ -126,7 +126,7 @@ _LAST_PERSON = (  # unidentified visitors and system events leave the state as i
 _OCCUPANCY = "{{ ('ON' if value_json.somebody else 'OFF') if value_json.somebody is boolean else none }}"  # or null
 _PROBLEM = "{{ 'ON' if value_json.problems | default(false) else 'OFF' }}"
 _PROBLEMS = "{{ {'problems': value_json.problems | default([])} | to_json }}"
-_RELEASE = (  # Home Assistant compares numbers; 'refused' is none, and so counts as an update
+_RELEASE = (  # 'refused' differs from the installed version, so it counts as an update
     "{% if value_json.release is number %}{{ {'installed_version': value_json.release | string, "
     "'latest_version': value_json.release | string if value_json.ok | default(false) else 'refused', "
     "'release_summary': (" + _field("detail") + " or '')[:" + str(MAX_STATE_CHARS) + "]} | to_json }}{% endif %}"
@@ -134,7 +134,7 @@ _RELEASE = (  # Home Assistant compares numbers; 'refused' is none, and so count
 
 
 def _access(topics: Topics) -> dict[str, Entity]:
-    """Entities of visitors."""
+    """Entities about visitors."""
     events = topics.topic_for(Channel.EVENTS)
     answers = tuple(sorted(ACCESS_KINDS))
     return {
@@ -167,7 +167,7 @@ def _access(topics: Topics) -> dict[str, Entity]:
 
 
 def _health(topics: Topics) -> dict[str, Entity]:
-    """Entities of the door itself."""
+    """Entities about the door."""
     health = topics.topic_for(Channel.HEALTH)
     measured = partial(_health_sensor, topics, state_class="measurement")
     return {
@@ -186,7 +186,7 @@ def _health(topics: Topics) -> dict[str, Entity]:
             name="Connection",
             entity_category="diagnostic",
             device_class="connectivity",
-            availability=(),  # available also when the others are not
+            availability=(),  # always available
             qos=1,
             state_topic=topics.topic_for(Channel.STATUS),
             value_template=_STATUS,
@@ -225,7 +225,7 @@ def _health(topics: Topics) -> dict[str, Entity]:
 
 
 def _health_sensor(topics: Topics, name: str, field: str, **more: Any) -> Entity:
-    """A sensor that shows one field of the health record."""
+    """A sensor of one field of the health report."""
     return Entity(
         platform="sensor",
         name=name,

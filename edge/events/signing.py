@@ -1,10 +1,9 @@
-"""Signs messages: one more key, `dsse`, in the JSON of the channels in `DSSE_PAYLOAD_TYPES`.
+"""Signs messages: adds the key `dsse` to the JSON of the channels in `DSSE_PAYLOAD_TYPES`.
 
-Its value is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1.0): an Ed25519 signature over the
-exact bytes of the message without that key, which the envelope holds in base64, and over their type, so that an event
-cannot pass for an open command. It stands beside the plain fields and not around them: a consumer that ignores
-signatures reads the same contract, over MQTT 3.1.1 too, and the locks of a site can start to verify one by one.
-`edge/events/verifier.py` is the other side.
+Its value is a DSSE 1.0 envelope (https://github.com/secure-systems-lab/dsse). The envelope holds the exact bytes of the
+message without that key, in base64, and an Ed25519 signature over these bytes and their type. So an event cannot be
+used as an open command. The plain fields stay, so that consumers may ignore the signature, and the locks of a site can
+start to verify one by one. `edge/events/verifier.py` verifies.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def load_signer(config: MqttConfig) -> Signer:
     """
     if not config.signing_key:
         return no_signature
-    # Imported only if the door signs: a door that does not need not wait for these.
+    # Imported only if the door signs, because the imports take time.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -59,10 +58,10 @@ def load_signer(config: MqttConfig) -> Signer:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
         raise ConfigError(
-            f"[mqtt] signing_key: {config.signing_key} is no PEM private key without a password; {remedy}"
+            f"[mqtt] signing_key: {config.signing_key} is not a PEM private key without a password; {remedy}"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"[mqtt] signing_key: {config.signing_key} is no Ed25519 key; {remedy}")
+        raise ConfigError(f"[mqtt] signing_key: {config.signing_key} is not an Ed25519 key; {remedy}")
     signer = CryptoSigner(key)
 
     def sign(channel: Channel, payload: bytes) -> bytes:

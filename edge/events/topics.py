@@ -1,4 +1,4 @@
-"""Topics of a door, and the terms on which it publishes to them."""
+"""MQTT topics of a door, with their QoS and retain flags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTerms:
-    """Terms on which a door publishes to a topic."""
+    """QoS and retain flag of a topic."""
 
     qos: Literal[0, 1]  # MQTT's quality of service: 0 at most once, 1 at least once
     retained: bool = False  # whether the broker keeps the latest message for later subscribers
@@ -39,7 +39,7 @@ DELIVERY_TERMS: dict[Channel, DeliveryTerms] = {
 }
 SNAPSHOT_DELIVERY = DeliveryTerms(qos=1)
 REPO_DELIVERY = DeliveryTerms(qos=1, retained=True)
-# Longest whole packets. A subscriber ends the connection on a longer one, which no door sends.
+# Longest packets, topic included. A subscriber ends the connection on a longer one; no door sends one.
 MESSAGE_BYTES = 64 * 1024
 SNAPSHOT_BYTES = 1024 * 1024
 _TOPIC = re.compile(r"threshold/([^/]+)/([^/]+)/(" + "|".join(Channel) + ")")
@@ -58,28 +58,28 @@ class Topics:
         return f"threshold/{self.site}/{self.door}/{channel}"
 
     def snapshot(self, event_id: str) -> str:
-        """The topic of an event's snapshot: a JPEG file, QoS 1, never retained; "+" for those of all events."""
+        """The topic of the snapshot of an event; "+" for the snapshots of all events."""
         return f"threshold/{self.site}/{self.door}/snapshot/{event_id}"
 
     @staticmethod
     def split_snapshot(topic: str) -> tuple[Topics, str] | None:
-        """The door and the event's id in the topic of a snapshot; None for any other topic."""
+        """Door and event id in the topic of a snapshot; None for any other topic."""
         found = _SNAPSHOT_TOPIC.fullmatch(topic)
         return None if found is None else (Topics(found[1], found[2]), found[3])
 
     @staticmethod
     def parse(topic: str) -> tuple[Topics, Channel] | None:
-        """The door and the channel of a topic; None for any other topic."""
+        """Door and channel of a topic; None for any other topic."""
         found = _TOPIC.fullmatch(topic)
         return None if found is None else (Topics(found[1], found[2]), Channel(found[3]))
 
 
 def repo_topic(site: str, name: str) -> str:
-    """The topic of a file of the site's signed repository, such as threshold/home/repo/timestamp.json."""
+    """The topic of a file of the signed repository, such as threshold/home/repo/timestamp.json."""
     return f"threshold/{site}/repo/{name}"
 
 
 def repo_name(site: str, topic: str) -> str | None:
-    """The name of the file of such a topic; None for any other topic."""
+    """The file name in the topic of a repository file; None for any other topic."""
     prefix = repo_topic(site, "")
     return topic.removeprefix(prefix) if topic.startswith(prefix) else None

@@ -1,13 +1,13 @@
-"""Verifies open commands at a lock: signed by its own door, fresh, and not seen before.
+"""Verifies open commands at a lock: signed by the door, fresh, and not seen before.
 
-This file stands alone: copy it to the lock. It needs Python 3.11 and the package `cryptography`, nothing else.
+Copy this file to the lock. It needs only Python 3.11 and the package `cryptography`.
 
     verifier = OpenVerifier(Path("front.signing.pub").read_bytes(), door="front", memory=Path("front.number"))
     ...
     try:
         opened = verifier.verify(message.payload)   # a message from threshold/home/front/open
     except OpenRejectedError as reason:
-        print(f"stays shut: {reason}")
+        print(f"stays locked: {reason}")
     else:
         unlock(opened.person)
 """
@@ -28,21 +28,21 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-OPEN = "application/vnd.threshold.open.v1+json"  # of the messages on …/open
-EVENT = "application/vnd.threshold.event.v1+json"  # of those on …/events
-RELEASE = "application/vnd.threshold.release.v1+json"  # of those on …/release
-STATUS = "application/vnd.threshold.status.v1+json"  # of those on …/status
-HEALTH = "application/vnd.threshold.health.v1+json"  # of those on …/health
-MAX_MESSAGE_BYTES = 64 * 1024  # no message of a door is nearly this long
+OPEN = "application/vnd.threshold.open.v1+json"  # payload type on …/open
+EVENT = "application/vnd.threshold.event.v1+json"  # on …/events
+RELEASE = "application/vnd.threshold.release.v1+json"  # on …/release
+STATUS = "application/vnd.threshold.status.v1+json"  # on …/status
+HEALTH = "application/vnd.threshold.health.v1+json"  # on …/health
+MAX_MESSAGE_BYTES = 64 * 1024  # doors send much shorter messages
 
 
 class OpenRejectedError(Exception):
-    """The message opens nothing; the text says why."""
+    """The message must not open the lock; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedOpen:
-    """The person to let in; `id` is the id of the door-open event on …/events."""
+    """A valid open command: id of the door-open event, id of the person, capture time."""
 
     id: str
     person: str
@@ -50,10 +50,10 @@ class VerifiedOpen:
 
 
 def load_key(pem: bytes) -> Ed25519PublicKey:
-    """A door's public key, from the bytes of its .signing.pub.
+    """Load the public key of a door from the bytes of its .signing.pub.
 
     Raises:
-        ValueError: `pem` is no Ed25519 public key.
+        ValueError: `pem` is not an Ed25519 public key.
     """
     key = load_pem_public_key(pem)
     if not isinstance(key, Ed25519PublicKey):
@@ -62,18 +62,18 @@ def load_key(pem: bytes) -> Ed25519PublicKey:
 
 
 def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[str, Any]:
-    """Verify the signature of a message, whatever its age, and return what was signed, a JSON object.
+    """Verify the signature of a message, not its age, and return the signed JSON object.
 
     Args:
-        message: a whole payload, as received.
+        message: payload as received.
         key: public key of the door.
         kind: `OPEN`, `EVENT`, `RELEASE`, `STATUS` or `HEALTH`.
 
     Raises:
-        OpenRejectedError: there is no valid signature of that key, or the plain fields differ from what was signed.
+        OpenRejectedError: no valid signature of that key, or the plain fields differ from the signed ones.
     """
     if len(message) > MAX_MESSAGE_BYTES:
-        raise OpenRejectedError(f"{len(message)} bytes are no message of a door")
+        raise OpenRejectedError(f"{len(message)} bytes: too long for a message of a door")
     try:
         plain = json.loads(message)
         envelope = plain.pop("dsse")
@@ -83,34 +83,34 @@ def verify_signature(message: bytes, key: Ed25519PublicKey, kind: str) -> dict[s
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OpenRejectedError("not signed") from error
     if types[0] != types[1]:
-        raise OpenRejectedError(f"signed as something else than {kind}")
+        raise OpenRejectedError(f"signed as another type than {kind}")
     signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
     if not any(_signature_valid(key, signature, signed) for signature in signatures):
         raise OpenRejectedError("not signed by this door, or altered")
     content: dict[str, Any] = json.loads(payload)
     if content != plain:
-        raise OpenRejectedError("the plain fields are not what was signed")
-    return content  # and not `plain`: JSON's 1 and true are equal here
+        raise OpenRejectedError("the plain fields differ from the signed ones")
+    return content  # not `plain`: 1 and true are equal in Python
 
 
 class OpenVerifier:
     """Accepts each open command of one door once, in order, while it is fresh. Not thread-safe.
 
-    A door numbers its commands (`seq`), and only rising numbers are accepted: a command that was held back is rejected
-    once a later one has come, and a rejected command stays rejected, whatever this clock shows by then. A command that
-    was captured before the verifier was made is rejected, too. If the door's numbers start again lower, which takes a
-    new board whose clock was never set, delete `memory`.
+    A door numbers its commands (`seq`), and only rising numbers are accepted. So a command that was held back is
+    rejected after a later one, and a rejected command stays rejected, whatever the clock of the lock shows. Commands
+    captured before the verifier was made are rejected, too. If the numbers of the door start again lower, as on a new
+    board whose clock was never set, delete `memory`.
 
     Args:
         pem: public key of the door.
-        door: name of the door, the `door` of its door.toml.
-        memory: file with the highest number so far, written before a command is accepted; None: a restart forgets it.
-        max_age_s: limit of age, whatever expiry the door has set.
-        skew_s: by how much this clock and the door's may differ; both should follow a time server.
+        door: name of the door, `door` in its door.toml.
+        memory: file with the highest number so far, written before a command is accepted; None: lost at a restart.
+        max_age_s: limit of age; it also holds if the door has set a later expiry.
+        skew_s: largest difference between the clocks of the lock and the door; both should follow a time server.
         clock: wall clock, seconds since 1970 UTC.
 
     Raises:
-        ValueError: `pem` is no Ed25519 public key, or `memory` holds no number.
+        ValueError: `pem` is not an Ed25519 public key, or `memory` contains no number.
         OSError: `memory` cannot be read.
     """
 
@@ -134,11 +134,11 @@ class OpenVerifier:
         self._number = _remembered(memory) if memory is not None and memory.exists() else 0
 
     def verify(self, message: bytes) -> VerifiedOpen:
-        """Verify a message and return whom it lets in.
+        """Verify a message and return its open command.
 
         Raises:
-            OpenRejectedError: it is forged, altered, another door's, late, early or seen before, or `memory` cannot be
-                written.
+            OpenRejectedError: the message is forged, altered, of another door, late, early or seen before, or `memory`
+                cannot be written.
         """
         content = verify_signature(message, self._key, OPEN)
         now = self._clock()
@@ -150,7 +150,7 @@ class OpenVerifier:
             at = datetime.fromisoformat(content["at"]).timestamp()
             expires = datetime.fromisoformat(content["expires_at"]).timestamp()
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenRejectedError("not version 1 of an open command") from error
+            raise OpenRejectedError("not an open command of version 1") from error
         if door != self._door:
             raise OpenRejectedError(f"meant for door '{door}'")
         self._remember(number)
@@ -163,13 +163,13 @@ class OpenVerifier:
         return opened
 
     def _remember(self, number: int) -> None:
-        """Store the number of a message of the door, whether it opens or not.
+        """Store the number of a signed command, also of one that is then rejected.
 
         Raises:
-            OpenRejectedError: the number is not above all before, or cannot be written.
+            OpenRejectedError: the number is not above all earlier ones, or cannot be written.
         """
         if number <= self._number:
-            raise OpenRejectedError("seen before, or older than one that was")
+            raise OpenRejectedError("seen before, or older than the last one")
         self._number = number
         if self._memory is None:
             return
@@ -181,7 +181,7 @@ class OpenVerifier:
                 os.fsync(file.fileno())
             os.replace(fresh, self._memory)
         except OSError as error:
-            raise OpenRejectedError(f"cannot be remembered: {error}") from error
+            raise OpenRejectedError(f"its number cannot be stored: {error}") from error
 
 
 def _remembered(memory: Path) -> int:
@@ -189,7 +189,7 @@ def _remembered(memory: Path) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise ValueError(f"{memory} holds no number; delete it if the lock may start without") from error
+        raise ValueError(f"{memory} contains no number; delete it to start without one") from error
 
 
 def _signature_valid(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:

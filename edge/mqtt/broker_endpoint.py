@@ -19,11 +19,11 @@ _PUBLIC = re.compile(r"[a-z]*:?/{0,2}[a-z0-9.-]*(:[0-9]{0,6})?/?", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A broker's address and our login; `str` gives the address alone.
+    """Address of a broker and login; `str` returns only the address.
 
     Attributes:
-        tls: how to verify the broker's certificate, and our own certificate if we have one; None for plain MQTT.
-        certified: whether we have a certificate.
+        tls: verification of the broker, with the client certificate if there is one; None for unencrypted MQTT.
+        certified: whether there is a client certificate.
     """
 
     host: str
@@ -39,10 +39,10 @@ class Endpoint:
 
 
 def resolve_endpoint(config: MqttConfig) -> Endpoint:
-    """Parse the broker's address, and read the files that the table names.
+    """Parse the address of the broker, and read the files that the table names.
 
     Raises:
-        ConfigError: the address is no mqtt(s)://host[:port], a file cannot be used, or the connection to another host
+        ConfigError: the address is not mqtt(s)://host[:port], a file cannot be used, or the connection to another host
             is unencrypted without `insecure`.
     """
     try:
@@ -51,11 +51,11 @@ def resolve_endpoint(config: MqttConfig) -> Endpoint:
     except ValueError as error:
         raise ConfigError(f"[mqtt] url: {_shown(config.url)} is not of the form {_FORM}") from error
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("[mqtt] url: holds a login; use username and password_file instead")
+        raise ConfigError("[mqtt] url: contains a login; use username and password_file instead")
     if parts.scheme not in PORTS or not parts.hostname or port == 0 or parts.path.strip("/") or parts.query:
         raise ConfigError(f"[mqtt] url: {_shown(config.url)} is not of the form {_FORM}")
     if config.password_file and not config.username:
-        raise ConfigError("[mqtt] password_file: needs username beside it")
+        raise ConfigError("[mqtt] password_file: is set without username; set both")
     encrypted = parts.scheme == "mqtts"
     _check_encryption(config, parts.hostname, encrypted)
     username = config.username
@@ -70,7 +70,7 @@ def resolve_endpoint(config: MqttConfig) -> Endpoint:
 
 
 def _shown(url: str) -> str:
-    """A malformed address in quotes; "it" if it has more than scheme, host and port, and so may hold a password."""
+    """A malformed address in quotes; "it" if it may contain a password: more than scheme, host and port."""
     return f"'{url}'" if _PUBLIC.fullmatch(url) else "it"
 
 
@@ -78,25 +78,25 @@ def _check_encryption(config: MqttConfig, host: str, encrypted: bool) -> None:
     """Allow unencrypted connections to another host only with `insecure`.
 
     Raises:
-        ConfigError: the connection is unencrypted, or the table contradicts itself.
+        ConfigError: the connection is unencrypted, or the table has contradictory keys.
     """
     if encrypted and config.insecure:
         raise ConfigError(
-            "[mqtt] insecure: only means plain mqtt:// to another host; the certificate of an mqtts:// broker is "
-            "always checked, so take it out, and name a private authority in ca_file"
+            "[mqtt] insecure: is only for unencrypted mqtt:// to another host; the certificate of an mqtts:// broker "
+            "is always verified. Remove insecure, and set ca_file for a private authority"
         )
     if not encrypted and (config.cert_file or config.key_file or config.ca_file):
         raise ConfigError("[mqtt] url: certificates are for mqtts://; plain mqtt:// does not use ca_file or cert_file")
     if not encrypted and not config.insecure and not _is_local(host):
         raise ConfigError(
-            f"[mqtt] url: {config.url} is not encrypted, and whoever is on the network could read it, or open the "
-            f"door; use mqtts://{host} (systemd/mosquitto/ shows how), or, where everybody on the network may do "
-            "that, set insecure = true beside it (on a command line: --insecure)"
+            f"[mqtt] url: {config.url} is not encrypted, so anyone on the network can read messages and open the door; "
+            f"use mqtts://{host} (systemd/mosquitto/ shows how). In a trusted network set insecure = true (on a "
+            "command line: --insecure)"
         )
 
 
 def _is_local(host: str) -> bool:
-    """Whether a host name means this machine; without a DNS lookup."""
+    """Whether a host name is this machine, without a DNS lookup."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -106,21 +106,21 @@ def _is_local(host: str) -> bool:
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext:
-    """Always verify the broker's certificate and name: against `ca_file`, or the system's authorities."""
+    """TLS context that verifies certificate and name of the broker, by `ca_file` or the authorities of the system."""
     authority = secret_file(config.ca_file, "[mqtt] ca_file") if config.ca_file else None
     try:
         context = ssl.create_default_context(cafile=authority)
     except ssl.SSLError as error:
         raise ConfigError(
-            f"[mqtt] ca_file: {config.ca_file} holds no PEM certificate ({error.reason or error})"
+            f"[mqtt] ca_file: {config.ca_file} contains no PEM certificate ({error.reason or error})"
         ) from error
     if bool(config.cert_file) != bool(config.key_file):
-        raise ConfigError("[mqtt] cert_file and key_file go together: the certificate, and its private key")
+        raise ConfigError("[mqtt] cert_file, key_file: only one is set; set both, the certificate and its private key")
     if config.cert_file:
         certificate = secret_file(config.cert_file, "[mqtt] cert_file")
         key = secret_file(config.key_file, "[mqtt] key_file")
         try:
-            context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
+            context.load_cert_chain(certificate, key, password="")  # otherwise OpenSSL asks on the terminal
         except ssl.SSLError as error:
             raise ConfigError(
                 f"[mqtt] cert_file, key_file: {config.cert_file} and {config.key_file} are not a PEM certificate and "

@@ -1,4 +1,4 @@
-"""MQTT broker inside this process, for the demo and for tests: nothing needs to be installed or configured."""
+"""MQTT broker in this process, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ START_S = 10.0
 
 
 class EmbeddedBroker:
-    """amqtt in a thread, on 127.0.0.1 only. It speaks MQTT 3.1.1, accepts everybody and stores nothing on disk.
+    """amqtt in a thread, on 127.0.0.1 only. It speaks MQTT 3.1.1, accepts every client and stores nothing on disk.
 
     Args:
-        port: port to listen on; 0 takes a free one.
+        port: port to listen on; 0: a free port.
 
     Raises:
         InputError: amqtt is not installed.
@@ -37,7 +37,7 @@ class EmbeddedBroker:
 
     @property
     def config(self) -> MqttConfig:
-        """How to connect to it, without first trying a version that it does not speak."""
+        """Configuration of a client, with the version that the broker speaks."""
         return MqttConfig(url=self.url, protocol="3.1.1")
 
     @property
@@ -46,12 +46,12 @@ class EmbeddedBroker:
         return f"mqtt://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start the broker; when this returns it accepts connections."""
+        """Start the broker and return when it accepts connections."""
         try:
             import amqtt.broker  # noqa: F401  an extra, and slow to import
         except ImportError as error:
             raise InputError(
-                f"the embedded broker needs amqtt, which cannot be imported ({error}): "
+                f"the embedded broker needs amqtt, which cannot be imported ({error}); "
                 "install it with  pip install amqtt"
             ) from error
         for name in ("amqtt", "transitions", "passlib"):
@@ -68,7 +68,7 @@ class EmbeddedBroker:
     def close(self) -> None:
         """Stop the broker and drop all connections. Closing twice does nothing."""
         if self._loop is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._stop.set)
         if self._thread is not None:
             self._thread.join(START_S)
@@ -103,13 +103,13 @@ class EmbeddedBroker:
             writers.add(writer)
             try:
                 await broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
-            except Exception as error:  # a client that broke off, or speaks what amqtt does not understand
+            except Exception as error:  # a client that disconnected, or whose packets amqtt cannot parse
                 log.debug("embedded broker: %s", error)
             finally:
                 writers.discard(writer)
                 writer.transport.abort()
 
-        # The listening socket is ours, and not amqtt's, for a port that the system chooses and a clean end.
+        # This listening socket, not one of amqtt, lets the system choose the port, and can be closed cleanly.
         server = await asyncio.start_server(serve_client, "127.0.0.1", self._wanted)
         self.port = server.sockets[0].getsockname()[1]
         started.set_result(None)
@@ -121,10 +121,10 @@ class EmbeddedBroker:
 
 
 def _deliver_before_disconnecting(broker: Any) -> None:
-    """Disconnect a client only when its messages have been passed on.
+    """Disconnect a client only when its messages have been delivered.
 
-    amqtt 0.12 acknowledges a message before it passes it on, and drops what it has acknowledged when the client
-    disconnects. On Python 3.13 the last events of a door were often lost that way.
+    amqtt 0.12 acknowledges a message before it delivers it, and drops acknowledged messages when the client
+    disconnects. On Python 3.13 the last events of a door were often lost.
     """
     handle_messages = broker._client_message_loop
 

@@ -1,8 +1,8 @@
 """One connection to an MQTT broker, from CONNECT to its end; the only module that imports paho.
 
-A client never reconnects and never sends anything twice: its owner makes a new one. So re-sending has exactly one
-owner, and nothing that waited in an old connection can leave through a new one. It has no thread: its owner calls
-`poll`. Its timeouts run in real time, because `select` does.
+A client never reconnects and never sends a message twice; its owner makes a new client. So only the owner re-sends, and
+a message of an old connection never leaves through a new one. It has no thread; its owner calls `poll`. Timeouts use
+real time, because `select` does.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from edge.core.wakeup_pipe import WakeupPipe
 from edge.mqtt.broker_endpoint import Endpoint
 
 Protocol = Literal["5", "3.1.1"]  # versions of MQTT
-RESPONSE_TIMEOUT_S = 5.0  # how long a broker may take for one answer
-DISCONNECT_TIMEOUT_S = 0.5  # how long the broker may take to close after DISCONNECT
+RESPONSE_TIMEOUT_S = 5.0  # longest wait for an answer of the broker
+DISCONNECT_TIMEOUT_S = 0.5  # longest wait for the broker to close after DISCONNECT
 ANSWERS_BYTES = 4096  # longest packet to a client that only publishes: answers, and Home Assistant's birth message
-UNTOLD_BYTES = 64 * 1024  # a broker of 3.1.1 cannot be told, and some send retained messages without a subscription
-NO_SUBSCRIBERS = 0x10  # reason code of a PUBACK for a message that reached nobody
+MIN_LIMIT_311_BYTES = 64 * 1024  # 3.1.1 cannot announce a limit, and some brokers send unasked
+NO_SUBSCRIBERS = 0x10  # reason code of PUBACK: no matching subscribers
 FIRST_ERROR_CODE = 0x80  # MQTT reason codes from here on are failures
 _PAHO_VERSION = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """One message received."""
+    """A received message."""
 
     topic: str
     payload: bytes
@@ -47,9 +47,9 @@ class IncomingMessage:
 
 @dataclass(frozen=True, slots=True)
 class PublishAck:
-    """The broker's answer to one message of QoS 1; `refusal` is why it did not take the message, "" if it did.
+    """Acknowledgement of a message of QoS 1; `refusal` is the reason of a refusal, "" if it was accepted.
 
-    `unheard`: it says that nobody subscribes to the topic; only MQTT 5 can say so, and a broker need not.
+    `unheard`: the broker reports that no client subscribes to the topic, as some MQTT 5 brokers do.
     """
 
     packet_id: int
@@ -58,12 +58,11 @@ class PublishAck:
 
 
 class _BoundedClient(paho.Client):
-    """A paho client that ends the connection on too long a packet or a message of QoS 2, and keeps a TLS alert.
+    """A paho client that ends the connection on a packet that is too long or has QoS 2, and keeps a TLS alert.
 
-    We never subscribe with QoS 2, and paho keeps each such message until the broker releases it. paho asks its socket
-    for the whole rest of a packet, so the size that it asks for is the packet's length, before its first byte is read.
-    These hooks are not part of paho's API; `tests/mqtt/test_paho_client.py` and `tests/mqtt/test_broker_access.py`
-    notice if they stop being called.
+    Subscriptions never use QoS 2, and paho would keep each such message until the broker releases it. The size that
+    paho requests from its socket is the length of the whole packet, before it is read. These hooks are not part of the
+    API of paho. Tests in `test_paho_client.py` and `test_broker_access.py` fail if paho stops calling them.
     """
 
     max_packet_bytes: int = ANSWERS_BYTES
@@ -83,34 +82,34 @@ class _BoundedClient(paho.Client):
     def _sock_send(self, buf: bytes | bytearray) -> int:
         try:
             return super()._sock_send(buf)
-        except (ssl.SSLError, ConnectionError):  # the reason may have arrived and not been read yet
+        except (ssl.SSLError, ConnectionError):  # an alert may have arrived and be unread
             with contextlib.suppress(OSError):
                 self._sock_recv(1)
             raise
 
     def _handle_publish(self) -> MQTTErrorCode:
         if self._in_packet["command"] & 0b100:  # QoS 2
-            self.offence = "sent a message of QoS 2, which nobody asked for"
+            self.offence = "sent a message of QoS 2 without a subscription for it"
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         return super()._handle_publish()
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho does it for a context that checks the host name, but with the socket closed after a refusal."""
+        """As in paho for a context that checks the host name, but the socket is closed after a failure."""
         assert self._ssl_context is not None
         tcp_sock.settimeout(RESPONSE_TIMEOUT_S)
-        return self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host)  # does the handshake
+        return self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host)  # performs the handshake
 
 
 class PahoClient:
-    """One connection to a broker; making it sends CONNECT, `poll` brings the answer. Its owner alone calls it.
+    """One connection to a broker. The constructor sends CONNECT, `poll` receives the answer. Not thread-safe.
 
-    Args: as `edge.mqtt.connection.connect` has them, and the MQTT version to speak.
+    Args: as for `edge.mqtt.connection.connect`, and the MQTT version.
 
     Attributes:
-        protocol: that version.
-        connack: the broker's answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text; None before it.
-        receive_max: how many messages of QoS 1 the broker accepts unacknowledged.
-        tls_alert: how the broker broke off TLS, in OpenSSL's words; "" if it did not.
+        protocol: MQTT version.
+        connack: answer to CONNECT, an MQTT 5 reason code (0: accepted) and its text; None before it arrives.
+        receive_max: number of unacknowledged messages of QoS 1 that the broker accepts.
+        tls_alert: TLS alert of the broker in the words of OpenSSL, or "".
 
     Raises:
         ssl.SSLError: TLS fails.
@@ -133,8 +132,8 @@ class PahoClient:
         self.receive_max = 65_535
         self.tls_alert = ""
         self._endpoint = endpoint
-        self._suback: list[str] | None = None  # refusals of the latest SUBSCRIBE, "" for each topic granted
-        self._ended = ""  # why the connection is over
+        self._suback: list[str] | None = None  # refusals of the latest SUBSCRIBE; "" for a granted topic
+        self._ended = ""  # why the connection has ended
         self._acks: list[PublishAck] = []
         self._messages: list[IncomingMessage] = []
         self._client = client = _BoundedClient(
@@ -144,9 +143,9 @@ class PahoClient:
             clean_session=None if protocol == "5" else session_s is None,
             reconnect_on_failure=False,
         )
-        client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, UNTOLD_BYTES)
+        client.max_packet_bytes = max_packet_bytes if protocol == "5" else max(max_packet_bytes, MIN_LIMIT_311_BYTES)
         client.connect_timeout = RESPONSE_TIMEOUT_S
-        client.max_inflight_messages_set(0)  # no queue inside paho: its owner counts
+        client.max_inflight_messages_set(0)  # no queue in paho; the owner counts
         if endpoint.username:
             client.username_pw_set(endpoint.username, endpoint.password)
         if endpoint.tls is not None:
@@ -168,15 +167,15 @@ class PahoClient:
         client.connect(endpoint.host, endpoint.port, keepalive_s, clean_start=clean_start, properties=properties)
         sock = client.socket()
         if isinstance(sock, socket.socket):
-            with contextlib.suppress(OSError):  # a small message leaves at once, whatever else is in flight
+            with contextlib.suppress(OSError):  # send small messages without delay
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> int:
-        """Hand a message to the socket; the packet id returned comes back in a `PublishAck` if `qos` is 1.
+        """Write a message to the socket and return its packet id, for the `PublishAck` if `qos` is 1.
 
-        `expiry_s` is how long the broker may hold the message back (MQTT 5 only); None: unlimited.
+        `expiry_s` is the message expiry (MQTT 5 only); None: none.
 
         Raises:
             BrokerError: the connection has ended.
@@ -191,15 +190,15 @@ class PahoClient:
         return sent.mid
 
     def ping(self) -> None:
-        """Send the broker something to answer before the next message. Does nothing on an ended connection."""
-        self._client._send_pingreq()  # paho has no public call: it pings only after a long silence
+        """Send PINGREQ before the next message. Does nothing on an ended connection."""
+        self._client._send_pingreq()  # paho has no public call for it
 
     def is_congested(self) -> bool:
-        """Whether bytes wait because the network does not take them."""
+        """Whether bytes wait because the network does not accept them."""
         return self._client.want_write()
 
     def poll(self, timeout_s: float, wakeup: WakeupPipe | None = None) -> None:
-        """Send and receive what is possible; wait at most `timeout_s` for the network or for `wakeup`.
+        """Send and receive; wait at most `timeout_s` for the network or for `wakeup`.
 
         Raises:
             BrokerError: the connection has ended.
@@ -207,7 +206,7 @@ class PahoClient:
         client, sock = self._client, self._client.socket()
         if sock is None:
             raise BrokerError(self._ended or "the connection was lost")
-        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # select does not see what TLS read ahead
+        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # unknown to select
         readers: list[Any] = [sock] if wakeup is None else [sock, wakeup]
         writers = [sock] if client.want_write() else []
         readable, writable, _ = select.select(readers, writers, [], 0.0 if decrypted else max(timeout_s, 0.0))
@@ -223,20 +222,20 @@ class PahoClient:
             raise BrokerError(self._ended)
 
     def take_acks(self) -> list[PublishAck]:
-        """Take the acknowledgements that have come in."""
+        """Take the received acknowledgements."""
         taken, self._acks = self._acks, []
         return taken
 
     def take_messages(self) -> list[IncomingMessage]:
-        """Take the messages that have come in."""
+        """Take the received messages."""
         taken, self._messages = self._messages, []
         return taken
 
     def subscribe(self, topics: list[str], qos: int) -> None:
-        """Subscribe, and wait until the broker has confirmed it.
+        """Subscribe, and wait for the confirmation of the broker.
 
         Raises:
-            BrokerRefusedError: the broker does not let us read one of the topics.
+            BrokerRefusedError: the broker refuses one of the topics.
             BrokerError: the connection has ended, or no answer came.
         """
         self._suback = None
@@ -245,19 +244,19 @@ class PahoClient:
         while self._suback is None:
             left_ns = deadline_ns - SYSTEM_CLOCK.monotonic_ns()
             if left_ns < 0:
-                raise BrokerError("the broker does not answer to SUBSCRIBE")
+                raise BrokerError("the broker does not answer SUBSCRIBE")
             self.poll(left_ns / 1e9)
         refused = [f"{topic} ({why})" for topic, why in zip(topics, self._suback, strict=False) if why]
         if refused:
-            raise BrokerRefusedError(f"the broker does not let us read {', '.join(refused)}: check its access rules")
+            raise BrokerRefusedError(f"the broker denies reading {', '.join(refused)}; check its access rules")
 
     def unsubscribe(self, topics: list[str]) -> None:
         """Unsubscribe, without waiting for the answer."""
         self._client.unsubscribe(topics)
 
     def close(self) -> None:
-        """Send DISCONNECT, so that the last will is not published, and close."""
-        with contextlib.suppress(OSError, ValueError):  # a BrokerError, too
+        """Send DISCONNECT, so that the broker does not publish the last will, and close."""
+        with contextlib.suppress(OSError, ValueError):  # BrokerError included
             self._client.disconnect()
             deadline_ns = SYSTEM_CLOCK.monotonic_ns() + round(DISCONNECT_TIMEOUT_S * 1e9)
             while self._client.socket() is not None and (left_ns := deadline_ns - SYSTEM_CLOCK.monotonic_ns()) > 0:
@@ -265,10 +264,10 @@ class PahoClient:
         self.abort()
 
     def abort(self) -> None:
-        """Cut the connection at once: what this machine still holds is thrown away, also by the kernel.
+        """Reset the connection immediately; the kernel discards all unsent bytes.
 
-        Without the reset, TCP would go on delivering its buffer when the network comes back, perhaps long after it
-        mattered. What the broker's machine already holds is out of reach.
+        Without the reset, TCP would deliver its buffer when the network returns, perhaps much too late. Bytes that the
+        machine of the broker has received cannot be taken back.
         """
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
@@ -294,5 +293,5 @@ class PahoClient:
         self._suback = [str(code) if code.value >= FIRST_ERROR_CODE else "" for code in codes]
 
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
-        with contextlib.suppress(UnicodeDecodeError):  # such a topic is not ours, and must not end the connection
+        with contextlib.suppress(UnicodeDecodeError):  # a foreign topic, which must not end the connection
             self._messages.append(IncomingMessage(message.topic, bytes(message.payload), message.retain))

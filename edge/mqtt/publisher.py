@@ -1,11 +1,10 @@
 """Publishes events, open commands, reports and health from one background thread; reconnects with back-off.
 
-The pipeline never waits for it. What must not be lost is in the outbox; what must not be late is dropped.
+The pipeline never waits for it. Events wait in the outbox and are not lost; late messages are dropped.
 
-The way of an open, once `runtime/daemon.py` has a `Decision`: `runtime/event_recorder.py` has `events/factory.py` make
-its `Event`, stores that, and makes the `OpenCommand`; `Publisher.open` here queues it as a `PendingOpen`;
-`mqtt/session.py` signs and publishes it; `mqtt/paho_client.py` hands it to the socket. These four records, these five
-files.
+The path of an open command: `runtime/daemon.py` has a `Decision`; `runtime/event_recorder.py` stores its `Event`, made
+by `events/factory.py`, and makes the `OpenCommand`; `Publisher.open` queues it as a `PendingOpen`; `mqtt/session.py`
+signs and publishes it; `mqtt/paho_client.py` writes it to the socket.
 """
 
 from __future__ import annotations
@@ -41,23 +40,23 @@ RETRY_WITH_OPEN_S = 0.25  # between two attempts to connect while an open waits
 
 
 class Publisher:
-    """Publishes for one door. Making it starts nothing; `start`, or `with`, does.
+    """Publishes for one door; `start`, or `with`, starts its thread.
 
-    Events come from the outbox, are sent in order with at most `MAX_IN_FLIGHT` unacknowledged, and leave the outbox
-    when the broker has acknowledged them; after a reconnect the first one that was not is sent again. An open is sent
-    only while it is fresh and the broker is there. It is never sent twice, and if no acknowledgement comes in time the
-    connection is cut, so that the network cannot deliver it later.
+    Events come from the outbox in order, with at most `MAX_IN_FLIGHT` unacknowledged, and leave it when the broker has
+    acknowledged them. After a reconnect, sending continues with the first unacknowledged event. An open command is sent
+    only while it is fresh and the broker is connected, and never twice. If it is not acknowledged in time, the
+    connection is cut, so that the network cannot deliver the command later.
 
     Args:
-        config: the broker.
-        topics: the door's topics.
+        config: broker.
+        topics: topics of the door.
         outbox: source of events.
-        on_open_expired: receives an open that did not surely arrive in time, and the reason; it should record an
-            `open-expired` event. Called from within `open` or from the publisher's own thread.
-        on_open_unheard: receives an open that nobody subscribes to, as an MQTT 5 broker may say; it should record an
-            `open-unheard` event. Called from the publisher's own thread. None: only `problem` reports it.
-        discovery: message for Home Assistant, if any.
-        backoff_s: first and longest time between two attempts to connect.
+        on_open_expired: receives an open command that may not have arrived in time, the reason and its detail, to
+            record an `open-expired` event. Called from `open` or from the publisher thread.
+        on_open_unheard: receives an open command without a subscriber, which some MQTT 5 brokers report, to record an
+            `open-unheard` event. Called from the publisher thread. None: only `problem` reports it.
+        discovery: discovery message for Home Assistant, if any.
+        backoff_s: shortest and longest time between two attempts to connect.
         clock: clock of capture times, and wall clock.
 
     Attributes:
@@ -79,7 +78,7 @@ class Publisher:
         backoff_s: tuple[float, float] = (1.0, 30.0),
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        resolve_endpoint(config)  # fails here, where a person reads it, and not in the thread
+        resolve_endpoint(config)  # raises here, not in the thread
         self.state = ConnectionState(ConnectionStatus.CONNECTING)
         self._config = config
         self._topics = topics
@@ -94,7 +93,7 @@ class Publisher:
             self._queue.set_retained(discovery.topic, discovery.payload)
         self._birth = HomeAssistantBirthListener(discovery)
         self._opens: deque[PendingOpen] = deque()
-        self._opens_lock = threading.Lock()  # between adding an open and rejecting those that wait
+        self._opens_lock = threading.Lock()  # for adding an open command and rejecting waiting ones
         self._open_unheard = False
         self._stop_deadline_ns: int | None = None  # monotonic
         self._wakeup = WakeupPipe()
@@ -103,23 +102,23 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def problem(self) -> str:
-        """What an operator should look at while the door is connected, or ""."""
+        """Problem for the operator while the door is connected, or ""."""
         if not self._open_unheard:
             return ""
-        return f"the last opening reached no lock: nobody subscribes to {self._topics.topic_for(Channel.OPEN)}"
+        return f"the last open command reached no lock: no client subscribes to {self._topics.topic_for(Channel.OPEN)}"
 
     def start(self) -> None:
-        """Start connecting; returns at once."""
+        """Start connecting; returns immediately."""
         self._wakeup.open()
         self._outbox.on_append(self._wakeup.notify)
         self._thread.start()
 
     def open(self, command: OpenCommand, captured_ns: int) -> None:
-        """Publish an open command while it is fresh, or never. Returns at once.
+        """Publish an open command while it is fresh, or never. Returns immediately.
 
         Args:
             command: message for the lock.
-            captured_ns: monotonic capture time of the frame that decided.
+            captured_ns: monotonic capture time of the deciding frame.
         """
         with self._opens_lock:
             state = self.state
@@ -131,30 +130,30 @@ class Publisher:
             self._wakeup.notify()
 
     def challenge(self, message: Challenge, expires_ns: int) -> None:
-        """Publish a challenge unless it is late; `expires_ns` is monotonic. Returns at once."""
+        """Publish a challenge before `expires_ns` (monotonic) or never. Returns immediately."""
         self._queue.add_challenge(message, expires_ns)
         self._wakeup.notify()
 
     def snapshot(self, snapshot: Snapshot) -> None:
-        """Publish the snapshot of an event, after the event, unless it is late. Returns at once."""
+        """Publish the snapshot of an event after the event, before it expires or never. Returns immediately."""
         self._queue.add_snapshot(snapshot)
         self._wakeup.notify()
 
     def release(self, report: ReleaseReport) -> None:
-        """Publish which release runs, now and after every reconnect; a newer report replaces an older one."""
+        """Publish the release in use, now and after every reconnect; a newer report replaces it."""
         self._publish_retained(Channel.RELEASE, report)
 
     def presence(self, report: PresenceReport) -> None:
-        """Publish whether somebody stands at the door, now and after every reconnect; a newer report replaces it."""
+        """Publish the presence report, now and after every reconnect; a newer report replaces it."""
         self._publish_retained(Channel.PRESENCE, report)
 
     def health(self, report: Health) -> None:
-        """Publish a health report when that is next possible; a newer one replaces one that still waits."""
+        """Publish a health report as soon as possible; it replaces a waiting one."""
         self._queue.set_health(report)
         self._wakeup.notify()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what can be sent within `timeout_s`, publish offline, disconnect. Closing twice does nothing."""
+        """Send for at most `timeout_s`, publish offline and disconnect. Closing twice does nothing."""
         if self._stop_deadline_ns is not None:
             return
         self._stop_deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS)
@@ -163,7 +162,7 @@ class Publisher:
             self._wakeup.notify()
             self._thread.join(timeout_s + 1.0)
             if self._thread.is_alive():
-                log.warning("publisher: still waiting for the network while closing; left behind")
+                log.warning("publisher thread did not end in time, left running")
             else:
                 self._wakeup.close()
         self._set_state(ConnectionState(ConnectionStatus.CLOSED))
@@ -186,12 +185,12 @@ class Publisher:
             log.debug("%s", error)  # already logged by the outbox
 
     def _report_arrived(self, command: OpenCommand, unheard: bool) -> None:
-        """The broker has taken an open; report it if nobody subscribes."""
+        """Note that the broker has accepted an open command; report it if no client subscribes."""
         self._open_unheard = unheard
         if unheard:
             self._on_open_unheard(command)
 
-    # In the publisher's thread.
+    # In the publisher thread.
 
     def _run(self) -> None:
         first_s, longest_s = self._backoff_s
@@ -210,15 +209,15 @@ class Publisher:
                 if self._clock.monotonic_ns() - began_ns > STABLE_AFTER_S * NS:
                     wait_s = first_s
             except Exception:
-                log.exception("publisher: unexpected failure; connecting again")
-                self._set_state(ConnectionState(ConnectionStatus.UNREACHABLE, "unexpected failure: see the log"))
+                log.exception("publisher failed unexpectedly, reconnecting")
+                self._set_state(ConnectionState(ConnectionStatus.UNREACHABLE, "unexpected failure; see the log"))
                 wait_s = longest_s
             if self._stop_deadline_ns is None:
-                self._wait_before_retry(wait_s * random.uniform(0.75, 1.25))  # a hundred doors, not all at once
+                self._wait_before_retry(wait_s * random.uniform(0.75, 1.25))  # so that doors do not reconnect together
             wait_s = min(wait_s * 2, longest_s)
 
     def _wait_before_retry(self, wait_s: float) -> None:
-        """Wait; closing ends it early, and so does an open: a visitor stands at the door."""
+        """Wait; closing ends the wait, and an open command shortens it."""
         began_ns = self._clock.monotonic_ns()
         while self._stop_deadline_ns is None:
             for command in pop_expired(self._opens, self._clock.monotonic_ns()):
@@ -230,8 +229,8 @@ class Publisher:
             self._wakeup.wait(left_s)
 
     def _connect(self) -> PahoClient:
-        # The id must stay the same: when we come back while the broker still waits for our old connection, it ends
-        # that one, will and all, before our new status; with another id the old will would come later and win.
+        # The client id must stay the same. If the old connection is still open at the broker, the broker ends it and
+        # publishes its last will before the new status; with another id the old will would arrive later and win.
         offline = make_status(self._topics.door, DoorConnection.OFFLINE, Reason.CONNECTION_LOST, since_ns=None)
         client, self._preferred_protocol = connect(
             self._config,
@@ -246,7 +245,7 @@ class Publisher:
 
         Raises:
             BrokerError: the connection has ended.
-            SessionStopped: we have stopped.
+            SessionStopped: `close` was called.
         """
         session = Session(
             client=client,
@@ -270,14 +269,15 @@ class Publisher:
             session.abort()
 
     def _log_state(self, state: ConnectionState) -> None:
-        """Change the state, and log it if it is new."""
+        """Change the state, and log a change."""
         self._set_state(state)
         new = state.status is not self._logged_status
         self._logged_status = state.status
         if state.status is ConnectionStatus.ONLINE:
-            log.info("connected to %s, MQTT %s", self._config.url, state.protocol)
+            log.info("broker connected: url=%s mqtt=%s", self._config.url, state.protocol)
         else:
-            log.log(logging.WARNING if new else logging.DEBUG, "%s; events are kept, trying again", state.reason)
+            level = logging.WARNING if new else logging.DEBUG
+            log.log(level, "broker not connected, retrying, events are kept: %s", state.reason)
 
     def _set_state(self, state: ConnectionState) -> None:
         with self._opens_lock:

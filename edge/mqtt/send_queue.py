@@ -1,4 +1,4 @@
-"""What waits for the connection besides events and open commands, each kept only while it is fresh."""
+"""Thread-safe queue of messages other than events and open commands; expired messages are dropped."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Snapshot:
 
     Attributes:
         event_id: id of the event.
-        seq: its number; the snapshot is not sent before it.
-        jpeg: the file.
-        expires_ns: monotonic; after that it is dropped unsent.
+        seq: number of the event; the snapshot is sent after it.
+        jpeg: JPEG file.
+        expires_ns: expiry, monotonic clock.
     """
 
     event_id: str
@@ -37,7 +37,7 @@ class SendQueue:
         self._snapshots: deque[Snapshot] = deque(maxlen=_MAX_WAITING)
         self._health: Health | None = None
         self._retained: dict[str, bytes] = {}  # latest payload by topic
-        self._unsent: set[str] = set()  # topics of those that this connection has not sent
+        self._unsent: set[str] = set()  # topics whose payload this connection has not sent
 
     def add_challenge(self, message: Challenge, expires_ns: int) -> None:
         """Queue a challenge; `expires_ns` is monotonic."""
@@ -45,7 +45,7 @@ class SendQueue:
             self._challenges.append((message, expires_ns))
 
     def pop_challenge(self, now_ns: int) -> tuple[Challenge, int] | None:
-        """Take the next challenge that has not expired, and when it will."""
+        """Take the next challenge that has not expired, with its expiry."""
         with self._lock:
             while self._challenges:
                 message, expires_ns = self._challenges.popleft()
@@ -68,7 +68,7 @@ class SendQueue:
         return None
 
     def set_health(self, report: Health) -> None:
-        """Queue a health report in the place of one that still waits."""
+        """Queue a health report; it replaces a waiting one."""
         with self._lock:
             self._health = report
 
@@ -78,7 +78,7 @@ class SendQueue:
         return report
 
     def set_retained(self, topic: str, payload: bytes) -> None:
-        """Queue a payload for this connection and every later one, until another replaces it."""
+        """Queue a payload for this and every later connection, until another payload replaces it."""
         with self._lock:
             self._retained[topic] = payload
             self._unsent.add(topic)

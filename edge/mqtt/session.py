@@ -25,48 +25,48 @@ from edge.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT = 20  # events unacknowledged at once
-RESERVED_IN_FLIGHT = 4  # of the messages that the broker accepts unacknowledged, kept free for opens and status
+MAX_IN_FLIGHT = 20  # most unacknowledged events
+RESERVED_IN_FLIGHT = 4  # of the unacknowledged messages that the broker accepts, kept free for open commands and status
 IDLE_S = 1.0  # longest wait while connected; keep-alive is checked after each
-ACK_GRACE_NS = 1_000_000_000  # an open sent just before it expires may still be acknowledged for this long
-OFFLINE_TIMEOUT_NS = 1_000_000_000  # of the time for closing, kept for publishing offline
+ACK_GRACE_NS = 1_000_000_000  # wait for the acknowledgement of an open command after its expiry
+OFFLINE_TIMEOUT_NS = 1_000_000_000  # part of the time for closing that is kept for publishing offline
 NS = 1_000_000_000
 
 
-class SessionStopped(Exception):  # noqa: N818 ends a session, no error
-    """Offline has been published, or the time for it is over."""
+class SessionStopped(Exception):  # noqa: N818 not an error
+    """The session has ended: offline is published, or the time for that is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingOpen:
-    """An open command that waits or is in flight; `expires_ns` is monotonic."""
+    """A waiting or sent open command; `expires_ns` is monotonic."""
 
     command: OpenCommand
     expires_ns: int
 
 
 def pop_expired(opens: deque[PendingOpen], now_ns: int) -> Iterator[OpenCommand]:
-    """Take the commands at the head of a queue that became too old; `now_ns` is monotonic."""
+    """Take the expired commands at the head of a queue; `now_ns` is monotonic."""
     while opens and opens[0].expires_ns <= now_ns:
         yield opens.popleft().command
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Session:
-    """One connection in use. An open is sent at most once and in time, or never; see `Publisher`.
+    """Sends over one connection. An open command is sent once and in time, or never; see `Publisher`.
 
     Attributes:
-        client: the connection.
-        url: its broker's address, for messages to people.
-        topics: the door's topics.
+        client: connection.
+        url: address of the broker, for messages to people.
+        topics: topics of the door.
         outbox: source of events.
-        opens: open commands that wait; the publisher appends.
-        queue: what else is to be sent.
-        birth: when to send the retained payloads again for Home Assistant.
-        sign: every payload passes through it just before it is published.
+        opens: waiting open commands; the publisher appends.
+        queue: other messages.
+        birth: times to send the retained payloads again for Home Assistant.
+        sign: signs every payload just before it is published.
         clock: clock of capture times.
-        on_open_expired: receives a command that did not surely arrive in time, and the reason; "": it became too old.
-        on_open_arrived: receives a command that the broker has taken, and whether nobody subscribes to it.
+        on_open_expired: receives a command that may not have arrived in time, the reason and its detail.
+        on_open_arrived: receives a command that the broker has accepted, and whether no client subscribes to it.
     """
 
     client: PahoClient
@@ -80,14 +80,14 @@ class Session:
     clock: Clock
     on_open_expired: Callable[[OpenCommand, Reason, str], None]
     on_open_arrived: Callable[[OpenCommand, bool], None]
-    # In flight, by packet id: sent with QoS 1 and not acknowledged.
+    # Sent with QoS 1 and not acknowledged, by packet id.
     _events: dict[int, int] = field(default_factory=dict, init=False)  # seq, rising
     _sent_opens: dict[int, PendingOpen] = field(default_factory=dict, init=False)
     _others: set[int] = field(default_factory=set, init=False)
     _sent_seq: int = field(default=0, init=False)
 
     def announce_online(self) -> None:
-        """Publish online, before anything else.
+        """Publish online as the first message.
 
         Raises:
             BrokerError: the connection has ended.
@@ -97,15 +97,15 @@ class Session:
         self.birth.listen(self.client.subscribe)
 
     def run(self, wakeup: WakeupPipe, stop_deadline_ns: Callable[[], int | None]) -> None:
-        """Send what there is until the connection ends or we are to stop.
+        """Send until the connection ends or `stop_deadline_ns` returns a time.
 
         Args:
             wakeup: ends a wait when there is something to send.
-            stop_deadline_ns: when to be gone by, monotonic; None: not yet.
+            stop_deadline_ns: returns the deadline of the session, monotonic; None: none yet.
 
         Raises:
             BrokerError: the connection has ended.
-            SessionStopped: we have stopped.
+            SessionStopped: the session was stopped.
         """
         while (stop_ns := stop_deadline_ns()) is None or not self._is_done(stop_ns):
             self._send()
@@ -114,16 +114,16 @@ class Session:
         self._announce_offline(stop_ns)
 
     def abort(self) -> None:
-        """Cut the connection; opens in flight are given up."""
+        """Cut the connection; unacknowledged open commands expire."""
         self.client.abort()
         for pending in self._sent_opens.values():
             self.on_open_expired(pending.command, Reason.CONNECTION_BROKE, "")
 
     def _send(self) -> None:
-        """Send what may be sent now.
+        """Send the messages that may be sent now.
 
-        Events go first, as far as the window allows. If the broker accepts so few messages unacknowledged that events
-        would take all places, one place is left for an open that waits.
+        Events go first, as far as the window allows. If the broker accepts so few unacknowledged messages that events
+        would use the whole window, one place stays free for a waiting open command.
         """
         for command in pop_expired(self.opens, self.clock.monotonic_ns()):
             self.on_open_expired(command, Reason.OPEN_TOO_OLD, "")
@@ -138,7 +138,7 @@ class Session:
             self._publish_open(self.opens.popleft())
         while self._has_place() and (challenge := queue.pop_challenge(self.clock.monotonic_ns())):
             self._others.add(self._publish_record(Channel.CHALLENGE, *challenge))
-        while self._free_places() > 0 and not client.is_congested():  # nothing else waits for snapshots
+        while self._free_places() > 0 and not client.is_congested():  # so that no other message waits for snapshots
             snapshot = queue.pop_snapshot(self._last_sent_seq(), self.clock.monotonic_ns())
             if snapshot is None:
                 break
@@ -152,7 +152,7 @@ class Session:
             self._publish_record(Channel.HEALTH, report)
 
     def _publish(self, topic: str, payload: bytes, terms: DeliveryTerms, expires_ns: int | None = None) -> int:
-        """Publish on these terms; `expires_ns` is monotonic, None: the broker may hold the message back."""
+        """Publish with a QoS and retain flag; `expires_ns` is monotonic, None: the message does not expire."""
         expiry_s = None if expires_ns is None else max((expires_ns - self.clock.monotonic_ns()) // NS, 1)
         return self.client.publish(topic, payload, qos=terms.qos, retain=terms.retained, expiry_s=expiry_s)
 
@@ -165,13 +165,13 @@ class Session:
         return self._publish_record(Channel.STATUS, status)
 
     def _publish_open(self, pending: PendingOpen) -> None:
-        """Publish an open behind a ping.
+        """Publish an open command after a ping.
 
-        A broker that was frozen and finds the connection cut stops at the ping, which it cannot answer, and does not
-        pass on the open behind it.
+        A broker that was frozen, and whose connection was cut meanwhile, stops at the ping, which it cannot answer, and
+        does not deliver the open command after it.
         """
         payload = self.sign(Channel.OPEN, encode(pending.command))
-        left_ns = pending.expires_ns - self.clock.monotonic_ns()  # after the signature, which takes time
+        left_ns = pending.expires_ns - self.clock.monotonic_ns()  # read after signing, which takes time
         if left_ns <= 0:
             self.on_open_expired(pending.command, Reason.OPEN_TOO_OLD, "")
             return
@@ -192,14 +192,14 @@ class Session:
         return self._in_flight() < self.client.receive_max
 
     def _free_places(self) -> int:
-        """How many more messages may be in flight without taking the places reserved for opens and status."""
+        """Number of further messages without using the places reserved for open commands and status."""
         return max(self.client.receive_max - RESERVED_IN_FLIGHT, 1) - self._in_flight()
 
     def _last_sent_seq(self) -> int:
         return max(self._sent_seq, self.outbox.acknowledged_seq())
 
     def _pending_events(self, room: int) -> list[Event]:
-        """The next events; none while the outbox cannot be read, because opens must go on."""
+        """The next events; none while the outbox cannot be read, so that open commands continue."""
         if room <= 0:
             return []
         try:
@@ -209,11 +209,11 @@ class Session:
             return []
 
     def _handle_acks(self) -> None:
-        """Process what the broker has acknowledged.
+        """Process acknowledgements and received messages.
 
         Raises:
-            BrokerRefusedError: it refuses events.
-            BrokerError: an open was not acknowledged in time.
+            BrokerRefusedError: the broker refuses events.
+            BrokerError: an open command was not acknowledged in time.
         """
         now_ns = self.clock.monotonic_ns()
         for message in self.client.take_messages():
@@ -221,15 +221,15 @@ class Session:
         for ack in self.client.take_acks():
             pending = self._sent_opens.pop(ack.packet_id, None)
             self._others.discard(ack.packet_id)
-            if ack.refusal and ack.packet_id in self._events:  # it stays in flight: it is not delivered
+            if ack.refusal and ack.packet_id in self._events:  # keep it as undelivered
                 self._acknowledge_events()
                 raise BrokerRefusedError(
-                    f"{self.url}: does not take our events ({ack.refusal}); check that its access rules let this "
-                    f"door write to {self.topics.topic_for(Channel.EVENTS)}"
+                    f"{self.url}: refuses events of this door ({ack.refusal}); let its access rules allow writing "
+                    f"to {self.topics.topic_for(Channel.EVENTS)}"
                 )
             self._events.pop(ack.packet_id, None)
             if ack.refusal:
-                log.warning("%s: refuses our message (%s); check its access rules", self.url, ack.refusal)
+                log.warning("message refused: broker=%s reason=%s; check its access rules", self.url, ack.refusal)
             if pending is not None and ack.refusal:
                 self.on_open_expired(pending.command, Reason.BROKER_REFUSED_OPEN, ack.refusal)
             elif pending is not None:
@@ -240,7 +240,7 @@ class Session:
             raise BrokerError(f"{self.url}: an open command was not acknowledged in time, so the connection was cut")
 
     def _acknowledge_events(self) -> None:
-        """Tell the outbox up to which number every event has arrived."""
+        """Acknowledge in the outbox the events that have arrived without a gap."""
         delivered_seq = next(iter(self._events.values())) - 1 if self._events else self._sent_seq
         try:
             self.outbox.acknowledge(delivered_seq)
@@ -248,7 +248,7 @@ class Session:
             log.debug("%s", error)  # already logged by the outbox, which stores it later
 
     def _poll_timeout_s(self, stop_ns: int | None) -> float:
-        """How long there is nothing to do unless another thread notifies us."""
+        """Time without work, unless another thread wakes the session."""
         now_ns = self.clock.monotonic_ns()
         waits_ns = [pending.expires_ns + ACK_GRACE_NS - now_ns for pending in self._sent_opens.values()]
         if stop_ns is not None:
@@ -258,12 +258,12 @@ class Session:
         return max(min([IDLE_S, *(wait_ns / NS for wait_ns in waits_ns)]), 0.001)
 
     def _is_done(self, stop_ns: int) -> bool:
-        """Whether everything is sent, or there is no time left for it."""
+        """Whether everything is sent, or the time for it is over."""
         sent = not self.opens and self.queue.is_empty() and not self._in_flight() and self.outbox.depth() == 0
         return sent or self.clock.monotonic_ns() > stop_ns - OFFLINE_TIMEOUT_NS
 
     def _announce_offline(self, stop_ns: int) -> None:
-        """Publish offline, wait until the broker has it, and disconnect."""
+        """Publish offline, wait for the acknowledgement, and disconnect."""
         packet_id = self._publish_status(DoorConnection.OFFLINE, Reason.STOPPED)
         acknowledged = False
         while not acknowledged and (left_ns := stop_ns - self.clock.monotonic_ns()) > 0:

@@ -1,4 +1,4 @@
-"""Receives what doors publish: for `edge events`, the demo and the monitor."""
+"""Receives the messages of doors, for `edge events`, the demo and the monitor."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge.events.topics import MESSAGE_BYTES, SNAPSHOT_BYTES, Channel, Topics
 from edge.mqtt.connection import connect
 from edge.mqtt.paho_client import IncomingMessage, PahoClient
 
-QUEUE_MAX_AGE_S = 7 * 24 * 3600  # how long a lasting session outlives its connection
-POLL_S = 1.0  # longest wait at once; keep-alive is checked after each
+QUEUE_MAX_AGE_S = 7 * 24 * 3600  # lifetime of a persistent session after its connection
+POLL_S = 1.0  # longest single wait; keep-alive is checked after each
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Message:
         topic: the full topic.
         door: site and door in the topic.
         channel: last part of the topic.
-        payload: as received.
-        record: the payload decoded, or None if it is not version 1 of the contract.
-        problem: what is wrong with it, or "".
-        retained: whether the broker had kept the message, so that it may be old.
+        payload: payload as received.
+        record: decoded payload; None if it is not version 1 of the contract.
+        problem: fault of the payload, or "".
+        retained: whether the broker had retained the message, so that it may be old.
     """
 
     topic: str
@@ -44,17 +44,17 @@ class Message:
 
 
 class Subscriber:
-    """Subscribes to doors; a context manager. Once entered, nothing published later is missed.
+    """Subscribes to doors; a context manager. All messages published after entering it are received.
 
     Args:
-        config: the broker.
+        config: broker.
         doors: doors to subscribe to; "+" as site or door means all.
         channels: channels to subscribe to.
-        qos: 0 lets the broker pass on at once what a slow subscriber with 1 would have to confirm first, in portions.
-        session: our name for a session in which the broker keeps messages of QoS 1 while we are away, for
-            `QUEUE_MAX_AGE_S`; None: no session. A second subscriber with the same name ends the first's connection.
-        on_snapshot: called within `messages` with the door, the event's id and the JPEG file of every snapshot; None:
-            snapshots are not subscribed to. With QoS 0, so that a broker keeps no face for a session that is away.
+        qos: QoS of the subscription; with 0 the broker does not wait for confirmations of a slow subscriber.
+        session: name of a persistent session, for which the broker keeps messages of QoS 1 for `QUEUE_MAX_AGE_S` while
+            it is disconnected; None: no session. A second subscriber with the same name ends the first connection.
+        on_snapshot: called within `messages` with the door, the event id and the JPEG file of every snapshot; None:
+            snapshots are not subscribed to. The QoS is 0, so that a broker keeps no face for a disconnected session.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Subscriber:
         self._stopping = False
 
     def start(self) -> None:
-        """Connect and subscribe; returns when the broker has confirmed it.
+        """Connect and subscribe; returns when the broker has confirmed the subscription.
 
         Raises:
             ConfigError: the [mqtt] table cannot be used.
@@ -101,10 +101,10 @@ class Subscriber:
         self._wakeup.open()
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Messages as they come in, until `timeout_s` from now (None: without limit) or until `stop`.
+        """Yield messages as they arrive, until `timeout_s` from now (None: no limit) or until `stop`.
 
         Raises:
-            BrokerError: the connection has ended; everything that it brought was returned before.
+            BrokerError: the connection has ended, and all received messages were yielded.
         """
         if self._client is None:
             raise BrokerError("not connected: call start first, or use 'with'")
@@ -125,7 +125,7 @@ class Subscriber:
             try:
                 self._client.poll(min(left_s, POLL_S), self._wakeup)
             except BrokerError as error:
-                ended = error  # raised after what the connection still brought
+                ended = error  # raised after the remaining messages
 
     def stop(self) -> None:
         """End `messages`; may be called from another thread."""
@@ -148,7 +148,7 @@ class Subscriber:
 
 
 def decode_message(incoming: IncomingMessage) -> Message | None:
-    """Decode a message as far as possible; None for a topic that is not a door's."""
+    """Decode a message as far as possible; None for a topic of something else."""
     parts = Topics.parse(incoming.topic)
     if parts is None:
         return None

@@ -27,11 +27,11 @@ APPLICATION_ID = 0x54687264  # "Thrd": this file is ours
 SCHEMA_VERSION = 2
 MAX_SEQ = 1 << 52  # JSON readers keep whole numbers exactly up to 2**53
 _EPOCH_S = 1_577_836_800  # 2020-01-01 UTC
-_PER_SECOND_BITS = 20  # no door makes a million events a second for long: a later clock always gives a higher number
+_PER_SECOND_BITS = 20  # a later clock gives a higher number while a door makes fewer than a million events per second
 _LOG_PAGES = 64  # checkpoint after this many pages, so that the log does not fill a full disk
-_LOG_BYTES = 512 * 1024  # and truncate the log to this
+_LOG_BYTES = 512 * 1024  # truncate the log to this size
 _SCAN_LIMIT = 1000  # oldest rows examined per pass; timestamps may decrease when the clock is stepped
-_CORRUPT_ERRORS = (sqlite3.Error, TypeError, UnicodeDecodeError)  # of damaged rows: no row, another type, bad text
+_CORRUPT_ERRORS = (sqlite3.Error, TypeError, UnicodeDecodeError)  # raised by damaged rows
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FAILING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _DISK_ERRNOS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO})
@@ -56,7 +56,7 @@ _HINTS = {
     sqlite3.SQLITE_BUSY: "another process has it open: is this door already running?",
     sqlite3.SQLITE_FULL: "the disk is full: make room",
     sqlite3.SQLITE_READONLY: "the file or its disk is read-only: make it writable",
-    sqlite3.SQLITE_CANTOPEN: "check that the folder may be written and that the path is no folder",
+    sqlite3.SQLITE_CANTOPEN: "check that the folder is writable and that the path is not a folder",
 }
 
 
@@ -65,7 +65,7 @@ class CorruptDatabaseError(OutboxError):
 
 
 class DiskError(OutboxError):
-    """The disk fails, perhaps for a while."""
+    """The disk fails, perhaps temporarily."""
 
 
 class DiskFullError(DiskError):
@@ -89,7 +89,7 @@ class EventDatabase:
         self.path = path
         _make_folder(path.parent)
         if path.exists() and not path.is_file():
-            raise OutboxError(f"{path}: events cannot be opened: must be a file, no folder or device; name another")
+            raise OutboxError(f"{path}: events cannot be opened: not a file but a folder or device; name another path")
         with self._translated("opened"):
             self._db: Connection | None = sqlite3.connect(
                 path, timeout=1.0, isolation_level=None, check_same_thread=False
@@ -103,7 +103,7 @@ class EventDatabase:
 
     @contextlib.contextmanager
     def transaction(self, doing: str) -> Iterator[Connection]:
-        """All or nothing; `doing` is "read" or "written".
+        """A transaction; `doing` is "read" or "written", for error messages.
 
         Raises:
             CorruptDatabaseError, DiskError: nothing was changed.
@@ -118,7 +118,7 @@ class EventDatabase:
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # the first error is the useful one
+                    with contextlib.suppress(sqlite3.Error):  # keep the first error
                         self._db.execute("ROLLBACK")
                 raise
 
@@ -126,7 +126,7 @@ class EventDatabase:
         """Write the log back into the file and truncate it, so that no trace of deleted rows remains.
 
         Raises:
-            CorruptDatabaseError, DiskError: it was not done, or not completely; nothing is lost.
+            CorruptDatabaseError, DiskError: not done, or not completely; all events are kept.
         """
         with self._translated("written"):
             if self._db is not None:
@@ -135,17 +135,17 @@ class EventDatabase:
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
         if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):  # everything is already committed
+            with contextlib.suppress(sqlite3.Error):  # all transactions are committed
                 self._db.close()
             self._db = None
 
     def _open(self, db: Connection, check: bool) -> None:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two doors on one file would both send its events
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # or two doors on one file would both send its events
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-        db.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten: names must not remain
+        db.execute("PRAGMA secure_delete = ON")  # overwrite deleted rows, which contain names
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (owner,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -155,13 +155,13 @@ class EventDatabase:
         elif owner != APPLICATION_ID:
             ours = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('event', 'door')"
             if db.execute(ours).fetchone() == (2,):
-                raise _damaged(self.path, "its application id is gone")
-            raise OutboxError(f"{self.path}: a SQLite file, but not an outbox; name another file")
+                raise _damaged(self.path, "its application id is missing")
+            raise OutboxError(f"{self.path}: a SQLite file, but not an outbox; name another path")
         if check:
             (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if health != "ok":
                 raise _damaged(self.path, health)
-            if db.execute(_INTEGRITY_CHECK).fetchone() != (1,):  # quick_check examines pages, not what values mean
+            if db.execute(_INTEGRITY_CHECK).fetchone() != (1,):  # quick_check does not examine values
                 raise _damaged(self.path, "an impossible value")
         if version == 1:
             db.executescript(_FROM_1)
@@ -177,12 +177,12 @@ class EventDatabase:
             yield
         except sqlite3.DatabaseError as error:
             raise translate_errors(error, self.path, doing) from error
-        except UnicodeDecodeError as error:  # SQLite's own message quotes damaged text
+        except UnicodeDecodeError as error:  # the message of SQLite quotes damaged text
             raise _damaged(self.path, "invalid text") from error
 
 
 def translate_errors(error: sqlite3.DatabaseError, path: Path, doing: str) -> OutboxError:
-    """Our error for an error of SQLite."""
+    """Translate an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED or str(error).startswith("Could not decode"):
         return _damaged(path, str(error))
@@ -196,15 +196,15 @@ def translate_errors(error: sqlite3.DatabaseError, path: Path, doing: str) -> Ou
 
 
 def insert(db: Connection, body: bytes, at_s: int | None) -> int:
-    """Store one event under the next number; returns that number. `at_s`: seconds since 1970 UTC, if known."""
+    """Store an event and return its number. `at_s`: seconds since 1970 UTC, if known."""
     return db.execute("INSERT INTO event (body, at_s) VALUES (?, ?)", (body, at_s)).lastrowid or 0
 
 
 def drop(db: Connection, rows: list[Row]) -> int:
-    """Delete rows that wait, and count the loss on disk.
+    """Delete waiting rows and add their number to the losses on disk.
 
     Returns:
-        How many of the door's events that loses: an `events-dropped` event passes on the number it carries.
+        Number of lost events; a lost `events-dropped` event counts as the number that it carries.
     """
     events, unreadable = decode_rows(rows)
     lost = len(unreadable) + sum(event.dropped or 1 for event in events)
@@ -214,7 +214,7 @@ def drop(db: Connection, rows: list[Row]) -> int:
 
 
 def decode_rows(rows: list[Row]) -> tuple[list[Event], list[Row]]:
-    """Decode rows into events with their numbers; returns the rows that cannot be decoded apart."""
+    """Decode rows into events with their numbers; returns undecodable rows separately."""
     events, unreadable = [], []
     for seq, body in rows:
         try:
@@ -228,14 +228,14 @@ def decode_rows(rows: list[Row]) -> tuple[list[Event], list[Row]]:
 
 
 def seq_from_clock(unix_s: float) -> int:
-    """A number above all that were given out under an earlier clock; 0 for a clock before 2020."""
+    """A number above all numbers of earlier times; 0 for a clock before 2020."""
     return min(max(int(unix_s) - _EPOCH_S, 0) << _PER_SECOND_BITS, MAX_SEQ)
 
 
 def last_expired_seq(db: Connection, after: int, up_to: int, before_s: int) -> int:
-    """The last of the oldest events with an earlier timestamp, 0 if there is none.
+    """Number of the last event with an earlier timestamp among the oldest ones; 0: none.
 
-    An event without a timestamp was stored before the clock was set; it expires with the next one that has one.
+    An event without a timestamp was stored before the clock was set; it expires with the next event that has one.
     """
     (last,) = db.execute(
         "SELECT MAX(seq) FROM (SELECT seq, at_s FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?) "
@@ -246,16 +246,16 @@ def last_expired_seq(db: Connection, after: int, up_to: int, before_s: int) -> i
 
 
 def salvage_rows(path: Path, max_rows: int, highest_seq: int) -> tuple[int, int, list[Row]]:
-    """Read what is left of a damaged file, from both of its ends towards the damage.
+    """Read the rest of a damaged file, from both ends towards the damage.
 
     Args:
-        path: the file; its log is written back into it as far as possible.
-        max_rows: limit of rows to read, from either end.
-        highest_seq: a number above this is damage itself.
+        path: database file; its log is written back into it as far as possible.
+        max_rows: limit of rows to read from each end.
+        highest_seq: higher numbers count as damaged.
 
     Returns:
-        The number up to which everything was acknowledged and the highest number seen, 0 if they cannot be read, and
-        the rows that were not acknowledged, in order.
+        Number of the last acknowledged event and highest number, 0 if unreadable, and the rows that were not
+        acknowledged, in order.
     """
     rows: dict[int, bytes] = {}
     acknowledged = highest = 0
@@ -285,11 +285,11 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         kind = DiskError if error.errno in _DISK_ERRNOS else OutboxError
-        raise kind(f"{folder}: this folder for the events cannot be made ({error.strerror})") from error
+        raise kind(f"{folder}: cannot create the folder of the event store ({error.strerror})") from error
 
 
 def _disk_refuses(folder: Path) -> bool:
-    """Whether no file can be created here because of the disk, and not because of a wrong path or permission."""
+    """Whether no file can be created here because of the disk, not of a wrong path or permission."""
     probe = folder / ".probe"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -32,35 +32,34 @@ from edge.outbox.recovery import RecoveringDatabase, StoreEvent
 log = logging.getLogger(__name__)
 
 MAX_UNSAVED = 1000  # events kept in memory while the disk fails; beyond this the oldest are dropped and counted
-_BATCH = 50  # of them stored in one transaction, so that finding out that the disk is still full costs little
-_SWEEP_NS = 3600 * 10**9  # between two passes over the age of events
+_BATCH = 50  # events per transaction; keeps an attempt on a full disk cheap
+_SWEEP_NS = 3600 * 10**9  # between two checks of the age of events
 _DAY_S = 86_400
 
 
 class Outbox:
-    """Events that must reach the broker, in the order in which they happened.
+    """Durable, bounded queue of events for the broker, in order.
 
-    An event is on disk when `append` returns. `pending` returns those that the broker has not acknowledged;
-    `acknowledge` marks them as delivered. If more than `max_events` wait, or they become too old, the oldest are
-    dropped; their number is kept on disk, and as soon as the broker acknowledges again one `events-dropped` event
-    reports it.
+    An event is on disk when `append` returns. `pending` returns events that the broker has not acknowledged;
+    `acknowledge` marks events as delivered. If more than `max_events` wait, or events become too old, the oldest are
+    dropped. Their number is stored, and one `events-dropped` event reports it when the broker acknowledges again.
 
-    A damaged file is moved aside, what can be read of it is kept, and numbers continue above all those used before.
-    While the disk is full, read-only or failing, `append` raises and keeps the event in memory, `problem` says what is
-    wrong, and `maintain`, to be called now and then, stores what was kept.
+    A damaged file is moved aside, its readable events are kept, and numbers continue above all earlier ones. While the
+    disk is full, read-only or failing, `append` raises and keeps the event in memory, `problem` describes the fault,
+    and `maintain`, which is called periodically, stores the events in memory.
 
     Thread-safe; only one process may have the file open.
 
     Args:
-        path: the database file; a missing folder is created.
+        path: database file; a missing folder is created.
         config: limits.
         announce: makes the `events-dropped` event for a number of lost events.
-        wall_clock: wall clock; nothing ages while it is not set.
+        wall_clock: wall clock; events do not age while it is not set.
         first_seq: number of the first event of a new database, unless higher ones were in use.
         max_unsaved: limit of events in memory while the disk fails.
 
     Raises:
-        OutboxError: the path cannot be used, the file is no outbox or a newer one, or it is in use.
+        OutboxError: the path cannot be used, or the file is not an outbox, of a newer version, or in use.
     """
 
     def __init__(
@@ -81,12 +80,12 @@ class Outbox:
         self._max_unsaved = max_unsaved
         self._lock = threading.RLock()
         self._listener: Callable[[], None] | None = None
-        self._acknowledged = 0  # these three mirror the file
+        self._acknowledged = 0  # this and the next two mirror the file
         self._dropped = 0
         self._depth = 0
-        self._delivered = 0  # acknowledged by the broker, perhaps not on disk yet
+        self._delivered = 0  # acknowledged by the broker; perhaps not stored yet
         self._unsaved: deque[Event] = deque()
-        self._lost_unsaved = 0  # events that did not even fit into memory
+        self._lost_unsaved = 0  # events that did not fit into memory
         self._swept_ns: int | None = None
         self._database = RecoveringDatabase(
             path, max_events=config.max_events, first_seq=first_seq, on_open=self._set_counters
@@ -96,10 +95,10 @@ class Outbox:
         self._reserve_problem = self._database.restore_reserve()
 
     def append(self, event: Event) -> int:
-        """Store an event and return its number. It is on disk when this returns.
+        """Store an event on disk and return its number.
 
         Raises:
-            OutboxError: it is not on disk; it is kept in memory and stored later, if this process lives so long.
+            OutboxError: the event is only in memory; it is stored later, unless the process ends first.
         """
         with self._lock:
             if len(self._unsaved) == self._max_unsaved:
@@ -111,10 +110,10 @@ class Outbox:
         return seq
 
     def pending(self, after_seq: int = 0, limit: int = 100) -> list[Event]:
-        """The oldest events that are not acknowledged and come after `after_seq`, at most `limit`, in order.
+        """The oldest unacknowledged events after `after_seq`, at most `limit`, in order.
 
         Raises:
-            OutboxError: they could not be read.
+            OutboxError: the events cannot be read.
         """
 
         def work(db: Connection) -> list[Row]:
@@ -124,18 +123,18 @@ class Outbox:
         with self._lock:
             while True:
                 events, unreadable = decode_rows(self._database.transaction("read", work))
-                if not unreadable:  # or those that cannot be read would block the others
+                if not unreadable:
                     return events
                 count, first = len(unreadable), unreadable[0][0]
-                log.warning("%s: %d stored events cannot be read and are dropped, from %d", self._path, count, first)
+                log.warning("unreadable events dropped: path=%s count=%d first_seq=%d", self._path, count, first)
                 self._dropped += self._database.transaction("written", partial(drop, rows=unreadable))
                 self._depth -= count
 
     def acknowledge(self, seq: int) -> None:
-        """Note that the broker has every event up to and including `seq`.
+        """Mark every event up to and including `seq` as delivered.
 
         Raises:
-            OutboxError: that could not be stored yet; after a restart before it is, the events are sent again.
+            OutboxError: not stored yet; after a restart the events would be sent again.
         """
         with self._lock:
             if seq > self._delivered:
@@ -143,7 +142,7 @@ class Outbox:
                 self._flush()
 
     def maintain(self) -> None:
-        """Store what is kept in memory if the disk works again, and drop what is too old; never fails."""
+        """Store the events in memory if the disk works again, and drop events that are too old; never fails."""
         with self._lock, contextlib.suppress(OutboxError):
             if self._database.problem or self._unsaved:
                 self._flush()
@@ -154,42 +153,42 @@ class Outbox:
                 self._swept_ns = now_ns
 
     def depth(self) -> int:
-        """How many events on disk the broker has not acknowledged."""
+        """Number of events on disk that the broker has not acknowledged."""
         return self._depth
 
     def unsaved_count(self) -> int:
-        """How many events are only in memory, because the disk fails."""
+        """Number of events that are only in memory, because the disk fails."""
         return len(self._unsaved)
 
     def dropped(self) -> int:
-        """How many events were dropped that no `events-dropped` event has reported yet."""
+        """Number of dropped events that no `events-dropped` event has reported yet."""
         return self._dropped + self._lost_unsaved
 
     def problem(self) -> str:
-        """What keeps events from being stored, or soon will, in a line; "" if nothing does."""
+        """Current or imminent problem of storing events, one line; "": none."""
         return self._database.problem or self._reserve_problem
 
     def drain_notices(self) -> list[StoreEvent]:
-        """Take the changes of the store since the last call; record them as events."""
+        """Take the changes of the store since the last call, to be recorded as events."""
         with self._lock:
             return self._database.drain_notices()
 
     def acknowledged_seq(self) -> int:
-        """The number up to which the broker has everything; 0 at first."""
+        """Number of the last event that the broker has acknowledged with all before it; 0: none."""
         return max(self._delivered, self._acknowledged)
 
     def recent(self, limit: int = 20) -> list[Event]:
-        """The latest events, delivered or not, newest first, as far back as they are kept.
+        """The latest stored events, delivered or not, newest first.
 
         Raises:
-            OutboxError: they could not be read.
+            OutboxError: the events cannot be read.
         """
         query = "SELECT seq, body FROM event ORDER BY seq DESC LIMIT ?"
         with self._lock:
             return decode_rows(self._database.transaction("read", lambda db: db.execute(query, (limit,)).fetchall()))[0]
 
     def on_append(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in the appender's thread, after every append."""
+        """Call `listener` after every append, in the thread that appends."""
         self._listener = listener
 
     def close(self) -> None:
@@ -197,7 +196,7 @@ class Outbox:
         with self._lock:
             self._database.close()
             if self._unsaved:
-                log.error("%s: %d events could not be stored and are lost", self._path, len(self._unsaved))
+                log.error("events lost, disk failed until the end: path=%s count=%d", self._path, len(self._unsaved))
                 self._unsaved.clear()
 
     def __enter__(self) -> Self:
@@ -210,14 +209,14 @@ class Outbox:
         self._acknowledged, self._dropped, self._depth = acknowledged, dropped, depth
 
     def _now_s(self) -> int | None:
-        """Wall clock, seconds since 1970 UTC; None while it is not set. A clock before 2020 lost its battery."""
+        """Wall clock, seconds since 1970 UTC; None while it is not set. A clock before 2020 has not been set."""
         now_s = self._clock.unix_ns() // 10**9
         return now_s if self._wall_clock.wall_minus_monotonic_ns() is not None and seq_from_clock(now_s) else None
 
-    # The counters may be changed only after a transaction has succeeded: it may be repeated, or fail.
+    # Counters change only after a transaction has succeeded, because it may be repeated or fail.
 
     def _flush(self) -> int:
-        """Bring everything to disk that is not there yet; returns the last number."""
+        """Store all events in memory; returns the last number."""
         unsaved, seq = len(self._unsaved), self._flush_batch()
         while self._unsaved:
             seq = self._flush_batch()
@@ -225,7 +224,7 @@ class Outbox:
         return seq
 
     def _flush_batch(self) -> int:
-        """Bring acknowledgements, losses and the first events in memory to disk; returns the last number."""
+        """Store acknowledgements, losses and the first events in memory; returns the last number."""
         at_s = self._now_s()
         events = list(islice(self._unsaved, _BATCH))
 
@@ -246,7 +245,7 @@ class Outbox:
             for event in events:
                 seq = insert(db, encode(event), at_s)
             depth += len(events)
-            if events and depth > self._config.max_events:  # never drop because of the announcement alone
+            if events and depth > self._config.max_events:  # the announcement alone drops nothing
                 excess = depth - self._config.max_events
                 query = "SELECT seq, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
                 rows = db.execute(query, (self.acknowledged_seq(), excess)).fetchall()
@@ -256,9 +255,9 @@ class Outbox:
 
         seq, depth, dropped, announced = self._database.transaction("written", work)
         if announced:
-            log.info("%s: has room again; %d events were lost", self._path, announced)
+            log.info("event store has room again: path=%s events_lost=%d", self._path, announced)
         elif dropped and not self._dropped:
-            log.warning("%s: full with %d events, dropping the oldest", self._path, self._config.max_events)
+            log.warning("event store full, dropping the oldest: path=%s events=%d", self._path, self._config.max_events)
         self._acknowledged = self.acknowledged_seq()
         self._depth, self._dropped, self._lost_unsaved = depth, dropped, 0
         for _ in events:
@@ -266,7 +265,7 @@ class Outbox:
         return seq
 
     def _apply_retention(self) -> None:
-        """Drop events that wait for too long, and delete delivered ones that were kept for long enough."""
+        """Drop waiting events that are too old, and delete delivered events after their retention time."""
         now_s = self._now_s()
         if now_s is None:
             return
@@ -288,7 +287,7 @@ class Outbox:
         gone, lost = self._database.transaction("written", work)
         if lost and not self._dropped:
             days = self._config.max_age_days
-            log.warning("%s: events older than %g days wait and are dropped, the oldest first", self._path, days)
+            log.warning("waiting events too old, dropping the oldest: path=%s max_age_days=%g", self._path, days)
         self._depth, self._dropped = self._depth - gone, self._dropped + lost
         return gone
 

@@ -28,9 +28,9 @@ from edge.outbox.database import (
 
 log = logging.getLogger(__name__)
 
-RESERVE_BYTES = 1024 * 1024  # as much must be free besides before the reserve is allocated again
-_BLOCK = 1000  # numbers reserved at once, so that the floor file is seldom written
-_REFILL_AT = 100  # left of them when the next ones are reserved
+RESERVE_BYTES = 1024 * 1024  # this much more must be free before the reserve is allocated again
+_BLOCK = 1000  # numbers per reservation, so that the floor file is written rarely
+_REFILL_AT = 100  # remaining numbers when the next ones are reserved
 T = TypeVar("T")
 
 
@@ -44,10 +44,10 @@ class StoreEvent:
 
 
 class SequenceFloor:
-    """Small file with a number that no event has reached, so that numbers rise strictly over the life of a door.
+    """Small file with a number above those of all events, so that numbers only rise over the life of a door.
 
-    A new database continues above the highest of three values: the last number salvaged from the old one, this file,
-    and a number derived from the clock. Any one of them is enough.
+    A new database continues above the highest of three values: the last number salvaged from the old one, the number in
+    this file, and a number derived from the clock. Each of them alone is enough.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class SequenceFloor:
             self.value = value if 0 <= value <= MAX_SEQ else 0
 
     def reserve_beyond(self, seq: int) -> None:
-        """Keep ahead of `seq`; if the disk fails, try again some numbers later."""
+        """Keep the stored number above `seq`; if the disk fails, try again some numbers later."""
         if seq + _REFILL_AT < self.value or seq < self._retry_seq:
             return
         self._retry_seq = seq + _REFILL_AT // 10
@@ -71,7 +71,7 @@ class SequenceFloor:
 class DiskReserve:
     """Preallocated file; deleting it on a full disk leaves room to store the event that reports the full disk.
 
-    `is_released`: whether the file was deleted, or could not be made.
+    `is_released`: whether the file was deleted, or could not be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class DiskReserve:
         self.is_released = False
 
     def allocate(self) -> bool:
-        """Make the file unless it exists or the disk has too little room; returns whether it exists."""
+        """Create the file unless it exists or the disk has too little space; returns whether it exists."""
         if not self._path.exists():
             self.is_released = True
             try:
@@ -95,7 +95,7 @@ class DiskReserve:
         return True
 
     def release(self) -> bool:
-        """Delete the file; returns whether that made room."""
+        """Delete the file; returns whether that freed space."""
         self.is_released = True
         with contextlib.suppress(OSError):
             size = self._path.stat().st_size
@@ -105,17 +105,17 @@ class DiskReserve:
 
 
 class RecoveringDatabase:
-    """The database behind the outbox. Not thread-safe; its owner locks.
+    """The database of the outbox with recovery. Not thread-safe; the outbox locks.
 
     Args:
-        path: the database file; beside it `.seq` holds the floor of the numbers and `.ballast` the reserve.
+        path: database file; next to it are `.seq`, the floor of the numbers, and `.ballast`, the reserve.
         max_events: limit of events to salvage from a damaged file.
-        first_seq: number of the first event of a new database, unless higher ones were in use.
-        on_open: called whenever the file was opened, with the number up to which events are acknowledged, how many
-            were dropped and not reported, and how many wait.
+        first_seq: number of the first event of a new database, unless higher numbers were in use.
+        on_open: called after every opening with three numbers: the last acknowledged event, the dropped and unreported
+            events, and the waiting events.
 
     Attributes:
-        problem: why the disk does not store events, in a line; "" while it does.
+        problem: why the disk does not store events, one line; "": it does.
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class RecoveringDatabase:
         self._fresh = path.with_name(path.name + ".new")
 
     def transaction(self, doing: str, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one transaction; it may be called again, in a new database if the old one is damaged.
+        """Run `work` in one transaction; it is repeated in a new database if the old one is damaged.
 
         Args:
-            doing: "read" or "written".
-            work: must change nothing but the database.
+            doing: "read" or "written", for error messages.
+            work: function that changes only the database.
 
         Raises:
-            OutboxError: nothing was changed.
+            OutboxError: the database is unchanged.
         """
         for _ in range(3):
             try:
@@ -154,44 +154,44 @@ class RecoveringDatabase:
             except DiskFullError as error:
                 if not self._reserve.release():
                     raise self._failed(error) from error
-                log.warning("%s; a small reserve is in use", error)
+                log.warning("disk full, reserve in use: %s", error)
                 self._notify(EventKind.STORE_FAILING, Reason.DISK_FULL, "a small reserve is in use")
                 self.checkpoint()
             except DiskError as error:
                 self.disconnect()  # reopening may help
                 raise self._failed(error) from error
-        raise OutboxError(f"{self._path}: events cannot be {doing} again and again; check the disk")
+        raise OutboxError(f"{self._path}: events cannot be {doing}, also after repeated recovery; check the disk")
 
     def confirm_stored(self, seq: int, unsaved: int) -> None:
-        """Everything is on disk up to `seq`; `unsaved` events of that had to wait in memory."""
+        """Note that all events up to `seq` are on disk; `unsaved` of them waited in memory."""
         self._floor.reserve_beyond(seq)
         if self.problem:
-            log.info("%s: events are stored again; %d were held in memory", self._path, unsaved)
+            log.info("events are stored again: path=%s waited_in_memory=%d", self._path, unsaved)
             self._notify(EventKind.STORE_BACK, Reason.EVENTS_STORED_AGAIN, f"events that waited in memory: {unsaved}")
             self.problem = ""
 
     def restore_reserve(self) -> str:
-        """Allocate the reserve if it is missing; returns what is wrong, "" if nothing."""
+        """Allocate the reserve if it is missing; returns the problem, or ""."""
         was_released = self._reserve.is_released
         if not self._reserve.allocate():
-            return f"{self._path.parent}: hardly any room is left on this disk: make room"
+            return f"{self._path.parent}: this disk is almost full; free space"
         if was_released and self._database is not None:
-            log.info("%s: there is room on the disk again", self._path)
+            log.info("disk has free space again: path=%s", self._path)
             self._notify(EventKind.STORE_BACK, Reason.DISK_HAS_ROOM)
         return ""
 
     def checkpoint(self) -> None:
-        """Write the log into the file, so that no trace of deleted rows remains; skipped while the disk fails."""
+        """Write the log into the file, which removes deleted rows from the disk; skipped while the disk fails."""
         if self._database is not None:
             with contextlib.suppress(OutboxError):
                 self._database.checkpoint()
 
     def delete_damaged_copies(self, before_s: float) -> None:
-        """Delete a damaged file that was moved aside before this time, seconds since 1970 UTC."""
+        """Delete the damaged file if it was moved aside before this time, seconds since 1970 UTC."""
         with contextlib.suppress(OSError):
             if self._damaged.stat().st_mtime < before_s:
                 self._damaged.unlink()
-                log.info("%s: kept long enough, deleted", self._damaged)
+                log.info("damaged event store deleted after its retention time: path=%s", self._damaged)
 
     def drain_notices(self) -> list[StoreEvent]:
         """Take the changes of the store since the last call."""
@@ -205,7 +205,7 @@ class RecoveringDatabase:
             self._database = None
 
     def close(self) -> None:
-        """Close the file for good."""
+        """Close the file finally."""
         self.disconnect()
         self._closed = True
 
@@ -213,7 +213,7 @@ class RecoveringDatabase:
         self._notices = [*self._notices, StoreEvent(kind, reason, detail)][-100:]
 
     def _failed(self, error: OutboxError) -> OutboxError:
-        log.log(logging.DEBUG if self.problem else logging.WARNING, "%s; nothing opens until then", error)
+        log.log(logging.DEBUG if self.problem else logging.WARNING, "disk fails, nothing opens: %s", error)
         if not self.problem:
             full = isinstance(error, DiskFullError)
             self._notify(EventKind.STORE_FAILING, Reason.DISK_FULL if full else Reason.DISK_FAILING, str(error))
@@ -245,7 +245,7 @@ class RecoveringDatabase:
                 return
         if self._floor.value:
             self._notify(EventKind.STORE_REPLACED, Reason.STORE_MISSING)
-            log.warning("%s: was gone and is made anew", self._path)
+            log.warning("event store missing, a new one is created: path=%s", self._path)
         self._start_above(database, max(self._floor.value, self._first_seq - 1))
 
     def _start_above(self, database: EventDatabase, seq: int) -> None:
@@ -254,10 +254,10 @@ class RecoveringDatabase:
         self._floor.reserve_beyond(seq)
 
     def _replace(self, error: CorruptDatabaseError) -> None:
-        """Make a new file with what can be read of the damaged one, then let them change places.
+        """Create a new file with the readable events of the damaged one, and put it in its place.
 
         Raises:
-            DiskError: the disk does not accept that.
+            DiskError: the disk does not allow it.
         """
         self.disconnect()
         try:
@@ -268,13 +268,13 @@ class RecoveringDatabase:
             self._finish_replacing()
         except (OSError, DiskError) as refused:
             why = refused.strerror if isinstance(refused, OSError) and refused.strerror else refused
-            raise self._failed(DiskError(f"{error}, and it cannot be replaced ({why})")) from refused
+            raise self._failed(DiskError(f"{error}, and a new one cannot be created ({why})")) from refused
         detail = f"moved to {self._damaged.name}; waiting events recovered: {salvaged}"
-        log.warning("%s; %s", error, detail)
+        log.warning("event store replaced: %s; %s", error, detail)
         self._notify(EventKind.STORE_REPLACED, Reason.STORE_DAMAGED, detail)
 
     def _salvage(self) -> int:
-        """Make the new file beside the damaged one; returns how many waiting events it holds."""
+        """Create the new file; returns the number of waiting events in it."""
         acknowledged, highest, rows = salvage_rows(self._path, self._max_events, self._floor.value or MAX_SEQ)
         unreadable = {seq for seq, _ in decode_rows(rows)[1]}
         readable = [(seq, body) for seq, body in rows if seq not in unreadable]
@@ -287,7 +287,7 @@ class RecoveringDatabase:
         return len(readable)
 
     def _finish_replacing(self) -> None:
-        """Put the new file into its place, also after a crash in between; the log of the old one must not meet it."""
+        """Move the new file into place, also after a crash; the log of the old file must not be applied to it."""
         if not self._path.exists() and self._fresh.exists():
             _remove(self._path)
             os.replace(self._fresh, self._path)
@@ -295,6 +295,6 @@ class RecoveringDatabase:
 
 
 def _remove(path: Path) -> None:
-    """Delete a database file with what SQLite keeps beside it."""
+    """Delete a database file and the auxiliary files of SQLite."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

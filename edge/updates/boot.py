@@ -1,8 +1,8 @@
-"""Which release a door starts with, and what it keeps to roll back to.
+"""Selects the release at start, and keeps the previous release for a rollback.
 
-Removal comes before rollback: after activation, people removed by the new release are also deleted from the copy of the
-old one. Only those rows of its gallery stay that the new one has too, and the new access rules replace the old ones: a
-rollback must not give access back. If that cannot be done, the whole copy is deleted.
+A rollback must not give access back: after activation, people whom the new release removed are also deleted from the
+rollback copy. Its gallery keeps only the rows that the new gallery has, too, and the new access rules replace its
+rules. If that fails, the whole copy is deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.updates.store import MAX_UNPROVEN_STARTS, ActiveRelease, ReleaseStore
 
 log = logging.getLogger(__name__)
 
-PROVEN_AFTER_S = 10.0  # a release that has run for so long is kept
+PROVEN_AFTER_S = 10.0  # a release that has run for this long is kept
 
 # Given the bytes of an old gallery and the new one: the old one reduced to people whose entries are identical in the
 # new one, or None if that cannot be done.
@@ -29,10 +29,10 @@ FilterGallery = Callable[[bytes, bytes], bytes | None]
 
 
 def select_boot_release(store: ReleaseStore) -> ActiveRelease | None:
-    """Choose the release to run when the door starts; None: there is none.
+    """Select the release to run when the door starts; None: there is none.
 
-    Deletes leftovers of a sudden end. Rolls back a release that is damaged, or whose new models never ran for
-    `PROVEN_AFTER_S` in `MAX_UNPROVEN_STARTS` starts.
+    Deletes unfinished files of an interrupted run. Rolls back a damaged release, and a release whose new models did not
+    run for `PROVEN_AFTER_S` in any of `MAX_UNPROVEN_STARTS` starts.
     """
     store.remove_stale()
     current = store.current()
@@ -45,9 +45,8 @@ def select_boot_release(store: ReleaseStore) -> ActiveRelease | None:
     if current.proven:
         return current
     if current.starts >= MAX_UNPROVEN_STARTS and current.previous:
-        reason = (
-            f"release {current.release} never ran for {PROVEN_AFTER_S:.0f} s in {current.starts} starts; rolled back"
-        )
+        trial = f"for {PROVEN_AFTER_S:.0f} s in any of {current.starts} starts"
+        reason = f"release {current.release} did not run {trial}; rolled back"
         return roll_back(store, current, reason)
     current = msgspec.structs.replace(current, starts=current.starts + 1)
     store.activate(current)
@@ -55,14 +54,14 @@ def select_boot_release(store: ReleaseStore) -> ActiveRelease | None:
 
 
 def roll_back(store: ReleaseStore, current: ActiveRelease, reason: str) -> ActiveRelease | None:
-    """Activate the previous release and reject the current one from now on; returns the previous one, if any."""
-    log.error("%s", reason)
+    """Activate the previous release, if any, and return it; the current one is rejected from now on."""
+    log.error("release rolled back: release=%d reason=%s", current.release, reason)
     previous: ActiveRelease | None = None
     if current.previous:
         try:
             store.check(current.previous)
         except ReleaseError as error:
-            log.error("%s", error)
+            log.error("previous release unusable: %s", error)
         else:
             previous = ActiveRelease(
                 release=current.previous_release,
@@ -82,28 +81,28 @@ def roll_back(store: ReleaseStore, current: ActiveRelease, reason: str) -> Activ
 
 
 def needs_trial(store: ReleaseStore, before: ActiveRelease | None, release: Release) -> bool:
-    """Whether a release must first prove itself: other models can bring a door down, a tested gallery cannot.
+    """Whether a release is on trial: it has other models, which can crash the door; a tested gallery cannot.
 
-    So power cuts in a row never undo a removal.
+    So repeated power cuts never undo the removal of a person.
     """
     if before is None:
         return False
     try:
         return _models(store.release(before.folder)) != _models(release)
-    except ReleaseError:  # nothing that could be rolled back to
+    except ReleaseError:  # there is nothing to roll back to
         return False
 
 
 def clean_up_previous(
     store: ReleaseStore, before: ActiveRelease | None, current: ActiveRelease, filter_gallery: FilterGallery
 ) -> None:
-    """Delete from the release that ran before everybody whom the new one lacks, then keep it for a rollback."""
+    """Delete all people whom the new release lacks from the previous release, and keep that for a rollback."""
     if before is None:
         return
     try:
         _filter_previous(store, before.folder, current.folder, filter_gallery)
     except (OSError, ThresholdError) as error:
-        log.warning("release %d: deleted, not kept for a rollback: %s", before.release, error)
+        log.warning("no rollback copy, previous release deleted: release=%d reason=%s", before.release, error)
     else:
         store.activate(msgspec.structs.replace(current, previous=before.folder, previous_release=before.release))
     store.remove_stale()

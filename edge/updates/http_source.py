@@ -1,6 +1,6 @@
 """A repository at an HTTP address. Each download has a total time limit, and another thread can interrupt it.
 
-A time limit of the socket alone does not bound a download: a server that sends a byte every few seconds never meets it.
+A socket timeout alone does not limit a download: a server that sends a byte every few seconds never reaches it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from edge.core.errors import SourceError
 from edge.updates.release_format import FILE_BYTES, is_repo_name
 from edge.updates.sources import FolderSource, RepositoryChanged
 
-STEP_S = 10.0  # the longest wait for one step: connecting, or the next bytes
-FILE_S = 30.0  # the longest download of one file
-SLOW_S = 5.0  # after this time a download that has brought less than LEAST_BYTES ends: it would never finish in time
+STEP_S = 10.0  # longest wait for a connection or for the next bytes
+FILE_S = 30.0  # longest download of one file
+SLOW_S = 5.0  # after this time a download with less than LEAST_BYTES ends; it would not finish in time
 LEAST_BYTES = 16 * 1024
 _PORTION_BYTES = 64 * 1024
 
 
-class DownloadInterrupted(Exception):  # noqa: N818 ends a download, no error
+class DownloadInterrupted(Exception):  # noqa: N818 not an error
     """`interrupt` was called."""
 
 
 class HttpSource(FolderSource):
-    """A repository at an HTTP address. Trust needs neither login nor encryption: every byte is verified."""
+    """A repository at an HTTP address. It needs neither login nor encryption, because every byte is verified."""
 
     def __init__(self, url: str, file_s: float = FILE_S) -> None:
         super().__init__(Path())
@@ -67,24 +67,24 @@ class HttpSource(FolderSource):
 class Downloader:
     """Downloads one file after another; one thread downloads, any thread may interrupt."""
 
-    file_s: float = FILE_S  # the longest time for one file
-    slow_s: float = SLOW_S  # after this time a download that has brought less than `LEAST_BYTES` ends
+    file_s: float = FILE_S  # longest time for one file
+    slow_s: float = SLOW_S  # after this time a download with less than `LEAST_BYTES` ends
 
     def __post_init__(self) -> None:
         self._received_bytes = 0
         self._lock = threading.Lock()
-        self._handle: socket.socket | None = None  # a second handle of the connection in use: TLS detaches the first
+        self._handle: socket.socket | None = None  # duplicate of the socket in use, because TLS detaches the first
         self._late = ""  # why the download was ended
         self._interrupted = False
         self._opener = urllib.request.build_opener(_Handler(self._watch))
 
     def get(self, url: str, limit: int) -> bytes:
-        """The content of an address, at most `limit` bytes.
+        """Download an address, at most `limit` bytes.
 
         Raises:
-            DownloadInterrupted: by another thread.
-            TimeoutError: it took too long, or had hardly begun after `SLOW_S`.
-            OSError, ValueError, http.client.HTTPException: anything else; HTTPError among them.
+            DownloadInterrupted: another thread called `interrupt`.
+            TimeoutError: the download took too long, or had less than `LEAST_BYTES` after `slow_s`.
+            OSError, ValueError, http.client.HTTPException: another failure, such as HTTPError.
         """
         self._late = ""
         self._received_bytes = 0
@@ -110,7 +110,7 @@ class Downloader:
         return bytes(content)
 
     def interrupt(self) -> None:
-        """End the download in progress and refuse further ones, until `resume`."""
+        """End the current download, and refuse further downloads until `resume`."""
         with self._lock:
             self._interrupted = True
             self._cut()
@@ -137,7 +137,7 @@ class Downloader:
             self._cut()
 
     def _watch(self, connected: socket.socket) -> None:
-        """Keep a handle of a new connection, by which it can be cut."""
+        """Keep a duplicate of a new socket, to cut the connection."""
         with self._lock:
             self._close()
             self._handle = connected.dup()
@@ -146,7 +146,7 @@ class Downloader:
 
     def _cut(self) -> None:
         if self._handle is not None:
-            with contextlib.suppress(OSError):  # it has ended already
+            with contextlib.suppress(OSError):  # already ended
                 self._handle.shutdown(socket.SHUT_RDWR)
 
     def _close(self) -> None:
@@ -164,7 +164,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _TlsConnection(http.client.HTTPSConnection, _Connection):
-    """Watched from before the TLS handshake on: `HTTPSConnection.connect` calls that of `_Connection` first."""
+    """Watched before the TLS handshake, because `HTTPSConnection.connect` calls `_Connection.connect` first."""
 
 
 def _watched(kind: type[_Connection], watch: Callable[[socket.socket], None], *args: Any, **kwargs: Any) -> _Connection:

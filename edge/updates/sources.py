@@ -1,8 +1,7 @@
-"""Where a repository's files come from: retained MQTT messages, or a folder such as a USB stick; see also http_source.
+"""Sources of repository files: retained MQTT messages, or a folder such as a USB stick; see also http_source.
 
-Nothing is mirrored wholesale. A door asks for one file after another by its exact name, beginning with
-`timestamp.json`, and each verified file names the next ones. So junk under the same prefix, however much, is never
-received, and a name from outside never becomes a path here.
+A door requests files by their exact names, beginning with `timestamp.json`, and each verified file names the next ones.
+So other messages below the same prefix are never received, and a foreign name never becomes a path.
 """
 
 from __future__ import annotations
@@ -25,28 +24,28 @@ from edge.mqtt.paho_client import PahoClient
 from edge.mqtt.paho_client import Protocol as MqttProtocol
 from edge.updates.release_format import FILE_BYTES, TIMESTAMP, is_repo_name
 
-MAX_TOPICS = 32  # files asked for at once: bounds memory, and what a broker has to queue
-_STABLE_AFTER_S = 0.3  # how long a file that is seldom there may take after the confirmation; later it is news
-PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and its packet's head
+MAX_TOPICS = 32  # files per request; limits memory, and the queue of the broker
+_STABLE_AFTER_S = 0.3  # wait for a rarely present file after the confirmation; a later one is news
+PACKET_BYTES = FILE_BYTES + 1024  # a file, its topic and the packet header
 
 
-class RepositoryChanged(Exception):  # noqa: N818 asks for another try, no error
-    """A newer release has appeared while files of the older one were being fetched: begin again."""
+class RepositoryChanged(Exception):  # noqa: N818 not an error
+    """A newer release has appeared during a fetch; start again."""
 
 
 class Source(Protocol):
-    """A repository to read from."""
+    """Source of repository files."""
 
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The files of those names, as far as they are there. Each file has a time limit.
+        """Fetch files by name; missing files are left out. Each file has a time limit.
 
         Raises:
             BrokerError, SourceError: the repository cannot be reached.
-            RepositoryChanged: begin again, or `wake` was called.
+            RepositoryChanged: start again, or `wake` was called.
         """
 
     def wait(self, timeout_s: float, root_name: str) -> bool:
-        """Wait until there may be something new, `root_name` being the next root metadata; False when time is up.
+        """Wait until there may be news; False after `timeout_s`. `root_name` is the next root metadata.
 
         Raises:
             BrokerError, SourceError: the repository cannot be reached.
@@ -54,14 +53,14 @@ class Source(Protocol):
         """
 
     def wake(self) -> None:
-        """Interrupt a wait or a fetch from another thread; the source is not used any more."""
+        """Interrupt a wait or a fetch from another thread, before the source is closed."""
 
     def close(self) -> None:
         """Release all resources; `wait` opens them again."""
 
 
 class FolderSource:
-    """A repository in a folder; it may come and go."""
+    """A repository in a folder, which may be missing at times."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -95,15 +94,15 @@ class FolderSource:
         self._woken.clear()
 
     def _read(self, name: str) -> bytes | None:
-        """At most one byte more than a file may have, so that the reader sees that it is too long.
+        """Read at most one byte more than the limit, so that the caller detects a file that is too long.
 
         Raises:
-            SourceError: it is not a regular file; a named pipe could block for ever, a device never end.
+            SourceError: not a regular file; a named pipe could block, and a device may have no end.
         """
         assert is_repo_name(name), name
         path = self._folder / name
         try:
-            # Do not wait for the other end of a named pipe.
+            # O_NONBLOCK: do not wait for the other end of a named pipe.
             with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise SourceError(f"{path}: not a regular file; remove it")
@@ -116,25 +115,25 @@ class FolderSource:
 
 @dataclass(eq=False)
 class MqttSource:
-    """A repository of retained messages; one connection of its own, so that a flood does not touch the door's events.
+    """A repository of retained messages, on a connection of its own, so that a flood does not delay events.
 
-    Two subscriptions stand: `timestamp.json`, which changes with every release, and the next root metadata. Everything
-    else is subscribed to for as long as it takes to receive it. An MQTT 5 broker receives our largest packet
-    size and omits larger packets; over 3.1.1 such a packet ends the connection before it is read, and as long as it
-    lies under a name that we need, there is no news for this door.
+    Two subscriptions are permanent: `timestamp.json`, which changes with every release, and the next root metadata.
+    Other files are subscribed to only until they are received. An MQTT 5 broker omits packets above the announced size.
+    Over 3.1.1 such a packet ends the connection before it is read; while it is retained under a needed name, the door
+    gets no releases.
     """
 
     config: MqttConfig
-    site: str  # whose repository
+    site: str  # site of the repository
     client_id: str
-    answer_s: float = 5.0  # how long a file may take to arrive before it counts as not there
+    answer_s: float = 5.0  # wait for a file before it counts as missing
 
     def __post_init__(self) -> None:
         self._connection: PahoClient | None = None
         self._first: MqttProtocol = "5"
         self._waker = WakeupPipe()
-        self._standing: dict[str, bytes | None] = {}  # name to latest content
-        self._asked: dict[str, bytes | None] = {}  # the same, while something is fetched
+        self._standing: dict[str, bytes | None] = {}  # permanent subscriptions: name to latest content
+        self._asked: dict[str, bytes | None] = {}  # temporary subscriptions: name to content
         self._news = False
         self._woken = False
 
@@ -181,7 +180,7 @@ class MqttSource:
         self._news = False
 
     def _subscribe_metadata(self, names: list[str]) -> None:
-        """Subscribe for good; what the broker holds comes right after its confirmation, later files are news."""
+        """Subscribe permanently. Retained files arrive right after the confirmation; later files are news."""
         self._connected()
         new = [name for name in names if name not in self._standing]
         if not new:
@@ -193,7 +192,7 @@ class MqttSource:
             self._spin(left_s)
 
     def _request(self, names: list[str]) -> dict[str, bytes]:
-        """Subscribe for as long as it takes to receive some files; progress prolongs the wait."""
+        """Subscribe until these files have arrived; every arrival extends the wait."""
         self._asked = dict.fromkeys(names)
         self._subscribe(names)
         try:

@@ -1,12 +1,12 @@
-"""The releases on this door's disk, and which of them runs.
+"""Releases on the disk of the door, and the release in use.
 
-    <state>/release/root.json       the root metadata given by `edge release trust-root`
-    <state>/release/metadata/       what TUF has verified, versions seen included
-    <state>/release/current.json    which release runs; replaced in one step
-    <state>/release/releases/<n>-<digest>/   one release, whole
+    <state>/release/root.json       root metadata given by `edge release trust-root`
+    <state>/release/metadata/       metadata verified by TUF, with the highest versions so far
+    <state>/release/current.json    release in use; replaced atomically
+    <state>/release/releases/<n>-<digest>/   one complete release
 
-A release is written beside the others, made durable, and only then named in `current.json`, so whatever happens in
-between, a start finds a whole release, old or new. What `current.json` does not name is securely deleted at the next
+A release is written to a new folder, made durable, and only then named in `current.json`. So a start finds a complete
+release, old or new, after any interruption. Releases that `current.json` does not name are securely deleted at the next
 start.
 """
 
@@ -26,40 +26,40 @@ from edge.core.reasons import Reason
 from edge.recognition.encryption import GalleryKey, decrypt_if_needed, encrypt
 from edge.updates.release_format import GALLERY, POLICY, RELEASE_FILE, Release, sha256_of
 
-# Suffix of the marker beside a file that was filtered; it holds the new sha256, or nothing if the file was removed.
+# Suffix of the marker of a filtered file; it contains the new SHA-256, or nothing if the file was removed.
 _FILTERED_MARKER = ".sha256"
-MAX_UNPROVEN_STARTS = 3  # new models that never ran for long enough in so many starts are rolled back
+MAX_UNPROVEN_STARTS = 3  # starts after which unproven models are rolled back
 
 
 class ActiveRelease(msgspec.Struct, frozen=True):
-    """Which release runs."""
+    """The release in use."""
 
-    release: int  # its number
-    folder: str  # its folder's name
-    digest: str  # sha256 of its `release.json`
-    applied_at: str  # when it began to run, UTC, RFC 3339
-    previous: str = ""  # the folder of the release to roll back to
-    previous_release: int = 0  # its number
-    proven: bool = False  # whether it has run long enough, or brought no new models that could bring the door down
-    starts: int = 0  # how often the door has started with it while it was not proven
-    failed: str = ""  # digest of a release that was rolled back and must not come again
-    failure: str = ""  # why
+    release: int  # number
+    folder: str  # name of its folder
+    digest: str  # SHA-256 of its `release.json`
+    applied_at: str  # activation time, UTC, RFC 3339
+    previous: str = ""  # folder of the rollback copy
+    previous_release: int = 0  # number of the rollback copy
+    proven: bool = False  # whether it has run long enough, or has no new models that could crash the door
+    starts: int = 0  # number of starts with it while it was not proven
+    failed: str = ""  # digest of a release that was rolled back and is rejected from now on
+    failure: str = ""  # why it was rolled back
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseStatus:
     """Release status of a door."""
 
-    release: int | None  # number of the release that runs, or None before the first
-    applied_at: str | None  # when it began to run, UTC, RFC 3339
-    ok: bool  # whether the release that was offered last runs
-    reason: Reason  # what runs, or why the release that was offered last was rejected
-    detail: str = ""  # the same in words
+    release: int | None  # number of the release in use; None before the first
+    applied_at: str | None  # activation time, UTC, RFC 3339
+    ok: bool  # whether the release that was offered last is in use
+    reason: Reason  # state of the release in use, or why the offered release was rejected
+    detail: str = ""  # more in words
 
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A new status; worth an event if a release was applied, or refused for a reason not reported yet."""
+    """A new status; an event follows if a release was applied, or refused for a new reason."""
 
     status: ReleaseStatus
     applied: bool = False
@@ -67,7 +67,7 @@ class StatusChange:
 
 
 def status_of(current: ActiveRelease | None) -> ReleaseStatus:
-    """The status before anything was offered."""
+    """The status before a release was offered."""
     if current is None:
         return ReleaseStatus(None, None, False, Reason.NO_RELEASE)
     runs = current.release, current.applied_at
@@ -77,7 +77,7 @@ def status_of(current: ActiveRelease | None) -> ReleaseStatus:
 
 
 class ReleaseStore:
-    """The folder `<state>/release`; `key` encrypts its galleries. Writing raises OSError."""
+    """The folder `<state>/release`; `key` encrypts its galleries. Methods that write raise OSError."""
 
     def __init__(self, state: Path, key: GalleryKey | None = None) -> None:
         self._key = key
@@ -108,7 +108,7 @@ class ReleaseStore:
             atomic_write(known, root, private=True)
 
     def current(self) -> ActiveRelease | None:
-        """Which release runs, or None before the first."""
+        """The release in use; None before the first."""
         try:
             return msgspec.json.decode((self.folder / "current.json").read_bytes(), type=ActiveRelease)
         except (OSError, *DECODE_ERRORS):
@@ -119,13 +119,15 @@ class ReleaseStore:
         return self._releases / folder
 
     def activate(self, current: ActiveRelease) -> None:
-        """Record durably which release runs."""
+        """Store durably which release is in use."""
         atomic_write(self.folder / "current.json", msgspec.json.encode(current), private=True)
 
     def write(self, number: int, content: bytes, files: Mapping[str, bytes]) -> str:
-        """Store a release, whole and durable, without running it; `content` is its `release.json`.
+        """Store a complete release durably without activating it; returns the name of its folder.
 
-        Returns the name of its folder.
+        Args:
+            content: its `release.json`.
+            files: content by file name.
         """
         name = f"{number}-{sha256_of(content)[:12]}"
         path, draft = self.release_dir(name), self._releases / f".draft-{name}"
@@ -141,10 +143,10 @@ class ReleaseStore:
         return name
 
     def release(self, folder: str) -> Release:
-        """What a stored release consists of.
+        """The list of a stored release.
 
         Raises:
-            ReleaseError: it is damaged.
+            ReleaseError: the release is damaged.
         """
         try:
             return msgspec.json.decode((self.release_dir(folder) / RELEASE_FILE).read_bytes(), type=Release)
@@ -152,17 +154,14 @@ class ReleaseStore:
             raise ReleaseError(f"{self.release_dir(folder)}: damaged ({error})") from error
 
     def made_at(self, folder: str) -> datetime:
-        """When a stored release was made, as its signers said; the beginning of time if it cannot be read."""
+        """Signed creation time of a stored release; 1970 if it cannot be read."""
         try:
             return datetime.fromisoformat(self.release(folder).made_at).astimezone(UTC)
         except (ReleaseError, ValueError):
             return datetime.fromtimestamp(0, UTC)
 
     def replace_with_filtered(self, folder: str, name: str, content: bytes | None) -> None:
-        """Replace GALLERY or POLICY, listed or not, of a release kept for a rollback; None removes the file.
-
-        The old content is overwritten.
-        """
+        """Replace GALLERY or POLICY of a rollback copy and overwrite the old content; None: remove the file."""
         path = self.release_dir(folder) / name
         marker = b"" if content is None else sha256_of(content).encode()
         atomic_write(self._marker(folder, name), marker, private=True)
@@ -171,21 +170,21 @@ class ReleaseStore:
             self._put(path, content)
 
     def read(self, folder: str, name: str) -> bytes:
-        """A file of a release as it arrived.
+        """Read a file of a release; a gallery is decrypted.
 
         Raises:
-            OSError: it cannot be read.
-            ThresholdError: it is a gallery that cannot be decrypted.
+            OSError: the file cannot be read.
+            ThresholdError: the gallery cannot be decrypted.
         """
         path = self.release_dir(folder) / name
         content = path.read_bytes()
         return decrypt_if_needed(content, self._key, path) if name == GALLERY else content
 
     def policy(self, folder: str) -> bytes | None:
-        """The access rules of a release; None: it has none, and those of door.toml hold.
+        """Access rules of a release; None: it has none, and those of door.toml apply.
 
         Raises:
-            OSError: they cannot be read.
+            OSError: the rules cannot be read.
         """
         try:
             return self.read(folder, POLICY)
@@ -193,7 +192,7 @@ class ReleaseStore:
             return None
 
     def galleries(self) -> Iterator[Path]:
-        """The galleries of every release on this disk."""
+        """Galleries of all releases on this disk."""
         yield from sorted(self._releases.glob(f"*/{GALLERY}"))
 
     def _put(self, path: Path, content: bytes) -> None:
@@ -202,10 +201,10 @@ class ReleaseStore:
         atomic_write(path, content, private=True)
 
     def check(self, folder: str) -> None:
-        """Compare the files of a release with its list, or with what `replace_with_filtered` has recorded.
+        """Compare the files of a release with its list, or with the markers of `replace_with_filtered`.
 
         Raises:
-            ReleaseError: one is missing or damaged.
+            ReleaseError: a file is missing or damaged.
         """
         listed = {entry.name: entry.sha256 for entry in self.release(folder).files}
         filtered = {name: marker for name in (GALLERY, POLICY) if (marker := self._marker(folder, name)).exists()}
@@ -221,7 +220,7 @@ class ReleaseStore:
         return (self.release_dir(folder) / name).with_suffix(_FILTERED_MARKER)
 
     def remove_stale(self) -> None:
-        """Delete everything that `current.json` does not name."""
+        """Delete all files that `current.json` does not name."""
         self._make(self._releases)
         current = self.current()
         named = {current.folder, current.previous} if current else set()

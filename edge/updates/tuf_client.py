@@ -1,9 +1,8 @@
-"""Verification of a repository by TUF, from the root metadata given at installation; the only module that uses tuf.
+"""Verifies a repository with TUF, from the root metadata given at installation; the only module that imports tuf.
 
-`tuf.ngclient` does the work. It writes its verified metadata into a scratch folder, and what has changed there is then
-made durable, so that a power cut never takes away the memory of versions seen, which is what refuses a replay. The time
-is handed in. Beyond TUF, metadata must be in canonical form: a byte that may change without breaking a signature, such
-as an upper-case hexadecimal digit, is refused too.
+`tuf.ngclient` writes verified metadata into a scratch folder, and changed files are then stored durably. So a power cut
+never loses the highest versions so far, by which a replay is detected. The time is an argument. Metadata must also be
+in canonical form, so that no byte can change without breaking a signature, such as the case of a hexadecimal digit.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from edge.core.errors import ReleaseError, ReleaseExpiredError, ThresholdError
 from edge.core.files import atomic_write
 from edge.updates.release_format import FILE_BYTES, RELEASE_FILE
 
-Fetch = Callable[[str], bytes | None]  # a file of the repository by name, None where there is none
+Fetch = Callable[[str], bytes | None]  # fetches a file by name; None: missing
 
 _BASE = "repo:///"
 _CONFIG = UpdaterConfig(
@@ -51,7 +50,7 @@ _ROLES = ("root", "timestamp", "snapshot", "targets")  # in the order in which t
 
 @dataclass(frozen=True, slots=True)
 class TrustedRoot:
-    """What root metadata says: its version, when it ends, and how many signatures of how many keys it wants."""
+    """Facts of root metadata: version, expiry, and number of required signatures and of keys."""
 
     version: int
     expires: datetime
@@ -60,29 +59,29 @@ class TrustedRoot:
 
 
 def read_root(content: bytes) -> TrustedRoot:
-    """Check root metadata that an operator gives; it is trusted because of who gives it.
+    """Check root metadata from an operator, who vouches for it.
 
     Raises:
-        ReleaseError: it is no root metadata, or not signed by its own keys.
+        ReleaseError: not root metadata, or not signed by its own keys.
     """
     try:
         root: Metadata[Root] = Metadata[Root].from_bytes(content)
         if root.signed.type != Root.type:
-            raise ReleaseError(f"this is {root.signed.type} metadata, not root metadata; give REPO/root.json")
+            raise ReleaseError(f"this is {root.signed.type} metadata, not root metadata; use REPO/root.json")
         root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
     except RepositoryError as error:
-        raise ReleaseError(f"no root metadata ({_describe(error)}); give REPO/root.json of the desktop") from error
+        raise ReleaseError(f"not root metadata ({_describe(error)}); use REPO/root.json of the desktop") from error
     role = root.signed.roles[Root.type]
     return TrustedRoot(root.signed.version, root.signed.expires, role.threshold, len(role.keyids))
 
 
 def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
-    """When the newest root that is known, and the other metadata verified so far, end: role to moment.
+    """Expiry of the newest known root and of the other verified metadata, by role.
 
     `folder` and `root` are as for `verify_release`.
 
     Raises:
-        ReleaseError: a file there is damaged.
+        ReleaseError: a file in the folder is damaged.
     """
     known = sorted((folder / "root_history").glob("*.root.json"), key=lambda path: int(path.name.partition(".")[0]))
     files = {"root": known[-1]} if known else {}
@@ -100,7 +99,7 @@ def metadata_expiry(folder: Path, root: bytes) -> dict[str, datetime]:
 
 
 def expired(ends: Mapping[str, datetime], now: datetime) -> str:
-    """Which metadata has expired, in the words of `verify_release`; "" if none has. `now` is aware."""
+    """Message about the first expired metadata, as from `verify_release`; "": none. `now` is aware."""
     return next((_expired(role) for role in _ROLES if role in ends and ends[role] <= now), "")
 
 
@@ -109,25 +108,26 @@ def _expired(role: str) -> str:
 
 
 def next_root_name(folder: Path, root: bytes) -> str:
-    """The name that the root metadata after the one known best would have; `folder` as for `verify_release`."""
+    """File name of the root metadata after the newest known one; `folder` as for `verify_release`."""
     known = [int(path.name.partition(".")[0]) for path in (folder / "root_history").glob("*.root.json")]
     return f"{max([read_root(root).version, *known]) + 1}.root.json"
 
 
 def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> bytes:
-    """Bring the verified metadata in `folder` up to date, and fetch the release list that it vouches for.
+    """Update the verified metadata in `folder`, and fetch the signed release list.
 
     Args:
-        folder: where verified metadata is kept between calls.
-        fetch: how to get a file of the repository; whatever it raises passes through.
-        root: the root metadata given at installation.
-        now: aware; nothing that expired before is accepted.
+        folder: folder of verified metadata, kept between calls.
+        fetch: fetches a file of the repository; its exceptions are passed on.
+        root: root metadata given at installation.
+        now: aware time; expired metadata is rejected.
 
     Returns:
         The verified content of `release.json`.
 
     Raises:
-        ReleaseError: something is missing, damaged, expired, older than what was verified before, or wrongly signed.
+        ReleaseExpiredError: metadata has expired.
+        ReleaseError: a file is missing, damaged, older than a verified one, or wrongly signed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f"{_SCRATCH}*"):
@@ -140,7 +140,7 @@ def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> by
             return _update(scratch, fetcher, root, now)
         except ThresholdError:
             raise
-        except ExpiredMetadataError as error:  # which may be another file than the one that was fetched last
+        except ExpiredMetadataError as error:  # perhaps of another file than the one fetched last
             role = next((role for role in _ROLES if role in str(error)), "targets")
             raise ReleaseExpiredError(_expired(role)) from error
         except (RepositoryError, DownloadError) as error:
@@ -156,7 +156,7 @@ def verify_release(folder: Path, fetch: Fetch, root: bytes, now: datetime) -> by
 def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> bytes:
     targets = scratch.parent / "targets"
     updater = Updater(str(scratch), _BASE, str(targets), _BASE, fetcher=fetcher, config=_CONFIG, bootstrap=root)
-    updater._trusted_set.reference_time = now  # ngclient has no argument for it
+    updater._trusted_set.reference_time = now  # ngclient has no argument for the time
     updater.refresh()
     info = updater.get_targetinfo(RELEASE_FILE)
     if info is None:
@@ -165,7 +165,7 @@ def _update(scratch: Path, fetcher: _Fetcher, root: bytes, now: datetime) -> byt
 
 
 def _persist_verified(scratch: Path, folder: Path) -> None:
-    """Make what was verified durable: roots first, for what follows is signed by their keys."""
+    """Store verified files durably: roots first, because their keys sign the others."""
     history = folder / "root_history"
     history.mkdir(exist_ok=True)
     names = [f"root_history/{path.name}" for path in sorted((scratch / "root_history").glob("*.json"))]
@@ -176,12 +176,12 @@ def _persist_verified(scratch: Path, folder: Path) -> None:
 
 
 class _Fetcher(FetcherInterface):
-    """ngclient's view of the repository."""
+    """Fetches files for ngclient."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._get = fetch
         self.last = ""
-        self.failure: Exception | None = None  # ours, which ngclient wraps
+        self.failure: Exception | None = None  # exception of `fetch`, which ngclient wraps
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         try:
@@ -200,7 +200,7 @@ class _Fetcher(FetcherInterface):
             raise DownloadHTTPError(f"{name}: not there", 404)
         self.last = name
         if len(content) > FILE_BYTES:
-            raise ReleaseError(f"{name}: larger than the {FILE_BYTES} bytes that a file of a repository may have")
+            raise ReleaseError(f"{name}: larger than {FILE_BYTES} bytes, the limit of a repository file")
         if not name.endswith(RELEASE_FILE):
             _check_canonical(name, content)
         return content
@@ -212,7 +212,7 @@ class _Envelope(msgspec.Struct):
 
 
 def _check_canonical(name: str, content: bytes) -> None:
-    """Raise ReleaseError for metadata in any other form than the one that the tools write."""
+    """Raise ReleaseError for metadata that is not in the form that the tools write."""
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(content)
         outer = msgspec.json.decode(content, type=_Envelope)
@@ -224,7 +224,7 @@ def _check_canonical(name: str, content: bytes) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """The reason in an operator's words."""
+    """The error in words of an operator."""
     if isinstance(error, DownloadHTTPError):
         return "not there"
     for kind, reason in _ERROR_TEXT:
@@ -238,5 +238,5 @@ _ERROR_TEXT: tuple[tuple[type[Exception], str], ...] = (
     (UnsignedMetadataError, "not signed by the keys that this door trusts"),
     (LengthOrHashMismatchError, "damaged, or of another release"),
     (DownloadLengthMismatchError, "longer than was signed"),
-    (BadVersionNumberError, "older than, or not belonging to, what this door has verified"),
+    (BadVersionNumberError, "older than the verified metadata of this door, or of another release"),
 )

@@ -1,6 +1,6 @@
-"""Checks a repository once: verifies what it offers, fetches what is missing, and stores the whole release.
+"""Checks a repository once: verifies its release, fetches missing files, and stores the complete release.
 
-Nothing here runs a release; see `edge.updates.worker`.
+`edge.updates.worker` activates it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from edge.updates.sources import MAX_TOPICS, FolderSource, MqttSource, Source
 from edge.updates.store import ReleaseStore
 from edge.updates.tuf_client import expired, metadata_expiry, next_root_name, verify_release
 
-CHECK_TIMEOUT_S = 3600.0  # the longest check; a release of 64 MB then needs 18 kB/s
+CHECK_TIMEOUT_S = 3600.0  # longest check; enough for 64 MB at 18 kB/s
 
 
 @dataclass(frozen=True, slots=True)
 class StagedRelease:
-    """A release that is stored and verified, and does not run yet."""
+    """A stored and verified release that is not in use yet."""
 
     release: Release
     digest: str
@@ -48,8 +48,8 @@ class Updater:
 
     source: Source
     store: ReleaseStore
-    max_bytes: int  # the largest release to accept
-    timeout_s: float = CHECK_TIMEOUT_S  # the longest time for one check
+    max_bytes: int  # largest release to accept
+    timeout_s: float = CHECK_TIMEOUT_S  # longest time for one check
 
     def __post_init__(self) -> None:
         self._deadline_s = 0.0  # monotonic
@@ -61,7 +61,7 @@ class Updater:
         return next_root_name(self.store.metadata, self._root)
 
     def expired(self, now: datetime) -> str:
-        """Which metadata verified so far has expired by `now` (aware), or is damaged; "" if all is good. No network."""
+        """Message about verified metadata that has expired by `now` (aware) or is damaged; "": none. Offline."""
         try:
             if self._expiry is None:
                 self._expiry = metadata_expiry(self.store.metadata, self._root)
@@ -70,17 +70,17 @@ class Updater:
         return expired(self._expiry, now)
 
     def fetch_new_release(self, now: datetime) -> StagedRelease | None:
-        """Fetch what is new; None if the repository offers what runs already.
+        """Fetch and store a new release; None if the repository offers the release in use.
 
         Raises:
-            ReleaseError: what it offers is rejected.
-            ConnectionError: it cannot be reached, or is too slow; a ThresholdError, too.
-            RepositoryChanged: begin again.
+            ReleaseError: the offered release is rejected.
+            ConnectionError: the repository cannot be reached, or is too slow; also a ThresholdError.
+            RepositoryChanged: start again.
         """
         self._deadline_s = time.monotonic() + self.timeout_s
         self._expiry = None
         current = self.store.current()
-        if current is None and self._fetch_one(TIMESTAMP) is None:  # nothing was ever published
+        if current is None and self._fetch_one(TIMESTAMP) is None:  # nothing was published yet
             return None
         content = verify_release(self.store.metadata, self._fetch_one, self._root, now)
         digest = sha256_of(content)
@@ -91,7 +91,7 @@ class Updater:
         release = decode_release(content, self.max_bytes)
         if current is not None and release.release < current.release:
             raise ReleaseError(
-                f"{RELEASE_FILE}: release {release.release} is older than {current.release}, which runs here"
+                f"{RELEASE_FILE}: release {release.release} is older than {current.release}, which is in use here"
             )
         files = self._assemble(release, current.folder if current else "")
         folder = self.store.write(release.release, content, files)
@@ -101,7 +101,7 @@ class Updater:
         return self._fetch([name]).get(name)
 
     def _fetch(self, names: list[str]) -> dict[str, bytes]:
-        """Files by name, as far as they are there; a source that is slow without end is given up."""
+        """Fetch files by name, without missing ones; raises SourceError for a source that is too slow."""
         found: dict[str, bytes] = {}
         for start in range(0, len(names), MAX_TOPICS):
             if time.monotonic() > self._deadline_s:
@@ -110,25 +110,25 @@ class Updater:
         return found
 
     def _assemble(self, release: Release, running: str) -> dict[str, bytes]:
-        """The files of a release, from pieces of the running one and pieces fetched."""
+        """The files of a release, from pieces of the release in use and fetched pieces."""
         local = self._local_chunks(release, running)
         wanted = {piece.sha256: piece for entry in release.files for piece in entry.pieces}
         names = [piece_name(sha256) for sha256 in wanted if sha256 not in local]
         for name, content in self._fetch(names).items():
             sha256 = sha256_of(content)
             if piece_name(sha256) != name:
-                raise ReleaseError(f"{name}: damaged, its sha256 is another")
+                raise ReleaseError(f"{name}: damaged, its SHA-256 differs")
             local[sha256] = content
         missing = [sha256 for sha256 in wanted if sha256 not in local]
         if missing:
-            raise ReleaseError(f"{piece_name(missing[0])}: not there ({len(missing)} of {len(wanted)} pieces missing)")
+            raise ReleaseError(f"{piece_name(missing[0])}: missing ({len(missing)} of {len(wanted)} pieces missing)")
         return {
             entry.name: self._assemble_file(entry, [local[piece.sha256] for piece in entry.pieces])
             for entry in release.files
         }
 
     def _local_chunks(self, release: Release, running: str) -> dict[str, bytes]:
-        """Pieces that the running release's files contain, cut as the new release cuts its own."""
+        """Pieces of the release in use, cut as in the new release."""
         local: dict[str, bytes] = {}
         if not running:
             return local
@@ -147,7 +147,7 @@ class Updater:
         except ValueError as error:
             raise ReleaseError(f"{entry.name}: its pieces do not fit together ({error})") from error
         if sha256_of(content) != entry.sha256 or len(content) != entry.length:
-            raise ReleaseError(f"{entry.name}: its sha256 is not the signed one")
+            raise ReleaseError(f"{entry.name}: its SHA-256 is not the signed one")
         return content
 
 
@@ -155,14 +155,14 @@ def open_source(source: str, mqtt: MqttConfig, site: str, client_id: str) -> Sou
     """The source that `[release] source` names: "mqtt", an http(s) address, or a folder.
 
     Raises:
-        ConfigError: the address holds a login or a query, which would be shown in logs and reports.
+        ConfigError: the address contains a login or a query, which would appear in logs and reports.
     """
     if source == "mqtt":
         return MqttSource(mqtt, site, client_id)
     if source.startswith(("http://", "https://")):
         if set("@?#") & set(source):
             raise ConfigError(
-                '[release] source: the address holds a login or a query ("@", "?" or "#"); remove it: '
+                '[release] source: the address contains a login or a query ("@", "?" or "#"); remove it: '
                 "every file is verified, so the server needs no login"
             )
         return HttpSource(source)

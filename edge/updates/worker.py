@@ -1,6 +1,6 @@
-"""The thread that keeps a door's release up to date: fetch, verify, load beside the running one, hand over, clean up.
+"""Thread that keeps the release of a door up to date: fetches, verifies, loads, hands over and cleans up.
 
-The door activates a loaded release between two frames, when it is `staged`. Everything slow happens here.
+The door activates a loaded release, `staged`, between two frames. All slow work is in this thread.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ log = logging.getLogger(__name__)
 
 BundleT = TypeVar("BundleT")
 
-RETRY_S = 30.0  # after a refusal: the rest may still be on its way
-REFUSED_S = (0.1, 5.0)  # a pause after each refusal, doubled each time: a flood must not keep the board busy
-RECHECK_S = 3600.0  # the longest time between checks, also without news
-CLOSE_S = 5.0  # how long `close` waits for a source that cannot be interrupted, such as a network file system
-BACKOFF_S = (1.0, 30.0)  # between attempts to reach the repository
+RETRY_S = 30.0  # time between checks after a refusal; missing files may still arrive
+REFUSED_S = (0.1, 5.0)  # pause after each refusal, doubled each time, so that a flood does not load the board
+RECHECK_S = 3600.0  # longest time between checks without news
+CLOSE_S = 5.0  # longest wait of `close` for a source that cannot be interrupted, such as a network file system
+BACKOFF_S = (1.0, 30.0)  # first and longest pause between attempts to reach the repository
 
 
 @dataclass(kw_only=True, eq=False)
 class UpdateWorker(Generic[BundleT]):
-    """Keeps one door up to date; `start` and `close`."""
+    """Keeps the release of one door up to date, between `start` and `close`."""
 
     store: ReleaseStore  # `select_boot_release` has been called
     source: Source
     updater: Updater
-    # Loads a release's files and tests them beside what runs; raises a ThresholdError for what must not run.
+    # Loads and tests a release while another is in use; raises a ThresholdError for a release that must not run.
     load: Callable[[StagedRelease], BundleT]
     filter_previous_gallery: FilterGallery  # for the rollback copy
     on_status: Callable[[StatusChange], None]  # called from the worker thread with every status change
-    now: Callable[[], datetime]  # to compare with expiry
-    clock_set: Callable[[], bool]  # whether `now` can be relied on; when it becomes so, everything is checked again
-    obsolete_files: tuple[Path, ...] = ()  # to delete once a release runs
-    interval_s: float = 30.0  # how long to wait for news at a time
-    close_s: float = CLOSE_S  # the longest time that `close` takes
+    now: Callable[[], datetime]  # current time, aware
+    clock_set: Callable[[], bool]  # whether `now` is reliable; a change to True triggers a check
+    obsolete_files: tuple[Path, ...] = ()  # files to delete once a release is in use
+    interval_s: float = 30.0  # longest single wait for news
+    close_s: float = CLOSE_S  # longest time of `close`
 
     def __post_init__(self) -> None:
-        self.staged: BundleT | None = None  # to activate as soon as possible; for the door to read between two frames
+        self.staged: BundleT | None = None  # loaded release that the door activates between two frames
         self.status = status_of(self.store.current())
         self._stop = threading.Event()
         self._activated = threading.Event()
         self._thread = threading.Thread(target=self._run, name="release", daemon=True)
         self._began_s = time.monotonic()
-        self._rejected: tuple[str, str] = ("", "")  # digest and reason of what failed to load here
+        self._rejected: tuple[str, str] = ("", "")  # digest of the last release that failed to load, and the message
         self._reported_refusals: set[str] = set()  # since the last success
         self._refused_in_row = 0
-        self._check_at_s = 0.0  # monotonic: check again then, news or not
+        self._check_at_s = 0.0  # time of the next check without news, monotonic
         self._clock_was_set = self.clock_set()
         self._expired = ""  # the expiry that was reported
         self._reachable = True
@@ -75,25 +75,25 @@ class UpdateWorker(Generic[BundleT]):
         self._thread.start()
 
     def confirm_activated(self) -> None:
-        """Tell the worker that the staged release runs."""
+        """Confirm that the staged release is in use."""
         self.staged = None
         self._activated.set()
 
     def close(self) -> None:
-        """Stop, within `close_s`. The release that runs counts as proven: it was stopped, it did not fail."""
+        """Stop within `close_s`. The release in use counts as proven, because it was stopped and did not fail."""
         self._stop.set()
         self._activated.set()
         self.source.wake()
         if self._thread.is_alive():
             self._thread.join(self.close_s)
-        if self._thread.is_alive():  # a daemon thread, it ends with the process
-            log.warning("stopping without the release source, which has not answered for %g s", self.close_s)
+        if self._thread.is_alive():  # a daemon thread ends with the process
+            log.warning("release source does not answer, stopping without it: waited_s=%g", self.close_s)
         else:
             self.source.close()
         self._mark_proven(at_once=True)
 
     def forgive_start(self) -> None:
-        """Do not count this start against the release: it ends for another reason."""
+        """Do not count this start against the release, because it ends for another reason."""
         current = self.store.current()
         if current is not None and not current.proven:
             self.store.activate(msgspec.structs.replace(current, starts=max(current.starts - 1, 0)))
@@ -124,7 +124,7 @@ class UpdateWorker(Generic[BundleT]):
                 self._check_at_s = 0.0
 
     def _log_reachable(self, error: Exception | None = None) -> None:
-        """Log that the repository cannot be reached, or can be again: changes, not repeats."""
+        """Log when the repository becomes unreachable or reachable."""
         if error is not None:
             log.log(logging.WARNING if self._reachable else logging.DEBUG, "release source not reachable: %s", error)
         elif not self._reachable:
@@ -132,14 +132,14 @@ class UpdateWorker(Generic[BundleT]):
         self._reachable = error is None
 
     def _report_expiry(self) -> None:
-        """Metadata expires by the clock: a repository that cannot be reached must not hide that."""
+        """Report expired metadata, also while the repository cannot be reached."""
         expired, before = self.updater.expired(self.now()), self._expired
         if expired == before or self._stop.is_set():
             return
         self._expired = expired
         if expired:
             self._report(Reason.RELEASE_EXPIRED, expired)
-        elif self.status.detail == before:  # the clock was wrong
+        elif self.status.detail == before:  # the clock was corrected
             self._set_status(StatusChange(status_of(self.store.current())))
 
     def _wait_s(self) -> float:
@@ -155,13 +155,13 @@ class UpdateWorker(Generic[BundleT]):
         return became_set
 
     def _check_once(self) -> None:
-        """Fetch what the repository offers, and apply it."""
+        """Fetch a new release, and apply it."""
         self._check_at_s = time.monotonic() + RECHECK_S
         try:
             offer = self.updater.fetch_new_release(self.now())
             if offer is None:
                 status = status_of(self.store.current())
-                if not self.status.ok and self.status != status:  # what runs is what the repository offers
+                if not self.status.ok and self.status != status:  # the release in use is the offered one
                     self._reported_refusals.clear()
                     self._set_status(StatusChange(status))
             elif offer.digest == self._rejected[0]:
@@ -169,7 +169,7 @@ class UpdateWorker(Generic[BundleT]):
                 self._reject(Reason.RELEASE_NOT_USABLE, self._rejected[1])
             else:
                 self._apply(offer)
-        except ConnectionError:  # of the source; says nothing about the release
+        except ConnectionError:  # of the source, not of the release
             raise
         except ReleaseExpiredError as error:
             self._reject(Reason.RELEASE_EXPIRED, str(error))
@@ -201,7 +201,7 @@ class UpdateWorker(Generic[BundleT]):
         self.staged = bundle
         if not self._stop.is_set():  # `close` sets it before it sets `_activated`
             self._activated.wait()
-        if self.staged is not None:  # stopped: the next start runs it
+        if self.staged is not None:  # stopped; the next start activates it
             return
         self._delete_obsolete()
         clean_up_previous(self.store, before, current, self.filter_previous_gallery)
@@ -222,7 +222,7 @@ class UpdateWorker(Generic[BundleT]):
         self._stop.wait(min(REFUSED_S[0] * 2 ** min(self._refused_in_row, 10), REFUSED_S[1]))
 
     def _report(self, reason: Reason, detail: str) -> None:
-        """Report what is wrong, and as an event the first time."""
+        """Report a refusal as status, and the first time also as an event."""
         first = detail not in self._reported_refusals
         self._reported_refusals.add(detail)
         status = replace(self.status, ok=False, reason=reason, detail=detail)

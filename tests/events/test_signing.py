@@ -84,7 +84,7 @@ def test_signed_channels_and_their_types(sign: Signer, channel: Channel, kind: s
     sent = sign(channel, b'{"v":1}')
     assert verify_signature(sent, KEY.public_key(), kind) == {"v": 1}
     for other in {OPEN, EVENT, RELEASE, STATUS, HEALTH} - {kind}:
-        with pytest.raises(OpenRejectedError, match="signed as something else"):
+        with pytest.raises(OpenRejectedError, match="signed as another type"):
             verify_signature(sent, KEY.public_key(), other)
 
 

@@ -113,7 +113,7 @@ def test_withheld_opening_after_a_clock_step(sign: Signer, verifier: OpenVerifie
     withheld = sign(Channel.OPEN, encode(an_open(seq=7)))
     verifier.verify(sign(Channel.OPEN, encode(an_open(seq=8))))
     clock.now_s = CAPTURED_S + 1.0
-    with pytest.raises(OpenRejectedError, match="older than one that was"):
+    with pytest.raises(OpenRejectedError, match="older than the last one"):
         verifier.verify(withheld)
 
 
@@ -149,21 +149,21 @@ def test_nothing_opens_that_cannot_be_remembered(sign: Signer, clock: Clock, tmp
     verifier = OpenVerifier(public_pem(KEY), "front", memory=folder / "number", clock=clock)
     folder.rmdir()
     clock.now_s = CAPTURED_S + 0.5
-    with pytest.raises(OpenRejectedError, match="cannot be remembered"):
+    with pytest.raises(OpenRejectedError, match="number cannot be stored"):
         verifier.verify(sign(Channel.OPEN, encode(an_open())))
 
 
 def test_damaged_memory_keeps_the_lock_from_starting(tmp_path: Path) -> None:
     memory = tmp_path / "number"
     memory.write_text("junk\n")
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="contains no number"):
         OpenVerifier(public_pem(KEY), "front", memory=memory)
 
 
 @pytest.mark.parametrize("seq", [True, "8", 8.0, None, -1, 0])
 def test_opening_without_a_number_is_refused(sign: Signer, verifier: OpenVerifier, seq: object) -> None:
     message = json.loads(encode(an_open())) | {"seq": seq}
-    with pytest.raises(OpenRejectedError, match="not version 1"):
+    with pytest.raises(OpenRejectedError, match="of version 1"):
         verifier.verify(sign(Channel.OPEN, json.dumps(message).encode()))
 
 
@@ -200,7 +200,7 @@ def test_bounds_of_freshness_are_inclusive(sign: Signer, clock: Clock, after_s: 
 def test_oversized_message_is_refused(sign: Signer, verifier: OpenVerifier) -> None:
     """Before it is parsed; one of the largest size is not."""
     message = sign(Channel.OPEN, encode(an_open()))
-    with pytest.raises(OpenRejectedError, match="bytes are no message of a door"):
+    with pytest.raises(OpenRejectedError, match="too long for a message of a door"):
         verifier.verify(message.ljust(64 * 1024 + 1))
     assert verifier.verify(message.ljust(64 * 1024)).person == "ada"
 
@@ -225,7 +225,7 @@ def test_an_opening_for_another_door_opens_nothing_here(sign: Signer, verifier: 
 
 def test_an_event_is_no_opening(sign: Signer, verifier: OpenVerifier) -> None:
     """Also one whose bytes are those of an opening: the type is signed, too."""
-    with pytest.raises(OpenRejectedError, match="signed as something else"):
+    with pytest.raises(OpenRejectedError, match="signed as another type"):
         verifier.verify(sign(Channel.EVENTS, encode(an_open())))
     relabelled = sign(Channel.EVENTS, encode(an_open())).replace(EVENT.encode(), OPEN.encode())
     with pytest.raises(OpenRejectedError, match="altered"):
@@ -280,7 +280,7 @@ def test_any_bytes_are_refused_and_never_an_unexpected_error(junk: bytes) -> Non
     ):
         with pytest.raises(OpenRejectedError):
             verify_signature(message, KEY.public_key(), OPEN)
-    with pytest.raises(OpenRejectedError, match="no message"):
+    with pytest.raises(OpenRejectedError, match="too long"):
         verify_signature(b" " * 70_000, KEY.public_key(), OPEN)
 
 

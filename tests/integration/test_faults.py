@@ -501,7 +501,7 @@ def test_a_door_on_a_disk_that_takes_nothing_runs_and_opens_when_it_does(tmp_pat
         else:
             disk.remount("ro")
         with Process(tmp_path, "-m", "edge", "run", "--config", config) as door:
-            wait_until(lambda: "nothing was opened" in door.words, "a visitor comes", 60)
+            wait_until(lambda: "reason=event-not-stored" in door.words, "a visitor comes", 60)
             wait_until(lambda: bool(ear.records(Health)), "health")
             problems = ear.records(Health)[-1].problems
             assert any("cannot be" in problem for problem in problems), problems

@@ -293,7 +293,7 @@ def test_without_a_certificate_nobody_comes_in(broker: BrokerSite) -> None:
     stranger = MqttConfig(url=f"mqtts://localhost:{broker.port}", ca_file=str(broker.folder / "ca.crt"))
     with pytest.raises(BrokerRefusedError, match=r"without a certificate.*cert_file and key_file"):
         connect(stranger, client_id="x")
-    with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
+    with pytest.raises(BrokerError, match=r"closed the connection|did not answer|cannot be reached"):
         connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
 
 
@@ -380,9 +380,9 @@ def early_server(folder: Path) -> None:
     ("fault", "complaint"),
     [
         ("other authority", r"not trusted.*set \[mqtt\] ca_file"),
-        ("other name", r"not trusted.*not made out to 'localhost'.*\[mqtt\] url"),
-        ("expired", r"not trusted.*has expired.*give the broker a new one"),
-        ("early", r"not trusted.*not valid yet; is this clock right"),
+        ("other name", r"not trusted.*not issued to 'localhost'.*\[mqtt\] url"),
+        ("expired", r"not trusted.*has expired.*renew it"),
+        ("early", r"not trusted.*not valid yet; check the clock"),
     ],
 )
 def test_a_false_broker_is_refused_in_status_and_log(
@@ -441,7 +441,7 @@ def test_a_false_door_is_refused_with_what_to_do(broker: BrokerSite, tmp_path: P
         make_keys(folder, "ca")
     make_keys(folder, "client", "front", days=-1 if fault == "expired" else 9)
     own = {"cert_file": str(folder / "front.crt"), "key_file": str(folder / "front.key")}
-    with pytest.raises(BrokerRefusedError, match=r"refuses our certificate \(.*\).*cert_file and key_file") as caught:
+    with pytest.raises(BrokerRefusedError, match=r"refuses the client certificate \(.*\).*cert_file") as caught:
         connect(msgspec.structs.replace(broker.member("front"), **own), client_id="x")
     assert "\n" not in str(caught.value)
 
@@ -495,9 +495,9 @@ def test_a_command_line_has_the_same_rule_and_the_same_way_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"url": "mqtts://broker.local", "insecure": True}, r"always checked.*ca_file"),
+        ({"url": "mqtts://broker.local", "insecure": True}, r"always verified.*ca_file"),
         ({"ca_file": "/some/ca.crt"}, r"certificates are for mqtts://"),
-        ({"url": "mqtts://h", "cert_file": "/some/front.crt"}, r"cert_file and key_file go together"),
+        ({"url": "mqtts://h", "cert_file": "/some/front.crt"}, r"cert_file, key_file: only one is set"),
         (
             {"url": "mqtts://h", "cert_file": "{front.crt}", "key_file": "/no/such"},
             r"key_file: /no/such cannot be read",

@@ -29,7 +29,7 @@ def test_address_with_its_default_port(url: str, host: str, port: int, text: str
     [
         ({"username": "front", "password_file": "/no/such/file"}, "password_file.*cannot be read"),
         ({"username": "front", "password_file": "/dev/null"}, "first line.*is empty"),
-        ({"password_file": "/dev/null"}, "needs username"),
+        ({"password_file": "/dev/null"}, "set without username"),
         ({"url": "mqtts://host", "ca_file": "/no/such/file"}, "ca_file.*cannot be read"),
         ({"url": "mqtts://host", "ca_file": "/dev/null"}, "ca_file.*no PEM certificate"),
         ({"url": "mqtt://front:hunter2@host"}, "password_file instead"),

@@ -273,7 +273,7 @@ def test_closing_does_not_wait_for_the_next_attempt(outbox: Outbox, caplog: pyte
     with a_door(MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}"), outbox, backoff_s=(60.0, 60.0)) as door:
         wait_until(lambda: door.publisher.state.status is ConnectionStatus.UNREACHABLE, "tried once")
         door.publisher.close(timeout_s=DEADLINE_S)
-    assert "left behind" not in caplog.text
+    assert "did not end in time" not in caplog.text
 
 
 def test_an_open_command_is_never_sent_again_after_a_reconnect(broker: AnyBroker, outbox: Outbox) -> None:
@@ -367,7 +367,7 @@ def test_opening_that_nobody_hears(tmp_path: Path, outbox: Outbox, protocol: str
                 fill(outbox, 1)
                 wait_until(lambda: outbox.depth() == 0, "acknowledged")
             assert unheard == [opening] * reports
-            assert ("nobody subscribes to threshold/home/front/open" in door.problem()) is bool(reports)
+            assert ("no client subscribes to threshold/home/front/open" in door.problem()) is bool(reports)
             with listen(config, Channel.OPEN) as lock:
                 door.open(an_open_command(), time.monotonic_ns())
                 receive(lock, 1)
@@ -582,7 +582,7 @@ def test_tls_works_and_is_verified(tmp_path: Path, outbox: Outbox) -> None:
             wait_until(lambda: outbox.depth() == 0, "all acknowledged")
         with pytest.raises(BrokerRefusedError, match=r"not trusted.*ca_file"):
             connect(MqttConfig(url=url), client_id="x")
-        with pytest.raises(BrokerError, match=r"hung up|did not answer|cannot be reached"):
+        with pytest.raises(BrokerError, match=r"closed the connection|did not answer|cannot be reached"):
             connect(MqttConfig(url=f"mqtt://localhost:{broker.port}", protocol="5"), client_id="x")
 
 

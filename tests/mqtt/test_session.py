@@ -212,7 +212,7 @@ def test_refused_event_ends_the_session(door: Door) -> None:
     for text in "abc":
         door.outbox.append(an_event(text))
     door.client.script = [lambda: (door.client.answer(1)(), door.client.answer(2, refusal="quota")())]  # type: ignore[list-item]
-    with pytest.raises(BrokerRefusedError, match=r"does not take our events \(quota\)"):
+    with pytest.raises(BrokerRefusedError, match=r"refuses events of this door \(quota\)"):
         door.session.run(WakeupPipe(), lambda: None)
     assert details(door.outbox) == ["b", "c"]
 

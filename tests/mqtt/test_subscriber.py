@@ -141,7 +141,7 @@ def test_topics_that_may_not_be_read_are_a_clear_error() -> None:
         broker.start()
         config = MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="3.1.1")
         with (
-            pytest.raises(BrokerRefusedError, match="does not let us read threshold"),
+            pytest.raises(BrokerRefusedError, match="denies reading threshold"),
             Subscriber(config, channels=[Channel.EVENTS]),
         ):
             pass

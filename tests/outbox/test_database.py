@@ -32,14 +32,14 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     """Here a file is in the way."""
     (tmp_path / "var").write_text("")
-    with pytest.raises(OutboxError, match=r"var.*cannot be made"):
+    with pytest.raises(OutboxError, match=r"var.*cannot create the folder"):
         open_outbox(tmp_path / "var" / "lib")
 
 
 def test_a_folder_in_the_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
     """SQLite alone would say "unable to open database file"."""
     (tmp_path / "outbox.db").mkdir()
-    with pytest.raises(OutboxError, match=r"outbox\.db.*cannot be opened.*no folder"):
+    with pytest.raises(OutboxError, match=r"outbox\.db.*cannot be opened.*folder or device"):
         open_outbox(tmp_path)
 
 
@@ -110,7 +110,7 @@ def test_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
 def test_link_to_nowhere_in_place_of_the_file(tmp_path: Path) -> None:
     """The path is wrong and not the disk, so that the door does not wait for it."""
     (tmp_path / "outbox.db").symlink_to(tmp_path / "missing" / "outbox.db")
-    with pytest.raises(OutboxError, match="check that the folder may be written") as caught:
+    with pytest.raises(OutboxError, match="check that the folder is writable") as caught:
         open_outbox(tmp_path)
     assert not isinstance(caught.value, DiskError)
 

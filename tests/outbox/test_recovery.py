@@ -65,7 +65,7 @@ def test_damaged_file_on_a_full_disk_is_replaced_once_there_is_room(tmp_path: Pa
         disk.fill()
         with open_outbox(disk.folder) as outbox:
             assert "is damaged" in outbox.problem()
-            assert "cannot be replaced" in outbox.problem()
+            assert "a new one cannot be created" in outbox.problem()
             assert "the disk is full" in outbox.problem()
             disk.empty()
             assert outbox.append(an_event("after")) > 50

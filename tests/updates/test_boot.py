@@ -133,7 +133,7 @@ def test_release_that_keeps_crashing_is_rolled_back(tmp_path: Path, signer: Rele
     for _ in range(MAX_UNPROVEN_STARTS):
         assert runs(state) == 2
     assert runs(state) == 1
-    with pytest.raises(ReleaseError, match=f"never ran for {PROVEN_AFTER_S:.0f} s"):
+    with pytest.raises(ReleaseError, match=f"did not run for {PROVEN_AFTER_S:.0f} s"):
         check_once(state, signer)
     signer.release(range(22))
     with Door(state, signer.root, FolderSource(signer.folder)) as door:

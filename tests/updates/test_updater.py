@@ -176,9 +176,9 @@ REFUSALS: list[tuple[Callable[[ReleaseSigner, Path], None], str]] = [
     (_mixed, "2.snapshot.json: damaged, or of another release"),
     (_mixed_targets, "2.targets.json: damaged, or of another release"),
     (_swapped_list, "release.json: damaged, or of another release"),
-    (_swapped_piece, "damaged, its sha256 is another"),
-    (_missing_piece, r"not there \(1 of \d+ pieces missing\)"),
-    (_huge, "timestamp.json: larger than the 131072 bytes"),
+    (_swapped_piece, "damaged, its SHA-256 differs"),
+    (_missing_piece, r"missing \(1 of \d+ pieces missing\)"),
+    (_huge, "timestamp.json: larger than 131072 bytes"),
 ]
 
 
@@ -240,7 +240,7 @@ def test_older_release_signed_as_newest(tmp_path: Path, signer: ReleaseSigner) -
     for _ in range(3):
         thief.repository().sign(release)
     export(thief.folder, thief.repository().files())
-    with pytest.raises(ReleaseError, match="release 1 is older than 2, which runs here"):
+    with pytest.raises(ReleaseError, match="release 1 is older than 2, which is in use here"):
         check_once(state, thief)
 
 
@@ -253,7 +253,7 @@ def test_list_that_contradicts_its_pieces(tmp_path: Path, signer: ReleaseSigner)
     (signer.path / "releases" / "2.json").write_bytes(msgspec.json.encode(wrong))
     repository.sign(wrong)
     export(signer.folder, repository.files())
-    with pytest.raises(ReleaseError, match=r"gallery.safetensors: its sha256 is not the signed one"):
+    with pytest.raises(ReleaseError, match=r"gallery.safetensors: its SHA-256 is not the signed one"):
         check_once(tmp_path / "state", signer)
 
 
@@ -270,6 +270,6 @@ def test_slow_repository_is_given_up(expiring_signer: ReleaseSigner, state: Path
 )
 def test_repository_address_with_a_login(address: str) -> None:
     """It is refused without showing it; addresses of repositories are logged and reported."""
-    with pytest.raises(ConfigError, match=r"\[release\] source: the address holds a login") as refused:
+    with pytest.raises(ConfigError, match=r"\[release\] source: the address contains a login") as refused:
         open_source(address, MqttConfig(), "home", "client")
     assert "secret" not in str(refused.value)
