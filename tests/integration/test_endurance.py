@@ -27,7 +27,7 @@ MINUTES = 10
 
 @pytest.mark.slow
 def test_memory_of_ten_minutes_of_replay(vision: VisionStages) -> None:
-    """The bundled clip over and over, in clip time; the second half needs no more than the first."""
+    """The bundled clip is repeated in clip time; the second half needs no more memory than the first."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     config = DoorConfig(site="a", door="b", recognition=RecognitionConfig(cooldown_s=1.0))
     pipeline = Pipeline(config, vision, gallery)
@@ -51,7 +51,7 @@ def test_memory_of_ten_minutes_of_replay(vision: VisionStages) -> None:
 
 @pytest.mark.slow
 def test_wheel_with_its_models_and_demo(tmp_path: Path) -> None:
-    """Built, installed into a bare environment with nothing but the wheel's own dependencies, run from elsewhere."""
+    """The wheel is installed into an empty environment with its own dependencies only, and run in another folder."""
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True
     )
@@ -68,7 +68,7 @@ def test_wheel_with_its_models_and_demo(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_service_file_is_valid(tmp_path: Path) -> None:
-    """systemd finds nothing to complain about but that this machine has no /opt/threshold."""
+    """systemd reports only that this machine has no /opt/threshold."""
     unit = tmp_path / "edge.service"
     text = (ROOT / "systemd" / "edge.service").read_text()
     unit.write_text(text.replace("/opt/threshold/venv/bin/edge", sys.executable))

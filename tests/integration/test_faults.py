@@ -1,6 +1,6 @@
-"""What befalls a door, with real parts: brokers that die or freeze, networks that break, disks, clocks, kills.
+"""Faults of a door with real parts: killed and frozen brokers, broken networks, disks, clocks and processes.
 
-docs/understand/faults.md lists every fault with the test that shows what the door does about it.
+docs/understand/faults.md lists every fault with the test that shows the reaction of the door.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def an_outbox(folder: Path) -> Outbox:
 
 
 def test_every_test_that_the_table_of_faults_names_exists() -> None:
-    """docs/understand/faults.md promises nothing that is not shown."""
+    """Every promise of docs/understand/faults.md has a test."""
     text = (HERE.parent / "docs/understand/faults.md").read_text()
     module, missing = "", []
     for named in re.findall(r"`([\w…./]+\.py)?…?(?:::(\w+))?(?:\[[\w-]+\])?`", text):
@@ -78,7 +78,7 @@ def test_every_test_that_the_table_of_faults_names_exists() -> None:
 
 
 def kills(folder: Path, *, count: int, events: int, seed: int) -> None:
-    """Kill talker and broker at random while events flow, then check everything that was promised."""
+    """Kill publisher and broker at random while events flow, then check every promise."""
     chance = random.Random(seed)
     broker, told = Mosquitto(folder), folder / "told"
     relay = Relay(broker.port)
@@ -101,7 +101,7 @@ def kills(folder: Path, *, count: int, events: int, seed: int) -> None:
                 talker.start()
             else:
                 broker.close()
-                relay.close()  # nothing reaches the new one before somebody listens to it
+                relay.close()  # the new broker gets no message before a subscriber listens
                 broker.start()
                 ear.listen()
                 relay.start()
@@ -120,7 +120,7 @@ def enough(told: Path, before: int, share: int, events: int) -> bool:
 
 
 def check_everything(folder: Path, ear: Ear, told: list[str]) -> None:
-    """Nothing lost, in order, copies recognisable, numbers rising, no opening late or twice."""
+    """Check: no event lost, in order, copies have the same id, numbers rise, no opening late or twice."""
     with an_outbox(folder / "state") as outbox:
         stored = outbox.recent(100_000)[::-1]
         assert outbox.depth() == 0
@@ -129,7 +129,7 @@ def check_everything(folder: Path, ear: Ear, told: list[str]) -> None:
     events = ear.records(Event)
     first: dict[str, Event] = {}
     for event in events:
-        assert event.seq == first.setdefault(event.id, event).seq  # a copy is one in every respect
+        assert event.seq == first.setdefault(event.id, event).seq  # a copy is identical
     assert [event.id for event in first.values()] == [event.id for event in stored]
     openings = [(at, message) for at, message in ear.heard if isinstance(message.record, OpenCommand)]
     assert len({message.record.id for _, message in openings if isinstance(message.record, OpenCommand)}) == len(
@@ -144,20 +144,20 @@ def check_everything(folder: Path, ear: Ear, told: list[str]) -> None:
 
 @needs_mosquitto
 def test_kills_of_door_and_broker_lose_nothing(tmp_path: Path) -> None:
-    """Eight, at random, while 120 events flow."""
+    """Eight kills at random while 120 events flow."""
     kills(tmp_path, count=8, events=120, seed=1)
 
 
 @needs_mosquitto
 @pytest.mark.slow
 def test_two_hundred_kills_of_door_and_broker_lose_nothing(tmp_path: Path) -> None:
-    """While 2,000 events flow."""
+    """200 kills at random while 2,000 events flow."""
     kills(tmp_path, count=200, events=2000, seed=2)
 
 
 @needs_mosquitto
 def test_a_killed_door_is_told_offline_and_comes_back_without_opening_again(tmp_path: Path) -> None:
-    """The whole program: killed after an opening, started anew, it goes on in order and repeats no opening."""
+    """The whole program is killed after an opening. Restarted, it continues in order and repeats no opening."""
     with Mosquitto(tmp_path) as broker, Ear(config_for(broker)) as ear, Visitors() as camera:
         door = Process(tmp_path, "-m", "edge", "run", "--config", write_config(tmp_path, broker.url, camera.url))
         with door:
@@ -182,7 +182,7 @@ def test_a_killed_door_is_told_offline_and_comes_back_without_opening_again(tmp_
 @needs_mosquitto
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 def test_an_event_is_synced_to_disk_before_its_opening_leaves(tmp_path: Path) -> None:
-    """What a power cut can take away has told nobody: write to the log, fdatasync of the log, only then the network."""
+    """A power cut cannot delete an event that was sent: write to the log, fdatasync of the log, then the network."""
     trace = tmp_path / "trace"
     with Mosquitto(tmp_path) as broker:
         config = write_config(tmp_path, broker.url)
@@ -214,14 +214,14 @@ def test_an_event_is_synced_to_disk_before_its_opening_leaves(tmp_path: Path) ->
         written = last(lines, end, "pwrite64(", "outbox.sqlite-wal>")
         synced = last(lines, end, "fdatasync(", "outbox.sqlite-wal>")
         assert -1 < written < synced < end
-    for number in opened:  # the next event may be written by then: an opening waits for a ping
+    for number in opened:  # an opening waits for a ping, so the next event may be written before it
         ids = re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", lines[number])
         assert ids
         assert any(ids[-1] in lines[end] for end in told if end < number)
 
 
 def last(lines: list[str], end: int, call: str, file: str) -> int:
-    """Where that call on that file last was before line `end`; -1 if nowhere."""
+    """Return the last line before `end` with that call on that file, or -1."""
     found = [number for number in range(end) if call in lines[number] and file in lines[number]]
     return found[-1] if found else -1
 
@@ -232,7 +232,7 @@ def last(lines: list[str], end: int, call: str, file: str) -> int:
 @needs_mosquitto
 @pytest.mark.parametrize("before", [0, 1, 30])
 def test_a_frozen_broker_gets_the_events_when_it_thaws_and_no_late_opening(tmp_path: Path, before: int) -> None:
-    """It is stopped for longer than an opening keeps; the opening dies with the ping before it."""
+    """The broker is stopped for longer than an opening is valid; the opening is dropped with the ping before it."""
     with Mosquitto(tmp_path) as broker, an_outbox(tmp_path) as outbox:
         config = config_for(broker, open_max_age_s=0.3)
         with listen(config, Channel.EVENTS, Channel.OPEN) as lock, a_door(config, outbox) as door:
@@ -253,7 +253,7 @@ def test_a_frozen_broker_gets_the_events_when_it_thaws_and_no_late_opening(tmp_p
 
 @needs_mosquitto
 def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_path: Path) -> None:
-    """Its kernel took the opening before the door gave up; nobody can call that back, so a lock looks at the time."""
+    """The broker's kernel accepted the opening before the door gave up, so the lock must check the time."""
     with Mosquitto(tmp_path) as broker, a_logbook(tmp_path / "door").outbox as outbox, Ear(config_for(broker)) as lock:
         with a_door(config_for(broker, open_max_age_s=0.2), outbox) as door:
             door.online()
@@ -263,20 +263,20 @@ def test_what_a_thawed_broker_passes_on_by_itself_has_expired_and_says_so(tmp_pa
                 opening = msgspec.structs.replace(an_open_command(), expires_at=format_unix_ns(now_ns + 200_000_000))
                 door.publisher.open(opening, time.monotonic_ns())
                 wait_until(lambda: bool(door.expired), "given up")
-                door.publisher.close(timeout_s=0.1)  # or it would come back and the broker forget the old connection
+                door.publisher.close(timeout_s=0.1)  # otherwise it reconnects, and the broker drops the old connection
             finally:
                 os.kill(broker.pid, signal.SIGCONT)
         wait_until(lambda: bool(lock.records(Status)), "the last will")
         with a_door(config_for(broker), outbox) as door:
             door.online()
-        wait_until(lambda: len(lock.records(Status)) >= 4, "everything before is heard")
+        wait_until(lambda: len(lock.records(Status)) >= 4, "all earlier messages are received")
     late = [(at, message.record) for at, message in lock.heard if isinstance(message.record, OpenCommand)]
     assert all(format_unix_ns(round(at * 1e9)) > record.expires_at for at, record in late)
     assert len(late) <= 1
 
 
 class SlowRelay(Relay):
-    """A network that takes its time."""
+    """A network with a delay."""
 
     pause_s = 0.0
 
@@ -293,7 +293,7 @@ class SlowRelay(Relay):
 
 @needs_mosquitto
 def test_a_slow_network_delays_events_and_lets_no_opening_through_late(tmp_path: Path) -> None:
-    """Everything comes, in order; an opening that would come too late is cut off on its way."""
+    """All events arrive in order; an opening that would arrive too late is cut off."""
     relay_of: dict[str, object] = {"open_max_age_s": 0.3}
     with Mosquitto(tmp_path) as broker, SlowRelay(broker.port) as relay, an_outbox(tmp_path) as outbox:
         config = config_for(broker, relay.port, **relay_of)
@@ -312,7 +312,7 @@ def test_a_slow_network_delays_events_and_lets_no_opening_through_late(tmp_path:
 
 
 class CuttingRelay(Relay):
-    """A network that breaks after exactly so many bytes of the door, each time."""
+    """A network that breaks after a fixed number of bytes from the door, each time."""
 
     exactly: int | None = None
     cuts = 0
@@ -337,7 +337,7 @@ class CuttingRelay(Relay):
 @needs_mosquitto
 @pytest.mark.parametrize("exactly", [1, 2, 40, 400, 700, 1234, 5000])
 def test_a_network_cut_in_the_middle_of_a_message_costs_nothing_but_time(tmp_path: Path, exactly: int) -> None:
-    """Wherever it breaks, in the login or in the middle of an event: in order, complete, copies with the same id."""
+    """The network breaks in the login or within an event: events are in order and complete, copies have the same id."""
     with Mosquitto(tmp_path) as broker, CuttingRelay(broker.port) as relay, an_outbox(tmp_path) as outbox:
         sent = fill(outbox, 60)  # enough for three cuts of 5,000 bytes, however many are acknowledged
         relay.exactly = exactly
@@ -354,7 +354,7 @@ def test_a_network_cut_in_the_middle_of_a_message_costs_nothing_but_time(tmp_pat
 
 @needs_mosquitto
 def test_a_broker_that_changes_its_address_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is looked up at every attempt; here a name server's answer changes, and the old machine is gone."""
+    """The name is resolved at every attempt: the name server's answer changes, and the old machine is off."""
     address, real = "127.0.0.1", socket.getaddrinfo
 
     def look_up(host: str, *rest: object, **named: object) -> object:
@@ -388,7 +388,7 @@ CLOCK = ManualClock()
 
 
 def a_logbook(folder: Path) -> EventRecorder:
-    """Of a door whose clock is right and whose broker is away."""
+    """Context of a door with a correct clock and an unreachable broker."""
     folder.mkdir(exist_ok=True)
     return make_recorder(read_config(write_config(folder, f"mqtt://127.0.0.1:{free_port()}")))
 
@@ -398,7 +398,7 @@ def make_recorder(config: DoorConfig) -> EventRecorder:
 
 
 def look_after(logbook: EventRecorder) -> None:
-    """As the daemon does once a second."""
+    """Do what the daemon does once a second."""
     CLOCK.advance(1)
     logbook.maintain()
 
@@ -406,7 +406,7 @@ def look_after(logbook: EventRecorder) -> None:
 def test_a_full_disk_gives_up_its_reserve_then_opens_nothing_and_takes_up_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The alarm and some thousand more events still fit; after that nothing that cannot be recorded opens."""
+    """The alarm and some thousand more events still fit; after that, the door does not open unless it can record it."""
     with a_disk(tmp_path / "disk", 8) as disk:
         logbook = a_logbook(disk.folder)
         outbox = logbook.outbox
@@ -438,11 +438,11 @@ def test_a_full_disk_gives_up_its_reserve_then_opens_nothing_and_takes_up_again(
             assert EventKind.STORE_BACK in [event.kind for event in events]
             assert (disk.folder / "state" / "outbox.ballast").stat().st_size == RESERVE_BYTES
     said = [record.message for record in caplog.records if "is full" in record.message]
-    assert len(said) == 2  # the reserve is in use; that is used up, too
+    assert len(said) == 2  # one for the use of the reserve, one for its end
 
 
 def test_a_disk_that_is_read_only_from_the_start_opens_nothing_and_is_waited_for(tmp_path: Path) -> None:
-    """The door runs, keeps its events in memory, says so, and stores them when it can."""
+    """The door runs, keeps its events in memory, reports this, and stores them when the disk is writable."""
     with a_disk(tmp_path / "disk", 8) as disk:
         with a_logbook(disk.folder).outbox:
             pass
@@ -463,7 +463,7 @@ def test_a_disk_that_is_read_only_from_the_start_opens_nothing_and_is_waited_for
 
 
 def test_a_disk_that_fails_while_running_is_waited_for(tmp_path: Path) -> None:
-    """A bound on the size of files stands in for it: every further write is an error, until it is lifted."""
+    """A limit on the file size simulates the failure: every further write is an error until the limit is removed."""
     with an_outbox(tmp_path) as outbox:
         outbox.append(an_event("before"))
         bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -487,7 +487,7 @@ def test_a_disk_that_fails_while_running_is_waited_for(tmp_path: Path) -> None:
 @needs_mosquitto
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_a_door_on_a_disk_that_takes_nothing_runs_and_opens_when_it_does(tmp_path: Path, fault: str) -> None:
-    """The whole program: it starts, says what is wrong in its health, opens nothing; with a disk again it opens."""
+    """The program starts, reports the problem in health and does not open; it opens after the disk works again."""
     with (
         a_disk(tmp_path / "disk", 8) as disk,
         Mosquitto(tmp_path) as broker,
@@ -513,8 +513,8 @@ def test_a_door_on_a_disk_that_takes_nothing_runs_and_opens_when_it_does(tmp_pat
             ear.wait_for(OpenCommand, 1)
             kinds = {event.kind for event in ear.records(Event)}
             assert {EventKind.STARTED, EventKind.OPEN_EXPIRED, EventKind.DOOR_OPEN} <= kinds
-            wait_until(lambda: EventKind.STORE_BACK in {e.kind for e in ear.records(Event)}, "it says so")
-            wait_until(lambda: not in_health(ear, "cannot be"), "health is well again")
+            wait_until(lambda: EventKind.STORE_BACK in {e.kind for e in ear.records(Event)}, "store-back is published")
+            wait_until(lambda: not in_health(ear, "cannot be"), "health reports no problem")
             assert door.stop() == 0
     said = [line for line in door.words.splitlines() if "WARNING" in line and "nothing opens" in line]
     assert len(said) == 1, door.words
@@ -530,7 +530,7 @@ def in_health(ear: Ear, words: str) -> bool:
 @needs_mosquitto
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 def test_a_clock_that_jumps_both_ways_changes_nothing_but_the_times(tmp_path: Path) -> None:
-    """A day forward, two days back: ids and numbers rise, visitors are let in as ever, and events say what happened."""
+    """A day forward, two days back: ids and numbers rise, visitors enter as usual, and events report the steps."""
     shift = tmp_path / "shift"
     shift.write_text("+0")
     fake = {
@@ -546,7 +546,7 @@ def test_a_clock_that_jumps_both_ways_changes_nothing_but_the_times(tmp_path: Pa
             for number, jump in enumerate(("+0", "+86400", "-86400")):
                 seen = len(ear.records(OpenCommand))
                 (tmp_path / "next").write_text(jump)
-                (tmp_path / "next").replace(shift)  # at once: libfaketime ends a process that reads half a shift
+                (tmp_path / "next").replace(shift)  # atomic: libfaketime ends a process that reads a partial file
                 wait_until(lambda n=number: steps(ear) >= n, "noticed", 30)  # type: ignore[misc]
                 ear.wait_for(OpenCommand, seen + 1)
             assert door.stop() == 0
@@ -566,7 +566,7 @@ def steps(ear: Ear) -> int:
 @needs_mosquitto
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 def test_a_door_that_boots_in_1970_keeps_everything_when_the_clock_is_set(tmp_path: Path) -> None:
-    """No battery, no network: events wait under a clock of 1970, then time comes; nothing ages, numbers rise."""
+    """Without battery and network, events wait with a clock of 1970 until it is set; none expires, numbers rise."""
     shift = tmp_path / "shift"
     shift.write_text("@1970-01-01 00:10:00")
     fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(shift), "DONT_FAKE_MONOTONIC": "1"}
@@ -590,7 +590,7 @@ def test_a_door_that_boots_in_1970_keeps_everything_when_the_clock_is_set(tmp_pa
 
 @needs_mosquitto
 def test_whether_the_clock_is_set_stands_in_health_and_in_every_event(tmp_path: Path) -> None:
-    """As the kernel knows it; what the rules make of it is in tests/access/test_policy.py."""
+    """The kernel provides the state; tests/access/test_policy.py tests its effect on the rules."""
     with Mosquitto(tmp_path) as broker, Ear(config_for(broker)) as ear, Visitors() as camera:
         config = write_config(tmp_path, broker.url, camera.url)
         with Process(tmp_path, "-m", "edge", "run", "--config", config):
@@ -603,7 +603,7 @@ def test_whether_the_clock_is_set_stands_in_health_and_in_every_event(tmp_path: 
 
 
 def test_a_damaged_model_is_named_and_the_door_stays_shut(tmp_path: Path) -> None:
-    """One bit is wrong: exit code 2, which the service manager does not try again."""
+    """One bit is wrong: exit code 2, after which systemd does not restart the door."""
     models = tmp_path / "models"
     shutil.copytree(HERE.parent / "models", models)
     file = models / read_manifest(models).models["embedder"].file
@@ -619,7 +619,7 @@ def test_a_damaged_model_is_named_and_the_door_stays_shut(tmp_path: Path) -> Non
 
 
 def test_a_program_that_runs_out_of_memory_says_so_in_one_line() -> None:
-    """And ends with the code after which the service manager starts it again."""
+    """The exit code is one after which systemd restarts the program."""
     script = "from edge.core.cli_support import run_main; run_main(lambda: len(bytearray(1 << 50)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
@@ -630,7 +630,7 @@ def test_a_program_that_runs_out_of_memory_says_so_in_one_line() -> None:
 def test_a_door_that_gets_too_little_memory_ends_at_once_and_can_be_started_again(
     tmp_path: Path, megabytes: int
 ) -> None:
-    """Wherever it runs out on its way up: neither a hang nor the code that would keep it from being started again."""
+    """Wherever the memory ends during the start: no hang, and no exit code that prevents a restart."""
     config = write_config(tmp_path, "mqtt://127.0.0.1:1", str(CLIP))
     with an_outbox(tmp_path / "state") as outbox:
         outbox.append(an_event("kept"))

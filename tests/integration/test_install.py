@@ -18,7 +18,7 @@ EDGE_COMMANDS = ("setup", "run", "replay", "demo", "check", "lock", "bench", "ev
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment that holds the built wheel and its extras.
+    """Return the `bin` folder of an environment with the built wheel and its extras.
 
     Its packages are those of `requirements/dev.txt`, fetched from pip's index or cache.
     """
@@ -37,7 +37,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(environment: Path, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run an installed command in a folder, without anything of the clone on Python's path."""
+    """Run an installed command in a folder, without the clone on Python's path."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     return subprocess.run(
         [environment / words[0], *words[1:]],
@@ -53,7 +53,7 @@ def run(environment: Path, folder: Path, *words: str | Path) -> subprocess.Compl
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_threshold_subcommand_help(environment: Path, tmp_path: Path, name: str) -> None:
-    """Without the packages of another extra it names that extra in one line."""
+    """If the packages of an extra are missing, one line names that extra."""
     done = run(environment, tmp_path, "threshold", name, "--help")
     if SUBCOMMANDS[name].extra in EXTRAS.split(","):
         assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The example locks, as they stand in the documentation, on a real broker: once, fresh, from their own door, or not."""
+"""The example locks of the documentation on a real broker: they open once, for fresh openings of their own door."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = needs_mosquitto
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A broker, the door's key and another one, and where the lock remembers."""
+    """A broker, a folder with the keys and the lock's memory, and the command of the lock."""
 
     broker: Mosquitto
     folder: Path
@@ -51,7 +51,7 @@ class Site:
 
 
 class Lock:
-    """One run of an example, and what it said."""
+    """One run of an example, with its output."""
 
     def __init__(self, site: Site, *, signed: bool) -> None:
         said = site.folder / "said.txt"
@@ -71,7 +71,7 @@ class Lock:
         return [line for line in self.words.splitlines() if line != "listens"]
 
     def answer(self, count: int) -> str:
-        """The answer to the message number `count`."""
+        """Return the answer to message number `count`."""
         wait_until(lambda: len(self.answers()) >= count, f"answer {count}; so far {self.words}")
         assert len(self.answers()) == count
         return self.answers()[-1]
@@ -127,7 +127,7 @@ def sealed(site: Site, message: OpenCommand, *, key: str = "front", channel: Cha
 
 
 def publish(site: Site, payload: bytes, *, retain: bool = False) -> None:
-    """As anybody could who may write to the topic."""
+    """Publish to the topic without being the door."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", site.broker.port)
     client.loop_start()
@@ -165,7 +165,7 @@ def test_what_is_late_forged_altered_unsigned_or_of_another_door_opens_nothing(s
         "early": sealed(site, msgspec.structs.replace(fresh, expires_at=format_unix_ns(time.time_ns() + 60 * NS))),
         "forged": sealed(site, fresh, key="other"),
         "altered": altered,
-        "altered beside": beside,
+        "altered outside the signature": beside,
         "unsigned": encode(fresh),
         "an event": sealed(site, fresh, channel=Channel.EVENTS),
         "foreign": sealed(site, an_opening(door="back")),
@@ -181,7 +181,7 @@ def test_what_is_late_forged_altered_unsigned_or_of_another_door_opens_nothing(s
 
 
 def test_withheld_opening_after_a_later_one(site: Site) -> None:
-    """Also when it still looks fresh, as it would by a clock that was set back, and after a restart of the lock."""
+    """It is rejected also if it seems fresh because the clock was set back, and after a restart of the lock."""
     withheld, later = an_opening(), an_opening()
     with Lock(site, signed=True) as lock:
         publish(site, sealed(site, later))
@@ -196,7 +196,7 @@ def test_withheld_opening_after_a_later_one(site: Site) -> None:
 
 
 def test_empty_key_argument(site: Site) -> None:
-    """A variable that is not set in a shell script: the lock does not start, rather than take unsigned openings."""
+    """An unset variable in a shell script: the lock does not start, instead of accepting unsigned openings."""
     words = [f"127.0.0.1:{site.broker.port}", FRONT.topic_for(Channel.OPEN), str(site.folder / "opened.txt"), ""]
     with subprocess.Popen([*site.command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as lock:
         try:
@@ -208,7 +208,7 @@ def test_empty_key_argument(site: Site) -> None:
 
 
 def test_oversized_packet_at_a_lock(site: Site) -> None:
-    """It is not gathered: the lock hangs up, comes back, and opens for the next one."""
+    """The lock does not buffer it: it disconnects, reconnects, and opens for the next opening."""
     with Lock(site, signed=True) as lock:
         publish(site, b"x" * 2_000_000)
         wait_until(lambda: lock.words.count("listens") == 2, "listens again")

@@ -1,4 +1,4 @@
-"""No template of a face in logs, events, health, records or files."""
+"""No face template appears in logs, events, health, records or files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BYTES_AS_TEXT = re.compile(r"[0-9a-f]{65,}|(?:\\x[0-9a-f]{2}){4,}|[A-Za-z0-9+/]{
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[FloatArray]:
-    """Every vector that the embedder gives, as it is used."""
+    """Collect every vector of the embedder."""
     vectors: list[FloatArray] = []
     embed = Embedder.embed
 
@@ -56,7 +56,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[FloatArray]:
 
 
 def traces(content: bytes, vectors: list[FloatArray]) -> list[str]:
-    """Which of these vectors begin somewhere in the content: as bytes, in hex, in base64, or as numbers in a row."""
+    """Return the vectors whose beginning is in the content: as bytes, hex, base64 or a list of numbers."""
     found = []
     text = content.decode("latin-1")
     numbers = np.asarray([float(each) for each in NUMBER.findall(text)])
@@ -85,7 +85,7 @@ def test_search_for_vectors_finds_every_form() -> None:
 def test_door_writes_nothing_of_a_face(
     tmp_path: Path, seen: list[FloatArray], caplog: pytest.LogCaptureFixture, vision: VisionStages
 ) -> None:
-    """A door on the clip, with all that it and its libraries have to say, heard by a subscriber to everything."""
+    """A door runs on the clip with all logs on; a subscriber receives all topics."""
     caplog.set_level(logging.DEBUG)
     with make_broker("embedded", tmp_path) as broker:
         mqtt = msgspec.structs.replace(config_for(broker), health_every_s=0.2)
@@ -137,7 +137,7 @@ def test_replay_writes_nothing_of_a_face(
 
 
 def test_printed_records_show_no_vector(vision: VisionStages) -> None:
-    """A gallery or a kit in a traceback or a log line is a name, no numbers."""
+    """In a traceback or log line, a gallery or a bundle is shown by name, without numbers."""
     gallery = load_gallery(GALLERY, vision.reader.embedder.sha256)
     config = DoorConfig(site="home", door="front", gallery=str(GALLERY))
     for each in (gallery, load_configured(config)):

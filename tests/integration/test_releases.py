@@ -1,4 +1,4 @@
-"""Releases at a whole door: models and clip are the real ones, and so is the broker."""
+"""Releases at a whole door, with real models, clip and broker."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def demo_gallery_without_anybody(tmp_path: Path, embedder: str) -> bytes:
 
 @needs_mosquitto
 def test_a_running_door_takes_a_release_and_a_removal(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
-    """From nobody known, to a door that opens, to a leaver gone; no frame is dropped and each step is told once."""
+    """The door has no people, gets one, and loses that person; no frame is dropped and each step is reported once."""
     embedder = vision.reader.embedder.sha256
     config = door(tmp_path, mqtt)
     desk = ReleaseSigner(tmp_path / "desk")
@@ -148,7 +148,7 @@ def test_a_release_with_models_runs_on_its_own_models(tmp_path: Path, mqtt: Mqtt
 
 
 def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
-    """A gallery of the right embedder whose vectors have another length."""
+    """Return a gallery of the right embedder whose vectors have another length."""
     people = [Person(f"p{row}", f"Person {row}") for row in range(3)]
     save_gallery(path, people, np.eye(3, length, dtype=np.float32), np.full(3, 1.0, np.float32), embedder)
     return path
@@ -156,7 +156,7 @@ def gallery_of_length(path: Path, embedder: str, length: int) -> Path:
 
 @pytest.mark.parametrize("length", [128, 191, 193, 512])
 def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: VisionStages, length: int) -> None:
-    """The daemon's start, a release, a replay and `edge check` refuse it in one line, before the first face."""
+    """The daemon's start, a release, a replay and `edge check` reject it in one line, before the first face."""
     embedder = vision.reader.embedder
     path = gallery_of_length(tmp_path / GALLERY_FILE, embedder.sha256, length)
     config = msgspec.structs.replace(quick(), gallery=str(path))
@@ -174,7 +174,7 @@ def test_door_with_gallery_of_another_vector_length(tmp_path: Path, vision: Visi
 def test_gallery_thresholds_that_let_strangers_pass(
     tmp_path: Path, vision: VisionStages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`edge check` and the log of the door warn of them, also where a release brings them; calibrated ones are fine."""
+    """`edge check` and the door's log warn of them, also in a release; calibrated thresholds cause no warning."""
     embedder = vision.reader.embedder
     enrolled = load_gallery(GALLERY, embedder.sha256)
     path = tmp_path / GALLERY_FILE
@@ -191,7 +191,7 @@ def test_gallery_thresholds_that_let_strangers_pass(
 
 @needs_mosquitto
 def test_release_of_another_vector_length(tmp_path: Path, mqtt: MqttConfig, vision: VisionStages) -> None:
-    """The door refuses it in one line, goes on, and takes the next release."""
+    """The door rejects it in one line, continues, and accepts the next release."""
     embedder = vision.reader.embedder.sha256
     desk = ReleaseSigner(tmp_path / "desk")
     config = msgspec.structs.replace(
@@ -216,7 +216,7 @@ def test_a_door_without_a_trusted_root_does_not_start(tmp_path: Path) -> None:
 
 
 def test_check_shows_the_release(tmp_path: Path, vision: VisionStages) -> None:
-    """From no root, to no release; the release itself is shown by its number."""
+    """`edge check` reports a missing root, a missing release, and then the number of the release."""
     state = tmp_path / "state"
     state.mkdir()
     toml = tmp_path / "door.toml"

@@ -1,4 +1,4 @@
-"""What a door runs is what was looked at: exact versions, with the hashes of their wheels, and a list of them all."""
+"""Lock files and bill of materials: exact versions, with the hashes of their wheels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge import __version__
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "requirements"
 LOCKS = ("device.txt", "device-bookworm.txt", "desktop.txt", "build.txt")
-EXTRAS = ("desktop", "monitor", "metrics", "demo")  # what desktop.txt covers beside a door's packages
+EXTRAS = ("desktop", "monitor", "metrics", "demo")  # extras in desktop.txt
 DOORS = [
     (lock, python, machine)
     for lock, pythons in (("device.txt", ("3.11", "3.12", "3.13")), ("device-bookworm.txt", ("3.11",)))
@@ -34,7 +34,7 @@ DESKTOPS = [("desktop.txt", python, "x86_64") for python in ("3.11", "3.12", "3.
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One package of a lock."""
+    """One package of a lock file."""
 
     requirement: Requirement
     hashes: tuple[str, ...]
@@ -49,7 +49,7 @@ class Pin:
 
 
 def pins(lock: str) -> list[Pin]:
-    """Read a lock as pip does: a backslash joins lines, # begins a comment."""
+    """Read a lock file like pip: a backslash joins lines, # begins a comment."""
     text = re.sub(r"(?m)^\s*#.*$", "", (FOLDER / lock).read_text()).replace("\\\n", " ")
     found = []
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -59,7 +59,7 @@ def pins(lock: str) -> list[Pin]:
 
 
 def wanted(*extras: str) -> Iterator[Requirement]:
-    """What pyproject.toml says a door needs, and further extras."""
+    """Return the requirements in pyproject.toml, with these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for lines in (project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)):
         yield from map(Requirement, lines)
@@ -79,7 +79,7 @@ def test_every_package_has_one_version_and_the_hashes_of_its_files(lock: str) ->
     [("device.txt", ()), ("device-bookworm.txt", ()), ("desktop.txt", EXTRAS), ("dev.txt", ("dev",))],
 )
 def test_the_lock_covers_what_a_door_needs(lock: str, extras: tuple[str, ...]) -> None:
-    """Change a dependency in pyproject.toml, and `make lock` is due; the desktop's lock covers its extras, too."""
+    """After a change of a dependency in pyproject.toml, run `make lock`; the desktop's lock includes its extras."""
     locked = pins(lock)
     for requirement in wanted(*extras):
         if requirement.name == "threshold-edge":
@@ -101,17 +101,17 @@ def test_no_tool_of_the_desktop_is_on_a_door() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     desktop = {canonicalize_name(Requirement(line).name) for line in extras["desktop"] + extras["demo"]}
     locked = {pin.name for pin in pins("device.txt")}
-    assert desktop & locked == {"flatbuffers"}  # of ai-edge-litert itself
+    assert desktop & locked == {"flatbuffers"}  # a dependency of ai-edge-litert
 
 
 def test_desktop_lock_agrees_with_the_door_lock() -> None:
-    """What both run is the same version, so that a gallery or a test on the desktop says something about a door."""
+    """Shared packages have the same version, so that results on the desktop hold for a door."""
     door, desktop = ({(pin.name, pin.version) for pin in pins(lock)} for lock in ("device.txt", "desktop.txt"))
     assert door <= desktop
 
 
 def test_no_starlette_that_reads_paths_from_the_host_header() -> None:
-    """starlette 1.0.0 does (fixed in 1.0.1); neither pyproject.toml nor the lock may allow it for the monitor."""
+    """pyproject.toml and the lock exclude starlette 1.0.0, which has this fault."""
     (asked,) = (each for each in wanted("monitor") if each.name == "starlette")
     assert not asked.specifier.contains("1.0.0")
     (locked,) = (pin.version for pin in pins("desktop.txt") if pin.name == "starlette")
@@ -155,7 +155,7 @@ class Sbom(msgspec.Struct, rename="camel"):
 
 
 def test_the_bill_of_materials_is_that_of_the_lock() -> None:
-    """Package by package and hash by hash; `make sbom` is due if it is not."""
+    """The bill has the packages and hashes of the lock; otherwise run `make sbom`."""
     sbom = msgspec.json.decode((FOLDER / "device.cdx.json").read_bytes(), type=Sbom)
     assert (sbom.bom_format, sbom.metadata.component.name) == ("CycloneDX", "threshold-edge")
     listed = {
@@ -177,7 +177,7 @@ def test_the_project_in_the_bill_has_the_version_of_the_project() -> None:
 
 
 def wheel(folder: Path, word: str) -> Path:
-    """A package of one line."""
+    """Write a package of one line."""
     path = folder / "looked_at-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("looked_at.py", f"word = {word!r}\n")
@@ -218,7 +218,7 @@ def test_a_package_that_the_lock_does_not_name_is_not_installed(tmp_path: Path) 
 
 
 def test_nothing_is_built_or_run_while_installing(tmp_path: Path) -> None:
-    """A source package, whose setup.py would run as root, is not even looked at."""
+    """A source package is ignored, because its setup.py would run as root."""
     (tmp_path / "looked-at-1.0.tar.gz").write_bytes(b"")
     lock = tmp_path / "lock.txt"
     lock.write_text(f"looked-at==1.0 --hash=sha256:{hashlib.sha256(b'').hexdigest()}\n")
@@ -230,7 +230,7 @@ def test_nothing_is_built_or_run_while_installing(tmp_path: Path) -> None:
 @pytest.mark.network
 @pytest.mark.parametrize(("lock", "python", "machine"), DOORS + DESKTOPS)
 def test_every_door_finds_wheels_for_its_lock(tmp_path: Path, lock: str, python: str, machine: str) -> None:
-    """pip itself resolves it, with hashes, wheels only, for this Python and machine; nothing is installed."""
+    """pip resolves the lock with hashes and wheels only, for this Python and machine; it installs no package."""
     platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in range(17, 37)]
     done = pip(
         *INSTALL, "--dry-run", "--ignore-installed", "--target", tmp_path / "a", "--python-version", python,

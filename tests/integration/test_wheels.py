@@ -1,4 +1,4 @@
-"""Every package that a door needs comes as a wheel for 64-bit ARM, so that nothing is ever compiled on the board."""
+"""Every package of a door has a wheel for 64-bit ARM, so that the board compiles nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIXIE = ("3.13", 41)
 
 
 class Info(msgspec.Struct):
-    """Where pip would fetch a package."""
+    """Source of a package in pip's report."""
 
     url: str
 
@@ -30,13 +30,13 @@ class Item(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What `pip install --report` writes, as far as it matters here."""
+    """Output of `pip install --report`, reduced to the packages."""
 
     install: list[Item]
 
 
 def device_requirements(python: str) -> list[str]:
-    """Those of every door, and those of one with a lock of its own, on a board with this Python."""
+    """Return the requirements of a door with a lock, on a board with this Python."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     board = {"platform_machine": "aarch64", "python_version": python}
     named = [Requirement(each) for each in project["dependencies"] + project["optional-dependencies"]["lock"]]
@@ -44,7 +44,7 @@ def device_requirements(python: str) -> list[str]:
 
 
 def wheels(report: Path, python: str, glibc: int, *options: str) -> list[str]:
-    """File names of what pip would install on such a board, by metadata alone; markers are those of this machine."""
+    """Return the file names that pip would install on such a board; markers are evaluated on this machine."""
     platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, glibc + 1)]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
     target = ["--implementation=cp", f"--python-version={python}", *platforms, "--platform=manylinux2014_aarch64"]
@@ -68,7 +68,7 @@ def test_every_device_dependency_has_an_aarch64_wheel(tmp_path: Path, python: st
 
 @pytest.mark.network
 def test_the_constraints_of_bookworm_can_be_met(tmp_path: Path) -> None:
-    """numpy stays below 2 there, and OpenCV at a version that works with it."""
+    """numpy stays below 2, and OpenCV at a version that works with it."""
     found = wheels(tmp_path / "report.json", *BOOKWORM, f"--constraint={ROOT / 'systemd/constraints-bookworm.txt'}")
     assert any(name.startswith("numpy-1.") for name in found)
     assert any(name.startswith("opencv_python_headless-4.") for name in found)
