@@ -23,7 +23,7 @@ from edge.diagnostics.host_checks import check_board, check_clock, check_permiss
 from edge.diagnostics.image_checks import check_face, check_image
 from edge.diagnostics.network_checks import check_broker, check_certificates, check_metrics
 from edge.diagnostics.probes import CameraSample, sample_camera
-from edge.diagnostics.report import CheckResult, fail, ok, run_check
+from edge.diagnostics.report import CheckResult, fail_with, ok, run_check
 from edge.runtime.release_manager import load_active_bundle
 from edge.runtime.runtime_bundle import RuntimeBundle
 from edge.vision.camera_source import SourceKind, source_of
@@ -49,7 +49,7 @@ def check(path: Path) -> Iterator[CheckResult]:
         config = read_config(path)
     except ThresholdError as error:
         remedy = "correct the file; docs/reference/configuration.md lists every key"
-        yield fail("config", str(error), remedy if path.exists() else f"write one with  edge setup --out {path}")
+        yield fail_with("config", error, remedy)
         return
     yield ok("config", f"{path}, door {config.site}/{config.door}")
     yield from check_settings(config)
@@ -60,7 +60,7 @@ def check(path: Path) -> Iterator[CheckResult]:
     try:
         seen = sample_camera(config.camera)
     except ThresholdError as error:
-        yield fail("camera", str(error), _CAMERA[source_of(config.camera.source).kind])
+        yield fail_with("camera", error, _CAMERA[source_of(config.camera.source).kind])
     else:
         yield from check_image(config, seen)
     vision = yield from _check_vision(config, seen)
@@ -85,7 +85,7 @@ def _broker(config: DoorConfig) -> CheckResult:
         return check_broker(config.mqtt)
     except (ConfigError, BrokerError) as error:
         remedy = next(remedy for kind, remedy in _BROKER.items() if isinstance(error, kind))
-        return fail("broker", str(error), remedy)
+        return fail_with("broker", error, remedy)
 
 
 def _check_vision(config: DoorConfig, seen: CameraSample | None) -> Generator[CheckResult, None, VisionStages | None]:
@@ -93,7 +93,7 @@ def _check_vision(config: DoorConfig, seen: CameraSample | None) -> Generator[Ch
     try:
         vision: VisionStages = load_vision(config.models, config.detector, config.quality)
     except ThresholdError as error:
-        yield fail("models", str(error), "reinstall threshold-edge, or correct [models]")
+        yield fail_with("models", error, "reinstall threshold-edge, or correct [models]")
         return None
     yield from check_models(config, vision)
     if seen is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -15,6 +16,10 @@ from edge.core.terminal import Style, Terminal, fit
 _MAX_WIDTH = 100  # columns; longer lines are hard to read
 _LABEL_WIDTH = 13
 _INDENT = 4 + _LABEL_WIDTH + 1  # columns before the detail
+# Error messages of Threshold end with what to do, after a semicolon.
+_ADVICE = re.compile(
+    r"; +((?:check|compile|correct|enrol|install|make|plug|put|reinstall|remove|restore|run|set|use|write)\b.*)"
+)
 _CLEAR_LINE = "\r\x1b[K"
 # Name of a check in JSON: its heading and its label for people.
 _LABELS = {
@@ -84,12 +89,19 @@ def fail(what: str, detail: str, remedy: str) -> CheckResult:
     return CheckResult(what, State.FAIL, detail, remedy)
 
 
+def fail_with(what: str, error: ThresholdError, remedy: str) -> CheckResult:
+    """An error of a check; advice in its message becomes the remedy, else `remedy` is used."""
+    message = str(error)
+    advice = _ADVICE.search(message)
+    return fail(what, message[: advice.start()], advice[1]) if advice else fail(what, message, remedy)
+
+
 def run_check(what: str, check: Callable[[], CheckResult], remedy: str) -> CheckResult:
-    """Run a check; an error that it raises becomes a failed result with `remedy`."""
+    """Run a check; an error that it raises becomes a failed result, with `remedy` if it contains no advice."""
     try:
         return check()
     except ThresholdError as error:
-        return fail(what, str(error), remedy)
+        return fail_with(what, error, remedy)
 
 
 class ReportPrinter:

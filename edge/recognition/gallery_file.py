@@ -99,7 +99,9 @@ def _read_file(path: Path, key: GalleryKey | None, mmap_min_bytes: int) -> tuple
         content = np.memmap(path, np.uint8, "r") if mapped else np.frombuffer(whole, np.uint8)
         text, names = _parse_header_bytes(whole) if sealed else _parse_header(path)
     except FileNotFoundError as error:
-        raise GalleryError(f"{path}: no such gallery; make one with  threshold enroll") from error
+        raise GalleryError(
+            f"{path}: no such gallery; make one with  threshold enroll PHOTOS --out {path.name}"
+        ) from error
     except OSError as error:
         raise GalleryError(f"{path}: cannot be read ({error.strerror or error})") from error
     except GalleryError:

@@ -186,7 +186,8 @@ def test_door_toml_of_this_folder_is_the_default(
     (tmp_path / "door.toml").write_text("site = 5")
     result = edge(*command)
     words = " ".join((result.out + result.err).split())
-    assert "door.toml: site = 5: expected text, got a number; put it in quotes" in words
+    assert "door.toml: site = 5: expected text, got a number" in words
+    assert "put it in quotes" in words
 
 
 def test_channels_of_edge_events(edge: Edge) -> None:

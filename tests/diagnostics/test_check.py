@@ -20,7 +20,7 @@ from edge.diagnostics.report import State
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        ("http://127.0.0.1:9/x", "check address, user, password"),
+        ("http://127.0.0.1:9/x", "check address, user and password"),
         ("/dev/video97", "plug it in"),
         ("picamera2", "install what is missing"),
         ("none.mp4", "set [camera] source to a camera, or to a file"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from support.pty_stream import PtyStream
 
+from edge.core.errors import InputError
 from edge.core.terminal import Terminal
-from edge.diagnostics.report import CheckResult, ReportPrinter, State
+from edge.diagnostics.report import CheckResult, ReportPrinter, State, fail_with
 
 RESULTS = (
     CheckResult("power", State.OK, "no under-voltage"),
@@ -47,6 +49,25 @@ def test_every_line_fits_a_terminal() -> None:
         lines = ANSI.sub("", shown).replace("\r\n", "\n").split("\n")
         assert "\x1b[1;31m✗\x1b[0m" in shown
         assert columns - 15 < max(len(line.rpartition("\r")[2]) for line in lines) <= columns
+
+
+@pytest.mark.parametrize(
+    ("message", "detail", "remedy"),
+    [
+        ("fps = 9: too large; set at most 5; or less", "fps = 9: too large", "set at most 5; or less"),
+        (
+            "cannot be reached; is the broker running there?",
+            "cannot be reached; is the broker running there?",
+            "start it",
+        ),
+        ("no such camera", "no such camera", "start it"),
+    ],
+    ids=["advice", "question", "none"],
+)
+def test_advice_in_an_error_is_its_remedy(message: str, detail: str, remedy: str) -> None:
+    """Otherwise a result would contain two remedies."""
+    found = fail_with("broker", InputError(message), "start it")
+    assert (found.state, found.detail, found.remedy) == (State.FAIL, detail, remedy)
 
 
 def test_ascii_symbols_where_the_encoding_needs_them() -> None:
