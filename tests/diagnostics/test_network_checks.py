@@ -96,4 +96,4 @@ def test_remedy_for_a_refused_login(tmp_path: Path) -> None:
     assert refused.remedy == "check [mqtt] username and password_file, and the broker's rules"
     assert down.remedy.startswith("start the broker")
     wrong = one(check(a_door(tmp_path, '[mqtt]\nurl = "mqtt://elsewhere"\n')), "broker")
-    assert wrong.remedy.startswith("correct [mqtt] in door.toml")
+    assert wrong.remedy.startswith("use mqtts://elsewhere")
